@@ -1,0 +1,27 @@
+//! Compiles `proto/` without `protoc`: protox parses, tonic's generator writes Rust.
+
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let proto = PathBuf::from("../../proto");
+    let files = ["event", "intake", "routing", "audit"].map(|package| proto.join(format!("remit/{package}/v1/{package}.proto")));
+    println!("cargo::rerun-if-changed={}", proto.display());
+
+    let mut compiler = protox::Compiler::new([&proto, &proto.join("vendor")])?;
+    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+
+    tonic_prost_build::configure()
+        .bytes(".")
+        .emit_rerun_if_changed(false)
+        .compile_fds(prost_types_set(&compiler)?)?;
+    Ok(())
+}
+
+/// The same descriptors in the type that the generator takes.
+fn prost_types_set(compiler: &protox::Compiler) -> Result<tonic_prost_build::FileDescriptorSet, prost::DecodeError> {
+    tonic_prost_build::FileDescriptorSet::decode(compiler.file_descriptor_set().encode_to_vec().as_slice())
+}
