@@ -14,10 +14,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
+    // Messages know their full names, which their JSON form needs.
+    let mut config = prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
+        // Bytes that are passed on are not copied, and maps encode in one order: facts are committed to as bytes.
         .bytes(".")
+        .btree_map(".")
+        .include_file("remit.rs")
         .emit_rerun_if_changed(false)
-        .compile_fds(prost_types_set(&compiler)?)?;
+        .compile_fds_with_config(prost_types_set(&compiler)?, config)?;
     Ok(())
 }
 

@@ -2,29 +2,15 @@
 //!
 //! Conventions of all packages stand at the top of `proto/remit/event/v1/event.proto`.
 
-#![allow(missing_docs, clippy::all, reason = "generated; the documentation is the proto file's comments")]
+#![allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated; the documentation is the proto file's comments")]
 
 use std::sync::LazyLock;
 
-/// `remit.event.v1`: the state change that all services share.
-pub mod event {
-    tonic::include_proto!("remit.event.v1");
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/remit.rs"));
 }
 
-/// `remit.intake.v1`.
-pub mod intake {
-    tonic::include_proto!("remit.intake.v1");
-}
-
-/// `remit.routing.v1`.
-pub mod routing {
-    tonic::include_proto!("remit.routing.v1");
-}
-
-/// `remit.audit.v1`.
-pub mod audit {
-    tonic::include_proto!("remit.audit.v1");
-}
+pub use generated::remit::{audit::v1 as audit, event::v1 as event, intake::v1 as intake, routing::v1 as routing};
 
 /// The encoded descriptors of all packages, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

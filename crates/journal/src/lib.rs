@@ -1,1 +1,39 @@
-//! Placeholder.
+//! State and event in one transaction, and the ordered relay that carries events to their consumers.
+//!
+//! How a change flows:
+//!
+//! 1. A service hands a command to its [`Committer`] (`commit.rs`), which groups what callers ask for at the same time
+//!    and runs one transaction for all of it, on a task that no caller can cancel.
+//! 2. Inside, each change of a record is sealed against the record's [`Head`] (`change.rs`) into a canonical [`Entry`]
+//!    (`entry.rs`), and written together with the state: once into `journal`, and once per consumer into `outbox`
+//!    (`outbox.rs`).
+//! 3. After the commit the [`Relay`] of each consumer (`relay.rs`) is woken. It reads what is undelivered, in each
+//!    record's order, delivers it in batches, and deletes what was taken. A refused event parks its own record only.
+//! 4. The consumer checks every event against the record's sequence and link (`inbox.rs`) in the transaction in which it
+//!    applies it.
+//!
+//! Invariants: an event exists if and only if the state it describes was committed. A record's times never decrease, so
+//! reading `outbox` by time gives each record's events in their sequence, and a late commit is never overtaken: what is
+//! read is what is there, not what lies past a position. Delivery is at least once; `inbox` makes it once.
+//! Two relays that both believe to hold the lease deliver twice, which is harmless.
+//!
+//! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
+
+mod change;
+mod commit;
+mod entry;
+mod inbox;
+mod outbox;
+mod relay;
+mod source;
+
+pub use change::{Draft, Head, Sealed, commitment, seal};
+pub use commit::{CommitError, Committer};
+pub use entry::{Entry, MalformedEntry, entry_hash};
+pub use inbox::{Arrival, Inbox, Refusal};
+pub use outbox::{Delivery, Logged, SCHEMA, append, changes_of};
+pub use relay::{Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered};
+pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, event_id, random_id};
+
+/// SHA-256 digests, keys and salts.
+pub type Bytes32 = [u8; 32];

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The server and the client stack that all services share.
+//!
+//! A request meets, top to bottom ([`Server`], `server.rs`): the trace it continues, the words that every error needs,
+//! the limit on how many run at once, the deadline, and who calls. Then the service decodes, calls its rules, encodes.
+//!
+//! * `identity.rs`: who calls, and the seam behind which that is decided.
+//! * `failure.rs`: the one place where what went wrong becomes a gRPC status.
+//! * `layers.rs`: what a request meets on its way in.
+//! * `server.rs`: the stack, health, reflection, graceful stop.
+//! * `client.rs`: channels that name the caller and carry its trace.
+//! * `page.rs`: page tokens, bound to the filter that they were made for.
+//! * `json.rs`: the JSON form of messages.
+//!
+//! Invariants: no service binds a socket; no error leaves without `ErrorInfo`; the cause of an internal error stays in the log.
+
+pub mod client;
+mod failure;
+mod identity;
+pub mod json;
+mod layers;
+pub mod page;
+mod server;
+
+pub use failure::{DOMAIN, Failure, Violation};
+pub use identity::{Authenticate, Identity, OFFICER, Role, Token, Tokens, TokensError, caller};
+pub use layers::Limits;
+pub use server::{HealthCheck, Server};

@@ -1,0 +1,44 @@
+-- Every change of every record of this service, as canonical bytes.
+CREATE TABLE journal (
+    record TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    entry BLOB NOT NULL,
+    PRIMARY KEY (record, sequence)
+) WITHOUT ROWID;
+
+-- What consumers have not taken yet. `position` sorts by time, then record and sequence.
+CREATE TABLE outbox (
+    consumer TEXT NOT NULL,
+    position TEXT NOT NULL,
+    record TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (consumer, position)
+) WITHOUT ROWID;
+
+-- Records whose next event a consumer refused: tried again at `retry_time`, others go on.
+CREATE TABLE outbox_parked (
+    consumer TEXT NOT NULL,
+    record TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    retry_time INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (consumer, record)
+) WITHOUT ROWID;
+
+-- Which replica delivers to a consumer. Saves work, carries no promise.
+CREATE TABLE relay_leases (
+    consumer TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    until_time INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The last event taken of each record of other services.
+CREATE TABLE inbox (
+    record TEXT NOT NULL PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    hash BLOB NOT NULL
+) WITHOUT ROWID;

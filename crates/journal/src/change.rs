@@ -1,0 +1,108 @@
+//! Sealing a change: from what happened to canonical bytes, against the record's head.
+
+use api::event::{Detail, StateChange};
+use bytes::Bytes;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{Bytes32, Entropy, Entry, Time, entry::entry_hash, source::event_id};
+
+/// Where a record's chain of changes stands. Kept in the record's own row, and locked with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Sequence of the last change; 0 before the first.
+    pub sequence: u64,
+    /// Hash of the last entry; zeros before the first.
+    pub hash: Bytes32,
+    /// Time of the last change. The next is never earlier, whatever the machine's clock says.
+    pub time: Time,
+}
+
+/// A change before it is sealed.
+#[derive(Clone, Debug)]
+pub struct Draft<'a> {
+    /// The producer, such as `intake`.
+    pub source: &'static str,
+    /// Resource name of the record.
+    pub record: &'a str,
+    /// The kind of change, such as `report.accepted`.
+    pub kind: &'static str,
+    /// The event that caused it.
+    pub caused_by: Option<Uuid>,
+    /// What happened.
+    pub detail: Detail,
+    /// Trace context of the request that asked for it; empty when there is none.
+    pub traceparent: String,
+}
+
+/// A change whose bytes are made, once and for all.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// Id of the event.
+    pub event_id: Uuid,
+    /// Resource name of the record.
+    pub record: String,
+    /// The kind of change.
+    pub kind: &'static str,
+    /// The record's head after it.
+    pub head: Head,
+    /// The canonical entry.
+    pub entry: Bytes,
+    salt: Bytes32,
+    detail: Bytes,
+    traceparent: String,
+}
+
+/// Seals a change as the next of its record.
+pub fn seal(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> Sealed {
+    let time = now.max(head.time);
+    let mut salt = [0; 32];
+    entropy.fill(&mut salt);
+    let detail = draft.detail.encode_to_vec();
+    let event_id = event_id(time, entropy);
+    let entry = Entry {
+        event_id,
+        source: draft.source.to_owned(),
+        record: draft.record.to_owned(),
+        sequence: head.sequence + 1,
+        previous: head.hash,
+        caused_by: draft.caused_by,
+        kind: draft.kind.to_owned(),
+        time,
+        commitment: commitment(&salt, &detail),
+    }
+    .encode();
+    Sealed {
+        event_id,
+        record: draft.record.to_owned(),
+        kind: draft.kind,
+        head: Head { sequence: head.sequence + 1, hash: entry_hash(&entry), time },
+        entry: entry.into(),
+        salt,
+        detail: detail.into(),
+        traceparent: draft.traceparent,
+    }
+}
+
+/// The salted commitment to a detail that stands in an entry.
+pub fn commitment(salt: &Bytes32, detail: &[u8]) -> Bytes32 {
+    Sha256::new().chain_update(b"remit-detail-v1").chain_update(salt).chain_update(detail).finalize().into()
+}
+
+impl Sealed {
+    /// For audit: with salt and detail.
+    pub fn with_detail(&self) -> StateChange {
+        StateChange {
+            entry: self.entry.clone(),
+            salt: Bytes::copy_from_slice(&self.salt),
+            detail: self.detail.clone(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
+    /// For other consumers: the entry alone.
+    pub fn without_detail(&self) -> StateChange {
+        StateChange { salt: Bytes::new(), detail: Bytes::new(), ..self.with_detail() }
+    }
+}

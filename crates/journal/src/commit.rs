@@ -1,0 +1,171 @@
+//! Group commit: what many callers ask for at the same time shares one durable transaction.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::future::BoxFuture;
+use sql::Error;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// Why a command was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// More commands wait than the queue holds. Nothing was done.
+    #[error("too many changes wait to be committed")]
+    Overloaded,
+    /// The service is stopping. Nothing was done.
+    #[error("the service is stopping")]
+    Stopping,
+    /// The transaction failed. Nothing was done, unless the database lost the connection while it committed.
+    #[error("the transaction failed")]
+    Failed(#[source] Arc<Error>),
+}
+
+type Waiting<I, O> = (I, oneshot::Sender<Result<O, CommitError>>);
+
+/// Queues commands and commits them in groups.
+///
+/// A group is what arrived while the previous one was being committed: one caller alone waits for nobody. A group that
+/// fails is run again member by member, so that one failing member never fails its neighbours.
+#[derive(Debug)]
+pub struct Committer<I, O> {
+    queue: mpsc::Sender<Waiting<I, O>>,
+}
+
+impl<I, O> Clone for Committer<I, O> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+/// Commands that one transaction takes at most.
+const GROUP: usize = 256;
+/// Commands that wait at most before callers are refused.
+const QUEUE: usize = 4_096;
+
+impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
+    /// Starts `lanes` tasks that run `apply` on groups of commands. `apply` answers each command, in order, from one
+    /// transaction that has been committed. The tasks end when the last handle is dropped and the queue is empty.
+    pub fn start<A>(lanes: usize, apply: A) -> Self
+    where
+        A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync + 'static,
+    {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let apply = Arc::new(apply);
+        for _ in 0..lanes {
+            tokio::spawn(lane(Arc::clone(&waiting), Arc::clone(&apply)));
+        }
+        Self { queue }
+    }
+
+    /// Commits a command. When this returns `Ok`, it is durable.
+    ///
+    /// A caller that goes away does not undo it.
+    pub async fn commit(&self, command: I) -> Result<O, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send((command, answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CommitError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => CommitError::Stopping,
+        })?;
+        answered.await.unwrap_or(Err(CommitError::Stopping))
+    }
+}
+
+async fn lane<I, O, A>(waiting: Arc<Mutex<mpsc::Receiver<Waiting<I, O>>>>, apply: Arc<A>)
+where
+    A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
+{
+    loop {
+        let mut group = Vec::new();
+        if waiting.lock().await.recv_many(&mut group, GROUP).await == 0 {
+            return;
+        }
+        let (commands, callers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let commands = Arc::new(commands);
+        match apply(Arc::clone(&commands)).await {
+            Ok(answers) => {
+                debug_assert_eq!(answers.len(), callers.len());
+                for (caller, answer) in callers.into_iter().zip(answers) {
+                    // A caller that went away does not want its answer.
+                    let _ = caller.send(Ok(answer));
+                }
+            }
+            Err(error) => one_by_one(commands, callers, error, &*apply).await,
+        }
+    }
+}
+
+async fn one_by_one<I, O, A>(
+    commands: Arc<Vec<I>>,
+    callers: Vec<oneshot::Sender<Result<O, CommitError>>>,
+    error: Error,
+    apply: &A,
+) where
+    A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
+{
+    let commands = match Arc::try_unwrap(commands) {
+        Ok(commands) if commands.len() > 1 => commands,
+        // A single command, or `apply` kept the group and it cannot be taken apart.
+        _ => {
+            let error = Arc::new(error);
+            for caller in callers {
+                let _ = caller.send(Err(CommitError::Failed(Arc::clone(&error))));
+            }
+            return;
+        }
+    };
+    tracing::warn!(%error, members = commands.len(), "a group commit failed and is run member by member");
+    for (command, caller) in commands.into_iter().zip(callers) {
+        let answer = match apply(Arc::new(vec![command])).await {
+            Ok(mut answers) => answers.pop().ok_or(CommitError::Stopping),
+            Err(error) => Err(CommitError::Failed(Arc::new(error))),
+        };
+        let _ = caller.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    /// Fails every group that holds an odd number; doubles the others.
+    fn doubling(calls: Arc<AtomicUsize>) -> Committer<u32, u32> {
+        Committer::start(1, move |group: Arc<Vec<u32>>| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::task::yield_now().await;
+                match group.iter().any(|n| n % 2 == 1) {
+                    true => Err(Error::Injected("because a number is odd")),
+                    false => Ok(group.iter().map(|n| n * 2).collect()),
+                }
+            }
+            .boxed()
+        })
+    }
+
+    #[tokio::test]
+    async fn one_failing_member_never_fails_its_neighbours() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let committer = doubling(Arc::clone(&calls));
+        let answers = futures::future::join_all([2, 3, 4, 6].map(|n| committer.commit(n))).await;
+        assert_eq!(answers.iter().map(|answer| answer.as_ref().ok().copied()).collect::<Vec<_>>(), [
+            Some(4),
+            None,
+            Some(8),
+            Some(12)
+        ]);
+        assert!(calls.load(Ordering::SeqCst) <= 6, "the group, then each member once");
+    }
+
+    #[tokio::test]
+    async fn callers_at_the_same_time_share_a_commit() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let committer = doubling(Arc::clone(&calls));
+        futures::future::join_all((0..100).map(|n| committer.commit(n * 2))).await;
+        assert!(calls.load(Ordering::SeqCst) < 10, "{calls:?} commits for 100 callers");
+    }
+}

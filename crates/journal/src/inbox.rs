@@ -1,0 +1,97 @@
+//! Taking events in: once each, in each record's order.
+
+use std::collections::BTreeMap;
+
+use sql::{Error, Insert, Kind, Tx};
+
+use crate::{Bytes32, Entry};
+
+/// What a consumer makes of an event that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// The next of its record: to be applied.
+    New,
+    /// Already applied: nothing to do.
+    Repeated,
+    /// Not applied, and why.
+    Refused(Refusal),
+}
+
+/// Why an event is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// An earlier event of the record is missing.
+    OutOfOrder,
+    /// It does not continue the entry that was taken before it: the producer's past has changed.
+    BrokenLink,
+}
+
+impl Refusal {
+    /// As it goes over the wire.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::OutOfOrder => "OUT_OF_ORDER",
+            Self::BrokenLink => "BROKEN_LINK",
+        }
+    }
+}
+
+/// The heads of the records that a batch of events is about, locked for the transaction.
+#[derive(Debug)]
+pub struct Inbox {
+    heads: BTreeMap<String, (u64, Bytes32)>,
+    advanced: BTreeMap<String, (u64, Bytes32)>,
+}
+
+const HEADS: Insert =
+    Insert::into("inbox", &[("record", Kind::Text), ("sequence", Kind::Int), ("hash", Kind::Bytes)]).then(
+        "ON CONFLICT (record) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash \
+         WHERE inbox.sequence < excluded.sequence",
+    );
+
+impl Inbox {
+    /// Loads and locks the heads of these records, in sorted order so that two batches cannot wait for each other.
+    pub async fn load(tx: &mut Tx, mut records: Vec<String>) -> Result<Self, Error> {
+        records.sort_unstable();
+        records.dedup();
+        let rows = tx
+            .fetch(
+                "SELECT record, sequence, hash FROM inbox WHERE record = ANY($1) ORDER BY record FOR UPDATE",
+                vec![records.into()],
+            )
+            .await?;
+        let heads = rows
+            .iter()
+            .map(|row| Ok((row.get(0)?, (row.count(1, "inbox sequence")?, row.array(2, "inbox hash")?))))
+            .collect::<Result<_, Error>>()?;
+        Ok(Self { heads, advanced: BTreeMap::new() })
+    }
+
+    /// Judges an event whose bytes hash to `hash`.
+    pub fn check(&self, entry: &Entry, hash: &Bytes32) -> Arrival {
+        let (sequence, head) =
+            self.advanced.get(&entry.record).or_else(|| self.heads.get(&entry.record)).copied().unwrap_or((0, [0; 32]));
+        match entry.sequence {
+            n if n == sequence + 1 && entry.previous == head => Arrival::New,
+            n if n == sequence + 1 => Arrival::Refused(Refusal::BrokenLink),
+            n if n == sequence && *hash != head => Arrival::Refused(Refusal::BrokenLink),
+            n if n <= sequence => Arrival::Repeated,
+            _ => Arrival::Refused(Refusal::OutOfOrder),
+        }
+    }
+
+    /// Notes that an event was applied.
+    pub fn advance(&mut self, entry: &Entry, hash: Bytes32) {
+        self.advanced.insert(entry.record.clone(), (entry.sequence, hash));
+    }
+
+    /// Writes the heads that advanced.
+    pub async fn save(self, tx: &mut Tx) -> Result<(), Error> {
+        let rows = self
+            .advanced
+            .into_iter()
+            .map(|(record, (sequence, hash))| [record.into(), sequence.cast_signed().into(), hash.into()])
+            .collect();
+        HEADS.rows(tx, rows).await.map(drop)
+    }
+}

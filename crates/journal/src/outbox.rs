@@ -1,0 +1,138 @@
+//! The tables of the journal, and writing into them inside a service's transaction.
+
+use sql::{Db, Error, Insert, Kind, Schema, Tx};
+
+use crate::{Sealed, Time};
+
+/// The journal's part of a producer's database.
+pub const SCHEMA: Schema = Schema {
+    base: 1_001,
+    changes: &[(
+        "journal, outbox and inbox",
+        include_str!("../migrations/sqlite/0001_journal.sql"),
+        include_str!("../migrations/postgres/0001_journal.sql"),
+    )],
+};
+
+/// A sealed change on its way to its consumers.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The change.
+    pub change: Sealed,
+    /// For each consumer, the encoded message that it gets.
+    pub payloads: Vec<(&'static str, Vec<u8>)>,
+}
+
+const JOURNAL: Insert = Insert::into(
+    "journal",
+    &[
+        ("record", Kind::Text),
+        ("sequence", Kind::Int),
+        ("event_id", Kind::Text),
+        ("kind", Kind::Text),
+        ("time", Kind::Int),
+        ("entry", Kind::Bytes),
+    ],
+);
+
+const OUTBOX: Insert = Insert::into(
+    "outbox",
+    &[("consumer", Kind::Text), ("position", Kind::Text), ("record", Kind::Text), ("payload", Kind::Bytes)],
+);
+
+/// Writes changes and what is to be delivered of them, in the transaction that writes the state they describe.
+pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error> {
+    let mut journal = Vec::with_capacity(deliveries.len());
+    let mut outbox = Vec::with_capacity(2 * deliveries.len());
+    for Delivery { change, payloads } in deliveries {
+        let position = position(change.head.time, &change.record, change.head.sequence);
+        for (consumer, payload) in payloads {
+            outbox.push([consumer.into(), position.clone().into(), change.record.clone().into(), payload.into()]);
+        }
+        journal.push([
+            change.record.into(),
+            change.head.sequence.cast_signed().into(),
+            change.event_id.to_string().into(),
+            change.kind.into(),
+            change.head.time.0.into(),
+            change.entry.to_vec().into(),
+        ]);
+    }
+    JOURNAL.rows(tx, journal).await?;
+    OUTBOX.rows(tx, outbox).await?;
+    Ok(())
+}
+
+/// A text that sorts by time, then by record and sequence: the order of delivery.
+fn position(time: Time, record: &str, sequence: u64) -> String {
+    // Flipping the sign bit makes times before 1970 sort first.
+    format!("{:016x}/{record}/{sequence:08x}", time.0.cast_unsigned() ^ (1 << 63))
+}
+
+/// One change of a record, as its producer keeps it.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// Id of the event.
+    pub event_id: String,
+    /// The kind of change.
+    pub kind: String,
+    /// When it happened.
+    pub time: Time,
+    /// The canonical entry.
+    pub entry: Vec<u8>,
+    /// Whether `consumer` has taken it.
+    pub delivered: bool,
+}
+
+/// The changes of a record, first to last, and whether a consumer has taken each.
+pub async fn changes_of(db: &Db, record: &str, consumer: &str) -> Result<Vec<Logged>, Error> {
+    let rows = db
+        .fetch(
+            "SELECT event_id, kind, time, entry, sequence FROM journal WHERE record = $1 ORDER BY sequence",
+            vec![record.into()],
+        )
+        .await?;
+    let mut changes = rows
+        .iter()
+        .map(|row| {
+            let time = Time(row.get(2)?);
+            let position = position(time, record, row.count(4, "sequence")?);
+            let change =
+                Logged { event_id: row.get(0)?, kind: row.get(1)?, time, entry: row.get(3)?, delivered: true };
+            Ok((position, change))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    // What waits is read after what happened: a change that is delivered in between shows as delivered, as it is.
+    let positions: Vec<String> = changes.iter().map(|(position, _)| position.clone()).collect();
+    for row in db
+        .fetch(
+            "SELECT position FROM outbox WHERE consumer = $1 AND position = ANY($2)",
+            vec![consumer.into(), positions.into()],
+        )
+        .await?
+    {
+        let waiting: String = row.get(0)?;
+        for (_, change) in changes.iter_mut().filter(|(position, _)| *position == waiting) {
+            change.delivered = false;
+        }
+    }
+    Ok(changes.into_iter().map(|(_, change)| change).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_sort_by_time_then_sequence() {
+        let positions = [
+            position(Time(-5), "cases/a", 1),
+            position(Time(0), "cases/a", 2),
+            position(Time(7), "cases/a", 9),
+            position(Time(7), "cases/a", 10),
+            position(Time(7), "cases/b", 1),
+            position(Time(1_795_305_600_123_456), "cases/a", 11),
+        ];
+        assert!(positions.is_sorted(), "{positions:?}");
+    }
+}

@@ -1,0 +1,301 @@
+//! The relay: delivers a producer's outbox to one consumer, in each record's order, at least once.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sql::{Db, Error, Insert, Kind};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Clock, Time};
+
+/// An event that its consumer has not taken yet.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Where it stands in the order of delivery.
+    pub position: String,
+    /// Resource name of the record that it is about.
+    pub record: String,
+    /// The encoded message for the consumer.
+    pub payload: Vec<u8>,
+}
+
+/// What a consumer did with one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken, now or earlier.
+    Taken,
+    /// Refused, and why. Its record is parked.
+    Refused(String),
+}
+
+/// The consumer could not be asked, or did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{consumer} did not take the events: {problem}")]
+pub struct Undelivered {
+    /// Who.
+    pub consumer: &'static str,
+    /// Why.
+    pub problem: String,
+}
+
+/// The way to a consumer.
+#[async_trait]
+pub trait Deliver: Send + Sync + 'static {
+    /// Delivers payloads and returns one outcome for each, in order.
+    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered>;
+}
+
+/// How much waits for a consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxStatus {
+    /// Events that wait.
+    pub waiting: u64,
+    /// Records that are parked.
+    pub parked: u64,
+}
+
+/// The stored side of a relay.
+#[async_trait]
+pub trait Outbox: Send + Sync + 'static {
+    /// Takes or renews the right to deliver to a consumer until a time. `false` while another owner has it.
+    async fn lease(&self, consumer: &str, owner: &str, now: Time, until: Time) -> Result<bool, Error>;
+    /// What waits for a consumer, oldest first, at most `limit`; parked records are left out until they are due.
+    async fn pending(&self, consumer: &str, now: Time, limit: u32) -> Result<Vec<Pending>, Error>;
+    /// Forgets what was taken, and parks the records of what was refused.
+    async fn settle(&self, consumer: &str, settled: &[(Pending, Outcome)], now: Time) -> Result<(), Error>;
+    /// How much waits.
+    async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error>;
+}
+
+/// An outbox in a service's own database.
+#[derive(Clone, Debug)]
+pub struct SqlOutbox(pub Db);
+
+const PARKED: Insert = Insert::into(
+    "outbox_parked",
+    &[
+        ("consumer", Kind::Text),
+        ("record", Kind::Text),
+        ("since", Kind::Int),
+        ("attempts", Kind::Int),
+        ("retry_time", Kind::Int),
+        ("reason", Kind::Text),
+    ],
+)
+.then(
+    "ON CONFLICT (consumer, record) DO UPDATE SET attempts = outbox_parked.attempts + 1, \
+     retry_time = excluded.since + (excluded.retry_time - excluded.since) * \
+     (CASE WHEN outbox_parked.attempts < 60 THEN outbox_parked.attempts + 1 ELSE 60 END), reason = excluded.reason",
+);
+
+/// A parked record is tried again after this long, then after twice as long, three times, … at most an hour.
+const PARKED_SECONDS: i64 = 60;
+
+#[async_trait]
+impl Outbox for SqlOutbox {
+    async fn lease(&self, consumer: &str, owner: &str, now: Time, until: Time) -> Result<bool, Error> {
+        let db = self.0.clone();
+        let (consumer, owner) = (consumer.to_owned(), owner.to_owned());
+        uncancelled(async move {
+            let taken = sql::transact!(db, |tx| tx.fetch(
+                "INSERT INTO relay_leases (consumer, owner, until_time) VALUES ($1, $2, $3) \
+                 ON CONFLICT (consumer) DO UPDATE SET owner = excluded.owner, until_time = excluded.until_time \
+                 WHERE relay_leases.owner = excluded.owner OR relay_leases.until_time < $4 RETURNING owner",
+                vec![consumer.as_str().into(), owner.as_str().into(), until.0.into(), now.0.into()],
+            ))?;
+            Ok(!taken.is_empty())
+        })
+        .await
+    }
+
+    async fn pending(&self, consumer: &str, now: Time, limit: u32) -> Result<Vec<Pending>, Error> {
+        self.0
+            .fetch(
+                "SELECT position, record, payload FROM outbox WHERE consumer = $1 AND NOT EXISTS (\
+                 SELECT 1 FROM outbox_parked WHERE outbox_parked.consumer = outbox.consumer \
+                 AND outbox_parked.record = outbox.record AND outbox_parked.retry_time > $2) \
+                 ORDER BY position LIMIT $3",
+                vec![consumer.into(), now.0.into(), i64::from(limit).into()],
+            )
+            .await?
+            .iter()
+            .map(|row| Ok(Pending { position: row.get(0)?, record: row.get(1)?, payload: row.get(2)? }))
+            .collect()
+    }
+
+    async fn settle(&self, consumer: &str, settled: &[(Pending, Outcome)], now: Time) -> Result<(), Error> {
+        let mut taken = Vec::new();
+        let mut freed = Vec::new();
+        let mut parked = std::collections::BTreeMap::new();
+        for (pending, outcome) in settled {
+            match outcome {
+                Outcome::Taken => {
+                    taken.push(pending.position.clone());
+                    freed.push(pending.record.clone());
+                }
+                // What follows a refused event is refused because of it: the first reason is the one to keep.
+                Outcome::Refused(reason) => {
+                    parked.entry(pending.record.clone()).or_insert_with(|| reason.clone());
+                }
+            }
+        }
+        freed.retain(|record| !parked.contains_key(record));
+        let db = self.0.clone();
+        let consumer = consumer.to_owned();
+        uncancelled(async move {
+            sql::transact!(db, |tx| async {
+                tx.execute(
+                    "DELETE FROM outbox WHERE consumer = $1 AND position = ANY($2)",
+                    vec![consumer.as_str().into(), taken.clone().into()],
+                )
+                .await?;
+                tx.execute(
+                    "DELETE FROM outbox_parked WHERE consumer = $1 AND record = ANY($2)",
+                    vec![consumer.as_str().into(), freed.clone().into()],
+                )
+                .await?;
+                let rows = parked
+                    .iter()
+                    .map(|(record, reason)| {
+                        [
+                            consumer.as_str().into(),
+                            record.as_str().into(),
+                            now.0.into(),
+                            1.into(),
+                            now.plus_seconds(PARKED_SECONDS).0.into(),
+                            reason.as_str().into(),
+                        ]
+                    })
+                    .collect();
+                PARKED.rows(&mut tx, rows).await?;
+                Ok::<_, Error>(())
+            })
+        })
+        .await
+    }
+
+    async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error> {
+        let row = self
+            .0
+            .fetch(
+                "SELECT (SELECT count(*) FROM outbox WHERE consumer = $1), \
+                 (SELECT count(*) FROM outbox_parked WHERE consumer = $1)",
+                vec![consumer.into()],
+            )
+            .await?;
+        let row = row.first().ok_or(Error::Damaged { what: "count", problem: "no row".to_owned() })?;
+        Ok(OutboxStatus { waiting: row.count(0, "count")?, parked: row.count(1, "count")? })
+    }
+}
+
+/// Runs a transaction on a task of its own: one that is dropped between its statements could leave its connection in it.
+async fn uncancelled<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Damaged { what: "task", problem: "it was stopped or panicked".to_owned() }),
+    }
+}
+
+/// Delivers to one consumer.
+pub struct Relay {
+    /// The stored side.
+    pub outbox: Arc<dyn Outbox>,
+    /// Whom to deliver to.
+    pub consumer: &'static str,
+    /// The way there.
+    pub way: Arc<dyn Deliver>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Who delivers: replicas have different names. A process that restarts under its old name goes on at once.
+    pub owner: String,
+    /// Woken after each commit that wrote something for the consumer.
+    pub wake: Arc<Notify>,
+}
+
+/// Events in one delivery at most.
+const BATCH: u32 = 512;
+/// How long a lease lasts; it is renewed in half that time.
+const LEASE_SECONDS: i64 = 10;
+/// How often an idle relay looks by itself: another replica's commit does not wake it.
+const IDLE: Duration = Duration::from_millis(500);
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("consumer", &self.consumer).field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// Delivers until `shutdown`. What is being delivered then is finished first.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut leased_until = Time(i64::MIN);
+        let mut back_off = FIRST_BACK_OFF;
+        while !shutdown.is_cancelled() {
+            let wait = match self.step(&mut leased_until).await {
+                Ok(0) => IDLE,
+                Ok(_) => {
+                    back_off = FIRST_BACK_OFF;
+                    continue;
+                }
+                Err(problem) => {
+                    tracing::warn!(consumer = self.consumer, problem, "events wait");
+                    let wait = back_off;
+                    back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+                    // A wake-up would not help: wait the time out, unless the service stops.
+                    let _ = tokio::time::timeout(wait, shutdown.cancelled()).await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Delivers one batch and returns how many events were taken.
+    pub async fn step(&self, leased_until: &mut Time) -> Result<usize, String> {
+        let now = self.clock.now();
+        if now.plus_seconds(LEASE_SECONDS / 2) >= *leased_until {
+            let until = now.plus_seconds(LEASE_SECONDS);
+            if !self.outbox.lease(self.consumer, &self.owner, now, until).await.map_err(chain)? {
+                return Ok(0);
+            }
+            *leased_until = until;
+        }
+        let mut pending = self.outbox.pending(self.consumer, now, BATCH).await.map_err(chain)?;
+        if pending.is_empty() {
+            return Ok(0);
+        }
+        let payloads = pending.iter_mut().map(|event| std::mem::take(&mut event.payload)).collect();
+        let outcomes = self.way.deliver(payloads).await.map_err(|error| error.to_string())?;
+        if outcomes.len() != pending.len() {
+            return Err(format!("{} answered {} of {} events", self.consumer, outcomes.len(), pending.len()));
+        }
+        let settled: Vec<_> = pending.into_iter().zip(outcomes).collect();
+        for (event, outcome) in &settled {
+            if let Outcome::Refused(reason) = outcome {
+                tracing::error!(consumer = self.consumer, record = event.record, reason, "event refused, record parked");
+            }
+        }
+        self.outbox.settle(self.consumer, &settled, self.clock.now()).await.map_err(chain)?;
+        Ok(settled.iter().filter(|(_, outcome)| *outcome == Outcome::Taken).count())
+    }
+}
+
+/// An error with its causes, for the log line of the one who handles it.
+fn chain(error: Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

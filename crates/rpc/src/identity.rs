@@ -1,0 +1,208 @@
+//! Who calls.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::Failure;
+
+/// Metadata key in which an authenticated system names the officer that acts, by a pseudonym.
+pub const OFFICER: &str = "remit-officer";
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Runs the services. Sees that everything moves, not what is in it.
+    Operator,
+    /// A system of an agency.
+    Agency,
+    /// One of Remit's own services.
+    Service,
+}
+
+/// Who calls: known for every call before a service sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The calling system, such as `police-510100-desk`.
+    pub system: String,
+    /// Id of the agency on whose behalf it calls, such as `police-510100`.
+    pub agency: Option<String>,
+    /// What it may do.
+    pub role: Role,
+    /// Pseudonym of the officer that acts, where a person does.
+    pub officer: Option<String>,
+}
+
+impl Identity {
+    /// The agency on whose behalf the caller acts.
+    pub fn require_agency(&self) -> Result<&str, Failure> {
+        match (&self.agency, self.role) {
+            (Some(agency), Role::Agency) => Ok(agency),
+            _ => Err(Failure::denied("only an agency's system may do this", &self.system)),
+        }
+    }
+
+    /// Refuses everyone but the named services.
+    pub fn require_service(&self, services: &[&str]) -> Result<(), Failure> {
+        if self.role == Role::Service && services.contains(&self.system.as_str()) {
+            return Ok(());
+        }
+        Err(Failure::denied("only Remit's own services may do this", &self.system))
+    }
+
+    /// The actor of a change that this caller makes; `salt` hides the officer's pseudonym.
+    pub fn actor(&self, salt: &[u8]) -> api::event::Actor {
+        let officer_commitment = self
+            .officer
+            .as_ref()
+            .map(|officer| Sha256::new().chain_update(b"remit-officer-v1").chain_update(salt).chain_update(officer).finalize().to_vec())
+            .unwrap_or_default();
+        api::event::Actor {
+            agency: self.agency.as_ref().map(|id| format!("agencies/{id}")).unwrap_or_default(),
+            system: self.system.clone(),
+            officer_commitment: officer_commitment.into(),
+        }
+    }
+}
+
+/// Decides who calls, from a request's headers. The seam for certificates and identity providers.
+pub trait Authenticate: Send + Sync + 'static {
+    /// The caller, or `None` when it cannot be known.
+    fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity>;
+}
+
+/// The caller of a request.
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<&Identity, Failure> {
+    request.extensions().get().ok_or(Failure::Unauthenticated)
+}
+
+/// A bearer token and whom it names.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// The secret.
+    pub token: String,
+    /// The calling system.
+    pub system: String,
+    /// Id of its agency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agency: Option<String>,
+    /// What it may do.
+    pub role: Role,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("system", &self.system).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Why a token file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// It is not what it should be.
+    #[error("the token file is not a JSON list of tokens")]
+    Malformed(#[source] serde_json::Error),
+    /// A token is too short to be a secret.
+    #[error("the token of `{0}` is shorter than 20 characters")]
+    Short(String),
+    /// An agency's token names no agency.
+    #[error("the token of `{0}` has the role agency but names no agency")]
+    NoAgency(String),
+    /// A token stands twice.
+    #[error("the token of `{0}` is also another system's")]
+    Repeated(String),
+}
+
+/// The tokens that a server accepts. Looked up by digest, so that the time an answer takes tells nothing of a token.
+#[derive(Debug, Default)]
+pub struct Tokens(HashMap<[u8; 32], Identity>);
+
+impl Tokens {
+    /// From tokens.
+    pub fn new(tokens: &[Token]) -> Result<Self, TokensError> {
+        let mut identities = HashMap::with_capacity(tokens.len());
+        for token in tokens {
+            if token.token.len() < 20 {
+                return Err(TokensError::Short(token.system.clone()));
+            }
+            if token.role == Role::Agency && token.agency.is_none() {
+                return Err(TokensError::NoAgency(token.system.clone()));
+            }
+            let identity =
+                Identity { system: token.system.clone(), agency: token.agency.clone(), role: token.role, officer: None };
+            if identities.insert(Sha256::digest(&token.token).into(), identity).is_some() {
+                return Err(TokensError::Repeated(token.system.clone()));
+            }
+        }
+        Ok(Self(identities))
+    }
+
+    /// From the text of a token file: a JSON list of [`Token`].
+    pub fn parse(text: &str) -> Result<Self, TokensError> {
+        let tokens: Vec<Token> = serde_json::from_str(text).map_err(TokensError::Malformed)?;
+        Self::new(&tokens)
+    }
+}
+
+impl Authenticate for Tokens {
+    fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity> {
+        let header = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = header.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let digest: [u8; 32] = Sha256::digest(token.trim()).into();
+        let mut identity = self.0.get(&digest)?.clone();
+        identity.officer = headers.get(OFFICER).and_then(|officer| officer.to_str().ok()).map(str::to_owned);
+        Some(identity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(system: &str, token: &str, agency: Option<&str>, role: Role) -> Token {
+        Token { token: token.to_owned(), system: system.to_owned(), agency: agency.map(str::to_owned), role }
+    }
+
+    #[test]
+    fn a_bearer_token_names_its_caller() {
+        let tokens = Tokens::new(&[token("desk", "0123456789abcdefghij", Some("police-510100"), Role::Agency)]).unwrap();
+        let authenticate = |value: &str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("authorization", value.parse().unwrap());
+            headers.insert(OFFICER, "o-17".parse().unwrap());
+            tokens.authenticate(&headers)
+        };
+        let caller = authenticate("Bearer 0123456789abcdefghij").unwrap();
+        assert_eq!((caller.require_agency().unwrap(), caller.officer.as_deref()), ("police-510100", Some("o-17")));
+        assert_eq!(authenticate("bearer 0123456789abcdefghij").map(|caller| caller.role), Some(Role::Agency));
+        assert_eq!(authenticate("Bearer 0123456789abcdefghiX"), None);
+        assert_eq!(authenticate("Basic 0123456789abcdefghij"), None);
+        assert_eq!(tokens.authenticate(&http::HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn unusable_tokens_are_refused() {
+        for (tokens, error) in [
+            (vec![token("a", "short", None, Role::Operator)], "the token of `a` is shorter than 20 characters"),
+            (
+                vec![token("a", "0123456789abcdefghij", None, Role::Agency)],
+                "the token of `a` has the role agency but names no agency",
+            ),
+            (
+                vec![
+                    token("a", "0123456789abcdefghij", None, Role::Operator),
+                    token("b", "0123456789abcdefghij", None, Role::Operator),
+                ],
+                "the token of `b` is also another system's",
+            ),
+        ] {
+            assert_eq!(Tokens::new(&tokens).unwrap_err().to_string(), error);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The JSON form of messages, as the protobuf specification gives it.
+
+use prost::{Message, Name};
+use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+
+/// Why a text is not the JSON form of a message.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// The text does not fit to the message. The source names line and column.
+    #[error("not the JSON form of `{message}`")]
+    Malformed {
+        /// The message.
+        message: String,
+        /// What is wrong, and where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The contract that was built in does not know the message.
+    #[error("the contract has no message `{0}`")]
+    Unknown(String),
+    /// The two forms of the message differ.
+    #[error("the message cannot be converted")]
+    Convert(#[from] prost::DecodeError),
+}
+
+/// Reads a message. Unknown fields are errors: a misspelt one must not vanish.
+pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
+    let malformed = |source| JsonError::Malformed { message: M::full_name(), source };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let message = DynamicMessage::deserialize(descriptor::<M>()?, &mut deserializer).map_err(malformed)?;
+    deserializer.end().map_err(malformed)?;
+    Ok(message.transcode_to()?)
+}
+
+/// Writes a message.
+pub fn value<M: Message + Name>(message: &M) -> Result<serde_json::Value, JsonError> {
+    let mut dynamic = DynamicMessage::new(descriptor::<M>()?);
+    dynamic.transcode_from(message)?;
+    dynamic
+        .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
+        .map_err(|source| JsonError::Malformed { message: M::full_name(), source })
+}
+
+fn descriptor<M: Name>() -> Result<MessageDescriptor, JsonError> {
+    api::POOL.get_message_by_name(&M::full_name()).ok_or_else(|| JsonError::Unknown(M::full_name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use api::intake::{SubjectKind, SubmitReportRequest};
+
+    use super::*;
+
+    #[test]
+    fn a_request_reads_and_writes() {
+        let text = r#"{"report":{"category":"categories/gambling","subjects":[{"kind":"SUBJECT_KIND_URL","value":"https://a.example"}],
+            "loss":{"currency":"CNY","minorUnits":"12800000","occurTime":"2026-11-01T10:00:00+08:00"}}}"#;
+        let request: SubmitReportRequest = parse(text).unwrap();
+        let report = request.report.as_ref().unwrap();
+        assert_eq!(report.subjects[0].kind(), SubjectKind::Url);
+        assert_eq!(report.loss.as_ref().unwrap().occur_time.as_ref().unwrap().seconds, 1_793_498_400);
+        assert_eq!(parse::<SubmitReportRequest>(&value(&request).unwrap().to_string()).unwrap(), request);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, expected) in [
+            (r#"{"report":{"categroy":"x"}}"#, "categroy"),
+            (r#"{"report":{"loss":{"occurTime":"2026-11-01T10:00:00"}}}"#, "line 1"),
+            (r#"{"report":"#, "EOF"),
+            ("{} {}", "trailing"),
+        ] {
+            let error = parse::<SubmitReportRequest>(text).unwrap_err();
+            let shown = error.source().map(ToString::to_string).unwrap_or_default();
+            assert!(shown.contains(expected), "{text}: {shown}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A server: the stack, health, reflection, graceful stop.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::middleware::from_fn_with_state;
+use futures::future::BoxFuture;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport};
+
+use crate::{Authenticate, Limits, layers};
+
+/// Whether a service can do its work: its database answers.
+pub type HealthCheck = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+
+/// What all servers have in common.
+#[derive(Clone)]
+pub struct Server {
+    /// Name of the service in traces, such as `intake`.
+    pub service: &'static str,
+    /// What it takes at most.
+    pub limits: Limits,
+    /// Who decides who calls.
+    pub authenticate: Arc<dyn Authenticate>,
+    /// Whether reflection is served.
+    pub reflection: bool,
+    /// Full names of the gRPC services, as health reports them, such as `remit.intake.v1.IntakeService`.
+    pub names: &'static [&'static str],
+    /// Whether they can do their work.
+    pub health: HealthCheck,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("service", &self.service).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// How often health is looked at.
+const HEALTH: Duration = Duration::from_secs(2);
+/// How long requests that are under way may take after a stop was asked for.
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// Serves the routes on a listener that the caller bound, until `shutdown`: then health turns, new work is refused, and
+    /// what is under way ends.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        routes: Routes,
+        shutdown: CancellationToken,
+    ) -> Result<(), transport::Error> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        tokio::spawn(report_health(reporter, self.names, Arc::clone(&self.health), shutdown.clone()));
+
+        let mut routes = routes.add_service(health);
+        if self.reflection {
+            // The descriptors were made by our own build: if they do not decode, a test of `api` fails first.
+            match tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(api::DESCRIPTORS).build_v1() {
+                Ok(reflection) => routes = routes.add_service(reflection),
+                Err(error) => tracing::error!(%error, "reflection is not served"),
+            }
+        }
+
+        // The last layer added is the first that a request meets: read this from the bottom.
+        let router = routes
+            .prepare()
+            .into_axum_router()
+            .layer(from_fn_with_state(self.authenticate, layers::authenticate))
+            .layer(from_fn_with_state(self.limits, layers::deadline))
+            // Outside the deadline: what is refused for load costs no timer.
+            .layer(from_fn_with_state(Arc::new(Semaphore::new(self.limits.concurrency)), layers::shed))
+            // Outside everything that can refuse, so that every refusal has its words.
+            .layer(from_fn_with_state(self.limits, layers::explain))
+            // Outermost, so that refusals are in the trace too.
+            .layer(from_fn_with_state(self.service, layers::trace));
+
+        let stopped = shutdown.clone();
+        let serving = transport::Server::builder()
+            .http2_max_header_list_size(self.limits.header_bytes)
+            .max_concurrent_streams(self.limits.streams_per_connection)
+            // Peers that went away without a word are noticed.
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .tcp_nodelay(true)
+            .add_routes(Routes::from(router))
+            .serve_with_incoming_shutdown(incoming(listener), shutdown.cancelled_owned());
+        tokio::select! {
+            served = serving => served,
+            // Watchers keep their streams open for ever: after the grace period they are cut.
+            () = async { stopped.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+        }
+    }
+}
+
+fn incoming(listener: TcpListener) -> transport::server::TcpIncoming {
+    transport::server::TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+async fn report_health(
+    reporter: tonic_health::server::HealthReporter,
+    names: &'static [&'static str],
+    healthy: HealthCheck,
+    shutdown: CancellationToken,
+) {
+    use tonic_health::ServingStatus;
+    loop {
+        let status = match !shutdown.is_cancelled() && healthy().await {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        for name in names.iter().copied().chain([""]) {
+            reporter.set_service_status(name, status).await;
+        }
+        if shutdown.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(HEALTH) => {}
+        }
+    }
+}

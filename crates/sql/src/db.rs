@@ -1,0 +1,383 @@
+use std::{borrow::Cow, str::FromStr as _, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{
+    Column, Error, Kind, Row, Schema, Value, migrate,
+    value::{Inner, postgres_arguments, sqlite_arguments},
+};
+
+/// The engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// SQLite, in this process.
+    Sqlite,
+    /// PostgreSQL, or a database that speaks like it.
+    Postgres,
+}
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// One connection writes, others read: with several writers SQLite spends its time in their retries.
+    Sqlite {
+        /// The only connection that writes.
+        writer: SqlitePool,
+        /// Connections that read, beside the writer and each other.
+        readers: SqlitePool,
+    },
+    /// A pool of connections that do both.
+    Postgres(PgPool),
+}
+
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// How long a connection is waited for before the caller is told that the database is overloaded.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+impl Db {
+    /// Opens the database that a URL names, creating a SQLite file when there is none, and brings its schema up to date.
+    pub async fn open(url: &str, schemas: &[Schema]) -> Result<Self, Error> {
+        let shown = without_password(url);
+        let open = |source| Error::Open { url: shown.clone(), source };
+        let db = match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => {
+                let options = SqliteConnectOptions::from_str(url)
+                    .map_err(open)?
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(5))
+                    .statement_cache_capacity(256)
+                    // Less often than the default of 1,000 pages: a checkpoint syncs twice, in the writer's time.
+                    .pragma("wal_autocheckpoint", "4000")
+                    .pragma("cache_size", "-16000")
+                    .pragma("temp_store", "MEMORY");
+                let writer = SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .acquire_timeout(Duration::from_secs(30))
+                    .test_before_acquire(false)
+                    .connect_with(options.clone())
+                    .await
+                    .map_err(open)?;
+                assert_sqlite_version(&writer).await.map_err(|found| match found {
+                    Ok(found) => Error::SqliteTooOld { found },
+                    Err(source) => open(source),
+                })?;
+                let readers = SqlitePoolOptions::new()
+                    .max_connections(SQLITE_READERS)
+                    .acquire_timeout(ACQUIRE)
+                    .test_before_acquire(false)
+                    .connect_lazy_with(options.read_only(true).create_if_missing(false));
+                Self::Sqlite { writer, readers }
+            }
+            Some("postgres" | "postgresql") => {
+                let options = PgConnectOptions::from_str(url).map_err(open)?.application_name("remit").statement_cache_capacity(256);
+                let pool = PgPoolOptions::new()
+                    .max_connections(POSTGRES_CONNECTIONS)
+                    .acquire_timeout(ACQUIRE)
+                    .connect_with(options)
+                    .await
+                    .map_err(open)?;
+                Self::Postgres(pool)
+            }
+            Some(scheme) => return Err(Error::Url { url: shown.clone(), problem: format!("unknown scheme `{scheme}`") }),
+            None => return Err(Error::Url { url: shown.clone(), problem: "it has no scheme".to_owned() }),
+        };
+        migrate::run(&db, &shown, schemas).await?;
+        Ok(db)
+    }
+
+    /// Which engine this is.
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite { .. } => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// How many group commits may run beside each other with profit.
+    pub fn writers(&self) -> usize {
+        match self {
+            Self::Sqlite { .. } => 1,
+            Self::Postgres(_) => 4,
+        }
+    }
+
+    /// Begins a write transaction. Prefer [`transact!`](crate::transact), which also retries.
+    ///
+    /// Not cancellation safe in the middle of a statement: run it on a task of its own, not in a request's future.
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        let failed = |source| Error::execute("begin", source);
+        Ok(Tx(match self {
+            // IMMEDIATE takes the write lock at once: a deferred transaction would fail when it first writes.
+            Self::Sqlite { writer, .. } => TxInner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?),
+            Self::Postgres(pool) => TxInner::Postgres(pool.begin().await.map_err(failed)?),
+        }))
+    }
+
+    /// Begins a read transaction, whose statements all see the same moment.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let failed = |source| Error::execute("begin", source);
+        Ok(Snapshot(Tx(match self {
+            Self::Sqlite { readers, .. } => TxInner::Sqlite(readers.begin().await.map_err(failed)?),
+            Self::Postgres(pool) => TxInner::Postgres(
+                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?,
+            ),
+        })))
+    }
+
+    /// Runs one reading statement by itself.
+    pub async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
+        let failed = |source| Error::execute(statement, source);
+        match self {
+            Self::Sqlite { readers, .. } => {
+                let arguments = sqlite_arguments(values).map_err(failed)?;
+                let rows = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments).fetch_all(readers).await;
+                Ok(rows.map_err(failed)?.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
+            }
+            Self::Postgres(pool) => {
+                let arguments = postgres_arguments(values).map_err(failed)?;
+                let rows = sqlx::query_with(statement, arguments).fetch_all(pool).await;
+                Ok(rows.map_err(failed)?.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
+            }
+        }
+    }
+
+    /// Runs one reading statement by itself that gives one row or none.
+    pub async fn fetch_optional(&self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
+        Ok(self.fetch(statement, values).await?.into_iter().next())
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.fetch("SELECT 1", Vec::new()).await.map(drop)
+    }
+
+    /// Closes all connections, waiting for those in use.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A write transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Tx(TxInner);
+
+#[derive(Debug)]
+enum TxInner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// Which engine this is.
+    pub fn engine(&self) -> Engine {
+        match self.0 {
+            TxInner::Sqlite(_) => Engine::Sqlite,
+            TxInner::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Runs a statement and returns its rows.
+    pub async fn fetch(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
+        let text = match self.0 {
+            TxInner::Sqlite(_) => sqlite_spelling(statement),
+            TxInner::Postgres(_) => Cow::Borrowed(statement),
+        };
+        self.fetch_text(text, values).await
+    }
+
+    /// Runs a statement that gives one row or none.
+    pub async fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
+        Ok(self.fetch(statement, values).await?.into_iter().next())
+    }
+
+    /// Runs a statement and returns how many rows it changed.
+    pub async fn execute(&mut self, statement: &'static str, values: Vec<Value>) -> Result<u64, Error> {
+        let failed = |source| Error::execute(statement, source);
+        match &mut self.0 {
+            TxInner::Sqlite(tx) => {
+                let arguments = sqlite_arguments(values).map_err(failed)?;
+                let done = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments).execute(&mut **tx).await;
+                Ok(done.map_err(failed)?.rows_affected())
+            }
+            TxInner::Postgres(tx) => {
+                let arguments = postgres_arguments(values).map_err(failed)?;
+                Ok(sqlx::query_with(statement, arguments).execute(&mut **tx).await.map_err(failed)?.rows_affected())
+            }
+        }
+    }
+
+    /// Makes all of it durable, or none.
+    pub async fn commit(self) -> Result<(), Error> {
+        match self.0 {
+            TxInner::Sqlite(tx) => tx.commit().await,
+            TxInner::Postgres(tx) => tx.commit().await,
+        }
+        .map_err(|source| Error::execute("commit", source))
+    }
+
+    pub(crate) async fn fetch_text(
+        &mut self,
+        statement: impl Into<Cow<'static, str>>,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, Error> {
+        let statement = statement.into();
+        match &mut self.0 {
+            TxInner::Sqlite(tx) => {
+                let arguments = sqlite_arguments(values).map_err(|source| Error::execute(&statement, source))?;
+                let rows = sqlx::query_with(AssertSqlSafe(statement.to_string()), arguments).fetch_all(&mut **tx).await;
+                Ok(rows
+                    .map_err(|source| Error::execute(&statement, source))?
+                    .into_iter()
+                    .map(|row| Row(Inner::Sqlite(row)))
+                    .collect())
+            }
+            TxInner::Postgres(tx) => {
+                let arguments = postgres_arguments(values).map_err(|source| Error::execute(&statement, source))?;
+                fetch_postgres(tx, &statement, arguments).await
+            }
+        }
+    }
+
+    /// Runs a PostgreSQL statement whose parameters are arrays, one per column.
+    pub(crate) async fn fetch_arrays(
+        &mut self,
+        statement: &str,
+        columns: &[Column],
+        arrays: Vec<Vec<Value>>,
+    ) -> Result<Vec<Row>, Error> {
+        use sqlx::Arguments as _;
+        let TxInner::Postgres(tx) = &mut self.0 else {
+            return Err(Error::execute(statement, sqlx::Error::Protocol("sqlite has no arrays".to_owned())));
+        };
+        let mut arguments = PgArguments::default();
+        for ((_, kind), array) in columns.iter().zip(arrays) {
+            let array = array.into_iter();
+            match kind {
+                Kind::Text => arguments.add(array.map(as_text).collect::<Vec<Option<String>>>()),
+                Kind::Int => arguments.add(array.map(as_int).collect::<Vec<Option<i64>>>()),
+                Kind::Bytes => arguments.add(array.map(as_bytes).collect::<Vec<Option<Vec<u8>>>>()),
+            }
+            .map_err(|source| Error::execute(statement, sqlx::Error::Encode(source)))?;
+        }
+        fetch_postgres(tx, statement, arguments).await
+    }
+}
+
+async fn fetch_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    statement: &str,
+    arguments: PgArguments,
+) -> Result<Vec<Row>, Error> {
+    let rows = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments).fetch_all(&mut **tx).await;
+    Ok(rows
+        .map_err(|source| Error::execute(statement, source))?
+        .into_iter()
+        .map(|row| Row(Inner::Postgres(row)))
+        .collect())
+}
+
+/// A read transaction.
+#[derive(Debug)]
+pub struct Snapshot(Tx);
+
+impl Snapshot {
+    /// Runs a reading statement and returns its rows.
+    pub async fn fetch(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
+        self.0.fetch(statement, values).await
+    }
+
+    /// Runs a reading statement that gives one row or none.
+    pub async fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
+        self.0.fetch_optional(statement, values).await
+    }
+}
+
+fn as_text(value: Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn as_int(value: Value) -> Option<i64> {
+    match value {
+        Value::Int(int) => Some(int),
+        _ => None,
+    }
+}
+
+fn as_bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Statements are written as PostgreSQL spells them. SQLite spells two things differently: it locks the whole file, so
+/// `FOR UPDATE` has nothing to say, and it has no arrays, so a list of texts comes as JSON.
+fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
+    if !statement.contains("FOR UPDATE") && !statement.contains("= ANY(") {
+        return Cow::Borrowed(statement);
+    }
+    let mut text = statement.replace(" FOR UPDATE SKIP LOCKED", "").replace(" FOR UPDATE", "");
+    while let Some(start) = text.find("= ANY(") {
+        let parameter = start + "= ANY(".len();
+        let end = text[parameter..].find(')').map_or(text.len(), |end| parameter + end);
+        let replacement = format!("IN (SELECT value FROM json_each({}))", &text[parameter..end]);
+        text.replace_range(start..(end + 1).min(text.len()), &replacement);
+    }
+    Cow::Owned(text)
+}
+
+async fn assert_sqlite_version(pool: &SqlitePool) -> Result<(), Result<String, sqlx::Error>> {
+    let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(pool).await.map_err(Err)?;
+    let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = [parts.next(), parts.next(), parts.next()].map(|part| part.unwrap_or(0));
+    if version < [3, 51, 3] { Err(Ok(found)) } else { Ok(()) }
+}
+
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((user, host)) = rest.split_once('@') else { return url.to_owned() };
+    let user = user.split_once(':').map_or(user, |(user, _)| user);
+    format!("{scheme}://{user}@{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlite_spells_lists_and_locks_its_own_way() {
+        for (statement, expected) in [
+            ("SELECT 1", "SELECT 1"),
+            ("SELECT a FROM t WHERE id = $1 FOR UPDATE", "SELECT a FROM t WHERE id = $1"),
+            (
+                "DELETE FROM t WHERE a = $1 AND id = ANY($2)",
+                "DELETE FROM t WHERE a = $1 AND id IN (SELECT value FROM json_each($2))",
+            ),
+            ("SELECT a FROM t LIMIT 1 FOR UPDATE SKIP LOCKED", "SELECT a FROM t LIMIT 1"),
+        ] {
+            assert_eq!(sqlite_spelling(statement), expected);
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(without_password("postgres://remit:secret@db/remit"), "postgres://remit@db/remit");
+        assert_eq!(without_password("sqlite://data/intake.db"), "sqlite://data/intake.db");
+    }
+}

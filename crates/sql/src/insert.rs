@@ -1,0 +1,128 @@
+use crate::{Engine, Error, Row, Tx, Value};
+
+/// Types of columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TEXT.
+    Text,
+    /// BIGINT on PostgreSQL, INTEGER on SQLite.
+    Int,
+    /// BYTEA on PostgreSQL, BLOB on SQLite.
+    Bytes,
+}
+
+/// A column that rows are inserted into.
+pub type Column = (&'static str, Kind);
+
+/// A bulk insert of any number of rows into one table.
+#[derive(Clone, Copy, Debug)]
+pub struct Insert {
+    table: &'static str,
+    columns: &'static [Column],
+    rest: &'static str,
+}
+
+/// SQLite binds at most 32,766 parameters.
+const SQLITE_PARAMETERS: usize = 32_766;
+/// More rows in one statement gain nothing.
+const SQLITE_ROWS: usize = 256;
+
+impl Insert {
+    /// Into these columns of a table.
+    pub const fn into(table: &'static str, columns: &'static [Column]) -> Self {
+        Self { table, columns, rest: "" }
+    }
+
+    /// With an `ON CONFLICT …` or `RETURNING …` behind the rows.
+    pub const fn then(self, rest: &'static str) -> Self {
+        Self { rest, ..self }
+    }
+
+    /// Inserts the rows, each with as many values as there are columns, and returns what `RETURNING` gives.
+    pub async fn rows<const N: usize>(&self, tx: &mut Tx, rows: Vec<[Value; N]>) -> Result<Vec<Row>, Error> {
+        debug_assert_eq!(N, self.columns.len(), "insert into {}", self.table);
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        match tx.engine() {
+            Engine::Postgres => tx.fetch_arrays(&self.postgres(), self.columns, transpose(rows)).await,
+            Engine::Sqlite => {
+                let mut answers = Vec::new();
+                let mut rows = rows.into_iter();
+                while rows.len() > 0 {
+                    let n = chunk(rows.len(), N);
+                    let values = rows.by_ref().take(n).flatten().collect();
+                    answers.extend(tx.fetch_text(self.sqlite(n), values).await?);
+                }
+                Ok(answers)
+            }
+        }
+    }
+
+    fn head(&self) -> String {
+        let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
+        format!("INSERT INTO {} ({})", self.table, names.join(", "))
+    }
+
+    fn postgres(&self) -> String {
+        let arrays: Vec<_> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, (_, kind))| {
+                let kind = match kind {
+                    Kind::Text => "TEXT",
+                    Kind::Int => "BIGINT",
+                    Kind::Bytes => "BYTEA",
+                };
+                format!("${}::{kind}[]", i + 1)
+            })
+            .collect();
+        // `WHERE true` keeps an ON CONFLICT behind a SELECT unambiguous.
+        format!("{} SELECT * FROM UNNEST({}) WHERE true {}", self.head(), arrays.join(", "), self.rest)
+    }
+
+    fn sqlite(&self, rows: usize) -> String {
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+        format!("{} VALUES {} {}", self.head(), vec![row; rows].join(", "), self.rest)
+    }
+}
+
+/// The largest power of two that fits, so that few different statements are prepared, and each is found in the cache.
+fn chunk(rows: usize, columns: usize) -> usize {
+    let most = rows.min(SQLITE_PARAMETERS / columns).min(SQLITE_ROWS);
+    1 << most.ilog2()
+}
+
+fn transpose<const N: usize>(rows: Vec<[Value; N]>) -> Vec<Vec<Value>> {
+    let mut columns: Vec<Vec<Value>> = (0..N).map(|_| Vec::with_capacity(rows.len())).collect();
+    for row in rows {
+        for (column, value) in columns.iter_mut().zip(row) {
+            column.push(value);
+        }
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_powers_of_two_within_the_limits() {
+        for (rows, columns, expected) in [(1, 5, 1), (3, 5, 2), (64, 5, 64), (100, 5, 64), (9_999, 5, 256), (9_999, 1_000, 32)] {
+            assert_eq!(chunk(rows, columns), expected, "{rows} rows of {columns}");
+        }
+    }
+
+    #[test]
+    fn statements_name_columns_and_types() {
+        const INSERT: Insert =
+            Insert::into("t", &[("id", Kind::Text), ("n", Kind::Int), ("b", Kind::Bytes)]).then("ON CONFLICT DO NOTHING");
+        assert_eq!(
+            INSERT.postgres(),
+            "INSERT INTO t (id, n, b) SELECT * FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::BYTEA[]) WHERE true ON CONFLICT DO NOTHING"
+        );
+        assert_eq!(INSERT.sqlite(2), "INSERT INTO t (id, n, b) VALUES (?, ?, ?), (?, ?, ?) ON CONFLICT DO NOTHING");
+    }
+}

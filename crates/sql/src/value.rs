@@ -1,0 +1,192 @@
+use sqlx::{Decode, Postgres, Row as _, Sqlite, Type, postgres::PgArguments, sqlite::SqliteArguments};
+
+use crate::Error;
+
+/// A parameter of a statement, in one of the types that both engines share.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// SQL NULL, of a given kind because PostgreSQL wants to know.
+    Null(crate::Kind),
+    /// Text.
+    Text(String),
+    /// A whole number; times are microseconds since 1970 UTC.
+    Int(i64),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// Texts to be looked up together: `column = ANY($1)`.
+    Texts(Vec<String>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(int: i64) -> Self {
+        Self::Int(int)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Int(i64::from(flag))
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.to_vec())
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Value {
+    fn from(bytes: [u8; N]) -> Self {
+        Self::Bytes(bytes.to_vec())
+    }
+}
+
+impl From<Vec<String>> for Value {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Texts(texts)
+    }
+}
+
+impl Value {
+    /// Text, or NULL.
+    pub fn text_or_null(text: Option<impl Into<String>>) -> Self {
+        text.map_or(Self::Null(crate::Kind::Text), |text| Self::Text(text.into()))
+    }
+}
+
+/// Binds values for SQLite. A list of texts travels as a JSON array, which `json_each` takes apart.
+pub(crate) fn sqlite_arguments(values: Vec<Value>) -> Result<SqliteArguments, sqlx::Error> {
+    use sqlx::Arguments as _;
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        match value {
+            Value::Null(_) => arguments.add(None::<i64>),
+            Value::Text(text) => arguments.add(text),
+            Value::Int(int) => arguments.add(int),
+            Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Texts(texts) => arguments.add(json_array(&texts)),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+pub(crate) fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, sqlx::Error> {
+    use sqlx::Arguments as _;
+    let mut arguments = PgArguments::default();
+    for value in values {
+        match value {
+            Value::Null(crate::Kind::Text) => arguments.add(None::<String>),
+            Value::Null(crate::Kind::Int) => arguments.add(None::<i64>),
+            Value::Null(crate::Kind::Bytes) => arguments.add(None::<Vec<u8>>),
+            Value::Text(text) => arguments.add(text),
+            Value::Int(int) => arguments.add(int),
+            Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Texts(texts) => arguments.add(texts),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+/// The texts looked up are ids, digests and names, but any text must come through whole.
+fn json_array(texts: &[String]) -> String {
+    use std::fmt::Write as _;
+    let mut json = String::with_capacity(2 + texts.iter().map(|text| text.len() + 3).sum::<usize>());
+    json.push('[');
+    for (i, text) in texts.iter().enumerate() {
+        json.push_str(if i == 0 { "\"" } else { ",\"" });
+        for c in text.chars() {
+            match c {
+                '"' => json.push_str("\\\""),
+                '\\' => json.push_str("\\\\"),
+                c if (c as u32) < 0x20 => {
+                    // Writing to a string cannot fail.
+                    let _ = write!(json, "\\u{:04x}", c as u32);
+                }
+                c => json.push(c),
+            }
+        }
+        json.push('"');
+    }
+    json.push(']');
+    json
+}
+
+/// A row of an answer.
+#[derive(Debug)]
+pub struct Row(pub(crate) Inner);
+
+#[derive(Debug)]
+pub(crate) enum Inner {
+    Sqlite(sqlx::sqlite::SqliteRow),
+    Postgres(sqlx::postgres::PgRow),
+}
+
+/// A column type that both engines share.
+pub trait FromColumn:
+    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres> + Send
+{
+}
+
+impl FromColumn for String {}
+impl FromColumn for i64 {}
+impl FromColumn for Vec<u8> {}
+impl FromColumn for Option<String> {}
+impl FromColumn for Option<i64> {}
+impl FromColumn for Option<Vec<u8>> {}
+
+impl Row {
+    /// The value of a column, by position.
+    pub fn get<T: FromColumn>(&self, column: usize) -> Result<T, Error> {
+        match &self.0 {
+            Inner::Sqlite(row) => row.try_get(column),
+            Inner::Postgres(row) => row.try_get(column),
+        }
+        .map_err(|source| Error::Decode { column, source })
+    }
+
+    /// A column of exactly `N` bytes.
+    pub fn array<const N: usize>(&self, column: usize, what: &'static str) -> Result<[u8; N], Error> {
+        let bytes: Vec<u8> = self.get(column)?;
+        bytes
+            .try_into()
+            .map_err(|bytes: Vec<u8>| Error::Damaged { what, problem: format!("{} bytes instead of {N}", bytes.len()) })
+    }
+
+    /// A number that counts something.
+    pub fn count(&self, column: usize, what: &'static str) -> Result<u64, Error> {
+        let int: i64 = self.get(column)?;
+        u64::try_from(int).map_err(|_| Error::Damaged { what, problem: format!("{int} is negative") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_array_keeps_every_text_whole() {
+        let texts = ["a", "with \"quotes\" and \\", "line\nbreak\u{1}", "举报"].map(str::to_owned);
+        assert_eq!(json_array(&texts), "[\"a\",\"with \\\"quotes\\\" and \\\\\",\"line\\u000abreak\\u0001\",\"举报\"]");
+        assert_eq!(json_array(&[]), "[]");
+    }
+}
