@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Places: the tree of territories that reports are tied to, and the countries outside it.
+//!
+//! A place arrives as text. [`TerritoryCode`] and [`Country`] are parsed at the edge (`code.rs`, `country.rs`);
+//! [`Territories`] (`territories.rs`) is the tree itself, read from one CSV file by `parse.rs`. Intake checks with it
+//! that a place exists; routing climbs it.
+//!
+//! Nothing here does I/O, knows an agency, or looks at a clock: a territory that the file calls abolished is abolished.
+
+mod code;
+mod country;
+mod parse;
+mod territories;
+
+pub use code::{InvalidCode, TerritoryCode};
+pub use country::{Country, CountryError};
+pub use parse::{Fault, TerritoriesError};
+pub use territories::{Resolved, Territories, Territory};

@@ -1,0 +1,7 @@
+//! Tests of routing's rules: no server, no database.
+
+mod calendar;
+mod directory;
+mod random;
+mod rules;
+mod stories;

@@ -1,0 +1,371 @@
+//! The sixteen stories as the shipped rule set *ranked* answers them.
+
+use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
+use api::routing::Facts;
+use routing::calendar::Unit;
+use routing::decide::{Decision, Outcome, decide};
+use routing::directory::Directory;
+use routing::rules::RuleSet;
+
+fn factor(name: &str) -> ConnectingFactor {
+    match name {
+        "operator" => ConnectingFactor::Operator,
+        "server" => ConnectingFactor::Server,
+        "transaction" => ConnectingFactor::Transaction,
+        "victim" => ConnectingFactor::Victim,
+        "suspect" => ConnectingFactor::Suspect,
+        other => panic!("no factor {other}"),
+    }
+}
+
+/// Facts with places written as `operator 450100` or `server US`.
+fn facts(category: &str, places: &[&str]) -> Facts {
+    let place = |text: &&str| {
+        let (name, code) = text.split_once(' ').expect("a factor and a place");
+        let location = match code.len() {
+            2 => Location::Country(code.to_owned()),
+            _ => Location::Territory(format!("territories/{code}")),
+        };
+        Place {
+            factor: factor(name).into(),
+            location: Some(location),
+        }
+    };
+    Facts {
+        category: category.to_owned(),
+        places: places.iter().map(place).collect(),
+        ..Facts::default()
+    }
+}
+
+fn route(facts: &Facts) -> Decision {
+    decide(facts, RuleSet::shipped(), Directory::shipped())
+}
+
+/// Checks lead, factor and supporters: `police-450100 by operator` and `["police-440000"]`.
+#[track_caller]
+fn check(facts: &Facts, lead: &str, supporting: &[&str]) -> Decision {
+    let decision = route(facts);
+    let found = match &decision.outcome {
+        Outcome::Lead {
+            agency,
+            factor: Some(factor),
+        } => format!("{agency} by {factor}"),
+        Outcome::Lead { agency, factor: None } => format!("{agency} by default"),
+        other => format!("{other:?}"),
+    };
+    let supporters: Vec<_> = decision.supporting.iter().map(|(agency, _)| agency.as_str()).collect();
+    assert_eq!(
+        (found.as_str(), supporters.as_slice()),
+        (lead, supporting),
+        "{:#?}",
+        decision.explanation
+    );
+    decision
+}
+
+#[track_caller]
+fn says(decision: &Decision, words: &str) {
+    let said = decision
+        .explanation
+        .fallbacks
+        .iter()
+        .any(|fallback| fallback.contains(words));
+    assert!(said, "{words}: {:#?}", decision.explanation.fallbacks);
+}
+
+/// The factors tried, with what came of each.
+fn tried(decision: &Decision) -> Vec<(&str, &str)> {
+    decision
+        .explanation
+        .factors
+        .iter()
+        .map(|tried| (tried.factor.as_str(), tried.outcome.as_str()))
+        .collect()
+}
+
+#[test]
+fn story_1_investment_fraud() {
+    let mut facts = facts("fraud.investment", &["victim 510100"]);
+    facts.loss_currency = "CNY".to_owned();
+    facts.loss_minor_units = 12_800_000;
+    facts.loss_age_seconds = Some(7_200);
+    facts.subject_kinds = vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()];
+    facts.received_by = "content-regulator-CN".to_owned();
+    let decision = check(&facts, "police-510100 by victim", &[]);
+    let absent = "absent: the report names no such place";
+    assert_eq!(
+        tried(&decision),
+        [
+            ("operator", absent),
+            ("server", absent),
+            ("transaction", absent),
+            ("victim", "gave police-510100")
+        ]
+    );
+    says(&decision, "no hold was opened: holds are requested separately");
+    says(&decision, "the operator was not looked up");
+    says(&decision, "received first by content-regulator-CN");
+    assert_eq!(
+        decision.clock.map(|clock| (clock.value, clock.unit)),
+        Some((24, Unit::Hours))
+    );
+}
+
+#[test]
+fn story_2_paid_removal() {
+    let mut facts = facts("extortion.paid-removal", &["operator 130100", "victim 320200"]);
+    facts.victim_kind = VictimKind::Organisation.into();
+    facts.publication = true;
+    let decision = check(&facts, "police-130000 by operator", &["content-regulator-130000"]);
+    assert_eq!(decision.explanation.factors[0].climb, ["130100", "130000"]);
+    let said = ("victim", "no factor: an organisation complains of a publication");
+    assert!(tried(&decision).contains(&said));
+}
+
+#[test]
+fn the_home_police_of_an_organisation_never_lead_against_a_publication() {
+    let mut facts = facts("extortion.paid-removal", &["victim 320100"]);
+    facts.received_by = "police-320100".to_owned();
+    check(&facts, "police-320100 by victim", &["content-regulator-320000"]);
+    facts.publication = true;
+    for kind in [VictimKind::Organisation, VictimKind::PublicBody] {
+        facts.victim_kind = kind.into();
+        let decision = check(&facts, "police-CN by default", &[]);
+        let ruled_out = tried(&decision)
+            .iter()
+            .filter(|(_, outcome)| outcome.starts_with("no factor: "))
+            .count();
+        assert_eq!(ruled_out, 2, "the victim's place and that of the receiver");
+    }
+}
+
+#[test]
+fn story_3_news_extortion() {
+    let mut facts = facts("extortion.news", &["operator 110000", "victim 411300"]);
+    facts.victim_kind = VictimKind::Organisation.into();
+    facts.publication = true;
+    check(&facts, "police-110000 by operator", &["press-regulator-110000"]);
+}
+
+#[test]
+fn story_4_gambling_site() {
+    let decision = check(
+        &facts("gambling", &["operator 450100", "server 440600"]),
+        "police-450100 by operator",
+        &["police-440000"],
+    );
+    assert_eq!(
+        decision.explanation.summary,
+        "police-450100 leads (operator 450100); police-440000 supports (server 440600 → 440000)"
+    );
+}
+
+#[test]
+fn story_5_fake_loan_app_abroad() {
+    let mut facts = facts("fraud.loan", &["server US", "victim 520100"]);
+    facts.received_by = "content-regulator-CN".to_owned();
+    let decision = check(&facts, "police-CN by victim", &["partner-hotline-abroad"]);
+    let victim = decision.explanation.factors.last().expect("tried");
+    assert_eq!(victim.climb, ["520100", "520000", "CN"]);
+    assert!(tried(&decision).contains(&(
+        "server",
+        "US is outside the tree of territories: no agency there can lead"
+    )));
+}
+
+#[test]
+fn story_6_phishing_domain() {
+    let mut known = facts("fraud", &["operator 350200", "server 310000", "victim 210200"]);
+    known.subject_kinds = vec![SubjectKind::Domain.into()];
+    check(&known, "police-350200 by operator", &["police-310000"]);
+    known.places.remove(0);
+    let decision = check(&known, "police-310000 by server", &[]);
+    says(&decision, "the operator was not looked up");
+}
+
+#[test]
+fn story_7_threats() {
+    let facts = facts(
+        "threat-to-person",
+        &["operator 110000", "victim 320500", "suspect 320300"],
+    );
+    check(&facts, "police-320300 by suspect", &["police-110000"]);
+}
+
+#[test]
+fn story_8_personal_data_market() {
+    check(
+        &facts("personal-data", &["server 330100"]),
+        "police-330100 by server",
+        &["content-regulator-330000"],
+    );
+}
+
+#[test]
+fn story_9_official() {
+    let mut facts = facts("official-misconduct", &["suspect 130400"]);
+    facts.excluded = vec!["police-130400".to_owned()];
+    facts.received_by = "police-130400".to_owned();
+    let decision = check(&facts, "inspection-130000 by suspect", &[]);
+    assert_eq!(decision.explanation.excluded, ["police-130400"]);
+    let fallbacks = decision.explanation.fallbacks.join(" ");
+    assert!(
+        !fallbacks.contains("police-130400"),
+        "who handed it in is not told: {fallbacks}"
+    );
+}
+
+#[test]
+fn story_10_nowhere() {
+    let decision = check(&facts("malware", &[]), "police-CN by default", &[]);
+    says(&decision, "police-CN leads as the national default");
+    assert_eq!(decision.explanation.factor, "");
+    let decision = check(&facts("something.else", &[]), "police-CN by default", &[]);
+    says(&decision, "the catch-all row decided");
+}
+
+#[test]
+fn story_11_seller() {
+    let facts = facts("consumer-harm", &["operator 330100", "suspect 350500"]);
+    let decision = check(
+        &facts,
+        "market-regulator-350000 by suspect",
+        &["market-regulator-330000"],
+    );
+    assert_eq!(
+        decision.clock.map(|clock| (clock.value, clock.unit)),
+        Some((7, Unit::WorkingDays))
+    );
+}
+
+#[test]
+fn story_12_insult() {
+    let mut facts = facts("insult-defamation", &["suspect 320300", "victim 510100"]);
+    for relation in [
+        ReporterRelation::Bystander,
+        ReporterRelation::Organisation,
+        ReporterRelation::Unspecified,
+    ] {
+        facts.reporter_relation = relation.into();
+        let decision = route(&facts);
+        assert!(matches!(&decision.outcome, Outcome::Advise { zh, en } if zh.contains("自诉") && en.contains("court")));
+        assert_eq!((decision.clock, decision.supporting), (None, vec![]));
+    }
+    facts.reporter_relation = ReporterRelation::Victim.into();
+    check(&facts, "police-320300 by suspect", &[]);
+    facts.places.retain(|place| place.factor() == ConnectingFactor::Victim);
+    check(&facts, "police-510100 by victim", &[]);
+}
+
+#[test]
+fn story_13_child_sexual_abuse_material() {
+    let category = "child-sexual-abuse-material";
+    check(
+        &facts(category, &["server 320700"]),
+        "police-320000 by server",
+        &["content-regulator-320000"],
+    );
+    check(
+        &facts(category, &["server NL"]),
+        "police-CN by default",
+        &["partner-hotline-abroad"],
+    );
+}
+
+#[test]
+fn story_14_abolished_code() {
+    let decision = check(
+        &facts("fraud.shopping", &["victim 320504"]),
+        "police-320000 by victim",
+        &[],
+    );
+    let victim = decision.explanation.factors.last().expect("tried");
+    assert_eq!(
+        (victim.place.as_str(), victim.climb.join(" ").as_str()),
+        ("320504", "320508 320500 320000")
+    );
+    says(
+        &decision,
+        "victim: 320504 is abolished and was read as its successor 320508",
+    );
+    assert_eq!(
+        decision.explanation.summary,
+        "police-320000 leads (victim 320504 → 320508 → 320500 → 320000)"
+    );
+}
+
+#[test]
+fn story_15_drug_sale() {
+    let mut facts = facts("drugs", &["server 420100"]);
+    facts.subject_kinds = vec![SubjectKind::App.into()];
+    let decision = check(&facts, "police-420100 by server", &[]);
+    says(&decision, "reports of the same subject each have a case of their own");
+}
+
+#[test]
+fn story_16_platform_ignores_reports() {
+    check(
+        &facts("platform-duty", &["operator 440300"]),
+        "content-regulator-440000 by operator",
+        &[],
+    );
+}
+
+#[test]
+fn exclusion_covers_the_units_below_and_the_climb_goes_past_them() {
+    let mut facts = facts("gambling", &["operator 450100", "server 440600"]);
+    facts.excluded = vec!["police-450000".to_owned()];
+    let decision = check(&facts, "police-CN by operator", &["police-440000"]);
+    assert!(
+        tried(&decision)[0]
+            .1
+            .contains("passed over as excluded: police-450100, police-450000")
+    );
+    facts.excluded = vec!["police-440000".to_owned()];
+    check(&facts, "police-450100 by operator", &["police-CN"]);
+}
+
+#[test]
+fn the_conference_designates_where_nobody_is_left() {
+    let mut facts = facts("gambling", &["operator 450100", "server US"]);
+    facts.excluded = vec!["police-CN".to_owned()];
+    let decision = route(&facts);
+    assert!(matches!(&decision.outcome, Outcome::Designate { superior } if superior.as_str() == "conference-CN"));
+    assert_eq!(decision.supporting, vec![]);
+    facts.excluded.push("conference-CN".to_owned());
+    let decision = route(&facts);
+    assert!(matches!(&decision.outcome, Outcome::Designate { superior } if superior.as_str() == "conference-CN"));
+    says(&decision, "conference-CN is excluded itself");
+}
+
+#[test]
+fn what_cannot_be_used_is_left_out_and_said_so() {
+    let mut facts = facts("gambling", &["operator 999999", "server XX", "victim CN"]);
+    facts.excluded = vec!["no such".to_owned()];
+    let decision = check(&facts, "police-CN by victim", &[]);
+    says(&decision, "operator: the tree has no territory 999999");
+    says(&decision, "server: `XX` cannot be read");
+    says(&decision, "excluded agency `no such` is not in the directory");
+}
+
+#[test]
+fn the_receiver_gives_the_place_last() {
+    let mut facts = facts("gambling", &[]);
+    facts.received_by = "police-450300".to_owned();
+    check(&facts, "police-450300 by received", &[]);
+    facts.received_by = "content-regulator-450000".to_owned();
+    check(&facts, "police-450000 by received", &[]);
+    facts.received_by = "content-regulator-CN".to_owned();
+    check(&facts, "police-CN by default", &[]);
+}
+
+#[test]
+fn one_agency_supports_once_with_all_reasons() {
+    let facts = facts(
+        "threat-to-person",
+        &["operator 440600", "server 440000", "suspect 320300"],
+    );
+    let decision = check(&facts, "police-320300 by suspect", &["police-440000"]);
+    assert_eq!(decision.supporting[0].1, "operator 440600 → 440000; server 440000");
+}
