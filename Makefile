@@ -1,0 +1,118 @@
+# Remit. `make help` lists what can be done here.
+
+BUF_VERSION := 1.75.0
+DENY_VERSION := 0.20.2
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The version is in the path, so a new one is fetched and an old one never used.
+BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
+DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+# nextest runs each test in a process of its own; cargo's own runner does too well without.
+RUN_TESTS = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test) --workspace
+# One PostgreSQL around all tests, gone when they are.
+WITH_POSTGRES = $(TARGET)/debug/with-postgres
+# How many times `test-slow` kills and restarts.
+export REMIT_CRASHES ?= 200
+
+# $(say) 'TEXT': not to be overlooked.
+BAR := ****************************************************************************************************
+say := >&2 printf '\n$(BAR)\n*** %s\n$(BAR)\n\n'
+
+# apt PACKAGES: installs Debian packages where that needs no answer from anybody (as root, or with a sudo that does
+# not ask); fails otherwise.
+apt = { command -v apt-get && if [ "$$(id -u)" = 0 ]; then sudo=; else sudo='sudo -n'; fi && \
+	$$sudo true && $$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-upgrade $(1); } >&2
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Look for what building and testing needs, and install what is missing where that can be done
+	@command -v cargo >/dev/null || { $(say) 'Rust is missing: install rustup; rust-toolchain.toml names the version.'; exit 1; }
+	@# SQLite comes as C source.
+	@command -v cc >/dev/null || $(call apt,build-essential) || \
+		{ $(say) 'A C compiler is missing: install build-essential (or gcc).'; exit 1; }
+	@command -v git >/dev/null || $(say) 'git is missing: `make check` cannot compare the contract with a release.'
+	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || \
+		$(call apt,postgresql) || \
+		$(say) 'PostgreSQL is missing and cannot be installed from here: half of the tests of storage will not run.'
+	@! command -v npm >/dev/null || $(MAKE) --silent $(BUF) || \
+		$(say) 'buf cannot be installed: `make check` will not get far.'
+
+.PHONY: run
+run: ## Build it, start everything, show it at work, and serve until interrupted
+	cargo build --release -p remit
+	$(TARGET)/release/remit demo --serve
+
+.PHONY: demo
+demo: ## Show it at work against a server that runs already (`make run`)
+	cargo build --release -p remit
+	$(TARGET)/release/remit demo
+
+.PHONY: build-tests
+build-tests: setup
+	cargo test --workspace --no-run
+
+.PHONY: test
+test: build-tests ## Run all tests, on SQLite and on a private PostgreSQL
+	$(WITH_POSTGRES) $(RUN_TESTS)
+	$(if $(shell command -v cargo-nextest),cargo test --workspace --doc)
+
+.PHONY: test-slow
+test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) kills each
+	$(WITH_POSTGRES) $(RUN_TESTS) crash
+
+.PHONY: check
+check: setup check-rust check-contract check-dependencies ## Check form: formatting, lints, the contract, the dependencies
+
+.PHONY: check-rust
+check-rust:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: check-contract
+check-contract: $(BUF)
+	$(BUF) lint proto
+	$(BUF) format --diff --exit-code proto
+	@release=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || release=; \
+	if [ -n "$$release" ]; then \
+		echo "buf breaking: comparing with $$release"; \
+		$(BUF) breaking proto --against ".git#tag=$$release,subdir=proto"; \
+	else \
+		echo 'buf breaking: no release (tag v*) to compare with yet'; \
+	fi
+
+# That the advisories cannot be had is no failure, but must not look like a success; an advisory that applies is one.
+.PHONY: check-dependencies
+check-dependencies: $(DENY)
+	$(DENY) --workspace check licenses bans sources
+	@if timeout 60 $(DENY) --workspace fetch db; then \
+		$(DENY) --workspace check --disable-fetch advisories; \
+	else \
+		$(say) 'ADVISORIES NOT CHECKED: the database of known vulnerabilities cannot be reached from here.'; \
+	fi
+
+$(BUF):
+	@command -v npm >/dev/null || $(call apt,npm) || \
+		{ $(say) 'npm is missing, and with it buf, which checks the contract.'; exit 1; }
+	npm install --prefix .tools/buf-$(BUF_VERSION) --no-save --no-audit --no-fund --silent @bufbuild/buf@$(BUF_VERSION)
+
+$(DENY):
+	@echo 'Building cargo-deny, once: about five minutes.'
+	cargo install cargo-deny --locked --quiet --version $(DENY_VERSION) --root .tools/cargo-deny-$(DENY_VERSION)
+
+.PHONY: bench
+bench: ## Measure it on this machine
+	cargo run --release -p tests --bin bench
+
+.PHONY: clean
+clean: ## Remove what was built or fetched; data stays
+	cargo clean
+	rm -rf .tools

@@ -1,0 +1,188 @@
+//! A trace carried across a hop: a request to another service, or an event that is stored now and delivered later.
+//!
+//! The form is the `traceparent` of W3C Trace Context (<https://www.w3.org/TR/trace-context/>), version 00. The
+//! `tracestate` is not carried: it is the tracing vendors' own, and a column that callers could fill at will.
+
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// The header's name, and the only key the propagator finds in a [`Carrier`].
+const TRACEPARENT: &str = "traceparent";
+
+/// The W3C `traceparent` of the innermost traced span that is entered on this thread.
+///
+/// Empty, without allocating, when nothing is traced or the trace is not sampled: it can be called for every event.
+#[must_use]
+pub fn traceparent() -> String {
+    Context::map_current(|context| {
+        let span = context.span();
+        let span = span.span_context();
+        if span.is_valid() && span.is_sampled() {
+            format!("00-{}-{}-01", span.trace_id(), span.span_id())
+        } else {
+            String::new()
+        }
+    })
+}
+
+/// Makes `span` a child of the span that `traceparent` names, in the same trace.
+///
+/// Call it before `span` is first entered; a span that has begun keeps its parent. An empty or malformed
+/// `traceparent` is ignored (the specification asks for that: it comes from strangers), and so is all when `span` is
+/// not traced.
+pub fn continue_from(span: &tracing::Span, traceparent: &str) {
+    if traceparent.is_empty() || span.is_disabled() {
+        return;
+    }
+    let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(traceparent));
+    if parent.has_active_span() {
+        // The refusals are the three cases in which there is nothing to continue, as said above.
+        let _ = span.set_parent(parent);
+    }
+}
+
+/// One `traceparent`, as the propagator wants to be handed it.
+struct Carrier<'a>(&'a str);
+
+impl Extractor for Carrier<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == TRACEPARENT).then_some(self.0)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::SpanId;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
+    use tracing::info_span;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    /// An exporter that keeps what it gets.
+    #[derive(Clone, Debug, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    /// Runs `body` traced under `sampler` and returns the spans it ended, in that order.
+    fn traced(sampler: Sampler, body: impl FnOnce()) -> Vec<SpanData> {
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder()
+            .with_sampler(sampler)
+            .with_simple_exporter(kept.clone())
+            .build();
+        let subscriber = tracing_subscriber::registry().with(crate::export::layer(&provider));
+        tracing::subscriber::with_default(subscriber, body);
+        std::mem::take(&mut kept.0.lock().unwrap())
+    }
+
+    /// A traceparent as another service would send it.
+    const STRANGER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_span_continued_across_a_hop_shares_the_trace_and_names_its_parent() {
+        let mut carried = String::new();
+        let spans = traced(Sampler::AlwaysOn, || {
+            info_span!("submit").in_scope(|| carried = traceparent());
+            // The submitting span has ended and another is open: the stored string alone must lead back.
+            info_span!("unrelated").in_scope(|| {
+                let route = info_span!("route");
+                continue_from(&route, &carried);
+                route.in_scope(|| {});
+            });
+        });
+        let [submit, route, unrelated] = &spans[..] else {
+            panic!("{spans:?}")
+        };
+        let sent = &submit.span_context;
+        assert_eq!(carried, format!("00-{}-{}-01", sent.trace_id(), sent.span_id()));
+        assert_eq!(route.span_context.trace_id(), sent.trace_id());
+        assert_eq!(route.parent_span_id, sent.span_id());
+        assert_ne!(unrelated.span_context.trace_id(), sent.trace_id());
+    }
+
+    #[test]
+    fn a_stranger_s_trace_is_continued() {
+        let spans = traced(Sampler::AlwaysOn, || {
+            let span = info_span!("submit");
+            continue_from(&span, STRANGER);
+            span.in_scope(|| assert_eq!(traceparent()[..35], STRANGER[..35]));
+        });
+        assert_eq!(spans[0].parent_span_id.to_string(), "00f067aa0ba902b7");
+    }
+
+    #[test]
+    fn a_malformed_traceparent_is_ignored() {
+        for malformed in [
+            "",
+            "nonsense",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-é-ü-01",
+        ] {
+            let spans = traced(Sampler::AlwaysOn, || {
+                let span = info_span!("submit");
+                continue_from(&span, malformed);
+                span.in_scope(|| {});
+            });
+            assert_eq!(spans.len(), 1, "{malformed}");
+            assert_eq!(spans[0].parent_span_id, SpanId::INVALID, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_span_that_is_not_traced_hands_on_the_one_around_it() {
+        let spans = traced(Sampler::AlwaysOn, || {
+            info_span!("submit").in_scope(|| {
+                let around = traceparent();
+                tracing::debug_span!("detail").in_scope(|| assert_eq!(traceparent(), around));
+            });
+        });
+        assert_eq!(spans.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_traced_has_no_traceparent() {
+        assert_eq!(traceparent(), "");
+        info_span!("submit").in_scope(|| assert_eq!(traceparent(), ""));
+        traced(Sampler::AlwaysOff, || {
+            info_span!("submit").in_scope(|| assert_eq!(traceparent(), ""));
+        });
+        let unsampled = STRANGER.replace("-01", "-00");
+        let spans = traced(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), || {
+            let span = info_span!("submit");
+            continue_from(&span, &unsampled);
+            span.in_scope(|| assert_eq!(traceparent(), ""));
+        });
+        assert!(spans.is_empty(), "the caller's choice not to sample holds");
+    }
+
+    #[test]
+    fn the_export_traffic_is_not_traced() {
+        let spans = traced(Sampler::AlwaysOn, || {
+            info_span!(target: "h2::client", "send").in_scope(|| {});
+            info_span!(target: "tonic::transport", "send").in_scope(|| {});
+        });
+        assert!(spans.is_empty(), "{spans:?}");
+    }
+}
