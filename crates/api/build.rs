@@ -6,11 +6,15 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = PathBuf::from("../../proto");
-    let files = ["event", "intake", "routing", "audit"].map(|package| proto.join(format!("remit/{package}/v1/{package}.proto")));
+    let files = ["event", "intake", "routing", "audit"]
+        .map(|package| proto.join(format!("remit/{package}/v1/{package}.proto")));
     println!("cargo::rerun-if-changed={}", proto.display());
 
     let mut compiler = protox::Compiler::new([&proto, &proto.join("vendor")])?;
-    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(&files)?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 

@@ -2,7 +2,13 @@
 //!
 //! Conventions of all packages stand at the top of `proto/remit/event/v1/event.proto`.
 
-#![allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated; the documentation is the proto file's comments")]
+#![allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated; the documentation is the proto file's comments"
+)]
 
 use std::sync::LazyLock;
 
@@ -16,5 +22,6 @@ pub use generated::remit::{audit::v1 as audit, event::v1 as event, intake::v1 as
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The descriptors of all packages, for the JSON form of messages.
-pub static POOL: LazyLock<prost_reflect::DescriptorPool> =
-    LazyLock::new(|| prost_reflect::DescriptorPool::decode(DESCRIPTORS).expect("the descriptors were made by this build"));
+pub static POOL: LazyLock<prost_reflect::DescriptorPool> = LazyLock::new(|| {
+    prost_reflect::DescriptorPool::decode(DESCRIPTORS).expect("the descriptors were made by this build")
+});

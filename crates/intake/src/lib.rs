@@ -1,1 +1,221 @@
-//! Placeholder.
+//! Intake: takes reports in, and tells reporters what became of them.
+//!
+//! How a report flows: `grpc.rs` takes the request; `submission.rs` checks it against the taxonomy (`category.rs`) and the
+//! map, and turns it into a report and the facts it is routed by, or into all that is wrong with it; `store.rs` writes it,
+//! its first change and what is to be delivered of it in one transaction, grouped with others; only then the caller gets its
+//! receipt (`receipt.rs`). Relays carry the change to routing (`relays.rs`) and to audit. Changes of the case come back
+//! as `RecordCaseChanges`; the report's state (`state.rs`) follows.
+//!
+//! Invariants: invalid input leaves nothing behind. The facts hold no personal data. A receipt is stored only as a keyed
+//! hash, and an unknown one is looked up like any other. Content is shown only to who sent it and to whom routing names, asked
+//! each time. `submission.rs`, `category.rs`, `receipt.rs` and `state.rs` import neither tonic nor sqlx.
+
+pub mod category;
+mod grpc;
+pub mod receipt;
+mod relays;
+pub mod state;
+pub mod store;
+pub mod submission;
+
+use std::{sync::Arc, time::Duration};
+
+use api::{intake::intake_service_server::IntakeServiceServer, routing::case_service_client::CaseServiceClient};
+use category::Categories;
+use futures::FutureExt as _;
+use journal::{Bytes32, Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
+use places::Territories;
+use receipt::Receipts;
+use rpc::{client::Caller, delivery::ToAudit};
+use sql::Db;
+use store::{SqlStore, Store};
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// Full names of the gRPC services, for health.
+pub const NAMES: &[&str] = &["remit.intake.v1.IntakeService"];
+
+/// How long a request id stands for its first answer.
+pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+const PRUNE: Duration = Duration::from_secs(10 * 60);
+
+/// What intake needs.
+pub struct Parts {
+    /// Its database.
+    pub db: Db,
+    /// The taxonomy.
+    pub categories: Arc<Categories>,
+    /// The map.
+    pub territories: &'static Territories,
+    /// Key of receipts and request fingerprints.
+    pub receipt_key: Bytes32,
+    /// The way to routing.
+    pub routing: Caller,
+    /// The way to audit.
+    pub audit: Caller,
+    /// Name of this replica among others.
+    pub replica: String,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("replica", &self.replica)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running intake.
+pub struct Intake {
+    service: grpc::Service,
+    db: Db,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Intake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Intake").finish_non_exhaustive()
+    }
+}
+
+impl Intake {
+    /// Opens intake's database and brings its schema up to date.
+    pub async fn open(url: &str) -> Result<Db, sql::Error> {
+        Db::open(url, &[journal::SCHEMA, store::SCHEMA]).await
+    }
+
+    /// Starts relays and upkeep, which run until `shutdown`.
+    pub fn start(parts: Parts, shutdown: &CancellationToken) -> Self {
+        let store: Arc<dyn Store> = Arc::new(SqlStore::new(parts.db.clone(), Arc::clone(&parts.entropy)));
+        Self::start_with(store, parts, shutdown)
+    }
+
+    /// Like [`Intake::start`], over another store, for faults.
+    pub fn start_with(store: Arc<dyn Store>, parts: Parts, shutdown: &CancellationToken) -> Self {
+        let Parts {
+            db,
+            categories,
+            territories,
+            receipt_key,
+            routing,
+            audit,
+            replica,
+            clock,
+            entropy,
+        } = parts;
+        let wakes = store::CONSUMERS.map(|_| Arc::new(Notify::new()));
+        let ways: [Arc<dyn Deliver>; 2] = [
+            Arc::new(relays::ToRouting::new(routing.clone())),
+            Arc::new(ToAudit::new(audit)),
+        ];
+        let mut tasks: Vec<_> = store::CONSUMERS
+            .into_iter()
+            .zip(ways)
+            .zip(&wakes)
+            .map(|((consumer, way), wake)| {
+                let relay = Relay {
+                    outbox: Arc::new(SqlOutbox(db.clone())),
+                    consumer,
+                    way,
+                    clock: Arc::clone(&clock),
+                    owner: replica.clone(),
+                    wake: Arc::clone(wake),
+                };
+                tokio::spawn(relay.run(shutdown.clone()))
+            })
+            .collect();
+        tasks.push(tokio::spawn(forget_requests(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            shutdown.clone(),
+        )));
+
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            for wake in &wakes {
+                wake.notify_one();
+            }
+        });
+        let acceptances = {
+            let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
+            Committer::start(db.writers(), move |batch: Arc<Vec<store::Acceptance>>| {
+                let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
+                async move {
+                    let accepted = store.accept(&batch).await;
+                    wake();
+                    accepted
+                }
+                .boxed()
+            })
+        };
+        let service = grpc::Service {
+            categories,
+            territories,
+            receipts: Receipts::new(receipt_key),
+            fingerprint_key: receipt_key,
+            store,
+            acceptances,
+            wake,
+            routing: CaseServiceClient::new(routing),
+            clock,
+            entropy,
+        };
+        Self { service, db, tasks }
+    }
+
+    /// Whether intake can do its work.
+    pub fn health(&self) -> rpc::HealthCheck {
+        let store = Arc::clone(&self.service.store);
+        Arc::new(move || {
+            let store = Arc::clone(&store);
+            async move { store.ping().await.is_ok() }.boxed()
+        })
+    }
+
+    /// The gRPC services, and what has to be ended after they are.
+    pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
+        let service = IntakeServiceServer::new(self.service).max_decoding_message_size(message_bytes);
+        (
+            Routes::new(service),
+            Ending {
+                db: self.db,
+                tasks: self.tasks,
+            },
+        )
+    }
+}
+
+/// What runs beside the services.
+#[derive(Debug)]
+pub struct Ending {
+    db: Db,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Ending {
+    /// Waits until relays have ended, and closes the database. Call it after the shutdown that was given at the start.
+    pub async fn finish(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of intake panicked");
+            }
+        }
+        self.db.close().await;
+    }
+}
+
+async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+    let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
+    while tokio::time::timeout(PRUNE, shutdown.cancelled()).await.is_err() {
+        let before = clock.now().plus_seconds(-window);
+        let store = Arc::clone(&store);
+        match journal::uncancelled(async move { store.forget_requests(before).await }).await {
+            Ok(forgotten) => tracing::debug!(forgotten, "request ids forgotten"),
+            Err(error) => tracing::warn!(%error, "request ids cannot be forgotten now"),
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use api::event::{Detail, StateChange};
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -77,7 +78,11 @@ pub fn seal(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> 
         event_id,
         record: draft.record.to_owned(),
         kind: draft.kind,
-        head: Head { sequence: head.sequence + 1, hash: entry_hash(&entry), time },
+        head: Head {
+            sequence: head.sequence + 1,
+            hash: entry_hash(&entry),
+            time,
+        },
         entry: entry.into(),
         salt,
         detail: detail.into(),
@@ -87,7 +92,21 @@ pub fn seal(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> 
 
 /// The salted commitment to a detail that stands in an entry.
 pub fn commitment(salt: &Bytes32, detail: &[u8]) -> Bytes32 {
-    Sha256::new().chain_update(b"remit-detail-v1").chain_update(salt).chain_update(detail).finalize().into()
+    Sha256::new()
+        .chain_update(b"remit-detail-v1")
+        .chain_update(salt)
+        .chain_update(detail)
+        .finalize()
+        .into()
+}
+
+/// HMAC-SHA-256 under a key, of data that belongs to a domain: the same data elsewhere gives another hash.
+pub fn keyed_hash(key: &Bytes32, domain: &str, data: &[u8]) -> Bytes32 {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+    mac.update(domain.as_bytes());
+    mac.update(&[0]);
+    mac.update(data);
+    mac.finalize().into_bytes().into()
 }
 
 impl Sealed {
@@ -103,6 +122,10 @@ impl Sealed {
 
     /// For other consumers: the entry alone.
     pub fn without_detail(&self) -> StateChange {
-        StateChange { salt: Bytes::new(), detail: Bytes::new(), ..self.with_detail() }
+        StateChange {
+            salt: Bytes::new(),
+            detail: Bytes::new(),
+            ..self.with_detail()
+        }
     }
 }

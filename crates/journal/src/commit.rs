@@ -33,7 +33,9 @@ pub struct Committer<I, O> {
 
 impl<I, O> Clone for Committer<I, O> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone() }
+        Self {
+            queue: self.queue.clone(),
+        }
     }
 }
 
@@ -152,12 +154,13 @@ mod tests {
         let calls = Arc::new(AtomicUsize::new(0));
         let committer = doubling(Arc::clone(&calls));
         let answers = futures::future::join_all([2, 3, 4, 6].map(|n| committer.commit(n))).await;
-        assert_eq!(answers.iter().map(|answer| answer.as_ref().ok().copied()).collect::<Vec<_>>(), [
-            Some(4),
-            None,
-            Some(8),
-            Some(12)
-        ]);
+        assert_eq!(
+            answers
+                .iter()
+                .map(|answer| answer.as_ref().ok().copied())
+                .collect::<Vec<_>>(),
+            [Some(4), None, Some(8), Some(12)]
+        );
         assert!(calls.load(Ordering::SeqCst) <= 6, "the group, then each member once");
     }
 

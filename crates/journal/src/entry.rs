@@ -95,9 +95,10 @@ impl Entry {
         }
         let event_id = Uuid::from_bytes(rest.array("event id")?);
         let source = rest.text("source", |c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-'))?;
-        let record = rest.text("record", |c| {
-            matches!(c, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/')
-        })?;
+        let record = rest.text(
+            "record",
+            |c| matches!(c, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/'),
+        )?;
         let sequence = u64::from_be_bytes(rest.array("sequence")?);
         let previous: Bytes32 = rest.array("previous hash")?;
         let caused_by = Some(Uuid::from_bytes(rest.array("cause")?)).filter(|id| !id.is_nil());
@@ -110,7 +111,17 @@ impl Entry {
         if sequence == 0 || (sequence == 1) != (previous == [0; 32]) {
             return Err(MalformedEntry::Link);
         }
-        Ok(Self { event_id, source, record, sequence, previous, caused_by, kind, time, commitment })
+        Ok(Self {
+            event_id,
+            source,
+            record,
+            sequence,
+            previous,
+            caused_by,
+            kind,
+            time,
+            commitment,
+        })
     }
 }
 
@@ -138,7 +149,10 @@ impl Rest<'_> {
 
     fn text(&mut self, field: &'static str, allowed: fn(u8) -> bool) -> Result<String, MalformedEntry> {
         let [length] = self.array(field)?;
-        let (text, rest) = self.0.split_at_checked(usize::from(length)).ok_or(MalformedEntry::Truncated(field))?;
+        let (text, rest) = self
+            .0
+            .split_at_checked(usize::from(length))
+            .ok_or(MalformedEntry::Truncated(field))?;
         if text.is_empty() || !text.iter().copied().all(allowed) {
             return Err(MalformedEntry::Text(field));
         }
@@ -172,7 +186,11 @@ mod tests {
     #[test]
     fn the_published_vectors_hold() {
         let vectors: serde_json::Value = serde_json::from_str(include_str!("../vectors/entry-v1.json")).unwrap();
-        let hex = |value: &serde_json::Value| data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap();
+        let hex = |value: &serde_json::Value| {
+            data_encoding::HEXLOWER
+                .decode(value.as_str().unwrap().as_bytes())
+                .unwrap()
+        };
         let valid = vectors["valid"].as_array().unwrap();
         assert!(valid.len() >= 3);
         for vector in valid {
@@ -185,7 +203,10 @@ mod tests {
             assert_eq!(entry.record, vector["record"].as_str().unwrap());
             assert_eq!(entry.sequence, vector["sequence"].as_u64().unwrap());
             assert_eq!(entry.previous.to_vec(), hex(&vector["previous"]));
-            assert_eq!(entry.caused_by.map(|id| id.to_string()).as_deref(), vector["caused_by"].as_str());
+            assert_eq!(
+                entry.caused_by.map(|id| id.to_string()).as_deref(),
+                vector["caused_by"].as_str()
+            );
             assert_eq!(entry.kind, vector["kind"].as_str().unwrap());
             assert_eq!(entry.time.0, vector["time"].as_i64().unwrap());
             let salt: Bytes32 = hex(&vector["salt"]).try_into().unwrap();
@@ -203,7 +224,10 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(Entry::decode(&bytes[..end]).is_err(), "cut at {end}");
         }
-        assert_eq!(Entry::decode(&[&bytes[..], &[0]].concat()), Err(MalformedEntry::Trailing(1)));
+        assert_eq!(
+            Entry::decode(&[&bytes[..], &[0]].concat()),
+            Err(MalformedEntry::Trailing(1))
+        );
     }
 
     proptest! {

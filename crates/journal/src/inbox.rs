@@ -43,11 +43,14 @@ pub struct Inbox {
     advanced: BTreeMap<String, (u64, Bytes32)>,
 }
 
-const HEADS: Insert =
-    Insert::into("inbox", &[("record", Kind::Text), ("sequence", Kind::Int), ("hash", Kind::Bytes)]).then(
-        "ON CONFLICT (record) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash \
+const HEADS: Insert = Insert::into(
+    "inbox",
+    &[("record", Kind::Text), ("sequence", Kind::Int), ("hash", Kind::Bytes)],
+)
+.then(
+    "ON CONFLICT (record) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash \
          WHERE inbox.sequence < excluded.sequence",
-    );
+);
 
 impl Inbox {
     /// Loads and locks the heads of these records, in sorted order so that two batches cannot wait for each other.
@@ -62,15 +65,27 @@ impl Inbox {
             .await?;
         let heads = rows
             .iter()
-            .map(|row| Ok((row.get(0)?, (row.count(1, "inbox sequence")?, row.array(2, "inbox hash")?))))
+            .map(|row| {
+                Ok((
+                    row.get(0)?,
+                    (row.count(1, "inbox sequence")?, row.array(2, "inbox hash")?),
+                ))
+            })
             .collect::<Result<_, Error>>()?;
-        Ok(Self { heads, advanced: BTreeMap::new() })
+        Ok(Self {
+            heads,
+            advanced: BTreeMap::new(),
+        })
     }
 
     /// Judges an event whose bytes hash to `hash`.
     pub fn check(&self, entry: &Entry, hash: &Bytes32) -> Arrival {
-        let (sequence, head) =
-            self.advanced.get(&entry.record).or_else(|| self.heads.get(&entry.record)).copied().unwrap_or((0, [0; 32]));
+        let (sequence, head) = self
+            .advanced
+            .get(&entry.record)
+            .or_else(|| self.heads.get(&entry.record))
+            .copied()
+            .unwrap_or((0, [0; 32]));
         match entry.sequence {
             n if n == sequence + 1 && entry.previous == head => Arrival::New,
             n if n == sequence + 1 => Arrival::Refused(Refusal::BrokenLink),

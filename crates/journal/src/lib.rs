@@ -27,12 +27,12 @@ mod outbox;
 mod relay;
 mod source;
 
-pub use change::{Draft, Head, Sealed, commitment, seal};
+pub use change::{Draft, Head, Sealed, commitment, keyed_hash, seal};
 pub use commit::{CommitError, Committer};
 pub use entry::{Entry, MalformedEntry, entry_hash};
 pub use inbox::{Arrival, Inbox, Refusal};
 pub use outbox::{Delivery, Logged, SCHEMA, append, changes_of};
-pub use relay::{Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered};
+pub use relay::{Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled};
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, event_id, random_id};
 
 /// SHA-256 digests, keys and salts.

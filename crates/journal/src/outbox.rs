@@ -37,7 +37,12 @@ const JOURNAL: Insert = Insert::into(
 
 const OUTBOX: Insert = Insert::into(
     "outbox",
-    &[("consumer", Kind::Text), ("position", Kind::Text), ("record", Kind::Text), ("payload", Kind::Bytes)],
+    &[
+        ("consumer", Kind::Text),
+        ("position", Kind::Text),
+        ("record", Kind::Text),
+        ("payload", Kind::Bytes),
+    ],
 );
 
 /// Writes changes and what is to be delivered of them, in the transaction that writes the state they describe.
@@ -47,7 +52,12 @@ pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error>
     for Delivery { change, payloads } in deliveries {
         let position = position(change.head.time, &change.record, change.head.sequence);
         for (consumer, payload) in payloads {
-            outbox.push([consumer.into(), position.clone().into(), change.record.clone().into(), payload.into()]);
+            outbox.push([
+                consumer.into(),
+                position.clone().into(),
+                change.record.clone().into(),
+                payload.into(),
+            ]);
         }
         journal.push([
             change.record.into(),
@@ -97,8 +107,13 @@ pub async fn changes_of(db: &Db, record: &str, consumer: &str) -> Result<Vec<Log
         .map(|row| {
             let time = Time(row.get(2)?);
             let position = position(time, record, row.count(4, "sequence")?);
-            let change =
-                Logged { event_id: row.get(0)?, kind: row.get(1)?, time, entry: row.get(3)?, delivered: true };
+            let change = Logged {
+                event_id: row.get(0)?,
+                kind: row.get(1)?,
+                time,
+                entry: row.get(3)?,
+                delivered: true,
+            };
             Ok((position, change))
         })
         .collect::<Result<Vec<_>, Error>>()?;

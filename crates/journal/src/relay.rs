@@ -102,7 +102,12 @@ impl Outbox for SqlOutbox {
                 "INSERT INTO relay_leases (consumer, owner, until_time) VALUES ($1, $2, $3) \
                  ON CONFLICT (consumer) DO UPDATE SET owner = excluded.owner, until_time = excluded.until_time \
                  WHERE relay_leases.owner = excluded.owner OR relay_leases.until_time < $4 RETURNING owner",
-                vec![consumer.as_str().into(), owner.as_str().into(), until.0.into(), now.0.into()],
+                vec![
+                    consumer.as_str().into(),
+                    owner.as_str().into(),
+                    until.0.into(),
+                    now.0.into()
+                ],
             ))?;
             Ok(!taken.is_empty())
         })
@@ -120,7 +125,13 @@ impl Outbox for SqlOutbox {
             )
             .await?
             .iter()
-            .map(|row| Ok(Pending { position: row.get(0)?, record: row.get(1)?, payload: row.get(2)? }))
+            .map(|row| {
+                Ok(Pending {
+                    position: row.get(0)?,
+                    record: row.get(1)?,
+                    payload: row.get(2)?,
+                })
+            })
             .collect()
     }
 
@@ -184,18 +195,27 @@ impl Outbox for SqlOutbox {
                 vec![consumer.into()],
             )
             .await?;
-        let row = row.first().ok_or(Error::Damaged { what: "count", problem: "no row".to_owned() })?;
-        Ok(OutboxStatus { waiting: row.count(0, "count")?, parked: row.count(1, "count")? })
+        let row = row.first().ok_or(Error::Damaged {
+            what: "count",
+            problem: "no row".to_owned(),
+        })?;
+        Ok(OutboxStatus {
+            waiting: row.count(0, "count")?,
+            parked: row.count(1, "count")?,
+        })
     }
 }
 
 /// Runs a transaction on a task of its own: one that is dropped between its statements could leave its connection in it.
-async fn uncancelled<T: Send + 'static>(
+pub async fn uncancelled<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::spawn(work).await {
         Ok(result) => result,
-        Err(_) => Err(Error::Damaged { what: "task", problem: "it was stopped or panicked".to_owned() }),
+        Err(_) => Err(Error::Damaged {
+            what: "task",
+            problem: "it was stopped or panicked".to_owned(),
+        }),
     }
 }
 
@@ -226,7 +246,10 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Relay").field("consumer", &self.consumer).field("owner", &self.owner).finish_non_exhaustive()
+        f.debug_struct("Relay")
+            .field("consumer", &self.consumer)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -264,7 +287,12 @@ impl Relay {
         let now = self.clock.now();
         if now.plus_seconds(LEASE_SECONDS / 2) >= *leased_until {
             let until = now.plus_seconds(LEASE_SECONDS);
-            if !self.outbox.lease(self.consumer, &self.owner, now, until).await.map_err(chain)? {
+            if !self
+                .outbox
+                .lease(self.consumer, &self.owner, now, until)
+                .await
+                .map_err(chain)?
+            {
                 return Ok(0);
             }
             *leased_until = until;
@@ -273,18 +301,34 @@ impl Relay {
         if pending.is_empty() {
             return Ok(0);
         }
-        let payloads = pending.iter_mut().map(|event| std::mem::take(&mut event.payload)).collect();
+        let payloads = pending
+            .iter_mut()
+            .map(|event| std::mem::take(&mut event.payload))
+            .collect();
         let outcomes = self.way.deliver(payloads).await.map_err(|error| error.to_string())?;
         if outcomes.len() != pending.len() {
-            return Err(format!("{} answered {} of {} events", self.consumer, outcomes.len(), pending.len()));
+            return Err(format!(
+                "{} answered {} of {} events",
+                self.consumer,
+                outcomes.len(),
+                pending.len()
+            ));
         }
         let settled: Vec<_> = pending.into_iter().zip(outcomes).collect();
         for (event, outcome) in &settled {
             if let Outcome::Refused(reason) = outcome {
-                tracing::error!(consumer = self.consumer, record = event.record, reason, "event refused, record parked");
+                tracing::error!(
+                    consumer = self.consumer,
+                    record = event.record,
+                    reason,
+                    "event refused, record parked"
+                );
             }
         }
-        self.outbox.settle(self.consumer, &settled, self.clock.now()).await.map_err(chain)?;
+        self.outbox
+            .settle(self.consumer, &settled, self.clock.now())
+            .await
+            .map_err(chain)?;
         Ok(settled.iter().filter(|(_, outcome)| *outcome == Outcome::Taken).count())
     }
 }

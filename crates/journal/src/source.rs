@@ -1,6 +1,9 @@
 //! Where time and randomness come from: parameters everywhere else.
 
-use std::sync::{Mutex, PoisonError, atomic::{AtomicI64, Ordering}};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
 
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
@@ -19,7 +22,10 @@ impl Time {
     /// As a protobuf timestamp.
     pub fn to_proto(self) -> prost_types::Timestamp {
         let nanos = i32::try_from(self.0.rem_euclid(1_000_000)).unwrap_or(0) * 1_000;
-        prost_types::Timestamp { seconds: self.0.div_euclid(1_000_000), nanos }
+        prost_types::Timestamp {
+            seconds: self.0.div_euclid(1_000_000),
+            nanos,
+        }
     }
 
     /// From a protobuf timestamp; what lies below a microsecond is cut off. `None` when it is out of range.
@@ -28,7 +34,10 @@ impl Time {
         if !(0..1_000_000_000).contains(&nanos) {
             return None;
         }
-        time.seconds.checked_mul(1_000_000)?.checked_add(nanos / 1_000).map(Self)
+        time.seconds
+            .checked_mul(1_000_000)?
+            .checked_add(nanos / 1_000)
+            .map(Self)
     }
 }
 
@@ -138,7 +147,16 @@ mod tests {
         for time in [0, 1, 999_999, 1_000_000, -1, -1_000_001, 1_795_305_600_123_456] {
             assert_eq!(Time::from_proto(&Time(time).to_proto()), Some(Time(time)));
         }
-        assert_eq!(Time::from_proto(&prost_types::Timestamp { seconds: 0, nanos: -1 }), None);
-        assert_eq!(Time::from_proto(&prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }), None);
+        assert_eq!(
+            Time::from_proto(&prost_types::Timestamp { seconds: 0, nanos: -1 }),
+            None
+        );
+        assert_eq!(
+            Time::from_proto(&prost_types::Timestamp {
+                seconds: i64::MAX,
+                nanos: 0
+            }),
+            None
+        );
     }
 }

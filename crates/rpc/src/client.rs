@@ -33,7 +33,10 @@ pub enum ClientError {
 ///
 /// `deadline` bounds every unary call.
 pub fn connect(address: &str, token: &str, deadline: Option<Duration>) -> Result<Caller, ClientError> {
-    let invalid = |source| ClientError::Address { address: address.to_owned(), source };
+    let invalid = |source| ClientError::Address {
+        address: address.to_owned(),
+        source,
+    };
     let mut endpoint = Endpoint::from_shared(address.to_owned())
         .map_err(invalid)?
         .connect_timeout(Duration::from_secs(3))
@@ -44,7 +47,10 @@ pub fn connect(address: &str, token: &str, deadline: Option<Duration>) -> Result
         endpoint = endpoint.timeout(deadline);
     }
     let authorization = format!("Bearer {token}").parse().map_err(|_| ClientError::Token)?;
-    Ok(InterceptedService::new(endpoint.connect_lazy(), Attach { authorization }))
+    Ok(InterceptedService::new(
+        endpoint.connect_lazy(),
+        Attach { authorization },
+    ))
 }
 
 /// Attaches the caller's token and the current trace to every request.
@@ -61,7 +67,9 @@ impl std::fmt::Debug for Attach {
 
 impl Interceptor for Attach {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.authorization.clone());
+        request
+            .metadata_mut()
+            .insert("authorization", self.authorization.clone());
         let traceparent = telemetry::traceparent();
         if let Ok(value) = traceparent.parse()
             && !traceparent.is_empty()

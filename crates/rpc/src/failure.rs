@@ -20,7 +20,10 @@ pub struct Violation {
 impl Violation {
     /// For a field.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
+        Self {
+            field: field.into(),
+            description: description.into(),
+        }
     }
 }
 
@@ -77,7 +80,10 @@ impl Failure {
 
     /// The caller may not do this.
     pub fn denied(description: &'static str, system: &str) -> Self {
-        Self::Denied { description, system: system.to_owned() }
+        Self::Denied {
+            description,
+            system: system.to_owned(),
+        }
     }
 }
 
@@ -91,14 +97,21 @@ impl From<Failure> for Status {
             details.set_error_info(
                 reason,
                 DOMAIN,
-                metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<std::collections::HashMap<_, _>>(),
+                metadata
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect::<std::collections::HashMap<_, _>>(),
             );
         };
         let (code, message) = match failure {
             Failure::InvalidInput(violations) => {
                 info("INVALID_INPUT", &[]);
                 let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
-                let message = format!("{} invalid: {}", if fields.len() == 1 { "field" } else { "fields" }, fields.join(", "));
+                let message = format!(
+                    "{} invalid: {}",
+                    if fields.len() == 1 { "field" } else { "fields" },
+                    fields.join(", ")
+                );
                 for violation in &violations {
                     details.add_bad_request_violation(&violation.field, &violation.description);
                 }
@@ -111,15 +124,24 @@ impl From<Failure> for Status {
             Failure::NotYetLogged => {
                 info("NOT_YET_LOGGED", &[]);
                 details.set_retry_info(Some(RETRY));
-                (Code::NotFound, "no published checkpoint holds this entry yet".to_owned())
+                (
+                    Code::NotFound,
+                    "no published checkpoint holds this entry yet".to_owned(),
+                )
             }
             Failure::EtagMismatch => {
                 info("ETAG_MISMATCH", &[]);
-                (Code::Aborted, "the record changed since its etag was read; read it again".to_owned())
+                (
+                    Code::Aborted,
+                    "the record changed since its etag was read; read it again".to_owned(),
+                )
             }
             Failure::RequestIdReused => {
                 info("REQUEST_ID_REUSED", &[]);
-                (Code::AlreadyExists, "the request id was used for other content; choose a new one".to_owned())
+                (
+                    Code::AlreadyExists,
+                    "the request id was used for other content; choose a new one".to_owned(),
+                )
             }
             Failure::WrongState { record, description } => {
                 info("WRONG_STATE", &[("record", &record)]);
@@ -128,7 +150,10 @@ impl From<Failure> for Status {
             }
             Failure::Unauthenticated => {
                 info("UNAUTHENTICATED", &[]);
-                (Code::Unauthenticated, "send a valid token as metadata `authorization: Bearer TOKEN`".to_owned())
+                (
+                    Code::Unauthenticated,
+                    "send a valid token as metadata `authorization: Bearer TOKEN`".to_owned(),
+                )
             }
             Failure::Denied { description, system } => {
                 info("DENIED", &[("system", &system)]);
@@ -137,11 +162,17 @@ impl From<Failure> for Status {
             Failure::Overloaded => {
                 info("OVERLOADED", &[]);
                 details.set_retry_info(Some(RETRY));
-                (Code::ResourceExhausted, "too much is going on; come back a little later".to_owned())
+                (
+                    Code::ResourceExhausted,
+                    "too much is going on; come back a little later".to_owned(),
+                )
             }
             Failure::DeadlineExceeded => {
                 info("DEADLINE_EXCEEDED", &[]);
-                (Code::DeadlineExceeded, "the deadline has passed; repeat with the same request id".to_owned())
+                (
+                    Code::DeadlineExceeded,
+                    "the deadline has passed; repeat with the same request id".to_owned(),
+                )
             }
             Failure::Unavailable { what } => {
                 info("UNAVAILABLE", &[("what", what)]);
@@ -152,7 +183,10 @@ impl From<Failure> for Status {
                 let reference = journal::random_id(&journal::SystemEntropy).to_string();
                 tracing::error!(reference, error = chain(cause.as_ref()), "internal error");
                 info("INTERNAL", &[("reference", &reference)]);
-                (Code::Internal, format!("internal error; the operator finds the cause under reference {reference}"))
+                (
+                    Code::Internal,
+                    format!("internal error; the operator finds the cause under reference {reference}"),
+                )
             }
         };
         Self::with_error_details(code, message, details)
@@ -194,13 +228,20 @@ mod tests {
     fn every_failure_carries_its_reason() {
         let io = || Box::new(std::io::Error::other("password=hunter2"));
         for (failure, code, reason) in [
-            (Failure::invalid("report.category", "name one"), Code::InvalidArgument, "INVALID_INPUT"),
+            (
+                Failure::invalid("report.category", "name one"),
+                Code::InvalidArgument,
+                "INVALID_INPUT",
+            ),
             (Failure::NotFound { what: "case" }, Code::NotFound, "NOT_FOUND"),
             (Failure::NotYetLogged, Code::NotFound, "NOT_YET_LOGGED"),
             (Failure::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
             (Failure::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED"),
             (
-                Failure::WrongState { record: "cases/1".to_owned(), description: "it is closed".to_owned() },
+                Failure::WrongState {
+                    record: "cases/1".to_owned(),
+                    description: "it is closed".to_owned(),
+                },
                 Code::FailedPrecondition,
                 "WRONG_STATE",
             ),
@@ -208,7 +249,11 @@ mod tests {
             (Failure::denied("only agencies", "x"), Code::PermissionDenied, "DENIED"),
             (Failure::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Failure::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-            (Failure::Unavailable { what: "routing" }, Code::Unavailable, "UNAVAILABLE"),
+            (
+                Failure::Unavailable { what: "routing" },
+                Code::Unavailable,
+                "UNAVAILABLE",
+            ),
             (Failure::Internal(io()), Code::Internal, "INTERNAL"),
         ] {
             let status = Status::from(failure);
@@ -221,13 +266,19 @@ mod tests {
 
     #[test]
     fn all_violations_are_named_at_once() {
-        let failure = Failure::InvalidInput(vec![Violation::new("a", "is missing"), Violation::new("b[1]", "is too long")]);
+        let failure = Failure::InvalidInput(vec![
+            Violation::new("a", "is missing"),
+            Violation::new("b[1]", "is too long"),
+        ]);
         let status = Status::from(failure);
         assert_eq!(status.message(), "fields invalid: a, b[1]");
         let violations = status.get_details_bad_request().unwrap().field_violations;
-        assert_eq!(violations.iter().map(|v| (v.field.as_str(), v.description.as_str())).collect::<Vec<_>>(), [
-            ("a", "is missing"),
-            ("b[1]", "is too long")
-        ]);
+        assert_eq!(
+            violations
+                .iter()
+                .map(|v| (v.field.as_str(), v.description.as_str()))
+                .collect::<Vec<_>>(),
+            [("a", "is missing"), ("b[1]", "is too long")]
+        );
     }
 }

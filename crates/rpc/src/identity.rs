@@ -57,10 +57,21 @@ impl Identity {
         let officer_commitment = self
             .officer
             .as_ref()
-            .map(|officer| Sha256::new().chain_update(b"remit-officer-v1").chain_update(salt).chain_update(officer).finalize().to_vec())
+            .map(|officer| {
+                Sha256::new()
+                    .chain_update(b"remit-officer-v1")
+                    .chain_update(salt)
+                    .chain_update(officer)
+                    .finalize()
+                    .to_vec()
+            })
             .unwrap_or_default();
         api::event::Actor {
-            agency: self.agency.as_ref().map(|id| format!("agencies/{id}")).unwrap_or_default(),
+            agency: self
+                .agency
+                .as_ref()
+                .map(|id| format!("agencies/{id}"))
+                .unwrap_or_default(),
             system: self.system.clone(),
             officer_commitment: officer_commitment.into(),
         }
@@ -95,7 +106,10 @@ pub struct Token {
 
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Token").field("system", &self.system).field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("Token")
+            .field("system", &self.system)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,9 +145,16 @@ impl Tokens {
             if token.role == Role::Agency && token.agency.is_none() {
                 return Err(TokensError::NoAgency(token.system.clone()));
             }
-            let identity =
-                Identity { system: token.system.clone(), agency: token.agency.clone(), role: token.role, officer: None };
-            if identities.insert(Sha256::digest(&token.token).into(), identity).is_some() {
+            let identity = Identity {
+                system: token.system.clone(),
+                agency: token.agency.clone(),
+                role: token.role,
+                officer: None,
+            };
+            if identities
+                .insert(Sha256::digest(&token.token).into(), identity)
+                .is_some()
+            {
                 return Err(TokensError::Repeated(token.system.clone()));
             }
         }
@@ -156,7 +177,10 @@ impl Authenticate for Tokens {
         }
         let digest: [u8; 32] = Sha256::digest(token.trim()).into();
         let mut identity = self.0.get(&digest)?.clone();
-        identity.officer = headers.get(OFFICER).and_then(|officer| officer.to_str().ok()).map(str::to_owned);
+        identity.officer = headers
+            .get(OFFICER)
+            .and_then(|officer| officer.to_str().ok())
+            .map(str::to_owned);
         Some(identity)
     }
 }
@@ -166,12 +190,23 @@ mod tests {
     use super::*;
 
     fn token(system: &str, token: &str, agency: Option<&str>, role: Role) -> Token {
-        Token { token: token.to_owned(), system: system.to_owned(), agency: agency.map(str::to_owned), role }
+        Token {
+            token: token.to_owned(),
+            system: system.to_owned(),
+            agency: agency.map(str::to_owned),
+            role,
+        }
     }
 
     #[test]
     fn a_bearer_token_names_its_caller() {
-        let tokens = Tokens::new(&[token("desk", "0123456789abcdefghij", Some("police-510100"), Role::Agency)]).unwrap();
+        let tokens = Tokens::new(&[token(
+            "desk",
+            "0123456789abcdefghij",
+            Some("police-510100"),
+            Role::Agency,
+        )])
+        .unwrap();
         let authenticate = |value: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", value.parse().unwrap());
@@ -179,8 +214,14 @@ mod tests {
             tokens.authenticate(&headers)
         };
         let caller = authenticate("Bearer 0123456789abcdefghij").unwrap();
-        assert_eq!((caller.require_agency().unwrap(), caller.officer.as_deref()), ("police-510100", Some("o-17")));
-        assert_eq!(authenticate("bearer 0123456789abcdefghij").map(|caller| caller.role), Some(Role::Agency));
+        assert_eq!(
+            (caller.require_agency().unwrap(), caller.officer.as_deref()),
+            ("police-510100", Some("o-17"))
+        );
+        assert_eq!(
+            authenticate("bearer 0123456789abcdefghij").map(|caller| caller.role),
+            Some(Role::Agency)
+        );
         assert_eq!(authenticate("Bearer 0123456789abcdefghiX"), None);
         assert_eq!(authenticate("Basic 0123456789abcdefghij"), None);
         assert_eq!(tokens.authenticate(&http::HeaderMap::new()), None);
@@ -189,7 +230,10 @@ mod tests {
     #[test]
     fn unusable_tokens_are_refused() {
         for (tokens, error) in [
-            (vec![token("a", "short", None, Role::Operator)], "the token of `a` is shorter than 20 characters"),
+            (
+                vec![token("a", "short", None, Role::Operator)],
+                "the token of `a` is shorter than 20 characters",
+            ),
             (
                 vec![token("a", "0123456789abcdefghij", None, Role::Agency)],
                 "the token of `a` has the role agency but names no agency",

@@ -25,7 +25,10 @@ pub enum JsonError {
 
 /// Reads a message. Unknown fields are errors: a misspelt one must not vanish.
 pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
-    let malformed = |source| JsonError::Malformed { message: M::full_name(), source };
+    let malformed = |source| JsonError::Malformed {
+        message: M::full_name(),
+        source,
+    };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let message = DynamicMessage::deserialize(descriptor::<M>()?, &mut deserializer).map_err(malformed)?;
     deserializer.end().map_err(malformed)?;
@@ -38,11 +41,16 @@ pub fn value<M: Message + Name>(message: &M) -> Result<serde_json::Value, JsonEr
     dynamic.transcode_from(message)?;
     dynamic
         .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
-        .map_err(|source| JsonError::Malformed { message: M::full_name(), source })
+        .map_err(|source| JsonError::Malformed {
+            message: M::full_name(),
+            source,
+        })
 }
 
 fn descriptor<M: Name>() -> Result<MessageDescriptor, JsonError> {
-    api::POOL.get_message_by_name(&M::full_name()).ok_or_else(|| JsonError::Unknown(M::full_name()))
+    api::POOL
+        .get_message_by_name(&M::full_name())
+        .ok_or_else(|| JsonError::Unknown(M::full_name()))
 }
 
 #[cfg(test)]
@@ -60,8 +68,14 @@ mod tests {
         let request: SubmitReportRequest = parse(text).unwrap();
         let report = request.report.as_ref().unwrap();
         assert_eq!(report.subjects[0].kind(), SubjectKind::Url);
-        assert_eq!(report.loss.as_ref().unwrap().occur_time.as_ref().unwrap().seconds, 1_793_498_400);
-        assert_eq!(parse::<SubmitReportRequest>(&value(&request).unwrap().to_string()).unwrap(), request);
+        assert_eq!(
+            report.loss.as_ref().unwrap().occur_time.as_ref().unwrap().seconds,
+            1_793_498_400
+        );
+        assert_eq!(
+            parse::<SubmitReportRequest>(&value(&request).unwrap().to_string()).unwrap(),
+            request
+        );
     }
 
     #[test]

@@ -49,8 +49,19 @@ pub(crate) async fn trace(State(service): State<&'static str>, request: Request,
         return next.run(request).await;
     }
     let method = request.uri().path().trim_start_matches('/').to_owned();
-    let span = tracing::info_span!("rpc", otel.name = method, otel.kind = "server", rpc.system.name = "grpc", rpc.method = method, service);
-    if let Some(parent) = request.headers().get("traceparent").and_then(|value| value.to_str().ok()) {
+    let span = tracing::info_span!(
+        "rpc",
+        otel.name = method,
+        otel.kind = "server",
+        rpc.system.name = "grpc",
+        rpc.method = method,
+        { telemetry::SERVICE } = service
+    );
+    if let Some(parent) = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+    {
         telemetry::continue_from(&span, parent);
     }
     next.run(request).instrument(span).await
@@ -59,7 +70,9 @@ pub(crate) async fn trace(State(service): State<&'static str>, request: Request,
 /// Gives errors that the transport made by itself the words that every error of ours has.
 pub(crate) async fn explain(State(limits): State<Limits>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    let Some(status) = Status::from_header_map(response.headers()) else { return response };
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return response;
+    };
     if status.code() == Code::Ok || !status.details().is_empty() {
         return response;
     }
@@ -69,10 +82,16 @@ pub(crate) async fn explain(State(limits): State<Limits>, request: Request, next
             "MESSAGE_TOO_LARGE",
             format!("the message is larger than the limit of {} bytes", limits.message_bytes),
         ),
-        Code::Unimplemented => (Code::Unimplemented, "UNIMPLEMENTED", "this server has no such method".to_owned()),
-        Code::Internal | Code::InvalidArgument => {
-            (Code::InvalidArgument, "MALFORMED_MESSAGE", format!("the request cannot be decoded: {}", status.message()))
-        }
+        Code::Unimplemented => (
+            Code::Unimplemented,
+            "UNIMPLEMENTED",
+            "this server has no such method".to_owned(),
+        ),
+        Code::Internal | Code::InvalidArgument => (
+            Code::InvalidArgument,
+            "MALFORMED_MESSAGE",
+            format!("the request cannot be decoded: {}", status.message()),
+        ),
         code => (code, "TRANSPORT", status.message().to_owned()),
     };
     let mut details = ErrorDetails::new();
@@ -131,10 +150,19 @@ fn refuse(failure: Failure) -> Response {
 /// The deadline that a request names: `grpc-timeout`, at most eight digits and a unit. A malformed one is an error of the
 /// caller, not the absence of a deadline.
 fn timeout(headers: &HeaderMap<HeaderValue>) -> Result<Option<Duration>, Failure> {
-    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
-    let malformed = || Failure::invalid("grpc-timeout", "one to eight digits and a unit out of H, M, S, m, u, n, such as `500m`");
+    let Some(value) = headers.get("grpc-timeout") else {
+        return Ok(None);
+    };
+    let malformed = || {
+        Failure::invalid(
+            "grpc-timeout",
+            "one to eight digits and a unit out of H, M, S, m, u, n, such as `500m`",
+        )
+    };
     let text = value.to_str().map_err(|_| malformed())?;
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(malformed)?;
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(malformed)?;
     if number.is_empty() || number.len() > 8 || !number.bytes().all(|c| c.is_ascii_digit()) {
         return Err(malformed());
     }

@@ -8,12 +8,14 @@
 //! * `layers.rs`: what a request meets on its way in.
 //! * `server.rs`: the stack, health, reflection, graceful stop.
 //! * `client.rs`: channels that name the caller and carry its trace.
+//! * `delivery.rs`: the way from an outbox to audit, and what every such way needs.
 //! * `page.rs`: page tokens, bound to the filter that they were made for.
 //! * `json.rs`: the JSON form of messages.
 //!
 //! Invariants: no service binds a socket; no error leaves without `ErrorInfo`; the cause of an internal error stays in the log.
 
 pub mod client;
+pub mod delivery;
 mod failure;
 mod identity;
 pub mod json;

@@ -28,7 +28,12 @@ pub fn decode(filter: &str, token: &str) -> Result<Option<String>, Failure> {
     if token.is_empty() {
         return Ok(None);
     }
-    let invalid = || Failure::invalid("page_token", "is not one that this server gave for this request; start without one");
+    let invalid = || {
+        Failure::invalid(
+            "page_token",
+            "is not one that this server gave for this request; start without one",
+        )
+    };
     let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).map_err(|_| invalid())?;
     let (sum, cursor) = bytes.split_at_checked(CHECK).ok_or_else(invalid)?;
     if sum != check(filter, cursor) {
@@ -40,7 +45,12 @@ pub fn decode(filter: &str, token: &str) -> Result<Option<String>, Failure> {
 /// Ties a cursor to its filter. It keeps honest callers from mistakes; the cursor itself is no secret, and what it leads to is
 /// checked like any other read.
 fn check(filter: &str, cursor: &[u8]) -> [u8; CHECK] {
-    let digest = Sha256::new().chain_update(b"remit-page-v1").chain_update(filter).chain_update([0]).chain_update(cursor).finalize();
+    let digest = Sha256::new()
+        .chain_update(b"remit-page-v1")
+        .chain_update(filter)
+        .chain_update([0])
+        .chain_update(cursor)
+        .finalize();
     std::array::from_fn(|i| digest[i])
 }
 
@@ -53,9 +63,12 @@ mod tests {
         let token = encode("cases state=2", "1795/abc");
         assert_eq!(decode("cases state=2", &token).unwrap().as_deref(), Some("1795/abc"));
         assert_eq!(decode("cases state=2", "").unwrap(), None);
-        for (filter, token) in
-            [("cases state=3", token.as_str()), ("cases state=2", "garbage"), ("cases state=2", "!"), ("cases state=2", "AAAA")]
-        {
+        for (filter, token) in [
+            ("cases state=3", token.as_str()),
+            ("cases state=2", "garbage"),
+            ("cases state=2", "!"),
+            ("cases state=2", "AAAA"),
+        ] {
             assert!(decode(filter, token).is_err(), "{filter} {token}");
         }
     }

@@ -32,7 +32,10 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("service", &self.service).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("service", &self.service)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -51,12 +54,20 @@ impl Server {
         shutdown: CancellationToken,
     ) -> Result<(), transport::Error> {
         let (reporter, health) = tonic_health::server::health_reporter();
-        tokio::spawn(report_health(reporter, self.names, Arc::clone(&self.health), shutdown.clone()));
+        tokio::spawn(report_health(
+            reporter,
+            self.names,
+            Arc::clone(&self.health),
+            shutdown.clone(),
+        ));
 
         let mut routes = routes.add_service(health);
         if self.reflection {
             // The descriptors were made by our own build: if they do not decode, a test of `api` fails first.
-            match tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(api::DESCRIPTORS).build_v1() {
+            match tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(api::DESCRIPTORS)
+                .build_v1()
+            {
                 Ok(reflection) => routes = routes.add_service(reflection),
                 Err(error) => tracing::error!(%error, "reflection is not served"),
             }
@@ -69,7 +80,10 @@ impl Server {
             .layer(from_fn_with_state(self.authenticate, layers::authenticate))
             .layer(from_fn_with_state(self.limits, layers::deadline))
             // Outside the deadline: what is refused for load costs no timer.
-            .layer(from_fn_with_state(Arc::new(Semaphore::new(self.limits.concurrency)), layers::shed))
+            .layer(from_fn_with_state(
+                Arc::new(Semaphore::new(self.limits.concurrency)),
+                layers::shed,
+            ))
             // Outside everything that can refuse, so that every refusal has its words.
             .layer(from_fn_with_state(self.limits, layers::explain))
             // Outermost, so that refusals are in the trace too.

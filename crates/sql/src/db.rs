@@ -43,7 +43,10 @@ impl Db {
     /// Opens the database that a URL names, creating a SQLite file when there is none, and brings its schema up to date.
     pub async fn open(url: &str, schemas: &[Schema]) -> Result<Self, Error> {
         let shown = without_password(url);
-        let open = |source| Error::Open { url: shown.clone(), source };
+        let open = |source| Error::Open {
+            url: shown.clone(),
+            source,
+        };
         let db = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => {
                 let options = SqliteConnectOptions::from_str(url)
@@ -76,7 +79,10 @@ impl Db {
                 Self::Sqlite { writer, readers }
             }
             Some("postgres" | "postgresql") => {
-                let options = PgConnectOptions::from_str(url).map_err(open)?.application_name("remit").statement_cache_capacity(256);
+                let options = PgConnectOptions::from_str(url)
+                    .map_err(open)?
+                    .application_name("remit")
+                    .statement_cache_capacity(256);
                 let pool = PgPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS)
                     .acquire_timeout(ACQUIRE)
@@ -85,8 +91,18 @@ impl Db {
                     .map_err(open)?;
                 Self::Postgres(pool)
             }
-            Some(scheme) => return Err(Error::Url { url: shown.clone(), problem: format!("unknown scheme `{scheme}`") }),
-            None => return Err(Error::Url { url: shown.clone(), problem: "it has no scheme".to_owned() }),
+            Some(scheme) => {
+                return Err(Error::Url {
+                    url: shown.clone(),
+                    problem: format!("unknown scheme `{scheme}`"),
+                });
+            }
+            None => {
+                return Err(Error::Url {
+                    url: shown.clone(),
+                    problem: "it has no scheme".to_owned(),
+                });
+            }
         };
         migrate::run(&db, &shown, schemas).await?;
         Ok(db)
@@ -126,7 +142,9 @@ impl Db {
         Ok(Snapshot(Tx(match self {
             Self::Sqlite { readers, .. } => TxInner::Sqlite(readers.begin().await.map_err(failed)?),
             Self::Postgres(pool) => TxInner::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?,
+                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    .await
+                    .map_err(failed)?,
             ),
         })))
     }
@@ -137,13 +155,23 @@ impl Db {
         match self {
             Self::Sqlite { readers, .. } => {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
-                let rows = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments).fetch_all(readers).await;
-                Ok(rows.map_err(failed)?.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
+                let rows = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments)
+                    .fetch_all(readers)
+                    .await;
+                Ok(rows
+                    .map_err(failed)?
+                    .into_iter()
+                    .map(|row| Row(Inner::Sqlite(row)))
+                    .collect())
             }
             Self::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let rows = sqlx::query_with(statement, arguments).fetch_all(pool).await;
-                Ok(rows.map_err(failed)?.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
+                Ok(rows
+                    .map_err(failed)?
+                    .into_iter()
+                    .map(|row| Row(Inner::Postgres(row)))
+                    .collect())
             }
         }
     }
@@ -209,12 +237,18 @@ impl Tx {
         match &mut self.0 {
             TxInner::Sqlite(tx) => {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
-                let done = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments).execute(&mut **tx).await;
+                let done = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments)
+                    .execute(&mut **tx)
+                    .await;
                 Ok(done.map_err(failed)?.rows_affected())
             }
             TxInner::Postgres(tx) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
-                Ok(sqlx::query_with(statement, arguments).execute(&mut **tx).await.map_err(failed)?.rows_affected())
+                Ok(sqlx::query_with(statement, arguments)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(failed)?
+                    .rows_affected())
             }
         }
     }
@@ -237,7 +271,9 @@ impl Tx {
         match &mut self.0 {
             TxInner::Sqlite(tx) => {
                 let arguments = sqlite_arguments(values).map_err(|source| Error::execute(&statement, source))?;
-                let rows = sqlx::query_with(AssertSqlSafe(statement.to_string()), arguments).fetch_all(&mut **tx).await;
+                let rows = sqlx::query_with(AssertSqlSafe(statement.to_string()), arguments)
+                    .fetch_all(&mut **tx)
+                    .await;
                 Ok(rows
                     .map_err(|source| Error::execute(&statement, source))?
                     .into_iter()
@@ -260,7 +296,10 @@ impl Tx {
     ) -> Result<Vec<Row>, Error> {
         use sqlx::Arguments as _;
         let TxInner::Postgres(tx) = &mut self.0 else {
-            return Err(Error::execute(statement, sqlx::Error::Protocol("sqlite has no arrays".to_owned())));
+            return Err(Error::execute(
+                statement,
+                sqlx::Error::Protocol("sqlite has no arrays".to_owned()),
+            ));
         };
         let mut arguments = PgArguments::default();
         for ((_, kind), array) in columns.iter().zip(arrays) {
@@ -281,7 +320,9 @@ async fn fetch_postgres(
     statement: &str,
     arguments: PgArguments,
 ) -> Result<Vec<Row>, Error> {
-    let rows = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments).fetch_all(&mut **tx).await;
+    let rows = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments)
+        .fetch_all(&mut **tx)
+        .await;
     Ok(rows
         .map_err(|source| Error::execute(statement, source))?
         .into_iter()
@@ -332,7 +373,9 @@ fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     if !statement.contains("FOR UPDATE") && !statement.contains("= ANY(") {
         return Cow::Borrowed(statement);
     }
-    let mut text = statement.replace(" FOR UPDATE SKIP LOCKED", "").replace(" FOR UPDATE", "");
+    let mut text = statement
+        .replace(" FOR UPDATE SKIP LOCKED", "")
+        .replace(" FOR UPDATE", "");
     while let Some(start) = text.find("= ANY(") {
         let parameter = start + "= ANY(".len();
         let end = text[parameter..].find(')').map_or(text.len(), |end| parameter + end);
@@ -343,15 +386,22 @@ fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
 }
 
 async fn assert_sqlite_version(pool: &SqlitePool) -> Result<(), Result<String, sqlx::Error>> {
-    let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(pool).await.map_err(Err)?;
+    let found: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(pool)
+        .await
+        .map_err(Err)?;
     let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = [parts.next(), parts.next(), parts.next()].map(|part| part.unwrap_or(0));
     if version < [3, 51, 3] { Err(Ok(found)) } else { Ok(()) }
 }
 
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((user, host)) = rest.split_once('@') else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let Some((user, host)) = rest.split_once('@') else {
+        return url.to_owned();
+    };
     let user = user.split_once(':').map_or(user, |(user, _)| user);
     format!("{scheme}://{user}@{host}")
 }
@@ -364,12 +414,18 @@ mod tests {
     fn sqlite_spells_lists_and_locks_its_own_way() {
         for (statement, expected) in [
             ("SELECT 1", "SELECT 1"),
-            ("SELECT a FROM t WHERE id = $1 FOR UPDATE", "SELECT a FROM t WHERE id = $1"),
+            (
+                "SELECT a FROM t WHERE id = $1 FOR UPDATE",
+                "SELECT a FROM t WHERE id = $1",
+            ),
             (
                 "DELETE FROM t WHERE a = $1 AND id = ANY($2)",
                 "DELETE FROM t WHERE a = $1 AND id IN (SELECT value FROM json_each($2))",
             ),
-            ("SELECT a FROM t LIMIT 1 FOR UPDATE SKIP LOCKED", "SELECT a FROM t LIMIT 1"),
+            (
+                "SELECT a FROM t LIMIT 1 FOR UPDATE SKIP LOCKED",
+                "SELECT a FROM t LIMIT 1",
+            ),
         ] {
             assert_eq!(sqlite_spelling(statement), expected);
         }
@@ -377,7 +433,10 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        assert_eq!(without_password("postgres://remit:secret@db/remit"), "postgres://remit@db/remit");
+        assert_eq!(
+            without_password("postgres://remit:secret@db/remit"),
+            "postgres://remit@db/remit"
+        );
         assert_eq!(without_password("sqlite://data/intake.db"), "sqlite://data/intake.db");
     }
 }

@@ -12,7 +12,9 @@ pub enum Error {
         problem: String,
     },
     /// The SQLite that was linked loses commits in a known way.
-    #[error("this build carries SQLite {found}, which can lose commits when the write-ahead log is reset; 3.51.3 or newer is needed")]
+    #[error(
+        "this build carries SQLite {found}, which can lose commits when the write-ahead log is reset; 3.51.3 or newer is needed"
+    )]
     SqliteTooOld {
         /// Its version.
         found: String,
@@ -74,7 +76,13 @@ impl Error {
 
     /// Whether running the same transaction again may succeed.
     pub fn is_transient(&self) -> bool {
-        let Self::Execute { source: sqlx::Error::Database(database), .. } = self else { return false };
+        let Self::Execute {
+            source: sqlx::Error::Database(database),
+            ..
+        } = self
+        else {
+            return false;
+        };
         match database.code().as_deref() {
             // PostgreSQL: serialization failure, deadlock, lock not available; and a unique index that two
             // transactions raced for: the next try sees the winner's row.

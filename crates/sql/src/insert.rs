@@ -30,7 +30,11 @@ const SQLITE_ROWS: usize = 256;
 impl Insert {
     /// Into these columns of a table.
     pub const fn into(table: &'static str, columns: &'static [Column]) -> Self {
-        Self { table, columns, rest: "" }
+        Self {
+            table,
+            columns,
+            rest: "",
+        }
     }
 
     /// With an `ON CONFLICT …` or `RETURNING …` behind the rows.
@@ -79,7 +83,12 @@ impl Insert {
             })
             .collect();
         // `WHERE true` keeps an ON CONFLICT behind a SELECT unambiguous.
-        format!("{} SELECT * FROM UNNEST({}) WHERE true {}", self.head(), arrays.join(", "), self.rest)
+        format!(
+            "{} SELECT * FROM UNNEST({}) WHERE true {}",
+            self.head(),
+            arrays.join(", "),
+            self.rest
+        )
     }
 
     fn sqlite(&self, rows: usize) -> String {
@@ -110,19 +119,29 @@ mod tests {
 
     #[test]
     fn chunks_are_powers_of_two_within_the_limits() {
-        for (rows, columns, expected) in [(1, 5, 1), (3, 5, 2), (64, 5, 64), (100, 5, 64), (9_999, 5, 256), (9_999, 1_000, 32)] {
+        for (rows, columns, expected) in [
+            (1, 5, 1),
+            (3, 5, 2),
+            (64, 5, 64),
+            (100, 5, 64),
+            (9_999, 5, 256),
+            (9_999, 1_000, 32),
+        ] {
             assert_eq!(chunk(rows, columns), expected, "{rows} rows of {columns}");
         }
     }
 
     #[test]
     fn statements_name_columns_and_types() {
-        const INSERT: Insert =
-            Insert::into("t", &[("id", Kind::Text), ("n", Kind::Int), ("b", Kind::Bytes)]).then("ON CONFLICT DO NOTHING");
+        const INSERT: Insert = Insert::into("t", &[("id", Kind::Text), ("n", Kind::Int), ("b", Kind::Bytes)])
+            .then("ON CONFLICT DO NOTHING");
         assert_eq!(
             INSERT.postgres(),
             "INSERT INTO t (id, n, b) SELECT * FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::BYTEA[]) WHERE true ON CONFLICT DO NOTHING"
         );
-        assert_eq!(INSERT.sqlite(2), "INSERT INTO t (id, n, b) VALUES (?, ?, ?), (?, ?, ?) ON CONFLICT DO NOTHING");
+        assert_eq!(
+            INSERT.sqlite(2),
+            "INSERT INTO t (id, n, b) VALUES (?, ?, ?), (?, ?, ?) ON CONFLICT DO NOTHING"
+        );
     }
 }

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use crate::{Db, Error};
 
@@ -24,7 +24,13 @@ pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Er
                 Db::Sqlite { .. } => *sqlite,
                 Db::Postgres(_) => *postgres,
             };
-            Migration::new(version, Cow::Borrowed(*description), MigrationType::Simple, statements.into_sql_str(), false)
+            Migration::new(
+                version,
+                Cow::Borrowed(*description),
+                MigrationType::Simple,
+                statements.into_sql_str(),
+                false,
+            )
         })
         .collect();
     let mut migrator = Migrator::with_migrations(migrations);
@@ -40,7 +46,10 @@ pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Er
         match outcome {
             Ok(()) => return Ok(()),
             Err(source) if tries == 5 || matches!(source, sqlx::migrate::MigrateError::VersionMismatch(_)) => {
-                return Err(Error::Migrate { url: url.to_owned(), source });
+                return Err(Error::Migrate {
+                    url: url.to_owned(),
+                    source,
+                });
             }
             Err(_) => {
                 tries += 1;

@@ -167,15 +167,19 @@ impl Row {
     /// A column of exactly `N` bytes.
     pub fn array<const N: usize>(&self, column: usize, what: &'static str) -> Result<[u8; N], Error> {
         let bytes: Vec<u8> = self.get(column)?;
-        bytes
-            .try_into()
-            .map_err(|bytes: Vec<u8>| Error::Damaged { what, problem: format!("{} bytes instead of {N}", bytes.len()) })
+        bytes.try_into().map_err(|bytes: Vec<u8>| Error::Damaged {
+            what,
+            problem: format!("{} bytes instead of {N}", bytes.len()),
+        })
     }
 
     /// A number that counts something.
     pub fn count(&self, column: usize, what: &'static str) -> Result<u64, Error> {
         let int: i64 = self.get(column)?;
-        u64::try_from(int).map_err(|_| Error::Damaged { what, problem: format!("{int} is negative") })
+        u64::try_from(int).map_err(|_| Error::Damaged {
+            what,
+            problem: format!("{int} is negative"),
+        })
     }
 }
 
@@ -186,7 +190,10 @@ mod tests {
     #[test]
     fn a_json_array_keeps_every_text_whole() {
         let texts = ["a", "with \"quotes\" and \\", "line\nbreak\u{1}", "举报"].map(str::to_owned);
-        assert_eq!(json_array(&texts), "[\"a\",\"with \\\"quotes\\\" and \\\\\",\"line\\u000abreak\\u0001\",\"举报\"]");
+        assert_eq!(
+            json_array(&texts),
+            "[\"a\",\"with \\\"quotes\\\" and \\\\\",\"line\\u000abreak\\u0001\",\"举报\"]"
+        );
         assert_eq!(json_array(&[]), "[]");
     }
 }

@@ -1,0 +1,43 @@
+-- The log: canonical entries in log order. No column says more than the entry itself does.
+CREATE TABLE entries (
+    idx BIGINT NOT NULL PRIMARY KEY,
+    event_id TEXT NOT NULL UNIQUE,
+    record TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    time BIGINT NOT NULL,
+    entry BYTEA NOT NULL,
+    -- The chain check's last resort: the database itself takes no place of a record twice.
+    UNIQUE (record, sequence)
+);
+
+-- What entries commit to. Apart from them, so that whoever may read the log need not be able to read this.
+CREATE TABLE details (
+    idx BIGINT NOT NULL PRIMARY KEY,
+    salt BYTEA NOT NULL,
+    detail BYTEA NOT NULL
+);
+
+-- The Merkle tree in C2SP tlog-tiles layout, height 8. The right-most tile of each level grows, all others are final.
+CREATE TABLE tiles (
+    level BIGINT NOT NULL,
+    n BIGINT NOT NULL,
+    hashes BYTEA NOT NULL,
+    PRIMARY KEY (level, n)
+);
+
+-- One row: how large the log is, and which store may write. A store that opens takes the next epoch.
+CREATE TABLE head (
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    size BIGINT NOT NULL,
+    root BYTEA NOT NULL,
+    epoch BIGINT NOT NULL
+);
+
+-- What was signed: the newest, and of each past minute the last.
+CREATE TABLE checkpoints (
+    size BIGINT NOT NULL PRIMARY KEY,
+    note TEXT NOT NULL,
+    time BIGINT NOT NULL
+);
+CREATE INDEX checkpoints_time ON checkpoints (time);

@@ -1,0 +1,43 @@
+-- The log: canonical entries in log order. No column says more than the entry itself does.
+CREATE TABLE entries (
+    idx INTEGER NOT NULL PRIMARY KEY,
+    event_id TEXT NOT NULL UNIQUE,
+    record TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    entry BLOB NOT NULL,
+    -- The chain check's last resort: the database itself takes no place of a record twice.
+    UNIQUE (record, sequence)
+);
+
+-- What entries commit to. Apart from them, so that whoever may read the log need not be able to read this.
+CREATE TABLE details (
+    idx INTEGER NOT NULL PRIMARY KEY,
+    salt BLOB NOT NULL,
+    detail BLOB NOT NULL
+);
+
+-- The Merkle tree in C2SP tlog-tiles layout, height 8. The right-most tile of each level grows, all others are final.
+CREATE TABLE tiles (
+    level INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (level, n)
+);
+
+-- One row: how large the log is, and which store may write. A store that opens takes the next epoch.
+CREATE TABLE head (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    epoch INTEGER NOT NULL
+);
+
+-- What was signed: the newest, and of each past minute the last.
+CREATE TABLE checkpoints (
+    size INTEGER NOT NULL PRIMARY KEY,
+    note TEXT NOT NULL,
+    time INTEGER NOT NULL
+);
+CREATE INDEX checkpoints_time ON checkpoints (time);

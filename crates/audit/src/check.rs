@@ -1,0 +1,209 @@
+//! What a submitted change must be, before it gets a place in the log. No I/O.
+//!
+//! Two steps. [`check`] looks at a change by itself and is run before the transaction, on the caller's task: that is
+//! where the hashing is. [`Judge`] looks at it against the log, inside the transaction, and only compares.
+
+use std::collections::HashMap;
+
+use api::event::StateChange;
+use bytes::Bytes;
+use journal::{Arrival, Bytes32, Entry, Inbox};
+use uuid::Uuid;
+
+/// Who may log changes of which records: the service, and the collections that are its own.
+const SOURCES: [(&str, &[&str]); 2] = [("intake", &["reports/"]), ("routing", &["cases/", "ruleSets/", "directory/"])];
+
+/// The services that may append.
+pub const SERVICES: [&str; 2] = [SOURCES[0].0, SOURCES[1].0];
+
+/// Why a change is not logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The entry is not a canonical one.
+    Malformed,
+    /// The entry names another producer than the caller, or a record that is not the producer's.
+    WrongSource,
+    /// Salt and detail are not what the entry commits to.
+    CommitmentMismatch,
+    /// An earlier change of the record is missing.
+    OutOfOrder,
+    /// It does not continue the record's last entry, or another event has its place: the producer's past has changed.
+    BrokenLink,
+    /// Its event id was logged with other bytes.
+    EventIdReused,
+}
+
+impl Refusal {
+    /// As it goes over the wire.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed => "MALFORMED",
+            Self::WrongSource => "WRONG_SOURCE",
+            Self::CommitmentMismatch => "COMMITMENT_MISMATCH",
+            Self::OutOfOrder => "OUT_OF_ORDER",
+            Self::BrokenLink => "BROKEN_LINK",
+            Self::EventIdReused => "EVENT_ID_REUSED",
+        }
+    }
+}
+
+impl From<journal::Refusal> for Refusal {
+    fn from(refusal: journal::Refusal) -> Self {
+        match refusal {
+            journal::Refusal::OutOfOrder => Self::OutOfOrder,
+            journal::Refusal::BrokenLink => Self::BrokenLink,
+        }
+    }
+}
+
+/// The index at which a change stands in the log, now or since an earlier call; or why it is not logged.
+pub type Verdict = Result<u64, Refusal>;
+
+/// A change that is sound in itself.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub(crate) entry: Entry,
+    pub(crate) hash: Bytes32,
+    pub(crate) bytes: Bytes,
+    pub(crate) salt: Bytes,
+    pub(crate) detail: Bytes,
+}
+
+/// Checks a change by itself. `source` is the name of the service that submits it.
+pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
+    let StateChange { entry: bytes, salt, detail, traceparent: _ } = change;
+    let entry = Entry::decode(&bytes).map_err(|_| Refusal::Malformed)?;
+    if entry.source != source || !owns(source, &entry.record) {
+        return Err(Refusal::WrongSource);
+    }
+    let committed = Bytes32::try_from(&*salt).is_ok_and(|salt| journal::commitment(&salt, &detail) == entry.commitment);
+    if !committed {
+        return Err(Refusal::CommitmentMismatch);
+    }
+    Ok(Checked { hash: journal::entry_hash(&bytes), entry, bytes, salt, detail })
+}
+
+fn owns(source: &str, record: &str) -> bool {
+    let collections = SOURCES.iter().find(|(service, _)| *service == source).map_or(&[][..], |(_, records)| records);
+    collections.iter().any(|collection| record.strip_prefix(collection).is_some_and(|id| !id.is_empty()))
+}
+
+/// Judges changes one after the other against the log as it stands with those before them.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// Heads of the records concerned.
+    pub inbox: Inbox,
+    /// Index and hash of the entries that are logged under the event ids concerned.
+    pub known: HashMap<Uuid, (u64, Bytes32)>,
+    /// The next free index.
+    pub next: u64,
+}
+
+/// What becomes of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// It is appended at this index.
+    New(u64),
+    /// It has been at this index.
+    Repeated(u64),
+    /// It is not logged.
+    Refused(Refusal),
+}
+
+impl Judge {
+    pub fn place(&mut self, change: &Checked) -> Placed {
+        if let Some((index, hash)) = self.known.get(&change.entry.event_id) {
+            return if *hash == change.hash { Placed::Repeated(*index) } else { Placed::Refused(Refusal::EventIdReused) };
+        }
+        match self.inbox.check(&change.entry, &change.hash) {
+            Arrival::New => {
+                let index = self.next;
+                self.next += 1;
+                self.inbox.advance(&change.entry, change.hash);
+                self.known.insert(change.entry.event_id, (index, change.hash));
+                Placed::New(index)
+            }
+            // The place is taken, and not by this event: it would be known.
+            Arrival::Repeated => Placed::Refused(Refusal::BrokenLink),
+            Arrival::Refused(refusal) => Placed::Refused(refusal.into()),
+        }
+    }
+}
+
+impl From<Placed> for Verdict {
+    fn from(placed: Placed) -> Self {
+        match placed {
+            Placed::New(index) | Placed::Repeated(index) => Ok(index),
+            Placed::Refused(refusal) => Err(refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::{Draft, Head, SeededEntropy, Time, seal};
+
+    use super::*;
+
+    fn change(source: &'static str, record: &str) -> StateChange {
+        let detail = api::event::Detail { to_state: "ACCEPTED".to_owned(), ..Default::default() };
+        let kind = "report.accepted";
+        let draft = Draft { source, record, kind, caused_by: None, detail, traceparent: String::new() };
+        seal(draft, &Head::default(), Time(1_795_305_600_000_000), &SeededEntropy::new(1)).with_detail()
+    }
+
+    #[test]
+    fn a_sound_change_passes() {
+        for (source, record) in [
+            ("intake", "reports/1"),
+            ("routing", "cases/1"),
+            ("routing", "ruleSets/2027"),
+            ("routing", "directory/2027"),
+        ] {
+            let checked = check(source, change(source, record)).unwrap();
+            assert_eq!(checked.hash, journal::entry_hash(&checked.bytes));
+        }
+    }
+
+    #[test]
+    fn a_service_logs_its_own_records_only() {
+        for (caller, source, record) in [
+            ("routing", "intake", "reports/1"),
+            ("intake", "routing", "cases/1"),
+            ("intake", "intake", "cases/1"),
+            ("routing", "routing", "reports/1"),
+            ("intake", "intake", "reports/"),
+            ("audit", "audit", "reports/1"),
+        ] {
+            let refusal = check(caller, change(source, record)).unwrap_err();
+            assert_eq!(refusal, Refusal::WrongSource, "{caller} {source} {record}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_of_salt_and_detail_is_noticed() {
+        let sound = change("intake", "reports/1");
+        for i in 0..sound.salt.len() + sound.detail.len() {
+            let mut bytes = [&sound.salt[..], &sound.detail[..]].concat();
+            bytes[i] ^= 1;
+            let (salt, detail) = bytes.split_at(sound.salt.len());
+            let flipped = StateChange {
+                salt: Bytes::copy_from_slice(salt),
+                detail: Bytes::copy_from_slice(detail),
+                ..sound.clone()
+            };
+            assert_eq!(check("intake", flipped).unwrap_err(), Refusal::CommitmentMismatch, "byte {i}");
+        }
+        let short = StateChange { salt: sound.salt.slice(1..), ..sound };
+        assert_eq!(check("intake", short).unwrap_err(), Refusal::CommitmentMismatch);
+    }
+
+    #[test]
+    fn what_does_not_decode_is_malformed() {
+        let sound = change("intake", "reports/1");
+        let cut = StateChange { entry: sound.entry.slice(..sound.entry.len() - 1), ..sound.clone() };
+        for malformed in [StateChange::default(), cut] {
+            assert_eq!(check("intake", malformed).unwrap_err(), Refusal::Malformed);
+        }
+    }
+}

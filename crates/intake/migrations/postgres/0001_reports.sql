@@ -1,0 +1,28 @@
+-- Reports as they were submitted. Only `request_id` changes, when its window has passed.
+CREATE TABLE reports (
+    id TEXT NOT NULL PRIMARY KEY,
+    caller TEXT NOT NULL,
+    agency TEXT,
+    request_id TEXT,
+    fingerprint BYTEA NOT NULL,
+    receipt_hash BYTEA NOT NULL,
+    category TEXT NOT NULL,
+    accept_time BIGINT NOT NULL,
+    commitment_key BYTEA NOT NULL,
+    content BYTEA NOT NULL
+);
+
+CREATE UNIQUE INDEX reports_receipt ON reports (receipt_hash);
+CREATE UNIQUE INDEX reports_request ON reports (caller, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX reports_request_window ON reports (accept_time) WHERE request_id IS NOT NULL;
+
+-- Where each report stands: its state and chain, and the case as routing last told of it.
+CREATE TABLE report_states (
+    report TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    hash BYTEA NOT NULL,
+    change_time BIGINT NOT NULL,
+    known_time BIGINT NOT NULL,
+    case_view BYTEA
+);

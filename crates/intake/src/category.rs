@@ -1,0 +1,326 @@
+//! The taxonomy: what may be reported, by which law, protecting whom, and what a report of it needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+/// The interests that a category may protect. Closed: "public order", opinions and rumour as such are not among them, and
+/// a category that protects none of these does not load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interest {
+    /// Property.
+    Property,
+    /// Safety of a person.
+    PersonalSafety,
+    /// Minors, and consent.
+    MinorsAndConsent,
+    /// Dignity.
+    Dignity,
+    /// Personal data.
+    PersonalData,
+    /// Computer systems.
+    Systems,
+    /// Consumers.
+    Consumers,
+    /// Public safety: weapons and drugs.
+    PublicSafety,
+    /// Integrity of officials.
+    OfficialIntegrity,
+}
+
+/// How fast a category has to be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Urgency {
+    /// In the ordinary time.
+    Routine,
+    /// Before others.
+    Urgent,
+}
+
+/// Whether a report may or must have a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// It must.
+    Required,
+    /// It may.
+    Optional,
+}
+
+/// Whether evidence is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// It is.
+    Accepted,
+    /// It is not: possessing it is the offence.
+    Refused,
+}
+
+/// A text in both languages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// A law that makes the act reportable.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LegalBasis {
+    /// Its title.
+    pub law: String,
+    /// Its articles.
+    pub articles: String,
+    /// The version that was read.
+    pub version: String,
+    /// What to know about it, such as that it was replaced.
+    pub note: Option<String>,
+}
+
+/// What a detail's text has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DetailKind {
+    /// Any text.
+    Text,
+    /// A web address.
+    Url,
+    /// A telephone number in E.164 form.
+    Phone,
+    /// An account number.
+    Account,
+    /// RFC 3339 with its zone, not in the future.
+    Timestamp,
+    /// A whole number.
+    Integer,
+    /// One of the choices.
+    Choice,
+}
+
+/// A detail that a category asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detail {
+    /// Its path, such as `payment.paid_at`.
+    pub path: String,
+    /// What its text has to be.
+    pub kind: DetailKind,
+    /// Whether a report must have it.
+    pub required: bool,
+    /// How it is asked for.
+    pub title: Text,
+    /// The choices, for kind `choice`.
+    #[serde(default)]
+    pub choices: Vec<String>,
+}
+
+/// A node of the taxonomy.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Category {
+    /// Its id, such as `fraud.investment`.
+    pub id: String,
+    /// Its name.
+    pub title: Text,
+    /// The laws that make the act reportable; at least one.
+    pub legal_basis: Vec<LegalBasis>,
+    /// The interests that it protects; at least one.
+    pub protects: Vec<Interest>,
+    /// How fast it has to be handled.
+    pub urgency: Urgency,
+    /// Whether a narrative is needed.
+    pub narrative: Need,
+    /// Whether evidence is taken.
+    pub evidence: Evidence,
+    /// Why not, where it is refused.
+    #[serde(default)]
+    pub evidence_refusal: Option<Text>,
+    /// Whether the act is a publication about someone.
+    #[serde(default)]
+    pub publication: bool,
+    /// How many subjects a report needs at least.
+    #[serde(default)]
+    pub subjects: usize,
+    /// The details it asks for.
+    #[serde(default)]
+    pub details: Vec<Detail>,
+    /// How long a report is kept after its case has ended, in days.
+    pub retention_days: u32,
+}
+
+/// Why a category file does not load.
+#[derive(Debug, thiserror::Error)]
+pub enum CategoriesError {
+    /// It is not YAML of the right shape. The text names line, column and field.
+    #[error("category file: {0}")]
+    Malformed(String),
+    /// Categories break rules: all that were found.
+    #[error("category file: {}", .0.join("; "))]
+    Unlawful(Vec<String>),
+}
+
+/// The taxonomy.
+#[derive(Clone, Debug)]
+pub struct Categories(BTreeMap<String, Category>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    categories: Vec<Category>,
+}
+
+/// The taxonomy that is built in.
+const SHIPPED: &str = include_str!("../../../deploy/config/categories.yaml");
+
+impl Categories {
+    /// The taxonomy that is built in.
+    pub fn shipped() -> Result<Self, CategoriesError> {
+        Self::parse(SHIPPED)
+    }
+
+    /// Reads and checks a category file. A category without a law or without a protected interest does not load, and
+    /// nothing of its file does.
+    pub fn parse(yaml: &str) -> Result<Self, CategoriesError> {
+        let file: File = serde_saphyr::from_str(yaml).map_err(|error| CategoriesError::Malformed(error.to_string()))?;
+        let mut faults = Vec::new();
+        let mut categories = BTreeMap::new();
+        for category in file.categories {
+            check(&category, &mut faults);
+            if let Some(twice) = categories.insert(category.id.clone(), category) {
+                faults.push(format!("category `{}` stands twice", twice.id));
+            }
+        }
+        if categories.is_empty() {
+            faults.push("it has no categories".to_owned());
+        }
+        if faults.is_empty() {
+            Ok(Self(categories))
+        } else {
+            Err(CategoriesError::Unlawful(faults))
+        }
+    }
+
+    /// A category by its id.
+    pub fn get(&self, id: &str) -> Option<&Category> {
+        self.0.get(id)
+    }
+
+    /// All categories, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Category> {
+        self.0.values()
+    }
+}
+
+fn check(category: &Category, faults: &mut Vec<String>) {
+    let mut fault = |text: String| faults.push(format!("category `{}` {text}", category.id));
+    let is_id = |id: &str| {
+        !id.is_empty()
+            && id.split('.').all(|part| {
+                !part.is_empty()
+                    && part
+                        .bytes()
+                        .all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+            })
+    };
+    if !is_id(&category.id) {
+        fault("must have an id of lower-case words, joined by dots".to_owned());
+    }
+    if category.legal_basis.is_empty() {
+        fault("cites no law: name in `legal_basis` what makes the act reportable".to_owned());
+    }
+    for basis in &category.legal_basis {
+        if basis.law.trim().is_empty() || basis.articles.trim().is_empty() {
+            fault("cites a law without title or articles".to_owned());
+        }
+    }
+    if category.protects.is_empty() {
+        fault("names no protected interest in `protects`".to_owned());
+    }
+    if category.evidence == Evidence::Refused && category.evidence_refusal.is_none() {
+        fault("refuses evidence without a reason in `evidence_refusal`".to_owned());
+    }
+    let mut paths = BTreeSet::new();
+    for detail in &category.details {
+        if !is_id(&detail.path) || !paths.insert(&detail.path) {
+            fault(format!(
+                "has a detail `{}` whose path is malformed or stands twice",
+                detail.path
+            ));
+        }
+        if (detail.kind == DetailKind::Choice) == detail.choices.is_empty() {
+            fault(format!(
+                "has a detail `{}`: choices go with kind `choice`, and only with it",
+                detail.path
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "
+categories:
+  - id: gambling
+    title: {zh: 网络赌博, en: Online gambling}
+    legal_basis:
+      - {law: 刑法, articles: '303', version: '2023-12-29'}
+    protects: [property]
+    urgency: routine
+    narrative: optional
+    evidence: accepted
+    retention_days: 730
+";
+
+    #[test]
+    fn the_shipped_taxonomy_loads() {
+        let categories = Categories::shipped().unwrap();
+        assert!(categories.iter().count() >= 29);
+        assert_eq!(
+            categories.get("child-sexual-abuse-material").unwrap().evidence,
+            Evidence::Refused
+        );
+    }
+
+    #[test]
+    fn a_category_without_law_or_interest_does_not_load() {
+        Categories::parse(ONE).unwrap();
+        for (from, to, expected) in [
+            (
+                "legal_basis:\n      - {law: 刑法, articles: '303', version: '2023-12-29'}",
+                "legal_basis: []",
+                "cites no law",
+            ),
+            ("law: 刑法", "law: ''", "cites a law without title"),
+            ("protects: [property]", "protects: []", "names no protected interest"),
+            ("protects: [property]", "protects: [public-order]", "public-order"),
+            ("    protects: [property]\n", "", "protects"),
+            ("id: gambling", "id: Gambling!", "must have an id"),
+            (
+                "evidence: accepted",
+                "evidence: refused",
+                "refuses evidence without a reason",
+            ),
+            ("urgency: routine", "urgency: routine\n    ethnicity: true", "ethnicity"),
+            ("categories:", "categories: []\nnone:", "none"),
+        ] {
+            assert!(ONE.contains(from), "{from}");
+            let error = Categories::parse(&ONE.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+        let twice = format!("{ONE}{}", ONE.replace("categories:\n", ""));
+        assert!(
+            Categories::parse(&twice)
+                .unwrap_err()
+                .to_string()
+                .contains("stands twice")
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! `remit.intake.v1.IntakeService`: decodes, calls, encodes.
+
+use std::sync::Arc;
+
+use api::{
+    event::Detail,
+    intake::{
+        ChangeResult, CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, LogReference,
+        RecordCaseChangesRequest, RecordCaseChangesResponse, Report, SubmitReportRequest, SubmitReportResponse,
+        intake_service_server::IntakeService,
+    },
+    routing::{CheckAccessRequest, case_service_client::CaseServiceClient},
+};
+use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, entry_hash, keyed_hash, random_id, seal};
+use places::Territories;
+use prost::Message as _;
+use rpc::{Failure, Identity, Role, Violation, caller, client::Caller};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    category::Categories,
+    receipt::Receipts,
+    state::State,
+    store::{self, Acceptance, Accepted, CaseNews, Store, StoredReport},
+    submission,
+};
+
+/// Changes in one delivery at most, as the contract says.
+const DELIVERY: usize = 1_000;
+
+/// The service.
+pub(crate) struct Service {
+    pub(crate) categories: Arc<Categories>,
+    pub(crate) territories: &'static Territories,
+    pub(crate) receipts: Receipts,
+    pub(crate) fingerprint_key: journal::Bytes32,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) acceptances: Committer<Acceptance, Accepted>,
+    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
+    pub(crate) routing: CaseServiceClient<Caller>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl Service {
+    async fn submit(&self, caller: &Identity, request: SubmitReportRequest) -> Result<SubmitReportResponse, Failure> {
+        if caller.role == Role::Service {
+            return Err(Failure::denied(
+                "only agencies, partners and operators submit reports",
+                &caller.system,
+            ));
+        }
+        let now = self.clock.now();
+        let validate_only = request.validate_only;
+        let submission = submission::check(
+            request,
+            &self.categories,
+            self.territories,
+            caller.agency.as_deref(),
+            now,
+        )
+        .map_err(Failure::InvalidInput)?;
+        if validate_only {
+            return Ok(SubmitReportResponse::default());
+        }
+        let acceptance = self.acceptance(caller, submission, now);
+        match self.acceptances.commit(acceptance).await? {
+            Accepted::RequestIdReused => Err(Failure::RequestIdReused),
+            Accepted::Report { report, accept_time } => Ok(SubmitReportResponse {
+                report: Some(Report {
+                    name: store::name(report),
+                    state: State::Accepted.to_proto().into(),
+                    accept_time: Some(accept_time.to_proto()),
+                    ..Default::default()
+                }),
+                receipt: self.receipts.code(report),
+            }),
+        }
+    }
+
+    fn acceptance(&self, caller: &Identity, submission: submission::Submission, now: journal::Time) -> Acceptance {
+        let report = random_id(&*self.entropy);
+        let content = submission.report.encode_to_vec();
+        let mut commitment_key = [0; 32];
+        self.entropy.fill(&mut commitment_key);
+        let draft = Draft {
+            source: "intake",
+            record: &store::name(report),
+            kind: State::Accepted.kind(),
+            caused_by: None,
+            detail: Detail {
+                to_state: State::Accepted.name().to_owned(),
+                actor: Some(caller.actor(report.as_bytes())),
+                content_commitment: keyed_hash(&commitment_key, "content-v1", &content).to_vec().into(),
+                ..Default::default()
+            },
+            traceparent: telemetry::traceparent(),
+        };
+        Acceptance {
+            report,
+            caller: caller.system.clone(),
+            agency: caller.agency.clone(),
+            request_id: submission.request_id,
+            fingerprint: keyed_hash(&self.fingerprint_key, "fingerprint-v1", &content),
+            receipt_hash: self.receipts.hash(&self.receipts.code(report)),
+            category: submission.facts.category.clone(),
+            commitment_key,
+            content,
+            change: seal(draft, &Head::default(), now, &*self.entropy),
+            facts: submission.facts,
+        }
+    }
+
+    async fn get(&self, caller: &Identity, name: &str) -> Result<Report, Failure> {
+        let id = name
+            .strip_prefix("reports/")
+            .and_then(|id| Uuid::parse_str(id).ok())
+            .ok_or_else(|| Failure::invalid("name", "must be the name of a report, such as `reports/{uuid}`"))?;
+        let stored = self.store.report(id).await?;
+        let sent = stored.as_ref().is_some_and(|stored| is_sender(caller, stored));
+        // Asked also when there is no such report: neither the answer nor its time tells that.
+        let leads = !sent && self.may_see(caller, name).await?;
+        let stored = stored
+            .filter(|_| sent || leads)
+            .ok_or(Failure::NotFound { what: "report" })?;
+        let mut report =
+            Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
+        report.name = store::name(id);
+        report.accept_time = Some(stored.accept_time.to_proto());
+        report.state = shown_state(caller, &stored).to_proto().into();
+        Ok(report)
+    }
+
+    /// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could lag behind.
+    async fn may_see(&self, caller: &Identity, report: &str) -> Result<bool, Failure> {
+        let Some(agency) = &caller.agency else { return Ok(false) };
+        let request = CheckAccessRequest {
+            report: report.to_owned(),
+            agency: format!("agencies/{agency}"),
+        };
+        match self.routing.clone().check_access(request).await {
+            Ok(response) => Ok(response.into_inner().allowed),
+            Err(error) => {
+                tracing::warn!(%error, "access cannot be checked");
+                Err(Failure::Unavailable { what: "routing" })
+            }
+        }
+    }
+
+    async fn check_receipt(&self, caller: &Identity, receipt: &str) -> Result<CheckReceiptResponse, Failure> {
+        let stored = self
+            .store
+            .report_by_receipt(self.receipts.hash(receipt))
+            .await?
+            .ok_or(Failure::NotFound { what: "receipt" })?;
+        let hidden = is_hidden_from(caller, &stored);
+        let mut changes = self.store.changes(stored.report).await?;
+        if hidden {
+            changes.truncate(1);
+        }
+        let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
+        Ok(CheckReceiptResponse {
+            state: shown_state(caller, &stored).to_proto().into(),
+            accept_time: Some(stored.accept_time.to_proto()),
+            agency: case.lead,
+            agency_title_zh: case.lead_title_zh,
+            agency_title_en: case.lead_title_en,
+            acknowledged: case.acknowledged,
+            as_of_time: Some(if hidden { stored.accept_time } else { stored.known_time }.to_proto()),
+            changes: changes
+                .into_iter()
+                .map(|change| LogReference {
+                    entry: change.entry.into(),
+                    event_id: change.event_id,
+                    kind: change.kind,
+                    change_time: Some(change.time.to_proto()),
+                    logged: change.delivered,
+                })
+                .collect(),
+            advice: case.advice,
+        })
+    }
+
+    async fn record(&self, request: RecordCaseChangesRequest) -> Result<Vec<ChangeResult>, Failure> {
+        if request.changes.len() > DELIVERY {
+            return Err(Failure::invalid(
+                "changes",
+                format!("has {}, more than {DELIVERY}", request.changes.len()),
+            ));
+        }
+        let mut violations = Vec::new();
+        let mut spans = Vec::new();
+        let mut news = Vec::with_capacity(request.changes.len());
+        for (i, change) in request.changes.into_iter().enumerate() {
+            let logged = change.change.clone().unwrap_or_default();
+            match Entry::decode(&logged.entry) {
+                Ok(entry) => {
+                    let span = rpc::delivery::span("record case change", &logged.traceparent);
+                    let traceparent = span.in_scope(telemetry::traceparent);
+                    spans.push(span);
+                    news.push(CaseNews {
+                        hash: entry_hash(&logged.entry),
+                        entry,
+                        change,
+                        traceparent,
+                    });
+                }
+                Err(error) => violations.push(Violation::new(format!("changes[{i}].change.entry"), error.to_string())),
+            }
+        }
+        if !violations.is_empty() {
+            return Err(Failure::InvalidInput(violations));
+        }
+        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        let arrivals = journal::uncancelled(async move { store.record_case_changes(&news, now).await }).await?;
+        (self.wake)();
+        Ok(arrivals
+            .into_iter()
+            .map(|arrival| match arrival {
+                Arrival::New | Arrival::Repeated => ChangeResult::default(),
+                Arrival::Refused(refusal) => ChangeResult {
+                    refusal: refusal.reason().to_owned(),
+                },
+            })
+            .collect())
+    }
+}
+
+fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
+    caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency)
+}
+
+/// Whether the caller's agency must not learn what became of a report: it keeps to what it knew when it sent it in.
+fn is_hidden_from(caller: &Identity, stored: &StoredReport) -> bool {
+    let (Some(agency), Some(case)) = (&caller.agency, &stored.case) else {
+        return false;
+    };
+    case.hidden_from
+        .iter()
+        .any(|name| name.strip_prefix("agencies/") == Some(agency))
+}
+
+fn shown_state(caller: &Identity, stored: &StoredReport) -> State {
+    if is_hidden_from(caller, stored) {
+        State::Accepted
+    } else {
+        stored.state
+    }
+}
+
+#[tonic::async_trait]
+impl IntakeService for Service {
+    async fn submit_report(
+        &self,
+        request: Request<SubmitReportRequest>,
+    ) -> Result<Response<SubmitReportResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        Ok(Response::new(self.submit(&caller, request.into_inner()).await?))
+    }
+
+    async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {
+        let report = self.get(caller(&request)?, &request.get_ref().name).await?;
+        Ok(Response::new(GetReportResponse { report: Some(report) }))
+    }
+
+    async fn check_receipt(
+        &self,
+        request: Request<CheckReceiptRequest>,
+    ) -> Result<Response<CheckReceiptResponse>, Status> {
+        Ok(Response::new(
+            self.check_receipt(caller(&request)?, &request.get_ref().receipt)
+                .await?,
+        ))
+    }
+
+    async fn record_case_changes(
+        &self,
+        request: Request<RecordCaseChangesRequest>,
+    ) -> Result<Response<RecordCaseChangesResponse>, Status> {
+        caller(&request)?.require_service(&["routing"])?;
+        let results = self.record(request.into_inner()).await?;
+        Ok(Response::new(RecordCaseChangesResponse { results }))
+    }
+}

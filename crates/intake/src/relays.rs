@@ -1,0 +1,32 @@
+//! The way from intake's outbox to routing.
+
+use api::routing::{ReportChange, RouteReportsRequest, case_service_client::CaseServiceClient};
+use async_trait::async_trait;
+use journal::{Deliver, Outcome, Undelivered};
+use rpc::{client::Caller, delivery};
+
+/// Delivers changes of reports to routing. The payloads are encoded [`ReportChange`] messages.
+#[derive(Clone, Debug)]
+pub struct ToRouting(CaseServiceClient<Caller>);
+
+impl ToRouting {
+    /// Over a channel.
+    pub fn new(channel: Caller) -> Self {
+        Self(CaseServiceClient::new(channel))
+    }
+}
+
+#[async_trait]
+impl Deliver for ToRouting {
+    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
+        let changes: Vec<ReportChange> = delivery::decode_payloads("routing", &payloads)?;
+        let response = self.0.clone().route_reports(RouteReportsRequest { changes }).await;
+        let response = response.map_err(|status| delivery::undelivered("routing", &status))?;
+        Ok(response
+            .into_inner()
+            .results
+            .into_iter()
+            .map(|result| delivery::outcome(result.refusal))
+            .collect())
+    }
+}

@@ -1,0 +1,500 @@
+//! The stored side of intake.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use api::{event::Detail, intake::CaseChange, routing::ReportChange};
+use async_trait::async_trait;
+use journal::{Arrival, Bytes32, Delivery, Draft, Entropy, Entry, Head, Inbox, Logged, Sealed, Time, seal};
+use prost::Message as _;
+use sql::{Db, Error, Insert, Kind, Row, Schema, Tx};
+use uuid::Uuid;
+
+use crate::state::State;
+
+/// Intake's part of its database.
+pub const SCHEMA: Schema = Schema {
+    base: 2_001,
+    changes: &[(
+        "reports",
+        include_str!("../migrations/sqlite/0001_reports.sql"),
+        include_str!("../migrations/postgres/0001_reports.sql"),
+    )],
+};
+
+/// Consumers of intake's changes.
+pub const CONSUMERS: [&str; 2] = ["routing", "audit"];
+
+/// A checked report on its way into the store.
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    /// Id of the report.
+    pub report: Uuid,
+    /// The system that sends it.
+    pub caller: String,
+    /// Id of the agency that sends it.
+    pub agency: Option<String>,
+    /// The caller's id for the request.
+    pub request_id: Option<Uuid>,
+    /// Keyed hash of the request, to tell a repeat from other content.
+    pub fingerprint: Bytes32,
+    /// Keyed hash of the receipt.
+    pub receipt_hash: Bytes32,
+    /// Id of the category.
+    pub category: String,
+    /// Key of the commitment to the content.
+    pub commitment_key: Bytes32,
+    /// The encoded report.
+    pub content: Vec<u8>,
+    /// Its first change.
+    pub change: Sealed,
+    /// The encoded facts for routing.
+    pub facts: api::routing::Facts,
+}
+
+/// What became of an acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Recorded now, or by an earlier request with this id and content.
+    Report {
+        /// Its id: the earlier one's for a repeat.
+        report: Uuid,
+        /// When it was recorded.
+        accept_time: Time,
+    },
+    /// The request id stands for other content. Nothing was recorded.
+    RequestIdReused,
+}
+
+/// A change of a case that arrived from routing.
+#[derive(Clone, Debug)]
+pub struct CaseNews {
+    /// The change's entry.
+    pub entry: Entry,
+    /// Hash of the entry.
+    pub hash: Bytes32,
+    /// The message.
+    pub change: CaseChange,
+    /// Trace context to go on with.
+    pub traceparent: String,
+}
+
+/// A report as stored.
+#[derive(Clone, Debug)]
+pub struct StoredReport {
+    /// Its id.
+    pub report: Uuid,
+    /// The system that sent it.
+    pub caller: String,
+    /// Id of the agency that sent it.
+    pub agency: Option<String>,
+    /// The encoded report.
+    pub content: Vec<u8>,
+    /// When it was recorded.
+    pub accept_time: Time,
+    /// Where it stands.
+    pub state: State,
+    /// The last moment that is known of its case.
+    pub known_time: Time,
+    /// The case as routing last told of it.
+    pub case: Option<CaseChange>,
+}
+
+/// The stored side of intake. Each method is one atomic use case.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Records reports, each with its first change and what is to be delivered of it, in one durable transaction.
+    ///
+    /// A report whose caller and request id are there already is not recorded: the answer is the earlier report when the
+    /// fingerprints agree, else [`Accepted::RequestIdReused`]. That holds inside a batch, too.
+    async fn accept(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error>;
+
+    /// Takes changes of cases, each once and in each case's order; a report whose state follows gets a change of its own.
+    /// The answers say, per change, what was made of it.
+    async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error>;
+
+    /// A report, or `None`.
+    async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error>;
+
+    /// The report whose receipt has this hash, or `None`.
+    async fn report_by_receipt(&self, hash: Bytes32) -> Result<Option<StoredReport>, Error>;
+
+    /// The changes of a report, first to last, and whether audit has taken each.
+    async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error>;
+
+    /// Forgets the request ids of reports that were recorded before a moment, and returns how many.
+    async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), Error>;
+}
+
+/// The resource name of a report.
+pub fn name(report: Uuid) -> String {
+    format!("reports/{report}")
+}
+
+/// A store in SQLite or PostgreSQL.
+#[derive(Clone)]
+pub struct SqlStore {
+    db: Db,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlStore")
+            .field("engine", &self.db.engine())
+            .finish_non_exhaustive()
+    }
+}
+
+const REPORTS: Insert = Insert::into(
+    "reports",
+    &[
+        ("id", Kind::Text),
+        ("caller", Kind::Text),
+        ("agency", Kind::Text),
+        ("request_id", Kind::Text),
+        ("fingerprint", Kind::Bytes),
+        ("receipt_hash", Kind::Bytes),
+        ("category", Kind::Text),
+        ("accept_time", Kind::Int),
+        ("commitment_key", Kind::Bytes),
+        ("content", Kind::Bytes),
+    ],
+)
+.then("ON CONFLICT DO NOTHING RETURNING id");
+
+const STATES: Insert = Insert::into(
+    "report_states",
+    &[
+        ("report", Kind::Text),
+        ("state", Kind::Text),
+        ("sequence", Kind::Int),
+        ("hash", Kind::Bytes),
+        ("change_time", Kind::Int),
+        ("known_time", Kind::Int),
+        ("case_view", Kind::Bytes),
+    ],
+)
+.then(
+    "ON CONFLICT (report) DO UPDATE SET state = excluded.state, sequence = excluded.sequence, hash = excluded.hash, \
+     change_time = excluded.change_time, known_time = excluded.known_time, case_view = excluded.case_view",
+);
+
+impl SqlStore {
+    /// In an open database.
+    pub fn new(db: Db, entropy: Arc<dyn Entropy>) -> Self {
+        Self { db, entropy }
+    }
+
+    async fn try_accept(&self, tx: &mut Tx, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error> {
+        // In one order, so that two batches with the same request ids do not wait for each other.
+        let mut order: Vec<&Acceptance> = batch.iter().collect();
+        order.sort_by_key(|acceptance| (&acceptance.caller, acceptance.request_id));
+        let rows = order
+            .iter()
+            .map(|acceptance| {
+                [
+                    acceptance.report.to_string().into(),
+                    acceptance.caller.as_str().into(),
+                    sql::Value::text_or_null(acceptance.agency.as_deref()),
+                    sql::Value::text_or_null(acceptance.request_id.map(|id| id.to_string())),
+                    acceptance.fingerprint.into(),
+                    acceptance.receipt_hash.into(),
+                    acceptance.category.as_str().into(),
+                    acceptance.change.head.time.0.into(),
+                    acceptance.commitment_key.into(),
+                    acceptance.content.as_slice().into(),
+                ]
+            })
+            .collect();
+        let inserted = REPORTS
+            .rows(tx, rows)
+            .await?
+            .iter()
+            .map(|row| row.get(0))
+            .collect::<Result<HashSet<String>, _>>()?;
+
+        let is_new = |acceptance: &Acceptance| inserted.contains(&acceptance.report.to_string());
+        let new: Vec<&Acceptance> = batch.iter().filter(|acceptance| is_new(acceptance)).collect();
+        let states = new
+            .iter()
+            .map(|acceptance| {
+                state_row(
+                    acceptance.report,
+                    State::Accepted,
+                    acceptance.change.head,
+                    acceptance.change.head.time,
+                    None,
+                )
+            })
+            .collect();
+        STATES.rows(tx, states).await?;
+        journal::append(
+            tx,
+            new.iter()
+                .map(|acceptance| delivery(acceptance.change.clone(), Some(acceptance.facts.clone())))
+                .collect(),
+        )
+        .await?;
+
+        let mut answers = Vec::with_capacity(batch.len());
+        for acceptance in batch {
+            answers.push(match is_new(acceptance) {
+                true => Accepted::Report {
+                    report: acceptance.report,
+                    accept_time: acceptance.change.head.time,
+                },
+                false => earlier(tx, acceptance).await?,
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn try_record(&self, tx: &mut Tx, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {
+        let mut inbox = Inbox::load(tx, news.iter().map(|news| news.entry.record.clone()).collect()).await?;
+        let ids: BTreeSet<String> = news
+            .iter()
+            .flat_map(|news| &news.change.reports)
+            .filter_map(|name| Some(name.strip_prefix("reports/")?.to_owned()))
+            .collect();
+        let mut reports = load_states(tx, ids.into_iter().collect()).await?;
+
+        let mut deliveries = Vec::new();
+        let mut arrivals = Vec::with_capacity(news.len());
+        for news in news {
+            let arrival = inbox.check(&news.entry, &news.hash);
+            if arrival == Arrival::New {
+                inbox.advance(&news.entry, news.hash);
+                for name in &news.change.reports {
+                    let report = name.strip_prefix("reports/").and_then(|id| reports.get_mut(id));
+                    deliveries.extend(report.and_then(|report| report.follow(news, now, &*self.entropy)));
+                }
+            }
+            arrivals.push(arrival);
+        }
+        inbox.save(tx).await?;
+        let changed = reports.into_values().filter(|report| report.touched);
+        STATES
+            .rows(
+                tx,
+                changed
+                    .map(|report| state_row(report.report, report.state, report.head, report.known_time, report.case))
+                    .collect(),
+            )
+            .await?;
+        journal::append(tx, deliveries).await?;
+        Ok(arrivals)
+    }
+}
+
+/// A report's state while changes of its case are applied.
+struct Current {
+    report: Uuid,
+    state: State,
+    head: Head,
+    known_time: Time,
+    case: Option<Vec<u8>>,
+    touched: bool,
+}
+
+impl Current {
+    fn follow(&mut self, news: &CaseNews, now: Time, entropy: &dyn Entropy) -> Option<Delivery> {
+        self.touched = true;
+        self.known_time = self.known_time.max(news.entry.time);
+        self.case = Some(
+            CaseChange {
+                change: None,
+                reports: Vec::new(),
+                ..news.change.clone()
+            }
+            .encode_to_vec(),
+        );
+        let next = self.state.follow(&news.change.state)?;
+        let draft = Draft {
+            source: "intake",
+            record: &name(self.report),
+            kind: next.kind(),
+            caused_by: Some(news.entry.event_id),
+            detail: Detail {
+                from_state: self.state.name().to_owned(),
+                to_state: next.name().to_owned(),
+                actor: Some(api::event::Actor {
+                    system: "intake".to_owned(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            traceparent: news.traceparent.clone(),
+        };
+        let change = seal(draft, &self.head, now, entropy);
+        self.head = change.head;
+        self.state = next;
+        Some(delivery(change, None))
+    }
+}
+
+async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, Current>, Error> {
+    let rows = tx
+        .fetch(
+            "SELECT report, state, sequence, hash, change_time, known_time, case_view FROM report_states \
+             WHERE report = ANY($1) ORDER BY report FOR UPDATE",
+            vec![ids.into()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.get(0)?;
+            let current = Current {
+                report: parse_id(&id)?,
+                state: parse_state(row, 1)?,
+                head: Head {
+                    sequence: row.count(2, "sequence")?,
+                    hash: row.array(3, "hash")?,
+                    time: Time(row.get(4)?),
+                },
+                known_time: Time(row.get(5)?),
+                case: row.get(6)?,
+                touched: false,
+            };
+            Ok((id, current))
+        })
+        .collect()
+}
+
+/// The earlier report that has an acceptance's caller and request id.
+async fn earlier(tx: &mut Tx, acceptance: &Acceptance) -> Result<Accepted, Error> {
+    let request_id = acceptance.request_id.map(|id| id.to_string()).unwrap_or_default();
+    let row = tx
+        .fetch_optional(
+            "SELECT id, fingerprint, accept_time FROM reports WHERE caller = $1 AND request_id = $2",
+            vec![acceptance.caller.as_str().into(), request_id.into()],
+        )
+        .await?
+        .ok_or_else(|| Error::Damaged {
+            what: "report",
+            problem: "neither inserted nor there".to_owned(),
+        })?;
+    if row.array::<32>(1, "fingerprint")? != acceptance.fingerprint {
+        return Ok(Accepted::RequestIdReused);
+    }
+    Ok(Accepted::Report {
+        report: parse_id(&row.get::<String>(0)?)?,
+        accept_time: Time(row.get(2)?),
+    })
+}
+
+fn state_row(report: Uuid, state: State, head: Head, known_time: Time, case: Option<Vec<u8>>) -> [sql::Value; 7] {
+    [
+        report.to_string().into(),
+        state.name().into(),
+        head.sequence.cast_signed().into(),
+        head.hash.into(),
+        head.time.0.into(),
+        known_time.0.into(),
+        case.map_or(sql::Value::Null(Kind::Bytes), sql::Value::Bytes),
+    ]
+}
+
+fn delivery(change: Sealed, facts: Option<api::routing::Facts>) -> Delivery {
+    let routing = ReportChange {
+        change: Some(change.without_detail()),
+        facts,
+    }
+    .encode_to_vec();
+    let audit = change.with_detail().encode_to_vec();
+    Delivery {
+        change,
+        payloads: vec![("routing", routing), ("audit", audit)],
+    }
+}
+
+fn parse_id(id: &str) -> Result<Uuid, Error> {
+    Uuid::parse_str(id).map_err(|error| Error::Damaged {
+        what: "report id",
+        problem: error.to_string(),
+    })
+}
+
+fn parse_state(row: &Row, column: usize) -> Result<State, Error> {
+    let name: String = row.get(column)?;
+    State::from_name(&name).ok_or(Error::Damaged {
+        what: "report state",
+        problem: name,
+    })
+}
+
+fn stored(row: &Row) -> Result<StoredReport, Error> {
+    let case: Option<Vec<u8>> = row.get(7)?;
+    let case = case
+        .map(|case| CaseChange::decode(case.as_slice()))
+        .transpose()
+        .map_err(|error| Error::Damaged {
+            what: "case view",
+            problem: error.to_string(),
+        })?;
+    Ok(StoredReport {
+        report: parse_id(&row.get::<String>(0)?)?,
+        caller: row.get(1)?,
+        agency: row.get(2)?,
+        content: row.get(3)?,
+        accept_time: Time(row.get(4)?),
+        state: parse_state(row, 5)?,
+        known_time: Time(row.get(6)?),
+        case,
+    })
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn accept(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error> {
+        sql::transact!(self.db, |tx| self.try_accept(&mut tx, batch))
+    }
+
+    async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {
+        sql::transact!(self.db, |tx| self.try_record(&mut tx, news, now))
+    }
+
+    async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error> {
+        let row = self
+            .db
+            .fetch_optional(
+                "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
+                 FROM reports JOIN report_states ON report = id WHERE id = $1",
+                vec![report.to_string().into()],
+            )
+            .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn report_by_receipt(&self, hash: Bytes32) -> Result<Option<StoredReport>, Error> {
+        let row = self
+            .db
+            .fetch_optional(
+                "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
+                 FROM reports JOIN report_states ON report = id WHERE receipt_hash = $1",
+                vec![hash.into()],
+            )
+            .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error> {
+        journal::changes_of(&self.db, &name(report), "audit").await
+    }
+
+    async fn forget_requests(&self, before: Time) -> Result<u64, Error> {
+        sql::transact!(self.db, |tx| tx.execute(
+            "UPDATE reports SET request_id = NULL WHERE request_id IS NOT NULL AND accept_time < $1",
+            vec![before.0.into()],
+        ))
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.db.ping().await
+    }
+}

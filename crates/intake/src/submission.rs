@@ -1,0 +1,432 @@
+//! From a submitted message to a report that nothing past this point checks again, or to all that is wrong with it.
+
+use std::collections::BTreeSet;
+
+use api::{
+    intake::{
+        ConnectingFactor, Place, Report, ReporterRelation, Subject, SubjectKind, SubmitReportRequest, VictimKind,
+        place::Location,
+    },
+    routing::Facts,
+};
+use journal::Time;
+use places::{Country, Territories, TerritoryCode};
+use rpc::Violation;
+use uuid::Uuid;
+
+use crate::category::{Categories, Category, Detail, DetailKind, Need, Urgency};
+
+const NARRATIVE: usize = 20_000;
+const SUBJECTS: usize = 50;
+const KEEP_FROM: usize = 10;
+const SUBJECT_VALUE: usize = 2_048;
+const SHORT_TEXT: usize = 200;
+const DETAIL_VALUE: usize = 2_000;
+/// A million million major units: more than any loss, and far from overflow.
+const LARGEST_LOSS: i64 = 100_000_000_000_000;
+/// Senders' clocks differ a little.
+const CLOCK_SKEW_SECONDS: i64 = 60;
+
+/// A report that was checked.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The report without what only Remit sets.
+    pub report: Report,
+    /// What it is routed by.
+    pub facts: Facts,
+    /// The caller's id for the request.
+    pub request_id: Option<Uuid>,
+}
+
+/// Checks a request against the taxonomy and the map. Every violation is found at once, with its field's path.
+pub fn check(
+    request: SubmitReportRequest,
+    categories: &Categories,
+    territories: &Territories,
+    received_by: Option<&str>,
+    now: Time,
+) -> Result<Submission, Vec<Violation>> {
+    let mut faults = Faults {
+        violations: Vec::new(),
+        now,
+    };
+    let request_id = match request.request_id.as_str() {
+        "" => None,
+        id => faults.ok("request_id", Uuid::parse_str(id).ok(), "must be a UUID, or empty"),
+    };
+    let Some(mut report) = request.report else {
+        faults.add("report", "is missing");
+        return Err(faults.violations);
+    };
+    // What only Remit sets is not read.
+    report.name.clear();
+    report.state = 0;
+    report.accept_time = None;
+
+    let category = faults.category(&report.category, categories);
+    faults.subjects(&report.subjects, category);
+    faults.places(&report.places, territories);
+    faults.loss(&report);
+    faults.reporter(&report);
+    faults.narrative(&report.narrative, category);
+    if let Some(category) = category {
+        faults.details(&report, category);
+    }
+    let mut excluded = BTreeSet::new();
+    if !report.complained_of.is_empty() {
+        excluded.extend(faults.agency("report.complained_of", &report.complained_of));
+    }
+    if report.keep_from.len() > KEEP_FROM {
+        faults.add(
+            "report.keep_from",
+            format!("names {} agencies, more than {KEEP_FROM}", report.keep_from.len()),
+        );
+    }
+    for (i, agency) in report.keep_from.iter().take(KEEP_FROM).enumerate() {
+        excluded.extend(faults.agency(&format!("report.keep_from[{i}]"), agency));
+    }
+
+    match category {
+        Some(category) if faults.violations.is_empty() => {
+            let facts = facts(&report, category, excluded, received_by, now);
+            Ok(Submission {
+                report,
+                facts,
+                request_id,
+            })
+        }
+        _ => Err(faults.violations),
+    }
+}
+
+/// What a report is routed by: no personal data, and everything in one order, so that equal facts are equal bytes.
+fn facts(
+    report: &Report,
+    category: &Category,
+    excluded: BTreeSet<String>,
+    received_by: Option<&str>,
+    now: Time,
+) -> Facts {
+    let subject_kinds: BTreeSet<i32> = report.subjects.iter().map(|subject| subject.kind).collect();
+    let mut places = report.places.clone();
+    places.sort_by_key(|place| place.factor);
+    let routable = |path: &str| {
+        category
+            .details
+            .iter()
+            .any(|detail| detail.path == path && matches!(detail.kind, DetailKind::Choice | DetailKind::Integer))
+    };
+    let occurred = report
+        .loss
+        .as_ref()
+        .and_then(|loss| loss.occur_time.as_ref())
+        .and_then(Time::from_proto);
+    Facts {
+        category: category.id.clone(),
+        urgent: category.urgency == Urgency::Urgent,
+        subject_kinds: subject_kinds.into_iter().collect(),
+        places,
+        loss_currency: report
+            .loss
+            .as_ref()
+            .map(|loss| loss.currency.clone())
+            .unwrap_or_default(),
+        loss_minor_units: report.loss.as_ref().map_or(0, |loss| loss.minor_units),
+        loss_age_seconds: occurred.map(|occurred| (now.0 - occurred.0).max(0) / 1_000_000),
+        victim_kind: report.victim_kind,
+        reporter_relation: report.reporter.as_ref().map_or(0, |reporter| reporter.relation),
+        publication: category.publication,
+        received_by: received_by.unwrap_or_default().to_owned(),
+        excluded: excluded.into_iter().collect(),
+        details: report
+            .details
+            .iter()
+            .filter(|(path, _)| routable(path))
+            .map(|(path, value)| (path.clone(), value.clone()))
+            .collect(),
+        accept_time: Some(now.to_proto()),
+    }
+}
+
+struct Faults {
+    violations: Vec<Violation>,
+    now: Time,
+}
+
+impl Faults {
+    fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.violations.push(Violation::new(field, description));
+    }
+
+    fn ok<T>(&mut self, field: &str, value: Option<T>, description: &str) -> Option<T> {
+        if value.is_none() {
+            self.add(field, description);
+        }
+        value
+    }
+
+    fn at_most(&mut self, field: &str, text: &str, limit: usize) {
+        let length = text.chars().count();
+        if length > limit {
+            self.add(field, format!("has {length} characters, more than {limit}"));
+        }
+    }
+
+    fn category<'c>(&mut self, name: &str, categories: &'c Categories) -> Option<&'c Category> {
+        if name.is_empty() {
+            self.add(
+                "report.category",
+                "is missing; name one, such as `categories/fraud.investment`",
+            );
+            return None;
+        }
+        let category = name.strip_prefix("categories/").and_then(|id| categories.get(id));
+        self.ok(
+            "report.category",
+            category,
+            "is not a category of this server; they are named like `categories/fraud.investment`",
+        )
+    }
+
+    fn subjects(&mut self, subjects: &[Subject], category: Option<&Category>) {
+        if let Some(category) = category
+            && subjects.len() < category.subjects
+        {
+            self.add(
+                "report.subjects",
+                format!(
+                    "has {}, but `{}` needs {}",
+                    subjects.len(),
+                    category.id,
+                    category.subjects
+                ),
+            );
+        }
+        if subjects.len() > SUBJECTS {
+            self.add(
+                "report.subjects",
+                format!("has {}, more than {SUBJECTS}", subjects.len()),
+            );
+        }
+        for (i, subject) in subjects.iter().take(SUBJECTS).enumerate() {
+            self.subject(&format!("report.subjects[{i}]"), subject);
+        }
+    }
+
+    fn subject(&mut self, path: &str, subject: &Subject) {
+        let field = format!("{path}.value");
+        let value = subject.value.as_str();
+        self.at_most(&field, value, SUBJECT_VALUE);
+        self.at_most(&format!("{path}.platform"), &subject.platform, SHORT_TEXT);
+        if value.trim().is_empty() {
+            return self.add(field, "is missing");
+        }
+        match SubjectKind::try_from(subject.kind).unwrap_or_default() {
+            SubjectKind::Unspecified => self.add(format!("{path}.kind"), "is missing or unknown"),
+            SubjectKind::Url => self.url(&field, value),
+            SubjectKind::Domain => self.domain(&field, value),
+            SubjectKind::Phone => self.phone(&field, value),
+            SubjectKind::BankAccount => self.account(&field, value),
+            SubjectKind::Wallet => {
+                if !(20..=128).contains(&value.len()) || !value.bytes().all(|c| c.is_ascii_alphanumeric()) {
+                    self.add(field, "must be 20 to 128 letters and digits");
+                }
+            }
+            SubjectKind::Account | SubjectKind::App | SubjectKind::Organisation => {}
+        }
+    }
+
+    fn url(&mut self, field: &str, value: &str) {
+        let fits = url::Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !fits {
+            self.add(
+                field,
+                "must be an absolute http or https address with a host, such as `https://shop.example/item`",
+            );
+        }
+    }
+
+    fn domain(&mut self, field: &str, value: &str) {
+        let fits = value.contains('.')
+            && value.len() <= 253
+            && !value.contains(['/', ':', '@', '?', '#', ' ', '\\'])
+            && matches!(url::Host::parse(value), Ok(url::Host::Domain(_)));
+        if !fits {
+            self.add(
+                field,
+                "must be a domain name without scheme or path, such as `shop.example`",
+            );
+        }
+    }
+
+    /// ITU-T E.164: a plus sign and at most 15 digits, the first not 0.
+    fn phone(&mut self, field: &str, value: &str) {
+        let digits = value.strip_prefix('+').unwrap_or_default();
+        if !(7..=15).contains(&digits.len()) || !digits.bytes().all(|c| c.is_ascii_digit()) || digits.starts_with('0') {
+            self.add(
+                field,
+                "must be a telephone number in E.164 form, such as `+8613800000000`",
+            );
+        }
+    }
+
+    fn account(&mut self, field: &str, value: &str) {
+        let compact = value.bytes().filter(|c| *c != b' ').count();
+        if !(8..=34).contains(&compact) || !value.bytes().all(|c| c.is_ascii_alphanumeric() || c == b' ') {
+            self.add(field, "must be 8 to 34 letters and digits");
+        }
+    }
+
+    fn places(&mut self, places: &[Place], territories: &Territories) {
+        let mut factors = BTreeSet::new();
+        for (i, place) in places.iter().enumerate() {
+            let path = format!("report.places[{i}]");
+            match ConnectingFactor::try_from(place.factor) {
+                Ok(ConnectingFactor::Unspecified) | Err(_) => {
+                    self.add(format!("{path}.factor"), "is missing or unknown")
+                }
+                Ok(_) if !factors.insert(place.factor) => {
+                    self.add(format!("{path}.factor"), "stands twice; give one place per factor")
+                }
+                Ok(_) => {}
+            }
+            match &place.location {
+                None => self.add(path, "needs a `territory` or a `country`"),
+                Some(Location::Territory(name)) => {
+                    let known = TerritoryCode::from_resource_name(name)
+                        .ok()
+                        .filter(|code| territories.get(*code).is_some());
+                    self.ok(
+                        &format!("{path}.territory"),
+                        known,
+                        "is not a known territory; they are named like `territories/320200`, and places outside the tree go into `country`",
+                    );
+                }
+                Some(Location::Country(code)) => {
+                    let country = code.parse::<Country>().ok();
+                    self.ok(
+                        &format!("{path}.country"),
+                        country,
+                        "is not an ISO 3166-1 alpha-2 code outside the tree, such as `US`",
+                    );
+                }
+            }
+        }
+    }
+
+    fn loss(&mut self, report: &Report) {
+        let Some(loss) = &report.loss else { return };
+        let currency = iso_currency::Currency::from_code(&loss.currency);
+        self.ok(
+            "report.loss.currency",
+            currency,
+            "is not an ISO 4217 code, such as `CNY`",
+        );
+        if !(1..=LARGEST_LOSS).contains(&loss.minor_units) {
+            self.add(
+                "report.loss.minor_units",
+                format!("must be 1 to {LARGEST_LOSS} minor units, such as 100 for one yuan"),
+            );
+        }
+        if let Some(occurred) = &loss.occur_time {
+            match Time::from_proto(occurred) {
+                None => self.add("report.loss.occur_time", "is out of range"),
+                Some(occurred) => self.past("report.loss.occur_time", occurred),
+            }
+        }
+    }
+
+    fn past(&mut self, field: &str, time: Time) {
+        if time > self.now.plus_seconds(CLOCK_SKEW_SECONDS) {
+            self.add(field, format!("lies in the future: it is {} now", self.now));
+        }
+    }
+
+    fn reporter(&mut self, report: &Report) {
+        if VictimKind::try_from(report.victim_kind).is_err() {
+            self.add("report.victim_kind", "is unknown");
+        }
+        if report.language.len() > 35 || !report.language.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-') {
+            self.add("report.language", "must be a BCP 47 tag, such as `zh-CN`");
+        }
+        let Some(reporter) = &report.reporter else { return };
+        if ReporterRelation::try_from(reporter.relation).is_err() {
+            self.add("report.reporter.relation", "is unknown");
+        }
+        self.at_most("report.reporter.display_name", &reporter.display_name, SHORT_TEXT);
+        self.at_most("report.reporter.contact", &reporter.contact, SHORT_TEXT);
+    }
+
+    fn narrative(&mut self, narrative: &str, category: Option<&Category>) {
+        self.at_most("report.narrative", narrative, NARRATIVE);
+        if let Some(category) = category
+            && category.narrative == Need::Required
+            && narrative.trim().is_empty()
+        {
+            self.add(
+                "report.narrative",
+                format!("is missing, but `{}` needs one", category.id),
+            );
+        }
+    }
+
+    fn details(&mut self, report: &Report, category: &Category) {
+        for detail in category.details.iter().filter(|detail| detail.required) {
+            if report
+                .details
+                .get(&detail.path)
+                .is_none_or(|value| value.trim().is_empty())
+            {
+                self.add(
+                    format!("report.details[{}]", detail.path),
+                    format!("is missing, but `{}` needs it: {}", category.id, detail.title.en),
+                );
+            }
+        }
+        for (path, value) in &report.details {
+            let field = format!("report.details[{path}]");
+            match category.details.iter().find(|detail| detail.path == *path) {
+                None => self.add(field, format!("is not a detail of `{}`", category.id)),
+                Some(_) if value.trim().is_empty() => {}
+                Some(detail) => self.detail(&field, value, detail),
+            }
+        }
+    }
+
+    fn detail(&mut self, field: &str, value: &str, detail: &Detail) {
+        self.at_most(field, value, DETAIL_VALUE);
+        match detail.kind {
+            DetailKind::Text => {}
+            DetailKind::Url => self.url(field, value),
+            DetailKind::Phone => self.phone(field, value),
+            DetailKind::Account => self.account(field, value),
+            DetailKind::Timestamp => match value.parse::<jiff::Timestamp>() {
+                Ok(time) => self.past(field, Time(time.as_microsecond())),
+                Err(_) => self.add(
+                    field,
+                    "must be a time with its zone (RFC 3339), such as `2026-11-01T10:00:00+08:00`",
+                ),
+            },
+            DetailKind::Integer => {
+                self.ok(field, value.parse::<i64>().ok(), "must be a whole number");
+            }
+            DetailKind::Choice => {
+                if !detail.choices.iter().any(|choice| choice == value) {
+                    self.add(field, format!("must be one of: {}", detail.choices.join(", ")));
+                }
+            }
+        }
+    }
+
+    /// The id of an agency. Whether it exists is routing's to know: an exclusion that names none is told in the explanation.
+    fn agency(&mut self, field: &str, name: &str) -> Option<String> {
+        let id = name
+            .strip_prefix("agencies/")
+            .filter(|id| (1..=63).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-'));
+        self.ok(
+            field,
+            id.map(str::to_owned),
+            "must be the name of an agency, such as `agencies/police-130400`",
+        )
+    }
+}

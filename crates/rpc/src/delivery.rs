@@ -1,0 +1,78 @@
+//! The way from a service's outbox to audit.
+
+use api::{
+    audit::{AppendChangesRequest, audit_service_client::AuditServiceClient},
+    event::StateChange,
+};
+use async_trait::async_trait;
+use journal::{Deliver, Outcome, Undelivered};
+
+use crate::client::Caller;
+
+/// Delivers changes to audit. The payloads are encoded [`StateChange`] messages.
+#[derive(Clone, Debug)]
+pub struct ToAudit(AuditServiceClient<Caller>);
+
+impl ToAudit {
+    /// Over a channel.
+    pub fn new(channel: Caller) -> Self {
+        Self(AuditServiceClient::new(channel))
+    }
+}
+
+/// Decodes payloads that an outbox holds for `consumer`.
+pub fn decode_payloads<M: prost::Message + Default>(
+    consumer: &'static str,
+    payloads: &[Vec<u8>],
+) -> Result<Vec<M>, Undelivered> {
+    payloads
+        .iter()
+        .map(|payload| M::decode(payload.as_slice()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Undelivered {
+            consumer,
+            problem: format!("a stored message does not decode: {error}"),
+        })
+}
+
+/// What a consumer answered, as the relay takes it.
+pub fn outcome(refusal: String) -> Outcome {
+    if refusal.is_empty() {
+        Outcome::Taken
+    } else {
+        Outcome::Refused(refusal)
+    }
+}
+
+/// Why a consumer could not be asked.
+pub fn undelivered(consumer: &'static str, status: &tonic::Status) -> Undelivered {
+    Undelivered {
+        consumer,
+        problem: format!("{:?}: {}", status.code(), status.message()),
+    }
+}
+
+#[async_trait]
+impl Deliver for ToAudit {
+    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
+        let changes: Vec<StateChange> = decode_payloads("audit", &payloads)?;
+        let response = self.0.clone().append_changes(AppendChangesRequest { changes }).await;
+        let response = response.map_err(|status| undelivered("audit", &status))?;
+        Ok(response
+            .into_inner()
+            .results
+            .into_iter()
+            .map(|result| outcome(result.refusal))
+            .collect())
+    }
+}
+
+/// A span for work on an event that arrived, in the trace that the event began in; no span when nothing is traced.
+pub fn span(name: &'static str, traceparent: &str) -> tracing::Span {
+    if !telemetry::enabled() || traceparent.is_empty() {
+        return tracing::Span::none();
+    }
+    let span = tracing::info_span!("event", otel.name = name, otel.kind = "consumer");
+    telemetry::continue_from(&span, traceparent);
+    span
+}
