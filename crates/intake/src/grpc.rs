@@ -1,6 +1,6 @@
 //! `remit.intake.v1.IntakeService`: decodes, calls, encodes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::{
     event::Detail,
@@ -33,6 +33,7 @@ const DELIVERY: usize = 1_000;
 pub(crate) struct Service {
     pub(crate) categories: Arc<Categories>,
     pub(crate) territories: &'static Territories,
+    pub(crate) agencies: Arc<BTreeSet<String>>,
     pub(crate) receipts: Receipts,
     pub(crate) fingerprint_key: journal::Bytes32,
     pub(crate) store: Arc<dyn Store>,
@@ -57,6 +58,7 @@ impl Service {
             request,
             &self.categories,
             self.territories,
+            &self.agencies,
             caller.agency.as_deref(),
             now,
         )

@@ -18,7 +18,7 @@ pub mod state;
 pub mod store;
 pub mod submission;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{intake::intake_service_server::IntakeServiceServer, routing::case_service_client::CaseServiceClient};
 use category::Categories;
@@ -48,6 +48,8 @@ pub struct Parts {
     pub categories: Arc<Categories>,
     /// The map.
     pub territories: &'static Territories,
+    /// Ids of the agencies that a report may complain about or keep out.
+    pub agencies: Arc<BTreeSet<String>>,
     /// Key of receipts and request fingerprints.
     pub receipt_key: Bytes32,
     /// The way to routing.
@@ -101,6 +103,7 @@ impl Intake {
             db,
             categories,
             territories,
+            agencies,
             receipt_key,
             routing,
             audit,
@@ -155,6 +158,7 @@ impl Intake {
         let service = grpc::Service {
             categories,
             territories,
+            agencies,
             receipts: Receipts::new(receipt_key),
             fingerprint_key: receipt_key,
             store,

@@ -43,6 +43,7 @@ pub fn check(
     request: SubmitReportRequest,
     categories: &Categories,
     territories: &Territories,
+    agencies: &BTreeSet<String>,
     received_by: Option<&str>,
     now: Time,
 ) -> Result<Submission, Vec<Violation>> {
@@ -74,7 +75,7 @@ pub fn check(
     }
     let mut excluded = BTreeSet::new();
     if !report.complained_of.is_empty() {
-        excluded.extend(faults.agency("report.complained_of", &report.complained_of));
+        excluded.extend(faults.agency("report.complained_of", &report.complained_of, agencies));
     }
     if report.keep_from.len() > KEEP_FROM {
         faults.add(
@@ -83,7 +84,7 @@ pub fn check(
         );
     }
     for (i, agency) in report.keep_from.iter().take(KEEP_FROM).enumerate() {
-        excluded.extend(faults.agency(&format!("report.keep_from[{i}]"), agency));
+        excluded.extend(faults.agency(&format!("report.keep_from[{i}]"), agency, agencies));
     }
 
     match category {
@@ -418,15 +419,13 @@ impl Faults {
         }
     }
 
-    /// The id of an agency. Whether it exists is routing's to know: an exclusion that names none is told in the explanation.
-    fn agency(&mut self, field: &str, name: &str) -> Option<String> {
-        let id = name
-            .strip_prefix("agencies/")
-            .filter(|id| (1..=63).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-'));
+    /// The id of an agency. One that does not exist would keep nobody out: that must not pass in silence.
+    fn agency(&mut self, field: &str, name: &str, agencies: &BTreeSet<String>) -> Option<String> {
+        let id = name.strip_prefix("agencies/").and_then(|id| agencies.get(id)).cloned();
         self.ok(
             field,
-            id.map(str::to_owned),
-            "must be the name of an agency, such as `agencies/police-130400`",
+            id,
+            "is not an agency of the directory; they are named like `agencies/police-130400`",
         )
     }
 }

@@ -117,6 +117,8 @@ pub(crate) async fn deadline(State(limits): State<Limits>, request: Request, nex
         // Nothing is begun that nobody waits for.
         return refuse(Failure::DeadlineExceeded);
     }
+    // A little before the transport's own timer, whose error has no words.
+    let deadline = deadline.saturating_sub((deadline / 20).min(Duration::from_millis(5)));
     match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
         Err(_) => refuse(Failure::DeadlineExceeded),
@@ -181,6 +183,44 @@ fn timeout(headers: &HeaderMap<HeaderValue>) -> Result<Option<Duration>, Failure
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a request with this deadline gets from a server that would take an hour, and whether anything was begun.
+    async fn answer(timeout: &str) -> (Status, bool) {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use tower::ServiceExt as _;
+        let begun = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&begun);
+        let slow = axum::routing::post(move || async move {
+            seen.store(true, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+        });
+        let router = axum::Router::new()
+            .route("/slow", slow)
+            .layer(axum::middleware::from_fn_with_state(Limits::default(), deadline));
+        let request = http::Request::post("/slow")
+            .header("grpc-timeout", timeout)
+            .body(Body::empty())
+            .unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        (
+            Status::from_header_map(response.headers()).unwrap(),
+            begun.load(Ordering::SeqCst),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expired_deadline_begins_nothing_and_a_running_one_ends_the_request() {
+        for (timeout, code, begins) in [
+            ("0n", Code::DeadlineExceeded, false),
+            ("soon", Code::InvalidArgument, false),
+            ("20m", Code::DeadlineExceeded, true),
+            ("99999999H", Code::DeadlineExceeded, true),
+        ] {
+            let (status, begun) = answer(timeout).await;
+            assert_eq!((status.code(), begun), (code, begins), "{timeout}");
+            assert!(status.get_details_error_info().is_some(), "{timeout}");
+        }
+    }
 
     #[test]
     fn deadlines_are_read_or_refused() {

@@ -54,6 +54,10 @@ impl Server {
         shutdown: CancellationToken,
     ) -> Result<(), transport::Error> {
         let (reporter, health) = tonic_health::server::health_reporter();
+        // Known by name from the first moment, serving from when the database has answered.
+        for name in self.names.iter().copied().chain([""]) {
+            reporter.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
+        }
         tokio::spawn(report_health(
             reporter,
             self.names,

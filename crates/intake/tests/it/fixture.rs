@@ -1,0 +1,281 @@
+//! What the tests build on: acceptances, case news, faults, a served intake.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use api::{
+    event::Detail,
+    intake::{
+        CaseChange, Place, Report, Subject, SubjectKind, SubmitReportRequest,
+        intake_service_client::IntakeServiceClient, place::Location,
+    },
+};
+use async_trait::async_trait;
+use intake::{
+    Intake, Parts,
+    category::Categories,
+    store::{Acceptance, Accepted, CaseNews, SqlStore, Store, StoredReport},
+};
+use journal::{
+    Arrival, Bytes32, Clock, Draft, Entropy, Entry, Head, Logged, ManualClock, Sealed, SeededEntropy, Time, entry_hash,
+    seal,
+};
+use places::Territories;
+use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
+use sql::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// 2026-11-21 12:00 UTC.
+pub const NOW: Time = Time(1_795_262_400_000_000);
+
+pub fn entropy() -> Arc<SeededEntropy> {
+    Arc::new(SeededEntropy::new(testkit::seed()))
+}
+
+pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: u8) -> Acceptance {
+    let report = journal::random_id(entropy);
+    let draft = Draft {
+        source: "intake",
+        record: &intake::store::name(report),
+        kind: "report.accepted",
+        caused_by: None,
+        detail: Detail {
+            to_state: "ACCEPTED".to_owned(),
+            ..Detail::default()
+        },
+        traceparent: String::new(),
+    };
+    let change = seal(draft, &Head::default(), NOW, entropy);
+    let mut receipt_hash = [0; 32];
+    entropy.fill(&mut receipt_hash);
+    Acceptance {
+        report,
+        caller: "hotline".to_owned(),
+        agency: Some("content-regulator-CN".to_owned()),
+        request_id: request_id.map(Uuid::from_u128),
+        fingerprint: [fingerprint; 32],
+        receipt_hash,
+        category: "gambling".to_owned(),
+        commitment_key: [3; 32],
+        content: b"content".to_vec(),
+        change,
+        facts: api::routing::Facts::default(),
+    }
+}
+
+/// The next change of a case, as routing would send it.
+pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[Uuid], state: &str) -> CaseNews {
+    let draft = Draft {
+        source: "routing",
+        record: case,
+        kind: "case.changed",
+        caused_by: None,
+        detail: Detail::default(),
+        traceparent: String::new(),
+    };
+    let change: Sealed = seal(draft, head, NOW, entropy);
+    *head = change.head;
+    CaseNews {
+        entry: Entry::decode(&change.entry).unwrap(),
+        hash: entry_hash(&change.entry),
+        change: CaseChange {
+            change: Some(change.without_detail()),
+            reports: reports.iter().map(|id| intake::store::name(*id)).collect(),
+            lead: "agencies/police-450100".to_owned(),
+            lead_title_zh: "南宁".to_owned(),
+            lead_title_en: "Nanning".to_owned(),
+            acknowledged: state == "IN_PROGRESS",
+            advice: None,
+            state: state.to_owned(),
+            hidden_from: vec!["agencies/police-130400".to_owned()],
+        },
+        traceparent: String::new(),
+    }
+}
+
+pub async fn open(url: &str) -> (sql::Db, SqlStore, Arc<SeededEntropy>) {
+    let entropy = entropy();
+    let db = Intake::open(url).await.unwrap();
+    let store = SqlStore::new(db.clone(), Arc::clone(&entropy) as Arc<dyn Entropy>);
+    (db, store, entropy)
+}
+
+/// A number that the database counts.
+pub async fn count(db: &sql::Db, statement: &'static str) -> i64 {
+    db.fetch(statement, Vec::new()).await.unwrap()[0].get(0).unwrap()
+}
+
+/// A store that fails for the next acceptances, before or after it has done its work.
+pub struct Faulty {
+    pub inner: SqlStore,
+    pub fail_before: AtomicU32,
+    pub fail_after: AtomicU32,
+}
+
+impl Faulty {
+    fn spend(budget: &AtomicU32) -> bool {
+        budget
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+            .is_ok()
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn accept(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error> {
+        if Self::spend(&self.fail_before) {
+            return Err(Error::Injected("before"));
+        }
+        let accepted = self.inner.accept(batch).await?;
+        if Self::spend(&self.fail_after) {
+            Err(Error::Injected("after"))
+        } else {
+            Ok(accepted)
+        }
+    }
+
+    async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {
+        self.inner.record_case_changes(news, now).await
+    }
+
+    async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error> {
+        self.inner.report(report).await
+    }
+
+    async fn report_by_receipt(&self, hash: Bytes32) -> Result<Option<StoredReport>, Error> {
+        self.inner.report_by_receipt(hash).await
+    }
+
+    async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error> {
+        self.inner.changes(report).await
+    }
+
+    async fn forget_requests(&self, before: Time) -> Result<u64, Error> {
+        self.inner.forget_requests(before).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.inner.ping().await
+    }
+}
+
+/// An intake that serves on a free port; routing and audit do not answer.
+pub struct Served {
+    pub address: String,
+    pub db: sql::Db,
+    pub faults: Arc<Faulty>,
+    _shutdown: tokio_util::sync::DropGuard,
+}
+
+const TOKENS: [(&str, Option<&str>, Role); 5] = [
+    ("operator", None, Role::Operator),
+    ("hotline", Some("content-regulator-CN"), Role::Agency),
+    ("handan", Some("police-130400"), Role::Agency),
+    ("routing", None, Role::Service),
+    ("audit", None, Role::Service),
+];
+
+pub fn token(system: &str) -> String {
+    format!("{system}-token-of-the-tests")
+}
+
+pub async fn serve(url: &str, limits: Limits) -> Served {
+    let (db, inner, entropy) = open(url).await;
+    let faults = Arc::new(Faulty {
+        inner,
+        fail_before: AtomicU32::new(0),
+        fail_after: AtomicU32::new(0),
+    });
+    let shutdown = CancellationToken::new();
+    // Port 9 is the discard service: nothing answers there.
+    let nowhere =
+        || rpc::client::connect("http://127.0.0.1:9", &token("intake"), Some(Duration::from_secs(1))).unwrap();
+    let parts = Parts {
+        db: db.clone(),
+        categories: Arc::new(Categories::shipped().unwrap()),
+        territories: Territories::shipped(),
+        agencies: Arc::new(BTreeSet::from(["police-130400".to_owned()])),
+        receipt_key: [9; 32],
+        routing: nowhere(),
+        audit: nowhere(),
+        replica: "test".to_owned(),
+        clock: Arc::new(ManualClock::at(NOW)) as Arc<dyn Clock>,
+        entropy,
+    };
+    let intake = Intake::start_with(Arc::clone(&faults) as Arc<dyn Store>, parts, &shutdown);
+    let tokens: Vec<_> = TOKENS
+        .iter()
+        .map(|(system, agency, role)| Token {
+            token: token(system),
+            system: (*system).to_owned(),
+            agency: agency.map(str::to_owned),
+            role: *role,
+        })
+        .collect();
+    let server = Server {
+        service: "intake",
+        limits,
+        authenticate: Arc::new(Tokens::new(&tokens).unwrap()),
+        reflection: false,
+        names: intake::NAMES,
+        health: intake.health(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (routes, _ending) = intake.into_routes(limits.message_bytes);
+    tokio::spawn(server.serve(listener, routes, shutdown.clone()));
+    Served {
+        address,
+        db,
+        faults,
+        _shutdown: shutdown.drop_guard(),
+    }
+}
+
+impl Served {
+    pub fn client(&self, system: &str) -> IntakeServiceClient<Caller> {
+        let channel = rpc::client::connect(&self.address, &token(system), None).unwrap();
+        IntakeServiceClient::new(channel).max_encoding_message_size(64 << 20)
+    }
+
+    /// Everything that a request could leave behind.
+    pub async fn rows(&self) -> i64 {
+        count(
+            &self.db,
+            "SELECT (SELECT count(*) FROM reports) + (SELECT count(*) FROM journal) + (SELECT count(*) FROM outbox)",
+        )
+        .await
+    }
+}
+
+/// A report that is as it should be.
+pub fn good() -> SubmitReportRequest {
+    SubmitReportRequest {
+        report: Some(Report {
+            category: "categories/gambling".to_owned(),
+            subjects: vec![Subject {
+                kind: SubjectKind::Url.into(),
+                value: "https://bet.example/".to_owned(),
+                platform: String::new(),
+            }],
+            places: vec![Place {
+                factor: 1,
+                location: Some(Location::Territory("territories/450100".to_owned())),
+            }],
+            narrative: "一个赌博网站".to_owned(),
+            details: BTreeMap::new(),
+            language: "zh-CN".to_owned(),
+            ..Report::default()
+        }),
+        request_id: String::new(),
+        validate_only: false,
+    }
+}

@@ -1,0 +1,9 @@
+//! Intake as others see it: the store's contract on each backend, the relay, and the service over gRPC.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod bad_input;
+mod fixture;
+mod relay;
+mod service;
+mod store;

@@ -1,0 +1,280 @@
+//! The service over gRPC.
+
+use std::sync::atomic::Ordering;
+
+use api::intake::{
+    CheckReceiptRequest, GetReportRequest, RecordCaseChangesRequest, ReportState,
+    intake_service_client::IntakeServiceClient,
+};
+use rpc::Limits;
+use testkit::Backend;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::fixture::{case_news, entropy, good, serve};
+
+const REQUEST_ID: &str = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa";
+
+testkit::on_each_backend!(
+    a_submitted_report_is_followed_by_its_receipt,
+    p1_a_lost_answer_is_repeated_not_doubled
+);
+
+async fn a_submitted_report_is_followed_by_its_receipt(backend: Backend) {
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut client = served.client("hotline");
+    let submitted = client.submit_report(good()).await.unwrap().into_inner();
+    let name = submitted.report.unwrap().name;
+    assert!(name.starts_with("reports/"));
+
+    let followed = client
+        .check_receipt(CheckReceiptRequest {
+            receipt: submitted.receipt.to_lowercase(),
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(followed.state(), ReportState::Accepted);
+    assert_eq!(followed.changes.len(), 1);
+    assert!(
+        !followed.changes[0].logged,
+        "audit does not answer here: it must not be claimed"
+    );
+    let entry = journal::Entry::decode(&followed.changes[0].entry).unwrap();
+    assert_eq!(
+        (entry.record.as_str(), entry.event_id.to_string()),
+        (name.as_str(), followed.changes[0].event_id.clone())
+    );
+
+    let report = client
+        .get_report(GetReportRequest { name: name.clone() })
+        .await
+        .unwrap()
+        .into_inner()
+        .report
+        .unwrap();
+    assert_eq!((report.name, report.narrative), (name, "一个赌博网站".to_owned()));
+}
+
+async fn p1_a_lost_answer_is_repeated_not_doubled(backend: Backend) {
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut client = served.client("hotline");
+    let mut request = good();
+    request.request_id = REQUEST_ID.to_owned();
+
+    served.faults.fail_before.store(1, Ordering::SeqCst);
+    let status = client.submit_report(request.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert!(
+        !status.message().contains("injected"),
+        "the cause stays in the log: {status}"
+    );
+    assert_eq!(served.rows().await, 0);
+
+    // The transaction is durable, but the caller never learns.
+    served.faults.fail_after.store(1, Ordering::SeqCst);
+    client.submit_report(request.clone()).await.unwrap_err();
+    let rows = served.rows().await;
+    assert_ne!(rows, 0);
+    let first = client.submit_report(request.clone()).await.unwrap().into_inner();
+    let second = client.submit_report(request.clone()).await.unwrap().into_inner();
+    assert_eq!(first, second);
+    assert_eq!(served.rows().await, rows, "repeats record nothing");
+
+    request.report.as_mut().unwrap().narrative = "something else".to_owned();
+    let status = client.submit_report(request).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.get_details_error_info().unwrap().reason.as_str()),
+        (Code::AlreadyExists, "REQUEST_ID_REUSED")
+    );
+}
+
+#[tokio::test]
+async fn unknown_and_malformed_receipts_cannot_be_told_apart() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut client = served.client("hotline");
+    client.submit_report(good()).await.unwrap();
+    let mut answers = Vec::new();
+    for receipt in [
+        "0000-0000-0000-0000-0000-0000",
+        "ZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ-ZZZZ",
+        "",
+        "garbage",
+        "'; DROP TABLE reports; --",
+    ] {
+        let status = client
+            .check_receipt(CheckReceiptRequest {
+                receipt: receipt.to_owned(),
+            })
+            .await
+            .unwrap_err();
+        answers.push((status.code(), status.message().to_owned(), status.details().to_vec()));
+    }
+    assert_eq!(answers[0].0, Code::NotFound);
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn validation_alone_records_nothing() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut request = good();
+    request.validate_only = true;
+    let answer = served
+        .client("hotline")
+        .submit_report(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((answer.report, answer.receipt.as_str()), (None, ""));
+    assert_eq!(served.rows().await, 0);
+}
+
+#[tokio::test]
+async fn p7_content_is_shown_to_nobody_whom_routing_does_not_name() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let name = served
+        .client("hotline")
+        .submit_report(good())
+        .await
+        .unwrap()
+        .into_inner()
+        .report
+        .unwrap()
+        .name;
+    let get = async |system: &str, name: &str| {
+        served
+            .client(system)
+            .get_report(GetReportRequest { name: name.to_owned() })
+            .await
+    };
+    get("hotline", &name).await.unwrap();
+    // Routing does not answer: refused, not shown. A report that does not exist gets the same answer.
+    let unknown = format!("reports/{}", uuid::Uuid::nil());
+    for name in [&name, &unknown] {
+        assert_eq!(get("handan", name).await.unwrap_err().code(), Code::Unavailable);
+        assert_eq!(get("operator", name).await.unwrap_err().code(), Code::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served
+        .client("handan")
+        .submit_report(good())
+        .await
+        .unwrap()
+        .into_inner();
+    let name = submitted.report.unwrap().name;
+    let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
+    let news = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[id], "ASSIGNED");
+    let request = RecordCaseChangesRequest {
+        changes: vec![news.change],
+    };
+    served.client("routing").record_case_changes(request).await.unwrap();
+
+    let follow = async |system: &str| {
+        served
+            .client(system)
+            .check_receipt(CheckReceiptRequest {
+                receipt: submitted.receipt.clone(),
+            })
+            .await
+            .unwrap()
+            .into_inner()
+    };
+    let hidden = follow("handan").await;
+    assert_eq!(
+        (hidden.state(), hidden.agency.as_str(), hidden.changes.len()),
+        (ReportState::Accepted, "", 1)
+    );
+    assert_eq!(hidden.as_of_time, hidden.accept_time);
+    let shown = follow("hotline").await;
+    assert_eq!(
+        (shown.state(), shown.agency.as_str(), shown.changes.len()),
+        (ReportState::Routed, "agencies/police-450100", 2)
+    );
+    let report = served
+        .client("handan")
+        .get_report(GetReportRequest { name })
+        .await
+        .unwrap()
+        .into_inner()
+        .report
+        .unwrap();
+    assert_eq!(report.state(), ReportState::Accepted);
+}
+
+#[tokio::test]
+async fn every_call_needs_a_caller_who_may_make_it() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut nobody = IntakeServiceClient::connect(served.address.clone()).await.unwrap();
+    assert_eq!(
+        nobody.submit_report(good()).await.unwrap_err().code(),
+        Code::Unauthenticated
+    );
+    assert_eq!(
+        served
+            .client("stranger")
+            .submit_report(good())
+            .await
+            .unwrap_err()
+            .code(),
+        Code::Unauthenticated
+    );
+    assert_eq!(
+        served.client("routing").submit_report(good()).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    for system in ["hotline", "operator", "audit"] {
+        let status = served
+            .client(system)
+            .record_case_changes(RecordCaseChangesRequest::default())
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "{system}");
+    }
+    assert_eq!(served.rows().await, 0);
+}
+
+#[tokio::test]
+async fn health_needs_no_token() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let channel = tonic::transport::Endpoint::from_shared(served.address.clone())
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let request = tonic_health::pb::HealthCheckRequest {
+        service: "remit.intake.v1.IntakeService".to_owned(),
+    };
+    let mut statuses = health.watch(request).await.unwrap().into_inner();
+    // The first look at the database may still be under way.
+    while statuses.message().await.unwrap().unwrap().status()
+        != tonic_health::pb::health_check_response::ServingStatus::Serving
+    {}
+}
+
+#[tokio::test]
+async fn more_than_the_server_takes_is_refused_with_a_time_to_come_back() {
+    let backend = Backend::sqlite();
+    let served = serve(
+        backend.url(),
+        Limits {
+            concurrency: 0,
+            ..Limits::default()
+        },
+    )
+    .await;
+    let status = served.client("hotline").submit_report(good()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "OVERLOADED");
+    assert!(status.get_details_retry_info().is_some());
+}

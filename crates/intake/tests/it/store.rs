@@ -1,0 +1,286 @@
+//! The contract of `Store`, on each backend.
+
+use std::sync::Arc;
+
+use intake::{
+    state::State,
+    store::{Accepted, Store as _},
+};
+use journal::{Arrival, Head, Refusal, entry_hash};
+use testkit::Backend;
+
+use crate::fixture::{NOW, acceptance, case_news, count, open};
+
+testkit::on_each_backend!(
+    p1_a_report_and_its_event_are_recorded_together,
+    p1_a_transaction_that_fails_leaves_nothing,
+    a_repeated_request_gets_the_first_answer,
+    a_repeat_inside_one_batch_is_found,
+    callers_that_race_with_one_request_id_get_one_report,
+    request_ids_are_forgotten_after_their_window,
+    p2_case_changes_are_taken_once_and_in_order,
+    p2_a_refused_change_keeps_its_neighbours,
+    p2_every_chain_is_unbroken,
+    a_reopened_database_has_everything,
+);
+
+async fn p1_a_report_and_its_event_are_recorded_together(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let batch: Vec<_> = (0..300).map(|_| acceptance(&*entropy, None, 1)).collect();
+    let accepted = store.accept(&batch).await.unwrap();
+    assert_eq!(accepted.len(), 300);
+    for (acceptance, accepted) in batch.iter().zip(accepted) {
+        assert_eq!(
+            accepted,
+            Accepted::Report {
+                report: acceptance.report,
+                accept_time: NOW
+            }
+        );
+        let changes = store.changes(acceptance.report).await.unwrap();
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].entry, acceptance.change.entry);
+        assert!(!changes[0].delivered, "nobody has delivered it yet");
+        let stored = store.report(acceptance.report).await.unwrap().unwrap();
+        assert_eq!(
+            (stored.state, stored.content.as_slice()),
+            (State::Accepted, b"content".as_slice())
+        );
+        assert!(
+            store
+                .report_by_receipt(acceptance.receipt_hash)
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    assert_eq!(
+        count(&db, "SELECT count(*) FROM outbox WHERE consumer = 'routing'").await,
+        300
+    );
+    assert_eq!(
+        count(&db, "SELECT count(*) FROM outbox WHERE consumer = 'audit'").await,
+        300
+    );
+    assert!(store.report_by_receipt([0; 32]).await.unwrap().is_none());
+}
+
+async fn p1_a_transaction_that_fails_leaves_nothing(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let good = acceptance(&*entropy, None, 1);
+    // Its event is there already, under another report: the journal refuses it after the report was written.
+    let mut bad = acceptance(&*entropy, None, 1);
+    bad.change = good.change.clone();
+    store.accept(std::slice::from_ref(&good)).await.unwrap();
+    store.accept(std::slice::from_ref(&bad)).await.unwrap_err();
+    assert!(store.report(bad.report).await.unwrap().is_none());
+    for table in [
+        "SELECT count(*) FROM reports",
+        "SELECT count(*) FROM report_states",
+        "SELECT count(*) FROM journal",
+    ] {
+        assert_eq!(count(&db, table).await, 1, "{table}");
+    }
+}
+
+async fn a_repeated_request_gets_the_first_answer(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let first = acceptance(&*entropy, Some(7), 1);
+    let repeat = acceptance(&*entropy, Some(7), 1);
+    let other = acceptance(&*entropy, Some(7), 2);
+    let mut elsewhere = acceptance(&*entropy, Some(7), 2);
+    elsewhere.caller = "bank".to_owned();
+    let expected = Accepted::Report {
+        report: first.report,
+        accept_time: NOW,
+    };
+    assert_eq!(store.accept(&[first]).await.unwrap(), [expected]);
+    assert_eq!(store.accept(&[repeat]).await.unwrap(), [expected]);
+    assert_eq!(store.accept(&[other]).await.unwrap(), [Accepted::RequestIdReused]);
+    assert_eq!(count(&db, "SELECT count(*) FROM journal").await, 1);
+    let report = elsewhere.report;
+    assert_eq!(
+        store.accept(&[elsewhere]).await.unwrap(),
+        [Accepted::Report {
+            report,
+            accept_time: NOW
+        }]
+    );
+}
+
+async fn a_repeat_inside_one_batch_is_found(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let batch = [
+        acceptance(&*entropy, Some(7), 1),
+        acceptance(&*entropy, Some(7), 1),
+        acceptance(&*entropy, Some(8), 1),
+        acceptance(&*entropy, Some(7), 2),
+    ];
+    let accepted = store.accept(&batch).await.unwrap();
+    let seven = accepted[0];
+    assert!(matches!(seven, Accepted::Report { .. }));
+    assert_eq!(accepted[1], seven);
+    assert_eq!(
+        accepted[2],
+        Accepted::Report {
+            report: batch[2].report,
+            accept_time: NOW
+        }
+    );
+    assert_eq!(accepted[3], Accepted::RequestIdReused);
+    assert_eq!(count(&db, "SELECT count(*) FROM reports").await, 2);
+}
+
+async fn callers_that_race_with_one_request_id_get_one_report(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let store = Arc::new(store);
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let (store, batch) = (
+                Arc::clone(&store),
+                [acceptance(&*entropy, Some(7), 1), acceptance(&*entropy, Some(8), 1)],
+            );
+            tokio::spawn(async move { store.accept(&batch).await.unwrap() })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+    assert_eq!(count(&db, "SELECT count(*) FROM reports").await, 2);
+    assert_eq!(count(&db, "SELECT count(*) FROM journal").await, 2);
+}
+
+async fn request_ids_are_forgotten_after_their_window(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    store.accept(&[acceptance(&*entropy, Some(7), 1)]).await.unwrap();
+    assert_eq!(store.forget_requests(NOW).await.unwrap(), 0, "still inside");
+    assert_eq!(store.forget_requests(NOW.plus_seconds(1)).await.unwrap(), 1);
+    assert!(matches!(
+        store.accept(&[acceptance(&*entropy, Some(7), 2)]).await.unwrap()[..],
+        [Accepted::Report { .. }]
+    ));
+    assert_eq!(count(&db, "SELECT count(*) FROM reports").await, 2);
+}
+
+async fn p2_case_changes_are_taken_once_and_in_order(backend: Backend) {
+    let (_, store, entropy) = open(backend.url()).await;
+    let report = acceptance(&*entropy, None, 1);
+    let id = report.report;
+    store.accept(&[report]).await.unwrap();
+    let mut head = Head::default();
+    let opened = case_news(&*entropy, "cases/a", &mut head, &[id], "ASSIGNED");
+    let acknowledged = case_news(&*entropy, "cases/a", &mut head, &[id], "IN_PROGRESS");
+
+    let take = async |news| store.record_case_changes(&[news], NOW).await.unwrap()[0];
+    assert_eq!(take(acknowledged.clone()).await, Arrival::Refused(Refusal::OutOfOrder));
+    assert_eq!(take(opened.clone()).await, Arrival::New);
+    assert_eq!(take(opened.clone()).await, Arrival::Repeated);
+    assert_eq!(take(acknowledged.clone()).await, Arrival::New);
+    assert_eq!(take(opened).await, Arrival::Repeated);
+    assert_eq!(take(acknowledged).await, Arrival::Repeated);
+
+    let stored = store.report(id).await.unwrap().unwrap();
+    assert_eq!(stored.state, State::Routed);
+    let case = stored.case.unwrap();
+    assert!(case.acknowledged);
+    assert_eq!(case.lead, "agencies/police-450100");
+    let kinds: Vec<_> = store
+        .changes(id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|change| change.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        ["report.accepted", "report.routed"],
+        "one change of the report, however often it was told"
+    );
+}
+
+async fn p2_a_refused_change_keeps_its_neighbours(backend: Backend) {
+    let (_, store, entropy) = open(backend.url()).await;
+    let reports: Vec<_> = (0..3).map(|_| acceptance(&*entropy, None, 1)).collect();
+    let ids: Vec<_> = reports.iter().map(|report| report.report).collect();
+    store.accept(&reports).await.unwrap();
+    let first = case_news(&*entropy, "cases/a", &mut Head::default(), &ids[..1], "ASSIGNED");
+    let mut skipped = Head {
+        sequence: 4,
+        hash: [1; 32],
+        time: NOW,
+    };
+    let gap = case_news(&*entropy, "cases/b", &mut skipped, &ids[1..2], "ASSIGNED");
+    let third = case_news(&*entropy, "cases/c", &mut Head::default(), &ids[2..], "ADVISED");
+    // Another past of a case that is known: its sequence continues, its link does not.
+    let mut forked = Head {
+        sequence: 1,
+        hash: [1; 32],
+        time: NOW,
+    };
+    let fork = case_news(&*entropy, "cases/a", &mut forked, &ids[..1], "CLOSED");
+
+    let arrivals = store
+        .record_case_changes(&[first, gap, third, fork], NOW)
+        .await
+        .unwrap();
+    assert_eq!(
+        arrivals,
+        [
+            Arrival::New,
+            Arrival::Refused(Refusal::OutOfOrder),
+            Arrival::New,
+            Arrival::Refused(Refusal::BrokenLink)
+        ]
+    );
+    let mut states = Vec::new();
+    for id in ids {
+        states.push(store.report(id).await.unwrap().unwrap().state);
+    }
+    assert_eq!(states, [State::Routed, State::Accepted, State::Advised]);
+}
+
+async fn p2_every_chain_is_unbroken(backend: Backend) {
+    let (_, store, entropy) = open(backend.url()).await;
+    let report = acceptance(&*entropy, None, 1);
+    let id = report.report;
+    store.accept(&[report]).await.unwrap();
+    let mut head = Head::default();
+    // The machine's clock goes back an hour: the record's times do not.
+    for (state, now) in [
+        ("ASSIGNED", NOW),
+        ("CLOSED", NOW.plus_seconds(-3_600)),
+        ("ASSIGNED", NOW),
+    ] {
+        let news = case_news(&*entropy, "cases/a", &mut head, &[id], state);
+        assert_eq!(store.record_case_changes(&[news], now).await.unwrap(), [Arrival::New]);
+    }
+    let changes = store.changes(id).await.unwrap();
+    assert_eq!(changes.len(), 4);
+    let mut previous = [0; 32];
+    let mut time = changes[0].time;
+    for (change, sequence) in changes.iter().zip(1..) {
+        let entry = journal::Entry::decode(&change.entry).unwrap();
+        assert_eq!((entry.sequence, entry.previous), (sequence, previous));
+        assert!(entry.time >= time);
+        (previous, time) = (entry_hash(&change.entry), entry.time);
+    }
+}
+
+async fn a_reopened_database_has_everything(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let report = acceptance(&*entropy, Some(7), 1);
+    let id = report.report;
+    store.accept(&[report]).await.unwrap();
+    db.close().await;
+    let (_, store, entropy) = open(backend.url()).await;
+    assert!(store.report(id).await.unwrap().is_some());
+    assert_eq!(
+        store.accept(&[acceptance(&*entropy, Some(7), 1)]).await.unwrap(),
+        [Accepted::Report {
+            report: id,
+            accept_time: NOW
+        }]
+    );
+}
