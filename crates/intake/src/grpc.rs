@@ -11,7 +11,7 @@ use api::{
     },
     routing::{CheckAccessRequest, case_service_client::CaseServiceClient},
 };
-use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, entry_hash, keyed_hash, random_id, seal};
+use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, entry_hash, keyed_hash, ordered_id, seal};
 use places::Territories;
 use prost::Message as _;
 use rpc::{Failure, Identity, Role, Violation, caller, client::Caller};
@@ -82,7 +82,7 @@ impl Service {
     }
 
     fn acceptance(&self, caller: &Identity, submission: submission::Submission, now: journal::Time) -> Acceptance {
-        let report = random_id(&*self.entropy);
+        let report = ordered_id(now, &*self.entropy);
         let content = submission.report.encode_to_vec();
         let mut commitment_key = [0; 32];
         self.entropy.fill(&mut commitment_key);

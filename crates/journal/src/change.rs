@@ -7,7 +7,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{Bytes32, Entropy, Entry, Time, entry::entry_hash, source::event_id};
+use crate::{Bytes32, Entropy, Entry, Time, entry::entry_hash, source::ordered_id};
 
 /// Where a record's chain of changes stands. Kept in the record's own row, and locked with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn seal(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> 
     let mut salt = [0; 32];
     entropy.fill(&mut salt);
     let detail = draft.detail.encode_to_vec();
-    let event_id = event_id(time, entropy);
+    let event_id = ordered_id(time, entropy);
     let entry = Entry {
         event_id,
         source: draft.source.to_owned(),

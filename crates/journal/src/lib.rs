@@ -33,7 +33,7 @@ pub use entry::{Entry, MalformedEntry, entry_hash};
 pub use inbox::{Arrival, Inbox, Refusal};
 pub use outbox::{Delivery, Logged, SCHEMA, append, changes_of};
 pub use relay::{Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled};
-pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, event_id, random_id};
+pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, ordered_id, random_id};
 
 /// SHA-256 digests, keys and salts.
 pub type Bytes32 = [u8; 32];

@@ -123,15 +123,18 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// A random id (UUID version 4), for records: knowing one tells nothing about another.
+/// A random id (UUID version 4).
 pub fn random_id(entropy: &dyn Entropy) -> Uuid {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// An id that sorts by time (UUID version 7), for events.
-pub fn event_id(time: Time, entropy: &dyn Entropy) -> Uuid {
+/// An id that sorts by time (UUID version 7), for records and events.
+///
+/// New rows then lie beside each other in every index, which is most of what a commit writes. The time in it is no secret, as
+/// it stands in the log's entries; the other 74 bits are random, and nobody gets a record for knowing its name.
+pub fn ordered_id(time: Time, entropy: &dyn Entropy) -> Uuid {
     let mut bytes = [0; 10];
     entropy.fill(&mut bytes);
     let millis = u64::try_from(time.0 / 1_000).unwrap_or(0);

@@ -1,4 +1,5 @@
--- Reports as they were submitted. Only `request_id` changes, when its window has passed.
+-- Reports as they were submitted. Only `request_id` changes, when its window has passed. A table with row ids: rows are long,
+-- and a table without them would put all but the first kilobyte of each row on pages of its own.
 CREATE TABLE reports (
     id TEXT NOT NULL PRIMARY KEY,
     caller TEXT NOT NULL,
@@ -10,7 +11,7 @@ CREATE TABLE reports (
     accept_time INTEGER NOT NULL,
     commitment_key BLOB NOT NULL,
     content BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE UNIQUE INDEX reports_receipt ON reports (receipt_hash);
 CREATE UNIQUE INDEX reports_request ON reports (caller, request_id) WHERE request_id IS NOT NULL;

@@ -41,7 +41,7 @@ pub fn entropy() -> Arc<SeededEntropy> {
 }
 
 pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: u8) -> Acceptance {
-    let report = journal::random_id(entropy);
+    let report = journal::ordered_id(NOW, entropy);
     let draft = Draft {
         source: "intake",
         record: &intake::store::name(report),

@@ -9,14 +9,14 @@ CREATE TABLE journal (
     PRIMARY KEY (record, sequence)
 ) WITHOUT ROWID;
 
--- What consumers have not taken yet. `position` sorts by time, then record and sequence.
+-- What consumers have not taken yet. `position` sorts by time, then record and sequence. With row ids, because payloads are long.
 CREATE TABLE outbox (
     consumer TEXT NOT NULL,
     position TEXT NOT NULL,
     record TEXT NOT NULL,
     payload BLOB NOT NULL,
     PRIMARY KEY (consumer, position)
-) WITHOUT ROWID;
+);
 
 -- Records whose next event a consumer refused: tried again at `retry_time`, others go on.
 CREATE TABLE outbox_parked (

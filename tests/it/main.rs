@@ -1,0 +1,10 @@
+//! The whole: real processes, real sockets, real files.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod crash;
+mod privacy;
+mod process;
+mod stories;
+mod trace;
+mod whole;

@@ -1,0 +1,179 @@
+//! A real `remit` process, and what a client of it needs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use api::{
+    audit::{ListChangesRequest, GetCheckpointRequest, audit_service_client::AuditServiceClient},
+    intake::{Report, Subject, SubjectKind, SubmitReportRequest, intake_service_client::IntakeServiceClient, place::Location},
+    routing::case_service_client::CaseServiceClient,
+};
+use journal::Entry;
+use remit::data_dir::{Endpoints, Layout};
+use rpc::client::Caller;
+use testkit::Backend;
+
+/// The program under test, which the workspace's tests build.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.parent().and_then(Path::parent).unwrap().join("remit");
+    assert!(binary.exists(), "{} is not built: run `cargo build -p remit`", binary.display());
+    binary
+}
+
+/// Databases of the three services.
+pub enum Databases {
+    /// Files in the data directory.
+    Sqlite,
+    /// Databases of a private server.
+    Postgres([Backend; 3]),
+}
+
+impl Databases {
+    pub fn postgres() -> Option<Self> {
+        Some(Self::Postgres([Backend::postgres()?, Backend::postgres()?, Backend::postgres()?]))
+    }
+
+    fn set(&self, command: &mut Command) {
+        if let Self::Postgres(databases) = self {
+            for (name, database) in ["INTAKE", "ROUTING", "AUDIT"].into_iter().zip(databases) {
+                command.env(format!("REMIT_{name}_DATABASE"), database.url());
+            }
+        }
+    }
+}
+
+/// A running `remit serve all`. Killed when dropped.
+pub struct Process {
+    child: Child,
+    pub endpoints: Endpoints,
+    pub layout: Layout,
+}
+
+impl Process {
+    /// Starts it on free ports and waits until it says where it is.
+    pub fn start(folder: &Path, databases: &Databases, environment: &[(&str, &str)]) -> Self {
+        let layout = Layout::new(folder.join("data"));
+        let _ = std::fs::remove_file(layout.folder().join("endpoints.json"));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("stderr")).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["serve", "all", "--data-dir"]).arg(layout.folder());
+        for service in ["INTAKE", "ROUTING", "AUDIT"] {
+            command.env(format!("REMIT_{service}_LISTEN"), "127.0.0.1:0");
+        }
+        databases.set(&mut command);
+        // The same name after each start: its leases are its own.
+        command.env("REMIT_REPLICA", "test").envs(environment.iter().copied());
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut process = Self { child, endpoints: Endpoints::default(), layout };
+        process.endpoints = process.wait_for_endpoints(folder);
+        process
+    }
+
+    fn wait_for_endpoints(&mut self, folder: &Path) -> Endpoints {
+        let started = Instant::now();
+        loop {
+            if let Ok(Some(endpoints)) = self.layout.read_endpoints() {
+                return endpoints;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && started.elapsed() < Duration::from_secs(30),
+                "no start: {ended:?}\n{}",
+                std::fs::read_to_string(folder.join("stderr")).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn channel(&self, address: &str, who: &str) -> Caller {
+        let tokens = self.layout.read_tokens().unwrap().unwrap();
+        let token = tokens.iter().find(|token| token.agency.as_deref() == Some(who) || token.system == who);
+        rpc::client::connect(address, &token.unwrap_or_else(|| panic!("{who} has no token")).token, None).unwrap()
+    }
+
+    pub fn intake(&self, who: &str) -> IntakeServiceClient<Caller> {
+        IntakeServiceClient::new(self.channel(&self.endpoints.intake, who))
+    }
+
+    pub fn routing(&self, who: &str) -> CaseServiceClient<Caller> {
+        CaseServiceClient::new(self.channel(&self.endpoints.routing, who))
+    }
+
+    pub fn audit(&self) -> AuditServiceClient<Caller> {
+        AuditServiceClient::new(self.channel(&self.endpoints.audit, "operator"))
+    }
+
+    /// The whole published log, verified: signature, root, every record's chain.
+    pub async fn verified_log(&self) -> Vec<Entry> {
+        let mut audit = self.audit();
+        let vkey = std::fs::read_to_string(self.layout.log_vkey()).unwrap();
+        loop {
+            let mut verifier = audit::verify::LogVerifier::new();
+            let mut entries = Vec::new();
+            let mut page_token = String::new();
+            loop {
+                let request = ListChangesRequest { page_size: 1_000, page_token, start_index: 0 };
+                let page = audit.list_changes(request).await.unwrap().into_inner();
+                for change in page.changes {
+                    verifier.push(change.index.cast_unsigned(), &change.entry).unwrap();
+                    entries.push(Entry::decode(&change.entry).unwrap());
+                }
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            let checkpoint = audit.get_checkpoint(GetCheckpointRequest {}).await.unwrap().into_inner().checkpoint;
+            // The log may have grown since the last page: then it is read again.
+            if audit::open_checkpoint(&checkpoint, vkey.trim()).is_ok_and(|head| head.size() == verifier.size()) {
+                verifier.finish(&checkpoint, vkey.trim()).unwrap();
+                return entries;
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again until the answer is there; what is waited for happens in other processes.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not happen within a minute");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A gambling site run from Nanning, its server in Foshan.
+pub fn gambling(request_id: &str) -> SubmitReportRequest {
+    let place = |factor, territory: &str| api::intake::Place { factor, location: Some(Location::Territory(format!("territories/{territory}"))) };
+    SubmitReportRequest {
+        report: Some(Report {
+            category: "categories/gambling".to_owned(),
+            subjects: vec![Subject { kind: SubjectKind::Url.into(), value: "https://bet.example/".to_owned(), platform: String::new() }],
+            places: vec![place(1, "450100"), place(2, "440600")],
+            narrative: "CANARY-NARRATIVE 有人在这里组织赌博".to_owned(),
+            ..Report::default()
+        }),
+        request_id: request_id.to_owned(),
+        validate_only: false,
+    }
+}

@@ -1,0 +1,52 @@
+//! The reference: a bare tonic server that answers the same message and does nothing else.
+
+use api::intake::{
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RecordCaseChangesRequest,
+    RecordCaseChangesResponse, SubmitReportRequest, SubmitReportResponse,
+    intake_service_server::{IntakeService, IntakeServiceServer},
+};
+use tokio::net::TcpListener;
+use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+
+struct Echo;
+
+#[tonic::async_trait]
+impl IntakeService for Echo {
+    async fn submit_report(
+        &self,
+        request: Request<SubmitReportRequest>,
+    ) -> Result<Response<SubmitReportResponse>, Status> {
+        Ok(Response::new(SubmitReportResponse {
+            report: request.into_inner().report,
+            receipt: String::new(),
+        }))
+    }
+
+    async fn get_report(&self, _: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn check_receipt(&self, _: Request<CheckReceiptRequest>) -> Result<Response<CheckReceiptResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn record_case_changes(
+        &self,
+        _: Request<RecordCaseChangesRequest>,
+    ) -> Result<Response<RecordCaseChangesResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+}
+
+/// Serves on a free port until the process ends, and returns the address.
+pub async fn serve() -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(IntakeServiceServer::new(Echo))
+            .serve_with_incoming(incoming),
+    );
+    Ok(address)
+}

@@ -1,0 +1,49 @@
+//! Intake alone: how many reports it accepts durably, its consumers standing still.
+
+use std::{sync::Arc, time::Duration};
+
+use intake::{Intake, Parts, category::Categories};
+use places::Territories;
+use rpc::{Limits, Role, Server, Token, Tokens};
+use testkit::Backend;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const TOKEN: &str = "the-token-of-the-bench";
+
+/// An intake on a database, whose consumers cannot be reached; returns its address and token.
+pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::Result<(String, &'static str)> {
+    let nowhere = || rpc::client::connect("http://127.0.0.1:9", TOKEN, Some(Duration::from_secs(1)));
+    let parts = Parts {
+        db: Intake::open(backend.url()).await?,
+        categories: Arc::new(Categories::shipped()?),
+        territories: Territories::shipped(),
+        agencies: Arc::default(),
+        receipt_key: [1; 32],
+        routing: nowhere()?,
+        audit: nowhere()?,
+        replica: "bench".to_owned(),
+        clock: Arc::new(journal::SystemClock),
+        entropy: Arc::new(journal::SystemEntropy),
+    };
+    let intake = Intake::start(parts, shutdown);
+    let token = Token {
+        token: TOKEN.to_owned(),
+        system: "bench".to_owned(),
+        agency: None,
+        role: Role::Operator,
+    };
+    let server = Server {
+        service: "intake",
+        limits: Limits::default(),
+        authenticate: Arc::new(Tokens::new(&[token])?),
+        reflection: false,
+        names: intake::NAMES,
+        health: intake.health(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let (routes, _ending) = intake.into_routes(Limits::default().message_bytes);
+    tokio::spawn(server.serve(listener, routes, shutdown.clone()));
+    Ok((address, TOKEN))
+}
