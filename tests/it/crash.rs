@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::process::{Databases, Process, gambling, until};
+use tests::process::{Databases, Process, gambling, until};
 
 /// Kills per backend: a few in every run, more where `REMIT_CRASHES` says so.
 fn crashes() -> u32 {
@@ -59,9 +59,16 @@ async fn ask_again(process: &Process, known: &mut Known) {
             }
             repeats -= 1;
         }
-        let again = until("a repeated request is answered", async || intake.submit_report(gambling(request_id)).await.ok()).await.into_inner();
+        let again = until("a repeated request is answered", async || {
+            intake.submit_report(gambling(request_id)).await.ok()
+        })
+        .await
+        .into_inner();
         let again = (again.report.unwrap().name, again.receipt);
-        assert!(answer.as_ref().is_none_or(|first| *first == again), "{request_id}: {answer:?}, then {again:?}");
+        assert!(
+            answer.as_ref().is_none_or(|first| *first == again),
+            "{request_id}: {answer:?}, then {again:?}"
+        );
         *answer = Some(again);
     }
 }
@@ -96,7 +103,10 @@ async fn load_and_kill(mut process: Process, life: Duration, known: &mut Known) 
 }
 
 async fn check(process: &Process, known: &Known) {
-    let acknowledged: BTreeSet<String> = known.values().map(|answer| answer.as_ref().unwrap().0.clone()).collect();
+    let acknowledged: BTreeSet<String> = known
+        .values()
+        .map(|answer| answer.as_ref().unwrap().0.clone())
+        .collect();
     assert_eq!(acknowledged.len(), known.len(), "each request has a report of its own");
     assert!(!acknowledged.is_empty(), "the load was load");
 
@@ -104,8 +114,15 @@ async fn check(process: &Process, known: &Known) {
     let mut intake = process.intake("operator");
     for (_, receipt) in known.values().flatten() {
         until("a report is routed and logged", async || {
-            let followed = intake.check_receipt(CheckReceiptRequest { receipt: receipt.clone() }).await.unwrap().into_inner();
-            (followed.state() == ReportState::Routed && followed.changes.iter().all(|change| change.logged)).then_some(())
+            let followed = intake
+                .check_receipt(CheckReceiptRequest {
+                    receipt: receipt.clone(),
+                })
+                .await
+                .unwrap()
+                .into_inner();
+            (followed.state() == ReportState::Routed && followed.changes.iter().all(|change| change.logged))
+                .then_some(())
         })
         .await;
     }
@@ -119,10 +136,23 @@ async fn check(process: &Process, known: &Known) {
     let recorded: BTreeSet<_> = accepted.iter().map(|entry| entry.record.clone()).collect();
     assert_eq!(recorded, acknowledged, "what was acknowledged, and nothing else");
     assert_eq!(accepted.len(), recorded.len(), "each once");
-    let causes: BTreeSet<_> = log.iter().filter(|entry| entry.kind == "case.opened").map(|entry| entry.caused_by).collect();
+    let causes: BTreeSet<_> = log
+        .iter()
+        .filter(|entry| entry.kind == "case.opened")
+        .map(|entry| entry.caused_by)
+        .collect();
     let opened = log.iter().filter(|entry| entry.kind == "case.opened").count();
-    assert_eq!((opened, causes.len()), (accepted.len(), accepted.len()), "one case for each report");
+    assert_eq!(
+        (opened, causes.len()),
+        (accepted.len(), accepted.len()),
+        "one case for each report"
+    );
     let events: BTreeSet<_> = log.iter().map(|entry| entry.event_id).collect();
     assert_eq!(events.len(), log.len(), "each event once");
-    println!("{} kills, {} reports, {} entries: nothing lost, nothing doubled", crashes(), known.len(), log.len());
+    println!(
+        "{} kills, {} reports, {} entries: nothing lost, nothing doubled",
+        crashes(),
+        known.len(),
+        log.len()
+    );
 }

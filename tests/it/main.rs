@@ -4,7 +4,6 @@
 
 mod crash;
 mod privacy;
-mod process;
 mod stories;
 mod trace;
 mod whole;

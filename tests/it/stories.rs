@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::{Databases, Process, binary};
+use tests::process::{Databases, Process, binary};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_tells_every_story() {
@@ -13,11 +13,23 @@ async fn the_demo_tells_every_story() {
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     // Twice: what is there from the first run must not change the second.
     for _ in 0..2 {
-        let output = Command::new(binary()).args(["demo", "--data-dir"]).arg(process.layout.folder()).output().unwrap();
+        let output = Command::new(binary())
+            .args(["demo", "--data-dir"])
+            .arg(process.layout.folder())
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{text}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(text.matches("proof verified").count() >= 16, "{text}");
     }
-    let verify = Command::new(binary()).args(["log", "verify", "--data-dir"]).arg(process.layout.folder()).output().unwrap();
+    let verify = Command::new(binary())
+        .args(["log", "verify", "--data-dir"])
+        .arg(process.layout.folder())
+        .output()
+        .unwrap();
     assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stderr));
 }

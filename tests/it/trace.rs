@@ -6,7 +6,7 @@ use api::intake::SubmitReportRequest;
 use tempfile::TempDir;
 use testkit::otlp::{Receiver, Span};
 
-use crate::process::{Databases, Process, gambling};
+use tests::process::{Databases, Process, gambling};
 
 /// What a caller's own tracing would send: a trace that its span began.
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -16,19 +16,38 @@ async fn one_trace_runs_from_submit_over_route_to_log() {
     let receiver = Receiver::start().await.unwrap();
     let folder = TempDir::with_prefix("remit-trace-").unwrap();
     let endpoint = receiver.endpoint().to_owned();
-    let process = Process::start(folder.path(), &Databases::Sqlite, &[("REMIT_TELEMETRY_ENDPOINT", &endpoint)]);
+    let process = Process::start(
+        folder.path(),
+        &Databases::Sqlite,
+        &[("REMIT_TELEMETRY_ENDPOINT", &endpoint)],
+    );
     let mut request = tonic::Request::new(SubmitReportRequest { ..gambling("") });
-    request.metadata_mut().insert("traceparent", TRACEPARENT.parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("traceparent", TRACEPARENT.parse().unwrap());
     process.intake("operator").submit_report(request).await.unwrap();
 
-    let expected = ["remit.intake.v1.IntakeService/SubmitReport", "route report", "append", "record case change"];
+    let expected = [
+        "remit.intake.v1.IntakeService/SubmitReport",
+        "route report",
+        "append",
+        "record case change",
+    ];
     let trace = receiver
         .wait_for(
             |spans| {
-                let trace: Vec<Span> = spans.iter().filter(|span| span.trace_id() == "0af7651916cd43dd8448eb211c80319c").cloned().collect();
+                let trace: Vec<Span> = spans
+                    .iter()
+                    .filter(|span| span.trace_id() == "0af7651916cd43dd8448eb211c80319c")
+                    .cloned()
+                    .collect();
                 // Three entries are logged: accepted, opened, routed.
                 let appended = trace.iter().filter(|span| span.name() == "append").count();
-                (appended >= 3 && expected.iter().all(|name| trace.iter().any(|span| span.name() == *name))).then_some(trace)
+                (appended >= 3
+                    && expected
+                        .iter()
+                        .all(|name| trace.iter().any(|span| span.name() == *name)))
+                .then_some(trace)
             },
             Duration::from_secs(30),
         )
@@ -37,14 +56,27 @@ async fn one_trace_runs_from_submit_over_route_to_log() {
 
     let by_id: BTreeMap<String, &Span> = trace.iter().map(|span| (span.span_id().to_owned(), span)).collect();
     let submit = trace.iter().find(|span| span.name() == expected[0]).unwrap();
-    assert_eq!(submit.parent_span_id(), "b7ad6b7169203331", "the caller's span is the parent");
+    assert_eq!(
+        submit.parent_span_id(),
+        "b7ad6b7169203331",
+        "the caller's span is the parent"
+    );
     let route = trace.iter().find(|span| span.name() == "route report").unwrap();
-    assert_eq!(route.parent_span_id(), submit.span_id(), "routing goes on where intake was asked");
+    assert_eq!(
+        route.parent_span_id(),
+        submit.span_id(),
+        "routing goes on where intake was asked"
+    );
     for span in &trace {
         let mut current = span;
         while let Some(parent) = by_id.get(current.parent_span_id()) {
             current = parent;
         }
-        assert_eq!(current.span_id(), submit.span_id(), "`{}` hangs on the submission", span.name());
+        assert_eq!(
+            current.span_id(),
+            submit.span_id(),
+            "`{}` hangs on the submission",
+            span.name()
+        );
     }
 }

@@ -8,7 +8,7 @@ use api::{
 use tempfile::TempDir;
 use tonic::Code;
 
-use crate::process::{Databases, Process, gambling, until};
+use tests::process::{Databases, Process, gambling, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_goes_all_the_way_on_sqlite() {
@@ -26,49 +26,120 @@ async fn all_the_way(databases: &Databases) {
     let process = Process::start(folder.path(), databases, &[]);
     let (mut intake, mut desk) = (process.intake("content-regulator-CN"), process.routing("police-450100"));
 
-    let mut watch = desk.watch_cases(WatchCasesRequest::default()).await.unwrap().into_inner();
+    let mut watch = desk
+        .watch_cases(WatchCasesRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     let submitted = intake.submit_report(gambling("")).await.unwrap().into_inner();
     let report = submitted.report.unwrap().name;
 
     // The desk in Nanning hears of it, finds it in its list, and sees the report itself; another desk does not.
     let told = watch.message().await.unwrap().unwrap();
     let case = told.case.unwrap();
-    assert_eq!((told.kind.as_str(), case.state(), case.lead.as_str()), ("case.opened", CaseState::Assigned, "agencies/police-450100"));
+    assert_eq!(
+        (told.kind.as_str(), case.state(), case.lead.as_str()),
+        ("case.opened", CaseState::Assigned, "agencies/police-450100")
+    );
     assert_eq!(case.supporting, ["agencies/police-440000"]);
     assert!(case.clock.is_some(), "a clock runs");
-    let listed = desk.list_cases(ListCasesRequest::default()).await.unwrap().into_inner().cases;
+    let listed = desk
+        .list_cases(ListCasesRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .cases;
     assert_eq!(listed.iter().map(|case| &case.name).collect::<Vec<_>>(), [&case.name]);
-    let read = process.intake("police-450100").get_report(GetReportRequest { name: report.clone() }).await.unwrap().into_inner();
+    let read = process
+        .intake("police-450100")
+        .get_report(GetReportRequest { name: report.clone() })
+        .await
+        .unwrap()
+        .into_inner();
     assert!(read.report.unwrap().narrative.contains("赌博"));
     for (desk, sees_case) in [("police-440000", true), ("police-510100", false)] {
-        let got = process.routing(desk).get_case(GetCaseRequest { name: case.name.clone() }).await;
+        let got = process
+            .routing(desk)
+            .get_case(GetCaseRequest {
+                name: case.name.clone(),
+            })
+            .await;
         assert_eq!(got.is_ok(), sees_case, "{desk}");
-        let got = process.intake(desk).get_report(GetReportRequest { name: report.clone() }).await;
+        let got = process
+            .intake(desk)
+            .get_report(GetReportRequest { name: report.clone() })
+            .await;
         assert_eq!(got.unwrap_err().code(), Code::NotFound, "{desk} reads no content");
     }
-    assert!(process.routing("police-510100").list_cases(ListCasesRequest::default()).await.unwrap().into_inner().cases.is_empty());
+    assert!(
+        process
+            .routing("police-510100")
+            .list_cases(ListCasesRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .cases
+            .is_empty()
+    );
 
     // It takes the case over; the reporter sees that, and checks each change in the log by itself.
-    let request = AcknowledgeCaseRequest { name: case.name.clone(), etag: case.etag, request_id: String::new() };
+    let request = AcknowledgeCaseRequest {
+        name: case.name.clone(),
+        etag: case.etag,
+        request_id: String::new(),
+    };
     let taken = desk.acknowledge_case(request).await.unwrap().into_inner().case.unwrap();
     assert_eq!(taken.state(), CaseState::InProgress);
     assert_eq!(watch.message().await.unwrap().unwrap().kind, "case.acknowledged");
     let followed = until("the reporter sees the acknowledgement", async || {
-        let followed = intake.check_receipt(CheckReceiptRequest { receipt: submitted.receipt.clone() }).await.unwrap().into_inner();
+        let followed = intake
+            .check_receipt(CheckReceiptRequest {
+                receipt: submitted.receipt.clone(),
+            })
+            .await
+            .unwrap()
+            .into_inner();
         (followed.acknowledged && followed.changes.iter().all(|change| change.logged)).then_some(followed)
     })
     .await;
-    assert_eq!((followed.state(), followed.agency.as_str()), (ReportState::Routed, "agencies/police-450100"));
-    assert_eq!(followed.changes.iter().map(|change| change.kind.as_str()).collect::<Vec<_>>(), ["report.accepted", "report.routed"]);
+    assert_eq!(
+        (followed.state(), followed.agency.as_str()),
+        (ReportState::Routed, "agencies/police-450100")
+    );
+    assert_eq!(
+        followed
+            .changes
+            .iter()
+            .map(|change| change.kind.as_str())
+            .collect::<Vec<_>>(),
+        ["report.accepted", "report.routed"]
+    );
 
     let vkey = std::fs::read_to_string(process.layout.log_vkey()).unwrap();
     for change in &followed.changes {
         let mut audit = process.audit();
-        let request = GetInclusionProofRequest { event_id: change.event_id.clone() };
-        let proof = until("the entry is under a checkpoint", async || audit.get_inclusion_proof(request.clone()).await.ok()).await.into_inner();
+        let request = GetInclusionProofRequest {
+            event_id: change.event_id.clone(),
+        };
+        let proof = until("the entry is under a checkpoint", async || {
+            audit.get_inclusion_proof(request.clone()).await.ok()
+        })
+        .await
+        .into_inner();
+        let path: Vec<[u8; 32]> = proof
+            .path
+            .iter()
+            .map(|hash| hash.as_ref().try_into().unwrap())
+            .collect();
         // The reporter's own copy of the entry is what is proven, not the server's.
         let verify = |entry: &[u8]| {
-            audit::verify::verify_inclusion(entry, proof.index.cast_unsigned(), &proof.path, &proof.checkpoint, vkey.trim())
+            audit::verify::verify_inclusion(
+                entry,
+                proof.index.cast_unsigned(),
+                &path,
+                &proof.checkpoint,
+                vkey.trim(),
+            )
         };
         verify(&change.entry).unwrap();
         let mut forged = change.entry.to_vec();

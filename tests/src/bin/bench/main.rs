@@ -1,33 +1,85 @@
-//! Measures what Remit promises about speed, each figure beside a reference from the same run.
+//! Measures what Remit promises about speed. Each figure stands beside a reference from the same run, because machines
+//! differ. `make bench` runs it on a release build.
+
+#![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
 mod echo;
 mod load;
 mod submit;
+mod whole;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+use tempfile::TempDir;
 use testkit::Backend;
+use tests::process::{Databases, Process};
 use tokio_util::sync::CancellationToken;
 
 const CALLERS: usize = 64;
 const DURATION: Duration = Duration::from_secs(10);
+/// The rate that a small node has to sustain.
+const SUSTAINED: u32 = 2_000;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let address = echo::serve().await?;
-    let bare = load::submit(&address, "none-is-looked-at", CALLERS, DURATION).await?;
-    println!("bare echo          {}", bare.line());
+    start_up().await?;
+
+    println!("\nSubmitReport, {CALLERS} callers, durable, consumers standing still; {DURATION:?} each");
+    let bare = load::submit(&echo::serve().await?, "nobody-looks-at-it", CALLERS, DURATION).await?;
+    println!("  bare tonic echo  {}", bare.line());
     for (name, backend) in [("SQLite", Some(Backend::sqlite())), ("PostgreSQL", Backend::postgres())] {
         let Some(backend) = backend else { continue };
         let shutdown = CancellationToken::new();
         let (address, token) = submit::serve(&backend, &shutdown).await?;
         let measured = load::submit(&address, token, CALLERS, DURATION).await?;
         println!(
-            "submit {name:<11} {}   {:.2} of the echo",
+            "  {name:<15}  {}   {:.2} × the echo",
             measured.line(),
             measured.rate / bare.rate
         );
         shutdown.cancel();
     }
+
+    println!("\nThe whole way: submitted, routed, logged, published; server, client and database on this machine");
+    for (name, databases) in [
+        ("SQLite", Some(Databases::Sqlite)),
+        ("PostgreSQL", Databases::postgres()),
+    ] {
+        let Some(databases) = databases else { continue };
+        let folder = TempDir::with_prefix("remit-bench-")?;
+        let process = Process::start(folder.path(), &databases, &[]);
+        let paced = whole::run(&process, CALLERS, Some(SUSTAINED), DURATION).await?;
+        println!("  {name:<11} at {SUSTAINED}/s   {}", paced.line());
+        let fastest = whole::run(&process, CALLERS, None, DURATION).await?;
+        println!("  {name:<11} flat out  {}", fastest.line());
+    }
+    Ok(())
+}
+
+/// From the start of the process to the first answer, and the memory that it holds when idle.
+async fn start_up() -> anyhow::Result<()> {
+    let folder = TempDir::with_prefix("remit-bench-")?;
+    for which in ["first", "second"] {
+        let started = Instant::now();
+        let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+        process
+            .audit()
+            .get_checkpoint(api::audit::GetCheckpointRequest {})
+            .await?;
+        let taken = started.elapsed();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+        let memory = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .context("a process has memory")?;
+        println!(
+            "{which} start to first answer {taken:.0?}, idle {}",
+            memory.split_whitespace().collect::<Vec<_>>().join(" ")
+        );
+    }
+    let size = std::fs::metadata(tests::process::binary())?.len();
+    println!("binary {:.1} MB", size as f64 / 1e6);
     Ok(())
 }

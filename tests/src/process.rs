@@ -7,8 +7,10 @@ use std::{
 };
 
 use api::{
-    audit::{ListChangesRequest, GetCheckpointRequest, audit_service_client::AuditServiceClient},
-    intake::{Report, Subject, SubjectKind, SubmitReportRequest, intake_service_client::IntakeServiceClient, place::Location},
+    audit::{GetCheckpointRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
+    intake::{
+        Report, Subject, SubjectKind, SubmitReportRequest, intake_service_client::IntakeServiceClient, place::Location,
+    },
     routing::case_service_client::CaseServiceClient,
 };
 use journal::Entry;
@@ -18,10 +20,20 @@ use testkit::Backend;
 
 /// The program under test, which the workspace's tests build.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().and_then(Path::parent).unwrap().join("remit");
-    assert!(binary.exists(), "{} is not built: run `cargo build -p remit`", binary.display());
-    binary
+    // Tests lie in `deps` below the folder of the binaries, the benchmarks beside them.
+    let this = std::env::current_exe().unwrap();
+    let found = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("remit"))
+        .find(|binary| binary.is_file());
+    found.unwrap_or_else(|| {
+        panic!(
+            "`remit` is not built beside {}: run `cargo build -p remit`",
+            this.display()
+        )
+    })
 }
 
 /// Databases of the three services.
@@ -34,7 +46,11 @@ pub enum Databases {
 
 impl Databases {
     pub fn postgres() -> Option<Self> {
-        Some(Self::Postgres([Backend::postgres()?, Backend::postgres()?, Backend::postgres()?]))
+        Some(Self::Postgres([
+            Backend::postgres()?,
+            Backend::postgres()?,
+            Backend::postgres()?,
+        ]))
     }
 
     fn set(&self, command: &mut Command) {
@@ -58,7 +74,11 @@ impl Process {
     pub fn start(folder: &Path, databases: &Databases, environment: &[(&str, &str)]) -> Self {
         let layout = Layout::new(folder.join("data"));
         let _ = std::fs::remove_file(layout.folder().join("endpoints.json"));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("stderr")).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join("stderr"))
+            .unwrap();
         let mut command = Command::new(binary());
         command.args(["serve", "all", "--data-dir"]).arg(layout.folder());
         for service in ["INTAKE", "ROUTING", "AUDIT"] {
@@ -68,7 +88,16 @@ impl Process {
         // The same name after each start: its leases are its own.
         command.env("REMIT_REPLICA", "test").envs(environment.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut process = Self { child, endpoints: Endpoints::default(), layout };
+        let nowhere = Endpoints {
+            intake: String::new(),
+            routing: String::new(),
+            audit: String::new(),
+        };
+        let mut process = Self {
+            child,
+            endpoints: nowhere,
+            layout,
+        };
         process.endpoints = process.wait_for_endpoints(folder);
         process
     }
@@ -89,6 +118,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -97,8 +131,15 @@ impl Process {
 
     fn channel(&self, address: &str, who: &str) -> Caller {
         let tokens = self.layout.read_tokens().unwrap().unwrap();
-        let token = tokens.iter().find(|token| token.agency.as_deref() == Some(who) || token.system == who);
-        rpc::client::connect(address, &token.unwrap_or_else(|| panic!("{who} has no token")).token, None).unwrap()
+        let token = tokens
+            .iter()
+            .find(|token| token.agency.as_deref() == Some(who) || token.system == who);
+        rpc::client::connect(
+            address,
+            &token.unwrap_or_else(|| panic!("{who} has no token")).token,
+            None,
+        )
+        .unwrap()
     }
 
     pub fn intake(&self, who: &str) -> IntakeServiceClient<Caller> {
@@ -122,7 +163,11 @@ impl Process {
             let mut entries = Vec::new();
             let mut page_token = String::new();
             loop {
-                let request = ListChangesRequest { page_size: 1_000, page_token, start_index: 0 };
+                let request = ListChangesRequest {
+                    page_size: 1_000,
+                    page_token,
+                    start_index: 0,
+                };
                 let page = audit.list_changes(request).await.unwrap().into_inner();
                 for change in page.changes {
                     verifier.push(change.index.cast_unsigned(), &change.entry).unwrap();
@@ -133,9 +178,14 @@ impl Process {
                     break;
                 }
             }
-            let checkpoint = audit.get_checkpoint(GetCheckpointRequest {}).await.unwrap().into_inner().checkpoint;
+            let checkpoint = audit
+                .get_checkpoint(GetCheckpointRequest {})
+                .await
+                .unwrap()
+                .into_inner()
+                .checkpoint;
             // The log may have grown since the last page: then it is read again.
-            if audit::open_checkpoint(&checkpoint, vkey.trim()).is_ok_and(|head| head.size() == verifier.size()) {
+            if audit::open_checkpoint(&checkpoint, vkey.trim()).is_ok_and(|head| head.size == verifier.size()) {
                 verifier.finish(&checkpoint, vkey.trim()).unwrap();
                 return entries;
             }
@@ -157,18 +207,28 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not happen within a minute");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{what} did not happen within a minute"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 /// A gambling site run from Nanning, its server in Foshan.
 pub fn gambling(request_id: &str) -> SubmitReportRequest {
-    let place = |factor, territory: &str| api::intake::Place { factor, location: Some(Location::Territory(format!("territories/{territory}"))) };
+    let place = |factor, territory: &str| api::intake::Place {
+        factor,
+        location: Some(Location::Territory(format!("territories/{territory}"))),
+    };
     SubmitReportRequest {
         report: Some(Report {
             category: "categories/gambling".to_owned(),
-            subjects: vec![Subject { kind: SubjectKind::Url.into(), value: "https://bet.example/".to_owned(), platform: String::new() }],
+            subjects: vec![Subject {
+                kind: SubjectKind::Url.into(),
+                value: "https://bet.example/".to_owned(),
+                platform: String::new(),
+            }],
             places: vec![place(1, "450100"), place(2, "440600")],
             narrative: "CANARY-NARRATIVE 有人在这里组织赌博".to_owned(),
             ..Report::default()
