@@ -20,15 +20,30 @@ use crate::directory::{ConfigError, read_yaml};
 pub enum ClockKind {
     /// The agency takes the case over.
     Acknowledge,
+    /// The agency that took it over comes to a result.
+    Result,
+    /// The superior names an agency.
+    Designate,
 }
 
 impl ClockKind {
-    /// The name in contract and log.
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Acknowledge, Self::Result, Self::Designate];
+
+    /// The name in rule sets, contract and log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Acknowledge => "acknowledge",
+            Self::Result => "result",
+            Self::Designate => "designate",
         }
+    }
+
+    /// From its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -43,6 +58,27 @@ pub enum Unit {
     WorkingDays,
 }
 
+impl Unit {
+    /// All units.
+    pub const ALL: [Self; 3] = [Self::Hours, Self::CalendarDays, Self::WorkingDays];
+
+    /// The name in rule sets.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hours => "hours",
+            Self::CalendarDays => "calendar-days",
+            Self::WorkingDays => "working-days",
+        }
+    }
+
+    /// From its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|unit| unit.as_str() == name)
+    }
+}
+
 /// A deadline before it is known when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClockRule {
@@ -52,6 +88,15 @@ pub struct ClockRule {
     pub value: u32,
     /// The unit.
     pub unit: Unit,
+}
+
+/// The clocks that an agency's work on a case runs under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Clocks {
+    /// By when the lead takes the case over.
+    pub acknowledge: ClockRule,
+    /// By when it comes to a result then.
+    pub result: ClockRule,
 }
 
 /// When a clock ends.

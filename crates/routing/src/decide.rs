@@ -13,7 +13,7 @@ use places::TerritoryCode;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::calendar::ClockRule;
+use crate::calendar::Clocks;
 use crate::directory::{AgencyId, Directory, Function, Located};
 use crate::rules::{Action, Factor, Lead, Row, RuleSet};
 
@@ -28,8 +28,9 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Agencies that support, each once and never the lead, with the reason. Empty while nobody leads.
     pub supporting: Vec<(AgencyId, String)>,
-    /// By when whoever acts takes the case over; `None` when the reporter is advised, since nobody owes anything then.
-    pub clock: Option<ClockRule>,
+    /// By when whoever leads takes the case over and comes to a result; `None` when the reporter is advised, since nobody
+    /// owes anything then.
+    pub clocks: Option<Clocks>,
     /// Every step of the answer.
     pub explanation: Explanation,
 }
@@ -70,13 +71,13 @@ pub fn decide(facts: &Facts, rules: &RuleSet, directory: &Directory) -> Decision
         ));
     }
     let mut place = None;
-    let (outcome, clock) = match &row.action {
+    let (outcome, clocks) = match &row.action {
         Action::Lead(lead) => {
             let (outcome, found) = desk.find_lead(lead);
             desk.find_support(lead, &outcome, found.as_ref());
             desk.say_what_is_left_out(&outcome);
             place = found;
-            (outcome, Some(lead.acknowledge))
+            (outcome, Some(lead.clocks))
         }
         Action::Advise { zh, en } => (
             Outcome::Advise {
@@ -87,7 +88,7 @@ pub fn decide(facts: &Facts, rules: &RuleSet, directory: &Directory) -> Decision
         ),
     };
     let summary = desk.summary(&outcome, place.as_ref());
-    desk.finish(rules, row, outcome, clock, summary)
+    desk.finish(rules, row, outcome, clocks, summary)
 }
 
 /// What a report says of one connecting factor.
@@ -382,14 +383,7 @@ impl<'a> Desk<'a> {
         std::iter::once(first).chain(others).collect()
     }
 
-    fn finish(
-        self,
-        rules: &RuleSet,
-        row: &Row,
-        outcome: Outcome,
-        clock: Option<ClockRule>,
-        summary: String,
-    ) -> Decision {
+    fn finish(self, rules: &RuleSet, row: &Row, outcome: Outcome, clocks: Option<Clocks>, summary: String) -> Decision {
         let factor = match &outcome {
             Outcome::Lead {
                 factor: Some(factor), ..
@@ -421,7 +415,7 @@ impl<'a> Desk<'a> {
         Decision {
             outcome,
             supporting: self.supporting,
-            clock,
+            clocks,
             explanation,
         }
     }
@@ -472,7 +466,7 @@ fn complainant_of_publication(facts: &Facts) -> Option<&'static str> {
 }
 
 /// Reads an agency's id, as it stands in facts or as a resource name.
-fn agency_id(text: &str) -> Option<AgencyId> {
+pub(crate) fn agency_id(text: &str) -> Option<AgencyId> {
     AgencyId::new(text).or_else(|_| AgencyId::from_resource_name(text)).ok()
 }
 

@@ -1,10 +1,241 @@
 //! Routing: assigns each report to its jurisdiction and runs the case.
 //!
-//! The decision is a pure function, and its files import neither a transport nor a database: [`directory`] knows which
-//! agency stands where, [`rules`] is the table, [`decide`] turns facts into a decision and its explanation, and
-//! [`calendar`] turns the decision's clock into a deadline.
+//! How a report becomes a case: `grpc.rs` takes intake's changes; [`decide`] turns a report's facts into a decision and its
+//! explanation, by the table ([`rules`]) and who stands where ([`directory`]); [`state`] opens the case, with one owner and
+//! a clock that [`calendar`] counts; [`store`] writes all of it, its change and what is to be delivered of it in one
+//! transaction. Relays carry the change to intake (`relays.rs`) and to audit. Agencies are shown their cases ([`view`]),
+//! follow them ([`feed`]) and take them over; [`clocks`] hands up what nobody took over in time.
+//!
+//! Invariants: the decision is pure, and its files import neither a transport nor a database; so are the rules of `state.rs`.
+//! An open case has exactly one owner and one running clock, which the database checks, too. Each generation of a clock
+//! ends at most once: whoever ends it compares the generation in the transaction. Who sees a case is one table, and every
+//! read that shows a case to an agency goes through it. An excluded agency is never in it, but for the conference, which
+//! has nobody above it. A stored case keeps the route and the clocks' rules that it was opened with: a later
+//! rule set or directory changes neither.
 
 pub mod calendar;
+pub mod clocks;
 pub mod decide;
 pub mod directory;
+pub mod feed;
+mod grpc;
+mod relays;
 pub mod rules;
+pub mod state;
+pub mod store;
+pub mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use api::routing::case_service_server::CaseServiceServer;
+use calendar::Calendar;
+use clocks::Ticker;
+use directory::Directory;
+use futures::FutureExt as _;
+use journal::{Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
+use rpc::{client::Caller, delivery::ToAudit};
+use rules::RuleSet;
+use sql::Db;
+use store::{SqlStore, Store};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// Full names of the gRPC services, for health.
+pub const NAMES: &[&str] = &["remit.routing.v1.CaseService"];
+
+/// How long a request id stands for its first answer.
+pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+const PRUNE: Duration = Duration::from_secs(10 * 60);
+
+/// What routing needs.
+pub struct Parts {
+    /// Its database.
+    pub db: Db,
+    /// The agencies.
+    pub directory: Arc<Directory>,
+    /// The rule set that decides.
+    pub rules: Arc<RuleSet>,
+    /// The calendar that deadlines are counted by.
+    pub calendar: Arc<Calendar>,
+    /// The way to intake.
+    pub intake: Caller,
+    /// The way to audit.
+    pub audit: Caller,
+    /// Name of this replica among others.
+    pub replica: String,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("replica", &self.replica)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running routing service.
+pub struct Routing {
+    service: grpc::Service,
+    db: Db,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Routing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routing").finish_non_exhaustive()
+    }
+}
+
+impl Routing {
+    /// Opens routing's database and brings its schema up to date.
+    pub async fn open(url: &str) -> Result<Db, sql::Error> {
+        Db::open(url, &[journal::SCHEMA, store::SCHEMA]).await
+    }
+
+    /// Starts relays, clocks and upkeep, which run until `shutdown`.
+    pub fn start(parts: Parts, shutdown: &CancellationToken) -> Self {
+        let store: Arc<dyn Store> = Arc::new(SqlStore::new(
+            parts.db.clone(),
+            Arc::clone(&parts.directory),
+            Arc::clone(&parts.calendar),
+            Arc::clone(&parts.entropy),
+        ));
+        Self::start_with(store, parts, shutdown)
+    }
+
+    /// Like [`Routing::start`], over another store, for faults.
+    pub fn start_with(store: Arc<dyn Store>, parts: Parts, shutdown: &CancellationToken) -> Self {
+        let Parts {
+            db,
+            directory,
+            rules,
+            intake,
+            audit,
+            replica,
+            clock,
+            ..
+        } = parts;
+        let wakes = store::CONSUMERS.map(|_| Arc::new(Notify::new()));
+        let ways: [Arc<dyn Deliver>; 2] = [Arc::new(relays::ToIntake::new(intake)), Arc::new(ToAudit::new(audit))];
+        let mut tasks: Vec<_> = store::CONSUMERS
+            .into_iter()
+            .zip(ways)
+            .zip(&wakes)
+            .map(|((consumer, way), wake)| {
+                let relay = Relay {
+                    outbox: Arc::new(SqlOutbox(db.clone())),
+                    consumer,
+                    way,
+                    clock: Arc::clone(&clock),
+                    owner: replica.clone(),
+                    wake: Arc::clone(wake),
+                };
+                tokio::spawn(relay.run(shutdown.clone()))
+            })
+            .collect();
+
+        let (committed, commits) = watch::channel(());
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            for wake in &wakes {
+                wake.notify_one();
+            }
+            committed.send_replace(());
+        });
+        let ticker = Ticker {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            wake: Arc::clone(&wake),
+        };
+        tasks.push(tokio::spawn(ticker.run(shutdown.clone())));
+        tasks.push(tokio::spawn(forget_requests(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            shutdown.clone(),
+        )));
+
+        let acknowledgements = {
+            let (store, clock, wake) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&wake));
+            Committer::start(db.writers(), move |batch: Arc<Vec<store::Acknowledgement>>| {
+                let (store, now, wake) = (Arc::clone(&store), clock.now(), Arc::clone(&wake));
+                async move {
+                    let answers = store.acknowledge(&batch, now).await;
+                    wake();
+                    answers
+                }
+                .boxed()
+            })
+        };
+        let service = grpc::Service {
+            directory,
+            rules,
+            store,
+            acknowledgements,
+            wake,
+            commits,
+            clock,
+            shutdown: shutdown.clone(),
+        };
+        Self { service, db, tasks }
+    }
+
+    /// Whether routing can do its work.
+    pub fn health(&self) -> rpc::HealthCheck {
+        let store = Arc::clone(&self.service.store);
+        Arc::new(move || {
+            let store = Arc::clone(&store);
+            async move { store.ping().await.is_ok() }.boxed()
+        })
+    }
+
+    /// The gRPC services, and what has to be ended after they are.
+    pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
+        let service = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);
+        (
+            Routes::new(service),
+            Ending {
+                db: self.db,
+                tasks: self.tasks,
+            },
+        )
+    }
+}
+
+/// What runs beside the services.
+#[derive(Debug)]
+pub struct Ending {
+    db: Db,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Ending {
+    /// Waits until relays and clocks have ended, and closes the database. Call it after the shutdown that was given at the
+    /// start.
+    pub async fn finish(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of routing panicked");
+            }
+        }
+        self.db.close().await;
+    }
+}
+
+async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+    let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
+    while tokio::time::timeout(PRUNE, shutdown.cancelled()).await.is_err() {
+        let before = clock.now().plus_seconds(-window);
+        let store = Arc::clone(&store);
+        match journal::uncancelled(async move { store.forget_requests(before).await }).await {
+            Ok(forgotten) => tracing::debug!(forgotten, "request ids forgotten"),
+            Err(error) => tracing::warn!(%error, "request ids cannot be forgotten now"),
+        }
+    }
+}

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use sha2::{Digest as _, Sha256};
 
-use crate::calendar::{ClockKind, ClockRule, Unit};
+use crate::calendar::{ClockKind, ClockRule, Clocks, Unit};
 use crate::directory::{ConfigError, Directory, Function, UnknownKeys, read_yaml};
 
 /// A place that ties a report to a territory.
@@ -119,8 +119,8 @@ pub struct Lead {
     pub support: Vec<Function>,
     /// Functions that support where the operator or the server is abroad, found at the nation.
     pub abroad: Vec<Function>,
-    /// By when the lead takes the case over.
-    pub acknowledge: ClockRule,
+    /// By when the lead takes the case over, and by when it comes to a result.
+    pub clocks: Clocks,
 }
 
 impl Row {
@@ -250,6 +250,9 @@ const FILE: &str = "the rule set";
 
 /// Longest clock that a row may set: a year, in hours. Longer ones are slips of the pen.
 const LONGEST_CLOCK: u32 = 366 * 24;
+
+/// The clocks that a row sets. By when a superior designates is the same for all (`state.rs`).
+const ROW_CLOCKS: [&str; 2] = [ClockKind::Acknowledge.as_str(), ClockKind::Result.as_str()];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -406,13 +409,23 @@ impl Checker<'_> {
             .filter_map(|name| self.function(at, name))
             .collect();
         let abroad = entry.abroad.iter().filter_map(|name| self.function(at, name)).collect();
-        let acknowledge = self.clock(at, &entry.clocks);
+        for kind in entry.clocks.keys().filter(|kind| !ROW_CLOCKS.contains(&kind.as_str())) {
+            self.faults.push(format!(
+                "{at}: there is no clock `{kind}`; write {}",
+                ROW_CLOCKS.join(" and ")
+            ));
+        }
+        let acknowledge = self.clock(at, ClockKind::Acknowledge, &entry.clocks);
+        let result = self.clock(at, ClockKind::Result, &entry.clocks);
         Some(Lead {
             function: function?,
             factors,
             support,
             abroad,
-            acknowledge: acknowledge?,
+            clocks: Clocks {
+                acknowledge: acknowledge?,
+                result: result?,
+            },
         })
     }
 
@@ -466,33 +479,24 @@ impl Checker<'_> {
         }
     }
 
-    fn clock(&mut self, at: &str, clocks: &BTreeMap<String, ClockEntry>) -> Option<ClockRule> {
-        for kind in clocks.keys().filter(|kind| *kind != ClockKind::Acknowledge.as_str()) {
-            self.faults
-                .push(format!("{at}: there is no clock `{kind}`; write acknowledge"));
-        }
-        let Some(clock) = clocks.get(ClockKind::Acknowledge.as_str()) else {
+    fn clock(&mut self, at: &str, kind: ClockKind, clocks: &BTreeMap<String, ClockEntry>) -> Option<ClockRule> {
+        let name = kind.as_str();
+        let Some(clock) = clocks.get(name) else {
             self.faults.push(format!(
-                "{at}: the clock `acknowledge` is missing; every open case needs one"
+                "{at}: the clock `{name}` is missing; every open case needs one"
             ));
             return None;
         };
-        let unit = match clock.unit.as_str() {
-            "hours" => Some(Unit::Hours),
-            "calendar-days" => Some(Unit::CalendarDays),
-            "working-days" => Some(Unit::WorkingDays),
-            _ => None,
-        };
-        match unit {
+        match Unit::from_name(&clock.unit) {
             Some(unit) if (1..=LONGEST_CLOCK).contains(&clock.value) => Some(ClockRule {
-                kind: ClockKind::Acknowledge,
+                kind,
                 value: clock.value,
                 unit,
             }),
             _ => {
                 let expected = "write `{value: 24, unit: hours}`, or calendar-days or working-days";
                 self.faults
-                    .push(format!("{at}: the clock `acknowledge` cannot be read; {expected}"));
+                    .push(format!("{at}: the clock `{name}` cannot be read; {expected}"));
                 None
             }
         }

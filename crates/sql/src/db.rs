@@ -262,6 +262,17 @@ impl Tx {
         .map_err(|source| Error::execute("commit", source))
     }
 
+    /// Undoes all of it and frees its locks. A connection that is lost meanwhile does the same.
+    pub async fn rollback(self) {
+        let outcome = match self.0 {
+            TxInner::Sqlite(tx) => tx.rollback().await,
+            TxInner::Postgres(tx) => tx.rollback().await,
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a transaction ended with its connection");
+        }
+    }
+
     pub(crate) async fn fetch_text(
         &mut self,
         statement: impl Into<Cow<'static, str>>,

@@ -38,9 +38,18 @@ macro_rules! transact {
         loop {
             let outcome: Result<_, $crate::Error> = async {
                 let mut $tx = $db.begin().await?;
-                let value = $body.await?;
-                $tx.commit().await?;
-                Ok(value)
+                let result: Result<_, $crate::Error> = $body.await;
+                match result {
+                    Ok(value) => {
+                        $tx.commit().await?;
+                        Ok(value)
+                    }
+                    Err(error) => {
+                        // Now, not when the connection is next used: until then its locks would stay.
+                        $tx.rollback().await;
+                        Err(error)
+                    }
+                }
             }
             .await;
             match outcome {

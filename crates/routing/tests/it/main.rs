@@ -1,7 +1,14 @@
-//! Tests of routing's rules: no server, no database.
+//! Tests of routing: of its rules without server or database, of its store on each engine, of its service in process.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod bench;
 mod calendar;
+mod cases;
+mod clocks;
 mod directory;
 mod random;
 mod rules;
+mod service;
+mod sight;
 mod stories;

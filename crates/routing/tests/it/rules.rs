@@ -77,7 +77,7 @@ fn a_category_is_matched_on_its_dots() {
 }
 
 const LAST: &str = "  - {row: last, priority: 9, lead: police, factors: [victim], \
-                    clocks: {acknowledge: {value: 24, unit: hours}}, source: ours}\n";
+                    clocks: {acknowledge: {value: 24, unit: hours}, result: {value: 30, unit: calendar-days}}, source: ours}\n";
 
 fn parse(rows: &str) -> Result<RuleSet, String> {
     RuleSet::parse(&format!("id: test\nrows:\n{rows}"), Directory::shipped()).map_err(|error| {
@@ -123,6 +123,7 @@ fn all_faults_of_rows_are_named_at_once() {
             "row `A`: `moon` is not a factor",
             "row `A`: `victim` stands twice",
             "row `A`: the clock `acknowledge` is missing",
+            "row `A`: the clock `result` is missing",
             "line 4, row `b`: unknown key `weather`",
             "row `b`: `cousin` is not a relation",
             "row `b`: `priority` is missing",
@@ -141,7 +142,7 @@ fn faults_between_rows_are_named() {
     let row = |id: &str, priority: u32, more: &str| {
         format!(
             "  - {{row: {id}, priority: {priority}, {more}lead: police, factors: [victim], \
-             clocks: {{acknowledge: {{value: 1, unit: working-days}}}}, source: ours}}\n"
+             clocks: {{acknowledge: {{value: 1, unit: working-days}}, result: {{value: 30, unit: calendar-days}}}}, source: ours}}\n"
         )
     };
     refused("  []\n", &["must match everything"]);

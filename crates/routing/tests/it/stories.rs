@@ -107,7 +107,9 @@ fn story_1_investment_fraud() {
     says(&decision, "the operator was not looked up");
     says(&decision, "received first by content-regulator-CN");
     assert_eq!(
-        decision.clock.map(|clock| (clock.value, clock.unit)),
+        decision
+            .clocks
+            .map(|clocks| (clocks.acknowledge.value, clocks.acknowledge.unit)),
         Some((24, Unit::Hours))
     );
 }
@@ -234,7 +236,9 @@ fn story_11_seller() {
         &["market-regulator-330000"],
     );
     assert_eq!(
-        decision.clock.map(|clock| (clock.value, clock.unit)),
+        decision
+            .clocks
+            .map(|clocks| (clocks.acknowledge.value, clocks.acknowledge.unit)),
         Some((7, Unit::WorkingDays))
     );
 }
@@ -250,7 +254,7 @@ fn story_12_insult() {
         facts.reporter_relation = relation.into();
         let decision = route(&facts);
         assert!(matches!(&decision.outcome, Outcome::Advise { zh, en } if zh.contains("自诉") && en.contains("court")));
-        assert_eq!((decision.clock, decision.supporting), (None, vec![]));
+        assert_eq!((decision.clocks, decision.supporting), (None, vec![]));
     }
     facts.reporter_relation = ReporterRelation::Victim.into();
     check(&facts, "police-320300 by suspect", &[]);

@@ -1,0 +1,348 @@
+//! `remit.routing.v1.CaseService`: decodes, calls, encodes.
+
+use std::sync::Arc;
+
+use api::{
+    intake::ChangeResult,
+    routing::{
+        AcknowledgeCaseRequest, AcknowledgeCaseResponse, Case, CheckAccessRequest, CheckAccessResponse, GetCaseRequest,
+        GetCaseResponse, ListCasesRequest, ListCasesResponse, ReportChange, RouteReportsRequest, RouteReportsResponse,
+        WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
+    },
+};
+use futures::{StreamExt as _, stream::BoxStream};
+use journal::{Arrival, Clock, Committer, Entry, Time, entry_hash};
+use rpc::{Failure, Identity, Role, Violation, caller, page};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    decide::decide,
+    directory::{AgencyId, Directory},
+    feed::Feed,
+    rules::RuleSet,
+    state::State,
+    store::{self, Acknowledged, Acknowledgement, Cursor, ReportNews, RequestId, Route, Store, StoredCase, Viewer},
+    view,
+};
+
+/// Changes in one delivery at most, as the contract says.
+const DELIVERY: usize = 1_000;
+
+/// The service.
+pub(crate) struct Service {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) acknowledgements: Committer<Acknowledgement, Acknowledged>,
+    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
+    /// Changes after each commit of this process.
+    pub(crate) commits: watch::Receiver<()>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Service {
+    async fn route(&self, request: RouteReportsRequest) -> Result<Vec<ChangeResult>, Failure> {
+        if request.changes.len() > DELIVERY {
+            return Err(Failure::invalid(
+                "changes",
+                format!("has {}, more than {DELIVERY}", request.changes.len()),
+            ));
+        }
+        let mut spans = Vec::new();
+        let mut news = Vec::with_capacity(request.changes.len());
+        // What cannot be read is refused by itself, so that it parks its own record only.
+        let mut unreadable = Vec::with_capacity(request.changes.len());
+        for change in request.changes {
+            let traceparent = change.change.as_ref().map_or("", |change| change.traceparent.as_str());
+            let span = rpc::delivery::span("route report", traceparent);
+            match span.in_scope(|| self.decide(change)) {
+                Ok(decided) => {
+                    news.push(decided);
+                    unreadable.push(None);
+                }
+                Err(reason) => unreadable.push(Some(reason)),
+            }
+            spans.push(span);
+        }
+        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        let arrivals = journal::uncancelled(async move { store.open(&news, now).await }).await?;
+        (self.wake)();
+        let mut arrivals = arrivals.into_iter();
+        Ok(unreadable
+            .into_iter()
+            .map(|unreadable| {
+                let refusal = match unreadable {
+                    Some(reason) => reason,
+                    None => match arrivals.next() {
+                        Some(Arrival::Refused(refusal)) => refusal.reason(),
+                        _ => "",
+                    },
+                };
+                ChangeResult {
+                    refusal: refusal.to_owned(),
+                }
+            })
+            .collect())
+    }
+
+    /// Reads a change and decides where its report goes, or says why the change cannot be taken.
+    fn decide(&self, change: ReportChange) -> Result<ReportNews, &'static str> {
+        let bytes = change.change.unwrap_or_default().entry;
+        let entry = Entry::decode(&bytes).map_err(|_| "MALFORMED_ENTRY")?;
+        let report = entry
+            .record
+            .strip_prefix("reports/")
+            .and_then(|id| Uuid::parse_str(id).ok())
+            .filter(|id| store::report_name(*id) == entry.record)
+            .ok_or("NOT_A_REPORT")?;
+        let route = match (entry.sequence, change.facts) {
+            (1, None) => return Err("NO_FACTS"),
+            (1, Some(facts)) => Some(Route {
+                decision: decide(&facts, &self.rules, &self.directory),
+                facts,
+            }),
+            _ => None,
+        };
+        Ok(ReportNews {
+            hash: entry_hash(&bytes),
+            entry,
+            report,
+            route,
+            traceparent: telemetry::traceparent(),
+        })
+    }
+
+    async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
+        let mut violations = Vec::new();
+        let report = id(&request.report, "reports/");
+        if report.is_none() {
+            violations.push(Violation::new(
+                "report",
+                "must be the name of a report, such as `reports/{uuid}`",
+            ));
+        }
+        let agency = AgencyId::from_resource_name(&request.agency).ok();
+        if agency.is_none() {
+            violations.push(Violation::new(
+                "agency",
+                "must be the name of an agency, such as `agencies/{id}`",
+            ));
+        }
+        match (report, agency) {
+            (Some(report), Some(agency)) => Ok(self.store.leads(&agency, report).await?),
+            _ => Err(Failure::InvalidInput(violations)),
+        }
+    }
+
+    async fn get(&self, caller: &Identity, name: &str) -> Result<Case, Failure> {
+        let viewer = viewer(caller)?;
+        let id = id(name, "cases/").ok_or_else(|| Failure::invalid("name", CASE_NAME))?;
+        let stored = self.store.case(id, &viewer).await?;
+        let stored = stored.ok_or(Failure::NotFound { what: "case" })?;
+        Ok(self.show(&stored, &viewer))
+    }
+
+    async fn list(&self, caller: &Identity, request: &ListCasesRequest) -> Result<ListCasesResponse, Failure> {
+        let viewer = viewer(caller)?;
+        let size = page::size(request.page_size)?;
+        let state = State::from_proto(request.state());
+        if request.state != 0 && state.is_none() {
+            return Err(Failure::invalid("state", "is not one that this server knows"));
+        }
+        let filter = match &viewer {
+            Viewer::Agency(agency) => format!("ListCases agency={agency} state={}", request.state),
+            Viewer::Operator => format!("ListCases operator state={}", request.state),
+        };
+        let after = match page::decode(&filter, &request.page_token)? {
+            Some(text) => Some(cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read"))?),
+            None => None,
+        };
+        let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
+        let more = found.len() > size as usize;
+        found.truncate(size as usize);
+        let next_page_token = found
+            .last()
+            .filter(|_| more)
+            .map(|last| page::encode(&filter, &format!("{}/{}", last.open_time.0, last.id)))
+            .unwrap_or_default();
+        Ok(ListCasesResponse {
+            cases: found.iter().map(|stored| self.show(stored, &viewer)).collect(),
+            next_page_token,
+        })
+    }
+
+    fn show(&self, stored: &StoredCase, viewer: &Viewer) -> Case {
+        match viewer {
+            Viewer::Agency(_) => view::case(stored, &self.directory),
+            Viewer::Operator => view::outline(stored, &self.directory),
+        }
+    }
+
+    fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
+        let agency = own_agency(caller)?;
+        let position = page::decode(&watched(&agency), resume_token)
+            .ok()
+            .and_then(|cursor| cursor.map_or(Some(0), |text| text.parse().ok()))
+            .ok_or_else(|| {
+                let description = "is not one that this server gave to this agency; start without one";
+                Failure::invalid("resume_token", description)
+            })?;
+        Ok(Feed::new(
+            Arc::clone(&self.store),
+            agency,
+            position,
+            self.commits.clone(),
+            self.shutdown.clone(),
+        ))
+    }
+
+    async fn acknowledge(&self, caller: &Identity, request: AcknowledgeCaseRequest) -> Result<Case, Failure> {
+        let agency = own_agency(caller)?;
+        let mut violations = Vec::new();
+        let case = id(&request.name, "cases/").unwrap_or_else(|| {
+            violations.push(Violation::new("name", CASE_NAME));
+            Uuid::nil()
+        });
+        let request_id = match request.request_id.as_str() {
+            "" => None,
+            text => Uuid::parse_str(text)
+                .inspect_err(|_| violations.push(Violation::new("request_id", "must be a UUID, or empty")))
+                .ok(),
+        };
+        if !violations.is_empty() {
+            return Err(Failure::InvalidInput(violations));
+        }
+        let fingerprint = Sha256::new()
+            .chain_update(b"remit-acknowledge-v1")
+            .chain_update(case.as_bytes())
+            .chain_update(&request.etag);
+        let command = Acknowledgement {
+            case,
+            agency,
+            etag: request.etag,
+            request: request_id.map(|id| RequestId {
+                caller: caller.system.clone(),
+                id,
+                fingerprint: fingerprint.finalize().into(),
+            }),
+            actor: caller.actor(case.as_bytes()),
+            traceparent: telemetry::traceparent(),
+        };
+        match self.acknowledgements.commit(command).await? {
+            Acknowledged::Case(case) => Ok(*case),
+            Acknowledged::NotFound => Err(Failure::NotFound { what: "case" }),
+            Acknowledged::NotLead => Err(Failure::denied("only the lead takes a case over", &caller.system)),
+            Acknowledged::EtagMismatch => Err(Failure::EtagMismatch),
+            Acknowledged::RequestIdReused => Err(Failure::RequestIdReused),
+            Acknowledged::WrongState(state) => Err(Failure::WrongState {
+                record: store::name(case),
+                description: format!("the case is {}; it can be taken over while ASSIGNED", state.name()),
+            }),
+        }
+    }
+}
+
+const CASE_NAME: &str = "must be the name of a case, such as `cases/{uuid}`";
+
+/// The id in a resource name.
+fn id(name: &str, prefix: &str) -> Option<Uuid> {
+    Uuid::parse_str(name.strip_prefix(prefix)?).ok()
+}
+
+fn cursor(text: &str) -> Option<Cursor> {
+    let (time, id) = text.split_once('/')?;
+    Some(Cursor {
+        open_time: Time(time.parse().ok()?),
+        id: Uuid::parse_str(id).ok()?,
+    })
+}
+
+/// What resume tokens of an agency are bound to.
+fn watched(agency: &AgencyId) -> String {
+    format!("WatchCases agency={agency}")
+}
+
+fn own_agency(caller: &Identity) -> Result<AgencyId, Failure> {
+    AgencyId::new(caller.require_agency()?)
+        .map_err(|_| Failure::denied("its token names an agency that cannot be", &caller.system))
+}
+
+fn viewer(caller: &Identity) -> Result<Viewer, Failure> {
+    match caller.role {
+        Role::Operator => Ok(Viewer::Operator),
+        Role::Agency => own_agency(caller).map(Viewer::Agency),
+        Role::Service => Err(Failure::denied("only agencies and operators see cases", &caller.system)),
+    }
+}
+
+#[tonic::async_trait]
+impl CaseService for Service {
+    async fn route_reports(
+        &self,
+        request: Request<RouteReportsRequest>,
+    ) -> Result<Response<RouteReportsResponse>, Status> {
+        caller(&request)?.require_service(&["intake"])?;
+        let results = self.route(request.into_inner()).await?;
+        Ok(Response::new(RouteReportsResponse { results }))
+    }
+
+    async fn check_access(
+        &self,
+        request: Request<CheckAccessRequest>,
+    ) -> Result<Response<CheckAccessResponse>, Status> {
+        caller(&request)?.require_service(&["intake"])?;
+        let allowed = self.check_access(request.get_ref()).await?;
+        Ok(Response::new(CheckAccessResponse { allowed }))
+    }
+
+    async fn get_case(&self, request: Request<GetCaseRequest>) -> Result<Response<GetCaseResponse>, Status> {
+        let case = self.get(caller(&request)?, &request.get_ref().name).await?;
+        Ok(Response::new(GetCaseResponse { case: Some(case) }))
+    }
+
+    async fn list_cases(&self, request: Request<ListCasesRequest>) -> Result<Response<ListCasesResponse>, Status> {
+        Ok(Response::new(self.list(caller(&request)?, request.get_ref()).await?))
+    }
+
+    type WatchCasesStream = BoxStream<'static, Result<WatchCasesResponse, Status>>;
+
+    async fn watch_cases(
+        &self,
+        request: Request<WatchCasesRequest>,
+    ) -> Result<Response<Self::WatchCasesStream>, Status> {
+        let feed = self.watch(caller(&request)?, &request.get_ref().resume_token)?;
+        let bound_to = watched(feed.agency());
+        let directory = Arc::clone(&self.directory);
+        let messages = feed.into_stream().map(move |item| {
+            let item = item.map_err(Failure::from)?;
+            let lost = || Case {
+                name: store::name(item.id),
+                ..Default::default()
+            };
+            Ok(WatchCasesResponse {
+                case: Some(
+                    item.case
+                        .as_ref()
+                        .map_or_else(lost, |case| view::case(case, &directory)),
+                ),
+                kind: item.kind,
+                resume_token: page::encode(&bound_to, &item.position.to_string()),
+            })
+        });
+        Ok(Response::new(messages.boxed()))
+    }
+
+    async fn acknowledge_case(
+        &self,
+        request: Request<AcknowledgeCaseRequest>,
+    ) -> Result<Response<AcknowledgeCaseResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let case = self.acknowledge(&caller, request.into_inner()).await?;
+        Ok(Response::new(AcknowledgeCaseResponse { case: Some(case) }))
+    }
+}

@@ -1,0 +1,36 @@
+//! The way from routing's outbox to intake.
+
+use api::intake::{CaseChange, RecordCaseChangesRequest, intake_service_client::IntakeServiceClient};
+use async_trait::async_trait;
+use journal::{Deliver, Outcome, Undelivered};
+use rpc::{client::Caller, delivery};
+
+/// Delivers changes of cases to intake. The payloads are encoded [`CaseChange`] messages.
+#[derive(Clone, Debug)]
+pub struct ToIntake(IntakeServiceClient<Caller>);
+
+impl ToIntake {
+    /// Over a channel.
+    pub fn new(channel: Caller) -> Self {
+        Self(IntakeServiceClient::new(channel))
+    }
+}
+
+#[async_trait]
+impl Deliver for ToIntake {
+    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
+        let changes: Vec<CaseChange> = delivery::decode_payloads("intake", &payloads)?;
+        let response = self
+            .0
+            .clone()
+            .record_case_changes(RecordCaseChangesRequest { changes })
+            .await;
+        let response = response.map_err(|status| delivery::undelivered("intake", &status))?;
+        Ok(response
+            .into_inner()
+            .results
+            .into_iter()
+            .map(|result| delivery::outcome(result.refusal))
+            .collect())
+    }
+}

@@ -1,0 +1,222 @@
+//! The stored side of routing: what it promises. `store/sql.rs` keeps it, in SQLite or PostgreSQL, and `store/read.rs` reads.
+
+mod read;
+mod rows;
+mod sql;
+
+use api::{
+    event::Actor,
+    routing::{Explanation, Facts},
+};
+use async_trait::async_trait;
+use journal::{Arrival, Bytes32, Entry, Head, Time};
+use uuid::Uuid;
+
+pub use self::sql::SqlStore;
+use crate::{
+    decide::Decision,
+    directory::AgencyId,
+    state::{Case, State},
+};
+
+/// Routing's part of its database.
+pub const SCHEMA: ::sql::Schema = ::sql::Schema {
+    base: 2_001,
+    changes: &[(
+        "cases",
+        include_str!("../migrations/sqlite/0001_cases.sql"),
+        include_str!("../migrations/postgres/0001_cases.sql"),
+    )],
+};
+
+/// Consumers of routing's changes.
+pub const CONSUMERS: [&str; 2] = ["intake", "audit"];
+
+/// What the database did not do.
+pub type Error = ::sql::Error;
+
+/// A change of a report that arrived from intake.
+#[derive(Clone, Debug)]
+pub struct ReportNews {
+    /// The change's entry.
+    pub entry: Entry,
+    /// Hash of the entry.
+    pub hash: Bytes32,
+    /// Id of the report.
+    pub report: Uuid,
+    /// Where the report goes; set on its first change. Later changes are only taken.
+    pub route: Option<Route>,
+    /// Trace context to go on with.
+    pub traceparent: String,
+}
+
+/// Where a report goes, and what that was decided from.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The facts.
+    pub facts: Facts,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// A request to take a case over.
+#[derive(Clone, Debug)]
+pub struct Acknowledgement {
+    /// Id of the case.
+    pub case: Uuid,
+    /// The agency that asks.
+    pub agency: AgencyId,
+    /// The case as the caller last saw it; empty for as it is now.
+    pub etag: String,
+    /// The caller's id for the request.
+    pub request: Option<RequestId>,
+    /// Who asks, as it is logged.
+    pub actor: Actor,
+    /// Trace context to go on with.
+    pub traceparent: String,
+}
+
+/// A caller's id for a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId {
+    /// The calling system.
+    pub caller: String,
+    /// The id.
+    pub id: Uuid,
+    /// Hash of the request, to tell a repeat from other content.
+    pub fingerprint: Bytes32,
+}
+
+/// What became of an acknowledgement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Acknowledged {
+    /// Done now, or by an earlier request with this id and content: the case as it was after that.
+    Case(Box<api::routing::Case>),
+    /// There is no such case, or not for this agency.
+    NotFound,
+    /// The agency supports the case; only the lead may.
+    NotLead,
+    /// The case changed since the caller saw it.
+    EtagMismatch,
+    /// The case's state does not allow it.
+    WrongState(State),
+    /// The request id stands for other content.
+    RequestIdReused,
+}
+
+/// Whose view of the cases is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    /// An agency: the cases that it leads or supports, or must designate a lead for.
+    Agency(AgencyId),
+    /// An operator: all.
+    Operator,
+}
+
+/// A case as stored.
+#[derive(Clone, Debug)]
+pub struct StoredCase {
+    /// Its id.
+    pub id: Uuid,
+    /// Id of the category.
+    pub category: String,
+    /// Whether the category is urgent.
+    pub urgent: bool,
+    /// When it was opened.
+    pub open_time: Time,
+    /// Why it went where it went, at its first route.
+    pub explanation: Explanation,
+    /// Where it stands.
+    pub case: Case,
+    /// Its chain of changes.
+    pub head: Head,
+    /// Its reports.
+    pub reports: Vec<Uuid>,
+}
+
+/// Where a page of cases ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// When the last case shown was opened.
+    pub open_time: Time,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// One change of a case, as an agency that follows its cases is told.
+#[derive(Clone, Debug)]
+pub struct FeedItem {
+    /// Its place in the order of commits.
+    pub position: u64,
+    /// Id of the case.
+    pub id: Uuid,
+    /// The kind of change.
+    pub kind: String,
+    /// The case as it is now; `None` when the agency no longer sees it.
+    pub case: Option<StoredCase>,
+}
+
+/// A clock that has run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MissedClock {
+    /// Id of the case.
+    pub case: Uuid,
+    /// The clock's generation.
+    pub generation: u64,
+}
+
+/// The stored side of routing. Each method is one atomic use case.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Takes changes of reports, each once and in each report's order, and opens the cases of those that have a route, in
+    /// one durable transaction. The answers say, per change, what was made of it.
+    async fn open(&self, news: &[ReportNews], now: Time) -> Result<Vec<Arrival>, Error>;
+
+    /// Takes cases over, each with its change, in one durable transaction. A request id that is there already is answered
+    /// as it was then, also inside a batch. What is refused changes nothing.
+    async fn acknowledge(&self, batch: &[Acknowledgement], now: Time) -> Result<Vec<Acknowledged>, Error>;
+
+    /// Clocks that have run out, longest ago first, at most `limit`.
+    async fn missed(&self, now: Time, limit: u32) -> Result<Vec<MissedClock>, Error>;
+
+    /// Ends clocks that have run out and hands their cases up, in one durable transaction; returns how many it ended.
+    ///
+    /// A generation that ended already, or whose case another transaction holds just now, is left out: any number of
+    /// replicas may try the same.
+    async fn hand_up(&self, missed: &[MissedClock], now: Time) -> Result<usize, Error>;
+
+    /// A case, or `None` when there is none or not for this viewer.
+    async fn case(&self, id: Uuid, viewer: &Viewer) -> Result<Option<StoredCase>, Error>;
+
+    /// Cases that the viewer sees, newest first, after a cursor, at most `limit`; only those in `state` when it is set.
+    async fn cases(
+        &self,
+        viewer: &Viewer,
+        state: Option<State>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<StoredCase>, Error>;
+
+    /// Whether the agency leads a case of the report.
+    async fn leads(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
+
+    /// Changes of the cases that an agency saw before or after each, in the order of commits, after a position, at most
+    /// `limit`.
+    async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Vec<FeedItem>, Error>;
+
+    /// Forgets the request ids that were answered before a moment, and returns how many.
+    async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), Error>;
+}
+
+/// The resource name of a case.
+pub fn name(case: Uuid) -> String {
+    format!("cases/{case}")
+}
+
+/// The resource name of a report.
+pub fn report_name(report: Uuid) -> String {
+    format!("reports/{report}")
+}

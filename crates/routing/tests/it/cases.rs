@@ -1,0 +1,353 @@
+//! Cases in the store: opened once, with their event, and taken over once.
+
+use api::event::{Detail, StateChange};
+use api::intake::{CaseChange, ConnectingFactor};
+use api::routing::Facts;
+use journal::{Arrival, Outbox as _, Refusal, SqlOutbox};
+use prost::Message as _;
+use routing::decide::facts_digest;
+use routing::state::State;
+use routing::store::{Acknowledged, Store as _};
+use routing::view;
+use testkit::Backend;
+
+use crate::bench::{Bench, DAY, HOUR, by, decided, facts, gambling, news, official, request, standing};
+
+testkit::on_each_backend!(
+    p1_state_and_event_are_written_together_or_not_at_all,
+    p2_the_same_change_twice_opens_one_case,
+    p2_the_same_change_at_two_replicas_opens_one_case,
+    p2_out_of_order_is_refused_and_neighbours_are_kept,
+    p6_a_stored_case_can_be_decided_again,
+    intake_and_audit_are_told,
+    an_advised_report_has_a_case_that_ended,
+    only_the_lead_takes_a_case_over_and_only_once,
+    a_request_id_stands_for_its_first_answer,
+    a_group_answers_each_member,
+);
+
+/// Each table that a change writes to, taken away and brought back.
+const TABLES: [(&str, &str); 8] = [
+    (
+        "ALTER TABLE case_states RENAME TO gone",
+        "ALTER TABLE gone RENAME TO case_states",
+    ),
+    (
+        "ALTER TABLE case_parties RENAME TO gone",
+        "ALTER TABLE gone RENAME TO case_parties",
+    ),
+    (
+        "ALTER TABLE case_reports RENAME TO gone",
+        "ALTER TABLE gone RENAME TO case_reports",
+    ),
+    (
+        "ALTER TABLE journal RENAME TO gone",
+        "ALTER TABLE gone RENAME TO journal",
+    ),
+    ("ALTER TABLE outbox RENAME TO gone", "ALTER TABLE gone RENAME TO outbox"),
+    ("ALTER TABLE inbox RENAME TO gone", "ALTER TABLE gone RENAME TO inbox"),
+    ("ALTER TABLE feed RENAME TO gone", "ALTER TABLE gone RENAME TO feed"),
+    (
+        "ALTER TABLE feed_head RENAME TO gone",
+        "ALTER TABLE gone RENAME TO feed_head",
+    ),
+];
+
+const EVERYTHING: &str = "SELECT (SELECT count(*) FROM cases) + (SELECT count(*) FROM case_states) \
+     + (SELECT count(*) FROM case_reports) + (SELECT count(*) FROM case_parties) + (SELECT count(*) FROM journal) \
+     + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM inbox) + (SELECT count(*) FROM feed) \
+     + (SELECT CAST(sum(position) AS BIGINT) FROM feed_head) + (SELECT count(*) FROM requests)";
+
+async fn p1_state_and_event_are_written_together_or_not_at_all(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let arrival = bench.arrival(&gambling());
+    for (away, back) in TABLES {
+        bench.execute(away).await;
+        assert!(
+            bench
+                .store
+                .open(std::slice::from_ref(&arrival), bench.now())
+                .await
+                .is_err(),
+            "{away}"
+        );
+        bench.execute(back).await;
+        assert_eq!(bench.count(EVERYTHING).await, 0, "{away}");
+    }
+    let case = bench.open(&[gambling()]).await[0];
+    let opened = bench.count(EVERYTHING).await;
+    for (away, back) in TABLES.into_iter().filter(|(away, _)| {
+        !["case_reports", "case_parties", "inbox"]
+            .iter()
+            .any(|table| away.contains(table))
+    }) {
+        bench.execute(away).await;
+        let command = request(by(case, "police-450100"), 1, 1);
+        assert!(
+            bench.store.acknowledge(&[command], bench.now()).await.is_err(),
+            "{away}"
+        );
+        bench.execute(back).await;
+        assert_eq!(bench.count(EVERYTHING).await, opened, "{away}");
+    }
+    assert_eq!(bench.case(case).await.case.state, State::Assigned);
+    bench.assert_promises().await;
+}
+
+async fn p2_the_same_change_twice_opens_one_case(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let arrival = bench.arrival(&gambling());
+    let both = [arrival.clone(), arrival.clone()];
+    assert_eq!(
+        bench.store.open(&both, bench.now()).await.unwrap(),
+        [Arrival::New, Arrival::Repeated]
+    );
+    assert_eq!(
+        bench.store.open(&[arrival], bench.now()).await.unwrap(),
+        [Arrival::Repeated]
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 1);
+    assert_eq!(bench.count("SELECT count(*) FROM journal").await, 1);
+}
+
+async fn p2_the_same_change_at_two_replicas_opens_one_case(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let other = bench.replica().await;
+    for _ in 0..10 {
+        let batch: Vec<_> = (0..8).map(|_| bench.arrival(&gambling())).collect();
+        let (one, two) = futures::join!(bench.store.open(&batch, bench.now()), other.open(&batch, bench.now()));
+        for (one, two) in one.unwrap().into_iter().zip(two.unwrap()) {
+            assert!(
+                matches!(
+                    (one, two),
+                    (Arrival::New, Arrival::Repeated) | (Arrival::Repeated, Arrival::New)
+                ),
+                "{one:?} {two:?}"
+            );
+        }
+    }
+    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 80);
+    bench.assert_promises().await;
+}
+
+async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let (report, first, _) = bench.accepted(gambling());
+    let second = bench.change(report, "report.routed", &first.head);
+    let third = bench.change(report, "report.closed", &second.head);
+    let forged = bench.change(
+        report,
+        "report.withdrawn",
+        &journal::Head {
+            hash: [9; 32],
+            ..first.head
+        },
+    );
+    let neighbours = [bench.arrival(&gambling()), bench.arrival(&official())];
+    let route = Some((gambling(), decided(&gambling())));
+    let batch = [
+        neighbours[0].clone(),
+        news(report, &second, None),
+        neighbours[1].clone(),
+    ];
+    assert_eq!(
+        bench.store.open(&batch, bench.now()).await.unwrap(),
+        [Arrival::New, Arrival::Refused(Refusal::OutOfOrder), Arrival::New]
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 2);
+    let batch = [
+        news(report, &first, route),
+        news(report, &forged, None),
+        news(report, &second, None),
+        news(report, &third, None),
+    ];
+    assert_eq!(
+        bench.store.open(&batch, bench.now()).await.unwrap(),
+        [
+            Arrival::New,
+            Arrival::Refused(Refusal::BrokenLink),
+            Arrival::New,
+            Arrival::New
+        ]
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 3);
+    bench.assert_promises().await;
+}
+
+async fn p6_a_stored_case_can_be_decided_again(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[official()]).await[0];
+    let rows = bench
+        .rows("SELECT facts FROM cases WHERE id = $1", vec![case.to_string().into()])
+        .await;
+    let bytes: Vec<u8> = rows[0].get(0).unwrap();
+    let stored = Facts::decode(bytes.as_slice()).unwrap();
+    let explanation = bench.case(case).await.explanation;
+    assert_eq!(decided(&stored).explanation, explanation);
+    assert_eq!(facts_digest(&stored).as_slice(), explanation.facts_digest);
+}
+
+async fn intake_and_audit_are_told(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let arrival = bench.arrival(&official());
+    bench
+        .store
+        .open(std::slice::from_ref(&arrival), bench.now())
+        .await
+        .unwrap();
+    let outbox = SqlOutbox(bench.db.clone());
+    let told = outbox.pending("intake", bench.now(), 10).await.unwrap();
+    let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
+    assert_eq!(told.reports, [format!("reports/{}", arrival.report)]);
+    assert_eq!(
+        (told.lead.as_str(), told.state.as_str(), told.acknowledged),
+        ("agencies/inspection-130000", "ASSIGNED", false)
+    );
+    assert!(told.lead_title_en.contains("Hebei") && !told.lead_title_zh.is_empty());
+    assert_eq!(told.hidden_from, ["agencies/police-130400"]);
+    let change = told.change.unwrap();
+    assert!(
+        change.detail.is_empty() && change.salt.is_empty(),
+        "the detail is not for intake"
+    );
+    let entry = journal::Entry::decode(&change.entry).unwrap();
+    assert_eq!(
+        (entry.kind.as_str(), entry.sequence, entry.caused_by),
+        ("case.opened", 1, Some(arrival.entry.event_id))
+    );
+
+    let audited = outbox.pending("audit", bench.now(), 10).await.unwrap();
+    let audited = StateChange::decode(audited[0].payload.as_slice()).unwrap();
+    assert_eq!(audited.entry, change.entry);
+    let detail = Detail::decode(audited.detail.clone()).unwrap();
+    let salt: journal::Bytes32 = audited.salt.as_ref().try_into().unwrap();
+    assert_eq!(journal::commitment(&salt, &audited.detail), entry.commitment);
+    let (route, clock) = (detail.route.unwrap(), detail.clock.unwrap());
+    assert_eq!((detail.from_state.as_str(), detail.to_state.as_str()), ("", "ASSIGNED"));
+    assert_eq!(
+        (route.row.as_str(), route.factor.as_str(), route.lead.as_str()),
+        ("official-misconduct", "suspect", "agencies/inspection-130000")
+    );
+    assert_eq!(route.facts_digest, facts_digest(&official()).as_slice());
+    assert_eq!(
+        (clock.kind.as_str(), clock.generation, clock.owner.as_str()),
+        ("acknowledge", 1, "agencies/inspection-130000")
+    );
+
+    // A unit above others takes all of them along.
+    let excluded = Facts {
+        excluded: vec!["police-130000".to_owned()],
+        ..official()
+    };
+    bench.open(&[excluded]).await;
+    let told = outbox.pending("intake", bench.now(), 10).await.unwrap();
+    let mut hidden: Vec<_> = told
+        .iter()
+        .map(|told| CaseChange::decode(told.payload.as_slice()).unwrap().hidden_from)
+        .collect();
+    hidden.sort_by_key(Vec::len);
+    assert_eq!(
+        hidden[1],
+        ["130000", "130200", "130300", "130400"].map(|code| format!("agencies/police-{code}"))
+    );
+}
+
+async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench
+        .open(&[facts("insult-defamation", &[(ConnectingFactor::Victim, "510100")])])
+        .await[0];
+    let stored = bench.case(case).await;
+    assert_eq!(standing(&stored), (State::Advised, None));
+    assert_eq!(bench.kinds(case).await, ["case.advised"]);
+    assert_eq!(bench.count("SELECT count(*) FROM case_parties").await, 0);
+    let told = SqlOutbox(bench.db.clone())
+        .pending("intake", bench.now(), 10)
+        .await
+        .unwrap();
+    let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
+    assert_eq!((told.lead.as_str(), told.state.as_str()), ("", "ADVISED"));
+    assert!(told.advice.unwrap().text_en.contains("court"));
+    assert_eq!(
+        bench.acknowledge(by(case, "police-510100")).await,
+        Acknowledged::NotFound
+    );
+    bench.assert_promises().await;
+}
+
+async fn only_the_lead_takes_a_case_over_and_only_once(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[gambling()]).await[0];
+    bench.clock.advance(HOUR);
+    let before = view::etag(&bench.case(case).await.head);
+    for (agency, expected) in [
+        ("police-440000", Acknowledged::NotLead),
+        ("police-450000", Acknowledged::NotFound),
+        ("police-450200", Acknowledged::NotFound),
+    ] {
+        assert_eq!(bench.acknowledge(by(case, agency)).await, expected, "{agency}");
+    }
+    let mut stale = by(case, "police-450100");
+    stale.etag = "0-0000000000000000".to_owned();
+    assert_eq!(bench.acknowledge(stale.clone()).await, Acknowledged::EtagMismatch);
+    stale.etag = before;
+    let Acknowledged::Case(shown) = bench.acknowledge(stale.clone()).await else {
+        panic!("refused")
+    };
+    assert_eq!(shown.lead, "agencies/police-450100");
+    let clock = shown.clock.as_ref().unwrap();
+    assert_eq!((clock.kind.as_str(), clock.generation), ("result", 2));
+    assert_eq!(bench.acknowledge(stale.clone()).await, Acknowledged::EtagMismatch);
+    stale.etag = shown.etag.clone();
+    assert_eq!(
+        bench.acknowledge(stale).await,
+        Acknowledged::WrongState(State::InProgress)
+    );
+    assert_eq!(bench.kinds(case).await, ["case.opened", "case.acknowledged"]);
+    bench.assert_promises().await;
+}
+
+async fn a_request_id_stands_for_its_first_answer(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&[gambling(), gambling()]).await;
+    let command = request(by(cases[0], "police-450100"), 7, 1);
+    let first = bench.acknowledge(command.clone()).await;
+    assert!(matches!(first, Acknowledged::Case(_)));
+    // The case goes on; the answer stays.
+    bench.clock.advance(31 * DAY);
+    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 2);
+    assert_eq!(bench.acknowledge(command.clone()).await, first);
+    // Another caller's id is another request.
+    let other = bench.acknowledge(request(by(cases[1], "police-450000"), 7, 2)).await;
+    assert!(matches!(&other, Acknowledged::Case(case) if case.lead == "agencies/police-450000"));
+    let reused = request(by(cases[1], "police-450100"), 7, 2);
+    assert_eq!(bench.acknowledge(reused.clone()).await, Acknowledged::RequestIdReused);
+    // After the window the id is free again.
+    assert_eq!(bench.store.forget_requests(bench.now()).await.unwrap(), 1);
+    assert_eq!(bench.acknowledge(reused).await, Acknowledged::NotLead);
+    bench.assert_promises().await;
+}
+
+async fn a_group_answers_each_member(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&[gambling(), gambling(), official()]).await;
+    let twice = request(by(cases[0], "police-450100"), 1, 1);
+    let group = [
+        twice.clone(),
+        by(cases[1], "police-440000"),
+        twice,
+        request(by(cases[1], "police-450100"), 1, 2),
+        by(cases[0], "police-450100"),
+        by(cases[2], "inspection-130000"),
+        by(uuid::Uuid::nil(), "inspection-130000"),
+    ];
+    let answers = bench.store.acknowledge(&group, bench.now()).await.unwrap();
+    assert!(matches!(&answers[0], Acknowledged::Case(_)));
+    assert_eq!(answers[1], Acknowledged::NotLead);
+    assert_eq!(answers[2], answers[0]);
+    assert_eq!(answers[3], Acknowledged::RequestIdReused);
+    assert_eq!(answers[4], Acknowledged::WrongState(State::InProgress));
+    assert!(matches!(&answers[5], Acknowledged::Case(_)));
+    assert_eq!(answers[6], Acknowledged::NotFound);
+    bench.assert_promises().await;
+}

@@ -1,0 +1,265 @@
+//! Clocks that run out: each generation once, up to the conference, and always another one running.
+
+use std::collections::BTreeSet;
+
+use api::routing::Facts;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use routing::decide::Outcome;
+use routing::directory::{AgencyId, Directory};
+use routing::state::State;
+use routing::store::{Acknowledged, MissedClock, Store as _};
+use testkit::Backend;
+
+use crate::bench::{Bench, DAY, HOUR, agency, by, decided, facts, gambling, official, standing};
+
+testkit::on_each_backend!(
+    p4_exactly_one_owner_whatever_happens,
+    p5_every_open_case_has_a_running_clock_up_to_the_conference,
+    p5_each_generation_ends_once_with_two_replicas,
+    p5_a_generation_that_ended_ends_nothing_more,
+    p5_a_clock_that_was_met_is_not_missed,
+    p5_a_late_designation_goes_up,
+    p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it,
+);
+
+async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
+    use api::intake::ConnectingFactor::{Operator, Server, Suspect, Victim};
+    let bench = Bench::new(backend).await;
+    let mut rng = StdRng::seed_from_u64(testkit::seed());
+    let agencies: Vec<String> = Directory::shipped()
+        .agencies()
+        .map(|agency| agency.id.to_string())
+        .collect();
+    let mut cases = Vec::new();
+    for _ in 0..60 {
+        match rng.random_range(0..4) {
+            0 => {
+                let batch: Vec<Facts> = (0..rng.random_range(1..4))
+                    .map(|_| {
+                        let category = [
+                            "gambling",
+                            "official-misconduct",
+                            "insult-defamation",
+                            "consumer-harm",
+                            "malware",
+                        ];
+                        let codes = ["450100", "130400", "440600", "510100", "320504", "CN"];
+                        let mut places = Vec::new();
+                        for factor in [Operator, Server, Victim, Suspect] {
+                            if rng.random() {
+                                places.push((factor, codes[rng.random_range(0..codes.len())]));
+                            }
+                        }
+                        let tops = [
+                            "police-CN",
+                            "police-450000",
+                            "inspection-CN",
+                            "market-regulator-CN",
+                            "conference-CN",
+                        ];
+                        let excluded = tops
+                            .iter()
+                            .filter(|_| rng.random_bool(0.2))
+                            .map(|id| (*id).to_owned())
+                            .collect();
+                        Facts {
+                            excluded,
+                            ..facts(category[rng.random_range(0..category.len())], &places)
+                        }
+                    })
+                    .collect();
+                cases.extend(bench.open(&batch).await);
+            }
+            1 if !cases.is_empty() => {
+                let case = cases[rng.random_range(0..cases.len())];
+                let stored = bench.case(case).await;
+                let caller = match stored.case.duty {
+                    Some(duty) if rng.random() => duty.owner.to_string(),
+                    _ => agencies[rng.random_range(0..agencies.len())].clone(),
+                };
+                bench.acknowledge(by(case, &caller)).await;
+            }
+            2 => bench.clock.advance(rng.random_range(0..20 * DAY)),
+            _ => {
+                bench.ticker(&bench.store).step().await.unwrap();
+                assert_eq!(
+                    bench.store.missed(bench.now(), 10).await.unwrap(),
+                    [],
+                    "none is left over"
+                );
+            }
+        }
+        bench.assert_promises().await;
+    }
+}
+
+async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[gambling()]).await[0];
+    let ticker = bench.ticker(&bench.store);
+    assert_eq!(ticker.step().await.unwrap(), 0, "nothing is due");
+    bench.clock.advance(24 * HOUR - 1);
+    assert_eq!(ticker.step().await.unwrap(), 0, "a second is left");
+    let mut ladder = Vec::new();
+    for _ in 0..5 {
+        bench.clock.advance(24 * HOUR);
+        assert_eq!(ticker.step().await.unwrap(), 1);
+        assert_eq!(ticker.step().await.unwrap(), 0, "once");
+        let stored = bench.case(case).await;
+        let (state, owner) = standing(&stored);
+        assert_eq!(state, State::Assigned);
+        ladder.push(owner.unwrap().to_owned());
+        bench.assert_promises().await;
+    }
+    assert_eq!(
+        ladder,
+        [
+            "police-450000",
+            "police-CN",
+            "conference-CN",
+            "conference-CN",
+            "conference-CN"
+        ]
+    );
+    assert_eq!(
+        bench.kinds(case).await,
+        [
+            "case.opened",
+            "case.escalated",
+            "case.escalated",
+            "case.escalated",
+            "case.clock-missed",
+            "case.clock-missed"
+        ]
+    );
+    let stored = bench.case(case).await;
+    let supporting: BTreeSet<_> = stored.case.supporting.iter().map(AgencyId::as_str).collect();
+    assert_eq!(
+        supporting,
+        BTreeSet::from(["police-440000", "police-450100", "police-450000", "police-CN"]),
+        "who led before goes on seeing it"
+    );
+    assert!(matches!(
+        bench.acknowledge(by(case, "conference-CN")).await,
+        Acknowledged::Case(_)
+    ));
+}
+
+async fn p5_each_generation_ends_once_with_two_replicas(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&vec![gambling(); 40]).await;
+    let other = bench.replica().await;
+    let (one, two) = (bench.ticker(&bench.store), bench.ticker(&other));
+    let mut ended = 0;
+    for _ in 0..3 {
+        bench.clock.advance(25 * HOUR);
+        let (a, b) = tokio::join!(
+            tokio::spawn({
+                let one = one.clone();
+                async move { one.step().await }
+            }),
+            tokio::spawn({
+                let two = two.clone();
+                async move { two.step().await }
+            })
+        );
+        // What each left to the other is done by now, or is found at the next look.
+        ended += a.unwrap().unwrap() + b.unwrap().unwrap() + one.step().await.unwrap();
+    }
+    assert_eq!(ended, 120);
+    for case in cases {
+        assert_eq!(
+            bench.kinds(case).await,
+            ["case.opened", "case.escalated", "case.escalated", "case.escalated"]
+        );
+    }
+    bench.assert_promises().await;
+}
+
+async fn p5_a_generation_that_ended_ends_nothing_more(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[gambling()]).await[0];
+    bench.clock.advance(25 * HOUR);
+    let seen = bench.store.missed(bench.now(), 10).await.unwrap();
+    assert_eq!(seen, [MissedClock { case, generation: 1 }]);
+    assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 1);
+    // A replica that slept since it looked: by now the next generation is due, too, but that one it has not seen.
+    bench.clock.advance(25 * HOUR);
+    assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 0);
+    assert_eq!(bench.kinds(case).await, ["case.opened", "case.escalated"]);
+    let seen = bench.store.missed(bench.now(), 10).await.unwrap();
+    assert_eq!(seen, [MissedClock { case, generation: 2 }]);
+    assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 1);
+}
+
+async fn p5_a_clock_that_was_met_is_not_missed(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[official()]).await[0];
+    bench.clock.advance(2 * DAY);
+    bench.acknowledge(by(case, "inspection-130000")).await;
+    bench.clock.advance(30 * DAY);
+    assert_eq!(
+        bench.ticker(&bench.store).step().await.unwrap(),
+        0,
+        "90 days for the result"
+    );
+    bench.clock.advance(70 * DAY);
+    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
+    let stored = bench.case(case).await;
+    assert_eq!(standing(&stored), (State::Assigned, Some("inspection-CN")));
+    bench.assert_promises().await;
+}
+
+async fn p5_a_late_designation_goes_up(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let mut decision = decided(&gambling());
+    decision.outcome = Outcome::Designate {
+        superior: agency("police-450000"),
+    };
+    decision.supporting.clear();
+    let case = bench.open_as(&gambling(), decision).await;
+    assert_eq!(
+        bench.acknowledge(by(case, "police-450000")).await,
+        Acknowledged::WrongState(State::AwaitingDesignation)
+    );
+    assert!(
+        !bench
+            .store
+            .leads(&agency("police-450000"), bench.case(case).await.reports[0])
+            .await
+            .unwrap(),
+        "who designates does not lead"
+    );
+    let mut owners = Vec::new();
+    for _ in 0..3 {
+        bench.assert_promises().await;
+        bench.clock.advance(30 * DAY);
+        assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
+        let stored = bench.case(case).await;
+        assert_eq!(stored.case.state, State::AwaitingDesignation);
+        owners.push(standing(&stored).1.unwrap().to_owned());
+    }
+    assert_eq!(owners, ["police-CN", "conference-CN", "conference-CN"]);
+    // Who had to designate and did not, has lost it: it is told so, and no more.
+    let lost = bench.feed("police-450000", 0).await;
+    let told: Vec<_> = lost
+        .iter()
+        .map(|item| (item.kind.as_str(), item.case.is_some()))
+        .collect();
+    assert_eq!(told, [("case.opened", false), ("case.escalated", false)]);
+}
+
+async fn p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&vec![gambling(); 3]).await;
+    sql::transact!(bench.db, |tx| tx.execute(
+        "UPDATE case_states SET state = 'NO SUCH STATE' WHERE case_id = $1",
+        vec![cases[1].to_string().into()],
+    ))
+    .unwrap();
+    bench.clock.advance(25 * HOUR);
+    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 2);
+    for (case, changes) in cases.into_iter().zip([2, 1, 2]) {
+        assert_eq!(bench.kinds(case).await.len(), changes);
+    }
+}

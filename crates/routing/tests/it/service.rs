@@ -1,0 +1,474 @@
+//! The service in process, behind the stack that all servers have.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::routing::{
+    AcknowledgeCaseRequest, CaseState, CheckAccessRequest, GetCaseRequest, ListCasesRequest, ReportChange,
+    RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
+};
+use api::routing::{Case, Facts};
+use routing::directory::Directory;
+use routing::rules::RuleSet;
+use routing::{Ending, Parts, Routing};
+use rpc::client::{Caller, connect};
+use rpc::{Limits, Role, Server, Token, Tokens};
+use testkit::Backend;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use crate::bench::{Bench, gambling, official};
+
+testkit::on_each_backend!(
+    everyone_does_what_is_theirs_only,
+    a_report_becomes_a_case_that_its_agencies_see,
+    what_cannot_be_read_is_refused_by_itself,
+    p7_lists_are_bound_to_caller_and_filter,
+    a_case_is_taken_over_once,
+    watching_goes_on_after_a_resume_token,
+    the_stop_ends_watching,
+);
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running server and its callers.
+struct Running {
+    bench: Bench,
+    address: String,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+    ending: Ending,
+}
+
+type Client = CaseServiceClient<Caller>;
+
+/// Callers: the system, its agency, its role.
+const CALLERS: [(&str, Option<&str>, Role); 10] = [
+    ("intake", None, Role::Service),
+    ("audit", None, Role::Service),
+    ("operator", None, Role::Operator),
+    ("nanning", Some("police-450100"), Role::Agency),
+    ("nanning-second", Some("police-450100"), Role::Agency),
+    ("guangdong", Some("police-440000"), Role::Agency),
+    ("guangxi", Some("police-450000"), Role::Agency),
+    ("handan", Some("police-130400"), Role::Agency),
+    ("inspection", Some("inspection-130000"), Role::Agency),
+    ("nowhere", Some("not an id"), Role::Agency),
+];
+
+fn token(system: &str) -> String {
+    format!("token-of-{system}-000000")
+}
+
+impl Running {
+    async fn start(backend: Backend) -> Self {
+        let bench = Bench::new(backend).await;
+        let shutdown = CancellationToken::new();
+        // Nobody listens there: what is to be delivered waits.
+        let nobody = || connect("http://127.0.0.1:1", "nobody", Some(Duration::from_secs(1))).unwrap();
+        let parts = Parts {
+            db: bench.db.clone(),
+            directory: Arc::new(Directory::shipped().clone()),
+            rules: Arc::new(RuleSet::shipped().clone()),
+            calendar: Arc::new(routing::calendar::Calendar::shipped().clone()),
+            intake: nobody(),
+            audit: nobody(),
+            replica: "test".to_owned(),
+            clock: bench.clock.clone(),
+            entropy: bench.entropy.clone(),
+        };
+        let tokens: Vec<Token> = CALLERS
+            .iter()
+            .map(|(system, agency, role)| Token {
+                token: token(system),
+                system: (*system).to_owned(),
+                agency: agency.map(str::to_owned),
+                role: *role,
+            })
+            .collect();
+        let routing = Routing::start(parts, &shutdown);
+        let server = Server {
+            service: "routing",
+            limits: Limits::default(),
+            authenticate: Arc::new(Tokens::new(&tokens).unwrap()),
+            reflection: false,
+            names: routing::NAMES,
+            health: routing.health(),
+        };
+        let (routes, ending) = routing.into_routes(4 << 20);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let stop = shutdown.clone();
+        let server = tokio::spawn(async move { server.serve(listener, routes, stop).await.unwrap() });
+        Self {
+            bench,
+            address,
+            shutdown,
+            server,
+            ending,
+        }
+    }
+
+    fn caller(&self, system: &str) -> Client {
+        CaseServiceClient::new(connect(&self.address, &token(system), Some(DEADLINE)).unwrap())
+    }
+
+    /// For streams, which a deadline would end.
+    fn watcher(&self, system: &str) -> Client {
+        CaseServiceClient::new(connect(&self.address, &token(system), None).unwrap())
+    }
+
+    async fn finish(self) {
+        self.shutdown.cancel();
+        self.server.await.unwrap();
+        self.ending.finish().await;
+    }
+
+    async fn route(&self, changes: Vec<ReportChange>) -> Vec<String> {
+        let response = self
+            .caller("intake")
+            .route_reports(RouteReportsRequest { changes })
+            .await;
+        let results = response.unwrap().into_inner().results;
+        results.into_iter().map(|result| result.refusal).collect()
+    }
+
+    /// Routes one report and returns its name.
+    async fn report(&self, facts: Facts) -> String {
+        let (report, _, change) = self.bench.accepted(facts);
+        assert_eq!(self.route(vec![change]).await, [""]);
+        format!("reports/{report}")
+    }
+
+    async fn list(&self, system: &str) -> Vec<Case> {
+        let response = self.caller(system).list_cases(ListCasesRequest::default()).await;
+        response.unwrap().into_inner().cases
+    }
+
+    async fn page(&self, system: &str, page_token: &str, state: i32) -> Result<(Vec<Case>, String), Status> {
+        let request = ListCasesRequest {
+            page_size: 2,
+            page_token: page_token.to_owned(),
+            state,
+        };
+        let response = self.caller(system).list_cases(request).await?.into_inner();
+        Ok((response.cases, response.next_page_token))
+    }
+
+    async fn access(&self, report: &str, agency: &str) -> Result<bool, Status> {
+        let request = CheckAccessRequest {
+            report: report.to_owned(),
+            agency: agency.to_owned(),
+        };
+        Ok(self.caller("intake").check_access(request).await?.into_inner().allowed)
+    }
+
+    async fn get(&self, system: &str, name: &str) -> Result<Case, Status> {
+        let request = GetCaseRequest { name: name.to_owned() };
+        let response = self.caller(system).get_case(request).await?;
+        Ok(response.into_inner().case.unwrap())
+    }
+
+    async fn acknowledge(&self, system: &str, name: &str, etag: &str, request_id: &str) -> Result<Case, Status> {
+        let request = AcknowledgeCaseRequest {
+            name: name.to_owned(),
+            etag: etag.to_owned(),
+            request_id: request_id.to_owned(),
+        };
+        let response = self.caller(system).acknowledge_case(request).await?;
+        Ok(response.into_inner().case.unwrap())
+    }
+
+    async fn watch(&self, system: &str, resume_token: &str) -> Result<Streaming<WatchCasesResponse>, Status> {
+        let request = WatchCasesRequest {
+            resume_token: resume_token.to_owned(),
+        };
+        Ok(self.watcher(system).watch_cases(request).await?.into_inner())
+    }
+}
+
+async fn next(stream: &mut Streaming<WatchCasesResponse>) -> WatchCasesResponse {
+    let message = tokio::time::timeout(DEADLINE, stream.message()).await.unwrap();
+    message.unwrap().unwrap()
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: Code, reason: &str) -> Status {
+    let status = outcome.expect_err(reason);
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!((status.code(), info.reason.as_str()), (code, reason), "{status:?}");
+    status
+}
+
+async fn everyone_does_what_is_theirs_only(backend: Backend) {
+    let running = Running::start(backend).await;
+    let denied = (Code::PermissionDenied, "DENIED");
+    for system in ["audit", "operator", "nanning"] {
+        let mut client = running.caller(system);
+        let routed = client.route_reports(RouteReportsRequest::default()).await;
+        refused(routed, denied.0, denied.1);
+        let checked = client.check_access(CheckAccessRequest::default()).await;
+        refused(checked, denied.0, denied.1);
+    }
+    for system in ["intake", "audit", "nowhere"] {
+        refused(running.get(system, "cases/x").await, denied.0, denied.1);
+        refused(running.page(system, "", 0).await, denied.0, denied.1);
+    }
+    for system in ["intake", "operator", "nowhere"] {
+        refused(running.watch(system, "").await, denied.0, denied.1);
+        refused(running.acknowledge(system, "cases/x", "", "").await, denied.0, denied.1);
+    }
+    let mut stranger =
+        CaseServiceClient::new(connect(&running.address, "no-token-of-anyone-0", Some(DEADLINE)).unwrap());
+    let unknown = stranger.list_cases(ListCasesRequest::default()).await;
+    refused(unknown, Code::Unauthenticated, "UNAUTHENTICATED");
+    running.finish().await;
+}
+
+async fn a_report_becomes_a_case_that_its_agencies_see(backend: Backend) {
+    let running = Running::start(backend).await;
+    let report = running.report(gambling()).await;
+    let complaint = running.report(official()).await;
+
+    let cases = running.list("nanning").await;
+    let [case] = &cases[..] else { panic!("{cases:?}") };
+    assert_eq!(
+        (case.state(), case.lead.as_str(), case.lead_title_en.as_str()),
+        (
+            CaseState::Assigned,
+            "agencies/police-450100",
+            "Nanning network-police desk"
+        )
+    );
+    assert_eq!(case.reports, std::slice::from_ref(&report));
+    assert_eq!(case.category, "categories/gambling");
+    assert_eq!(case.supporting, ["agencies/police-440000"]);
+    assert_eq!(case.explanation.as_ref().unwrap().row, "gambling");
+    assert_eq!(case.clock.as_ref().unwrap().kind, "acknowledge");
+    assert_eq!(&running.get("guangdong", &case.name).await.unwrap(), case);
+    for system in ["guangxi", "handan", "inspection"] {
+        refused(running.get(system, &case.name).await, Code::NotFound, "NOT_FOUND");
+    }
+    assert_eq!(running.list("handan").await, []);
+    let complained = running.list("inspection").await.remove(0);
+    let hidden = refused(
+        running.get("handan", &complained.name).await,
+        Code::NotFound,
+        "NOT_FOUND",
+    );
+    let absent = running.get("handan", &format!("cases/{}", Uuid::nil())).await;
+    assert_eq!(
+        hidden.message(),
+        refused(absent, Code::NotFound, "NOT_FOUND").message(),
+        "as if it did not exist"
+    );
+
+    let all = running.list("operator").await;
+    assert_eq!(all.len(), 2);
+    assert!(
+        all.iter()
+            .all(|case| case.explanation.is_none() && !case.lead.is_empty())
+    );
+
+    for (report, agency, allowed) in [
+        (&report, "agencies/police-450100", true),
+        (&report, "agencies/police-440000", false),
+        (&complaint, "agencies/police-130400", false),
+        (&complaint, "agencies/inspection-130000", true),
+        (&format!("reports/{}", Uuid::nil()), "agencies/inspection-130000", false),
+    ] {
+        assert_eq!(running.access(report, agency).await.unwrap(), allowed, "{agency}");
+    }
+    let status = refused(running.access("x", "y").await, Code::InvalidArgument, "INVALID_INPUT");
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), 2);
+    running.finish().await;
+}
+
+async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
+    let running = Running::start(backend).await;
+    let bench = &running.bench;
+    let (report, first, good) = bench.accepted(gambling());
+    let second = ReportChange {
+        change: Some(bench.change(report, "report.routed", &first.head).without_detail()),
+        facts: None,
+    };
+    let mut without_facts = bench.accepted(gambling()).2;
+    without_facts.facts = None;
+    let mut other_record = bench.accepted(gambling()).2;
+    let draft = journal::Draft {
+        source: "intake",
+        record: "persons/1",
+        kind: "person.made",
+        caused_by: None,
+        detail: api::event::Detail::default(),
+        traceparent: String::new(),
+    };
+    let sealed = journal::seal(draft, &journal::Head::default(), bench.now(), &*bench.entropy);
+    other_record.change = Some(sealed.without_detail());
+    let changes = vec![
+        ReportChange::default(),
+        good.clone(),
+        without_facts,
+        second,
+        other_record,
+        good,
+        bench.accepted(official()).2,
+    ];
+    assert_eq!(
+        running.route(changes).await,
+        ["MALFORMED_ENTRY", "", "NO_FACTS", "", "NOT_A_REPORT", "", ""]
+    );
+    assert_eq!(running.list("operator").await.len(), 2);
+    let many = RouteReportsRequest {
+        changes: vec![ReportChange::default(); 1_001],
+    };
+    refused(
+        running.caller("intake").route_reports(many).await,
+        Code::InvalidArgument,
+        "INVALID_INPUT",
+    );
+    running.finish().await;
+}
+
+async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
+    let running = Running::start(backend).await;
+    for _ in 0..5 {
+        running.report(gambling()).await;
+    }
+    running.report(official()).await;
+    let (first, token) = running.page("nanning", "", 0).await.unwrap();
+    let (second, next) = running.page("nanning-second", &token, 0).await.unwrap();
+    let (third, end) = running.page("nanning", &next, 0).await.unwrap();
+    assert_eq!((first.len(), second.len(), third.len(), end.as_str()), (2, 2, 1, ""));
+    let (one, end) = running.page("inspection", "", 0).await.unwrap();
+    assert_eq!((one.len(), end.as_str()), (1, ""), "nothing tells of others' cases");
+    let assigned = CaseState::Assigned.into();
+    for (system, token, state) in [
+        ("guangdong", token.as_str(), 0),
+        ("operator", token.as_str(), 0),
+        ("nanning", token.as_str(), assigned),
+        ("nanning", "garbage", 0),
+        ("nanning", "!", 0),
+    ] {
+        let page = running.page(system, token, state).await;
+        refused(page, Code::InvalidArgument, "INVALID_INPUT");
+    }
+    refused(
+        running.page("nanning", "", 99).await,
+        Code::InvalidArgument,
+        "INVALID_INPUT",
+    );
+    let (filtered, _) = running.page("nanning", "", CaseState::InProgress.into()).await.unwrap();
+    assert_eq!(filtered, []);
+    running.finish().await;
+}
+
+async fn a_case_is_taken_over_once(backend: Backend) {
+    let running = Running::start(backend).await;
+    running.report(gambling()).await;
+    running.report(gambling()).await;
+    let cases = running.list("nanning").await;
+    let (name, etag) = (cases[0].name.as_str(), cases[0].etag.as_str());
+    let request_id = Uuid::from_u128(17).to_string();
+
+    let denied = running.acknowledge("guangdong", name, "", "").await;
+    refused(denied, Code::PermissionDenied, "DENIED");
+    for system in ["guangxi", "handan"] {
+        let hidden = running.acknowledge(system, name, "", "").await;
+        refused(hidden, Code::NotFound, "NOT_FOUND");
+    }
+    let stale = running.acknowledge("nanning", name, "1-0000000000000000", "").await;
+    refused(stale, Code::Aborted, "ETAG_MISMATCH");
+    let malformed = running.acknowledge("nanning", "x", "", "y").await;
+    let status = refused(malformed, Code::InvalidArgument, "INVALID_INPUT");
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), 2);
+
+    let taken = running.acknowledge("nanning", name, etag, &request_id).await.unwrap();
+    assert_eq!(taken.state(), CaseState::InProgress);
+    assert_ne!(taken.etag, etag);
+    assert_eq!(running.get("nanning", name).await.unwrap(), taken);
+    let again = running.acknowledge("nanning", name, etag, &request_id).await.unwrap();
+    assert_eq!(again, taken, "a repeat gets the first answer");
+    for (name, etag) in [(name, ""), (cases[1].name.as_str(), etag)] {
+        let reused = running.acknowledge("nanning", name, etag, &request_id).await;
+        refused(reused, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    }
+    let late = running.acknowledge("nanning", name, "", "").await;
+    let status = refused(late, Code::FailedPrecondition, "WRONG_STATE");
+    let violations = status.get_details_precondition_failure().unwrap().violations;
+    assert_eq!(
+        (violations[0].r#type.as_str(), violations[0].subject.as_str()),
+        ("STATE", name)
+    );
+
+    let together =
+        futures::future::join_all((0..8).map(|_| running.acknowledge("nanning", &cases[1].name, "", ""))).await;
+    assert_eq!(together.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    running.finish().await;
+}
+
+async fn watching_goes_on_after_a_resume_token(backend: Backend) {
+    let running = Running::start(backend).await;
+    running.report(gambling()).await;
+    let mut stream = running.watch("guangdong", "").await.unwrap();
+    let opened = next(&mut stream).await;
+    let name = opened.case.as_ref().unwrap().name.clone();
+    assert_eq!(opened.kind, "case.opened");
+    // While the stream is open: another agency's case, which is not told, and the own one's change.
+    running.report(official()).await;
+    running.acknowledge("nanning", &name, "", "").await.unwrap();
+    let taken = next(&mut stream).await;
+    assert_eq!(
+        (taken.kind.as_str(), taken.case.as_ref().unwrap().state()),
+        ("case.acknowledged", CaseState::InProgress)
+    );
+    drop(stream);
+
+    running.report(gambling()).await;
+    let mut resumed = running.watch("guangdong", &taken.resume_token).await.unwrap();
+    assert_eq!(next(&mut resumed).await.kind, "case.opened");
+    let mut from_first = running.watch("guangdong", &opened.resume_token).await.unwrap();
+    let kinds = [next(&mut from_first).await, next(&mut from_first).await].map(|message| message.kind);
+    assert_eq!(kinds, ["case.acknowledged", "case.opened"]);
+    // Another process commits: nothing wakes this one, and it is told all the same.
+    let replica = running.bench.replica().await;
+    let arrival = running.bench.arrival(&gambling());
+    routing::store::Store::open(&*replica, &[arrival], running.bench.now())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut resumed).await.kind, "case.opened");
+
+    for (system, token) in [("nanning", taken.resume_token.as_str()), ("guangdong", "garbage")] {
+        let status = refused(
+            running.watch(system, token).await,
+            Code::InvalidArgument,
+            "INVALID_INPUT",
+        );
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, "resume_token");
+    }
+    let mut excluded = running.watch("handan", "").await.unwrap();
+    running.shutdown.cancel();
+    let told = tokio::time::timeout(DEADLINE, excluded.message()).await.unwrap();
+    assert!(
+        !matches!(told, Ok(Some(_))),
+        "the excluded agency is told of nothing: {told:?}"
+    );
+    running.finish().await;
+}
+
+async fn the_stop_ends_watching(backend: Backend) {
+    let running = Running::start(backend).await;
+    let mut stream = running.watch("guangdong", "").await.unwrap();
+    running.shutdown.cancel();
+    let last = tokio::time::timeout(DEADLINE, stream.message()).await.unwrap();
+    assert!(matches!(last, Ok(None)), "{last:?}");
+    // Without waiting for the grace period to cut it.
+    tokio::time::timeout(Duration::from_secs(5), running.finish())
+        .await
+        .unwrap();
+}

@@ -1,0 +1,220 @@
+//! Who sees what: promise 7 in the store.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use routing::state::State;
+use routing::store::{Cursor, Store as _, Viewer};
+use testkit::Backend;
+use uuid::Uuid;
+
+use crate::bench::{Bench, HOUR, agency, agency_viewer, by, gambling, official};
+
+testkit::on_each_backend!(
+    p7_an_agency_sees_its_own_cases_only,
+    p7_the_excluded_see_nothing_at_any_time,
+    p7_content_is_for_who_leads,
+    pages_go_on_where_they_ended,
+    the_feed_is_without_gaps_and_in_the_order_of_commits,
+    a_position_waits_for_the_commit_of_the_one_before,
+    a_feed_goes_on_without_loss_or_repeat,
+);
+
+async fn listed(bench: &Bench, viewer: &Viewer) -> BTreeSet<Uuid> {
+    let found = bench.store.cases(viewer, None, None, 1_000).await.unwrap();
+    found.iter().map(|case| case.id).collect()
+}
+
+/// What an agency sees by each of the three ways, which must agree.
+async fn seen(bench: &Bench, id: &str) -> BTreeSet<Uuid> {
+    let viewer = agency_viewer(id);
+    let listed = listed(bench, &viewer).await;
+    for case in self::listed(bench, &Viewer::Operator).await {
+        let got = bench.store.case(case, &viewer).await.unwrap().is_some();
+        assert_eq!(got, listed.contains(&case), "{id} {case}");
+    }
+    let watched: BTreeSet<_> = bench.feed(id, 0).await.iter().map(|item| item.id).collect();
+    assert_eq!(watched, listed, "{id}");
+    listed
+}
+
+async fn p7_an_agency_sees_its_own_cases_only(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&[gambling(), official(), gambling()]).await;
+    let [first, second, third] = cases[..] else { panic!() };
+    for (id, expected) in [
+        ("police-450100", vec![first, third]),
+        ("police-440000", vec![first, third]),
+        ("inspection-130000", vec![second]),
+        ("police-450000", vec![]),
+        ("police-CN", vec![]),
+        ("conference-CN", vec![]),
+        ("no-such-agency", vec![]),
+    ] {
+        assert_eq!(seen(&bench, id).await, expected.into_iter().collect(), "{id}");
+    }
+    assert_eq!(listed(&bench, &Viewer::Operator).await.len(), 3);
+    // With the lead goes the sight, to the superior and to no one else.
+    bench.clock.advance(25 * HOUR);
+    bench.ticker(&bench.store).step().await.unwrap();
+    assert_eq!(seen(&bench, "police-450000").await, BTreeSet::from([first, third]));
+    assert_eq!(seen(&bench, "police-450100").await, BTreeSet::from([first, third]));
+    assert_eq!(seen(&bench, "police-CN").await, BTreeSet::new());
+}
+
+async fn p7_the_excluded_see_nothing_at_any_time(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[official()]).await[0];
+    let report = bench.case(case).await.reports[0];
+    for _ in 0..4 {
+        let seen = seen(&bench, "police-130400").await;
+        assert_eq!(seen, BTreeSet::new());
+        assert_eq!(bench.feed("police-130400", 0).await.len(), 0);
+        assert!(!bench.store.leads(&agency("police-130400"), report).await.unwrap());
+        bench.clock.advance(200 * 24 * HOUR);
+        bench.ticker(&bench.store).step().await.unwrap();
+    }
+}
+
+async fn p7_content_is_for_who_leads(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&[gambling(), gambling()]).await;
+    let report = bench.case(cases[0]).await.reports[0];
+    let leads = async |id: &str| bench.store.leads(&agency(id), report).await.unwrap();
+    assert!(leads("police-450100").await);
+    assert!(!leads("police-440000").await, "it supports");
+    assert!(!leads("police-450000").await);
+    bench.clock.advance(25 * HOUR);
+    bench.ticker(&bench.store).step().await.unwrap();
+    assert!(leads("police-450000").await);
+    assert!(!leads("police-450100").await, "it led");
+}
+
+async fn pages_go_on_where_they_ended(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let mut opened = Vec::new();
+    for _ in 0..5 {
+        opened.extend(bench.open(&vec![gambling(); 3]).await);
+        bench.clock.advance(HOUR);
+    }
+    bench.open(&[official()]).await;
+    bench.acknowledge(by(opened[4], "police-450100")).await;
+    let viewer = agency_viewer("police-450100");
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let page = bench.store.cases(&viewer, None, after, 4).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(Cursor {
+            open_time: last.open_time,
+            id: last.id,
+        });
+        pages.push(page);
+    }
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4, 3]);
+    let shown: Vec<_> = pages.into_iter().flatten().collect();
+    assert!(
+        shown.is_sorted_by(|a, b| (a.open_time, a.id) > (b.open_time, b.id)),
+        "newest first"
+    );
+    let ids: BTreeSet<_> = shown.iter().map(|case| case.id).collect();
+    assert_eq!(ids, opened.iter().copied().collect());
+    assert!(shown.iter().all(|case| case.reports.len() == 1));
+    let taken = bench
+        .store
+        .cases(&viewer, Some(State::InProgress), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(taken.iter().map(|case| case.id).collect::<Vec<_>>(), [opened[4]]);
+}
+
+async fn the_feed_is_without_gaps_and_in_the_order_of_commits(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let other = bench.replica().await;
+    let writers = (0..8).map(|i| {
+        let batch: Vec<_> = (0..5).map(|_| bench.arrival(&gambling())).collect();
+        let (store, now) = (
+            if i % 2 == 0 { bench.store.clone() } else { other.clone() },
+            bench.now(),
+        );
+        async move {
+            tokio::spawn(async move { store.open(&batch, now).await })
+                .await
+                .unwrap()
+                .unwrap()
+        }
+    });
+    // A reader goes along: what it has read up to, nothing comes in below.
+    let reader = {
+        let store = bench.replica().await;
+        tokio::spawn(async move {
+            let mut read: Vec<u64> = Vec::new();
+            while read.len() < 40 {
+                let after = read.last().copied().unwrap_or(0);
+                let items = store.feed(&agency("police-440000"), after, 7).await.unwrap();
+                read.extend(items.iter().map(|item| item.position));
+                tokio::task::yield_now().await;
+            }
+            read
+        })
+    };
+    join_all(writers).await;
+    assert_eq!(reader.await.unwrap(), (1..=40).collect::<Vec<_>>());
+}
+
+async fn a_position_waits_for_the_commit_of_the_one_before(backend: Backend) {
+    if backend.url().starts_with("sqlite:") {
+        return; // One writer: there is no other transaction to overtake.
+    }
+    let bench = Bench::new(backend).await;
+    let mut slow = bench.db.begin().await.unwrap();
+    for statement in [
+        "UPDATE feed_head SET position = position + 1 WHERE id = 1",
+        "INSERT INTO feed (agency, position, case_id, kind) \
+         VALUES ('police-440000', 1, '00000000-0000-0000-0000-000000000000', 'case.opened')",
+    ] {
+        slow.execute(statement, vec![]).await.unwrap();
+    }
+    let (store, arrival, now) = (bench.store.clone(), bench.arrival(&gambling()), bench.now());
+    let quick = tokio::spawn(async move { store.open(&[arrival], now).await });
+    let waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+                   WHERE NOT granted AND datname = current_database()";
+    while bench.count(waiting).await == 0 {
+        assert!(
+            !quick.is_finished(),
+            "it was given a position above one that is not committed"
+        );
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.feed("police-440000", 0).await.len(), 0);
+    slow.commit().await.unwrap();
+    quick.await.unwrap().unwrap();
+    let positions: Vec<_> = bench
+        .feed("police-440000", 0)
+        .await
+        .iter()
+        .map(|item| item.position)
+        .collect();
+    assert_eq!(positions, [1, 2]);
+}
+
+async fn a_feed_goes_on_without_loss_or_repeat(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[gambling()]).await[0];
+    let first = bench.feed("police-440000", 0).await;
+    bench.open(&[official()]).await;
+    bench.acknowledge(by(case, "police-450100")).await;
+    bench.open(&[gambling()]).await;
+    let rest = bench.feed("police-440000", first[0].position).await;
+    let kinds: Vec<_> = first
+        .iter()
+        .chain(&rest)
+        .map(|item| (item.position, item.kind.as_str()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [(1, "case.opened"), (3, "case.acknowledged"), (4, "case.opened")]
+    );
+    assert_eq!(rest[0].case.as_ref().unwrap().case.state, State::InProgress);
+    assert_eq!(bench.feed("police-440000", 4).await.len(), 0);
+}
