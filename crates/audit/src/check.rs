@@ -11,7 +11,10 @@ use journal::{Arrival, Bytes32, Entry, Inbox};
 use uuid::Uuid;
 
 /// Who may log changes of which records: the service, and the collections that are its own.
-const SOURCES: [(&str, &[&str]); 2] = [("intake", &["reports/"]), ("routing", &["cases/", "ruleSets/", "directory/"])];
+const SOURCES: [(&str, &[&str]); 2] = [
+    ("intake", &["reports/"]),
+    ("routing", &["cases/", "ruleSets/", "directory/"]),
+];
 
 /// The services that may append.
 pub const SERVICES: [&str; 2] = [SOURCES[0].0, SOURCES[1].0];
@@ -71,7 +74,12 @@ pub struct Checked {
 
 /// Checks a change by itself. `source` is the name of the service that submits it.
 pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
-    let StateChange { entry: bytes, salt, detail, traceparent: _ } = change;
+    let StateChange {
+        entry: bytes,
+        salt,
+        detail,
+        traceparent: _,
+    } = change;
     let entry = Entry::decode(&bytes).map_err(|_| Refusal::Malformed)?;
     if entry.source != source || !owns(source, &entry.record) {
         return Err(Refusal::WrongSource);
@@ -80,12 +88,23 @@ pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
     if !committed {
         return Err(Refusal::CommitmentMismatch);
     }
-    Ok(Checked { hash: journal::entry_hash(&bytes), entry, bytes, salt, detail })
+    Ok(Checked {
+        hash: journal::entry_hash(&bytes),
+        entry,
+        bytes,
+        salt,
+        detail,
+    })
 }
 
 fn owns(source: &str, record: &str) -> bool {
-    let collections = SOURCES.iter().find(|(service, _)| *service == source).map_or(&[][..], |(_, records)| records);
-    collections.iter().any(|collection| record.strip_prefix(collection).is_some_and(|id| !id.is_empty()))
+    let collections = SOURCES
+        .iter()
+        .find(|(service, _)| *service == source)
+        .map_or(&[][..], |(_, records)| records);
+    collections
+        .iter()
+        .any(|collection| record.strip_prefix(collection).is_some_and(|id| !id.is_empty()))
 }
 
 /// Judges changes one after the other against the log as it stands with those before them.
@@ -113,7 +132,11 @@ pub(crate) enum Placed {
 impl Judge {
     pub fn place(&mut self, change: &Checked) -> Placed {
         if let Some((index, hash)) = self.known.get(&change.entry.event_id) {
-            return if *hash == change.hash { Placed::Repeated(*index) } else { Placed::Refused(Refusal::EventIdReused) };
+            return if *hash == change.hash {
+                Placed::Repeated(*index)
+            } else {
+                Placed::Refused(Refusal::EventIdReused)
+            };
         }
         match self.inbox.check(&change.entry, &change.hash) {
             Arrival::New => {
@@ -146,10 +169,26 @@ mod tests {
     use super::*;
 
     fn change(source: &'static str, record: &str) -> StateChange {
-        let detail = api::event::Detail { to_state: "ACCEPTED".to_owned(), ..Default::default() };
+        let detail = api::event::Detail {
+            to_state: "ACCEPTED".to_owned(),
+            ..Default::default()
+        };
         let kind = "report.accepted";
-        let draft = Draft { source, record, kind, caused_by: None, detail, traceparent: String::new() };
-        seal(draft, &Head::default(), Time(1_795_305_600_000_000), &SeededEntropy::new(1)).with_detail()
+        let draft = Draft {
+            source,
+            record,
+            kind,
+            caused_by: None,
+            detail,
+            traceparent: String::new(),
+        };
+        seal(
+            draft,
+            &Head::default(),
+            Time(1_795_305_600_000_000),
+            &SeededEntropy::new(1),
+        )
+        .with_detail()
     }
 
     #[test]
@@ -192,16 +231,26 @@ mod tests {
                 detail: Bytes::copy_from_slice(detail),
                 ..sound.clone()
             };
-            assert_eq!(check("intake", flipped).unwrap_err(), Refusal::CommitmentMismatch, "byte {i}");
+            assert_eq!(
+                check("intake", flipped).unwrap_err(),
+                Refusal::CommitmentMismatch,
+                "byte {i}"
+            );
         }
-        let short = StateChange { salt: sound.salt.slice(1..), ..sound };
+        let short = StateChange {
+            salt: sound.salt.slice(1..),
+            ..sound
+        };
         assert_eq!(check("intake", short).unwrap_err(), Refusal::CommitmentMismatch);
     }
 
     #[test]
     fn what_does_not_decode_is_malformed() {
         let sound = change("intake", "reports/1");
-        let cut = StateChange { entry: sound.entry.slice(..sound.entry.len() - 1), ..sound.clone() };
+        let cut = StateChange {
+            entry: sound.entry.slice(..sound.entry.len() - 1),
+            ..sound.clone()
+        };
         for malformed in [StateChange::default(), cut] {
             assert_eq!(check("intake", malformed).unwrap_err(), Refusal::Malformed);
         }

@@ -1,0 +1,252 @@
+//! A producer of changes, and a log that runs.
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use api::{
+    audit::{AppendChangesRequest, AppendResult, audit_service_client::AuditServiceClient},
+    event::{Detail, StateChange},
+};
+use audit::{Audit, Checked, Config};
+use journal::{Draft, Entry, Head, ManualClock, SeededEntropy, Time, seal};
+use rpc::client::Caller;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+pub const NOW: Time = Time(1_795_305_600_000_000);
+/// Stands in every detail.
+pub const CANARY: &str = "canary-of-the-detail";
+
+/// Seals changes as a service does.
+pub struct Producer {
+    source: &'static str,
+    heads: HashMap<String, Head>,
+    entropy: SeededEntropy,
+}
+
+impl Producer {
+    pub fn new(source: &'static str, seed: u64) -> Self {
+        Self {
+            source,
+            heads: HashMap::new(),
+            entropy: SeededEntropy::new(seed),
+        }
+    }
+
+    pub fn intake() -> Self {
+        Self::new("intake", 1)
+    }
+
+    /// The next change of a record.
+    pub fn next(&mut self, record: &str) -> StateChange {
+        let head = self.heads.entry(record.to_owned()).or_default();
+        let detail = Detail {
+            purpose: CANARY.to_owned(),
+            ..Default::default()
+        };
+        let (source, kind, traceparent) = (self.source, "report.changed", String::new());
+        let draft = Draft {
+            source,
+            record,
+            kind,
+            caused_by: None,
+            detail,
+            traceparent,
+        };
+        let sealed = seal(draft, head, NOW, &self.entropy);
+        *head = sealed.head;
+        sealed.with_detail()
+    }
+
+    /// The next `n` changes, of `n / 3` records in turn.
+    pub fn many(&mut self, n: usize) -> Vec<StateChange> {
+        self.many_from("", n)
+    }
+
+    /// The next `n` changes, of records whose names begin like this.
+    pub fn many_from(&mut self, prefix: &str, n: usize) -> Vec<StateChange> {
+        let records = n.div_ceil(3);
+        (0..n)
+            .map(|i| self.next(&format!("reports/{prefix}{}", i % records)))
+            .collect()
+    }
+
+    /// Forgets what it sealed of a record after this change: like a producer whose database was restored.
+    pub fn rewind(&mut self, to: &StateChange) {
+        let entry = decoded(to);
+        let hash = journal::entry_hash(&to.entry);
+        self.heads.insert(
+            entry.record,
+            Head {
+                sequence: entry.sequence,
+                hash,
+                time: entry.time,
+            },
+        );
+    }
+}
+
+pub fn decoded(change: &StateChange) -> Entry {
+    Entry::decode(&change.entry).unwrap()
+}
+
+/// The same change with another entry.
+pub fn altered(change: &StateChange, alter: impl FnOnce(&mut Entry)) -> StateChange {
+    let mut entry = decoded(change);
+    alter(&mut entry);
+    StateChange {
+        entry: entry.encode().into(),
+        ..change.clone()
+    }
+}
+
+pub fn checked(change: &StateChange) -> Checked {
+    audit::check(&decoded(change).source, change.clone()).unwrap()
+}
+
+/// A call with these changes.
+pub fn call(changes: &[StateChange]) -> Vec<Checked> {
+    changes.iter().map(checked).collect()
+}
+
+/// Does to the database what nobody should.
+pub async fn execute(database: &str, statement: &'static str) {
+    let mut tx = sql::Db::open(database, audit::SCHEMAS)
+        .await
+        .unwrap()
+        .begin()
+        .await
+        .unwrap();
+    tx.execute(statement, Vec::new()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// The files of a log, beside its database.
+pub struct Files(TempDir);
+
+impl Files {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn checkpoint(&self) -> PathBuf {
+        self.0.path().join("checkpoint")
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.0.path().join("log.key")
+    }
+
+    pub fn config(&self, database: &str) -> Config {
+        Config {
+            database: database.to_owned(),
+            origin: "remit.test/log".to_owned(),
+            key_file: self.key(),
+            checkpoint_file: self.checkpoint(),
+            checkpoint_interval_ms: 1,
+        }
+    }
+}
+
+pub async fn start(config: Config) -> Result<Audit, audit::Error> {
+    Audit::start(config, Arc::new(ManualClock::at(NOW)), Arc::new(SeededEntropy::new(7))).await
+}
+
+/// What a start is refused for, with its causes.
+pub async fn refused(config: Config) -> String {
+    match start(config).await {
+        Ok(_) => panic!("it started"),
+        Err(audit::Error::Refused(refused)) => refused.to_string(),
+        Err(error) => panic!("not refused, but failed: {error:?}"),
+    }
+}
+
+/// A log that is served on a port of its own.
+pub struct Served {
+    pub audit: Audit,
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+const TOKENS: [(&str, &str, rpc::Role); 3] = [
+    ("intake", "intake-0123456789abcdef", rpc::Role::Service),
+    ("routing", "routing-0123456789abcdef", rpc::Role::Service),
+    ("inspector", "inspector-0123456789abcdef", rpc::Role::Operator),
+];
+
+impl Served {
+    pub async fn start(config: Config) -> Self {
+        let audit = start(config).await.unwrap();
+        let tokens = TOKENS.map(|(system, token, role)| rpc::Token {
+            token: token.to_owned(),
+            system: system.to_owned(),
+            agency: None,
+            role,
+        });
+        let limits = rpc::Limits::default();
+        let server = rpc::Server {
+            service: "audit",
+            limits,
+            authenticate: Arc::new(rpc::Tokens::new(&tokens).unwrap()),
+            reflection: false,
+            names: audit::NAMES,
+            health: audit.health(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let serving = server.serve(listener, audit.routes(limits.message_bytes), shutdown.clone());
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
+        Self {
+            audit,
+            address,
+            shutdown,
+            serving,
+        }
+    }
+
+    /// A client that calls as this system.
+    pub fn client(&self, system: &str) -> AuditServiceClient<Caller> {
+        let (_, token, _) = TOKENS.iter().find(|(name, ..)| *name == system).unwrap();
+        AuditServiceClient::new(rpc::client::connect(&format!("http://{}", self.address), token, None).unwrap())
+    }
+
+    /// Appends as the system that the changes come from.
+    pub async fn append(&self, changes: &[StateChange]) -> Vec<AppendResult> {
+        let mut client = self.client(&decoded(&changes[0]).source);
+        let request = Request::new(AppendChangesRequest {
+            changes: changes.to_vec(),
+        });
+        client.append_changes(request).await.unwrap().into_inner().results
+    }
+
+    /// Waits until a checkpoint of this size is published, and returns its note.
+    pub async fn published(&self, size: u64) -> String {
+        let mut published = self.audit.published();
+        published
+            .wait_for(|published| published.head.size >= size)
+            .await
+            .unwrap()
+            .note
+            .clone()
+    }
+
+    /// Waits until a checkpoint of this size is published or the log is not well, and returns which: whether it is well.
+    pub async fn settled(&self, size: u64) -> bool {
+        let (health, published) = (self.audit.health(), self.audit.published());
+        while health().await {
+            if published.borrow().head.size >= size {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.serving.await.unwrap();
+        self.audit.stop().await;
+    }
+}
