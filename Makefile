@@ -16,8 +16,8 @@ DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 RUN_TESTS = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test) --workspace
 # One PostgreSQL around all tests, gone when they are.
 WITH_POSTGRES = $(TARGET)/debug/with-postgres
-# How many times `test-slow` kills and restarts.
-export REMIT_CRASHES ?= 200
+# How many times `test-slow` kills and restarts; `test` does it a few times.
+test-slow: export REMIT_CRASHES ?= 200
 
 # $(say) 'TEXT': not to be overlooked.
 BAR := ****************************************************************************************************
@@ -33,12 +33,15 @@ apt = { command -v apt-get && if [ "$$(id -u)" = 0 ]; then sudo=; else sudo='sud
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: setup
-setup: ## Look for what building and testing needs, and install what is missing where that can be done
+.PHONY: compilers
+compilers:
 	@command -v cargo >/dev/null || { $(say) 'Rust is missing: install rustup; rust-toolchain.toml names the version.'; exit 1; }
 	@# SQLite comes as C source.
 	@command -v cc >/dev/null || $(call apt,build-essential) || \
 		{ $(say) 'A C compiler is missing: install build-essential (or gcc).'; exit 1; }
+
+.PHONY: setup
+setup: compilers ## Look for what building and testing needs, and install what is missing where that can be done
 	@command -v git >/dev/null || $(say) 'git is missing: `make check` cannot compare the contract with a release.'
 	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || \
 		$(call apt,postgresql) || \
@@ -47,12 +50,12 @@ setup: ## Look for what building and testing needs, and install what is missing 
 		$(say) 'buf cannot be installed: `make check` will not get far.'
 
 .PHONY: run
-run: ## Build it, start everything, show it at work, and serve until interrupted
+run: compilers ## Build it, start everything, show it at work, and serve until interrupted
 	cargo build --release -p remit
 	$(TARGET)/release/remit demo --serve
 
 .PHONY: demo
-demo: ## Show it at work against a server that runs already (`make run`)
+demo: compilers ## Show it at work against a server that runs already (`make run`)
 	cargo build --release -p remit
 	$(TARGET)/release/remit demo
 
@@ -109,8 +112,9 @@ $(DENY):
 	cargo install cargo-deny --locked --quiet --version $(DENY_VERSION) --root .tools/cargo-deny-$(DENY_VERSION)
 
 .PHONY: bench
-bench: ## Measure it on this machine
-	cargo run --release -p tests --bin bench
+bench: setup ## Measure it on this machine: each figure beside a reference from the same run
+	cargo build --release -p remit -p tests -p testkit
+	$(TARGET)/release/with-postgres $(TARGET)/release/bench
 
 .PHONY: clean
 clean: ## Remove what was built or fetched; data stays

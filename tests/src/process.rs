@@ -53,10 +53,13 @@ impl Databases {
         ]))
     }
 
-    fn set(&self, command: &mut Command) {
+    /// Hands the databases over in files, as their URLs have passwords.
+    fn set(&self, command: &mut Command, folder: &Path) {
         if let Self::Postgres(databases) = self {
             for (name, database) in ["INTAKE", "ROUTING", "AUDIT"].into_iter().zip(databases) {
-                command.env(format!("REMIT_{name}_DATABASE"), database.url());
+                let file = folder.join(format!("{name}.url"));
+                std::fs::write(&file, database.url()).unwrap();
+                command.env(format!("REMIT_{name}_DATABASE_FILE"), file);
             }
         }
     }
@@ -84,7 +87,7 @@ impl Process {
         for service in ["INTAKE", "ROUTING", "AUDIT"] {
             command.env(format!("REMIT_{service}_LISTEN"), "127.0.0.1:0");
         }
-        databases.set(&mut command);
+        databases.set(&mut command, folder);
         // The same name after each start: its leases are its own.
         command.env("REMIT_REPLICA", "test").envs(environment.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();

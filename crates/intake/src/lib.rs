@@ -38,6 +38,8 @@ pub const NAMES: &[&str] = &["remit.intake.v1.IntakeService"];
 
 /// How long a request id stands for its first answer.
 pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// Reports that one commit takes at most.
+const ACCEPTANCES: usize = 256;
 const PRUNE: Duration = Duration::from_secs(10 * 60);
 
 /// What intake needs.
@@ -145,7 +147,7 @@ impl Intake {
         });
         let acceptances = {
             let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
-            Committer::start(db.writers(), move |batch: Arc<Vec<store::Acceptance>>| {
+            Committer::start(db.writers(), ACCEPTANCES, move |batch: Arc<Vec<store::Acceptance>>| {
                 let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
                 async move {
                     let accepted = store.accept(&batch).await;

@@ -39,23 +39,26 @@ impl<I, O> Clone for Committer<I, O> {
     }
 }
 
-/// Commands that one transaction takes at most.
-const GROUP: usize = 256;
 /// Commands that wait at most before callers are refused.
 const QUEUE: usize = 4_096;
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
-    /// Starts `lanes` tasks that run `apply` on groups of commands. `apply` answers each command, in order, from one
-    /// transaction that has been committed. The tasks end when the last handle is dropped and the queue is empty.
-    pub fn start<A>(lanes: usize, apply: A) -> Self
+    /// Starts `lanes` threads that run `apply` on groups of at most `most` commands. `apply` answers each command, in order, from one
+    /// transaction that has been committed. The threads end when the last handle is dropped and the queue is empty.
+    pub fn start<A>(lanes: usize, most: usize, apply: A) -> Self
     where
         A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync + 'static,
     {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let waiting = Arc::new(Mutex::new(waiting));
         let apply = Arc::new(apply);
+        let runtime = tokio::runtime::Handle::current();
         for _ in 0..lanes {
-            tokio::spawn(lane(Arc::clone(&waiting), Arc::clone(&apply)));
+            let lane = lane(Arc::clone(&waiting), most, Arc::clone(&apply));
+            let runtime = runtime.clone();
+            // On a thread of its own: as a task, each step of the transaction that everybody waits for would queue
+            // behind the requests that wait for it.
+            std::thread::spawn(move || runtime.block_on(lane));
         }
         Self { queue }
     }
@@ -73,13 +76,13 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
     }
 }
 
-async fn lane<I, O, A>(waiting: Arc<Mutex<mpsc::Receiver<Waiting<I, O>>>>, apply: Arc<A>)
+async fn lane<I, O, A>(waiting: Arc<Mutex<mpsc::Receiver<Waiting<I, O>>>>, most: usize, apply: Arc<A>)
 where
     A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
 {
     loop {
         let mut group = Vec::new();
-        if waiting.lock().await.recv_many(&mut group, GROUP).await == 0 {
+        if waiting.lock().await.recv_many(&mut group, most).await == 0 {
             return;
         }
         let (commands, callers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
@@ -136,7 +139,7 @@ mod tests {
 
     /// Fails every group that holds an odd number; doubles the others.
     fn doubling(calls: Arc<AtomicUsize>) -> Committer<u32, u32> {
-        Committer::start(1, move |group: Arc<Vec<u32>>| {
+        Committer::start(1, 256, move |group: Arc<Vec<u32>>| {
             calls.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::task::yield_now().await;

@@ -47,6 +47,8 @@ use tonic::service::Routes;
 /// Full names of the gRPC services, for health.
 pub const NAMES: &[&str] = &["remit.routing.v1.CaseService"];
 
+/// Acknowledgements that one commit takes at most.
+const ACKNOWLEDGEMENTS: usize = 256;
 /// How long a request id stands for its first answer.
 pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 const PRUNE: Duration = Duration::from_secs(10 * 60);
@@ -163,15 +165,19 @@ impl Routing {
 
         let acknowledgements = {
             let (store, clock, wake) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&wake));
-            Committer::start(db.writers(), move |batch: Arc<Vec<store::Acknowledgement>>| {
-                let (store, now, wake) = (Arc::clone(&store), clock.now(), Arc::clone(&wake));
-                async move {
-                    let answers = store.acknowledge(&batch, now).await;
-                    wake();
-                    answers
-                }
-                .boxed()
-            })
+            Committer::start(
+                db.writers(),
+                ACKNOWLEDGEMENTS,
+                move |batch: Arc<Vec<store::Acknowledgement>>| {
+                    let (store, now, wake) = (Arc::clone(&store), clock.now(), Arc::clone(&wake));
+                    async move {
+                        let answers = store.acknowledge(&batch, now).await;
+                        wake();
+                        answers
+                    }
+                    .boxed()
+                },
+            )
         };
         let service = grpc::Service {
             directory,

@@ -56,7 +56,9 @@ impl Server {
         let (reporter, health) = tonic_health::server::health_reporter();
         // Known by name from the first moment, serving from when the database has answered.
         for name in self.names.iter().copied().chain([""]) {
-            reporter.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
+            reporter
+                .set_service_status(name, tonic_health::ServingStatus::NotServing)
+                .await;
         }
         tokio::spawn(report_health(
             reporter,

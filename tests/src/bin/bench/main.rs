@@ -16,6 +16,10 @@ use testkit::Backend;
 use tests::process::{Databases, Process};
 use tokio_util::sync::CancellationToken;
 
+/// The allocator of `remit` itself, for the reference too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CALLERS: usize = 64;
 const DURATION: Duration = Duration::from_secs(10);
 /// The rate that a small node has to sustain.

@@ -134,7 +134,9 @@ fn tail(mut audit: AuditServiceClient<Caller>, from: i64, answered: Answered) ->
     )));
     let seen = Arc::clone(&state);
     let task = tokio::spawn(async move {
+        // Each waits for the other: nothing orders records of different services in the log.
         let mut names = HashMap::new();
+        let mut routed = HashMap::new();
         let mut start_index = from;
         loop {
             let request = ListChangesRequest {
@@ -150,25 +152,33 @@ fn tail(mut audit: AuditServiceClient<Caller>, from: i64, answered: Answered) ->
             for change in changes {
                 start_index = change.index + 1;
                 let entry = Entry::decode(&change.entry)?;
-                match entry.kind.as_str() {
+                let event = match entry.kind.as_str() {
                     "report.accepted" => {
                         names.insert(entry.event_id, entry.record);
+                        entry.event_id
                     }
                     "case.opened" => {
                         let cause = entry.caused_by.context("a case has a cause")?;
-                        let name = names.remove(&cause).context("the cause is logged first")?;
-                        // The route can be logged before the submitter has read its answer.
-                        let answer = answered
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .remove(&name)
-                            .unwrap_or(now);
-                        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                        seen.0.record(u64::try_from(now.duration_since(answer).as_micros())?)?;
-                        seen.1 = now;
+                        routed.insert(cause, now);
+                        cause
                     }
-                    _ => {}
-                }
+                    _ => continue,
+                };
+                let (Some(name), Some(at)) = (names.get(&event), routed.get(&event).copied()) else {
+                    continue;
+                };
+                // The route can be published before the submitter has read its answer.
+                let answer = answered
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(name)
+                    .unwrap_or(at);
+                names.remove(&event);
+                routed.remove(&event);
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.0
+                    .record(u64::try_from(at.saturating_duration_since(answer).as_micros())?)?;
+                seen.1 = seen.1.max(at);
             }
         }
     });

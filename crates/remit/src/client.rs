@@ -1,0 +1,280 @@
+//! The caller's side: where the servers are, who calls, and what a failed call means.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use rpc::client::Caller;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    config::{Address, Service},
+    data_dir::{Layout, OPERATOR},
+    instance::find_token,
+};
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the servers are, and who calls.
+#[derive(Args, Clone, Debug)]
+pub struct Access {
+    /// Data directory of an instance on this machine: gives addresses, tokens and the log's key
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_DATA_DIR",
+        default_value = "data",
+        value_name = "DIR",
+        help_heading = "Connection"
+    )]
+    pub data_dir: PathBuf,
+    /// Who calls, by the tokens of the data directory: `operator`, or the id of an agency [default: operator]
+    #[arg(long = "as", global = true, value_name = "WHO", help_heading = "Connection")]
+    pub who: Option<String>,
+    /// Token to call with; others on this machine may see it: prefer a file
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        conflicts_with = "who",
+        help_heading = "Connection"
+    )]
+    pub token: Option<String>,
+    /// File with the token to call with
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "who",
+        help_heading = "Connection"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Print JSON for machines: the protobuf JSON form of the answer
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// A service that can be called.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The way to it, with the caller's token.
+    pub channel: Caller,
+    /// Where it is.
+    pub address: String,
+}
+
+impl Access {
+    /// Of an instance on this machine.
+    pub fn local(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            who: None,
+            token: None,
+            token_file: None,
+            json: false,
+        }
+    }
+
+    /// The same for another caller.
+    pub fn of(&self, who: &str) -> Self {
+        Self {
+            who: Some(who.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The data directory.
+    pub fn layout(&self) -> Layout {
+        Layout::new(&self.data_dir)
+    }
+
+    /// The way to a service; `server` is its address, if one was named.
+    pub fn target(&self, service: Service, server: Option<&str>) -> anyhow::Result<Target> {
+        self.target_within(service, server, Some(PATIENCE))
+    }
+
+    /// Like [`Access::target`], for streams that stay open.
+    pub fn stream(&self, service: Service, server: Option<&str>) -> anyhow::Result<Target> {
+        self.target_within(service, server, None)
+    }
+
+    fn target_within(
+        &self,
+        service: Service,
+        server: Option<&str>,
+        deadline: Option<Duration>,
+    ) -> anyhow::Result<Target> {
+        let address = self.address(service, server)?;
+        let channel = rpc::client::connect(&address, &self.token()?, deadline)
+            .map_err(|error| Failed::Usage(error.to_string()))?;
+        Ok(Target { channel, address })
+    }
+
+    fn address(&self, service: Service, server: Option<&str>) -> anyhow::Result<String> {
+        if let Some(server) = server {
+            let server = Address::try_from(server.to_owned());
+            return match server {
+                Ok(server) => Ok(server.into()),
+                Err(error) => Err(Failed::Usage(format!("--server: {error}")).into()),
+            };
+        }
+        match self.layout().read_endpoints()? {
+            Some(endpoints) => Ok(endpoints.of(service).to_owned()),
+            None => Err(Failed::Unreachable {
+                message: format!("nothing serves from the data directory {}", self.data_dir.display()),
+                help: format!(
+                    "start it with `remit serve all`, name its directory with --data-dir, or another server with {}",
+                    variable(service)
+                ),
+            }
+            .into()),
+        }
+    }
+
+    fn token(&self) -> anyhow::Result<String> {
+        if let Some(token) = &self.token {
+            return Ok(token.trim().to_owned());
+        }
+        if let Some(file) = &self.token_file {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("the token file {} cannot be read", file.display()))?;
+            return Ok(text.trim().to_owned());
+        }
+        let who = self.who.as_deref().unwrap_or(OPERATOR);
+        let file = self.layout().tokens();
+        let Some(tokens) = self.layout().read_tokens()? else {
+            let message = format!(
+                "no token to call with: name one with --token-file or REMIT_TOKEN, or a data directory; {} is not there",
+                file.display()
+            );
+            return Err(Failed::Usage(message).into());
+        };
+        find_token(&tokens, who).map(str::to_owned).ok_or_else(|| {
+            let message = format!(
+                "{} has no token for `{who}`; it is `operator` or the id of an agency",
+                file.display()
+            );
+            Failed::Usage(message).into()
+        })
+    }
+
+    /// The log's verifier key: the one named, or that of the data directory.
+    pub fn vkey(&self, named: Option<&str>) -> anyhow::Result<Option<String>> {
+        if let Some(key) = named {
+            return Ok(Some(key.trim().to_owned()));
+        }
+        match std::fs::read_to_string(self.layout().log_vkey()) {
+            Ok(key) => Ok(Some(key.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error)
+                .with_context(|| format!("the log's key {} cannot be read", self.layout().log_vkey().display())),
+        }
+    }
+}
+
+/// The variable that names a service's address for client commands.
+fn variable(service: Service) -> &'static str {
+    match service {
+        Service::Intake => "--server or REMIT_INTAKE",
+        Service::Routing => "--server or REMIT_ROUTING",
+        Service::Audit => "--server or REMIT_AUDIT",
+    }
+}
+
+/// Why a command did not do what it was asked for. Decides the exit code.
+#[derive(Debug)]
+pub enum Failed {
+    /// It was asked for in a way that cannot be.
+    Usage(String),
+    /// There is no such thing.
+    NotFound(String),
+    /// A server does not answer.
+    Unreachable {
+        /// Which, and why.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// What was checked does not hold.
+    Unverified(String),
+    /// A server refused.
+    Refused(Box<Status>),
+    /// Something else, of which everything was said already.
+    Told,
+}
+
+impl Failed {
+    /// What a failed call to a server means.
+    pub fn call(address: &str) -> impl Fn(Status) -> Self {
+        move |status| {
+            let from_server = status.get_details_error_info().is_some();
+            match status.code() {
+                Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled if !from_server => {
+                    Self::Unreachable {
+                        message: match status.code() {
+                            Code::Unavailable => format!("no server answers at {address}"),
+                            _ => format!("the server at {address} does not answer as Remit: {}", status.message()),
+                        },
+                        help: "is it running, and is that its address?".to_owned(),
+                    }
+                }
+                _ => Self::Refused(Box::new(status)),
+            }
+        }
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::NotFound(_) => 3,
+            Self::Unreachable { .. } => 4,
+            Self::Unverified(_) => 5,
+            Self::Refused(status) => match status.code() {
+                Code::NotFound => 3,
+                Code::Unavailable | Code::DeadlineExceeded => 4,
+                _ => 1,
+            },
+            Self::Told => 1,
+        }
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) | Self::NotFound(message) | Self::Unverified(message) => f.write_str(message),
+            Self::Unreachable { message, help } => write!(f, "{message}\n  {help}"),
+            Self::Refused(status) => {
+                f.write_str(status.message())?;
+                for violation in status
+                    .get_details_bad_request()
+                    .iter()
+                    .flat_map(|bad| &bad.field_violations)
+                {
+                    write!(f, "\n  {}: {}", violation.field, violation.description)?;
+                }
+                if let Some(info) = status.get_details_error_info() {
+                    write!(f, "\n  reason: {}", info.reason)?;
+                }
+                Ok(())
+            }
+            Self::Told => f.write_str("not everything was as it should be"),
+        }
+    }
+}
+
+/// The exit code of an error: that of the first cause that has one.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failed>())
+        .map_or(1, Failed::exit_code)
+}

@@ -1,0 +1,9 @@
+//! What `remit` can be told to do, one file per group of commands.
+
+pub mod case;
+pub mod config;
+pub mod demo;
+pub mod log;
+pub mod proof;
+pub mod report;
+pub mod serve;

@@ -1,0 +1,344 @@
+//! `remit case`: list, show, watch and take over cases.
+
+use api::routing::{
+    AcknowledgeCaseRequest, Case, CaseState, Explanation, FactorTried, GetCaseRequest, ListCasesRequest,
+    ListCasesResponse, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use journal::{Clock as _, SystemClock};
+use owo_colors::OwoColorize as _;
+
+use crate::{
+    client::{Access, Failed, Target},
+    config::Service,
+    output::{self, bad, dim, field, id, line, strong},
+};
+
+/// List, show, watch and take over cases
+#[derive(Args, Clone, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    access: Access,
+    /// Address of routing, such as http://127.0.0.1:7302
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_ROUTING",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    server: Option<String>,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// List the cases that an agency leads or supports, newest first; all of them for an operator
+    #[command(after_help = "Examples:\n  remit case list\n  remit case list --state assigned --as police-510100")]
+    List {
+        /// Only cases in this state
+        #[arg(long)]
+        state: Option<State>,
+        /// How many at most
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
+    },
+    /// Show a case, and why it went where it went
+    #[command(after_help = "Example:\n  remit case show cases/0d9f… --as police-510100")]
+    Show {
+        /// Its name, `cases/{id}`
+        name: String,
+    },
+    /// Follow an agency's cases: each change once, as it comes
+    #[command(after_help = "\
+Examples:
+  remit case watch --as police-510100
+  remit case watch --as police-510100 --json --limit 10
+  remit case watch --as police-510100 --resume TOKEN")]
+    Watch {
+        /// Go on after the message that this token came with
+        #[arg(long, value_name = "TOKEN")]
+        resume: Option<String>,
+        /// End after so many messages
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+    },
+    /// Take a case over; only its lead may
+    #[command(after_help = "Example:\n  remit case acknowledge cases/0d9f… --as police-510100")]
+    Acknowledge {
+        /// Its name, `cases/{id}`
+        name: String,
+        /// Only if the case is still as it was shown with this etag
+        #[arg(long)]
+        etag: Option<String>,
+        /// Request id, a UUID: repeated within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID")]
+        request_id: Option<String>,
+    },
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum State {
+    AwaitingDesignation,
+    Assigned,
+    InProgress,
+    InReview,
+    Resolved,
+    Closed,
+    Advised,
+}
+
+impl From<State> for CaseState {
+    fn from(state: State) -> Self {
+        match state {
+            State::AwaitingDesignation => Self::AwaitingDesignation,
+            State::Assigned => Self::Assigned,
+            State::InProgress => Self::InProgress,
+            State::InReview => Self::InReview,
+            State::Resolved => Self::Resolved,
+            State::Closed => Self::Closed,
+            State::Advised => Self::Advised,
+        }
+    }
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let (access, json) = (&self.access, self.access.json);
+        let server = self.server.as_deref();
+        if let Action::Watch { resume, limit } = self.action {
+            let routing = access.stream(Service::Routing, server)?;
+            return watch(&routing, resume.unwrap_or_default(), limit, json).await;
+        }
+        let routing = access.target(Service::Routing, server)?;
+        let mut client = CaseServiceClient::new(routing.channel.clone());
+        let failed = Failed::call(&routing.address);
+        let case = match self.action {
+            Action::List { state, limit } => return list(&routing, state, limit, json).await,
+            Action::Show { name } => {
+                let response = client
+                    .get_case(GetCaseRequest { name })
+                    .await
+                    .map_err(failed)?
+                    .into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                response.case
+            }
+            Action::Acknowledge { name, etag, request_id } => {
+                let request = AcknowledgeCaseRequest {
+                    name,
+                    etag: etag.unwrap_or_default(),
+                    request_id: request_id.unwrap_or_default(),
+                };
+                let response = client.acknowledge_case(request).await.map_err(failed)?.into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                line("taken over")?;
+                line("")?;
+                response.case
+            }
+            // Handled above: it has no deadline.
+            Action::Watch { .. } => None,
+        };
+        print_case(&case.unwrap_or_default())
+    }
+}
+
+async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) -> anyhow::Result<()> {
+    let mut all = ListCasesResponse::default();
+    loop {
+        let wanted = limit.saturating_sub(all.cases.len()).min(1_000);
+        let request = ListCasesRequest {
+            page_size: i32::try_from(wanted).unwrap_or(1_000),
+            page_token: std::mem::take(&mut all.next_page_token),
+            state: state.map(CaseState::from).unwrap_or_default().into(),
+        };
+        let page = CaseServiceClient::new(routing.channel.clone())
+            .list_cases(request)
+            .await
+            .map_err(Failed::call(&routing.address))?
+            .into_inner();
+        all.cases.extend(page.cases);
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() || all.cases.len() >= limit {
+            break;
+        }
+    }
+    if json {
+        return output::json(&all);
+    }
+    if all.cases.is_empty() {
+        line("no cases")?;
+    }
+    let now = SystemClock.now();
+    let width = |text: fn(&Case) -> &str| all.cases.iter().map(|case| text(case).len()).max().unwrap_or(0);
+    let (categories, leads) = (width(|case| id(&case.category)), width(|case| id(&case.lead)));
+    for case in &all.cases {
+        let clock = case.clock.as_ref().map(|clock| {
+            format!(
+                "{} {}",
+                output::duty(&clock.kind),
+                output::distance(clock.due_time.as_ref(), now)
+            )
+        });
+        let urgent = if case.urgent { "urgent" } else { "" };
+        line(format_args!(
+            "{}  {:20}  {:6}  {:categories$}  {:leads$}  {}",
+            case.name,
+            output::case_state(case.state()),
+            urgent.style(bad()),
+            id(&case.category),
+            id(&case.lead),
+            clock.unwrap_or_default().style(dim()),
+        ))?;
+    }
+    if !all.next_page_token.is_empty() {
+        line(format_args!("there are more; ask for them with --limit").style(dim()))?;
+    }
+    Ok(())
+}
+
+async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json: bool) -> anyhow::Result<()> {
+    let failed = Failed::call(&routing.address);
+    let mut last = resume_token.clone();
+    let mut messages = CaseServiceClient::new(routing.channel.clone())
+        .watch_cases(WatchCasesRequest { resume_token })
+        .await
+        .map_err(&failed)?
+        .into_inner();
+    let mut seen = 0;
+    let mut ended = false;
+    while limit.is_none_or(|limit| seen < limit) {
+        let message = tokio::select! {
+            message = messages.message() => message.map_err(&failed)?,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        let Some(message) = message else {
+            ended = true;
+            break;
+        };
+        seen += 1;
+        last.clone_from(&message.resume_token);
+        if json {
+            output::json_line(&message)?;
+        } else {
+            print_message(&message)?;
+        }
+    }
+    if !json && !last.is_empty() {
+        line(format_args!("go on with: remit case watch --resume {last}").style(dim()))?;
+    }
+    if ended {
+        let message = format!("the server at {} ended the stream; it is stopping", routing.address);
+        let help = "go on after the last message with --resume".to_owned();
+        return Err(Failed::Unreachable { message, help }.into());
+    }
+    Ok(())
+}
+
+fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
+    let case = message.case.clone().unwrap_or_default();
+    let time = output::time(case.update_time.as_ref());
+    if case.lead.is_empty() && case.category.is_empty() {
+        return line(format_args!(
+            "{time}  {:20}  {}  no longer yours to see",
+            message.kind, case.name
+        ));
+    }
+    line(format_args!(
+        "{time}  {:20}  {}  {}, {}, led by {}",
+        message.kind,
+        case.name,
+        output::case_state(case.state()),
+        id(&case.category),
+        id(&case.lead)
+    ))
+}
+
+fn print_case(case: &Case) -> anyhow::Result<()> {
+    let urgent = if case.urgent { ", urgent" } else { "" };
+    line(case.name.style(strong()))?;
+    field("state", output::case_state(case.state()).style(strong()))?;
+    field(
+        "category",
+        format_args!("{}{}", id(&case.category), urgent.style(bad())),
+    )?;
+    if !case.lead.is_empty() {
+        let title = format!("{} · {}", case.lead_title_en, case.lead_title_zh);
+        field("lead", format_args!("{} {}", id(&case.lead), title.style(dim())))?;
+    }
+    for agency in &case.supporting {
+        field("supporting", id(agency))?;
+    }
+    if let Some(clock) = &case.clock {
+        let due = clock.due_time.as_ref();
+        field(
+            "clock",
+            format_args!(
+                "{} must {} by {} ({})",
+                id(&clock.owner),
+                output::duty(&clock.kind),
+                output::time(due),
+                output::distance(due, SystemClock.now())
+            ),
+        )?;
+    }
+    for report in &case.reports {
+        field("report", report)?;
+    }
+    field("opened", output::time(case.open_time.as_ref()))?;
+    field("changed", output::time(case.update_time.as_ref()))?;
+    field("etag", &case.etag)?;
+    match &case.explanation {
+        Some(explanation) => print_explanation(explanation),
+        None => Ok(()),
+    }
+}
+
+/// The decision as a clerk reads it: the answer, the rule, what was tried, and everything that was assumed.
+fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
+    line("")?;
+    line("Why it is there".style(strong()))?;
+    field("in short", &explanation.summary)?;
+    field(
+        "rule",
+        format_args!("row {} of the rule set {}", explanation.row, explanation.rule_set),
+    )?;
+    field("source", &explanation.source)?;
+    for (i, tried) in explanation.factors.iter().enumerate() {
+        let name = if i == 0 { "tried" } else { "" };
+        field(name, step(tried, tried.factor == explanation.factor))?;
+    }
+    for support in &explanation.supporting {
+        field("support", format_args!("{}: {}", support.agency, support.reason))?;
+    }
+    for agency in &explanation.excluded {
+        field("kept out", format_args!("{agency} and all units under it"))?;
+    }
+    for (i, fallback) in explanation.fallbacks.iter().enumerate() {
+        field(if i == 0 { "note" } else { "" }, fallback)?;
+    }
+    let hex = |digest: &[u8]| data_encoding::HEXLOWER.encode(digest);
+    for (name, digest) in [
+        ("facts", &explanation.facts_digest),
+        ("rules", &explanation.rule_set_digest),
+        ("directory", &explanation.directory_digest),
+    ] {
+        field(name, format_args!("{}", format!("sha256:{}", hex(digest)).style(dim())))?;
+    }
+    Ok(())
+}
+
+fn step(tried: &FactorTried, gave_lead: bool) -> String {
+    let place = match tried.place.as_str() {
+        "" => String::new(),
+        place => format!(" {}", output::climb(place, &tried.climb)),
+    };
+    let mark = if gave_lead { " ← this gave the lead" } else { "" };
+    format!("{}{place}: {}{mark}", tried.factor, tried.outcome)
+}

@@ -1,0 +1,69 @@
+//! `remit config`: what would be used.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+
+use crate::{
+    client::Failed,
+    config::{self, Config, Override},
+    output::line,
+};
+
+/// Show the configuration
+#[derive(Args, Clone, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// Print the configuration that would be used, as YAML
+    ///
+    /// Defaults, then the file, then the environment, then flags. The key `intake.listen` is the environment variable
+    /// REMIT_INTAKE_LISTEN. Secrets are in files that the configuration names, so none is printed.
+    #[command(after_help = "\
+Examples:
+  remit config show
+  remit config show --config remit.yaml --set limits.concurrency=256")]
+    Show(Settings),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(self) -> anyhow::Result<()> {
+        let Action::Show(settings) = self.action;
+        let config = settings.load(Vec::new())?;
+        line(config.to_yaml()?.trim_end())?;
+        Ok(())
+    }
+}
+
+/// What is set where the servers start.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Settings {
+    /// Configuration file (YAML)
+    #[arg(long, env = "REMIT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set any key of the configuration, such as intake.listen=127.0.0.1:8301; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Settings {
+    /// The configuration, with what other flags say.
+    pub fn load(&self, flags: Vec<Override>) -> anyhow::Result<Config> {
+        let mut overrides = Vec::new();
+        for set in &self.set {
+            let Some((key, value)) = set.split_once('=') else {
+                bail!(Failed::Usage(format!("--set {set}: write it as KEY=VALUE")));
+            };
+            overrides.push(Override::flag("--set", key, &value));
+        }
+        overrides.extend(flags);
+        Config::load(self.config.as_deref(), config::environment(), overrides)
+            .map_err(|error| Failed::Usage(format!("{error:#}")).into())
+    }
+}

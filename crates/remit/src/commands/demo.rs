@@ -1,0 +1,323 @@
+//! `remit demo`: sends the example stories, waits until each is routed and logged, and checks the log itself.
+
+mod story;
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use api::{
+    intake::{
+        CheckReceiptRequest, CheckReceiptResponse, ReportState, SubmitReportRequest,
+        intake_service_client::IntakeServiceClient,
+    },
+    routing::{Case, GetCaseRequest, ListCasesRequest, case_service_client::CaseServiceClient},
+};
+use clap::Args;
+use journal::{Clock as _, SystemClock, SystemEntropy, random_id};
+use owo_colors::OwoColorize as _;
+use tokio::time::Instant;
+
+use super::{
+    proof::{self, Logged, Proven},
+    report::parse_request,
+    serve::{self, All},
+};
+use crate::{
+    client::{Access, Failed, Target},
+    config::Service,
+    examples::{self, Example},
+    output::{self, Progress, bad, dim, id, line, strong},
+};
+
+/// Show it at work: send the example stories and check what became of each
+///
+/// Sends every example report with its sender's token, waits until it is routed and recorded in the log, and prints where it
+/// went and why. Then it verifies with the log's key that the log holds each change. Fails when an example did not go
+/// where it should. May be repeated: each run sends new reports.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  remit demo --serve                          start everything, show it, and go on serving
+  remit demo                                  against an instance that runs in ./data
+  remit demo --data-dir /var/lib/remit")]
+pub struct Command {
+    /// Start all three services in this process first, and go on serving
+    #[arg(long)]
+    serve: bool,
+    /// Examples to send in place of the built-in ones: a folder with index.yaml
+    #[arg(long, value_name = "DIR")]
+    examples: Option<PathBuf>,
+    #[command(flatten)]
+    all: All,
+}
+
+/// How long one report may take from submission to proof.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let quiet = !self.all.says_what_is_logged();
+        let mut config = self.all.load()?;
+        if !self.serve {
+            return Demo::new(Access::local(config.data_dir), self.examples).run().await;
+        }
+        if quiet {
+            // What is shown should not drown in lines that say that all is well.
+            config.telemetry.filter = "warn".to_owned();
+        }
+        serve::with_telemetry(&config.telemetry.clone(), async move {
+            let instance = serve::start(config).await?;
+            serve::announce(&instance)?;
+            let demo = Demo::new(Access::local(instance.layout().folder().to_owned()), self.examples);
+            serve::until_interrupted(instance, async {
+                let shown = demo.run().await;
+                if let Err(error) = &shown {
+                    output::error(error);
+                }
+                let _ = line(format_args!(
+                    "\nStill serving. {}",
+                    "Interrupt (Ctrl-C) to stop.".style(dim())
+                ));
+                shown.map_err(|_| Failed::Told.into())
+            })
+            .await
+        })
+        .await
+    }
+}
+
+struct Demo {
+    access: Access,
+    examples: Option<PathBuf>,
+}
+
+/// An example that was sent.
+struct Sent {
+    example: Example,
+    report: String,
+    receipt: String,
+    /// Whether it is the report that an earlier submission made.
+    repeated: bool,
+}
+
+/// What became of it.
+struct Outcome {
+    answer: CheckReceiptResponse,
+    proven: Vec<Proven>,
+    case: Option<Case>,
+}
+
+#[derive(Default)]
+struct Tally {
+    reports: usize,
+    repeats: usize,
+    led: usize,
+    advised: usize,
+    proofs: usize,
+    faults: usize,
+}
+
+impl Demo {
+    fn new(access: Access, examples: Option<PathBuf>) -> Self {
+        Self { access, examples }
+    }
+
+    async fn run(&self) -> anyhow::Result<()> {
+        // Says it when nothing runs, before anything else can be missing.
+        self.access.target(Service::Intake, None)?;
+        let vkey = self.access.vkey(None)?;
+        let vkey = vkey.context("the data directory has no key of the log")?;
+        let examples = examples::list(self.examples.as_deref())?;
+        line(format_args!(
+            "{}\n{}",
+            format!("Sending {} examples, each with its sender's token.", examples.len()).style(strong()),
+            "Persons, accounts and companies in them are made up.".style(dim())
+        ))?;
+        let sent = self.send(examples).await?;
+        let mut tally = Tally::default();
+        let mut last = None;
+        for sent in &sent {
+            let progress = Progress::new(false);
+            progress.show("waiting for the route and the log …");
+            let outcome = self.follow(sent, &vkey).await;
+            progress.clear();
+            let outcome = outcome.with_context(|| format!("story {}, {}", sent.example.story, sent.report))?;
+            story::print(sent, &outcome, &mut tally)?;
+            last = outcome.case.or(last);
+        }
+        self.sum_up(&tally, sent.first(), last.as_ref())
+    }
+
+    /// Submits all, in the order of the list. The same request id in the examples is the same here.
+    async fn send(&self, examples: Vec<Example>) -> anyhow::Result<Vec<Sent>> {
+        let mut request_ids: HashMap<String, String> = HashMap::new();
+        let mut sent: Vec<Sent> = Vec::with_capacity(examples.len());
+        for example in examples {
+            let mut request = parse_request(&example.file, &examples::text(self.examples.as_deref(), &example.file)?)?;
+            request.request_id = request_ids
+                .entry(request.request_id)
+                .or_insert_with(|| random_id(&SystemEntropy).to_string())
+                .clone();
+            if example.story == 1 {
+                lose_two_hours_ago(&mut request);
+            }
+            let intake = self.access.of(&example.sender).target(Service::Intake, None)?;
+            let response = IntakeServiceClient::new(intake.channel)
+                .submit_report(request)
+                .await
+                .map_err(Failed::call(&intake.address))
+                .with_context(|| example.file.clone())?
+                .into_inner();
+            let report = response.report.unwrap_or_default().name;
+            let repeated = sent.iter().any(|earlier| earlier.report == report);
+            sent.push(Sent {
+                example,
+                report,
+                receipt: response.receipt,
+                repeated,
+            });
+        }
+        Ok(sent)
+    }
+
+    /// Waits until all that happened to a report is in the log, and checks that it is.
+    async fn follow(&self, sent: &Sent, vkey: &str) -> anyhow::Result<Outcome> {
+        // With the operator's token: a sender that the report complains about is not told what became of it.
+        let intake = self.access.target(Service::Intake, None)?;
+        let audit = self.access.target(Service::Audit, None)?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let request = CheckReceiptRequest {
+                receipt: sent.receipt.clone(),
+            };
+            let answer = IntakeServiceClient::new(intake.channel.clone())
+                .check_receipt(request)
+                .await
+                .map_err(Failed::call(&intake.address))?
+                .into_inner();
+            let decided = answer.state() != ReportState::Accepted;
+            if decided
+                && answer.changes.iter().all(|change| change.logged)
+                && let Some(proven) = prove(&audit, vkey, &answer).await?
+            {
+                let case = self.find_case(&answer, &sent.report).await?;
+                return Ok(Outcome { answer, proven, case });
+            }
+            if Instant::now() >= deadline {
+                let waited = PATIENCE.as_secs();
+                let what = if decided {
+                    "not all of it is in the log"
+                } else {
+                    "it is not routed"
+                };
+                anyhow::bail!("after {waited} s {what}");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    /// The case of a report, as its lead sees it.
+    async fn find_case(&self, answer: &CheckReceiptResponse, report: &str) -> anyhow::Result<Option<Case>> {
+        if answer.agency.is_empty() {
+            return Ok(None);
+        }
+        let routing = self.access.of(id(&answer.agency)).target(Service::Routing, None)?;
+        let mut client = CaseServiceClient::new(routing.channel.clone());
+        let mut page_token = String::new();
+        loop {
+            let request = ListCasesRequest {
+                page_size: 1_000,
+                page_token,
+                state: 0,
+            };
+            let page = client
+                .list_cases(request)
+                .await
+                .map_err(Failed::call(&routing.address))?
+                .into_inner();
+            if let Some(case) = page
+                .cases
+                .into_iter()
+                .find(|case| case.reports.iter().any(|name| name == report))
+            {
+                let request = GetCaseRequest { name: case.name };
+                let response = client.get_case(request).await.map_err(Failed::call(&routing.address))?;
+                return Ok(response.into_inner().case);
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(None);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    fn sum_up(&self, tally: &Tally, first: Option<&Sent>, case: Option<&Case>) -> anyhow::Result<()> {
+        let Tally {
+            reports,
+            repeats,
+            led,
+            advised,
+            proofs,
+            faults,
+        } = tally;
+        line("")?;
+        line(format_args!(
+            "{} {led} with the agency that should have them, {advised} answered with advice, {repeats} recognised as sent before.",
+            format!("{reports} reports:").style(strong())
+        ))?;
+        line(format_args!(
+            "{proofs} proofs verified with the log's key, none failed."
+        ))?;
+        line("")?;
+        let (remit, data_dir) = (serve::own_name(), serve::data_dir_flag(&self.access.data_dir));
+        line("Look further:")?;
+        if let Some(sent) = first {
+            line(format_args!("  {remit} report receipt {}{data_dir}", sent.receipt))?;
+        }
+        if let Some(case) = case {
+            line(format_args!(
+                "  {remit} case show {} --as {}{data_dir}",
+                case.name,
+                id(&case.lead)
+            ))?;
+        }
+        line(format_args!("  {remit} log verify{data_dir}"))?;
+        if *faults > 0 {
+            line("")?;
+            line(format!("{faults} did not go where they should").style(bad()))?;
+            return Err(Failed::Told.into());
+        }
+        Ok(())
+    }
+}
+
+/// Proofs of all changes; nothing when the log is still behind.
+async fn prove(audit: &Target, vkey: &str, answer: &CheckReceiptResponse) -> anyhow::Result<Option<Vec<Proven>>> {
+    let mut proven = Vec::with_capacity(answer.changes.len());
+    for change in &answer.changes {
+        match proof::check(audit, vkey, change).await? {
+            Logged::Proven(found) => proven.push(found),
+            Logged::NotYet => return Ok(None),
+            Logged::Wrong(fault) => {
+                return Err(Failed::Unverified(format!("proof of {}: {fault}", change.kind)).into());
+            }
+        }
+    }
+    Ok(Some(proven))
+}
+
+/// The first story's loss is two hours old whenever it is told.
+fn lose_two_hours_ago(request: &mut SubmitReportRequest) {
+    let now = SystemClock.now();
+    let lost = journal::Time(now.0 - now.0 % 1_000_000).plus_seconds(-2 * 60 * 60);
+    let Some(report) = &mut request.report else { return };
+    if let Some(loss) = &mut report.loss {
+        loss.occur_time = Some(lost.to_proto());
+    }
+    if let Some(paid_at) = report.details.get_mut("payment.paid_at") {
+        *paid_at = lost.to_string();
+    }
+}

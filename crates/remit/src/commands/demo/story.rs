@@ -1,0 +1,129 @@
+//! What is printed of one story.
+
+use api::routing::{Explanation, FactorTried};
+use journal::{Clock as _, SystemClock};
+use owo_colors::OwoColorize as _;
+
+use super::{Outcome, Sent, Tally};
+use crate::{
+    commands::proof::Proven,
+    output::{self, bad, dim, good, id, line, strong},
+};
+
+/// The list expects a register of operators, which names the operator of this example's domain. Without one, the server's
+/// place decides.
+const WITHOUT_REGISTER: (&str, &str) = ("06-phishing-domain.json", "police-310000");
+
+/// Prints what became of a story, and counts it.
+pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow::Result<()> {
+    let Sent { example, .. } = sent;
+    let Outcome { answer, proven, case } = outcome;
+    line("")?;
+    line(format_args!(
+        "{:>4}  {}  {}",
+        number(&example.file).style(strong()),
+        example.title.en.style(strong()),
+        example.title.zh.style(dim())
+    ))?;
+    let field = |name: &str, value: &dyn std::fmt::Display| output::indented_field(6, 9, name, value);
+    if sent.repeated {
+        tally.repeats += 1;
+        field(
+            "repeat",
+            &"same request id: the first answer came back, nothing new was recorded",
+        )?;
+    } else {
+        tally.reports += 1;
+    }
+    field("sent by", &example.sender)?;
+    let lead = (!answer.agency.is_empty()).then(|| id(&answer.agency));
+    match lead {
+        Some(lead) => field(
+            "went to",
+            &format_args!(
+                "{} · {} ({lead})",
+                answer.agency_title_en.style(strong()),
+                answer.agency_title_zh
+            ),
+        )?,
+        None => field(
+            "went to",
+            &"no agency: the reporter is told who can act".style(strong()),
+        )?,
+    }
+    if let Some(advice) = &answer.advice {
+        field("advice", &advice.text_en)?;
+    }
+    if let Some(case) = case {
+        let explanation = case.explanation.clone().unwrap_or_default();
+        field("because", &reason(&explanation))?;
+        for support in &explanation.supporting {
+            field("support", &format_args!("{} ({})", support.agency, support.reason))?;
+        }
+        if let Some(clock) = &case.clock {
+            let by = output::distance(clock.due_time.as_ref(), SystemClock.now());
+            field(
+                "clock",
+                &format_args!("{} must {} {by}", id(&clock.owner), output::duty(&clock.kind)),
+            )?;
+        }
+    }
+    let (register, by_server) = WITHOUT_REGISTER;
+    let expected = match example.ranked.lead.as_deref() {
+        Some(lead) if example.file == register => {
+            field(
+                "note",
+                &format_args!("with a register that names the domain's operator, {lead} would lead"),
+            )?;
+            Some(by_server)
+        }
+        lead => lead,
+    };
+    if lead != expected {
+        tally.faults += 1;
+        field(
+            "WRONG",
+            &format!("expected {}", expected.unwrap_or("advice, and no agency")).style(bad()),
+        )?;
+    } else if !sent.repeated {
+        *(if lead.is_some() {
+            &mut tally.led
+        } else {
+            &mut tally.advised
+        }) += 1;
+    }
+    tally.proofs += proven.len();
+    field("log", &format_args!("{}", proofs(proven).style(good())))?;
+    Ok(())
+}
+
+/// Why the lead leads, in one line: the place that counted, or what was done without one.
+fn reason(explanation: &Explanation) -> String {
+    let gave_lead = |tried: &&FactorTried| tried.factor == explanation.factor && !tried.agency.is_empty();
+    match explanation.factors.iter().find(gave_lead) {
+        Some(tried) => format!(
+            "the {}'s place counts: {} (rule {})",
+            tried.factor,
+            output::climb(&tried.place, &tried.climb),
+            explanation.row
+        ),
+        None => format!("{} (rule {})", explanation.summary, explanation.row),
+    }
+}
+
+/// `12b` of `12b-insult-victim.json`.
+fn number(file: &str) -> &str {
+    let number = file.split_once('-').map_or(file, |(number, _)| number);
+    number.strip_prefix('0').unwrap_or(number)
+}
+
+/// What was proven, on one line.
+fn proofs(proven: &[Proven]) -> String {
+    let indexes: Vec<_> = proven.iter().map(|proven| proven.index.to_string()).collect();
+    let entries = if indexes.len() == 1 { "entry" } else { "entries" };
+    let size = proven.iter().map(|proven| proven.size).max().unwrap_or(0);
+    format!(
+        "proof verified: {entries} {} of checkpoint size {size}",
+        indexes.join(" and ")
+    )
+}

@@ -1,0 +1,381 @@
+//! `remit report`: submit one, read one, follow one.
+
+use std::{io::Read as _, path::PathBuf};
+
+use anyhow::Context as _;
+use api::intake::{
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, LogReference, Loss, Report, SubjectKind,
+    SubmitReportRequest, SubmitReportResponse, intake_service_client::IntakeServiceClient,
+};
+use clap::{Args, Subcommand};
+use iso_currency::Currency;
+use owo_colors::OwoColorize as _;
+use rpc::json::JsonError;
+
+use super::proof::{self, Logged};
+use crate::{
+    client::{Access, Failed},
+    config::Service,
+    output::{self, bad, dim, field, good, id, line, strong},
+};
+
+/// Submit reports and follow them
+#[derive(Args, Clone, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    access: Access,
+    /// Address of intake, such as http://127.0.0.1:7301
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_INTAKE",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    server: Option<String>,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// Submit a report
+    ///
+    /// FILE holds the protobuf JSON form of remit.intake.v1.SubmitReportRequest: {"report": {…}, "requestId": "…"}.
+    /// Sent again within 24 hours with the same request id, it is the same report and has the same receipt.
+    #[command(after_help = "\
+Examples:
+  remit report submit deploy/examples/04-gambling.json --as police-440000
+  remit report submit --validate-only - < report.json")]
+    Submit {
+        /// The file; `-` reads standard input
+        file: PathBuf,
+        /// Request id, a UUID, in place of the file's
+        #[arg(long, value_name = "UUID")]
+        request_id: Option<String>,
+        /// Only check it: nothing is recorded
+        #[arg(long)]
+        validate_only: bool,
+    },
+    /// Show a report with its content
+    ///
+    /// Shown to the system that sent it and to the agency that leads its case; for anyone else there is no such report.
+    #[command(after_help = "Example:\n  remit report show reports/0d9f… --as police-510100")]
+    Show {
+        /// Its name, `reports/{id}`
+        name: String,
+    },
+    /// Tell what became of a report, and check that the log holds it
+    ///
+    /// Each change of the report is looked up in the log, and the proof is verified here, with the log's key. Exits
+    /// with 5 when a proof does not hold.
+    #[command(after_help = "Example:\n  remit report receipt 7Q2M-…")]
+    Receipt {
+        /// The code that the submission returned
+        code: String,
+        /// The log's verifier key [default: log.vkey of the data directory]
+        #[arg(long, env = "REMIT_LOG_KEY", value_name = "KEY")]
+        key: Option<String>,
+        /// Address of audit, such as http://127.0.0.1:7303
+        #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
+        audit: Option<String>,
+    },
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let (access, json) = (&self.access, self.access.json);
+        let intake = access.target(Service::Intake, self.server.as_deref());
+        match self.action {
+            Action::Submit {
+                file,
+                request_id,
+                validate_only,
+            } => {
+                // What is wrong with the file is said first: that needs no server.
+                let mut request = read_request(&file)?;
+                request.validate_only |= validate_only;
+                if let Some(request_id) = request_id {
+                    request.request_id = request_id;
+                }
+                let (intake, validate_only) = (intake?, request.validate_only);
+                let response = IntakeServiceClient::new(intake.channel)
+                    .submit_report(request)
+                    .await
+                    .map_err(Failed::call(&intake.address))?
+                    .into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                print_submitted(&response, validate_only)
+            }
+            Action::Show { name } => {
+                let intake = intake?;
+                let response = IntakeServiceClient::new(intake.channel)
+                    .get_report(GetReportRequest { name })
+                    .await
+                    .map_err(Failed::call(&intake.address))?
+                    .into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                print_report(&response.report.unwrap_or_default())
+            }
+            Action::Receipt { code, key, audit } => {
+                let intake = intake?;
+                let response = IntakeServiceClient::new(intake.channel)
+                    .check_receipt(CheckReceiptRequest { receipt: code })
+                    .await
+                    .map_err(Failed::call(&intake.address))?
+                    .into_inner();
+                if json {
+                    output::json(&response)?;
+                } else {
+                    print_receipt(&response)?;
+                }
+                check_changes(access, audit.as_deref(), key.as_deref(), &response.changes, json).await
+            }
+        }
+    }
+}
+
+fn read_request(file: &std::path::Path) -> anyhow::Result<SubmitReportRequest> {
+    let (name, text) = if file.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("standard input cannot be read")?;
+        ("standard input".to_owned(), text)
+    } else {
+        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        (file.display().to_string(), text)
+    };
+    parse_request(&name, &text)
+}
+
+/// Reads a request. The error names file, line and column.
+pub fn parse_request(file: &str, text: &str) -> anyhow::Result<SubmitReportRequest> {
+    rpc::json::parse(text).map_err(|error| match error {
+        JsonError::Malformed { message, source } => {
+            let (line, column) = (source.line(), source.column());
+            let problem = source.to_string();
+            let problem = problem
+                .strip_suffix(&format!(" at line {line} column {column}"))
+                .unwrap_or(&problem);
+            Failed::Usage(format!(
+                "{file}:{line}:{column}: {problem}\n  expected the JSON form of {message}"
+            ))
+            .into()
+        }
+        error => anyhow::Error::new(error).context(file.to_owned()),
+    })
+}
+
+fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyhow::Result<()> {
+    let Some(report) = response.report.as_ref().filter(|_| !validate_only) else {
+        line("the report is valid; nothing was recorded")?;
+        return Ok(());
+    };
+    field("report", &report.name)?;
+    field("receipt", response.receipt.style(strong()))?;
+    field("accepted", output::time(report.accept_time.as_ref()))?;
+    line("")?;
+    line(format_args!(
+        "{} remit report receipt {}",
+        "follow it with:".style(dim()),
+        response.receipt
+    ))?;
+    Ok(())
+}
+
+fn print_report(report: &Report) -> anyhow::Result<()> {
+    line(report.name.style(strong()))?;
+    field("state", output::report_state(report.state()))?;
+    field("accepted", output::time(report.accept_time.as_ref()))?;
+    field("category", id(&report.category))?;
+    for subject in &report.subjects {
+        let kind = lower(SubjectKind::as_str_name(&subject.kind()), "SUBJECT_KIND_");
+        let platform = match subject.platform.as_str() {
+            "" => String::new(),
+            platform => format!(" ({platform})"),
+        };
+        field("subject", format_args!("{kind} {}{platform}", subject.value))?;
+    }
+    for place in &report.places {
+        use api::intake::place::Location;
+        let factor = lower(place.factor().as_str_name(), "CONNECTING_FACTOR_");
+        let at = match &place.location {
+            Some(Location::Territory(name)) => output::territory(id(name)),
+            Some(Location::Country(country)) => country.clone(),
+            None => "-".to_owned(),
+        };
+        field("place", format_args!("{factor} {at}"))?;
+    }
+    if let Some(loss) = &report.loss {
+        field(
+            "loss",
+            format_args!("{}, {}", amount(loss), output::time(loss.occur_time.as_ref())),
+        )?;
+    }
+    for (path, value) in &report.details {
+        field("detail", format_args!("{path} = {value}"))?;
+    }
+    if let Some(reporter) = &report.reporter {
+        let relation = lower(reporter.relation().as_str_name(), "REPORTER_RELATION_");
+        let parts = [
+            reporter.display_name.as_str(),
+            reporter.contact.as_str(),
+            relation.as_str(),
+        ];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        field("reporter", parts.join(", "))?;
+    }
+    if !report.complained_of.is_empty() {
+        field("complains of", id(&report.complained_of))?;
+    }
+    for agency in &report.keep_from {
+        field("keep from", id(agency))?;
+    }
+    if !report.narrative.is_empty() {
+        line("")?;
+        line(&report.narrative)?;
+    }
+    Ok(())
+}
+
+/// `128000.00 CNY`; in minor units where the currency is not known.
+fn amount(loss: &Loss) -> String {
+    let Loss {
+        currency, minor_units, ..
+    } = loss;
+    match Currency::from_code(currency).map(Currency::exponent) {
+        Some(Some(0)) => format!("{minor_units} {currency}"),
+        Some(Some(digits)) => {
+            let digits = usize::from(digits);
+            let text = format!("{minor_units:0>width$}", width = digits + 1);
+            let (whole, part) = text.split_at(text.len() - digits);
+            format!("{whole}.{part} {currency}")
+        }
+        Some(None) | None => format!("{minor_units} minor units of {currency}"),
+    }
+}
+
+fn lower(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix)
+        .unwrap_or(name)
+        .to_lowercase()
+        .replace('_', " ")
+}
+
+fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
+    field("state", output::report_state(response.state()).style(strong()))?;
+    if !response.agency.is_empty() {
+        field(
+            "agency",
+            format_args!(
+                "{} · {} ({})",
+                response.agency_title_en,
+                response.agency_title_zh,
+                id(&response.agency)
+            ),
+        )?;
+        let taken = if response.acknowledged {
+            "has taken it over"
+        } else {
+            "has not taken it over yet"
+        };
+        field("", taken)?;
+    }
+    if let Some(advice) = &response.advice {
+        field("advice", &advice.text_en)?;
+        field("", &advice.text_zh)?;
+    }
+    field("accepted", output::time(response.accept_time.as_ref()))?;
+    field("as of", output::time(response.as_of_time.as_ref()))?;
+    Ok(())
+}
+
+/// Prints each change with what the log says of it. Fails when a proof does not hold.
+async fn check_changes(
+    access: &Access,
+    audit: Option<&str>,
+    key: Option<&str>,
+    changes: &[LogReference],
+    json: bool,
+) -> anyhow::Result<()> {
+    let mut problem = None;
+    let ready = match (access.target(Service::Audit, audit), access.vkey(key)?) {
+        (Ok(audit), Some(key)) => Some((audit, key)),
+        (Ok(_), None) => {
+            problem = Some("not checked: no key of the log; name it with --key or REMIT_LOG_KEY".to_owned());
+            None
+        }
+        (Err(error), _) => {
+            problem = Some(format!("not checked: {error}"));
+            None
+        }
+    };
+    let mut wrong = 0;
+    for change in changes {
+        let logged = match &ready {
+            Some((audit, key)) => match proof::check(audit, key, change).await {
+                Ok(logged) => Some(logged),
+                Err(error) => {
+                    problem.get_or_insert(format!("not checked: {error}"));
+                    None
+                }
+            },
+            None => None,
+        };
+        let found = match &logged {
+            Some(Logged::Proven(proven)) => format!(
+                "in the log at index {}, proof verified (checkpoint of {} entries)",
+                proven.index, proven.size
+            )
+            .style(good())
+            .to_string(),
+            Some(Logged::NotYet) => "not yet in the log".style(dim()).to_string(),
+            Some(Logged::Wrong(fault)) => {
+                wrong += 1;
+                format!("PROOF FAILED: {fault}").style(bad()).to_string()
+            }
+            None => "not checked".style(dim()).to_string(),
+        };
+        if !json {
+            let time = output::time(change.change_time.as_ref());
+            field("change", format_args!("{} {time}: {found}", change.kind))?;
+        }
+    }
+    if let Some(problem) = problem.filter(|_| !json) {
+        line(problem.style(dim()))?;
+    }
+    if wrong > 0 {
+        let message = format!("{wrong} of {} changes are not proven to be in the log", changes.len());
+        return Err(Failed::Unverified(message).into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_the_digits_of_their_currency() {
+        for (minor_units, currency, expected) in [
+            (12_800_000, "CNY", "128000.00 CNY"),
+            (5, "CNY", "0.05 CNY"),
+            (5, "JPY", "5 JPY"),
+            (1_234, "KWD", "1.234 KWD"),
+            (7, "???", "7 minor units of ???"),
+        ] {
+            let loss = Loss {
+                currency: currency.to_owned(),
+                minor_units,
+                occur_time: None,
+            };
+            assert_eq!(amount(&loss), expected);
+        }
+    }
+}

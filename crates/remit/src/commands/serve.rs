@@ -1,0 +1,313 @@
+//! `remit serve`: run the services until interrupted.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use owo_colors::OwoColorize as _;
+use rustix::fs::Mode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::config::Settings;
+use crate::{
+    config::{self, Config, Override, Service},
+    instance::{Instance, Options},
+    output::{dim, line, strong},
+    running::Running,
+};
+
+/// Run the services
+#[derive(Args, Clone, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Which {
+    /// Run all three services in this process
+    ///
+    /// Records, keys and tokens are in one data directory; they are made at the first start.
+    #[command(after_help = "\
+Examples:
+  remit serve all
+  remit serve all --data-dir /var/lib/remit --intake-listen 0.0.0.0:7301")]
+    All(All),
+    /// Run intake by itself, as in a cluster
+    #[command(after_help = EXAMPLE_ALONE)]
+    Intake(Alone),
+    /// Run routing by itself, as in a cluster
+    #[command(after_help = EXAMPLE_ALONE)]
+    Routing(Alone),
+    /// Run audit by itself, as in a cluster
+    #[command(after_help = EXAMPLE_ALONE)]
+    Audit(Alone),
+}
+
+const EXAMPLE_ALONE: &str = "\
+Needs in the configuration: the service's database, tokens_file, the addresses of the other two services (not audit),
+and receipt_key_file (intake) or log.key_file and log.checkpoint_file (audit). `remit config show` lists all keys.
+
+Example:
+  remit serve intake --config /etc/remit/remit.yaml --listen 0.0.0.0:7301";
+
+/// How all three services run.
+#[derive(Args, Clone, Debug)]
+pub struct All {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where everything is kept [default: data]
+    #[arg(long, env = "REMIT_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where intake listens; port 0 takes a free one [default: 127.0.0.1:7301]
+    #[arg(long, value_name = "ADDRESS")]
+    intake_listen: Option<SocketAddr>,
+    /// Where routing listens [default: 127.0.0.1:7302]
+    #[arg(long, value_name = "ADDRESS")]
+    routing_listen: Option<SocketAddr>,
+    /// Where audit listens [default: 127.0.0.1:7303]
+    #[arg(long, value_name = "ADDRESS")]
+    audit_listen: Option<SocketAddr>,
+    /// Serve gRPC reflection
+    #[arg(long)]
+    reflection: bool,
+}
+
+/// How one service runs.
+#[derive(Args, Clone, Debug)]
+struct Alone {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where it listens [default: 127.0.0.1, port 7301, 7302 or 7303]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Serve gRPC reflection
+    #[arg(long)]
+    reflection: bool,
+}
+
+impl All {
+    /// Whether somebody decided which log lines are written.
+    pub fn says_what_is_logged(&self) -> bool {
+        let key = "telemetry.filter";
+        let variable = config::variable(key);
+        self.settings.config.is_some()
+            || std::env::var_os(variable).is_some()
+            || self.settings.set.iter().any(|set| set.starts_with(key))
+    }
+
+    /// The configuration that the flags make.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let mut flags = Vec::new();
+        if let Some(data_dir) = &self.data_dir {
+            flags.push(Override::flag("--data-dir", "data_dir", &data_dir.display()));
+        }
+        for (service, listen) in
+            Service::ALL
+                .into_iter()
+                .zip([self.intake_listen, self.routing_listen, self.audit_listen])
+        {
+            if let Some(listen) = listen {
+                let flag = format!("--{service}-listen");
+                flags.push(Override::flag(&flag, format!("{service}.listen"), &listen));
+            }
+        }
+        if self.reflection {
+            flags.push(Override::flag("--reflection", "reflection", &true));
+        }
+        self.settings.load(flags)
+    }
+}
+
+impl Command {
+    /// Does it, until interrupted.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let (service, alone) = match self.which {
+            Which::All(all) => {
+                let config = all.load()?;
+                return with_telemetry(&config.telemetry.clone(), async move {
+                    let instance = start(config).await?;
+                    // Nobody has to read it.
+                    let _ = announce(&instance).and_then(|()| suggest(&instance));
+                    until_interrupted(instance, async { Ok(()) }).await
+                })
+                .await;
+            }
+            Which::Intake(alone) => (Service::Intake, alone),
+            Which::Routing(alone) => (Service::Routing, alone),
+            Which::Audit(alone) => (Service::Audit, alone),
+        };
+        let mut flags = Vec::new();
+        if let Some(listen) = alone.listen {
+            flags.push(Override::flag("--listen", format!("{service}.listen"), &listen));
+        }
+        if alone.reflection {
+            flags.push(Override::flag("--reflection", "reflection", &true));
+        }
+        let config = alone.settings.load(flags)?;
+        with_telemetry(&config.telemetry.clone(), async move {
+            let mut running = Running::alone(service, Options::new(config)).await?;
+            let _ = line(format_args!("{service} serves at {}", running.address));
+            let mut signals = Signals::new()?;
+            let ended = tokio::select! {
+                () = signals.next() => Ok(()),
+                error = running.ended() => Err(error),
+            };
+            signals.exit_on_next();
+            running.stop().await;
+            ended
+        })
+        .await
+    }
+}
+
+/// Runs something that serves, with log lines and traces.
+pub async fn with_telemetry(
+    telemetry: &telemetry::Config,
+    serving: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let guard = telemetry::init(telemetry, "remit").context("`telemetry`")?;
+    log_panics();
+    for variable in config::unknown_variables(config::environment().map(|(name, _)| name)) {
+        tracing::warn!(variable, "this environment variable sets nothing; is it misspelt?");
+    }
+    let served = serving.await;
+    if let Err(error) = guard.shutdown().await {
+        tracing::warn!(%error, "the last traces were not sent");
+    }
+    served
+}
+
+/// Starts all three services. What this process writes from now on is its user's alone, databases included.
+pub async fn start(config: Config) -> anyhow::Result<Instance> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    Instance::start(Options::new(config)).await
+}
+
+/// Serves until a signal comes, or until a service cannot go on. Meanwhile does some work, whose outcome is returned in the end.
+pub async fn until_interrupted(
+    mut instance: Instance,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut done = Ok(());
+    let working = async {
+        done = work.await;
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        () = signals.next() => Ok(()),
+        error = instance.ended() => Err(error),
+        () = working => Ok(()),
+    };
+    let _ = line("stopping; interrupt again to stop at once".style(dim()));
+    signals.exit_on_next();
+    instance.stop().await;
+    ended.and(done)
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// The first signal stops gracefully, the second at once.
+    fn exit_on_next(mut self) {
+        tokio::spawn(async move {
+            self.next().await;
+            std::process::exit(1);
+        });
+    }
+}
+
+/// A panic is a log line too: in a cluster nobody reads the raw text.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("of no text");
+        tracing::error!(location, message, "panic");
+    }));
+}
+
+/// Says what runs, and what to do next.
+pub fn announce(instance: &Instance) -> std::io::Result<()> {
+    let layout = instance.layout();
+    let agencies = instance.tokens.iter().filter(|token| token.agency.is_some()).count();
+    line("Remit is running.".style(strong()))?;
+    line("")?;
+    for service in Service::ALL {
+        line(format_args!(
+            "  {:9} {}",
+            service.name(),
+            instance.endpoints.of(service)
+        ))?;
+    }
+    line(format_args!("  {:9} {}", "data", layout.folder().display()))?;
+    line(format_args!(
+        "  {:9} {}: the operator's and those of {agencies} agencies",
+        "tokens",
+        layout.tokens().display()
+    ))?;
+    line(format_args!("  {:9} {}", "log key", instance.vkey))?;
+    line("")
+}
+
+/// Says what to do next.
+fn suggest(instance: &Instance) -> std::io::Result<()> {
+    let (remit, data_dir) = (own_name(), data_dir_flag(instance.layout().folder()));
+    line("Try, in another terminal:")?;
+    for (what, command) in [
+        ("the example stories, sent and followed", "demo"),
+        ("as the operator: check the whole log", "log verify"),
+        ("as an agency: its cases", "case list --as police-510100"),
+    ] {
+        line(format_args!("  {}", format!("# {what}").style(dim())))?;
+        line(format_args!("  {remit} {command}{data_dir}"))?;
+    }
+    line("")
+}
+
+/// The flag that names a data directory, where it is not the default.
+pub fn data_dir_flag(folder: &Path) -> String {
+    if folder == Path::new("data") {
+        String::new()
+    } else {
+        format!(" --data-dir {}", quoted(folder))
+    }
+}
+
+/// How this program was called, as a shell takes it.
+pub fn own_name() -> String {
+    std::env::args_os()
+        .next()
+        .map_or_else(|| "remit".to_owned(), |name| quoted(Path::new(&name)))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,364 @@
+//! What an operator sets: one typed struct, the same file for all services.
+//!
+//! Defaults, then a YAML file, then the environment, then flags. The key `intake.listen` is the environment variable
+//! `REMIT_INTAKE_LISTEN`. Secrets come from files only: the configuration names the files, so that it can be printed.
+
+mod keys;
+mod values;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use keys::{Fault, faults, from_environment, put, scalar};
+pub use keys::{environment, keys, unknown_variables, variable};
+pub use values::{Address, DatabaseUrl};
+
+/// One of the three services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Takes reports in.
+    Intake,
+    /// Assigns each to its jurisdiction.
+    Routing,
+    /// Records every change.
+    Audit,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Intake, Self::Routing, Self::Audit];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Intake => "intake",
+            Self::Routing => "routing",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// Where it listens unless told otherwise: to this machine only.
+    fn listen(self) -> SocketAddr {
+        let port = match self {
+            Self::Intake => 7301,
+            Self::Routing => 7302,
+            Self::Audit => 7303,
+        };
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Everything that can be set. What is absent has its default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder in which all three services in one process keep everything. Not used by a service of its own.
+    pub data_dir: PathBuf,
+    /// JSON file with the tokens that are accepted, Remit's own services' among them. Needed by a service of its own.
+    pub tokens_file: Option<PathBuf>,
+    /// File with the 32 bytes that receipts are derived from. Needed by intake of its own; the same for all replicas.
+    pub receipt_key_file: Option<PathBuf>,
+    /// Name of this replica among others; host name and process id unless set.
+    pub replica: Option<String>,
+    /// Whether gRPC reflection is served.
+    pub reflection: bool,
+    /// Intake's address and database.
+    pub intake: Endpoint,
+    /// Routing's address and database.
+    pub routing: Endpoint,
+    /// Audit's address and database.
+    pub audit: Endpoint,
+    /// The log that audit keeps.
+    pub log: Log,
+    /// Data to use in place of what is built in.
+    pub files: Files,
+    /// What a server takes at most.
+    pub limits: Limits,
+    /// Log lines and traces.
+    pub telemetry: telemetry::Config,
+}
+
+/// Where one service is, and where it keeps its records.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Endpoint {
+    /// Address and port to listen on.
+    pub listen: Option<SocketAddr>,
+    /// Where the other services reach it, such as `http://intake:7301`.
+    pub address: Option<Address>,
+    /// `sqlite://FILE` or `postgres://USER@HOST/NAME`, without a password.
+    pub database: Option<DatabaseUrl>,
+    /// File with the database's URL, password included; in place of `database`.
+    pub database_file: Option<PathBuf>,
+}
+
+/// The log that audit keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The log's name in its checkpoints: unique and for ever, such as `remit.example/log2026`.
+    pub origin: String,
+    /// File with the key that signs checkpoints.
+    pub key_file: Option<PathBuf>,
+    /// File that keeps the last checkpoint outside the database.
+    pub checkpoint_file: Option<PathBuf>,
+    /// Longest time from growth to the next checkpoint, in milliseconds.
+    pub checkpoint_interval_ms: u64,
+}
+
+/// Data to use in place of what is built in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Files {
+    /// The tree of territories.
+    pub territories: Option<PathBuf>,
+    /// The directory of agencies.
+    pub agencies: Option<PathBuf>,
+    /// The taxonomy.
+    pub categories: Option<PathBuf>,
+    /// The rule set.
+    pub rules: Option<PathBuf>,
+    /// The calendar of working days.
+    pub calendar: Option<PathBuf>,
+}
+
+/// What a server takes at most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of one message.
+    pub message_bytes: usize,
+    /// Requests that run at once.
+    pub concurrency: usize,
+    /// Streams of one connection.
+    pub streams_per_connection: u32,
+    /// Bytes of a request's headers.
+    pub header_bytes: u32,
+    /// Longest time that one request may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            tokens_file: None,
+            receipt_key_file: None,
+            replica: None,
+            reflection: false,
+            intake: Endpoint::default(),
+            routing: Endpoint::default(),
+            audit: Endpoint::default(),
+            log: Log::default(),
+            files: Files::default(),
+            limits: Limits::default(),
+            telemetry: telemetry::Config::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            origin: "remit.local/log".to_owned(),
+            key_file: None,
+            checkpoint_file: None,
+            checkpoint_interval_ms: 200,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let limits = rpc::Limits::default();
+        Self {
+            message_bytes: limits.message_bytes,
+            concurrency: limits.concurrency,
+            streams_per_connection: limits.streams_per_connection,
+            header_bytes: limits.header_bytes,
+            deadline_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Limits {
+    /// As the server stack takes them.
+    pub fn to_rpc(&self) -> rpc::Limits {
+        rpc::Limits {
+            message_bytes: self.message_bytes,
+            concurrency: self.concurrency,
+            streams_per_connection: self.streams_per_connection,
+            header_bytes: self.header_bytes,
+            deadline: Duration::from_millis(self.deadline_ms),
+        }
+    }
+}
+
+/// One value set over the file's: by the environment or by a flag.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// The key, such as `intake.listen`.
+    pub key: String,
+    /// The value as written.
+    pub value: String,
+    /// Who says so, for errors, such as `environment variable REMIT_INTAKE_LISTEN`.
+    pub origin: String,
+}
+
+impl Override {
+    /// By a flag.
+    pub fn flag(flag: &str, key: impl Into<String>, value: &impl ToString) -> Self {
+        Self {
+            key: key.into(),
+            value: value.to_string(),
+            origin: format!("flag {flag}"),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, if one is named, and lays over it what the environment and then the flags say.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: Vec<Override>,
+    ) -> anyhow::Result<Self> {
+        let mut config = match file {
+            None => Self::default(),
+            Some(path) => Self::parse(
+                &path.display().to_string(),
+                &std::fs::read_to_string(path)
+                    .with_context(|| format!("the configuration {} cannot be read", path.display()))?,
+            )?,
+        };
+        for set in from_environment(environment).into_iter().chain(flags) {
+            config = config.with(&set)?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a file's text.
+    pub fn parse(file: &str, yaml: &str) -> anyhow::Result<Self> {
+        if yaml.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_saphyr::from_str(yaml).map_err(|error| {
+            let at = error.location().map(|at| at.line());
+            let written = at.and_then(|line| yaml.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?));
+            let faults = faults(yaml);
+            // The one on the line where reading stopped.
+            let fault = faults
+                .iter()
+                .find(|fault| {
+                    written.is_some_and(|line| fault.key.rsplit('.').next().is_some_and(|key| line.contains(key)))
+                })
+                .or(faults.first());
+            let line = at.map(|line| format!(", line {line}")).unwrap_or_default();
+            match fault {
+                Some(Fault { key, problem }) if !key.is_empty() => anyhow!("{file}{line}: `{key}`: {problem}"),
+                Some(Fault { problem, .. }) => anyhow!("{file}{line}: {problem}"),
+                None => anyhow!("{file}{line}: {}", error.without_snippet()),
+            }
+        })
+    }
+
+    /// The configuration with one value set.
+    fn with(&self, set: &Override) -> anyhow::Result<Self> {
+        put(self, &set.key, scalar(&set.value)).map_err(|problem| anyhow!("{}: {problem}", set.origin))
+    }
+
+    /// Refuses what can be seen to fail later.
+    fn check(&self) -> anyhow::Result<()> {
+        for (key, value) in [
+            ("limits.message_bytes", self.limits.message_bytes as u64),
+            ("limits.concurrency", self.limits.concurrency as u64),
+            (
+                "limits.streams_per_connection",
+                self.limits.streams_per_connection.into(),
+            ),
+            ("limits.header_bytes", self.limits.header_bytes.into()),
+            ("limits.deadline_ms", self.limits.deadline_ms),
+            ("log.checkpoint_interval_ms", self.log.checkpoint_interval_ms),
+        ] {
+            if value == 0 {
+                bail!("`{key}` is 0; it must be more");
+            }
+        }
+        for service in Service::ALL {
+            let endpoint = self.endpoint(service);
+            if endpoint.database.is_some() && endpoint.database_file.is_some() {
+                bail!("`{service}.database` and `{service}.database_file` are both set; leave one");
+            }
+        }
+        Ok(())
+    }
+
+    /// What is set for a service.
+    pub fn endpoint(&self, service: Service) -> &Endpoint {
+        match service {
+            Service::Intake => &self.intake,
+            Service::Routing => &self.routing,
+            Service::Audit => &self.audit,
+        }
+    }
+
+    /// What is set for a service, to change it.
+    pub fn endpoint_mut(&mut self, service: Service) -> &mut Endpoint {
+        match service {
+            Service::Intake => &mut self.intake,
+            Service::Routing => &mut self.routing,
+            Service::Audit => &mut self.audit,
+        }
+    }
+
+    /// Where a service listens.
+    pub fn listen(&self, service: Service) -> SocketAddr {
+        self.endpoint(service).listen.unwrap_or_else(|| service.listen())
+    }
+
+    /// The URL of a service's database, if one is set.
+    pub fn database(&self, service: Service) -> anyhow::Result<Option<DatabaseUrl>> {
+        let endpoint = self.endpoint(service);
+        let Some(file) = &endpoint.database_file else {
+            return Ok(endpoint.database.clone());
+        };
+        let url = std::fs::read_to_string(file)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| DatabaseUrl::secret(text.trim()))
+            .with_context(|| format!("`{service}.database_file`, {}", file.display()))?;
+        Ok(Some(url))
+    }
+
+    /// A value that a service cannot do without.
+    pub fn need<'a, T>(key: &str, value: Option<&'a T>) -> anyhow::Result<&'a T> {
+        value.with_context(|| {
+            format!(
+                "`{key}` is not set; set it in the configuration file or as {}",
+                variable(key)
+            )
+        })
+    }
+
+    /// As YAML, with the defaults that are used where nothing is set.
+    pub fn to_yaml(&self) -> anyhow::Result<String> {
+        let mut shown = self.clone();
+        for service in Service::ALL {
+            shown.endpoint_mut(service).listen = Some(self.listen(service));
+        }
+        Ok(serde_saphyr::to_string(&shown)?)
+    }
+}

@@ -1,0 +1,110 @@
+//! Values with a form of their own: what is read is good.
+
+use std::fmt;
+
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+
+/// The URL of a database. Printed without its password.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// From a file that only the service reads, or from code; it may have a password.
+    pub fn secret(url: impl Into<String>) -> anyhow::Result<Self> {
+        let url = url.into();
+        match url.split_once("://") {
+            Some(("sqlite" | "postgres" | "postgresql", _)) => Ok(Self(url)),
+            _ => bail!("not the URL of a database; write sqlite://FILE or postgres://USER@HOST/NAME"),
+        }
+    }
+
+    /// The URL, with its password.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is a file of SQLite.
+    pub fn is_sqlite(&self) -> bool {
+        self.0.starts_with("sqlite:")
+    }
+
+    /// The parts around the password, if it has one.
+    fn around_password(&self) -> Option<(&str, &str)> {
+        let (scheme, rest) = self.0.split_once("://")?;
+        if scheme == "sqlite" {
+            return None;
+        }
+        let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+        if let Some((user, password)) = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+            let start = scheme.len() + 3 + user.len() + 1;
+            return Some((&self.0[..start], &self.0[start + password.len()..]));
+        }
+        let start = self.0.find("password=")? + "password=".len();
+        let end = self.0[start..].find('&').map_or(self.0.len(), |end| start + end);
+        Some((&self.0[..start], &self.0[end..]))
+    }
+}
+
+impl TryFrom<String> for DatabaseUrl {
+    type Error = anyhow::Error;
+
+    fn try_from(url: String) -> anyhow::Result<Self> {
+        let url = Self::secret(url)?;
+        if url.around_password().is_some() {
+            bail!("a password does not belong here; put the whole URL into a file and name that as `database_file`");
+        }
+        Ok(url)
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.around_password() {
+            Some((before, after)) => write!(f, "{before}***{after}"),
+            None => f.write_str(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for DatabaseUrl {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The address of a server, such as `http://intake:7301`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Address(String);
+
+impl Address {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = anyhow::Error;
+
+    fn try_from(address: String) -> anyhow::Result<Self> {
+        match address.strip_prefix("http://") {
+            Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(Self(address)),
+            _ => bail!("not the address of a server; write it like http://intake:7301"),
+        }
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.0
+    }
+}

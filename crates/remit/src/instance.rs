@@ -1,0 +1,153 @@
+//! All three services in this process: started, found, stopped.
+//!
+//! Listeners are bound first and handed in, so that port 0 can be asked for and a start that returned can be called.
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use journal::{Clock, Entropy, SystemClock, SystemEntropy};
+use rpc::{Role, Token};
+
+use crate::{
+    config::{Config, Service},
+    data_dir::{DataDir, Endpoints, Layout, OPERATOR},
+    running::{Common, Running, address, bind, read_tokens, reference},
+};
+
+/// How an instance is started.
+#[derive(Clone)]
+pub struct Options {
+    /// What an operator sets. Databases that are not set are SQLite files in the data directory.
+    pub config: Config,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// With the machine's clock and randomness.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+/// All three services, over one data directory.
+#[derive(Debug)]
+pub struct Instance {
+    /// Where they are.
+    pub endpoints: Endpoints,
+    /// Who may call.
+    pub tokens: Vec<Token>,
+    /// The log's verifier key.
+    pub vkey: String,
+    data_dir: DataDir,
+    /// Intake, routing, audit.
+    running: [Running; 3],
+}
+
+impl Instance {
+    /// Starts the services. They serve when this returns.
+    pub async fn start(mut options: Options) -> anyhow::Result<Self> {
+        let data_dir = DataDir::open(&options.config.data_dir)?;
+        let layout = data_dir.layout();
+        let reference = reference(&options.config)?;
+        let tokens = match &options.config.tokens_file {
+            Some(file) => read_tokens(file)?,
+            None => data_dir.tokens(&reference.agencies(), &*options.entropy)?,
+        };
+
+        // From here on each service starts as it would alone: with everything it needs in the configuration.
+        let config = &mut options.config;
+        let mut listeners = Vec::with_capacity(3);
+        for service in Service::ALL {
+            let listener = bind(config, service).await?;
+            let endpoint = config.endpoint_mut(service);
+            endpoint.address = Some(address(&listener)?.try_into()?);
+            if endpoint.database.is_none() && endpoint.database_file.is_none() {
+                endpoint.database = Some(layout.database(service)?);
+            }
+            listeners.push(listener);
+        }
+        if config.receipt_key_file.is_none() {
+            let file = data_dir.receipt_key(config.intake.database.as_ref(), &*options.entropy)?;
+            config.receipt_key_file = Some(file);
+        }
+        config.log.key_file.get_or_insert_with(|| layout.log_key());
+        config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
+
+        let common = Common::new(options, reference, tokens)?;
+        let mut starts = listeners
+            .into_iter()
+            .zip(Service::ALL)
+            .map(|(listener, service)| Running::start(service, listener, &common));
+        let (Some(intake), Some(routing), Some(audit)) = (starts.next(), starts.next(), starts.next()) else {
+            bail!("there are three services");
+        };
+        let (intake, routing, audit) = tokio::try_join!(intake, routing, audit)?;
+        let endpoints = Endpoints {
+            intake: intake.address.clone(),
+            routing: routing.address.clone(),
+            audit: audit.address.clone(),
+        };
+        data_dir.publish(&endpoints)?;
+        Ok(Self {
+            endpoints,
+            vkey: audit.vkey().unwrap_or_default().to_owned(),
+            tokens: common.tokens,
+            data_dir,
+            running: [intake, routing, audit],
+        })
+    }
+
+    /// Where everything is kept.
+    pub fn layout(&self) -> &Layout {
+        self.data_dir.layout()
+    }
+
+    /// The token of the operator, by that word, or of an agency, by its id.
+    pub fn token(&self, who: &str) -> Option<&str> {
+        find_token(&self.tokens, who)
+    }
+
+    /// Waits until a service ends, which it does by itself only when it cannot go on.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        let [intake, routing, audit] = &mut self.running;
+        tokio::select! {
+            error = intake.ended() => error,
+            error = routing.ended() => error,
+            error = audit.ended() => error,
+        }
+    }
+
+    /// Stops gracefully: no new work, what is under way ends, and the databases are closed.
+    pub async fn stop(self) {
+        self.data_dir.unpublish();
+        let [intake, routing, audit] = self.running;
+        // Audit last: the others may still be handing changes over.
+        tokio::join!(intake.stop(), routing.stop());
+        audit.stop().await;
+    }
+}
+
+/// The token of the operator, by that word, or of an agency, by its id.
+pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
+    let is_it = |token: &&Token| match token.role {
+        Role::Operator => who == OPERATOR,
+        Role::Agency => token.agency.as_deref() == Some(who),
+        Role::Service => false,
+    };
+    tokens.iter().find(is_it).map(|token| token.token.as_str())
+}

@@ -1,0 +1,285 @@
+//! What commands print: text for people, colours only on a terminal, JSON for machines.
+
+use std::{
+    fmt::Display,
+    io::{IsTerminal as _, Write as _},
+};
+
+use anstream::AutoStream;
+use api::{intake::ReportState, routing::CaseState};
+use jiff::{Timestamp, tz::TimeZone};
+use owo_colors::{OwoColorize as _, Style};
+use places::Territories;
+use prost::{Message, Name};
+
+/// A field's name in front of its value.
+const LABEL: usize = 12;
+
+/// Writes one line to standard output. Colours are left out where it is no terminal.
+pub fn line(text: impl Display) -> std::io::Result<()> {
+    writeln!(AutoStream::auto(std::io::stdout().lock()), "{text}")
+}
+
+/// Writes a field and its value. On a terminal, long values go on below where they began.
+pub fn field(name: &str, value: impl Display) -> std::io::Result<()> {
+    indented_field(0, LABEL, name, value)
+}
+
+/// Like [`field`], with so many spaces before it and so many columns for the name.
+pub fn indented_field(indent: usize, label: usize, name: &str, value: impl Display) -> std::io::Result<()> {
+    let value = wrap(&value.to_string(), indent + label + 1, terminal_width());
+    line(format_args!("{:indent$}{:label$} {value}", "", name.style(dim())))
+}
+
+/// Columns of the terminal; `None` where the output goes elsewhere and lines must stay whole.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Breaks a text at spaces, so that it stands in the columns from `indent` to `width`.
+fn wrap(text: &str, indent: usize, width: Option<usize>) -> String {
+    let Some(width) = width.filter(|width| *width > indent + 20) else {
+        return text.to_owned();
+    };
+    let mut wrapped = String::with_capacity(text.len());
+    let mut column = indent;
+    for (i, word) in text.split(' ').enumerate() {
+        let columns = columns(word);
+        if i > 0 && column + 1 + columns > width {
+            wrapped.push('\n');
+            wrapped.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if i > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += columns;
+    }
+    wrapped
+}
+
+/// Columns that a word takes on a terminal: Chinese characters take two, styles none.
+fn columns(word: &str) -> usize {
+    let mut columns = 0;
+    let mut in_style = false;
+    for c in word.chars() {
+        match c {
+            '\x1b' => in_style = true,
+            'm' if in_style => in_style = false,
+            _ if in_style => {}
+            '\u{1100}'..='\u{115f}'
+            | '\u{2e80}'..='\u{a4cf}'
+            | '\u{ac00}'..='\u{d7a3}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{fe30}'..='\u{fe4f}'
+            | '\u{ff00}'..='\u{ff60}' => columns += 2,
+            _ => columns += 1,
+        }
+    }
+    columns
+}
+
+/// Writes an error to standard error.
+pub fn error(error: &anyhow::Error) {
+    let mut stderr = AutoStream::auto(std::io::stderr().lock());
+    // There is nowhere to say that this cannot be said.
+    let _ = writeln!(stderr, "{} {error:#}", "error:".style(Style::new().red().bold()));
+}
+
+/// Writes a message as its protobuf JSON.
+pub fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
+    line(serde_json::to_string_pretty(&rpc::json::value(message)?)?)?;
+    Ok(())
+}
+
+/// Writes a message as its protobuf JSON, on one line.
+pub fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<()> {
+    line(rpc::json::value(message)?)?;
+    Ok(())
+}
+
+/// For what only helps to read.
+pub fn dim() -> Style {
+    Style::new().dimmed()
+}
+
+/// For what matters most.
+pub fn strong() -> Style {
+    Style::new().bold()
+}
+
+/// For what is as it should be.
+pub fn good() -> Style {
+    Style::new().green()
+}
+
+/// For what is not.
+pub fn bad() -> Style {
+    Style::new().red().bold()
+}
+
+/// A progress line on standard error, on a terminal only.
+#[derive(Debug)]
+pub struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    /// Shown unless output is for machines.
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            shown: !quiet && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Replaces the line.
+    pub fn show(&self, text: impl Display) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K{text}");
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.show("");
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r");
+        }
+    }
+}
+
+/// A time in the zone of the machine, to the second.
+pub fn time(time: Option<&prost_types::Timestamp>) -> String {
+    let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
+    time.map_or_else(
+        || "-".to_owned(),
+        |time| {
+            time.to_zoned(TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M:%S %Z")
+                .to_string()
+        },
+    )
+}
+
+/// How far a time is from now: `in 23 h 59 min`, `2 d 3 h ago`.
+pub fn distance(time: Option<&prost_types::Timestamp>, now: journal::Time) -> String {
+    let Some(time) = time.and_then(journal::Time::from_proto) else {
+        return String::new();
+    };
+    let seconds = (time.0 - now.0) / 1_000_000;
+    let minutes = (seconds.abs() + 30) / 60;
+    let span = match (minutes / 60, minutes % 60) {
+        (0, 0) => "less than a minute".to_owned(),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, _) if hours >= 48 => format!("{} d {} h", hours / 24, hours % 24),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    };
+    if seconds < 0 {
+        format!("{span} ago")
+    } else {
+        format!("in {span}")
+    }
+}
+
+/// An id without the collection in front of it: `police-CN` of `agencies/police-CN`.
+pub fn id(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(_, id)| id)
+}
+
+/// A territory code with its name, where it is a known one: `320300 Xuzhou`.
+pub fn territory(code: &str) -> String {
+    let name = code.parse().ok().and_then(|code| Territories::shipped().name(code));
+    name.map_or_else(|| code.to_owned(), |(_, name)| format!("{code} {name}"))
+}
+
+/// The way from a place up the tree to where an agency was found.
+pub fn climb(place: &str, climb: &[String]) -> String {
+    let mut way: Vec<&str> = climb.iter().map(String::as_str).collect();
+    if way.first() != Some(&place) {
+        way.insert(0, place);
+    }
+    let way: Vec<_> = way.into_iter().map(territory).collect();
+    way.join(" → ")
+}
+
+/// What the owner of a clock has to do before it ends.
+pub fn duty(kind: &str) -> &str {
+    match kind {
+        "acknowledge" => "take it over",
+        "designate" => "designate a lead",
+        "result" => "report a result",
+        kind => kind,
+    }
+}
+
+/// A state of a report, in words.
+pub fn report_state(state: ReportState) -> &'static str {
+    match state {
+        ReportState::Unspecified => "unknown",
+        ReportState::Accepted => "accepted: recorded, not yet with an agency",
+        ReportState::Routed => "routed: an agency has it",
+        ReportState::Closed => "closed: the case has ended",
+        ReportState::Advised => "advised: no agency can act, see the advice",
+        ReportState::Withdrawn => "withdrawn by the reporter",
+    }
+}
+
+/// A state of a case, in words.
+pub fn case_state(state: CaseState) -> &'static str {
+    match state {
+        CaseState::Unspecified => "unknown",
+        CaseState::AwaitingDesignation => "awaiting designation",
+        CaseState::Assigned => "assigned",
+        CaseState::InProgress => "in progress",
+        CaseState::InReview => "in review",
+        CaseState::Resolved => "resolved",
+        CaseState::Closed => "closed",
+        CaseState::Advised => "advised",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_go_on_below_where_they_began() {
+        let text = "one two 南京 three four five";
+        for (indent, width, expected) in [
+            (4, None, text),
+            (4, Some(80), text),
+            (4, Some(26), "one two 南京 three\n    four five"),
+            (4, Some(25), "one two 南京 three\n    four five"),
+            (4, Some(20), text),
+        ] {
+            assert_eq!(wrap(text, indent, width), expected, "{width:?}");
+        }
+        assert_eq!(columns("\x1b[1m南京\x1b[0m!"), 5);
+    }
+
+    #[test]
+    fn distances_are_said_in_two_units() {
+        let now = journal::Time(1_795_305_600_000_000);
+        for (seconds, expected) in [
+            (29, "in less than a minute"),
+            (3_540, "in 59 min"),
+            (86_399, "in 24 h"),
+            (-90_060, "25 h 1 min ago"),
+            (200_000, "in 2 d 7 h"),
+        ] {
+            assert_eq!(distance(Some(&now.plus_seconds(seconds).to_proto()), now), expected);
+        }
+    }
+
+    #[test]
+    fn territories_have_their_names() {
+        assert_eq!(
+            climb("440600", &["440600".to_owned(), "440000".to_owned()]),
+            "440600 Foshan → 440000 Guangdong"
+        );
+        assert_eq!(territory("US"), "US");
+    }
+}

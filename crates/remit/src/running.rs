@@ -1,0 +1,298 @@
+//! One service in this process.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use audit::Audit;
+use intake::Intake;
+use routing::Routing;
+use rpc::{Authenticate, HealthCheck, Role, Server, Token, Tokens, client::Caller};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    client::Failed,
+    config::{Config, DatabaseUrl, Service, variable},
+    data_dir::read_key,
+    instance::Options,
+    reference::Reference,
+};
+
+/// What the services of one process have in common.
+pub(crate) struct Common {
+    options: Options,
+    reference: Reference,
+    pub(crate) tokens: Vec<Token>,
+    authenticate: Arc<dyn Authenticate>,
+}
+
+impl Common {
+    pub(crate) fn new(options: Options, reference: Reference, tokens: Vec<Token>) -> anyhow::Result<Self> {
+        let authenticate = Arc::new(Tokens::new(&tokens)?);
+        Ok(Self {
+            options,
+            reference,
+            tokens,
+            authenticate,
+        })
+    }
+
+    /// The way from one service to another.
+    fn way(&self, from: Service, to: Service) -> anyhow::Result<Caller> {
+        let address = self.options.config.endpoint(to).address.as_ref();
+        let address = Config::need(&format!("{to}.address"), address)?;
+        let own = self
+            .tokens
+            .iter()
+            .find(|token| token.role == Role::Service && token.system == from.name())
+            .with_context(|| {
+                format!(
+                    "the token file has no token of the system `{from}` with the role service, which {from} calls with"
+                )
+            })?;
+        Ok(rpc::client::connect(address.as_str(), &own.token, Some(PATIENCE))?)
+    }
+
+    /// Name of this replica. What one process alone can open needs no name that changes.
+    fn replica(&self, database: &DatabaseUrl) -> String {
+        match &self.options.config.replica {
+            Some(replica) => replica.clone(),
+            None if database.is_sqlite() => "local".to_owned(),
+            None => {
+                let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+                format!("{host}-{}", std::process::id())
+            }
+        }
+    }
+}
+
+/// How long one service waits for another's answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One service.
+#[derive(Debug)]
+pub struct Running {
+    /// Which.
+    pub service: Service,
+    /// Where it is.
+    pub address: String,
+    /// Ends relays and upkeep.
+    upkeep: CancellationToken,
+    /// Ends the server.
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    ending: Ending,
+}
+
+#[derive(Debug)]
+enum Ending {
+    Intake(intake::Ending),
+    Routing(routing::Ending),
+    Audit(Box<Audit>),
+}
+
+impl Running {
+    /// Starts one service by itself, as in a cluster: everything it needs is in the configuration.
+    pub async fn alone(service: Service, options: Options) -> anyhow::Result<Self> {
+        refuse_missing(service, &options.config)?;
+        let tokens_file = Config::need("tokens_file", options.config.tokens_file.as_ref())?;
+        let tokens = read_tokens(tokens_file)?;
+        let reference = reference(&options.config)?;
+        let listener = bind(&options.config, service).await?;
+        Self::start(service, listener, &Common::new(options, reference, tokens)?).await
+    }
+
+    /// Starts a service on a listener that the caller bound.
+    pub(crate) async fn start(service: Service, listener: TcpListener, common: &Common) -> anyhow::Result<Self> {
+        let config = &common.options.config;
+        let database = config.database(service)?;
+        let database = Config::need(&format!("{service}.database"), database.as_ref())?;
+        let (upkeep, shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let (clock, entropy) = (Arc::clone(&common.options.clock), Arc::clone(&common.options.entropy));
+        let message_bytes = config.limits.message_bytes;
+        let opening = || format!("opening {service}'s database {database}");
+        let (routes, health, names, ending): (Routes, HealthCheck, _, _) = match service {
+            Service::Intake => {
+                let receipt_key = Config::need("receipt_key_file", config.receipt_key_file.as_ref())?;
+                let parts = intake::Parts {
+                    receipt_key: read_key(receipt_key)?,
+                    db: Intake::open(database.expose()).await.with_context(opening)?,
+                    categories: Arc::clone(&common.reference.categories),
+                    territories: common.reference.territories,
+                    agencies: Arc::new(common.reference.agencies()),
+                    routing: common.way(service, Service::Routing)?,
+                    audit: common.way(service, Service::Audit)?,
+                    replica: common.replica(database),
+                    clock,
+                    entropy,
+                };
+                let intake = Intake::start(parts, &upkeep);
+                let health = intake.health();
+                let (routes, ending) = intake.into_routes(message_bytes);
+                (routes, health, intake::NAMES, Ending::Intake(ending))
+            }
+            Service::Routing => {
+                let parts = routing::Parts {
+                    db: Routing::open(database.expose()).await.with_context(opening)?,
+                    directory: Arc::clone(&common.reference.directory),
+                    rules: Arc::clone(&common.reference.rules),
+                    calendar: Arc::clone(&common.reference.calendar),
+                    intake: common.way(service, Service::Intake)?,
+                    audit: common.way(service, Service::Audit)?,
+                    replica: common.replica(database),
+                    clock,
+                    entropy,
+                };
+                let routing = Routing::start(parts, &upkeep);
+                let health = routing.health();
+                let (routes, ending) = routing.into_routes(message_bytes);
+                (routes, health, routing::NAMES, Ending::Routing(ending))
+            }
+            Service::Audit => {
+                let audit = Audit::start(audit_config(config, database)?, clock, entropy).await;
+                let audit = audit.context("starting the log")?;
+                let (routes, health) = (audit.routes(message_bytes), audit.health());
+                (routes, health, audit::NAMES, Ending::Audit(Box::new(audit)))
+            }
+        };
+        let address = address(&listener)?;
+        let server = Server {
+            service: service.name(),
+            limits: config.limits.to_rpc(),
+            authenticate: Arc::clone(&common.authenticate),
+            reflection: config.reflection,
+            names,
+            health,
+        };
+        tracing::info!(%service, address, %database, "serving");
+        Ok(Self {
+            service,
+            address,
+            upkeep,
+            serving: tokio::spawn(server.serve(listener, routes, shutdown.clone())),
+            shutdown,
+            ending,
+        })
+    }
+
+    /// The log's verifier key, of audit only.
+    pub fn vkey(&self) -> Option<&str> {
+        match &self.ending {
+            Ending::Audit(audit) => Some(audit.vkey()),
+            Ending::Intake(_) | Ending::Routing(_) => None,
+        }
+    }
+
+    /// Waits until the server ends, which it does by itself only when it cannot go on.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        let ended = (&mut self.serving).await;
+        let service = self.service;
+        match ended {
+            Ok(Ok(())) => anyhow!("{service} ended"),
+            Ok(Err(error)) => anyhow::Error::new(error).context(format!("{service} cannot serve")),
+            Err(error) => anyhow::Error::new(error).context(format!("{service} panicked")),
+        }
+    }
+
+    /// Stops gracefully: no new work, what is under way ends, and the database is closed.
+    pub async fn stop(self) {
+        self.upkeep.cancel();
+        self.shutdown.cancel();
+        let service = self.service;
+        // One that has ended before was told of by `ended`.
+        if !self.serving.is_finished()
+            && let Err(error) = self.serving.await
+        {
+            tracing::error!(%service, %error, "the server panicked");
+        }
+        match self.ending {
+            Ending::Intake(ending) => ending.finish().await,
+            Ending::Routing(ending) => ending.finish().await,
+            Ending::Audit(audit) => audit.stop().await,
+        }
+        tracing::info!(%service, "stopped");
+    }
+}
+
+/// Reads the file that `tokens_file` names.
+pub(crate) fn read_tokens(path: &Path) -> anyhow::Result<Vec<Token>> {
+    std::fs::read_to_string(path)
+        .map_err(anyhow::Error::from)
+        .and_then(|text| Ok(serde_json::from_str(&text)?))
+        .with_context(|| format!("`tokens_file`, {}", path.display()))
+}
+
+/// Names everything that a service of its own needs and does not have, at once.
+fn refuse_missing(service: Service, config: &Config) -> anyhow::Result<()> {
+    let endpoint = config.endpoint(service);
+    let mut needed = vec![
+        (
+            format!("{service}.database"),
+            endpoint.database.is_some() || endpoint.database_file.is_some(),
+        ),
+        ("tokens_file".to_owned(), config.tokens_file.is_some()),
+    ];
+    for peer in Service::ALL {
+        if service != Service::Audit && peer != service {
+            needed.push((format!("{peer}.address"), config.endpoint(peer).address.is_some()));
+        }
+    }
+    match service {
+        Service::Intake => needed.push(("receipt_key_file".to_owned(), config.receipt_key_file.is_some())),
+        Service::Routing => {}
+        Service::Audit => {
+            needed.push(("log.key_file".to_owned(), config.log.key_file.is_some()));
+            needed.push(("log.checkpoint_file".to_owned(), config.log.checkpoint_file.is_some()));
+        }
+    }
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|(_, is_set)| !is_set)
+        .map(|(key, _)| format!("\n  `{key}`, or the environment variable {}", variable(key)))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::Usage(format!("{service} needs more to be configured:{}", missing.concat())).into())
+}
+
+/// The data to decide by; what is wrong with it is a mistake of whoever configured it.
+pub(crate) fn reference(config: &Config) -> anyhow::Result<Reference> {
+    Reference::load(&config.files).map_err(|error| Failed::Usage(format!("{error:#}")).into())
+}
+
+fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<audit::Config> {
+    Ok(audit::Config {
+        database: database.expose().to_owned(),
+        origin: config.log.origin.clone(),
+        key_file: Config::need("log.key_file", config.log.key_file.as_ref())?.clone(),
+        checkpoint_file: Config::need("log.checkpoint_file", config.log.checkpoint_file.as_ref())?.clone(),
+        checkpoint_interval_ms: config.log.checkpoint_interval_ms,
+    })
+}
+
+/// Binds where the configuration says.
+pub(crate) async fn bind(config: &Config, service: Service) -> anyhow::Result<TcpListener> {
+    let listen = config.listen(service);
+    TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("{service} cannot listen on {listen} (`{service}.listen`)"))
+}
+
+/// Where a listener is reached from this machine.
+pub(crate) fn address(listener: &TcpListener) -> anyhow::Result<String> {
+    let mut address = listener.local_addr()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(format!("http://{address}"))
+}

@@ -1,0 +1,192 @@
+//! The command line without a server: help, mistakes, exit codes.
+
+use std::process::{Command, Output};
+
+pub fn remit(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_remit"));
+    command.args(args);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REMIT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = remit(args).current_dir(std::env::temp_dir()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    for (args, expected) in [
+        (
+            &["--help"][..],
+            &[
+                "Exit codes:",
+                "5  a verification failed",
+                "remit demo --serve",
+                "report",
+                "case",
+                "log",
+            ][..],
+        ),
+        (&["serve", "--help"], &["all", "intake", "routing", "audit"]),
+        (
+            &["serve", "all", "--help"],
+            &["--data-dir", "--intake-listen", "--set", "--config", "Examples:"],
+        ),
+        (
+            &["serve", "intake", "--help"],
+            &["tokens_file", "receipt_key_file", "Example:"],
+        ),
+        (
+            &["report", "submit", "--help"],
+            &["--request-id", "--validate-only", "SubmitReportRequest", "Examples:"],
+        ),
+        (&["report", "show", "--help"], &["reports/{id}", "Example:"]),
+        (
+            &["report", "receipt", "--help"],
+            &["--key", "REMIT_LOG_KEY", "Example:"],
+        ),
+        (
+            &["case", "list", "--help"],
+            &["--state", "awaiting-designation", "Examples:"],
+        ),
+        (&["case", "show", "--help"], &["Example:"]),
+        (&["case", "watch", "--help"], &["--resume", "--limit", "Examples:"]),
+        (
+            &["case", "acknowledge", "--help"],
+            &["--etag", "--request-id", "Example:"],
+        ),
+        (&["log", "checkpoint", "--help"], &["REMIT_AUDIT", "Example:"]),
+        (&["log", "verify", "--help"], &["--key", "Exits with 5", "Examples:"]),
+        (&["demo", "--help"], &["--serve", "--examples", "Examples:"]),
+        (&["config", "show", "--help"], &["REMIT_INTAKE_LISTEN", "Examples:"]),
+    ] {
+        let (code, stdout, stderr) = run(args);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{args:?}");
+        for expected in expected {
+            assert!(stdout.contains(expected), "{args:?} lacks {expected}:\n{stdout}");
+        }
+        // Nobody reads what runs out of the window.
+        assert!(stdout.lines().all(|line| line.chars().count() <= 130), "{stdout}");
+    }
+}
+
+#[test]
+fn mistakes_have_their_exit_code_and_their_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let misspelt = file("misspelt.json", "{\n  \"report\": {\n    \"categroy\": \"x\"\n  }\n}\n");
+    let cut = file("cut.json", "{\"report\":\n");
+    let config = file("remit.yaml", "limits:\n  concurrency: many\n");
+    let nowhere = folder.path().join("nowhere").display().to_string();
+    let key = "remit.local/log+643a7188+AX1UnEbxThBL6ANviPlYLdxTBoD4R4cyQmBYsMKg2Yb1";
+    for (args, code, expected) in [
+        (
+            &["report", "submit", &misspelt][..],
+            2,
+            &["misspelt.json:3:14: ", "categroy"][..],
+        ),
+        (&["report", "submit", &cut], 2, &["cut.json:2:0: ", "EOF"]),
+        (&["report", "submit"], 2, &["<FILE>"]),
+        (
+            &["serve", "all", "--config", &config],
+            2,
+            &["remit.yaml, line 2: `limits.concurrency`"],
+        ),
+        (&["serve", "all", "--set", "reflection"], 2, &["KEY=VALUE"]),
+        (
+            &["serve", "intake"],
+            2,
+            &[
+                "REMIT_INTAKE_DATABASE",
+                "`tokens_file`",
+                "`routing.address`",
+                "`audit.address`",
+                "`receipt_key_file`",
+            ],
+        ),
+        (&["serve", "audit"], 2, &["`log.key_file`", "`log.checkpoint_file`"]),
+        (
+            &["case", "list", "--data-dir", &nowhere],
+            4,
+            &["nothing serves from the data directory", "remit serve all"],
+        ),
+        (
+            &["case", "list", "--server", "http://127.0.0.1:1", "--data-dir", &nowhere],
+            2,
+            &["no token to call with"],
+        ),
+        (
+            &["case", "list", "--server", "http://127.0.0.1:1", "--token", "x"],
+            4,
+            &["no server answers at http://127.0.0.1:1"],
+        ),
+        (
+            &["case", "list", "--server", "127.0.0.1:1", "--token", "x"],
+            2,
+            &["not the address of a server"],
+        ),
+        (
+            &[
+                "log",
+                "verify",
+                "--server",
+                "http://127.0.0.1:1",
+                "--token",
+                "x",
+                "--data-dir",
+                &nowhere,
+            ],
+            2,
+            &["no key of the log"],
+        ),
+        (
+            &[
+                "log",
+                "verify",
+                "--server",
+                "http://127.0.0.1:1",
+                "--token",
+                "x",
+                "--key",
+                key,
+            ],
+            4,
+            &["no server answers"],
+        ),
+        (&["demo", "--data-dir", &nowhere], 4, &["nothing serves from"]),
+    ] {
+        let (found, stdout, stderr) = run(args);
+        assert_eq!((found, stdout.as_str()), (code, ""), "{args:?}\n{stderr}");
+        for expected in expected {
+            assert!(stderr.contains(expected), "{args:?} lacks {expected}:\n{stderr}");
+        }
+        assert!(stderr.starts_with("error: "), "{stderr}");
+    }
+}
+
+#[test]
+fn the_effective_configuration_is_shown() {
+    let output = remit(&["config", "show", "--set", "limits.concurrency=7"])
+        .env("REMIT_ROUTING_LISTEN", "127.0.0.1:9")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    for expected in [
+        "concurrency: 7",
+        "listen: 127.0.0.1:9",
+        "listen: 127.0.0.1:7301",
+        "data_dir: data",
+    ] {
+        assert!(stdout.contains(expected), "{stdout}");
+    }
+}

@@ -1,0 +1,91 @@
+//! The data directory: whose it is, and what is in it.
+
+use std::{
+    collections::BTreeSet,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use journal::SystemEntropy;
+use remit::{
+    config::Service,
+    data_dir::{DataDir, Layout},
+    instance::find_token,
+};
+
+use crate::eventually;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("new/data");
+    (parent, folder)
+}
+
+#[test]
+fn it_belongs_to_one_process() {
+    let (_parent, folder) = folder();
+    let first = DataDir::open(&folder).unwrap();
+    let error = DataDir::open(&folder).unwrap_err().to_string();
+    assert!(error.contains(&folder.display().to_string()), "{error}");
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+    drop(first);
+    // A process that another test just started holds a copy of the lock until it runs its own program.
+    eventually("the folder is not free", || DataDir::open(&folder).ok());
+}
+
+#[test]
+fn secrets_are_its_owners_alone_and_made_once() {
+    let (_parent, folder) = folder();
+    let agencies = BTreeSet::from(["police-CN".to_owned()]);
+    let make = |agencies: &BTreeSet<String>| {
+        let data_dir = DataDir::open(&folder).unwrap();
+        let key = data_dir.receipt_key(None, &SystemEntropy).unwrap();
+        let tokens = data_dir.tokens(agencies, &SystemEntropy).unwrap();
+        for secret in [&key, &data_dir.layout().tokens(), &folder.join("lock")] {
+            assert_eq!(mode(secret), 0o600, "{}", secret.display());
+        }
+        (std::fs::read(key).unwrap(), tokens)
+    };
+    let (key, tokens) = make(&agencies);
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(key.len(), 32);
+    // The operator, three services, one agency.
+    assert_eq!(tokens.len(), 5);
+    assert!(find_token(&tokens, "operator").unwrap().len() >= 32);
+    assert_eq!(find_token(&tokens, "intake"), None);
+
+    let more = BTreeSet::from(["police-CN".to_owned(), "police-110000".to_owned()]);
+    let (key_again, tokens_again) = make(&more);
+    assert_eq!(key_again, key);
+    for who in ["operator", "police-CN"] {
+        assert_eq!(find_token(&tokens_again, who), find_token(&tokens, who));
+    }
+    assert!(find_token(&tokens_again, "police-110000").is_some());
+    rpc::Tokens::new(&tokens_again).unwrap();
+}
+
+#[test]
+fn a_lost_key_is_not_replaced_over_records() {
+    let (_parent, folder) = folder();
+    let data_dir = DataDir::open(&folder).unwrap();
+    let database = data_dir.layout().database(Service::Intake).unwrap();
+    data_dir.receipt_key(Some(&database), &SystemEntropy).unwrap();
+    std::fs::write(folder.join("intake.db"), "records").unwrap();
+    data_dir.receipt_key(Some(&database), &SystemEntropy).unwrap();
+    std::fs::remove_file(folder.join("receipt.key")).unwrap();
+    let error = data_dir
+        .receipt_key(Some(&database), &SystemEntropy)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("put it back from a backup"), "{error}");
+}
+
+#[test]
+fn paths_survive_in_database_urls() {
+    let url = Layout::new("/tmp/100% of #1?").database(Service::Audit).unwrap();
+    assert_eq!(url.expose(), "sqlite:///tmp/100%25 of %231%3F/audit.db");
+}

@@ -1,0 +1,225 @@
+//! All three services in this process.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use api::{
+    intake::{CheckReceiptRequest, CheckReceiptResponse, ReportState, intake_service_client::IntakeServiceClient},
+    routing::{ListCasesRequest, case_service_client::CaseServiceClient},
+};
+use remit::{
+    commands::report::parse_request,
+    config::{Config, DatabaseUrl, Endpoint, Service},
+    data_dir::Endpoints,
+    examples,
+    instance::{Instance, Options, find_token},
+    running::Running,
+};
+use rpc::{
+    Role, Token,
+    client::{Caller, connect},
+};
+use testkit::Backend;
+
+fn config(data_dir: &Path) -> Config {
+    let mut config = Config {
+        data_dir: data_dir.to_owned(),
+        ..Config::default()
+    };
+    for service in Service::ALL {
+        config.endpoint_mut(service).listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    }
+    config
+}
+
+/// Servers, and who may call them.
+struct Found {
+    endpoints: Endpoints,
+    tokens: Vec<Token>,
+}
+
+impl From<&Instance> for Found {
+    fn from(instance: &Instance) -> Self {
+        Self {
+            endpoints: instance.endpoints.clone(),
+            tokens: instance.tokens.clone(),
+        }
+    }
+}
+
+fn channel(found: &Found, service: Service, who: &str) -> Caller {
+    let patience = Some(Duration::from_secs(10));
+    connect(
+        found.endpoints.of(service),
+        find_token(&found.tokens, who).unwrap(),
+        patience,
+    )
+    .unwrap()
+}
+
+async fn check(instance: &Found, receipt: &str) -> CheckReceiptResponse {
+    let request = CheckReceiptRequest {
+        receipt: receipt.to_owned(),
+    };
+    let mut intake = IntakeServiceClient::new(channel(instance, Service::Intake, "operator"));
+    intake.check_receipt(request).await.unwrap().into_inner()
+}
+
+/// Submits the fourth story, and waits until it is routed and logged.
+async fn submit(instance: &Found) -> (String, CheckReceiptResponse) {
+    let file = "04-gambling.json";
+    let request = parse_request(file, &examples::text(None, file).unwrap()).unwrap();
+    let mut intake = IntakeServiceClient::new(channel(instance, Service::Intake, "police-440000"));
+    let receipt = intake.submit_report(request).await.unwrap().into_inner().receipt;
+    let routed = async {
+        loop {
+            let answer = check(instance, &receipt).await;
+            if answer.state() == ReportState::Routed && answer.changes.iter().all(|change| change.logged) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(20), routed).await.unwrap();
+    (receipt, answer)
+}
+
+async fn cases(instance: &Found, who: &str) -> Vec<api::routing::Case> {
+    let mut routing = CaseServiceClient::new(channel(instance, Service::Routing, who));
+    routing
+        .list_cases(ListCasesRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .cases
+}
+
+/// Starts, submits, stops, and starts again: everything is still there, and nothing is there twice.
+async fn starts_again(config: Config) {
+    let first = Instance::start(Options::new(config.clone())).await.unwrap();
+    let (receipt, answer) = submit(&Found::from(&first)).await;
+    let before = cases(&Found::from(&first), "police-450100").await;
+    assert_eq!((before.len(), answer.agency.as_str()), (1, "agencies/police-450100"));
+    let (tokens, vkey) = (format!("{:?}", first.token("operator")), first.vkey.clone());
+    let endpoints = first.layout().read_endpoints().unwrap().unwrap();
+    assert_eq!(endpoints, first.endpoints);
+    first.stop().await;
+    assert!(!config.data_dir.join("endpoints.json").exists());
+
+    let second = Instance::start(Options::new(config)).await.unwrap();
+    assert_eq!(format!("{:?}", second.token("operator")), tokens);
+    assert_eq!(second.vkey, vkey);
+    assert_eq!(check(&Found::from(&second), &receipt).await, answer);
+    assert_eq!(cases(&Found::from(&second), "police-450100").await, before);
+    // The same request id: the same report.
+    assert_eq!(submit(&Found::from(&second)).await.0, receipt);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn start_stop_start_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    starts_again(config(&folder.path().join("data"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn databases_may_be_elsewhere() {
+    let Some(backends) = Service::ALL
+        .map(|_| Backend::postgres())
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    for (service, backend) in Service::ALL.into_iter().zip(&backends) {
+        config.endpoint_mut(service).database = Some(DatabaseUrl::secret(backend.url()).unwrap());
+    }
+    starts_again(config).await;
+    assert!(!folder.path().join("intake.db").exists());
+}
+
+/// As in a cluster: each service by itself, found by its address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_service_runs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // Held until all three are known, so that they differ.
+    let ports = Service::ALL.map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut config = Config {
+        tokens_file: Some(path("tokens.json")),
+        receipt_key_file: Some(path("receipt.key")),
+        ..Config::default()
+    };
+    config.log.key_file = Some(path("log.key"));
+    config.log.checkpoint_file = Some(path("log.checkpoint"));
+    let mut endpoints = Vec::new();
+    for (service, port) in Service::ALL.into_iter().zip(&ports) {
+        let listen = port.local_addr().unwrap();
+        let database = format!("sqlite://{}", path(service.name()).display());
+        *config.endpoint_mut(service) = Endpoint {
+            listen: Some(listen),
+            address: Some(format!("http://{listen}").try_into().unwrap()),
+            database: Some(DatabaseUrl::secret(database).unwrap()),
+            database_file: None,
+        };
+        endpoints.push(format!("http://{listen}"));
+    }
+    drop(ports);
+    std::fs::write(path("receipt.key"), [7; 32]).unwrap();
+    let token = |system: &str, agency: Option<&str>, role| Token {
+        token: format!("a-token-that-only-{system}-knows"),
+        system: system.to_owned(),
+        agency: agency.map(str::to_owned),
+        role,
+    };
+    let tokens = [
+        token("operator", None, Role::Operator),
+        token("intake", None, Role::Service),
+        token("routing", None, Role::Service),
+        token("audit", None, Role::Service),
+        token("police-440000-desk", Some("police-440000"), Role::Agency),
+    ];
+    std::fs::write(path("tokens.json"), serde_json::to_string(&tokens).unwrap()).unwrap();
+
+    let mut running = Vec::new();
+    for service in Service::ALL {
+        running.push(Running::alone(service, Options::new(config.clone())).await.unwrap());
+    }
+    let found = Found {
+        endpoints: Endpoints {
+            intake: endpoints[0].clone(),
+            routing: endpoints[1].clone(),
+            audit: endpoints[2].clone(),
+        },
+        tokens: tokens.to_vec(),
+    };
+    let (_, answer) = submit(&found).await;
+    assert_eq!(answer.agency, "agencies/police-450100");
+    for service in running {
+        service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_fails_says_why_and_leaves_the_folder_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bad = config(folder.path());
+    let rules = folder.path().join("rules.yaml");
+    std::fs::write(&rules, "id: mine\nrows: []\n").unwrap();
+    bad.files.rules = Some(rules);
+    let error = Instance::start(Options::new(bad)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("`files.rules`"), "{error:#}");
+
+    let mut taken = config(folder.path());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    taken.audit.listen = Some(listener.local_addr().unwrap());
+    let error = Instance::start(Options::new(taken)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("`audit.listen`"), "{error:#}");
+
+    Instance::start(Options::new(config(folder.path())))
+        .await
+        .unwrap()
+        .stop()
+        .await;
+}

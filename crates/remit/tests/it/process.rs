@@ -1,0 +1,284 @@
+//! A real child process, driven by the commands that people use.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use sqlx::Connection as _;
+
+use crate::{cli::remit, eventually};
+
+const PORTS: [&str; 6] = [
+    "--intake-listen",
+    "127.0.0.1:0",
+    "--routing-listen",
+    "127.0.0.1:0",
+    "--audit-listen",
+    "127.0.0.1:0",
+];
+
+/// `remit serve all`, serving; killed when the test fails.
+struct Server {
+    child: Child,
+    data_dir: PathBuf,
+    said: Vec<String>,
+}
+
+impl Server {
+    fn start(data_dir: &Path) -> Self {
+        let mut child = remit(&["serve", "all", "--data-dir"])
+            .arg(data_dir)
+            .args(PORTS)
+            .env("REMIT_TELEMETRY_FILTER", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // What it says first, up to the commands to try, says that it serves.
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let said: Vec<_> = lines.take_while(|line| !line.starts_with("Try")).collect();
+        Self {
+            child,
+            data_dir: data_dir.to_owned(),
+            said,
+        }
+    }
+
+    fn remit(&self, args: &[&str]) -> Command {
+        let mut command = remit(args);
+        command.env("REMIT_DATA_DIR", &self.data_dir);
+        command
+    }
+
+    /// Standard output of a command that has to succeed.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.remit(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Exit code and standard error of a command that has to fail.
+    fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.remit(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    fn json(&self, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.ok(args)).unwrap()
+    }
+
+    fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn example(name: &str) -> String {
+    format!("{}/../../deploy/examples/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_report_goes_all_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let said = server.said.join("\n");
+    for expected in [
+        "intake    http://127.0.0.1:",
+        "audit     http://",
+        "tokens.json: the operator's",
+        "log key   remit.local/log+",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+
+    let file = example("04-gambling.json");
+    let valid = server.ok(&["report", "submit", &file, "--validate-only", "--as", "police-440000"]);
+    assert!(valid.contains("nothing was recorded"), "{valid}");
+    let submitted = server.json(&["report", "submit", &file, "--as", "police-440000", "--json"]);
+    let receipt = submitted["receipt"].as_str().unwrap();
+    let report = submitted["report"]["name"].as_str().unwrap();
+
+    let followed = eventually("the report is not routed and proven", || {
+        let text = server.ok(&["report", "receipt", receipt]);
+        (text.matches("proof verified").count() == 2).then_some(text)
+    });
+    for expected in [
+        "routed: an agency has it",
+        "police-450100",
+        "Nanning",
+        "report.accepted",
+        "report.routed",
+    ] {
+        assert!(followed.contains(expected), "{followed}");
+    }
+
+    let cases = server.json(&["case", "list", "--as", "police-450100", "--json"]);
+    let case = cases["cases"][0]["name"].as_str().unwrap();
+    let shown = server.ok(&["case", "show", case, "--as", "police-450100"]);
+    for expected in [
+        "assigned",
+        "Why it is there",
+        "450100 Nanning",
+        "this gave the lead",
+        "must take it over by",
+        report,
+    ] {
+        assert!(shown.contains(expected), "{expected}:\n{shown}");
+    }
+    let content = server.ok(&["report", "show", report, "--as", "police-450100"]);
+    assert!(content.contains("gambling"), "{content}");
+
+    let etag = cases["cases"][0]["etag"].as_str().unwrap();
+    let (code, stderr) = server.fails(&["case", "acknowledge", case, "--etag", "0-0", "--as", "police-450100"]);
+    assert_eq!((code, stderr.contains("reason: ETAG_MISMATCH")), (1, true), "{stderr}");
+    let taken = server.ok(&["case", "acknowledge", case, "--etag", etag, "--as", "police-450100"]);
+    assert!(taken.contains("in progress"), "{taken}");
+    let watched = server.ok(&["case", "watch", "--limit", "2", "--as", "police-450100"]);
+    let kinds = [
+        "case.opened",
+        "case.acknowledged",
+        "go on with: remit case watch --resume ",
+    ];
+    assert!(kinds.iter().all(|kind| watched.contains(kind)), "{watched}");
+
+    // Others see none of it.
+    let (code, stderr) = server.fails(&["case", "show", case, "--as", "police-110000"]);
+    assert_eq!((code, stderr.contains("reason: NOT_FOUND")), (3, true), "{stderr}");
+    let (code, stderr) = server.fails(&["report", "show", report, "--as", "police-110000"]);
+    assert_eq!((code, stderr.contains("reason: NOT_FOUND")), (3, true), "{stderr}");
+    let bad = folder.path().join("bad.json");
+    std::fs::write(&bad, r#"{"report":{"category":"categories/none"}}"#).unwrap();
+    let (code, stderr) = server.fails(&["report", "submit", bad.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("\n  report.category: ") && stderr.contains("reason: INVALID_INPUT"),
+        "{stderr}"
+    );
+
+    let verified = server.json(&["log", "verify", "--json"]);
+    assert!(verified["entries"].as_u64().unwrap() >= 3, "{verified}");
+    let other = "remit.local/log+643a7188+AX1UnEbxThBL6ANviPlYLdxTBoD4R4cyQmBYsMKg2Yb1";
+    let (code, stderr) = server.fails(&["log", "verify", "--key", other]);
+    assert_eq!(code, 5, "{stderr}");
+    let (code, _) = server.fails(&["log", "checkpoint", "--key", other]);
+    assert_eq!(code, 5);
+    let receipt_with_other_key = server.fails(&["report", "receipt", receipt, "--key", other]);
+    assert_eq!(receipt_with_other_key.0, 5);
+
+    let (code, stderr) = {
+        let output = remit(&["serve", "all", "--data-dir"])
+            .arg(&server.data_dir)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(code, 1);
+    let holder = format!("is in use by process {}", server.child.id());
+    assert!(stderr.contains(&holder), "{stderr}");
+
+    for file in [
+        "intake.db",
+        "routing.db",
+        "audit.db",
+        "receipt.key",
+        "log.key",
+        "tokens.json",
+    ] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(server.data_dir.join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let data_dir = server.data_dir.clone();
+    server.stop();
+    assert!(!data_dir.join("endpoints.json").exists());
+}
+
+#[test]
+fn the_demo_shows_every_story_and_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    for _ in 0..2 {
+        let shown = server.ok(&["demo"]);
+        for expected in [
+            "20 reports: 19 with the agency that should have them, 1 answered with advice, 1 recognised as sent before.",
+            "Chengdu network-police desk",
+            "the victim's place counts: 510100 Chengdu",
+            "no agency: the reporter is told who can act",
+            "same request id",
+            "proof verified: entries ",
+        ] {
+            assert!(shown.contains(expected), "{expected}:\n{shown}");
+        }
+        assert!(!shown.contains("WRONG"), "{shown}");
+    }
+    server.stop();
+}
+
+#[test]
+fn the_demo_fails_when_a_story_goes_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let examples = folder.path().join("examples");
+    std::fs::create_dir(&examples).unwrap();
+    std::fs::copy(example("04-gambling.json"), examples.join("04-gambling.json")).unwrap();
+    std::fs::write(
+        examples.join("index.yaml"),
+        "examples:\n- {file: 04-gambling.json, story: 4, title: {zh: a, en: b}, sender: police-CN, ranked: {lead: police-CN}}\n",
+    )
+    .unwrap();
+    let output = server.remit(&["demo", "--examples"]).arg(&examples).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert!(stdout.contains("expected police-CN"), "{stdout}");
+    server.stop();
+}
+
+#[test]
+fn a_log_that_was_changed_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let server = Server::start(&data_dir);
+    server.ok(&[
+        "report",
+        "submit",
+        &example("04-gambling.json"),
+        "--as",
+        "police-440000",
+    ]);
+    server.ok(&["report", "submit", &example("07-threats.json"), "--as", "police-320000"]);
+    eventually("the log does not grow", || {
+        let verified = server.json(&["log", "verify", "--json"]);
+        (verified["entries"].as_u64() == Some(6)).then_some(())
+    });
+    server.stop();
+
+    let url = format!("sqlite://{}", data_dir.join("audit.db").display());
+    testkit::backend::run(async {
+        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let statement = "UPDATE entries SET entry = (SELECT entry FROM entries WHERE idx = 1) WHERE idx = 2";
+        assert_eq!(
+            sqlx::query(statement).execute(&mut db).await.unwrap().rows_affected(),
+            1
+        );
+        db.close().await.unwrap();
+    });
+
+    let server = Server::start(&data_dir);
+    let (code, stderr) = server.fails(&["log", "verify"]);
+    assert_eq!(code, 5, "{stderr}");
+    assert!(stderr.starts_with("error: entry 2: change "), "{stderr}");
+    server.stop();
+}
