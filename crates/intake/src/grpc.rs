@@ -14,7 +14,7 @@ use api::{
 use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, entry_hash, keyed_hash, ordered_id, seal};
 use places::Territories;
 use prost::Message as _;
-use rpc::{Failure, Identity, Role, Violation, caller, client::Caller};
+use rpc::{Failure, Identity, Role, caller, client::Caller};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -105,8 +105,7 @@ impl Service {
             agency: caller.agency.clone(),
             request_id: submission.request_id,
             fingerprint: keyed_hash(&self.fingerprint_key, "fingerprint-v1", &content),
-            receipt_hash: self.receipts.hash(&self.receipts.code(report)),
-            category: submission.facts.category.clone(),
+            receipt_hash: self.receipts.lookup(&self.receipts.code(report)).hash,
             commitment_key,
             content,
             change: seal(draft, &Head::default(), now, &*self.entropy),
@@ -128,6 +127,11 @@ impl Service {
             .ok_or(Failure::NotFound { what: "report" })?;
         let mut report =
             Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
+        // Who reports is personal data, and shown only on a request that names a purpose and is itself recorded: not here.
+        if let Some(reporter) = &mut report.reporter {
+            reporter.display_name.clear();
+            reporter.contact.clear();
+        }
         report.name = store::name(id);
         report.accept_time = Some(stored.accept_time.to_proto());
         report.state = shown_state(caller, &stored).to_proto().into();
@@ -153,7 +157,7 @@ impl Service {
     async fn check_receipt(&self, caller: &Identity, receipt: &str) -> Result<CheckReceiptResponse, Failure> {
         let stored = self
             .store
-            .report_by_receipt(self.receipts.hash(receipt))
+            .report_by_receipt(self.receipts.lookup(receipt))
             .await?
             .ok_or(Failure::NotFound { what: "receipt" })?;
         let hidden = is_hidden_from(caller, &stored);
@@ -191,41 +195,42 @@ impl Service {
                 format!("has {}, more than {DELIVERY}", request.changes.len()),
             ));
         }
-        let mut violations = Vec::new();
+        let mut results = vec![
+            ChangeResult {
+                refusal: "MALFORMED_ENTRY".to_owned()
+            };
+            request.changes.len()
+        ];
         let mut spans = Vec::new();
+        let mut places = Vec::with_capacity(request.changes.len());
         let mut news = Vec::with_capacity(request.changes.len());
-        for (i, change) in request.changes.into_iter().enumerate() {
+        for (place, change) in request.changes.into_iter().enumerate() {
             let logged = change.change.clone().unwrap_or_default();
-            match Entry::decode(&logged.entry) {
-                Ok(entry) => {
-                    let span = rpc::delivery::span("record case change", &logged.traceparent);
-                    let traceparent = span.in_scope(telemetry::traceparent);
-                    spans.push(span);
-                    news.push(CaseNews {
-                        hash: entry_hash(&logged.entry),
-                        entry,
-                        change,
-                        traceparent,
-                    });
-                }
-                Err(error) => violations.push(Violation::new(format!("changes[{i}].change.entry"), error.to_string())),
-            }
-        }
-        if !violations.is_empty() {
-            return Err(Failure::InvalidInput(violations));
+            // One that cannot be read parks its own record, and not its neighbours'.
+            let Ok(entry) = Entry::decode(&logged.entry) else {
+                continue;
+            };
+            let span = rpc::delivery::span("record case change", &logged.traceparent);
+            let traceparent = span.in_scope(telemetry::traceparent);
+            spans.push(span);
+            places.push(place);
+            news.push(CaseNews {
+                hash: entry_hash(&logged.entry),
+                entry,
+                change,
+                traceparent,
+            });
         }
         let (store, now) = (Arc::clone(&self.store), self.clock.now());
         let arrivals = journal::uncancelled(async move { store.record_case_changes(&news, now).await }).await?;
         (self.wake)();
-        Ok(arrivals
-            .into_iter()
-            .map(|arrival| match arrival {
-                Arrival::New | Arrival::Repeated => ChangeResult::default(),
-                Arrival::Refused(refusal) => ChangeResult {
-                    refusal: refusal.reason().to_owned(),
-                },
-            })
-            .collect())
+        for (place, arrival) in places.into_iter().zip(arrivals) {
+            results[place].refusal = match arrival {
+                Arrival::New | Arrival::Repeated => String::new(),
+                Arrival::Refused(refusal) => refusal.reason().to_owned(),
+            };
+        }
+        Ok(results)
     }
 }
 

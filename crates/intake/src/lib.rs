@@ -131,7 +131,9 @@ impl Intake {
                     owner: replica.clone(),
                     wake: Arc::clone(wake),
                 };
-                tokio::spawn(relay.run(shutdown.clone()))
+                let stop = shutdown.clone();
+                let run = move || relay.clone().run(stop.clone());
+                tokio::spawn(journal::supervised(consumer, shutdown.clone(), run))
             })
             .collect();
         tasks.push(tokio::spawn(forget_requests(
@@ -216,12 +218,18 @@ impl Ending {
 
 async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
     let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
-    while tokio::time::timeout(PRUNE, shutdown.cancelled()).await.is_err() {
+    let mut pause = PRUNE;
+    while tokio::time::timeout(pause, shutdown.cancelled()).await.is_err() {
         let before = clock.now().plus_seconds(-window);
         let store = Arc::clone(&store);
-        match journal::uncancelled(async move { store.forget_requests(before).await }).await {
-            Ok(forgotten) => tracing::debug!(forgotten, "request ids forgotten"),
-            Err(error) => tracing::warn!(%error, "request ids cannot be forgotten now"),
-        }
+        pause = match journal::uncancelled(async move { store.forget_requests(before).await }).await {
+            Ok(0) => PRUNE,
+            // There may be more: soon, but others write in between.
+            Ok(_) => Duration::from_millis(100),
+            Err(error) => {
+                tracing::warn!(%error, "request ids cannot be forgotten now");
+                PRUNE
+            }
+        };
     }
 }

@@ -1,7 +1,9 @@
 //! Receipts: bearer codes, derived from the report's id and stored only as a keyed hash.
 //!
-//! A code is 120 bits of HMAC-SHA-256 under the receipt key, so a repeated request gets the same one, and nobody without
-//! the key makes one. It is written in Crockford's base 32, in groups of four.
+//! A code is 120 bits: the 48 of the report's time, which its id begins with and which is no secret to who has the code,
+//! and 72 of HMAC-SHA-256 under the receipt key. So a repeated request gets the same one, nobody without the key makes one,
+//! and a report is found by its id's order: an index over hashes would cost every acceptance a page of its own. It is
+//! written in Crockford's base 32, in groups of four.
 
 use data_encoding::{Encoding, Specification};
 use journal::{Bytes32, keyed_hash};
@@ -19,8 +21,9 @@ impl std::fmt::Debug for Receipts {
     }
 }
 
-/// Bytes of the HMAC that a code shows.
-const SHOWN: usize = 15;
+/// Bytes of the id, and of the HMAC, that a code shows.
+const TIME: usize = 6;
+const SHOWN: usize = 9;
 
 impl Receipts {
     /// With the receipt key. Whoever has it can follow every report.
@@ -38,7 +41,9 @@ impl Receipts {
     /// The code of a report.
     pub fn code(&self, report: Uuid) -> String {
         let mac = keyed_hash(&self.key, "receipt-v1", report.as_bytes());
-        let code = self.alphabet.encode(&mac[..SHOWN]);
+        let code = self
+            .alphabet
+            .encode(&[&report.as_bytes()[..TIME], &mac[..SHOWN]].concat());
         let groups: Vec<_> = code
             .as_bytes()
             .chunks(4)
@@ -47,9 +52,8 @@ impl Receipts {
         groups.join("-")
     }
 
-    /// What a code is stored and looked up as. Any text has a hash: a malformed code takes the same way, and the same
-    /// time, as a wrong one.
-    pub fn hash(&self, code: &str) -> Bytes32 {
+    /// What a code is looked up by. Any text has that: a malformed code takes the same way, and the same time, as a wrong one.
+    pub fn lookup(&self, code: &str) -> Lookup {
         let normal: String = code
             .chars()
             .filter(|c| !matches!(c, '-' | ' '))
@@ -59,8 +63,27 @@ impl Receipts {
                 c => c,
             })
             .collect();
-        keyed_hash(&self.key, "receipt-hash-v1", normal.as_bytes())
+        let bytes = self.alphabet.decode(normal.as_bytes()).unwrap_or_default();
+        let time = bytes.first_chunk::<TIME>().copied().unwrap_or_default();
+        let bound = |rest: u8| {
+            let mut id = [rest; 16];
+            id[..TIME].copy_from_slice(&time);
+            Uuid::from_bytes(id)
+        };
+        Lookup {
+            ids: (bound(0), bound(0xff)),
+            hash: keyed_hash(&self.key, "receipt-hash-v1", normal.as_bytes()),
+        }
     }
+}
+
+/// What a receipt is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// The lowest and the highest id that its report can have.
+    pub ids: (Uuid, Uuid),
+    /// The keyed hash that is stored with the report.
+    pub hash: Bytes32,
 }
 
 #[cfg(test)]
@@ -79,8 +102,10 @@ mod tests {
             .replace('-', " ")
             .replace('0', "o")
             .replace('1', "l");
-        assert_eq!(receipts.hash(&code), receipts.hash(&sloppy));
-        assert_ne!(receipts.hash(&code), Receipts::new([8; 32]).hash(&code));
+        let lookup = receipts.lookup(&code);
+        assert_eq!(lookup, receipts.lookup(&sloppy));
+        assert!(lookup.ids.0 <= report && report <= lookup.ids.1);
+        assert_ne!(lookup.hash, Receipts::new([8; 32]).lookup(&code).hash);
         assert_ne!(code, receipts.code(Uuid::nil()));
     }
 }

@@ -18,8 +18,8 @@ impl ToRouting {
 
 #[async_trait]
 impl Deliver for ToRouting {
-    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
-        let changes: Vec<ReportChange> = delivery::decode_payloads("routing", &payloads)?;
+    async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
+        let changes: Vec<ReportChange> = delivery::decode_payloads("routing", payloads)?;
         let response = self.0.clone().route_reports(RouteReportsRequest { changes }).await;
         let response = response.map_err(|status| delivery::undelivered("routing", &status))?;
         Ok(response

@@ -12,7 +12,7 @@ use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Schema, Tx};
 use uuid::Uuid;
 
-use crate::state::State;
+use crate::{receipt::Lookup, state::State};
 
 /// Intake's part of its database.
 pub const SCHEMA: Schema = Schema {
@@ -42,8 +42,6 @@ pub struct Acceptance {
     pub fingerprint: Bytes32,
     /// Keyed hash of the receipt.
     pub receipt_hash: Bytes32,
-    /// Id of the category.
-    pub category: String,
     /// Key of the commitment to the content.
     pub commitment_key: Bytes32,
     /// The encoded report.
@@ -118,13 +116,13 @@ pub trait Store: Send + Sync + 'static {
     /// A report, or `None`.
     async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error>;
 
-    /// The report whose receipt has this hash, or `None`.
-    async fn report_by_receipt(&self, hash: Bytes32) -> Result<Option<StoredReport>, Error>;
+    /// The report whose receipt this looks up, or `None`.
+    async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error>;
 
     /// The changes of a report, first to last, and whether audit has taken each.
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error>;
 
-    /// Forgets the request ids of reports that were recorded before a moment, and returns how many.
+    /// Forgets the request ids of reports that were recorded before a moment, a thousand at most, and returns how many.
     async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
 
     /// Whether the database answers.
@@ -160,7 +158,6 @@ const REPORTS: Insert = Insert::into(
         ("request_id", Kind::Text),
         ("fingerprint", Kind::Bytes),
         ("receipt_hash", Kind::Bytes),
-        ("category", Kind::Text),
         ("accept_time", Kind::Int),
         ("commitment_key", Kind::Bytes),
         ("content", Kind::Bytes),
@@ -205,7 +202,6 @@ impl SqlStore {
                     sql::Value::text_or_null(acceptance.request_id.map(|id| id.to_string())),
                     acceptance.fingerprint.into(),
                     acceptance.receipt_hash.into(),
-                    acceptance.category.as_str().into(),
                     acceptance.change.head.time.0.into(),
                     acceptance.commitment_key.into(),
                     acceptance.content.as_slice().into(),
@@ -366,19 +362,23 @@ async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, C
         .collect()
 }
 
-/// The earlier report that has an acceptance's caller and request id.
+/// The report that is there in place of an acceptance: itself, when an earlier try was committed though it did not look so,
+/// or the one that has its caller and request id.
 async fn earlier(tx: &mut Tx, acceptance: &Acceptance) -> Result<Accepted, Error> {
     let request_id = acceptance.request_id.map(|id| id.to_string()).unwrap_or_default();
     let row = tx
         .fetch_optional(
-            "SELECT id, fingerprint, accept_time FROM reports WHERE caller = $1 AND request_id = $2",
-            vec![acceptance.caller.as_str().into(), request_id.into()],
+            "SELECT id, fingerprint, accept_time FROM reports \
+             WHERE id = $1 OR (caller = $2 AND request_id = $3) ORDER BY id = $1 DESC LIMIT 1",
+            vec![
+                acceptance.report.to_string().into(),
+                acceptance.caller.as_str().into(),
+                request_id.into(),
+            ],
         )
         .await?
-        .ok_or_else(|| Error::Damaged {
-            what: "report",
-            problem: "neither inserted nor there".to_owned(),
-        })?;
+        // Its request id was forgotten in between: now there is room.
+        .ok_or(Error::Raced("a request id"))?;
     if row.array::<32>(1, "fingerprint")? != acceptance.fingerprint {
         return Ok(Accepted::RequestIdReused);
     }
@@ -471,13 +471,15 @@ impl Store for SqlStore {
         row.as_ref().map(stored).transpose()
     }
 
-    async fn report_by_receipt(&self, hash: Bytes32) -> Result<Option<StoredReport>, Error> {
+    async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error> {
+        let (first, last) = receipt.ids;
         let row = self
             .db
             .fetch_optional(
                 "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
-                 FROM reports JOIN report_states ON report = id WHERE receipt_hash = $1",
-                vec![hash.into()],
+                 FROM reports JOIN report_states ON report = id \
+                 WHERE id BETWEEN $1 AND $2 AND receipt_hash = $3",
+                vec![first.to_string().into(), last.to_string().into(), receipt.hash.into()],
             )
             .await?;
         row.as_ref().map(stored).transpose()
@@ -489,7 +491,8 @@ impl Store for SqlStore {
 
     async fn forget_requests(&self, before: Time) -> Result<u64, Error> {
         sql::transact!(self.db, |tx| tx.execute(
-            "UPDATE reports SET request_id = NULL WHERE request_id IS NOT NULL AND accept_time < $1",
+            "UPDATE reports SET request_id = NULL WHERE id IN (SELECT id FROM reports \
+             WHERE request_id IS NOT NULL AND accept_time < $1 ORDER BY accept_time LIMIT 1000)",
             vec![before.0.into()],
         ))
     }

@@ -19,6 +19,9 @@ use crate::category::{Categories, Category, Detail, DetailKind, Need, Urgency};
 const NARRATIVE: usize = 20_000;
 const SUBJECTS: usize = 50;
 const KEEP_FROM: usize = 10;
+const DETAILS: usize = 50;
+/// One for each connecting factor.
+const PLACES: usize = 5;
 const SUBJECT_VALUE: usize = 2_048;
 const SHORT_TEXT: usize = 200;
 const DETAIL_VALUE: usize = 2_000;
@@ -133,7 +136,7 @@ fn facts(
             .map(|loss| loss.currency.clone())
             .unwrap_or_default(),
         loss_minor_units: report.loss.as_ref().map_or(0, |loss| loss.minor_units),
-        loss_age_seconds: occurred.map(|occurred| (now.0 - occurred.0).max(0) / 1_000_000),
+        loss_age_seconds: occurred.map(|occurred| (now.0.saturating_sub(occurred.0)).max(0) / 1_000_000),
         victim_kind: report.victim_kind,
         reporter_relation: report.reporter.as_ref().map_or(0, |reporter| reporter.relation),
         publication: category.publication,
@@ -280,7 +283,10 @@ impl Faults {
 
     fn places(&mut self, places: &[Place], territories: &Territories) {
         let mut factors = BTreeSet::new();
-        for (i, place) in places.iter().enumerate() {
+        if places.len() > PLACES {
+            self.add("report.places", format!("has {}, more than {PLACES}", places.len()));
+        }
+        for (i, place) in places.iter().take(PLACES).enumerate() {
             let path = format!("report.places[{i}]");
             match ConnectingFactor::try_from(place.factor) {
                 Ok(ConnectingFactor::Unspecified) | Err(_) => {
@@ -384,11 +390,22 @@ impl Faults {
                 );
             }
         }
+        if report.details.len() > DETAILS {
+            return self.add(
+                "report.details",
+                format!("has {}, more than {DETAILS}", report.details.len()),
+            );
+        }
         for (path, value) in &report.details {
             let field = format!("report.details[{path}]");
             match category.details.iter().find(|detail| detail.path == *path) {
                 None => self.add(field, format!("is not a detail of `{}`", category.id)),
-                Some(_) if value.trim().is_empty() => {}
+                Some(detail) if value.trim().is_empty() => {
+                    // A required one is named as missing already.
+                    if !detail.required {
+                        self.add(field, "is blank; leave it out");
+                    }
+                }
                 Some(detail) => self.detail(&field, value, detail),
             }
         }

@@ -1,8 +1,8 @@
 //! Group commit: what many callers ask for at the same time shares one durable transaction.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use sql::Error;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -87,7 +87,7 @@ where
         }
         let (commands, callers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let commands = Arc::new(commands);
-        match apply(Arc::clone(&commands)).await {
+        match attempt(&*apply, Arc::clone(&commands)).await {
             Ok(answers) => {
                 debug_assert_eq!(answers.len(), callers.len());
                 for (caller, answer) in callers.into_iter().zip(answers) {
@@ -100,6 +100,20 @@ where
     }
 }
 
+/// Runs a transaction. A panic in it is a failure like another: the lane goes on.
+async fn attempt<I, O, A>(apply: &A, commands: Arc<Vec<I>>) -> Result<Vec<O>, Error>
+where
+    A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
+{
+    let outcome = AssertUnwindSafe(async { apply(commands).await }).catch_unwind().await;
+    outcome.unwrap_or_else(|_| {
+        Err(Error::Damaged {
+            what: "transaction",
+            problem: "it panicked; the log has the place".to_owned(),
+        })
+    })
+}
+
 async fn one_by_one<I, O, A>(
     commands: Arc<Vec<I>>,
     callers: Vec<oneshot::Sender<Result<O, CommitError>>>,
@@ -109,8 +123,9 @@ async fn one_by_one<I, O, A>(
     A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
 {
     let commands = match Arc::try_unwrap(commands) {
-        Ok(commands) if commands.len() > 1 => commands,
-        // A single command, or `apply` kept the group and it cannot be taken apart.
+        // Without a database every member would fail like the group, each after a wait of its own.
+        Ok(commands) if commands.len() > 1 && !error.is_outage() => commands,
+        // A single command, or one that `apply` kept, so that the group cannot be taken apart.
         _ => {
             let error = Arc::new(error);
             for caller in callers {
@@ -121,7 +136,10 @@ async fn one_by_one<I, O, A>(
     };
     tracing::warn!(%error, members = commands.len(), "a group commit failed and is run member by member");
     for (command, caller) in commands.into_iter().zip(callers) {
-        let answer = match apply(Arc::new(vec![command])).await {
+        if caller.is_closed() {
+            continue;
+        }
+        let answer = match attempt(apply, Arc::new(vec![command])).await {
             Ok(mut answers) => answers.pop().ok_or(CommitError::Stopping),
             Err(error) => Err(CommitError::Failed(Arc::new(error))),
         };
@@ -133,8 +151,6 @@ async fn one_by_one<I, O, A>(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures::FutureExt as _;
-
     use super::*;
 
     /// Fails every group that holds an odd number; doubles the others.
@@ -143,6 +159,7 @@ mod tests {
             calls.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::task::yield_now().await;
+                assert!(!group.contains(&666), "a command that makes the transaction panic");
                 match group.iter().any(|n| n % 2 == 1) {
                     true => Err(Error::Injected("because a number is odd")),
                     false => Ok(group.iter().map(|n| n * 2).collect()),
@@ -165,6 +182,13 @@ mod tests {
             [Some(4), None, Some(8), Some(12)]
         );
         assert!(calls.load(Ordering::SeqCst) <= 6, "the group, then each member once");
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_own_command_and_the_lane_goes_on() {
+        let committer = doubling(Arc::default());
+        assert!(committer.commit(666).await.is_err());
+        assert_eq!(committer.commit(2).await.unwrap(), 4);
     }
 
     #[tokio::test]

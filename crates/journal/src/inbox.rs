@@ -49,7 +49,7 @@ const HEADS: Insert = Insert::into(
 )
 .then(
     "ON CONFLICT (record) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash \
-         WHERE inbox.sequence < excluded.sequence",
+         WHERE inbox.sequence < excluded.sequence RETURNING record",
 );
 
 impl Inbox {
@@ -101,12 +101,20 @@ impl Inbox {
     }
 
     /// Writes the heads that advanced.
+    ///
+    /// A record that had no head could not be locked: when another transaction has written it meanwhile, this one fails with
+    /// [`Error::Raced`] and is run again, on what the other left.
     pub async fn save(self, tx: &mut Tx) -> Result<(), Error> {
-        let rows = self
+        let rows: Vec<_> = self
             .advanced
             .into_iter()
             .map(|(record, (sequence, hash))| [record.into(), sequence.cast_signed().into(), hash.into()])
             .collect();
-        HEADS.rows(tx, rows).await.map(drop)
+        let advanced = rows.len();
+        if HEADS.rows(tx, rows).await?.len() == advanced {
+            Ok(())
+        } else {
+            Err(Error::Raced("a record's head"))
+        }
     }
 }

@@ -32,7 +32,9 @@ pub use commit::{CommitError, Committer};
 pub use entry::{Entry, MalformedEntry, entry_hash};
 pub use inbox::{Arrival, Inbox, Refusal};
 pub use outbox::{Delivery, Logged, SCHEMA, append, changes_of};
-pub use relay::{Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled};
+pub use relay::{
+    Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, supervised, uncancelled,
+};
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, ordered_id, random_id};
 
 /// SHA-256 digests, keys and salts.

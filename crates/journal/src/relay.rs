@@ -37,13 +37,15 @@ pub struct Undelivered {
     pub consumer: &'static str,
     /// Why.
     pub problem: String,
+    /// Whether these events are the reason, such as that they cannot be read or are too many: fewer of them may pass.
+    pub because_of_events: bool,
 }
 
 /// The way to a consumer.
 #[async_trait]
 pub trait Deliver: Send + Sync + 'static {
     /// Delivers payloads and returns one outcome for each, in order.
-    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered>;
+    async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered>;
 }
 
 /// How much waits for a consumer.
@@ -101,12 +103,15 @@ impl Outbox for SqlOutbox {
             let taken = sql::transact!(db, |tx| tx.fetch(
                 "INSERT INTO relay_leases (consumer, owner, until_time) VALUES ($1, $2, $3) \
                  ON CONFLICT (consumer) DO UPDATE SET owner = excluded.owner, until_time = excluded.until_time \
-                 WHERE relay_leases.owner = excluded.owner OR relay_leases.until_time < $4 RETURNING owner",
+                 WHERE relay_leases.owner = excluded.owner OR relay_leases.until_time < $4 \
+                     OR relay_leases.until_time > $5 RETURNING owner",
                 vec![
                     consumer.as_str().into(),
                     owner.as_str().into(),
                     until.0.into(),
-                    now.0.into()
+                    now.0.into(),
+                    // Written by a clock that was far ahead: it would stand until then.
+                    now.plus_seconds(2 * LEASE_SECONDS).0.into(),
                 ],
             ))?;
             Ok(!taken.is_empty())
@@ -220,6 +225,7 @@ pub async fn uncancelled<T: Send + 'static>(
 }
 
 /// Delivers to one consumer.
+#[derive(Clone)]
 pub struct Relay {
     /// The stored side.
     pub outbox: Arc<dyn Outbox>,
@@ -237,6 +243,8 @@ pub struct Relay {
 
 /// Events in one delivery at most.
 const BATCH: u32 = 512;
+/// Bytes in one delivery at most, well below what a server takes.
+const BATCH_BYTES: usize = 1 << 20;
 /// How long a lease lasts; it is renewed in half that time.
 const LEASE_SECONDS: i64 = 10;
 /// How often an idle relay looks by itself: another replica's commit does not wake it.
@@ -301,19 +309,14 @@ impl Relay {
         if pending.is_empty() {
             return Ok(0);
         }
-        let payloads = pending
+        let mut payloads: Vec<_> = pending
             .iter_mut()
             .map(|event| std::mem::take(&mut event.payload))
             .collect();
-        let outcomes = self.way.deliver(payloads).await.map_err(|error| error.to_string())?;
-        if outcomes.len() != pending.len() {
-            return Err(format!(
-                "{} answered {} of {} events",
-                self.consumer,
-                outcomes.len(),
-                pending.len()
-            ));
-        }
+        let fitting = fitting(&payloads);
+        payloads.truncate(fitting);
+        pending.truncate(fitting);
+        let outcomes = self.deliver(payloads).await.map_err(|error| error.to_string())?;
         let settled: Vec<_> = pending.into_iter().zip(outcomes).collect();
         for (event, outcome) in &settled {
             if let Outcome::Refused(reason) = outcome {
@@ -330,6 +333,64 @@ impl Relay {
             .await
             .map_err(chain)?;
         Ok(settled.iter().filter(|(_, outcome)| *outcome == Outcome::Taken).count())
+    }
+
+    /// Delivers a batch. When its events are the reason that it is not taken, it is halved until it is known which: that one is
+    /// refused, and the others go on.
+    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
+        let mut outcomes = Vec::with_capacity(payloads.len());
+        let mut waiting = vec![payloads];
+        while let Some(mut batch) = waiting.pop() {
+            match self.way.deliver(&batch).await {
+                Ok(taken) if taken.len() == batch.len() => outcomes.extend(taken),
+                Ok(taken) => {
+                    let problem = format!("it answered {} of {} events", taken.len(), batch.len());
+                    return Err(Undelivered {
+                        consumer: self.consumer,
+                        problem,
+                        because_of_events: false,
+                    });
+                }
+                Err(error) if error.because_of_events && batch.len() == 1 => {
+                    outcomes.push(Outcome::Refused(error.problem));
+                }
+                Err(error) if error.because_of_events => {
+                    let rest = batch.split_off(batch.len() / 2);
+                    waiting.extend([rest, batch]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// How many of these payloads go into one delivery: at least one.
+fn fitting(payloads: &[Vec<u8>]) -> usize {
+    let mut bytes = 0;
+    let fits = payloads.iter().take_while(|payload| {
+        bytes += payload.len();
+        bytes <= BATCH_BYTES
+    });
+    fits.count().max(1)
+}
+
+/// Keeps a task going: one that panics is started again after a second, with an error in the log, until `shutdown`.
+pub async fn supervised<F>(name: &'static str, shutdown: CancellationToken, start: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        match tokio::spawn(start()).await {
+            Ok(()) => return,
+            Err(error) => tracing::error!(name, %error, "a task panicked and is started again"),
+        }
+        if tokio::time::timeout(Duration::from_secs(1), shutdown.cancelled())
+            .await
+            .is_ok()
+        {
+            return;
+        }
     }
 }
 

@@ -28,10 +28,11 @@ impl Time {
         }
     }
 
-    /// From a protobuf timestamp; what lies below a microsecond is cut off. `None` when it is out of range.
+    /// From a protobuf timestamp; what lies below a microsecond is cut off. `None` outside the years 1 to 9999, as
+    /// protobuf has it.
     pub fn from_proto(time: &prost_types::Timestamp) -> Option<Self> {
         let nanos = i64::from(time.nanos);
-        if !(0..1_000_000_000).contains(&nanos) {
+        if !(0..1_000_000_000).contains(&nanos) || !(-62_135_596_800..=253_402_300_799).contains(&time.seconds) {
             return None;
         }
         time.seconds

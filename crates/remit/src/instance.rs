@@ -147,6 +147,7 @@ pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
     let is_it = |token: &&Token| match token.role {
         Role::Operator => who == OPERATOR,
         Role::Agency => token.agency.as_deref() == Some(who),
+        Role::Partner => token.system == who,
         Role::Service => false,
     };
     tokens.iter().find(is_it).map(|token| token.token.as_str())

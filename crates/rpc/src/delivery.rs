@@ -6,6 +6,7 @@ use api::{
 };
 use async_trait::async_trait;
 use journal::{Deliver, Outcome, Undelivered};
+use tonic_types::StatusExt as _;
 
 use crate::client::Caller;
 
@@ -32,6 +33,7 @@ pub fn decode_payloads<M: prost::Message + Default>(
         .map_err(|error| Undelivered {
             consumer,
             problem: format!("a stored message does not decode: {error}"),
+            because_of_events: true,
         })
 }
 
@@ -44,18 +46,22 @@ pub fn outcome(refusal: String) -> Outcome {
     }
 }
 
-/// Why a consumer could not be asked.
+/// Why a consumer did not take a delivery.
 pub fn undelivered(consumer: &'static str, status: &tonic::Status) -> Undelivered {
+    let too_large = status
+        .get_details_error_info()
+        .is_some_and(|info| info.reason == "MESSAGE_TOO_LARGE");
     Undelivered {
         consumer,
         problem: format!("{:?}: {}", status.code(), status.message()),
+        because_of_events: too_large || status.code() == tonic::Code::InvalidArgument,
     }
 }
 
 #[async_trait]
 impl Deliver for ToAudit {
-    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
-        let changes: Vec<StateChange> = decode_payloads("audit", &payloads)?;
+    async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
+        let changes: Vec<StateChange> = decode_payloads("audit", payloads)?;
         let response = self.0.clone().append_changes(AppendChangesRequest { changes }).await;
         let response = response.map_err(|status| undelivered("audit", &status))?;
         Ok(response

@@ -19,10 +19,19 @@ pub struct Violation {
 
 impl Violation {
     /// For a field.
+    ///
+    /// Both are cut at 160 characters: parts of them are the caller's own.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        let cut = |text: String| {
+            if text.len() > 160 {
+                text.chars().take(160).collect()
+            } else {
+                text
+            }
+        };
         Self {
-            field: field.into(),
-            description: description.into(),
+            field: cut(field.into()),
+            description: cut(description.into()),
         }
     }
 }
@@ -87,6 +96,9 @@ impl Failure {
     }
 }
 
+/// Violations that an error carries, and fields that its message names: beyond, it says how many more there are.
+const SHOWN: usize = 40;
+const NAMED: usize = 12;
 /// When an overloaded caller should come back.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -106,14 +118,26 @@ impl From<Failure> for Status {
         let (code, message) = match failure {
             Failure::InvalidInput(violations) => {
                 info("INVALID_INPUT", &[]);
-                let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
-                let message = format!(
+                // Details travel in headers, which have a limit of their own.
+                let fields: Vec<_> = violations
+                    .iter()
+                    .take(NAMED)
+                    .map(|violation| violation.field.as_str())
+                    .collect();
+                let more = violations.len().saturating_sub(SHOWN);
+                let mut message = format!(
                     "{} invalid: {}",
-                    if fields.len() == 1 { "field" } else { "fields" },
+                    if violations.len() == 1 { "field" } else { "fields" },
                     fields.join(", ")
                 );
-                for violation in &violations {
+                if violations.len() > NAMED {
+                    message = format!("{message} and {} more", violations.len() - NAMED);
+                }
+                for violation in violations.iter().take(SHOWN) {
                     details.add_bad_request_violation(&violation.field, &violation.description);
+                }
+                if more > 0 {
+                    details.add_bad_request_violation("", format!("and {more} more"));
                 }
                 (Code::InvalidArgument, message)
             }
@@ -195,8 +219,20 @@ impl From<Failure> for Status {
 
 impl From<sql::Error> for Failure {
     fn from(error: sql::Error) -> Self {
-        Self::Internal(Box::new(error))
+        match classify(&error) {
+            Some(failure) => failure,
+            None => Self::Internal(Box::new(error)),
+        }
     }
+}
+
+/// What a caller can do about a failure of the database, if anything: come back later.
+fn classify(error: &sql::Error) -> Option<Failure> {
+    if error.is_outage() {
+        tracing::warn!(error = chain(error), "the database does not answer");
+        return Some(Failure::Unavailable { what: "the database" });
+    }
+    error.is_transient().then_some(Failure::Overloaded)
 }
 
 impl From<journal::CommitError> for Failure {
@@ -204,7 +240,10 @@ impl From<journal::CommitError> for Failure {
         match error {
             journal::CommitError::Overloaded => Self::Overloaded,
             journal::CommitError::Stopping => Self::Unavailable { what: "this service" },
-            error @ journal::CommitError::Failed(_) => Self::Internal(Box::new(error)),
+            journal::CommitError::Failed(ref cause) => match classify(cause) {
+                Some(failure) => failure,
+                None => Self::Internal(Box::new(error)),
+            },
         }
     }
 }

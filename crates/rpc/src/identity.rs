@@ -18,6 +18,8 @@ pub enum Role {
     Operator,
     /// A system of an agency.
     Agency,
+    /// A system that passes reports on: a platform, a bank, a hotline without a remit of its own. Sees what it sent.
+    Partner,
     /// One of Remit's own services.
     Service,
 }
@@ -125,6 +127,9 @@ pub enum TokensError {
     /// An agency's token names no agency.
     #[error("the token of `{0}` has the role agency but names no agency")]
     NoAgency(String),
+    /// Two tokens of one system differ in what they may do.
+    #[error("the tokens of `{0}` name different roles or agencies; a system has one of each")]
+    Ambiguous(String),
     /// A token stands twice.
     #[error("the token of `{0}` is also another system's")]
     Repeated(String),
@@ -138,12 +143,17 @@ impl Tokens {
     /// From tokens.
     pub fn new(tokens: &[Token]) -> Result<Self, TokensError> {
         let mut identities = HashMap::with_capacity(tokens.len());
+        let mut systems = HashMap::new();
         for token in tokens {
             if token.token.len() < 20 {
                 return Err(TokensError::Short(token.system.clone()));
             }
             if token.role == Role::Agency && token.agency.is_none() {
                 return Err(TokensError::NoAgency(token.system.clone()));
+            }
+            let rights = (token.role, token.agency.as_deref());
+            if *systems.entry(&token.system).or_insert(rights) != rights {
+                return Err(TokensError::Ambiguous(token.system.clone()));
             }
             let identity = Identity {
                 system: token.system.clone(),
@@ -237,6 +247,13 @@ mod tests {
             (
                 vec![token("a", "0123456789abcdefghij", None, Role::Agency)],
                 "the token of `a` has the role agency but names no agency",
+            ),
+            (
+                vec![
+                    token("a", "0123456789abcdefghij", None, Role::Operator),
+                    token("a", "0123456789abcdefghik", None, Role::Partner),
+                ],
+                "the tokens of `a` name different roles or agencies; a system has one of each",
             ),
             (
                 vec![

@@ -101,6 +101,10 @@ pub(crate) async fn explain(State(limits): State<Limits>, request: Request, next
 
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
 pub(crate) async fn shed(State(running): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // A probe that is refused for load would have a healthy process restarted, and its load fall on the others.
+    if request.uri().path().starts_with("/grpc.health.v1.") {
+        return next.run(request).await;
+    }
     match running.try_acquire() {
         Ok(_permit) => next.run(request).await,
         Err(_) => refuse(Failure::Overloaded),

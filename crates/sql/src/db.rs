@@ -82,6 +82,13 @@ impl Db {
                 let options = PgConnectOptions::from_str(url)
                     .map_err(open)?
                     .application_name("remit")
+                    // Whatever the role's defaults are: an acknowledged commit is on disk, and a replica that is cut off
+                    // while it holds a lock does not keep the others waiting.
+                    .options([
+                        ("synchronous_commit", "on"),
+                        ("statement_timeout", "30s"),
+                        ("idle_in_transaction_session_timeout", "30s"),
+                    ])
                     .statement_cache_capacity(256);
                 let pool = PgPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS)
@@ -406,15 +413,23 @@ async fn assert_sqlite_version(pool: &SqlitePool) -> Result<(), Result<String, s
     if version < [3, 51, 3] { Err(Ok(found)) } else { Ok(()) }
 }
 
+/// A URL without what could be a secret: password, query, and, where an unescaped password hides the host, all of it.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
-    let Some((user, host)) = rest.split_once('@') else {
-        return url.to_owned();
-    };
-    let user = user.split_once(':').map_or(user, |(user, _)| user);
-    format!("{scheme}://{user}@{host}")
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if path.contains('@') {
+        return format!("{scheme}://…");
+    }
+    match authority.rsplit_once('@') {
+        None => format!("{scheme}://{rest}"),
+        Some((user, host)) => {
+            let user = user.split_once(':').map_or(user, |(user, _)| user);
+            format!("{scheme}://{user}@{host}/{path}")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -444,10 +459,17 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        assert_eq!(
-            without_password("postgres://remit:secret@db/remit"),
-            "postgres://remit@db/remit"
-        );
-        assert_eq!(without_password("sqlite://data/intake.db"), "sqlite://data/intake.db");
+        for (url, shown) in [
+            ("postgres://remit:secret@db/remit", "postgres://remit@db/remit"),
+            (
+                "postgres://remit:se@cret@db/remit?password=x",
+                "postgres://remit@db/remit",
+            ),
+            ("postgres://remit:sec/ret@db/remit", "postgres://…"),
+            ("postgres://db/remit?password=secret", "postgres://db/remit"),
+            ("sqlite://data/intake.db", "sqlite://data/intake.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
     }
 }

@@ -63,6 +63,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// Another transaction wrote what this one was about to write.
+    #[error("{0} was written by another transaction")]
+    Raced(&'static str),
     /// Not the database's fault: a test asked for it.
     #[error("fault injected {0}")]
     Injected(&'static str),
@@ -72,6 +75,17 @@ impl Error {
     pub(crate) fn execute(statement: &str, source: sqlx::Error) -> Self {
         let doing: String = statement.split_whitespace().take(6).collect::<Vec<_>>().join(" ");
         Self::Execute { doing, source }
+    }
+
+    /// Whether the database could not be reached, or had no connection left: nothing about the transaction itself.
+    pub fn is_outage(&self) -> bool {
+        let (Self::Execute { source, .. } | Self::Open { source, .. }) = self else {
+            return false;
+        };
+        matches!(
+            source,
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)
+        )
     }
 
     /// Whether running the same transaction again may succeed.

@@ -97,10 +97,16 @@ impl Insert {
     }
 }
 
-/// The largest power of two that fits, so that few different statements are prepared, and each is found in the cache.
+/// The largest of 1, 2, 3, 4, 6, 8, 12, 16, … that fits: few different statements are prepared, each is found in the cache, and
+/// no group needs many of them.
 fn chunk(rows: usize, columns: usize) -> usize {
     let most = rows.min(SQLITE_PARAMETERS / columns).min(SQLITE_ROWS);
-    1 << most.ilog2()
+    let power = 1 << most.ilog2();
+    if most >= power + power / 2 {
+        power + power / 2
+    } else {
+        power
+    }
 }
 
 fn transpose<const N: usize>(rows: Vec<[Value; N]>) -> Vec<Vec<Value>> {
@@ -118,12 +124,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_powers_of_two_within_the_limits() {
+    fn chunks_come_in_few_sizes_within_the_limits() {
         for (rows, columns, expected) in [
             (1, 5, 1),
-            (3, 5, 2),
+            (3, 5, 3),
+            (5, 5, 4),
+            (7, 5, 6),
             (64, 5, 64),
-            (100, 5, 64),
+            (100, 5, 96),
             (9_999, 5, 256),
             (9_999, 1_000, 32),
         ] {

@@ -6,13 +6,11 @@ CREATE TABLE reports (
     request_id TEXT,
     fingerprint BYTEA NOT NULL,
     receipt_hash BYTEA NOT NULL,
-    category TEXT NOT NULL,
     accept_time BIGINT NOT NULL,
     commitment_key BYTEA NOT NULL,
     content BYTEA NOT NULL
 );
 
-CREATE UNIQUE INDEX reports_receipt ON reports (receipt_hash);
 CREATE UNIQUE INDEX reports_request ON reports (caller, request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX reports_request_window ON reports (accept_time) WHERE request_id IS NOT NULL;
 

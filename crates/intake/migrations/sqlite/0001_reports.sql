@@ -7,13 +7,11 @@ CREATE TABLE reports (
     request_id TEXT,
     fingerprint BLOB NOT NULL,
     receipt_hash BLOB NOT NULL,
-    category TEXT NOT NULL,
     accept_time INTEGER NOT NULL,
     commitment_key BLOB NOT NULL,
     content BLOB NOT NULL
 );
 
-CREATE UNIQUE INDEX reports_receipt ON reports (receipt_hash);
 CREATE UNIQUE INDEX reports_request ON reports (caller, request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX reports_request_window ON reports (accept_time) WHERE request_id IS NOT NULL;
 

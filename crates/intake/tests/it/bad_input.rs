@@ -142,6 +142,21 @@ const CASES: &[(&str, Spoil, &[&str])] = &[
         &["report.details[payment.paid_at]"],
     ),
     (
+        "blank detail, however long",
+        |r| detail(r, "payment.channel", &" ".repeat(1 << 20)),
+        &["report.details[payment.channel]"],
+    ),
+    (
+        "too many details",
+        |r| report(r).details = (0..51).map(|i| (format!("p{i:02}"), "x".to_owned())).collect(),
+        &["report.details"],
+    ),
+    (
+        "loss before the calendar",
+        |r| loss(r, "CNY", 100, -9_223_372_036_854),
+        &["report.loss.occur_time"],
+    ),
+    (
         "malformed amount",
         |r| loss(r, "CNY", 0, PAST),
         &["report.loss.minor_units"],

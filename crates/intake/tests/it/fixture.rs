@@ -20,11 +20,11 @@ use async_trait::async_trait;
 use intake::{
     Intake, Parts,
     category::Categories,
+    receipt::Lookup,
     store::{Acceptance, Accepted, CaseNews, SqlStore, Store, StoredReport},
 };
 use journal::{
-    Arrival, Bytes32, Clock, Draft, Entropy, Entry, Head, Logged, ManualClock, Sealed, SeededEntropy, Time, entry_hash,
-    seal,
+    Arrival, Clock, Draft, Entropy, Entry, Head, Logged, ManualClock, Sealed, SeededEntropy, Time, entry_hash, seal,
 };
 use places::Territories;
 use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
@@ -63,7 +63,6 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
         request_id: request_id.map(Uuid::from_u128),
         fingerprint: [fingerprint; 32],
         receipt_hash,
-        category: "gambling".to_owned(),
         commitment_key: [3; 32],
         content: b"content".to_vec(),
         change,
@@ -150,8 +149,8 @@ impl Store for Faulty {
         self.inner.report(report).await
     }
 
-    async fn report_by_receipt(&self, hash: Bytes32) -> Result<Option<StoredReport>, Error> {
-        self.inner.report_by_receipt(hash).await
+    async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error> {
+        self.inner.report_by_receipt(receipt).await
     }
 
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error> {

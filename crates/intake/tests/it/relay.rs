@@ -20,6 +20,7 @@ use crate::fixture::{NOW, acceptance, case_news, open};
 testkit::on_each_backend!(
     p2_delivers_each_record_in_its_order,
     p2_a_refused_event_parks_its_own_record_only,
+    p2_one_event_that_no_consumer_can_read_does_not_stop_the_others,
     an_unreachable_consumer_loses_nothing,
     one_relay_delivers_at_a_time,
 );
@@ -30,15 +31,29 @@ struct Consumer {
     taken: Mutex<Vec<Entry>>,
     refused: Mutex<BTreeSet<String>>,
     down: Mutex<bool>,
+    unreadable: Mutex<Option<String>>,
 }
 
 #[async_trait]
 impl Deliver for Consumer {
-    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
+    async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
         if *self.down.lock().unwrap() {
             return Err(Undelivered {
                 consumer: "routing",
                 problem: "down".to_owned(),
+                because_of_events: false,
+            });
+        }
+        let unreadable = self.unreadable.lock().unwrap().clone();
+        let name = |payload: &[u8]| {
+            let entry = ReportChange::decode(payload).unwrap().change.unwrap().entry;
+            Entry::decode(&entry).unwrap().record
+        };
+        if unreadable.is_some_and(|record| payloads.iter().any(|payload| name(payload) == record)) {
+            return Err(Undelivered {
+                consumer: "routing",
+                problem: "MESSAGE_TOO_LARGE".to_owned(),
+                because_of_events: true,
             });
         }
         let refused = self.refused.lock().unwrap().clone();
@@ -168,4 +183,18 @@ async fn one_relay_delivers_at_a_time(backend: Backend) {
     // It went away without a word: when its lease has run out, the other takes over.
     clock.advance(11);
     assert_eq!(second.step(&mut Time(i64::MIN)).await.unwrap(), 1);
+}
+
+async fn p2_one_event_that_no_consumer_can_read_does_not_stop_the_others(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let reports: Vec<_> = (0..100).map(|_| acceptance(&*entropy, None, 1)).collect();
+    store.accept(&reports).await.unwrap();
+    let consumer = Arc::new(Consumer::default());
+    *consumer.unreadable.lock().unwrap() = Some(intake::store::name(reports[37].report));
+    let relay = relay(&db, &consumer, &Arc::new(ManualClock::at(NOW)), "a");
+    assert_eq!(drain(&relay).await, 99);
+    assert_eq!(
+        SqlOutbox(db).status("routing").await.unwrap(),
+        OutboxStatus { waiting: 1, parked: 1 }
+    );
 }

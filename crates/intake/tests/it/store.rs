@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use intake::{
+    receipt::Lookup,
     state::State,
     store::{Accepted, Store as _},
 };
@@ -14,6 +15,7 @@ use crate::fixture::{NOW, acceptance, case_news, count, open};
 testkit::on_each_backend!(
     p1_a_report_and_its_event_are_recorded_together,
     p1_a_transaction_that_fails_leaves_nothing,
+    p1_a_commit_that_only_seemed_to_fail_is_recognised,
     a_repeated_request_gets_the_first_answer,
     a_repeat_inside_one_batch_is_found,
     callers_that_race_with_one_request_id_get_one_report,
@@ -48,7 +50,10 @@ async fn p1_a_report_and_its_event_are_recorded_together(backend: Backend) {
         );
         assert!(
             store
-                .report_by_receipt(acceptance.receipt_hash)
+                .report_by_receipt(Lookup {
+                    ids: (acceptance.report, acceptance.report),
+                    hash: acceptance.receipt_hash
+                })
                 .await
                 .unwrap()
                 .is_some()
@@ -62,7 +67,16 @@ async fn p1_a_report_and_its_event_are_recorded_together(backend: Backend) {
         count(&db, "SELECT count(*) FROM outbox WHERE consumer = 'audit'").await,
         300
     );
-    assert!(store.report_by_receipt([0; 32]).await.unwrap().is_none());
+    assert!(
+        store
+            .report_by_receipt(Lookup {
+                ids: (batch[0].report, batch[299].report),
+                hash: [0; 32]
+            })
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 async fn p1_a_transaction_that_fails_leaves_nothing(backend: Backend) {
@@ -283,4 +297,15 @@ async fn a_reopened_database_has_everything(backend: Backend) {
             accept_time: NOW
         }]
     );
+}
+
+async fn p1_a_commit_that_only_seemed_to_fail_is_recognised(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    // The connection broke after the commit: the same acceptance is tried again, with and without a request id.
+    for request_id in [None, Some(7)] {
+        let batch = [acceptance(&*entropy, request_id, 1)];
+        let first = store.accept(&batch).await.unwrap();
+        assert_eq!(store.accept(&batch).await.unwrap(), first);
+    }
+    assert_eq!(count(&db, "SELECT count(*) FROM journal").await, 2);
 }
