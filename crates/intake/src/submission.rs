@@ -290,10 +290,10 @@ impl Faults {
             let path = format!("report.places[{i}]");
             match ConnectingFactor::try_from(place.factor) {
                 Ok(ConnectingFactor::Unspecified) | Err(_) => {
-                    self.add(format!("{path}.factor"), "is missing or unknown")
+                    self.add(format!("{path}.factor"), "is missing or unknown");
                 }
                 Ok(_) if !factors.insert(place.factor) => {
-                    self.add(format!("{path}.factor"), "stands twice; give one place per factor")
+                    self.add(format!("{path}.factor"), "stands twice; give one place per factor");
                 }
                 Ok(_) => {}
             }

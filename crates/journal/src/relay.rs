@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sql::{Db, Error, Insert, Kind};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Clock, Time};
@@ -249,6 +249,9 @@ const BATCH_BYTES: usize = 1 << 20;
 const LEASE_SECONDS: i64 = 10;
 /// How often an idle relay looks by itself: another replica's commit does not wake it.
 const IDLE: Duration = Duration::from_millis(500);
+/// Deliveries begin at most this often while there is little in each: a delivery costs both sides a commit, however
+/// little it carries. The first after a pause goes at once.
+const CADENCE: Duration = Duration::from_millis(20);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
@@ -267,10 +270,14 @@ impl Relay {
         let mut leased_until = Time(i64::MIN);
         let mut back_off = FIRST_BACK_OFF;
         while !shutdown.is_cancelled() {
+            let begun = Instant::now();
             let wait = match self.step(&mut leased_until).await {
                 Ok(0) => IDLE,
-                Ok(_) => {
+                Ok(taken) => {
                     back_off = FIRST_BACK_OFF;
+                    if taken < BATCH as usize / 2 {
+                        tokio::time::sleep_until(begun + CADENCE).await;
+                    }
                     continue;
                 }
                 Err(problem) => {
@@ -299,13 +306,17 @@ impl Relay {
                 .outbox
                 .lease(self.consumer, &self.owner, now, until)
                 .await
-                .map_err(chain)?
+                .map_err(|error| telemetry::with_causes(&error))?
             {
                 return Ok(0);
             }
             *leased_until = until;
         }
-        let mut pending = self.outbox.pending(self.consumer, now, BATCH).await.map_err(chain)?;
+        let mut pending = self
+            .outbox
+            .pending(self.consumer, now, BATCH)
+            .await
+            .map_err(|error| telemetry::with_causes(&error))?;
         if pending.is_empty() {
             return Ok(0);
         }
@@ -331,7 +342,7 @@ impl Relay {
         self.outbox
             .settle(self.consumer, &settled, self.clock.now())
             .await
-            .map_err(chain)?;
+            .map_err(|error| telemetry::with_causes(&error))?;
         Ok(settled.iter().filter(|(_, outcome)| *outcome == Outcome::Taken).count())
     }
 
@@ -392,15 +403,4 @@ where
             return;
         }
     }
-}
-
-/// An error with its causes, for the log line of the one who handles it.
-fn chain(error: Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -138,8 +138,12 @@ impl Running {
                 (routes, health, intake::NAMES, Ending::Intake(ending))
             }
             Service::Routing => {
+                let db = Routing::open(database.expose()).await.with_context(opening)?;
+                let Reference { directory, rules, .. } = &common.reference;
+                let prepared = Routing::prepare(&db, directory, rules, &*clock).await;
+                prepared.context("preparing routing")?;
                 let parts = routing::Parts {
-                    db: Routing::open(database.expose()).await.with_context(opening)?,
+                    db,
                     directory: Arc::clone(&common.reference.directory),
                     rules: Arc::clone(&common.reference.rules),
                     calendar: Arc::clone(&common.reference.calendar),

@@ -21,6 +21,13 @@ use crate::rules::{Action, Factor, Lead, Row, RuleSet};
 /// it. No law gives a figure (反电信网络诈骗法 20: "at once").
 const FRESH_LOSS_SECONDS: i64 = 72 * 3_600;
 
+/// How the words begin that name who was passed over.
+const PASSED_OVER: &str = "passed over as excluded: ";
+/// How the words begin that name an excluded agency which is not there.
+const EXCLUDED_UNKNOWN: &str = "excluded agency `";
+/// How the words end that name the excluded conference.
+const EXCLUDED_ITSELF: &str = " is excluded itself; nobody stands above it, so it designates all the same";
+
 /// Where a report goes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
@@ -134,7 +141,7 @@ impl<'a> Desk<'a> {
             match agency_id(id) {
                 Some(id) if directory.agency(&id).is_some() => drop(excluded.insert(id)),
                 _ => fallbacks.push(format!(
-                    "excluded agency `{id}` is not in the directory: nobody was kept out by it"
+                    "{EXCLUDED_UNKNOWN}{id}` is not in the directory: nobody was kept out by it"
                 )),
             }
         }
@@ -214,9 +221,7 @@ impl<'a> Desk<'a> {
             "no {function} agency may lead, the nation's included: {superior} designates"
         ));
         if self.directory.is_excluded(&superior, &self.excluded) {
-            let problem =
-                format!("{superior} is excluded itself; nobody stands above it, so it designates all the same");
-            self.fallbacks.push(problem);
+            self.fallbacks.push(format!("{superior}{EXCLUDED_ITSELF}"));
         }
         (Outcome::Designate { superior }, None)
     }
@@ -271,7 +276,7 @@ impl<'a> Desk<'a> {
         }
         if !located.passed.is_empty() {
             let passed: Vec<_> = located.passed.iter().map(|id| id.as_str()).collect();
-            words.push(format!("passed over as excluded: {}", passed.join(", ")));
+            words.push(format!("{PASSED_OVER}{}", passed.join(", ")));
         }
         words.push(match located.agency {
             Some(agency) => format!("gave {}", agency.id),
@@ -419,6 +424,27 @@ impl<'a> Desk<'a> {
             explanation,
         }
     }
+}
+
+/// An explanation for those who do not own the case: it names nobody who is excluded.
+///
+/// The digest of the facts goes, too: whoever knows the rest could try list after list of excluded agencies against it.
+#[must_use]
+pub fn without_excluded(mut explanation: Explanation) -> Explanation {
+    explanation.excluded.clear();
+    explanation.facts_digest.clear();
+    for tried in &mut explanation.factors {
+        let words: Vec<_> = tried
+            .outcome
+            .split("; ")
+            .filter(|words| !words.starts_with(PASSED_OVER))
+            .collect();
+        tried.outcome = words.join("; ");
+    }
+    explanation
+        .fallbacks
+        .retain(|words| !words.starts_with(EXCLUDED_UNKNOWN) && !words.ends_with(EXCLUDED_ITSELF));
+    explanation
 }
 
 /// SHA-256 of the facts as encoded. Fields are encoded in the order of their numbers and maps in the order of their

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use places::{Territories, TerritoryCode};
 use serde::Deserialize;
@@ -167,6 +167,7 @@ pub struct Directory {
     agencies: BTreeMap<AgencyId, Agency>,
     desks: BTreeMap<Function, BTreeMap<TerritoryCode, AgencyId>>,
     last_resort: AgencyId,
+    source: Arc<str>,
     digest: [u8; 32],
 }
 
@@ -195,6 +196,7 @@ impl Directory {
                 agencies: loader.agencies,
                 desks: loader.desks,
                 last_resort,
+                source: agencies_yaml.into(),
                 digest: digest(territories, agencies_yaml),
             }),
             _ => Err(ConfigError::Faults {
@@ -221,6 +223,12 @@ impl Directory {
     #[must_use]
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// The file of agencies, byte for byte. With [`Territories::source`] it is all that the digest is of.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The tree that the agencies stand in.

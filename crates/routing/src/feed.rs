@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::Stream;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,8 +13,19 @@ use crate::{
 
 /// How often is looked when this process commits nothing: other replicas' commits do not wake it.
 const IDLE: Duration = Duration::from_millis(500);
+/// How often is looked at most, however much is committed. A change after a quiet time is told at once.
+const GAP: Duration = Duration::from_millis(50);
 /// Changes that are read at once.
 const BATCH: u32 = 128;
+
+/// Why a feed ended.
+#[derive(Debug)]
+pub enum Interrupted {
+    /// Changes that it had not read yet were forgotten.
+    Forgotten,
+    /// They cannot be read.
+    Store(Error),
+}
 
 /// The changes of the cases that an agency sees or saw.
 pub struct Feed {
@@ -22,6 +33,8 @@ pub struct Feed {
     agency: AgencyId,
     after: u64,
     read: VecDeque<FeedItem>,
+    /// When it was last looked; `None` while there is more to read, and before the first look.
+    looked: Option<Instant>,
     commits: watch::Receiver<()>,
     shutdown: CancellationToken,
     failed: bool,
@@ -50,6 +63,7 @@ impl Feed {
             agency,
             after,
             read: VecDeque::new(),
+            looked: None,
             commits,
             shutdown,
             failed: false,
@@ -62,11 +76,11 @@ impl Feed {
     }
 
     /// Each change once, in the order of commits. Ends at the shutdown, or after an error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<FeedItem, Error>> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = Result<FeedItem, Interrupted>> + Send {
         futures::stream::unfold(self, |mut feed| async move { Some((feed.next().await?, feed)) })
     }
 
-    async fn next(&mut self) -> Option<Result<FeedItem, Error>> {
+    async fn next(&mut self) -> Option<Result<FeedItem, Interrupted>> {
         loop {
             if self.failed || self.shutdown.is_cancelled() {
                 return None;
@@ -75,22 +89,35 @@ impl Feed {
                 self.after = item.position;
                 return Some(Ok(item));
             }
-            // Before the read: a commit during it wakes the wait below.
+            if let Some(looked) = self.looked {
+                let shutdown = self.shutdown.clone();
+                shutdown.run_until_cancelled(self.something(looked)).await??;
+            }
+            // Before the read: a commit during it wakes the next wait.
             self.commits.borrow_and_update();
-            match self.store.feed(&self.agency, self.after, BATCH).await {
-                Ok(items) => self.read = items.into(),
-                Err(error) => {
-                    self.failed = true;
-                    return Some(Err(error));
+            let now = Instant::now();
+            let interrupted = match self.store.feed(&self.agency, self.after, BATCH).await {
+                Ok(Some(items)) => {
+                    // Full: there may be more, which needs no wait.
+                    self.looked = (items.len() < BATCH as usize).then_some(now);
+                    self.read = items.into();
+                    continue;
                 }
-            }
-            if self.read.is_empty() {
-                tokio::select! {
-                    () = self.shutdown.cancelled() => return None,
-                    committed = self.commits.changed() => committed.ok()?,
-                    () = tokio::time::sleep(IDLE) => {}
-                }
-            }
+                Ok(None) => Interrupted::Forgotten,
+                Err(error) => Interrupted::Store(error),
+            };
+            self.failed = true;
+            return Some(Err(interrupted));
         }
+    }
+
+    /// Waits until it is worth looking again. `None` when nothing will be committed any more.
+    async fn something(&mut self, looked: Instant) -> Option<()> {
+        tokio::select! {
+            committed = self.commits.changed() => committed.ok()?,
+            () = tokio::time::sleep(IDLE) => {}
+        }
+        tokio::time::sleep_until(looked + GAP).await;
+        Some(())
     }
 }

@@ -22,10 +22,11 @@ use uuid::Uuid;
 use crate::{
     decide::decide,
     directory::{AgencyId, Directory},
-    feed::Feed,
+    feed::{Feed, Interrupted},
     rules::RuleSet,
     state::State,
-    store::{self, Acknowledged, Acknowledgement, Cursor, ReportNews, RequestId, Route, Store, StoredCase, Viewer},
+    store::{self, Acknowledged, Acknowledgement, Cursor, ReportNews, RequestId, Route, Store, Viewer},
+    upkeep::FEED_WINDOW,
     view,
 };
 
@@ -144,23 +145,27 @@ impl Service {
         let id = id(name, "cases/").ok_or_else(|| Failure::invalid("name", CASE_NAME))?;
         let stored = self.store.case(id, &viewer).await?;
         let stored = stored.ok_or(Failure::NotFound { what: "case" })?;
-        Ok(self.show(&stored, &viewer))
+        Ok(view::case(&stored, &viewer, &self.directory))
     }
 
     async fn list(&self, caller: &Identity, request: &ListCasesRequest) -> Result<ListCasesResponse, Failure> {
         let viewer = viewer(caller)?;
-        let size = page::size(request.page_size)?;
+        let mut violations = Vec::new();
+        let size = valid(page::size(request.page_size), &mut violations)?;
         let state = State::from_proto(request.state());
         if request.state != 0 && state.is_none() {
-            return Err(Failure::invalid("state", "is not one that this server knows"));
+            violations.push(Violation::new("state", "is not one that this server knows"));
         }
         let filter = match &viewer {
             Viewer::Agency(agency) => format!("ListCases agency={agency} state={}", request.state),
             Viewer::Operator => format!("ListCases operator state={}", request.state),
         };
-        let after = match page::decode(&filter, &request.page_token)? {
-            Some(text) => Some(cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read"))?),
-            None => None,
+        let after = page::decode(&filter, &request.page_token).and_then(|token| {
+            let read = |text: String| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read"));
+            token.map(read).transpose()
+        });
+        let (Some(size), Some(after), true) = (size, valid(after, &mut violations)?, violations.is_empty()) else {
+            return Err(Failure::InvalidInput(violations));
         };
         let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
         let more = found.len() > size as usize;
@@ -171,27 +176,27 @@ impl Service {
             .map(|last| page::encode(&filter, &format!("{}/{}", last.open_time.0, last.id)))
             .unwrap_or_default();
         Ok(ListCasesResponse {
-            cases: found.iter().map(|stored| self.show(stored, &viewer)).collect(),
+            cases: found
+                .iter()
+                .map(|stored| view::outline(stored, &self.directory))
+                .collect(),
             next_page_token,
         })
     }
 
-    fn show(&self, stored: &StoredCase, viewer: &Viewer) -> Case {
-        match viewer {
-            Viewer::Agency(_) => view::case(stored, &self.directory),
-            Viewer::Operator => view::outline(stored, &self.directory),
-        }
-    }
-
-    fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
+    async fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
         let agency = own_agency(caller)?;
         let position = page::decode(&watched(&agency), resume_token)
             .ok()
             .and_then(|cursor| cursor.map_or(Some(0), |text| text.parse().ok()))
             .ok_or_else(|| {
-                let description = "is not one that this server gave to this agency; start without one";
+                let description = "is not one that this server gave to this agency; start again with an empty one";
                 Failure::invalid("resume_token", description)
             })?;
+        // An empty one starts with whatever is there.
+        if !resume_token.is_empty() && !self.store.feed_reaches(&agency, position).await? {
+            return Err(forgotten());
+        }
         Ok(Feed::new(
             Arc::clone(&self.store),
             agency,
@@ -262,6 +267,27 @@ fn cursor(text: &str) -> Option<Cursor> {
     })
 }
 
+/// What is right, or what is wrong with it among the other violations.
+fn valid<T>(checked: Result<T, Failure>, violations: &mut Vec<Violation>) -> Result<Option<T>, Failure> {
+    match checked {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::InvalidInput(more)) => {
+            violations.extend(more);
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// A feed cannot go on: it is too old, or the database was restored to a time before it.
+fn forgotten() -> Failure {
+    let days = FEED_WINDOW.as_secs() / (24 * 60 * 60);
+    Failure::invalid(
+        "resume_token",
+        format!("is older than the {days} days that are kept, or not of this database; start again with an empty one"),
+    )
+}
+
 /// What resume tokens of an agency are bound to.
 fn watched(agency: &AgencyId) -> String {
     format!("WatchCases agency={agency}")
@@ -276,7 +302,7 @@ fn viewer(caller: &Identity) -> Result<Viewer, Failure> {
     match caller.role {
         Role::Operator => Ok(Viewer::Operator),
         Role::Agency => own_agency(caller).map(Viewer::Agency),
-        Role::Service => Err(Failure::denied("only agencies and operators see cases", &caller.system)),
+        Role::Partner | Role::Service => Err(Failure::denied("only agencies and operators see cases", &caller.system)),
     }
 }
 
@@ -315,11 +341,15 @@ impl CaseService for Service {
         &self,
         request: Request<WatchCasesRequest>,
     ) -> Result<Response<Self::WatchCasesStream>, Status> {
-        let feed = self.watch(caller(&request)?, &request.get_ref().resume_token)?;
+        let feed = self.watch(caller(&request)?, &request.get_ref().resume_token).await?;
         let bound_to = watched(feed.agency());
+        let viewer = Viewer::Agency(feed.agency().clone());
         let directory = Arc::clone(&self.directory);
         let messages = feed.into_stream().map(move |item| {
-            let item = item.map_err(Failure::from)?;
+            let item = item.map_err(|interrupted| match interrupted {
+                Interrupted::Forgotten => forgotten(),
+                Interrupted::Store(error) => Failure::from(error),
+            })?;
             let lost = || Case {
                 name: store::name(item.id),
                 ..Default::default()
@@ -328,7 +358,7 @@ impl CaseService for Service {
                 case: Some(
                     item.case
                         .as_ref()
-                        .map_or_else(lost, |case| view::case(case, &directory)),
+                        .map_or_else(lost, |case| view::case(case, &viewer, &directory)),
                 ),
                 kind: item.kind,
                 resume_token: page::encode(&bound_to, &item.position.to_string()),

@@ -4,14 +4,17 @@
 //! explanation, by the table ([`rules`]) and who stands where ([`directory`]); [`state`] opens the case, with one owner and
 //! a clock that [`calendar`] counts; [`store`] writes all of it, its change and what is to be delivered of it in one
 //! transaction. Relays carry the change to intake (`relays.rs`) and to audit. Agencies are shown their cases ([`view`]),
-//! follow them ([`feed`]) and take them over; [`clocks`] hands up what nobody took over in time.
+//! follow them ([`feed`]) and take them over; [`clocks`] hands up what nobody took over in time, and [`upkeep`] forgets
+//! what is kept for a time only. Before all that, `prepare.rs` keeps what is decided by, and refuses a directory that does
+//! not have the owner of an open case.
 //!
 //! Invariants: the decision is pure, and its files import neither a transport nor a database; so are the rules of `state.rs`.
 //! An open case has exactly one owner and one running clock, which the database checks, too. Each generation of a clock
 //! ends at most once: whoever ends it compares the generation in the transaction. Who sees a case is one table, and every
 //! read that shows a case to an agency goes through it. An excluded agency is never in it, but for the conference, which
 //! has nobody above it. A stored case keeps the route and the clocks' rules that it was opened with: a later
-//! rule set or directory changes neither.
+//! rule set or directory changes neither, and the ones it was decided by are kept ([`store::configurations`]). Who is
+//! excluded is told to the owner of a case only.
 
 pub mod calendar;
 pub mod clocks;
@@ -19,13 +22,15 @@ pub mod decide;
 pub mod directory;
 pub mod feed;
 mod grpc;
+mod prepare;
 mod relays;
 pub mod rules;
 pub mod state;
 pub mod store;
+pub mod upkeep;
 pub mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use api::routing::case_service_server::CaseServiceServer;
 use calendar::Calendar;
@@ -33,6 +38,7 @@ use clocks::Ticker;
 use directory::Directory;
 use futures::FutureExt as _;
 use journal::{Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
+pub use prepare::PrepareError;
 use rpc::{client::Caller, delivery::ToAudit};
 use rules::RuleSet;
 use sql::Db;
@@ -43,15 +49,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use upkeep::Upkeep;
 
 /// Full names of the gRPC services, for health.
 pub const NAMES: &[&str] = &["remit.routing.v1.CaseService"];
 
 /// Acknowledgements that one commit takes at most.
 const ACKNOWLEDGEMENTS: usize = 256;
-/// How long a request id stands for its first answer.
-pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-const PRUNE: Duration = Duration::from_secs(10 * 60);
 
 /// What routing needs.
 pub struct Parts {
@@ -102,7 +106,21 @@ impl Routing {
         Db::open(url, &[journal::SCHEMA, store::SCHEMA]).await
     }
 
-    /// Starts relays, clocks and upkeep, which run until `shutdown`.
+    /// Keeps what is decided by, so that every route can be decided again (promise 6). To be done before the start.
+    ///
+    /// # Errors
+    /// When an open case is owned by an agency that the directory does not have (promise 4); nothing is kept then. When the
+    /// database fails.
+    pub async fn prepare(
+        db: &Db,
+        directory: &Directory,
+        rules: &RuleSet,
+        clock: &dyn Clock,
+    ) -> Result<(), PrepareError> {
+        prepare::prepare(db, directory, rules, clock.now()).await
+    }
+
+    /// Starts relays, clocks and upkeep, which run until `shutdown`. [`Routing::prepare`] comes before.
     pub fn start(parts: Parts, shutdown: &CancellationToken) -> Self {
         let store: Arc<dyn Store> = Arc::new(SqlStore::new(
             parts.db.clone(),
@@ -157,11 +175,11 @@ impl Routing {
             wake: Arc::clone(&wake),
         };
         tasks.push(tokio::spawn(ticker.run(shutdown.clone())));
-        tasks.push(tokio::spawn(forget_requests(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            shutdown.clone(),
-        )));
+        let upkeep = Upkeep {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+        };
+        tasks.push(tokio::spawn(upkeep.run(shutdown.clone())));
 
         let acknowledgements = {
             let (store, clock, wake) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&wake));
@@ -231,17 +249,5 @@ impl Ending {
             }
         }
         self.db.close().await;
-    }
-}
-
-async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
-    let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
-    while tokio::time::timeout(PRUNE, shutdown.cancelled()).await.is_err() {
-        let before = clock.now().plus_seconds(-window);
-        let store = Arc::clone(&store);
-        match journal::uncancelled(async move { store.forget_requests(before).await }).await {
-            Ok(forgotten) => tracing::debug!(forgotten, "request ids forgotten"),
-            Err(error) => tracing::warn!(%error, "request ids cannot be forgotten now"),
-        }
     }
 }

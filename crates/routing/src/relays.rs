@@ -18,8 +18,8 @@ impl ToIntake {
 
 #[async_trait]
 impl Deliver for ToIntake {
-    async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
-        let changes: Vec<CaseChange> = delivery::decode_payloads("intake", &payloads)?;
+    async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
+        let changes: Vec<CaseChange> = delivery::decode_payloads("intake", payloads)?;
         let response = self
             .0
             .clone()

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use api::intake::{ConnectingFactor, ReporterRelation};
 use api::routing::Facts;
@@ -159,6 +159,7 @@ pub struct RuleSet {
     rows: Vec<Row>,
     /// The last, which matches everything.
     catch_all: Row,
+    source: Arc<str>,
     digest: [u8; 32],
 }
 
@@ -193,6 +194,7 @@ impl RuleSet {
                 id: file.id,
                 rows,
                 catch_all,
+                source: yaml.into(),
                 digest: Sha256::digest(yaml).into(),
             }),
             _ => Err(ConfigError::Faults {
@@ -222,6 +224,12 @@ impl RuleSet {
     #[must_use]
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// The file, byte for byte.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// All rows in the order in which they are tried.

@@ -1,5 +1,7 @@
 //! The stored side of routing: what it promises. `store/sql.rs` keeps it, in SQLite or PostgreSQL, and `store/read.rs` reads.
+//! What cases were routed by is kept by `store/configurations.rs`.
 
+pub mod configurations;
 mod read;
 mod rows;
 mod sql;
@@ -12,6 +14,7 @@ use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Entry, Head, Time};
 use uuid::Uuid;
 
+pub(crate) use self::read::unknown_owners;
 pub use self::sql::SqlStore;
 use crate::{
     decide::Decision,
@@ -124,8 +127,8 @@ pub struct StoredCase {
     pub urgent: bool,
     /// When it was opened.
     pub open_time: Time,
-    /// Why it went where it went, at its first route.
-    pub explanation: Explanation,
+    /// Why it went where it went, at its first route. Not read for lists.
+    pub explanation: Option<Explanation>,
     /// Where it stands.
     pub case: Case,
     /// Its chain of changes.
@@ -201,11 +204,18 @@ pub trait Store: Send + Sync + 'static {
     async fn leads(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
 
     /// Changes of the cases that an agency saw before or after each, in the order of commits, after a position, at most
-    /// `limit`.
-    async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Vec<FeedItem>, Error>;
+    /// `limit`. Position 0 is the first that is still there; `None` when changes after any other were forgotten.
+    async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error>;
 
-    /// Forgets the request ids that were answered before a moment, and returns how many.
-    async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
+    /// Whether an agency's feed can go on after a position without missing a change: it was given, and nothing after it
+    /// was forgotten.
+    async fn feed_reaches(&self, agency: &AgencyId, position: u64) -> Result<bool, Error>;
+
+    /// Forgets changes in feeds from before a moment, the oldest first, at most `limit`, and returns how many.
+    async fn forget_feed(&self, before: Time, limit: u32) -> Result<u64, Error>;
+
+    /// Forgets request ids that were answered before a moment, at most `limit`, and returns how many.
+    async fn forget_requests(&self, before: Time, limit: u32) -> Result<u64, Error>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), Error>;

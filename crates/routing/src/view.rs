@@ -11,10 +11,10 @@ use data_encoding::HEXLOWER;
 use journal::{Head, Sealed};
 
 use crate::{
-    decide::{Decision, Outcome},
+    decide::{self, Decision, Outcome},
     directory::{AgencyId, Directory},
     state::{Case, Duty, Matter},
-    store::{StoredCase, name, report_name},
+    store::{StoredCase, Viewer, name, report_name},
 };
 
 /// The etag of a case: it changes with every change.
@@ -22,15 +22,21 @@ pub fn etag(head: &Head) -> String {
     format!("{}-{}", head.sequence, HEXLOWER.encode(&head.hash[..8]))
 }
 
-/// For an agency that sees the case.
-pub fn case(stored: &StoredCase, directory: &Directory) -> routing::Case {
+/// With the explanation, as far as it was read. Only its owner is told who is excluded.
+pub fn case(stored: &StoredCase, viewer: &Viewer, directory: &Directory) -> routing::Case {
+    let owner = stored.case.duty.as_ref().map(|duty| &duty.owner);
+    let owns = matches!(viewer, Viewer::Agency(agency) if owner == Some(agency));
+    let explanation = stored.explanation.clone();
     routing::Case {
-        explanation: Some(stored.explanation.clone()),
+        explanation: match owns {
+            true => explanation,
+            false => explanation.map(decide::without_excluded),
+        },
         ..outline(stored, directory)
     }
 }
 
-/// For operators: that it moves, not what is in it.
+/// Without the explanation: for lists.
 pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
     let (lead, lead_title_zh, lead_title_en) = owner(&stored.case, directory);
     routing::Case {

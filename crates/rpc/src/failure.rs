@@ -205,7 +205,11 @@ impl From<Failure> for Status {
             }
             Failure::Internal(cause) => {
                 let reference = journal::random_id(&journal::SystemEntropy).to_string();
-                tracing::error!(reference, error = chain(cause.as_ref()), "internal error");
+                tracing::error!(
+                    reference,
+                    error = telemetry::with_causes(cause.as_ref()),
+                    "internal error"
+                );
                 info("INTERNAL", &[("reference", &reference)]);
                 (
                     Code::Internal,
@@ -229,7 +233,7 @@ impl From<sql::Error> for Failure {
 /// What a caller can do about a failure of the database, if anything: come back later.
 fn classify(error: &sql::Error) -> Option<Failure> {
     if error.is_outage() {
-        tracing::warn!(error = chain(error), "the database does not answer");
+        tracing::warn!(error = telemetry::with_causes(error), "the database does not answer");
         return Some(Failure::Unavailable { what: "the database" });
     }
     error.is_transient().then_some(Failure::Overloaded)
@@ -246,17 +250,6 @@ impl From<journal::CommitError> for Failure {
             },
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -329,7 +329,10 @@ fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
         ("rules", &explanation.rule_set_digest),
         ("directory", &explanation.directory_digest),
     ] {
-        field(name, format_args!("{}", format!("sha256:{}", hex(digest)).style(dim())))?;
+        // Of the facts, which hold who is excluded, only the case's owner is given the digest.
+        if !digest.is_empty() {
+            field(name, format_args!("{}", format!("sha256:{}", hex(digest)).style(dim())))?;
+        }
     }
     Ok(())
 }

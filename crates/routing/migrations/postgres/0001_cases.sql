@@ -60,7 +60,16 @@ CREATE TABLE feed (
     position BIGINT NOT NULL,
     case_id TEXT COLLATE "C" NOT NULL,
     kind TEXT NOT NULL,
+    change_time BIGINT NOT NULL,
     PRIMARY KEY (agency, position)
+);
+
+CREATE INDEX feed_window ON feed (change_time);
+
+-- Up to where each agency's changes were forgotten: whoever read less has missed some.
+CREATE TABLE feed_forgotten (
+    agency TEXT NOT NULL PRIMARY KEY,
+    position BIGINT NOT NULL
 );
 
 -- The last position given. Updated last in each transaction, so that positions are given in the order of commits.
@@ -82,3 +91,12 @@ CREATE TABLE requests (
 );
 
 CREATE INDEX requests_window ON requests (answer_time);
+
+-- What cases were routed by, so that each route can be decided again: rule sets, directories and the trees of territories that
+-- those stand in. The digest of each is the SHA-256 of its content. Never changed, never deleted.
+CREATE TABLE configurations (
+    digest BYTEA NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    content BYTEA NOT NULL,
+    first_time BIGINT NOT NULL
+);

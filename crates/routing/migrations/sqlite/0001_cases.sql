@@ -1,4 +1,5 @@
 -- Cases as they were opened. Never changed. `excluded` is a list of ids between spaces; clocks are written as `24 hours`.
+-- With row ids, because rows are long.
 CREATE TABLE cases (
     id TEXT NOT NULL PRIMARY KEY,
     category TEXT NOT NULL,
@@ -9,7 +10,7 @@ CREATE TABLE cases (
     excluded TEXT NOT NULL,
     acknowledge_clock TEXT,
     result_clock TEXT
-) WITHOUT ROWID;
+);
 
 CREATE INDEX cases_newest ON cases (open_time, id);
 
@@ -60,7 +61,16 @@ CREATE TABLE feed (
     position INTEGER NOT NULL,
     case_id TEXT NOT NULL,
     kind TEXT NOT NULL,
+    change_time INTEGER NOT NULL,
     PRIMARY KEY (agency, position)
+) WITHOUT ROWID;
+
+CREATE INDEX feed_window ON feed (change_time);
+
+-- Up to where each agency's changes were forgotten: whoever read less has missed some.
+CREATE TABLE feed_forgotten (
+    agency TEXT NOT NULL PRIMARY KEY,
+    position INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- The last position given. Updated last in each transaction, so that positions are given in the order of commits.
@@ -82,3 +92,12 @@ CREATE TABLE requests (
 ) WITHOUT ROWID;
 
 CREATE INDEX requests_window ON requests (answer_time);
+
+-- What cases were routed by, so that each route can be decided again: rule sets, directories and the trees of territories that
+-- those stand in. The digest of each is the SHA-256 of its content. Never changed, never deleted. A table with row ids, because contents are long.
+CREATE TABLE configurations (
+    digest BLOB NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    content BLOB NOT NULL,
+    first_time INTEGER NOT NULL
+);

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use journal::Time;
-use sql::{Db, Error, Row, Snapshot, Value};
+use sql::{Db, Error, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
 use super::{
     Cursor, FeedItem, MissedClock, StoredCase, Viewer,
     rows::{self, stored_columns},
 };
-use crate::{directory::AgencyId, state::State};
+use crate::{
+    directory::{AgencyId, Directory},
+    state::State,
+};
 
 /// The reports of cases.
 pub(super) const REPORTS_OF: &str = "SELECT case_id, report FROM case_reports WHERE case_id = ANY($1) ORDER BY report";
@@ -39,7 +42,7 @@ pub(super) async fn case(db: &Db, id: Uuid, viewer: &Viewer) -> Result<Option<St
             let statement = concat!(
                 "SELECT ",
                 stored_columns!(),
-                " FROM cases JOIN case_states ON case_states.case_id = id WHERE id = $1"
+                ", explanation FROM cases JOIN case_states ON case_states.case_id = id WHERE id = $1"
             );
             snapshot.fetch_optional(statement, vec![id]).await?
         }
@@ -47,7 +50,7 @@ pub(super) async fn case(db: &Db, id: Uuid, viewer: &Viewer) -> Result<Option<St
             let statement = concat!(
                 "SELECT ",
                 stored_columns!(),
-                " FROM cases JOIN case_states ON case_states.case_id = id \
+                ", explanation FROM cases JOIN case_states ON case_states.case_id = id \
                  JOIN case_parties ON case_parties.case_id = id WHERE id = $1 AND agency = $2"
             );
             snapshot
@@ -55,7 +58,7 @@ pub(super) async fn case(db: &Db, id: Uuid, viewer: &Viewer) -> Result<Option<St
                 .await?
         }
     };
-    let mut found: Vec<_> = row.as_ref().map(rows::stored).transpose()?.into_iter().collect();
+    let mut found: Vec<_> = row.as_ref().map(rows::explained).transpose()?.into_iter().collect();
     attach_reports(&mut snapshot, &mut found).await?;
     Ok(found.pop())
 }
@@ -111,19 +114,62 @@ pub(super) async fn leads(db: &Db, agency: &AgencyId, report: Uuid) -> Result<bo
     Ok(row.is_some())
 }
 
-pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> Result<Vec<FeedItem>, Error> {
-    let mut snapshot = db.snapshot().await?;
-    let rows = snapshot
+/// Open cases whose owner the directory does not have, with the owner, at most `limit`.
+///
+/// It walks from agency to agency in the index, so that it costs as much as there are agencies, not cases.
+pub(crate) async fn unknown_owners(
+    tx: &mut Tx,
+    directory: &Directory,
+    limit: u32,
+) -> Result<Vec<(AgencyId, Uuid)>, Error> {
+    let parties = tx
         .fetch(
-            "SELECT position, case_id, kind FROM feed WHERE agency = $1 AND position > $2 \
-             ORDER BY position LIMIT $3",
-            vec![
-                agency.as_str().into(),
-                after.cast_signed().into(),
-                i64::from(limit).into(),
-            ],
+            "WITH RECURSIVE parties (agency) AS (SELECT min(agency) FROM case_parties UNION ALL \
+             SELECT (SELECT min(agency) FROM case_parties WHERE agency > parties.agency) FROM parties \
+             WHERE parties.agency IS NOT NULL) SELECT agency FROM parties WHERE agency IS NOT NULL",
+            vec![],
         )
         .await?;
+    let mut unknown = Vec::new();
+    for row in &parties {
+        let agency = rows::agency(&row.get::<String>(0)?)?;
+        if directory.agency(&agency).is_none() {
+            unknown.push(agency.to_string());
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(Vec::new());
+    }
+    let owned = tx
+        .fetch(
+            "SELECT agency, case_id FROM case_parties WHERE agency = ANY($1) AND role IN ('lead', 'designating') \
+             ORDER BY agency, case_id LIMIT $2",
+            vec![unknown.into(), i64::from(limit).into()],
+        )
+        .await?;
+    owned
+        .iter()
+        .map(|row| Ok((rows::agency(&row.get::<String>(0)?)?, rows::uuid(row, 1)?)))
+        .collect()
+}
+
+/// One statement while nothing happened, which is what most reads find. The cases are read after it, and are therefore as
+/// the changes left them, or later.
+pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
+    let rows = db
+        .fetch(
+            "SELECT position, case_id, kind, (SELECT position FROM feed_forgotten WHERE agency = $1) \
+             FROM feed WHERE agency = $1 AND position > $2 ORDER BY feed.position LIMIT $3",
+            vec![agency.as_str().into(), position(after).into(), i64::from(limit).into()],
+        )
+        .await?;
+    let Some(first) = rows.first() else {
+        return Ok(Some(Vec::new()));
+    };
+    let forgotten: Option<i64> = first.get(3)?;
+    if after > 0 && forgotten.is_some_and(|forgotten| forgotten > position(after)) {
+        return Ok(None);
+    }
     let mut items = rows
         .iter()
         .map(|row| {
@@ -135,24 +181,40 @@ pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> 
             })
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    if items.is_empty() {
-        return Ok(items);
-    }
     let ids: BTreeSet<String> = items.iter().map(|item| item.id.to_string()).collect();
     let statement = concat!(
         "SELECT ",
         stored_columns!(),
-        " FROM cases JOIN case_states ON case_states.case_id = id \
+        ", explanation FROM cases JOIN case_states ON case_states.case_id = id \
          JOIN case_parties ON case_parties.case_id = id WHERE agency = $1 AND id = ANY($2)"
     );
     let values = vec![agency.as_str().into(), Value::Texts(ids.into_iter().collect())];
+    let mut snapshot = db.snapshot().await?;
     let rows = snapshot.fetch(statement, values).await?;
-    let mut found = rows.iter().map(rows::stored).collect::<Result<Vec<_>, _>>()?;
+    let mut found = rows.iter().map(rows::explained).collect::<Result<Vec<_>, _>>()?;
     attach_reports(&mut snapshot, &mut found).await?;
+    let found: BTreeMap<_, _> = found.into_iter().map(|case| (case.id, case)).collect();
     for item in &mut items {
-        item.case = found.iter().find(|case| case.id == item.id).cloned();
+        item.case = found.get(&item.id).cloned();
     }
-    Ok(items)
+    Ok(Some(items))
+}
+
+pub(super) async fn feed_reaches(db: &Db, agency: &AgencyId, after: u64) -> Result<bool, Error> {
+    let row = db
+        .fetch_optional(
+            "SELECT position, (SELECT position FROM feed_forgotten WHERE agency = $1) FROM feed_head WHERE id = 1",
+            vec![agency.as_str().into()],
+        )
+        .await?
+        .ok_or_else(|| rows::damaged("feed head", "it is missing"))?;
+    let (head, forgotten): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+    Ok((forgotten.unwrap_or(0)..=head).contains(&position(after)))
+}
+
+/// As stored. No position is so large; one that a caller sends may be.
+fn position(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
 }
 
 async fn attach_reports(snapshot: &mut Snapshot, cases: &mut [StoredCase]) -> Result<(), Error> {

@@ -18,24 +18,32 @@ use crate::{
 /// Columns of [`stored`], from `cases` and `case_states`.
 macro_rules! stored_columns {
     () => {
-        "id, category, urgent, cases.open_time, explanation, state, owner, supporting, clock_kind, clock_generation, \
-         clock_due, clock_provisional, sequence, hash, change_time"
+        "id, category, urgent, cases.open_time, state, owner, supporting, clock_kind, clock_generation, clock_due, \
+         clock_provisional, sequence, hash, change_time"
     };
 }
 pub(super) use stored_columns;
 
-/// A case without its reports.
+/// A case without its reports and its explanation.
 pub(super) fn stored(row: &Row) -> Result<StoredCase, Error> {
-    let (case, head) = standing(row, 5)?;
+    let (case, head) = standing(row, 4)?;
     Ok(StoredCase {
         id: uuid(row, 0)?,
         category: row.get(1)?,
         urgent: row.get::<i64>(2)? != 0,
         open_time: Time(row.get(3)?),
-        explanation: explanation(row, 4)?,
+        explanation: None,
         case,
         head,
         reports: Vec::new(),
+    })
+}
+
+/// A case without its reports, where the explanation is the column after [`stored_columns`].
+pub(super) fn explained(row: &Row) -> Result<StoredCase, Error> {
+    Ok(StoredCase {
+        explanation: Some(explanation(row, 14)?),
+        ..stored(row)?
     })
 }
 
@@ -145,7 +153,7 @@ fn agencies(text: &str) -> Result<Vec<AgencyId>, Error> {
     text.split(' ').filter(|id| !id.is_empty()).map(agency).collect()
 }
 
-fn agency(text: &str) -> Result<AgencyId, Error> {
+pub(super) fn agency(text: &str) -> Result<AgencyId, Error> {
     AgencyId::new(text).map_err(|error| damaged("agency id", error))
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use api::event::{Actor, Detail};
 use async_trait::async_trait;
-use journal::{Arrival, Delivery, Draft, Entropy, Head, Inbox, Time, random_id, seal};
+use journal::{Arrival, Delivery, Draft, Entropy, Head, Inbox, Time, ordered_id, seal};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
@@ -84,7 +84,13 @@ const FEED: Insert = Insert::into(
         ("position", Kind::Int),
         ("case_id", Kind::Text),
         ("kind", Kind::Text),
+        ("change_time", Kind::Int),
     ],
+);
+
+const FORGOTTEN: Insert = Insert::into("feed_forgotten", &[("agency", Kind::Text), ("position", Kind::Int)]).then(
+    "ON CONFLICT (agency) DO UPDATE SET position = excluded.position \
+     WHERE excluded.position > feed_forgotten.position",
 );
 
 const REQUESTS: Insert = Insert::into(
@@ -131,6 +137,15 @@ struct Locked {
     matter: Matter,
 }
 
+/// A change as the feed tells it.
+struct News {
+    case: Uuid,
+    kind: &'static str,
+    time: Time,
+    /// Who sees the case before it or after.
+    audience: BTreeSet<String>,
+}
+
 /// What the log and intake are told of a change, beside the case itself.
 struct Told<'a> {
     actor: Actor,
@@ -170,7 +185,7 @@ impl SqlStore {
             if arrival == Arrival::New {
                 inbox.advance(&news.entry, news.hash);
                 if let Some(route) = &news.route {
-                    let id = random_id(&*self.entropy);
+                    let id = ordered_id(now, &*self.entropy);
                     let matter = Matter {
                         excluded: route
                             .facts
@@ -281,7 +296,8 @@ impl SqlStore {
                         route: None,
                     };
                     changed.push(self.change(case, transition, told, now));
-                    let answer = view::case(&case.stored, &self.directory);
+                    let viewer = Viewer::Agency(command.agency.clone());
+                    let answer = view::case(&case.stored, &viewer, &self.directory);
                     if let (Some(request), Some(key)) = (&command.request, key) {
                         requests.insert(key.clone(), request_row(request, &answer, now));
                         answered.insert(key, (request.fingerprint, answer.clone()));
@@ -425,7 +441,13 @@ impl SqlStore {
             }
             let audience: BTreeSet<String> = before.into_keys().chain(after.into_keys()).collect();
             if !audience.is_empty() {
-                news.push((changed.id, changed.delivery.change.kind, audience));
+                let change = &changed.delivery.change;
+                news.push(News {
+                    case: changed.id,
+                    kind: change.kind,
+                    time: change.head.time,
+                    audience,
+                });
             }
         }
         if !left.is_empty() {
@@ -461,7 +483,7 @@ fn roles(case: &Case) -> BTreeMap<String, &'static str> {
 ///
 /// The row of the head is locked from here to the commit, and for nothing before: positions are given in the order of
 /// commits, without gaps, and whoever read up to one has missed none below it.
-async fn feed(tx: &mut Tx, news: Vec<(Uuid, &'static str, BTreeSet<String>)>) -> Result<(), Error> {
+async fn feed(tx: &mut Tx, news: Vec<News>) -> Result<(), Error> {
     if news.is_empty() {
         return Ok(());
     }
@@ -477,13 +499,44 @@ async fn feed(tx: &mut Tx, news: Vec<(Uuid, &'static str, BTreeSet<String>)>) ->
     let rows = news
         .into_iter()
         .zip(head - count + 1..)
-        .flat_map(|((id, kind, audience), position)| {
-            audience
-                .into_iter()
-                .map(move |agency| [agency.into(), position.into(), id.to_string().into(), Value::from(kind)])
+        .flat_map(|(news, position)| {
+            news.audience.into_iter().map(move |agency| {
+                [
+                    agency.into(),
+                    position.into(),
+                    news.case.to_string().into(),
+                    news.kind.into(),
+                    news.time.0.into(),
+                ]
+            })
         })
         .collect();
     FEED.rows(tx, rows).await.map(drop)
+}
+
+/// Deletes the oldest changes, and remembers for each agency up to where.
+async fn forget_feed(tx: &mut Tx, before: Time, limit: u32) -> Result<u64, Error> {
+    let gone = tx
+        .fetch(
+            "WITH old AS MATERIALIZED (SELECT agency, position FROM feed WHERE change_time < $1 \
+             ORDER BY change_time LIMIT $2 FOR UPDATE SKIP LOCKED) \
+             DELETE FROM feed WHERE (agency, position) IN (SELECT agency, position FROM old) \
+             RETURNING agency, position",
+            vec![before.0.into(), i64::from(limit).into()],
+        )
+        .await?;
+    let mut forgotten: BTreeMap<String, i64> = BTreeMap::new();
+    for row in &gone {
+        let position: i64 = row.get(1)?;
+        let last = forgotten.entry(row.get(0)?).or_default();
+        *last = position.max(*last);
+    }
+    let rows = forgotten
+        .into_iter()
+        .map(|(agency, position)| [agency.into(), position.into()])
+        .collect();
+    FORGOTTEN.rows(tx, rows).await?;
+    Ok(gone.len() as u64)
 }
 
 fn case_row(id: Uuid, route: &Route, matter: &Matter, now: Time) -> [Value; 9] {
@@ -543,7 +596,7 @@ async fn lock(tx: &mut Tx, statement: &'static str, values: Vec<Value>) -> Resul
                 category: row.get(1)?,
                 urgent: row.get::<i64>(2)? != 0,
                 open_time: Time(row.get(3)?),
-                explanation: rows::explanation(row, 4)?,
+                explanation: Some(rows::explanation(row, 4)?),
                 case,
                 head,
                 reports: reports.remove(&id).unwrap_or_default(),
@@ -618,13 +671,25 @@ impl Store for SqlStore {
         read::leads(&self.db, agency, report).await
     }
 
-    async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Vec<FeedItem>, Error> {
+    async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
         read::feed(&self.db, agency, after, limit).await
     }
 
-    async fn forget_requests(&self, before: Time) -> Result<u64, Error> {
-        sql::transact!(self.db, |tx| tx
-            .execute("DELETE FROM requests WHERE answer_time < $1", vec![before.0.into()]))
+    async fn feed_reaches(&self, agency: &AgencyId, position: u64) -> Result<bool, Error> {
+        read::feed_reaches(&self.db, agency, position).await
+    }
+
+    async fn forget_feed(&self, before: Time, limit: u32) -> Result<u64, Error> {
+        sql::transact!(self.db, |tx| forget_feed(&mut tx, before, limit))
+    }
+
+    async fn forget_requests(&self, before: Time, limit: u32) -> Result<u64, Error> {
+        sql::transact!(self.db, |tx| tx.execute(
+            "WITH old AS MATERIALIZED (SELECT caller, request_id FROM requests WHERE answer_time < $1 \
+             ORDER BY answer_time LIMIT $2 FOR UPDATE SKIP LOCKED) \
+             DELETE FROM requests WHERE (caller, request_id) IN (SELECT caller, request_id FROM old)",
+            vec![before.0.into(), i64::from(limit).into()],
+        ))
     }
 
     async fn ping(&self) -> Result<(), Error> {

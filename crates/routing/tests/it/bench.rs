@@ -158,7 +158,7 @@ impl Bench {
         self.case_of(report).await
     }
 
-    async fn case_of(&self, report: Uuid) -> Uuid {
+    pub async fn case_of(&self, report: Uuid) -> Uuid {
         let values = vec![report.to_string().into()];
         let row = self
             .db
@@ -199,7 +199,7 @@ impl Bench {
     }
 
     pub async fn feed(&self, id: &str, after: u64) -> Vec<FeedItem> {
-        self.store.feed(&agency(id), after, 1_000).await.unwrap()
+        self.store.feed(&agency(id), after, 1_000).await.unwrap().unwrap()
     }
 
     /// Promises 4 and 5 as they must hold after every commit: an open case has one owner, who alone leads or designates, and

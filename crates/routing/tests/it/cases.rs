@@ -18,6 +18,7 @@ testkit::on_each_backend!(
     p2_the_same_change_twice_opens_one_case,
     p2_the_same_change_at_two_replicas_opens_one_case,
     p2_out_of_order_is_refused_and_neighbours_are_kept,
+    ids_of_cases_sort_by_time,
     p6_a_stored_case_can_be_decided_again,
     intake_and_audit_are_told,
     an_advised_report_has_a_case_that_ended,
@@ -174,6 +175,19 @@ async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
     bench.assert_promises().await;
 }
 
+async fn ids_of_cases_sort_by_time(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.extend(bench.open(&[gambling()]).await);
+        bench.clock.advance(1);
+    }
+    assert!(
+        ids.is_sorted() && ids.iter().all(|id| id.get_version_num() == 7),
+        "{ids:?}"
+    );
+}
+
 async fn p6_a_stored_case_can_be_decided_again(backend: Backend) {
     let bench = Bench::new(backend).await;
     let case = bench.open(&[official()]).await[0];
@@ -182,7 +196,7 @@ async fn p6_a_stored_case_can_be_decided_again(backend: Backend) {
         .await;
     let bytes: Vec<u8> = rows[0].get(0).unwrap();
     let stored = Facts::decode(bytes.as_slice()).unwrap();
-    let explanation = bench.case(case).await.explanation;
+    let explanation = bench.case(case).await.explanation.unwrap();
     assert_eq!(decided(&stored).explanation, explanation);
     assert_eq!(facts_digest(&stored).as_slice(), explanation.facts_digest);
 }
@@ -323,7 +337,7 @@ async fn a_request_id_stands_for_its_first_answer(backend: Backend) {
     let reused = request(by(cases[1], "police-450100"), 7, 2);
     assert_eq!(bench.acknowledge(reused.clone()).await, Acknowledged::RequestIdReused);
     // After the window the id is free again.
-    assert_eq!(bench.store.forget_requests(bench.now()).await.unwrap(), 1);
+    assert_eq!(bench.store.forget_requests(bench.now(), 10).await.unwrap(), 1);
     assert_eq!(bench.acknowledge(reused).await, Acknowledged::NotLead);
     bench.assert_promises().await;
 }

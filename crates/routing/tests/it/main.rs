@@ -7,6 +7,8 @@ mod calendar;
 mod cases;
 mod clocks;
 mod directory;
+mod feed;
+mod prepare;
 mod random;
 mod rules;
 mod service;

@@ -6,7 +6,7 @@ use api::intake::{Place, place::Location};
 use api::routing::Facts;
 use proptest::prelude::*;
 use prost::Message as _;
-use routing::decide::{Outcome, decide};
+use routing::decide::{Outcome, decide, without_excluded};
 use routing::directory::{AgencyId, Directory};
 use routing::rules::RuleSet;
 
@@ -82,6 +82,26 @@ proptest! {
         let second = decide(&stored, RuleSet::shipped(), directory);
         prop_assert_eq!(first.explanation.encode_to_vec(), second.explanation.encode_to_vec());
         prop_assert_eq!(first, second);
+    }
+
+    #[test]
+    fn p7_who_does_not_own_a_case_is_told_nobody_excluded(facts in any_facts()) {
+        let directory = Directory::shipped();
+        let decision = decide(&facts, RuleSet::shipped(), directory);
+        let excluded: BTreeSet<AgencyId> = facts.excluded.iter().filter_map(|id| AgencyId::new(id).ok()).collect();
+        let shown = without_excluded(decision.explanation.clone());
+        prop_assert!(shown.excluded.is_empty() && shown.facts_digest.is_empty());
+        // The conference that designates though it is excluded is named: as who designates.
+        let designates = |id: &AgencyId| matches!(&decision.outcome, Outcome::Designate { superior } if superior == id);
+        let text = format!("{shown:?}");
+        for agency in directory.agencies().filter(|agency| directory.is_excluded(&agency.id, &excluded)) {
+            prop_assert!(designates(&agency.id) || !text.contains(agency.id.as_str()), "{} in {}", agency.id, text);
+        }
+        if facts.excluded.is_empty() {
+            prop_assert_eq!(shown, api::routing::Explanation { facts_digest: Default::default(), ..decision.explanation });
+        } else {
+            prop_assert!(!text.contains("excluded agency") && !text.contains("passed over"), "{}", text);
+        }
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! Following cases: how often is looked, and how long changes are kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::{FutureExt as _, StreamExt as _};
+use journal::{Arrival, Time};
+use routing::directory::AgencyId;
+use routing::feed::Feed;
+use routing::state::State;
+use routing::store::{
+    Acknowledged, Acknowledgement, Cursor, Error, FeedItem, MissedClock, ReportNews, Store, StoredCase, Viewer,
+};
+use routing::upkeep::Upkeep;
+use testkit::Backend;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::bench::{Bench, DAY, agency, gambling, official, request};
+
+testkit::on_each_backend!(
+    what_is_old_is_forgotten_in_chunks,
+    a_feed_tells_that_it_has_missed_changes,
+);
+
+async fn what_is_old_is_forgotten_in_chunks(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    for statement in [
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+         INSERT INTO feed (agency, position, case_id, kind, change_time) \
+         SELECT CASE WHEN i % 2 = 0 THEN 'police-440000' ELSE 'police-450100' END, i, \
+         '00000000-0000-0000-0000-000000000000', 'case.opened', i FROM n",
+        "UPDATE feed_head SET position = 2500",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+         INSERT INTO requests (caller, request_id, fingerprint, answer, answer_time) \
+         SELECT 'desk', 'request ' || i, '', '', i FROM n",
+    ] {
+        bench.execute(statement).await;
+    }
+    assert_eq!(bench.store.forget_feed(Time(3_000), 1_000).await.unwrap(), 1_000);
+    assert_eq!(bench.store.forget_requests(Time(3_000), 1_000).await.unwrap(), 1_000);
+    assert_eq!(
+        bench.count("SELECT min(position) FROM feed").await,
+        1_001,
+        "the oldest first"
+    );
+    let case = bench.open(&[gambling()]).await[0];
+    bench
+        .acknowledge(request(crate::bench::by(case, "police-450100"), 1, 1))
+        .await;
+    let upkeep = Upkeep {
+        store: bench.store.clone(),
+        clock: bench.clock.clone(),
+    };
+    let go_on = CancellationToken::new();
+    assert_eq!(upkeep.step(&go_on).await.unwrap(), 3_000);
+    assert_eq!(
+        bench.count("SELECT count(*) FROM feed").await,
+        4,
+        "two changes for two agencies"
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM requests").await, 1);
+    bench.clock.advance(DAY + 1);
+    assert_eq!(upkeep.step(&go_on).await.unwrap(), 1, "a request id is kept for a day");
+    bench.clock.advance(29 * DAY);
+    assert_eq!(upkeep.step(&go_on).await.unwrap(), 4, "a change for thirty");
+}
+
+async fn a_feed_tells_that_it_has_missed_changes(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let (guangdong, inspection) = (agency("police-440000"), agency("inspection-130000"));
+    let reaches = async |id: &AgencyId, position| bench.store.feed_reaches(id, position).await.unwrap();
+    assert!(reaches(&guangdong, 0).await);
+    assert!(!reaches(&guangdong, 1).await, "it was never given");
+    bench.open(&[official(), gambling(), gambling()]).await;
+    for (position, expected) in [(0, true), (3, true), (4, false), (u64::MAX, false)] {
+        assert_eq!(reaches(&guangdong, position).await, expected, "{position}");
+    }
+    bench.clock.advance(DAY);
+    bench.open(&[gambling()]).await;
+    bench.store.forget_feed(bench.now(), 10).await.unwrap();
+    // Only what concerns the agency counts: position 3 was Guangdong's last, position 1 the inspection's.
+    for (id, position, expected) in [
+        (&guangdong, 2, false),
+        (&guangdong, 3, true),
+        (&guangdong, 4, true),
+        (&inspection, 0, false),
+        (&inspection, 1, true),
+    ] {
+        assert_eq!(reaches(id, position).await, expected, "{id} {position}");
+    }
+    // The same in the middle of a stream; one that begins takes what is there.
+    let told = async |after| bench.store.feed(&guangdong, after, 10).await.unwrap();
+    assert!(told(2).await.is_none());
+    for after in [0, 3] {
+        let items = told(after).await.unwrap();
+        assert_eq!(items.iter().map(|item| item.position).collect::<Vec<_>>(), [4]);
+    }
+    assert!(told(4).await.unwrap().is_empty());
+}
+
+/// A feed that tells of what `given` says, and counts how often it is looked at.
+#[derive(Default)]
+struct Counting {
+    given: AtomicU64,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Counting {
+    async fn open(&self, _: &[ReportNews], _: Time) -> Result<Vec<Arrival>, Error> {
+        Ok(Vec::new())
+    }
+    async fn acknowledge(&self, _: &[Acknowledgement], _: Time) -> Result<Vec<Acknowledged>, Error> {
+        Ok(Vec::new())
+    }
+    async fn missed(&self, _: Time, _: u32) -> Result<Vec<MissedClock>, Error> {
+        Ok(Vec::new())
+    }
+    async fn hand_up(&self, _: &[MissedClock], _: Time) -> Result<usize, Error> {
+        Ok(0)
+    }
+    async fn case(&self, _: Uuid, _: &Viewer) -> Result<Option<StoredCase>, Error> {
+        Ok(None)
+    }
+    async fn cases(&self, _: &Viewer, _: Option<State>, _: Option<Cursor>, _: u32) -> Result<Vec<StoredCase>, Error> {
+        Ok(Vec::new())
+    }
+    async fn leads(&self, _: &AgencyId, _: Uuid) -> Result<bool, Error> {
+        Ok(false)
+    }
+    async fn feed(&self, _: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        let items = (after + 1..=self.given.load(Ordering::SeqCst)).map(|position| FeedItem {
+            position,
+            id: Uuid::nil(),
+            kind: "case.opened".to_owned(),
+            case: None,
+        });
+        Ok(Some(items.take(limit as usize).collect()))
+    }
+    async fn feed_reaches(&self, _: &AgencyId, _: u64) -> Result<bool, Error> {
+        Ok(true)
+    }
+    async fn forget_feed(&self, _: Time, _: u32) -> Result<u64, Error> {
+        Ok(0)
+    }
+    async fn forget_requests(&self, _: Time, _: u32) -> Result<u64, Error> {
+        Ok(0)
+    }
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_much_is_committed_a_watcher_looks_every_50_milliseconds() {
+    let store = Arc::new(Counting::default());
+    let (committed, commits) = watch::channel(());
+    let feed = Feed::new(
+        store.clone(),
+        agency("police-440000"),
+        0,
+        commits,
+        CancellationToken::new(),
+    );
+    let mut stream = Box::pin(feed.into_stream());
+    let commit = || {
+        store.given.fetch_add(1, Ordering::SeqCst);
+        committed.send_replace(());
+    };
+    assert!(stream.next().now_or_never().is_none());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    // After a quiet time: at once.
+    let start = tokio::time::Instant::now();
+    commit();
+    assert_eq!(stream.next().await.unwrap().unwrap().position, 1);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+
+    // Under load: a commit in each millisecond of one second, told in order and without loss.
+    store.looks.store(0, Ordering::SeqCst);
+    let load = async {
+        for _ in 0..1_000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            commit();
+        }
+    };
+    let told = async {
+        for position in 2..=1_001 {
+            assert_eq!(stream.next().await.unwrap().unwrap().position, position);
+        }
+    };
+    tokio::join!(load, told);
+    let looks = store.looks.load(Ordering::SeqCst);
+    assert!((15..=25).contains(&looks), "{looks} looks in a second");
+    assert!(start.elapsed() < Duration::from_millis(1_200), "{:?}", start.elapsed());
+
+    // What is there already is read without waiting.
+    let (_, commits) = watch::channel(());
+    let behind = Feed::new(store, agency("police-440000"), 0, commits, CancellationToken::new());
+    let start = tokio::time::Instant::now();
+    let read = behind.into_stream().take(1_001).count().await;
+    assert_eq!((read, start.elapsed()), (1_001, Duration::ZERO));
+}
