@@ -1,6 +1,10 @@
 //! Group commit: what many callers ask for at the same time shares one durable transaction.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sql::Error;
@@ -24,7 +28,8 @@ type Waiting<I, O> = (I, oneshot::Sender<Result<O, CommitError>>);
 
 /// Queues commands and commits them in groups.
 ///
-/// A group is what arrived while the previous one was being committed: one caller alone waits for nobody. A group that
+/// A group is what arrived while the previous one was being committed: one caller alone waits for nobody. Where many
+/// call, a group also waits a moment for those who were just answered. A group that
 /// fails is run again member by member, so that one failing member never fails its neighbours.
 #[derive(Debug)]
 pub struct Committer<I, O> {
@@ -39,6 +44,11 @@ impl<I, O> Clone for Committer<I, O> {
     }
 }
 
+/// A group after which the next one waits for company.
+const LARGE: usize = 16;
+/// How long it waits in all, and for the next to come.
+const LINGER: Duration = Duration::from_millis(2);
+const GAP: Duration = Duration::from_micros(200);
 /// Commands that wait at most before callers are refused.
 const QUEUE: usize = 4_096;
 
@@ -80,11 +90,18 @@ async fn lane<I, O, A>(waiting: Arc<Mutex<mpsc::Receiver<Waiting<I, O>>>>, most:
 where
     A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
 {
+    let mut last = 0;
     loop {
         let mut group = Vec::new();
-        if waiting.lock().await.recv_many(&mut group, most).await == 0 {
+        let mut queue = waiting.lock().await;
+        if queue.recv_many(&mut group, most).await == 0 {
             return;
         }
+        if last >= LARGE {
+            linger(&mut queue, &mut group, most);
+        }
+        drop(queue);
+        last = group.len();
         let (commands, callers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         let commands = Arc::new(commands);
         match attempt(&*apply, Arc::clone(&commands)).await {
@@ -96,6 +113,25 @@ where
                 }
             }
             Err(error) => one_by_one(commands, callers, error, &*apply).await,
+        }
+    }
+}
+
+/// Gives the many who were just answered a moment to come back, as long as some do: one large commit costs less than two.
+///
+/// Sleeps the thread, which is the lane's own: a runtime's timer would wake it a millisecond later than this needs.
+fn linger<T>(queue: &mut mpsc::Receiver<T>, group: &mut Vec<T>, most: usize) {
+    let begun = Instant::now();
+    while group.len() < most && begun.elapsed() < LINGER {
+        std::thread::sleep(GAP);
+        let before = group.len();
+        while group.len() < most
+            && let Ok(command) = queue.try_recv()
+        {
+            group.push(command);
+        }
+        if group.len() == before {
+            return;
         }
     }
 }

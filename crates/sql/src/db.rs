@@ -133,7 +133,8 @@ impl Db {
     pub fn writers(&self) -> usize {
         match self {
             Self::Sqlite { .. } => 1,
-            Self::Postgres(_) => 4,
+            // More of them only make the groups smaller, and the commits more.
+            Self::Postgres(_) => 2,
         }
     }
 
