@@ -41,22 +41,22 @@ pub enum Databases {
     /// Files in the data directory.
     Sqlite,
     /// Databases of a private server.
-    Postgres([Backend; 3]),
+    Postgres(Box<[Backend; 3]>),
 }
 
 impl Databases {
     pub fn postgres() -> Option<Self> {
-        Some(Self::Postgres([
+        Some(Self::Postgres(Box::new([
             Backend::postgres()?,
             Backend::postgres()?,
             Backend::postgres()?,
-        ]))
+        ])))
     }
 
     /// Hands the databases over in files, as their URLs have passwords.
     fn set(&self, command: &mut Command, folder: &Path) {
         if let Self::Postgres(databases) = self {
-            for (name, database) in ["INTAKE", "ROUTING", "AUDIT"].into_iter().zip(databases) {
+            for (name, database) in ["INTAKE", "ROUTING", "AUDIT"].into_iter().zip(databases.iter()) {
                 let file = folder.join(format!("{name}.url"));
                 std::fs::write(&file, database.url()).unwrap();
                 command.env(format!("REMIT_{name}_DATABASE_FILE"), file);
