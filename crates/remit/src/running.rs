@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use audit::Audit;
 use intake::Intake;
-use routing::Routing;
+use routing::{Routing, active::Active};
 use rpc::{Authenticate, HealthCheck, Role, Server, Token, Tokens, client::Caller};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -140,12 +140,12 @@ impl Running {
             Service::Routing => {
                 let db = Routing::open(database.expose()).await.with_context(opening)?;
                 let Reference { directory, rules, .. } = &common.reference;
-                let prepared = Routing::prepare(&db, directory, rules, &*clock).await;
-                prepared.context("preparing routing")?;
+                let configured = Active::new(Arc::clone(directory), Arc::clone(rules));
+                let current = Routing::prepare(&db, configured, &*clock, &*entropy).await;
+                let current = Arc::new(current.context("finding what routing decides by")?);
                 let parts = routing::Parts {
                     db,
-                    directory: Arc::clone(&common.reference.directory),
-                    rules: Arc::clone(&common.reference.rules),
+                    current,
                     calendar: Arc::clone(&common.reference.calendar),
                     intake: common.way(service, Service::Intake)?,
                     audit: common.way(service, Service::Audit)?,

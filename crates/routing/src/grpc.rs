@@ -20,12 +20,12 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    decide::decide,
-    directory::{AgencyId, Directory},
+    active::Active,
+    decide,
+    directory::AgencyId,
     feed::{Feed, Interrupted},
-    rules::RuleSet,
     state::State,
-    store::{self, Acknowledged, Acknowledgement, Cursor, ReportNews, RequestId, Route, Store, Viewer},
+    store::{self, Acknowledged, Acknowledgement, Cursor, ReportNews, RequestId, Route, Store, Versions, Viewer},
     upkeep::FEED_WINDOW,
     view,
 };
@@ -35,8 +35,7 @@ const DELIVERY: usize = 1_000;
 
 /// The service.
 pub(crate) struct Service {
-    pub(crate) directory: Arc<Directory>,
-    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) versions: Arc<dyn Versions>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) acknowledgements: Committer<Acknowledgement, Acknowledged>,
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
@@ -54,6 +53,7 @@ impl Service {
                 format!("has {}, more than {DELIVERY}", request.changes.len()),
             ));
         }
+        let active = self.versions.active();
         let mut spans = Vec::new();
         let mut news = Vec::with_capacity(request.changes.len());
         // What cannot be read is refused by itself, so that it parks its own record only.
@@ -61,7 +61,7 @@ impl Service {
         for change in request.changes {
             let traceparent = change.change.as_ref().map_or("", |change| change.traceparent.as_str());
             let span = rpc::delivery::span("route report", traceparent);
-            match span.in_scope(|| self.decide(change)) {
+            match span.in_scope(|| decided(change, &active)) {
                 Ok(decided) => {
                     news.push(decided);
                     unreadable.push(None);
@@ -91,33 +91,6 @@ impl Service {
             .collect())
     }
 
-    /// Reads a change and decides where its report goes, or says why the change cannot be taken.
-    fn decide(&self, change: ReportChange) -> Result<ReportNews, &'static str> {
-        let bytes = change.change.unwrap_or_default().entry;
-        let entry = Entry::decode(&bytes).map_err(|_| "MALFORMED_ENTRY")?;
-        let report = entry
-            .record
-            .strip_prefix("reports/")
-            .and_then(|id| Uuid::parse_str(id).ok())
-            .filter(|id| store::report_name(*id) == entry.record)
-            .ok_or("NOT_A_REPORT")?;
-        let route = match (entry.sequence, change.facts) {
-            (1, None) => return Err("NO_FACTS"),
-            (1, Some(facts)) => Some(Route {
-                decision: decide(&facts, &self.rules, &self.directory),
-                facts,
-            }),
-            _ => None,
-        };
-        Ok(ReportNews {
-            hash: entry_hash(&bytes),
-            entry,
-            report,
-            route,
-            traceparent: telemetry::traceparent(),
-        })
-    }
-
     async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
         let mut violations = Vec::new();
         let report = id(&request.report, "reports/");
@@ -145,7 +118,7 @@ impl Service {
         let id = id(name, "cases/").ok_or_else(|| Failure::invalid("name", CASE_NAME))?;
         let stored = self.store.case(id, &viewer).await?;
         let stored = stored.ok_or(Failure::NotFound { what: "case" })?;
-        Ok(view::case(&stored, &viewer, &self.directory))
+        Ok(view::case(&stored, &viewer, &self.versions.active().directory))
     }
 
     async fn list(&self, caller: &Identity, request: &ListCasesRequest) -> Result<ListCasesResponse, Failure> {
@@ -175,11 +148,9 @@ impl Service {
             .filter(|_| more)
             .map(|last| page::encode(&filter, &format!("{}/{}", last.open_time.0, last.id)))
             .unwrap_or_default();
+        let directory = &self.versions.active().directory;
         Ok(ListCasesResponse {
-            cases: found
-                .iter()
-                .map(|stored| view::outline(stored, &self.directory))
-                .collect(),
+            cases: found.iter().map(|stored| view::outline(stored, directory)).collect(),
             next_page_token,
         })
     }
@@ -250,6 +221,33 @@ impl Service {
             }),
         }
     }
+}
+
+/// Reads a change and decides where its report goes, or says why the change cannot be taken.
+fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static str> {
+    let bytes = change.change.unwrap_or_default().entry;
+    let entry = Entry::decode(&bytes).map_err(|_| "MALFORMED_ENTRY")?;
+    let report = entry
+        .record
+        .strip_prefix("reports/")
+        .and_then(|id| Uuid::parse_str(id).ok())
+        .filter(|id| store::report_name(*id) == entry.record)
+        .ok_or("NOT_A_REPORT")?;
+    let route = match (entry.sequence, change.facts) {
+        (1, None) => return Err("NO_FACTS"),
+        (1, Some(facts)) => Some(Route {
+            decision: decide::decide(&facts, &active.rules, &active.directory),
+            facts,
+        }),
+        _ => None,
+    };
+    Ok(ReportNews {
+        hash: entry_hash(&bytes),
+        entry,
+        report,
+        route,
+        traceparent: telemetry::traceparent(),
+    })
 }
 
 const CASE_NAME: &str = "must be the name of a case, such as `cases/{uuid}`";
@@ -344,7 +342,7 @@ impl CaseService for Service {
         let feed = self.watch(caller(&request)?, &request.get_ref().resume_token).await?;
         let bound_to = watched(feed.agency());
         let viewer = Viewer::Agency(feed.agency().clone());
-        let directory = Arc::clone(&self.directory);
+        let versions = Arc::clone(&self.versions);
         let messages = feed.into_stream().map(move |item| {
             let item = item.map_err(|interrupted| match interrupted {
                 Interrupted::Forgotten => forgotten(),
@@ -358,7 +356,7 @@ impl CaseService for Service {
                 case: Some(
                     item.case
                         .as_ref()
-                        .map_or_else(lost, |case| view::case(case, &viewer, &directory)),
+                        .map_or_else(lost, |case| view::case(case, &viewer, &versions.active().directory)),
                 ),
                 kind: item.kind,
                 resume_token: page::encode(&bound_to, &item.position.to_string()),

@@ -5,17 +5,18 @@
 //! a clock that [`calendar`] counts; [`store`] writes all of it, its change and what is to be delivered of it in one
 //! transaction. Relays carry the change to intake (`relays.rs`) and to audit. Agencies are shown their cases ([`view`]),
 //! follow them ([`feed`]) and take them over; [`clocks`] hands up what nobody took over in time, and [`upkeep`] forgets
-//! what is kept for a time only. Before all that, `prepare.rs` keeps what is decided by, and refuses a directory that does
-//! not have the owner of an open case.
+//! what is kept for a time only. Which directory and rule set decide is [`active`]: `prepare.rs` makes the configured ones
+//! the first, and every later switch is a logged change ([`store::versions`]), refused when an open case would have nobody.
 //!
 //! Invariants: the decision is pure, and its files import neither a transport nor a database; so are the rules of `state.rs`.
 //! An open case has exactly one owner and one running clock, which the database checks, too. Each generation of a clock
 //! ends at most once: whoever ends it compares the generation in the transaction. Who sees a case is one table, and every
 //! read that shows a case to an agency goes through it. An excluded agency is never in it, but for the conference, which
 //! has nobody above it. A stored case keeps the route and the clocks' rules that it was opened with: a later
-//! rule set or directory changes neither, and the ones it was decided by are kept ([`store::configurations`]). Who is
-//! excluded is told to the owner of a case only.
+//! rule set or directory changes neither, and every version is kept. A case is opened by the versions that are active when its
+//! transaction commits. Who is excluded is told to the owner of a case only.
 
+pub mod active;
 pub mod calendar;
 pub mod clocks;
 pub mod decide;
@@ -32,17 +33,15 @@ pub mod view;
 
 use std::sync::Arc;
 
+use active::{Active, Current};
 use api::routing::case_service_server::CaseServiceServer;
 use calendar::Calendar;
 use clocks::Ticker;
-use directory::Directory;
 use futures::FutureExt as _;
 use journal::{Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
-pub use prepare::PrepareError;
 use rpc::{client::Caller, delivery::ToAudit};
-use rules::RuleSet;
 use sql::Db;
-use store::{SqlStore, Store};
+use store::{SqlStore, Store, Versions};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -61,10 +60,8 @@ const ACKNOWLEDGEMENTS: usize = 256;
 pub struct Parts {
     /// Its database.
     pub db: Db,
-    /// The agencies.
-    pub directory: Arc<Directory>,
-    /// The rule set that decides.
-    pub rules: Arc<RuleSet>,
+    /// The directory and the rule set that decide, from [`Routing::prepare`].
+    pub current: Arc<Current>,
     /// The calendar that deadlines are counted by.
     pub calendar: Arc<Calendar>,
     /// The way to intake.
@@ -106,37 +103,42 @@ impl Routing {
         Db::open(url, &[journal::SCHEMA, store::SCHEMA]).await
     }
 
-    /// Keeps what is decided by, so that every route can be decided again (promise 6). To be done before the start.
+    /// Finds what decides. To be done before the start.
+    ///
+    /// What is configured becomes active in a database where nothing is yet, as a logged change. Later it is only compared: where
+    /// it is not what is active, that stays in force, and a warning tells how to switch.
     ///
     /// # Errors
-    /// When an open case is owned by an agency that the directory does not have (promise 4); nothing is kept then. When the
-    /// database fails.
+    /// When the database fails, or what is active in it cannot be read.
     pub async fn prepare(
         db: &Db,
-        directory: &Directory,
-        rules: &RuleSet,
+        configured: Active,
         clock: &dyn Clock,
-    ) -> Result<(), PrepareError> {
-        prepare::prepare(db, directory, rules, clock.now()).await
+        entropy: &dyn Entropy,
+    ) -> Result<Current, sql::Error> {
+        prepare::prepare(db, configured, entropy, clock.now()).await
     }
 
     /// Starts relays, clocks and upkeep, which run until `shutdown`. [`Routing::prepare`] comes before.
     pub fn start(parts: Parts, shutdown: &CancellationToken) -> Self {
-        let store: Arc<dyn Store> = Arc::new(SqlStore::new(
+        let store = Arc::new(SqlStore::new(
             parts.db.clone(),
-            Arc::clone(&parts.directory),
+            Arc::clone(&parts.current),
             Arc::clone(&parts.calendar),
             Arc::clone(&parts.entropy),
         ));
-        Self::start_with(store, parts, shutdown)
+        Self::start_with(Arc::clone(&store) as Arc<dyn Store>, store, parts, shutdown)
     }
 
     /// Like [`Routing::start`], over another store, for faults.
-    pub fn start_with(store: Arc<dyn Store>, parts: Parts, shutdown: &CancellationToken) -> Self {
+    pub fn start_with(
+        store: Arc<dyn Store>,
+        versions: Arc<dyn Versions>,
+        parts: Parts,
+        shutdown: &CancellationToken,
+    ) -> Self {
         let Parts {
             db,
-            directory,
-            rules,
             intake,
             audit,
             replica,
@@ -180,6 +182,7 @@ impl Routing {
             clock: Arc::clone(&clock),
         };
         tasks.push(tokio::spawn(upkeep.run(shutdown.clone())));
+        tasks.push(tokio::spawn(active::follow(Arc::clone(&versions), shutdown.clone())));
 
         let acknowledgements = {
             let (store, clock, wake) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&wake));
@@ -198,8 +201,7 @@ impl Routing {
             )
         };
         let service = grpc::Service {
-            directory,
-            rules,
+            versions,
             store,
             acknowledgements,
             wake,

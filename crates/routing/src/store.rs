@@ -1,10 +1,10 @@
 //! The stored side of routing: what it promises. `store/sql.rs` keeps it, in SQLite or PostgreSQL, and `store/read.rs` reads.
-//! What cases were routed by is kept by `store/configurations.rs`.
+//! What cases are routed by, and the switch from one version to the next, is in `store/versions.rs`.
 
-pub mod configurations;
 mod read;
 mod rows;
 mod sql;
+pub mod versions;
 
 use api::{
     event::Actor,
@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Entry, Head, Time};
 use uuid::Uuid;
 
-pub(crate) use self::read::unknown_owners;
-pub use self::sql::SqlStore;
+pub(crate) use self::sql::ourselves;
+pub use self::{sql::SqlStore, versions::Versions};
 use crate::{
     decide::Decision,
     directory::AgencyId,
@@ -25,11 +25,18 @@ use crate::{
 /// Routing's part of its database.
 pub const SCHEMA: ::sql::Schema = ::sql::Schema {
     base: 2_001,
-    changes: &[(
-        "cases",
-        include_str!("../migrations/sqlite/0001_cases.sql"),
-        include_str!("../migrations/postgres/0001_cases.sql"),
-    )],
+    changes: &[
+        (
+            "cases",
+            include_str!("../migrations/sqlite/0001_cases.sql"),
+            include_str!("../migrations/postgres/0001_cases.sql"),
+        ),
+        (
+            "versions",
+            include_str!("../migrations/sqlite/0002_versions.sql"),
+            include_str!("../migrations/postgres/0002_versions.sql"),
+        ),
+    ],
 };
 
 /// Consumers of routing's changes.
@@ -172,7 +179,8 @@ pub struct MissedClock {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Takes changes of reports, each once and in each report's order, and opens the cases of those that have a route, in
-    /// one durable transaction. The answers say, per change, what was made of it.
+    /// one durable transaction. The answers say, per change, what was made of it. A route that was decided by what is no
+    /// longer active is decided again, by what is.
     async fn open(&self, news: &[ReportNews], now: Time) -> Result<Vec<Arrival>, Error>;
 
     /// Takes cases over, each with its change, in one durable transaction. A request id that is there already is answered

@@ -393,14 +393,15 @@ fn as_bytes(value: Value) -> Option<Vec<u8>> {
 }
 
 /// Statements are written as PostgreSQL spells them. SQLite spells two things differently: it locks the whole file, so
-/// `FOR UPDATE` has nothing to say, and it has no arrays, so a list of texts comes as JSON.
+/// `FOR UPDATE` and `FOR SHARE` have nothing to say, and it has no arrays, so a list of texts comes as JSON.
 fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
-    if !statement.contains("FOR UPDATE") && !statement.contains("= ANY(") {
+    if !statement.contains(" FOR ") && !statement.contains("= ANY(") {
         return Cow::Borrowed(statement);
     }
     let mut text = statement
         .replace(" FOR UPDATE SKIP LOCKED", "")
-        .replace(" FOR UPDATE", "");
+        .replace(" FOR UPDATE", "")
+        .replace(" FOR SHARE", "");
     while let Some(start) = text.find("= ANY(") {
         let parameter = start + "= ANY(".len();
         let end = text[parameter..].find(')').map_or(text.len(), |end| parameter + end);
@@ -459,6 +460,7 @@ mod tests {
                 "SELECT a FROM t LIMIT 1 FOR UPDATE SKIP LOCKED",
                 "SELECT a FROM t LIMIT 1",
             ),
+            ("SELECT a FROM t FOR SHARE", "SELECT a FROM t"),
         ] {
             assert_eq!(sqlite_spelling(statement), expected);
         }

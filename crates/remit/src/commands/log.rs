@@ -1,16 +1,18 @@
-//! `remit log`: the log that every change is recorded in, one file per subcommand.
+//! `remit log`: the signed head of the log, and the verification of all of it.
 
-mod checkpoint;
-mod verify;
-
-use api::audit::{GetCheckpointRequest, audit_service_client::AuditServiceClient};
-use audit::{CheckpointError, verify::Fault};
+use api::audit::{GetCheckpointRequest, ListChangesRequest, LoggedChange, audit_service_client::AuditServiceClient};
+use audit::{
+    CheckpointError,
+    verify::{Fault, LogVerifier},
+};
 use clap::{Args, Subcommand};
+use owo_colors::OwoColorize as _;
 
 use super::proof::with_causes;
 use crate::{
     client::{Access, Failed, Target},
     config::Service,
+    output::{self, Progress, field, good, line},
 };
 
 /// Check the log that every change is recorded in
@@ -59,12 +61,12 @@ impl Command {
         let audit = access.target(Service::Audit, self.server.as_deref())?;
         let key = access.vkey(self.key.as_deref())?;
         match self.action {
-            Action::Checkpoint => checkpoint::run(&audit, key.as_deref(), json).await,
+            Action::Checkpoint => checkpoint(&audit, key.as_deref(), json).await,
             Action::Verify => {
                 let key = key.ok_or_else(|| {
                     Failed::Usage("no key of the log; name it with --key or REMIT_LOG_KEY".to_owned())
                 })?;
-                verify::run(&audit, &key, json).await
+                verify(&audit, &key, json).await
             }
         }
     }
@@ -83,4 +85,80 @@ async fn get_checkpoint(audit: &Target) -> Result<api::audit::GetCheckpointRespo
         .get_checkpoint(GetCheckpointRequest {})
         .await;
     Ok(response.map_err(Failed::call(&audit.address))?.into_inner())
+}
+
+async fn checkpoint(audit: &Target, key: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let response = get_checkpoint(audit).await?;
+    if let Some(key) = key {
+        audit::open_checkpoint(&response.checkpoint, key).map_err(|error| broken(error.into()))?;
+    }
+    if json {
+        return output::json(&response);
+    }
+    line(response.checkpoint.trim_end())?;
+    Ok(())
+}
+
+async fn verify(audit: &Target, key: &str, json: bool) -> anyhow::Result<()> {
+    // First the head, then what it signs: the log may grow meanwhile.
+    let checkpoint = get_checkpoint(audit).await?.checkpoint;
+    let signed = audit::open_checkpoint(&checkpoint, key).map_err(|error| broken(error.into()))?;
+    let progress = Progress::new(json);
+    let mut verifier = LogVerifier::new();
+    let checked = read(audit, signed.size, &mut verifier, &progress).await;
+    progress.clear();
+    checked?;
+    verifier.finish(&checkpoint, key).map_err(broken)?;
+    if json {
+        let root = data_encoding::BASE64.encode(&signed.root);
+        let verified = serde_json::json!({
+            "entries": signed.size, "records": verifier.records(), "root": root, "checkpoint": checkpoint,
+        });
+        line(serde_json::to_string_pretty(&verified)?)?;
+        return Ok(());
+    }
+    line("the log is whole".style(good()))?;
+    field("entries", format_args!("{}, each the next of its record", signed.size))?;
+    field("records", verifier.records())?;
+    field(
+        "root",
+        format_args!(
+            "{}, rebuilt from the entries, as signed",
+            data_encoding::BASE64.encode(&signed.root)
+        ),
+    )?;
+    field("key", key)?;
+    Ok(())
+}
+
+/// Reads the first `size` entries into the verifier.
+async fn read(audit: &Target, size: u64, verifier: &mut LogVerifier, progress: &Progress) -> anyhow::Result<()> {
+    let mut page_token = String::new();
+    while verifier.size() < size {
+        let request = ListChangesRequest {
+            page_size: 1_000,
+            page_token,
+            start_index: 0,
+        };
+        let page = AuditServiceClient::new(audit.channel.clone())
+            .list_changes(request)
+            .await
+            .map_err(Failed::call(&audit.address))?
+            .into_inner();
+        for LoggedChange { index, entry } in page.changes {
+            if verifier.size() == size {
+                break;
+            }
+            let index =
+                u64::try_from(index).map_err(|_| Failed::Unverified(format!("an entry has the index {index}")))?;
+            verifier.push(index, &entry).map_err(broken)?;
+        }
+        progress.show(format_args!("{} of {size} entries", verifier.size()));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            // What is missing shows when the count is compared with the signed one.
+            break;
+        }
+    }
+    Ok(())
 }

@@ -91,12 +91,3 @@ CREATE TABLE requests (
 );
 
 CREATE INDEX requests_window ON requests (answer_time);
-
--- What cases were routed by, so that each route can be decided again: rule sets, directories and the trees of territories that
--- those stand in. The digest of each is the SHA-256 of its content. Never changed, never deleted.
-CREATE TABLE configurations (
-    digest BYTEA NOT NULL PRIMARY KEY,
-    kind TEXT NOT NULL,
-    content BYTEA NOT NULL,
-    first_time BIGINT NOT NULL
-);

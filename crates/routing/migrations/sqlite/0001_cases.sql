@@ -92,12 +92,3 @@ CREATE TABLE requests (
 ) WITHOUT ROWID;
 
 CREATE INDEX requests_window ON requests (answer_time);
-
--- What cases were routed by, so that each route can be decided again: rule sets, directories and the trees of territories that
--- those stand in. The digest of each is the SHA-256 of its content. Never changed, never deleted. A table with row ids, because contents are long.
-CREATE TABLE configurations (
-    digest BLOB NOT NULL PRIMARY KEY,
-    kind TEXT NOT NULL,
-    content BLOB NOT NULL,
-    first_time INTEGER NOT NULL
-);

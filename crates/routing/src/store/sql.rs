@@ -1,13 +1,14 @@
 //! Routing's store in SQLite or PostgreSQL: what it writes. What it reads is in `read.rs`.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use api::event::{Actor, Detail};
 use async_trait::async_trait;
-use journal::{Arrival, Delivery, Draft, Entropy, Head, Inbox, Time, ordered_id, seal};
+use journal::{Arrival, Bytes32, Delivery, Draft, Entropy, Head, Inbox, Time, ordered_id, seal};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
@@ -15,11 +16,14 @@ use uuid::Uuid;
 use super::{
     Acknowledged, Acknowledgement, Cursor, FeedItem, MissedClock, ReportNews, RequestId, Route, Store, StoredCase,
     Viewer, name, read, report_name, rows,
+    versions::{self, Activated, Activation, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
+    active::{Active, Current, VersionKind},
     calendar::Calendar,
     decide,
     directory::{AgencyId, Directory},
+    rules::RuleSet,
     state::{Case, Matter, Refusal, Rules, State, Transition},
     view,
 };
@@ -108,7 +112,7 @@ const REQUESTS: Insert = Insert::into(
 #[derive(Clone)]
 pub struct SqlStore {
     db: Db,
-    directory: Arc<Directory>,
+    current: Arc<Current>,
     calendar: Arc<Calendar>,
     entropy: Arc<dyn Entropy>,
 }
@@ -156,25 +160,26 @@ struct Told<'a> {
 }
 
 impl SqlStore {
-    /// In an open database.
-    pub fn new(db: Db, directory: Arc<Directory>, calendar: Arc<Calendar>, entropy: Arc<dyn Entropy>) -> Self {
+    /// In an open database, where `current` was found to be active.
+    pub fn new(db: Db, current: Arc<Current>, calendar: Arc<Calendar>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
             db,
-            directory,
+            current,
             calendar,
             entropy,
         }
     }
 
-    fn rules(&self, now: Time) -> Rules<'_> {
+    fn rules<'a>(&'a self, directory: &'a Directory, now: Time) -> Rules<'a> {
         Rules {
-            directory: &self.directory,
+            directory,
             calendar: &self.calendar,
             now,
         }
     }
 
     async fn try_open(&self, tx: &mut Tx, news: &[ReportNews], now: Time) -> Result<Vec<Arrival>, Error> {
+        let active = versions::hold(tx, &self.current).await?;
         let mut inbox = Inbox::load(tx, news.iter().map(|news| news.entry.record.clone()).collect()).await?;
         let mut arrivals = Vec::with_capacity(news.len());
         let mut cases = Vec::new();
@@ -185,6 +190,7 @@ impl SqlStore {
             if arrival == Arrival::New {
                 inbox.advance(&news.entry, news.hash);
                 if let Some(route) = &news.route {
+                    let route = &*still(route, &active);
                     let id = ordered_id(now, &*self.entropy);
                     let matter = Matter {
                         excluded: route
@@ -197,7 +203,7 @@ impl SqlStore {
                     };
                     cases.push(case_row(id, route, &matter, now));
                     reports.push([news.report.to_string().into(), id.to_string().into()]);
-                    changed.push(self.opened(id, news, route, &matter, now));
+                    changed.push(self.opened(id, news, route, &matter, &active.directory, now));
                 }
             }
             arrivals.push(arrival);
@@ -209,14 +215,22 @@ impl SqlStore {
         Ok(arrivals)
     }
 
-    fn opened(&self, id: Uuid, news: &ReportNews, route: &Route, matter: &Matter, now: Time) -> Changed {
+    fn opened(
+        &self,
+        id: Uuid,
+        news: &ReportNews,
+        route: &Route,
+        matter: &Matter,
+        directory: &Directory,
+        now: Time,
+    ) -> Changed {
         let told = Told {
             actor: ourselves(),
             caused_by: Some(news.entry.event_id),
             traceparent: news.traceparent.clone(),
             route: Some(route),
         };
-        let transition = self.rules(now).open(&route.decision);
+        let transition = self.rules(directory, now).open(&route.decision);
         let delivery = self.delivery(
             id,
             None,
@@ -225,6 +239,7 @@ impl SqlStore {
             matter,
             vec![report_name(news.report)],
             told,
+            directory,
             now,
         );
         Changed {
@@ -242,6 +257,7 @@ impl SqlStore {
         batch: &[Acknowledgement],
         now: Time,
     ) -> Result<Vec<Acknowledged>, Error> {
+        let directory = &self.current.get().directory;
         // Cases first: whoever waits here for another transaction sees that one's requests below.
         let ids = batch.iter().map(|command| command.case.to_string()).collect();
         let mut locked = lock(
@@ -274,18 +290,19 @@ impl SqlStore {
                 continue;
             };
             let now = now.max(case.stored.head.time);
-            let transition = match self
-                .rules(now)
-                .acknowledge(&case.stored.case, &case.matter, &command.agency)
-            {
-                Err(Refusal::Stranger) => Err(Acknowledged::NotFound),
-                Err(Refusal::NotLead) => Err(Acknowledged::NotLead),
-                _ if !command.etag.is_empty() && command.etag != view::etag(&case.stored.head) => {
-                    Err(Acknowledged::EtagMismatch)
-                }
-                Err(Refusal::WrongState(state)) => Err(Acknowledged::WrongState(state)),
-                Ok(transition) => Ok(transition),
-            };
+            let transition =
+                match self
+                    .rules(directory, now)
+                    .acknowledge(&case.stored.case, &case.matter, &command.agency)
+                {
+                    Err(Refusal::Stranger) => Err(Acknowledged::NotFound),
+                    Err(Refusal::NotLead) => Err(Acknowledged::NotLead),
+                    _ if !command.etag.is_empty() && command.etag != view::etag(&case.stored.head) => {
+                        Err(Acknowledged::EtagMismatch)
+                    }
+                    Err(Refusal::WrongState(state)) => Err(Acknowledged::WrongState(state)),
+                    Ok(transition) => Ok(transition),
+                };
             answers.push(match transition {
                 Err(refused) => refused,
                 Ok(transition) => {
@@ -295,9 +312,9 @@ impl SqlStore {
                         traceparent: command.traceparent.clone(),
                         route: None,
                     };
-                    changed.push(self.change(case, transition, told, now));
+                    changed.push(self.change(case, transition, told, directory, now));
                     let viewer = Viewer::Agency(command.agency.clone());
-                    let answer = view::case(&case.stored, &viewer, &self.directory);
+                    let answer = view::case(&case.stored, &viewer, directory);
                     if let (Some(request), Some(key)) = (&command.request, key) {
                         requests.insert(key.clone(), request_row(request, &answer, now));
                         answered.insert(key, (request.fingerprint, answer.clone()));
@@ -312,6 +329,9 @@ impl SqlStore {
     }
 
     async fn try_hand_up(&self, tx: &mut Tx, missed: &[MissedClock], now: Time) -> Result<usize, Error> {
+        // Who gets the case has to be in the directory that is active when it does.
+        let active = versions::hold(tx, &self.current).await?;
+        let directory = &active.directory;
         let generations: BTreeMap<Uuid, u64> = missed.iter().map(|missed| (missed.case, missed.generation)).collect();
         // A case that is locked is being acknowledged, or handed up by another replica: if its clock still runs out, the
         // next look finds it.
@@ -327,9 +347,9 @@ impl SqlStore {
         for (id, mut case) in locked {
             let now = now.max(case.stored.head.time);
             let generation = generations.get(&id).copied().unwrap_or(0);
-            if let Some(transition) = self
-                .rules(now)
-                .clock_missed(&case.stored.case, &case.matter, generation)
+            if let Some(transition) =
+                self.rules(directory, now)
+                    .clock_missed(&case.stored.case, &case.matter, generation)
             {
                 let told = Told {
                     actor: ourselves(),
@@ -338,7 +358,7 @@ impl SqlStore {
                     traceparent: String::new(),
                     route: None,
                 };
-                changed.push(self.change(&mut case, transition, told, now));
+                changed.push(self.change(&mut case, transition, told, directory, now));
             }
         }
         let ended = changed.len();
@@ -347,7 +367,14 @@ impl SqlStore {
     }
 
     /// Applies a transition to a locked case.
-    fn change(&self, case: &mut Locked, transition: Transition, told: Told<'_>, now: Time) -> Changed {
+    fn change(
+        &self,
+        case: &mut Locked,
+        transition: Transition,
+        told: Told<'_>,
+        directory: &Directory,
+        now: Time,
+    ) -> Changed {
         let Locked { stored, matter } = case;
         let delivery = self.delivery(
             stored.id,
@@ -357,6 +384,7 @@ impl SqlStore {
             matter,
             stored.reports.iter().copied().map(report_name).collect(),
             told,
+            directory,
             now,
         );
         stored.head = delivery.change.head;
@@ -382,6 +410,7 @@ impl SqlStore {
         matter: &Matter,
         reports: Vec<String>,
         told: Told<'_>,
+        directory: &Directory,
         now: Time,
     ) -> Delivery {
         let draft = Draft {
@@ -401,7 +430,7 @@ impl SqlStore {
         };
         let change = seal(draft, head, now, &*self.entropy);
         let advice = told.route.and_then(|route| view::advice(&route.decision));
-        let intake = view::case_change(&change, &transition.case, matter, reports, advice, &self.directory);
+        let intake = view::case_change(&change, &transition.case, matter, reports, advice, directory);
         let audit = change.with_detail().encode_to_vec();
         Delivery {
             change,
@@ -460,8 +489,20 @@ impl SqlStore {
     }
 }
 
+/// A route as it is: decided by what is active, or decided again.
+fn still<'a>(route: &'a Route, active: &Active) -> Cow<'a, Route> {
+    let (explanation, digests) = (&route.decision.explanation, active.digests());
+    if explanation.directory_digest == digests.directory[..] && explanation.rule_set_digest == digests.rules[..] {
+        return Cow::Borrowed(route);
+    }
+    Cow::Owned(Route {
+        decision: decide::decide(&route.facts, &active.rules, &active.directory),
+        facts: route.facts.clone(),
+    })
+}
+
 /// Actor of what no caller asked for.
-fn ourselves() -> Actor {
+pub(crate) fn ourselves() -> Actor {
     Actor {
         system: "routing".to_owned(),
         ..Default::default()
@@ -694,5 +735,75 @@ impl Store for SqlStore {
 
     async fn ping(&self) -> Result<(), Error> {
         self.db.ping().await
+    }
+}
+
+#[async_trait]
+impl Versions for SqlStore {
+    fn active(&self) -> Arc<Active> {
+        self.current.get()
+    }
+
+    async fn refresh(&self) -> Result<bool, Error> {
+        let standings = versions::standings(&self.db).await?;
+        if standings.is_none_or(|standings| standings.digests() == self.current.get().digests()) {
+            return Ok(false);
+        }
+        sql::transact!(self.db, |tx| versions::hold(&mut tx, &self.current))?;
+        Ok(true)
+    }
+
+    async fn create(&self, version: &NewVersion, now: Time) -> Result<bool, Error> {
+        sql::transact!(self.db, |tx| versions::try_create(
+            &mut tx,
+            version,
+            &*self.entropy,
+            now
+        ))
+    }
+
+    async fn activate(&self, activation: &Activation, now: Time) -> Result<Activated, Error> {
+        let activated = sql::transact!(self.db, |tx| versions::try_activate(
+            &mut tx,
+            activation,
+            &*self.entropy,
+            now
+        ))?;
+        match &activated {
+            Activated::Done(active) => self.current.advance(active),
+            Activated::Outdated => drop(self.refresh().await?),
+            Activated::Unchanged | Activated::Ownerless(_) => {}
+        }
+        Ok(activated)
+    }
+
+    async fn directory(&self, digest: &[u8]) -> Result<Option<Directory>, Error> {
+        versions::read_directory(&mut &self.db, digest).await
+    }
+
+    async fn rule_set(&self, digest: &[u8], directory: &Directory) -> Result<Option<RuleSet>, Error> {
+        versions::read_rule_set(&mut &self.db, digest, directory).await
+    }
+
+    async fn source(&self, kind: VersionKind, digest: &[u8]) -> Result<Option<String>, Error> {
+        versions::source(&self.db, kind, digest).await
+    }
+
+    async fn versions(
+        &self,
+        kind: VersionKind,
+        after: Option<(Time, Bytes32)>,
+        limit: u32,
+    ) -> Result<Vec<VersionInfo>, Error> {
+        versions::versions(&self.db, kind, after, limit).await
+    }
+
+    async fn activations(
+        &self,
+        kind: VersionKind,
+        below: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<PastActivation>, Error> {
+        versions::activations(&self.db, kind, below, limit).await
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api::intake::{ConnectingFactor, Place, place::Location};
 use api::routing::{Facts, ReportChange};
 use journal::{Arrival, Draft, Entry, Head, ManualClock, Sealed, SeededEntropy, Time, entry_hash, random_id, seal};
+use routing::active::{Active, Current};
 use routing::clocks::Ticker;
 use routing::decide::{Decision, decide};
 use routing::directory::{AgencyId, Directory};
@@ -21,8 +22,12 @@ use uuid::Uuid;
 pub const HOUR: i64 = 3_600;
 pub const DAY: i64 = 24 * HOUR;
 
-pub fn directory() -> Arc<Directory> {
-    Arc::new(Directory::shipped().clone())
+/// What is shipped, as it decides.
+pub fn shipped() -> Active {
+    Active::new(
+        Arc::new(Directory::shipped().clone()),
+        Arc::new(RuleSet::shipped().clone()),
+    )
 }
 
 pub fn agency(id: &str) -> AgencyId {
@@ -73,6 +78,7 @@ pub fn decided(facts: &Facts) -> Decision {
 pub struct Bench {
     pub db: Db,
     pub store: Arc<SqlStore>,
+    pub current: Arc<Current>,
     pub clock: Arc<ManualClock>,
     pub entropy: Arc<SeededEntropy>,
     backend: Backend,
@@ -83,10 +89,13 @@ impl Bench {
         let entropy = Arc::new(SeededEntropy::new(testkit::seed()));
         let db = Routing::open(backend.url()).await.unwrap();
         let start: jiff::Timestamp = "2026-03-02T09:00:00+08:00".parse().unwrap();
+        let clock = ManualClock::at(Time(start.as_microsecond()));
+        let current = Arc::new(Routing::prepare(&db, shipped(), &clock, &*entropy).await.unwrap());
         Self {
-            store: store(&db, &entropy),
+            store: store(&db, &current, &entropy),
+            current,
             db,
-            clock: Arc::new(ManualClock::at(Time(start.as_microsecond()))),
+            clock: Arc::new(clock),
             entropy,
             backend,
         }
@@ -94,7 +103,9 @@ impl Bench {
 
     /// Another replica: a pool of its own on the same database.
     pub async fn replica(&self) -> Arc<SqlStore> {
-        store(&Routing::open(self.backend.url()).await.unwrap(), &self.entropy)
+        let db = Routing::open(self.backend.url()).await.unwrap();
+        let current = Routing::prepare(&db, shipped(), &*self.clock, &*self.entropy).await;
+        store(&db, &Arc::new(current.unwrap()), &self.entropy)
     }
 
     pub fn now(&self) -> Time {
@@ -244,17 +255,20 @@ impl Bench {
                       (SELECT count(*) FROM journal WHERE record = 'cases/' || case_id)";
         assert_eq!(self.count(broken).await, 0);
         assert_eq!(
-            self.count("SELECT count(*) FROM journal").await * 2,
-            self.count("SELECT count(*) FROM outbox").await,
-            "each change is told to intake and to audit"
+            self.count("SELECT count(*) FROM journal WHERE record LIKE 'cases/%'")
+                .await
+                * 2,
+            self.count("SELECT count(*) FROM outbox WHERE record LIKE 'cases/%'")
+                .await,
+            "each change of a case is told to intake and to audit"
         );
     }
 }
 
-fn store(db: &Db, entropy: &Arc<SeededEntropy>) -> Arc<SqlStore> {
+fn store(db: &Db, current: &Arc<Current>, entropy: &Arc<SeededEntropy>) -> Arc<SqlStore> {
     Arc::new(SqlStore::new(
         db.clone(),
-        directory(),
+        Arc::clone(current),
         Arc::new(Calendar::shipped().clone()),
         Arc::clone(entropy) as Arc<dyn journal::Entropy>,
     ))

@@ -8,8 +8,6 @@ use api::routing::{
     RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
 };
 use api::routing::{Case, Facts};
-use routing::directory::Directory;
-use routing::rules::RuleSet;
 use routing::{Ending, Parts, Routing};
 use rpc::client::{Caller, connect};
 use rpc::{Limits, Role, Server, Token, Tokens};
@@ -74,8 +72,7 @@ impl Running {
         let nobody = || connect("http://127.0.0.1:1", "nobody", Some(Duration::from_secs(1))).unwrap();
         let parts = Parts {
             db: bench.db.clone(),
-            directory: Arc::new(Directory::shipped().clone()),
-            rules: Arc::new(RuleSet::shipped().clone()),
+            current: Arc::clone(&bench.current),
             calendar: Arc::new(routing::calendar::Calendar::shipped().clone()),
             intake: nobody(),
             audit: nobody(),

@@ -1,0 +1,387 @@
+//! What decides: kept in versions, switched by a logged change, and checked again in every transaction that rests on it.
+
+use std::sync::Arc;
+
+use api::event::{Actor, Detail, StateChange};
+use api::routing::Facts;
+use journal::{Entry, Outbox as _, SqlOutbox};
+use places::Territories;
+use prost::Message as _;
+use routing::Routing;
+use routing::active::{Active, VersionKind};
+use routing::decide::decide;
+use routing::directory::Directory;
+use routing::rules::RuleSet;
+use routing::store::versions::{Activated, Activation, NewVersion, Versions};
+use routing::store::{SqlStore, Store as _};
+use testkit::Backend;
+use uuid::Uuid;
+
+use crate::bench::{Bench, HOUR, by, gambling, official, shipped};
+
+testkit::on_each_backend!(
+    p6_a_route_is_decided_again_after_a_switch,
+    p6_a_switch_between_decision_and_opening_decides_again,
+    p6_what_is_kept_is_kept_once_and_checked,
+    p6_every_version_and_every_switch_is_listed,
+    p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused,
+    p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner,
+    p4_a_case_that_is_handed_up_goes_by_the_directory_that_is_active,
+    p1_a_switch_and_its_change_are_written_together_or_not_at_all,
+    p2_switches_are_one_chain_that_audit_is_told,
+    configuration_gives_the_first_and_never_replaces,
+    a_proposal_made_before_another_switch_is_outdated,
+);
+
+/// Another tree, another owner for what police-450100 had, another rule set.
+fn replaced() -> Active {
+    let tree = format!("{}# changed\n", Territories::shipped().source());
+    let agencies = Directory::shipped().source().replace("police-450100", "police-nanning");
+    let directory = Directory::parse(&agencies, &Territories::parse(&tree).unwrap()).unwrap();
+    let rules = RuleSet::shipped().source().replace("row: gambling", "row: betting");
+    let rules = RuleSet::parse(&rules, &directory).unwrap();
+    assert_ne!(rules.digest(), RuleSet::shipped().digest());
+    Active::new(Arc::new(directory), Arc::new(rules))
+}
+
+/// The shipped agencies, with a remark.
+fn remarked(remark: &str) -> Directory {
+    let agencies = format!("{}# {remark}\n", Directory::shipped().source());
+    Directory::parse(&agencies, Territories::shipped()).unwrap()
+}
+
+fn operator() -> Actor {
+    Actor {
+        system: "operator-1".to_owned(),
+        ..Default::default()
+    }
+}
+
+async fn switch(bench: &Bench, store: &SqlStore, next: Active) -> Activated {
+    let activation = Activation {
+        next,
+        seen: store.active().digests(),
+        actor: operator(),
+        traceparent: String::new(),
+    };
+    store.activate(&activation, bench.now()).await.unwrap()
+}
+
+async fn switched(bench: &Bench, next: Active) {
+    let activated = switch(bench, &bench.store, next).await;
+    assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
+}
+
+/// Decides a stored case again, from what is stored alone, and compares.
+async fn replay(bench: &Bench, case: Uuid) {
+    let values = vec![case.to_string().into()];
+    let rows = bench.rows("SELECT facts FROM cases WHERE id = $1", values).await;
+    let facts: Vec<u8> = rows[0].get(0).unwrap();
+    let facts = Facts::decode(facts.as_slice()).unwrap();
+    let explanation = bench.case(case).await.explanation.unwrap();
+    let directory = bench.store.directory(&explanation.directory_digest).await;
+    let directory = directory.unwrap().unwrap();
+    let rules = bench.store.rule_set(&explanation.rule_set_digest, &directory).await;
+    assert_eq!(
+        decide(&facts, &rules.unwrap().unwrap(), &directory).explanation,
+        explanation
+    );
+}
+
+async fn p6_a_route_is_decided_again_after_a_switch(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let before = bench.open(&[gambling(), official()]).await;
+    // What it leads would hinder the change of its name.
+    bench.clock.advance(25 * HOUR);
+    bench.ticker(&bench.store).step().await.unwrap();
+
+    let next = replaced();
+    switched(&bench, next.clone()).await;
+    let decision = decide(&gambling(), &next.rules, &next.directory);
+    let after = bench.open_as(&gambling(), decision).await;
+    let explanation = bench.case(after).await.explanation.unwrap();
+    assert_eq!(explanation.row, "betting");
+    assert!(explanation.summary.starts_with("police-nanning leads"));
+
+    for case in before.into_iter().chain([after]) {
+        replay(&bench, case).await;
+    }
+}
+
+async fn p6_a_switch_between_decision_and_opening_decides_again(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    // Decided by what is shipped, by this replica and by another that has not heard of the switch.
+    let other = bench.replica().await;
+    let (ours, theirs) = (bench.arrival(&gambling()), bench.arrival(&gambling()));
+    let next = replaced();
+    switched(&bench, next.clone()).await;
+    assert_eq!(other.active().digests(), shipped().digests());
+    bench
+        .store
+        .open(std::slice::from_ref(&ours), bench.now())
+        .await
+        .unwrap();
+    other.open(std::slice::from_ref(&theirs), bench.now()).await.unwrap();
+    for report in [ours.report, theirs.report] {
+        let case = bench.case_of(report).await;
+        let explanation = bench.case(case).await.explanation.unwrap();
+        assert_eq!(explanation.row, "betting");
+        assert_eq!(explanation.directory_digest, next.digests().directory[..]);
+        assert_eq!(explanation.rule_set_digest, next.digests().rules[..]);
+        replay(&bench, case).await;
+    }
+    assert_eq!(
+        other.active().digests(),
+        next.digests(),
+        "it has heard of the switch now"
+    );
+}
+
+async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let count = "SELECT count(*) FROM versions";
+    assert_eq!(bench.count(count).await, 3, "the tree, the directory and the rule set");
+    // A tree that is the same is shared.
+    let other = remarked("changed");
+    let version = NewVersion {
+        proposed: shipped().with_directory(Arc::new(other.clone())).unwrap(),
+        kind: VersionKind::Directory,
+        actor: operator(),
+        traceparent: String::new(),
+    };
+    assert!(bench.store.create(&version, bench.now()).await.unwrap());
+    assert!(!bench.store.create(&version, bench.now()).await.unwrap(), "it is kept");
+    assert_eq!(bench.count(count).await, 4);
+    assert_eq!(bench.store.active().digests(), shipped().digests());
+
+    let digest = other.digest();
+    let loaded = bench.store.directory(&digest).await.unwrap().unwrap();
+    assert_eq!((loaded.digest(), loaded.source()), (digest, other.source()));
+    assert_eq!(
+        bench
+            .store
+            .source(VersionKind::Directory, &digest)
+            .await
+            .unwrap()
+            .unwrap(),
+        other.source()
+    );
+    assert!(bench.store.directory(&[7; 32]).await.unwrap().is_none());
+    let rules = RuleSet::shipped().digest();
+    assert!(bench.store.directory(&rules).await.unwrap().is_none(), "a rule set");
+    bench
+        .execute("UPDATE versions SET content = (SELECT content FROM versions WHERE kind = 'territories') WHERE kind = 'rule-set'")
+        .await;
+    assert!(bench.store.rule_set(&rules, Directory::shipped()).await.is_err());
+}
+
+async fn p6_every_version_and_every_switch_is_listed(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    for remark in ["a", "b", "a"] {
+        bench.clock.advance(HOUR);
+        let next = shipped().with_directory(Arc::new(remarked(remark))).unwrap();
+        switched(&bench, next).await;
+    }
+    let versions = bench.store.versions(VersionKind::Directory, None, 10).await.unwrap();
+    let digests: Vec<_> = versions.iter().map(|version| version.digest).collect();
+    let [a, b] = ["a", "b"].map(|remark| remarked(remark).digest());
+    let first = shipped().digests().directory;
+    assert_eq!(digests, [b, a, first]);
+    let makers: Vec<_> = versions.iter().map(|version| version.created_by.as_str()).collect();
+    assert_eq!(makers, ["operator-1", "operator-1", "routing"]);
+    let page = bench
+        .store
+        .versions(VersionKind::Directory, Some((versions[0].create_time, b)), 1)
+        .await
+        .unwrap();
+    assert_eq!(page, versions[1..2]);
+
+    let past = bench.store.activations(VersionKind::Directory, None, 10).await.unwrap();
+    let digests: Vec<_> = past.iter().map(|past| (past.sequence, past.digest)).collect();
+    assert_eq!(digests, [(4, a), (3, b), (2, a), (1, first)]);
+    let page = bench
+        .store
+        .activations(VersionKind::Directory, Some(3), 1)
+        .await
+        .unwrap();
+    assert_eq!(page, past[2..3]);
+    let rules = bench.store.activations(VersionKind::RuleSet, None, 10).await.unwrap();
+    assert_eq!(rules.len(), 1);
+}
+
+async fn p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&[gambling(), gambling(), official()]).await;
+    bench.acknowledge(by(cases[1], "police-450100")).await;
+    let written = "SELECT (SELECT count(*) FROM versions) + (SELECT count(*) FROM activations)";
+    let before = bench.count(written).await;
+    let refused = switch(&bench, &bench.store, replaced()).await;
+    let Activated::Ownerless(ownerless) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(!ownerless.more);
+    let mut named: Vec<_> = ownerless.cases.iter().map(|(_, case)| *case).collect();
+    named.sort();
+    let mut owned = cases[..2].to_vec();
+    owned.sort();
+    assert_eq!(named, owned);
+    assert!(
+        ownerless
+            .cases
+            .iter()
+            .all(|(agency, _)| agency.as_str() == "police-450100")
+    );
+    assert_eq!(bench.count(written).await, before, "nothing is written");
+
+    // Who only supports owes nothing: the cases go up, and the directory may change.
+    bench.clock.advance(200 * 24 * HOUR);
+    bench.ticker(&bench.store).step().await.unwrap();
+    switched(&bench, replaced()).await;
+}
+
+async fn p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let other = bench.replica().await;
+    let next = replaced();
+    let batch: Vec<_> = (0..50).map(|_| bench.arrival(&gambling())).collect();
+    let opening = async {
+        for news in batch.chunks(5) {
+            other.open(news, bench.now()).await.unwrap();
+        }
+    };
+    let ((), activated) = futures::join!(opening, switch(&bench, &bench.store, next.clone()));
+    bench.store.refresh().await.unwrap();
+    let active = bench.store.active();
+    let owners = bench
+        .rows("SELECT DISTINCT owner FROM case_states WHERE owner IS NOT NULL", vec![])
+        .await;
+    for row in owners {
+        let owner = crate::bench::agency(&row.get::<String>(0).unwrap());
+        assert!(active.directory.agency(&owner).is_some(), "{owner}, {activated:?}");
+    }
+    match activated {
+        Activated::Done(_) => assert_eq!(active.digests(), next.digests()),
+        Activated::Ownerless(_) => assert_eq!(active.digests(), shipped().digests()),
+        unexpected => panic!("{unexpected:?}"),
+    }
+}
+
+async fn p4_a_case_that_is_handed_up_goes_by_the_directory_that_is_active(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[gambling()]).await[0];
+    let other = bench.replica().await;
+    // The region's desk has another name now; the other replica does not know.
+    let agencies = Directory::shipped().source().replace("police-450000", "police-guangxi");
+    let directory = Directory::parse(&agencies, Territories::shipped()).unwrap();
+    switched(&bench, shipped().with_directory(Arc::new(directory)).unwrap()).await;
+    bench.clock.advance(25 * HOUR);
+    assert_eq!(bench.ticker(&other).step().await.unwrap(), 1);
+    let owner = bench.case(case).await.case.duty.unwrap().owner;
+    assert!(bench.store.active().directory.agency(&owner).is_some(), "{owner}");
+}
+
+async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let everything = "SELECT (SELECT count(*) FROM versions) + (SELECT count(*) FROM activations) \
+         + (SELECT CAST(sum(sequence) AS BIGINT) FROM active_versions) \
+         + (SELECT count(*) FROM journal) + (SELECT count(*) FROM outbox)";
+    let before = bench.count(everything).await;
+    let tables = [
+        (
+            "ALTER TABLE activations RENAME TO gone",
+            "ALTER TABLE gone RENAME TO activations",
+        ),
+        (
+            "ALTER TABLE journal RENAME TO gone",
+            "ALTER TABLE gone RENAME TO journal",
+        ),
+        ("ALTER TABLE outbox RENAME TO gone", "ALTER TABLE gone RENAME TO outbox"),
+    ];
+    for (away, back) in tables {
+        bench.execute(away).await;
+        let activation = Activation {
+            next: replaced(),
+            seen: shipped().digests(),
+            actor: operator(),
+            traceparent: String::new(),
+        };
+        assert!(bench.store.activate(&activation, bench.now()).await.is_err(), "{away}");
+        bench.execute(back).await;
+        assert_eq!(bench.count(everything).await, before, "{away}");
+        assert_eq!(bench.store.active().digests(), shipped().digests());
+    }
+    switched(&bench, replaced()).await;
+}
+
+async fn p2_switches_are_one_chain_that_audit_is_told(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let version = NewVersion {
+        proposed: shipped().with_directory(Arc::new(remarked("a"))).unwrap(),
+        kind: VersionKind::Directory,
+        actor: operator(),
+        traceparent: String::new(),
+    };
+    assert!(bench.store.create(&version, bench.now()).await.unwrap());
+    switched(&bench, version.proposed.clone()).await;
+    let outbox = SqlOutbox(bench.db.clone());
+    assert!(outbox.pending("intake", bench.now(), 100).await.unwrap().is_empty());
+    let pending = outbox.pending("audit", bench.now(), 100).await.unwrap();
+    let changes: Vec<_> = pending
+        .iter()
+        .map(|pending| StateChange::decode(pending.payload.as_slice()).unwrap())
+        .filter_map(|change| {
+            let entry = Entry::decode(&change.entry).unwrap();
+            let detail = Detail::decode(change.detail).unwrap();
+            (entry.record == "directory/versions").then_some((entry, detail))
+        })
+        .collect();
+    let told: Vec<_> = changes
+        .iter()
+        .map(|(entry, detail)| (entry.sequence, entry.kind.as_str(), detail.version_digest.to_vec()))
+        .collect();
+    let (first, second) = (shipped().digests().directory.to_vec(), remarked("a").digest().to_vec());
+    assert_eq!(
+        told,
+        [
+            (1, "directory.activated", first),
+            (2, "directory.created", second.clone()),
+            (3, "directory.activated", second),
+        ]
+    );
+    assert_eq!(changes[2].1.actor, Some(operator()));
+}
+
+async fn configuration_gives_the_first_and_never_replaces(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let entries = "SELECT count(*) FROM journal";
+    assert_eq!(bench.count(entries).await, 2, "one for each kind");
+    let again = Routing::prepare(&bench.db, replaced(), &*bench.clock, &*bench.entropy).await;
+    assert_eq!(again.unwrap().get().digests(), shipped().digests());
+    assert_eq!(bench.count(entries).await, 2);
+    assert_eq!(bench.count("SELECT count(*) FROM versions").await, 3);
+
+    // After a switch every start finds what was switched to, whatever is configured.
+    switched(&bench, replaced()).await;
+    for configured in [shipped(), replaced()] {
+        let again = Routing::prepare(&bench.db, configured, &*bench.clock, &*bench.entropy).await;
+        assert_eq!(again.unwrap().get().digests(), replaced().digests());
+    }
+}
+
+async fn a_proposal_made_before_another_switch_is_outdated(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let other = bench.replica().await;
+    let next = |remark| shipped().with_directory(Arc::new(remarked(remark))).unwrap();
+    switched(&bench, next("a")).await;
+    let activated = switch(&bench, &other, next("b")).await;
+    assert!(matches!(activated, Activated::Outdated), "{activated:?}");
+    // It has learned of the other switch, and may propose again.
+    assert_eq!(other.active().digests(), next("a").digests());
+    let activated = switch(&bench, &other, next("a")).await;
+    assert!(matches!(activated, Activated::Unchanged), "{activated:?}");
+    let activated = switch(&bench, &other, next("b")).await;
+    assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
+    assert!(bench.store.refresh().await.unwrap());
+    assert!(!bench.store.refresh().await.unwrap());
+    assert_eq!(bench.store.active().digests(), next("b").digests());
+}
