@@ -15,8 +15,8 @@
 //! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the key of `key.rs`) and publishes it.
 //!
 //! How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles and
-//! checked against the signed root before they leave. `verify.rs` is for the other side: it needs entries, a checkpoint and the
-//! verifier key, and nothing of the server.
+//! checked against the signed root before they leave. `http.rs` serves the log as files, named and encoded as C2SP `tlog-tiles` has
+//! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what
 //! would be a fork. `vitals.rs` knows whether this process may still write.
@@ -29,13 +29,14 @@
 //! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
 //! * The log tells no secrets: details are in a table of their own, and no method here returns them.
-//! * `check.rs`, `tree.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs` and this file know of tonic, only
-//!   `sql_store.rs` of tables.
+//! * `check.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs` and this file know of tonic, only
+//!   `http.rs` and this file of axum, only `sql_store.rs` of tables.
 
 mod check;
 mod checkpoint;
 mod file;
 mod grpc;
+mod http;
 mod key;
 mod prove;
 mod publisher;
@@ -43,6 +44,7 @@ mod resume;
 mod sequencer;
 mod sql_store;
 mod store;
+pub mod tiles;
 mod tree;
 pub mod verify;
 mod vitals;
@@ -220,6 +222,11 @@ impl Audit {
             published: self.published.clone(),
         };
         Routes::new(AuditServiceServer::new(service).max_decoding_message_size(message_bytes))
+    }
+
+    /// The log's files over plain HTTP. Public: no caller is known there.
+    pub fn files(&self) -> axum::Router {
+        http::router(Arc::clone(&self.store), self.published.clone())
     }
 
     /// Whether the database answers, this process writes the log, and what it appended is published.

@@ -62,6 +62,13 @@ pub type PlacedTile = (TileId, Vec<u8>);
 #[derive(Clone, Debug, Default)]
 pub struct Tiles(BTreeMap<TileId, Vec<u8>>);
 
+impl Tiles {
+    /// Takes a tile out.
+    pub fn take(&mut self, id: &TileId) -> Option<Vec<u8>> {
+        self.0.remove(id)
+    }
+}
+
 impl FromIterator<PlacedTile> for Tiles {
     fn from_iter<I: IntoIterator<Item = PlacedTile>>(tiles: I) -> Self {
         Self(tiles.into_iter().collect())

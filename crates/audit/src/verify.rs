@@ -1,13 +1,24 @@
 //! What an outsider checks, with nothing but entries, a checkpoint and the log's verifier key. No I/O, and none of the
 //! server's own code but the formats.
+//!
+//! * [`verify_inclusion`], [`verify_consistency`]: one proof.
+//! * [`LogVerifier`]: all entries, one after the other, as a list gives them (`verify/chain.rs` has the records' chains).
+//! * [`FilesVerifier`]: all files of a log, as [`tiles`](crate::tiles) names them (`verify/files.rs`).
+//!
+//! Nothing that was read is believed because another thing that was read fits to it: each hash of each tile is compared with
+//! one that was computed from the entries, and the root that they give with the signed one.
 
-use std::collections::HashMap;
+mod chain;
+mod files;
 
 use journal::{Bytes32, Entry, MalformedEntry};
-use tlog_tiles::{EMPTY_HASH, Hash, check_record, node_hash, record_hash};
+use tlog_tiles::{EMPTY_HASH, Hash, check_record, check_tree, node_hash, record_hash};
 
+use self::chain::Chains;
+pub use self::files::FilesVerifier;
 use crate::{
     checkpoint::{self, CheckpointError},
+    tiles::TilePath,
     tree::TreeHead,
 };
 
@@ -24,6 +35,52 @@ pub enum Fault {
         index: u64,
         /// Entries that the checkpoint covers.
         size: u64,
+    },
+    /// The log did not grow, but changed.
+    #[error("the log of {new} entries does not begin with the log of {old} entries: it was rewritten in between")]
+    Fork {
+        /// Entries of the earlier log.
+        old: u64,
+        /// Entries of the later one.
+        new: u64,
+    },
+    /// A file is not there.
+    #[error("entry {index}: {path} is missing, and the checkpoint covers {size} entries")]
+    Missing {
+        /// The file.
+        path: TilePath,
+        /// The first entry that it holds, or lies below it.
+        index: u64,
+        /// Entries that the checkpoint covers.
+        size: u64,
+    },
+    /// A file does not have the form that it should.
+    #[error("entry {index}: {path} {problem}")]
+    Form {
+        /// The file.
+        path: TilePath,
+        /// The entry where it shows.
+        index: u64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A hash is not the one that the entries give.
+    #[error(
+        "entry {index}: {path} has another hash than the entry gives: the entry was changed or moved, or the tile was"
+    )]
+    Leaf {
+        /// The tile.
+        path: TilePath,
+        /// The entry.
+        index: u64,
+    },
+    /// A hash is not the one that the entries below it give.
+    #[error("entry {index}: {path} has another hash than the entries from {index} give: the tile was changed")]
+    Node {
+        /// The tile.
+        path: TilePath,
+        /// The first of the entries below the hash.
+        index: u64,
     },
     /// An entry is wrong by itself, or does not follow those before it.
     #[error("entry {index}: {problem}")]
@@ -79,6 +136,9 @@ pub enum Problem {
         /// Sequence of the change before.
         after: u64,
     },
+    /// Salt and detail are not what it commits to.
+    #[error("its detail is not what it commits to")]
+    Detail,
 }
 
 /// Verifies that an entry stands at an index of the log that a checkpoint signs. Returns what the checkpoint signs.
@@ -98,15 +158,34 @@ pub fn verify_inclusion(
     Ok(head)
 }
 
+/// Verifies that the log of `new` entries begins with the log of `old` entries: that it has only grown.
+///
+/// `proof` is the RFC 6962 consistency proof, 32 bytes each. Both heads must come from checkpoints that were opened with the log's key.
+pub fn verify_consistency(proof: &[Bytes32], old: TreeHead, new: TreeHead) -> Result<(), Fault> {
+    let fork = Fault::Fork {
+        old: old.size,
+        new: new.size,
+    };
+    let holds = match old.size {
+        0 => old == TreeHead::EMPTY && proof.is_empty(),
+        size if size == new.size => old == new && proof.is_empty(),
+        size if size > new.size => false,
+        _ => {
+            let proof = proof.iter().copied().map(Hash).collect();
+            check_tree(&proof, new.size, Hash(new.root), old.size, Hash(old.root)).is_ok()
+        }
+    };
+    if holds { Ok(()) } else { Err(fork) }
+}
+
 /// Verifies a whole log, entry by entry from the first.
 ///
 /// A change of an entry is noticed where the record's next entry links to it, else by the root; what was taken out or moved,
-/// where the first gap shows. Memory grows with the number of records, not of entries.
+/// where the first gap shows. Memory grows with the number of records, not of entries: 65 to 130 bytes for each.
 #[derive(Clone, Debug, Default)]
 pub struct LogVerifier {
     tree: Frontier,
-    /// Of each record, sequence and hash of its last entry.
-    records: HashMap<String, (u64, Bytes32)>,
+    records: Chains,
 }
 
 impl LogVerifier {
@@ -133,26 +212,18 @@ impl LogVerifier {
                 expected: self.tree.size,
             }));
         }
-        let entry = Entry::decode(bytes).map_err(|error| fault(error.into()))?;
-        let (sequence, hash) = self.records.get(&entry.record).copied().unwrap_or_default();
-        if entry.sequence != sequence + 1 {
-            let (record, expected, found) = (entry.record, sequence + 1, entry.sequence);
-            return Err(fault(Problem::Sequence {
-                record,
-                expected,
-                found,
-            }));
-        }
-        if entry.previous != hash {
-            return Err(fault(Problem::Link {
-                record: entry.record,
-                after: sequence,
-            }));
-        }
-        let Hash(hash) = record_hash(bytes);
-        self.records.insert(entry.record, (entry.sequence, hash));
-        self.tree.push(Hash(hash));
+        let leaf = record_hash(bytes);
+        self.take(bytes, leaf, |_, _| ()).map_err(fault)?;
         Ok(())
+    }
+
+    /// Takes the next entry, whose leaf hash is known. `roots` is told of each hash that a tile holds and that is complete now: its
+    /// level and the hash.
+    fn take(&mut self, bytes: &[u8], leaf: Hash, roots: impl FnMut(u8, Hash)) -> Result<Entry, Problem> {
+        let entry = Entry::decode(bytes)?;
+        self.records.take(&entry, leaf.0)?;
+        self.tree.push(leaf, roots);
+        Ok(entry)
     }
 
     /// The tree of the entries that were taken.
@@ -165,7 +236,10 @@ impl LogVerifier {
 
     /// Compares what was taken with what the log's key signed.
     pub fn finish(&self, checkpoint: &str, vkey: &str) -> Result<TreeHead, Fault> {
-        let signed = checkpoint::open(checkpoint, vkey)?;
+        self.ends_as(checkpoint::open(checkpoint, vkey)?)
+    }
+
+    fn ends_as(&self, signed: TreeHead) -> Result<TreeHead, Fault> {
         let found = self.head();
         if found.size != signed.size {
             return Err(Fault::Size {
@@ -188,12 +262,17 @@ struct Frontier {
 }
 
 impl Frontier {
-    fn push(&mut self, leaf: Hash) {
+    /// `roots` is told of each hash that a tile holds and that is complete now: its level and the hash.
+    fn push(&mut self, leaf: Hash, mut roots: impl FnMut(u8, Hash)) {
         let mut hash = leaf;
+        roots(0, hash);
         // Like adding one in binary: each trailing 1 is a subtree that the new one completes.
-        for _ in 0..self.size.trailing_ones() {
+        for (height, level) in (1..=self.size.trailing_ones()).zip(1_u8..) {
             if let Some(left) = self.roots.pop() {
                 hash = node_hash(left, hash);
+            }
+            if height % 8 == 0 {
+                roots(level / 8, hash);
             }
         }
         self.roots.push(hash);
@@ -221,7 +300,7 @@ mod tests {
         for i in 0..1_100_u32 {
             assert_eq!((frontier.size, frontier.root().0), (edge.head().size, edge.head().root));
             let leaf = record_hash(&i.to_be_bytes());
-            frontier.push(leaf);
+            frontier.push(leaf, |_, _| ());
             edge = edge.grow(&[leaf.0]).unwrap().0;
         }
     }

@@ -115,7 +115,8 @@ impl Access {
         Ok(Target { channel, address })
     }
 
-    fn address(&self, service: Service, server: Option<&str>) -> anyhow::Result<String> {
+    /// Where a service is; `server` is its address, if one was named.
+    pub fn address(&self, service: Service, server: Option<&str>) -> anyhow::Result<String> {
         if let Some(server) = server {
             let server = Address::try_from(server.to_owned());
             return match server {

@@ -117,6 +117,7 @@ impl Running {
         let (clock, entropy) = (Arc::clone(&common.options.clock), Arc::clone(&common.options.entropy));
         let message_bytes = config.limits.message_bytes;
         let opening = || format!("opening {service}'s database {database}");
+        let mut files = None;
         let (routes, health, names, ending): (Routes, HealthCheck, _, _) = match service {
             Service::Intake => {
                 let receipt_key = Config::need("receipt_key_file", config.receipt_key_file.as_ref())?;
@@ -162,6 +163,7 @@ impl Running {
                 let audit = Audit::start(audit_config(config, database)?, clock, entropy).await;
                 let audit = audit.context("starting the log")?;
                 let (routes, health) = (audit.routes(message_bytes), audit.health());
+                files = Some(audit.files());
                 (routes, health, audit::NAMES, Ending::Audit(Box::new(audit)))
             }
         };
@@ -179,7 +181,7 @@ impl Running {
             service,
             address,
             upkeep,
-            serving: tokio::spawn(server.serve(listener, routes, shutdown.clone())),
+            serving: tokio::spawn(server.serve_with_files(listener, routes, files, shutdown.clone())),
             shutdown,
             ending,
         })

@@ -45,7 +45,7 @@ impl Default for Limits {
 
 /// Continues the caller's trace, so that one trace runs through all services.
 pub(crate) async fn trace(State(service): State<&'static str>, request: Request, next: Next) -> Response {
-    if !telemetry::enabled() || is_unauthenticated_path(request.uri().path()) {
+    if !telemetry::enabled() || !is_grpc(&request) || is_unauthenticated_path(request.uri().path()) {
         return next.run(request).await;
     }
     let method = request.uri().path().trim_start_matches('/').to_owned();
@@ -105,9 +105,11 @@ pub(crate) async fn shed(State(running): State<Arc<Semaphore>>, request: Request
     if request.uri().path().starts_with("/grpc.health.v1.") {
         return next.run(request).await;
     }
+    let is_grpc = is_grpc(&request);
     match running.try_acquire() {
         Ok(_permit) => next.run(request).await,
-        Err(_) => refuse(Failure::Overloaded),
+        Err(_) if is_grpc => refuse(Failure::Overloaded),
+        Err(_) => refuse_plainly("too many requests at once; try again"),
     }
 }
 
@@ -121,11 +123,13 @@ pub(crate) async fn deadline(State(limits): State<Limits>, request: Request, nex
         // Nothing is begun that nobody waits for.
         return refuse(Failure::DeadlineExceeded);
     }
+    let is_grpc = is_grpc(&request);
     // A little before the transport's own timer, whose error has no words.
     let deadline = deadline.saturating_sub((deadline / 20).min(Duration::from_millis(5)));
     match tokio::time::timeout(deadline, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => refuse(Failure::DeadlineExceeded),
+        Err(_) if is_grpc => refuse(Failure::DeadlineExceeded),
+        Err(_) => refuse_plainly("it took too long; try again"),
     }
 }
 
@@ -147,6 +151,22 @@ pub(crate) async fn authenticate(
 /// Health and, where it is switched on, reflection tell nothing that needs a caller.
 fn is_unauthenticated_path(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.")
+}
+
+/// Others ask for files, and do not understand a gRPC status.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// For those who do not speak gRPC.
+fn refuse_plainly(text: &'static str) -> Response {
+    use axum::response::IntoResponse as _;
+    let headers = [
+        (http::header::RETRY_AFTER, "1"),
+        (http::header::CACHE_CONTROL, "no-store"),
+    ];
+    (http::StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
 }
 
 fn refuse(failure: Failure) -> Response {
@@ -203,6 +223,7 @@ mod tests {
             .layer(axum::middleware::from_fn_with_state(Limits::default(), deadline));
         let request = http::Request::post("/slow")
             .header("grpc-timeout", timeout)
+            .header("content-type", "application/grpc")
             .body(Body::empty())
             .unwrap();
         let response = router.oneshot(request).await.unwrap();

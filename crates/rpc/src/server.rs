@@ -53,6 +53,19 @@ impl Server {
         routes: Routes,
         shutdown: CancellationToken,
     ) -> Result<(), transport::Error> {
+        self.serve_with_files(listener, routes, None, shutdown).await
+    }
+
+    /// Like [`Server::serve`], and on the same listener files for everybody, by HTTP/1.1 and HTTP/2. They are limited like
+    /// everything else, but whoever asks for them is not asked who it is.
+    pub async fn serve_with_files(
+        self,
+        listener: TcpListener,
+        routes: Routes,
+        files: Option<axum::Router>,
+        shutdown: CancellationToken,
+    ) -> Result<(), transport::Error> {
+        let accept_http1 = files.is_some();
         let (reporter, health) = tonic_health::server::health_reporter();
         // Known by name from the first moment, serving from when the database has answered.
         for name in self.names.iter().copied().chain([""]) {
@@ -84,6 +97,8 @@ impl Server {
             .prepare()
             .into_axum_router()
             .layer(from_fn_with_state(self.authenticate, layers::authenticate))
+            // Past the question who calls, and inside all limits.
+            .merge(files.unwrap_or_default())
             .layer(from_fn_with_state(self.limits, layers::deadline))
             // Outside the deadline: what is refused for load costs no timer.
             .layer(from_fn_with_state(
@@ -97,6 +112,7 @@ impl Server {
 
         let stopped = shutdown.clone();
         let serving = transport::Server::builder()
+            .accept_http1(accept_http1)
             .http2_max_header_list_size(self.limits.header_bytes)
             .max_concurrent_streams(self.limits.streams_per_connection)
             // Peers that went away without a word are noticed.

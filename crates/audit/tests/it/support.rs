@@ -7,13 +7,17 @@ use api::{
     event::{Detail, StateChange},
 };
 use audit::{Audit, Checked, Config};
-use journal::{Draft, Entry, Head, ManualClock, SeededEntropy, Time, seal};
+use ed25519_dalek::SigningKey;
+use journal::{Bytes32, Draft, Entry, Head, ManualClock, SeededEntropy, Time, seal};
 use rpc::client::Caller;
+use signed_note::{Note, StandardSigner, new_ed25519_verifier_key};
 use tempfile::TempDir;
+use tlog_tiles::{Checkpoint, Hash};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
+pub const ORIGIN: &str = "remit.test/log";
 pub const NOW: Time = Time(1_795_305_600_000_000);
 /// Stands in every detail.
 pub const CANARY: &str = "canary-of-the-detail";
@@ -165,7 +169,7 @@ pub async fn refused(config: Config) -> String {
 /// A log that is served on a port of its own.
 pub struct Served {
     pub audit: Audit,
-    address: SocketAddr,
+    pub address: SocketAddr,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -196,7 +200,8 @@ impl Served {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let serving = server.serve(listener, audit.routes(limits.message_bytes), shutdown.clone());
+        let (routes, files) = (audit.routes(limits.message_bytes), Some(audit.files()));
+        let serving = server.serve_with_files(listener, routes, files, shutdown.clone());
         let serving = tokio::spawn(async move { serving.await.unwrap() });
         Self {
             audit,
@@ -248,5 +253,30 @@ impl Served {
         self.shutdown.cancel();
         self.serving.await.unwrap();
         self.audit.stop().await;
+    }
+}
+
+/// A key that signs whatever it is told to.
+pub struct TestKey {
+    signer: StandardSigner,
+    pub vkey: String,
+}
+
+impl TestKey {
+    pub fn new(name: &str, seed: u8) -> Self {
+        let seed = [seed; 32];
+        let vkey = new_ed25519_verifier_key(name, &SigningKey::from_bytes(&seed).verifying_key());
+        let id = vkey.split('+').nth(1).unwrap();
+        let secret = data_encoding::BASE64.encode(&[&[1], &seed[..]].concat());
+        let signer = StandardSigner::new(&format!("PRIVATE+KEY+{name}+{id}+{secret}")).unwrap();
+        Self { signer, vkey }
+    }
+
+    /// A checkpoint of a log with this origin.
+    pub fn sign(&self, origin: &str, size: u64, root: Bytes32) -> String {
+        let text = Checkpoint::new(origin, size, Hash(root), "").unwrap().to_bytes();
+        let mut note = Note::new(&text, &[]).unwrap();
+        note.add_sigs(&[&self.signer]).unwrap();
+        String::from_utf8(note.to_bytes()).unwrap()
     }
 }

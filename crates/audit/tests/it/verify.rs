@@ -1,13 +1,9 @@
 //! What a verifier of the whole log notices. No server here: entries and a signed head are all it has.
 
 use audit::verify::{Fault, LogVerifier, Problem};
-use ed25519_dalek::SigningKey;
-use signed_note::{Note, StandardSigner, new_ed25519_verifier_key};
-use tlog_tiles::{Checkpoint, Hash};
 
-use crate::support::Producer;
+use crate::support::{ORIGIN, Producer, TestKey};
 
-const ORIGIN: &str = "remit.test/log";
 const ENTRIES: usize = 300;
 
 /// A log of 100 records with three entries each, its checkpoint and its verifier key.
@@ -24,17 +20,9 @@ fn log() -> (Vec<Vec<u8>>, String, String) {
     assert_eq!((verifier.size(), verifier.records()), (300, 100));
     let head = verifier.head();
 
-    let seed = [3; 32];
-    let vkey = new_ed25519_verifier_key(ORIGIN, &SigningKey::from_bytes(&seed).verifying_key());
-    let id = vkey.split('+').nth(1).unwrap();
-    let secret = data_encoding::BASE64.encode(&[&[1], &seed[..]].concat());
-    let signer = StandardSigner::new(&format!("PRIVATE+KEY+{ORIGIN}+{id}+{secret}")).unwrap();
-    let text = Checkpoint::new(ORIGIN, head.size, Hash(head.root), "")
-        .unwrap()
-        .to_bytes();
-    let mut note = Note::new(&text, &[]).unwrap();
-    note.add_sigs(&[&signer]).unwrap();
-    (entries, String::from_utf8(note.to_bytes()).unwrap(), vkey)
+    let key = TestKey::new(ORIGIN, 3);
+    let checkpoint = key.sign(ORIGIN, head.size, head.root);
+    (entries, checkpoint, key.vkey)
 }
 
 /// A sound log up to an entry, and how it ends after that entry was tampered with.
@@ -179,7 +167,7 @@ fn p2_any_truncation_is_noticed() {
 #[test]
 fn another_key_s_checkpoint_is_not_believed() {
     let (entries, checkpoint, _) = log();
-    let other = new_ed25519_verifier_key(ORIGIN, &SigningKey::from_bytes(&[4; 32]).verifying_key());
+    let other = TestKey::new(ORIGIN, 4).vkey;
     let log = Tampered {
         before: LogVerifier::new(),
         checkpoint: &checkpoint,

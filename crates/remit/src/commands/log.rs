@@ -1,18 +1,17 @@
-//! `remit log`: the signed head of the log, and the verification of all of it.
+//! `remit log`: the log that every change is recorded in, one file per subcommand.
 
-use api::audit::{GetCheckpointRequest, ListChangesRequest, LoggedChange, audit_service_client::AuditServiceClient};
-use audit::{
-    CheckpointError,
-    verify::{Fault, LogVerifier},
-};
+mod checkpoint;
+mod source;
+mod verify;
+
+use api::audit::{GetCheckpointRequest, audit_service_client::AuditServiceClient};
+use audit::{CheckpointError, verify::Fault};
 use clap::{Args, Subcommand};
-use owo_colors::OwoColorize as _;
 
 use super::proof::with_causes;
 use crate::{
     client::{Access, Failed, Target},
     config::Service,
-    output::{self, Progress, field, good, line},
 };
 
 /// Check the log that every change is recorded in
@@ -36,38 +35,59 @@ pub struct Command {
     key: Option<String>,
 }
 
-#[derive(Subcommand, Clone, Copy, Debug)]
+// What each is for stands at its type.
+#[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Print the newest checkpoint: the log's signed head
-    ///
-    /// A C2SP tlog-checkpoint. Its signature is verified where the log's key is known; exits with 5 when it does not hold.
-    #[command(after_help = "Example:\n  remit log checkpoint")]
-    Checkpoint,
-    /// Read the whole log and verify it
-    ///
-    /// Every entry is fetched and checked against the record's chain, the root is rebuilt from the entries and compared
-    /// with the signed one. Exits with 5 and names the first fault when something does not hold.
-    #[command(after_help = "\
-Examples:
-  remit log verify
-  remit log verify --server http://audit.example:7303 --key remit.example/log+1a2b3c4d+AZ…")]
-    Verify,
+    Checkpoint(checkpoint::Command),
+    Verify(verify::Command),
+}
+
+/// What all subcommands share.
+#[derive(Clone, Copy, Debug)]
+struct Context<'a> {
+    access: &'a Access,
+    server: Option<&'a str>,
+    key: Option<&'a str>,
+}
+
+impl Context<'_> {
+    /// The way to audit.
+    fn audit(&self) -> anyhow::Result<Target> {
+        self.access.target(Service::Audit, self.server)
+    }
+
+    /// Where audit is. Its public files need no token.
+    fn address(&self) -> anyhow::Result<String> {
+        self.access.address(Service::Audit, self.server)
+    }
+
+    /// The log's verifier key, where it is known.
+    fn key(&self) -> anyhow::Result<Option<String>> {
+        self.access.vkey(self.key)
+    }
+
+    /// The log's verifier key.
+    fn needed_key(&self) -> anyhow::Result<String> {
+        let missing = || Failed::Usage("no key of the log; name it with --key or REMIT_LOG_KEY".to_owned());
+        Ok(self.key()?.ok_or_else(missing)?)
+    }
+
+    fn json(&self) -> bool {
+        self.access.json
+    }
 }
 
 impl Command {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let (access, json) = (&self.access, self.access.json);
-        let audit = access.target(Service::Audit, self.server.as_deref())?;
-        let key = access.vkey(self.key.as_deref())?;
+        let context = Context {
+            access: &self.access,
+            server: self.server.as_deref(),
+            key: self.key.as_deref(),
+        };
         match self.action {
-            Action::Checkpoint => checkpoint(&audit, key.as_deref(), json).await,
-            Action::Verify => {
-                let key = key.ok_or_else(|| {
-                    Failed::Usage("no key of the log; name it with --key or REMIT_LOG_KEY".to_owned())
-                })?;
-                verify(&audit, &key, json).await
-            }
+            Action::Checkpoint(command) => command.run(context).await,
+            Action::Verify(command) => command.run(context).await,
         }
     }
 }
@@ -85,80 +105,4 @@ async fn get_checkpoint(audit: &Target) -> Result<api::audit::GetCheckpointRespo
         .get_checkpoint(GetCheckpointRequest {})
         .await;
     Ok(response.map_err(Failed::call(&audit.address))?.into_inner())
-}
-
-async fn checkpoint(audit: &Target, key: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let response = get_checkpoint(audit).await?;
-    if let Some(key) = key {
-        audit::open_checkpoint(&response.checkpoint, key).map_err(|error| broken(error.into()))?;
-    }
-    if json {
-        return output::json(&response);
-    }
-    line(response.checkpoint.trim_end())?;
-    Ok(())
-}
-
-async fn verify(audit: &Target, key: &str, json: bool) -> anyhow::Result<()> {
-    // First the head, then what it signs: the log may grow meanwhile.
-    let checkpoint = get_checkpoint(audit).await?.checkpoint;
-    let signed = audit::open_checkpoint(&checkpoint, key).map_err(|error| broken(error.into()))?;
-    let progress = Progress::new(json);
-    let mut verifier = LogVerifier::new();
-    let checked = read(audit, signed.size, &mut verifier, &progress).await;
-    progress.clear();
-    checked?;
-    verifier.finish(&checkpoint, key).map_err(broken)?;
-    if json {
-        let root = data_encoding::BASE64.encode(&signed.root);
-        let verified = serde_json::json!({
-            "entries": signed.size, "records": verifier.records(), "root": root, "checkpoint": checkpoint,
-        });
-        line(serde_json::to_string_pretty(&verified)?)?;
-        return Ok(());
-    }
-    line("the log is whole".style(good()))?;
-    field("entries", format_args!("{}, each the next of its record", signed.size))?;
-    field("records", verifier.records())?;
-    field(
-        "root",
-        format_args!(
-            "{}, rebuilt from the entries, as signed",
-            data_encoding::BASE64.encode(&signed.root)
-        ),
-    )?;
-    field("key", key)?;
-    Ok(())
-}
-
-/// Reads the first `size` entries into the verifier.
-async fn read(audit: &Target, size: u64, verifier: &mut LogVerifier, progress: &Progress) -> anyhow::Result<()> {
-    let mut page_token = String::new();
-    while verifier.size() < size {
-        let request = ListChangesRequest {
-            page_size: 1_000,
-            page_token,
-            start_index: 0,
-        };
-        let page = AuditServiceClient::new(audit.channel.clone())
-            .list_changes(request)
-            .await
-            .map_err(Failed::call(&audit.address))?
-            .into_inner();
-        for LoggedChange { index, entry } in page.changes {
-            if verifier.size() == size {
-                break;
-            }
-            let index =
-                u64::try_from(index).map_err(|_| Failed::Unverified(format!("an entry has the index {index}")))?;
-            verifier.push(index, &entry).map_err(broken)?;
-        }
-        progress.show(format_args!("{} of {size} entries", verifier.size()));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            // What is missing shows when the count is compared with the signed one.
-            break;
-        }
-    }
-    Ok(())
 }

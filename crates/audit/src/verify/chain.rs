@@ -1,0 +1,72 @@
+//! Where the chain of each record stands: what makes a gap visible in an export alone.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use journal::{Bytes32, Entry};
+use sha2::{Digest as _, Sha256};
+
+use super::Problem;
+
+/// Stands for a record's name: 128 bits of its SHA-256. A log has millions of records; their names would take most of the memory.
+type Key = [u8; 16];
+
+/// Of each record, sequence and hash of its last entry. 56 bytes each, in a table that is at least half full once it is large.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chains(HashMap<Key, (u64, Bytes32), BuildHasherDefault<FirstBytes>>);
+
+impl Chains {
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes an entry as the next of its record. Nothing has changed when it is not.
+    pub fn take(&mut self, entry: &Entry, hash: Bytes32) -> Result<(), Problem> {
+        let last = self.0.entry(key(&entry.record)).or_default();
+        let (sequence, previous) = *last;
+        let problem = if entry.sequence != sequence + 1 {
+            Problem::Sequence {
+                record: entry.record.clone(),
+                expected: sequence + 1,
+                found: entry.sequence,
+            }
+        } else if entry.previous != previous {
+            Problem::Link {
+                record: entry.record.clone(),
+                after: sequence,
+            }
+        } else {
+            *last = (entry.sequence, hash);
+            return Ok(());
+        };
+        if sequence == 0 {
+            self.0.remove(&key(&entry.record));
+        }
+        Err(problem)
+    }
+}
+
+fn key(record: &str) -> Key {
+    let digest = Sha256::digest(record);
+    std::array::from_fn(|i| digest[i])
+}
+
+/// Keys are digests already: their first bytes spread well enough.
+#[derive(Clone, Debug, Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        // The length of the array, which is hashed before it, is always the same.
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

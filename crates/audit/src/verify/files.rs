@@ -1,0 +1,194 @@
+//! Verifies a log file by file, as it is served over HTTP or lies in an exported folder.
+
+use journal::Bytes32;
+use tlog_tiles::{Hash, record_hash};
+
+use super::{Fault, LogVerifier, Problem};
+use crate::{
+    checkpoint,
+    tiles::{Content, TilePath, WIDTH, files, take_detail, take_entry},
+    tree::TreeHead,
+};
+
+/// Bytes of a hash.
+const HASH: usize = 32;
+
+/// Verifies all files of the log that a checkpoint signs. They are to be given in the order of [`FilesVerifier::files`]: that is
+/// what makes the first fault the first, and keeps memory small: 256 entries at a time, and what [`LogVerifier`] needs.
+#[derive(Debug)]
+pub struct FilesVerifier {
+    signed: TreeHead,
+    with_detail: bool,
+    log: LogVerifier,
+    /// The leaf tile that was read, until the entries have been compared with it.
+    leaves: Vec<u8>,
+    /// Of each level above, the hashes that the entries give and that no tile has been compared with.
+    above: [Vec<u8>; 8],
+    /// What the entries of the last bundle commit to.
+    commitments: Vec<Bytes32>,
+    details: u64,
+}
+
+impl FilesVerifier {
+    /// Opens the checkpoint: only the key that `vkey` names is believed.
+    pub fn new(checkpoint: &str, vkey: &str, with_detail: bool) -> Result<Self, Fault> {
+        let signed = checkpoint::open(checkpoint, vkey)?;
+        // The size of a log without entries says what its root must be.
+        if signed.size == 0 && signed != TreeHead::EMPTY {
+            return Err(Fault::Root { size: 0 });
+        }
+        Ok(Self {
+            signed,
+            with_detail,
+            log: LogVerifier::new(),
+            leaves: Vec::new(),
+            above: std::array::from_fn(|_| Vec::new()),
+            commitments: Vec::new(),
+            details: 0,
+        })
+    }
+
+    /// What the checkpoint signs.
+    pub fn signed(&self) -> TreeHead {
+        self.signed
+    }
+
+    /// The files that are needed, in the order in which [`FilesVerifier::take`] wants them.
+    pub fn files(&self) -> impl Iterator<Item = TilePath> + Send + use<> {
+        files(self.signed.size, self.with_detail)
+    }
+
+    /// The entries that were verified so far, and their records.
+    pub fn log(&self) -> &LogVerifier {
+        &self.log
+    }
+
+    /// How many details were verified.
+    pub fn details(&self) -> u64 {
+        self.details
+    }
+
+    /// That a file is not there.
+    pub fn missing(&self, path: TilePath) -> Fault {
+        Fault::Missing {
+            path,
+            index: path.start().unwrap_or(self.signed.size),
+            size: self.signed.size,
+        }
+    }
+
+    /// Takes the next file. `each` is told of each entry that has passed: its index and bytes.
+    pub fn take(&mut self, path: TilePath, bytes: &[u8], each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
+        match path.content {
+            Content::Hashes(0) => {
+                self.is_wide_enough(path, bytes)?;
+                bytes.clone_into(&mut self.leaves);
+                Ok(())
+            }
+            Content::Hashes(level) => self.take_hashes(path, level, bytes),
+            Content::Entries => self.take_entries(path, bytes, each),
+            Content::Details => self.take_details(path, bytes),
+        }
+    }
+
+    fn is_wide_enough(&self, path: TilePath, bytes: &[u8]) -> Result<(), Fault> {
+        match bytes.len() == usize::from(path.width) * HASH {
+            true => Ok(()),
+            false => Err(Fault::Form {
+                path,
+                index: path.start().unwrap_or(self.signed.size),
+                problem: "does not have 32 bytes for each hash",
+            }),
+        }
+    }
+
+    fn take_entries(&mut self, path: TilePath, bytes: &[u8], mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
+        let mut rest = bytes;
+        self.commitments.clear();
+        let tile = TilePath {
+            content: Content::Hashes(0),
+            ..path
+        };
+        let leaves = std::mem::take(&mut self.leaves);
+        for expected in leaves.chunks(HASH) {
+            let index = self.log.size();
+            let entry = take_entry(&mut rest).ok_or(Fault::Form {
+                path,
+                index,
+                problem: "ends inside this entry",
+            })?;
+            let leaf = record_hash(entry);
+            // First of all, so that the entry that was changed is named, and not a later one that shows it.
+            if leaf.0[..] != *expected {
+                return Err(Fault::Leaf { path: tile, index });
+            }
+            let above = &mut self.above;
+            let decoded = self.log.take(entry, leaf, |level, Hash(hash)| {
+                if let (1.., Some(hashes)) = (level, above.get_mut(usize::from(level))) {
+                    hashes.extend_from_slice(&hash);
+                }
+            });
+            let decoded = decoded.map_err(|problem| Fault::Entry { index, problem })?;
+            if self.with_detail {
+                self.commitments.push(decoded.commitment);
+            }
+            each(index, entry);
+        }
+        match rest.is_empty() {
+            true => Ok(()),
+            false => Err(Fault::Form {
+                path,
+                index: self.log.size(),
+                problem: "goes on after its last entry",
+            }),
+        }
+    }
+
+    fn take_details(&mut self, path: TilePath, bytes: &[u8]) -> Result<(), Fault> {
+        let mut rest = bytes;
+        let mut index = self.log.size() - self.commitments.len() as u64;
+        for commitment in &self.commitments {
+            let (salt, detail) = take_detail(&mut rest).ok_or(Fault::Form {
+                path,
+                index,
+                problem: "ends inside the detail of this entry",
+            })?;
+            if journal::commitment(salt, detail) != *commitment {
+                let problem = Problem::Detail;
+                return Err(Fault::Entry { index, problem });
+            }
+            index += 1;
+            self.details += 1;
+        }
+        match rest.is_empty() {
+            true => Ok(()),
+            false => Err(Fault::Form {
+                path,
+                index,
+                problem: "goes on after its last detail",
+            }),
+        }
+    }
+
+    fn take_hashes(&mut self, path: TilePath, level: u8, bytes: &[u8]) -> Result<(), Fault> {
+        self.is_wide_enough(path, bytes)?;
+        let hashes = self
+            .above
+            .get_mut(usize::from(level))
+            .map(std::mem::take)
+            .unwrap_or_default();
+        debug_assert_eq!(hashes.len(), bytes.len(), "{path} does not come in order");
+        let differs = hashes
+            .chunks(HASH)
+            .zip(bytes.chunks(HASH))
+            .position(|(computed, read)| computed != read);
+        let Some(at) = differs else { return Ok(()) };
+        let index = (path.n * u64::from(WIDTH) + at as u64) << (8 * u32::from(level));
+        Err(Fault::Node { path, index })
+    }
+
+    /// When all files were taken: compares what they give with what the log's key signed.
+    pub fn finish(self) -> Result<TreeHead, Fault> {
+        self.log.ends_as(self.signed)
+    }
+}

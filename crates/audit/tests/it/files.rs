@@ -1,0 +1,348 @@
+//! What a verifier of a log's files notices. No server here: the files are made from the definitions.
+
+use std::collections::BTreeMap;
+
+use api::event::StateChange;
+use audit::{
+    tiles::{Content, TilePath, files, put_detail, put_entry},
+    verify::{Fault, FilesVerifier, Problem},
+};
+use tlog_tiles::{Hash, node_hash, record_hash};
+
+use crate::support::{ORIGIN, Producer, TestKey};
+
+/// A log as files.
+#[derive(Clone)]
+struct Log {
+    files: BTreeMap<TilePath, Vec<u8>>,
+    checkpoint: String,
+    vkey: String,
+    with_detail: bool,
+}
+
+/// RFC 6962 §2.1, for a number of hashes that is a power of two.
+fn root_of(hashes: &[Hash]) -> Hash {
+    match hashes {
+        [hash] => *hash,
+        hashes => {
+            let (left, right) = hashes.split_at(hashes.len() / 2);
+            node_hash(root_of(left), root_of(right))
+        }
+    }
+}
+
+/// RFC 6962 §2.1.
+fn root(leaves: &[Hash]) -> Hash {
+    match leaves {
+        [] => tlog_tiles::EMPTY_HASH,
+        [leaf] => *leaf,
+        leaves => {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            node_hash(root(left), root(right))
+        }
+    }
+}
+
+impl Log {
+    fn of(changes: &[StateChange], with_detail: bool) -> Self {
+        let key = TestKey::new(ORIGIN, 3);
+        let mut levels = vec![
+            changes
+                .iter()
+                .map(|change| record_hash(&change.entry))
+                .collect::<Vec<_>>(),
+        ];
+        while levels.last().unwrap().len() >= 256 {
+            let next = levels
+                .last()
+                .unwrap()
+                .as_chunks::<256>()
+                .0
+                .iter()
+                .map(|tile| root_of(tile))
+                .collect();
+            levels.push(next);
+        }
+        let files = files(changes.len() as u64, with_detail).map(|path| {
+            let start = path.n as usize * 256;
+            let range = start..start + usize::from(path.width);
+            let mut bytes = Vec::new();
+            match path.content {
+                Content::Hashes(level) => {
+                    bytes.extend(levels[usize::from(level)][range].iter().flat_map(|hash| hash.0));
+                }
+                Content::Entries => changes[range]
+                    .iter()
+                    .for_each(|change| put_entry(&mut bytes, &change.entry)),
+                Content::Details => changes[range].iter().for_each(|change| {
+                    put_detail(&mut bytes, &(*change.salt).try_into().unwrap(), &change.detail);
+                }),
+            }
+            (path, bytes)
+        });
+        Self {
+            files: files.collect(),
+            checkpoint: key.sign(ORIGIN, changes.len() as u64, root(&levels[0]).0),
+            vkey: key.vkey.clone(),
+            with_detail,
+        }
+    }
+
+    fn verify(&self) -> Result<u64, Fault> {
+        let mut verifier = FilesVerifier::new(&self.checkpoint, &self.vkey, self.with_detail)?;
+        for path in verifier.files() {
+            let bytes = self.files.get(&path).ok_or_else(|| verifier.missing(path))?;
+            verifier.take(path, bytes, |_, _| ())?;
+        }
+        verifier.finish().map(|head| head.size)
+    }
+
+    /// What is noticed when a file is changed.
+    fn with(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) -> Fault {
+        let mut log = self.clone();
+        change(log.files.get_mut(&path.parse().unwrap()).expect("there is such a file"));
+        log.verify().expect_err("it was not noticed")
+    }
+}
+
+/// The index that a fault names.
+fn named(fault: &Fault) -> Option<u64> {
+    match fault {
+        Fault::Entry { index, .. }
+        | Fault::Leaf { index, .. }
+        | Fault::Node { index, .. }
+        | Fault::Form { index, .. }
+        | Fault::Missing { index, .. } => Some(*index),
+        _ => None,
+    }
+}
+
+fn log_of(entries: usize) -> Log {
+    Log::of(&Producer::intake().many(entries), true)
+}
+
+#[test]
+fn logs_of_every_shape_verify() {
+    for entries in [0, 1, 2, 255, 256, 257, 511, 512, 513, 1_000] {
+        for with_detail in [false, true] {
+            let log = Log::of(&Producer::intake().many(entries), with_detail);
+            assert_eq!(log.verify().unwrap(), entries as u64);
+        }
+    }
+}
+
+/// A tile that no proof of a few entries needs: readers that authenticate only what they need miss it (CVE-2026-56865).
+#[test]
+fn a_forged_byte_of_tile_0_100_is_noticed_at_size_70000() {
+    let log = Log::of(&Producer::intake().many(70_000), false);
+    assert_eq!(log.verify().unwrap(), 70_000);
+    for at in [0, 4_099, 8_191] {
+        let fault = log.with("tile/0/100", |tile| tile[at] ^= 1);
+        assert!(
+            matches!(fault, Fault::Leaf { index, .. } if index == 25_600 + at as u64 / 32),
+            "byte {at}: {fault}"
+        );
+    }
+    // With the entry changed too, so that both agree: the tile above disagrees, whichever file it is.
+    for (path, below) in [
+        ("tile/1/000", 65_536),
+        ("tile/1/001.p/17", 65_536),
+        ("tile/2/000.p/1", 0),
+    ] {
+        let fault = log.with(path, |tile| tile[7] ^= 1);
+        let first = if path == "tile/1/000" { 0 } else { below };
+        assert!(
+            matches!(fault, Fault::Node { index, .. } if index == first),
+            "{path}: {fault}"
+        );
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_every_class_of_bytes_is_noticed_where_it_is() {
+    let log = log_of(600);
+    // Entry 256 is the first of the second bundle; a header of a report's entry has these fields at these places.
+    let entry = Producer::intake().many(600)[256].entry.to_vec();
+    let record = 1 + 16 + 1 + 6 + 1;
+    let name = entry[record - 1] as usize;
+    let kind = record + name + 8 + 32 + 16 + 1;
+    for (class, at) in [
+        ("version", 0),
+        ("event id", 5),
+        ("length of the source", 17),
+        ("source", 19),
+        ("length of the record", record - 1),
+        ("record", record + 2),
+        ("sequence", record + name + 7),
+        ("previous hash, first", record + name + 8),
+        ("previous hash, last", record + name + 39),
+        ("cause", record + name + 41),
+        ("length of the kind", kind - 1),
+        ("kind", kind + 1),
+        ("time", entry.len() - 40 + 7),
+        ("commitment", entry.len() - 1),
+    ] {
+        let fault = log.with("tile/entries/001", |bundle| bundle[2 + at] ^= 1);
+        assert_eq!(named(&fault), Some(256), "{class}: {fault}");
+    }
+    // The length before it: what follows is read from elsewhere.
+    for at in [0, 1] {
+        let fault = log.with("tile/entries/001", |bundle| bundle[at] ^= 1);
+        assert_eq!(named(&fault), Some(256), "length {at}: {fault}");
+    }
+    for (path, at, index) in [
+        ("tile/0/001", 5 * 32, 261),
+        ("tile/0/002.p/88", 87 * 32 + 31, 599),
+        ("tile/1/000.p/2", 32, 256),
+        ("detail/001", 0, 256),
+        ("detail/001", 40, 256),
+        ("detail/001", 35, 256),
+    ] {
+        let fault = log.with(path, |bytes| bytes[at] ^= 0x10);
+        assert_eq!(named(&fault), Some(index), "{path}: {fault}");
+    }
+}
+
+#[test]
+fn cut_lengthened_missing_and_exchanged_files_are_noticed() {
+    let log = log_of(600);
+    for path in log.files.keys() {
+        let (path, first) = (path.to_string(), path.start().unwrap());
+        for cut in [0, 1, 2, 31, 33, 40] {
+            let fault = log.with(&path, |bytes| bytes.truncate(cut));
+            assert_eq!(
+                named(&fault).map(|index| index / 256),
+                Some(first / 256),
+                "{path} cut to {cut}: {fault}"
+            );
+        }
+        log.with(&path, |bytes| bytes.truncate(bytes.len() - 1));
+        log.with(&path, |bytes| bytes.push(0));
+        log.with(&path, |bytes| {
+            let again = bytes.clone();
+            bytes.extend(again);
+        });
+        let mut without = log.clone();
+        without.files.remove(&path.parse().unwrap());
+        let fault = without.verify().unwrap_err();
+        assert!(
+            matches!(&fault, Fault::Missing { path: missing, index, size: 600 } if missing.to_string() == path && *index == first),
+            "{fault}"
+        );
+    }
+    for (a, b, index) in [
+        ("tile/entries/000", "tile/entries/001", 0),
+        ("tile/0/000", "tile/0/001", 0),
+        ("detail/000", "detail/001", 0),
+    ] {
+        let mut exchanged = log.clone();
+        let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+        let (of_a, of_b) = (exchanged.files[&a].clone(), exchanged.files[&b].clone());
+        exchanged.files.extend([(a, of_b), (b, of_a)]);
+        assert_eq!(named(&exchanged.verify().unwrap_err()), Some(index));
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_key_origin_or_size_is_noticed() {
+    let log = log_of(300);
+    let key = TestKey::new(ORIGIN, 3);
+    let head = audit::open_checkpoint(&log.checkpoint, &log.vkey).unwrap();
+    let with = |checkpoint: String| {
+        Log {
+            checkpoint,
+            ..log.clone()
+        }
+        .verify()
+        .unwrap_err()
+    };
+
+    let fault = with(TestKey::new(ORIGIN, 4).sign(ORIGIN, 300, head.root));
+    assert!(matches!(fault, Fault::Checkpoint(_)), "{fault}");
+    let fault = with(key.sign("remit.test/other", 300, head.root));
+    assert!(
+        matches!(fault, Fault::Checkpoint(audit::CheckpointError::Origin { .. })),
+        "{fault}"
+    );
+    let fault = with(key.sign(ORIGIN, 0, head.root));
+    assert!(matches!(fault, Fault::Root { size: 0 }), "{fault}");
+    // Larger than the tiles: within the last bundle, in the next, and absurdly.
+    for size in [301, 513, u64::MAX] {
+        let fault = with(key.sign(ORIGIN, size, head.root));
+        assert!(matches!(fault, Fault::Missing { .. }), "{size}: {fault}");
+    }
+    // Smaller: the folder has more, which is no harm, but the root is another.
+    let fault = with(key.sign(ORIGIN, 256, head.root));
+    assert!(
+        matches!(fault, Fault::Missing { .. } | Fault::Root { size: 256 }),
+        "{fault}"
+    );
+    let mut root = head.root;
+    root[31] ^= 1;
+    assert!(matches!(with(key.sign(ORIGIN, 300, root)), Fault::Root { size: 300 }));
+    for cut in 0..log.checkpoint.len() {
+        if log.checkpoint.is_char_boundary(cut) {
+            assert!(
+                matches!(with(log.checkpoint[..cut].to_owned()), Fault::Checkpoint(_)),
+                "cut at {cut}"
+            );
+        }
+    }
+}
+
+/// Whoever has the key can sign a rewritten log. Then the tree is sound, and the chains inside the entries speak.
+#[test]
+fn p2_a_rewritten_and_resigned_log_shows_its_gaps() {
+    let changes = Producer::intake().many(600);
+    let without = |gap: usize| {
+        let mut changes = changes.clone();
+        changes.remove(gap);
+        Log::of(&changes, true).verify().unwrap_err()
+    };
+    for gap in [0, 5, 256, 399] {
+        let fault = without(gap);
+        assert!(
+            matches!(&fault, Fault::Entry { index, problem: Problem::Sequence { .. } } if *index == gap as u64 + 199),
+            "{gap}: {fault}"
+        );
+    }
+    let mut doubled = changes.clone();
+    doubled.insert(10, changes[9].clone());
+    let fault = Log::of(&doubled, true).verify().unwrap_err();
+    assert!(
+        matches!(
+            fault,
+            Fault::Entry {
+                index: 10,
+                problem: Problem::Sequence { .. }
+            }
+        ),
+        "{fault}"
+    );
+    let mut linked_elsewhere = changes.clone();
+    linked_elsewhere[300] = crate::support::altered(&changes[300], |entry| entry.previous[31] ^= 1);
+    let fault = Log::of(&linked_elsewhere, true).verify().unwrap_err();
+    assert!(
+        matches!(
+            fault,
+            Fault::Entry {
+                index: 300,
+                problem: Problem::Link { .. }
+            }
+        ),
+        "{fault}"
+    );
+    let mut lied: Vec<_> = changes;
+    lied[77].detail = b"something else".to_vec().into();
+    let fault = Log::of(&lied, true).verify().unwrap_err();
+    assert!(
+        matches!(
+            fault,
+            Fault::Entry {
+                index: 77,
+                problem: Problem::Detail
+            }
+        ),
+        "{fault}"
+    );
+}

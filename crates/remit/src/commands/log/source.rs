@@ -1,0 +1,212 @@
+//! Where the files of a log are read from: a server, or any web server that has an exported folder, or the folder itself.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use audit::tiles::TilePath;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream::BoxStream};
+use http::{StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+
+use crate::client::Failed;
+
+/// No file of a log is larger: 256 entries of 65,535 bytes, with their lengths.
+const LARGEST: usize = 256 * (65_535 + 2);
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a file is asked for that the server is too busy to give.
+const TRIES: u32 = 5;
+/// Files that are read ahead.
+const AHEAD: usize = 16;
+
+/// A log's files.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a folder.
+    Folder(PathBuf),
+    /// At an address.
+    Web(Box<Web>),
+}
+
+/// A log's files behind an address.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Without a slash at its end.
+    prefix: String,
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Web(web) => f.write_str(&web.prefix),
+        }
+    }
+}
+
+impl Source {
+    /// From what was named: an address when it begins like one, else a folder.
+    pub fn named(place: &str) -> Result<Self, Failed> {
+        if place.starts_with("http://") {
+            return Ok(Self::Web(Box::new(Web::at(place)?)));
+        }
+        if place.contains("://") {
+            return Err(Failed::Usage(format!(
+                "`{place}` cannot be read: give an http:// address or a folder; TLS is what a proxy in front speaks"
+            )));
+        }
+        let folder = PathBuf::from(place);
+        match folder.is_dir() {
+            true => Ok(Self::Folder(folder)),
+            false => Err(Failed::Usage(format!("there is no folder {place}"))),
+        }
+    }
+
+    /// The bytes of a file by its path below the log; `None` when it is not there.
+    pub async fn read(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Web(web) => Ok(web.read(path).await?),
+            Self::Folder(folder) => {
+                let file = folder.join(path);
+                match tokio::fs::read(&file).await {
+                    Ok(bytes) => Ok(Some(bytes)),
+                    // A file where a folder should be, or the other way round, is no file of a log either.
+                    Err(error) => match error.kind() {
+                        std::io::ErrorKind::NotFound
+                        | std::io::ErrorKind::NotADirectory
+                        | std::io::ErrorKind::IsADirectory => Ok(None),
+                        _ => Err(anyhow::Error::new(error).context(format!("reading {}", file.display()))),
+                    },
+                }
+            }
+        }
+    }
+
+    /// The checkpoint.
+    pub async fn checkpoint(&self) -> anyhow::Result<String> {
+        match self.read("checkpoint").await? {
+            // What is not text does not open as a note.
+            Some(note) => Ok(String::from_utf8_lossy(&note).into_owned()),
+            None => {
+                Err(Failed::Unverified(format!("{self} has no checkpoint: it is no log, or not a whole one")).into())
+            }
+        }
+    }
+
+    /// A file of a log that is at least large enough for it. Where a partial one is gone, the full one has come, and begins with it.
+    pub async fn file(&self, path: TilePath) -> anyhow::Result<Option<Vec<u8>>> {
+        if let Some(bytes) = self.read(&path.to_string()).await? {
+            return Ok(Some(bytes));
+        }
+        if path.is_full() {
+            return Ok(None);
+        }
+        let full = self.read(&path.full().to_string()).await?;
+        Ok(full.and_then(|bytes| path.narrow(bytes)))
+    }
+
+    /// These files, in their order, read ahead.
+    pub fn files(
+        &self,
+        paths: impl Iterator<Item = TilePath> + Send + 'static,
+    ) -> BoxStream<'static, (TilePath, anyhow::Result<Option<Vec<u8>>>)> {
+        let source = self.clone();
+        futures::stream::iter(paths)
+            .map(move |path| {
+                let source = source.clone();
+                // On a task of its own: the other core reads what this one verifies.
+                let read = tokio::spawn(async move { source.file(path).await });
+                async move { (path, read.await.unwrap_or_else(|error| Err(error.into()))) }
+            })
+            .buffered(AHEAD)
+            .boxed()
+    }
+}
+
+impl Web {
+    /// The log at an address.
+    pub fn at(address: &str) -> Result<Self, Failed> {
+        let prefix = address.trim_end_matches('/').to_owned();
+        let is_address = prefix
+            .parse::<Uri>()
+            .is_ok_and(|uri| uri.host().is_some() && uri.query().is_none());
+        if !is_address {
+            return Err(Failed::Usage(format!(
+                "`{address}` is not an address; write it like http://127.0.0.1:7303"
+            )));
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(3)));
+        connector.set_nodelay(true);
+        Ok(Self {
+            prefix,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failed> {
+        let mut wait = Duration::from_millis(200);
+        for _ in 1..TRIES {
+            match self.try_read(path).await? {
+                Answer::Bytes(bytes) => return Ok(bytes),
+                Answer::Busy => tokio::time::sleep(wait).await,
+            }
+            wait *= 2;
+        }
+        match self.try_read(path).await? {
+            Answer::Bytes(bytes) => Ok(bytes),
+            Answer::Busy => Err(self.unreachable("it is too busy")),
+        }
+    }
+
+    async fn try_read(&self, path: &str) -> Result<Answer, Failed> {
+        let uri: Uri = format!("{}/{path}", self.prefix)
+            .parse()
+            .map_err(|error| Failed::Usage(format!("{}: {error}", self.prefix)))?;
+        let asked = http::Request::get(uri)
+            .header(header::ACCEPT_ENCODING, "identity")
+            .body(Empty::new())
+            .map_err(|error| Failed::Usage(error.to_string()))?;
+        let answer = async {
+            let response = self
+                .client
+                .request(asked)
+                .await
+                .map_err(|error| match error.is_connect() {
+                    true => "nothing listens there".to_owned(),
+                    false => error.to_string(),
+                })?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), LARGEST).collect().await;
+            let body = body.map_err(|error| format!("{path} is cut off or too large: {error}"))?;
+            Ok::<_, String>((status, body.to_bytes()))
+        };
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        match answer.map_err(|_| self.unreachable("it takes too long"))? {
+            Ok((StatusCode::OK, body)) => Ok(Answer::Bytes(Some(body.into()))),
+            Ok((StatusCode::NOT_FOUND | StatusCode::GONE, _)) => Ok(Answer::Bytes(None)),
+            Ok((StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _)) => Ok(Answer::Busy),
+            Ok((status, _)) => Err(self.unreachable(&format!("it answers {path} with {status}"))),
+            Err(error) => Err(self.unreachable(&error)),
+        }
+    }
+
+    fn unreachable(&self, why: &str) -> Failed {
+        Failed::Unreachable {
+            message: format!("no server answers at {}: {why}", self.prefix),
+            help: "is it running, and is that its address?".to_owned(),
+        }
+    }
+}
+
+enum Answer {
+    /// The file, if it is there.
+    Bytes(Option<Vec<u8>>),
+    /// Not now.
+    Busy,
+}
