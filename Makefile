@@ -112,9 +112,9 @@ $(DENY):
 	cargo install cargo-deny --locked --quiet --version $(DENY_VERSION) --root .tools/cargo-deny-$(DENY_VERSION)
 
 .PHONY: bench
-bench: setup ## Measure it on this machine: each figure beside a reference from the same run
+bench: setup ## Measure it on this machine: each figure beside a reference from the same run (SECTIONS=… for some only)
 	cargo build --release -p remit -p tests -p testkit
-	$(TARGET)/release/with-postgres $(TARGET)/release/bench
+	$(TARGET)/release/with-postgres $(TARGET)/release/bench $(SECTIONS)
 
 .PHONY: clean
 clean: ## Remove what was built or fetched; data stays

@@ -25,10 +25,31 @@ const DURATION: Duration = Duration::from_secs(10);
 /// The rate that a small node has to sustain.
 const SUSTAINED: u32 = 2_000;
 
+/// The parts of the measurement. Named on the command line, only those run.
+const SECTIONS: [&str; 3] = ["start", "submit", "whole"];
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    start_up().await?;
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = chosen.iter().find(|name| !SECTIONS.contains(&name.as_str())) {
+        anyhow::bail!("no section is called `{unknown}`; there are {}", SECTIONS.join(", "));
+    }
+    for section in SECTIONS {
+        if !chosen.is_empty() && !chosen.iter().any(|name| name == section) {
+            continue;
+        }
+        match section {
+            "start" => start_up().await?,
+            "submit" => submit().await?,
+            "whole" => whole_way().await?,
+            _ => unreachable!("every section is listed"),
+        }
+    }
+    Ok(())
+}
 
+/// Intake alone, beside a bare server that answers the same message.
+async fn submit() -> anyhow::Result<()> {
     println!("\nSubmitReport, {CALLERS} callers, durable, consumers standing still; {DURATION:?} each");
     let bare = load::submit(&echo::serve().await?, "nobody-looks-at-it", CALLERS, DURATION).await?;
     println!("  bare tonic echo  {}", bare.line());
@@ -44,7 +65,11 @@ async fn main() -> anyhow::Result<()> {
         );
         shutdown.cancel();
     }
+    Ok(())
+}
 
+/// All three services in a process of their own.
+async fn whole_way() -> anyhow::Result<()> {
     println!("\nThe whole way: submitted, routed, logged, published; server, client and database on this machine");
     for (name, databases) in [
         ("SQLite", Some(Databases::Sqlite)),
