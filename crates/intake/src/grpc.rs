@@ -22,7 +22,7 @@ use crate::{
     category::Categories,
     receipt::Receipts,
     state::State,
-    store::{self, Acceptance, Accepted, CaseNews, Store, StoredReport},
+    store::{self, Acceptance, Accepted, CaseNews, Prepared, Store, StoredReport},
     submission,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Service {
     pub(crate) receipts: Receipts,
     pub(crate) fingerprint_key: journal::Bytes32,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) acceptances: Committer<Acceptance, Accepted>,
+    pub(crate) acceptances: Committer<Prepared, Accepted>,
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
     pub(crate) routing: CaseServiceClient<Caller>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -67,7 +67,7 @@ impl Service {
             return Ok(SubmitReportResponse::default());
         }
         let acceptance = self.acceptance(caller, submission, now);
-        match self.acceptances.commit(acceptance).await? {
+        match self.acceptances.commit(acceptance.into()).await? {
             Accepted::RequestIdReused => Err(Failure::RequestIdReused),
             Accepted::Report { report, accept_time } => Ok(SubmitReportResponse {
                 report: Some(Report {

@@ -149,7 +149,7 @@ impl Intake {
         });
         let acceptances = {
             let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
-            Committer::start(db.writers(), ACCEPTANCES, move |batch: Arc<Vec<store::Acceptance>>| {
+            Committer::start(db.writers(), ACCEPTANCES, move |batch: Arc<Vec<store::Prepared>>| {
                 let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
                 async move {
                     let accepted = store.accept(&batch).await;

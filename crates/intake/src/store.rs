@@ -48,8 +48,58 @@ pub struct Acceptance {
     pub content: Vec<u8>,
     /// Its first change.
     pub change: Sealed,
-    /// The encoded facts for routing.
+    /// The facts for routing.
     pub facts: api::routing::Facts,
+}
+
+/// An acceptance as rows: made where requests are handled beside each other, before the transaction that they all wait for.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    report: Uuid,
+    caller: String,
+    request_id: Option<String>,
+    fingerprint: Bytes32,
+    accept_time: Time,
+    row: [sql::Value; 9],
+    state: [sql::Value; 7],
+    change: journal::Rows,
+}
+
+impl Prepared {
+    fn accepted(&self) -> Accepted {
+        Accepted::Report {
+            report: self.report,
+            accept_time: self.accept_time,
+        }
+    }
+}
+
+impl From<Acceptance> for Prepared {
+    fn from(acceptance: Acceptance) -> Self {
+        let report = acceptance.report;
+        let head = acceptance.change.head;
+        let request_id = acceptance.request_id.map(|id| id.to_string());
+        Self {
+            report,
+            caller: acceptance.caller.clone(),
+            request_id: request_id.clone(),
+            fingerprint: acceptance.fingerprint,
+            accept_time: head.time,
+            row: [
+                report.to_string().into(),
+                acceptance.caller.into(),
+                sql::Value::text_or_null(acceptance.agency),
+                sql::Value::text_or_null(request_id),
+                acceptance.fingerprint.into(),
+                acceptance.receipt_hash.into(),
+                head.time.0.into(),
+                acceptance.commitment_key.into(),
+                acceptance.content.into(),
+            ],
+            state: state_row(report, State::Accepted, head, head.time, None),
+            change: delivery(acceptance.change, Some(acceptance.facts)).into_rows(),
+        }
+    }
 }
 
 /// What became of an acceptance.
@@ -107,7 +157,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// A report whose caller and request id are there already is not recorded: the answer is the earlier report when the
     /// fingerprints agree, else [`Accepted::RequestIdReused`]. That holds inside a batch, too.
-    async fn accept(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error>;
+    async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error>;
 
     /// Takes changes of cases, each once and in each case's order; a report whose state follows gets a change of its own.
     /// The answers say, per change, what was made of it.
@@ -149,21 +199,20 @@ impl std::fmt::Debug for SqlStore {
     }
 }
 
-const REPORTS: Insert = Insert::into(
-    "reports",
-    &[
-        ("id", Kind::Text),
-        ("caller", Kind::Text),
-        ("agency", Kind::Text),
-        ("request_id", Kind::Text),
-        ("fingerprint", Kind::Bytes),
-        ("receipt_hash", Kind::Bytes),
-        ("accept_time", Kind::Int),
-        ("commitment_key", Kind::Bytes),
-        ("content", Kind::Bytes),
-    ],
-)
-.then("ON CONFLICT DO NOTHING RETURNING id");
+const REPORTS: Insert = Insert::into("reports", REPORT_COLUMNS);
+const MISSING_REPORTS: Insert = REPORTS.then("ON CONFLICT DO NOTHING RETURNING id");
+
+const REPORT_COLUMNS: &[sql::Column] = &[
+    ("id", Kind::Text),
+    ("caller", Kind::Text),
+    ("agency", Kind::Text),
+    ("request_id", Kind::Text),
+    ("fingerprint", Kind::Bytes),
+    ("receipt_hash", Kind::Bytes),
+    ("accept_time", Kind::Int),
+    ("commitment_key", Kind::Bytes),
+    ("content", Kind::Bytes),
+];
 
 const STATES: Insert = Insert::into(
     "report_states",
@@ -188,64 +237,37 @@ impl SqlStore {
         Self { db, entropy }
     }
 
-    async fn try_accept(&self, tx: &mut Tx, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error> {
-        // In one order, so that two batches with the same request ids do not wait for each other.
-        let mut order: Vec<&Acceptance> = batch.iter().collect();
-        order.sort_by_key(|acceptance| (&acceptance.caller, acceptance.request_id));
-        let rows = order
-            .iter()
-            .map(|acceptance| {
-                [
-                    acceptance.report.to_string().into(),
-                    acceptance.caller.as_str().into(),
-                    sql::Value::text_or_null(acceptance.agency.as_deref()),
-                    sql::Value::text_or_null(acceptance.request_id.map(|id| id.to_string())),
-                    acceptance.fingerprint.into(),
-                    acceptance.receipt_hash.into(),
-                    acceptance.change.head.time.0.into(),
-                    acceptance.commitment_key.into(),
-                    acceptance.content.as_slice().into(),
-                ]
-            })
-            .collect();
-        let inserted = REPORTS
+    /// For batches that repeat no request: all of it at once.
+    async fn accept_new(&self, batch: &[Prepared]) -> Result<(), Error> {
+        let order = in_order(batch);
+        let changes: Vec<_> = order.iter().map(|report| &report.change).collect();
+        let rows = sql::Batch::default()
+            .with(&REPORTS, order.iter().map(|report| report.row.as_slice()))
+            .with(&STATES, order.iter().map(|report| report.state.as_slice()));
+        self.db.write(&journal::append_to(rows, &changes)).await
+    }
+
+    /// For batches in which some are there already.
+    async fn accept_missing(&self, tx: &mut Tx, batch: &[Prepared]) -> Result<Vec<Accepted>, Error> {
+        let rows = in_order(batch).into_iter().map(|report| report.row.clone()).collect();
+        let inserted = MISSING_REPORTS
             .rows(tx, rows)
             .await?
             .iter()
             .map(|row| row.get(0))
             .collect::<Result<HashSet<String>, _>>()?;
 
-        let is_new = |acceptance: &Acceptance| inserted.contains(&acceptance.report.to_string());
-        let new: Vec<&Acceptance> = batch.iter().filter(|acceptance| is_new(acceptance)).collect();
-        let states = new
-            .iter()
-            .map(|acceptance| {
-                state_row(
-                    acceptance.report,
-                    State::Accepted,
-                    acceptance.change.head,
-                    acceptance.change.head.time,
-                    None,
-                )
-            })
-            .collect();
-        STATES.rows(tx, states).await?;
-        journal::append(
-            tx,
-            new.iter()
-                .map(|acceptance| delivery(acceptance.change.clone(), Some(acceptance.facts.clone())))
-                .collect(),
-        )
-        .await?;
+        let is_new = |report: &Prepared| inserted.contains(&report.report.to_string());
+        let new: Vec<&Prepared> = batch.iter().filter(|report| is_new(report)).collect();
+        let changes: Vec<_> = new.iter().map(|report| &report.change).collect();
+        let states = sql::Batch::default().with(&STATES, new.iter().map(|report| report.state.as_slice()));
+        tx.write(&journal::append_to(states, &changes)).await?;
 
         let mut answers = Vec::with_capacity(batch.len());
-        for acceptance in batch {
-            answers.push(match is_new(acceptance) {
-                true => Accepted::Report {
-                    report: acceptance.report,
-                    accept_time: acceptance.change.head.time,
-                },
-                false => earlier(tx, acceptance).await?,
+        for report in batch {
+            answers.push(match is_new(report) {
+                true => report.accepted(),
+                false => earlier(tx, report).await?,
             });
         }
         Ok(answers)
@@ -286,6 +308,13 @@ impl SqlStore {
         journal::append(tx, deliveries).await?;
         Ok(arrivals)
     }
+}
+
+/// In one order, so that two batches with the same request ids do not wait for each other.
+fn in_order(batch: &[Prepared]) -> Vec<&Prepared> {
+    let mut order: Vec<&Prepared> = batch.iter().collect();
+    order.sort_by_key(|report| (&report.caller, &report.request_id));
+    order
 }
 
 /// A report's state while changes of its case are applied.
@@ -364,22 +393,22 @@ async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, C
 
 /// The report that is there in place of an acceptance: itself, when an earlier try was committed though it did not look so,
 /// or the one that has its caller and request id.
-async fn earlier(tx: &mut Tx, acceptance: &Acceptance) -> Result<Accepted, Error> {
-    let request_id = acceptance.request_id.map(|id| id.to_string()).unwrap_or_default();
+async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
+    let request_id = report.request_id.clone().unwrap_or_default();
     let row = tx
         .fetch_optional(
             "SELECT id, fingerprint, accept_time FROM reports \
              WHERE id = $1 OR (caller = $2 AND request_id = $3) ORDER BY id = $1 DESC LIMIT 1",
             vec![
-                acceptance.report.to_string().into(),
-                acceptance.caller.as_str().into(),
+                report.report.to_string().into(),
+                report.caller.as_str().into(),
                 request_id.into(),
             ],
         )
         .await?
         // Its request id was forgotten in between: now there is room.
         .ok_or(Error::Raced("a request id"))?;
-    if row.array::<32>(1, "fingerprint")? != acceptance.fingerprint {
+    if row.array::<32>(1, "fingerprint")? != report.fingerprint {
         return Ok(Accepted::RequestIdReused);
     }
     Ok(Accepted::Report {
@@ -451,8 +480,14 @@ fn stored(row: &Row) -> Result<StoredReport, Error> {
 
 #[async_trait]
 impl Store for SqlStore {
-    async fn accept(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error> {
-        sql::transact!(self.db, |tx| self.try_accept(&mut tx, batch))
+    async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error> {
+        match self.accept_new(batch).await {
+            Ok(()) => Ok(batch.iter().map(Prepared::accepted).collect()),
+            Err(error) if error.is_unique_violation() => {
+                sql::transact!(self.db, |tx| self.accept_missing(&mut tx, batch))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {

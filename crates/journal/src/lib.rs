@@ -31,7 +31,7 @@ pub use change::{Draft, Head, Sealed, commitment, keyed_hash, seal};
 pub use commit::{CommitError, Committer};
 pub use entry::{Entry, MalformedEntry, entry_hash};
 pub use inbox::{Arrival, Inbox, Refusal};
-pub use outbox::{Delivery, Logged, SCHEMA, append, changes_of};
+pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
 pub use relay::{
     Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, supervised, uncancelled,
 };

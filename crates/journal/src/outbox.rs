@@ -1,6 +1,6 @@
 //! The tables of the journal, and writing into them inside a service's transaction.
 
-use sql::{Db, Error, Insert, Kind, Schema, Tx};
+use sql::{Batch, Db, Error, Insert, Kind, Schema, Tx, Value};
 
 use crate::{Sealed, Time};
 
@@ -45,32 +45,57 @@ const OUTBOX: Insert = Insert::into(
     ],
 );
 
-/// Writes changes and what is to be delivered of them, in the transaction that writes the state they describe.
-pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error> {
-    let mut journal = Vec::with_capacity(deliveries.len());
-    let mut outbox = Vec::with_capacity(2 * deliveries.len());
-    for Delivery { change, payloads } in deliveries {
+/// The rows of one change: in the journal, and in the outbox for each consumer.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    journal: [Value; 6],
+    outbox: Vec<[Value; 4]>,
+}
+
+impl Delivery {
+    /// As rows, which can be made before the transaction that writes them.
+    pub fn into_rows(self) -> Rows {
+        let Self { change, payloads } = self;
         let position = position(change.head.time, &change.record, change.head.sequence);
-        for (consumer, payload) in payloads {
-            outbox.push([
-                consumer.into(),
-                position.clone().into(),
-                change.record.clone().into(),
-                payload.into(),
-            ]);
-        }
-        journal.push([
+        let outbox = payloads
+            .into_iter()
+            .map(|(consumer, payload)| {
+                [
+                    consumer.into(),
+                    position.clone().into(),
+                    change.record.clone().into(),
+                    payload.into(),
+                ]
+            })
+            .collect();
+        let journal = [
             change.record.into(),
             change.head.sequence.cast_signed().into(),
             change.event_id.to_string().into(),
             change.kind.into(),
             change.head.time.0.into(),
             change.entry.to_vec().into(),
-        ]);
+        ];
+        Rows { journal, outbox }
     }
-    JOURNAL.rows(tx, journal).await?;
-    OUTBOX.rows(tx, outbox).await?;
-    Ok(())
+}
+
+/// Writes changes and what is to be delivered of them, in the transaction that writes the state they describe.
+pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error> {
+    let rows: Vec<Rows> = deliveries.into_iter().map(Delivery::into_rows).collect();
+    tx.write(&append_to(Batch::default(), &rows.iter().collect::<Vec<_>>()))
+        .await
+}
+
+/// Adds changes and what is to be delivered of them to the batch that writes the state they describe.
+#[must_use]
+pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Batch<'a> {
+    batch
+        .with(&JOURNAL, changes.iter().map(|rows| rows.journal.as_slice()))
+        .with(
+            &OUTBOX,
+            changes.iter().flat_map(|rows| &rows.outbox).map(<[Value; 4]>::as_slice),
+        )
 }
 
 /// A text that sorts by time, then by record and sequence: the order of delivery.

@@ -7,7 +7,9 @@ use sqlx::{
 };
 
 use crate::{
-    Column, Error, Kind, Row, Schema, Value, migrate,
+    Error, Kind, Row, Schema, Value,
+    batch::Part,
+    migrate,
     value::{Inner, postgres_arguments, sqlite_arguments},
 };
 
@@ -195,6 +197,19 @@ impl Db {
         Ok(self.fetch(statement, values).await?.into_iter().next())
     }
 
+    /// Runs one PostgreSQL statement, a transaction by itself, whose parameters are arrays.
+    pub(crate) async fn execute_arrays(&self, statement: &str, parts: &[Part<'_>]) -> Result<(), Error> {
+        let Self::Postgres(pool) = self else {
+            return Err(no_arrays(statement));
+        };
+        let arguments = array_arguments(statement, parts)?;
+        sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments)
+            .execute(pool)
+            .await
+            .map(drop)
+            .map_err(|source| Error::execute(statement, source))
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
         self.fetch("SELECT 1", Vec::new()).await.map(drop)
@@ -312,32 +327,35 @@ impl Tx {
         }
     }
 
-    /// Runs a PostgreSQL statement whose parameters are arrays, one per column.
-    pub(crate) async fn fetch_arrays(
-        &mut self,
-        statement: &str,
-        columns: &[Column],
-        arrays: Vec<Vec<Value>>,
-    ) -> Result<Vec<Row>, Error> {
-        use sqlx::Arguments as _;
+    /// Runs a PostgreSQL statement whose parameters are arrays, one per column of every part.
+    pub(crate) async fn fetch_arrays(&mut self, statement: &str, parts: &[Part<'_>]) -> Result<Vec<Row>, Error> {
         let TxInner::Postgres(tx) = &mut self.0 else {
-            return Err(Error::execute(
-                statement,
-                sqlx::Error::Protocol("sqlite has no arrays".to_owned()),
-            ));
+            return Err(no_arrays(statement));
         };
-        let mut arguments = PgArguments::default();
-        for ((_, kind), array) in columns.iter().zip(arrays) {
-            let array = array.into_iter();
+        fetch_postgres(tx, statement, array_arguments(statement, parts)?).await
+    }
+}
+
+fn no_arrays(statement: &str) -> Error {
+    Error::execute(statement, sqlx::Error::Protocol("sqlite has no arrays".to_owned()))
+}
+
+/// One array per column of every part.
+fn array_arguments(statement: &str, parts: &[Part<'_>]) -> Result<PgArguments, Error> {
+    use sqlx::Arguments as _;
+    let mut arguments = PgArguments::default();
+    for (insert, rows) in parts {
+        for (i, (_, kind)) in insert.columns().iter().enumerate() {
+            let column = rows.iter().map(|row| &row[i]);
             match kind {
-                Kind::Text => arguments.add(array.map(as_text).collect::<Vec<Option<String>>>()),
-                Kind::Int => arguments.add(array.map(|value| as_int(&value)).collect::<Vec<Option<i64>>>()),
-                Kind::Bytes => arguments.add(array.map(as_bytes).collect::<Vec<Option<Vec<u8>>>>()),
+                Kind::Text => arguments.add(column.map(Value::as_text).collect::<Vec<Option<&str>>>()),
+                Kind::Int => arguments.add(column.map(Value::as_int).collect::<Vec<Option<i64>>>()),
+                Kind::Bytes => arguments.add(column.map(Value::as_bytes).collect::<Vec<Option<&[u8]>>>()),
             }
             .map_err(|source| Error::execute(statement, sqlx::Error::Encode(source)))?;
         }
-        fetch_postgres(tx, statement, arguments).await
     }
+    Ok(arguments)
 }
 
 async fn fetch_postgres(
@@ -368,27 +386,6 @@ impl Snapshot {
     /// Runs a reading statement that gives one row or none.
     pub async fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
         self.0.fetch_optional(statement, values).await
-    }
-}
-
-fn as_text(value: Value) -> Option<String> {
-    match value {
-        Value::Text(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn as_int(value: &Value) -> Option<i64> {
-    match value {
-        Value::Int(int) => Some(*int),
-        _ => None,
-    }
-}
-
-fn as_bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::Bytes(bytes) => Some(bytes),
-        _ => None,
     }
 }
 

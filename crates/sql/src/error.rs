@@ -88,6 +88,18 @@ impl Error {
         )
     }
 
+    /// Whether a row was there already that may be there once only.
+    pub fn is_unique_violation(&self) -> bool {
+        let Self::Execute {
+            source: sqlx::Error::Database(database),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        database.is_unique_violation()
+    }
+
     /// Whether running the same transaction again may succeed.
     pub fn is_transient(&self) -> bool {
         let Self::Execute {

@@ -49,7 +49,10 @@ impl Insert {
             return Ok(Vec::new());
         }
         match tx.engine() {
-            Engine::Postgres => tx.fetch_arrays(&self.postgres(), self.columns, transpose(rows)).await,
+            Engine::Postgres => {
+                let rows: Vec<&[Value]> = rows.iter().map(<[Value; N]>::as_slice).collect();
+                tx.fetch_arrays(&self.postgres(1), &[(self, rows)]).await
+            }
             Engine::Sqlite => {
                 let mut answers = Vec::new();
                 let mut rows = rows.into_iter();
@@ -63,12 +66,17 @@ impl Insert {
         }
     }
 
+    pub(crate) fn columns(&self) -> &'static [Column] {
+        self.columns
+    }
+
     fn head(&self) -> String {
         let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
         format!("INSERT INTO {} ({})", self.table, names.join(", "))
     }
 
-    fn postgres(&self) -> String {
+    /// With one array per column, from parameter `first` on.
+    pub(crate) fn postgres(&self, first: usize) -> String {
         let arrays: Vec<_> = self
             .columns
             .iter()
@@ -79,7 +87,7 @@ impl Insert {
                     Kind::Int => "BIGINT",
                     Kind::Bytes => "BYTEA",
                 };
-                format!("${}::{kind}[]", i + 1)
+                format!("${}::{kind}[]", first + i)
             })
             .collect();
         // `WHERE true` keeps an ON CONFLICT behind a SELECT unambiguous.
@@ -91,7 +99,7 @@ impl Insert {
         )
     }
 
-    fn sqlite(&self, rows: usize) -> String {
+    pub(crate) fn sqlite(&self, rows: usize) -> String {
         let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
         format!("{} VALUES {} {}", self.head(), vec![row; rows].join(", "), self.rest)
     }
@@ -99,7 +107,7 @@ impl Insert {
 
 /// The largest of 1, 2, 3, 4, 6, 8, 12, 16, … that fits: few different statements are prepared, each is found in the cache, and
 /// no group needs many of them.
-fn chunk(rows: usize, columns: usize) -> usize {
+pub(crate) fn chunk(rows: usize, columns: usize) -> usize {
     let most = rows.min(SQLITE_PARAMETERS / columns).min(SQLITE_ROWS);
     let power = 1 << most.ilog2();
     if most >= power + power / 2 {
@@ -107,16 +115,6 @@ fn chunk(rows: usize, columns: usize) -> usize {
     } else {
         power
     }
-}
-
-fn transpose<const N: usize>(rows: Vec<[Value; N]>) -> Vec<Vec<Value>> {
-    let mut columns: Vec<Vec<Value>> = (0..N).map(|_| Vec::with_capacity(rows.len())).collect();
-    for row in rows {
-        for (column, value) in columns.iter_mut().zip(row) {
-            column.push(value);
-        }
-    }
-    columns
 }
 
 #[cfg(test)]
@@ -144,7 +142,7 @@ mod tests {
         const INSERT: Insert = Insert::into("t", &[("id", Kind::Text), ("n", Kind::Int), ("b", Kind::Bytes)])
             .then("ON CONFLICT DO NOTHING");
         assert_eq!(
-            INSERT.postgres(),
+            INSERT.postgres(1),
             "INSERT INTO t (id, n, b) SELECT * FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::BYTEA[]) WHERE true ON CONFLICT DO NOTHING"
         );
         assert_eq!(

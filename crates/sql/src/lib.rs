@@ -8,19 +8,21 @@
 //!
 //! * `db.rs`: pools, snapshots, transactions, and what each engine is asked to promise about durability.
 //! * `value.rs`: parameters and columns.
-//! * `insert.rs`: bulk inserts.
+//! * `insert.rs`: bulk inserts. `batch.rs`: those of several tables in one transaction and as few round trips as can be.
 //! * `migrate.rs`: numbered schema changes, per engine, in step.
 //! * `error.rs`: what failed, and whether trying again can help.
 //!
 //! Invariants: a transaction that was not committed leaves nothing behind; a commit that returned is on disk (`synchronous=FULL`,
 //! PostgreSQL's default `synchronous_commit`); SQLite has one writer. Nothing here knows any table.
 
+mod batch;
 mod db;
 mod error;
 mod insert;
 mod migrate;
 mod value;
 
+pub use batch::Batch;
 pub use db::{Db, Engine, Snapshot, Tx};
 pub use error::{Error, Retry};
 pub use insert::{Column, Insert, Kind};

@@ -70,6 +70,27 @@ impl Value {
     pub fn text_or_null(text: Option<impl Into<String>>) -> Self {
         text.map_or(Self::Null(crate::Kind::Text), |text| Self::Text(text.into()))
     }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(int) => Some(*int),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// Binds values for SQLite. A list of texts travels as a JSON array, which `json_each` takes apart.

@@ -21,7 +21,7 @@ use intake::{
     Intake, Parts,
     category::Categories,
     receipt::Lookup,
-    store::{Acceptance, Accepted, CaseNews, SqlStore, Store, StoredReport},
+    store::{Acceptance, Accepted, CaseNews, Prepared, SqlStore, Store, StoredReport},
 };
 use journal::{
     Arrival, Clock, Draft, Entropy, Entry, Head, Logged, ManualClock, Sealed, SeededEntropy, Time, entry_hash, seal,
@@ -129,7 +129,7 @@ impl Faulty {
 
 #[async_trait]
 impl Store for Faulty {
-    async fn accept(&self, batch: &[Acceptance]) -> Result<Vec<Accepted>, Error> {
+    async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error> {
         if Self::spend(&self.fail_before) {
             return Err(Error::Injected("before"));
         }
@@ -277,4 +277,9 @@ pub fn good() -> SubmitReportRequest {
         request_id: String::new(),
         validate_only: false,
     }
+}
+
+/// As the store takes them.
+pub fn prepared(acceptances: &[Acceptance]) -> Vec<Prepared> {
+    acceptances.iter().cloned().map(Prepared::from).collect()
 }

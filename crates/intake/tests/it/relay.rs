@@ -15,7 +15,7 @@ use prost::Message as _;
 use testkit::Backend;
 use tokio::sync::Notify;
 
-use crate::fixture::{NOW, acceptance, case_news, open};
+use crate::fixture::{NOW, acceptance, case_news, open, prepared};
 
 testkit::on_each_backend!(
     p2_delivers_each_record_in_its_order,
@@ -98,7 +98,7 @@ async fn drain(relay: &Relay) -> usize {
 async fn p2_delivers_each_record_in_its_order(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let reports: Vec<_> = (0..400).map(|_| acceptance(&*entropy, None, 1)).collect();
-    store.accept(&reports).await.unwrap();
+    store.accept(&prepared(&reports)).await.unwrap();
     for (i, report) in reports.iter().enumerate() {
         let mut head = Head::default();
         let news: Vec<_> = ["ASSIGNED", "CLOSED", "ASSIGNED"]
@@ -129,7 +129,7 @@ async fn p2_delivers_each_record_in_its_order(backend: Backend) {
 async fn p2_a_refused_event_parks_its_own_record_only(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let reports: Vec<_> = (0..5).map(|_| acceptance(&*entropy, None, 1)).collect();
-    store.accept(&reports).await.unwrap();
+    store.accept(&prepared(&reports)).await.unwrap();
     let consumer = Arc::new(Consumer::default());
     let clock = Arc::new(ManualClock::at(NOW));
     let relay = relay(&db, &consumer, &clock, "a");
@@ -143,7 +143,10 @@ async fn p2_a_refused_event_parks_its_own_record_only(backend: Backend) {
     );
 
     // What comes later goes on; the parked record is not asked for before its time.
-    store.accept(&[acceptance(&*entropy, None, 1)]).await.unwrap();
+    store
+        .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
+        .await
+        .unwrap();
     assert_eq!(drain(&relay).await, 1);
     consumer.refused.lock().unwrap().clear();
     assert_eq!(drain(&relay).await, 0);
@@ -155,7 +158,10 @@ async fn p2_a_refused_event_parks_its_own_record_only(backend: Backend) {
 
 async fn an_unreachable_consumer_loses_nothing(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
-    store.accept(&[acceptance(&*entropy, None, 1)]).await.unwrap();
+    store
+        .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
+        .await
+        .unwrap();
     let consumer = Arc::new(Consumer::default());
     let relay = relay(&db, &consumer, &Arc::new(ManualClock::at(NOW)), "a");
     *consumer.down.lock().unwrap() = true;
@@ -167,7 +173,10 @@ async fn an_unreachable_consumer_loses_nothing(backend: Backend) {
 
 async fn one_relay_delivers_at_a_time(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
-    store.accept(&[acceptance(&*entropy, None, 1)]).await.unwrap();
+    store
+        .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
+        .await
+        .unwrap();
     let consumer = Arc::new(Consumer::default());
     let clock = Arc::new(ManualClock::at(NOW));
     let (first, second) = (relay(&db, &consumer, &clock, "a"), relay(&db, &consumer, &clock, "b"));
@@ -188,7 +197,7 @@ async fn one_relay_delivers_at_a_time(backend: Backend) {
 async fn p2_one_event_that_no_consumer_can_read_does_not_stop_the_others(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let reports: Vec<_> = (0..100).map(|_| acceptance(&*entropy, None, 1)).collect();
-    store.accept(&reports).await.unwrap();
+    store.accept(&prepared(&reports)).await.unwrap();
     let consumer = Arc::new(Consumer::default());
     *consumer.unreadable.lock().unwrap() = Some(intake::store::name(reports[37].report));
     let relay = relay(&db, &consumer, &Arc::new(ManualClock::at(NOW)), "a");

@@ -10,7 +10,7 @@ use intake::{
 use journal::{Arrival, Head, Refusal, entry_hash};
 use testkit::Backend;
 
-use crate::fixture::{NOW, acceptance, case_news, count, open};
+use crate::fixture::{NOW, acceptance, case_news, count, open, prepared};
 
 testkit::on_each_backend!(
     p1_a_report_and_its_event_are_recorded_together,
@@ -29,7 +29,7 @@ testkit::on_each_backend!(
 async fn p1_a_report_and_its_event_are_recorded_together(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let batch: Vec<_> = (0..300).map(|_| acceptance(&*entropy, None, 1)).collect();
-    let accepted = store.accept(&batch).await.unwrap();
+    let accepted = store.accept(&prepared(&batch)).await.unwrap();
     assert_eq!(accepted.len(), 300);
     for (acceptance, accepted) in batch.iter().zip(accepted) {
         assert_eq!(
@@ -85,8 +85,8 @@ async fn p1_a_transaction_that_fails_leaves_nothing(backend: Backend) {
     // Its event is there already, under another report: the journal refuses it after the report was written.
     let mut bad = acceptance(&*entropy, None, 1);
     bad.change = good.change.clone();
-    store.accept(std::slice::from_ref(&good)).await.unwrap();
-    store.accept(std::slice::from_ref(&bad)).await.unwrap_err();
+    store.accept(&prepared(std::slice::from_ref(&good))).await.unwrap();
+    store.accept(&prepared(std::slice::from_ref(&bad))).await.unwrap_err();
     assert!(store.report(bad.report).await.unwrap().is_none());
     for table in [
         "SELECT count(*) FROM reports",
@@ -108,13 +108,16 @@ async fn a_repeated_request_gets_the_first_answer(backend: Backend) {
         report: first.report,
         accept_time: NOW,
     };
-    assert_eq!(store.accept(&[first]).await.unwrap(), [expected]);
-    assert_eq!(store.accept(&[repeat]).await.unwrap(), [expected]);
-    assert_eq!(store.accept(&[other]).await.unwrap(), [Accepted::RequestIdReused]);
+    assert_eq!(store.accept(&prepared(&[first])).await.unwrap(), [expected]);
+    assert_eq!(store.accept(&prepared(&[repeat])).await.unwrap(), [expected]);
+    assert_eq!(
+        store.accept(&prepared(&[other])).await.unwrap(),
+        [Accepted::RequestIdReused]
+    );
     assert_eq!(count(&db, "SELECT count(*) FROM journal").await, 1);
     let report = elsewhere.report;
     assert_eq!(
-        store.accept(&[elsewhere]).await.unwrap(),
+        store.accept(&prepared(&[elsewhere])).await.unwrap(),
         [Accepted::Report {
             report,
             accept_time: NOW
@@ -130,7 +133,7 @@ async fn a_repeat_inside_one_batch_is_found(backend: Backend) {
         acceptance(&*entropy, Some(8), 1),
         acceptance(&*entropy, Some(7), 2),
     ];
-    let accepted = store.accept(&batch).await.unwrap();
+    let accepted = store.accept(&prepared(&batch)).await.unwrap();
     let seven = accepted[0];
     assert!(matches!(seven, Accepted::Report { .. }));
     assert_eq!(accepted[1], seven);
@@ -154,7 +157,7 @@ async fn callers_that_race_with_one_request_id_get_one_report(backend: Backend) 
                 Arc::clone(&store),
                 [acceptance(&*entropy, Some(7), 1), acceptance(&*entropy, Some(8), 1)],
             );
-            tokio::spawn(async move { store.accept(&batch).await.unwrap() })
+            tokio::spawn(async move { store.accept(&prepared(&batch)).await.unwrap() })
         })
         .collect();
     let mut answers = Vec::new();
@@ -168,11 +171,17 @@ async fn callers_that_race_with_one_request_id_get_one_report(backend: Backend) 
 
 async fn request_ids_are_forgotten_after_their_window(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
-    store.accept(&[acceptance(&*entropy, Some(7), 1)]).await.unwrap();
+    store
+        .accept(&prepared(&[acceptance(&*entropy, Some(7), 1)]))
+        .await
+        .unwrap();
     assert_eq!(store.forget_requests(NOW).await.unwrap(), 0, "still inside");
     assert_eq!(store.forget_requests(NOW.plus_seconds(1)).await.unwrap(), 1);
     assert!(matches!(
-        store.accept(&[acceptance(&*entropy, Some(7), 2)]).await.unwrap()[..],
+        store
+            .accept(&prepared(&[acceptance(&*entropy, Some(7), 2)]))
+            .await
+            .unwrap()[..],
         [Accepted::Report { .. }]
     ));
     assert_eq!(count(&db, "SELECT count(*) FROM reports").await, 2);
@@ -182,7 +191,7 @@ async fn p2_case_changes_are_taken_once_and_in_order(backend: Backend) {
     let (_, store, entropy) = open(backend.url()).await;
     let report = acceptance(&*entropy, None, 1);
     let id = report.report;
-    store.accept(&[report]).await.unwrap();
+    store.accept(&prepared(&[report])).await.unwrap();
     let mut head = Head::default();
     let opened = case_news(&*entropy, "cases/a", &mut head, &[id], "ASSIGNED");
     let acknowledged = case_news(&*entropy, "cases/a", &mut head, &[id], "IN_PROGRESS");
@@ -218,7 +227,7 @@ async fn p2_a_refused_change_keeps_its_neighbours(backend: Backend) {
     let (_, store, entropy) = open(backend.url()).await;
     let reports: Vec<_> = (0..3).map(|_| acceptance(&*entropy, None, 1)).collect();
     let ids: Vec<_> = reports.iter().map(|report| report.report).collect();
-    store.accept(&reports).await.unwrap();
+    store.accept(&prepared(&reports)).await.unwrap();
     let first = case_news(&*entropy, "cases/a", &mut Head::default(), &ids[..1], "ASSIGNED");
     let mut skipped = Head {
         sequence: 4,
@@ -259,7 +268,7 @@ async fn p2_every_chain_is_unbroken(backend: Backend) {
     let (_, store, entropy) = open(backend.url()).await;
     let report = acceptance(&*entropy, None, 1);
     let id = report.report;
-    store.accept(&[report]).await.unwrap();
+    store.accept(&prepared(&[report])).await.unwrap();
     let mut head = Head::default();
     // The machine's clock goes back an hour: the record's times do not.
     for (state, now) in [
@@ -286,12 +295,15 @@ async fn a_reopened_database_has_everything(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let report = acceptance(&*entropy, Some(7), 1);
     let id = report.report;
-    store.accept(&[report]).await.unwrap();
+    store.accept(&prepared(&[report])).await.unwrap();
     db.close().await;
     let (_, store, entropy) = open(backend.url()).await;
     assert!(store.report(id).await.unwrap().is_some());
     assert_eq!(
-        store.accept(&[acceptance(&*entropy, Some(7), 1)]).await.unwrap(),
+        store
+            .accept(&prepared(&[acceptance(&*entropy, Some(7), 1)]))
+            .await
+            .unwrap(),
         [Accepted::Report {
             report: id,
             accept_time: NOW
@@ -304,8 +316,8 @@ async fn p1_a_commit_that_only_seemed_to_fail_is_recognised(backend: Backend) {
     // The connection broke after the commit: the same acceptance is tried again, with and without a request id.
     for request_id in [None, Some(7)] {
         let batch = [acceptance(&*entropy, request_id, 1)];
-        let first = store.accept(&batch).await.unwrap();
-        assert_eq!(store.accept(&batch).await.unwrap(), first);
+        let first = store.accept(&prepared(&batch)).await.unwrap();
+        assert_eq!(store.accept(&prepared(&batch)).await.unwrap(), first);
     }
     assert_eq!(count(&db, "SELECT count(*) FROM journal").await, 2);
 }

@@ -1,0 +1,158 @@
+use crate::{Db, Engine, Error, Insert, Retry, Tx, Value, insert::chunk};
+
+/// Rows of several tables that belong together, written in one durable transaction.
+///
+/// For what is only inserted. On PostgreSQL it is one statement, so one round trip makes it durable; on SQLite a few calls.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    parts: Vec<Part<'a>>,
+}
+
+/// An insert, and the rows for it.
+pub(crate) type Part<'a> = (&'a Insert, Vec<&'a [Value]>);
+
+impl<'a> Batch<'a> {
+    /// Adds rows, each with as many values as the insert has columns.
+    #[must_use]
+    pub fn with(mut self, insert: &'a Insert, rows: impl IntoIterator<Item = &'a [Value]>) -> Self {
+        let rows: Vec<&[Value]> = rows.into_iter().collect();
+        debug_assert!(rows.iter().all(|row| row.len() == insert.columns().len()));
+        if !rows.is_empty() {
+            self.parts.push((insert, rows));
+        }
+        self
+    }
+
+    /// One statement for all parts: PostgreSQL runs every insert of a WITH, in one transaction.
+    fn postgres(&self) -> String {
+        let mut first = 1;
+        let mut inserts: Vec<String> = Vec::with_capacity(self.parts.len());
+        for (insert, _) in &self.parts {
+            inserts.push(insert.postgres(first));
+            first += insert.columns().len();
+        }
+        let last = inserts.pop().unwrap_or_default();
+        if inserts.is_empty() {
+            return last;
+        }
+        let named: Vec<String> = (0..)
+            .zip(inserts)
+            .map(|(i, insert)| format!("part{i} AS ({insert})"))
+            .collect();
+        format!("WITH {} {last}", named.join(", "))
+    }
+
+    /// As few statements as the sizes allow that are prepared: each takes a chunk of every table.
+    fn sqlite(&self) -> Vec<(String, Vec<Value>)> {
+        let mut parts: Vec<(&Insert, &[&[Value]])> = self
+            .parts
+            .iter()
+            .map(|(insert, rows)| (*insert, rows.as_slice()))
+            .collect();
+        let mut statements = Vec::new();
+        while parts.iter().any(|(_, rows)| !rows.is_empty()) {
+            let mut text = String::new();
+            let mut values = Vec::new();
+            for (insert, rows) in parts.iter_mut().filter(|(_, rows)| !rows.is_empty()) {
+                let (now, later) = rows.split_at(chunk(rows.len(), insert.columns().len()));
+                text.push_str(&insert.sqlite(now.len()));
+                text.push(';');
+                values.extend(now.iter().copied().flatten().cloned());
+                *rows = later;
+            }
+            statements.push((text, values));
+        }
+        statements
+    }
+}
+
+impl Db {
+    /// Writes a batch. When this returns `Ok`, all of it is durable; otherwise nothing of it was written, unless the connection was
+    /// lost while the database committed.
+    ///
+    /// A row that is there already is [an error](Error::is_unique_violation).
+    pub async fn write(&self, batch: &Batch<'_>) -> Result<(), Error> {
+        if batch.parts.is_empty() {
+            return Ok(());
+        }
+        let mut retry = Retry::default();
+        loop {
+            match self.try_write(batch).await {
+                Err(error) if !error.is_unique_violation() && retry.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_write(&self, batch: &Batch<'_>) -> Result<(), Error> {
+        match self.engine() {
+            Engine::Postgres => self.execute_arrays(&batch.postgres(), &batch.parts).await,
+            Engine::Sqlite => {
+                let mut tx = self.begin().await?;
+                if let Err(error) = tx.write(batch).await {
+                    // Now, not when the connection is next used: until then its lock would stay.
+                    tx.rollback().await;
+                    return Err(error);
+                }
+                tx.commit().await
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Writes a batch as part of this transaction.
+    pub async fn write(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
+        match self.engine() {
+            _ if batch.parts.is_empty() => {}
+            Engine::Postgres => {
+                self.fetch_arrays(&batch.postgres(), &batch.parts).await?;
+            }
+            Engine::Sqlite => {
+                for (text, values) in batch.sqlite() {
+                    self.fetch_text(text, values).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    const HEADS: Insert = Insert::into("heads", &[("id", Kind::Text)]);
+    const TAILS: Insert = Insert::into("tails", &[("head", Kind::Text), ("n", Kind::Int)]);
+
+    #[test]
+    fn postgres_gets_one_statement_with_its_own_parameters_for_every_table() {
+        let head = [Value::from("a")];
+        let tail = [Value::from("a"), Value::Int(1)];
+        let batch = Batch::default()
+            .with(&HEADS, [head.as_slice()])
+            .with(&TAILS, [tail.as_slice(), tail.as_slice()]);
+        assert_eq!(
+            batch.postgres(),
+            "WITH part0 AS (INSERT INTO heads (id) SELECT * FROM UNNEST($1::TEXT[]) WHERE true ) \
+             INSERT INTO tails (head, n) SELECT * FROM UNNEST($2::TEXT[], $3::BIGINT[]) WHERE true "
+        );
+    }
+
+    #[test]
+    fn sqlite_gets_a_chunk_of_every_table_at_once_until_all_rows_are_written() {
+        let head = [Value::from("a")];
+        let tail = [Value::from("a"), Value::Int(1)];
+        let batch = Batch::default()
+            .with(&HEADS, vec![head.as_slice(); 5])
+            .with(&TAILS, vec![tail.as_slice(); 10]);
+        let statements = batch.sqlite();
+        let sizes: Vec<_> = statements
+            .iter()
+            .map(|(text, values)| (text.matches('(').count() - 2, values.len()))
+            .collect();
+        // Chunks of 4 and 8, then of 1 and 2.
+        assert_eq!(sizes, [(12, 4 + 16), (3, 1 + 4)]);
+    }
+}
