@@ -6,8 +6,14 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = PathBuf::from("../../proto");
-    let files = ["event", "intake", "routing", "audit"]
-        .map(|package| proto.join(format!("remit/{package}/v1/{package}.proto")));
+    let files = [
+        "event/v1/event",
+        "intake/v1/intake",
+        "routing/v1/routing",
+        "routing/v1/rule_set",
+        "audit/v1/audit",
+    ]
+    .map(|file| proto.join(format!("remit/{file}.proto")));
     println!("cargo::rerun-if-changed={}", proto.display());
 
     let mut compiler = protox::Compiler::new([&proto, &proto.join("vendor")])?;

@@ -149,6 +149,11 @@ fn facts(
             .map(|(path, value)| (path.clone(), value.clone()))
             .collect(),
         accept_time: Some(now.to_proto()),
+        complained_of: report
+            .complained_of
+            .strip_prefix("agencies/")
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 

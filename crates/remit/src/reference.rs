@@ -71,7 +71,7 @@ impl Reference {
 }
 
 const SHIPPED_AGENCIES: &str = include_str!("../../../deploy/config/agencies.yaml");
-const SHIPPED_RULES: &str = include_str!("../../../deploy/config/rules.yaml");
+const SHIPPED_RULES: &str = include_str!("../../../deploy/config/rules/ranked.yaml");
 
 fn read<T, E: std::error::Error + Send + Sync + 'static>(
     key: &str,

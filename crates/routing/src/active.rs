@@ -145,11 +145,11 @@ impl Active {
     /// # Errors
     /// When the rule set does not go with it, such as one that names a function which nobody has there.
     pub fn with_directory(&self, directory: Arc<Directory>) -> Result<Self, ConfigError> {
-        let rules = RuleSet::parse(self.rules.source(), &directory)?;
+        let rules = RuleSet::decode(self.rules.canonical(), &directory)?;
         Ok(Self::new(directory, Arc::new(rules)))
     }
 
-    /// Proposes another rule set, read from its text, over the same directory.
+    /// Proposes another rule set, read as people write it, over the same directory.
     ///
     /// # Errors
     /// When it is no rule set, or does not go with the directory.

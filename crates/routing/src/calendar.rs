@@ -1,8 +1,8 @@
 //! Calendars and deadlines: from a clock's rule to the instant at which it ends.
 //!
 //! The rule, for days of either kind: the day on which the clock starts does not count, and the clock ends at 24:00 of
-//! its last day by the calendar's local time, as civil law counts (民法典 201, 203; from memory, to be checked). Hours
-//! run from the instant of the start. Calendar days are not moved off holidays: a limit that must not end on one is
+//! its last day by the calendar's local time, as civil law counts (民法典 201, 203; from memory, to be checked). Minutes and
+//! hours run from the instant of the start. Calendar days are not moved off holidays: a limit that must not end on one is
 //! written in working days.
 
 use std::collections::BTreeSet;
@@ -50,6 +50,8 @@ impl ClockKind {
 /// In what a clock counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
+    /// Elapsed minutes.
+    Minutes,
     /// Elapsed hours.
     Hours,
     /// Days of any kind.
@@ -60,12 +62,13 @@ pub enum Unit {
 
 impl Unit {
     /// All units.
-    pub const ALL: [Self; 3] = [Self::Hours, Self::CalendarDays, Self::WorkingDays];
+    pub const ALL: [Self; 4] = [Self::Minutes, Self::Hours, Self::CalendarDays, Self::WorkingDays];
 
     /// The name in rule sets.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Minutes => "minutes",
             Self::Hours => "hours",
             Self::CalendarDays => "calendar-days",
             Self::WorkingDays => "working-days",
@@ -204,10 +207,12 @@ impl Calendar {
 pub fn due(start: Timestamp, rule: ClockRule, calendar: &Calendar) -> Due {
     let local = |at| calendar.offset.to_datetime(at).date();
     match rule.unit {
-        Unit::Hours => {
-            let at = start
-                .checked_add(SignedDuration::from_hours(rule.value.into()))
-                .unwrap_or(Timestamp::MAX);
+        Unit::Minutes | Unit::Hours => {
+            let elapsed = match rule.unit {
+                Unit::Minutes => SignedDuration::from_mins(rule.value.into()),
+                _ => SignedDuration::from_hours(rule.value.into()),
+            };
+            let at = start.checked_add(elapsed).unwrap_or(Timestamp::MAX);
             Due {
                 at,
                 last_day: local(at),

@@ -3,30 +3,27 @@
 //! [`decide`] is pure and total: the same facts, rule set and directory give the same answer, byte for byte, and there
 //! is no input for which there is none. What cannot be used (an unknown code, an unknown factor) is left out and said
 //! so: every step, default and simplification stands in the explanation.
+//!
+//! [`rule`] finds the answer with every step of it, as references and numbers ([`Ruling`]); `decide/words.rs` puts it into
+//! the words of the contract. Whoever decides a million times and shows a hundred needs the words for a hundred only.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod words;
 
-use api::intake::place::Location;
-use api::intake::{SubjectKind, VictimKind};
-use api::routing::{Explanation, FactorTried, Facts, Support};
-use places::TerritoryCode;
-use prost::Message as _;
-use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+
+use api::intake::SubjectKind;
+use api::routing::{Explanation, Facts, RouteDecision, RowMiss};
+use places::{Country, TerritoryCode};
 
 use crate::calendar::Clocks;
-use crate::directory::{AgencyId, Directory, Function, Located};
-use crate::rules::{Action, Factor, Lead, Row, RuleSet};
+use crate::directory::{Agency, AgencyId, Directory, Function, Located};
+pub use crate::facts::facts_digest;
+use crate::facts::{Given, Places, Situation, agency_id};
+use crate::rules::{Action, Factor, HoldNeed, Lead, Matched, Review, Row, RuleSet};
 
 /// A loss is fresh, so that a payment may still be stopped, for this long: recalls are practised up to 72 hours after
 /// it. No law gives a figure (反电信网络诈骗法 20: "at once").
 const FRESH_LOSS_SECONDS: i64 = 72 * 3_600;
-
-/// How the words begin that name who was passed over.
-const PASSED_OVER: &str = "passed over as excluded: ";
-/// How the words begin that name an excluded agency which is not there.
-const EXCLUDED_UNKNOWN: &str = "excluded agency `";
-/// How the words end that name the excluded conference.
-const EXCLUDED_ITSELF: &str = " is excluded itself; nobody stands above it, so it designates all the same";
 
 /// Where a report goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,440 +66,529 @@ pub enum Outcome {
 /// Decides where a report goes.
 #[must_use]
 pub fn decide(facts: &Facts, rules: &RuleSet, directory: &Directory) -> Decision {
-    let row = rules.row_for(facts);
-    let mut desk = Desk::new(facts, directory);
-    if std::ptr::eq(row, rules.catch_all()) {
-        desk.fallbacks.push(format!(
-            "no row is for the category `{}`: the catch-all row decided",
-            facts.category
-        ));
-    }
-    let mut place = None;
-    let (outcome, clocks) = match &row.action {
-        Action::Lead(lead) => {
-            let (outcome, found) = desk.find_lead(lead);
-            desk.find_support(lead, &outcome, found.as_ref());
-            desk.say_what_is_left_out(&outcome);
-            place = found;
-            (outcome, Some(lead.clocks))
-        }
-        Action::Advise { zh, en } => (
-            Outcome::Advise {
-                zh: zh.clone(),
-                en: en.clone(),
-            },
-            None,
-        ),
-    };
-    let summary = desk.summary(&outcome, place.as_ref());
-    desk.finish(rules, row, outcome, clocks, summary)
+    rule(&Situation::from(facts), rules, directory).decision(facts_digest(facts))
 }
 
-/// What a report says of one connecting factor.
-enum Given {
-    /// Nothing.
-    Absent,
-    /// A place that counts for nothing here, and why. Said even when the factor's turn does not come.
-    RuledOut(String),
-    /// An agency that stands for no place, and why.
-    Nationwide(String),
-    /// A place that cannot be read.
-    Unreadable(String),
-    /// A country outside the tree.
-    Abroad(String),
-    /// A well-formed code, which the tree may have or not.
-    Territory(TerritoryCode),
+/// The answer with every step of it, borrowed from what it was found in.
+#[derive(Debug)]
+pub struct Ruling<'a> {
+    rules: &'a RuleSet,
+    directory: &'a Directory,
+    matched: Matched,
+    row: &'a Row,
+    outcome: Verdict<'a>,
+    /// In the order tried.
+    tried: Vec<Tried<'a>>,
+    /// Who supports and why; who has several reasons stands several times.
+    supporting: Vec<(&'a Agency, Reason<'a>)>,
+    holds: Vec<Hold<'a>>,
+    excluded: BTreeSet<AgencyId>,
+    notes: Vec<Note<'a>>,
 }
 
-/// The place that gave an agency.
-struct Found<'a> {
+/// Who acts, as found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict<'a> {
+    /// An agency leads: by the step of that number, or as the national default.
+    Lead { agency: &'a Agency, by: Option<usize> },
+    /// A superior designates.
+    Designate(&'a AgencyId),
+    /// The reporter is told who can act.
+    Advise { zh: &'a str, en: &'a str },
+}
+
+/// One connecting factor, as it was tried.
+#[derive(Debug)]
+struct Tried<'a> {
     factor: Factor,
-    place: TerritoryCode,
-    located: Located<'a>,
+    given: Given<'a>,
+    /// Set when the place is a territory.
+    located: Option<Located<'a>>,
+}
+
+/// Why an agency supports.
+#[derive(Debug)]
+enum Reason<'a> {
+    /// It has the lead's function at the operator's or the server's place.
+    AtPlace(Factor, Located<'a>),
+    /// It would have led as ranked, by the step of that number.
+    Ranked(usize),
+    /// The row asks for its function, at the place that gave the lead.
+    Function(&'a Function, Factor, Located<'a>),
+    /// The operator or the server is abroad.
+    Abroad(Factor, Country),
+    /// It is asked to stop a payment.
+    Hold(&'a Function),
+}
+
+/// A payment to be stopped.
+#[derive(Debug)]
+struct Hold<'a> {
+    need: &'a HoldNeed,
+    /// Where it was looked for: the factor that gave the lead; `None` for the nation.
+    at: Option<Factor>,
+    agency: Option<&'a Agency>,
+}
+
+/// A default or a simplification. None is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Note<'a> {
+    /// The facts exclude an agency that is not there.
+    ExcludedUnknown(&'a str),
+    UnknownFactor,
+    Repeated(Factor),
+    CatchAll(&'a str),
+    NationalDefault(&'a Agency),
+    NobodyMayLead(&'a Function, &'a AgencyId),
+    /// A last resort was passed over as excluded, for the one named.
+    ResortExcluded {
+        passed: &'a AgencyId,
+        designates: &'a AgencyId,
+    },
+    /// Everybody who could designate is excluded: this one designates all the same.
+    ResortExcludedItself(&'a AgencyId),
+    NobodySupportsYet,
+    /// No place to look for a supporting function.
+    NoPlaceFor(&'a Function),
+    /// No agency of a supporting function above the place.
+    NoneAbove(&'a Function, TerritoryCode),
+    OperatorNotLookedUp,
+    FreshLossWithoutHold,
+    NotCompared,
+    /// The receiver has no right to lead in this row.
+    ReceiverNoRight(&'a Agency),
+    /// The receiver leads, as one of the places leads to it.
+    ReceiverKeeps(&'a Agency, Factor),
+    /// No place leads to the receiver.
+    ReceiverNotConnected(&'a Agency),
+}
+
+/// Decides where a report goes, and keeps every step.
+#[must_use]
+pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Directory) -> Ruling<'a> {
+    let places = situation.places(directory);
+    let matched = rules.find(situation, &places, directory);
+    let row = rules.row(&matched);
+    let mut desk = Desk {
+        situation,
+        places,
+        ruling: Ruling {
+            rules,
+            directory,
+            row,
+            outcome: Verdict::Advise { zh: "", en: "" },
+            tried: Vec::with_capacity(Factor::COUNT),
+            supporting: Vec::new(),
+            holds: Vec::new(),
+            excluded: BTreeSet::new(),
+            notes: Vec::with_capacity(4),
+            matched,
+        },
+    };
+    desk.read();
+    match &row.action {
+        Action::Lead(lead) => desk.lead(lead),
+        Action::Advise { zh, en } => desk.ruling.outcome = Verdict::Advise { zh, en },
+    }
+    desk.ruling
 }
 
 /// One report on the table, with what has been found so far.
-struct Desk<'a> {
-    facts: &'a Facts,
-    directory: &'a Directory,
-    excluded: BTreeSet<AgencyId>,
-    places: BTreeMap<Factor, Given>,
-    tried: Vec<FactorTried>,
-    /// In the order found, each agency once.
-    supporting: Vec<(AgencyId, String)>,
-    fallbacks: Vec<String>,
+struct Desk<'s, 'a> {
+    situation: &'s Situation<'a>,
+    places: Places<'a>,
+    ruling: Ruling<'a>,
 }
 
-impl<'a> Desk<'a> {
-    fn new(facts: &'a Facts, directory: &'a Directory) -> Self {
-        let mut fallbacks = Vec::new();
-        let mut excluded = BTreeSet::new();
-        for id in &facts.excluded {
+impl<'a> Desk<'_, 'a> {
+    /// Takes up what the facts say beyond conditions and places.
+    fn read(&mut self) {
+        let ruling = &mut self.ruling;
+        for id in &self.situation.excluded {
             match agency_id(id) {
-                Some(id) if directory.agency(&id).is_some() => drop(excluded.insert(id)),
-                _ => fallbacks.push(format!(
-                    "{EXCLUDED_UNKNOWN}{id}` is not in the directory: nobody was kept out by it"
-                )),
+                Some(id) if ruling.directory.agency(&id).is_some() => drop(ruling.excluded.insert(id)),
+                _ => ruling.notes.push(Note::ExcludedUnknown(id)),
             }
         }
-        let mut places = BTreeMap::new();
-        for place in &facts.places {
-            let Some(factor) = Factor::from_proto(place.factor()) else {
-                fallbacks.push("a place with an unknown connecting factor was left out".to_owned());
-                continue;
-            };
-            match places.entry(factor) {
-                std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(given(place.location.as_ref()))),
-                std::collections::btree_map::Entry::Occupied(_) => {
-                    fallbacks.push(format!("{factor}: given more than once; only the first place was used"));
-                }
-            }
+        if self.situation.unknown_factors > 0 {
+            ruling.notes.push(Note::UnknownFactor);
         }
-        places.insert(Factor::Received, received(facts, directory));
-        // Nobody brings the home police against a critic: where the complaint was handed in is the complainant's home
-        // as a rule, so it counts as little as the victim's place.
-        if let Some(victim) = complainant_of_publication(facts) {
-            for factor in [Factor::Victim, Factor::Received] {
-                if let Some(place) = places.get_mut(&factor).filter(|place| !matches!(place, Given::Absent)) {
-                    *place = Given::RuledOut(format!("no factor: {victim} complains of a publication"));
-                }
-            }
+        for factor in &self.situation.repeated {
+            ruling.notes.push(Note::Repeated(*factor));
         }
-        Self {
-            facts,
-            directory,
-            excluded,
-            places,
-            tried: Vec::new(),
-            supporting: Vec::new(),
-            fallbacks,
+        if ruling.row.conditions.is_empty() {
+            ruling.notes.push(Note::CatchAll(self.situation.category));
         }
     }
 
-    /// Tries the row's factors in order, then the nation's agency, then hands it to the conference.
-    fn find_lead(&mut self, lead: &Lead) -> (Outcome, Option<Found<'a>>) {
-        let mut found = None;
+    fn lead(&mut self, lead: &'a Lead) {
+        self.try_factors(lead);
+        let ranked = self.ruling.tried.iter().position(|tried| tried.agency().is_some());
+        self.ruling.outcome = self.find_lead(lead, ranked);
+        self.find_support(lead, ranked);
+        self.find_holds(lead);
+        self.say_what_is_left_out(lead);
+    }
+
+    /// Tries the row's factors in order, up to the first that gives an agency; where the receiver may keep the report, all.
+    fn try_factors(&mut self, lead: &'a Lead) {
+        let mut found = false;
         for &factor in &lead.factors {
-            let ruled_out = matches!(self.places.get(&factor), Some(Given::RuledOut(_)));
+            let given = self.places.get(factor);
             // Places after the one that gave the lead are not tried; that one counts for nothing is said all the same.
-            if found.is_none() || ruled_out {
-                found = self.try_factor(factor, &lead.function).or(found);
+            let said_anyway = matches!(given, Given::RuledOut(_)) || lead.first_receiver_keeps && self.connects(factor);
+            if found && !said_anyway {
+                continue;
             }
+            let located = match given {
+                Given::Territory(place) => Some(self.locate(lead, &lead.function, place)),
+                _ => None,
+            };
+            found |= located.as_ref().is_some_and(|located| located.agency.is_some());
+            self.ruling.tried.push(Tried { factor, given, located });
         }
-        if let Some(agency) = found.as_ref().and_then(|found| found.located.agency) {
-            return (
-                Outcome::Lead {
-                    agency: agency.id.clone(),
-                    factor: found.as_ref().map(|found| found.factor),
-                },
-                found,
-            );
-        }
-        let function = &lead.function;
-        if let Some(agency) = self
-            .directory
-            .locate(function, TerritoryCode::ROOT, &self.excluded)
-            .agency
+    }
+
+    /// Whether a factor can connect the receiver with the report: any place of the report can, its own cannot.
+    fn connects(&self, factor: Factor) -> bool {
+        factor != Factor::Received && matches!(self.places.get(factor), Given::Territory(_))
+    }
+
+    fn find_lead(&mut self, lead: &'a Lead, ranked: Option<usize>) -> Verdict<'a> {
+        if lead.first_receiver_keeps
+            && let Some(receiver) = self.receiver()
         {
-            self.fallbacks.push(format!(
-                "no connecting factor gave an agency: {} leads as the national default",
-                agency.id
-            ));
-            return (
-                Outcome::Lead {
-                    agency: agency.id.clone(),
-                    factor: None,
-                },
-                None,
-            );
-        }
-        let superior = self.directory.last_resort().clone();
-        self.fallbacks.push(format!(
-            "no {function} agency may lead, the nation's included: {superior} designates"
-        ));
-        if self.directory.is_excluded(&superior, &self.excluded) {
-            self.fallbacks.push(format!("{superior}{EXCLUDED_ITSELF}"));
-        }
-        (Outcome::Designate { superior }, None)
-    }
-
-    fn try_factor(&mut self, factor: Factor, function: &Function) -> Option<Found<'a>> {
-        let mut tried = FactorTried {
-            factor: factor.to_string(),
-            ..FactorTried::default()
-        };
-        let mut found = None;
-        match self.places.get(&factor) {
-            None | Some(Given::Absent) => "absent: the report names no such place".clone_into(&mut tried.outcome),
-            Some(Given::RuledOut(why) | Given::Nationwide(why)) => tried.outcome.clone_from(why),
-            Some(Given::Unreadable(text)) => {
-                tried.place.clone_from(text);
-                "left out: neither a territory code nor a country".clone_into(&mut tried.outcome);
-                self.fallbacks
-                    .push(format!("{factor}: `{text}` cannot be read and was left out"));
-            }
-            Some(Given::Abroad(country)) => {
-                tried.place.clone_from(country);
-                tried.outcome = format!("{country} is outside the tree of territories: no agency there can lead");
-            }
-            Some(&Given::Territory(place)) => {
-                let located = self.directory.locate(function, place, &self.excluded);
-                tried.place = place.to_string();
-                tried.climb = located.climb.iter().map(ToString::to_string).collect();
-                tried.outcome = self.outcome(factor, place, function, &located);
-                if let Some(agency) = located.agency {
-                    tried.agency = agency.id.to_string();
-                    found = Some(Found { factor, place, located });
+            let connected = self.ruling.tried.iter().position(|tried| {
+                tried.factor != Factor::Received && tried.agency().is_some_and(|agency| agency.id == receiver.id)
+            });
+            match connected {
+                // It leads as ranked, too.
+                Some(by) if ranked == Some(by) => {}
+                Some(by) => {
+                    let factor = self.ruling.tried[by].factor;
+                    self.ruling.notes.push(Note::ReceiverKeeps(receiver, factor));
+                    return Verdict::Lead {
+                        agency: receiver,
+                        by: Some(by),
+                    };
                 }
+                None => self.ruling.notes.push(Note::ReceiverNotConnected(receiver)),
             }
         }
-        self.tried.push(tried);
-        found
+        if let Some(by) = ranked
+            && let Some(agency) = self.ruling.tried[by].agency()
+        {
+            return Verdict::Lead { agency, by: Some(by) };
+        }
+        if let Some(agency) = self.locate(lead, &lead.function, TerritoryCode::ROOT).agency {
+            self.ruling.notes.push(Note::NationalDefault(agency));
+            return Verdict::Lead { agency, by: None };
+        }
+        let superior = self.last_resort();
+        self.ruling.notes.push(Note::NobodyMayLead(&lead.function, superior));
+        Verdict::Designate(superior)
     }
 
-    /// Says in words what a climb gave.
-    fn outcome(&mut self, factor: Factor, place: TerritoryCode, function: &Function, located: &Located<'_>) -> String {
-        let Some(resolved) = located.climb.first() else {
-            self.fallbacks
-                .push(format!("{factor}: the tree has no territory {place}; it was left out"));
-            return "left out: the tree has no such territory".to_owned();
-        };
-        let mut words = Vec::new();
-        if !located.via.is_empty() {
-            words.push(format!("abolished, read as {resolved} through its successor"));
-            self.fallbacks.push(format!(
-                "{factor}: {place} is abolished and was read as its successor {resolved}"
-            ));
+    /// Who designates where nobody may lead: the first last resort that is not excluded, then any unit at the top that is not.
+    fn last_resort(&mut self) -> &'a AgencyId {
+        let (rules, directory) = (self.ruling.rules, self.ruling.directory);
+        let first = rules.last_resort().first().unwrap_or_else(|| directory.last_resort());
+        let excluded = &self.ruling.excluded;
+        if !directory.is_excluded(first, excluded) {
+            return first;
         }
-        if !located.passed.is_empty() {
-            let passed: Vec<_> = located.passed.iter().map(|id| id.as_str()).collect();
-            words.push(format!("{PASSED_OVER}{}", passed.join(", ")));
+        let others = rules.last_resort().iter().skip(1).chain([directory.last_resort()]);
+        let tops = directory.agencies().filter(|agency| agency.superior.is_none());
+        let designates = others
+            .chain(tops.map(|agency| &agency.id))
+            .find(|id| !directory.is_excluded(id, excluded));
+        match designates {
+            Some(designates) => {
+                self.ruling.notes.push(Note::ResortExcluded {
+                    passed: first,
+                    designates,
+                });
+                designates
+            }
+            None => {
+                self.ruling.notes.push(Note::ResortExcludedItself(first));
+                first
+            }
         }
-        words.push(match located.agency {
-            Some(agency) => format!("gave {}", agency.id),
-            None => format!("no {function} agency up to the nation"),
-        });
-        words.join("; ")
     }
 
     /// Finds who supports. Nobody does before there is a lead: whoever designates first sees the case alone.
-    fn find_support(&mut self, lead: &Lead, outcome: &Outcome, found: Option<&Found<'_>>) {
-        let Outcome::Lead { agency, .. } = outcome else {
-            self.fallbacks
-                .push("nobody supports before a lead is designated".to_owned());
+    fn find_support(&mut self, lead: &'a Lead, ranked: Option<usize>) {
+        let Verdict::Lead { by, .. } = self.ruling.outcome else {
+            self.ruling.notes.push(Note::NobodySupportsYet);
             return;
         };
+        if let Some(ranked) = ranked.filter(|ranked| by != Some(*ranked)) {
+            let agency = self.ruling.tried[ranked].agency();
+            self.support(agency, Reason::Ranked(ranked));
+        }
         for factor in [Factor::Operator, Factor::Server] {
-            if let Some(&Given::Territory(place)) = self.places.get(&factor) {
-                let located = self.directory.locate(&lead.function, place, &self.excluded);
-                self.support(agency, &located, format!("{factor} {}", path(&located)));
+            if let Given::Territory(place) = self.places.get(factor) {
+                let located = self.located_again(lead, factor, place);
+                self.support(located.agency, Reason::AtPlace(factor, located));
             }
         }
+        let found = by.map(|by| &self.ruling.tried[by]);
+        let place = found.and_then(|tried| match tried.given {
+            Given::Territory(place) => Some((tried.factor, place)),
+            _ => None,
+        });
         for function in &lead.support {
-            let Some(found) = found else {
-                let problem =
-                    format!("no {function} agency supports: no connecting factor gave the place to look for one");
-                self.fallbacks.push(problem);
+            let Some((factor, place)) = place else {
+                self.ruling.notes.push(Note::NoPlaceFor(function));
                 continue;
             };
-            let located = self.directory.locate(function, found.place, &self.excluded);
+            let located = self.locate(lead, function, place);
             if located.agency.is_none() {
-                let problem = format!(
-                    "no {function} agency supports: there is none above {} that may",
-                    found.place
-                );
-                self.fallbacks.push(problem);
+                self.ruling.notes.push(Note::NoneAbove(function, place));
             }
-            self.support(
-                agency,
-                &located,
-                format!("{function} for {} {}", found.factor, path(&located)),
-            );
+            self.support(located.agency, Reason::Function(function, factor, located));
         }
         for factor in [Factor::Operator, Factor::Server] {
-            if let Some(Given::Abroad(country)) = self.places.get(&factor) {
-                let reason = format!("{factor} abroad: {country}");
+            if let Given::Abroad(country) = self.places.get(factor) {
                 for function in &lead.abroad {
-                    let located = self.directory.locate(function, TerritoryCode::ROOT, &self.excluded);
-                    self.support(agency, &located, reason.clone());
+                    let agency = self.locate(lead, function, TerritoryCode::ROOT).agency;
+                    self.support(agency, Reason::Abroad(factor, country));
                 }
             }
         }
     }
 
-    /// Adds an agency, or one more reason to it.
-    fn support(&mut self, lead: &AgencyId, located: &Located<'_>, reason: String) {
-        let Some(agency) = located.agency.map(|agency| &agency.id).filter(|id| *id != lead) else {
+    /// Finds who is asked to stop a payment: it supports from the start.
+    fn find_holds(&mut self, lead: &'a Lead) {
+        let Verdict::Lead { by, .. } = self.ruling.outcome else {
             return;
         };
-        match self.supporting.iter_mut().find(|(id, _)| id == agency) {
-            Some((_, reasons)) => *reasons = format!("{reasons}; {reason}"),
-            None => self.supporting.push((agency.clone(), reason)),
+        for need in &lead.holds {
+            let at = by.map(|by| (self.ruling.tried[by].factor, self.ruling.tried[by].given));
+            let (at, place) = match at {
+                Some((factor, Given::Territory(place))) => (Some(factor), place),
+                _ => (None, TerritoryCode::ROOT),
+            };
+            let agency = self.locate(lead, &need.function, place).agency;
+            self.support(agency, Reason::Hold(&need.function));
+            self.ruling.holds.push(Hold { need, at, agency });
         }
     }
 
+    /// Adds a reason to support, unless it is the lead's.
+    fn support(&mut self, agency: Option<&'a Agency>, reason: Reason<'a>) {
+        if let Some(agency) = agency
+            && !matches!(self.ruling.outcome, Verdict::Lead { agency: lead, .. } if lead.id == agency.id)
+        {
+            self.ruling.supporting.push((agency, reason));
+        }
+    }
+
+    /// The nearest agency of a function, from the place up, that is not kept out by the facts or by the row.
+    fn locate(&self, lead: &Lead, function: &Function, place: TerritoryCode) -> Located<'a> {
+        let directory = self.ruling.directory;
+        let mut located = directory.locate(function, place, &self.ruling.excluded);
+        while let Some(agency) = located.agency
+            && agency.functions.iter().any(|function| lead.exclude.contains(function))
+        {
+            let above = directory.territories().ancestors(agency.territory).nth(1);
+            let Some(above) = above else {
+                located.passed.push(&agency.id);
+                located.agency = None;
+                break;
+            };
+            let higher = directory.locate(function, above, &self.ruling.excluded);
+            located.passed.push(&agency.id);
+            located.passed.extend(higher.passed);
+            located.climb.extend(higher.climb);
+            located.agency = higher.agency;
+        }
+        located
+    }
+
+    /// As located when the factor was tried; its turn may not have come.
+    fn located_again(&self, lead: &Lead, factor: Factor, place: TerritoryCode) -> Located<'a> {
+        let tried = self.ruling.tried.iter().find(|tried| tried.factor == factor);
+        match tried.and_then(|tried| tried.located.as_ref()) {
+            Some(located) => located.clone(),
+            None => self.locate(lead, &lead.function, place),
+        }
+    }
+
+    /// The agency that received the report first, unless it is kept out or not there.
+    fn receiver(&self) -> Option<&'a Agency> {
+        if self.situation.received_by.is_empty() {
+            return None;
+        }
+        let directory = self.ruling.directory;
+        agency_id(self.situation.received_by)
+            .and_then(|id| directory.agency(&id))
+            .filter(|agency| !directory.is_excluded(&agency.id, &self.ruling.excluded))
+    }
+
     /// Says what a reader of the route might expect and this decision does not do.
-    fn say_what_is_left_out(&mut self, outcome: &Outcome) {
-        let facts = self.facts;
-        let has_operator = |kind| {
+    fn say_what_is_left_out(&mut self, lead: &Lead) {
+        let facts = self.situation;
+        let has_operator = |kind: &SubjectKind| {
             matches!(
                 kind,
                 SubjectKind::Url | SubjectKind::Domain | SubjectKind::Account | SubjectKind::App
             )
         };
-        if !self.places.contains_key(&Factor::Operator) && facts.subject_kinds().any(has_operator) {
-            self.fallbacks
-                .push("the operator was not looked up: only places that the report names were used".to_owned());
+        if self.places.get(Factor::Operator) == Given::Absent && facts.subject_kinds.iter().any(has_operator) {
+            self.ruling.notes.push(Note::OperatorNotLookedUp);
         }
-        if facts.loss_minor_units > 0 && facts.loss_age_seconds.is_some_and(|age| age <= FRESH_LOSS_SECONDS) {
-            self.fallbacks
-                .push("the loss is fresh, but no hold was opened: holds are requested separately".to_owned());
+        let fresh = facts.loss_age_seconds.is_some_and(|age| age <= FRESH_LOSS_SECONDS);
+        if facts.loss_minor_units > 0 && fresh && lead.holds.is_empty() {
+            self.ruling.notes.push(Note::FreshLossWithoutHold);
         }
         if !facts.subject_kinds.is_empty() {
-            let words = "not compared with other cases: reports of the same subject each have a case of their own";
-            self.fallbacks.push(words.to_owned());
+            self.ruling.notes.push(Note::NotCompared);
         }
-        let receiver = agency_id(&facts.received_by).filter(|id| !self.directory.is_excluded(id, &self.excluded));
-        if let Some(receiver) = receiver
-            && !matches!(outcome, Outcome::Lead { agency, .. } if *agency == receiver)
+        if !lead.first_receiver_keeps
+            && let Some(receiver) = self.receiver()
+            && !matches!(self.ruling.outcome, Verdict::Lead { agency, .. } if agency.id == receiver.id)
         {
-            let words = format!("received first by {receiver}: in this rule set that gives no right to lead");
-            self.fallbacks.push(words);
-        }
-    }
-
-    /// The whole in one line.
-    fn summary(&self, outcome: &Outcome, found: Option<&Found<'_>>) -> String {
-        let first = match (outcome, found) {
-            (Outcome::Lead { agency, .. }, Some(Found { factor, located, .. })) => {
-                format!("{agency} leads ({factor} {})", path(located))
-            }
-            (Outcome::Lead { agency, .. }, None) => format!("{agency} leads (national default)"),
-            (Outcome::Designate { superior }, _) => format!("{superior} designates (no agency may lead)"),
-            (Outcome::Advise { .. }, _) => "nobody leads: the reporter is told who can act".to_owned(),
-        };
-        let others = self
-            .supporting
-            .iter()
-            .map(|(agency, reason)| format!("; {agency} supports ({reason})"));
-        std::iter::once(first).chain(others).collect()
-    }
-
-    fn finish(self, rules: &RuleSet, row: &Row, outcome: Outcome, clocks: Option<Clocks>, summary: String) -> Decision {
-        let factor = match &outcome {
-            Outcome::Lead {
-                factor: Some(factor), ..
-            } => factor.to_string(),
-            _ => String::new(),
-        };
-        let supporting = self
-            .supporting
-            .iter()
-            .map(|(agency, reason)| Support {
-                agency: agency.to_string(),
-                reason: reason.clone(),
-            })
-            .collect();
-        let explanation = Explanation {
-            rule_set: rules.id().to_owned(),
-            row: row.id.clone(),
-            source: row.source.clone(),
-            factors: self.tried,
-            factor,
-            supporting,
-            excluded: self.excluded.iter().map(ToString::to_string).collect(),
-            fallbacks: self.fallbacks,
-            summary,
-            facts_digest: facts_digest(self.facts).to_vec().into(),
-            rule_set_digest: rules.digest().to_vec().into(),
-            directory_digest: self.directory.digest().to_vec().into(),
-        };
-        Decision {
-            outcome,
-            supporting: self.supporting,
-            clocks,
-            explanation,
+            self.ruling.notes.push(Note::ReceiverNoRight(receiver));
         }
     }
 }
 
-/// An explanation for those who do not own the case: it names nobody who is excluded.
+impl<'a> Tried<'a> {
+    fn agency(&self) -> Option<&'a Agency> {
+        self.located.as_ref().and_then(|located| located.agency)
+    }
+}
+
+impl<'a> Ruling<'a> {
+    /// The row that matched.
+    #[must_use]
+    pub const fn row(&self) -> &'a Row {
+        self.row
+    }
+
+    /// The factor that gave the lead; `None` when a default did, or nobody leads.
+    #[must_use]
+    pub fn factor(&self) -> Option<Factor> {
+        match self.outcome {
+            Verdict::Lead { by: Some(by), .. } => Some(self.tried[by].factor),
+            _ => None,
+        }
+    }
+
+    /// Agencies that support, in the order in which they were found, each once.
+    pub(crate) fn supporters(&self) -> impl Iterator<Item = &'a AgencyId> {
+        let all = self.supporting.iter().map(|(agency, _)| &agency.id);
+        all.enumerate()
+            .filter(|(at, id)| !self.supporting[..*at].iter().any(|(earlier, _)| earlier.id == **id))
+            .map(|(_, id)| id)
+    }
+
+    /// The rows before the one that matched, each with the first column that did not hold.
+    pub fn misses(&self) -> impl Iterator<Item = (&'a Row, String)> {
+        let columns: Vec<String> = self.rules.columns().map(ToString::to_string).collect();
+        let failed: Vec<u8> = self.matched.failed().collect();
+        failed
+            .into_iter()
+            .zip(self.rules.rows())
+            .filter_map(move |(failed, row)| {
+                let column = columns.get(usize::from(failed).checked_sub(1)?)?;
+                Some((row, column.clone()))
+            })
+    }
+
+    /// The decision, in words. The digest is that of the facts that it was made from.
+    #[must_use]
+    pub fn decision(&self, facts_digest: [u8; 32]) -> Decision {
+        let outcome = match self.outcome {
+            Verdict::Lead { agency, .. } => Outcome::Lead {
+                agency: agency.id.clone(),
+                factor: self.factor(),
+            },
+            Verdict::Designate(superior) => Outcome::Designate {
+                superior: superior.clone(),
+            },
+            Verdict::Advise { zh, en } => Outcome::Advise {
+                zh: zh.to_owned(),
+                en: en.to_owned(),
+            },
+        };
+        let explanation = self.explanation(facts_digest);
+        Decision {
+            outcome,
+            supporting: self
+                .supporters()
+                .cloned()
+                .zip(explanation.supporting.iter().map(|support| support.reason.clone()))
+                .collect(),
+            clocks: match &self.row.action {
+                Action::Lead(lead) => Some(lead.clocks),
+                Action::Advise { .. } => None,
+            },
+            explanation,
+        }
+    }
+
+    /// The decision as the contract has it.
+    #[must_use]
+    pub fn to_proto(&self, facts_digest: [u8; 32]) -> RouteDecision {
+        let decision = self.decision(facts_digest);
+        let mut answer = RouteDecision {
+            acknowledge: decision
+                .clocks
+                .map(|clocks| crate::rules::clock_need(clocks.acknowledge)),
+            result: decision.clocks.map(|clocks| crate::rules::clock_need(clocks.result)),
+            explanation: Some(decision.explanation),
+            misses: self
+                .misses()
+                .map(|(row, column)| RowMiss {
+                    row: row.id.clone(),
+                    column,
+                })
+                .collect(),
+            ..RouteDecision::default()
+        };
+        match self.outcome {
+            Verdict::Lead { agency, .. } => {
+                answer.lead = agency.id.resource_name();
+                answer.lead_title_zh.clone_from(&agency.title_zh);
+                answer.lead_title_en.clone_from(&agency.title_en);
+            }
+            Verdict::Designate(superior) => answer.designating = superior.resource_name(),
+            Verdict::Advise { zh, en } => {
+                answer.advice = Some(api::intake::Advice {
+                    text_zh: zh.to_owned(),
+                    text_en: en.to_owned(),
+                });
+            }
+        }
+        answer
+    }
+
+    /// Whether a second person has to look at the result.
+    pub(crate) const fn review(&self) -> Review {
+        match &self.row.action {
+            Action::Lead(lead) => lead.review,
+            Action::Advise { .. } => Review::None,
+        }
+    }
+}
+
+/// An explanation for those who do not own the case: it names nobody who is excluded, and not where such a unit is.
 ///
 /// The digest of the facts goes, too: whoever knows the rest could try list after list of excluded agencies against it.
 #[must_use]
 pub fn without_excluded(mut explanation: Explanation) -> Explanation {
     explanation.excluded.clear();
+    explanation.exclusions.clear();
     explanation.facts_digest.clear();
     for tried in &mut explanation.factors {
-        let words: Vec<_> = tried
-            .outcome
-            .split("; ")
-            .filter(|words| !words.starts_with(PASSED_OVER))
-            .collect();
-        tried.outcome = words.join("; ");
-    }
-    explanation
-        .fallbacks
-        .retain(|words| !words.starts_with(EXCLUDED_UNKNOWN) && !words.ends_with(EXCLUDED_ITSELF));
-    explanation
-}
-
-/// SHA-256 of the facts as encoded. Fields are encoded in the order of their numbers and maps in the order of their
-/// keys, so that decoding and encoding again gives the same bytes.
-#[must_use]
-pub fn facts_digest(facts: &Facts) -> [u8; 32] {
-    Sha256::digest(facts.encode_to_vec()).into()
-}
-
-/// Reads what a report says of a place.
-fn given(location: Option<&Location>) -> Given {
-    match location {
-        None => Given::Absent,
-        Some(Location::Territory(name)) => match TerritoryCode::from_resource_name(name) {
-            Ok(code) => Given::Territory(code),
-            Err(_) => Given::Unreadable(name.clone()),
-        },
-        // The tree's own country is its root.
-        Some(Location::Country(country)) if country == "CN" => Given::Territory(TerritoryCode::ROOT),
-        Some(Location::Country(country)) => match country.parse::<places::Country>() {
-            Ok(country) => Given::Abroad(country.to_string()),
-            Err(_) => Given::Unreadable(country.clone()),
-        },
-    }
-}
-
-/// Where the receiver is. One that receives for the whole nation, such as a national hotline, says nothing of a place.
-fn received(facts: &Facts, directory: &Directory) -> Given {
-    match agency_id(&facts.received_by).and_then(|id| directory.agency(&id)) {
-        None => Given::Absent,
-        Some(agency) if agency.territory == TerritoryCode::ROOT => {
-            Given::Nationwide("no factor: the agency that received it works for the whole nation".to_owned())
+        tried.passed.clear();
+        if tried.factor == Factor::ComplainedOf.as_str() {
+            tried.place.clear();
+            tried.climb.clear();
         }
-        Some(agency) => Given::Territory(agency.territory),
     }
-}
-
-/// The kind of complainant whose place is no factor, where the act is a publication.
-fn complainant_of_publication(facts: &Facts) -> Option<&'static str> {
-    match facts.victim_kind() {
-        VictimKind::Organisation if facts.publication => Some("an organisation"),
-        VictimKind::PublicBody if facts.publication => Some("a public body"),
-        _ => None,
-    }
-}
-
-/// Reads an agency's id, as it stands in facts or as a resource name.
-pub(crate) fn agency_id(text: &str) -> Option<AgencyId> {
-    AgencyId::new(text).or_else(|_| AgencyId::from_resource_name(text)).ok()
-}
-
-/// The way from a place to the agency: `440600 → 440000`.
-fn path(located: &Located<'_>) -> String {
-    let codes: Vec<_> = located
-        .via
-        .iter()
-        .chain(&located.climb)
-        .map(ToString::to_string)
-        .collect();
-    codes.join(" → ")
+    explanation
 }

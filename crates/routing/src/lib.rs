@@ -21,6 +21,7 @@ pub mod calendar;
 pub mod clocks;
 pub mod decide;
 pub mod directory;
+pub mod facts;
 pub mod feed;
 mod grpc;
 mod prepare;

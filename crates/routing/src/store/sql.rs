@@ -21,7 +21,6 @@ use super::{
 use crate::{
     active::{Active, Current, VersionKind},
     calendar::Calendar,
-    decide,
     directory::{AgencyId, Directory},
     rules::RuleSet,
     state::{Case, Matter, Refusal, Rules, State, Transition},
@@ -197,7 +196,7 @@ impl SqlStore {
                             .facts
                             .excluded
                             .iter()
-                            .filter_map(|text| decide::agency_id(text))
+                            .filter_map(|text| crate::facts::agency_id(text))
                             .collect(),
                         clocks: route.decision.clocks,
                     };
@@ -496,7 +495,7 @@ fn still<'a>(route: &'a Route, active: &Active) -> Cow<'a, Route> {
         return Cow::Borrowed(route);
     }
     Cow::Owned(Route {
-        decision: decide::decide(&route.facts, &active.rules, &active.directory),
+        decision: crate::decide::decide(&route.facts, &active.rules, &active.directory),
         facts: route.facts.clone(),
     })
 }
@@ -785,7 +784,7 @@ impl Versions for SqlStore {
         versions::read_rule_set(&mut &self.db, digest, directory).await
     }
 
-    async fn source(&self, kind: VersionKind, digest: &[u8]) -> Result<Option<String>, Error> {
+    async fn source(&self, kind: VersionKind, digest: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         versions::source(&self.db, kind, digest).await
     }
 

@@ -126,8 +126,9 @@ pub trait Versions: Send + Sync + 'static {
     /// The rule set of a digest, as it goes with a directory; `None` when it was never kept.
     async fn rule_set(&self, digest: &[u8], directory: &Directory) -> Result<Option<RuleSet>, Error>;
 
-    /// The text of a rule set, or of the agencies of a directory; `None` when there is no such version of the kind.
-    async fn source(&self, kind: VersionKind, digest: &[u8]) -> Result<Option<String>, Error>;
+    /// The canonical bytes of a rule set, or the text of the agencies of a directory; `None` when there is no such version of
+    /// the kind.
+    async fn source(&self, kind: VersionKind, digest: &[u8]) -> Result<Option<Vec<u8>>, Error>;
 
     /// Versions of a kind, newest first, after a place in that order, at most `limit`.
     async fn versions(
@@ -520,11 +521,7 @@ async fn keep(tx: &mut Tx, pair: &Active, kind: VersionKind, actor: &Actor, now:
                 row(directory.digest(), kind.as_str(), content),
             ]
         }
-        VersionKind::RuleSet => vec![row(
-            pair.rules.digest(),
-            kind.as_str(),
-            pair.rules.source().as_bytes().to_vec(),
-        )],
+        VersionKind::RuleSet => vec![row(pair.rules.digest(), kind.as_str(), pair.rules.canonical().to_vec())],
     };
     let kept = VERSIONS.rows(tx, rows).await?;
     for row in &kept {
@@ -599,20 +596,19 @@ pub(super) async fn read_rule_set(
     let Some(content) = content(from, kind, digest).await? else {
         return Ok(None);
     };
-    RuleSet::parse(text(&content)?, directory)
+    RuleSet::decode(&content, directory)
         .map(Some)
         .map_err(|error| rows::damaged(kind, error))
 }
 
-pub(super) async fn source(db: &Db, kind: VersionKind, digest: &[u8]) -> Result<Option<String>, Error> {
+pub(super) async fn source(db: &Db, kind: VersionKind, digest: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let Some(content) = content(&mut &*db, kind.as_str(), digest).await? else {
         return Ok(None);
     };
-    let text = match kind {
-        VersionKind::Directory => text(take_apart(&content)?.1)?,
-        VersionKind::RuleSet => text(&content)?,
-    };
-    Ok(Some(text.to_owned()))
+    Ok(Some(match kind {
+        VersionKind::Directory => take_apart(&content)?.1.to_vec(),
+        VersionKind::RuleSet => content,
+    }))
 }
 
 /// A directory's content: the digest of its tree, and its agencies.

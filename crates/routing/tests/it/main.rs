@@ -7,6 +7,7 @@ mod calendar;
 mod cases;
 mod clocks;
 mod directory;
+mod facts;
 mod feed;
 mod random;
 mod rules;

@@ -1,10 +1,11 @@
-//! The sixteen stories as the shipped rule set *ranked* answers them.
+//! The sixteen stories under both shipped rule sets, and what else must be visible in an answer.
 
 use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
 use api::routing::Facts;
 use routing::calendar::Unit;
-use routing::decide::{Decision, Outcome, decide};
+use routing::decide::{Decision, Outcome, decide, rule, without_excluded};
 use routing::directory::Directory;
+use routing::facts::Situation;
 use routing::rules::RuleSet;
 
 fn factor(name: &str) -> ConnectingFactor {
@@ -38,6 +39,256 @@ fn facts(category: &str, places: &[&str]) -> Facts {
     }
 }
 
+/// One story, or one half of one.
+struct Story {
+    name: &'static str,
+    facts: Facts,
+    /// The answer of *ranked*: who leads by which factor, and who supports.
+    ranked: (&'static str, &'static [&'static str]),
+    /// The answer of *first-receiver*.
+    first_receiver: (&'static str, &'static [&'static str]),
+    /// What *first-receiver* says about the receiver.
+    says: &'static str,
+}
+
+fn story(name: &'static str, facts: Facts, answer: (&'static str, &'static [&'static str])) -> Story {
+    Story {
+        name,
+        facts,
+        ranked: answer,
+        first_receiver: answer,
+        says: "",
+    }
+}
+
+fn received_by(agency: &str, facts: Facts) -> Facts {
+    Facts {
+        received_by: agency.to_owned(),
+        ..facts
+    }
+}
+
+/// The sixteen stories. Story 6 gives the operator as the register does: as a fact.
+fn stories() -> Vec<Story> {
+    let centre = "content-regulator-CN";
+    let of_publication = |category, places: &[&str]| Facts {
+        victim_kind: VictimKind::Organisation.into(),
+        publication: true,
+        ..facts(category, places)
+    };
+    let insult = |relation: ReporterRelation, places: &[&str]| Facts {
+        reporter_relation: relation.into(),
+        publication: true,
+        victim_kind: VictimKind::Person.into(),
+        ..received_by(centre, facts("insult-defamation", places))
+    };
+    let both_places = ["suspect 320300", "victim 510100"];
+    vec![
+        Story {
+            says: "received first by content-regulator-CN, to which no place leads",
+            ..story(
+                "1",
+                Facts {
+                    loss_currency: "CNY".to_owned(),
+                    loss_minor_units: 12_800_000,
+                    loss_age_seconds: Some(7_200),
+                    subject_kinds: vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()],
+                    ..received_by(centre, facts("fraud.investment", &["victim 510100"]))
+                },
+                ("police-510100 by victim", &["payment-stop-510000"]),
+            )
+        },
+        Story {
+            says: "received first by police-320000, to which no place leads",
+            ..story(
+                "2",
+                received_by(
+                    "police-320000",
+                    of_publication("extortion.paid-removal", &["operator 130100", "victim 320200"]),
+                ),
+                ("police-130000 by operator", &["content-regulator-130000"]),
+            )
+        },
+        story(
+            "3",
+            received_by(
+                "police-110000",
+                of_publication("extortion.news", &["operator 110000", "victim 411300"]),
+            ),
+            ("police-110000 by operator", &["press-regulator-110000"]),
+        ),
+        Story {
+            first_receiver: ("police-440000 by server", &["police-450100"]),
+            says: "received first by police-440000, to which server leads: it keeps the report",
+            ..story(
+                "4",
+                received_by(
+                    "police-440000",
+                    facts("gambling", &["operator 450100", "server 440600"]),
+                ),
+                ("police-450100 by operator", &["police-440000"]),
+            )
+        },
+        Story {
+            says: "received first by content-regulator-CN, to which no place leads",
+            ..story(
+                "5",
+                received_by(centre, facts("fraud.loan", &["server US", "victim 520100"])),
+                ("police-CN by victim", &["partner-hotline-abroad"]),
+            )
+        },
+        Story {
+            first_receiver: ("police-210200 by victim", &["police-350200", "police-310000"]),
+            says: "received first by police-210200, to which victim leads",
+            ..story(
+                "6",
+                Facts {
+                    subject_kinds: vec![SubjectKind::Domain.into()],
+                    ..received_by(
+                        "police-210200",
+                        facts("fraud", &["operator 350200", "server 310000", "victim 210200"]),
+                    )
+                },
+                ("police-350200 by operator", &["police-310000"]),
+            )
+        },
+        Story {
+            first_receiver: ("police-320000 by victim", &["police-320300", "police-110000"]),
+            says: "received first by police-320000, to which victim leads",
+            ..story(
+                "7",
+                received_by(
+                    "police-320000",
+                    facts(
+                        "threat-to-person",
+                        &["operator 110000", "victim 320500", "suspect 320300"],
+                    ),
+                ),
+                ("police-320300 by suspect", &["police-110000"]),
+            )
+        },
+        story(
+            "8",
+            received_by(centre, facts("personal-data", &["server 330100"])),
+            ("police-330100 by server", &["content-regulator-330000"]),
+        ),
+        story(
+            "9",
+            Facts {
+                excluded: vec!["police-130400".to_owned()],
+                complained_of: "police-130400".to_owned(),
+                ..received_by("police-130400", facts("official-misconduct", &["suspect 130400"]))
+            },
+            ("inspection-130000 by complained-of", &[]),
+        ),
+        story(
+            "10",
+            received_by(centre, facts("malware", &[])),
+            ("police-CN by default", &[]),
+        ),
+        Story {
+            first_receiver: ("market-regulator-330000 by operator", &["market-regulator-350000"]),
+            says: "received first by market-regulator-330000, to which operator leads",
+            ..story(
+                "11",
+                received_by(
+                    "market-regulator-330000",
+                    facts("consumer-harm", &["operator 330100", "suspect 350500"]),
+                ),
+                ("market-regulator-350000 by suspect", &["market-regulator-330000"]),
+            )
+        },
+        story(
+            "12 bystander",
+            insult(ReporterRelation::Bystander, &both_places),
+            ("advised", &[]),
+        ),
+        story(
+            "12 victim, suspect known",
+            insult(ReporterRelation::Victim, &both_places),
+            ("police-320300 by suspect", &[]),
+        ),
+        story(
+            "12 victim",
+            insult(ReporterRelation::Victim, &["victim 510100"]),
+            ("police-510100 by victim", &[]),
+        ),
+        story(
+            "13",
+            received_by(centre, facts("child-sexual-abuse-material", &["server 320700"])),
+            ("police-320000 by server", &["content-regulator-320000"]),
+        ),
+        story(
+            "13 abroad",
+            received_by(centre, facts("child-sexual-abuse-material", &["server NL"])),
+            ("police-CN by default", &["partner-hotline-abroad"]),
+        ),
+        story(
+            "14",
+            received_by(centre, facts("fraud.shopping", &["victim 320504"])),
+            ("police-320000 by victim", &[]),
+        ),
+        story(
+            "15",
+            received_by(centre, facts("drugs", &["server 420100"])),
+            ("police-420100 by server", &[]),
+        ),
+        story(
+            "16",
+            received_by(centre, facts("platform-duty", &["operator 440300"])),
+            ("content-regulator-440000 by operator", &[]),
+        ),
+    ]
+}
+
+#[test]
+fn both_shipped_sets_answer_the_sixteen_stories() {
+    let stories = stories();
+    let told: std::collections::BTreeSet<&str> = stories
+        .iter()
+        .filter_map(|story| story.name.split(' ').next())
+        .collect();
+    assert_eq!(told.len(), 16);
+    for story in &stories {
+        for (rules, (lead, supporting)) in [
+            (RuleSet::shipped(), story.ranked),
+            (RuleSet::shipped_first_receiver(), story.first_receiver),
+        ] {
+            let decision = decide(&story.facts, rules, Directory::shipped());
+            let name = format!("story {} by {}", story.name, rules.id());
+            assert_eq!(
+                answer(&decision),
+                (lead.to_owned(), owned(supporting)),
+                "{name}: {:#?}",
+                decision.explanation
+            );
+        }
+        let decision = decide(&story.facts, RuleSet::shipped_first_receiver(), Directory::shipped());
+        if !story.says.is_empty() {
+            says(&decision, story.says);
+        }
+    }
+}
+
+/// Who leads by which factor, and who supports.
+fn answer(decision: &Decision) -> (String, Vec<String>) {
+    let lead = match &decision.outcome {
+        Outcome::Lead {
+            agency,
+            factor: Some(factor),
+        } => format!("{agency} by {factor}"),
+        Outcome::Lead { agency, factor: None } => format!("{agency} by default"),
+        Outcome::Advise { .. } => "advised".to_owned(),
+        Outcome::Designate { superior } => format!("{superior} designates"),
+    };
+    let supporting = decision.supporting.iter().map(|(agency, _)| agency.to_string());
+    (lead, supporting.collect())
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
 fn route(facts: &Facts) -> Decision {
     decide(facts, RuleSet::shipped(), Directory::shipped())
 }
@@ -46,18 +297,9 @@ fn route(facts: &Facts) -> Decision {
 #[track_caller]
 fn check(facts: &Facts, lead: &str, supporting: &[&str]) -> Decision {
     let decision = route(facts);
-    let found = match &decision.outcome {
-        Outcome::Lead {
-            agency,
-            factor: Some(factor),
-        } => format!("{agency} by {factor}"),
-        Outcome::Lead { agency, factor: None } => format!("{agency} by default"),
-        other => format!("{other:?}"),
-    };
-    let supporters: Vec<_> = decision.supporting.iter().map(|(agency, _)| agency.as_str()).collect();
     assert_eq!(
-        (found.as_str(), supporters.as_slice()),
-        (lead, supporting),
+        answer(&decision),
+        (lead.to_owned(), owned(supporting)),
         "{:#?}",
         decision.explanation
     );
@@ -92,7 +334,7 @@ fn story_1_investment_fraud() {
     facts.loss_age_seconds = Some(7_200);
     facts.subject_kinds = vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()];
     facts.received_by = "content-regulator-CN".to_owned();
-    let decision = check(&facts, "police-510100 by victim", &[]);
+    let decision = check(&facts, "police-510100 by victim", &["payment-stop-510000"]);
     let absent = "absent: the report names no such place";
     assert_eq!(
         tried(&decision),
@@ -103,7 +345,12 @@ fn story_1_investment_fraud() {
             ("victim", "gave police-510100")
         ]
     );
-    says(&decision, "no hold was opened: holds are requested separately");
+    let hold = &decision.explanation.holds[0];
+    assert_eq!(
+        (hold.agency.as_str(), hold.within.as_str()),
+        ("payment-stop-510000", "30 minutes")
+    );
+    assert_eq!(decision.explanation.row, "fraud-fresh-loss");
     says(&decision, "the operator was not looked up");
     says(&decision, "received first by content-regulator-CN");
     assert_eq!(
@@ -209,7 +456,8 @@ fn story_9_official() {
     let mut facts = facts("official-misconduct", &["suspect 130400"]);
     facts.excluded = vec!["police-130400".to_owned()];
     facts.received_by = "police-130400".to_owned();
-    let decision = check(&facts, "inspection-130000 by suspect", &[]);
+    facts.complained_of = "police-130400".to_owned();
+    let decision = check(&facts, "inspection-130000 by complained-of", &[]);
     assert_eq!(decision.explanation.excluded, ["police-130400"]);
     let fallbacks = decision.explanation.fallbacks.join(" ");
     assert!(
@@ -321,10 +569,9 @@ fn exclusion_covers_the_units_below_and_the_climb_goes_past_them() {
     let mut facts = facts("gambling", &["operator 450100", "server 440600"]);
     facts.excluded = vec!["police-450000".to_owned()];
     let decision = check(&facts, "police-CN by operator", &["police-440000"]);
-    assert!(
-        tried(&decision)[0]
-            .1
-            .contains("passed over as excluded: police-450100, police-450000")
+    assert_eq!(
+        decision.explanation.factors[0].passed,
+        ["police-450100", "police-450000"]
     );
     facts.excluded = vec!["police-440000".to_owned()];
     check(&facts, "police-450100 by operator", &["police-CN"]);
@@ -337,10 +584,29 @@ fn the_conference_designates_where_nobody_is_left() {
     let decision = route(&facts);
     assert!(matches!(&decision.outcome, Outcome::Designate { superior } if superior.as_str() == "conference-CN"));
     assert_eq!(decision.supporting, vec![]);
-    facts.excluded.push("conference-CN".to_owned());
-    let decision = route(&facts);
-    assert!(matches!(&decision.outcome, Outcome::Designate { superior } if superior.as_str() == "conference-CN"));
-    says(&decision, "conference-CN is excluded itself");
+    // The conference has a substitute; where that is excluded, too, any other unit at the top; at last the conference.
+    for (excluded, designates) in [
+        ("conference-CN", "inspection-CN"),
+        ("inspection-CN", "content-regulator-CN"),
+    ] {
+        facts.excluded.push(excluded.to_owned());
+        let decision = route(&facts);
+        assert_eq!(answer(&decision).0, format!("{designates} designates"));
+        assert!(
+            decision
+                .explanation
+                .exclusions
+                .iter()
+                .any(|words| words.contains("conference-CN is excluded itself")),
+            "{:#?}",
+            decision.explanation
+        );
+    }
+    let tops = Directory::shipped()
+        .agencies()
+        .filter(|agency| agency.superior.is_none());
+    facts.excluded.extend(tops.map(|agency| agency.id.to_string()));
+    assert_eq!(answer(&route(&facts)).0, "conference-CN designates");
 }
 
 #[test]
@@ -350,7 +616,11 @@ fn what_cannot_be_used_is_left_out_and_said_so() {
     let decision = check(&facts, "police-CN by victim", &[]);
     says(&decision, "operator: the tree has no territory 999999");
     says(&decision, "server: `XX` cannot be read");
-    says(&decision, "excluded agency `no such` is not in the directory");
+    let exclusions = decision.explanation.exclusions.join(" ");
+    assert!(
+        exclusions.contains("excluded agency `no such` is not in the directory"),
+        "{exclusions}"
+    );
 }
 
 #[test]
@@ -372,4 +642,41 @@ fn one_agency_supports_once_with_all_reasons() {
     );
     let decision = check(&facts, "police-320300 by suspect", &["police-440000"]);
     assert_eq!(decision.supporting[0].1, "operator 440600 → 440000; server 440000");
+}
+
+#[test]
+fn the_rows_passed_over_name_the_first_column_that_failed() {
+    let mut facts = facts("fraud.loan", &["victim 520100"]);
+    facts.loss_age_seconds = Some(73 * 3_600);
+    let situation = Situation::from(&facts);
+    let ruling = rule(&situation, RuleSet::shipped(), Directory::shipped());
+    let misses: Vec<(&str, String)> = ruling.misses().map(|(row, column)| (row.id.as_str(), column)).collect();
+    assert_eq!(ruling.row().id, "fraud");
+    let passed = RuleSet::shipped()
+        .rows()
+        .iter()
+        .take_while(|row| row.id != "fraud")
+        .count();
+    assert_eq!(misses.len(), passed, "every row before the one that matched");
+    assert_eq!(misses.last(), Some(&("fraud-fresh-loss", "loss_age".to_owned())));
+    assert!(
+        misses[..passed - 1].iter().all(|(_, column)| column == "category"),
+        "{misses:?}"
+    );
+    let stored = decide(&facts, RuleSet::shipped(), Directory::shipped())
+        .explanation
+        .failed_columns;
+    assert_eq!(stored.len(), passed + 1);
+    assert_eq!(stored.last(), Some(&0));
+}
+
+#[test]
+fn who_is_complained_of_is_not_told_by_where_it_is() {
+    let mut facts = facts("official-misconduct", &[]);
+    facts.excluded = vec!["police-130400".to_owned()];
+    facts.complained_of = "police-130400".to_owned();
+    let explanation = check(&facts, "inspection-130000 by complained-of", &[]).explanation;
+    assert_eq!(explanation.factors[0].climb, ["130400", "130000"], "the owner is told");
+    let shown = format!("{:?}", without_excluded(explanation));
+    assert!(!shown.contains("1304"), "{shown}");
 }

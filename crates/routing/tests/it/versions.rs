@@ -38,7 +38,7 @@ fn replaced() -> Active {
     let tree = format!("{}# changed\n", Territories::shipped().source());
     let agencies = Directory::shipped().source().replace("police-450100", "police-nanning");
     let directory = Directory::parse(&agencies, &Territories::parse(&tree).unwrap()).unwrap();
-    let rules = RuleSet::shipped().source().replace("row: gambling", "row: betting");
+    let rules = routing::rules::SHIPPED[0].1.replace("row: gambling", "row: betting");
     let rules = RuleSet::parse(&rules, &directory).unwrap();
     assert_ne!(rules.digest(), RuleSet::shipped().digest());
     Active::new(Arc::new(directory), Arc::new(rules))
@@ -164,7 +164,7 @@ async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
             .await
             .unwrap()
             .unwrap(),
-        other.source()
+        other.source().as_bytes()
     );
     assert!(bench.store.directory(&[7; 32]).await.unwrap().is_none());
     let rules = RuleSet::shipped().digest();

@@ -1,0 +1,429 @@
+//! What is wrong with a rule set, and what was probably not meant.
+//!
+//! A row is a box: for each column, the classes of values that satisfy it (`table.rs`). What rows take from each other is
+//! computed exactly, by taking boxes out of boxes. So a row that others take all of together is found, too, and a gap is what
+//! is left of a category when every row but the last was taken out of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use api::routing::RuleTable;
+use places::{Territories, TerritoryCode};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::table::{Classes, all_classes, category_class};
+use super::wire::Written;
+use super::{Action, Column, Condition, Flag, Row, RuleSet, within, yaml};
+use crate::directory::{ConfigError, Directory, read_yaml};
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The rule set can be used, but may not say what was meant.
+    Warning,
+    /// The rule set cannot be used.
+    Error,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How grave it is.
+    pub severity: Severity,
+    /// The line of the row, in a file.
+    pub line: Option<u64>,
+    /// The row; empty when it is about the table.
+    pub row: String,
+    /// The column or the part of the row; empty when it is about the whole row.
+    pub column: String,
+    /// What is so, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}, ")?;
+        }
+        match (self.row.as_str(), self.column.as_str()) {
+            ("", column) => write!(f, "{column}: {}", self.message),
+            (row, "") => write!(f, "row `{row}`: {}", self.message),
+            (row, column) => write!(f, "row `{row}`, {column}: {}", self.message),
+        }
+    }
+}
+
+/// The taxonomy, as far as rows name parts of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Taxonomy {
+    categories: Vec<Category>,
+}
+
+/// A category. Keys that rows do not name are not read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Category {
+    id: String,
+    #[serde(default)]
+    urgency: String,
+    #[serde(default)]
+    publication: bool,
+    #[serde(default)]
+    details: Vec<Detail>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Detail {
+    path: String,
+    kind: String,
+    #[serde(default)]
+    choices: Vec<String>,
+}
+
+/// Keys of the taxonomy's file that are not read here.
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(flatten)]
+    taxonomy: Taxonomy,
+    #[serde(flatten)]
+    _rest: BTreeMap<String, IgnoredAny>,
+}
+
+impl Taxonomy {
+    /// Reads a file of categories, such as `deploy/config/categories.yaml`. Whether it is a good one is intake's to say.
+    ///
+    /// # Errors
+    /// When it has no list of categories with ids.
+    pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
+        read_yaml::<Whole>("the file of categories", yaml).map(|whole| whole.taxonomy)
+    }
+
+    /// The taxonomy that Remit ships, `deploy/config/categories.yaml`.
+    #[must_use]
+    pub fn shipped() -> Self {
+        Self::parse(include_str!("../../../../deploy/config/categories.yaml"))
+            .expect("the shipped taxonomy is read by a test of this crate")
+    }
+
+    /// Ids of the categories.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.categories.iter().map(|category| category.id.as_str())
+    }
+}
+
+/// Checks a rule set as people write it.
+///
+/// # Errors
+/// When the file is not of the shape of a rule set.
+pub fn check_yaml(yaml: &str, directory: &Directory, taxonomy: &Taxonomy) -> Result<Vec<Finding>, ConfigError> {
+    let written = yaml::read(yaml)?;
+    let lines: BTreeMap<String, u64> = written
+        .table
+        .rows
+        .iter()
+        .map(|row| row.id.clone())
+        .zip(written.lines.iter().copied())
+        .collect();
+    let mut findings = check_written(&written, directory, taxonomy);
+    for finding in &mut findings {
+        finding.line = finding.line.or_else(|| lines.get(&finding.row).copied());
+    }
+    Ok(findings)
+}
+
+/// Checks a rule set as machines send it.
+#[must_use]
+pub fn check_table(table: RuleTable, directory: &Directory, taxonomy: &Taxonomy) -> Vec<Finding> {
+    check_written(&Written::from(table), directory, taxonomy)
+}
+
+fn check_written(written: &Written, directory: &Directory, taxonomy: &Taxonomy) -> Vec<Finding> {
+    match RuleSet::read(written, directory) {
+        Ok(rules) => check(&rules, directory, taxonomy),
+        Err(findings) => findings,
+    }
+}
+
+/// Checks a rule set that can be used with the directory: against the taxonomy, and its rows against each other.
+#[must_use]
+pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for row in rules.rows() {
+        let mut find = |severity, column: String, message: String| {
+            findings.push(Finding {
+                severity,
+                line: None,
+                row: row.id.clone(),
+                column,
+                message,
+            });
+        };
+        check_row(row, taxonomy, &mut find);
+        if let Action::Lead(lead) = &row.action {
+            let nation = directory.locate(&lead.function, TerritoryCode::ROOT, &Default::default());
+            if nation.agency.is_none() {
+                let message = format!(
+                    "no `{}` agency is at the nation: facts without a place that leads to one go to the last resort",
+                    lead.function
+                );
+                find(Severity::Warning, "lead".to_owned(), message);
+            }
+        }
+    }
+    let boxes = Boxes::new(rules.rows(), directory.territories());
+    boxes.overlaps(rules.rows(), &mut findings);
+    boxes.gaps(rules.rows(), taxonomy, &mut findings);
+    findings
+}
+
+/// Whether everything that a row names is in the taxonomy, and can be so together.
+fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, String, String)) {
+    let subtrees = row.categories();
+    for subtree in subtrees {
+        if !taxonomy.ids().any(|category| within(category, subtree)) {
+            let message = format!("there is no category `{subtree}`; name another, or add it to the taxonomy");
+            find(Severity::Error, Column::Category.to_string(), message);
+        }
+    }
+    let mine: Vec<&Category> = taxonomy
+        .categories
+        .iter()
+        .filter(|category| subtrees.is_empty() || subtrees.iter().any(|subtree| within(&category.id, subtree)))
+        .collect();
+    for condition in &row.conditions {
+        let column = condition.column().to_string();
+        let never = |what: &str| format!("it can never match: {what}");
+        match condition {
+            Condition::Urgent(urgent) if !mine.iter().any(|category| (category.urgency == "urgent") == *urgent) => {
+                let what = if *urgent {
+                    "none of its categories is urgent"
+                } else {
+                    "all its categories are urgent"
+                };
+                find(Severity::Error, column, never(what));
+            }
+            Condition::Flag(Flag::Publication, set) if !mine.iter().any(|category| category.publication == *set) => {
+                let what = if *set {
+                    "none of its categories is a publication"
+                } else {
+                    "all its categories are publications"
+                };
+                find(Severity::Error, column, never(what));
+            }
+            Condition::Detail(path, values) => {
+                let details: Vec<&Detail> = mine
+                    .iter()
+                    .flat_map(|category| &category.details)
+                    .filter(|detail| detail.path == *path)
+                    .collect();
+                if details.is_empty() {
+                    let message = format!("none of its categories has the detail `{path}`; name another");
+                    find(Severity::Error, column, message);
+                } else if !details
+                    .iter()
+                    .any(|detail| matches!(detail.kind.as_str(), "choice" | "integer"))
+                {
+                    let message = format!("the detail `{path}` is not of kind choice or integer, and so is no fact");
+                    find(Severity::Error, column, message);
+                } else if details.iter().all(|detail| detail.kind == "choice") {
+                    for value in values {
+                        if !details.iter().any(|detail| detail.choices.contains(value)) {
+                            let message = format!("`{value}` is no choice of the detail `{path}`; name another");
+                            find(Severity::Error, column.clone(), message);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Pieces that a box may fall into before the question is given up: what is left then counts as something.
+const PIECES: usize = 1_000;
+
+/// What is left of boxes when one is taken out; `None` when that is too much to say.
+fn take_out(from: Vec<RowBox>, by: &[Set]) -> Option<Vec<RowBox>> {
+    let mut left = Vec::with_capacity(from.len());
+    for mut piece in from {
+        if !meet(&piece, by) {
+            left.push(piece);
+            continue;
+        }
+        for column in 0..piece.len() {
+            let outside = piece[column].without(&by[column]);
+            if !outside.is_empty() {
+                let mut part = piece.clone();
+                part[column] = outside;
+                left.push(part);
+            }
+            piece[column] = piece[column].and(&by[column]);
+        }
+    }
+    (left.len() <= PIECES).then_some(left)
+}
+
+fn meet(one: &[Set], other: &[Set]) -> bool {
+    one.iter().zip(other).all(|(one, other)| one.meets(other))
+}
+
+fn contains(wide: &[Set], narrow: &[Set]) -> bool {
+    wide.iter()
+        .zip(narrow)
+        .all(|(wide, narrow)| narrow.without(wide).is_empty())
+}
+
+/// The classes that satisfy a row, by column.
+type RowBox = Vec<Set>;
+
+fn row_box(classes: &[(Column, Classes)], row: &Row, tree: &Territories) -> RowBox {
+    let of_column = |(column, classes): &(Column, Classes)| {
+        let condition = row.conditions.iter().find(|condition| condition.column() == *column);
+        let satisfied = |class: &usize| condition.is_none_or(|condition| classes.satisfies(*class, condition, tree));
+        Set::of(classes.count(), (0..classes.count()).filter(satisfied))
+    };
+    classes.iter().map(of_column).collect()
+}
+
+/// The boxes of all rows.
+pub(super) struct Boxes {
+    classes: Vec<(Column, Classes)>,
+    boxes: Vec<RowBox>,
+}
+
+impl Boxes {
+    /// Of rows in the order of their priorities.
+    pub(super) fn new(rows: &[Row], tree: &Territories) -> Self {
+        let classes = all_classes(rows);
+        Self {
+            boxes: rows.iter().map(|row| row_box(&classes, row, tree)).collect(),
+            classes,
+        }
+    }
+
+    /// The rows before one that together take all of it; empty when something is left to it.
+    pub(super) fn taking(&self, at: usize) -> Vec<usize> {
+        let own = &self.boxes[at];
+        let meeting = || (0..at).filter(|other| meet(own, &self.boxes[*other]));
+        if let Some(one) = meeting().find(|other| contains(&self.boxes[*other], own)) {
+            return vec![one];
+        }
+        let left = meeting().try_fold(vec![own.clone()], |left, other| take_out(left, &self.boxes[other]));
+        match left {
+            Some(left) if left.is_empty() => meeting().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Rows that meet and say the same: one of them, or a part of it, is needless. The last row meets all others, and is not
+    /// meant.
+    fn overlaps(&self, rows: &[Row], findings: &mut Vec<Finding>) {
+        let last = rows.len().saturating_sub(1);
+        for (at, row) in rows[..last].iter().enumerate() {
+            for (later, other) in rows[..last].iter().enumerate().skip(at + 1) {
+                let (one, two) = (&self.boxes[at], &self.boxes[later]);
+                if row.action != other.action || !meet(one, two) {
+                    continue;
+                }
+                let differs = one.iter().zip(two).position(|(one, two)| one != two);
+                let column = differs.map(|at| self.classes[at].0.to_string()).unwrap_or_default();
+                findings.push(Finding {
+                    severity: Severity::Warning,
+                    line: None,
+                    row: row.id.clone(),
+                    column,
+                    message: format!(
+                        "it overlaps with row `{}` and says the same; make one of both, or tell them apart here",
+                        other.id
+                    ),
+                });
+            }
+        }
+    }
+
+    /// Categories of which something is left to the last row.
+    fn gaps(&self, rows: &[Row], taxonomy: &Taxonomy, findings: &mut Vec<Finding>) {
+        let Some((last, others)) = self.boxes.split_last() else {
+            return;
+        };
+        let gap = |findings: &mut Vec<Finding>, message| {
+            findings.push(Finding {
+                severity: Severity::Warning,
+                line: None,
+                row: rows.last().map(|row| row.id.clone()).unwrap_or_default(),
+                column: Column::Category.to_string(),
+                message,
+            });
+        };
+        for category in taxonomy.ids() {
+            let mut whole = last.clone();
+            let at = self.classes.iter().position(|(column, _)| *column == Column::Category);
+            if let Some(at) = at
+                && let Classes::Category(named) = &self.classes[at].1
+            {
+                let class = category_class(named, category);
+                whole[at] = Set::of(self.classes[at].1.count(), [class].into_iter());
+            }
+            let left = others
+                .iter()
+                .try_fold(vec![whole.clone()], |left, by| take_out(left, by));
+            let Some(piece) = left.as_ref().and_then(|left| left.first()) else {
+                continue;
+            };
+            let where_ = self.words(piece, &whole, at);
+            let message = match where_.is_empty() {
+                true => format!("a gap: only this row takes `{category}`; write a row for it"),
+                false => format!("a gap: only this row takes `{category}` where {where_}; write a row for it"),
+            };
+            gap(findings, message);
+        }
+    }
+
+    /// What sets a piece apart from the whole, in words: one value for each column in which it is narrower.
+    fn words(&self, piece: &RowBox, whole: &RowBox, category: Option<usize>) -> String {
+        let narrower = (0..piece.len()).filter(|at| Some(*at) != category && piece[*at] != whole[*at]);
+        let words = narrower.filter_map(|at| {
+            let (column, classes) = &self.classes[at];
+            piece[at]
+                .first()
+                .map(|class| format!("{column} is {}", classes.words(class)))
+        });
+        words.collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// A set of classes of one column. All sets of a column have the same length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Set(Vec<u64>);
+
+impl Set {
+    /// Some of so many classes.
+    fn of(count: usize, classes: impl Iterator<Item = usize>) -> Self {
+        let mut words = vec![0; count.div_ceil(64)];
+        for class in classes {
+            words[class / 64] |= 1 << (class % 64);
+        }
+        Self(words)
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(one, two)| one & two != 0)
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(one, two)| one & two).collect())
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(one, two)| one & !two).collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    fn first(&self) -> Option<usize> {
+        let (at, word) = self.0.iter().enumerate().find(|(_, word)| **word != 0)?;
+        Some(at * 64 + word.trailing_zeros() as usize)
+    }
+}

@@ -1,0 +1,127 @@
+//! Columns: what a row can ask of facts.
+
+use std::fmt;
+
+use api::intake::{ReporterRelation, SubjectKind, VictimKind};
+use places::{Country, TerritoryCode};
+
+use super::Factor;
+
+/// What is so or not so of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flag {
+    /// The act is a publication about someone.
+    Publication,
+}
+
+impl Flag {
+    /// All flags.
+    pub const ALL: [Self; 1] = [Self::Publication];
+
+    /// The name in rule sets.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publication => "publication",
+        }
+    }
+}
+
+/// A column of the table. The order is the one in which columns are asked, and by which a row's first failure is named.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Column {
+    /// The category.
+    Category,
+    /// Where a place is.
+    Place(Factor),
+    /// The loss.
+    Loss,
+    /// The age of the loss at acceptance.
+    LossAge,
+    /// Whether the category is urgent.
+    Urgent,
+    /// Whether something is so.
+    Flag(Flag),
+    /// The kinds of the subjects.
+    SubjectKind,
+    /// How the reporter is related to the act.
+    ReporterRelation,
+    /// The kind of victim.
+    VictimKind,
+    /// A detail, by its path.
+    Detail(String),
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Category => f.write_str("category"),
+            Self::Place(factor) => f.write_str(factor.as_str()),
+            Self::Loss => f.write_str("loss"),
+            Self::LossAge => f.write_str("loss_age"),
+            Self::Urgent => f.write_str("urgent"),
+            Self::Flag(flag) => f.write_str(flag.as_str()),
+            Self::SubjectKind => f.write_str("subject_kind"),
+            Self::ReporterRelation => f.write_str("reporter_relation"),
+            Self::VictimKind => f.write_str("victim_kind"),
+            Self::Detail(path) => write!(f, "details.{path}"),
+        }
+    }
+}
+
+/// What must hold in one column. Lists are ascending, without repetitions and not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The category is one of these or lies below one.
+    Category(Vec<String>),
+    /// A place is as described.
+    Place(Factor, PlaceIs),
+    /// There is a loss in this currency, at least the second and less than the third, in minor units.
+    Loss(String, i64, Option<i64>),
+    /// The time of the loss is known, and at most so many seconds ago.
+    LossAge(i64),
+    /// The category is urgent, or is not.
+    Urgent(bool),
+    /// A flag is set, or is not.
+    Flag(Flag, bool),
+    /// At least one subject is of one of these kinds.
+    SubjectKind(Vec<SubjectKind>),
+    /// The reporter's relation is one of these.
+    ReporterRelation(Vec<ReporterRelation>),
+    /// The victim is of one of these kinds.
+    VictimKind(Vec<VictimKind>),
+    /// The detail at this path has one of these values.
+    Detail(String, Vec<String>),
+}
+
+/// Where a place may be; any of the ways will do, and at least one is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlaceIs {
+    /// In one of these territories.
+    pub within: Vec<TerritoryCode>,
+    /// In one of these countries outside the tree.
+    pub countries: Vec<Country>,
+    /// In any country outside the tree.
+    pub abroad: bool,
+    /// The report gives none that can be used.
+    pub absent: bool,
+}
+
+impl Condition {
+    /// Its column.
+    #[must_use]
+    pub fn column(&self) -> Column {
+        match self {
+            Self::Category(_) => Column::Category,
+            Self::Place(factor, _) => Column::Place(*factor),
+            Self::Loss(..) => Column::Loss,
+            Self::LossAge(_) => Column::LossAge,
+            Self::Urgent(_) => Column::Urgent,
+            Self::Flag(flag, _) => Column::Flag(*flag),
+            Self::SubjectKind(_) => Column::SubjectKind,
+            Self::ReporterRelation(_) => Column::ReporterRelation,
+            Self::VictimKind(_) => Column::VictimKind,
+            Self::Detail(path, _) => Column::Detail(path.clone()),
+        }
+    }
+}

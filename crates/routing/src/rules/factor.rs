@@ -1,0 +1,98 @@
+//! Places that a route can go by.
+
+use std::fmt;
+
+use api::intake::ConnectingFactor;
+use api::routing::RouteFactor;
+
+/// A place that ties a report to a territory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Factor {
+    /// Where the operator of the service is.
+    Operator,
+    /// Where the server stands.
+    Server,
+    /// Where the money was paid or the contract performed.
+    Transaction,
+    /// Where the victim was harmed.
+    Victim,
+    /// Where the person or the business complained of is.
+    Suspect,
+    /// Where the agency is that received the report first.
+    Received,
+    /// Where the agency is that the report complains of.
+    ComplainedOf,
+}
+
+impl Factor {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+
+    /// All factors.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Operator,
+        Self::Server,
+        Self::Transaction,
+        Self::Victim,
+        Self::Suspect,
+        Self::Received,
+        Self::ComplainedOf,
+    ];
+
+    /// The name in rule sets, contract and log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Server => "server",
+            Self::Transaction => "transaction",
+            Self::Victim => "victim",
+            Self::Suspect => "suspect",
+            Self::Received => "received",
+            Self::ComplainedOf => "complained-of",
+        }
+    }
+
+    /// From its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|factor| factor.as_str() == name)
+    }
+
+    /// The factor of a place of a report; `None` for one that this version does not know.
+    #[must_use]
+    pub const fn from_proto(factor: ConnectingFactor) -> Option<Self> {
+        match factor {
+            ConnectingFactor::Unspecified => None,
+            ConnectingFactor::Operator => Some(Self::Operator),
+            ConnectingFactor::Server => Some(Self::Server),
+            ConnectingFactor::Transaction => Some(Self::Transaction),
+            ConnectingFactor::Victim => Some(Self::Victim),
+            ConnectingFactor::Suspect => Some(Self::Suspect),
+        }
+    }
+
+    /// As rule sets write it.
+    pub(crate) const fn to_wire(self) -> RouteFactor {
+        match self {
+            Self::Operator => RouteFactor::Operator,
+            Self::Server => RouteFactor::Server,
+            Self::Transaction => RouteFactor::Transaction,
+            Self::Victim => RouteFactor::Victim,
+            Self::Suspect => RouteFactor::Suspect,
+            Self::Received => RouteFactor::Received,
+            Self::ComplainedOf => RouteFactor::ComplainedOf,
+        }
+    }
+
+    /// As rule sets write it; `None` for one that this version does not know.
+    pub(crate) fn from_wire(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|factor| factor.to_wire() as i32 == number)
+    }
+}
+
+impl fmt::Display for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,634 @@
+//! Rule sets as machines send them: from the contract's messages to the model, and back in the one canonical order.
+
+use api::intake::{ReporterRelation, SubjectKind, VictimKind};
+use api::routing::rule_condition::Column as Wire;
+use api::routing::rule_row::Action as WireAction;
+use api::routing::{
+    AdviseAction, CategoryCondition, ClockNeed, ClockUnit, DetailCondition, FlagCondition, LeadAction,
+    LossAgeCondition, LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition,
+    RuleRow, RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
+};
+use iso_currency::Currency;
+use places::{Country, TerritoryCode};
+
+use super::check::{Boxes, Finding, Severity};
+use super::{Action, Condition, Factor, Flag, HoldNeed, Lead, PlaceIs, Review, Row};
+use crate::calendar::{ClockKind, ClockRule, Clocks, Unit};
+use crate::directory::{AgencyId, Directory, Function};
+
+/// Longest clock that a row may set: a year, in hours. Longer ones are slips of the pen.
+const LONGEST_CLOCK: u32 = 366 * 24;
+
+/// A table as somebody wrote it.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) table: RuleTable,
+    /// The line of each row, where there are lines.
+    pub(super) lines: Vec<u64>,
+    /// What could not be written as a table.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl From<RuleTable> for Written {
+    fn from(table: RuleTable) -> Self {
+        Self {
+            table,
+            ..Self::default()
+        }
+    }
+}
+
+/// What was read of it.
+pub(super) struct Read {
+    /// The parts; `None` when a row cannot be read at all.
+    pub(super) parts: Option<Parts>,
+    /// Errors only.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// The model, not compiled yet.
+pub(super) struct Parts {
+    pub(super) id: String,
+    pub(super) rows: Vec<Row>,
+    pub(super) last_resort: Vec<AgencyId>,
+}
+
+/// Reads a table and finds all its errors, each with row and column.
+pub(super) fn read(written: &Written, directory: &Directory) -> Read {
+    let table = &written.table;
+    let mut reader = Reader {
+        directory,
+        findings: written.findings.clone(),
+        at: At::default(),
+    };
+    if !is_id(&table.id) {
+        reader.fault(
+            "id",
+            format!("`{}` is no id; write small letters, digits and hyphens", table.id),
+        );
+    }
+    let mut last_resort = Vec::new();
+    for text in &table.last_resort {
+        match AgencyId::new(text) {
+            Ok(id) if directory.agency(&id).is_some() => last_resort.push(id),
+            _ => reader.fault(
+                "last_resort",
+                format!("there is no agency `{text}`; add it or name another"),
+            ),
+        }
+    }
+    let mut lines = written.lines.iter();
+    let mut rows: Vec<Row> = Vec::with_capacity(table.rows.len());
+    for row in &table.rows {
+        reader.at = At {
+            line: lines.next().copied(),
+            row: row.id.clone(),
+        };
+        rows.extend(reader.row(row));
+    }
+    rows.sort_by_key(|row| row.priority);
+    let complete = rows.len() == table.rows.len() && written.findings.is_empty();
+    reader.order(&rows, complete);
+    let findings = reader.findings;
+    Read {
+        parts: complete.then(|| Parts {
+            id: table.id.clone(),
+            rows,
+            last_resort,
+        }),
+        findings,
+    }
+}
+
+/// Where the reader is.
+#[derive(Default)]
+struct At {
+    line: Option<u64>,
+    row: String,
+}
+
+struct Reader<'a> {
+    directory: &'a Directory,
+    findings: Vec<Finding>,
+    at: At,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, column: &str, message: impl Into<String>) {
+        self.findings.push(Finding {
+            severity: Severity::Error,
+            line: self.at.line,
+            row: self.at.row.clone(),
+            column: column.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    fn row(&mut self, row: &RuleRow) -> Option<Row> {
+        if !is_id(&row.id) {
+            self.fault("row", "that is no id; write small letters, digits and hyphens");
+        }
+        if row.priority == 0 {
+            self.fault("priority", "it is missing; write a number from 1, lowest first");
+        }
+        if row.source.trim().is_empty() {
+            self.fault("source", "it is missing; write the law, or that the rule is ours");
+        }
+        let before = self.findings.len();
+        let mut conditions: Vec<Condition> = Vec::with_capacity(row.conditions.len());
+        for (at, condition) in row.conditions.iter().enumerate() {
+            let Some(condition) = self.condition(at, condition) else {
+                continue;
+            };
+            let column = condition.column();
+            if conditions.iter().any(|other| other.column() == column) {
+                self.fault(&column.to_string(), "it stands twice; leave one condition per column");
+            }
+            conditions.push(condition);
+        }
+        let unread = self.findings.len() > before;
+        conditions.sort_by_key(Condition::column);
+        let action = match &row.action {
+            Some(WireAction::Lead(lead)) => self.lead(lead).map(Action::Lead),
+            Some(WireAction::Advise(advise)) => self.advise(advise),
+            None => {
+                self.fault("lead", "write either `lead` or `advise`");
+                None
+            }
+        };
+        (!unread).then_some(Row {
+            id: row.id.clone(),
+            priority: row.priority,
+            conditions,
+            action: action?,
+            source: row.source.trim().to_owned(),
+        })
+    }
+
+    fn condition(&mut self, at: usize, condition: &RuleCondition) -> Option<Condition> {
+        let Some(column) = &condition.column else {
+            self.fault(
+                &format!("conditions[{at}]"),
+                "it is of a column that this version does not know, or of none; remove it",
+            );
+            return None;
+        };
+        match column {
+            Wire::Category(CategoryCondition { subtrees }) => self.categories(subtrees),
+            Wire::Place(place) => self.place(place),
+            Wire::Loss(loss) => self.loss(loss),
+            Wire::LossAge(age) => {
+                if age.at_most_seconds < 1 {
+                    self.fault("loss_age", "it is missing; write at least a second");
+                    return None;
+                }
+                Some(Condition::LossAge(age.at_most_seconds))
+            }
+            Wire::Urgent(urgent) => Some(Condition::Urgent(urgent.urgent)),
+            Wire::Flag(flag) => match flag.flag() {
+                RouteFlag::Publication => Some(Condition::Flag(Flag::Publication, flag.set)),
+                RouteFlag::Unspecified => {
+                    self.fault("flag", "this version does not know the flag; name another");
+                    None
+                }
+            },
+            Wire::SubjectKind(kinds) => self
+                .enumeration("subject_kind", &kinds.kinds, |kind: &SubjectKind| {
+                    *kind != SubjectKind::Unspecified
+                })
+                .map(Condition::SubjectKind),
+            Wire::ReporterRelation(relations) => self
+                .enumeration("reporter_relation", &relations.relations, |_: &ReporterRelation| true)
+                .map(Condition::ReporterRelation),
+            Wire::VictimKind(kinds) => self
+                .enumeration("victim_kind", &kinds.kinds, |_: &VictimKind| true)
+                .map(Condition::VictimKind),
+            Wire::Detail(detail) => {
+                let column = format!("details.{}", detail.path);
+                if !is_path(&detail.path) {
+                    self.fault(&column, "that is no path; write ids between dots");
+                    return None;
+                }
+                let mut values = detail.values.clone();
+                values.sort();
+                values.dedup();
+                if values.is_empty() {
+                    self.fault(&column, "an empty list matches nothing; name a value or remove it");
+                    return None;
+                }
+                Some(Condition::Detail(detail.path.clone(), values))
+            }
+        }
+    }
+
+    fn categories(&mut self, subtrees: &[String]) -> Option<Condition> {
+        if subtrees.is_empty() {
+            self.fault("category", "an empty list matches nothing; name one or remove it");
+            return None;
+        }
+        let mut good = true;
+        for subtree in subtrees.iter().filter(|subtree| !is_path(subtree)) {
+            self.fault(
+                "category",
+                format!("`{subtree}` is no category; write ids between dots"),
+            );
+            good = false;
+        }
+        let mut subtrees = subtrees.to_vec();
+        subtrees.sort();
+        subtrees.dedup();
+        good.then_some(Condition::Category(subtrees))
+    }
+
+    fn place(&mut self, place: &PlaceCondition) -> Option<Condition> {
+        let Some(factor) = Factor::from_wire(place.factor) else {
+            self.fault(
+                "factor",
+                "this version does not know the connecting factor; name another",
+            );
+            return None;
+        };
+        let column = factor.as_str();
+        let before = self.findings.len();
+        let mut is = PlaceIs {
+            abroad: place.abroad,
+            absent: place.absent,
+            ..PlaceIs::default()
+        };
+        for text in &place.within {
+            match self.territory(text) {
+                Ok(code) => is.within.push(code),
+                Err(problem) => self.fault(column, problem),
+            }
+        }
+        for text in &place.countries {
+            match text.parse::<Country>() {
+                Ok(country) => is.countries.push(country),
+                Err(error) => self.fault(column, error.to_string()),
+            }
+        }
+        is.within.sort();
+        is.within.dedup();
+        is.countries.sort();
+        is.countries.dedup();
+        if place.within.is_empty() && place.countries.is_empty() && !place.abroad && !place.absent {
+            self.fault(
+                column,
+                "nothing is said of it; write `within`, `countries`, `abroad` or `absent`",
+            );
+        }
+        (self.findings.len() == before).then_some(Condition::Place(factor, is))
+    }
+
+    fn territory(&self, text: &str) -> Result<TerritoryCode, String> {
+        let code = text.parse::<TerritoryCode>().map_err(|error| error.to_string())?;
+        match self.directory.territories().get(code) {
+            None => Err(format!("the tree has no territory {text}; write another")),
+            Some(territory) => match territory.successor {
+                Some(successor) => Err(format!(
+                    "territory {text} is abolished; write its successor {successor}"
+                )),
+                None => Ok(code),
+            },
+        }
+    }
+
+    fn loss(&mut self, loss: &LossCondition) -> Option<Condition> {
+        let before = self.findings.len();
+        if Currency::from_code(&loss.currency).is_none() {
+            self.fault(
+                "loss",
+                format!("`{}` is no currency of ISO 4217; write such as CNY", loss.currency),
+            );
+        }
+        if loss.from_minor_units < 1 {
+            self.fault("loss", "`from` is missing; write at least 1, in minor units");
+        }
+        let below = (loss.below_minor_units != 0).then_some(loss.below_minor_units);
+        if below.is_some_and(|below| below <= loss.from_minor_units) {
+            self.fault("loss", "`below` is not more than `from`, so that nothing matches");
+        }
+        (self.findings.len() == before).then(|| Condition::Loss(loss.currency.clone(), loss.from_minor_units, below))
+    }
+
+    fn enumeration<T: TryFrom<i32> + PartialEq + Copy>(
+        &mut self,
+        column: &str,
+        numbers: &[i32],
+        allowed: impl Fn(&T) -> bool,
+    ) -> Option<Vec<T>> {
+        if numbers.is_empty() {
+            self.fault(column, "an empty list matches nothing; name one or remove it");
+            return None;
+        }
+        let mut numbers = numbers.to_vec();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let words: Vec<T> = numbers
+            .iter()
+            .filter_map(|number| T::try_from(*number).ok())
+            .filter(allowed)
+            .collect();
+        if words.len() < numbers.len() {
+            self.fault(column, "it has a word that this version does not know; name another");
+            return None;
+        }
+        Some(words)
+    }
+
+    fn lead(&mut self, lead: &LeadAction) -> Option<Lead> {
+        let mut factors = Vec::new();
+        for number in &lead.factors {
+            match Factor::from_wire(*number) {
+                Some(factor) if factors.contains(&factor) => {
+                    self.fault("factors", format!("`{factor}` stands twice; remove one"));
+                }
+                Some(factor) => factors.push(factor),
+                None => self.fault("factors", "this version does not know one of them; name another"),
+            }
+        }
+        if lead.factors.is_empty() {
+            self.fault("factors", "it is missing; write the places to try, in order");
+        }
+        let function = self.function("lead", &lead.function);
+        let support = self.functions("support", &lead.supporting);
+        let abroad = self.functions("abroad", &lead.supporting_abroad);
+        let exclude = self.functions("exclude", &lead.excluded_functions);
+        if let Some(function) = function.as_ref().filter(|function| exclude.contains(function)) {
+            self.fault("exclude", format!("`{function}` leads; it cannot be excluded"));
+        }
+        let holds = lead.holds.iter().filter_map(|hold| self.hold(hold)).collect();
+        let acknowledge = self.clock(ClockKind::Acknowledge, lead.acknowledge.as_ref());
+        let result = self.clock(ClockKind::Result, lead.result.as_ref());
+        let review = match ReviewNeed::try_from(lead.review) {
+            Ok(ReviewNeed::Unspecified) => Review::None,
+            Ok(ReviewNeed::SecondPerson) => Review::SecondPerson,
+            Err(_) => {
+                self.fault("review", "this version does not know it; write another");
+                return None;
+            }
+        };
+        Some(Lead {
+            function: function?,
+            factors,
+            support,
+            abroad,
+            clocks: Clocks {
+                acknowledge: acknowledge?,
+                result: result?,
+            },
+            holds,
+            review,
+            exclude,
+            first_receiver_keeps: lead.first_receiver_keeps,
+        })
+    }
+
+    fn advise(&mut self, advise: &AdviseAction) -> Option<Action> {
+        let (zh, en) = (advise.text_zh.trim(), advise.text_en.trim());
+        if zh.is_empty() || en.is_empty() {
+            self.fault("advise", "the advice is missing; write `advise: {zh: …, en: …}`");
+            return None;
+        }
+        Some(Action::Advise {
+            zh: zh.to_owned(),
+            en: en.to_owned(),
+        })
+    }
+
+    fn functions(&mut self, column: &str, names: &[String]) -> Vec<Function> {
+        let mut functions = Vec::new();
+        for name in names {
+            match self.function(column, name) {
+                Some(function) if functions.contains(&function) => {
+                    self.fault(column, format!("`{function}` stands twice; remove one"));
+                }
+                Some(function) => functions.push(function),
+                None => {}
+            }
+        }
+        functions
+    }
+
+    fn function(&mut self, column: &str, name: &str) -> Option<Function> {
+        match Function::new(name) {
+            Ok(function) if self.directory.has_function(&function) => Some(function),
+            _ => {
+                self.fault(
+                    column,
+                    format!("no agency has the function `{name}`; add one or write another"),
+                );
+                None
+            }
+        }
+    }
+
+    fn hold(&mut self, hold: &api::routing::HoldNeed) -> Option<HoldNeed> {
+        let function = self.function("holds", &hold.function);
+        let Some((value, unit)) = hold.clock.as_ref().and_then(span) else {
+            self.fault("holds", "its clock cannot be read; write `{value: 30, unit: minutes}`");
+            return None;
+        };
+        Some(HoldNeed {
+            function: function?,
+            value,
+            unit,
+        })
+    }
+
+    fn clock(&mut self, kind: ClockKind, clock: Option<&ClockNeed>) -> Option<ClockRule> {
+        let name = kind.as_str();
+        let Some(clock) = clock else {
+            let message = format!("the clock `{name}` is missing; every open case needs one");
+            self.fault("clocks", message);
+            return None;
+        };
+        let Some((value, unit)) = span(clock) else {
+            let expected = "write `{value: 24, unit: hours}`, or minutes, calendar-days or working-days";
+            self.fault("clocks", format!("the clock `{name}` cannot be read; {expected}"));
+            return None;
+        };
+        Some(ClockRule { kind, value, unit })
+    }
+
+    /// Checks rows against each other; they are in the order in which they are tried. When some could not be read, the
+    /// one that matches everything may be among them, and is not missed.
+    fn order(&mut self, rows: &[Row], complete: bool) {
+        let boxes = Boxes::new(rows, self.directory.territories());
+        for (at, row) in rows.iter().enumerate() {
+            self.at = At {
+                line: None,
+                row: row.id.clone(),
+            };
+            for later in &rows[at + 1..] {
+                if later.priority == row.priority && row.priority != 0 {
+                    let message = format!("row `{}` has {}, too; give each its own", later.id, row.priority);
+                    self.fault("priority", message);
+                }
+                if later.id == row.id {
+                    self.fault("row", "it stands twice; give each row its own id");
+                }
+            }
+            let taking = boxes.taking(at);
+            if !taking.is_empty() {
+                let ids: Vec<_> = taking.iter().map(|other| format!("`{}`", rows[*other].id)).collect();
+                let together = if ids.len() > 1 { " together" } else { "" };
+                let column = row
+                    .conditions
+                    .first()
+                    .map_or("row".to_owned(), |first| first.column().to_string());
+                let message = format!(
+                    "it is never reached: {}{together} take all of it; remove one or change the priorities",
+                    ids.join(", ")
+                );
+                self.fault(&column, message);
+            }
+        }
+        self.at = At::default();
+        if complete && rows.last().is_none_or(|row| !row.conditions.is_empty()) {
+            self.fault(
+                "rows",
+                "the last row must match everything: write one without conditions, with the highest priority",
+            );
+        }
+    }
+}
+
+/// How many of what; `None` when it is not set or too long.
+fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
+    let unit = match clock.unit() {
+        ClockUnit::Unspecified => return None,
+        ClockUnit::Minutes => Unit::Minutes,
+        ClockUnit::Hours => Unit::Hours,
+        ClockUnit::CalendarDays => Unit::CalendarDays,
+        ClockUnit::WorkingDays => Unit::WorkingDays,
+    };
+    (1..=LONGEST_CLOCK)
+        .contains(&clock.value)
+        .then_some((clock.value, unit))
+}
+
+/// A length of time as the contract has it.
+pub(crate) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
+    let unit = match unit {
+        Unit::Minutes => ClockUnit::Minutes,
+        Unit::Hours => ClockUnit::Hours,
+        Unit::CalendarDays => ClockUnit::CalendarDays,
+        Unit::WorkingDays => ClockUnit::WorkingDays,
+    };
+    ClockNeed {
+        value,
+        unit: unit.into(),
+    }
+}
+
+/// The canonical table. Rows, conditions and values are in their order already.
+pub(super) fn write(id: &str, rows: &[Row], last_resort: &[AgencyId]) -> RuleTable {
+    RuleTable {
+        id: id.to_owned(),
+        rows: rows
+            .iter()
+            .map(|row| RuleRow {
+                id: row.id.clone(),
+                priority: row.priority,
+                conditions: row.conditions.iter().map(write_condition).collect(),
+                action: Some(match &row.action {
+                    Action::Lead(lead) => WireAction::Lead(write_lead(lead)),
+                    Action::Advise { zh, en } => WireAction::Advise(AdviseAction {
+                        text_zh: zh.clone(),
+                        text_en: en.clone(),
+                    }),
+                }),
+                source: row.source.clone(),
+            })
+            .collect(),
+        last_resort: last_resort.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn write_condition(condition: &Condition) -> RuleCondition {
+    let column = match condition {
+        Condition::Category(subtrees) => Wire::Category(CategoryCondition {
+            subtrees: subtrees.clone(),
+        }),
+        Condition::Place(factor, is) => Wire::Place(PlaceCondition {
+            factor: factor.to_wire().into(),
+            within: is.within.iter().map(ToString::to_string).collect(),
+            countries: is.countries.iter().map(ToString::to_string).collect(),
+            abroad: is.abroad,
+            absent: is.absent,
+        }),
+        Condition::Loss(currency, from, below) => Wire::Loss(LossCondition {
+            currency: currency.clone(),
+            from_minor_units: *from,
+            below_minor_units: below.unwrap_or_default(),
+        }),
+        Condition::LossAge(at_most_seconds) => Wire::LossAge(LossAgeCondition {
+            at_most_seconds: *at_most_seconds,
+        }),
+        Condition::Urgent(urgent) => Wire::Urgent(UrgentCondition { urgent: *urgent }),
+        Condition::Flag(Flag::Publication, set) => Wire::Flag(FlagCondition {
+            flag: RouteFlag::Publication.into(),
+            set: *set,
+        }),
+        Condition::SubjectKind(kinds) => Wire::SubjectKind(SubjectKindCondition { kinds: numbers(kinds) }),
+        Condition::ReporterRelation(relations) => Wire::ReporterRelation(ReporterRelationCondition {
+            relations: numbers(relations),
+        }),
+        Condition::VictimKind(kinds) => Wire::VictimKind(VictimKindCondition { kinds: numbers(kinds) }),
+        Condition::Detail(path, values) => Wire::Detail(DetailCondition {
+            path: path.clone(),
+            values: values.clone(),
+        }),
+    };
+    RuleCondition { column: Some(column) }
+}
+
+fn write_lead(lead: &Lead) -> LeadAction {
+    let names = |functions: &[Function]| functions.iter().map(ToString::to_string).collect();
+    let clock = |rule: ClockRule| Some(clock_need(rule.value, rule.unit));
+    LeadAction {
+        function: lead.function.to_string(),
+        factors: lead.factors.iter().map(|factor| factor.to_wire().into()).collect(),
+        supporting: names(&lead.support),
+        supporting_abroad: names(&lead.abroad),
+        acknowledge: clock(lead.clocks.acknowledge),
+        result: clock(lead.clocks.result),
+        holds: lead
+            .holds
+            .iter()
+            .map(|hold| api::routing::HoldNeed {
+                function: hold.function.to_string(),
+                clock: Some(clock_need(hold.value, hold.unit)),
+            })
+            .collect(),
+        review: match lead.review {
+            Review::None => ReviewNeed::Unspecified,
+            Review::SecondPerson => ReviewNeed::SecondPerson,
+        }
+        .into(),
+        excluded_functions: names(&lead.exclude),
+        first_receiver_keeps: lead.first_receiver_keeps,
+    }
+}
+
+fn numbers<T: Copy + Into<i32>>(words: &[T]) -> Vec<i32> {
+    words.iter().map(|word| (*word).into()).collect()
+}
+
+/// Whether a text is ids between dots.
+fn is_path(text: &str) -> bool {
+    text.split('.').all(|part| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_')
+    })
+}
+
+pub(super) fn is_id(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
