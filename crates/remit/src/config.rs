@@ -129,7 +129,7 @@ pub struct Files {
     pub agencies: Option<PathBuf>,
     /// The taxonomy.
     pub categories: Option<PathBuf>,
-    /// The rule set.
+    /// The rule set: a file, or `ranked` or `first-receiver`, which are built in.
     pub rules: Option<PathBuf>,
     /// The calendar of working days.
     pub calendar: Option<PathBuf>,

@@ -42,11 +42,11 @@ impl Reference {
             None => Categories::shipped()?,
             Some(path) => read("files.categories", path, Categories::parse)?,
         };
-        let rules = match &files.rules {
-            None if files.agencies.is_none() && files.territories.is_none() => RuleSet::shipped().clone(),
-            None => RuleSet::parse(SHIPPED_RULES, &directory)
-                .context("the built-in rule set does not fit to `files.agencies`; name one as `files.rules`")?,
-            Some(path) => read("files.rules", path, |text| RuleSet::parse(text, &directory))?,
+        let rules = match shipped_rules(files.rules.as_deref()) {
+            Ok((id, yaml)) => RuleSet::parse(yaml, &directory).with_context(|| {
+                format!("the built-in rule set `{id}` does not fit to `files.agencies`; name one as `files.rules`")
+            })?,
+            Err(path) => read("files.rules", path, |text| RuleSet::parse(text, &directory))?,
         };
         let calendar = match &files.calendar {
             None => Calendar::shipped().clone(),
@@ -71,7 +71,17 @@ impl Reference {
 }
 
 const SHIPPED_AGENCIES: &str = include_str!("../../../deploy/config/agencies.yaml");
-const SHIPPED_RULES: &str = include_str!("../../../deploy/config/rules/ranked.yaml");
+
+/// The built-in rule set of that id, *ranked* where none is named; the path where it is none.
+pub fn shipped_rules(named: Option<&Path>) -> Result<(&'static str, &'static str), &Path> {
+    let Some(named) = named else {
+        return Ok(routing::rules::SHIPPED[0]);
+    };
+    routing::rules::SHIPPED
+        .into_iter()
+        .find(|(id, _)| named.as_os_str() == *id)
+        .ok_or(named)
+}
 
 fn read<T, E: std::error::Error + Send + Sync + 'static>(
     key: &str,

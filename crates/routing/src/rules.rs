@@ -168,7 +168,7 @@ impl RuleSet {
     /// matches everything.
     pub fn parse(yaml: &str, directory: &Directory) -> Result<Self, ConfigError> {
         let written = yaml::read(yaml)?;
-        Self::read(&written, directory).map_err(refused)
+        Self::read(&written, directory).map_err(|findings| refused(&findings))
     }
 
     /// Reads a rule set as machines send it.
@@ -176,7 +176,7 @@ impl RuleSet {
     /// # Errors
     /// As for [`RuleSet::parse`].
     pub fn from_table(table: RuleTable, directory: &Directory) -> Result<Self, ConfigError> {
-        Self::read(&wire::Written::from(table), directory).map_err(refused)
+        Self::read(&wire::Written::from(table), directory).map_err(|findings| refused(&findings))
     }
 
     /// Reads a rule set from its canonical bytes, or from any other encoding of a [`RuleTable`].
@@ -291,7 +291,7 @@ fn shipped(at: usize) -> RuleSet {
     RuleSet::parse(SHIPPED[at].1, Directory::shipped()).expect("the shipped rule sets are read by a test of this crate")
 }
 
-fn refused(findings: Vec<Finding>) -> ConfigError {
+fn refused(findings: &[Finding]) -> ConfigError {
     ConfigError::Faults {
         file: FILE,
         faults: findings.iter().map(ToString::to_string).collect(),

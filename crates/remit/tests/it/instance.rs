@@ -201,6 +201,17 @@ async fn each_service_runs_alone() {
     }
 }
 
+#[test]
+fn the_built_in_rule_sets_are_named_by_their_ids() {
+    for id in ["ranked", "first-receiver"] {
+        let files = remit::config::Files {
+            rules: Some(id.into()),
+            ..Default::default()
+        };
+        assert_eq!(remit::reference::Reference::load(&files).unwrap().rules.id(), id);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_fails_says_why_and_leaves_the_folder_free() {
     let folder = tempfile::tempdir().unwrap();
