@@ -1,10 +1,13 @@
 //! The signed head of the log, in C2SP `tlog-checkpoint` form: the origin, the size and the root, signed as a note.
+//!
+//! Each of the log's keys signs twice: the plain signature of a note, which every verifier knows, and a timestamped one
+//! (`cosignature/v1`, as witnesses make), so that it can be seen how old a checkpoint is that did not have to grow.
 
-use journal::Bytes32;
-use signed_note::{Note, NoteError, StandardVerifier, Verifier as _, VerifierError, VerifierList};
+use journal::Time;
+use signed_note::{Note, NoteError, Signer, VerifierError};
 use tlog_tiles::{Checkpoint, Hash};
 
-use crate::{key::LogKey, tree::TreeHead};
+use crate::{key::LogKey, tree::TreeHead, trust::Trusted};
 
 /// Why a checkpoint cannot be made or is not to be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -12,9 +15,28 @@ pub enum CheckpointError {
     /// The verifier key is not one.
     #[error("the verifier key cannot be read; it looks like ORIGIN+12345678+BASE64")]
     VerifierKey(#[source] VerifierError),
+    /// There is no verifier key.
+    #[error("there is no verifier key; one looks like ORIGIN+12345678+BASE64")]
+    NoKey,
+    /// What stands beside the verifier keys is no statement on them.
+    #[error("a statement beside the verifier keys cannot be read: the file is damaged, or of a later version of Remit")]
+    Statement,
     /// The note is not one, or the key did not sign it.
     #[error("the note is not signed by the log's key")]
     Note(#[from] NoteError),
+    /// Only a revoked key signed it.
+    #[error(
+        "the checkpoint of {size} entries is signed by the revoked key {key} alone: the log stands by the tree of {last} \
+         entries and no other that this key signed. ask for a checkpoint by the key that took its place"
+    )]
+    Revoked {
+        /// Verifier key of the revoked key.
+        key: String,
+        /// Entries that the checkpoint covers.
+        size: u64,
+        /// Entries of the last tree that is believed.
+        last: u64,
+    },
     /// What was signed is not a checkpoint.
     #[error("the signed text is not a checkpoint")]
     Text,
@@ -28,33 +50,25 @@ pub enum CheckpointError {
     },
 }
 
-/// Signs the head of a log.
-pub(crate) fn sign(head: &TreeHead, key: &LogKey) -> Result<String, CheckpointError> {
-    let text = Checkpoint::new(key.origin(), head.size, Hash(head.root), "").map_err(|_| CheckpointError::Text)?;
-    let mut note = Note::new(&text.to_bytes(), &[])?;
-    note.add_sigs(&[key])?;
-    String::from_utf8(note.to_bytes()).map_err(|_| CheckpointError::Text)
+/// Signs the head of a log with each of these keys, of which there is at least one.
+pub(crate) fn sign(head: &TreeHead, keys: &[LogKey], now: Time) -> Result<String, CheckpointError> {
+    let origin = keys.first().ok_or(CheckpointError::NoKey)?.origin();
+    let text = Checkpoint::new(origin, head.size, Hash(head.root), "").map_err(|_| CheckpointError::Text)?;
+    let text = text.to_bytes();
+    let mut note = Note::new(&text, &[])?;
+    note.add_sigs(&keys.iter().map(|key| key as &dyn Signer).collect::<Vec<_>>())?;
+    let mut note = String::from_utf8(note.to_bytes()).map_err(|_| CheckpointError::Text)?;
+    for key in keys {
+        let timestamped = key.timestamper().sign(&text, now)?;
+        note += &String::from_utf8_lossy(&timestamped.to_bytes());
+    }
+    Ok(note)
 }
 
-/// The head that a checkpoint signs, when the key that `vkey` names signed it. Signatures of others are not looked at.
-pub fn open(note: &str, vkey: &str) -> Result<TreeHead, CheckpointError> {
-    let verifier = StandardVerifier::new(vkey).map_err(CheckpointError::VerifierKey)?;
-    let expected = verifier.name().to_owned();
-    let note = Note::from_bytes(note.as_bytes())?;
-    note.verify(&VerifierList::new(vec![Box::new(verifier)]))?;
-    let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| CheckpointError::Text)?;
-    // One key may sign for several logs: a checkpoint of another one proves nothing about this.
-    if checkpoint.origin() != expected {
-        return Err(CheckpointError::Origin {
-            found: checkpoint.origin().to_owned(),
-            expected,
-        });
-    }
-    let Hash(root): Hash = *checkpoint.hash();
-    Ok(TreeHead {
-        size: checkpoint.size(),
-        root: Bytes32::from(root),
-    })
+/// The head that a checkpoint signs, when a key signed it that `vkeys` says is to be believed: a verifier key, or the content
+/// of a verifier key file. Signatures of others are not looked at.
+pub fn open(note: &str, vkeys: &str) -> Result<TreeHead, CheckpointError> {
+    Trusted::parse(vkeys)?.open(note)
 }
 
 #[cfg(test)]
@@ -65,48 +79,66 @@ mod tests {
         size: 923_748,
         root: [7; 32],
     };
+    const NOW: Time = Time(1_795_305_600_000_000);
+
+    fn key(n: u8) -> LogKey {
+        LogKey::new("remit.test/log", &[n; 32])
+    }
 
     #[test]
     fn a_signed_head_opens_with_its_key_only() {
-        let key = LogKey::new("remit.test/log", &[1; 32]);
-        let note = sign(&HEAD, &key).unwrap();
+        let note = sign(&HEAD, &[key(1)], NOW).unwrap();
         assert!(
             note.starts_with(
                 "remit.test/log\n923748\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n— remit.test/log "
             )
         );
-        assert_eq!(open(&note, &key.vkey()).unwrap(), HEAD);
-        for other in [
-            LogKey::new("remit.test/log", &[2; 32]),
-            LogKey::new("remit.test/other", &[1; 32]),
-        ] {
+        assert_eq!(open(&note, &key(1).vkey()).unwrap(), HEAD);
+        for other in [key(2), LogKey::new("remit.test/other", &[1; 32])] {
             assert!(matches!(open(&note, &other.vkey()), Err(CheckpointError::Note(_))));
         }
         assert!(matches!(open(&note, "garbage"), Err(CheckpointError::VerifierKey(_))));
     }
 
     #[test]
-    fn every_flipped_byte_is_noticed() {
-        let key = LogKey::new("remit.test/log", &[1; 32]);
-        let note = sign(&HEAD, &key).unwrap().into_bytes();
+    fn each_of_two_keys_is_enough_and_each_says_when() {
+        let note = sign(&HEAD, &[key(2), key(1)], NOW).unwrap();
+        for n in [1, 2] {
+            assert_eq!(open(&note, &key(n).vkey()).unwrap(), HEAD);
+            let parsed = Note::from_bytes(note.as_bytes()).unwrap();
+            let found = key(n).timestamper().key().find(&parsed).unwrap().unwrap();
+            assert_eq!(found.time, 1_795_305_600);
+        }
+        assert!(open(&note, &key(3).vkey()).is_err());
+    }
+
+    #[test]
+    fn every_flipped_byte_of_what_the_key_signed_is_noticed() {
+        let note = sign(&HEAD, &[key(1)], NOW).unwrap();
+        // What follows the first signature is of other types, which verifiers leave aside where they do not know them.
+        let end = note.match_indices('\n').nth(4).unwrap().0;
         for i in 0..note.len() {
-            let mut flipped = note.clone();
+            let mut flipped = note.clone().into_bytes();
             flipped[i] ^= 1;
             // Not text at all is noticed earlier.
             let Ok(flipped) = String::from_utf8(flipped) else {
                 continue;
             };
-            assert!(open(&flipped, &key.vkey()).is_err(), "byte {i}");
+            if let Ok(head) = open(&flipped, &key(1).vkey()) {
+                assert!(i > end && head == HEAD, "byte {i}");
+            }
         }
     }
 
     #[test]
     fn a_checkpoint_of_another_log_by_the_same_key_is_refused() {
-        let key = LogKey::new("remit.test/log", &[1; 32]);
         let text = Checkpoint::new("remit.test/other", 1, Hash([0; 32]), "").unwrap();
         let mut note = Note::new(&text.to_bytes(), &[]).unwrap();
-        note.add_sigs(&[&key]).unwrap();
+        note.add_sigs(&[&key(1)]).unwrap();
         let note = String::from_utf8(note.to_bytes()).unwrap();
-        assert!(matches!(open(&note, &key.vkey()), Err(CheckpointError::Origin { .. })));
+        assert!(matches!(
+            open(&note, &key(1).vkey()),
+            Err(CheckpointError::Origin { .. })
+        ));
     }
 }

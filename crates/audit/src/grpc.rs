@@ -104,7 +104,7 @@ impl AuditService for Grpc {
             .event_id
             .parse()
             .map_err(|_| Failure::invalid("event_id", "must be the UUID of an event"))?;
-        let Published { head, note } = self.published.borrow().clone();
+        let Published { head, note, .. } = self.published.borrow().clone();
         let proof = prove::inclusion(&*self.store, head, event_id)
             .await
             .map_err(Failure::from)?;

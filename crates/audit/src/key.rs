@@ -1,11 +1,28 @@
-//! The key that signs checkpoints, and the verifier key that outsiders check them with.
+//! The keys that sign checkpoints, the verifier keys that outsiders check them with, and how one key takes another's place.
+//!
+//! Beside the key file, `log.key` unless configured otherwise, lie
+//!
+//! * `log.key.old`: the key before, while both sign.
+//! * `log.keys`: what the log said of its keys ([`crate::statement`]). Public, and never shortened.
+//! * `log.vkey`: the verifier key file ([`crate::trust`]), for everybody: the keys that sign, newest first, and the
+//!   statements. Made from the others at each start.
+//!
+//! Changes here take effect when the log starts again.
 
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{SignatureError, Signer as _, SigningKey};
-use journal::{Bytes32, Entropy};
+use journal::{Bytes32, Entropy, Time};
+use signed_note::Signer;
+use witness::Cosigner;
 
-use crate::{Error, file};
+use crate::{
+    Error, checkpoint,
+    checkpoint::CheckpointError,
+    file,
+    statement::{Said, Statement},
+    tree::TreeHead,
+};
 
 /// C2SP signed-note's number for Ed25519.
 const ED25519: u8 = 1;
@@ -13,12 +30,13 @@ const ED25519: u8 = 1;
 const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
-/// A log's Ed25519 key. The log's origin is its name.
+/// One Ed25519 key of a log. The log's origin is its name.
 #[derive(Clone)]
 pub(crate) struct LogKey {
     origin: String,
     id: u32,
     key: SigningKey,
+    timestamper: Cosigner,
 }
 
 impl std::fmt::Debug for LogKey {
@@ -37,21 +55,11 @@ impl LogKey {
             origin: origin.to_owned(),
             id,
             key,
+            timestamper: Cosigner::new(origin, seed),
         }
     }
 
-    /// Makes a key and keeps its seed in a file. An existing file is never replaced.
-    pub async fn create(origin: &str, path: &Path, entropy: &dyn Entropy) -> Result<Self, Error> {
-        let mut seed = [0; 32];
-        entropy.fill(&mut seed);
-        file::replace(path, seed.to_vec(), SECRET)
-            .await
-            .map_err(Error::file("writing the log's key", path))?;
-        Ok(Self::new(origin, &seed))
-    }
-
-    /// The key whose seed is in a file; `None` when there is no file.
-    pub async fn load(origin: &str, path: &Path) -> Result<Option<Self>, Error> {
+    async fn load(origin: &str, path: &Path) -> Result<Option<Self>, Error> {
         let Some(seed) = file::read(path)
             .await
             .map_err(Error::file("reading the log's key", path))?
@@ -69,29 +77,18 @@ impl LogKey {
         &self.origin
     }
 
+    /// The same key for signatures that say when. The messages of the two kinds cannot be taken for each other.
+    pub fn timestamper(&self) -> &Cosigner {
+        &self.timestamper
+    }
+
     /// The verifier key, as C2SP `signed-note` writes it: `origin+id+key`.
     pub fn vkey(&self) -> String {
         signed_note::new_ed25519_verifier_key(&self.origin, &self.key.verifying_key())
     }
-
-    /// Writes the verifier key to `log.vkey` beside the key, unless it is there.
-    ///
-    /// Where keys are mounted from a secret store nothing can be written beside them: that is said, and no reason not to start.
-    pub async fn write_vkey(&self, key_file: &Path) {
-        let path: PathBuf = key_file.with_file_name("log.vkey");
-        let text = format!("{}\n", self.vkey()).into_bytes();
-        let written = match file::read(&path).await {
-            Ok(Some(found)) if found == text => return,
-            Ok(_) => file::replace(&path, text, PUBLIC).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, vkey = self.vkey(), "cannot write the verifier key");
-        }
-    }
 }
 
-impl signed_note::Signer for LogKey {
+impl Signer for LogKey {
     fn name(&self) -> &str {
         &self.origin
     }
@@ -105,6 +102,273 @@ impl signed_note::Signer for LogKey {
     }
 }
 
+/// How a key of the log stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Signs.
+    Signing,
+    /// Signs until the rotation is finished.
+    Leaving,
+    /// Signed until another took its place.
+    Replaced,
+    /// Not to be believed.
+    Revoked {
+        /// Entries of the last tree signed with it that the log stands by.
+        last: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The keys of a log: those that sign, and what was said of them and those before.
+#[derive(Clone, Debug)]
+pub struct LogKeys {
+    path: PathBuf,
+    /// Newest first: one, or two while one takes the other's place.
+    signing: Vec<LogKey>,
+    statements: Vec<Statement>,
+}
+
+impl LogKeys {
+    /// The keys of the log with this origin in a key file and those beside it; `None` when there is no key file.
+    pub async fn load(origin: &str, path: &Path) -> Result<Option<Self>, Error> {
+        let Some(newest) = LogKey::load(origin, path).await? else {
+            return Ok(None);
+        };
+        let mut signing = vec![newest];
+        let old = LogKey::load(origin, &beside(path, "log.key.old")).await?;
+        // The same twice: a rotation that a crash ended between its two steps.
+        signing.extend(old.filter(|old| old.id != signing[0].id));
+        let keys = beside(path, "log.keys");
+        let notes = file::read(&keys)
+            .await
+            .map_err(Error::file("reading the statements on the log's keys", &keys))?
+            .unwrap_or_default();
+        let notes = String::from_utf8_lossy(&notes);
+        let mut statements = Vec::new();
+        let mut blocks = notes.trim().split("\n\n").filter(|block| !block.is_empty());
+        while let Some(text) = blocks.next() {
+            let note = format!("{text}\n\n{}\n", blocks.next().unwrap_or_default().trim_end());
+            let statement = Statement::parse(origin, &note).ok_or_else(|| Error::Statements { path: keys.clone() })?;
+            statements.push(statement);
+        }
+        let path = path.to_owned();
+        Ok(Some(Self {
+            path,
+            signing,
+            statements,
+        }))
+    }
+
+    /// Makes the first key of a log and keeps its seed in a file. To be called when [`LogKeys::load`] found none.
+    pub async fn create(origin: &str, path: &Path, entropy: &dyn Entropy) -> Result<Self, Error> {
+        let key = new_key(origin, path, entropy).await?;
+        let keys = Self {
+            path: path.to_owned(),
+            signing: vec![key],
+            statements: Vec::new(),
+        };
+        Ok(keys)
+    }
+
+    /// Lets a new key take the place of the one that signs. Until [`LogKeys::finish`] both sign.
+    ///
+    /// # Errors
+    /// When a rotation is under way: of three keys nobody could say which a verifier has.
+    pub async fn rotate(&mut self, entropy: &dyn Entropy, now: Time) -> Result<(), Error> {
+        let old = match self.signing.as_slice() {
+            [old] => old.clone(),
+            _ => return Err(Error::Rotating),
+        };
+        // First the copy, then the statement that the new key is ours, then the key: after a crash in between, what signs is
+        // what signed before.
+        let kept = beside(&self.path, "log.key.old");
+        write(&kept, old.key.to_bytes().to_vec(), SECRET).await?;
+        let mut seed = [0; 32];
+        entropy.fill(&mut seed);
+        let new = LogKey::new(old.origin(), &seed);
+        let said = Said::Replaced {
+            old: old.vkey(),
+            new: new.vkey(),
+        };
+        self.say(said, now, &[&old, &new]).await?;
+        write(&self.path, seed.to_vec(), SECRET).await?;
+        self.signing = vec![new, old];
+        self.write_vkey().await
+    }
+
+    /// Lets the key before sign no more, and destroys it.
+    ///
+    /// # Errors
+    /// When no rotation is under way.
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        if self.signing.len() < 2 {
+            return Err(Error::NotRotating);
+        }
+        let old = beside(&self.path, "log.key.old");
+        tokio::fs::remove_file(&old)
+            .await
+            .map_err(Error::file("removing the log's old key", &old))?;
+        self.signing.truncate(1);
+        self.write_vkey().await
+    }
+
+    /// Takes back the belief in all keys that sign, because somebody else may have them, and makes a new one.
+    ///
+    /// The log stands by the tree of `last` and what grows from it: whoever has a checkpoint of any other tree by these keys has
+    /// to ask for a new one. The log must not run.
+    pub async fn revoke(
+        &mut self,
+        last: TreeHead,
+        reason: &str,
+        entropy: &dyn Entropy,
+        now: Time,
+    ) -> Result<(), Error> {
+        let mut seed = [0; 32];
+        entropy.fill(&mut seed);
+        let new = LogKey::new(self.origin(), &seed);
+        for old in self.signing.clone() {
+            let said = Said::Revoked {
+                key: old.vkey(),
+                last,
+                reason: reason.to_owned(),
+            };
+            // By both: for those who list the old one only, and for those who list the new.
+            self.say(said, now, &[&old, &new]).await?;
+        }
+        write(&self.path, seed.to_vec(), SECRET).await?;
+        let old = beside(&self.path, "log.key.old");
+        match tokio::fs::remove_file(&old).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("removing the log's old key", &old)(error));
+            }
+            _ => {}
+        }
+        self.signing = vec![new];
+        self.write_vkey().await
+    }
+
+    /// The log's origin.
+    pub fn origin(&self) -> &str {
+        self.signing[0].origin()
+    }
+
+    /// Verifier key of the newest key.
+    pub fn vkey(&self) -> String {
+        self.signing[0].vkey()
+    }
+
+    /// All keys there are or were, with how they stand, newest first.
+    pub fn all(&self) -> Vec<(String, KeyState)> {
+        let mut all: Vec<_> = self
+            .signing
+            .iter()
+            .zip([KeyState::Signing, KeyState::Leaving])
+            .map(|(key, state)| (key.vkey(), state))
+            .collect();
+        for statement in self.statements.iter().rev() {
+            let (key, state) = match &statement.said {
+                Said::Replaced { old, .. } => (old, KeyState::Replaced),
+                Said::Revoked { key, last, reason } => {
+                    let reason = reason.clone();
+                    (
+                        key,
+                        KeyState::Revoked {
+                            last: last.size,
+                            reason,
+                        },
+                    )
+                }
+            };
+            match all.iter_mut().find(|(known, _)| known == key) {
+                Some((_, known)) if matches!(state, KeyState::Revoked { .. }) => *known = state,
+                Some(_) => {}
+                None => all.push((key.clone(), state)),
+            }
+        }
+        all
+    }
+
+    /// Whether a revocation was interrupted: said, but no other key made yet.
+    pub(crate) fn signs_with_a_revoked_key(&self) -> bool {
+        matches!(self.all().first(), Some((_, KeyState::Revoked { .. })))
+    }
+
+    /// What outsiders need: the content of `log.vkey`.
+    pub fn verifier_key_file(&self) -> String {
+        let keys: String = self.signing.iter().map(|key| key.vkey() + "\n").collect();
+        let statements = self.statements.iter().map(Statement::note);
+        statements.fold(keys, |file, note| format!("{file}\n{note}"))
+    }
+
+    /// The keys that sign, newest first.
+    pub(crate) fn signing(&self) -> &[LogKey] {
+        &self.signing
+    }
+
+    /// The head that a checkpoint signs, as everybody may believe it.
+    ///
+    /// # Errors
+    /// When none of the keys that sign signed it, or only a revoked one, and another tree than the log stands by.
+    pub fn open(&self, note: &str) -> Result<TreeHead, CheckpointError> {
+        checkpoint::open(note, &self.verifier_key_file())
+    }
+
+    /// The head that a checkpoint of our own signs, whichever of our keys signed it. Not for what others bring: it
+    /// believes revoked keys too.
+    pub(crate) fn open_own(&self, note: &str) -> Result<TreeHead, CheckpointError> {
+        let keys: Vec<_> = self.all().into_iter().map(|(key, _)| key).collect();
+        checkpoint::open(note, &keys.join("\n"))
+    }
+
+    async fn say(&mut self, said: Said, now: Time, by: &[&dyn Signer]) -> Result<(), Error> {
+        let time = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
+        let statement = Statement::sign(self.origin(), &said, time, by).map_err(Error::Say)?;
+        self.statements.push(statement);
+        let notes: Vec<_> = self.statements.iter().map(Statement::note).collect();
+        write(&beside(&self.path, "log.keys"), notes.join("\n").into_bytes(), PUBLIC).await
+    }
+
+    async fn write_vkey(&self) -> Result<(), Error> {
+        let (path, text) = (beside(&self.path, "log.vkey"), self.verifier_key_file().into_bytes());
+        match file::read(&path).await {
+            Ok(Some(found)) if found == text => Ok(()),
+            _ => write(&path, text, PUBLIC).await,
+        }
+    }
+
+    /// Writes `log.vkey`, unless it is there.
+    ///
+    /// Where keys are mounted from a secret store nothing can be written beside them: that is said, and no reason not to start.
+    pub(crate) async fn offer_vkey(&self) {
+        if let Err(error) = self.write_vkey().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, vkey = self.vkey(), "cannot write the verifier key");
+        }
+    }
+}
+
+/// A file beside the key file: `log.key.old` is named after it, so that two logs' keys may be in one folder.
+fn beside(key_file: &Path, name: &str) -> PathBuf {
+    match key_file.file_stem().and_then(|stem| stem.to_str()) {
+        Some(stem) => key_file.with_file_name(name.replacen("log", stem, 1)),
+        None => key_file.with_file_name(name),
+    }
+}
+
+async fn new_key(origin: &str, path: &Path, entropy: &dyn Entropy) -> Result<LogKey, Error> {
+    let mut seed = [0; 32];
+    entropy.fill(&mut seed);
+    write(path, seed.to_vec(), SECRET).await?;
+    Ok(LogKey::new(origin, &seed))
+}
+
+async fn write(path: &Path, bytes: Vec<u8>, mode: u32) -> Result<(), Error> {
+    file::replace(path, bytes, mode)
+        .await
+        .map_err(Error::file("writing", path))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -112,30 +376,144 @@ mod tests {
     use journal::SeededEntropy;
 
     use super::*;
+    use crate::trust::Trusted;
+
+    const ORIGIN: &str = "remit.test/log";
+    const NOW: Time = Time(1_795_305_600_000_000);
+    const LAST: TreeHead = TreeHead { size: 9, root: [9; 32] };
+
+    async fn load(path: &Path) -> LogKeys {
+        LogKeys::load(ORIGIN, path).await.unwrap().unwrap()
+    }
+
+    fn vkey_file(path: &Path) -> String {
+        std::fs::read_to_string(path.with_file_name("log.vkey")).unwrap()
+    }
 
     #[tokio::test]
     async fn a_key_is_made_once_and_is_its_owners_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.key");
-        assert!(LogKey::load("remit.test/log", &path).await.unwrap().is_none());
+        assert!(LogKeys::load(ORIGIN, &path).await.unwrap().is_none());
 
-        let made = LogKey::create("remit.test/log", &path, &SeededEntropy::new(1))
-            .await
-            .unwrap();
+        let made = LogKeys::create(ORIGIN, &path, &SeededEntropy::new(1)).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(
-            LogKey::load("remit.test/log", &path).await.unwrap().unwrap().vkey(),
-            made.vkey()
-        );
+        assert_eq!(load(&path).await.vkey(), made.vkey());
 
-        made.write_vkey(&path).await;
-        assert_eq!(
-            std::fs::read_to_string(folder.path().join("log.vkey")).unwrap(),
-            format!("{}\n", made.vkey())
-        );
+        made.offer_vkey().await;
+        assert_eq!(vkey_file(&path), format!("{}\n", made.vkey()));
 
         std::fs::write(&path, "too short").unwrap();
-        let error = LogKey::load("remit.test/log", &path).await.unwrap_err();
+        let error = LogKeys::load(ORIGIN, &path).await.unwrap_err();
         assert!(error.to_string().contains("holds 9 bytes"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_rotation_has_an_overlap_in_which_either_key_verifies() {
+        let (folder, entropy) = (tempfile::tempdir().unwrap(), SeededEntropy::new(1));
+        let path = folder.path().join("log.key");
+        let mut keys = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap();
+        let first = keys.verifier_key_file();
+        let sign = |keys: &LogKeys| checkpoint::sign(&LAST, keys.signing(), NOW).unwrap();
+
+        assert!(matches!(keys.finish().await, Err(Error::NotRotating)));
+        keys.rotate(&entropy, NOW).await.unwrap();
+        assert!(matches!(keys.rotate(&entropy, NOW).await, Err(Error::Rotating)));
+        let keys_found = load(&path).await;
+        assert_eq!(keys_found.all(), keys.all());
+        let old = path.with_file_name("log.key.old");
+        assert_eq!(std::fs::metadata(&old).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let second = keys.vkey();
+        let file = vkey_file(&path);
+        assert_eq!(
+            file.lines().take(2).collect::<Vec<_>>(),
+            [second.as_str(), first.trim()]
+        );
+        for verifier in [first.trim(), &second, &file] {
+            assert_eq!(checkpoint::open(&sign(&keys_found), verifier).unwrap(), LAST);
+        }
+
+        keys.finish().await.unwrap();
+        assert!(!old.exists());
+        let keys = load(&path).await;
+        assert_eq!(
+            keys.all(),
+            [
+                (second.clone(), KeyState::Signing),
+                (first.trim().to_owned(), KeyState::Replaced)
+            ]
+        );
+        let file = vkey_file(&path);
+        assert_eq!(file.lines().next().unwrap(), second);
+        assert_eq!(checkpoint::open(&sign(&keys), &file).unwrap(), LAST);
+        // Who has the first key alone follows it through the statement, and not without.
+        assert!(checkpoint::open(&sign(&keys), &first).is_err());
+        let followed = file.replacen(&second, first.trim(), 1);
+        assert_eq!(checkpoint::open(&sign(&keys), &followed).unwrap(), LAST);
+    }
+
+    #[tokio::test]
+    async fn a_crash_in_a_rotation_leaves_the_old_key_signing() {
+        let (folder, entropy) = (tempfile::tempdir().unwrap(), SeededEntropy::new(1));
+        let path = folder.path().join("log.key");
+        let first = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap().vkey();
+        let seed = std::fs::read(&path).unwrap();
+        load(&path).await.rotate(&entropy, NOW).await.unwrap();
+        // As before the last step.
+        std::fs::write(&path, seed).unwrap();
+        let mut keys = load(&path).await;
+        assert_eq!((keys.vkey(), keys.signing().len()), (first, 1));
+        keys.rotate(&entropy, NOW).await.unwrap();
+        assert_eq!(load(&path).await.signing().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_is_believed_for_one_tree_only() {
+        let (folder, entropy) = (tempfile::tempdir().unwrap(), SeededEntropy::new(1));
+        let path = folder.path().join("log.key");
+        let mut keys = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap();
+        keys.rotate(&entropy, NOW).await.unwrap();
+        let before = keys.clone();
+        keys.revoke(LAST, "the machine was stolen", &entropy, NOW)
+            .await
+            .unwrap();
+        let (keys, file) = (load(&path).await, vkey_file(&path));
+        assert_eq!(file, keys.verifier_key_file());
+
+        let larger = TreeHead { size: 10, ..LAST };
+        let sign = |keys: &LogKeys, head| checkpoint::sign(&head, keys.signing(), NOW).unwrap();
+        assert_eq!(checkpoint::open(&sign(&keys, larger), &file).unwrap(), larger);
+        assert_eq!(checkpoint::open(&sign(&before, LAST), &file).unwrap(), LAST);
+        assert!(matches!(
+            checkpoint::open(&sign(&before, larger), &file),
+            Err(CheckpointError::Revoked { last: 9, .. })
+        ));
+        let states = keys.all();
+        assert!(
+            states[1..]
+                .iter()
+                .all(|(_, state)| matches!(state, KeyState::Revoked { last: 9, .. }))
+        );
+        // A thief has both keys, and who trusts them alone is told so, and not led to a key of the thief's.
+        let stale = format!("{}\n\n{}", before.vkey(), file.split_once("\n\n").unwrap().1);
+        assert!(Trusted::parse(&stale).unwrap().keys().is_empty());
+        // Its own files are ours all the same.
+        assert_eq!(keys.open_own(&sign(&before, larger)).unwrap(), larger);
+    }
+
+    #[tokio::test]
+    async fn statements_that_cannot_be_read_stop_the_start() {
+        let (folder, entropy) = (tempfile::tempdir().unwrap(), SeededEntropy::new(1));
+        let path = folder.path().join("log.key");
+        let mut keys = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap();
+        keys.rotate(&entropy, NOW).await.unwrap();
+        let statements = path.with_file_name("log.keys");
+        let text = std::fs::read_to_string(&statements).unwrap();
+        std::fs::write(&statements, &text[..text.len() - 40]).unwrap();
+        assert!(matches!(
+            LogKeys::load(ORIGIN, &path).await,
+            Err(Error::Statements { .. })
+        ));
     }
 }

@@ -12,11 +12,14 @@
 //! 3. `store.rs` says what a store promises; `sql_store.rs` keeps it, for both engines: one transaction judges the group
 //!    against the records' chains and the known event ids (`check.rs`), gives out indexes from the head row, and writes entries,
 //!    details, tiles and head. The new tiles come from the tree's right edge (`tree.rs`).
-//! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the key of `key.rs`) and publishes it.
+//! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`), has the witnesses of the configured policy
+//!    cosign it (`witnesses.rs`), and publishes it.
 //!
 //! How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles and
 //! checked against the signed root before they leave. `http.rs` serves the log as files, named and encoded as C2SP `tlog-tiles` has
 //! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
+//! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
+//! keys (`statement.rs`).
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what
 //! would be a fork. `vitals.rs` knows whether this process may still write.
@@ -30,11 +33,10 @@
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
 //! * The log tells no secrets: details are in a table of their own, and no method here returns them.
 //! * `check.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs` and this file know of tonic, only
-//!   `http.rs` and this file of axum, only `sql_store.rs` of tables.
+//!   `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store.rs` of tables.
 
 mod check;
 mod checkpoint;
-mod file;
 mod grpc;
 mod http;
 mod key;
@@ -43,11 +45,15 @@ mod publisher;
 mod resume;
 mod sequencer;
 mod sql_store;
+pub mod statement;
+mod status;
 mod store;
 pub mod tiles;
 mod tree;
+mod trust;
 pub mod verify;
 mod vitals;
+mod witnesses;
 
 use std::{
     path::{Path, PathBuf},
@@ -55,6 +61,7 @@ use std::{
     time::Duration,
 };
 
+use ::witness::{Policy, PolicyError, file};
 use api::audit::audit_service_server::AuditServiceServer;
 use futures::FutureExt as _;
 use journal::{Clock, Entropy};
@@ -65,14 +72,18 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
+use witnesses::Witnesses;
 
 pub use check::{Checked, Refusal, Verdict, check};
 pub use checkpoint::{CheckpointError, open as open_checkpoint};
+pub use key::{KeyState, LogKeys};
 pub use publisher::{PublishError, Published};
 pub use resume::{Place, Refused};
 pub use sql_store::{SCHEMAS, SqlStore};
+pub use status::Status;
 pub use store::{Store, StoreError};
 pub use tree::{TileId, Tiles, TreeHead};
+pub use trust::Trusted;
 
 /// Full names of the gRPC services.
 pub const NAMES: &[&str] = &["remit.audit.v1.AuditService"];
@@ -93,6 +104,16 @@ pub struct Config {
     /// Checkpoints are published at most this often, in milliseconds.
     #[serde(default = "default_interval")]
     pub checkpoint_interval_ms: u64,
+    /// A log that does not grow is signed again after this long, in milliseconds.
+    #[serde(default = "default_refresh")]
+    pub checkpoint_refresh_ms: u64,
+    /// C2SP tlog-policy file: the witnesses that are asked to cosign checkpoints, and how many of them must have before one is
+    /// published. Without it none are.
+    #[serde(default)]
+    pub witness_policy_file: Option<PathBuf>,
+    /// How long each witness has to answer, in milliseconds.
+    #[serde(default = "default_patience")]
+    pub witness_timeout_ms: u64,
 }
 
 fn default_origin() -> String {
@@ -103,6 +124,14 @@ fn default_interval() -> u64 {
     200
 }
 
+fn default_refresh() -> u64 {
+    60_000
+}
+
+fn default_patience() -> u64 {
+    2_000
+}
+
 impl std::fmt::Debug for Config {
     /// Without the database's URL, which may hold a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,6 +140,9 @@ impl std::fmt::Debug for Config {
             .field("key_file", &self.key_file)
             .field("checkpoint_file", &self.checkpoint_file)
             .field("checkpoint_interval_ms", &self.checkpoint_interval_ms)
+            .field("checkpoint_refresh_ms", &self.checkpoint_refresh_ms)
+            .field("witness_policy_file", &self.witness_policy_file)
+            .field("witness_timeout_ms", &self.witness_timeout_ms)
             .finish_non_exhaustive()
     }
 }
@@ -134,6 +166,33 @@ pub enum Error {
         path: PathBuf,
         /// How long it is.
         bytes: usize,
+    },
+    /// The file with what was said of the keys is damaged.
+    #[error(
+        "{} is damaged: it holds what the log said of its own keys, and without all of it a revoked key might be believed \
+         again. put it back", path.display()
+    )]
+    Statements {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Nothing could be said of a key.
+    #[error("cannot sign a statement on the log's keys")]
+    Say(#[source] CheckpointError),
+    /// A key takes another's place already.
+    #[error("a rotation is under way: both keys sign. finish it first, when verifiers have the new key")]
+    Rotating,
+    /// No key takes another's place.
+    #[error("no rotation is under way: one key signs")]
+    NotRotating,
+    /// The policy cannot be used.
+    #[error("the witness policy {}", path.display())]
+    Policy {
+        /// Where it is.
+        path: PathBuf,
+        /// Which line, and why.
+        #[source]
+        source: PolicyError,
     },
     /// A file could not be read or written.
     #[error("{doing} {}", path.display())]
@@ -173,6 +232,36 @@ pub struct Audit {
     stop: DropGuard,
     vitals: Arc<vitals::Vitals>,
     vkey: String,
+    verifier_key_file: String,
+}
+
+/// The witnesses of the configured policy. Those that may only be believed, and not asked, can never be enough.
+async fn witnesses(config: &Config) -> Result<Option<Witnesses>, Error> {
+    let Some(path) = &config.witness_policy_file else {
+        return Ok(None);
+    };
+    let text = tokio::fs::read_to_string(path)
+        .await
+        .map_err(Error::file("reading the witness policy", path))?;
+    let policy = Policy::parse(&text).map_err(|source| Error::Policy {
+        path: path.clone(),
+        source,
+    })?;
+    let asked = |place: usize| {
+        policy
+            .witnesses()
+            .get(place)
+            .is_some_and(|witness| witness.url.is_some())
+    };
+    if !policy.is_met(asked) {
+        let problem = "not enough witnesses have an address for the quorum: write `witness NAME VKEY URL`".to_owned();
+        return Err(Error::Policy {
+            path: path.clone(),
+            source: PolicyError { line: 0, problem },
+        });
+    }
+    let patience = Duration::from_millis(config.witness_timeout_ms);
+    Ok(Some(Witnesses::new(policy, &config.origin, patience)))
 }
 
 impl std::fmt::Debug for Audit {
@@ -187,21 +276,34 @@ impl std::fmt::Debug for Audit {
 impl Audit {
     /// Opens the log, taking it over from whoever had it open, and starts publishing checkpoints.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
-        if !signed_note::is_key_name_valid(&config.origin) || config.origin.contains(char::is_control) {
+        // The last would let a checkpoint be read as a cosignature by the same key.
+        if !signed_note::is_key_name_valid(&config.origin)
+            || config.origin.contains(char::is_control)
+            || config.origin == "cosignature/v1"
+        {
             return Err(Error::Origin(config.origin));
         }
+        let witnesses = witnesses(&config).await?;
         let store: Arc<dyn Store> = Arc::new(SqlStore::open(&config.database).await?);
-        let (key, last) = resume::resume(&*store, &config, &*entropy).await?;
-        key.write_vkey(&config.key_file).await;
-        let vkey = key.vkey();
-        let publisher =
-            publisher::Publisher::start(Arc::clone(&store), key, config.checkpoint_file, clock, last).await?;
+        let (keys, last) = resume::resume(&*store, &config, witnesses.as_ref(), &*entropy).await?;
+        keys.offer_vkey().await;
+        let (vkey, verifier_key_file) = (keys.vkey(), keys.verifier_key_file());
+        let vitals = Arc::new(vitals::Vitals::default());
+        let parts = publisher::Parts {
+            store: Arc::clone(&store),
+            keys,
+            file: config.checkpoint_file,
+            witnesses,
+            clock,
+            vitals: Arc::clone(&vitals),
+        };
+        let publisher = publisher::Publisher::start(parts, last).await?;
 
-        let (grown, vitals) = (Arc::new(Notify::new()), Arc::new(vitals::Vitals::default()));
-        let stop = CancellationToken::new();
+        let (grown, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let published = publisher.published();
         let interval = Duration::from_millis(config.checkpoint_interval_ms);
-        let publishing = tokio::spawn(publisher.run(interval, Arc::clone(&grown), Arc::clone(&vitals), stop.clone()));
+        let refresh = Duration::from_millis(config.checkpoint_refresh_ms);
+        let publishing = tokio::spawn(publisher.run(interval, refresh, Arc::clone(&grown), stop.clone()));
         let sequencer = sequencer::Sequencer::start(Arc::clone(&store), grown, Arc::clone(&vitals));
         Ok(Self {
             store,
@@ -211,6 +313,7 @@ impl Audit {
             stop: stop.drop_guard(),
             vitals,
             vkey,
+            verifier_key_file,
         })
     }
 
@@ -238,9 +341,19 @@ impl Audit {
         })
     }
 
-    /// The log's verifier key, as C2SP `signed-note` writes it: `origin+id+key`.
+    /// Verifier key of the newest of the log's keys, as C2SP `signed-note` writes it: `origin+id+key`.
     pub fn vkey(&self) -> &str {
         &self.vkey
+    }
+
+    /// All that a verifier needs to know of the log's keys: the content of the verifier key file ([`Trusted`]).
+    pub fn verifier_key_file(&self) -> &str {
+        &self.verifier_key_file
+    }
+
+    /// How the log is.
+    pub async fn status(&self) -> Result<Status, StoreError> {
+        status::status(&*self.store, &self.published, &self.vitals).await
     }
 
     /// The newest published checkpoint, now and whenever there is a newer one.

@@ -1,33 +1,43 @@
 //! Signs the log's head and makes it public.
 //!
-//! In this order: the head must extend what was signed last; the note is written outside the database, then inside it, then
-//! announced. Nobody has seen a checkpoint that a crash can take back. A crash after the first write leaves a file that is
+//! In this order: the head must extend what was signed last; the note is written outside the database, then shown to the
+//! witnesses, if there are any; with enough of their cosignatures it is kept inside the database, then announced. Nobody,
+//! witnesses included, has seen a checkpoint that a crash can take back. A crash after the first write leaves a file that is
 //! ahead of the table, which the next start understands; the other order could leave a used log without a file, which it must
 //! refuse.
+//!
+//! A log that does not grow is signed again from time to time, so that readers can tell a quiet log from one whose newest
+//! checkpoint is kept from them.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use journal::Clock;
-use tokio::sync::{Notify, watch};
+use journal::{Clock, Time};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpoint::{self, CheckpointError},
     file,
-    key::LogKey,
+    key::LogKeys,
     prove,
     store::{Store, StoreError},
     tree::TreeHead,
     vitals::Vitals,
+    witnesses::{Cosigned, NoCosignature, Witnesses},
 };
 
-/// A checkpoint that can be relied on: it is on disk in two places.
+/// A checkpoint that can be relied on: it is on disk in two places, and enough witnesses have cosigned it.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// What it signs.
     pub head: TreeHead,
     /// The signed note.
     pub note: String,
+    /// When it was signed; the beginning of time for one that this process did not sign.
+    pub time: Time,
 }
 
 /// Why nothing was published.
@@ -56,6 +66,14 @@ pub enum PublishError {
         /// Entries that were to be published.
         size: u64,
     },
+    /// Not enough witnesses cosigned it.
+    #[error("not enough witnesses cosigned the checkpoint of {size} entries: {problems}")]
+    Unwitnessed {
+        /// Entries that it covers.
+        size: u64,
+        /// Who did not, and why.
+        problems: String,
+    },
     /// It could not be signed.
     #[error("cannot sign the log's head")]
     Sign(#[source] CheckpointError),
@@ -74,7 +92,7 @@ impl PublishError {
     /// Whether trying again cannot help, and going on would harm.
     fn is_final(&self) -> bool {
         match self {
-            Self::Store(StoreError::Sql(_)) | Self::File { .. } => false,
+            Self::Store(StoreError::Sql(_)) | Self::File { .. } | Self::Unwitnessed { .. } => false,
             Self::Store(StoreError::Fenced) | Self::Inconsistent { .. } | Self::Overtaken { .. } | Self::Sign(_) => {
                 true
             }
@@ -82,38 +100,63 @@ impl PublishError {
     }
 }
 
+/// What a publisher needs.
+pub(crate) struct Parts {
+    pub store: Arc<dyn Store>,
+    pub keys: LogKeys,
+    pub file: PathBuf,
+    pub witnesses: Option<Witnesses>,
+    pub clock: Arc<dyn Clock>,
+    pub vitals: Arc<Vitals>,
+}
+
 /// Publishes checkpoints.
 pub(crate) struct Publisher {
-    store: Arc<dyn Store>,
-    key: LogKey,
-    file: PathBuf,
-    clock: Arc<dyn Clock>,
+    parts: Parts,
+    /// The largest head that was ever signed: what comes must extend it, whether or not it was published.
+    signed: TreeHead,
     published: watch::Sender<Published>,
 }
 
+/// How often it is tried again when something failed, unless the interval is longer.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Publisher {
     /// Goes on from the last checkpoint, or signs the log without entries as the first. Then publishes what was appended since.
-    pub async fn start(
-        store: Arc<dyn Store>,
-        key: LogKey,
-        file: PathBuf,
-        clock: Arc<dyn Clock>,
-        last: Option<Published>,
-    ) -> Result<Self, PublishError> {
-        let first = match last {
+    ///
+    /// Where witnesses are missing this starts all the same, with what was published last: appending must not depend on them.
+    pub async fn start(parts: Parts, last: Option<Published>) -> Result<Self, PublishError> {
+        let first = match last.clone() {
             Some(last) => last,
-            None => signed(TreeHead::EMPTY, &key)?,
+            None => signed(TreeHead::EMPTY, &parts)?,
         };
-        let publisher = Self {
-            store,
-            key,
-            file,
-            clock,
+        let mut publisher = Self {
+            signed: first.head,
             published: watch::Sender::new(first.clone()),
+            parts,
         };
-        // What a crash kept in one place only is now in both.
-        publisher.keep(first).await?;
-        publisher.publish().await?;
+        // What a crash kept in one place only is now in both. Nothing is claimed by a tree without entries.
+        if publisher.is_public(&first) || first.head == TreeHead::EMPTY {
+            publisher.keep(first).await?;
+        } else if let Some(note) = publisher
+            .parts
+            .store
+            .newest_checkpoint()
+            .await
+            .map_err(StoreError::from)?
+            && let Ok(head) = publisher.parts.keys.open_own(&note)
+        {
+            // The newest was signed, but never published.
+            publisher.published.send_replace(Published {
+                head,
+                note,
+                ..Published::default()
+            });
+        }
+        match publisher.publish().await {
+            Err(error @ PublishError::Unwitnessed { .. }) => publisher.failed(&error),
+            other => other?,
+        }
         Ok(publisher)
     }
 
@@ -122,25 +165,30 @@ impl Publisher {
         self.published.subscribe()
     }
 
-    /// Publishes what `grown` tells of, at once but no more often than every `interval`, until `stop`; then once more.
-    pub async fn run(self, interval: Duration, grown: Arc<Notify>, vitals: Arc<Vitals>, stop: CancellationToken) {
+    /// Publishes what `grown` tells of, at once but no more often than every `interval`, until `stop`; then once more. Signs
+    /// again what has not grown for `refresh`.
+    pub async fn run(mut self, interval: Duration, refresh: Duration, grown: Arc<Notify>, stop: CancellationToken) {
+        let vitals = Arc::clone(&self.parts.vitals);
+        let mut again = self.is_behind();
         loop {
+            let begun = Instant::now();
             tokio::select! {
                 () = grown.notified() => {}
+                () = tokio::time::sleep(if again { AGAIN } else { refresh }) => {}
                 () = stop.cancelled() => break,
                 () = vitals.halted.cancelled() => return,
             }
-            match self.publish().await {
-                Ok(()) => vitals.set_behind(false),
+            let idle = begun.elapsed() >= refresh;
+            let head = self.published.borrow().head;
+            let done = match self.is_behind() || self.has_grown().await {
+                false if idle => self.sign_and_publish(head).await,
+                _ => self.publish().await,
+            };
+            again = done.is_err();
+            match done {
+                Ok(()) => vitals.set_behind(None),
                 Err(error) if error.is_final() => return vitals.halt(&error),
-                Err(error) => {
-                    vitals.set_behind(true);
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot publish a checkpoint; trying again"
-                    );
-                    grown.notify_one();
-                }
+                Err(error) => self.failed(&error),
             }
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
@@ -155,57 +203,137 @@ impl Publisher {
         }
     }
 
+    fn failed(&self, error: &PublishError) {
+        self.parts.vitals.set_behind(Some(error));
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "cannot publish a checkpoint; trying again"
+        );
+    }
+
+    /// Whether something was signed that is not public.
+    fn is_behind(&self) -> bool {
+        self.signed != self.published.borrow().head
+    }
+
+    async fn has_grown(&self) -> bool {
+        let head = self.parts.store.head().await;
+        head.map_or(true, |head| head != self.signed)
+    }
+
     /// Publishes the head when it is not yet.
-    async fn publish(&self) -> Result<(), PublishError> {
-        let last = self.published.borrow().head;
-        let head = self.store.head().await?;
-        if head == last {
+    async fn publish(&mut self) -> Result<(), PublishError> {
+        let head = self.parts.store.head().await?;
+        if head == self.published.borrow().head && self.published.borrow().time > Time(0) {
             return Ok(());
         }
-        if !prove::extends(&*self.store, last, head)
-            .await
-            .map_err(StoreError::from)?
-        {
+        self.sign_and_publish(head).await
+    }
+
+    async fn sign_and_publish(&mut self, head: TreeHead) -> Result<(), PublishError> {
+        let extends = prove::extends(&*self.parts.store, self.signed, head).await;
+        if !extends.map_err(StoreError::from)? {
             return Err(PublishError::Inconsistent {
-                signed: last.size,
+                signed: self.signed.size,
                 size: head.size,
             });
         }
-        self.keep(signed(head, &self.key)?).await
+        let mut new = signed(head, &self.parts)?;
+        if self.parts.witnesses.is_none() {
+            self.signed = head;
+            return self.keep(new).await;
+        }
+        self.keep_outside(&new).await?;
+        self.signed = head;
+        let Some(witnesses) = &self.parts.witnesses else {
+            return Ok(());
+        };
+        let cosigned = witnesses.cosign(&self.parts.store, head, &new.note).await;
+        for (witness, problem) in &cosigned.problems {
+            // A witness that saw more than there is has seen the log's future: this is its past.
+            if matches!(problem, NoCosignature::Ahead { .. }) {
+                tracing::error!(witness, %problem, "THE DATABASE MAY BE AN OLDER COPY OF THE LOG");
+            } else {
+                tracing::warn!(witness, %problem, "no cosignature");
+            }
+        }
+        self.parts.vitals.set_silent(problems(&cosigned));
+        if !witnesses.are_enough(&cosigned) && head != TreeHead::EMPTY {
+            return Err(PublishError::Unwitnessed {
+                size: head.size,
+                problems: problems(&cosigned),
+            });
+        }
+        for signature in cosigned.signatures.values() {
+            new.note += &String::from_utf8_lossy(&signature.to_bytes());
+        }
+        self.keep(new).await
+    }
+
+    /// Whether a checkpoint may be shown: it bears as many cosignatures as are needed.
+    fn is_public(&self, checkpoint: &Published) -> bool {
+        let witnesses = self.parts.witnesses.as_ref();
+        witnesses.is_none_or(|witnesses| witnesses.have_cosigned(&checkpoint.note))
+    }
+
+    async fn keep_outside(&self, new: &Published) -> Result<(), PublishError> {
+        let path = &self.parts.file;
+        let failed = |source| PublishError::File {
+            path: path.clone(),
+            source,
+        };
+        let found = file::read(path).await.map_err(failed)?;
+        let found = found.map(|note| String::from_utf8_lossy(&note).into_owned());
+        if found.as_deref() == Some(&*new.note) {
+            return Ok(());
+        }
+        // The fence is in the database; the file has only this.
+        let there = found.and_then(|note| self.parts.keys.open_own(&note).ok());
+        let there = there.map_or(0, |head| head.size);
+        if there > new.head.size {
+            return Err(PublishError::Overtaken {
+                path: path.clone(),
+                found: there,
+                size: new.head.size,
+            });
+        }
+        file::replace(path, new.note.clone().into_bytes(), 0o644)
+            .await
+            .map_err(failed)
     }
 
     async fn keep(&self, new: Published) -> Result<(), PublishError> {
-        let failed = |source| PublishError::File {
-            path: self.file.clone(),
-            source,
-        };
-        let found = file::read(&self.file).await.map_err(failed)?;
-        let found = found.map(|note| String::from_utf8_lossy(&note).into_owned());
-        if found.as_deref() != Some(&*new.note) {
-            // The fence is in the database; the file has only this.
-            let there = found
-                .and_then(|note| checkpoint::open(&note, &self.key.vkey()).ok())
-                .map_or(0, |head| head.size);
-            if there > new.head.size {
-                return Err(PublishError::Overtaken {
-                    path: self.file.clone(),
-                    found: there,
-                    size: new.head.size,
-                });
-            }
-            file::replace(&self.file, new.note.clone().into_bytes(), 0o644)
-                .await
-                .map_err(failed)?;
-        }
-        self.store
-            .keep_checkpoint(new.head.size, &new.note, self.clock.now())
+        self.keep_outside(&new).await?;
+        self.parts
+            .store
+            .keep_checkpoint(new.head.size, &new.note, self.parts.clock.now())
             .await?;
         self.published.send_replace(new);
         Ok(())
     }
 }
 
-fn signed(head: TreeHead, key: &LogKey) -> Result<Published, PublishError> {
-    let note = checkpoint::sign(&head, key).map_err(PublishError::Sign)?;
-    Ok(Published { head, note })
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            head: TreeHead::EMPTY,
+            note: String::new(),
+            time: Time(0),
+        }
+    }
+}
+
+fn signed(head: TreeHead, parts: &Parts) -> Result<Published, PublishError> {
+    let time = parts.clock.now();
+    let note = checkpoint::sign(&head, parts.keys.signing(), time).map_err(PublishError::Sign)?;
+    Ok(Published { head, note, time })
+}
+
+fn problems(cosigned: &Cosigned) -> String {
+    let problems: Vec<_> = cosigned
+        .problems
+        .iter()
+        .map(|(name, problem)| format!("{name}: {problem}"))
+        .collect();
+    problems.join("; ")
 }

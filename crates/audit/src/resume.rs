@@ -3,19 +3,18 @@
 //! A log that once signed a tree must never sign one that does not contain it. The danger is a database that was restored
 //! from a backup: by itself it looks whole. So a copy of the last checkpoint lives outside of it, and without that copy, or
 //! against it, nothing starts.
+//!
+//! Witnesses, where there are any, are asked what they saw last, and count like the file. They stand in for a file that is gone
+//! (in a cluster without a shared volume it goes with each pod) when so many answer that nothing can have been published
+//! without one of them.
 
 use std::path::{Path, PathBuf};
 
-use journal::Entropy;
+use journal::{Entropy, Time};
 
 use crate::{
-    Config, Error,
-    checkpoint::{self, CheckpointError},
-    file,
-    key::LogKey,
-    prove,
-    publisher::Published,
-    store::Store,
+    Config, Error, checkpoint::CheckpointError, file, key::LogKeys, prove, publisher::Published, store::Store,
+    witnesses::Witnesses,
 };
 
 /// Why the log must not go on. Each says what was found, and what to do.
@@ -49,7 +48,7 @@ pub enum Refused {
     #[error(
         "the log has been used ({held} entries), but its checkpoint file {} is missing: without it nobody can tell whether \
          the database is the newest. put the file back; when it is lost, put the newest checkpoint there that a verifier has \
-         kept, not an older one", path.display()
+         kept, not an older one; `remit log recover` says how", path.display()
     )]
     FileMissing {
         /// Where it should be.
@@ -65,6 +64,15 @@ pub enum Refused {
     KeyMissing {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// The key that would sign is revoked.
+    #[error(
+        "the log's key {vkey} is revoked, and no other is there: the revocation was interrupted. run `remit log key revoke` \
+         again"
+    )]
+    KeyRevoked {
+        /// Its verifier key.
+        vkey: String,
     },
     /// A checkpoint is not by this log's key.
     #[error(
@@ -87,6 +95,8 @@ pub enum Place {
     File(PathBuf),
     /// In the database.
     Database,
+    /// At a witness.
+    Witness(String),
 }
 
 impl std::fmt::Display for Place {
@@ -94,44 +104,54 @@ impl std::fmt::Display for Place {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Database => f.write_str("the database"),
+            Self::Witness(name) => write!(f, "the records of the witness {name}"),
         }
     }
 }
 
-/// The log's key, and the last checkpoint to go on from; none when the log was never used, for which a key is made.
+/// The log's keys, and the last checkpoint to go on from; none when the log was never used, for which a key is made.
 pub(crate) async fn resume(
     store: &dyn Store,
     config: &Config,
+    witnesses: Option<&Witnesses>,
     entropy: &dyn Entropy,
-) -> Result<(LogKey, Option<Published>), Error> {
+) -> Result<(LogKeys, Option<Published>), Error> {
     let held = store.head().await?;
     let inside = store.newest_checkpoint().await?;
     let outside = read_checkpoint(&config.checkpoint_file).await?;
     let used = held.size > 0 || inside.is_some();
-    if used && outside.is_none() {
-        return Err(Refused::FileMissing {
-            path: config.checkpoint_file.clone(),
-            held: held.size,
-        }
-        .into());
-    }
-    let key = match LogKey::load(&config.origin, &config.key_file).await? {
-        Some(key) => key,
+    let keys = match LogKeys::load(&config.origin, &config.key_file).await? {
+        Some(keys) => keys,
         None if used || outside.is_some() => {
             return Err(Refused::KeyMissing {
                 path: config.key_file.clone(),
             }
             .into());
         }
-        None => LogKey::create(&config.origin, &config.key_file, entropy).await?,
+        None => LogKeys::create(&config.origin, &config.key_file, entropy).await?,
     };
+    if keys.signs_with_a_revoked_key() {
+        return Err(Refused::KeyRevoked { vkey: keys.vkey() }.into());
+    }
+    let seen = match witnesses {
+        Some(witnesses) => seen(witnesses, &keys).await,
+        None => Seen::default(),
+    };
+    if used && outside.is_none() && !seen.is_complete {
+        return Err(Refused::FileMissing {
+            path: config.checkpoint_file.clone(),
+            held: held.size,
+        }
+        .into());
+    }
     let mut last: Option<Published> = None;
-    for (place, note) in [
+    let own = [
         (Place::File(config.checkpoint_file.clone()), outside),
         (Place::Database, inside),
-    ] {
-        let Some(note) = note else { continue };
-        let head = match checkpoint::open(&note, &key.vkey()) {
+    ];
+    let own = own.into_iter().filter_map(|(place, note)| Some((place, note?)));
+    for (place, note) in own.chain(seen.notes) {
+        let head = match keys.open_own(&note) {
             Ok(head) => head,
             Err(source) => return Err(Refused::NotOurs { place, source }.into()),
         };
@@ -152,10 +172,38 @@ pub(crate) async fn resume(
         }
         // A file that is behind the database was restored itself: the larger one counts.
         if last.as_ref().is_none_or(|last| last.head.size < head.size) {
-            last = Some(Published { head, note });
+            let time = Time(0);
+            last = Some(Published { head, note, time });
         }
     }
-    Ok((key, last))
+    Ok((keys, last))
+}
+
+/// What witnesses know of this log.
+#[derive(Default)]
+struct Seen {
+    /// What each saw last.
+    notes: Vec<(Place, String)>,
+    /// Whether nothing can have become public that none of those who answered has seen: then they stand in for the file.
+    is_complete: bool,
+}
+
+async fn seen(witnesses: &Witnesses, keys: &LogKeys) -> Seen {
+    let answers = witnesses.seen().await;
+    let answered: Vec<usize> = answers.iter().map(|(place, _)| *place).collect();
+    let mut notes = Vec::new();
+    for (place, note) in answers {
+        let name = witnesses.name(place);
+        match note {
+            // Whether it says anything of this log is for the log's own signature to say: a witness alone cannot stop it.
+            Some(note) if keys.open_own(&note).is_ok() => notes.push((Place::Witness(name), note)),
+            Some(_) => tracing::warn!(witness = name, "what this witness saw last is not by this log's keys"),
+            None => {}
+        }
+    }
+    let silent = |place: usize| !answered.contains(&place);
+    let is_complete = witnesses.needed() && !notes.is_empty() && !witnesses.could_be_enough(silent);
+    Seen { notes, is_complete }
 }
 
 async fn read_checkpoint(path: &Path) -> Result<Option<String>, Error> {

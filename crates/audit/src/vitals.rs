@@ -1,16 +1,27 @@
 //! Whether this process may go on, and whether it is well.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+
+use crate::publisher::PublishError;
+
+/// What was appended and could not be published.
+#[derive(Debug)]
+struct Behind {
+    problem: String,
+    for_want_of_witnesses: bool,
+}
 
 /// The state of this process's log, as the sequencer, the publisher and health share it.
 #[derive(Debug, Default)]
 pub(crate) struct Vitals {
     /// Cancelled when this process must neither append nor sign any more. There is no way back but a restart.
     pub halted: CancellationToken,
-    /// Whether what was appended could not be published when it was last tried.
-    behind: AtomicBool,
+    /// Why what was appended could not be published when it was last tried.
+    behind: Mutex<Option<Behind>>,
+    /// The witnesses that did not cosign the last checkpoint, and why, though enough others may have.
+    silent: Mutex<String>,
 }
 
 impl Vitals {
@@ -22,13 +33,35 @@ impl Vitals {
         }
     }
 
-    /// Notes whether publishing worked.
-    pub fn set_behind(&self, behind: bool) {
-        self.behind.store(behind, Ordering::Relaxed);
+    /// Notes why publishing failed, or that it worked.
+    pub fn set_behind(&self, error: Option<&PublishError>) {
+        let behind = error.map(|error| Behind {
+            problem: telemetry::with_causes(error),
+            for_want_of_witnesses: matches!(error, PublishError::Unwitnessed { .. }),
+        });
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = behind;
     }
 
-    /// Whether changes are appended and published.
+    /// Notes which witnesses did not cosign.
+    pub fn set_silent(&self, problems: String) {
+        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
+
+    /// Whether changes are appended and can be published. Want of witnesses is told by the status, not here: whoever stops
+    /// sending changes to a log that is not well would stop appending for the sake of a witness.
     pub fn is_well(&self) -> bool {
-        !self.halted.is_cancelled() && !self.behind.load(Ordering::Relaxed)
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.halted.is_cancelled() && behind.as_ref().is_none_or(|behind| behind.for_want_of_witnesses)
+    }
+
+    /// Why the newest checkpoint is not published; empty when it is.
+    pub fn unpublished(&self) -> String {
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        behind.as_ref().map(|behind| behind.problem.clone()).unwrap_or_default()
+    }
+
+    /// The witnesses that did not cosign the last checkpoint, and why; empty when all did.
+    pub fn silent(&self) -> String {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -7,3 +7,4 @@ pub mod log;
 pub mod proof;
 pub mod report;
 pub mod serve;
+pub mod witness;

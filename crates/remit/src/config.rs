@@ -117,6 +117,12 @@ pub struct Log {
     pub checkpoint_file: Option<PathBuf>,
     /// Longest time from growth to the next checkpoint, in milliseconds.
     pub checkpoint_interval_ms: u64,
+    /// Longest time to the next checkpoint when the log does not grow, in milliseconds.
+    pub checkpoint_refresh_ms: u64,
+    /// C2SP tlog-policy file: the witnesses, and how many must cosign a checkpoint before it is published.
+    pub witness_policy_file: Option<PathBuf>,
+    /// How long a witness has to answer, in milliseconds.
+    pub witness_timeout_ms: u64,
 }
 
 /// Data to use in place of what is built in.
@@ -177,6 +183,9 @@ impl Default for Log {
             key_file: None,
             checkpoint_file: None,
             checkpoint_interval_ms: 200,
+            checkpoint_refresh_ms: 60_000,
+            witness_policy_file: None,
+            witness_timeout_ms: 2_000,
         }
     }
 }
@@ -293,6 +302,8 @@ impl Config {
             ("limits.header_bytes", self.limits.header_bytes.into()),
             ("limits.deadline_ms", self.limits.deadline_ms),
             ("log.checkpoint_interval_ms", self.log.checkpoint_interval_ms),
+            ("log.checkpoint_refresh_ms", self.log.checkpoint_refresh_ms),
+            ("log.witness_timeout_ms", self.log.witness_timeout_ms),
         ] {
             if value == 0 {
                 bail!("`{key}` is 0; it must be more");

@@ -44,6 +44,7 @@ enum Command {
     Report(commands::report::Command),
     Case(commands::case::Command),
     Log(commands::log::Command),
+    Witness(commands::witness::Command),
     Demo(commands::demo::Command),
     Config(commands::config::Command),
 }
@@ -69,6 +70,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Report(command) => command.run().await,
             Command::Case(command) => command.run().await,
             Command::Log(command) => command.run().await,
+            Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Config(command) => command.run(),
         }

@@ -280,6 +280,9 @@ fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<audit
         key_file: Config::need("log.key_file", config.log.key_file.as_ref())?.clone(),
         checkpoint_file: Config::need("log.checkpoint_file", config.log.checkpoint_file.as_ref())?.clone(),
         checkpoint_interval_ms: config.log.checkpoint_interval_ms,
+        checkpoint_refresh_ms: config.log.checkpoint_refresh_ms,
+        witness_policy_file: config.log.witness_policy_file.clone(),
+        witness_timeout_ms: config.log.witness_timeout_ms,
     })
 }
 

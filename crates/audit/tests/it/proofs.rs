@@ -116,7 +116,8 @@ async fn a_log_signs_as_the_standard_says() {
             root: tlog_tiles::EMPTY_HASH.0
         }
     );
-    assert_eq!(resigned(&files, head), note);
+    // What follows says when.
+    assert!(note.starts_with(&resigned(&files, head)), "{note}");
     // The seed comes from the injected entropy.
     let mut seed = [0; 32];
     journal::Entropy::fill(&SeededEntropy::new(7), &mut seed);

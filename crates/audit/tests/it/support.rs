@@ -149,6 +149,9 @@ impl Files {
             key_file: self.key(),
             checkpoint_file: self.checkpoint(),
             checkpoint_interval_ms: 1,
+            checkpoint_refresh_ms: 60_000,
+            witness_policy_file: None,
+            witness_timeout_ms: 2_000,
         }
     }
 }

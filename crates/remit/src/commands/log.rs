@@ -1,6 +1,7 @@
 //! `remit log`: the log that every change is recorded in, one file per subcommand.
 
 mod checkpoint;
+mod key;
 mod source;
 mod verify;
 
@@ -40,6 +41,7 @@ pub struct Command {
 enum Action {
     Checkpoint(checkpoint::Command),
     Verify(verify::Command),
+    Key(key::Command),
 }
 
 /// What all subcommands share.
@@ -88,6 +90,7 @@ impl Command {
         match self.action {
             Action::Checkpoint(command) => command.run(context).await,
             Action::Verify(command) => command.run(context).await,
+            Action::Key(command) => command.run(context).await,
         }
     }
 }

@@ -209,20 +209,20 @@ pub async fn until_interrupted(
     ended.and(done)
 }
 
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -230,7 +230,7 @@ impl Signals {
     }
 
     /// The first signal stops gracefully, the second at once.
-    fn exit_on_next(mut self) {
+    pub(super) fn exit_on_next(mut self) {
         tokio::spawn(async move {
             self.next().await;
             std::process::exit(1);

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What the file holds; `None` when there is none.
-pub(crate) async fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub async fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -17,7 +17,7 @@ pub(crate) async fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Replaces what the file holds. When this returns, the new content is on disk under the file's name.
-pub(crate) async fn replace(path: &Path, bytes: Vec<u8>, mode: u32) -> Result<(), Error> {
+pub async fn replace(path: &Path, bytes: Vec<u8>, mode: u32) -> Result<(), Error> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || replace_now(&path, &bytes, mode))
         .await

@@ -1,0 +1,304 @@
+//! Which keys a verifier believes, and what that makes of a checkpoint. No I/O.
+//!
+//! A *verifier key file* begins with the keys that its owner trusts, one in a line: `origin+id+key`. A tool that knows nothing
+//! of Remit reads the first. After an empty line statements may follow ([`crate::statement`]), in any order: they count as far
+//! as trusted keys signed them.
+//!
+//! * A key is believed that is listed, or that took the place of a believed one, as that one itself said.
+//! * What a believed key says is revoked, its own revocation included, is not believed, whoever lists it. Nothing that a
+//!   revoked key said of other keys counts: a thief could have said it. So who knows the revoked key only has to get
+//!   the new one from the log's operator, by a way that a thief does not have.
+//! * Of what a revoked key signed, one checkpoint is still believed: that of the tree which the revocation names.
+
+use signed_note::{Note, NoteError, StandardVerifier, Verifier as _, VerifierList};
+use tlog_tiles::{Checkpoint, Hash};
+
+use crate::{
+    checkpoint::CheckpointError,
+    statement::{Said, Statement},
+    tree::TreeHead,
+};
+
+/// The keys that a verifier believes.
+#[derive(Clone, Debug)]
+pub struct Trusted {
+    origin: String,
+    keys: Vec<String>,
+    revoked: Vec<(String, TreeHead)>,
+}
+
+impl Trusted {
+    /// From a verifier key file, or a single verifier key.
+    ///
+    /// # Errors
+    /// When a key or a statement cannot be read, or one is of another log: a revocation must not be lost on the way.
+    pub fn parse(file: &str) -> Result<Self, CheckpointError> {
+        let Parts { origin, keys, notes } = split(file)?;
+        let statements = notes
+            .iter()
+            .map(|note| Statement::parse(&origin, note).ok_or(CheckpointError::Statement))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut revoked = Vec::new();
+        loop {
+            let believed = believed(&keys, &revoked, &statements);
+            let found = statements.iter().find_map(|statement| match &statement.said {
+                Said::Revoked { key, last, .. } if !revoked.iter().any(|(known, _)| known == key) => believed
+                    .iter()
+                    .any(|by| statement.is_signed_by(by))
+                    .then(|| (key.clone(), *last)),
+                _ => None,
+            });
+            match found {
+                Some(found) => revoked.push(found),
+                None => {
+                    return Ok(Self {
+                        origin,
+                        keys: believed,
+                        revoked,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The log's name.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The verifier keys that are believed, those of the file first.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// The head that a checkpoint signs, when a believed key signed it. Signatures of others are not looked at.
+    pub fn open(&self, note: &str) -> Result<TreeHead, CheckpointError> {
+        let note = Note::from_bytes(note.as_bytes())?;
+        match verified(&note, &self.keys) {
+            Err(CheckpointError::Note(NoteError::UnverifiedNote)) => {}
+            Err(error) => return Err(error),
+            Ok(()) => return self.head(&note),
+        }
+        for (key, last) in &self.revoked {
+            if verified(&note, std::slice::from_ref(key)).is_ok() {
+                return match self.head(&note)? {
+                    head if head == *last => Ok(head),
+                    head => Err(CheckpointError::Revoked {
+                        key: key.clone(),
+                        size: head.size,
+                        last: last.size,
+                    }),
+                };
+            }
+        }
+        Err(NoteError::UnverifiedNote.into())
+    }
+
+    fn head(&self, note: &Note) -> Result<TreeHead, CheckpointError> {
+        let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| CheckpointError::Text)?;
+        // One key may sign for several logs: a checkpoint of another one proves nothing about this.
+        if checkpoint.origin() != self.origin {
+            return Err(CheckpointError::Origin {
+                found: checkpoint.origin().to_owned(),
+                expected: self.origin.clone(),
+            });
+        }
+        let Hash(root): Hash = *checkpoint.hash();
+        let size = checkpoint.size();
+        Ok(TreeHead { size, root })
+    }
+}
+
+/// Those that are listed and not revoked, and what took their places.
+fn believed(listed: &[String], revoked: &[(String, TreeHead)], statements: &[Statement]) -> Vec<String> {
+    let is_revoked = |key: &String| revoked.iter().any(|(known, _)| known == key);
+    let mut believed: Vec<String> = listed.iter().filter(|key| !is_revoked(key)).cloned().collect();
+    let mut next = 0;
+    while let Some(key) = believed.get(next).cloned() {
+        next += 1;
+        for statement in statements {
+            if let Said::Replaced { old, new } = &statement.said
+                && *old == key
+                && !believed.contains(new)
+                && !is_revoked(new)
+                && statement.is_signed_by(old)
+            {
+                believed.push(new.clone());
+            }
+        }
+    }
+    believed
+}
+
+fn verified(note: &Note, vkeys: &[String]) -> Result<(), CheckpointError> {
+    let mut keys = Vec::with_capacity(vkeys.len());
+    for vkey in vkeys {
+        keys.push(Box::new(StandardVerifier::new(vkey).map_err(CheckpointError::VerifierKey)?) as _);
+    }
+    note.verify(&VerifierList::new(keys))?;
+    Ok(())
+}
+
+/// What stands in a verifier key file.
+struct Parts {
+    /// The name of all keys.
+    origin: String,
+    /// At least one.
+    keys: Vec<String>,
+    /// The notes of the statements.
+    notes: Vec<String>,
+}
+
+fn split(file: &str) -> Result<Parts, CheckpointError> {
+    let mut blocks = file.trim().split("\n\n");
+    let mut origin = None;
+    let mut keys: Vec<String> = Vec::new();
+    for vkey in blocks.next().unwrap_or_default().lines().map(str::trim) {
+        let key = StandardVerifier::new(vkey).map_err(CheckpointError::VerifierKey)?;
+        let expected = origin.get_or_insert_with(|| key.name().to_owned());
+        if expected != key.name() {
+            return Err(CheckpointError::Origin {
+                found: key.name().to_owned(),
+                expected: expected.clone(),
+            });
+        }
+        if !keys.iter().any(|known| known == vkey) {
+            keys.push(vkey.to_owned());
+        }
+    }
+    let origin = origin.ok_or(CheckpointError::NoKey)?;
+    let mut notes = Vec::new();
+    while let Some(text) = blocks.next() {
+        let signatures = blocks.next().ok_or(CheckpointError::Statement)?;
+        notes.push(format!("{text}\n\n{}\n", signatures.trim_end()));
+    }
+    Ok(Parts { origin, keys, notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{checkpoint, key::LogKey};
+
+    const ORIGIN: &str = "remit.test/log";
+    const LAST: TreeHead = TreeHead { size: 7, root: [7; 32] };
+
+    fn key(n: u8) -> LogKey {
+        LogKey::new(ORIGIN, &[n; 32])
+    }
+
+    fn signed(n: u8, head: TreeHead) -> String {
+        checkpoint::sign(&head, &[key(n)], journal::Time(1_000_000)).unwrap()
+    }
+
+    fn replaced(old: u8, new: u8, by: u8) -> String {
+        let said = Said::Replaced {
+            old: key(old).vkey(),
+            new: key(new).vkey(),
+        };
+        Statement::sign(ORIGIN, &said, 1, &[&key(by)])
+            .unwrap()
+            .note()
+            .to_owned()
+    }
+
+    fn revoked(n: u8, by: u8) -> String {
+        let said = Said::Revoked {
+            key: key(n).vkey(),
+            last: LAST,
+            reason: "the machine was stolen".to_owned(),
+        };
+        Statement::sign(ORIGIN, &said, 1, &[&key(by)])
+            .unwrap()
+            .note()
+            .to_owned()
+    }
+
+    fn file(keys: &[u8], statements: &[String]) -> String {
+        let keys: Vec<_> = keys.iter().map(|n| key(*n).vkey()).collect();
+        [&[keys.join("\n") + "\n"], statements].concat().join("\n")
+    }
+
+    /// Whose checkpoints of a tree are believed, of keys 1 to 4.
+    fn who(file: &str, head: TreeHead) -> Vec<u8> {
+        let trusted = Trusted::parse(file).unwrap();
+        (1..=4).filter(|n| trusted.open(&signed(*n, head)).is_ok()).collect()
+    }
+
+    #[test]
+    fn keys_are_believed_that_are_listed_or_took_the_place_of_one() {
+        let larger = TreeHead { size: 8, ..LAST };
+        for (name, keys, statements, believed) in [
+            ("one", &[1][..], vec![], &[1][..]),
+            ("an overlap", &[2, 1], vec![], &[1, 2]),
+            ("a replacement", &[1], vec![replaced(1, 2, 1)], &[1, 2]),
+            (
+                "two, the later first",
+                &[1],
+                vec![replaced(2, 3, 2), replaced(1, 2, 1)],
+                &[1, 2, 3],
+            ),
+            ("said by the new key only", &[1], vec![replaced(1, 2, 2)], &[1]),
+            ("said by a stranger", &[1], vec![replaced(1, 2, 4)], &[1]),
+            ("not backwards", &[2], vec![replaced(1, 2, 1)], &[2]),
+            ("revoked by itself", &[2, 1], vec![revoked(1, 1)], &[2]),
+            ("revoked by the other", &[2, 1], vec![revoked(1, 2)], &[2]),
+            ("revoked by a stranger", &[2, 1], vec![revoked(1, 4)], &[1, 2]),
+            ("a thief names a key", &[1], vec![replaced(1, 4, 1), revoked(1, 1)], &[]),
+            (
+                "a thief named a key, the listed stays",
+                &[2, 1],
+                vec![replaced(1, 4, 1), revoked(1, 2)],
+                &[2],
+            ),
+            (
+                "the new key revokes the old, which it came by",
+                &[1],
+                vec![replaced(1, 2, 1), revoked(1, 2)],
+                &[],
+            ),
+        ] {
+            let file = file(keys, &statements);
+            assert_eq!(who(&file, larger), believed, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_what_a_revoked_key_signed_only_the_named_tree_is_believed() {
+        let trusted = Trusted::parse(&file(&[2, 1], &[revoked(1, 2)])).unwrap();
+        assert_eq!(trusted.open(&signed(1, LAST)).unwrap(), LAST);
+        for head in [
+            TreeHead { size: 8, ..LAST },
+            TreeHead { size: 6, ..LAST },
+            TreeHead { root: [8; 32], ..LAST },
+        ] {
+            let error = trusted.open(&signed(1, head)).unwrap_err();
+            assert!(matches!(error, CheckpointError::Revoked { last: 7, .. }), "{error}");
+        }
+        // Signed by both, it is the other's word that counts.
+        let larger = TreeHead { size: 8, ..LAST };
+        let both = checkpoint::sign(&larger, &[key(2), key(1)], journal::Time(1_000_000)).unwrap();
+        assert_eq!(trusted.open(&both).unwrap(), larger);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_whole_is_not_read_at_all() {
+        let revocation = revoked(1, 1);
+        let good = file(&[1], std::slice::from_ref(&revocation));
+        let other = LogKey::new("remit.test/other", &[1; 32]).vkey();
+        for damaged in [
+            String::new(),
+            "\n\n".to_owned(),
+            format!("{other}\n{good}"),
+            good.replace("revoked", "revoced"),
+            good.replace("v1\n", "v2\n"),
+            good[..good.len() - 60].to_owned(),
+            good.replace("\nreason the machine was stolen", ""),
+            format!("{good}\nmore"),
+        ] {
+            assert!(Trusted::parse(&damaged).is_err(), "{damaged}");
+        }
+        // Line ends and space around it do no harm; nor does a key that is there twice.
+        assert!(Trusted::parse(&format!("{}\r\n{good}\n\n", key(1).vkey())).is_ok());
+    }
+}

@@ -1,0 +1,255 @@
+//! The log's side of C2SP `tlog-witness`: asks witnesses to cosign a checkpoint, and what they saw last.
+//!
+//! All are asked at once, each within a time of its own, and nobody waits longer than it takes until enough have answered.
+//! Appending never waits for a witness; what is published does.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::http::{Request, StatusCode, Uri};
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use sha2::{Digest as _, Sha256};
+use signed_note::{Note, Signature};
+use witness::{CosignerKey, Policy, Submission};
+
+use crate::{prove, store::Store, tree::TreeHead};
+
+/// Those that answer a moment later than it would take are waited for so long: else they would never be asked to the end.
+const GRACE: Duration = Duration::from_millis(50);
+/// Far more than the signature lines of a witness, or a checkpoint with those of many.
+const ANSWER_BYTES: usize = 64 << 10;
+/// Two that race for one witness may find it moved between two tries.
+const TRIES: usize = 3;
+
+/// Why a witness gave no cosignature.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoCosignature {
+    #[error("no answer within {} ms", .0.as_millis())]
+    Late(Duration),
+    #[error("it cannot be asked: {0}")]
+    Unreachable(String),
+    #[error("it answered {status}: {text}")]
+    Refused { status: StatusCode, text: String },
+    #[error("its answer has no cosignature that its key verifies")]
+    Unverified,
+    #[error(
+        "it has seen {seen} entries of this log, more than the {held} that there are: this is an older copy of the log"
+    )]
+    Ahead { seen: u64, held: u64 },
+    #[error("the proof from what it saw last cannot be made")]
+    Prove(#[source] sql::Error),
+}
+
+/// The witnesses of a policy that have an address.
+pub(crate) struct Witnesses {
+    policy: Policy,
+    origin: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+    patience: Duration,
+    /// The size that each saw last, as far as known; by place in the policy.
+    seen: Mutex<BTreeMap<usize, u64>>,
+}
+
+/// What came of asking.
+#[derive(Debug, Default)]
+pub(crate) struct Cosigned {
+    /// The cosignatures, by the place of the witness in the policy.
+    pub signatures: BTreeMap<usize, Signature>,
+    /// Who gave none, by name, and why.
+    pub problems: Vec<(String, NoCosignature)>,
+}
+
+impl Witnesses {
+    pub fn new(policy: Policy, origin: &str, patience: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(patience));
+        connector.set_nodelay(true);
+        Self {
+            policy,
+            origin: origin.to_owned(),
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            patience,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Whether these cosignatures are enough.
+    pub fn are_enough(&self, cosigned: &Cosigned) -> bool {
+        self.policy.is_met(|place| cosigned.signatures.contains_key(&place))
+    }
+
+    /// Whether a note bears enough cosignatures.
+    pub fn have_cosigned(&self, note: &str) -> bool {
+        Note::from_bytes(note.as_bytes()).is_ok_and(|note| self.policy.is_met_by(&note))
+    }
+
+    /// Asks all witnesses to cosign a checkpoint of this head.
+    pub async fn cosign(&self, store: &Arc<dyn Store>, head: TreeHead, note: &str) -> Cosigned {
+        let mut asked: FuturesUnordered<_> = self
+            .asked()
+            .map(|(place, url, key)| async move {
+                let ask = self.ask(store, place, url, key, head, note);
+                let answer = tokio::time::timeout(self.patience, ask).await;
+                (place, answer.unwrap_or(Err(NoCosignature::Late(self.patience))))
+            })
+            .collect();
+        let mut cosigned = Cosigned::default();
+        let mut grace = None;
+        loop {
+            let answer = match grace {
+                None => asked.next().await,
+                Some(until) => tokio::time::timeout_at(until, asked.next()).await.unwrap_or(None),
+            };
+            let Some((place, answer)) = answer else { break };
+            match answer {
+                Ok(signature) => {
+                    cosigned.signatures.insert(place, signature);
+                }
+                Err(problem) => cosigned.problems.push((self.name(place), problem)),
+            }
+            if grace.is_none() && self.are_enough(&cosigned) {
+                grace = Some(tokio::time::Instant::now() + GRACE);
+            }
+        }
+        cosigned
+    }
+
+    /// What each witness saw last of this log: a signed note, `None` where it saw nothing yet. Witnesses that do not answer are
+    /// left out.
+    pub async fn seen(&self) -> Vec<(usize, Option<String>)> {
+        let hash = HEXLOWER.encode(&Sha256::digest(&self.origin));
+        let asked = self.asked().map(|(place, url, key)| {
+            let uri = format!("{url}/{hash}/checkpoint");
+            async move {
+                let answer = tokio::time::timeout(self.patience, self.send("GET", &uri, Bytes::new())).await;
+                match answer {
+                    Ok(Ok((StatusCode::OK, note))) => {
+                        let parsed = Note::from_bytes(note.as_bytes()).ok()?;
+                        key.find(&parsed).ok()??;
+                        Some((place, Some(note)))
+                    }
+                    Ok(Ok((StatusCode::NOT_FOUND, _))) => Some((place, None)),
+                    _ => None,
+                }
+            }
+        });
+        let answers: Vec<_> = asked.collect::<FuturesUnordered<_>>().collect().await;
+        answers.into_iter().flatten().collect()
+    }
+
+    /// Whether those who did not answer could by themselves have made something public.
+    pub fn could_be_enough(&self, silent: impl Fn(usize) -> bool) -> bool {
+        self.policy.is_met(silent)
+    }
+
+    pub fn needed(&self) -> bool {
+        self.policy.needs_witnesses()
+    }
+
+    /// A witness's name in the policy.
+    pub fn name(&self, place: usize) -> String {
+        let witness = self.policy.witnesses().get(place);
+        witness.map(|witness| witness.name.clone()).unwrap_or_default()
+    }
+
+    fn asked(&self) -> impl Iterator<Item = (usize, &str, &CosignerKey)> {
+        let witnesses = self.policy.witnesses().iter().enumerate();
+        witnesses.filter_map(|(place, witness)| Some((place, witness.url.as_deref()?, &witness.key)))
+    }
+
+    async fn ask(
+        &self,
+        store: &Arc<dyn Store>,
+        place: usize,
+        url: &str,
+        key: &CosignerKey,
+        head: TreeHead,
+        note: &str,
+    ) -> Result<Signature, NoCosignature> {
+        let uri = format!("{url}/add-checkpoint");
+        let mut refused = None;
+        for _ in 0..TRIES {
+            let old = self.last_seen(place);
+            if old > head.size {
+                return Err(NoCosignature::Ahead {
+                    seen: old,
+                    held: head.size,
+                });
+            }
+            let proof = prove::consistency(&**store, old, head.size).await;
+            let submission = Submission {
+                old,
+                proof: proof.map_err(NoCosignature::Prove)?,
+                checkpoint: note.to_owned(),
+            };
+            let (status, text) = self.send("POST", &uri, submission.encode().into()).await?;
+            match status {
+                StatusCode::OK => {
+                    let signature = cosignature(note, &text, key).ok_or(NoCosignature::Unverified)?;
+                    self.saw(place, head.size);
+                    return Ok(signature);
+                }
+                StatusCode::CONFLICT => {
+                    if let Ok(seen) = text.trim_end().parse() {
+                        self.saw(place, seen);
+                    }
+                }
+                _ => {}
+            }
+            let text = text.trim_end().chars().take(200).collect();
+            refused = Some(NoCosignature::Refused { status, text });
+            if status != StatusCode::CONFLICT {
+                break;
+            }
+        }
+        Err(refused.unwrap_or(NoCosignature::Unverified))
+    }
+
+    async fn send(&self, method: &str, uri: &str, body: Bytes) -> Result<(StatusCode, String), NoCosignature> {
+        let unreachable =
+            |error: &(dyn std::error::Error + 'static)| NoCosignature::Unreachable(telemetry::with_causes(error));
+        let uri: Uri = uri.parse().map_err(|error| unreachable(&error))?;
+        let request = Request::builder().method(method).uri(uri).body(Full::new(body));
+        let request = request.map_err(|error| unreachable(&error))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| unreachable(&*error))?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    fn last_seen(&self, place: usize) -> u64 {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&place).copied().unwrap_or(0)
+    }
+
+    fn saw(&self, place: usize, size: u64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(place, size);
+    }
+}
+
+/// The cosignature among the lines that a witness answered. Whatever else it answered is left aside.
+fn cosignature(note: &str, lines: &str, key: &CosignerKey) -> Option<Signature> {
+    let note = Note::from_bytes(note.as_bytes()).ok()?;
+    let signatures: Vec<_> = lines
+        .lines()
+        .filter_map(|line| Signature::from_bytes(line.as_bytes()).ok())
+        .collect();
+    let answered = Note::new(note.text(), &signatures).ok()?;
+    Some(key.find(&answered).ok()??.signature)
+}

@@ -1,0 +1,398 @@
+//! The log and its witnesses, each a server of its own: what is published, and what is not.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use audit::{Config, SqlStore, Store, open_checkpoint};
+use journal::{ManualClock, SeededEntropy};
+use signed_note::Note;
+use tempfile::TempDir;
+use testkit::Backend;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use witness::{Book, Policy, Server};
+
+use crate::support::{Files, NOW, Producer, Served, call, execute, refused, start};
+
+testkit::on_each_backend!(
+    checkpoints_bear_the_cosignatures_of_a_quorum,
+    without_a_quorum_nothing_is_published_and_appending_goes_on,
+    a_witness_that_was_away_catches_up,
+    a_rewritten_log_is_cosigned_by_nobody,
+    a_restored_database_is_refused_for_what_a_witness_saw,
+    witnesses_stand_in_for_a_lost_checkpoint_file,
+);
+
+/// A witness that can go away and come back at the same address.
+struct Away {
+    folder: TempDir,
+    seed: u64,
+    name: String,
+    address: SocketAddr,
+    running: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl Away {
+    async fn new(n: u8, log: &str) -> Self {
+        let mut witness = Self {
+            folder: tempfile::tempdir().unwrap(),
+            seed: u64::from(n),
+            name: format!("witness.test/w{n}"),
+            address: "127.0.0.1:0".parse().unwrap(),
+            running: None,
+        };
+        witness.start(log).await;
+        witness
+    }
+
+    async fn start(&mut self, log: &str) {
+        let (clock, entropy) = (Arc::new(ManualClock::at(NOW)), SeededEntropy::new(self.seed));
+        let keys = [log.to_owned()];
+        let book = Book::open(self.folder.path(), &self.name, &keys, clock, &entropy);
+        let book = book.await.unwrap();
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = Server::new(book).serve(listener, stop.clone());
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
+        self.running = Some((stop, serving));
+    }
+
+    async fn stop(&mut self) {
+        let (stop, serving) = self.running.take().unwrap();
+        stop.cancel();
+        serving.await.unwrap();
+    }
+
+    fn line(&self, n: usize) -> String {
+        let vkey = std::fs::read_to_string(self.folder.path().join("witness.vkey")).unwrap();
+        format!("witness w{n} {} http://{}\n", vkey.trim(), self.address)
+    }
+}
+
+/// A log whose key is there before its witnesses are.
+async fn log_key(files: &Files) -> String {
+    let (path, entropy) = (files.key(), SeededEntropy::new(7));
+    let keys = audit::LogKeys::create("remit.test/log", &path, &entropy).await;
+    keys.unwrap().vkey()
+}
+
+fn configure(files: &Files, database: &str, witnesses: &[Away], quorum: &str) -> Config {
+    let path = files.key().with_file_name("policy");
+    let lines: String = witnesses
+        .iter()
+        .enumerate()
+        .map(|(n, witness)| witness.line(n))
+        .collect();
+    let names: Vec<_> = (0..witnesses.len()).map(|n| format!("w{n}")).collect();
+    std::fs::write(
+        &path,
+        format!("{lines}group enough {quorum} {}\nquorum enough\n", names.join(" ")),
+    )
+    .unwrap();
+    Config {
+        witness_policy_file: Some(path),
+        witness_timeout_ms: 1_000,
+        ..files.config(database)
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy::parse(&std::fs::read_to_string(config.witness_policy_file.as_ref().unwrap()).unwrap()).unwrap()
+}
+
+fn is_met(config: &Config, note: &str) -> bool {
+    policy(config).is_met_by(&Note::from_bytes(note.as_bytes()).unwrap())
+}
+
+async fn checkpoints_bear_the_cosignatures_of_a_quorum(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let witnesses = [Away::new(0, &vkey).await, Away::new(1, &vkey).await];
+    let config = configure(&files, backend.url(), &witnesses, "all");
+    let log = Served::start(config.clone()).await;
+    for size in [3, 6, 300] {
+        let held = log.audit.published().borrow().head.size;
+        log.append(&intake.many(size - usize::try_from(held).unwrap())).await;
+        let note = log.published(size as u64).await;
+        assert!(is_met(&config, &note), "{note}");
+        assert_eq!(open_checkpoint(&note, &vkey).unwrap().size, size as u64);
+        assert!(
+            !is_met(&config, note.rsplit_once('\u{2014}').unwrap().0),
+            "both are needed"
+        );
+    }
+    log.stop().await;
+}
+
+async fn without_a_quorum_nothing_is_published_and_appending_goes_on(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let mut witnesses = [
+        Away::new(0, &vkey).await,
+        Away::new(1, &vkey).await,
+        Away::new(2, &vkey).await,
+    ];
+    let config = configure(&files, backend.url(), &witnesses, "2");
+    let log = Served::start(config.clone()).await;
+    log.append(&intake.many(3)).await;
+    log.published(3).await;
+
+    // One away: enough are left.
+    witnesses[0].stop().await;
+    log.append(&intake.many(3)).await;
+    assert!(is_met(&config, &log.published(6).await));
+
+    // Two away: what was published last stays, and changes are taken as before.
+    witnesses[1].stop().await;
+    log.append(&intake.many(3)).await;
+    let vitals = log.audit.status().await.unwrap();
+    let mut unpublished = vitals.unpublished;
+    while unpublished.is_empty() {
+        tokio::task::yield_now().await;
+        unpublished = log.audit.status().await.unwrap().unpublished;
+    }
+    assert!(unpublished.contains("not enough witnesses"), "{unpublished}");
+    let results = log.append(&intake.many(2)).await;
+    assert_eq!(results[1].index, 10);
+    assert_eq!(log.audit.published().borrow().head.size, 6);
+    assert!((log.audit.health())().await, "what can be appended to is well");
+    // Signed it is, and never to be taken back.
+    let file = std::fs::read_to_string(files.checkpoint()).unwrap();
+    assert!(open_checkpoint(&file, &vkey).unwrap().size >= 9);
+
+    // A restart neither needs them nor publishes without them.
+    log.stop().await;
+    let log = Served::start(config.clone()).await;
+    assert_eq!(log.audit.published().borrow().head.size, 6);
+
+    witnesses[1].start(&vkey).await;
+    let note = log.published(11).await;
+    assert!(is_met(&config, &note));
+    log.stop().await;
+}
+
+async fn a_witness_that_was_away_catches_up(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let mut witnesses = [Away::new(0, &vkey).await, Away::new(1, &vkey).await];
+    let config = configure(&files, backend.url(), &witnesses, "any");
+    let log = Served::start(config.clone()).await;
+    log.append(&intake.many(3)).await;
+    log.published(3).await;
+    witnesses[1].stop().await;
+    log.append(&intake.many(300)).await;
+    log.published(303).await;
+    // From here only the one that was away can make a quorum: it is 300 entries behind, and says so with a conflict.
+    witnesses[0].stop().await;
+    witnesses[1].start(&vkey).await;
+    log.append(&intake.many(1)).await;
+    let note = log.published(304).await;
+    let parsed = Note::from_bytes(note.as_bytes()).unwrap();
+    let by: Vec<_> = policy(&config)
+        .cosignatures(&parsed)
+        .unwrap()
+        .into_iter()
+        .map(|(by, _)| by)
+        .collect();
+    assert_eq!(by, [1]);
+    log.stop().await;
+}
+
+/// An operator who has the keys, the database and the checkpoint file, and writes another history: nobody cosigns it.
+async fn a_rewritten_log_is_cosigned_by_nobody(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let witnesses = [Away::new(0, &vkey).await];
+    let config = configure(&files, backend.url(), &witnesses, "all");
+    let log = Served::start(config.clone()).await;
+    log.append(&intake.many(10)).await;
+    log.published(10).await;
+    log.stop().await;
+
+    for statement in [
+        "DELETE FROM entries",
+        "DELETE FROM details",
+        "DELETE FROM tiles",
+        "DELETE FROM checkpoints",
+        "DELETE FROM inbox",
+        "UPDATE head SET size = 0",
+    ] {
+        execute(backend.url(), statement).await;
+    }
+    let root = match backend.url().starts_with("sqlite") {
+        true => "UPDATE head SET root = x'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'",
+        false => "UPDATE head SET root = '\\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'",
+    };
+    execute(backend.url(), root).await;
+    std::fs::remove_file(files.checkpoint()).unwrap();
+    start(files.config(backend.url())).await.unwrap().stop().await;
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    store
+        .append(&[call(&Producer::new("intake", 9).many_from("other", 12))])
+        .await
+        .unwrap();
+    store.close().await;
+
+    // With the witness in sight it does not even start.
+    let error = refused(config.clone()).await;
+    assert!(
+        error.contains("witness w0 covers 10 entries, and its root differs"),
+        "{error}"
+    );
+    // Started where the witness cannot be seen, it signs what it likes, for nobody.
+    let alone = files.config(backend.url());
+    start(alone).await.unwrap().stop().await;
+    let forged = std::fs::read_to_string(files.checkpoint()).unwrap();
+    assert_eq!(open_checkpoint(&forged, &vkey).unwrap().size, 12, "the key signs it");
+    assert!(!is_met(&config, &forged));
+    let submission = |old, proof| {
+        witness::Submission {
+            old,
+            proof,
+            checkpoint: forged.clone(),
+        }
+        .encode()
+    };
+    let question = audit_question(&backend, 10, 12).await;
+    for (body, status) in [
+        (submission(0, Vec::new()), 409),
+        (submission(10, Vec::new()), 422),
+        // Its own tiles' best proof.
+        (submission(10, question), 422),
+    ] {
+        assert_eq!(post(witnesses[0].address, &body).await, status);
+    }
+}
+
+async fn a_restored_database_is_refused_for_what_a_witness_saw(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let witnesses = [Away::new(0, &vkey).await];
+    let config = configure(&files, backend.url(), &witnesses, "all");
+    let log = Served::start(config.clone()).await;
+    log.append(&intake.many(10)).await;
+    log.published(10).await;
+    log.stop().await;
+    // The database of another day and the checkpoint file of that day: only the witness was not restored.
+    let other = match backend.url().starts_with("sqlite") {
+        true => Backend::sqlite(),
+        false => Backend::postgres().unwrap(),
+    };
+    std::fs::remove_file(files.checkpoint()).unwrap();
+    let mut early = Producer::intake();
+    start(files.config(other.url())).await.unwrap().stop().await;
+    let store = SqlStore::open(other.url()).await.unwrap();
+    store.append(&[call(&early.many(7))]).await.unwrap();
+    store.close().await;
+    let restored = Config {
+        database: other.url().to_owned(),
+        ..config
+    };
+    let error = refused(restored).await;
+    assert!(
+        error.contains("witness w0 covers 10 entries, but the database holds 7"),
+        "{error}"
+    );
+}
+
+async fn witnesses_stand_in_for_a_lost_checkpoint_file(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let mut witnesses = [
+        Away::new(0, &vkey).await,
+        Away::new(1, &vkey).await,
+        Away::new(2, &vkey).await,
+    ];
+    let config = configure(&files, backend.url(), &witnesses, "2");
+    let log = Served::start(config.clone()).await;
+    log.append(&intake.many(10)).await;
+    log.published(10).await;
+    log.stop().await;
+    std::fs::remove_file(files.checkpoint()).unwrap();
+
+    // The two that are silent could have cosigned more than the third knows of.
+    witnesses[0].stop().await;
+    witnesses[1].stop().await;
+    assert!(refused(config.clone()).await.contains("is missing"));
+    // Of any two that must have cosigned, one answers.
+    witnesses[0].start(&vkey).await;
+    let log = Served::start(config).await;
+    assert_eq!(log.audit.published().borrow().head.size, 10);
+    assert_eq!(
+        open_checkpoint(&std::fs::read_to_string(files.checkpoint()).unwrap(), &vkey)
+            .unwrap()
+            .size,
+        10
+    );
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_log_is_signed_again_with_a_new_time() {
+    let (backend, files) = (Backend::sqlite(), Files::new());
+    let clock = Arc::new(ManualClock::at(NOW));
+    let config = Config {
+        checkpoint_refresh_ms: 10,
+        ..files.config(backend.url())
+    };
+    let audit = audit::Audit::start(config, Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(7)))
+        .await
+        .unwrap();
+    let mut published = audit.published();
+    let first = published.borrow_and_update().clone();
+    clock.advance(100);
+    let later = published
+        .wait_for(|published| published.time > first.time)
+        .await
+        .unwrap()
+        .clone();
+    assert_eq!(later.head, first.head);
+    assert_ne!(later.note, first.note, "the time is signed");
+    assert_eq!(open_checkpoint(&later.note, audit.vkey()).unwrap(), later.head);
+    audit.stop().await;
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_met_is_refused() {
+    let (backend, files) = (Backend::sqlite(), Files::new());
+    let vkey = log_key(&files).await;
+    let mut witness = Away::new(0, &vkey).await;
+    let config = configure(&files, backend.url(), &[], "all");
+    let error = start(config.clone()).await.unwrap_err();
+    assert!(matches!(error, audit::Error::Policy { .. }), "{error}");
+    let line = witness.line(0);
+    let without_address = line.rsplit_once(' ').unwrap().0;
+    std::fs::write(
+        config.witness_policy_file.as_ref().unwrap(),
+        format!("{without_address}\nquorum w0\n"),
+    )
+    .unwrap();
+    assert!(matches!(start(config).await, Err(audit::Error::Policy { .. })));
+    witness.stop().await;
+}
+
+/// A proof as the database's own tiles give it.
+async fn audit_question(backend: &Backend, old: u64, size: u64) -> Vec<tlog_tiles::Hash> {
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    let tiles = store
+        .tiles([audit::TileId { level: 0, n: 0 }].into_iter().collect())
+        .await
+        .unwrap();
+    store.close().await;
+    tlog_tiles::prove_tree(size, old, &tiles).unwrap()
+}
+
+/// Sends by hand, and returns the status.
+async fn post(address: SocketAddr, body: &str) -> u16 {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer));
+    read.await.unwrap().unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,193 @@
+//! `remit log key`: the keys that sign the log's checkpoints.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use audit::{KeyState, LogKeys};
+use clap::{Args, Subcommand};
+use journal::{Clock as _, SystemClock, SystemEntropy};
+use owo_colors::OwoColorize as _;
+
+use super::Context;
+use crate::{
+    client::{Access, Failed},
+    commands::config::Settings,
+    config::Config,
+    data_dir::DataDir,
+    output::{bad, dim, field, good, line},
+};
+
+/// Print the log's verifier key; make, replace and revoke keys
+///
+/// Works on the key files, where the log runs. What it changes takes effect when the log starts again.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Command {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// Make the first key of a log
+    ///
+    /// Not needed before `remit serve`, which makes one; needed where keys are made elsewhere than where the log runs. An
+    /// existing key is never replaced.
+    #[command(
+        after_help = "Example:\n  remit log key generate --set log.origin=remit.example/log --set log.key_file=log.key"
+    )]
+    Generate,
+    /// Print the verifier key file, for verifiers and witnesses
+    ///
+    /// One verifier key in a line, the newest first; two while one key takes the other's place. Then what the log said of
+    /// keys that were replaced or revoked, as signed notes.
+    #[command(after_help = "Example:\n  remit log key file > log.vkey")]
+    File,
+    /// List all keys and how they stand
+    Show,
+    /// Let a new key take the place of the one that signs
+    ///
+    /// From the next start both sign, and verifiers with either key accept the log. When verifiers and witnesses have the new one,
+    /// run it with --finish: the old key is destroyed and signs no more. Who has the old verifier key alone still
+    /// follows, by the statement of the old key that `remit log key file` holds.
+    #[command(after_help = "\
+Example:
+  remit log key rotate            # then restart the log, and hand out the new verifier key
+  remit log key rotate --finish   # later; then restart the log again")]
+    Rotate {
+        /// End the overlap
+        #[arg(long)]
+        finish: bool,
+    },
+    /// Take back the belief in the keys that sign: somebody else may have them
+    ///
+    /// The log must be stopped. Makes a new key, and a statement that the log stands by the tree of its last checkpoint and
+    /// by no other that the revoked keys signed. Make sure first that the last checkpoint is yours: compare it
+    /// with a witness, or with an export. Then restart the log, give the new verifier key file to verifiers and witnesses by a
+    /// way that does not depend on the log, and tell holders of older receipts to fetch new ones.
+    #[command(after_help = "Example:\n  remit log key revoke --reason 'the disk was stolen on 1 May'")]
+    Revoke {
+        /// Why, for verifiers to read; one line
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+impl Command {
+    pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
+        let access = context.access;
+        let config = self.settings.load(Vec::new())?;
+        let layout = access.layout();
+        let path = config.log.key_file.clone().unwrap_or_else(|| layout.log_key());
+        let origin = &config.log.origin;
+        let entropy = SystemEntropy;
+        match self.action {
+            None => line(load(origin, &path).await?.vkey())?,
+            Some(Action::File) => line(load(origin, &path).await?.verifier_key_file().trim_end())?,
+            Some(Action::Show) => show(&load(origin, &path).await?, access.json)?,
+            Some(Action::Generate) => {
+                if LogKeys::load(origin, &path).await?.is_some() {
+                    bail!(
+                        "{} holds a key already; `remit log key rotate` replaces it without breaking the log",
+                        path.display()
+                    );
+                }
+                let keys = LogKeys::create(origin, &path, &entropy).await?;
+                field("key", format_args!("{}, which nobody else may read", path.display()))?;
+                field("verifier key", keys.vkey())?;
+            }
+            Some(Action::Rotate { finish }) => {
+                let mut keys = load(origin, &path).await?;
+                if finish {
+                    keys.finish().await?;
+                    line("the old key is destroyed; restart the log, and it signs no more")?;
+                } else {
+                    keys.rotate(&entropy, SystemClock.now()).await?;
+                    line("restart the log: from then on both keys sign")?;
+                }
+                show(&keys, access.json)?;
+            }
+            Some(Action::Revoke { reason }) => revoke(&config, access, &path, &reason).await?,
+        }
+        Ok(())
+    }
+}
+
+async fn load(origin: &str, path: &Path) -> anyhow::Result<LogKeys> {
+    let keys = LogKeys::load(origin, path).await?;
+    keys.ok_or_else(|| {
+        let message = format!(
+            "there is no key of a log at {}; name it with --data-dir or log.key_file",
+            path.display()
+        );
+        Failed::NotFound(message).into()
+    })
+}
+
+async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> anyhow::Result<()> {
+    if reason.trim().is_empty() || reason.contains(char::is_control) {
+        return Err(Failed::Usage("--reason must be one line of text".to_owned()).into());
+    }
+    // A log that runs would go on signing with the key that is revoked here.
+    let _held = match config.log.key_file {
+        None => Some(DataDir::open(&access.data_dir)?),
+        Some(_) => None,
+    };
+    let mut keys = load(&config.log.origin, path).await?;
+    let checkpoint = config
+        .log
+        .checkpoint_file
+        .clone()
+        .unwrap_or_else(|| access.layout().checkpoint());
+    let note = std::fs::read_to_string(&checkpoint)
+        .with_context(|| format!("reading the last checkpoint, {}", checkpoint.display()))?;
+    let last = keys
+        .open(&note)
+        .with_context(|| format!("{} is not a checkpoint of this log", checkpoint.display()))?;
+    keys.revoke(last, reason.trim(), &SystemEntropy, SystemClock.now())
+        .await?;
+    field("stands by", format_args!("the tree of {} entries", last.size))?;
+    show(&keys, access.json)?;
+    line("")?;
+    line("Now:")?;
+    line("  1. start the log; it signs with the new key")?;
+    line(
+        "  2. give the output of `remit log key file` to verifiers and witnesses, by a way that does not depend on the log",
+    )?;
+    line("  3. tell holders of older receipts to fetch new ones")?;
+    Ok(())
+}
+
+fn show(keys: &LogKeys, json: bool) -> anyhow::Result<()> {
+    let all = keys.all();
+    if json {
+        let all: Vec<_> = all
+            .iter()
+            .map(|(vkey, state)| serde_json::json!({ "verifierKey": vkey, "state": words(state) }))
+            .collect();
+        line(serde_json::to_string_pretty(&all)?)?;
+        return Ok(());
+    }
+    for (vkey, state) in &all {
+        let words = words(state);
+        let words = match state {
+            KeyState::Signing => words.style(good()).to_string(),
+            KeyState::Leaving | KeyState::Replaced => words.style(dim()).to_string(),
+            KeyState::Revoked { .. } => words.style(bad()).to_string(),
+        };
+        line(format_args!("{vkey}  {words}"))?;
+    }
+    Ok(())
+}
+
+fn words(state: &KeyState) -> String {
+    match state {
+        KeyState::Signing => "signs".to_owned(),
+        KeyState::Leaving => "signs too, until the rotation is finished".to_owned(),
+        KeyState::Replaced => "replaced".to_owned(),
+        KeyState::Revoked { last, reason } => {
+            format!("revoked; the log stands by its tree of {last} entries: {reason}")
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `add-checkpoint`, status by status as the specification lists them.
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+use tlog_tiles::Hash;
+use witness::Submission;
+
+use crate::support::{Log, ORIGIN, Served, Tree};
+
+#[tokio::test]
+async fn a_log_that_grows_is_cosigned_step_by_step() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
+    let witness = Served::start(folder.path(), &[&log.vkey]).await;
+    // The last is signed again without growth: a fresh time is all that it gets.
+    for (old, size) in [(0, 0), (0, 3), (3, 256), (256, 700), (700, 700)] {
+        let submission = log.submission(old, &Tree::new("a", size));
+        let answer = witness.add(&submission).await;
+        assert!(
+            witness.cosigned(&submission, &answer),
+            "{old} to {size}: {}",
+            answer.body
+        );
+
+        let path = format!("/{}/checkpoint", HEXLOWER.encode(&Sha256::digest(ORIGIN)));
+        let last = witness.send("GET", &path, b"").await;
+        assert_eq!(last.body, format!("{}{}", submission.checkpoint, answer.body));
+    }
+    witness.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_specification_refuses_is_refused_as_it_says() {
+    let (folder, log, stranger) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1), Log::new(ORIGIN, 2));
+    let unknown = Log::new("remit.test/other", 1);
+    let witness = Served::start(folder.path(), &[&log.vkey]).await;
+    let (ten, twenty) = (Tree::new("a", 10), Tree::new("a", 20));
+    let before = witness
+        .send("GET", &format!("/{}/checkpoint", "0".repeat(64)), b"")
+        .await;
+    assert_eq!(before.status, 404);
+    assert_eq!(witness.add(&log.submission(0, &ten)).await.status, 200);
+
+    let good = log.submission(10, &twenty);
+    let with = |change: fn(&mut Submission)| {
+        let mut submission = good.clone();
+        change(&mut submission);
+        submission
+    };
+    for (name, submission, status) in [
+        ("an unknown log", unknown.submission(10, &twenty), 404),
+        ("another key of the same name", stranger.submission(10, &twenty), 403),
+        (
+            "a broken signature",
+            with(|s| s.checkpoint = s.checkpoint.replacen("20\n", "21\n", 1)),
+            403,
+        ),
+        ("not a note", with(|s| s.checkpoint = format!("{ORIGIN}\nno note")), 400),
+        ("an old size above the new", log.submission(21, &twenty), 400),
+        ("another old size", log.submission(9, &twenty), 409),
+        ("as if nothing had been seen", log.submission(0, &twenty), 409),
+        ("no proof", with(|s| s.proof.clear()), 422),
+        (
+            "a proof with a hash too many",
+            with(|s| s.proof.push(Hash([0; 32]))),
+            422,
+        ),
+        ("a proof with another hash", with(|s| s.proof[0].0[0] ^= 1), 422),
+        ("another history", log.submission(10, &Tree::new("b", 20)), 422),
+        (
+            "another tree of the same size",
+            log.submission(10, &Tree::new("b", 10)),
+            422,
+        ),
+    ] {
+        let answer = witness.add(&submission).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.body);
+        if status == 409 {
+            assert_eq!(answer.body, "10\n");
+            assert!(
+                answer.head.contains("content-type: text/x.tlog.size"),
+                "{}",
+                answer.head
+            );
+        }
+    }
+    for (body, status) in [
+        (&b"old 10\n"[..], 400),
+        (b"", 400),
+        (b"\xff\xfe", 400),
+        (&[b'a'; 100_000], 413),
+    ] {
+        assert_eq!(witness.send("POST", "/add-checkpoint", body).await.status, status);
+    }
+    assert_eq!(witness.send("GET", "/add-checkpoint", b"").await.status, 405);
+    // None of it has moved anything.
+    let answer = witness.add(&good).await;
+    assert!(witness.cosigned(&good, &answer), "{}", answer.body);
+    witness.stop().await;
+}
+
+#[tokio::test]
+async fn a_tree_without_leaves_has_one_root_and_needs_no_proof() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
+    let witness = Served::start(folder.path(), &[&log.vkey]).await;
+    let mut submission = log.submission(0, &Tree::new("a", 5));
+    submission.proof.push(Hash([0; 32]));
+    assert_eq!(witness.add(&submission).await.status, 422);
+    submission = Submission {
+        old: 0,
+        proof: Vec::new(),
+        checkpoint: log.sign(0, Hash([1; 32])),
+    };
+    assert_eq!(witness.add(&submission).await.status, 422);
+    witness.stop().await;
+}
+
+/// Two histories at once: whichever is first, the other is refused. Checking and keeping must be one step.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_histories_at_the_same_moment_one_is_cosigned() {
+    for _ in 0..10 {
+        let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
+        let witness = Served::start(folder.path(), &[&log.vkey]).await;
+        let histories = ["a", "b", "c", "d"].map(|name| log.submission(0, &Tree::new(name, 9)));
+        let answers = tokio::join!(
+            witness.add(&histories[0]),
+            witness.add(&histories[1]),
+            witness.add(&histories[2]),
+            witness.add(&histories[3]),
+        );
+        let mut statuses = [answers.0.status, answers.1.status, answers.2.status, answers.3.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409, 409, 409]);
+        witness.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn either_key_of_a_log_that_changes_keys_is_taken() {
+    let (folder, old, new) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1), Log::new(ORIGIN, 2));
+    let witness = Served::start(folder.path(), &[&old.vkey, &new.vkey]).await;
+    assert_eq!(witness.add(&old.submission(0, &Tree::new("a", 5))).await.status, 200);
+    // The records go on: a new key does not begin a new history.
+    assert_eq!(witness.add(&new.submission(0, &Tree::new("b", 6))).await.status, 409);
+    assert_eq!(witness.add(&new.submission(5, &Tree::new("a", 6))).await.status, 200);
+    witness.stop().await;
+}

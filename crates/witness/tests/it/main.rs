@@ -1,0 +1,7 @@
+//! The witness as logs meet it: over HTTP, and across restarts.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod http;
+mod restart;
+mod support;
