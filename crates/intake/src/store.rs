@@ -244,7 +244,7 @@ impl SqlStore {
         let rows = sql::Batch::default()
             .with(&REPORTS, order.iter().map(|report| report.row.as_slice()))
             .with(&STATES, order.iter().map(|report| report.state.as_slice()));
-        self.db.write(&journal::append_to(rows, &changes)).await
+        self.db.write(&journal::append_to(rows, &changes)?).await
     }
 
     /// For batches in which some are there already.
@@ -261,7 +261,7 @@ impl SqlStore {
         let new: Vec<&Prepared> = batch.iter().filter(|report| is_new(report)).collect();
         let changes: Vec<_> = new.iter().map(|report| &report.change).collect();
         let states = sql::Batch::default().with(&STATES, new.iter().map(|report| report.state.as_slice()));
-        tx.write(&journal::append_to(states, &changes)).await?;
+        tx.write(&journal::append_to(states, &changes)?).await?;
 
         let mut answers = Vec::with_capacity(batch.len());
         for report in batch {

@@ -7,7 +7,11 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{Bytes32, Entropy, Entry, Time, entry::entry_hash, source::ordered_id};
+use crate::{
+    Bytes32, Entropy, Entry, Time,
+    entry::{DETAIL_BYTES, ENTRY_BYTES, TEXT_BYTES, entry_hash},
+    source::ordered_id,
+};
 
 /// Where a record's chain of changes stands. Kept in the record's own row, and locked with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +113,60 @@ pub fn keyed_hash(key: &Bytes32, domain: &str, data: &[u8]) -> Bytes32 {
     mac.finalize().into_bytes().into()
 }
 
+/// Why a change cannot be logged, ever: no consumer would take it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Oversized {
+    /// Its record's name or its kind does not fit into an entry.
+    #[error("{field} `{start}…` has {bytes} bytes; an entry takes 1 to {TEXT_BYTES}")]
+    Text {
+        /// Which.
+        field: &'static str,
+        /// How it begins.
+        start: String,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// Its entry is larger than the log takes.
+    #[error("the entry for {record} has {bytes} bytes; the log takes at most {ENTRY_BYTES}")]
+    Entry {
+        /// Resource name of the record.
+        record: String,
+        /// How large it is.
+        bytes: usize,
+    },
+    /// Its detail is larger than the log takes.
+    #[error("the detail of the change of {record} has {bytes} bytes; the log takes at most {DETAIL_BYTES}")]
+    Detail {
+        /// Resource name of the record.
+        record: String,
+        /// How large it is.
+        bytes: usize,
+    },
+}
+
 impl Sealed {
+    /// Whether the log takes it. Asked before it is written: what was written with a state can never be taken back.
+    pub fn fits(&self) -> Result<(), Oversized> {
+        for (field, text) in [("record", &*self.record), ("kind", self.kind)] {
+            if !(1..=TEXT_BYTES).contains(&text.len()) {
+                let (start, bytes) = (text.chars().take(40).collect(), text.len());
+                return Err(Oversized::Text { field, start, bytes });
+            }
+        }
+        let record = || self.record.clone();
+        match (self.entry.len(), self.detail.len()) {
+            (bytes, _) if bytes > ENTRY_BYTES => Err(Oversized::Entry {
+                record: record(),
+                bytes,
+            }),
+            (_, bytes) if bytes > DETAIL_BYTES => Err(Oversized::Detail {
+                record: record(),
+                bytes,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// For audit: with salt and detail.
     pub fn with_detail(&self) -> StateChange {
         StateChange {

@@ -77,12 +77,17 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
     ///
     /// A caller that goes away does not undo it.
     pub async fn commit(&self, command: I) -> Result<O, CommitError> {
+        self.submit(command)?.await
+    }
+
+    /// Puts a command in the queue, behind those that were submitted before it, and returns the answer to come.
+    pub fn submit(&self, command: I) -> Result<impl Future<Output = Result<O, CommitError>> + use<I, O>, CommitError> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send((command, answer)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CommitError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => CommitError::Stopping,
         })?;
-        answered.await.unwrap_or(Err(CommitError::Stopping))
+        Ok(async move { answered.await.unwrap_or(Err(CommitError::Stopping)) })
     }
 }
 

@@ -69,6 +69,13 @@ pub enum MalformedEntry {
 
 const VERSION: u8 = 1;
 
+/// Bytes of an entry at most: C2SP `tlog-tiles` gives it two bytes of length in an entry bundle.
+pub const ENTRY_BYTES: usize = 65_535;
+/// Bytes of a detail at most, so that it fits into a message to audit.
+pub const DETAIL_BYTES: usize = 1 << 20;
+/// Bytes of a text in an entry at most.
+pub(crate) const TEXT_BYTES: usize = 255;
+
 impl Entry {
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -130,10 +137,10 @@ pub fn entry_hash(entry: &[u8]) -> Bytes32 {
     Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
 }
 
-/// Texts are made by Remit itself and checked where they are made; a longer one would be cut and not decode.
+/// Texts are made by Remit itself; one that is too long is cut here, and the change refused before it is written
+/// ([`append`](crate::append)).
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    debug_assert!((1..=255).contains(&text.len()), "`{text}` does not fit into an entry");
-    let text = &text.as_bytes()[..text.len().min(255)];
+    let text = &text.as_bytes()[..text.len().min(TEXT_BYTES)];
     bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
     bytes.extend_from_slice(text);
 }

@@ -36,6 +36,19 @@ impl Refusal {
     }
 }
 
+impl Arrival {
+    /// Of an event whose bytes hash to `hash`, where the record's last one has this sequence and this hash: zeros before the first.
+    pub fn at(&(sequence, head): &(u64, Bytes32), entry: &Entry, hash: &Bytes32) -> Self {
+        match entry.sequence {
+            n if n == sequence + 1 && entry.previous == head => Self::New,
+            n if n == sequence + 1 => Self::Refused(Refusal::BrokenLink),
+            n if n == sequence && *hash != head => Self::Refused(Refusal::BrokenLink),
+            n if n <= sequence => Self::Repeated,
+            _ => Self::Refused(Refusal::OutOfOrder),
+        }
+    }
+}
+
 /// The heads of the records that a batch of events is about, locked for the transaction.
 #[derive(Debug)]
 pub struct Inbox {
@@ -80,19 +93,11 @@ impl Inbox {
 
     /// Judges an event whose bytes hash to `hash`.
     pub fn check(&self, entry: &Entry, hash: &Bytes32) -> Arrival {
-        let (sequence, head) = self
+        let head = self
             .advanced
             .get(&entry.record)
-            .or_else(|| self.heads.get(&entry.record))
-            .copied()
-            .unwrap_or((0, [0; 32]));
-        match entry.sequence {
-            n if n == sequence + 1 && entry.previous == head => Arrival::New,
-            n if n == sequence + 1 => Arrival::Refused(Refusal::BrokenLink),
-            n if n == sequence && *hash != head => Arrival::Refused(Refusal::BrokenLink),
-            n if n <= sequence => Arrival::Repeated,
-            _ => Arrival::Refused(Refusal::OutOfOrder),
-        }
+            .or_else(|| self.heads.get(&entry.record));
+        Arrival::at(&head.copied().unwrap_or_default(), entry, hash)
     }
 
     /// Notes that an event was applied.

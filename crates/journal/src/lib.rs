@@ -9,6 +9,7 @@
 //!    (`outbox.rs`).
 //! 3. After the commit the [`Relay`] of each consumer (`relay.rs`) is woken. It reads what is undelivered, in each
 //!    record's order, delivers it in batches, and deletes what was taken. A refused event parks its own record only.
+//!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices what it lacks.
 //! 4. The consumer checks every event against the record's sequence and link (`inbox.rs`) in the transaction in which it
 //!    applies it.
 //!
@@ -23,17 +24,19 @@ mod change;
 mod commit;
 mod entry;
 mod inbox;
+mod mark;
 mod outbox;
 mod relay;
 mod source;
 
-pub use change::{Draft, Head, Sealed, commitment, keyed_hash, seal};
+pub use change::{Draft, Head, Oversized, Sealed, commitment, keyed_hash, seal};
 pub use commit::{CommitError, Committer};
-pub use entry::{Entry, MalformedEntry, entry_hash};
+pub use entry::{DETAIL_BYTES, ENTRY_BYTES, Entry, MalformedEntry, entry_hash};
 pub use inbox::{Arrival, Inbox, Refusal};
+pub use mark::{EventSet, Mark, SetHash};
 pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
 pub use relay::{
-    Deliver, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, supervised, uncancelled,
+    Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, supervised, uncancelled,
 };
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, ordered_id, random_id};
 

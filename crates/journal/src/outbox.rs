@@ -2,7 +2,7 @@
 
 use sql::{Batch, Db, Error, Insert, Kind, Schema, Tx, Value};
 
-use crate::{Sealed, Time};
+use crate::{Oversized, Sealed, Time};
 
 /// The journal's part of a producer's database.
 pub const SCHEMA: Schema = Schema {
@@ -50,12 +50,15 @@ const OUTBOX: Insert = Insert::into(
 pub struct Rows {
     journal: [Value; 6],
     outbox: Vec<[Value; 4]>,
+    /// Why it may not be written.
+    oversized: Option<Oversized>,
 }
 
 impl Delivery {
     /// As rows, which can be made before the transaction that writes them.
     pub fn into_rows(self) -> Rows {
         let Self { change, payloads } = self;
+        let oversized = change.fits().err();
         let position = position(change.head.time, &change.record, change.head.sequence);
         let outbox = payloads
             .into_iter()
@@ -76,26 +79,37 @@ impl Delivery {
             change.head.time.0.into(),
             change.entry.to_vec().into(),
         ];
-        Rows { journal, outbox }
+        Rows {
+            journal,
+            outbox,
+            oversized,
+        }
     }
 }
 
 /// Writes changes and what is to be delivered of them, in the transaction that writes the state they describe.
 pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error> {
     let rows: Vec<Rows> = deliveries.into_iter().map(Delivery::into_rows).collect();
-    tx.write(&append_to(Batch::default(), &rows.iter().collect::<Vec<_>>()))
+    tx.write(&append_to(Batch::default(), &rows.iter().collect::<Vec<_>>())?)
         .await
 }
 
 /// Adds changes and what is to be delivered of them to the batch that writes the state they describe.
-#[must_use]
-pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Batch<'a> {
-    batch
+///
+/// Fails for a change that does not fit into the log ([`Sealed::fits`](crate::Sealed::fits)): its state must not be written either.
+pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>, Error> {
+    if let Some(oversized) = changes.iter().find_map(|rows| rows.oversized.as_ref()) {
+        return Err(Error::Damaged {
+            what: "change",
+            problem: oversized.to_string(),
+        });
+    }
+    Ok(batch
         .with(&JOURNAL, changes.iter().map(|rows| rows.journal.as_slice()))
         .with(
             &OUTBOX,
             changes.iter().flat_map(|rows| &rows.outbox).map(<[Value; 4]>::as_slice),
-        )
+        ))
 }
 
 /// A text that sorts by time, then by record and sequence: the order of delivery.

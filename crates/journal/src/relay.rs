@@ -1,13 +1,13 @@
 //! The relay: delivers a producer's outbox to one consumer, in each record's order, at least once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sql::{Db, Error, Insert, Kind};
+use sql::{Db, Error, Insert, Kind, Row, Tx};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Clock, Time};
+use crate::{Bytes32, Clock, EventSet, Mark, SetHash, Time};
 
 /// An event that its consumer has not taken yet.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Pending {
     pub record: String,
     /// The encoded message for the consumer.
     pub payload: Vec<u8>,
+    /// Hash of its entry, where the consumer is sent marks: it is counted when it is taken.
+    pub hash: Option<Bytes32>,
 }
 
 /// What a consumer did with one event.
@@ -46,7 +48,20 @@ pub struct Undelivered {
 pub trait Deliver: Send + Sync + 'static {
     /// Delivers payloads and returns one outcome for each, in order.
     async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered>;
+
+    /// Hash of the entry in a payload, for marks. `None` where the consumer is sent none.
+    fn entry_hash(&self, _payload: &[u8]) -> Option<Bytes32> {
+        None
+    }
+
+    /// Says how far the producer has come. Returns whether the consumer agrees.
+    async fn mark(&self, _mark: &Mark) -> Result<bool, Undelivered> {
+        Ok(true)
+    }
 }
+
+/// How a way tells the hash of the entry in a payload.
+pub type EntryHash<'a> = &'a (dyn Fn(&[u8]) -> Option<Bytes32> + Send + Sync);
 
 /// How much waits for a consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,8 +79,12 @@ pub trait Outbox: Send + Sync + 'static {
     async fn lease(&self, consumer: &str, owner: &str, now: Time, until: Time) -> Result<bool, Error>;
     /// What waits for a consumer, oldest first, at most `limit`; parked records are left out until they are due.
     async fn pending(&self, consumer: &str, now: Time, limit: u32) -> Result<Vec<Pending>, Error>;
-    /// Forgets what was taken, and parks the records of what was refused.
+    /// Forgets what was taken, counts what of it has a hash, and parks the records of what was refused. What was forgotten already
+    /// is not counted again.
     async fn settle(&self, consumer: &str, settled: &[(Pending, Outcome)], now: Time) -> Result<(), Error>;
+    /// How far delivery to a consumer has come: what it acknowledged and what waits, at one moment. Waiting events are hashed with
+    /// `entry_hash`.
+    async fn mark(&self, consumer: &str, entry_hash: EntryHash<'_>) -> Result<Mark, Error>;
     /// How much waits.
     async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error>;
 }
@@ -93,6 +112,7 @@ const PARKED: Insert = Insert::into(
 
 /// A parked record is tried again after this long, then after twice as long, three times, … at most an hour.
 const PARKED_SECONDS: i64 = 60;
+const LONGEST_PARKED_SECONDS: i64 = 60 * PARKED_SECONDS;
 
 #[async_trait]
 impl Outbox for SqlOutbox {
@@ -124,9 +144,15 @@ impl Outbox for SqlOutbox {
             .fetch(
                 "SELECT position, record, payload FROM outbox WHERE consumer = $1 AND NOT EXISTS (\
                  SELECT 1 FROM outbox_parked WHERE outbox_parked.consumer = outbox.consumer \
-                 AND outbox_parked.record = outbox.record AND outbox_parked.retry_time > $2) \
-                 ORDER BY position LIMIT $3",
-                vec![consumer.into(), now.0.into(), i64::from(limit).into()],
+                 AND outbox_parked.record = outbox.record AND outbox_parked.retry_time > $2 \
+                 AND outbox_parked.retry_time <= $3) ORDER BY position LIMIT $4",
+                vec![
+                    consumer.into(),
+                    now.0.into(),
+                    // Later than anything is put off: the clock was set back since.
+                    now.plus_seconds(LONGEST_PARKED_SECONDS).0.into(),
+                    i64::from(limit).into(),
+                ],
             )
             .await?
             .iter()
@@ -135,6 +161,7 @@ impl Outbox for SqlOutbox {
                     position: row.get(0)?,
                     record: row.get(1)?,
                     payload: row.get(2)?,
+                    hash: None,
                 })
             })
             .collect()
@@ -142,12 +169,14 @@ impl Outbox for SqlOutbox {
 
     async fn settle(&self, consumer: &str, settled: &[(Pending, Outcome)], now: Time) -> Result<(), Error> {
         let mut taken = Vec::new();
+        let mut hashes = HashMap::new();
         let mut freed = Vec::new();
         let mut parked = std::collections::BTreeMap::new();
         for (pending, outcome) in settled {
             match outcome {
                 Outcome::Taken => {
                     taken.push(pending.position.clone());
+                    hashes.extend(pending.hash.map(|hash| (pending.position.clone(), hash)));
                     freed.push(pending.record.clone());
                 }
                 // What follows a refused event is refused because of it: the first reason is the one to keep.
@@ -161,11 +190,7 @@ impl Outbox for SqlOutbox {
         let consumer = consumer.to_owned();
         uncancelled(async move {
             sql::transact!(db, |tx| async {
-                tx.execute(
-                    "DELETE FROM outbox WHERE consumer = $1 AND position = ANY($2)",
-                    vec![consumer.as_str().into(), taken.clone().into()],
-                )
-                .await?;
+                forget(&mut tx, &consumer, taken.clone(), &hashes).await?;
                 tx.execute(
                     "DELETE FROM outbox_parked WHERE consumer = $1 AND record = ANY($2)",
                     vec![consumer.as_str().into(), freed.clone().into()],
@@ -191,6 +216,36 @@ impl Outbox for SqlOutbox {
         .await
     }
 
+    async fn mark(&self, consumer: &str, entry_hash: EntryHash<'_>) -> Result<Mark, Error> {
+        // One snapshot: an event is seen as delivered or as waiting, never as both or neither, and one whose transaction
+        // ends later is in neither, whatever its id and time.
+        let mut snapshot = self.0.snapshot().await?;
+        let row = snapshot.fetch_optional(DELIVERED, vec![consumer.into()]).await?;
+        let delivered = row.map_or_else(|| Ok(EventSet::default()), |row| event_set(&row))?;
+        let row = snapshot
+            .fetch_optional("SELECT count(*) FROM outbox WHERE consumer = $1", vec![consumer.into()])
+            .await?;
+        let waiting = row.map_or(Ok(0), |row| row.count(0, "count"))?;
+        let mut committed_hash = None;
+        if waiting <= HASHED {
+            let mut committed = delivered;
+            let rows = snapshot
+                .fetch("SELECT payload FROM outbox WHERE consumer = $1", vec![consumer.into()])
+                .await?;
+            for row in rows {
+                let payload: Vec<u8> = row.get(0)?;
+                committed.extend(entry_hash(&payload).as_ref());
+            }
+            // What has no hash cannot be in a sum of them.
+            committed_hash = (committed.count == delivered.count + waiting).then_some(committed.hash);
+        }
+        Ok(Mark {
+            delivered,
+            committed: delivered.count + waiting,
+            committed_hash,
+        })
+    }
+
     async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error> {
         let row = self
             .0
@@ -209,6 +264,57 @@ impl Outbox for SqlOutbox {
             parked: row.count(1, "count")?,
         })
     }
+}
+
+const DELIVERED: &str = "SELECT events, set_hash FROM outbox_delivered WHERE consumer = $1";
+/// Events that may wait for their hashes to be in a mark: more would be read only to be summed.
+const HASHED: u64 = 1_000;
+
+fn event_set(row: &Row) -> Result<EventSet, Error> {
+    Ok(EventSet {
+        count: row.count(0, "count of events")?,
+        hash: SetHash::from_bytes(row.array(1, "sum of hashes")?),
+    })
+}
+
+/// Deletes what a consumer has taken, and adds the hashes of what was there to delete to what it has acknowledged.
+async fn forget(
+    tx: &mut Tx,
+    consumer: &str,
+    taken: Vec<String>,
+    hashes: &HashMap<String, Bytes32>,
+) -> Result<(), Error> {
+    const FORGET: &str = "DELETE FROM outbox WHERE consumer = $1 AND position = ANY($2)";
+    const FORGET_AND_TELL: &str = "DELETE FROM outbox WHERE consumer = $1 AND position = ANY($2) RETURNING position";
+    if hashes.is_empty() {
+        tx.execute(FORGET, vec![consumer.into(), taken.into()]).await?;
+        return Ok(());
+    }
+    // Two relays that deliver the same events both come here; the row's lock lets the second see what the first has deleted.
+    tx.execute(
+        "INSERT INTO outbox_delivered (consumer, events, set_hash) VALUES ($1, 0, $2) ON CONFLICT (consumer) DO NOTHING",
+        vec![consumer.into(), SetHash::default().to_bytes().into()],
+    )
+    .await?;
+    const LOCKED: &str = "SELECT events, set_hash FROM outbox_delivered WHERE consumer = $1 FOR UPDATE";
+    let row = tx.fetch_optional(LOCKED, vec![consumer.into()]).await?;
+    let mut delivered = row.map_or_else(|| Ok(EventSet::default()), |row| event_set(&row))?;
+    let before = delivered.count;
+    for row in tx.fetch(FORGET_AND_TELL, vec![consumer.into(), taken.into()]).await? {
+        delivered.extend(hashes.get(&row.get::<String>(0)?));
+    }
+    if delivered.count > before {
+        tx.execute(
+            "UPDATE outbox_delivered SET events = $2, set_hash = $3 WHERE consumer = $1",
+            vec![
+                consumer.into(),
+                delivered.count.cast_signed().into(),
+                delivered.hash.to_bytes().into(),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// Runs a transaction on a task of its own: one that is dropped between its statements could leave its connection in it.
@@ -255,6 +361,26 @@ const CADENCE: Duration = Duration::from_millis(20);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
+/// How often a relay looks whether there is a new mark to send.
+const MARK: Duration = Duration::from_secs(2);
+/// How long a relay that stops takes at most to send the last one.
+const LAST_MARK: Duration = Duration::from_secs(2);
+
+/// What a relay knows of its marks.
+#[derive(Debug, Default)]
+struct Marks {
+    /// When it last looked.
+    looked: Option<Instant>,
+    /// The one that the consumer has and agrees with.
+    known: Option<Mark>,
+}
+
+impl Marks {
+    fn are_due(&self, now: Instant) -> bool {
+        self.looked.is_none_or(|looked| now.duration_since(looked) >= MARK)
+    }
+}
+
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Relay")
@@ -265,13 +391,18 @@ impl std::fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// Delivers until `shutdown`. What is being delivered then is finished first.
+    /// Delivers until `shutdown`. What is being delivered then is finished first, and how far it came is said.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut leased_until = Time(i64::MIN);
         let mut back_off = FIRST_BACK_OFF;
+        let mut marks = Marks::default();
         while !shutdown.is_cancelled() {
             let begun = Instant::now();
-            let wait = match self.step(&mut leased_until).await {
+            let delivered = self.step(&mut leased_until).await;
+            if delivered.is_ok() && self.leads(leased_until) && marks.are_due(begun) {
+                self.say(&mut marks).await;
+            }
+            let wait = match delivered {
                 Ok(0) => IDLE,
                 Ok(taken) => {
                     back_off = FIRST_BACK_OFF;
@@ -295,12 +426,47 @@ impl Relay {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+        if self.leads(leased_until) {
+            // Who stops does not wait for a consumer that has stopped.
+            let _ = tokio::time::timeout(LAST_MARK, self.say(&mut marks)).await;
+        }
+    }
+
+    /// Whether this relay holds the lease, as far as it knows.
+    fn leads(&self, leased_until: Time) -> bool {
+        self.clock.now() < leased_until
+    }
+
+    /// Says how far the producer has come, unless that is known.
+    async fn say(&self, marks: &mut Marks) {
+        marks.looked = Some(Instant::now());
+        let way = Arc::clone(&self.way);
+        if let Err(problem) = self.try_say(marks, &move |payload| way.entry_hash(payload)).await {
+            tracing::warn!(consumer = self.consumer, problem, "a high-water mark was not sent");
+        }
+    }
+
+    async fn try_say(&self, marks: &mut Marks, entry_hash: EntryHash<'_>) -> Result<(), String> {
+        let mark = self
+            .outbox
+            .mark(self.consumer, entry_hash)
+            .await
+            .map_err(|error| telemetry::with_causes(&error))?;
+        if marks.known == Some(mark) {
+            return Ok(());
+        }
+        let agreed = self.way.mark(&mark).await.map_err(|error| error.to_string())?;
+        // What the consumer does not agree with is said again: it wants to hear it twice before it believes it.
+        marks.known = agreed.then_some(mark);
+        Ok(())
     }
 
     /// Delivers one batch and returns how many events were taken.
     pub async fn step(&self, leased_until: &mut Time) -> Result<usize, String> {
         let now = self.clock.now();
-        if now.plus_seconds(LEASE_SECONDS / 2) >= *leased_until {
+        // A lease that ends later than any that is taken now was taken before the clock was set back.
+        let is_from_the_future = *leased_until > now.plus_seconds(LEASE_SECONDS);
+        if now.plus_seconds(LEASE_SECONDS / 2) >= *leased_until || is_from_the_future {
             let until = now.plus_seconds(LEASE_SECONDS);
             if !self
                 .outbox
@@ -319,6 +485,9 @@ impl Relay {
             .map_err(|error| telemetry::with_causes(&error))?;
         if pending.is_empty() {
             return Ok(0);
+        }
+        for event in &mut pending {
+            event.hash = self.way.entry_hash(&event.payload);
         }
         let mut payloads: Vec<_> = pending
             .iter_mut()

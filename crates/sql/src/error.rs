@@ -77,11 +77,20 @@ impl Error {
         Self::Execute { doing, source }
     }
 
-    /// Whether the database could not be reached, or had no connection left: nothing about the transaction itself.
+    /// Whether the database could not be reached, or had no connection or no disk left: nothing about the transaction itself.
     pub fn is_outage(&self) -> bool {
         let (Self::Execute { source, .. } | Self::Open { source, .. }) = self else {
             return false;
         };
+        if let sqlx::Error::Database(database) = source {
+            return match database.code().as_deref() {
+                // PostgreSQL: insufficient resources, a full disk among them.
+                Some(code) if code.len() == 5 => code.starts_with("53"),
+                // SQLite: the disk is full.
+                Some(code) => code == "13",
+                None => false,
+            };
+        }
         matches!(
             source,
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)

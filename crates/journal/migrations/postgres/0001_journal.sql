@@ -36,6 +36,13 @@ CREATE TABLE relay_leases (
     until_time BIGINT NOT NULL
 );
 
+-- What a consumer has acknowledged of this producer's events, for high-water marks: how many, and the sum of their hashes.
+CREATE TABLE outbox_delivered (
+    consumer TEXT NOT NULL PRIMARY KEY,
+    events BIGINT NOT NULL,
+    set_hash BYTEA NOT NULL
+);
+
 -- The last event taken of each record of other services.
 CREATE TABLE inbox (
     record TEXT NOT NULL PRIMARY KEY,
