@@ -1,20 +1,24 @@
 //! What a submitted change must be, before it gets a place in the log. No I/O.
 //!
 //! Two steps. [`check`] looks at a change by itself and is run before the transaction, on the caller's task: that is
-//! where the hashing is. [`Judge`] looks at it against the log, inside the transaction, and only compares.
-
-use std::collections::HashMap;
+//! where the hashing is. `judge.rs` looks at it against the log, inside the transaction, and only compares.
 
 use api::event::StateChange;
 use bytes::Bytes;
-use journal::{Arrival, Bytes32, Entry, Inbox};
-use uuid::Uuid;
+use journal::{Bytes32, Entry};
 
 /// Who may log changes of which records: the service, and the collections that are its own.
-const SOURCES: [(&str, &[&str]); 2] = [
+const SOURCES: [(&str, &[&str]); 3] = [
     ("intake", &["reports/"]),
     ("routing", &["cases/", "ruleSets/", "directory/"]),
+    // Not by a call: what befalls a producer, logged with what it befell.
+    (OWN, &[PRODUCERS]),
 ];
+
+/// The log itself, as a source of entries.
+pub(crate) const OWN: &str = "audit";
+/// The records of the services that append.
+pub(crate) const PRODUCERS: &str = "producers/";
 
 /// The services that may append.
 pub const SERVICES: [&str; 2] = [SOURCES[0].0, SOURCES[1].0];
@@ -22,6 +26,8 @@ pub const SERVICES: [&str; 2] = [SOURCES[0].0, SOURCES[1].0];
 /// Why a change is not logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
+    /// Its entry or its detail is larger than the log takes.
+    TooLarge,
     /// The entry is not a canonical one.
     Malformed,
     /// The entry names another producer than the caller, or a record that is not the producer's.
@@ -34,18 +40,22 @@ pub enum Refusal {
     BrokenLink,
     /// Its event id was logged with other bytes.
     EventIdReused,
+    /// Nothing of its producer is taken before an operator has examined it. Fails the whole call: the change may well be sound.
+    Frozen,
 }
 
 impl Refusal {
     /// As it goes over the wire.
     pub fn reason(self) -> &'static str {
         match self {
+            Self::TooLarge => "TOO_LARGE",
             Self::Malformed => "MALFORMED",
             Self::WrongSource => "WRONG_SOURCE",
             Self::CommitmentMismatch => "COMMITMENT_MISMATCH",
             Self::OutOfOrder => "OUT_OF_ORDER",
             Self::BrokenLink => "BROKEN_LINK",
             Self::EventIdReused => "EVENT_ID_REUSED",
+            Self::Frozen => "PRODUCER_FROZEN",
         }
     }
 }
@@ -72,6 +82,13 @@ pub struct Checked {
     pub(crate) detail: Bytes,
 }
 
+impl Checked {
+    /// Bytes that are stored of it.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + self.salt.len() + self.detail.len()
+    }
+}
+
 /// Checks a change by itself. `source` is the name of the service that submits it.
 pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
     let StateChange {
@@ -80,6 +97,9 @@ pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
         detail,
         traceparent: _,
     } = change;
+    if bytes.len() > journal::ENTRY_BYTES || detail.len() > journal::DETAIL_BYTES {
+        return Err(Refusal::TooLarge);
+    }
     let entry = Entry::decode(&bytes).map_err(|_| Refusal::Malformed)?;
     if entry.source != source || !owns(source, &entry.record) {
         return Err(Refusal::WrongSource);
@@ -105,61 +125,6 @@ fn owns(source: &str, record: &str) -> bool {
     collections
         .iter()
         .any(|collection| record.strip_prefix(collection).is_some_and(|id| !id.is_empty()))
-}
-
-/// Judges changes one after the other against the log as it stands with those before them.
-#[derive(Debug)]
-pub(crate) struct Judge {
-    /// Heads of the records concerned.
-    pub inbox: Inbox,
-    /// Index and hash of the entries that are logged under the event ids concerned.
-    pub known: HashMap<Uuid, (u64, Bytes32)>,
-    /// The next free index.
-    pub next: u64,
-}
-
-/// What becomes of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Placed {
-    /// It is appended at this index.
-    New(u64),
-    /// It has been at this index.
-    Repeated(u64),
-    /// It is not logged.
-    Refused(Refusal),
-}
-
-impl Judge {
-    pub fn place(&mut self, change: &Checked) -> Placed {
-        if let Some((index, hash)) = self.known.get(&change.entry.event_id) {
-            return if *hash == change.hash {
-                Placed::Repeated(*index)
-            } else {
-                Placed::Refused(Refusal::EventIdReused)
-            };
-        }
-        match self.inbox.check(&change.entry, &change.hash) {
-            Arrival::New => {
-                let index = self.next;
-                self.next += 1;
-                self.inbox.advance(&change.entry, change.hash);
-                self.known.insert(change.entry.event_id, (index, change.hash));
-                Placed::New(index)
-            }
-            // The place is taken, and not by this event: it would be known.
-            Arrival::Repeated => Placed::Refused(Refusal::BrokenLink),
-            Arrival::Refused(refusal) => Placed::Refused(refusal.into()),
-        }
-    }
-}
-
-impl From<Placed> for Verdict {
-    fn from(placed: Placed) -> Self {
-        match placed {
-            Placed::New(index) | Placed::Repeated(index) => Ok(index),
-            Placed::Refused(refusal) => Err(refusal),
-        }
-    }
 }
 
 #[cfg(test)]

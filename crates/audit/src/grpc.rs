@@ -4,29 +4,31 @@ use std::sync::Arc;
 
 use api::{
     audit::{
-        AppendChangesRequest, AppendChangesResponse, AppendResult, GetCheckpointRequest, GetCheckpointResponse,
-        GetInclusionProofRequest, GetInclusionProofResponse, ListChangesRequest, ListChangesResponse, LoggedChange,
-        audit_service_server::AuditService,
+        AppendBatchesRequest, AppendBatchesResponse, AppendChangesRequest, AppendChangesResponse, AppendResult,
+        GetCheckpointRequest, GetCheckpointResponse, GetInclusionProofRequest, GetInclusionProofResponse,
+        ListChangesRequest, ListChangesResponse, ListGapsRequest, ListGapsResponse, LoggedChange, RecordMarkRequest,
+        RecordMarkResponse, UnfreezeProducerRequest, UnfreezeProducerResponse, audit_service_server::AuditService,
     },
     event::StateChange,
 };
 use bytes::Bytes;
-use rpc::{Failure, Violation, page};
-use tokio::sync::watch;
-use tonic::{Request, Response, Status};
+use futures::stream::BoxStream;
+use journal::Clock;
+use rpc::{Failure, Identity, Role, Violation, page};
+use tokio::sync::{Notify, watch};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
+    batches,
     check::{SERVICES, Verdict},
-    prove,
+    oversight, prove,
     publisher::Published,
     sequencer::{AppendError, Sequencer},
-    store::Store,
+    store::{Store, StoreError},
 };
 
-/// Changes that one call may append.
-const MOST_CHANGES: usize = 1_000;
 /// What page tokens of `ListChanges` are bound to: it has no filter.
 const FILTER: &str = "changes";
 
@@ -35,6 +37,29 @@ pub(crate) struct Grpc {
     pub sequencer: Sequencer,
     pub store: Arc<dyn Store>,
     pub published: watch::Receiver<Published>,
+    pub clock: Arc<dyn Clock>,
+    /// Told when something was appended.
+    pub grown: Arc<Notify>,
+}
+
+/// Operators see what is missing, and the services what concerns them all.
+fn require_overseer(caller: &Identity) -> Result<(), Failure> {
+    match caller.role {
+        Role::Operator | Role::Service => Ok(()),
+        Role::Agency | Role::Partner => Err(Failure::denied("only operators may see this", &caller.system)),
+    }
+}
+
+/// Runs a write on a task of its own, which a caller that goes away does not stop in the middle.
+async fn uncancelled<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::spawn(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(StoreError::Fenced)) => Err(AppendError::Halted.into()),
+        Ok(Err(StoreError::Sql(error))) => Err(error.into()),
+        Err(panic) => Err(Failure::Internal(Box::new(panic))),
+    }
 }
 
 #[tonic::async_trait]
@@ -46,15 +71,60 @@ impl AuditService for Grpc {
         let caller = rpc::caller(&request)?;
         caller.require_service(&SERVICES)?;
         let source = caller.system.clone();
-        let changes = request.into_inner().changes;
-        if !(1..=MOST_CHANGES).contains(&changes.len()) {
-            return Err(Failure::invalid("changes", format!("1 to {MOST_CHANGES} at once")).into());
-        }
+        let changes = batches::of_lawful_size(request.into_inner().changes)?;
         let spans = spans(&changes);
         let verdicts = self.sequencer.append(&source, changes).await.map_err(Failure::from)?;
         end_spans(spans, &verdicts);
         Ok(Response::new(AppendChangesResponse {
             results: verdicts.into_iter().map(result).collect(),
+        }))
+    }
+
+    type AppendBatchesStream = BoxStream<'static, Result<AppendBatchesResponse, Status>>;
+
+    async fn append_batches(
+        &self,
+        request: Request<Streaming<AppendBatchesRequest>>,
+    ) -> Result<Response<Self::AppendBatchesStream>, Status> {
+        let caller = rpc::caller(&request)?;
+        caller.require_service(&SERVICES)?;
+        let (source, batches) = (caller.system.clone(), request.into_inner());
+        Ok(Response::new(batches::append(self.sequencer.clone(), source, batches)))
+    }
+
+    async fn record_mark(&self, request: Request<RecordMarkRequest>) -> Result<Response<RecordMarkResponse>, Status> {
+        let caller = rpc::caller(&request)?;
+        caller.require_service(&SERVICES)?;
+        let mark = oversight::mark(request.get_ref())?;
+        let (store, source) = (Arc::clone(&self.store), caller.system.clone());
+        let standing = uncancelled(async move { store.note_mark(&source, mark).await }).await?;
+        let standing = oversight::standing(standing).into();
+        Ok(Response::new(RecordMarkResponse { standing }))
+    }
+
+    async fn list_gaps(&self, request: Request<ListGapsRequest>) -> Result<Response<ListGapsResponse>, Status> {
+        let caller = rpc::caller(&request)?;
+        require_overseer(caller)?;
+        let listed = oversight::list(&*self.store, request.into_inner(), self.clock.now()).await?;
+        Ok(Response::new(listed))
+    }
+
+    async fn unfreeze_producer(
+        &self,
+        request: Request<UnfreezeProducerRequest>,
+    ) -> Result<Response<UnfreezeProducerResponse>, Status> {
+        let caller = rpc::caller(&request)?;
+        if caller.role != Role::Operator {
+            return Err(Failure::denied("only an operator may do this", &caller.system).into());
+        }
+        let actor = caller.actor(&[]);
+        let (source, unfreezing) = oversight::unfreezing(request.into_inner(), actor)?;
+        let (store, name) = (Arc::clone(&self.store), source.clone());
+        let producer = uncancelled(async move { store.unfreeze(&name, unfreezing).await }).await?;
+        let producer = producer.ok_or(Failure::NotFound { what: "producer" })?;
+        self.grown.notify_one();
+        Ok(Response::new(UnfreezeProducerResponse {
+            producer: Some(oversight::producer_message(&source, producer, self.clock.now())),
         }))
     }
 
@@ -125,12 +195,19 @@ impl From<AppendError> for Failure {
             AppendError::Halted => Self::Unavailable {
                 what: "the writer of the log",
             },
+            AppendError::Frozen(source) => Self::WrongState {
+                record: format!("producers/{source}"),
+                description:
+                    "the producer is frozen: its past has changed. an operator examines `remit log gaps`, then lets it \
+                              append again with `remit log unfreeze`"
+                        .to_owned(),
+            },
             AppendError::Commit(error) => error.into(),
         }
     }
 }
 
-fn result(verdict: Verdict) -> AppendResult {
+pub(crate) fn result(verdict: Verdict) -> AppendResult {
     match verdict {
         Ok(index) => AppendResult {
             index: index.cast_signed(),
@@ -176,7 +253,7 @@ fn noted<T: Default>(parsed: Result<T, Failure>, violations: &mut Vec<Violation>
 }
 
 /// A span for each change whose cause was traced: one trace runs from the submitted report to the log.
-fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
+pub(crate) fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
     if !telemetry::enabled() {
         return Vec::new();
     }
@@ -194,7 +271,7 @@ fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
         .collect()
 }
 
-fn end_spans(spans: Vec<(usize, Span)>, verdicts: &[Verdict]) {
+pub(crate) fn end_spans(spans: Vec<(usize, Span)>, verdicts: &[Verdict]) {
     for (i, span) in spans {
         match verdicts.get(i) {
             Some(Ok(index)) => span.record("index", index),

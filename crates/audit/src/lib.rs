@@ -7,13 +7,18 @@
 //! How changes flow in:
 //!
 //! 1. `grpc.rs` decodes `AppendChanges`, which only intake and routing may call.
+//!    `batches.rs` is the same for a stream of batches.
 //! 2. `sequencer.rs` has each change checked by itself (`check.rs`) on the caller's task, and hands what calls arrive
 //!    together to the store as one group.
 //! 3. `store.rs` says what a store promises; `sql_store.rs` keeps it, for both engines: one transaction judges the group
-//!    against the records' chains and the known event ids (`check.rs`), gives out indexes from the head row, and writes entries,
+//!    against the records' chains and the known event ids (`judge.rs`), gives out indexes from the head row, and writes entries,
 //!    details, tiles and head. The new tiles come from the tree's right edge (`tree.rs`).
 //! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`), has the witnesses of the configured policy
 //!    cosign it (`witnesses.rs`), and publishes it.
+//!
+//! What is missing: a change whose predecessor never came is kept out and listed (`gap.rs`). A producer whose past has changed is
+//! frozen until an operator has examined it. How far each producer has come it says by marks, which are compared with what the log
+//! holds (`producer.rs`). What befalls a producer is an entry too, of the record `producers/{source}`. `oversight.rs` shows it.
 //!
 //! How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles and
 //! checked against the signed root before they leave. `http.rs` serves the log as files, named and encoded as C2SP `tlog-tiles` has
@@ -32,14 +37,20 @@
 //! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
 //! * The log tells no secrets: details are in a table of their own, and no method here returns them.
-//! * `check.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs` and this file know of tonic, only
-//!   `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store.rs` of tables.
+//! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
+//!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
+//!   of tables.
 
+mod batches;
 mod check;
 mod checkpoint;
+mod gap;
 mod grpc;
 mod http;
+mod judge;
 mod key;
+mod oversight;
+mod producer;
 mod prove;
 mod publisher;
 mod resume;
@@ -63,7 +74,7 @@ use std::{
 
 use ::witness::{Policy, PolicyError, file};
 use api::audit::audit_service_server::AuditServiceServer;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use journal::{Clock, Entropy};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -76,12 +87,14 @@ use witnesses::Witnesses;
 
 pub use check::{Checked, Refusal, Verdict, check};
 pub use checkpoint::{CheckpointError, open as open_checkpoint};
+pub use gap::{Gap, GapKind};
 pub use key::{KeyState, LogKeys};
+pub use producer::{Producer, Standing};
 pub use publisher::{PublishError, Published};
 pub use resume::{Place, Refused};
 pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
-pub use store::{Store, StoreError};
+pub use store::{GapCursor, Store, StoreError, Unfreezing};
 pub use tree::{TileId, Tiles, TreeHead};
 pub use trust::Trusted;
 
@@ -233,6 +246,8 @@ pub struct Audit {
     vitals: Arc<vitals::Vitals>,
     vkey: String,
     verifier_key_file: String,
+    clock: Arc<dyn Clock>,
+    grown: Arc<Notify>,
 }
 
 /// The witnesses of the configured policy. Those that may only be believed, and not asked, can never be enough.
@@ -283,8 +298,18 @@ impl Audit {
         {
             return Err(Error::Origin(config.origin));
         }
+        let store = SqlStore::open_with(&config.database, Arc::clone(&clock), Arc::clone(&entropy)).await?;
+        Self::start_over(Arc::new(store), config, clock, entropy).await
+    }
+
+    /// [`Audit::start`] over another store, for faults. The configured database is not opened.
+    pub async fn start_over(
+        store: Arc<dyn Store>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
         let witnesses = witnesses(&config).await?;
-        let store: Arc<dyn Store> = Arc::new(SqlStore::open(&config.database).await?);
         let (keys, last) = resume::resume(&*store, &config, witnesses.as_ref(), &*entropy).await?;
         keys.offer_vkey().await;
         let (vkey, verifier_key_file) = (keys.vkey(), keys.verifier_key_file());
@@ -294,7 +319,7 @@ impl Audit {
             keys,
             file: config.checkpoint_file,
             witnesses,
-            clock,
+            clock: Arc::clone(&clock),
             vitals: Arc::clone(&vitals),
         };
         let publisher = publisher::Publisher::start(parts, last).await?;
@@ -304,10 +329,14 @@ impl Audit {
         let interval = Duration::from_millis(config.checkpoint_interval_ms);
         let refresh = Duration::from_millis(config.checkpoint_refresh_ms);
         let publishing = tokio::spawn(publisher.run(interval, refresh, Arc::clone(&grown), stop.clone()));
-        let sequencer = sequencer::Sequencer::start(Arc::clone(&store), grown, Arc::clone(&vitals));
+        let sequencer = sequencer::Sequencer::start(Arc::clone(&store), Arc::clone(&grown), Arc::clone(&vitals));
+        let reviewing = review(Arc::clone(&store), Arc::clone(&grown), stop.clone());
+        tokio::spawn(journal::supervised("review of producers", stop.clone(), reviewing));
         Ok(Self {
             store,
             sequencer,
+            clock,
+            grown,
             published,
             publishing,
             stop: stop.drop_guard(),
@@ -323,6 +352,8 @@ impl Audit {
             sequencer: self.sequencer.clone(),
             store: Arc::clone(&self.store),
             published: self.published.clone(),
+            clock: Arc::clone(&self.clock),
+            grown: Arc::clone(&self.grown),
         };
         Routes::new(AuditServiceServer::new(service).max_decoding_message_size(message_bytes))
     }
@@ -368,5 +399,31 @@ impl Audit {
             tracing::error!(%error, "the publisher ended badly");
         }
         self.store.close().await;
+    }
+}
+
+/// How often producers are looked at whose marks have not been reached.
+const REVIEW: Duration = Duration::from_secs(5);
+
+/// Looks at the producers now and then, until `stop`.
+fn review(store: Arc<dyn Store>, grown: Arc<Notify>, stop: CancellationToken) -> impl Fn() -> BoxFuture<'static, ()> {
+    move || {
+        let (store, grown, stop) = (Arc::clone(&store), Arc::clone(&grown), stop.clone());
+        async move {
+            while tokio::time::timeout(REVIEW, stop.cancelled()).await.is_err() {
+                match store.review().await {
+                    Ok(()) => grown.notify_one(),
+                    // Whoever has taken over looks at them.
+                    Err(StoreError::Fenced) => return,
+                    Err(StoreError::Sql(error)) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "producers cannot be looked at now"
+                        );
+                    }
+                }
+            }
+        }
+        .boxed()
     }
 }

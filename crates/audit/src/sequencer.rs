@@ -1,16 +1,19 @@
 //! Gives changes their places in the log: those of concurrent calls together, in one transaction.
 //!
 //! There is one lane, because there is one head row: a second would wait for the first with a transaction open.
+//!
+//! What waits is bounded in bytes. A call that finds no room is refused at once ([`Sequencer::append`]); a stream waits for it
+//! ([`Sequencer::enqueue`]), and does not read on meanwhile, so that flow control slows its sender.
 
 use std::sync::Arc;
 
 use api::event::StateChange;
 use futures::FutureExt as _;
 use journal::{CommitError, Committer};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::{
-    check::{Checked, Verdict, check},
+    check::{Checked, Refusal, Verdict, check},
     store::{Store, StoreError},
     vitals::Vitals,
 };
@@ -21,6 +24,9 @@ pub(crate) enum AppendError {
     /// This process must not write any more.
     #[error("this process does not write the log any more")]
     Halted,
+    /// The producer's past has changed. Nothing of it is taken until an operator has examined it.
+    #[error("the producer `{0}` is frozen")]
+    Frozen(String),
     /// The transaction did not happen, or did not answer.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -28,8 +34,18 @@ pub(crate) enum AppendError {
 
 /// Calls that one commit takes at most; each brings up to a thousand changes.
 const CALLS: usize = 64;
+/// Bytes of changes that wait or are being written at most.
+const QUEUE_BYTES: u32 = 64 << 20;
+/// What a change takes beside its bytes.
+const CHANGE_BYTES: usize = 512;
 
-type Calls = Committer<Vec<Checked>, Result<Vec<Verdict>, Fenced>>;
+type Calls = Committer<Call, Result<Vec<Verdict>, Fenced>>;
+
+/// The sound changes of a call, and the room in the queue that they take until they are answered.
+struct Call {
+    changes: Vec<Checked>,
+    _room: OwnedSemaphorePermit,
+}
 
 /// Another process has taken over.
 struct Fenced;
@@ -38,6 +54,7 @@ struct Fenced;
 #[derive(Clone)]
 pub(crate) struct Sequencer {
     calls: Calls,
+    room: Arc<Semaphore>,
     vitals: Arc<Vitals>,
 }
 
@@ -45,10 +62,11 @@ impl Sequencer {
     /// `grown` is told after each commit that may have appended something.
     pub fn start(store: Arc<dyn Store>, grown: Arc<Notify>, vitals: Arc<Vitals>) -> Self {
         let fenced = Arc::clone(&vitals);
-        let calls = Calls::start(1, CALLS, move |group: Arc<Vec<Vec<Checked>>>| {
+        let calls = Calls::start(1, CALLS, move |group: Arc<Vec<Call>>| {
             let (store, grown, vitals) = (Arc::clone(&store), Arc::clone(&grown), Arc::clone(&fenced));
             async move {
-                match store.append(&group).await {
+                let changes: Vec<&[Checked]> = group.iter().map(|call| &*call.changes).collect();
+                match store.append_calls(&changes).await {
                     Ok(verdicts) => {
                         grown.notify_one();
                         Ok(verdicts.into_iter().map(Ok).collect())
@@ -63,32 +81,88 @@ impl Sequencer {
             }
             .boxed()
         });
-        Self { calls, vitals }
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
+        Self { calls, room, vitals }
     }
 
     /// Checks and appends what the service `source` submits. Returns a verdict for each change, in order; what is `Ok` is durable.
+    ///
+    /// [`CommitError::Overloaded`] when too much waits already.
     pub async fn append(&self, source: &str, changes: Vec<StateChange>) -> Result<Vec<Verdict>, AppendError> {
+        let checked = CheckedCall::of(source, changes);
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(checked.bytes())
+            .map_err(|error| match error {
+                TryAcquireError::NoPermits => CommitError::Overloaded,
+                TryAcquireError::Closed => CommitError::Stopping,
+            })?;
+        self.submit(source, checked, room)?.await
+    }
+
+    /// Like [`Sequencer::append`], but waits for room, and returns when the changes have their place in the queue: what is enqueued
+    /// next comes behind them. The verdicts are what the returned future gives.
+    pub async fn enqueue(
+        &self,
+        source: &str,
+        changes: Vec<StateChange>,
+    ) -> Result<impl Future<Output = Result<Vec<Verdict>, AppendError>> + use<>, AppendError> {
+        let checked = CheckedCall::of(source, changes);
+        let room = Arc::clone(&self.room).acquire_many_owned(checked.bytes()).await;
+        self.submit(source, checked, room.map_err(|_| CommitError::Stopping)?)
+    }
+
+    fn submit(
+        &self,
+        source: &str,
+        CheckedCall { checks, sound }: CheckedCall,
+        room: OwnedSemaphorePermit,
+    ) -> Result<impl Future<Output = Result<Vec<Verdict>, AppendError>> + use<>, AppendError> {
         if self.vitals.halted.is_cancelled() {
             return Err(AppendError::Halted);
         }
+        let placed = self.calls.submit(Call {
+            changes: sound,
+            _room: room,
+        })?;
+        let source = source.to_owned();
+        Ok(async move {
+            let mut placed = placed.await?.map_err(|Fenced| AppendError::Halted)?.into_iter();
+            checks
+                .into_iter()
+                .map(|checked| match checked {
+                    // The committer answers each call with as many verdicts as it had sound changes.
+                    Ok(()) => match placed.next() {
+                        Some(Err(Refusal::Frozen)) => Err(AppendError::Frozen(source.clone())),
+                        Some(verdict) => Ok(verdict),
+                        None => Err(CommitError::Stopping.into()),
+                    },
+                    Err(refusal) => Ok(Err(refusal)),
+                })
+                .collect()
+        })
+    }
+}
+
+/// A call whose changes were checked, each by itself.
+struct CheckedCall {
+    /// In the call's order, which changes are sound.
+    checks: Vec<Result<(), Refusal>>,
+    sound: Vec<Checked>,
+}
+
+impl CheckedCall {
+    fn of(source: &str, changes: Vec<StateChange>) -> Self {
         let mut sound = Vec::with_capacity(changes.len());
-        let checked: Vec<_> = changes
+        let checks = changes
             .into_iter()
             .map(|change| check(source, change).map(|checked| sound.push(checked)))
             .collect();
-        let mut placed = self
-            .calls
-            .commit(sound)
-            .await?
-            .map_err(|Fenced| AppendError::Halted)?
-            .into_iter();
-        // The committer answers each call with as many verdicts as it had changes.
-        checked
-            .into_iter()
-            .map(|checked| match checked {
-                Ok(()) => placed.next().ok_or(AppendError::Commit(CommitError::Stopping)),
-                Err(refusal) => Ok(Err(refusal)),
-            })
-            .collect()
+        Self { checks, sound }
+    }
+
+    /// The room that it takes in the queue; what is larger than the queue takes all of it.
+    fn bytes(&self) -> u32 {
+        let bytes: usize = self.sound.iter().map(|change| change.size() + CHANGE_BYTES).sum();
+        u32::try_from(bytes).unwrap_or(u32::MAX).min(QUEUE_BYTES)
     }
 }

@@ -1,151 +1,104 @@
 //! The log in a database: SQLite or PostgreSQL.
 //!
-//! Appending is one transaction with as many statements for a thousand changes as for one. It locks the head row, so what it
-//! reads after that stands still, judges, and moves the head *before it writes anything else*: a fenced store finds its epoch
-//! gone there, and has written nothing that a commit could keep.
+//! `append.rs` writes: one transaction with as many statements for a thousand changes as for one. `producers.rs` keeps what is
+//! known of the services that append, `gaps.rs` what was kept out. This file opens, and reads.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::Range,
-};
+mod append;
+mod gaps;
+mod producers;
+mod state;
+
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
-use journal::{Inbox, Time};
-use sql::{Db, Error, Insert, Kind, Schema, Tx, transact};
+use journal::{Clock, Entropy, Mark, SystemClock, SystemEntropy, Time};
+use sql::{Db, Error, Schema, Tx, transact};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use self::state::Memory;
 use crate::{
-    check::{Checked, Judge, Placed, Verdict},
-    store::{Store, StoreError},
-    tree::{Edge, TileId, Tiles, TreeHead},
+    check::{Checked, Verdict},
+    gap::Gap,
+    producer::{Producer, Standing},
+    store::{GapCursor, Store, StoreError, Unfreezing},
+    tree::{TileId, Tiles, TreeHead},
 };
 
-/// What the log's database holds. The records' heads are in the journal's `inbox`: taking changes in is what it is for.
+/// What the log's database holds. The journal's part of it is not used: the heads of records are their last entries.
 pub const SCHEMAS: &[Schema] = &[
     journal::SCHEMA,
     Schema {
         base: 2_001,
-        changes: &[(
-            "entries, details, tiles, head and checkpoints",
-            include_str!("../migrations/sqlite/0001_audit.sql"),
-            include_str!("../migrations/postgres/0001_audit.sql"),
-        )],
+        changes: &[
+            (
+                "entries, details, tiles, head and checkpoints",
+                include_str!("../migrations/sqlite/0001_audit.sql"),
+                include_str!("../migrations/postgres/0001_audit.sql"),
+            ),
+            (
+                "producers, marks and gaps",
+                include_str!("../migrations/sqlite/0002_producers.sql"),
+                include_str!("../migrations/postgres/0002_producers.sql"),
+            ),
+        ],
     },
 ];
-
-const ENTRIES: Insert = Insert::into(
-    "entries",
-    &[
-        ("idx", Kind::Int),
-        ("event_id", Kind::Text),
-        ("record", Kind::Text),
-        ("sequence", Kind::Int),
-        ("kind", Kind::Text),
-        ("time", Kind::Int),
-        ("entry", Kind::Bytes),
-    ],
-);
-
-const DETAILS: Insert = Insert::into(
-    "details",
-    &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
-);
-
-const TILES: Insert = Insert::into(
-    "tiles",
-    &[("level", Kind::Int), ("n", Kind::Int), ("hashes", Kind::Bytes)],
-)
-.then("ON CONFLICT (level, n) DO UPDATE SET hashes = excluded.hashes");
 
 /// Of each minute that has passed, one checkpoint is kept.
 const KEPT_EVERY: i64 = 60_000_000;
 
 /// A log in a database.
-#[derive(Debug)]
 pub struct SqlStore {
     db: Db,
     epoch: i64,
-    /// The tree's edge after the last append of this store: used again when the head is still there, else read anew.
-    edge: Mutex<Edge>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// What this store knows of the log after its last append: used again when the head is still there, else read anew.
+    memory: Mutex<Memory>,
+}
+
+impl std::fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlStore")
+            .field("engine", &self.db.engine())
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SqlStore {
     /// Opens the log in the database that a URL names and takes it over: whatever store was open on it before is fenced.
     pub async fn open(url: &str) -> Result<Self, Error> {
-        let db = Db::open(url, SCHEMAS).await?;
+        Self::open_with(url, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+    }
+
+    /// [`SqlStore::open`] with a clock and randomness for what the log itself logs.
+    pub async fn open_with(url: &str, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
+        Self::over(Db::open(url, SCHEMAS).await?, clock, entropy).await
+    }
+
+    /// [`SqlStore::open_with`] over an open database that has the [`SCHEMAS`].
+    pub async fn over(db: Db, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
         let epoch = transact!(db, |tx| next_epoch(&mut tx))?;
         Ok(Self {
             db,
             epoch,
-            edge: Mutex::new(Edge::empty()),
+            clock,
+            entropy,
+            memory: Mutex::new(Memory::unread()),
         })
-    }
-
-    async fn try_append(&self, tx: &mut Tx, edge: &Edge, group: &[Vec<Checked>]) -> Result<Appended, Error> {
-        let changes = || group.iter().flatten();
-        let head = lock_head(tx).await?;
-        let mut judge = Judge {
-            inbox: Inbox::load(tx, changes().map(|change| change.entry.record.clone()).collect()).await?,
-            known: known(tx, changes()).await?,
-            next: head.size,
-        };
-        let placed: Vec<_> = changes().map(|change| (judge.place(change), change)).collect();
-        let new = || {
-            placed.iter().filter_map(|(placed, change)| match placed {
-                Placed::New(index) => Some((index.cast_signed(), *change)),
-                _ => None,
-            })
-        };
-        let leaves: Vec<_> = new().map(|(_, change)| change.hash).collect();
-        let verdicts = || placed.iter().map(|(placed, _)| Verdict::from(*placed)).collect();
-        if leaves.is_empty() {
-            return Ok(Appended::Done(verdicts(), None));
-        }
-
-        let reloaded;
-        let edge = if edge.head() == head {
-            edge
-        } else {
-            reloaded = load_edge(tx, head).await?;
-            &reloaded
-        };
-        let (grown, tiles) = edge.grow(&leaves).map_err(|error| damaged(&error))?;
-        if !self.move_head(tx, head, grown.head()).await? {
-            return Ok(Appended::Fenced);
-        }
-        ENTRIES
-            .rows(tx, new().map(|(index, change)| entry_row(index, change)).collect())
-            .await?;
-        let details = new().map(|(index, change)| [index.into(), change.salt[..].into(), change.detail[..].into()]);
-        DETAILS.rows(tx, details.collect()).await?;
-        let tiles = tiles
-            .into_iter()
-            .map(|(id, hashes)| [i64::from(id.level).into(), id.n.cast_signed().into(), hashes.into()]);
-        TILES.rows(tx, tiles.collect()).await?;
-        judge.inbox.save(tx).await?;
-        Ok(Appended::Done(verdicts(), Some(grown)))
-    }
-
-    /// Moves the head on. `false` when it is no longer this store's to move.
-    async fn move_head(&self, tx: &mut Tx, from: TreeHead, to: TreeHead) -> Result<bool, Error> {
-        let moved = tx
-            .execute(
-                "UPDATE head SET size = $1, root = $2 WHERE id = 1 AND epoch = $3 AND size = $4",
-                vec![
-                    to.size.cast_signed().into(),
-                    to.root.into(),
-                    self.epoch.into(),
-                    from.size.cast_signed().into(),
-                ],
-            )
-            .await?;
-        Ok(moved == 1)
     }
 
     /// `false` when this store is fenced, and nothing was written.
     async fn try_keep(&self, tx: &mut Tx, size: u64, note: &str, time: Time) -> Result<bool, Error> {
         let size = size.cast_signed();
+        // Never back: else a clock that is set back would have those of past minutes forgotten.
+        let row = tx
+            .fetch_optional("SELECT time FROM checkpoints ORDER BY time DESC LIMIT 1", Vec::new())
+            .await?;
+        let newest = row.map(|row| row.get(0)).transpose()?.map_or(time, Time);
+        let time = time.max(newest);
         let kept = tx
             .execute(
                 "INSERT INTO checkpoints (size, note, time) SELECT $1, $2, $3 FROM head WHERE id = 1 AND epoch = $4 \
@@ -166,30 +119,36 @@ impl SqlStore {
     }
 }
 
-/// What came of an append.
-enum Appended {
-    /// The verdicts and, when something was appended, the tree's new edge.
-    Done(Vec<Verdict>, Option<Edge>),
-    /// This store is fenced, and nothing was written.
-    Fenced,
-}
-
 #[async_trait]
 impl Store for SqlStore {
-    async fn append(&self, group: &[Vec<Checked>]) -> Result<Vec<Vec<Verdict>>, StoreError> {
-        let mut edge = self.edge.lock().await;
-        let (verdicts, grown) = match transact!(self.db, |tx| self.try_append(&mut tx, &edge, group))? {
-            Appended::Done(verdicts, grown) => (verdicts, grown),
-            Appended::Fenced => return Err(StoreError::Fenced),
-        };
-        if let Some(grown) = grown {
-            *edge = grown;
-        }
-        let mut verdicts = verdicts.into_iter();
+    async fn append_calls(&self, group: &[&[Checked]]) -> Result<Vec<Vec<Verdict>>, StoreError> {
+        let mut verdicts = self.append_group(group).await?.into_iter();
         Ok(group
             .iter()
             .map(|changes| verdicts.by_ref().take(changes.len()).collect())
             .collect())
+    }
+
+    async fn note_mark(&self, source: &str, mark: Mark) -> Result<Standing, StoreError> {
+        self.take_mark(source, mark).await
+    }
+
+    async fn review(&self) -> Result<(), StoreError> {
+        self.review_producers().await
+    }
+
+    async fn unfreeze(&self, source: &str, unfreezing: Unfreezing) -> Result<Option<Producer>, StoreError> {
+        self.unfreeze_producer(source, unfreezing).await
+    }
+
+    async fn producers(&self) -> Result<Vec<(String, Producer)>, Error> {
+        let mut snapshot = self.db.snapshot().await?;
+        let producers = producers::read(producers::From::Snapshot(&mut snapshot)).await?;
+        Ok(producers.into_iter().collect())
+    }
+
+    async fn gaps(&self, after: Option<&GapCursor>, limit: u32) -> Result<Vec<Gap>, Error> {
+        gaps::list(&self.db, after, limit).await
     }
 
     async fn head(&self) -> Result<TreeHead, StoreError> {
@@ -293,69 +252,6 @@ async fn next_epoch(tx: &mut Tx) -> Result<i64, Error> {
         )
         .await?;
     row.ok_or_else(no_head)?.get(0)
-}
-
-/// Whoever holds this row appends: what is read after it does not change before the commit.
-async fn lock_head(tx: &mut Tx) -> Result<TreeHead, Error> {
-    let row = tx
-        .fetch_optional("SELECT size, root FROM head WHERE id = 1 FOR UPDATE", Vec::new())
-        .await?;
-    let row = row.ok_or_else(no_head)?;
-    Ok(TreeHead {
-        size: row.count(0, "log size")?,
-        root: row.array(1, "log root")?,
-    })
-}
-
-async fn load_edge(tx: &mut Tx, head: TreeHead) -> Result<Edge, Error> {
-    let mut tiles = Vec::new();
-    for id in Edge::places(head.size) {
-        if let Some(row) = tx
-            .fetch_optional(TILE, vec![i64::from(id.level).into(), id.n.cast_signed().into()])
-            .await?
-        {
-            tiles.push((id, row.get(0)?));
-        }
-    }
-    Edge::open(head, tiles.into_iter().collect()).map_err(|error| damaged(&error))
-}
-
-/// What is logged under the event ids of these changes.
-async fn known<'a>(
-    tx: &mut Tx,
-    changes: impl Iterator<Item = &'a Checked>,
-) -> Result<HashMap<Uuid, (u64, journal::Bytes32)>, Error> {
-    let ids: Vec<String> = changes.map(|change| change.entry.event_id.to_string()).collect();
-    let rows = tx
-        .fetch(
-            "SELECT event_id, idx, entry FROM entries WHERE event_id = ANY($1)",
-            vec![ids.into()],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let id: String = row.get(0)?;
-            let id = id.parse().map_err(|_| Error::Damaged {
-                what: "event id",
-                problem: format!("`{id}` is none"),
-            })?;
-            let entry: Vec<u8> = row.get(2)?;
-            Ok((id, (row.count(1, "log index")?, journal::entry_hash(&entry))))
-        })
-        .collect()
-}
-
-fn entry_row(index: i64, change: &Checked) -> [sql::Value; 7] {
-    let entry = &change.entry;
-    [
-        index.into(),
-        entry.event_id.to_string().into(),
-        entry.record.as_str().into(),
-        entry.sequence.cast_signed().into(),
-        entry.kind.as_str().into(),
-        entry.time.0.into(),
-        change.bytes[..].into(),
-    ]
 }
 
 fn no_head() -> Error {

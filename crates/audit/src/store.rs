@@ -3,11 +3,13 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use async_trait::async_trait;
-use journal::Time;
+use journal::{Mark, Time};
 use uuid::Uuid;
 
 use crate::{
     check::{Checked, Verdict},
+    gap::{Gap, GapKind},
+    producer::{Producer, Standing},
     tree::{TileId, Tiles, TreeHead},
 };
 
@@ -22,6 +24,20 @@ pub enum StoreError {
     Sql(#[from] sql::Error),
 }
 
+/// A gap's place in the order in which gaps are listed.
+pub type GapCursor = (GapKind, String);
+
+/// How an operator lets a producer append again.
+#[derive(Clone, Debug)]
+pub struct Unfreezing {
+    /// Who.
+    pub actor: api::event::Actor,
+    /// What was examined, and why it may go on.
+    pub reason: String,
+    /// For how many seconds further forks do not freeze it again.
+    pub tolerate_seconds: i64,
+}
+
 /// Keeps one log. Of all stores that are open on one database, only the one that was opened last can write.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -30,7 +46,29 @@ pub trait Store: Send + Sync + 'static {
     /// not keep others out. What is `Ok` is durable.
     ///
     /// `Fenced` when there was something to append and another store has taken over: nothing was appended.
-    async fn append(&self, group: &[Vec<Checked>]) -> Result<Vec<Vec<Verdict>>, StoreError>;
+    async fn append_calls(&self, group: &[&[Checked]]) -> Result<Vec<Vec<Verdict>>, StoreError>;
+
+    /// [`Store::append_calls`] of calls that somebody owns.
+    async fn append(&self, group: &[Vec<Checked>]) -> Result<Vec<Vec<Verdict>>, StoreError> {
+        let calls: Vec<&[Checked]> = group.iter().map(|call| &**call).collect();
+        self.append_calls(&calls).await
+    }
+
+    /// Compares a producer's mark with what the log holds of it, and keeps it. `Fenced` when another store has taken over.
+    async fn note_mark(&self, source: &str, mark: Mark) -> Result<Standing, StoreError>;
+
+    /// Logs, and raises an alarm about, producers whose marks have not been reached for too long. To be called now and then.
+    async fn review(&self) -> Result<(), StoreError>;
+
+    /// Lets a producer append again, with what was examined as a change in the log. `None` when the log knows no such producer;
+    /// one that is not frozen is returned as it is, and nothing is logged unless forks shall be tolerated.
+    async fn unfreeze(&self, source: &str, unfreezing: Unfreezing) -> Result<Option<Producer>, StoreError>;
+
+    /// The producers that the log knows, by name.
+    async fn producers(&self) -> Result<Vec<(String, Producer)>, sql::Error>;
+
+    /// Changes that are kept out, in the order of kind and key, at most `limit`, from behind a cursor.
+    async fn gaps(&self, after: Option<&GapCursor>, limit: u32) -> Result<Vec<Gap>, sql::Error>;
 
     /// How large the log is. `Fenced` when another store has taken over: what it appends is not this one's to sign.
     async fn head(&self) -> Result<TreeHead, StoreError>;

@@ -1,11 +1,12 @@
 //! The way from a service's outbox to audit.
 
 use api::{
-    audit::{AppendChangesRequest, audit_service_client::AuditServiceClient},
+    audit::{AppendChangesRequest, EventSet, RecordMarkRequest, Standing, audit_service_client::AuditServiceClient},
     event::StateChange,
 };
 use async_trait::async_trait;
-use journal::{Deliver, Outcome, Undelivered};
+use journal::{Bytes32, Deliver, Mark, Outcome, Undelivered, entry_hash};
+use prost::Message as _;
 use tonic_types::StatusExt as _;
 
 use crate::client::Caller;
@@ -70,6 +71,27 @@ impl Deliver for ToAudit {
             .into_iter()
             .map(|result| outcome(result.refusal))
             .collect())
+    }
+
+    fn entry_hash(&self, payload: &[u8]) -> Option<Bytes32> {
+        // One that does not decode is refused when it is delivered, and never counted.
+        StateChange::decode(payload)
+            .ok()
+            .map(|change| entry_hash(&change.entry))
+    }
+
+    async fn mark(&self, mark: &Mark) -> Result<bool, Undelivered> {
+        let set = |count: u64, hash: Option<Bytes32>| EventSet {
+            count: count.cast_signed(),
+            hash: hash.map(|hash| hash.to_vec().into()).unwrap_or_default(),
+        };
+        let request = RecordMarkRequest {
+            delivered: Some(set(mark.delivered.count, Some(mark.delivered.hash.to_bytes()))),
+            committed: Some(set(mark.committed, mark.committed_hash.map(journal::SetHash::to_bytes))),
+        };
+        let response = self.0.clone().record_mark(request).await;
+        let response = response.map_err(|status| undelivered("audit", &status))?;
+        Ok(response.into_inner().standing() == Standing::Complete)
     }
 }
 

@@ -1,7 +1,10 @@
 //! The log from outside: what the store promises on each engine, what a start refuses, what verifiers notice, and the service.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod batches;
+mod faults;
 mod files;
+mod gaps;
 mod grpc;
 mod http;
 mod proofs;

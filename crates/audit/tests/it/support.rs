@@ -185,7 +185,10 @@ const TOKENS: [(&str, &str, rpc::Role); 3] = [
 
 impl Served {
     pub async fn start(config: Config) -> Self {
-        let audit = start(config).await.unwrap();
+        Self::serve(start(config).await.unwrap()).await
+    }
+
+    pub async fn serve(audit: Audit) -> Self {
         let tokens = TOKENS.map(|(system, token, role)| rpc::Token {
             token: token.to_owned(),
             system: system.to_owned(),

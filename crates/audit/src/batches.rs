@@ -1,0 +1,94 @@
+//! `AppendBatches`: a stream of batches, each answered in its turn.
+
+use api::{
+    audit::{AppendBatchesRequest, AppendBatchesResponse},
+    event::StateChange,
+};
+use futures::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use rpc::Failure;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use crate::{
+    grpc::{end_spans, result, spans},
+    sequencer::Sequencer,
+};
+
+/// Changes in one batch, or in one call.
+const MOST_CHANGES: usize = 1_000;
+/// Batches of one stream that are checked ahead of the one that is being written: enough to fill the next commit, and few enough
+/// that one stream does not fill the queue.
+const AHEAD: usize = 8;
+
+type Answer = BoxFuture<'static, Result<AppendBatchesResponse, Status>>;
+
+/// These changes, when they are neither none nor too many.
+pub(crate) fn of_lawful_size(changes: Vec<StateChange>) -> Result<Vec<StateChange>, Failure> {
+    match (1..=MOST_CHANGES).contains(&changes.len()) {
+        true => Ok(changes),
+        false => Err(Failure::invalid("changes", format!("1 to {MOST_CHANGES} at once"))),
+    }
+}
+
+/// Appends the batches of a stream in their order. The first error is the last answer.
+pub(crate) fn append(
+    sequencer: Sequencer,
+    source: String,
+    batches: Streaming<AppendBatchesRequest>,
+) -> BoxStream<'static, Result<AppendBatchesResponse, Status>> {
+    let (answers, coming) = mpsc::channel(AHEAD);
+    // On a task of its own: it checks the next batches while answers are being sent. It ends with the stream, or when nobody
+    // takes its answers any more.
+    tokio::spawn(read(sequencer, source, batches, answers));
+    let coming = stream::unfold(coming, |mut coming: mpsc::Receiver<Answer>| async move {
+        let answer = coming.recv().await?.await;
+        if answer.is_err() {
+            // What was sent behind it must not be appended when this was not; what is in the queue already is repeated.
+            coming.close();
+        }
+        Some((answer, coming))
+    });
+    coming.boxed()
+}
+
+async fn read(
+    sequencer: Sequencer,
+    source: String,
+    mut batches: Streaming<AppendBatchesRequest>,
+    answers: mpsc::Sender<Answer>,
+) {
+    // The place for the answer comes first: without one, nothing more is read, and flow control slows the sender.
+    while let Ok(place) = answers.reserve().await {
+        let batch = match batches.message().await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return,
+            Err(status) => return place.send(failed(status)),
+        };
+        match enqueue(&sequencer, &source, batch).await {
+            Ok(answer) => place.send(answer),
+            Err(status) => return place.send(failed(status)),
+        }
+    }
+}
+
+/// Puts a batch in the queue, and returns its answer to come.
+async fn enqueue(sequencer: &Sequencer, source: &str, batch: AppendBatchesRequest) -> Result<Answer, Status> {
+    let changes = of_lawful_size(batch.changes)?;
+    let spans = spans(&changes);
+    let verdicts = sequencer.enqueue(source, changes).await.map_err(Failure::from)?;
+    Ok(Box::pin(async move {
+        let verdicts = verdicts.await.map_err(Failure::from)?;
+        end_spans(spans, &verdicts);
+        Ok(AppendBatchesResponse {
+            results: verdicts.into_iter().map(result).collect(),
+        })
+    }))
+}
+
+fn failed(status: Status) -> Answer {
+    Box::pin(async move { Err(status) })
+}

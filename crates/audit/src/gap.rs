@@ -1,0 +1,189 @@
+//! Changes that are kept out of the log, and what that shows. No I/O.
+
+use api::event::{Detail, Incident};
+use journal::{Bytes32, Time};
+use uuid::Uuid;
+
+use crate::producer::{Producer, Standing};
+
+/// Why a change is kept out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapKind {
+    /// Changes before it are missing.
+    Missing,
+    /// Another event has its place, or it continues an entry that is not in the log.
+    Fork,
+    /// Its event id was logged with other bytes.
+    EventIdReused,
+}
+
+impl GapKind {
+    const ALL: [Self; 3] = [Self::Missing, Self::Fork, Self::EventIdReused];
+
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "MISSING",
+            Self::Fork => "FORK",
+            Self::EventIdReused => "EVENT_ID_REUSED",
+        }
+    }
+
+    /// By its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Something that is wrong beyond a single change.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub kind: GapKind,
+    pub source: String,
+    pub record: String,
+    pub first_sequence: u64,
+    pub last_sequence: u64,
+    /// The event that is kept out.
+    pub event_id: Uuid,
+    pub sequence: u64,
+    pub hash: Bytes32,
+}
+
+impl Finding {
+    /// What it is listed under, once: a record has one gap and one fork, however many changes follow.
+    pub fn key(&self) -> String {
+        match self.kind {
+            GapKind::Missing | GapKind::Fork => self.record.clone(),
+            GapKind::EventIdReused => self.event_id.to_string(),
+        }
+    }
+}
+
+/// A change that is kept out, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Why.
+    pub kind: GapKind,
+    /// What it is listed under: the record, or the event id that was used again.
+    pub key: String,
+    /// The producer.
+    pub source: String,
+    /// Resource name of the record.
+    pub record: String,
+    /// The first sequence that is missing, or in dispute.
+    pub first_sequence: u64,
+    /// The last one.
+    pub last_sequence: u64,
+    /// The event that is kept out.
+    pub event_id: String,
+    /// When it was kept out first.
+    pub since: Time,
+    /// How often it has come.
+    pub attempts: u64,
+    /// When an operator examined it.
+    pub examined: Option<Time>,
+}
+
+/// What befalls a producer, and is logged as a change of `producers/{source}`.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnChange {
+    pub source: String,
+    pub kind: &'static str,
+    pub detail: Detail,
+}
+
+const NORMAL: &str = "NORMAL";
+const FROZEN: &str = "FROZEN";
+
+impl OwnChange {
+    pub const UNFROZEN: &'static str = "producer.unfrozen";
+    const FROZEN: &'static str = "producer.frozen";
+    const REACHED: &'static str = "producer.mark-reached";
+
+    /// Whether the producer was frozen by it.
+    pub fn freezes(&self) -> bool {
+        self.kind == Self::FROZEN
+    }
+
+    /// Tells operators: an alarm, unless something ended well.
+    pub fn tell(&self) {
+        let Self { source, kind, detail } = self;
+        if [Self::UNFROZEN, Self::REACHED].contains(kind) {
+            return tracing::info!(source, kind, "a producer is as it should be again");
+        }
+        let incident = detail.incident.clone().unwrap_or_default();
+        tracing::error!(
+            source,
+            kind,
+            record = incident.record,
+            event_id = incident.event_id,
+            state = detail.to_state,
+            "security event: see `remit log gaps`"
+        );
+    }
+
+    /// A fork, or an event id that was used again. `freezes` when the producer was frozen for it.
+    pub fn security_event(finding: &Finding, freezes: bool, frozen: bool) -> Self {
+        let kind = match (finding.kind, freezes) {
+            (GapKind::EventIdReused, _) => "producer.event-id-reused",
+            (_, true) => Self::FROZEN,
+            (_, false) => "producer.fork-refused",
+        };
+        let state = |frozen| if frozen { FROZEN } else { NORMAL }.to_owned();
+        Self {
+            source: finding.source.clone(),
+            kind,
+            detail: Detail {
+                from_state: state(frozen && !freezes),
+                to_state: state(frozen),
+                incident: Some(Incident {
+                    source: finding.source.clone(),
+                    event_id: finding.event_id.to_string(),
+                    record: finding.record.clone(),
+                    sequence: finding.sequence,
+                    entry_hash: finding.hash.to_vec().into(),
+                    ..Incident::default()
+                }),
+                ..Detail::default()
+            },
+        }
+    }
+
+    /// A producer that an operator lets append again.
+    pub fn unfrozen(source: &str, actor: api::event::Actor, reason: String) -> Self {
+        Self {
+            source: source.to_owned(),
+            kind: Self::UNFROZEN,
+            detail: Detail {
+                from_state: FROZEN.to_owned(),
+                to_state: NORMAL.to_owned(),
+                actor: Some(actor),
+                purpose: reason,
+                ..Detail::default()
+            },
+        }
+    }
+
+    /// How the log stands to a producer's mark, where that has changed for longer than a moment.
+    pub fn standing(source: &str, producer: &Producer, standing: Standing) -> Self {
+        let mark = producer.mark.unwrap_or_default();
+        Self {
+            source: source.to_owned(),
+            kind: match standing.is_well() {
+                true => Self::REACHED,
+                false => "producer.mark-missed",
+            },
+            detail: Detail {
+                from_state: producer.logged.name().to_owned(),
+                to_state: standing.name().to_owned(),
+                incident: Some(Incident {
+                    source: source.to_owned(),
+                    held_count: producer.held.count,
+                    committed_count: mark.committed,
+                    ..Incident::default()
+                }),
+                ..Detail::default()
+            },
+        }
+    }
+}

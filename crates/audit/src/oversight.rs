@@ -1,0 +1,243 @@
+//! `RecordMark`, `ListGaps` and `UnfreezeProducer`: decode, call, encode.
+
+use api::audit::{
+    EventSet, Gap as GapMessage, GapKind as KindMessage, ListGapsRequest, ListGapsResponse,
+    Producer as ProducerMessage, RecordMarkRequest, Standing as StandingMessage, UnfreezeProducerRequest,
+};
+use journal::{Mark, SetHash, Time};
+use rpc::{Failure, Violation, page};
+
+use crate::{
+    check::{PRODUCERS, SERVICES},
+    gap::{Gap, GapKind},
+    producer::{Producer, Standing},
+    store::{GapCursor, Store, Unfreezing},
+};
+
+/// What page tokens of `ListGaps` are bound to: it has no filter.
+const FILTER: &str = "gaps";
+/// Characters of a reason at most.
+const REASON: usize = 1_000;
+/// Forks are tolerated for 30 days at most.
+const TOLERANCE: i64 = 30 * 24 * 60 * 60;
+
+/// A mark, or all that is wrong with it.
+pub(crate) fn mark(request: &RecordMarkRequest) -> Result<Mark, Failure> {
+    let mut violations = Vec::new();
+    let mut set = |name: &str, set: &Option<EventSet>| {
+        let Some(set) = set else {
+            violations.push(Violation::new(name, "is missing"));
+            return Default::default();
+        };
+        let count = u64::try_from(set.count).unwrap_or_else(|_| {
+            violations.push(Violation::new(format!("{name}.count"), "must not be negative"));
+            0
+        });
+        let hash = match <[u8; 32]>::try_from(&*set.hash) {
+            Ok(hash) => Some(SetHash::from_bytes(hash)),
+            Err(_) if set.hash.is_empty() => None,
+            Err(_) => {
+                violations.push(Violation::new(format!("{name}.hash"), "must have 32 bytes, or none"));
+                None
+            }
+        };
+        (count, hash)
+    };
+    let (delivered, delivered_hash) = set("delivered", &request.delivered);
+    let (committed, committed_hash) = set("committed", &request.committed);
+    if violations.is_empty() && delivered_hash.is_none() {
+        violations.push(Violation::new("delivered.hash", "must have 32 bytes"));
+    }
+    if violations.is_empty() && committed < delivered {
+        let wrong = "must not be smaller than delivered.count: what was delivered was committed";
+        violations.push(Violation::new("committed.count", wrong));
+    }
+    match violations.is_empty() {
+        true => Ok(Mark {
+            delivered: journal::EventSet {
+                count: delivered,
+                hash: delivered_hash.unwrap_or_default(),
+            },
+            committed,
+            committed_hash,
+        }),
+        false => Err(Failure::InvalidInput(violations)),
+    }
+}
+
+/// A page of gaps, and, on the first, the producers.
+pub(crate) async fn list(store: &dyn Store, request: ListGapsRequest, now: Time) -> Result<ListGapsResponse, Failure> {
+    let size = page::size(request.page_size)?;
+    let after = match page::decode(FILTER, &request.page_token)? {
+        Some(cursor) => Some(parse_cursor(&cursor).ok_or_else(|| Failure::invalid("page_token", "start without one"))?),
+        None => None,
+    };
+    let producers = match after {
+        Some(_) => Vec::new(),
+        None => store.producers().await?,
+    };
+    // One more than is shown, to know whether there is one.
+    let mut gaps = store.gaps(after.as_ref(), size + 1).await?;
+    let is_last = gaps.len() <= size as usize;
+    gaps.truncate(size as usize);
+    let next_page_token = match gaps.last() {
+        Some(gap) if !is_last => page::encode(FILTER, &format!("{} {}", gap.kind.name(), gap.key)),
+        _ => String::new(),
+    };
+    Ok(ListGapsResponse {
+        gaps: gaps.into_iter().map(|gap| gap_message(gap, now)).collect(),
+        producers: producers
+            .into_iter()
+            .map(|(source, producer)| producer_message(&source, producer, now))
+            .collect(),
+        next_page_token,
+    })
+}
+
+fn parse_cursor(cursor: &str) -> Option<GapCursor> {
+    let (kind, key) = cursor.split_once(' ')?;
+    Some((GapKind::from_name(kind)?, key.to_owned()))
+}
+
+/// The producer that shall append again and how, or all that is wrong with the request.
+pub(crate) fn unfreezing(
+    request: UnfreezeProducerRequest,
+    actor: api::event::Actor,
+) -> Result<(String, Unfreezing), Failure> {
+    let mut violations = Vec::new();
+    let source = request.name.strip_prefix(PRODUCERS).unwrap_or_default().to_owned();
+    if !SERVICES.contains(&&*source) {
+        let names = SERVICES.map(|service| format!("`{PRODUCERS}{service}`")).join(" or ");
+        violations.push(Violation::new("name", format!("must be {names}")));
+    }
+    let reason = request.reason.trim();
+    if reason.is_empty() {
+        violations.push(Violation::new("reason", "must say what was examined: it is logged"));
+    }
+    if reason.chars().count() > REASON {
+        violations.push(Violation::new(
+            "reason",
+            format!("must have at most {REASON} characters"),
+        ));
+    }
+    let tolerate_seconds = request.tolerate.map_or(0, |tolerate| tolerate.seconds);
+    if !(0..=TOLERANCE).contains(&tolerate_seconds) {
+        violations.push(Violation::new("tolerate", "must be between nothing and 30 days"));
+    }
+    let unfreezing = Unfreezing {
+        actor,
+        reason: reason.to_owned(),
+        tolerate_seconds,
+    };
+    match violations.is_empty() {
+        true => Ok((source, unfreezing)),
+        false => Err(Failure::InvalidInput(violations)),
+    }
+}
+
+fn gap_message(gap: Gap, now: Time) -> GapMessage {
+    let kind = match gap.kind {
+        GapKind::Missing => KindMessage::Missing,
+        GapKind::Fork => KindMessage::Fork,
+        GapKind::EventIdReused => KindMessage::EventIdReused,
+    };
+    GapMessage {
+        kind: kind.into(),
+        record: gap.record,
+        source: gap.source,
+        first_sequence: gap.first_sequence.cast_signed(),
+        last_sequence: gap.last_sequence.cast_signed(),
+        event_id: gap.event_id,
+        first_seen_time: Some(gap.since.to_proto()),
+        age: Some(age(gap.since, now)),
+        attempts: gap.attempts.cast_signed(),
+        examine_time: gap.examined.map(Time::to_proto),
+    }
+}
+
+/// As it goes over the wire.
+pub(crate) fn producer_message(source: &str, producer: Producer, now: Time) -> ProducerMessage {
+    let since = (producer.standing != Standing::Unknown).then_some(producer.standing_since);
+    ProducerMessage {
+        name: format!("{PRODUCERS}{source}"),
+        held: Some(EventSet {
+            count: producer.held.count.cast_signed(),
+            hash: producer.held.hash.to_bytes().to_vec().into(),
+        }),
+        freeze_time: producer.frozen.map(Time::to_proto),
+        standing: standing(producer.standing).into(),
+        standing_time: since.map(Time::to_proto),
+        standing_age: since.map(|since| age(since, now)),
+        committed_count: producer.mark.map_or(0, |mark| mark.committed).cast_signed(),
+        delivered_count: producer.mark.map_or(0, |mark| mark.delivered.count).cast_signed(),
+        security_event_count: producer.incidents.cast_signed(),
+    }
+}
+
+/// As it goes over the wire.
+pub(crate) fn standing(standing: Standing) -> StandingMessage {
+    match standing {
+        Standing::Unknown => StandingMessage::Unspecified,
+        Standing::Complete => StandingMessage::Complete,
+        Standing::Late => StandingMessage::Late,
+        Standing::Lost => StandingMessage::Lost,
+        Standing::Different => StandingMessage::Different,
+        Standing::Ahead => StandingMessage::Ahead,
+    }
+}
+
+/// How long ago it was; nothing, where the clock was set back since.
+fn age(since: Time, now: Time) -> prost_types::Duration {
+    let micros = now.0.saturating_sub(since.0).max(0);
+    prost_types::Duration {
+        seconds: micros / 1_000_000,
+        nanos: i32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_never_negative() {
+        let now = Time(5_000_001);
+        assert_eq!(
+            age(Time(2_000_000), now),
+            prost_types::Duration {
+                seconds: 3,
+                nanos: 1_000
+            }
+        );
+        assert_eq!(age(now.plus_seconds(3_600), now), prost_types::Duration::default());
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_mark_is_said_at_once() {
+        let set = |count, hash: &[u8]| {
+            Some(EventSet {
+                count,
+                hash: hash.to_vec().into(),
+            })
+        };
+        let fields = |request: RecordMarkRequest| match mark(&request) {
+            Err(Failure::InvalidInput(violations)) => violations.into_iter().map(|violation| violation.field).collect(),
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => Vec::new(),
+        };
+        for (delivered, committed, expected) in [
+            (set(1, &[0; 32]), set(2, &[0; 32]), &[][..]),
+            (set(1, &[0; 32]), set(2, &[]), &[]),
+            (None, None, &["delivered", "committed"]),
+            (
+                set(-1, &[0; 31]),
+                set(2, &[0; 33]),
+                &["delivered.count", "delivered.hash", "committed.hash"],
+            ),
+            (set(1, &[]), set(2, &[]), &["delivered.hash"]),
+            (set(3, &[0; 32]), set(2, &[]), &["committed.count"]),
+        ] {
+            assert_eq!(fields(RecordMarkRequest { delivered, committed }), expected);
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! Writing into the log.
+//!
+//! One transaction with as many statements for a thousand changes as for one. It locks the head row, so what it reads after that
+//! stands still, judges, and moves the head before it writes entries: a fenced store finds its epoch gone, and has written nothing
+//! that a commit could keep.
+//!
+//! Two ways lead through it. Nearly always every change is the next of its record: then no event id is looked up, nor the head
+//! of a record that begins, and the indexes of the entries (one entry per event id, one per place of a record) say when that was
+//! wrong. Then, and where a change does not follow, all of it is looked up first.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use journal::{Bytes32, Draft, Entry, Head, Time, seal};
+use sql::{Engine, Error, Insert, Kind, Tx, transact};
+use uuid::Uuid;
+
+use super::{
+    SqlStore, damaged, gaps, no_head,
+    producers::{self, follow},
+    state::{Memory, State},
+};
+use crate::{
+    check::{Checked, OWN, PRODUCERS, Verdict, check},
+    gap::{Finding, GapKind, OwnChange},
+    judge::{Judge, Placed, RecordHead},
+    producer::Producer,
+    store::StoreError,
+    tree::TreeHead,
+};
+
+const ENTRIES: Insert = Insert::into(
+    "entries",
+    &[
+        ("idx", Kind::Int),
+        ("event_id", Kind::Text),
+        ("record", Kind::Text),
+        ("sequence", Kind::Int),
+        ("kind", Kind::Text),
+        ("time", Kind::Int),
+        ("entry", Kind::Bytes),
+    ],
+);
+
+const DETAILS: Insert = Insert::into(
+    "details",
+    &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
+);
+
+const TILES: Insert = Insert::into(
+    "tiles",
+    &[("level", Kind::Int), ("n", Kind::Int), ("hashes", Kind::Bytes)],
+)
+.then("ON CONFLICT (level, n) DO UPDATE SET hashes = excluded.hashes");
+
+/// What came of a transaction.
+enum Outcome<T> {
+    /// What it answers, and what is remembered of it.
+    Done(T, Remembered),
+    /// This store is fenced, and nothing was written.
+    Fenced,
+}
+
+/// What a transaction leaves to be remembered and told, once it is committed.
+#[derive(Default)]
+struct Remembered {
+    state: Option<State>,
+    /// Whether the heads that were remembered before are still those of the log.
+    goes_on: bool,
+    heads: Vec<(String, RecordHead)>,
+    news: Vec<News>,
+}
+
+/// What an operator should hear of.
+enum News {
+    Missing(Finding),
+    Own(OwnChange),
+}
+
+/// The head row, locked.
+struct Locked {
+    head: TreeHead,
+    epoch: i64,
+}
+
+/// All that a transaction writes.
+struct Additions<'a> {
+    /// Changes with their places, in order, right behind the head.
+    new: Vec<(u64, &'a Checked)>,
+    /// What the log itself logs behind them.
+    own: Vec<OwnChange>,
+    /// The producers, after all of it.
+    producers: BTreeMap<String, Producer>,
+    has_gaps: bool,
+    now: Time,
+}
+
+impl SqlStore {
+    /// Appends a group in one transaction. Returns a verdict for each change.
+    pub(super) async fn append_group(&self, group: &[&[Checked]]) -> Result<Vec<Verdict>, StoreError> {
+        let mut memory = self.memory.lock().await;
+        let mut careful = false;
+        loop {
+            match transact!(self.db, |tx| self.try_append(&mut tx, &memory, group, careful)) {
+                Ok(Outcome::Done(verdicts, remembered)) => {
+                    remember(&mut memory, remembered);
+                    return Ok(verdicts);
+                }
+                Ok(Outcome::Fenced) => return Err(StoreError::Fenced),
+                Err(Error::Raced(_)) if !careful => careful = true,
+                Err(error) => {
+                    // Whether it was committed may be unknown.
+                    *memory = Memory::unread();
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// Changes what is known of producers, and logs what `change` returns.
+    pub(super) async fn change_producers<F>(&self, mut change: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Vec<OwnChange> + Send,
+    {
+        let mut memory = self.memory.lock().await;
+        match transact!(self.db, |tx| self.try_change(&mut tx, &memory, &mut change)) {
+            Ok(Outcome::Done((), remembered)) => {
+                remember(&mut memory, remembered);
+                Ok(())
+            }
+            Ok(Outcome::Fenced) => Err(StoreError::Fenced),
+            Err(error) => {
+                *memory = Memory::unread();
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn try_append(
+        &self,
+        tx: &mut Tx,
+        memory: &Memory,
+        group: &[&[Checked]],
+        careful: bool,
+    ) -> Result<Outcome<Vec<Verdict>>, Error> {
+        let changes = || group.iter().flat_map(|call| call.iter());
+        let locked = lock_head(tx).await?;
+        let read;
+        let (state, recent) = if memory.state.is_at(locked.head) {
+            (&memory.state, Some(&memory.recent))
+        } else {
+            read = State::read(tx, locked.head).await?;
+            (&read, None)
+        };
+
+        let mut heads = HashMap::new();
+        let mut unknown = HashSet::new();
+        for change in changes() {
+            let record = &*change.entry.record;
+            if heads.contains_key(record) || unknown.contains(record) {
+                continue;
+            }
+            match recent.and_then(|recent| recent.get(record)) {
+                Some(head) => {
+                    heads.insert(record, head);
+                }
+                // A record that begins is not looked for: its first place is taken once.
+                None if change.entry.sequence == 1 && !careful => {
+                    heads.insert(record, RecordHead::default());
+                }
+                None => {
+                    unknown.insert(record);
+                }
+            }
+        }
+        find_heads(tx, &mut heads, &unknown).await?;
+        let mut judge = Judge {
+            heads,
+            known: HashMap::new(),
+            producers: state.producers.clone(),
+            disputed: HashSet::new(),
+            next: locked.head.size,
+            findings: Vec::new(),
+            now: self.clock.now(),
+        };
+        if careful || !judge.all_follow(changes()) {
+            if !careful {
+                let begun = changes().filter(|change| change.entry.sequence == 1);
+                let begun = begun.map(|change| &*change.entry.record).collect();
+                find_heads(tx, &mut judge.heads, &begun).await?;
+            }
+            judge.known = known(tx, changes()).await?;
+            let records = changes().map(|change| change.entry.record.clone()).collect();
+            judge.disputed = gaps::disputed(tx, records).await?;
+        }
+        let placed: Vec<_> = changes().map(|change| (judge.place(change), change)).collect();
+
+        let verdicts = placed.iter().map(|(placed, _)| Verdict::from(*placed)).collect();
+        let new: Vec<_> = placed
+            .iter()
+            .filter_map(|(placed, change)| match placed {
+                Placed::New(index) => Some((*index, *change)),
+                _ => None,
+            })
+            .collect();
+        let found = judge.findings();
+        if new.is_empty() && found.is_empty() {
+            // What it logged it may still say, fenced or not.
+            return Ok(Outcome::Done(verdicts, Remembered::default()));
+        }
+        if locked.epoch != self.epoch {
+            return Ok(Outcome::Fenced);
+        }
+
+        let found = gaps::note(tx, found, judge.now).await?;
+        let mut own = Vec::new();
+        let mut missing = Vec::new();
+        for finding in found {
+            if finding.kind == GapKind::Missing {
+                missing.push(News::Missing(finding));
+                continue;
+            }
+            let producer = judge.producers.entry(finding.source.clone()).or_default();
+            producer.incidents += 1;
+            let was_frozen = state
+                .producers
+                .get(&finding.source)
+                .is_some_and(|producer| producer.frozen.is_some());
+            let froze_before = own
+                .iter()
+                .any(|own: &OwnChange| own.source == finding.source && own.freezes());
+            let is_frozen = producer.frozen.is_some();
+            let freezes = finding.kind == GapKind::Fork && is_frozen && !was_frozen && !froze_before;
+            own.push(OwnChange::security_event(&finding, freezes, is_frozen));
+        }
+        let mut has_gaps = state.has_gaps || !own.is_empty() || !missing.is_empty();
+        let additions = Additions {
+            new,
+            own,
+            producers: judge.producers,
+            has_gaps,
+            now: judge.now,
+        };
+        let advanced: Vec<(String, RecordHead)> = {
+            let records: HashSet<&str> = additions.new.iter().map(|(_, change)| &*change.entry.record).collect();
+            let head = |record: &str| judge.heads.get(record).copied().unwrap_or_default();
+            records
+                .into_iter()
+                .map(|record| (record.to_owned(), head(record)))
+                .collect()
+        };
+        let Some(mut remembered) = self.write(tx, state, &locked, additions).await? else {
+            return Ok(Outcome::Fenced);
+        };
+        if has_gaps {
+            has_gaps = gaps::close(tx, advanced.iter().map(|(record, _)| record.clone()).collect()).await?;
+        }
+        if let Some(state) = &mut remembered.state {
+            state.has_gaps = has_gaps;
+        }
+        remembered.goes_on = recent.is_some();
+        remembered.heads = advanced;
+        remembered.news.extend(missing);
+        Ok(Outcome::Done(verdicts, remembered))
+    }
+
+    async fn try_change<F>(&self, tx: &mut Tx, memory: &Memory, change: &mut F) -> Result<Outcome<()>, Error>
+    where
+        F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Vec<OwnChange> + Send,
+    {
+        let locked = lock_head(tx).await?;
+        if locked.epoch != self.epoch {
+            return Ok(Outcome::Fenced);
+        }
+        let read;
+        let state = if memory.state.is_at(locked.head) {
+            &memory.state
+        } else {
+            read = State::read(tx, locked.head).await?;
+            &read
+        };
+        let (now, mut producers) = (self.clock.now(), state.producers.clone());
+        let own = change(&mut producers, now);
+        let additions = Additions {
+            new: Vec::new(),
+            own,
+            producers,
+            has_gaps: state.has_gaps,
+            now,
+        };
+        let goes_on = memory.state.is_at(locked.head);
+        Ok(match self.write(tx, state, &locked, additions).await? {
+            Some(remembered) => Outcome::Done((), Remembered { goes_on, ..remembered }),
+            None => Outcome::Fenced,
+        })
+    }
+
+    /// Writes entries, details, tiles, head and producers. `None` when this store is fenced, and nothing was written.
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        state: &State,
+        locked: &Locked,
+        additions: Additions<'_>,
+    ) -> Result<Option<Remembered>, Error> {
+        let Additions {
+            new,
+            mut own,
+            mut producers,
+            has_gaps,
+            now,
+        } = additions;
+        for (source, producer) in &mut producers {
+            producer.review(now);
+            if let Some(standing) = producer.to_be_logged(now) {
+                own.push(OwnChange::standing(source, producer, standing));
+                producer.logged = standing;
+            }
+        }
+        let sealed = self.seal_own(tx, &own, now).await?;
+        let behind = locked.head.size + new.len() as u64;
+        let rows = || new.iter().copied().chain((behind..).zip(&sealed));
+        let mut edge = state.edge.clone();
+        if rows().next().is_some() {
+            let leaves: Vec<Bytes32> = rows().map(|(_, change)| change.hash).collect();
+            let (grown, tiles) = edge.grow(&leaves).map_err(|error| damaged(&error))?;
+            if !self.move_head(tx, locked.head, grown.head()).await? {
+                return Ok(None);
+            }
+            let entries = rows()
+                .map(|(index, change)| entry_row(index.cast_signed(), change))
+                .collect();
+            ENTRIES
+                .rows(tx, entries)
+                .await
+                .map_err(|error| match error.is_unique_violation() {
+                    true => Error::Raced("an entry's event id or place"),
+                    false => error,
+                })?;
+            let details = rows().map(|(index, change)| {
+                let (salt, detail) = (change.salt[..].into(), change.detail[..].into());
+                [index.cast_signed().into(), salt, detail]
+            });
+            DETAILS.rows(tx, details.collect()).await?;
+            let tiles = tiles
+                .into_iter()
+                .map(|(id, hashes)| [i64::from(id.level).into(), id.n.cast_signed().into(), hashes.into()]);
+            TILES.rows(tx, tiles.collect()).await?;
+            edge = grown;
+        }
+        producers::write(tx, &state.producers, &producers).await?;
+        for change in &own {
+            follow(tx, change, now).await?;
+        }
+        Ok(Some(Remembered {
+            state: Some(State {
+                edge,
+                producers,
+                has_gaps,
+                is_read: true,
+            }),
+            goes_on: false,
+            heads: Vec::new(),
+            news: own.into_iter().map(News::Own).collect(),
+        }))
+    }
+
+    /// Seals what the log itself logs, each as the next of its producer's record.
+    async fn seal_own(&self, tx: &mut Tx, own: &[OwnChange], now: Time) -> Result<Vec<Checked>, Error> {
+        let mut sealed = Vec::with_capacity(own.len());
+        let mut heads: HashMap<&str, Head> = HashMap::new();
+        for change in own {
+            let record = format!("{PRODUCERS}{}", change.source);
+            if !heads.contains_key(&*change.source) {
+                heads.insert(&change.source, last_of(tx, &record).await?);
+            }
+            let head = heads.entry(&change.source).or_default();
+            let draft = Draft {
+                source: OWN,
+                record: &record,
+                kind: change.kind,
+                caused_by: None,
+                detail: change.detail.clone(),
+                traceparent: String::new(),
+            };
+            let next = seal(draft, head, now, &*self.entropy);
+            *head = next.head;
+            sealed.push(check(OWN, next.with_detail()).map_err(|refusal| Error::Damaged {
+                what: "entry of the log's own",
+                problem: refusal.reason().to_owned(),
+            })?);
+        }
+        Ok(sealed)
+    }
+
+    /// Moves the head on. `false` when it is no longer this store's to move.
+    async fn move_head(&self, tx: &mut Tx, from: TreeHead, to: TreeHead) -> Result<bool, Error> {
+        let moved = tx
+            .execute(
+                "UPDATE head SET size = $1, root = $2 WHERE id = 1 AND epoch = $3 AND size = $4",
+                vec![
+                    to.size.cast_signed().into(),
+                    to.root.into(),
+                    self.epoch.into(),
+                    from.size.cast_signed().into(),
+                ],
+            )
+            .await?;
+        Ok(moved == 1)
+    }
+}
+
+/// After the commit: what is remembered for the next append, and what an operator is told.
+fn remember(memory: &mut Memory, remembered: Remembered) {
+    let Some(state) = remembered.state else { return };
+    if !remembered.goes_on {
+        memory.recent.forget();
+    }
+    memory.state = state;
+    for (record, head) in remembered.heads {
+        memory.recent.put(record, head);
+    }
+    for news in remembered.news {
+        match news {
+            News::Missing(gap) => tracing::warn!(
+                source = gap.source,
+                record = gap.record,
+                first = gap.first_sequence,
+                last = gap.last_sequence,
+                "changes are missing: what follows them is kept out of the log"
+            ),
+            News::Own(change) => change.tell(),
+        }
+    }
+}
+
+/// Whoever holds this row appends: what is read after it does not change before the commit.
+async fn lock_head(tx: &mut Tx) -> Result<Locked, Error> {
+    let row = tx
+        .fetch_optional("SELECT size, root, epoch FROM head WHERE id = 1 FOR UPDATE", Vec::new())
+        .await?;
+    let row = row.ok_or_else(no_head)?;
+    let head = TreeHead {
+        size: row.count(0, "log size")?,
+        root: row.array(1, "log root")?,
+    };
+    Ok(Locked {
+        head,
+        epoch: row.get(2)?,
+    })
+}
+
+/// Looks the heads of records up: their last entries.
+async fn find_heads<'a>(
+    tx: &mut Tx,
+    heads: &mut HashMap<&'a str, RecordHead>,
+    records: &HashSet<&'a str>,
+) -> Result<(), Error> {
+    const SQLITE: &str = "SELECT last.record, last.sequence, last.entry FROM json_each($1) AS wanted \
+         JOIN entries AS last ON last.record = wanted.value AND last.sequence = \
+         (SELECT max(entries.sequence) FROM entries WHERE entries.record = wanted.value)";
+    const POSTGRES: &str = "SELECT wanted.record, last.sequence, last.entry FROM UNNEST($1::TEXT[]) AS wanted (record) \
+         CROSS JOIN LATERAL (SELECT sequence, entry FROM entries WHERE entries.record = wanted.record \
+         ORDER BY sequence DESC LIMIT 1) AS last";
+    if records.is_empty() {
+        return Ok(());
+    }
+    let statement = match tx.engine() {
+        Engine::Sqlite => SQLITE,
+        Engine::Postgres => POSTGRES,
+    };
+    let wanted: Vec<String> = records.iter().map(|record| (*record).to_owned()).collect();
+    for row in tx.fetch(statement, vec![wanted.into()]).await? {
+        let (record, entry): (String, Vec<u8>) = (row.get(0)?, row.get(2)?);
+        if let Some(record) = records.get(&*record) {
+            heads.insert(record, (row.count(1, "sequence")?, journal::entry_hash(&entry)));
+        }
+    }
+    Ok(())
+}
+
+/// Where a record's chain stands.
+async fn last_of(tx: &mut Tx, record: &str) -> Result<Head, Error> {
+    let row = tx
+        .fetch_optional(
+            "SELECT entry FROM entries WHERE record = $1 ORDER BY sequence DESC LIMIT 1",
+            vec![record.into()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(Head::default()) };
+    let bytes: Vec<u8> = row.get(0)?;
+    let entry = Entry::decode(&bytes).map_err(|error| Error::Damaged {
+        what: "entry",
+        problem: error.to_string(),
+    })?;
+    Ok(Head {
+        sequence: entry.sequence,
+        hash: journal::entry_hash(&bytes),
+        time: entry.time,
+    })
+}
+
+/// What is logged under the event ids of these changes.
+async fn known<'a>(
+    tx: &mut Tx,
+    changes: impl Iterator<Item = &'a Checked>,
+) -> Result<HashMap<Uuid, (u64, Bytes32)>, Error> {
+    let ids: Vec<String> = changes.map(|change| change.entry.event_id.to_string()).collect();
+    let rows = tx
+        .fetch(
+            "SELECT event_id, idx, entry FROM entries WHERE event_id = ANY($1)",
+            vec![ids.into()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.get(0)?;
+            let id = id.parse().map_err(|_| Error::Damaged {
+                what: "event id",
+                problem: format!("`{id}` is none"),
+            })?;
+            let entry: Vec<u8> = row.get(2)?;
+            Ok((id, (row.count(1, "log index")?, journal::entry_hash(&entry))))
+        })
+        .collect()
+}
+
+fn entry_row(index: i64, change: &Checked) -> [sql::Value; 7] {
+    let entry = &change.entry;
+    [
+        index.into(),
+        entry.event_id.to_string().into(),
+        entry.record.as_str().into(),
+        entry.sequence.cast_signed().into(),
+        entry.kind.as_str().into(),
+        entry.time.0.into(),
+        change.bytes[..].into(),
+    ]
+}

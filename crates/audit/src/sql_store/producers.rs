@@ -1,0 +1,244 @@
+//! The services that append, in their tables, and what befalls them.
+
+use std::collections::BTreeMap;
+
+use journal::{EventSet, Mark, SetHash, Time};
+use sql::{Error, Insert, Kind, Row, Snapshot, Tx, Value};
+
+use super::{SqlStore, gaps};
+use crate::{
+    gap::OwnChange,
+    producer::{Producer, Standing},
+    store::{StoreError, Unfreezing},
+};
+
+const PRODUCERS: Insert = Insert::into(
+    "producers",
+    &[
+        ("source", Kind::Text),
+        ("events", Kind::Int),
+        ("set_hash", Kind::Bytes),
+        ("frozen", Kind::Int),
+        ("tolerated_until", Kind::Int),
+        ("incidents", Kind::Int),
+    ],
+)
+.then(
+    "ON CONFLICT (source) DO UPDATE SET events = excluded.events, set_hash = excluded.set_hash, \
+     frozen = excluded.frozen, tolerated_until = excluded.tolerated_until, incidents = excluded.incidents",
+);
+
+const MARKS: Insert = Insert::into(
+    "marks",
+    &[
+        ("source", Kind::Text),
+        ("delivered", Kind::Int),
+        ("delivered_hash", Kind::Bytes),
+        ("committed", Kind::Int),
+        ("committed_hash", Kind::Bytes),
+        ("found", Kind::Text),
+        ("awaited", Kind::Int),
+        ("awaited_since", Kind::Int),
+        ("standing", Kind::Text),
+        ("standing_since", Kind::Int),
+        ("logged", Kind::Text),
+    ],
+)
+.then(
+    "ON CONFLICT (source) DO UPDATE SET delivered = excluded.delivered, delivered_hash = excluded.delivered_hash, \
+     committed = excluded.committed, committed_hash = excluded.committed_hash, found = excluded.found, \
+     awaited = excluded.awaited, awaited_since = excluded.awaited_since, standing = excluded.standing, \
+     standing_since = excluded.standing_since, logged = excluded.logged",
+);
+
+/// Writes the producers that differ from what the tables hold.
+pub(super) async fn write(
+    tx: &mut Tx,
+    before: &BTreeMap<String, Producer>,
+    now: &BTreeMap<String, Producer>,
+) -> Result<(), Error> {
+    let changed = || {
+        now.iter()
+            .filter(|(source, producer)| before.get(*source) != Some(producer))
+    };
+    PRODUCERS
+        .rows(
+            tx,
+            changed()
+                .map(|(source, producer)| producer_row(source, producer))
+                .collect(),
+        )
+        .await?;
+    // What an append changes is not among it, as long as the log keeps pace.
+    let mark = |producer: &Producer| Producer {
+        held: EventSet::default(),
+        frozen: None,
+        tolerated_until: None,
+        incidents: 0,
+        ..producer.clone()
+    };
+    let rows = changed()
+        .filter(|(source, producer)| before.get(*source).map(mark) != Some(mark(producer)))
+        .filter_map(|(source, producer)| Some(mark_row(source, producer, &producer.mark?)))
+        .collect();
+    MARKS.rows(tx, rows).await?;
+    Ok(())
+}
+
+fn producer_row(source: &str, producer: &Producer) -> [Value; 6] {
+    [
+        source.into(),
+        producer.held.count.cast_signed().into(),
+        producer.held.hash.to_bytes().into(),
+        time_or_null(producer.frozen),
+        time_or_null(producer.tolerated_until),
+        producer.incidents.cast_signed().into(),
+    ]
+}
+
+fn mark_row(source: &str, producer: &Producer, mark: &Mark) -> [Value; 11] {
+    let committed_hash = mark.committed_hash.map(SetHash::to_bytes);
+    [
+        source.into(),
+        mark.delivered.count.cast_signed().into(),
+        mark.delivered.hash.to_bytes().into(),
+        mark.committed.cast_signed().into(),
+        committed_hash.map_or(Value::Null(Kind::Bytes), Value::from),
+        producer.found.name().into(),
+        producer
+            .awaited
+            .map_or(Value::Null(Kind::Int), |(count, _)| count.cast_signed().into()),
+        time_or_null(producer.awaited.map(|(_, since)| since)),
+        producer.standing.name().into(),
+        producer.standing_since.0.into(),
+        producer.logged.name().into(),
+    ]
+}
+
+fn time_or_null(time: Option<Time>) -> Value {
+    time.map_or(Value::Null(Kind::Int), |time| time.0.into())
+}
+
+/// Where to read from.
+pub(super) enum From<'a> {
+    Tx(&'a mut Tx),
+    Snapshot(&'a mut Snapshot),
+}
+
+/// All producers.
+pub(super) async fn read(from: From<'_>) -> Result<BTreeMap<String, Producer>, Error> {
+    const ALL: &str = "SELECT producers.source, events, set_hash, frozen, tolerated_until, incidents, delivered, \
+         delivered_hash, committed, committed_hash, found, awaited, awaited_since, standing, standing_since, logged \
+         FROM producers LEFT JOIN marks ON marks.source = producers.source";
+    let rows = match from {
+        From::Tx(tx) => tx.fetch(ALL, Vec::new()).await?,
+        From::Snapshot(snapshot) => snapshot.fetch(ALL, Vec::new()).await?,
+    };
+    rows.iter().map(|row| Ok((row.get(0)?, producer(row)?))).collect()
+}
+
+fn producer(row: &Row) -> Result<Producer, Error> {
+    let mut producer = Producer {
+        held: EventSet {
+            count: row.count(1, "count of events")?,
+            hash: SetHash::from_bytes(row.array(2, "sum of hashes")?),
+        },
+        frozen: row.get::<Option<i64>>(3)?.map(Time),
+        tolerated_until: row.get::<Option<i64>>(4)?.map(Time),
+        incidents: row.count(5, "count of incidents")?,
+        ..Producer::default()
+    };
+    if row.get::<Option<i64>>(6)?.is_some() {
+        let committed_hash: Option<Vec<u8>> = row.get(9)?;
+        producer.mark = Some(Mark {
+            delivered: EventSet {
+                count: row.count(6, "count of events")?,
+                hash: SetHash::from_bytes(row.array(7, "sum of hashes")?),
+            },
+            committed: row.count(8, "count of events")?,
+            committed_hash: match committed_hash {
+                Some(_) => Some(SetHash::from_bytes(row.array(9, "sum of hashes")?)),
+                None => None,
+            },
+        });
+        producer.found = standing(row, 10)?;
+        producer.awaited = match (row.get::<Option<i64>>(11)?, row.get::<Option<i64>>(12)?) {
+            (Some(_), Some(since)) => Some((row.count(11, "count of events")?, Time(since))),
+            _ => None,
+        };
+        producer.standing = standing(row, 13)?;
+        producer.standing_since = Time(row.get(14)?);
+        producer.logged = standing(row, 15)?;
+    }
+    Ok(producer)
+}
+
+fn standing(row: &Row, column: usize) -> Result<Standing, Error> {
+    let name: String = row.get(column)?;
+    Standing::from_name(&name).ok_or_else(|| Error::Damaged {
+        what: "standing of a producer",
+        problem: format!("`{name}` is none"),
+    })
+}
+
+impl SqlStore {
+    pub(super) async fn take_mark(&self, source: &str, mark: Mark) -> Result<Standing, StoreError> {
+        let mut standing = Standing::Unknown;
+        self.change_producers(|producers, now| {
+            let producer = producers.entry(source.to_owned()).or_default();
+            producer.take(mark, now);
+            standing = producer.standing;
+            Vec::new()
+        })
+        .await?;
+        Ok(standing)
+    }
+
+    pub(super) async fn review_producers(&self) -> Result<(), StoreError> {
+        // Without a transaction, as long as there is nothing to say: this is asked every few seconds.
+        let now = self.clock.now();
+        let mut producers = self.memory.lock().await.state.producers.clone();
+        producers.values_mut().for_each(|producer| producer.review(now));
+        if producers.values().all(|producer| producer.to_be_logged(now).is_none()) {
+            return Ok(());
+        }
+        self.change_producers(|_, _| Vec::new()).await
+    }
+
+    pub(super) async fn unfreeze_producer(
+        &self,
+        source: &str,
+        unfreezing: Unfreezing,
+    ) -> Result<Option<Producer>, StoreError> {
+        let mut unfrozen = None;
+        self.change_producers(|producers, now| {
+            let Some(producer) = producers.get_mut(source) else {
+                return Vec::new();
+            };
+            let was_frozen = producer.frozen.take().is_some();
+            if unfreezing.tolerate_seconds > 0 {
+                producer.tolerated_until = Some(now.plus_seconds(unfreezing.tolerate_seconds));
+            }
+            let logs = was_frozen || unfreezing.tolerate_seconds > 0;
+            unfrozen = Some(producer.clone());
+            if !logs {
+                return Vec::new();
+            }
+            vec![OwnChange::unfrozen(
+                source,
+                unfreezing.actor.clone(),
+                unfreezing.reason.clone(),
+            )]
+        })
+        .await?;
+        Ok(unfrozen)
+    }
+}
+
+/// What an own change does beside being logged.
+pub(super) async fn follow(tx: &mut Tx, change: &OwnChange, now: Time) -> Result<(), Error> {
+    if change.kind == OwnChange::UNFROZEN {
+        gaps::examine(tx, &change.source, now).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! A full disk, entries that are too large, and a clock that is set back.
+
+use std::sync::Arc;
+
+use api::{
+    audit::{
+        AppendChangesRequest, GetCheckpointRequest, GetInclusionProofRequest, ListChangesRequest, ListGapsRequest,
+    },
+    event::StateChange,
+};
+use audit::{Audit, Refusal, SqlStore, verify::LogVerifier};
+use journal::{Entry, ManualClock, SeededEntropy};
+use sql::{Db, Engine};
+use testkit::Backend;
+use tonic::Code;
+
+use crate::{
+    grpc::reason,
+    store::rows,
+    support::{Files, NOW, Producer, Served, altered, decoded},
+};
+
+testkit::on_each_backend!(
+    p1_a_full_disk_acknowledges_nothing_and_is_recovered_from,
+    a_clock_that_is_set_back_stops_nothing,
+    what_is_too_large_is_refused_by_itself,
+);
+
+/// Makes the disk full for this database, or gives it room again.
+///
+/// SQLite may not grow its file any more, which is what it does on a full disk. PostgreSQL is made to fail with the error of a full disk when the
+/// transaction commits, the latest moment at which that can happen.
+async fn set_full(db: &Db, full: bool) {
+    let statements: &[&'static str] = match (db.engine(), full) {
+        (Engine::Sqlite, true) => &["PRAGMA max_page_count = 1"],
+        (Engine::Sqlite, false) => &["PRAGMA max_page_count = 1073741823"],
+        (Engine::Postgres, true) => &[
+            "CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$",
+            "CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON details DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION full_disk()",
+        ],
+        (Engine::Postgres, false) => &["DROP TRIGGER full_disk ON details"],
+    };
+    for statement in statements {
+        let mut tx = db.begin().await.unwrap();
+        tx.fetch(statement, Vec::new()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+async fn p1_a_full_disk_acknowledges_nothing_and_is_recovered_from(backend: Backend) {
+    let (files, clock) = (Files::new(), Arc::new(ManualClock::at(NOW)));
+    let entropy = Arc::new(SeededEntropy::new(7));
+    let db = Db::open(backend.url(), audit::SCHEMAS).await.unwrap();
+    let store = SqlStore::over(db.clone(), clock.clone(), entropy.clone())
+        .await
+        .unwrap();
+    let audit = Audit::start_over(Arc::new(store), files.config(backend.url()), clock, entropy)
+        .await
+        .unwrap();
+    let log = Served::serve(audit).await;
+    let mut intake = Producer::intake();
+    let first = intake.many(30);
+    log.append(&first).await;
+    let note = log.published(30).await;
+
+    set_full(&db, true).await;
+    // More than fits into what the file has left.
+    let changes = intake.many_from("more", 600);
+    for _ in 0..3 {
+        let request = AppendChangesRequest {
+            changes: changes.clone(),
+        };
+        let status = log.client("intake").append_changes(request).await.unwrap_err();
+        assert_eq!(
+            (status.code(), &*reason(&status)),
+            (Code::Unavailable, "UNAVAILABLE"),
+            "{status:?}"
+        );
+    }
+    let mut inspector = log.client("inspector");
+    let listed = inspector
+        .list_changes(ListChangesRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(listed.changes.len(), 30);
+    let event_id = decoded(&first[7]).event_id.to_string();
+    let proof = inspector
+        .get_inclusion_proof(GetInclusionProofRequest { event_id })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((proof.index, &*proof.checkpoint), (7, &*note));
+    assert_eq!(
+        inspector
+            .get_checkpoint(GetCheckpointRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .checkpoint,
+        note
+    );
+
+    // Room is all that it needs: no restart.
+    set_full(&db, false).await;
+    let indexes: Vec<_> = log
+        .append(&changes)
+        .await
+        .into_iter()
+        .map(|result| result.index)
+        .collect();
+    assert_eq!(indexes, (30..630).collect::<Vec<_>>());
+    let note = log.published(630).await;
+    let request = ListChangesRequest {
+        page_size: 1_000,
+        ..Default::default()
+    };
+    let mut verifier = LogVerifier::new();
+    for change in inspector.list_changes(request).await.unwrap().into_inner().changes {
+        verifier.push(change.index.cast_unsigned(), &change.entry).unwrap();
+    }
+    verifier.finish(&note, log.audit.vkey()).unwrap();
+    while !(log.audit.health())().await {
+        tokio::task::yield_now().await;
+    }
+    log.stop().await;
+}
+
+async fn a_clock_that_is_set_back_stops_nothing(backend: Backend) {
+    let (files, clock) = (Files::new(), Arc::new(ManualClock::at(NOW)));
+    let entropy = Arc::new(SeededEntropy::new(7));
+    let audit = Audit::start(files.config(backend.url()), clock.clone(), entropy)
+        .await
+        .unwrap();
+    let log = Served::serve(audit).await;
+    let mut intake = Producer::intake();
+    let first = intake.next("reports/a");
+    log.append(std::slice::from_ref(&first)).await;
+    let _missing = intake.next("reports/b");
+    let late = intake.next("reports/b");
+    log.append(std::slice::from_ref(&late)).await;
+    let reused = |kind: &str| altered(&first, |entry| kind.clone_into(&mut entry.kind));
+    log.append(&[reused("report.one")]).await;
+    log.published(2).await;
+
+    clock.advance(-3_600);
+    assert_eq!(log.append(&[intake.next("reports/c")]).await[0].index, 2);
+    log.append(&[Producer::new("intake", 9).next("reports/a")]).await;
+    log.published(4).await;
+    let listed = log
+        .client("inspector")
+        .list_gaps(ListGapsRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(listed.gaps.len(), 3);
+    assert!(
+        listed
+            .gaps
+            .iter()
+            .all(|gap| gap.age.is_some_and(|age| age.seconds >= 0 && age.nanos >= 0))
+    );
+    assert!((log.audit.health())().await);
+    log.stop().await;
+
+    // A record's times never go back, the log's own neither.
+    let mut times = Vec::new();
+    for row in rows(
+        &backend,
+        "SELECT entry FROM entries WHERE record = 'producers/intake' ORDER BY idx",
+    )
+    .await
+    {
+        times.push(Entry::decode(&row.get::<Vec<u8>>(0).unwrap()).unwrap().time);
+    }
+    assert_eq!(times, [NOW, NOW]);
+    // And it starts again on that clock.
+    let audit = Audit::start(files.config(backend.url()), clock, Arc::new(SeededEntropy::new(8)))
+        .await
+        .unwrap();
+    assert_eq!(audit.published().borrow().head.size, 4);
+    audit.stop().await;
+}
+
+async fn what_is_too_large_is_refused_by_itself(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut intake = Producer::intake();
+    let sound = intake.next("reports/a");
+    let entry = StateChange {
+        entry: vec![1; journal::ENTRY_BYTES + 1].into(),
+        ..sound.clone()
+    };
+    let detail = StateChange {
+        detail: vec![0; journal::DETAIL_BYTES + 1].into(),
+        ..sound.clone()
+    };
+    let results = log.append(&[sound, entry.clone(), detail]).await;
+    let refusals: Vec<_> = results.iter().map(|result| &*result.refusal).collect();
+    assert_eq!(refusals, ["", "TOO_LARGE", "TOO_LARGE"]);
+    // At the limit it is read, and found to be no entry.
+    let at = StateChange {
+        entry: entry.entry.slice(1..),
+        ..entry
+    };
+    assert_eq!(audit::check("intake", at).unwrap_err(), Refusal::Malformed);
+    log.stop().await;
+}

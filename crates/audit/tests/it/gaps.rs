@@ -1,0 +1,547 @@
+//! What is missing or at odds: gaps, forks, event ids used again, marks that are not reached.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use api::{
+    audit::{
+        AppendChangesRequest, EventSet, Gap, GapKind, ListGapsRequest, ListGapsResponse, Producer as ProducerMessage,
+        RecordMarkRequest, Standing, UnfreezeProducerRequest,
+    },
+    event::{Detail, StateChange},
+};
+use audit::{Refusal, SqlStore, Store, Unfreezing};
+use journal::{Entry, ManualClock, Mark, SeededEntropy};
+use prost::Message as _;
+use testkit::Backend;
+use tonic::Code;
+
+use crate::{
+    grpc::{fields, reason},
+    store::{append, rows, verify},
+    support::{Files, NOW, Producer, Served, altered, decoded},
+};
+
+testkit::on_each_backend!(
+    p2_a_gap_is_listed_until_it_is_filled,
+    p2_an_event_id_that_is_used_again_is_logged_once,
+    p2_a_fork_freezes_its_producer_until_it_is_examined,
+    p2_a_restored_producer_is_frozen_whatever_it_goes_on_with,
+    p2_forks_that_were_announced_do_not_freeze,
+    p2_a_freeze_outlives_a_restart,
+    p2_a_lost_tail_shows_against_the_mark,
+    p2_a_mark_that_the_log_reaches_is_no_news,
+    a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on,
+    gaps_are_listed_page_by_page,
+);
+
+/// A log on a clock that stands still until it is moved.
+async fn open(backend: &Backend) -> (SqlStore, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(NOW));
+    // Another seed after each start: the log's own entries have ids too.
+    static STARTS: AtomicU64 = AtomicU64::new(1_000);
+    let entropy = Arc::new(SeededEntropy::new(STARTS.fetch_add(1, Ordering::SeqCst)));
+    let store = SqlStore::open_with(backend.url(), Arc::<ManualClock>::clone(&clock), entropy).await;
+    (store.unwrap(), clock)
+}
+
+async fn producer(store: &SqlStore, source: &str) -> audit::Producer {
+    let producers = store.producers().await.unwrap();
+    producers.into_iter().find(|(name, _)| name == source).unwrap().1
+}
+
+async fn gaps(store: &SqlStore) -> Vec<audit::Gap> {
+    store.gaps(None, 1_000).await.unwrap()
+}
+
+/// What the log itself logged about a producer: kinds and details, each detail as its entry commits to it.
+async fn told(backend: &Backend, source: &str) -> Vec<(String, Detail)> {
+    let mut told = Vec::new();
+    let all = "SELECT entries.entry, details.salt, details.detail FROM entries JOIN details ON details.idx = entries.idx \
+               ORDER BY entries.idx";
+    for row in rows(backend, all).await {
+        let entry = Entry::decode(&row.get::<Vec<u8>>(0).unwrap()).unwrap();
+        if entry.record == format!("producers/{source}") {
+            assert_eq!(
+                (entry.source.as_str(), entry.sequence),
+                ("audit", told.len() as u64 + 1)
+            );
+            let (salt, detail): ([u8; 32], Vec<u8>) = (row.array(1, "salt").unwrap(), row.get(2).unwrap());
+            assert_eq!(journal::commitment(&salt, &detail), entry.commitment);
+            told.push((entry.kind, Detail::decode(&*detail).unwrap()));
+        }
+    }
+    told
+}
+
+async fn kinds(backend: &Backend, source: &str) -> Vec<String> {
+    told(backend, source).await.into_iter().map(|(kind, _)| kind).collect()
+}
+
+async fn p2_a_gap_is_listed_until_it_is_filled(backend: Backend) {
+    let (store, clock) = open(&backend).await;
+    let mut intake = Producer::intake();
+    let a: Vec<_> = (0..5).map(|_| intake.next("reports/a")).collect();
+    // A gap that a later change of the group fills is none.
+    assert_eq!(
+        append(&store, &[a[1].clone(), a[0].clone()]).await,
+        [Err(Refusal::OutOfOrder), Ok(0)]
+    );
+    assert_eq!(gaps(&store).await, []);
+
+    for _ in 0..2 {
+        clock.advance(60);
+        assert_eq!(append(&store, &a[2..3]).await, [Err(Refusal::OutOfOrder)]);
+    }
+    assert_eq!(append(&store, &a[4..]).await, [Err(Refusal::OutOfOrder)]);
+    let listed = gaps(&store).await;
+    let [gap] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!(
+        (gap.kind, &*gap.record, &*gap.source),
+        (audit::GapKind::Missing, "reports/a", "intake")
+    );
+    assert_eq!((gap.first_sequence, gap.last_sequence), (2, 4));
+    assert_eq!((gap.since, gap.attempts), (NOW.plus_seconds(60), 3));
+    assert_eq!(gap.event_id, decoded(&a[2]).event_id.to_string());
+
+    // It closes with the last change that it lacks, not before.
+    assert_eq!(append(&store, &a[1..3]).await, [Ok(1), Ok(2)]);
+    assert_eq!(gaps(&store).await.len(), 1);
+    assert_eq!(append(&store, &a[3..]).await, [Ok(3), Ok(4)]);
+    assert_eq!(gaps(&store).await, []);
+    assert_eq!(kinds(&backend, "intake").await, [""; 0], "a gap is no security event");
+    assert_eq!(verify(&store).await, 5);
+}
+
+async fn p2_an_event_id_that_is_used_again_is_logged_once(backend: Backend) {
+    let (store, _) = open(&backend).await;
+    let mut intake = Producer::intake();
+    let first = intake.next("reports/a");
+    assert_eq!(append(&store, std::slice::from_ref(&first)).await, [Ok(0)]);
+    let again = altered(&first, |entry| entry.kind = "report.withdrawn".to_owned());
+    for _ in 0..3 {
+        assert_eq!(
+            append(&store, std::slice::from_ref(&again)).await,
+            [Err(Refusal::EventIdReused)]
+        );
+    }
+    let told = told(&backend, "intake").await;
+    let [(kind, detail)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(kind, "producer.event-id-reused");
+    let incident = detail.incident.as_ref().unwrap();
+    assert_eq!((&*incident.source, &*incident.record), ("intake", "reports/a"));
+    assert_eq!(incident.event_id, decoded(&first).event_id.to_string());
+    assert_eq!(incident.entry_hash, journal::entry_hash(&again.entry).to_vec());
+
+    let listed = gaps(&store).await;
+    assert_eq!(
+        (listed.len(), listed[0].kind, listed[0].attempts),
+        (1, audit::GapKind::EventIdReused, 3)
+    );
+    let intake_now = producer(&store, "intake").await;
+    assert_eq!(
+        (intake_now.incidents, intake_now.frozen),
+        (1, None),
+        "counted, and not frozen for it"
+    );
+    // Neither for a record that has no other change.
+    let elsewhere = altered(&first, |entry| entry.record = "reports/b".to_owned());
+    assert_eq!(append(&store, &[elsewhere]).await, [Err(Refusal::EventIdReused)]);
+    assert_eq!(append(&store, &[first, intake.next("reports/a")]).await, [Ok(0), Ok(2)]);
+    assert_eq!(verify(&store).await, 3);
+}
+
+fn examined() -> Unfreezing {
+    Unfreezing {
+        actor: api::event::Actor {
+            system: "operator".to_owned(),
+            ..Default::default()
+        },
+        reason: "the newest database is back".to_owned(),
+        tolerate_seconds: 0,
+    }
+}
+
+async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
+    let (store, clock) = open(&backend).await;
+    let (mut intake, mut routing) = (Producer::intake(), Producer::new("routing", 2));
+    let a: Vec<_> = (0..3).map(|_| intake.next("reports/a")).collect();
+    assert_eq!(append(&store, &a).await, [Ok(0), Ok(1), Ok(2)]);
+
+    // Sequence 2 again, as another event; another record of the same group comes too late.
+    intake.rewind(&a[0]);
+    let (fork, b) = (intake.next("reports/a"), intake.next("reports/b"));
+    assert_eq!(
+        append(&store, &[fork.clone(), b.clone()]).await,
+        [Err(Refusal::BrokenLink), Err(Refusal::Frozen)]
+    );
+    assert_eq!(producer(&store, "intake").await.frozen, Some(NOW));
+    clock.advance(5);
+    // Nothing of it is taken, and it is told once. What is in the log is still said to be, and the others go on.
+    assert_eq!(
+        append(&store, &[b.clone(), fork.clone()]).await,
+        [Err(Refusal::Frozen); 2]
+    );
+    assert_eq!(append(&store, &a[..2]).await, [Ok(0), Ok(1)]);
+    assert_eq!(append(&store, &[routing.next("cases/1")]).await, [Ok(4)]);
+    let listed = gaps(&store).await;
+    assert_eq!((listed.len(), listed[0].kind), (1, audit::GapKind::Fork));
+    assert_eq!((listed[0].first_sequence, listed[0].examined), (2, None));
+
+    let unfrozen = store.unfreeze("intake", examined()).await.unwrap().unwrap();
+    assert_eq!(unfrozen.frozen, None);
+    // The fork stays out, without freezing anything again; everything else goes on.
+    assert_eq!(append(&store, &[fork, b]).await, [Err(Refusal::BrokenLink), Ok(6)]);
+    assert_eq!(producer(&store, "intake").await.frozen, None);
+    assert_eq!(gaps(&store).await[0].examined, Some(NOW.plus_seconds(5)));
+    let told = told(&backend, "intake").await;
+    let [(frozen, what), (unfrozen, why)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((&**frozen, &**unfrozen), ("producer.frozen", "producer.unfrozen"));
+    assert_eq!((&*what.from_state, &*what.to_state), ("NORMAL", "FROZEN"));
+    assert_eq!((&*why.from_state, &*why.to_state), ("FROZEN", "NORMAL"));
+    assert_eq!(why.purpose, "the newest database is back");
+
+    // With the producer's own past back, its record goes on, and is not in dispute any more.
+    intake.rewind(&a[2]);
+    assert_eq!(append(&store, &[intake.next("reports/a")]).await, [Ok(7)]);
+    assert_eq!(gaps(&store).await, []);
+    assert_eq!(verify(&store).await, 8);
+}
+
+/// However a producer goes on after its database was restored: the first change that shows it freezes it.
+async fn p2_a_restored_producer_is_frozen_whatever_it_goes_on_with(backend: Backend) {
+    let (store, _) = open(&backend).await;
+    for (i, goes_on) in [0, 1, 2, 3].into_iter().enumerate() {
+        let mut intake = Producer::new("intake", 10 + i as u64);
+        let record = format!("reports/{i}");
+        let a: Vec<_> = (0..3).map(|_| intake.next(&record)).collect();
+        assert!(append(&store, &a).await.iter().all(Result::is_ok));
+        let fork = match goes_on {
+            // The last change again; one in the middle; the first.
+            0 | 1 => {
+                intake.rewind(&a[1 - goes_on]);
+                intake.next(&record)
+            }
+            2 => Producer::new("intake", 20).next(&record),
+            // The next change, behind another one than the log has.
+            _ => altered(&intake.next(&record), |entry| entry.previous[7] ^= 1),
+        };
+        assert_eq!(append(&store, &[fork]).await, [Err(Refusal::BrokenLink)], "{goes_on}");
+        assert!(producer(&store, "intake").await.frozen.is_some(), "{goes_on}");
+        store.unfreeze("intake", examined()).await.unwrap();
+    }
+    assert_eq!(producer(&store, "intake").await.incidents, 4);
+    assert_eq!(verify(&store).await, 4 * (3 + 2));
+}
+
+async fn p2_forks_that_were_announced_do_not_freeze(backend: Backend) {
+    let (store, clock) = open(&backend).await;
+    let mut intake = Producer::intake();
+    let first: Vec<_> = (0..3).map(|i| intake.next(&format!("reports/{i}"))).collect();
+    append(&store, &first).await;
+    let mut restored = Producer::new("intake", 9);
+    let forks: Vec<_> = (0..3).map(|i| restored.next(&format!("reports/{i}"))).collect();
+    append(&store, &forks[..1]).await;
+    let tolerating = Unfreezing {
+        tolerate_seconds: 3_600,
+        ..examined()
+    };
+    store.unfreeze("intake", tolerating).await.unwrap();
+    assert_eq!(
+        append(&store, &[forks[1].clone(), restored.next("reports/new")]).await,
+        [Err(Refusal::BrokenLink), Ok(5)]
+    );
+    clock.advance(3_601);
+    assert_eq!(append(&store, &forks[1..2]).await, [Err(Refusal::BrokenLink)]);
+    assert_eq!(producer(&store, "intake").await.frozen, None, "that one is known");
+    assert_eq!(append(&store, &forks[2..]).await, [Err(Refusal::BrokenLink)]);
+    assert!(producer(&store, "intake").await.frozen.is_some());
+    assert_eq!(
+        kinds(&backend, "intake").await,
+        [
+            "producer.frozen",
+            "producer.unfrozen",
+            "producer.fork-refused",
+            "producer.frozen"
+        ]
+    );
+}
+
+async fn p2_a_freeze_outlives_a_restart(backend: Backend) {
+    let (store, _) = open(&backend).await;
+    let mut intake = Producer::intake();
+    append(&store, &[intake.next("reports/a")]).await;
+    append(&store, &[Producer::new("intake", 9).next("reports/a")]).await;
+    let (store, _) = open(&backend).await;
+    assert_eq!(
+        append(&store, &[intake.next("reports/b")]).await,
+        [Err(Refusal::Frozen)]
+    );
+    store.unfreeze("intake", examined()).await.unwrap();
+    let (store, _) = open(&backend).await;
+    assert_eq!(append(&store, &[intake.next("reports/c")]).await, [Ok(3)]);
+}
+
+/// What a producer says that has had all of these acknowledged.
+fn mark(changes: &[StateChange]) -> Mark {
+    let mut delivered = journal::EventSet::default();
+    delivered.extend(
+        &changes
+            .iter()
+            .map(|change| journal::entry_hash(&change.entry))
+            .collect::<Vec<_>>(),
+    );
+    Mark {
+        delivered,
+        committed: delivered.count,
+        committed_hash: Some(delivered.hash),
+    }
+}
+
+async fn p2_a_lost_tail_shows_against_the_mark(backend: Backend) {
+    let (store, clock) = open(&backend).await;
+    let changes = Producer::intake().many(9);
+    append(&store, &changes[..6]).await;
+    // Audit has acknowledged nine, says the producer: three are gone.
+    let standing = store.note_mark("intake", mark(&changes)).await.unwrap();
+    assert_eq!(standing, audit::Standing::Lost);
+    store.review().await.unwrap();
+    assert_eq!(kinds(&backend, "intake").await, [""; 0], "not before it has lasted");
+    clock.advance(31);
+    for _ in 0..2 {
+        store.review().await.unwrap();
+    }
+    let told_then = told(&backend, "intake").await;
+    let [(kind, detail)] = &told_then[..] else {
+        panic!("{told_then:?}")
+    };
+    assert_eq!((&**kind, &*detail.to_state), ("producer.mark-missed", "LOST"));
+    let incident = detail.incident.as_ref().unwrap();
+    assert_eq!((incident.held_count, incident.committed_count), (6, 9));
+
+    // It is known after a restart, and ends with a mark that holds.
+    let (store, clock) = open(&backend).await;
+    clock.advance(60);
+    assert_eq!(producer(&store, "intake").await.standing, audit::Standing::Lost);
+    append(&store, &changes[6..]).await;
+    let standing = store.note_mark("intake", mark(&changes)).await.unwrap();
+    assert_eq!(standing, audit::Standing::Complete);
+    assert_eq!(
+        kinds(&backend, "intake").await,
+        ["producer.mark-missed", "producer.mark-reached"]
+    );
+    assert_eq!(verify(&store).await, 9 + 2);
+}
+
+async fn p2_a_mark_that_the_log_reaches_is_no_news(backend: Backend) {
+    let (store, clock) = open(&backend).await;
+    let changes = Producer::intake().many(300);
+    let mut head = 0;
+    for n in (50..=300).step_by(50) {
+        append(&store, &changes[n - 50..n]).await;
+        let mut mark = mark(&changes[..n]);
+        // Some more wait, and come with the next append.
+        mark.committed = (n as u64 + 20).min(300);
+        mark.committed_hash = None;
+        assert_eq!(
+            store.note_mark("intake", mark).await.unwrap(),
+            audit::Standing::Complete
+        );
+        clock.advance(20);
+        store.review().await.unwrap();
+        let size = store.head().await.unwrap().size;
+        assert_eq!(size, head + 50, "a mark alone does not make the log grow");
+        head = size;
+    }
+    // As many, and not the same ones: what was delivered twice here and never there.
+    let mut other = changes.clone();
+    other[7] = other[8].clone();
+    let standing = store.note_mark("intake", mark(&other)).await.unwrap();
+    assert_eq!(standing, audit::Standing::Different);
+    // The producer's backup was restored.
+    let standing = store.note_mark("intake", mark(&changes[..200])).await.unwrap();
+    assert_eq!(standing, audit::Standing::Ahead);
+    // What waits and does not come.
+    let mut waiting = mark(&changes);
+    waiting.committed = 301;
+    waiting.committed_hash = None;
+    assert_eq!(
+        store.note_mark("intake", waiting).await.unwrap(),
+        audit::Standing::Complete
+    );
+    clock.advance(31);
+    assert_eq!(store.note_mark("intake", waiting).await.unwrap(), audit::Standing::Late);
+}
+
+async fn list(log: &Served, request: ListGapsRequest) -> ListGapsResponse {
+    log.client("inspector").list_gaps(request).await.unwrap().into_inner()
+}
+
+async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut intake = Producer::intake();
+    log.append(&[intake.next("reports/a")]).await;
+    let fork = Producer::new("intake", 9).next("reports/a");
+    assert_eq!(log.append(std::slice::from_ref(&fork)).await[0].refusal, "BROKEN_LINK");
+
+    let changes = vec![intake.next("reports/b")];
+    let mut client = log.client("intake");
+    let status = client
+        .append_changes(AppendChangesRequest {
+            changes: changes.clone(),
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (status.code(), &*reason(&status)),
+        (Code::FailedPrecondition, "WRONG_STATE")
+    );
+    assert!(status.message().contains("remit log unfreeze"), "{status:?}");
+
+    let listed = list(&log, ListGapsRequest::default()).await;
+    let [
+        Gap {
+            record,
+            source,
+            event_id,
+            ..
+        },
+    ] = &listed.gaps[..]
+    else {
+        panic!("{listed:?}")
+    };
+    assert_eq!(listed.gaps[0].kind(), GapKind::Fork);
+    assert_eq!(
+        (&**record, &**source, event_id),
+        ("reports/a", "intake", &decoded(&fork).event_id.to_string())
+    );
+    let [ProducerMessage { name, freeze_time, .. }] = &listed.producers[..] else {
+        panic!("{listed:?}")
+    };
+    assert_eq!((&**name, *freeze_time), ("producers/intake", Some(NOW.to_proto())));
+
+    let request = UnfreezeProducerRequest {
+        name: "producers/intake".to_owned(),
+        reason: "examined".to_owned(),
+        tolerate: None,
+    };
+    let status = client.unfreeze_producer(request.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "not by itself");
+    let mut inspector = log.client("inspector");
+    let long = "x".repeat(1_001);
+    for (name, why, tolerate, wrong) in [
+        ("producers/audit", "why", 0, &["name"][..]),
+        ("intake", " ", 0, &["name", "reason"]),
+        ("producers/intake", &long, 31 * 24 * 3_600, &["reason", "tolerate"]),
+        ("producers/intake", "why", -1, &["tolerate"]),
+    ] {
+        let request = UnfreezeProducerRequest {
+            name: name.to_owned(),
+            reason: why.to_owned(),
+            tolerate: Some(prost_types::Duration {
+                seconds: tolerate,
+                nanos: 0,
+            }),
+        };
+        let status = inspector.unfreeze_producer(request).await.unwrap_err();
+        assert_eq!(fields(&status), wrong);
+    }
+    let unknown = UnfreezeProducerRequest {
+        name: "producers/routing".to_owned(),
+        ..request.clone()
+    };
+    assert_eq!(
+        inspector.unfreeze_producer(unknown).await.unwrap_err().code(),
+        Code::NotFound
+    );
+    let producer = inspector
+        .unfreeze_producer(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .producer
+        .unwrap();
+    assert_eq!((producer.freeze_time, producer.security_event_count), (None, 1));
+    assert_eq!(log.append(&changes).await[0].index, 3);
+    // What the log itself logged is signed like everything else.
+    log.published(4).await;
+    log.stop().await;
+}
+
+async fn gaps_are_listed_page_by_page(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut intake = Producer::intake();
+    let late: Vec<_> = (0..5)
+        .map(|i| {
+            let record = format!("reports/{i}");
+            let _missing = intake.next(&record);
+            intake.next(&record)
+        })
+        .collect();
+    log.append(&late).await;
+    let mut request = ListGapsRequest {
+        page_size: 2,
+        ..Default::default()
+    };
+    let mut pages = Vec::new();
+    loop {
+        let page = list(&log, request.clone()).await;
+        assert_eq!(page.producers.is_empty(), !request.page_token.is_empty());
+        pages.push(page.gaps.into_iter().map(|gap| gap.record).collect::<Vec<_>>());
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(
+        pages,
+        [
+            vec!["reports/0", "reports/1"],
+            vec!["reports/2", "reports/3"],
+            vec!["reports/4"]
+        ]
+    );
+    let garbage = ListGapsRequest {
+        page_token: "garbage".to_owned(),
+        page_size: -1,
+    };
+    let status = log.client("inspector").list_gaps(garbage).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+
+    let set = |count| {
+        Some(EventSet {
+            count,
+            hash: vec![0; 32].into(),
+        })
+    };
+    let request = RecordMarkRequest {
+        delivered: set(7),
+        committed: set(7),
+    };
+    let status = log.client("inspector").record_mark(request.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let response = log.client("intake").record_mark(request).await.unwrap().into_inner();
+    assert_eq!(response.standing(), Standing::Lost);
+    let producers = list(&log, ListGapsRequest::default()).await.producers;
+    let intake = producers
+        .iter()
+        .find(|producer| producer.name == "producers/intake")
+        .unwrap();
+    assert_eq!(
+        (
+            intake.standing(),
+            intake.delivered_count,
+            intake.held.as_ref().unwrap().count
+        ),
+        (Standing::Lost, 7, 0)
+    );
+    log.stop().await;
+}
