@@ -118,13 +118,13 @@ impl AuditService for Grpc {
             return Err(Failure::denied("only an operator may do this", &caller.system).into());
         }
         let actor = caller.actor(&[]);
-        let (source, unfreezing) = oversight::unfreezing(request.into_inner(), actor)?;
+        let (source, unfreezing) = oversight::unfreezing(request.get_ref(), actor)?;
         let (store, name) = (Arc::clone(&self.store), source.clone());
         let producer = uncancelled(async move { store.unfreeze(&name, unfreezing).await }).await?;
         let producer = producer.ok_or(Failure::NotFound { what: "producer" })?;
         self.grown.notify_one();
         Ok(Response::new(UnfreezeProducerResponse {
-            producer: Some(oversight::producer_message(&source, producer, self.clock.now())),
+            producer: Some(oversight::producer_message(&source, &producer, self.clock.now())),
         }))
     }
 

@@ -88,7 +88,7 @@ pub(crate) async fn list(store: &dyn Store, request: ListGapsRequest, now: Time)
         gaps: gaps.into_iter().map(|gap| gap_message(gap, now)).collect(),
         producers: producers
             .into_iter()
-            .map(|(source, producer)| producer_message(&source, producer, now))
+            .map(|(source, producer)| producer_message(&source, &producer, now))
             .collect(),
         next_page_token,
     })
@@ -101,7 +101,7 @@ fn parse_cursor(cursor: &str) -> Option<GapCursor> {
 
 /// The producer that shall append again and how, or all that is wrong with the request.
 pub(crate) fn unfreezing(
-    request: UnfreezeProducerRequest,
+    request: &UnfreezeProducerRequest,
     actor: api::event::Actor,
 ) -> Result<(String, Unfreezing), Failure> {
     let mut violations = Vec::new();
@@ -156,7 +156,7 @@ fn gap_message(gap: Gap, now: Time) -> GapMessage {
 }
 
 /// As it goes over the wire.
-pub(crate) fn producer_message(source: &str, producer: Producer, now: Time) -> ProducerMessage {
+pub(crate) fn producer_message(source: &str, producer: &Producer, now: Time) -> ProducerMessage {
     let since = (producer.standing != Standing::Unknown).then_some(producer.standing_since);
     ProducerMessage {
         name: format!("{PRODUCERS}{source}"),

@@ -67,13 +67,9 @@ struct Remembered {
     /// Whether the heads that were remembered before are still those of the log.
     goes_on: bool,
     heads: Vec<(String, RecordHead)>,
-    news: Vec<News>,
-}
-
-/// What an operator should hear of.
-enum News {
-    Missing(Finding),
-    Own(OwnChange),
+    /// What an operator should hear of: changes that are missing, and what the log itself logged.
+    missing: Vec<Finding>,
+    own: Vec<OwnChange>,
 }
 
 /// The head row, locked.
@@ -216,7 +212,7 @@ impl SqlStore {
         let mut missing = Vec::new();
         for finding in found {
             if finding.kind == GapKind::Missing {
-                missing.push(News::Missing(finding));
+                missing.push(finding);
                 continue;
             }
             let producer = judge.producers.entry(finding.source.clone()).or_default();
@@ -259,7 +255,7 @@ impl SqlStore {
         }
         remembered.goes_on = recent.is_some();
         remembered.heads = advanced;
-        remembered.news.extend(missing);
+        remembered.missing = missing;
         Ok(Outcome::Done(verdicts, remembered))
     }
 
@@ -360,7 +356,8 @@ impl SqlStore {
             }),
             goes_on: false,
             heads: Vec::new(),
-            news: own.into_iter().map(News::Own).collect(),
+            missing: Vec::new(),
+            own,
         }))
     }
 
@@ -419,17 +416,17 @@ fn remember(memory: &mut Memory, remembered: Remembered) {
     for (record, head) in remembered.heads {
         memory.recent.put(record, head);
     }
-    for news in remembered.news {
-        match news {
-            News::Missing(gap) => tracing::warn!(
-                source = gap.source,
-                record = gap.record,
-                first = gap.first_sequence,
-                last = gap.last_sequence,
-                "changes are missing: what follows them is kept out of the log"
-            ),
-            News::Own(change) => change.tell(),
-        }
+    for gap in remembered.missing {
+        tracing::warn!(
+            source = gap.source,
+            record = gap.record,
+            first = gap.first_sequence,
+            last = gap.last_sequence,
+            "changes are missing: what follows them is kept out of the log"
+        );
+    }
+    for change in remembered.own {
+        change.tell();
     }
 }
 

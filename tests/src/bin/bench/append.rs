@@ -212,7 +212,10 @@ pub async fn stream(log: &Log, changes: Vec<StateChange>) -> anyhow::Result<f64>
     let mut next = 0;
     while let Some(AppendBatchesResponse { results }) = answers.message().await? {
         for result in results {
-            anyhow::ensure!(result.refusal.is_empty() && result.index == next, "{result:?} for {next}");
+            anyhow::ensure!(
+                result.refusal.is_empty() && result.index == next,
+                "{result:?} for {next}"
+            );
             next += 1;
         }
     }
@@ -223,11 +226,7 @@ pub async fn stream(log: &Log, changes: Vec<StateChange>) -> anyhow::Result<f64>
 }
 
 /// Appends the changes one by one from many callers; at a rate, or as fast as they are answered.
-pub async fn unary(
-    log: &Log,
-    changes: Vec<StateChange>,
-    rate: Option<usize>,
-) -> anyhow::Result<super::load::Measured> {
+pub async fn unary(log: &Log, changes: Vec<StateChange>, rate: Option<usize>) -> anyhow::Result<super::load::Measured> {
     call(&log.address, changes, rate).await
 }
 
@@ -287,7 +286,12 @@ async fn bulk_insert(backend: &Backend, changes: &[StateChange]) -> anyhow::Resu
         .collect();
     let started = Instant::now();
     for batch in rows.chunks(BATCH) {
-        let rows = || batch.iter().map(|(i, bytes)| [(*i).into(), bytes.clone().into()]).collect();
+        let rows = || {
+            batch
+                .iter()
+                .map(|(i, bytes)| [(*i).into(), bytes.clone().into()])
+                .collect()
+        };
         transact!(db, |tx| BARE.rows(&mut tx, rows()))?;
     }
     let rate = rows.len() as f64 / started.elapsed().as_secs_f64();
@@ -353,7 +357,12 @@ impl tonic::server::UnaryService<AppendChangesRequest> for Answer {
     type Future = BoxFuture<tonic::Response<AppendChangesResponse>, tonic::Status>;
 
     fn call(&mut self, request: tonic::Request<AppendChangesRequest>) -> Self::Future {
-        let results = request.into_inner().changes.iter().map(|_| AppendResult::default()).collect();
+        let results = request
+            .into_inner()
+            .changes
+            .iter()
+            .map(|_| AppendResult::default())
+            .collect();
         Box::pin(async move { Ok(tonic::Response::new(AppendChangesResponse { results })) })
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
+mod append;
 mod echo;
 mod load;
 mod submit;
@@ -26,7 +27,7 @@ const DURATION: Duration = Duration::from_secs(10);
 const SUSTAINED: u32 = 2_000;
 
 /// The parts of the measurement. Named on the command line, only those run.
-const SECTIONS: [&str; 3] = ["start", "submit", "whole"];
+const SECTIONS: [&str; 4] = ["start", "submit", "append", "whole"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -41,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
         match section {
             "start" => start_up().await?,
             "submit" => submit().await?,
+            "append" => append::run().await?,
             "whole" => whole_way().await?,
             _ => unreachable!("every section is listed"),
         }
