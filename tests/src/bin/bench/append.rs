@@ -140,13 +140,12 @@ pub struct Log {
 impl Log {
     pub async fn start(backend: &Backend) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("remit-bench-")?;
-        let config = Config {
-            database: backend.url().to_owned(),
-            origin: "remit.bench/log".to_owned(),
-            key_file: folder.path().join("log.key"),
-            checkpoint_file: folder.path().join("checkpoint"),
-            checkpoint_interval_ms: 200,
-        };
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "database": backend.url(),
+            "origin": "remit.bench/log",
+            "key_file": folder.path().join("log.key"),
+            "checkpoint_file": folder.path().join("checkpoint"),
+        }))?;
         let audit = Audit::start(config, Arc::new(journal::SystemClock), Arc::new(SystemEntropy)).await?;
         let token = Token {
             token: TOKEN.to_owned(),
