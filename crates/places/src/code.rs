@@ -3,16 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The code of a territory: six digits as in GB/T 2260, or `CN` for the nation.
+/// The code of a territory: six digits as in GB/T 2260, nine for a township (those of its county, and three of its own), or
+/// `CN` for the nation.
 ///
-/// That a code is well formed does not mean that the tree has it: ask [`crate::Territories::get`]. Kept as a number,
-/// since the tree has thousands of them; the nation is 0, so that it sorts first.
+/// That a code is well formed does not mean that the tree has it: ask [`crate::Territories::get`]. Kept as a number of nine
+/// digits, since the tree has tens of thousands of them; the nation is 0, so that it sorts first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TerritoryCode(u32);
 
 /// A text that is no territory code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a territory code; write the six digits of GB/T 2260, or CN for the nation")]
+#[error("`{0}` is not a territory code; write the six digits of GB/T 2260, nine for a township, or CN for the nation")]
 pub struct InvalidCode(String);
 
 impl TerritoryCode {
@@ -35,17 +36,65 @@ impl TerritoryCode {
         format!("territories/{self}")
     }
 
+    /// How far below the nation the code stands, by its form alone.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        let Self(code) = self;
+        match code {
+            0 => Level::Nation,
+            _ if !code.is_multiple_of(1_000) => Level::Township,
+            _ if !code.is_multiple_of(100_000) => Level::County,
+            _ if !code.is_multiple_of(10_000_000) => Level::City,
+            _ => Level::Province,
+        }
+    }
+
+    /// Whether it is `other` or stands below it, by the form alone.
+    pub(crate) fn is_within(self, other: Self) -> bool {
+        self == other || self.above().any(|above| above == other)
+    }
+
     /// The codes above this one by its form alone, nearest first, ending with the nation: each pair of digits is one
-    /// level (GB/T 2260), and the level above has zeros in its place.
+    /// level (GB/T 2260), the three of a township are the lowest, and the level above has zeros in their place.
     pub(crate) fn above(self) -> impl Iterator<Item = Self> {
         let Self(code) = self;
-        let city = code / 100 * 100;
-        let province = code / 10_000 * 10_000;
+        let county = code / 1_000 * 1_000;
+        let city = code / 100_000 * 100_000;
+        let province = code / 10_000_000 * 10_000_000;
         let mut below = code;
-        [city, province, 0]
+        [county, city, province, 0]
             .into_iter()
             .filter(move |&level| std::mem::replace(&mut below, level) != level)
             .map(Self)
+    }
+}
+
+/// How far below the nation a territory stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The nation.
+    Nation,
+    /// A province, an autonomous region or a municipality.
+    Province,
+    /// A city or a prefecture.
+    City,
+    /// A county, a district or a city of that rank.
+    County,
+    /// A township, a town or a subdistrict.
+    Township,
+}
+
+impl Level {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nation => "nation",
+            Self::Province => "province",
+            Self::City => "city",
+            Self::County => "county",
+            Self::Township => "township",
+        }
     }
 }
 
@@ -57,24 +106,27 @@ impl FromStr for TerritoryCode {
         if text == "CN" {
             return Ok(Self::ROOT);
         }
-        if text.len() != 6 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(invalid());
         }
+        let code: Option<u32> = text.parse().ok();
+        let code = match text.len() {
+            6 => code.map(|code| code * 1_000),
+            // Nine digits that end in zeros would be a second way to write a county.
+            9 => code.filter(|code| !code.is_multiple_of(1_000)),
+            _ => None,
+        };
         // A code below 110000 names no province, and 000000 would be mistaken for the nation.
-        text.parse()
-            .ok()
-            .filter(|&code| code >= 110_000)
-            .map(Self)
-            .ok_or_else(invalid)
+        code.filter(|&code| code >= 110_000_000).map(Self).ok_or_else(invalid)
     }
 }
 
 impl fmt::Display for TerritoryCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::ROOT {
-            f.write_str("CN")
-        } else {
-            write!(f, "{:06}", self.0)
+        match self.level() {
+            Level::Nation => f.write_str("CN"),
+            Level::Township => write!(f, "{:09}", self.0),
+            Level::Province | Level::City | Level::County => write!(f, "{:06}", self.0 / 1_000),
         }
     }
 }

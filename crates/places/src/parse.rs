@@ -1,13 +1,21 @@
 //! Reads the tree from its file and checks it whole, so that climbing it later cannot fail.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::TerritoryCode;
-use crate::territories::{Node, SUCCESSIONS, Territories};
+use crate::code::Level;
+use crate::territories::{Node, SUCCESSIONS, Standing, Tree};
 
-const COLUMNS: [&str; 6] = ["code", "name_zh", "name_en", "pinyin", "valid_to", "successor"];
+pub(crate) const COLUMNS: [&str; 7] = [
+    "code",
+    "name_zh",
+    "name_en",
+    "pinyin",
+    "valid_from",
+    "valid_to",
+    "successor",
+];
 
 /// The file has faults; all of them are listed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,36 +51,50 @@ fn lines(faults: &[Fault]) -> String {
     faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 
-/// See [`Territories::parse`].
-pub(crate) fn territories(csv: &str) -> Result<Territories, TerritoriesError> {
+/// See [`crate::Territories::parse`].
+pub(crate) fn territories(csv: &str) -> Result<Tree, TerritoriesError> {
     let mut reader = Reader {
         csv,
         faults: Vec::new(),
-        rows: BTreeMap::new(),
+        rows: Vec::new(),
     };
     if u32::try_from(csv.len()).is_err() {
         reader.fault(1, 1, "the file is larger than 4 GiB; leave out what is not a territory");
     } else {
         reader.read();
-        reader.check();
     }
+    // The nodes need all rows. While rows are missing, every row under a faulty one would be named too.
+    let nodes = match reader.faults.is_empty() {
+        true => reader.nodes(),
+        false => Vec::new(),
+    };
     let Reader { mut faults, rows, .. } = reader;
     if faults.is_empty() {
-        let nodes = rows.into_values().map(|(_, node)| node).collect();
-        return Ok(Territories {
+        return Ok(Tree {
             source: csv.into(),
-            nodes,
+            codes: rows.iter().map(|row| row.code).collect(),
+            nodes: nodes.into(),
+            digest: OnceLock::new(),
         });
     }
     faults.sort();
     Err(TerritoriesError { faults })
 }
 
+/// A row that can be read.
+struct Row {
+    code: TerritoryCode,
+    line: u32,
+    start: u32,
+    in_force: bool,
+    successor: Option<TerritoryCode>,
+}
+
 struct Reader<'a> {
     csv: &'a str,
     faults: Vec<Fault>,
-    /// By code, with the line.
-    rows: BTreeMap<TerritoryCode, (usize, Node)>,
+    /// In the order of the lines, and then of the codes.
+    rows: Vec<Row>,
 }
 
 impl<'a> Reader<'a> {
@@ -113,8 +135,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn row(&mut self, line: usize, start: usize, row: &'a str) {
-        // Fields are ranges of the text, so quoting (RFC 4180) is refused instead of undone: no name needs it.
+    fn row(&mut self, line: usize, start: usize, row: &str) {
+        // Names stay in the text, so quoting (RFC 4180) is refused instead of undone: no name needs it.
         if let Some(column) = row.split(',').position(|field| field.contains('"')) {
             return self.fault(
                 line,
@@ -122,61 +144,61 @@ impl<'a> Reader<'a> {
                 "quotes are not read; write the name without quotes and commas",
             );
         }
-        let mut at = start;
-        let fields: Vec<(&str, Range<u32>)> = row
-            .split(',')
-            .map(|field| {
-                let from = at;
-                at += field.len() + 1;
-                (field, offset(from)..offset(from + field.len()))
-            })
-            .collect();
-        let count = fields.len();
-        let Ok([code, name_zh, name_en, pinyin, valid_to, successor]) = <[_; 6]>::try_from(fields) else {
+        let mut fields = [""; COLUMNS.len()];
+        let mut count = 0;
+        for field in row.split(',') {
+            if let Some(place) = fields.get_mut(count) {
+                *place = field;
+            }
+            count += 1;
+        }
+        if count != COLUMNS.len() {
             return self.fault(
                 line,
-                count.min(7),
+                count.min(COLUMNS.len() + 1),
                 format!("the row has {count} fields; write {}", COLUMNS.len()),
             );
-        };
+        }
+        let [code, name_zh, name_en, pinyin, valid_from, valid_to, successor] = fields;
         let before = self.faults.len();
-        for (column, (name, _)) in [(2, &name_zh), (3, &name_en)] {
-            if name.trim().is_empty() {
-                self.fault(line, column, "the name is missing; write one");
+        let code = self.code(line, 1, code, false);
+        if name_zh.trim().is_empty() {
+            self.fault(line, 2, "the name is missing; write one");
+        }
+        let needs_english = code.is_none_or(|code| code.level() != Level::Township) || pinyin.is_empty();
+        if name_en.trim().is_empty() && needs_english {
+            self.fault(line, 3, "the name is missing; write one");
+        }
+        for (column, day) in [(5, valid_from), (6, valid_to)] {
+            if !day.is_empty() && !is_date(day) {
+                self.fault(
+                    line,
+                    column,
+                    format!("`{day}` is not a date; write it as 2012-12-31, or nothing"),
+                );
             }
         }
-        if !valid_to.0.is_empty() && !is_date(valid_to.0) {
-            self.fault(
-                line,
-                5,
-                format!("`{}` is not a date; write it as 2012-12-31, or nothing", valid_to.0),
-            );
+        if !valid_to.is_empty() && valid_to < valid_from {
+            self.fault(line, 6, "it ended before it began; mend one of the two days");
         }
-        let successor = self.code(line, 6, successor.0, true);
-        if successor.is_some() && valid_to.0.is_empty() {
+        let successor = self.code(line, 7, successor, true);
+        if successor.is_some() && valid_to.is_empty() {
             self.fault(
                 line,
-                5,
+                6,
                 "a territory with a successor needs the last day on which it existed; write it here",
             );
         }
-        let Some(code) = self.code(line, 1, code.0, false) else {
-            return;
-        };
-        if let Some((first, _)) = self.rows.get(&code) {
-            let problem = format!("{code} stands in line {first} already; remove one of the two");
-            return self.fault(line, 1, problem);
-        }
-        if self.faults.len() == before {
-            let node = Node {
+        if let Some(code) = code
+            && self.faults.len() == before
+        {
+            self.rows.push(Row {
                 code,
+                line: offset(line),
+                start: offset(start),
+                in_force: valid_to.is_empty(),
                 successor,
-                name_zh: name_zh.1,
-                name_en: name_en.1,
-                pinyin: pinyin.1,
-                valid_to: valid_to.1,
-            };
-            self.rows.insert(code, (line, node));
+            });
         }
     }
 
@@ -189,57 +211,95 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    /// Checks what needs all rows. Skipped while rows are missing: every row under a faulty one would be named too.
-    fn check(&mut self) {
-        if !self.faults.is_empty() {
-            return;
-        }
+    /// Puts the rows in order, and links them: what needs all of them.
+    fn nodes(&mut self) -> Vec<Node> {
+        // A stable sort, and a quick one on rows that are in order, as those of the shipped file are.
+        self.rows.sort_by_key(|row| row.code);
+        let rows = &self.rows;
         let mut faults = Vec::new();
-        let mut fault = |line: usize, column, problem| faults.push(Fault { line, column, problem });
-        let in_force = |code| self.rows.get(&code).is_some_and(|(_, node)| node.valid_to.is_empty());
-        if !in_force(TerritoryCode::ROOT) {
-            fault(1, 1, "the nation is missing; add a row that begins with CN".to_owned());
+        let mut fault = |row: Option<&Row>, column, problem| {
+            let line = row.map_or(1, |row| row.line as usize);
+            faults.push(Fault { line, column, problem });
+        };
+        for pair in rows.windows(2) {
+            if let [first, second] = pair
+                && first.code == second.code
+            {
+                let problem = format!(
+                    "{} stands in line {} already; remove one of the two",
+                    first.code, first.line
+                );
+                fault(Some(second), 1, problem);
+            }
         }
-        for (line, node) in self.rows.values() {
-            // The last level by the code's form but one is the province.
-            let levels: Vec<_> = node.code.above().collect();
-            if let [.., province, _root] = levels[..]
-                && node.valid_to.is_empty()
-                && !in_force(province)
+        let find = |code: TerritoryCode| rows.binary_search_by_key(&code, |row| row.code).ok();
+        let is_in_force = |place: &usize| rows[*place].in_force;
+        if find(TerritoryCode::ROOT).filter(is_in_force).is_none() {
+            fault(
+                None,
+                1,
+                "the nation is missing; add a row that begins with CN".to_owned(),
+            );
+        }
+        let mut nodes = Vec::with_capacity(rows.len());
+        for (place, row) in rows.iter().enumerate() {
+            let above = |find_in: &dyn Fn(&usize) -> bool| row.code.above().filter_map(find).find(find_in);
+            let parent = above(&is_in_force).unwrap_or(place);
+            if let Some(lacking) = needed(row.code).filter(|needed| find(*needed).filter(is_in_force).is_none())
+                && row.in_force
             {
                 fault(
-                    *line,
+                    Some(row),
                     1,
-                    format!("{} lies in {province}, which the file lacks; add its row", node.code),
+                    format!("{} lies in {lacking}, which the file lacks; add its row", row.code),
                 );
             }
-            let mut next = node.successor;
+            let successor = row.successor.map(|code| (code, find(code)));
+            if let Some((code, None)) = successor {
+                let problem = format!("the successor {code} is not in the file; add its row or name another");
+                fault(Some(row), 7, problem);
+            }
+            let (next, standing) = match (row.in_force, successor) {
+                (true, _) => (place, Standing::InForce),
+                (false, Some((_, next))) => (next.unwrap_or(place), Standing::Succeeded),
+                // What it lay in may be abolished, too, and have a successor of its own.
+                (false, None) => (above(&|_| true).unwrap_or(place), Standing::Dissolved),
+            };
+            nodes.push(Node {
+                row: row.start,
+                parent: offset(parent),
+                next: offset(next),
+                standing,
+            });
+        }
+        for (row, node) in rows.iter().zip(&nodes) {
+            let mut at = node;
             let mut steps = 0;
-            while let Some(code) = next {
+            while at.standing != Standing::InForce && steps <= SUCCESSIONS {
+                at = &nodes[at.next as usize];
                 steps += 1;
-                next = match self.rows.get(&code) {
-                    None => {
-                        fault(
-                            *line,
-                            6,
-                            format!("the successor {code} is not in the file; add its row or name another"),
-                        );
-                        None
-                    }
-                    Some(_) if steps > SUCCESSIONS => {
-                        let end = format!("more than {SUCCESSIONS} successors, or a circle; name the code in force");
-                        fault(*line, 6, end);
-                        None
-                    }
-                    Some((_, node)) => node.successor,
-                };
+            }
+            if steps > SUCCESSIONS && row.successor.is_none_or(|code| find(code).is_some()) {
+                let end = format!("more than {SUCCESSIONS} successors, or a circle; name the code in force");
+                fault(Some(row), 7, end);
             }
         }
         self.faults = faults;
+        nodes
     }
 }
 
-/// Offsets fit: files above 4 GiB were refused before.
+/// The territory without which another has no place in the tree: a township's county, else the province. Cities between a
+/// county and its province are not everywhere.
+fn needed(code: TerritoryCode) -> Option<TerritoryCode> {
+    match code.level() {
+        Level::Township => code.above().next(),
+        Level::City | Level::County => code.above().take_while(|above| *above != TerritoryCode::ROOT).last(),
+        Level::Nation | Level::Province => None,
+    }
+}
+
+/// Offsets and counts of lines fit: files above 4 GiB were refused before.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -327,7 +327,7 @@ impl Directory {
 
 fn digest(territories: &Territories, agencies_yaml: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(Sha256::digest(territories.source()));
+    hash.update(territories.digest());
     hash.update(agencies_yaml);
     hash.finalize().into()
 }

@@ -514,7 +514,7 @@ async fn keep(tx: &mut Tx, pair: &Active, kind: VersionKind, actor: &Actor, now:
         VersionKind::Directory => {
             let directory = &pair.directory;
             let territories = directory.territories().source();
-            let tree: Bytes32 = Sha256::digest(territories).into();
+            let tree = directory.territories().digest();
             let content = [&tree, directory.source().as_bytes()].concat();
             vec![
                 row(tree, TERRITORIES, territories.as_bytes().to_vec()),

@@ -81,8 +81,8 @@ fn superiors() {
 
 #[test]
 fn the_digest_covers_both_files() {
-    let header = "code,name_zh,name_en,pinyin,valid_to,successor\n";
-    let tree = |name: &str| Territories::parse(&format!("{header}CN,中国,{name},Zhongguo,,\n")).expect("a tree");
+    let header = "code,name_zh,name_en,pinyin,valid_from,valid_to,successor\n";
+    let tree = |name: &str| Territories::parse(&format!("{header}CN,中国,{name},Zhongguo,,,\n")).expect("a tree");
     let agencies = |name: &str| {
         let name = format!("name: {{zh: 会, en: {name}}}");
         format!("last_resort: c\nagencies:\n  - {{id: c, functions: [conference], territory: CN, {name}}}\n")
