@@ -1,4 +1,4 @@
-//! Ends clocks that have run out.
+//! Ends clocks that have run out, and hands on what ended agencies had.
 //!
 //! Any number of replicas look; the store ends each generation of a clock once. What was missed while nothing ran is found
 //! at the first look after.
@@ -41,6 +41,11 @@ impl Ticker {
                 Ok(ended) => tracing::info!(ended, "clocks missed, cases handed up"),
                 Err(error) => tracing::warn!(%error, "clocks cannot be looked at now"),
             }
+            match self.succeed().await {
+                Ok(0) => {}
+                Ok(handed) => tracing::info!(handed, "agencies ended, cases handed to their successors"),
+                Err(error) => tracing::warn!(%error, "ended agencies cannot be looked at now"),
+            }
             if tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_ok() {
                 return;
             }
@@ -66,6 +71,22 @@ impl Ticker {
             }
             // Nothing ended: others hold the rest, and end it or leave it to the next look.
             if ended == 0 || missed.len() < BATCH as usize {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// Hands everything that ended agencies have to their successors, and returns how many cases that were.
+    pub async fn succeed(&self) -> Result<usize, Error> {
+        let mut total = 0;
+        loop {
+            let (store, now) = (Arc::clone(&self.store), self.clock.now());
+            let handed = journal::uncancelled(async move { store.succeed(now, BATCH).await }).await?;
+            total += handed;
+            if handed > 0 {
+                (self.wake)();
+            }
+            if handed < BATCH as usize {
                 return Ok(total);
             }
         }

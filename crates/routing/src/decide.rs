@@ -16,7 +16,7 @@ use api::routing::{Explanation, Facts, RouteDecision, RowMiss};
 use places::{Country, TerritoryCode};
 
 use crate::calendar::Clocks;
-use crate::directory::{Agency, AgencyId, Directory, Function, Located};
+use crate::directory::{Agency, AgencyId, Directory, Function, Located, Search};
 pub use crate::facts::facts_digest;
 use crate::facts::{Given, Places, Situation, agency_id};
 use crate::rules::{Action, Factor, HoldNeed, Lead, Matched, Review, Row, RuleSet};
@@ -388,7 +388,13 @@ impl<'a> Desk<'_, 'a> {
     /// The nearest agency of a function, from the place up, that is not kept out by the facts or by the row.
     fn locate(&self, lead: &Lead, function: &Function, place: TerritoryCode) -> Located<'a> {
         let directory = self.ruling.directory;
-        let mut located = directory.locate(function, place, &self.ruling.excluded);
+        let search = Search {
+            function,
+            category: Some(self.situation.category),
+            day: self.situation.day,
+            excluded: &self.ruling.excluded,
+        };
+        let mut located = directory.locate(&search, place);
         while let Some(agency) = located.agency
             && agency.functions.iter().any(|function| lead.exclude.contains(function))
         {
@@ -398,7 +404,7 @@ impl<'a> Desk<'_, 'a> {
                 located.agency = None;
                 break;
             };
-            let higher = directory.locate(function, above, &self.ruling.excluded);
+            let higher = directory.locate(&search, above);
             located.passed.push(&agency.id);
             located.passed.extend(higher.passed);
             located.climb.extend(higher.climb);

@@ -1,17 +1,29 @@
-//! The directory: which agency has which function at which territory, and who is above whom.
+//! The directory: which agency has which function at which territory, for which categories and when, and who is above whom.
 //!
-//! Immutable once loaded. [`Directory::locate`] is the one way from a place and a function to an agency; the decision,
-//! the explanation and any later question use it, so that they cannot disagree.
+//! Immutable once loaded: `directory/file.rs` reads the file and writes one, `directory/check.rs` checks it whole, and
+//! [`difference`] tells two of them apart and applies changes. [`Directory::locate`] is the one way from a place and a
+//! function to an agency; the decision, the explanation and any later question use it, so that they cannot disagree.
+//!
+//! Days are those of China Standard Time ([`day`]). Nothing here looks at a clock: the day is a parameter, and in a decision
+//! it is a fact, so that a route is decided again as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+pub mod difference;
+mod file;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use places::{Territories, TerritoryCode};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use places::{Reading, Territories, TerritoryCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_saphyr::Spanned;
 use sha2::{Digest as _, Sha256};
+
+pub use check::{Finding, LIMIT};
 
 /// A configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +36,16 @@ pub enum ConfigError {
         /// Where and why.
         #[source]
         source: Box<serde_saphyr::Error>,
+    },
+    /// It is larger than any such file needs to be; nothing of it was read.
+    #[error("{file} has {} MB, more than {} MB: is it the right file?", bytes / 1_000_000, limit / 1_000_000)]
+    TooLarge {
+        /// Which file.
+        file: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// The largest that is read.
+        limit: u64,
     },
     /// It can be read, but says what cannot be; all faults are listed.
     #[error("{file} has {} fault(s):\n  {}", faults.len(), faults.join("\n  "))]
@@ -129,6 +151,49 @@ impl fmt::Display for Function {
     }
 }
 
+/// The day of a moment, as the directory counts days: in China Standard Time, which all of the tree has.
+#[must_use]
+pub fn day(time: journal::Time) -> Date {
+    let moment = Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX);
+    Offset::constant(8).to_datetime(moment).date()
+}
+
+/// Which categories an agency takes: subtrees, without some of what is in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// Roots of the subtrees; all categories when empty.
+    pub only: Vec<String>,
+    /// Roots of subtrees that it does not take.
+    pub except: Vec<String>,
+}
+
+impl Takes {
+    /// Whether it takes a category.
+    #[must_use]
+    pub fn takes(&self, category: &str) -> bool {
+        let within = |subtrees: &[String]| subtrees.iter().any(|subtree| is_within(category, subtree));
+        (self.only.is_empty() || within(&self.only)) && !within(&self.except)
+    }
+}
+
+/// Whether a category is the root of a subtree or below it: `fraud.loan` is within `fraud`, `fraudulent` is not.
+fn is_within(category: &str, subtree: &str) -> bool {
+    category
+        .strip_prefix(subtree)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// When a unit can be reached, and how. For people: no rule computes with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Desk {
+    /// Id of the calendar of its working days, such as `CN`; empty for the one that the service counts by.
+    pub calendar: String,
+    /// Hours on working days, such as `08:30-12:00, 14:00-17:30`; `00:00-24:00` where it never closes. Empty when not told.
+    pub hours: String,
+    /// How to reach it, such as a telephone number; empty when not told.
+    pub contact: String,
+}
+
 /// A unit that cases can be given to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agency {
@@ -144,13 +209,63 @@ pub struct Agency {
     pub title_en: String,
     /// The agency above it; none at the top.
     pub superior: Option<AgencyId>,
+    /// The categories that it takes.
+    pub takes: Takes,
+    /// When and how it can be reached.
+    pub desk: Desk,
+    /// Its first day; since ever when absent.
+    pub valid_from: Option<Date>,
+    /// Its last day; for ever when absent.
+    pub valid_to: Option<Date>,
+    /// Who takes over what it has when it ends. Named before it ends.
+    pub successor: Option<AgencyId>,
+}
+
+impl Agency {
+    /// Whether it exists on a day; with no day, whether it has no end.
+    #[must_use]
+    pub fn is_active(&self, day: Option<Date>) -> bool {
+        match day {
+            Some(day) => self.valid_from.is_none_or(|from| from <= day) && self.valid_to.is_none_or(|to| day <= to),
+            None => self.valid_to.is_none(),
+        }
+    }
+}
+
+/// What an agency is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// What it does.
+    pub function: &'a Function,
+    /// The category that it takes; any when absent.
+    pub category: Option<&'a str>,
+    /// The day on which it exists; when absent, it must have no end.
+    pub day: Option<Date>,
+    /// Who is kept out, with all units below.
+    pub excluded: &'a BTreeSet<AgencyId>,
+}
+
+impl<'a> Search<'a> {
+    /// For a function, whatever the category, with nobody kept out.
+    #[must_use]
+    pub const fn of(function: &'a Function) -> Self {
+        static NOBODY: BTreeSet<AgencyId> = BTreeSet::new();
+        Self {
+            function,
+            category: None,
+            day: None,
+            excluded: &NOBODY,
+        }
+    }
 }
 
 /// The answer of [`Directory::locate`], with the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<'a> {
-    /// Abolished codes that were read through their successors, first the one asked for.
+    /// Abolished codes that were read as others, first the one asked for.
     pub via: Vec<TerritoryCode>,
+    /// How the code was read; `None` when the tree does not have it.
+    pub reading: Option<Reading>,
     /// The territories climbed, from the place up, the last being where the agency was found; up to the nation when
     /// none was. Empty when the tree does not have the place.
     pub climb: Vec<TerritoryCode>,
@@ -164,8 +279,13 @@ pub struct Located<'a> {
 #[derive(Debug, Clone)]
 pub struct Directory {
     territories: Territories,
-    agencies: BTreeMap<AgencyId, Agency>,
-    desks: BTreeMap<Function, BTreeMap<TerritoryCode, AgencyId>>,
+    /// Ascending by id. Elsewhere an agency is its place here.
+    agencies: Vec<Agency>,
+    /// The place of each agency's superior.
+    superiors: Vec<Option<u32>>,
+    functions: HashMap<Function, u32>,
+    /// By function and territory: the agencies, of which each category and day has one at most.
+    desks: HashMap<(u32, TerritoryCode), Vec<u32>>,
     last_resort: AgencyId,
     source: Arc<str>,
     digest: [u8; 32],
@@ -175,34 +295,45 @@ impl Directory {
     /// Reads the agencies, as in `deploy/config/agencies.yaml`.
     ///
     /// # Errors
-    /// When the file is not of that shape, or with all its faults at once: unknown keys, ids and territories, two
-    /// agencies for one function and territory, a superior that is unknown or below its own unit.
+    /// When the file is larger than [`LIMIT`] or not of that shape, or with all its faults at once, each naming agency and
+    /// field: unknown keys, ids and territories; a superior that is unknown, ends first, or is below its own unit; no superior
+    /// below the nation; two agencies for one function and territory with overlapping categories and days; a successor that
+    /// cannot take over.
     pub fn parse(agencies_yaml: &str, territories: &Territories) -> Result<Self, ConfigError> {
-        let file: File = read_yaml(FILE, agencies_yaml)?;
-        let mut loader = Loader {
-            territories,
-            agencies: BTreeMap::new(),
-            desks: BTreeMap::new(),
-            faults: Vec::new(),
+        let (agencies, last_resort) = file::read(agencies_yaml, territories)?;
+        let directory = Self::build(agencies, last_resort, agencies_yaml.into(), territories.clone());
+        Ok(directory)
+    }
+
+    /// Of agencies in ascending order of their ids, which were checked.
+    fn build(agencies: Vec<Agency>, last_resort: AgencyId, source: Arc<str>, territories: Territories) -> Self {
+        let place = |id: &AgencyId| {
+            let found = agencies.binary_search_by(|agency| agency.id.cmp(id)).ok();
+            found.and_then(|place| u32::try_from(place).ok())
         };
-        for entry in file.agencies {
-            loader.add(entry.referenced.line(), entry.value);
+        let superiors = agencies
+            .iter()
+            .map(|agency| agency.superior.as_ref().and_then(place))
+            .collect();
+        let mut functions: HashMap<Function, u32> = HashMap::new();
+        let mut desks: HashMap<(u32, TerritoryCode), Vec<u32>> = HashMap::with_capacity(agencies.len());
+        for (agency, place) in agencies.iter().zip(0..) {
+            for function in &agency.functions {
+                let next = u32::try_from(functions.len()).unwrap_or(u32::MAX);
+                let function = *functions.entry(function.clone()).or_insert(next);
+                desks.entry((function, agency.territory)).or_default().push(place);
+            }
         }
-        loader.check_superiors();
-        let last_resort = loader.last_resort(&file.last_resort);
-        match last_resort {
-            Some(last_resort) if loader.faults.is_empty() => Ok(Self {
-                territories: territories.clone(),
-                agencies: loader.agencies,
-                desks: loader.desks,
-                last_resort,
-                source: agencies_yaml.into(),
-                digest: digest(territories, agencies_yaml),
-            }),
-            _ => Err(ConfigError::Faults {
-                file: FILE,
-                faults: loader.faults,
-            }),
+        let digest = digest(&territories, &source);
+        Self {
+            territories,
+            agencies,
+            superiors,
+            functions,
+            desks,
+            last_resort,
+            source,
+            digest,
         }
     }
 
@@ -240,18 +371,32 @@ impl Directory {
     /// The agency of that id.
     #[must_use]
     pub fn agency(&self, id: &AgencyId) -> Option<&Agency> {
-        self.agencies.get(id)
+        self.place(id).map(|place| &self.agencies[place])
     }
 
     /// All agencies, ascending by id.
     pub fn agencies(&self) -> impl Iterator<Item = &Agency> {
-        self.agencies.values()
+        self.agencies.iter()
+    }
+
+    /// Agencies whose ids come after one, ascending; all without one.
+    pub fn after(&self, id: Option<&AgencyId>) -> impl Iterator<Item = &Agency> {
+        let start = id.map_or(0, |id| self.agencies.partition_point(|agency| agency.id <= *id));
+        self.agencies.iter().skip(start)
+    }
+
+    /// The functions that agencies have, ascending.
+    #[must_use]
+    pub fn functions(&self) -> Vec<&Function> {
+        let mut functions: Vec<_> = self.functions.keys().collect();
+        functions.sort();
+        functions
     }
 
     /// Whether any agency has the function.
     #[must_use]
     pub fn has_function(&self, function: &Function) -> bool {
-        self.desks.contains_key(function)
+        self.functions.contains_key(function)
     }
 
     /// The conference that decides where there is nobody else (信访工作条例 24).
@@ -263,16 +408,22 @@ impl Directory {
     /// The agency above; `None` at the top and for an unknown id.
     #[must_use]
     pub fn superior(&self, id: &AgencyId) -> Option<&Agency> {
-        self.agency(id)?
-            .superior
-            .as_ref()
-            .and_then(|superior| self.agency(superior))
+        self.superiors[self.place(id)?].map(|place| &self.agencies[place as usize])
     }
 
     /// The agency and those above it, nearest first. Empty for an unknown id.
     pub fn chain(&self, id: &AgencyId) -> impl Iterator<Item = &Agency> {
+        self.chain_from(self.place(id))
+    }
+
+    fn chain_from(&self, place: Option<usize>) -> impl Iterator<Item = &Agency> {
         // Ends: a file with a circle does not load.
-        std::iter::successors(self.agency(id), |agency| self.superior(&agency.id))
+        std::iter::successors(place, |place| self.superiors[*place].map(|above| above as usize))
+            .map(|place| &self.agencies[place])
+    }
+
+    fn place(&self, id: &AgencyId) -> Option<usize> {
+        self.agencies.binary_search_by(|agency| agency.id.cmp(id)).ok()
     }
 
     /// Whether `unit` is `superior` or stands under it.
@@ -284,7 +435,8 @@ impl Directory {
     /// Whether an agency is kept out: it is excluded itself, or stands under a unit that is.
     #[must_use]
     pub fn is_excluded(&self, agency: &AgencyId, excluded: &BTreeSet<AgencyId>) -> bool {
-        excluded.contains(agency) || self.chain(agency).any(|above| excluded.contains(&above.id))
+        !excluded.is_empty()
+            && (excluded.contains(agency) || self.chain(agency).any(|above| excluded.contains(&above.id)))
     }
 
     /// The lowest agency above both; where one is above the other, that one; where there is none, the last resort.
@@ -296,11 +448,40 @@ impl Directory {
             .map_or(&self.last_resort, |above| &above.id)
     }
 
-    /// The nearest agency of a function, from the place up, that is not kept out. The whole way is in the answer.
+    /// Who has what an agency had, on a day after it ended: its successor, or that one's when it ended, too. `None` while the
+    /// agency exists, and for one that names no successor.
     #[must_use]
-    pub fn locate(&self, function: &Function, place: TerritoryCode, excluded: &BTreeSet<AgencyId>) -> Located<'_> {
+    pub fn heir(&self, id: &AgencyId, day: Date) -> Option<&Agency> {
+        let mut at = self.agency(id)?;
+        // Ends: a file where successions run in a circle does not load.
+        while at.valid_to.is_some_and(|to| to < day) {
+            at = self.agency(at.successor.as_ref()?)?;
+        }
+        (at.id != *id).then_some(at)
+    }
+
+    /// Agencies that ended before a day and have an heir.
+    pub fn ended(&self, day: Date) -> impl Iterator<Item = &Agency> {
+        let ended = |agency: &&Agency| agency.valid_to.is_some();
+        self.agencies
+            .iter()
+            .filter(ended)
+            .filter(move |agency| self.heir(&agency.id, day).is_some())
+    }
+
+    /// Whether somebody always has what an agency has: it, its successor, or that one's. `false` for an unknown id.
+    #[must_use]
+    pub fn lasts(&self, id: &AgencyId) -> bool {
+        let successor = |agency: &&Agency| agency.successor.as_ref().and_then(|successor| self.agency(successor));
+        std::iter::successors(self.agency(id), successor).any(|agency| agency.valid_to.is_none())
+    }
+
+    /// The nearest agency that is looked for, from the place up, that is not kept out. The whole way is in the answer.
+    #[must_use]
+    pub fn locate(&self, search: &Search<'_>, place: TerritoryCode) -> Located<'_> {
         let mut located = Located {
             via: Vec::new(),
+            reading: None,
             climb: Vec::new(),
             passed: Vec::new(),
             agency: None,
@@ -309,11 +490,14 @@ impl Directory {
             return located;
         };
         located.via = resolved.via;
-        let desks = self.desks.get(function);
+        located.reading = Some(resolved.reading);
+        let function = self.functions.get(search.function);
+        located.climb.reserve_exact(5);
         for code in self.territories.ancestors(resolved.code) {
             located.climb.push(code);
-            match desks.and_then(|desks| desks.get(&code)).and_then(|id| self.agency(id)) {
-                Some(agency) if self.is_excluded(&agency.id, excluded) => located.passed.push(&agency.id),
+            let at = function.and_then(|function| self.desk(*function, code, search));
+            match at {
+                Some(agency) if self.is_excluded(&agency.id, search.excluded) => located.passed.push(&agency.id),
                 Some(agency) => {
                     located.agency = Some(agency);
                     break;
@@ -323,6 +507,17 @@ impl Directory {
         }
         located
     }
+
+    /// The one agency at a territory that is looked for, kept out or not.
+    fn desk(&self, function: u32, territory: TerritoryCode, search: &Search<'_>) -> Option<&Agency> {
+        self.desks
+            .get(&(function, territory))?
+            .iter()
+            .map(|place| &self.agencies[*place as usize])
+            .find(|agency| {
+                agency.is_active(search.day) && search.category.is_none_or(|category| agency.takes.takes(category))
+            })
+    }
 }
 
 fn digest(territories: &Territories, agencies_yaml: &str) -> [u8; 32] {
@@ -330,171 +525,4 @@ fn digest(territories: &Territories, agencies_yaml: &str) -> [u8; 32] {
     hash.update(territories.digest());
     hash.update(agencies_yaml);
     hash.finalize().into()
-}
-
-const FILE: &str = "the file of agencies";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    last_resort: String,
-    agencies: Vec<Spanned<Entry>>,
-}
-
-/// One agency as written. What is missing is read as empty and named with the other faults.
-#[derive(Deserialize)]
-struct Entry {
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    functions: Vec<String>,
-    #[serde(default)]
-    territory: String,
-    #[serde(default)]
-    name: Name,
-    superior: Option<String>,
-    #[serde(flatten)]
-    unknown: UnknownKeys,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Name {
-    zh: String,
-    en: String,
-    #[serde(flatten)]
-    unknown: UnknownKeys,
-}
-
-struct Loader<'a> {
-    territories: &'a Territories,
-    agencies: BTreeMap<AgencyId, Agency>,
-    desks: BTreeMap<Function, BTreeMap<TerritoryCode, AgencyId>>,
-    faults: Vec<String>,
-}
-
-impl Loader<'_> {
-    fn add(&mut self, line: u64, entry: Entry) {
-        let at = format!("line {line}, agency `{}`", entry.id);
-        for key in entry.unknown.keys().chain(entry.name.unknown.keys()) {
-            self.faults.push(format!("{at}: unknown key `{key}`; remove it"));
-        }
-        if entry.name.zh.trim().is_empty() || entry.name.en.trim().is_empty() {
-            self.faults
-                .push(format!("{at}: a name is missing; write `name: {{zh: …, en: …}}`"));
-        }
-        let territory = self.territory(&at, &entry.territory);
-        let functions = self.functions(&at, &entry.functions);
-        let superior = entry
-            .superior
-            .as_deref()
-            .and_then(|superior| self.take(&at, AgencyId::new(superior)));
-        let Some(id) = self.take(&at, AgencyId::new(&entry.id)) else {
-            return;
-        };
-        let Some(territory) = territory else { return };
-        if self.agencies.contains_key(&id) {
-            return self
-                .faults
-                .push(format!("{at}: the id is used twice; give each agency its own"));
-        }
-        for function in &functions {
-            let desks = self.desks.entry(function.clone()).or_default();
-            if let Some(other) = desks.insert(territory, id.clone()) {
-                let problem = format!("{at}: `{other}` has the function `{function}` at {territory} too; leave one");
-                self.faults.push(problem);
-            }
-        }
-        let Name {
-            zh: title_zh,
-            en: title_en,
-            ..
-        } = entry.name;
-        self.agencies.insert(
-            id.clone(),
-            Agency {
-                id,
-                functions,
-                territory,
-                title_zh,
-                title_en,
-                superior,
-            },
-        );
-    }
-
-    fn take<T>(&mut self, at: &str, parsed: Result<T, InvalidId>) -> Option<T> {
-        parsed.map_err(|error| self.faults.push(format!("{at}: {error}"))).ok()
-    }
-
-    fn functions(&mut self, at: &str, functions: &[String]) -> Vec<Function> {
-        if functions.is_empty() {
-            self.faults
-                .push(format!("{at}: it has no function; write `functions: […]`"));
-        }
-        functions
-            .iter()
-            .filter_map(|function| self.take(at, Function::new(function)))
-            .collect()
-    }
-
-    fn territory(&mut self, at: &str, text: &str) -> Option<TerritoryCode> {
-        let found = match text.parse().map(|code| self.territories.get(code)) {
-            Err(error) => Err(error.to_string()),
-            Ok(None) => Err(format!(
-                "the tree has no territory {text}; add it there or write another"
-            )),
-            Ok(Some(territory)) => match territory.successor {
-                Some(successor) => Err(format!(
-                    "territory {text} is abolished; write its successor {successor}"
-                )),
-                None => Ok(territory.code),
-            },
-        };
-        found
-            .map_err(|problem| self.faults.push(format!("{at}: {problem}")))
-            .ok()
-    }
-
-    fn check_superiors(&mut self) {
-        for agency in self.agencies.values() {
-            let mut next = agency.superior.as_ref();
-            for _ in 0..=self.agencies.len() {
-                let Some(superior) = next else { break };
-                if *superior == agency.id {
-                    self.faults.push(format!(
-                        "agency `{}` is above itself; name a superior higher up",
-                        agency.id
-                    ));
-                    break;
-                }
-                next = self
-                    .agencies
-                    .get(superior)
-                    .and_then(|superior| superior.superior.as_ref());
-            }
-            if let Some(superior) = agency
-                .superior
-                .as_ref()
-                .filter(|superior| !self.agencies.contains_key(superior))
-            {
-                let problem = format!(
-                    "agency `{}`: there is no superior `{superior}`; add it or write null",
-                    agency.id
-                );
-                self.faults.push(problem);
-            }
-        }
-    }
-
-    fn last_resort(&mut self, text: &str) -> Option<AgencyId> {
-        let id = self.take("last_resort", AgencyId::new(text))?;
-        if !self.agencies.contains_key(&id) {
-            self.faults.push(format!(
-                "last_resort: there is no agency `{id}`; name the conference that decides last"
-            ));
-            return None;
-        }
-        Some(id)
-    }
 }

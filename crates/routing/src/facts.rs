@@ -8,12 +8,14 @@ mod line;
 use api::intake::place::Location;
 use api::intake::{Place, ReporterRelation, SubjectKind, VictimKind};
 use api::routing::Facts;
+use jiff::civil::Date;
+use journal::Time;
 use places::{Country, TerritoryCode};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::line::FactsLine;
-use crate::directory::{AgencyId, Directory};
+use crate::directory::{self, AgencyId, Directory};
 use crate::rules::Factor;
 
 /// The facts of one report.
@@ -39,6 +41,9 @@ pub struct Situation<'a> {
     pub loss_minor_units: i64,
     /// Seconds from the loss to acceptance, when the time of the loss is known.
     pub loss_age_seconds: Option<i64>,
+    /// The day on which intake accepted the report: agencies that exist then are looked for. Without one, those that have no
+    /// end.
+    pub day: Option<Date>,
     /// Kind of victim.
     pub victim_kind: VictimKind,
     /// How the reporter is related to the act.
@@ -100,6 +105,7 @@ impl<'a> Situation<'a> {
             loss_currency: "",
             loss_minor_units: 0,
             loss_age_seconds: None,
+            day: None,
             victim_kind: VictimKind::Unspecified,
             reporter_relation: ReporterRelation::Unspecified,
             received_by: "",
@@ -166,6 +172,11 @@ impl<'a> From<&'a Facts> for Situation<'a> {
             loss_currency: &facts.loss_currency,
             loss_minor_units: facts.loss_minor_units,
             loss_age_seconds: facts.loss_age_seconds,
+            day: facts
+                .accept_time
+                .as_ref()
+                .and_then(Time::from_proto)
+                .map(directory::day),
             victim_kind: facts.victim_kind(),
             reporter_relation: facts.reporter_relation(),
             received_by: &facts.received_by,

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use api::routing::CaseState;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use journal::Time;
 
 use crate::{
@@ -269,6 +269,48 @@ impl Rules<'_> {
                 duty: Some(self.duty(superior.clone(), rule, generation + 1)),
                 supporting,
             },
+        })
+    }
+
+    /// Agencies that have the case ended before `today`: their successors take their places. State and deadline stay, since
+    /// rights and duties pass on as they are; the clock begins a generation of its new owner. `None` when nobody ended.
+    ///
+    /// A successor that is kept out of the case does not get it: the nearest agency above it that may see the case designates.
+    pub fn succeeded(&self, case: &Case, matter: &Matter, today: Date) -> Option<Transition> {
+        let duty = case.duty.as_ref()?;
+        let heir = |agency: &AgencyId| self.directory.heir(agency, today).map(|heir| &heir.id);
+        let kept_out = |agency: &AgencyId| self.directory.is_excluded(agency, &matter.excluded);
+        let (state, duty) = match heir(&duty.owner) {
+            None => (case.state, duty.clone()),
+            Some(heir) if kept_out(heir) => {
+                let above = self.directory.chain(heir).map(|above| &above.id);
+                let superior = above.into_iter().find(|above| !kept_out(above));
+                let superior = superior.unwrap_or(self.directory.last_resort()).clone();
+                let generation = duty.clock.generation + 1;
+                (State::AwaitingDesignation, self.duty(superior, DESIGNATE, generation))
+            }
+            Some(heir) => {
+                let mut clock = duty.clock.clone();
+                clock.generation += 1;
+                let owner = heir.clone();
+                (case.state, Duty { owner, clock })
+            }
+        };
+        let mut supporting: Vec<AgencyId> = Vec::with_capacity(case.supporting.len());
+        for agency in &case.supporting {
+            let agency = heir(agency).unwrap_or(agency);
+            if *agency != duty.owner && !supporting.contains(agency) && !kept_out(agency) {
+                supporting.push(agency.clone());
+            }
+        }
+        let after = Case {
+            state,
+            duty: Some(duty),
+            supporting,
+        };
+        (after != *case).then_some(Transition {
+            kind: "case.succeeded",
+            case: after,
         })
     }
 

@@ -196,6 +196,10 @@ pub trait Store: Send + Sync + 'static {
     /// replicas may try the same.
     async fn hand_up(&self, missed: &[MissedClock], now: Time) -> Result<usize, Error>;
 
+    /// Hands what ended agencies own and support to their successors, each case with its change, at most `limit` cases, in one
+    /// durable transaction; returns how many. A case that another transaction holds just now is left for the next time.
+    async fn succeed(&self, now: Time, limit: u32) -> Result<usize, Error>;
+
     /// A case, or `None` when there is none or not for this viewer.
     async fn case(&self, id: Uuid, viewer: &Viewer) -> Result<Option<StoredCase>, Error>;
 

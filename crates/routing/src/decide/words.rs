@@ -4,6 +4,7 @@
 //! all but the owner: `excluded`, `exclusions`, `passed`, and the place of the agency complained of.
 
 use api::routing::{Explanation, FactorTried, HoldAsked, Support};
+use places::Reading;
 
 use super::{Hold, Note, Reason, Ruling, Tried, Verdict};
 use crate::directory::Located;
@@ -91,9 +92,10 @@ impl Ruling<'_> {
         let Some(resolved) = located.climb.first() else {
             return "left out: the tree has no such territory".to_owned();
         };
-        let read = match located.via.is_empty() {
-            true => String::new(),
-            false => format!("abolished, read as {resolved} through its successor; "),
+        let read = match located.reading {
+            Some(Reading::Successor) => format!("abolished, read as {resolved} through its successor; "),
+            Some(Reading::Parent) => format!("abolished, read as {resolved}, which it lay in; "),
+            Some(Reading::InForce) | None => String::new(),
         };
         match (located.agency, &self.row.action) {
             (Some(agency), _) => format!("{read}gave {}", agency.id),
@@ -224,12 +226,16 @@ fn doubt(tried: &Tried<'_>) -> Option<String> {
     let factor = tried.factor;
     match (tried.given, &tried.located) {
         (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` cannot be read and was left out")),
-        (Given::Territory(place), Some(located)) => match (located.climb.first(), located.via.is_empty()) {
-            (None, _) => Some(format!("{factor}: the tree has no territory {place}; it was left out")),
-            (Some(resolved), false) if factor != Factor::ComplainedOf => Some(format!(
+        (Given::Territory(place), Some(located)) => match (located.climb.first(), located.reading) {
+            (None, _) | (_, None) => Some(format!("{factor}: the tree has no territory {place}; it was left out")),
+            (Some(_), _) if factor == Factor::ComplainedOf => None,
+            (Some(resolved), Some(Reading::Successor)) => Some(format!(
                 "{factor}: {place} is abolished and was read as its successor {resolved}"
             )),
-            _ => None,
+            (Some(resolved), Some(Reading::Parent)) => Some(format!(
+                "{factor}: {place} is abolished, its successor is not certain, and it was read as {resolved}, which it lay in"
+            )),
+            (Some(_), Some(Reading::InForce)) => None,
         },
         _ => None,
     }

@@ -7,10 +7,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use api::intake::{ConnectingFactor, ReporterRelation, SubjectKind, VictimKind};
+use jiff::{Timestamp, civil::Date};
+use journal::Time;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::{Given, Situation, country, territory};
+use crate::directory;
 use crate::rules::Factor;
 
 /// One line: the JSON form of [`api::routing::Facts`], in camel case or as the fields are named in the contract.
@@ -41,7 +44,7 @@ pub struct FactsLine<'a> {
     excluded: Vec<Text<'a>>,
     #[serde(borrow)]
     details: Details<'a>,
-    /// Nothing is decided by it.
+    /// The day decides which agencies there are.
     #[serde(borrow, alias = "accept_time")]
     accept_time: Option<Text<'a>>,
     #[serde(borrow, alias = "complained_of")]
@@ -94,6 +97,7 @@ impl<'a> FactsLine<'a> {
             loss_currency: &self.loss_currency.0,
             loss_minor_units: self.loss_minor_units.0,
             loss_age_seconds: self.loss_age_seconds.as_ref().map(|age| age.0),
+            day: self.accept_time.as_ref().and_then(|time| accepted(&time.0)),
             victim_kind: self.victim_kind.0,
             reporter_relation: self.reporter_relation.0,
             received_by: &self.received_by.0,
@@ -117,6 +121,12 @@ impl<'a> FactsLine<'a> {
         }
         situation
     }
+}
+
+/// The day of a moment in its JSON form.
+fn accepted(time: &str) -> Option<Date> {
+    let moment: Timestamp = time.parse().ok()?;
+    Some(directory::day(Time(moment.as_microsecond())))
 }
 
 /// A place of a line.

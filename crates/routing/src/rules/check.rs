@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 use super::table::{Classes, all_classes, category_class};
 use super::wire::Written;
 use super::{Action, Column, Condition, Flag, Row, RuleSet, within, yaml};
-use crate::directory::{ConfigError, Directory, read_yaml};
+use crate::directory::{ConfigError, Directory, Search, read_yaml};
 
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,7 +160,7 @@ pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec
         };
         check_row(row, taxonomy, &mut find);
         if let Action::Lead(lead) = &row.action {
-            let nation = directory.locate(&lead.function, TerritoryCode::ROOT, &Default::default());
+            let nation = directory.locate(&Search::of(&lead.function), TerritoryCode::ROOT);
             if nation.agency.is_none() {
                 let message = format!(
                     "no `{}` agency is at the nation: facts without a place that leads to one go to the last resort",

@@ -114,10 +114,10 @@ pub(super) async fn leads(db: &Db, agency: &AgencyId, report: Uuid) -> Result<bo
     Ok(row.is_some())
 }
 
-/// Open cases whose owner the directory does not have, with the owner, at most `limit`.
+/// Open cases whose owner the directory does not have, or has with an end and no successor; with the owner, at most `limit`.
 ///
 /// It walks from agency to agency in the index, so that it costs as much as there are agencies, not cases.
-pub(crate) async fn unknown_owners(
+pub(super) async fn unknown_owners(
     tx: &mut Tx,
     directory: &Directory,
     limit: u32,
@@ -133,7 +133,7 @@ pub(crate) async fn unknown_owners(
     let mut unknown = Vec::new();
     for row in &parties {
         let agency = rows::agency(&row.get::<String>(0)?)?;
-        if directory.agency(&agency).is_none() {
+        if !directory.lasts(&agency) {
             unknown.push(agency.to_string());
         }
     }
@@ -151,6 +151,22 @@ pub(crate) async fn unknown_owners(
         .iter()
         .map(|row| Ok((rows::agency(&row.get::<String>(0)?)?, rows::uuid(row, 1)?)))
         .collect()
+}
+
+/// Ids of open cases that any of these agencies owns or supports, at most `limit`.
+pub(super) async fn cases_of(tx: &mut Tx, agencies: Vec<String>, limit: u32) -> Result<Vec<String>, Error> {
+    if agencies.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = tx
+        .fetch(
+            "SELECT DISTINCT case_parties.case_id FROM case_parties \
+             JOIN case_states ON case_states.case_id = case_parties.case_id \
+             WHERE agency = ANY($1) AND case_states.owner IS NOT NULL LIMIT $2",
+            vec![agencies.into(), i64::from(limit).into()],
+        )
+        .await?;
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// One statement while nothing happened, which is what most reads find. The cases are read after it, and are therefore as

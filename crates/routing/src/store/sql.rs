@@ -21,7 +21,7 @@ use super::{
 use crate::{
     active::{Active, Current, VersionKind},
     calendar::Calendar,
-    directory::{AgencyId, Directory},
+    directory::{self, AgencyId, Directory},
     rules::RuleSet,
     state::{Case, Matter, Refusal, Rules, State, Transition},
     view,
@@ -365,6 +365,42 @@ impl SqlStore {
         Ok(ended)
     }
 
+    async fn try_succeed(&self, tx: &mut Tx, now: Time, limit: u32) -> Result<usize, Error> {
+        let active = versions::hold(tx, &self.current).await?;
+        let directory = &active.directory;
+        let today = directory::day(now);
+        let ended: Vec<String> = directory.ended(today).map(|agency| agency.id.to_string()).collect();
+        let ids = read::cases_of(tx, ended, limit).await?;
+        let locked = lock(
+            tx,
+            "SELECT case_id, state, owner, supporting, clock_kind, clock_generation, clock_due, clock_provisional, \
+             sequence, hash, change_time FROM case_states WHERE case_id = ANY($1) ORDER BY case_id \
+             FOR UPDATE SKIP LOCKED",
+            vec![Value::Texts(ids)],
+        )
+        .await?;
+        let mut changed = Vec::new();
+        for (_, mut case) in locked {
+            let now = now.max(case.stored.head.time);
+            if let Some(transition) = self
+                .rules(directory, now)
+                .succeeded(&case.stored.case, &case.matter, today)
+            {
+                let told = Told {
+                    actor: ourselves(),
+                    caused_by: None,
+                    // Nobody's request: a day ended.
+                    traceparent: String::new(),
+                    route: None,
+                };
+                changed.push(self.change(&mut case, transition, told, directory, now));
+            }
+        }
+        let handed = changed.len();
+        self.write(tx, changed).await?;
+        Ok(handed)
+    }
+
     /// Applies a transition to a locked case.
     fn change(
         &self,
@@ -693,6 +729,14 @@ impl Store for SqlStore {
         sql::transact!(self.db, |tx| self.try_hand_up(&mut tx, missed, now))
     }
 
+    async fn succeed(&self, now: Time, limit: u32) -> Result<usize, Error> {
+        // Most looks end here: nobody has ended.
+        if self.current.get().directory.ended(directory::day(now)).next().is_none() {
+            return Ok(0);
+        }
+        sql::transact!(self.db, |tx| self.try_succeed(&mut tx, now, limit))
+    }
+
     async fn case(&self, id: Uuid, viewer: &Viewer) -> Result<Option<StoredCase>, Error> {
         read::case(&self.db, id, viewer).await
     }
@@ -774,6 +818,10 @@ impl Versions for SqlStore {
             Activated::Unchanged | Activated::Ownerless(_) => {}
         }
         Ok(activated)
+    }
+
+    async fn ownerless(&self, directory: &Directory) -> Result<versions::Ownerless, Error> {
+        sql::transact!(self.db, |tx| versions::ownerless(&mut tx, directory))
     }
 
     async fn directory(&self, digest: &[u8]) -> Result<Option<Directory>, Error> {

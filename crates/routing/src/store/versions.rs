@@ -65,11 +65,12 @@ pub enum Activated {
     Unchanged,
     /// Another switch came first. Nothing was written; [`Versions::active`] is the newer one.
     Outdated,
-    /// Open cases would have nobody: these agencies own them, and the new directory does not have them. Nothing was written.
+    /// Open cases would have nobody: the agencies that own them are not in the new directory, or end in it without a successor.
+    /// Nothing was written.
     Ownerless(Ownerless),
 }
 
-/// Open cases whose owners a directory does not have.
+/// Open cases whose owners a directory does not have, or has with an end and no successor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownerless {
     /// Owners and ids of their cases, at most [`NAMED`].
@@ -119,6 +120,9 @@ pub trait Versions: Send + Sync + 'static {
 
     /// Switches, with a change per kind that is switched, in one durable transaction, or says why not.
     async fn activate(&self, activation: &Activation, now: Time) -> Result<Activated, Error>;
+
+    /// Open cases that would have nobody under a directory. What it says may change until it is activated.
+    async fn ownerless(&self, directory: &Directory) -> Result<Ownerless, Error>;
 
     /// The directory of a digest; `None` when it was never kept.
     async fn directory(&self, digest: &[u8]) -> Result<Option<Directory>, Error>;
@@ -532,7 +536,7 @@ async fn keep(tx: &mut Tx, pair: &Active, kind: VersionKind, actor: &Actor, now:
     Ok(false)
 }
 
-async fn ownerless(tx: &mut Tx, directory: &Directory) -> Result<Ownerless, Error> {
+pub(super) async fn ownerless(tx: &mut Tx, directory: &Directory) -> Result<Ownerless, Error> {
     let mut cases = read::unknown_owners(tx, directory, NAMED + 1).await?;
     let more = cases.len() > NAMED as usize;
     cases.truncate(NAMED as usize);

@@ -123,6 +123,9 @@ impl Store for Counting {
     async fn hand_up(&self, _: &[MissedClock], _: Time) -> Result<usize, Error> {
         Ok(0)
     }
+    async fn succeed(&self, _: Time, _: u32) -> Result<usize, Error> {
+        Ok(0)
+    }
     async fn case(&self, _: Uuid, _: &Viewer) -> Result<Option<StoredCase>, Error> {
         Ok(None)
     }

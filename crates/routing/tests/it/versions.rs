@@ -17,7 +17,7 @@ use routing::store::{SqlStore, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::bench::{Bench, HOUR, by, gambling, official, shipped};
+use crate::bench::{Bench, HOUR, agency, agency_viewer, by, gambling, official, shipped};
 
 testkit::on_each_backend!(
     p6_a_route_is_decided_again_after_a_switch,
@@ -27,6 +27,9 @@ testkit::on_each_backend!(
     p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused,
     p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner,
     p4_a_case_that_is_handed_up_goes_by_the_directory_that_is_active,
+    p4_an_agency_that_ends_hands_its_cases_to_its_successor,
+    p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_refused,
+    p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it,
     p1_a_switch_and_its_change_are_written_together_or_not_at_all,
     p2_switches_are_one_chain_that_audit_is_told,
     configuration_gives_the_first_and_never_replaces,
@@ -256,7 +259,7 @@ async fn p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner
         .rows("SELECT DISTINCT owner FROM case_states WHERE owner IS NOT NULL", vec![])
         .await;
     for row in owners {
-        let owner = crate::bench::agency(&row.get::<String>(0).unwrap());
+        let owner = agency(&row.get::<String>(0).unwrap());
         assert!(active.directory.agency(&owner).is_some(), "{owner}, {activated:?}");
     }
     match activated {
@@ -384,4 +387,113 @@ async fn a_proposal_made_before_another_switch_is_outdated(backend: Backend) {
     assert!(bench.store.refresh().await.unwrap());
     assert!(!bench.store.refresh().await.unwrap());
     assert_eq!(bench.store.active().digests(), next("b").digests());
+}
+
+/// The shipped agencies, where one ends on a day and names a successor, and these are added.
+fn ending(agency: &str, rest: &str, added: &str) -> Active {
+    let source = Directory::shipped().source();
+    let line = source
+        .lines()
+        .find(|line| line.contains(&format!("id: {agency},")))
+        .unwrap();
+    let ended = line.replace("superior:", &format!("{rest}, superior:"));
+    let agencies = format!("{}{added}", source.replace(line, &ended));
+    let directory = Directory::parse(&agencies, Territories::shipped()).unwrap();
+    shipped().with_directory(Arc::new(directory)).unwrap()
+}
+
+const NEW: &str = "  - {id: nanning-new, functions: [police], territory: '450100', valid_from: 2026-04-01, \
+                   name: {zh: 新, en: New}, superior: police-450000}\n";
+const ENDS: &str = "valid_to: 2026-03-31, successor: nanning-new";
+
+async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let cases = bench.open(&[gambling(), gambling()]).await;
+    bench.acknowledge(by(cases[1], "police-450100")).await;
+    let ticker = bench.ticker(&bench.store);
+    // It names its successor first, and has its cases to the end of its last day.
+    switched(&bench, ending("police-450100", ENDS, NEW)).await;
+    bench.clock.advance(29 * 24 * HOUR + 14 * HOUR);
+    assert_eq!(routing::directory::day(bench.now()).to_string(), "2026-03-31");
+    assert_eq!(ticker.succeed().await.unwrap(), 0);
+    let before = [bench.case(cases[0]).await, bench.case(cases[1]).await];
+    bench.clock.advance(2 * HOUR);
+    assert_eq!(ticker.succeed().await.unwrap(), 2);
+    assert_eq!(ticker.succeed().await.unwrap(), 0);
+    for (id, before) in cases.iter().zip(before) {
+        let after = bench.case(*id).await;
+        let (old, new) = (before.case.duty.unwrap(), after.case.duty.unwrap());
+        assert_eq!(
+            (old.owner.as_str(), new.owner.as_str()),
+            ("police-450100", "nanning-new")
+        );
+        assert_eq!(
+            (old.clock.due, old.clock.generation + 1),
+            (new.clock.due, new.clock.generation)
+        );
+        assert_eq!(before.case.state, after.case.state);
+        assert_eq!(bench.kinds(*id).await.last().unwrap(), "case.succeeded");
+        let lost = bench.store.case(*id, &agency_viewer("police-450100")).await.unwrap();
+        assert!(lost.is_none(), "who has ended sees nothing");
+        assert!(
+            bench
+                .store
+                .case(*id, &agency_viewer("nanning-new"))
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    // A new report goes to the successor at once, and the ended one may leave the directory now.
+    let (report, sealed, _) = bench.accepted(gambling());
+    let facts = Facts {
+        accept_time: Some(bench.now().to_proto()),
+        ..gambling()
+    };
+    let active = bench.store.active();
+    let decision = decide(&facts, &active.rules, &active.directory);
+    let news = crate::bench::news(report, &sealed, Some((facts, decision)));
+    bench.store.open(&[news], bench.now()).await.unwrap();
+    let case = bench.case_of(report).await;
+    assert_eq!(bench.case(case).await.case.duty.unwrap().owner.as_str(), "nanning-new");
+    let gone = active.directory.with_changes("remove: [police-450100]").unwrap();
+    switched(&bench, active.with_directory(Arc::new(gone)).unwrap()).await;
+}
+
+async fn p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_refused(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[gambling()]).await[0];
+    let refused = switch(
+        &bench,
+        &bench.store,
+        ending("police-450100", "valid_to: 2026-03-31", ""),
+    )
+    .await;
+    let Activated::Ownerless(ownerless) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(ownerless.cases, [(agency("police-450100"), case)]);
+    // Who has no case may end: that is only said.
+    switched(&bench, ending("police-350500", "valid_to: 2026-03-31", "")).await;
+}
+
+async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let facts = Facts {
+        excluded: vec!["nanning-new".to_owned()],
+        ..gambling()
+    };
+    switched(&bench, ending("police-450100", ENDS, NEW)).await;
+    let active = bench.store.active();
+    let mut decision = decide(&gambling(), &active.rules, &active.directory);
+    decision.outcome = routing::decide::Outcome::Lead {
+        agency: agency("police-450100"),
+        factor: None,
+    };
+    let case = bench.open_as(&facts, decision).await;
+    bench.clock.advance(31 * 24 * HOUR);
+    assert_eq!(bench.ticker(&bench.store).succeed().await.unwrap(), 1);
+    let after = bench.case(case).await.case;
+    assert_eq!(after.state, routing::state::State::AwaitingDesignation);
+    assert_eq!(after.duty.unwrap().owner.as_str(), "police-450000");
 }

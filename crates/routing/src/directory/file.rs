@@ -1,0 +1,337 @@
+//! The file of agencies: read with all its faults, and written.
+
+use std::fmt::Write as _;
+
+use jiff::civil::Date;
+use places::{Territories, TerritoryCode};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::{Agency, AgencyId, ConfigError, Desk, Function, InvalidId, Takes, UnknownKeys, check, read_yaml};
+
+pub(super) const FILE: &str = "the file of agencies";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    last_resort: String,
+    agencies: Vec<Spanned<Entry>>,
+}
+
+/// Changes of a directory: agencies to be added or replaced as a whole, and ids of agencies to be taken out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    last_resort: Option<String>,
+    #[serde(default)]
+    put: Vec<Spanned<Entry>>,
+    #[serde(default)]
+    remove: Vec<String>,
+}
+
+/// One agency as written. What is missing is read as empty and named with the other faults.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    functions: Vec<String>,
+    #[serde(default)]
+    territory: String,
+    #[serde(default)]
+    name: Name,
+    superior: Option<String>,
+    #[serde(default)]
+    categories: Vec<String>,
+    #[serde(default)]
+    except: Vec<String>,
+    #[serde(default)]
+    calendar: String,
+    #[serde(default)]
+    hours: String,
+    #[serde(default)]
+    contact: String,
+    valid_from: Option<String>,
+    valid_to: Option<String>,
+    successor: Option<String>,
+    #[serde(flatten)]
+    unknown: UnknownKeys,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Name {
+    zh: String,
+    en: String,
+    #[serde(flatten)]
+    unknown: UnknownKeys,
+}
+
+/// Reads and checks a whole file: the agencies in ascending order of their ids, and the last resort.
+pub(super) fn read(yaml: &str, territories: &Territories) -> Result<(Vec<Agency>, AgencyId), ConfigError> {
+    check::size(yaml.len() as u64)?;
+    let file: File = read_yaml(FILE, yaml)?;
+    let mut reader = Reader::new(territories);
+    let mut agencies = reader.entries(file.agencies);
+    let last_resort = reader.take("last_resort", AgencyId::new(&file.last_resort));
+    check::whole(&mut agencies, last_resort.as_ref(), territories, &mut reader.faults);
+    reader.finish(last_resort.map(|last_resort| (agencies, last_resort)))
+}
+
+/// Applies changes to agencies and writes the whole file that results, which is then read like any other.
+pub(super) fn merge(
+    yaml: &str,
+    mut agencies: Vec<Agency>,
+    last_resort: &AgencyId,
+    territories: &Territories,
+) -> Result<String, ConfigError> {
+    check::size(yaml.len() as u64)?;
+    let changes: Changes = read_yaml("the file of changes", yaml)?;
+    let mut reader = Reader::new(territories);
+    for id in &changes.remove {
+        match agencies.iter().position(|agency| agency.id.as_str() == id) {
+            Some(place) => drop(agencies.remove(place)),
+            None => reader
+                .faults
+                .push(format!("remove: there is no agency `{id}`; leave it out")),
+        }
+    }
+    let put = reader.entries(changes.put);
+    for agency in put {
+        match agencies.binary_search_by(|known| known.id.cmp(&agency.id)) {
+            Ok(place) => agencies[place] = agency,
+            Err(place) => agencies.insert(place, agency),
+        }
+    }
+    let last_resort = match &changes.last_resort {
+        Some(text) => reader.take("last_resort", AgencyId::new(text)),
+        None => Some(last_resort.clone()),
+    };
+    reader.finish(last_resort.map(|last_resort| write(&agencies, &last_resort)))
+}
+
+struct Reader<'a> {
+    territories: &'a Territories,
+    faults: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    const fn new(territories: &'a Territories) -> Self {
+        Self {
+            territories,
+            faults: Vec::new(),
+        }
+    }
+
+    fn finish<T>(self, read: Option<T>) -> Result<T, ConfigError> {
+        match read {
+            Some(read) if self.faults.is_empty() => Ok(read),
+            _ => Err(ConfigError::Faults {
+                file: FILE,
+                faults: self.faults,
+            }),
+        }
+    }
+
+    fn entries(&mut self, entries: Vec<Spanned<Entry>>) -> Vec<Agency> {
+        entries
+            .into_iter()
+            .filter_map(|entry| self.entry(entry.referenced.line(), entry.value))
+            .collect()
+    }
+
+    fn entry(&mut self, line: u64, entry: Entry) -> Option<Agency> {
+        let at = format!("line {line}, agency `{}`", entry.id);
+        for key in entry.unknown.keys().chain(entry.name.unknown.keys()) {
+            self.faults.push(format!("{at}: unknown key `{key}`; remove it"));
+        }
+        if entry.name.zh.trim().is_empty() || entry.name.en.trim().is_empty() {
+            self.faults
+                .push(format!("{at}: a name is missing; write `name: {{zh: …, en: …}}`"));
+        }
+        let territory = self.territory(&at, &entry.territory);
+        let functions = self.functions(&at, &entry.functions);
+        let mut other = |id: Option<&str>| id.and_then(|id| self.take(&at, AgencyId::new(id)));
+        let superior = other(entry.superior.as_deref());
+        let successor = other(entry.successor.as_deref());
+        let valid_from = self.date(&at, "valid_from", entry.valid_from.as_deref());
+        let valid_to = self.date(&at, "valid_to", entry.valid_to.as_deref());
+        for category in entry.categories.iter().chain(&entry.except) {
+            if !is_category(category) {
+                let problem = format!("{at}: `{category}` is not a category; write one such as fraud.investment");
+                self.faults.push(problem);
+            }
+        }
+        if !entry.hours.is_empty() && !entry.hours.split(',').all(|span| is_span(span.trim())) {
+            let hours = &entry.hours;
+            let problem = format!("{at}: `{hours}` are not hours; write spans such as 08:30-12:00, 14:00-17:30");
+            self.faults.push(problem);
+        }
+        let id = self.take(&at, AgencyId::new(&entry.id))?;
+        Some(Agency {
+            id,
+            functions,
+            territory: territory?,
+            title_zh: entry.name.zh,
+            title_en: entry.name.en,
+            superior,
+            takes: Takes {
+                only: entry.categories,
+                except: entry.except,
+            },
+            desk: Desk {
+                calendar: entry.calendar,
+                hours: entry.hours,
+                contact: entry.contact,
+            },
+            valid_from,
+            valid_to,
+            successor,
+        })
+    }
+
+    fn take<T>(&mut self, at: &str, parsed: Result<T, InvalidId>) -> Option<T> {
+        parsed.map_err(|error| self.faults.push(format!("{at}: {error}"))).ok()
+    }
+
+    fn functions(&mut self, at: &str, functions: &[String]) -> Vec<Function> {
+        if functions.is_empty() {
+            self.faults
+                .push(format!("{at}: it has no function; write `functions: […]`"));
+        }
+        let mut read: Vec<Function> = Vec::with_capacity(functions.len());
+        for function in functions {
+            match self.take(at, Function::new(function)) {
+                Some(function) if read.contains(&function) => {
+                    self.faults
+                        .push(format!("{at}: the function `{function}` is named twice; leave one"));
+                }
+                Some(function) => read.push(function),
+                None => {}
+            }
+        }
+        read
+    }
+
+    fn territory(&mut self, at: &str, text: &str) -> Option<TerritoryCode> {
+        let found = match text.parse() {
+            Err(error) => Err(format!("{error}")),
+            Ok(code) => match self.territories.resolve(code) {
+                None => Err(format!(
+                    "the tree has no territory {text}; add it there or write another"
+                )),
+                Some(resolved) if resolved.code != code => Err(format!(
+                    "territory {text} is abolished; write one in force, such as {}",
+                    resolved.code
+                )),
+                Some(_) => Ok(code),
+            },
+        };
+        found
+            .map_err(|problem| self.faults.push(format!("{at}: territory: {problem}")))
+            .ok()
+    }
+
+    fn date(&mut self, at: &str, field: &str, text: Option<&str>) -> Option<Date> {
+        let text = text?;
+        text.parse()
+            .map_err(|_| {
+                let problem = format!("{at}: {field}: `{text}` is not a day; write it as 2026-12-31");
+                self.faults.push(problem);
+            })
+            .ok()
+    }
+}
+
+fn is_category(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.split('.').all(|part| !part.is_empty() && part.bytes().all(good))
+}
+
+/// Whether a text is a span of hours such as `08:30-12:00`.
+fn is_span(text: &str) -> bool {
+    let minutes = |text: &str| -> Option<u32> {
+        let (hours, minutes) = text.split_once(':')?;
+        let two = |text: &str| (text.len() == 2).then(|| text.parse::<u32>().ok()).flatten();
+        let (hours, minutes) = (two(hours)?, two(minutes)?);
+        (minutes < 60 && hours * 60 + minutes <= 24 * 60).then_some(hours * 60 + minutes)
+    };
+    text.split_once('-')
+        .and_then(|(from, to)| Some((minutes(from)?, minutes(to)?)))
+        .is_some_and(|(from, to)| from < to)
+}
+
+/// The file of these agencies, one a line.
+pub(super) fn write(agencies: &[Agency], last_resort: &AgencyId) -> String {
+    let mut file = format!("last_resort: {last_resort}\nagencies:\n");
+    for agency in agencies {
+        file.push_str("  - {");
+        let mut first = true;
+        for (key, value) in fields(agency) {
+            let comma = if std::mem::take(&mut first) { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(file, "{comma}{key}: {value}");
+        }
+        file.push_str("}\n");
+    }
+    file
+}
+
+/// The fields of an agency that are not at their defaults, as they are written.
+pub(super) fn fields(agency: &Agency) -> Vec<(&'static str, String)> {
+    let list = |texts: Vec<String>| format!("[{}]", texts.join(", "));
+    let quoted = |texts: &[String]| list(texts.iter().map(|text| quote(text)).collect());
+    let mut fields = vec![
+        ("id", agency.id.to_string()),
+        (
+            "functions",
+            list(agency.functions.iter().map(ToString::to_string).collect()),
+        ),
+        ("territory", format!("\"{}\"", agency.territory)),
+        (
+            "name",
+            format!("{{zh: {}, en: {}}}", quote(&agency.title_zh), quote(&agency.title_en)),
+        ),
+    ];
+    let Desk {
+        calendar,
+        hours,
+        contact,
+    } = &agency.desk;
+    let dates = |date: &Option<Date>| date.map(|date| format!("\"{date}\""));
+    let lists = |texts: &[String]| (!texts.is_empty()).then(|| quoted(texts));
+    let texts = |text: &String| (!text.is_empty()).then(|| quote(text));
+    let id = |id: &Option<AgencyId>| id.as_ref().map(ToString::to_string);
+    let others = [
+        ("superior", id(&agency.superior)),
+        ("categories", lists(&agency.takes.only)),
+        ("except", lists(&agency.takes.except)),
+        ("calendar", texts(calendar)),
+        ("hours", texts(hours)),
+        ("contact", texts(contact)),
+        ("valid_from", dates(&agency.valid_from)),
+        ("valid_to", dates(&agency.valid_to)),
+        ("successor", id(&agency.successor)),
+    ];
+    fields.extend(others.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    fields
+}
+
+/// A text between double quotes, as YAML reads it.
+fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+                let _ = write!(quoted, "\\u{:04x}", c as u32);
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
