@@ -5,38 +5,34 @@ use std::sync::Arc;
 use api::{
     audit::{
         AppendBatchesRequest, AppendBatchesResponse, AppendChangesRequest, AppendChangesResponse, AppendResult,
-        GetCheckpointRequest, GetCheckpointResponse, GetInclusionProofRequest, GetInclusionProofResponse,
-        ListChangesRequest, ListChangesResponse, ListGapsRequest, ListGapsResponse, LoggedChange, RecordMarkRequest,
-        RecordMarkResponse, UnfreezeProducerRequest, UnfreezeProducerResponse, audit_service_server::AuditService,
+        GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse,
+        GetInclusionProofRequest, GetInclusionProofResponse, ListChangesRequest, ListChangesResponse, ListGapsRequest,
+        ListGapsResponse, RecordMarkRequest, RecordMarkResponse, UnfreezeProducerRequest, UnfreezeProducerResponse,
+        WatchChangesRequest, audit_service_server::AuditService,
     },
     event::StateChange,
 };
-use bytes::Bytes;
 use futures::stream::BoxStream;
 use journal::Clock;
-use rpc::{Failure, Identity, Role, Violation, page};
-use tokio::sync::{Notify, watch};
+use rpc::{Failure, Identity, Role};
+use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
-use uuid::Uuid;
 
 use crate::{
     batches,
     check::{SERVICES, Verdict},
-    oversight, prove,
-    publisher::Published,
+    oversight,
+    read_grpc::{Changes, Reading},
     sequencer::{AppendError, Sequencer},
     store::{Store, StoreError},
 };
-
-/// What page tokens of `ListChanges` are bound to: it has no filter.
-const FILTER: &str = "changes";
 
 /// The service.
 pub(crate) struct Grpc {
     pub sequencer: Sequencer,
     pub store: Arc<dyn Store>,
-    pub published: watch::Receiver<Published>,
+    pub reading: Reading,
     pub clock: Arc<dyn Clock>,
     /// Told when something was appended.
     pub grown: Arc<Notify>,
@@ -46,7 +42,9 @@ pub(crate) struct Grpc {
 fn require_overseer(caller: &Identity) -> Result<(), Failure> {
     match caller.role {
         Role::Operator | Role::Service => Ok(()),
-        Role::Agency | Role::Partner => Err(Failure::denied("only operators may see this", &caller.system)),
+        Role::Auditor | Role::Agency | Role::Partner => {
+            Err(Failure::denied("only operators may see this", &caller.system))
+        }
     }
 }
 
@@ -132,27 +130,18 @@ impl AuditService for Grpc {
         &self,
         request: Request<ListChangesRequest>,
     ) -> Result<Response<ListChangesResponse>, Status> {
-        rpc::caller(&request)?;
-        let (start, size) = page(&request.into_inner())?;
-        let end = self.published.borrow().head.size;
-        let indexes = start.min(end)..start.saturating_add(size).min(end);
-        let next_page_token = if indexes.end < end {
-            page::encode(FILTER, &indexes.end.to_string())
-        } else {
-            String::new()
-        };
-        let entries = self.store.entries(indexes.clone()).await.map_err(Failure::from)?;
-        let changes = indexes
-            .zip(entries)
-            .map(|(index, entry)| LoggedChange {
-                index: index.cast_signed(),
-                entry: entry.into(),
-            })
-            .collect();
-        Ok(Response::new(ListChangesResponse {
-            changes,
-            next_page_token,
-        }))
+        let caller = rpc::caller(&request)?.clone();
+        Ok(Response::new(self.reading.list(&caller, request.into_inner()).await?))
+    }
+
+    type WatchChangesStream = Changes;
+
+    async fn watch_changes(
+        &self,
+        request: Request<WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        let caller = rpc::caller(&request)?.clone();
+        Ok(Response::new(self.reading.watch(caller, request.into_inner()).await?))
     }
 
     async fn get_checkpoint(
@@ -160,7 +149,7 @@ impl AuditService for Grpc {
         request: Request<GetCheckpointRequest>,
     ) -> Result<Response<GetCheckpointResponse>, Status> {
         rpc::caller(&request)?;
-        let checkpoint = self.published.borrow().note.clone();
+        let checkpoint = self.reading.published.borrow().note.clone();
         Ok(Response::new(GetCheckpointResponse { checkpoint }))
     }
 
@@ -169,22 +158,15 @@ impl AuditService for Grpc {
         request: Request<GetInclusionProofRequest>,
     ) -> Result<Response<GetInclusionProofResponse>, Status> {
         rpc::caller(&request)?;
-        let event_id: Uuid = request
-            .get_ref()
-            .event_id
-            .parse()
-            .map_err(|_| Failure::invalid("event_id", "must be the UUID of an event"))?;
-        let Published { head, note, .. } = self.published.borrow().clone();
-        let proof = prove::inclusion(&*self.store, head, event_id)
-            .await
-            .map_err(Failure::from)?;
-        let proof = proof.ok_or(Failure::NotYetLogged)?;
-        Ok(Response::new(GetInclusionProofResponse {
-            index: proof.index.cast_signed(),
-            checkpoint: note,
-            path: proof.path.into_iter().map(Bytes::from_owner).collect(),
-            entry: proof.entry.into(),
-        }))
+        Ok(Response::new(self.reading.inclusion(request.get_ref()).await?))
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<GetConsistencyProofRequest>,
+    ) -> Result<Response<GetConsistencyProofResponse>, Status> {
+        rpc::caller(&request)?;
+        Ok(Response::new(self.reading.consistency(request.get_ref()).await?))
     }
 }
 
@@ -217,38 +199,6 @@ pub(crate) fn result(verdict: Verdict) -> AppendResult {
             index: 0,
             refusal: refusal.reason().to_owned(),
         },
-    }
-}
-
-/// Where a page starts and how long it is; or all that is wrong with the request.
-fn page(request: &ListChangesRequest) -> Result<(u64, u64), Failure> {
-    let mut violations = Vec::new();
-    let size = noted(page::size(request.page_size), &mut violations)?;
-    let token = noted(page::decode(FILTER, &request.page_token), &mut violations)?;
-    let start = match token {
-        // A token that passes was made above.
-        Some(cursor) => cursor
-            .parse()
-            .map_err(|_| Failure::invalid("page_token", "start without one"))?,
-        None => u64::try_from(request.start_index).unwrap_or_else(|_| {
-            violations.push(Violation::new("start_index", "must not be negative"));
-            0
-        }),
-    };
-    match violations.is_empty() {
-        true => Ok((start, u64::from(size))),
-        false => Err(Failure::InvalidInput(violations)),
-    }
-}
-
-/// Keeps what is wrong with a field, so that the others are looked at too.
-fn noted<T: Default>(parsed: Result<T, Failure>, violations: &mut Vec<Violation>) -> Result<T, Failure> {
-    match parsed {
-        Err(Failure::InvalidInput(found)) => {
-            violations.extend(found);
-            Ok(T::default())
-        }
-        other => other,
     }
 }
 

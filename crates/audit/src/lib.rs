@@ -53,6 +53,9 @@ mod oversight;
 mod producer;
 mod prove;
 mod publisher;
+mod read;
+mod read_grpc;
+mod read_sql;
 mod resume;
 mod sequencer;
 mod sql_store;
@@ -91,6 +94,7 @@ pub use gap::{Gap, GapKind};
 pub use key::{KeyState, LogKeys};
 pub use producer::{Producer, Standing};
 pub use publisher::{PublishError, Published};
+pub use read::{Part, Read, Reader, RoutingsSight, Sight};
 pub use resume::{Place, Refused};
 pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
@@ -346,12 +350,16 @@ impl Audit {
         })
     }
 
-    /// The gRPC service, for messages of at most this many bytes.
-    pub fn routes(&self, message_bytes: usize) -> Routes {
+    /// The gRPC service, for messages of at most this many bytes. Without `sight` no agency sees details.
+    pub fn routes(&self, message_bytes: usize, sight: Option<Arc<dyn Sight>>) -> Routes {
         let service = grpc::Grpc {
             sequencer: self.sequencer.clone(),
+            reading: read_grpc::Reading {
+                store: Arc::clone(&self.store),
+                published: self.published.clone(),
+                sight,
+            },
             store: Arc::clone(&self.store),
-            published: self.published.clone(),
             clock: Arc::clone(&self.clock),
             grown: Arc::clone(&self.grown),
         };

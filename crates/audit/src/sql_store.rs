@@ -90,6 +90,11 @@ impl SqlStore {
         })
     }
 
+    /// The database, for what only reads.
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
     /// `false` when this store is fenced, and nothing was written.
     async fn try_keep(&self, tx: &mut Tx, size: u64, note: &str, time: Time) -> Result<bool, Error> {
         let size = size.cast_signed();

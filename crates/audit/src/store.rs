@@ -10,6 +10,7 @@ use crate::{
     check::{Checked, Verdict},
     gap::{Gap, GapKind},
     producer::{Producer, Standing},
+    read::Reader,
     tree::{TileId, Tiles, TreeHead},
 };
 
@@ -40,7 +41,7 @@ pub struct Unfreezing {
 
 /// Keeps one log. Of all stores that are open on one database, only the one that was opened last can write.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Reader {
     /// Judges the changes of all calls of a group, in order, and appends those that are new: entries, details, tiles, head and
     /// the records' heads together or not at all. Returns a verdict for each change; refused changes leave nothing behind and do
     /// not keep others out. What is `Ok` is durable.

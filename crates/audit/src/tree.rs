@@ -117,6 +117,11 @@ pub enum Question {
         /// Size of the earlier tree, at least 1.
         old: u64,
     },
+    /// The root of the tree of the first `size` entries, at least 1.
+    Root {
+        /// Size of the tree.
+        size: u64,
+    },
 }
 
 impl Question {
@@ -136,6 +141,7 @@ impl Question {
         match *self {
             Self::Inclusion { size, index } => prove_record(size, index, reader),
             Self::Consistency { size, old } => prove_tree(size, old, reader),
+            Self::Root { size } => Ok(vec![tree_hash(size, reader)?]),
         }
     }
 }

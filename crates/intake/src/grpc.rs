@@ -46,7 +46,7 @@ pub(crate) struct Service {
 
 impl Service {
     async fn submit(&self, caller: &Identity, request: SubmitReportRequest) -> Result<SubmitReportResponse, Failure> {
-        if caller.role == Role::Service {
+        if matches!(caller.role, Role::Service | Role::Auditor) {
             return Err(Failure::denied(
                 "only agencies, partners and operators submit reports",
                 &caller.system,
@@ -144,6 +144,7 @@ impl Service {
         let request = CheckAccessRequest {
             report: report.to_owned(),
             agency: format!("agencies/{agency}"),
+            ..CheckAccessRequest::default()
         };
         match self.routing.clone().check_access(request).await {
             Ok(response) => Ok(response.into_inner().allowed),

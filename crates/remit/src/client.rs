@@ -30,7 +30,7 @@ pub struct Access {
         help_heading = "Connection"
     )]
     pub data_dir: PathBuf,
-    /// Who calls, by the tokens of the data directory: `operator`, or the id of an agency [default: operator]
+    /// Who calls, by the tokens of the data directory: `operator`, `auditor`, or the id of an agency [default: operator]
     #[arg(long = "as", global = true, value_name = "WHO", help_heading = "Connection")]
     pub who: Option<String>,
     /// Token to call with; others on this machine may see it: prefer a file
@@ -157,7 +157,7 @@ impl Access {
         };
         find_token(&tokens, who).map(str::to_owned).ok_or_else(|| {
             let message = format!(
-                "{} has no token for `{who}`; it is `operator` or the id of an agency",
+                "{} has no token for `{who}`; it is `operator`, `auditor` or the id of an agency",
                 file.display()
             );
             Failed::Usage(message).into()

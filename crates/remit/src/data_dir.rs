@@ -26,6 +26,8 @@ use crate::config::{DatabaseUrl, Service};
 
 /// Name of the operator among the callers.
 pub const OPERATOR: &str = "operator";
+/// The system whose token reads the log with its details.
+pub const AUDITOR: &str = "auditor";
 
 /// Where the three services are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,14 +205,15 @@ impl DataDir {
         Ok(path)
     }
 
-    /// The tokens: the operator's, one for each of Remit's own services and for each of the agencies. Those that are missing
+    /// The tokens: the operator's, the auditor's, one for each of Remit's own services and for each of the agencies. Those that are missing
     /// are made.
     pub fn tokens(&self, agencies: &BTreeSet<String>, entropy: &dyn Entropy) -> anyhow::Result<Vec<Token>> {
         let path = self.layout.tokens();
         let mut tokens = self.layout.read_tokens()?.unwrap_or_default();
         let known: BTreeSet<String> = tokens.iter().map(|token| token.system.clone()).collect();
-        let wanted = [(OPERATOR.to_owned(), None, Role::Operator)]
+        let wanted = [(OPERATOR, Role::Operator), (AUDITOR, Role::Auditor)]
             .into_iter()
+            .map(|(system, role)| (system.to_owned(), None, role))
             .chain(Service::ALL.map(|service| (service.name().to_owned(), None, Role::Service)))
             .chain(
                 agencies

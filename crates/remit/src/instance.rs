@@ -10,7 +10,7 @@ use rpc::{Role, Token};
 
 use crate::{
     config::{Config, Service},
-    data_dir::{DataDir, Endpoints, Layout, OPERATOR},
+    data_dir::{AUDITOR, DataDir, Endpoints, Layout, OPERATOR},
     running::{Common, Running, address, bind, read_tokens, reference},
 };
 
@@ -117,7 +117,7 @@ impl Instance {
         self.data_dir.layout()
     }
 
-    /// The token of the operator, by that word, or of an agency, by its id.
+    /// The token of the operator or the auditor, by that word, or of an agency, by its id.
     pub fn token(&self, who: &str) -> Option<&str> {
         find_token(&self.tokens, who)
     }
@@ -142,10 +142,11 @@ impl Instance {
     }
 }
 
-/// The token of the operator, by that word, or of an agency, by its id.
+/// The token of the operator or the auditor, by that word, or of an agency, by its id.
 pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
     let is_it = |token: &&Token| match token.role {
         Role::Operator => who == OPERATOR,
+        Role::Auditor => who == AUDITOR,
         Role::Agency => token.agency.as_deref() == Some(who),
         Role::Partner => token.system == who,
         Role::Service => false,

@@ -162,7 +162,15 @@ impl Running {
             Service::Audit => {
                 let audit = Audit::start(audit_config(config, database)?, clock, entropy).await;
                 let audit = audit.context("starting the log")?;
-                let (routes, health) = (audit.routes(message_bytes), audit.health());
+                // An audit that knows of no routing shows agencies no details, and does all else.
+                let sight = match config.routing.address {
+                    Some(_) => {
+                        let way = common.way(service, Service::Routing)?;
+                        Some(Arc::new(audit::RoutingsSight(way)) as Arc<dyn audit::Sight>)
+                    }
+                    None => None,
+                };
+                let (routes, health) = (audit.routes(message_bytes, sight), audit.health());
                 files = Some(audit.files());
                 (routes, health, audit::NAMES, Ending::Audit(Box::new(audit)))
             }

@@ -94,11 +94,14 @@ impl Service {
     async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
         let mut violations = Vec::new();
         let report = id(&request.report, "reports/");
-        if report.is_none() {
+        let case = id(&request.case, "cases/");
+        if report.is_none() && (request.case.is_empty() || !request.report.is_empty()) {
             violations.push(Violation::new(
                 "report",
                 "must be the name of a report, such as `reports/{uuid}`",
             ));
+        } else if case.is_none() && !request.case.is_empty() {
+            violations.push(Violation::new("case", CASE_NAME));
         }
         let agency = AgencyId::from_resource_name(&request.agency).ok();
         if agency.is_none() {
@@ -107,9 +110,12 @@ impl Service {
                 "must be the name of an agency, such as `agencies/{id}`",
             ));
         }
-        match (report, agency) {
-            (Some(report), Some(agency)) => Ok(self.store.leads(&agency, report).await?),
-            _ => Err(Failure::InvalidInput(violations)),
+        match (report, case, agency) {
+            _ if !violations.is_empty() => Err(Failure::InvalidInput(violations)),
+            (Some(report), None, Some(agency)) => Ok(self.store.leads(&agency, report).await?),
+            (None, Some(case), Some(agency)) => Ok(self.store.case(case, &Viewer::Agency(agency)).await?.is_some()),
+            // Of both at once neither is said.
+            _ => Err(Failure::invalid("case", "name a report or a case, not both")),
         }
     }
 
@@ -300,7 +306,9 @@ fn viewer(caller: &Identity) -> Result<Viewer, Failure> {
     match caller.role {
         Role::Operator => Ok(Viewer::Operator),
         Role::Agency => own_agency(caller).map(Viewer::Agency),
-        Role::Partner | Role::Service => Err(Failure::denied("only agencies and operators see cases", &caller.system)),
+        Role::Auditor | Role::Partner | Role::Service => {
+            Err(Failure::denied("only agencies and operators see cases", &caller.system))
+        }
     }
 }
 
@@ -319,7 +327,7 @@ impl CaseService for Service {
         &self,
         request: Request<CheckAccessRequest>,
     ) -> Result<Response<CheckAccessResponse>, Status> {
-        caller(&request)?.require_service(&["intake"])?;
+        caller(&request)?.require_service(&["intake", "audit"])?;
         let allowed = self.check_access(request.get_ref()).await?;
         Ok(Response::new(CheckAccessResponse { allowed }))
     }

@@ -16,6 +16,8 @@ pub const OFFICER: &str = "remit-officer";
 pub enum Role {
     /// Runs the services. Sees that everything moves, not what is in it.
     Operator,
+    /// Inspects what was done. Reads the log with its details, on a named purpose; sees no report and no case.
+    Auditor,
     /// A system of an agency.
     Agency,
     /// A system that passes reports on: a platform, a bank, a hotline without a remit of its own. Sees what it sent.

@@ -141,7 +141,10 @@ async fn lists_end_where_the_published_checkpoint_does(backend: Backend) {
     assert_eq!(open_checkpoint(&checkpoint, log.audit.vkey()).unwrap().size, 7);
     let event_id = decoded(&late).event_id.to_string();
     let status = inspector
-        .get_inclusion_proof(Request::new(GetInclusionProofRequest { event_id }))
+        .get_inclusion_proof(Request::new(GetInclusionProofRequest {
+            event_id,
+            ..Default::default()
+        }))
         .await
         .unwrap_err();
     assert_eq!(
@@ -204,7 +207,10 @@ async fn a_tree_that_was_tampered_with_is_neither_proven_nor_signed(backend: Bac
     log.published(257).await;
     let prove = async |change: &api::event::StateChange| {
         let event_id = decoded(change).event_id.to_string();
-        let request = Request::new(GetInclusionProofRequest { event_id });
+        let request = Request::new(GetInclusionProofRequest {
+            event_id,
+            ..Default::default()
+        });
         log.client("inspector").get_inclusion_proof(request).await
     };
     assert_eq!(prove(&changes[256]).await.unwrap().into_inner().path.len(), 1);
@@ -289,6 +295,7 @@ async fn bad_input_is_refused_field_by_field() {
             page_size,
             page_token: page_token.to_owned(),
             start_index,
+            ..Default::default()
         };
         let status = list(&log, request).await.unwrap_err();
         assert_eq!(
@@ -319,6 +326,7 @@ async fn bad_input_is_refused_field_by_field() {
     ] {
         let request = Request::new(GetInclusionProofRequest {
             event_id: event_id.to_owned(),
+            ..Default::default()
         });
         let status = intake.get_inclusion_proof(request).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (code, expected));

@@ -8,6 +8,7 @@ mod gaps;
 mod grpc;
 mod http;
 mod proofs;
+mod reading;
 mod restart;
 mod store;
 mod support;

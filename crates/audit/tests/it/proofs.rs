@@ -1,9 +1,9 @@
 //! Proofs, from the service to the verifier.
 
-use api::audit::GetInclusionProofRequest;
+use api::audit::{GetConsistencyProofRequest, GetInclusionProofRequest};
 use audit::{
     TreeHead, open_checkpoint,
-    verify::{Fault, verify_inclusion},
+    verify::{Fault, verify_consistency, verify_inclusion},
 };
 use journal::{Bytes32, SeededEntropy};
 use signed_note::{Note, StandardSigner};
@@ -13,7 +13,10 @@ use tonic::Request;
 
 use crate::support::{Files, Producer, Served, decoded};
 
-testkit::on_each_backend!(every_entry_is_proven_at_every_size_and_nothing_else_is);
+testkit::on_each_backend!(
+    every_entry_is_proven_at_every_size_and_nothing_else_is,
+    any_two_sizes_are_proven_consistent,
+);
 
 async fn every_entry_is_proven_at_every_size_and_nothing_else_is(backend: Backend) {
     let files = Files::new();
@@ -37,7 +40,10 @@ async fn every_entry_is_proven_at_every_size_and_nothing_else_is(backend: Backen
         for (index, change) in changes.iter().enumerate() {
             let event_id = decoded(change).event_id.to_string();
             let proof = client
-                .get_inclusion_proof(Request::new(GetInclusionProofRequest { event_id }))
+                .get_inclusion_proof(Request::new(GetInclusionProofRequest {
+                    event_id,
+                    ..Default::default()
+                }))
                 .await;
             let proof = proof.unwrap().into_inner();
             assert_eq!(
@@ -73,6 +79,83 @@ async fn every_entry_is_proven_at_every_size_and_nothing_else_is(backend: Backen
                 "entry {index} of {size}: {fault:?}"
             );
         }
+    }
+    log.stop().await;
+}
+
+async fn any_two_sizes_are_proven_consistent(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut client = log.client("inspector");
+    let (mut intake, mut heads) = (Producer::intake(), Vec::new());
+    for step in [1, 1, 5, 93, 155, 2, 43] {
+        log.append(&intake.many(step)).await;
+        let size = heads.last().map_or(0, |head: &TreeHead| head.size) + step as u64;
+        heads.push(open_checkpoint(&log.published(size).await, log.audit.vkey()).unwrap());
+    }
+    for (i, old) in heads.iter().enumerate() {
+        for new in &heads[i..] {
+            let request = GetConsistencyProofRequest {
+                old_size: old.size as i64,
+                new_size: new.size as i64,
+            };
+            let proof = client.get_consistency_proof(request).await.unwrap().into_inner();
+            assert_eq!(
+                (&*proof.old_root_hash, &*proof.new_root_hash),
+                (&old.root[..], &new.root[..])
+            );
+            let path: Vec<Bytes32> = proof.path.iter().map(|hash| (&**hash).try_into().unwrap()).collect();
+            verify_consistency(&path, *old, *new).unwrap();
+            // Of another tree, with a flipped bit, cut, and lengthened.
+            let other = TreeHead { root: [9; 32], ..*old };
+            assert!(matches!(
+                verify_consistency(&path, other, *new),
+                Err(Fault::Fork { .. })
+            ));
+            for at in 0..path.len() {
+                let mut forged = path.clone();
+                forged[at][at % 32] ^= 1;
+                assert!(verify_consistency(&forged, *old, *new).is_err());
+                assert!(verify_consistency(&path[..at], *old, *new).is_err());
+            }
+            assert!(verify_consistency(&[&path[..], &[[0; 32]]].concat(), *old, *new).is_err());
+            if old.size < new.size {
+                assert!(verify_consistency(&path, *new, *old).is_err());
+            }
+        }
+    }
+    // An entry in any tree that holds it, by its index.
+    for head in &heads {
+        for index in [0, head.size / 2, head.size - 1] {
+            let request = GetInclusionProofRequest {
+                index: Some(index as i64),
+                tree_size: head.size as i64,
+                ..Default::default()
+            };
+            let proof = client.get_inclusion_proof(request).await.unwrap().into_inner();
+            let path = proof
+                .path
+                .iter()
+                .map(|hash| Hash((&**hash).try_into().unwrap()))
+                .collect();
+            let leaf = tlog_tiles::record_hash(&proof.entry);
+            tlog_tiles::check_record(&path, head.size, Hash(head.root), index, leaf).unwrap();
+            assert_eq!((proof.tree_size as u64, &*proof.root_hash), (head.size, &head.root[..]));
+        }
+    }
+    for (old_size, new_size, field) in [
+        (0, 0, "old_size"),
+        (301, 0, "old_size"),
+        (5, 3, "old_size"),
+        (-1, 0, "old_size"),
+        (1, 301, "new_size"),
+    ] {
+        let request = GetConsistencyProofRequest { old_size, new_size };
+        let status = client.get_consistency_proof(request).await.unwrap_err();
+        let fields = tonic_types::StatusExt::get_details_bad_request(&status)
+            .unwrap()
+            .field_violations;
+        assert!(fields.iter().any(|violation| violation.field == field), "{status:?}");
     }
     log.stop().await;
 }

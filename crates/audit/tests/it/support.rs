@@ -44,12 +44,17 @@ impl Producer {
 
     /// The next change of a record.
     pub fn next(&mut self, record: &str) -> StateChange {
-        let head = self.heads.entry(record.to_owned()).or_default();
         let detail = Detail {
             purpose: CANARY.to_owned(),
             ..Default::default()
         };
-        let (source, kind, traceparent) = (self.source, "report.changed", String::new());
+        self.change(record, "report.changed", NOW, detail)
+    }
+
+    /// The next change of a record, with everything that matters.
+    pub fn change(&mut self, record: &str, kind: &'static str, now: Time, detail: Detail) -> StateChange {
+        let head = self.heads.entry(record.to_owned()).or_default();
+        let (source, traceparent) = (self.source, String::new());
         let draft = Draft {
             source,
             record,
@@ -58,7 +63,7 @@ impl Producer {
             detail,
             traceparent,
         };
-        let sealed = seal(draft, head, NOW, &self.entropy);
+        let sealed = seal(draft, head, now, &self.entropy);
         *head = sealed.head;
         sealed.with_detail()
     }
@@ -169,6 +174,16 @@ pub async fn refused(config: Config) -> String {
     }
 }
 
+/// Nanning has sight of one case and one report, and of nothing else.
+struct NanningSeesA;
+
+#[async_trait::async_trait]
+impl audit::Sight for NanningSeesA {
+    async fn sees(&self, agency: &str, record: &str) -> Result<bool, rpc::Failure> {
+        Ok(agency == "agencies/police-450100" && ["cases/a", "reports/a"].contains(&record))
+    }
+}
+
 /// A log that is served on a port of its own.
 pub struct Served {
     pub audit: Audit,
@@ -177,10 +192,13 @@ pub struct Served {
     serving: JoinHandle<()>,
 }
 
-const TOKENS: [(&str, &str, rpc::Role); 3] = [
+const TOKENS: [(&str, &str, rpc::Role); 6] = [
     ("intake", "intake-0123456789abcdef", rpc::Role::Service),
     ("routing", "routing-0123456789abcdef", rpc::Role::Service),
     ("inspector", "inspector-0123456789abcdef", rpc::Role::Operator),
+    ("auditor", "auditor-0123456789abcdef", rpc::Role::Auditor),
+    ("police-450100", "nanning-0123456789abcdef", rpc::Role::Agency),
+    ("police-440000", "guangdong-0123456789abcdef", rpc::Role::Agency),
 ];
 
 impl Served {
@@ -192,7 +210,7 @@ impl Served {
         let tokens = TOKENS.map(|(system, token, role)| rpc::Token {
             token: token.to_owned(),
             system: system.to_owned(),
-            agency: None,
+            agency: (role == rpc::Role::Agency).then(|| system.to_owned()),
             role,
         });
         let limits = rpc::Limits::default();
@@ -206,7 +224,10 @@ impl Served {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let (routes, files) = (audit.routes(limits.message_bytes), Some(audit.files()));
+        let (routes, files) = (
+            audit.routes(limits.message_bytes, Some(Arc::new(NanningSeesA))),
+            Some(audit.files()),
+        );
         let serving = server.serve_with_files(listener, routes, files, shutdown.clone());
         let serving = tokio::spawn(async move { serving.await.unwrap() });
         Self {

@@ -33,6 +33,7 @@ pub enum Logged {
 pub async fn check(audit: &Target, vkey: &str, change: &LogReference) -> Result<Logged, Failed> {
     let request = GetInclusionProofRequest {
         event_id: change.event_id.clone(),
+        ..GetInclusionProofRequest::default()
     };
     let response = AuditServiceClient::new(audit.channel.clone())
         .get_inclusion_proof(request)

@@ -53,8 +53,8 @@ fn secrets_are_its_owners_alone_and_made_once() {
     let (key, tokens) = make(&agencies);
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(key.len(), 32);
-    // The operator, three services, one agency.
-    assert_eq!(tokens.len(), 5);
+    // The operator, the auditor, three services, one agency.
+    assert_eq!(tokens.len(), 6);
     assert!(find_token(&tokens, "operator").unwrap().len() >= 32);
     assert_eq!(find_token(&tokens, "intake"), None);
 

