@@ -120,6 +120,7 @@ async fn all_the_way(databases: &Databases) {
         let mut audit = process.audit();
         let request = GetInclusionProofRequest {
             event_id: change.event_id.clone(),
+            ..GetInclusionProofRequest::default()
         };
         let proof = until("the entry is under a checkpoint", async || {
             audit.get_inclusion_proof(request.clone()).await.ok()

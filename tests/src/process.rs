@@ -169,7 +169,7 @@ impl Process {
                 let request = ListChangesRequest {
                     page_size: 1_000,
                     page_token,
-                    start_index: 0,
+                    ..ListChangesRequest::default()
                 };
                 let page = audit.list_changes(request).await.unwrap().into_inner();
                 for change in page.changes {
