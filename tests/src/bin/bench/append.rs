@@ -164,7 +164,7 @@ impl Log {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();
-        let routes = audit.routes(Limits::default().message_bytes);
+        let routes = audit.routes(Limits::default().message_bytes, None);
         tokio::spawn(server.serve(listener, routes, shutdown.clone()));
         Ok(Self {
             audit,
