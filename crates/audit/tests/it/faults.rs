@@ -88,7 +88,10 @@ async fn p1_a_full_disk_acknowledges_nothing_and_is_recovered_from(backend: Back
     assert_eq!(listed.changes.len(), 30);
     let event_id = decoded(&first[7]).event_id.to_string();
     let proof = inspector
-        .get_inclusion_proof(GetInclusionProofRequest { event_id })
+        .get_inclusion_proof(GetInclusionProofRequest {
+            event_id,
+            ..Default::default()
+        })
         .await
         .unwrap()
         .into_inner();
