@@ -10,7 +10,7 @@ use journal::{Bytes32, Entry};
 /// Who may log changes of which records: the service, and the collections that are its own.
 const SOURCES: [(&str, &[&str]); 3] = [
     ("intake", &["reports/"]),
-    ("routing", &["cases/", "ruleSets/", "directory/"]),
+    ("routing", &["cases/", "ruleSets/", "directory/", "operators/"]),
     // Not by a call: what befalls a producer, logged with what it befell.
     (OWN, &[PRODUCERS]),
 ];
@@ -163,6 +163,7 @@ mod tests {
             ("routing", "cases/1"),
             ("routing", "ruleSets/2027"),
             ("routing", "directory/2027"),
+            ("routing", "operators/versions"),
         ] {
             let checked = check(source, change(source, record)).unwrap();
             assert_eq!(checked.hash, journal::entry_hash(&checked.bytes));

@@ -124,6 +124,12 @@ pub struct Calendar {
 }
 
 impl Calendar {
+    /// The day that it is here at a moment.
+    #[must_use]
+    pub fn date(&self, at: Timestamp) -> Date {
+        self.offset.to_datetime(at).date()
+    }
+
     /// Reads a calendar, as in `deploy/config/calendar-CN.yaml`.
     ///
     /// # Errors

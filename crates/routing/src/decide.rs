@@ -12,13 +12,14 @@ mod words;
 use std::collections::BTreeSet;
 
 use api::intake::SubjectKind;
-use api::routing::{Explanation, Facts, RouteDecision, RowMiss};
+use api::routing::{Explanation, Facts, OperatorAnswer, RouteDecision, RowMiss};
 use places::{Country, TerritoryCode};
 
 use crate::calendar::Clocks;
 use crate::directory::{Agency, AgencyId, Directory, Function, Located, Search};
 pub use crate::facts::facts_digest;
 use crate::facts::{Given, Places, Situation, agency_id};
+use crate::register;
 use crate::rules::{Action, Factor, HoldNeed, Lead, Matched, Review, Row, RuleSet};
 
 /// A loss is fresh, so that a payment may still be stopped, for this long: recalls are practised up to 72 hours after
@@ -83,6 +84,8 @@ pub struct Ruling<'a> {
     supporting: Vec<(&'a Agency, Reason<'a>)>,
     holds: Vec<Hold<'a>>,
     excluded: BTreeSet<AgencyId>,
+    /// What the operator register answered, when it was asked.
+    operator: Option<&'a OperatorAnswer>,
     notes: Vec<Note<'a>>,
 }
 
@@ -152,7 +155,8 @@ enum Note<'a> {
     NoPlaceFor(&'a Function),
     /// No agency of a supporting function above the place.
     NoneAbove(&'a Function, TerritoryCode),
-    OperatorNotLookedUp,
+    /// What the operator register did not give.
+    OperatorLeftOut,
     FreshLossWithoutHold,
     NotCompared,
     /// The receiver has no right to lead in this row.
@@ -181,6 +185,7 @@ pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Di
             supporting: Vec::new(),
             holds: Vec::new(),
             excluded: BTreeSet::new(),
+            operator: situation.operator,
             notes: Vec::with_capacity(4),
             matched,
         },
@@ -442,8 +447,10 @@ impl<'a> Desk<'_, 'a> {
                 SubjectKind::Url | SubjectKind::Domain | SubjectKind::Account | SubjectKind::App
             )
         };
-        if self.places.get(Factor::Operator) == Given::Absent && facts.subject_kinds.iter().any(has_operator) {
-            self.ruling.notes.push(Note::OperatorNotLookedUp);
+        let expected =
+            || self.places.get(Factor::Operator) == Given::Absent && facts.subject_kinds.iter().any(has_operator);
+        if facts.operator.is_some_and(register::words::leaves_out) || facts.operator.is_none() && expected() {
+            self.ruling.notes.push(Note::OperatorLeftOut);
         }
         let fresh = facts.loss_age_seconds.is_some_and(|age| age <= FRESH_LOSS_SECONDS);
         if facts.loss_minor_units > 0 && fresh && lead.holds.is_empty() {
@@ -581,7 +588,8 @@ impl<'a> Ruling<'a> {
     }
 }
 
-/// An explanation for those who do not own the case: it names nobody who is excluded, and not where such a unit is.
+/// An explanation for those who do not own the case: it names nobody who is excluded, and not where such a unit is, nor what the
+/// operator register has for a subject.
 ///
 /// The digest of the facts goes, too: whoever knows the rest could try list after list of excluded agencies against it.
 #[must_use]
@@ -589,6 +597,7 @@ pub fn without_excluded(mut explanation: Explanation) -> Explanation {
     explanation.excluded.clear();
     explanation.exclusions.clear();
     explanation.facts_digest.clear();
+    register::words::without_matches(&mut explanation);
     for tried in &mut explanation.factors {
         tried.passed.clear();
         if tried.factor == Factor::ComplainedOf.as_str() {

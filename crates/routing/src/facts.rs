@@ -7,7 +7,7 @@ mod line;
 
 use api::intake::place::Location;
 use api::intake::{Place, ReporterRelation, SubjectKind, VictimKind};
-use api::routing::Facts;
+use api::routing::{Facts, OperatorAnswer};
 use jiff::civil::Date;
 use journal::Time;
 use places::{Country, TerritoryCode};
@@ -56,6 +56,8 @@ pub struct Situation<'a> {
     pub excluded: Vec<&'a str>,
     /// Details of kind choice and integer, by path.
     pub details: Vec<(&'a str, &'a str)>,
+    /// What the operator register answered, when it was asked. The place that it gave is among the places.
+    pub operator: Option<&'a OperatorAnswer>,
 }
 
 /// What is known of the place of one connecting factor.
@@ -112,6 +114,7 @@ impl<'a> Situation<'a> {
             complained_of: "",
             excluded: Vec::new(),
             details: Vec::new(),
+            operator: None,
         }
     }
 
@@ -187,6 +190,7 @@ impl<'a> From<&'a Facts> for Situation<'a> {
                 .iter()
                 .map(|(path, value)| (path.as_str(), value.as_str()))
                 .collect(),
+            operator: facts.operator.as_ref(),
             ..Self::of(&facts.category)
         };
         for place in &facts.places {

@@ -21,9 +21,11 @@ use uuid::Uuid;
 
 use crate::{
     active::Active,
+    calendar::Calendar,
     decide,
     directory::AgencyId,
     feed::{Feed, Interrupted},
+    register,
     state::State,
     store::{self, Acknowledged, Acknowledgement, Cursor, ReportNews, RequestId, Route, Store, Versions, Viewer},
     upkeep::FEED_WINDOW,
@@ -37,6 +39,8 @@ const DELIVERY: usize = 1_000;
 pub(crate) struct Service {
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) register: Arc<dyn register::store::Store>,
+    pub(crate) calendar: Arc<Calendar>,
     pub(crate) acknowledgements: Committer<Acknowledgement, Acknowledged>,
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
     /// Changes after each commit of this process.
@@ -46,13 +50,14 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    async fn route(&self, request: RouteReportsRequest) -> Result<Vec<ChangeResult>, Failure> {
+    async fn route(&self, mut request: RouteReportsRequest) -> Result<Vec<ChangeResult>, Failure> {
         if request.changes.len() > DELIVERY {
             return Err(Failure::invalid(
                 "changes",
                 format!("has {}, more than {DELIVERY}", request.changes.len()),
             ));
         }
+        register::answer::complete(&*self.register, &mut request.changes, &self.calendar, self.clock.now()).await?;
         let active = self.versions.active();
         let mut spans = Vec::new();
         let mut news = Vec::with_capacity(request.changes.len());

@@ -1,6 +1,6 @@
 //! Routing: assigns each report to its jurisdiction and runs the case.
 //!
-//! How a report becomes a case: `grpc.rs` takes intake's changes; [`decide`] turns a report's facts into a decision and its
+//! How a report becomes a case: `grpc.rs` takes intake's changes; the operator [`register`] completes the facts; [`decide`] turns a report's facts into a decision and its
 //! explanation, by the table ([`rules`]) and who stands where ([`directory`]); [`state`] opens the case, with one owner and
 //! a clock that [`calendar`] counts; [`store`] writes all of it, its change and what is to be delivered of it in one
 //! transaction. Relays carry the change to intake (`relays.rs`) and to audit. Agencies are shown their cases ([`view`]),
@@ -25,6 +25,7 @@ pub mod facts;
 pub mod feed;
 mod grpc;
 mod prepare;
+pub mod register;
 mod relays;
 pub mod rules;
 pub mod state;
@@ -35,7 +36,7 @@ pub mod view;
 use std::sync::Arc;
 
 use active::{Active, Current};
-use api::routing::case_service_server::CaseServiceServer;
+use api::routing::{case_service_server::CaseServiceServer, operator_service_server::OperatorServiceServer};
 use calendar::Calendar;
 use clocks::Ticker;
 use futures::FutureExt as _;
@@ -52,7 +53,7 @@ use tonic::service::Routes;
 use upkeep::Upkeep;
 
 /// Full names of the gRPC services, for health.
-pub const NAMES: &[&str] = &["remit.routing.v1.CaseService"];
+pub const NAMES: &[&str] = &["remit.routing.v1.CaseService", "remit.routing.v1.OperatorService"];
 
 /// Acknowledgements that one commit takes at most.
 const ACKNOWLEDGEMENTS: usize = 256;
@@ -88,6 +89,7 @@ impl std::fmt::Debug for Parts {
 /// A running routing service.
 pub struct Routing {
     service: grpc::Service,
+    operators: register::grpc::Service,
     db: Db,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -101,7 +103,7 @@ impl std::fmt::Debug for Routing {
 impl Routing {
     /// Opens routing's database and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Db, sql::Error> {
-        Db::open(url, &[journal::SCHEMA, store::SCHEMA]).await
+        Db::open(url, &[journal::SCHEMA, store::SCHEMA, register::store::SCHEMA]).await
     }
 
     /// Finds what decides. To be done before the start.
@@ -140,12 +142,15 @@ impl Routing {
     ) -> Self {
         let Parts {
             db,
+            calendar,
             intake,
             audit,
             replica,
             clock,
+            entropy,
             ..
         } = parts;
+        let register: Arc<dyn register::store::Store> = Arc::new(register::SqlStore::new(db.clone(), entropy));
         let wakes = store::CONSUMERS.map(|_| Arc::new(Notify::new()));
         let ways: [Arc<dyn Deliver>; 2] = [Arc::new(relays::ToIntake::new(intake)), Arc::new(ToAudit::new(audit))];
         let mut tasks: Vec<_> = store::CONSUMERS
@@ -183,6 +188,11 @@ impl Routing {
             clock: Arc::clone(&clock),
         };
         tasks.push(tokio::spawn(upkeep.run(shutdown.clone())));
+        tasks.push(tokio::spawn(register::sweep::run(
+            Arc::clone(&register),
+            Arc::clone(&clock),
+            shutdown.clone(),
+        )));
         tasks.push(tokio::spawn(active::follow(Arc::clone(&versions), shutdown.clone())));
 
         let acknowledgements = {
@@ -201,16 +211,31 @@ impl Routing {
                 },
             )
         };
+        let operators = register::grpc::Service::new(
+            Arc::clone(&register),
+            Arc::clone(&versions),
+            Arc::clone(&calendar),
+            Arc::clone(&clock),
+            Arc::clone(&wake),
+            shutdown.clone(),
+        );
         let service = grpc::Service {
             versions,
             store,
+            register,
+            calendar,
             acknowledgements,
             wake,
             commits,
             clock,
             shutdown: shutdown.clone(),
         };
-        Self { service, db, tasks }
+        Self {
+            service,
+            operators,
+            db,
+            tasks,
+        }
     }
 
     /// Whether routing can do its work.
@@ -225,8 +250,9 @@ impl Routing {
     /// The gRPC services, and what has to be ended after they are.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
         let service = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);
+        let operators = OperatorServiceServer::new(self.operators).max_decoding_message_size(message_bytes);
         (
-            Routes::new(service),
+            Routes::new(service).add_service(operators),
             Ending {
                 db: self.db,
                 tasks: self.tasks,

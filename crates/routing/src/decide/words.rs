@@ -9,6 +9,7 @@ use places::Reading;
 use super::{Hold, Note, Reason, Ruling, Tried, Verdict};
 use crate::directory::Located;
 use crate::facts::Given;
+use crate::register;
 use crate::rules::{Action, Factor};
 
 impl Ruling<'_> {
@@ -52,6 +53,7 @@ impl Ruling<'_> {
             failed_columns: self.matched.failed().collect::<Vec<u8>>().into(),
             holds: self.holds.iter().map(asked).collect(),
             review: self.review().as_str().to_owned(),
+            operator: self.operator.cloned(),
         }
     }
 
@@ -83,6 +85,13 @@ impl Ruling<'_> {
             step.agency = located.agency.map(|agency| agency.id.to_string()).unwrap_or_default();
             step.passed = located.passed.iter().map(ToString::to_string).collect();
             step.outcome = self.climbed(located);
+        }
+        if let Some(by_register) = self
+            .operator
+            .filter(|_| tried.factor == Factor::Operator)
+            .and_then(register::words::gave_place)
+        {
+            step.outcome = format!("{by_register}; {}", step.outcome);
         }
         step
     }
@@ -146,9 +155,7 @@ impl Ruling<'_> {
             Note::NoneAbove(function, place) => {
                 format!("no {function} agency supports: there is none above {place} that may")
             }
-            Note::OperatorNotLookedUp => {
-                "the operator was not looked up: only places that the report names were used".to_owned()
-            }
+            Note::OperatorLeftOut => register::words::left_out(self.operator),
             Note::FreshLossWithoutHold => "the loss is fresh, but this row asks for no hold".to_owned(),
             Note::NotCompared => {
                 "not compared with other cases: reports of the same subject each have a case of their own".to_owned()

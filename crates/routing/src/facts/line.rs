@@ -7,6 +7,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use api::intake::{ConnectingFactor, ReporterRelation, SubjectKind, VictimKind};
+use api::routing::{OperatorAnswer, OperatorMatch, operator_match};
+use data_encoding::BASE64;
 use jiff::{Timestamp, civil::Date};
 use journal::Time;
 use serde::Deserialize;
@@ -49,6 +51,8 @@ pub struct FactsLine<'a> {
     accept_time: Option<Text<'a>>,
     #[serde(borrow, alias = "complained_of")]
     complained_of: Text<'a>,
+    #[serde(deserialize_with = "operator_answer")]
+    operator: Option<OperatorAnswer>,
 }
 
 impl Default for FactsLine<'_> {
@@ -69,6 +73,7 @@ impl Default for FactsLine<'_> {
             details: Details::default(),
             accept_time: None,
             complained_of: Text::default(),
+            operator: None,
         }
     }
 }
@@ -109,6 +114,7 @@ impl<'a> FactsLine<'a> {
                 .iter()
                 .map(|(path, value)| (&*path.0, &*value.0))
                 .collect(),
+            operator: self.operator.as_ref(),
             ..Situation::of(&self.category.0)
         };
         for place in &self.places {
@@ -143,6 +149,62 @@ struct PlaceLine<'a> {
 
 const fn no_factor() -> Word<ConnectingFactor> {
     Word(ConnectingFactor::Unspecified)
+}
+
+/// What the operator register answered, of a line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AnswerLine<'a> {
+    version: Number,
+    #[serde(borrow)]
+    digest: Text<'a>,
+    asked: i32,
+    #[serde(borrow)]
+    matches: Vec<MatchLine<'a>>,
+}
+
+impl Default for AnswerLine<'_> {
+    fn default() -> Self {
+        Self {
+            version: Number(0),
+            digest: Text::default(),
+            asked: 0,
+            matches: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MatchLine<'a> {
+    #[serde(borrow, default)]
+    operator: Text<'a>,
+    #[serde(borrow)]
+    territory: Option<Text<'a>>,
+    #[serde(borrow)]
+    country: Option<Text<'a>>,
+}
+
+/// Copied: it is needed for explanations only, and most facts have none.
+fn operator_answer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OperatorAnswer>, D::Error> {
+    let Some(line) = Option::<AnswerLine<'de>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let digest = BASE64.decode(line.digest.0.as_bytes()).map_err(Error::custom)?;
+    let matched = |line: MatchLine<'_>| OperatorMatch {
+        operator: line.operator.0.into_owned(),
+        location: match (line.territory, line.country) {
+            (Some(name), _) => Some(operator_match::Location::Territory(name.0.into_owned())),
+            (None, Some(code)) => Some(operator_match::Location::Country(code.0.into_owned())),
+            (None, None) => None,
+        },
+    };
+    Ok(Some(OperatorAnswer {
+        version: line.version.0,
+        digest: digest.into(),
+        asked: line.asked,
+        matches: line.matches.into_iter().map(matched).collect(),
+    }))
 }
 
 /// A text, borrowed from the line unless something in it is escaped.

@@ -140,6 +140,7 @@ impl Bench {
         let change = ReportChange {
             change: Some(sealed.without_detail()),
             facts: Some(facts),
+            subjects: Vec::new(),
         };
         (report, sealed, change)
     }

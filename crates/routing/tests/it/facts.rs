@@ -1,7 +1,7 @@
 //! Facts from a line of a file are those of the contract.
 
 use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
-use api::routing::Facts;
+use api::routing::{Facts, OperatorAnswer, OperatorMatch, operator_match};
 use routing::decide::{facts_digest, rule};
 use routing::directory::Directory;
 use routing::facts::{FactsLine, Situation};
@@ -45,6 +45,20 @@ fn all() -> Facts {
             .into(),
         accept_time: Some(journal::Time(1_800_000_000_000_000).to_proto()),
         complained_of: "police-130400".to_owned(),
+        operator: Some(OperatorAnswer {
+            version: 9_007_199_254_740_993,
+            digest: vec![0, 255, 62, 63].into(),
+            asked: 3,
+            matches: [
+                operator_match::Location::Territory("territories/450100".to_owned()),
+                operator_match::Location::Country("US".to_owned()),
+            ]
+            .map(|location| OperatorMatch {
+                operator: "operators/platform/线 \"x\"".to_owned(),
+                location: Some(location),
+            })
+            .into(),
+        }),
     }
 }
 

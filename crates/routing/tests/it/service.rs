@@ -36,9 +36,9 @@ testkit::on_each_backend!(
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running server and its callers.
-struct Running {
-    bench: Bench,
-    address: String,
+pub struct Running {
+    pub bench: Bench,
+    pub address: String,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
     ending: Ending,
@@ -60,12 +60,12 @@ const CALLERS: [(&str, Option<&str>, Role); 10] = [
     ("nowhere", Some("not an id"), Role::Agency),
 ];
 
-fn token(system: &str) -> String {
+pub fn token(system: &str) -> String {
     format!("token-of-{system}-000000")
 }
 
 impl Running {
-    async fn start(backend: Backend) -> Self {
+    pub async fn start(backend: Backend) -> Self {
         let bench = Bench::new(backend).await;
         let shutdown = CancellationToken::new();
         // Nobody listens there: what is to be delivered waits.
@@ -121,13 +121,13 @@ impl Running {
         CaseServiceClient::new(connect(&self.address, &token(system), None).unwrap())
     }
 
-    async fn finish(self) {
+    pub async fn finish(self) {
         self.shutdown.cancel();
         self.server.await.unwrap();
         self.ending.finish().await;
     }
 
-    async fn route(&self, changes: Vec<ReportChange>) -> Vec<String> {
+    pub async fn route(&self, changes: Vec<ReportChange>) -> Vec<String> {
         let response = self
             .caller("intake")
             .route_reports(RouteReportsRequest { changes })
@@ -143,7 +143,7 @@ impl Running {
         format!("reports/{report}")
     }
 
-    async fn list(&self, system: &str) -> Vec<Case> {
+    pub async fn list(&self, system: &str) -> Vec<Case> {
         let response = self.caller(system).list_cases(ListCasesRequest::default()).await;
         response.unwrap().into_inner().cases
     }
@@ -167,7 +167,7 @@ impl Running {
         Ok(self.caller("intake").check_access(request).await?.into_inner().allowed)
     }
 
-    async fn get(&self, system: &str, name: &str) -> Result<Case, Status> {
+    pub async fn get(&self, system: &str, name: &str) -> Result<Case, Status> {
         let request = GetCaseRequest { name: name.to_owned() };
         let response = self.caller(system).get_case(request).await?;
         Ok(response.into_inner().case.unwrap())
@@ -302,7 +302,7 @@ async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
     let (report, first, good) = bench.accepted(gambling());
     let second = ReportChange {
         change: Some(bench.change(report, "report.routed", &first.head).without_detail()),
-        facts: None,
+        ..ReportChange::default()
     };
     let mut without_facts = bench.accepted(gambling()).2;
     without_facts.facts = None;

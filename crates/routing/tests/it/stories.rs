@@ -1,7 +1,7 @@
 //! The sixteen stories under both shipped rule sets, and what else must be visible in an answer.
 
 use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
-use api::routing::Facts;
+use api::routing::{Facts, OperatorSubject, operator_subject};
 use routing::calendar::Unit;
 use routing::decide::{Decision, Outcome, decide, rule, without_excluded};
 use routing::directory::Directory;
@@ -68,7 +68,25 @@ fn received_by(agency: &str, facts: Facts) -> Facts {
     }
 }
 
-/// The sixteen stories. Story 6 gives the operator as the register does: as a fact.
+/// Facts of a report about a domain, as the example register completes them.
+fn by_register(host: &str, facts: Facts) -> Facts {
+    let mut facts = Facts {
+        subject_kinds: vec![SubjectKind::Domain.into()],
+        ..facts
+    };
+    let subject = OperatorSubject {
+        subject: Some(operator_subject::Subject::Host(host.to_owned())),
+    };
+    routing::register::answer::answer(
+        &mut facts,
+        &[subject],
+        &crate::register::example(),
+        "2026-03-02".parse().unwrap(),
+    );
+    facts
+}
+
+/// The sixteen stories. Story 6 gives the operator by the example register.
 fn stories() -> Vec<Story> {
     let centre = "content-regulator-CN";
     let of_publication = |category, places: &[&str]| Facts {
@@ -142,13 +160,10 @@ fn stories() -> Vec<Story> {
             says: "received first by police-210200, to which victim leads",
             ..story(
                 "6",
-                Facts {
-                    subject_kinds: vec![SubjectKind::Domain.into()],
-                    ..received_by(
-                        "police-210200",
-                        facts("fraud", &["operator 350200", "server 310000", "victim 210200"]),
-                    )
-                },
+                by_register(
+                    "login.wallet-verify-center.example",
+                    received_by("police-210200", facts("fraud", &["server 310000", "victim 210200"])),
+                ),
                 ("police-350200 by operator", &["police-310000"]),
             )
         },
@@ -425,12 +440,32 @@ fn story_5_fake_loan_app_abroad() {
 
 #[test]
 fn story_6_phishing_domain() {
-    let mut known = facts("fraud", &["operator 350200", "server 310000", "victim 210200"]);
-    known.subject_kinds = vec![SubjectKind::Domain.into()];
-    check(&known, "police-350200 by operator", &["police-310000"]);
-    known.places.remove(0);
-    let decision = check(&known, "police-310000 by server", &[]);
-    says(&decision, "the operator was not looked up");
+    let places = || facts("fraud", &["server 310000", "victim 210200"]);
+    let known = by_register("login.wallet-verify-center.example", places());
+    let decision = check(&known, "police-350200 by operator", &["police-310000"]);
+    assert_eq!(
+        tried(&decision)[0],
+        ("operator", "by the operator register, version 1; gave police-350200")
+    );
+    let answer = decision.explanation.operator.as_ref().unwrap();
+    assert_eq!(
+        answer.matches[0].operator,
+        "operators/domain/wallet-verify-center.example"
+    );
+    assert!(
+        without_excluded(decision.explanation)
+            .operator
+            .unwrap()
+            .matches
+            .is_empty()
+    );
+
+    let decision = check(&by_register("other.example", places()), "police-310000 by server", &[]);
+    says(&decision, "the operator register, version 1, does not have the subject");
+    let mut unnamed = places();
+    unnamed.subject_kinds = vec![SubjectKind::Url.into()];
+    let decision = check(&unnamed, "police-310000 by server", &[]);
+    says(&decision, "the operator was not looked up: no subject has a name");
 }
 
 #[test]

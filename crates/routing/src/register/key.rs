@@ -1,0 +1,409 @@
+//! Names that the register has, and the names that a subject is looked up by.
+
+use std::fmt;
+
+use api::routing::{OperatorKind, OperatorSubject, operator_subject};
+use icu_normalizer::ComposingNormalizerBorrowed;
+
+/// Characters that the name of an app or a platform has at most.
+const NAME: usize = 200;
+
+/// What something registered is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// An application, by package id or name.
+    App,
+    /// A domain name.
+    Domain,
+    /// A platform, by name.
+    Platform,
+}
+
+impl Kind {
+    /// All of them, in the order of the register.
+    pub const ALL: [Self; 3] = [Self::App, Self::Domain, Self::Platform];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Domain => "domain",
+            Self::Platform => "platform",
+        }
+    }
+
+    /// As in the contract.
+    pub fn to_proto(self) -> OperatorKind {
+        match self {
+            Self::App => OperatorKind::App,
+            Self::Domain => OperatorKind::Domain,
+            Self::Platform => OperatorKind::Platform,
+        }
+    }
+
+    /// From the contract; `None` when it is not set.
+    pub fn from_proto(kind: OperatorKind) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.to_proto() == kind)
+    }
+}
+
+/// Why a text is no name of its kind. Reads behind the name of a column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// The kind is not one.
+    #[error("`{0}` is no kind; write domain, app or platform")]
+    Kind(String),
+    /// There is no name.
+    #[error("is missing; name a domain, an app or a platform")]
+    Missing,
+    /// It is more than a domain name, or none.
+    #[error("`{0}` is not a domain name; write the name alone, without scheme, port and path, such as shop.example.cn")]
+    Domain(String),
+    /// Names below it belong to different people.
+    #[error(
+        "`{0}` is a public suffix: the public registers names below it, each with an operator of its own; register those"
+    )]
+    PublicSuffix(String),
+    /// Too long.
+    #[error("has {0} characters, more than {NAME}")]
+    Long(usize),
+    /// A character that would make two names look the same, or a resource name ambiguous.
+    #[error("`{0}` has a slash or a control character; write the name alone")]
+    Character(String),
+}
+
+/// A registered name, in the one form in which names are compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    kind: Kind,
+    name: String,
+}
+
+impl Key {
+    /// Reads a name as it is registered. Domains are written in any case and script, with or without a final dot.
+    ///
+    /// # Errors
+    /// When it is no name of its kind, or a public suffix.
+    pub fn new(kind: Kind, text: &str) -> Result<Self, InvalidKey> {
+        let text = text.trim();
+        let name = match kind {
+            Kind::Domain => {
+                let host = host(text).ok_or_else(|| match text.is_empty() {
+                    true => InvalidKey::Missing,
+                    false => InvalidKey::Domain(shown(text)),
+                })?;
+                match psl::domain_str(&host) {
+                    Some(_) => host,
+                    None => return Err(InvalidKey::PublicSuffix(shown(text))),
+                }
+            }
+            Kind::App | Kind::Platform => plain(text)?,
+        };
+        Ok(Self { kind, name })
+    }
+
+    /// Reads a resource name, `operators/{kind}/{key}`.
+    pub fn from_resource_name(name: &str) -> Result<Self, InvalidKey> {
+        let (kind, name) = name
+            .strip_prefix("operators/")
+            .and_then(|name| name.split_once('/'))
+            .ok_or_else(|| InvalidKey::Kind(shown(name)))?;
+        Self::new(kind.parse()?, name)
+    }
+
+    /// The resource name, `operators/{kind}/{key}`.
+    pub fn resource_name(&self) -> String {
+        format!("operators/{}/{}", self.kind.as_str(), self.name)
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The name alone.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As it is stored, `{kind}:{name}`: all names of a kind lie beside each other.
+    pub fn stored(&self) -> String {
+        format!("{}:{}", self.kind.as_str(), self.name)
+    }
+
+    /// From how it is stored; `None` when it was not stored by this.
+    pub fn from_stored(stored: &str) -> Option<Self> {
+        let (kind, name) = stored.split_once(':')?;
+        Some(Self {
+            kind: kind.parse().ok()?,
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or_else(|| InvalidKey::Kind(shown(text)))
+    }
+}
+
+/// The registered names that would stand for a subject, most specific first. Empty when nothing can: an address in
+/// numbers, a text that is no name.
+///
+/// Of a host these are itself and the names above it down to the registrable domain (the public suffix and one label, by
+/// the list at publicsuffix.org, its private part included: who has a name below `github.io` operates what is there).
+/// Never the suffix: names below it belong to different people.
+pub fn candidates(subject: &OperatorSubject) -> Vec<Key> {
+    match &subject.subject {
+        None => Vec::new(),
+        Some(operator_subject::Subject::Host(text)) => domains(text),
+        Some(operator_subject::Subject::App(text)) => Key::new(Kind::App, text).into_iter().collect(),
+        // People name a platform by its name or by its address.
+        Some(operator_subject::Subject::Platform(text)) => {
+            let name = Key::new(Kind::Platform, text);
+            name.into_iter().chain(domains(text)).collect()
+        }
+    }
+}
+
+fn domains(text: &str) -> Vec<Key> {
+    let Some(host) = host(without_scheme_and_port(text.trim())) else {
+        return Vec::new();
+    };
+    let Some(registrable) = psl::domain_str(&host) else {
+        return Vec::new();
+    };
+    let most = host.len() - registrable.len();
+    let cuts = host.match_indices('.').map(|(dot, _)| dot + 1);
+    std::iter::once(0)
+        .chain(cuts)
+        .take_while(|cut| *cut <= most)
+        .map(|cut| Key {
+            kind: Kind::Domain,
+            name: host[cut..].to_owned(),
+        })
+        .collect()
+}
+
+/// The host of an address; what has neither scheme nor port nor path stays as it is.
+fn without_scheme_and_port(text: &str) -> &str {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// A host name in ASCII and lower case, without a final dot; `None` when it is none: an address in numbers is no name.
+fn host(text: &str) -> Option<String> {
+    // `url` would take percent signs for escapes.
+    let Ok(url::Host::Domain(host)) = url::Host::parse(text) else {
+        return None;
+    };
+    let host = host.strip_suffix('.').map(str::to_owned).unwrap_or(host);
+    if !host.contains('.') || text.contains('%') {
+        return None;
+    }
+    // Narrower than addresses are: `*` and the like are in no name that anybody registers.
+    let letter = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(letter);
+    (host.len() <= 253 && host.split('.').all(label)).then_some(host)
+}
+
+/// The name of an app or a platform: compatible forms (such as full-width letters) as one, lower case, single spaces.
+fn plain(text: &str) -> Result<String, InvalidKey> {
+    if text.chars().count() > NAME {
+        return Err(InvalidKey::Long(text.chars().count()));
+    }
+    let normal = ComposingNormalizerBorrowed::new_nfkc().normalize(text).to_lowercase();
+    let name = normal.split_whitespace().collect::<Vec<_>>().join(" ");
+    if name.is_empty() {
+        return Err(InvalidKey::Missing);
+    }
+    if name.contains(|c: char| c == '/' || c.is_control()) {
+        return Err(InvalidKey::Character(shown(text)));
+    }
+    // Compatible forms can be longer than what was written.
+    match name.chars().count() {
+        length if length > NAME => Err(InvalidKey::Long(length)),
+        _ => Ok(name),
+    }
+}
+
+/// The beginning of a text, for an error.
+pub(super) fn shown(text: &str) -> String {
+    if text.chars().count() <= 60 {
+        return text.to_owned();
+    }
+    format!("{}…", text.chars().take(60).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host_of(text: &str) -> OperatorSubject {
+        OperatorSubject {
+            subject: Some(operator_subject::Subject::Host(text.to_owned())),
+        }
+    }
+
+    #[track_caller]
+    fn check(subject: &OperatorSubject, expected: &[&str]) {
+        let found: Vec<_> = candidates(subject).iter().map(Key::stored).collect();
+        assert_eq!(found, expected, "{subject:?}");
+    }
+
+    #[test]
+    fn a_host_is_looked_up_down_to_its_registrable_domain_and_never_above() {
+        for (text, expected) in [
+            (
+                "a.b.example.com.cn",
+                &[
+                    "domain:a.b.example.com.cn",
+                    "domain:b.example.com.cn",
+                    "domain:example.com.cn",
+                ][..],
+            ),
+            ("example.com.cn", &["domain:example.com.cn"]),
+            ("com.cn", &[]),
+            ("cn", &[]),
+            ("www.gov.cn", &["domain:www.gov.cn"]),
+            // A suffix that is not on the list is its last label.
+            (
+                "login.wallet.example",
+                &["domain:login.wallet.example", "domain:wallet.example"],
+            ),
+            // What one customer of a host does is not the host's: the private part of the list counts.
+            (
+                "a.someone.github.io",
+                &["domain:a.someone.github.io", "domain:someone.github.io"],
+            ),
+            ("github.io", &[]),
+        ] {
+            check(&host_of(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_host_is_written_in_many_ways_and_compared_in_one() {
+        let one = ["domain:www.xn--fsqu00a.cn", "domain:xn--fsqu00a.cn"];
+        for text in [
+            "www.例子.cn",
+            "WWW.例子.CN.",
+            "www.xn--fsqu00a.cn",
+            "www。例子。cn。",
+            "https://www.例子.cn/path?x=a.b",
+            "http://user:word@www.例子.cn:8080",
+            "www.例子.cn:443",
+            " www.例子.cn ",
+        ] {
+            check(&host_of(text), &one);
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_not_looked_up() {
+        for text in [
+            "",
+            ".",
+            "..",
+            "192.0.2.7",
+            "192.0.2.7:80",
+            "0x7f.1",
+            "[2001:db8::1]",
+            "https://[2001:db8::1]:443/",
+            "localhost",
+            "a..example.cn",
+            "a b.example.cn",
+            "a%2eexample.cn",
+            "-",
+        ] {
+            check(&host_of(text), &[]);
+        }
+        check(&host_of(&format!("{}.cn", "a".repeat(64))), &[]);
+        check(&host_of(&format!("{}example.cn", "a.".repeat(130))), &[]);
+        check(&OperatorSubject::default(), &[]);
+    }
+
+    #[test]
+    fn names_of_apps_and_platforms_are_compared_without_case_width_and_spaces() {
+        let app = |text: &str| OperatorSubject {
+            subject: Some(operator_subject::Subject::App(text.to_owned())),
+        };
+        check(&app(" CN.Example.Ｌｏａｎ "), &["app:cn.example.loan"]);
+        check(&app("快贷\u{3000}  极速版"), &["app:快贷 极速版"]);
+        check(&app(&"x".repeat(201)), &[]);
+        let platform = |text: &str| OperatorSubject {
+            subject: Some(operator_subject::Subject::Platform(text.to_owned())),
+        };
+        check(&platform("示例视频"), &["platform:示例视频"]);
+        check(
+            &platform("M.Video.Example.CN"),
+            &[
+                "platform:m.video.example.cn",
+                "domain:m.video.example.cn",
+                "domain:video.example.cn",
+                "domain:example.cn",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_registered_is_refused_with_its_reason() {
+        use InvalidKey::{Character, Domain, Long, Missing, PublicSuffix};
+        let text = |text: &str| text.to_owned();
+        for (kind, key, expected) in [
+            (Kind::Domain, "com.cn", PublicSuffix(text("com.cn"))),
+            (Kind::Domain, "公司.cn", PublicSuffix(text("公司.cn"))),
+            (Kind::Domain, "github.io", PublicSuffix(text("github.io"))),
+            (Kind::Domain, "cn", Domain(text("cn"))),
+            (Kind::Domain, "", Missing),
+            (Kind::Domain, "https://example.cn", Domain(text("https://example.cn"))),
+            (Kind::Domain, "example.cn:443", Domain(text("example.cn:443"))),
+            (Kind::Domain, "example.cn/shop", Domain(text("example.cn/shop"))),
+            (Kind::Domain, "*.example.cn", Domain(text("*.example.cn"))),
+            (Kind::Domain, "192.0.2.7", Domain(text("192.0.2.7"))),
+            (Kind::Domain, "exa mple.cn", Domain(text("exa mple.cn"))),
+            (Kind::App, " ", Missing),
+            (Kind::App, "a/b", Character(text("a/b"))),
+            (Kind::Platform, "a\u{7}b", Character(text("a\u{7}b"))),
+            (Kind::Platform, &"ﷺ".repeat(20), Long(360)),
+        ] {
+            assert_eq!(Key::new(kind, key), Err(expected), "{kind:?} {key}");
+        }
+        assert_eq!("site".parse::<Kind>(), Err(InvalidKey::Kind("site".to_owned())));
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for (kind, text) in [
+            (Kind::Domain, "例子.cn"),
+            (Kind::App, "cn.example.loan"),
+            (Kind::Platform, "a:b c"),
+        ] {
+            let key = Key::new(kind, text).unwrap();
+            assert_eq!(Key::from_stored(&key.stored()), Some(key.clone()));
+            assert_eq!(Key::from_resource_name(&key.resource_name()), Ok(key));
+        }
+        for name in [
+            "operators/domain",
+            "operators/site/x",
+            "agencies/x",
+            "operators/domain/com.cn",
+        ] {
+            assert!(Key::from_resource_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! The operator register's service in process, and what a route says of it.
+
+use api::routing::{Facts, OperatorKind};
+use api::routing::{
+    GetOperatorRequest, ListOperatorsRequest, LoadMode, LoadOperatorsEnd, LoadOperatorsHeader, LoadOperatorsRequest,
+    LoadOperatorsResponse, LoadProblem, LoadResult, LookupOperatorRequest, LookupOperatorResponse, OperatorFormat,
+    OperatorSubject, load_operators_request::Part, operator_service_client::OperatorServiceClient, operator_subject,
+};
+use prost::Message as _;
+use routing::decide::decide;
+use rpc::client::{Caller, connect};
+use testkit::Backend;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::bench::{Bench, HOUR, facts};
+use crate::service::{Running, token};
+
+testkit::on_each_backend!(
+    p7_only_operators_load_and_partners_do_not_read,
+    a_file_becomes_a_version_and_is_looked_up_and_paged,
+    a_load_that_is_cut_changes_nothing,
+    every_fault_is_told_and_nothing_is_kept,
+    parts_that_make_no_load_are_refused,
+    p6_a_route_by_the_register_is_decided_again_without_it,
+    p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody,
+);
+
+type Client = OperatorServiceClient<Caller>;
+
+fn client(running: &Running, system: &str) -> Client {
+    OperatorServiceClient::new(connect(&running.address, &token(system), None).unwrap())
+}
+
+fn part(part: Part) -> LoadOperatorsRequest {
+    LoadOperatorsRequest { part: Some(part) }
+}
+
+fn header(mode: LoadMode) -> LoadOperatorsRequest {
+    part(Part::Header(LoadOperatorsHeader {
+        format: OperatorFormat::Csv.into(),
+        mode: mode.into(),
+        validate_only: false,
+    }))
+}
+
+fn chunk(text: &str) -> LoadOperatorsRequest {
+    part(Part::Chunk(text.to_owned().into()))
+}
+
+fn end(bytes: usize) -> LoadOperatorsRequest {
+    part(Part::End(LoadOperatorsEnd { bytes: bytes as i64 }))
+}
+
+/// Sends parts and returns the answers, and how it ended.
+async fn send(
+    mut client: Client,
+    parts: Vec<LoadOperatorsRequest>,
+) -> (Vec<LoadOperatorsResponse>, Result<(), Status>) {
+    let mut answers = Vec::new();
+    let mut stream = match client.load_operators(futures::stream::iter(parts)).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return (answers, Err(status)),
+    };
+    loop {
+        match stream.message().await {
+            Ok(Some(answer)) => answers.push(answer),
+            Ok(None) => return (answers, Ok(())),
+            Err(status) => return (answers, Err(status)),
+        }
+    }
+}
+
+async fn load(running: &Running, mode: LoadMode, file: &str) -> Result<LoadResult, Status> {
+    let parts = vec![header(mode), chunk(file), end(file.len())];
+    let (mut answers, ended) = send(client(running, "operator"), parts).await;
+    ended?;
+    Ok(answers.pop().unwrap().result.unwrap())
+}
+
+async fn version(running: &Running) -> i64 {
+    let request = ListOperatorsRequest::default();
+    let response = client(running, "operator").list_operators(request).await.unwrap();
+    response.into_inner().version.unwrap().version
+}
+
+fn host(text: &str) -> Option<OperatorSubject> {
+    Some(OperatorSubject {
+        subject: Some(operator_subject::Subject::Host(text.to_owned())),
+    })
+}
+
+async fn lookup(running: &Running, subject: Option<OperatorSubject>) -> Result<LookupOperatorResponse, Status> {
+    let request = LookupOperatorRequest { subject, time: None };
+    let response = client(running, "nanning").lookup_operator(request).await?;
+    Ok(response.into_inner())
+}
+
+const FILE: &str = "kind,key,operator,place\n\
+                    domain,wallet-verify-center.example,Example Wallet,350200\n\
+                    app,cn.example.loan,,US\n\
+                    domain,example.cn,Example Ltd,110000\n";
+
+async fn p7_only_operators_load_and_partners_do_not_read(backend: Backend) {
+    let running = Running::start(backend).await;
+    for system in ["nanning", "intake", "audit"] {
+        let parts = vec![header(LoadMode::Change), chunk(FILE), end(FILE.len())];
+        let refused = send(client(&running, system), parts).await.1.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{system}");
+    }
+    assert_eq!(version(&running).await, 0);
+    for (system, may) in [("operator", true), ("nanning", true), ("intake", false)] {
+        let code = |result: Result<(), Status>| result.map_or_else(|status| status.code(), |()| Code::Ok);
+        let mut caller = client(&running, system);
+        let listed = code(caller.list_operators(ListOperatorsRequest::default()).await.map(drop));
+        let request = LookupOperatorRequest {
+            subject: host("example.cn"),
+            time: None,
+        };
+        let looked = code(caller.lookup_operator(request).await.map(drop));
+        let name = "operators/domain/example.cn".to_owned();
+        let got = code(caller.get_operator(GetOperatorRequest { name }).await.map(drop));
+        let expected = match may {
+            true => [Code::Ok, Code::Ok, Code::NotFound],
+            false => [Code::PermissionDenied; 3],
+        };
+        assert_eq!([listed, looked, got], expected, "{system}");
+    }
+    running.finish().await;
+}
+
+async fn a_file_becomes_a_version_and_is_looked_up_and_paged(backend: Backend) {
+    let running = Running::start(backend).await;
+    let result = load(&running, LoadMode::Replace, FILE).await.unwrap();
+    let loaded = result.version.unwrap();
+    assert_eq!(
+        (loaded.version, loaded.entries, loaded.digest.len(), result.added),
+        (1, 3, 32, 3)
+    );
+
+    let found = lookup(&running, host("https://Login.Wallet-Verify-Center.example:8443/x"))
+        .await
+        .unwrap();
+    assert_eq!(found.version.unwrap(), loaded);
+    let path: Vec<_> = found
+        .path
+        .iter()
+        .map(|step| (step.key.as_str(), step.outcome.as_str()))
+        .collect();
+    assert_eq!(
+        path,
+        [
+            ("login.wallet-verify-center.example", "not registered"),
+            ("wallet-verify-center.example", "registered: 350200")
+        ]
+    );
+    assert_eq!(
+        found.operator.unwrap().name,
+        "operators/domain/wallet-verify-center.example"
+    );
+    assert_eq!(found.period.unwrap().operator, "Example Wallet");
+    let none = lookup(&running, host("nobody.example")).await.unwrap();
+    assert_eq!((none.path.len(), none.operator, none.period), (1, None, None));
+    for subject in [
+        None,
+        host("192.0.2.7"),
+        host("com.cn"),
+        Some(OperatorSubject::default()),
+    ] {
+        let refused = lookup(&running, subject.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{subject:?}");
+    }
+
+    let mut caller = client(&running, "nanning");
+    let name = |name: &str| GetOperatorRequest { name: name.to_owned() };
+    let got = caller
+        .get_operator(name("operators/app/cn.example.loan"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(got.operator.unwrap().kind(), OperatorKind::App);
+    for (wrong, code) in [
+        ("operators/app/other", Code::NotFound),
+        ("operators/domain/com.cn", Code::InvalidArgument),
+        ("app/other", Code::InvalidArgument),
+    ] {
+        assert_eq!(
+            caller.get_operator(name(wrong)).await.unwrap_err().code(),
+            code,
+            "{wrong}"
+        );
+    }
+
+    let mut page_token = String::new();
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        let request = ListOperatorsRequest {
+            page_size: 1,
+            page_token: page_token.clone(),
+            kind: 0,
+        };
+        let page = caller.list_operators(request).await.unwrap().into_inner();
+        names.extend(page.operators.into_iter().map(|operator| operator.key));
+        page_token = page.next_page_token;
+    }
+    assert_eq!(names, ["cn.example.loan", "example.cn", "wallet-verify-center.example"]);
+    assert_eq!(page_token, "");
+    for (page_size, page_token, kind) in [(-1, "", 0), (1, "AAAA", 0), (1, "", 99)] {
+        let request = ListOperatorsRequest {
+            page_size,
+            page_token: page_token.to_owned(),
+            kind,
+        };
+        assert_eq!(
+            caller.list_operators(request).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
+    }
+    running.finish().await;
+}
+
+async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
+    let running = Running::start(backend).await;
+    load(&running, LoadMode::Replace, FILE).await.unwrap();
+    // The stream ends as if it were whole, but for the end.
+    let parts = vec![header(LoadMode::Replace), chunk(FILE)];
+    let refused = send(client(&running, "operator"), parts).await.1.unwrap_err();
+    assert!(refused.message().contains("end"), "{refused:?}");
+    // Something in the middle was lost.
+    let parts = vec![
+        header(LoadMode::Replace),
+        chunk("kind,key,place\napp,x,US\n"),
+        end(9_999),
+    ];
+    let refused = send(client(&running, "operator"), parts).await.1.unwrap_err();
+    let violation = refused.get_details_bad_request().unwrap().field_violations.remove(0);
+    assert_eq!(violation.field, "end.bytes");
+
+    // The connection breaks after much was sent.
+    let (sender, receiver) = futures::channel::mpsc::unbounded();
+    let mut caller = client(&running, "operator");
+    sender.unbounded_send(header(LoadMode::Replace)).unwrap();
+    sender.unbounded_send(chunk("kind,key,place\n")).unwrap();
+    for i in 0..50_000 {
+        sender.unbounded_send(chunk(&format!("domain,d{i}.cn,US\n"))).unwrap();
+    }
+    let mut stream = caller.load_operators(receiver).await.unwrap().into_inner();
+    let progress = stream.message().await.unwrap().unwrap().progress.unwrap();
+    assert!(progress.entries > 0);
+    drop((stream, caller, sender));
+
+    // A load afterwards is not hindered, and finds the register as it was.
+    assert_eq!(version(&running).await, 1);
+    let result = load(&running, LoadMode::Change, "kind,key,place\napp,y,US\n")
+        .await
+        .unwrap();
+    assert_eq!((result.version.unwrap().entries, result.added), (4, 1));
+    running.finish().await;
+}
+
+async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
+    let running = Running::start(backend).await;
+    let wrong: String = (0..250).map(|i| format!("domain,d{i}.cn,999999\n")).collect();
+    let file = format!("kind,key,place\n{wrong}domain,com.cn,US\napp,x,US\napp,x,JP\n");
+    let parts = vec![header(LoadMode::Replace), chunk(&file), end(file.len())];
+    let (answers, ended) = send(client(&running, "operator"), parts).await;
+    let problems: Vec<LoadProblem> = answers.into_iter().flat_map(|answer| answer.problems).collect();
+    assert_eq!(problems.len(), 252);
+    assert_eq!((problems[0].line, problems[0].column.as_str()), (2, "place"));
+    assert_eq!((problems[251].line, problems[251].other_line), (254, 253));
+    let refused = ended.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let first = refused.get_details_bad_request().unwrap().field_violations.remove(0);
+    assert_eq!(first.field, "line 2, place");
+    assert!(refused.message().contains("more"), "{}", refused.message());
+    assert_eq!(version(&running).await, 0);
+    let loads = "SELECT count(*) FROM operator_loads";
+    assert_eq!(running.bench.count(loads).await, 0, "it was not even begun");
+
+    for (file, words) in [
+        ("", "the file is empty"),
+        ("kind,key\n", "the column place is missing"),
+        ("kind,key,place,owner\n", "`owner` is no column"),
+    ] {
+        let parts = vec![header(LoadMode::Replace), chunk(file), end(file.len())];
+        let (answers, ended) = send(client(&running, "operator"), parts).await;
+        assert!(answers[0].problems[0].description.contains(words), "{answers:?}");
+        assert_eq!(ended.unwrap_err().code(), Code::InvalidArgument);
+    }
+    running.finish().await;
+}
+
+async fn parts_that_make_no_load_are_refused(backend: Backend) {
+    let running = Running::start(backend).await;
+    let unset = part(Part::Header(LoadOperatorsHeader::default()));
+    for (parts, field) in [
+        (vec![], "end"),
+        (vec![chunk(FILE)], "header"),
+        (vec![LoadOperatorsRequest::default()], "part"),
+        (vec![unset], "header.format"),
+        (vec![header(LoadMode::Change), header(LoadMode::Change)], "header"),
+        (
+            vec![header(LoadMode::Change), chunk(&"x".repeat((1 << 20) + 1))],
+            "chunk",
+        ),
+    ] {
+        let refused = send(client(&running, "operator"), parts).await.1.unwrap_err();
+        let violations = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, field);
+    }
+    assert_eq!(version(&running).await, 0);
+    running.finish().await;
+}
+
+/// A report of a domain in Shanghai, as intake sends it.
+fn phishing(bench: &Bench, domain: &str) -> (String, api::routing::ReportChange) {
+    let places = [(api::intake::ConnectingFactor::Server, "310000")];
+    let mut facts = facts("fraud", &places);
+    facts.subject_kinds = vec![api::intake::SubjectKind::Domain.into()];
+    facts.accept_time = Some(bench.now().to_proto());
+    let (report, _, mut change) = bench.accepted(facts);
+    change.subjects = host(domain).into_iter().collect();
+    (format!("reports/{report}"), change)
+}
+
+/// What is stored of a report's case: its facts, and its explanation as bytes.
+async fn stored(bench: &Bench, report: &str) -> (Facts, Vec<u8>, Vec<u8>) {
+    let id = report.strip_prefix("reports/").unwrap();
+    let statement = "SELECT facts, explanation FROM cases JOIN case_reports ON case_id = id WHERE report = $1";
+    let rows = bench.rows(statement, vec![id.into()]).await;
+    let facts: Vec<u8> = rows[0].get(0).unwrap();
+    (Facts::decode(facts.as_slice()).unwrap(), facts, rows[0].get(1).unwrap())
+}
+
+async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend) {
+    let running = Running::start(backend).await;
+    let bench = &running.bench;
+    load(&running, LoadMode::Replace, FILE).await.unwrap();
+    let (report, change) = phishing(bench, "login.wallet-verify-center.example");
+    assert_eq!(running.route(vec![change]).await, [""]);
+
+    // The register has changed since: a new report goes elsewhere, the stored one is decided as it was.
+    load(
+        &running,
+        LoadMode::Replace,
+        "kind,key,place\ndomain,wallet-verify-center.example,450100\n",
+    )
+    .await
+    .unwrap();
+    bench.clock.advance(HOUR);
+    let (later, change) = phishing(bench, "login.wallet-verify-center.example");
+    assert_eq!(running.route(vec![change]).await, [""]);
+    for (report, lead, version) in [(&report, "police-350200", 1), (&later, "police-450100", 2)] {
+        let (facts, _, explanation) = stored(bench, report).await;
+        let active = bench.current.get();
+        let again = decide(&facts, &active.rules, &active.directory);
+        assert_eq!(again.explanation.encode_to_vec(), explanation);
+        assert!(
+            again
+                .explanation
+                .summary
+                .starts_with(&format!("{lead} leads (operator ")),
+            "{again:?}"
+        );
+        let operator = &again.explanation.factors[0];
+        let words = format!("by the operator register, version {version}; gave {lead}");
+        assert_eq!(
+            (operator.factor.as_str(), operator.outcome.as_str()),
+            ("operator", words.as_str())
+        );
+        let answer = again.explanation.operator.unwrap();
+        assert_eq!((answer.version, answer.asked), (version, 1));
+        assert_eq!(
+            answer.matches[0].operator,
+            "operators/domain/wallet-verify-center.example"
+        );
+    }
+
+    // What the register does not have is said, too.
+    let (report, change) = phishing(bench, "nobody.example");
+    assert_eq!(running.route(vec![change]).await, [""]);
+    let (facts, ..) = stored(bench, &report).await;
+    let active = bench.current.get();
+    let fallbacks = decide(&facts, &active.rules, &active.directory).explanation.fallbacks;
+    let words = "the operator register, version 2, does not have the subject";
+    assert!(
+        fallbacks.iter().any(|fallback| fallback.contains(words)),
+        "{fallbacks:?}"
+    );
+    running.finish().await;
+}
+
+async fn p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody(backend: Backend) {
+    let running = Running::start(backend).await;
+    let file = "kind,key,place\ndomain,wallet-verify-center.example,450100\n";
+    load(&running, LoadMode::Replace, file).await.unwrap();
+    let (report, mut change) = phishing(&running.bench, "wang-wei.wallet-verify-center.example");
+    // Nanning leads, Guangdong supports.
+    for place in &mut change.facts.as_mut().unwrap().places {
+        place.location = Some(api::intake::place::Location::Territory("territories/440600".to_owned()));
+    }
+    assert_eq!(running.route(vec![change]).await, [""]);
+    let case = running.list("operator").await.remove(0).name;
+    let matches = |case: api::routing::Case| case.explanation.unwrap().operator.unwrap().matches.len();
+    assert_eq!(matches(running.get("nanning", &case).await.unwrap()), 1);
+    for system in ["guangdong", "operator"] {
+        let seen = running.get(system, &case).await.unwrap();
+        let text = format!("{seen:?}");
+        assert!(!text.contains("wallet-verify-center"), "{text}");
+        assert_eq!(matches(seen), 0, "{system}");
+    }
+    // The host that was asked for is nowhere, with the person that it names.
+    let (_, facts, explanation) = stored(&running.bench, &report).await;
+    let outbox = running.bench.rows("SELECT payload FROM outbox", vec![]).await;
+    let outbox = outbox.iter().map(|row| row.get::<Vec<u8>>(0).unwrap());
+    for bytes in outbox.chain([facts, explanation]) {
+        assert!(!String::from_utf8_lossy(&bytes).contains("wang-wei"));
+    }
+    running.finish().await;
+}
