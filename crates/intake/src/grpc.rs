@@ -110,6 +110,7 @@ impl Service {
             content,
             change: seal(draft, &Head::default(), now, &*self.entropy),
             facts: submission.facts,
+            subjects: submission.subjects,
         }
     }
 

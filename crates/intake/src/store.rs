@@ -50,6 +50,8 @@ pub struct Acceptance {
     pub change: Sealed,
     /// The facts for routing.
     pub facts: api::routing::Facts,
+    /// What the operator register is asked for; kept until routing has taken it.
+    pub subjects: Vec<api::routing::OperatorSubject>,
 }
 
 /// An acceptance as rows: made where requests are handled beside each other, before the transaction that they all wait for.
@@ -97,7 +99,7 @@ impl From<Acceptance> for Prepared {
                 acceptance.content.into(),
             ],
             state: state_row(report, State::Accepted, head, head.time, None),
-            change: delivery(acceptance.change, Some(acceptance.facts)).into_rows(),
+            change: delivery(acceptance.change, Some((acceptance.facts, acceptance.subjects))).into_rows(),
         }
     }
 }
@@ -429,10 +431,13 @@ fn state_row(report: Uuid, state: State, head: Head, known_time: Time, case: Opt
     ]
 }
 
-fn delivery(change: Sealed, facts: Option<api::routing::Facts>) -> Delivery {
+/// `routed_by` is set on the first change of a report.
+fn delivery(change: Sealed, routed_by: Option<(api::routing::Facts, Vec<api::routing::OperatorSubject>)>) -> Delivery {
+    let (facts, subjects) = routed_by.unzip();
     let routing = ReportChange {
         change: Some(change.without_detail()),
         facts,
+        subjects: subjects.unwrap_or_default(),
     }
     .encode_to_vec();
     let audit = change.with_detail().encode_to_vec();

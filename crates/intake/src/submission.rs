@@ -7,7 +7,7 @@ use api::{
         ConnectingFactor, Place, Report, ReporterRelation, Subject, SubjectKind, SubmitReportRequest, VictimKind,
         place::Location,
     },
-    routing::Facts,
+    routing::{Facts, OperatorSubject, operator_subject},
 };
 use journal::Time;
 use places::{Country, Territories, TerritoryCode};
@@ -37,6 +37,8 @@ pub struct Submission {
     pub report: Report,
     /// What it is routed by.
     pub facts: Facts,
+    /// What the operator register is asked for.
+    pub subjects: Vec<OperatorSubject>,
     /// The caller's id for the request.
     pub request_id: Option<Uuid>,
 }
@@ -94,6 +96,7 @@ pub fn check(
         Some(category) if faults.violations.is_empty() => {
             let facts = facts(&report, category, excluded, received_by, now);
             Ok(Submission {
+                subjects: operator_subjects(&report),
                 report,
                 facts,
                 request_id,
@@ -154,7 +157,43 @@ fn facts(
             .strip_prefix("agencies/")
             .unwrap_or_default()
             .to_owned(),
+        // Routing asks the register.
+        operator: None,
     }
+}
+
+/// What the operator register is asked for, in the order of the subjects: hosts, apps and platforms, and nothing that names a
+/// person. No address's path, no account, no number leaves intake. Nothing at all where the report names the operator's place.
+fn operator_subjects(report: &Report) -> Vec<OperatorSubject> {
+    let is_operator = |place: &Place| place.factor() == ConnectingFactor::Operator;
+    if report.places.iter().any(is_operator) {
+        return Vec::new();
+    }
+    report.subjects.iter().filter_map(operator_subject).collect()
+}
+
+fn operator_subject(subject: &Subject) -> Option<OperatorSubject> {
+    let value = || subject.value.trim().to_owned();
+    let subject = match subject.kind() {
+        SubjectKind::Url => {
+            let url = url::Url::parse(subject.value.trim()).ok()?;
+            operator_subject::Subject::Host(url.host_str()?.to_owned())
+        }
+        SubjectKind::Domain => operator_subject::Subject::Host(value()),
+        // A longer one is a description, which may say anything.
+        SubjectKind::App if value().chars().count() <= SHORT_TEXT => operator_subject::Subject::App(value()),
+        SubjectKind::Account if !subject.platform.trim().is_empty() => {
+            operator_subject::Subject::Platform(subject.platform.trim().to_owned())
+        }
+        SubjectKind::App
+        | SubjectKind::Account
+        | SubjectKind::Phone
+        | SubjectKind::BankAccount
+        | SubjectKind::Wallet
+        | SubjectKind::Organisation
+        | SubjectKind::Unspecified => return None,
+    };
+    Some(OperatorSubject { subject: Some(subject) })
 }
 
 struct Faults {
@@ -449,5 +488,74 @@ impl Faults {
             id,
             "is not an agency of the directory; they are named like `agencies/police-130400`",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(kind: SubjectKind, value: &str, platform: &str) -> Option<operator_subject::Subject> {
+        let subject = Subject {
+            kind: kind.into(),
+            value: value.to_owned(),
+            platform: platform.to_owned(),
+        };
+        operator_subject(&subject).and_then(|subject| subject.subject)
+    }
+
+    #[test]
+    fn the_register_is_asked_for_hosts_apps_and_platforms_and_never_for_a_person() {
+        use operator_subject::Subject::{App, Host, Platform};
+        let text = str::to_owned;
+        for (kind, value, platform, expected) in [
+            (
+                SubjectKind::Url,
+                "https://wang.wei:word@Shop.example.cn:8443/users/wang.wei?phone=13800000000#x",
+                "",
+                Some(Host(text("shop.example.cn"))),
+            ),
+            (SubjectKind::Domain, "例子.cn", "", Some(Host(text("例子.cn")))),
+            (
+                SubjectKind::App,
+                " cn.example.loan ",
+                "",
+                Some(App(text("cn.example.loan"))),
+            ),
+            (SubjectKind::App, &"it said that ".repeat(20), "", None),
+            (
+                SubjectKind::Account,
+                "wang.wei",
+                "示例视频",
+                Some(Platform(text("示例视频"))),
+            ),
+            (SubjectKind::Account, "wang.wei@mail.example.cn", " ", None),
+            (SubjectKind::Phone, "+8613800000000", "example.cn", None),
+            (SubjectKind::BankAccount, "6222 0000 0000 0000", "示例银行", None),
+            (SubjectKind::Wallet, "bc1qexampleexampleexample", "example.cn", None),
+            (SubjectKind::Organisation, "example.cn", "", None),
+        ] {
+            assert_eq!(asked(kind, value, platform), expected, "{kind:?} {value}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_where_the_report_names_the_operators_place() {
+        let subject = Subject {
+            kind: SubjectKind::Domain.into(),
+            value: "shop.example.cn".to_owned(),
+            platform: String::new(),
+        };
+        let mut report = Report {
+            subjects: vec![subject],
+            places: vec![Place {
+                factor: ConnectingFactor::Server.into(),
+                location: None,
+            }],
+            ..Report::default()
+        };
+        assert_eq!(operator_subjects(&report).len(), 1);
+        report.places[0].factor = ConnectingFactor::Operator.into();
+        assert_eq!(operator_subjects(&report), vec![]);
     }
 }

@@ -67,6 +67,7 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
         content: b"content".to_vec(),
         change,
         facts: api::routing::Facts::default(),
+        subjects: Vec::new(),
     }
 }
 
