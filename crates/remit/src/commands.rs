@@ -4,6 +4,7 @@ pub mod case;
 pub mod config;
 pub mod demo;
 pub mod log;
+pub mod operator;
 pub mod proof;
 pub mod report;
 pub mod serve;

@@ -48,8 +48,12 @@ macro_rules! built_in {
     };
 }
 
+/// The operator register that the examples are decided with.
+pub const OPERATORS: &str = "operators.csv";
+
 const FILES: &[(&str, &str)] = built_in![
     "index.yaml",
+    "operators.csv",
     "01-investment-fraud.json",
     "02-paid-removal.json",
     "03-news-extortion.json",

@@ -30,6 +30,7 @@ Examples:
   remit report submit report.json --as police-440000       send a report as an agency's system
   remit report receipt 7Q2M-…                              what became of it, with proofs
   remit case list --as police-510100                       the cases of an agency
+  remit operator load operators.csv                        who operates what, and where
   remit log verify                                         check the whole log"
 )]
 struct Cli {
@@ -43,6 +44,7 @@ enum Command {
     Serve(commands::serve::Command),
     Report(commands::report::Command),
     Case(commands::case::Command),
+    Operator(commands::operator::Command),
     Log(commands::log::Command),
     Witness(commands::witness::Command),
     Demo(commands::demo::Command),
@@ -69,6 +71,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Serve(command) => command.run().await,
             Command::Report(command) => command.run().await,
             Command::Case(command) => command.run().await,
+            Command::Operator(command) => command.run().await,
             Command::Log(command) => command.run().await,
             Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,

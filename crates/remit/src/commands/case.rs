@@ -2,7 +2,8 @@
 
 use api::routing::{
     AcknowledgeCaseRequest, Case, CaseState, Explanation, FactorTried, GetCaseRequest, ListCasesRequest,
-    ListCasesResponse, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
+    ListCasesResponse, OperatorAnswer, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
+    operator_match,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use journal::{Clock as _, SystemClock};
@@ -300,6 +301,24 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
     }
 }
 
+/// What the operator register answered, as far as it is told.
+fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
+    for matched in &answer.matches {
+        let name = matched.operator.strip_prefix("operators/").unwrap_or(&matched.operator);
+        let place = match &matched.location {
+            Some(operator_match::Location::Territory(name)) => output::territory(id(name)),
+            Some(operator_match::Location::Country(code)) => code.clone(),
+            None => "-".to_owned(),
+        };
+        let version = format!("operator register, version {}", answer.version);
+        field(
+            "operator",
+            format_args!("{} → {place} {}", name.replacen('/', " ", 1), version.style(dim())),
+        )?;
+    }
+    Ok(())
+}
+
 /// The decision as a clerk reads it: the answer, the rule, what was tried, and everything that was assumed.
 fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
     line("")?;
@@ -313,6 +332,9 @@ fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
     for (i, tried) in explanation.factors.iter().enumerate() {
         let name = if i == 0 { "tried" } else { "" };
         field(name, step(tried, tried.factor == explanation.factor))?;
+    }
+    if let Some(answer) = &explanation.operator {
+        print_register(answer)?;
     }
     for support in &explanation.supporting {
         field("support", format_args!("{}: {}", support.agency, support.reason))?;

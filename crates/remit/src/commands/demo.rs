@@ -10,7 +10,10 @@ use api::{
         CheckReceiptRequest, CheckReceiptResponse, ReportState, SubmitReportRequest,
         intake_service_client::IntakeServiceClient,
     },
-    routing::{Case, GetCaseRequest, ListCasesRequest, case_service_client::CaseServiceClient},
+    routing::{
+        Case, GetCaseRequest, ListCasesRequest, LoadMode, LoadOperatorsHeader, OperatorFormat,
+        case_service_client::CaseServiceClient,
+    },
 };
 use clap::Args;
 use journal::{Clock as _, SystemClock, SystemEntropy, random_id};
@@ -18,6 +21,7 @@ use owo_colors::OwoColorize as _;
 use tokio::time::Instant;
 
 use super::{
+    operator,
     proof::{self, Logged, Proven},
     report::parse_request,
     serve::{self, All},
@@ -31,7 +35,7 @@ use crate::{
 
 /// Show it at work: send the example stories and check what became of each
 ///
-/// Sends every example report with its sender's token, waits until it is routed and recorded in the log, and prints where it
+/// Loads the example operators into the register, sends every example report with its sender's token, waits until it is routed and recorded in the log, and prints where it
 /// went and why. Then it verifies with the log's key that the log holds each change. Fails when an example did not go
 /// where it should. May be repeated: each run sends new reports.
 #[derive(Args, Clone, Debug)]
@@ -134,6 +138,7 @@ impl Demo {
             format!("Sending {} examples, each with its sender's token.", examples.len()).style(strong()),
             "Persons, accounts and companies in them are made up.".style(dim())
         ))?;
+        self.load_operators().await?;
         let sent = self.send(examples).await?;
         let mut tally = Tally::default();
         let mut last = None;
@@ -147,6 +152,37 @@ impl Demo {
             last = outcome.case.or(last);
         }
         self.sum_up(&tally, sent.first(), last.as_ref())
+    }
+
+    /// Loads the register that the examples are decided with. Names that they do not use stay as they are, and a second time
+    /// nothing changes.
+    async fn load_operators(&self) -> anyhow::Result<()> {
+        let own = self.examples.as_ref().map(|folder| folder.join(examples::OPERATORS));
+        if own.is_some_and(|file| !file.exists()) {
+            return Ok(());
+        }
+        let text = examples::text(self.examples.as_deref(), examples::OPERATORS)?.into_owned();
+        let file = operator::File {
+            name: examples::OPERATORS.to_owned(),
+            size: Some(text.len() as u64),
+            content: Box::pin(std::io::Cursor::new(text)),
+        };
+        let header = LoadOperatorsHeader {
+            format: OperatorFormat::Csv.into(),
+            mode: LoadMode::Change.into(),
+            validate_only: false,
+        };
+        let routing = self.access.stream(Service::Routing, None)?;
+        let result = operator::load(&routing, header, file, false).await?;
+        let version = result.version.unwrap_or_default();
+        line(
+            format_args!(
+                "The operator register is at version {}, with {} entries.",
+                version.version, version.entries
+            )
+            .style(dim()),
+        )?;
+        Ok(())
     }
 
     /// Submits all, in the order of the list. The same request id in the examples is the same here.

@@ -61,6 +61,22 @@ fn every_command_explains_itself_with_an_example() {
             &["case", "acknowledge", "--help"],
             &["--etag", "--request-id", "Example:"],
         ),
+        (
+            &["operator", "load", "--help"],
+            &[
+                "--replace",
+                "--validate-only",
+                "--format",
+                "valid_from",
+                "remove",
+                "Examples:",
+            ],
+        ),
+        (
+            &["operator", "lookup", "--help"],
+            &["--at", "Exits with 3", "Examples:"],
+        ),
+        (&["operator", "list", "--help"], &["--kind", "--limit", "Examples:"]),
         (&["log", "checkpoint", "--help"], &["REMIT_AUDIT", "Example:"]),
         (&["log", "verify", "--help"], &["--key", "Exits with 5", "Examples:"]),
         (&["demo", "--help"], &["--serve", "--examples", "Examples:"]),

@@ -216,6 +216,8 @@ fn the_demo_shows_every_story_and_can_be_repeated() {
             "20 reports: 19 with the agency that should have them, 1 answered with advice, 1 recognised as sent before.",
             "Chengdu network-police desk",
             "the victim's place counts: 510100 Chengdu",
+            "the operator's place counts: 350200 Xiamen",
+            "The operator register is at version 1, with 10 entries.",
             "no agency: the reporter is told who can act",
             "same request id",
             "proof verified: entries ",
@@ -224,6 +226,107 @@ fn the_demo_shows_every_story_and_can_be_repeated() {
         }
         assert!(!shown.contains("WRONG"), "{shown}");
     }
+    server.stop();
+}
+
+#[test]
+fn the_operator_register_is_loaded_looked_up_and_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let (code, stderr) = server.fails(&["operator", "lookup", "shop.example.cn"]);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (3, "error: the operator register does not have it\n")
+    );
+
+    let file = example("operators.csv");
+    let valid = server.ok(&["operator", "load", &file, "--validate-only"]);
+    assert!(valid.contains("the file is right; nothing was loaded"), "{valid}");
+    assert!(valid.contains("would be 1, 10 entries"), "{valid}");
+    let loaded = server.ok(&["operator", "load", &file, "--replace"]);
+    assert!(loaded.contains("9, in place of all before"), "{loaded}");
+    let again = server.json(&["operator", "load", &file, "--replace", "--json"]);
+    assert_eq!(again["result"]["unchanged"], true);
+
+    let found = server.ok(&[
+        "operator",
+        "lookup",
+        "https://x.games.hosting.example/y",
+        "--as",
+        "police-510100",
+    ]);
+    for expected in [
+        "示例游戏 / Example Games",
+        "440300 Shenzhen",
+        "domain x.games.hosting.example: not registered",
+        "domain games.hosting.example: registered: 440300",
+        "register     version 1, 10 entries, loaded ",
+    ] {
+        assert!(found.contains(expected), "{expected}:\n{found}");
+    }
+    for (at, place) in [
+        ("2025-12-31T23:59:59+08:00", "130100"),
+        ("2026-01-01T00:00:00+08:00", "330100"),
+    ] {
+        let found = server.json(&["operator", "lookup", "moved-shop.example", "--at", at, "--json"]);
+        assert_eq!(found["period"]["territory"], format!("territories/{place}"), "{at}");
+    }
+
+    // A change comes from standard input, as JSON.
+    let mut change = server.remit(&["operator", "load", "-", "--format", "ndjson"]);
+    let mut child = change.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = "{\"kind\":\"app\",\"key\":\"New\",\"place\":\"US\"}\n{\"kind\":\"app\",\"key\":\"示例快聊\",\"action\":\"remove\"}\n";
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && stdout.contains("1 added, 0 changed, 1 removed"),
+        "{stdout}"
+    );
+    let apps = server.ok(&["operator", "list", "--kind", "app"]);
+    assert_eq!(apps.lines().count(), 3, "{apps}");
+    assert!(
+        apps.contains("app       new ") && apps.contains("version 2, 10 entries"),
+        "{apps}"
+    );
+    let two = server.json(&["operator", "list", "--limit", "2", "--json"]);
+    assert_eq!(two["operators"].as_array().unwrap().len(), 2);
+
+    // All that is wrong is told by line, and nothing is loaded.
+    let wrong = folder.path().join("wrong.csv");
+    std::fs::write(
+        &wrong,
+        "kind,key,place\ndomain,com.cn,350200\napp,x,999999\napp,y,US\napp,Y,JP\n",
+    )
+    .unwrap();
+    let output = server.remit(&["operator", "load"]).arg(&wrong).output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    for expected in [
+        "wrong.csv:2: key: `com.cn` is a public suffix",
+        "wrong.csv:3: place: the tree has no territory 999999",
+        "wrong.csv:5: key: app y has another entry at the same time, on line 4",
+    ] {
+        assert!(stdout.contains(expected), "{expected}:\n{stdout}");
+    }
+    assert!(stderr.ends_with("3 things are wrong; nothing was loaded\n"), "{stderr}");
+    let (code, stderr) = server.fails(&["operator", "load", "no-such-file.csv"]);
+    assert!(
+        code == 2 && stderr.contains("no-such-file.csv cannot be read"),
+        "{stderr}"
+    );
+    let (code, _) = server.fails(&["operator", "load", &file, "--as", "police-510100"]);
+    assert_eq!(code, 1);
+    let listed = server.json(&["operator", "list", "--json"]);
+    assert_eq!(listed["version"]["version"], "2");
+    // Each version is in the log, beside the first directory and rule set.
+    eventually("the versions are not logged", || {
+        let verified = server.json(&["log", "verify", "--json"]);
+        (verified["entries"].as_u64() == Some(4)).then_some(())
+    });
     server.stop();
 }
 

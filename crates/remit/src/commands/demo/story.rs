@@ -10,10 +10,6 @@ use crate::{
     output::{self, bad, dim, good, id, line, strong},
 };
 
-/// The list expects a register of operators, which names the operator of this example's domain. Without one, the server's
-/// place decides.
-const WITHOUT_REGISTER: (&str, &str) = ("06-phishing-domain.json", "police-310000");
-
 /// Prints what became of a story, and counts it.
 pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow::Result<()> {
     let Sent { example, .. } = sent;
@@ -68,17 +64,7 @@ pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow
             )?;
         }
     }
-    let (register, by_server) = WITHOUT_REGISTER;
-    let expected = match example.ranked.lead.as_deref() {
-        Some(lead) if example.file == register => {
-            field(
-                "note",
-                &format_args!("with a register that names the domain's operator, {lead} would lead"),
-            )?;
-            Some(by_server)
-        }
-        lead => lead,
-    };
+    let expected = example.ranked.lead.as_deref();
     if lead != expected {
         tally.faults += 1;
         field(

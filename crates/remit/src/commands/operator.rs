@@ -1,0 +1,270 @@
+//! `remit operator`: load the operator register, look names up in it, list it.
+
+mod load;
+
+use api::routing::{
+    ListOperatorsRequest, ListOperatorsResponse, LookupOperatorRequest, LookupOperatorResponse, OperatorKind,
+    OperatorPeriod, OperatorRegisterVersion, OperatorSubject, operator_period::Location,
+    operator_service_client::OperatorServiceClient, operator_subject::Subject,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use journal::Time;
+use owo_colors::OwoColorize as _;
+
+pub use self::load::{File, load};
+use crate::{
+    client::{Access, Failed, Target},
+    config::Service,
+    output::{self, dim, field, id, line, strong},
+};
+
+/// Load and read the operator register: who operates which domain, app or platform, and where
+#[derive(Args, Clone, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    access: Access,
+    /// Address of routing, such as http://127.0.0.1:7302
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_ROUTING",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    server: Option<String>,
+}
+
+// What each is for stands at its type, but for the short ones.
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    Load(load::Command),
+    /// Say who operates something, and where, by the register, with every name that is tried
+    ///
+    /// A domain or an address is tried from the whole host down to its registrable domain. Exits with 3 when the register
+    /// does not have it.
+    #[command(after_help = "\
+Examples:
+  remit operator lookup https://login.wallet-verify-center.example/x
+  remit operator lookup app:cn.example.quick-loan --as police-510100
+  remit operator lookup platform:示例视频 --at 2025-12-31T12:00:00+08:00")]
+    Lookup {
+        /// A domain or an address; other names as `app:NAME` or `platform:NAME`
+        subject: String,
+        /// For a report accepted at this time, with its zone (RFC 3339) [default: now]
+        #[arg(long, value_name = "TIME")]
+        at: Option<jiff::Timestamp>,
+    },
+    /// List the register, by kind and name
+    #[command(after_help = "Examples:\n  remit operator list\n  remit operator list --kind domain --limit 1000 --json")]
+    List {
+        /// Only names of this kind
+        #[arg(long)]
+        kind: Option<Kind>,
+        /// How many names at most
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
+    },
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Kind {
+    App,
+    Domain,
+    Platform,
+}
+
+impl From<Kind> for OperatorKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::App => Self::App,
+            Kind::Domain => Self::Domain,
+            Kind::Platform => Self::Platform,
+        }
+    }
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let (access, server, json) = (&self.access, self.server.as_deref(), self.access.json);
+        match self.action {
+            Action::Load(command) => command.run(access, server).await,
+            Action::Lookup { subject, at } => {
+                // What is wrong with the name is said first: that needs no server.
+                let request = LookupOperatorRequest {
+                    subject: Some(subject_of(&subject)?),
+                    time: at.map(|at| Time(at.as_microsecond()).to_proto()),
+                };
+                lookup(&access.target(Service::Routing, server)?, request, json).await
+            }
+            Action::List { kind, limit } => list(&access.target(Service::Routing, server)?, kind, limit, json).await,
+        }
+    }
+}
+
+fn subject_of(text: &str) -> anyhow::Result<OperatorSubject> {
+    let subject = match text.split_once(':') {
+        Some(("app", name)) => Subject::App(name.to_owned()),
+        Some(("platform", name)) => Subject::Platform(name.to_owned()),
+        Some(("domain", name)) => Subject::Host(name.to_owned()),
+        _ if text.contains(['.', '。']) => Subject::Host(text.to_owned()),
+        _ => {
+            let message = format!("`{text}` is no domain or address; write app:{text} or platform:{text}");
+            return Err(Failed::Usage(message).into());
+        }
+    };
+    Ok(OperatorSubject { subject: Some(subject) })
+}
+
+async fn lookup(routing: &Target, request: LookupOperatorRequest, json: bool) -> anyhow::Result<()> {
+    let response = OperatorServiceClient::new(routing.channel.clone())
+        .lookup_operator(request)
+        .await
+        .map_err(Failed::call(&routing.address))?
+        .into_inner();
+    if json {
+        output::json(&response)?;
+    } else {
+        print_found(&response)?;
+    }
+    match response.operator {
+        Some(_) => Ok(()),
+        None => Err(Failed::NotFound("the operator register does not have it".to_owned()).into()),
+    }
+}
+
+fn print_found(response: &LookupOperatorResponse) -> std::io::Result<()> {
+    if let (Some(operator), Some(period)) = (&response.operator, &response.period) {
+        let named = match period.operator.as_str() {
+            "" => "not named",
+            name => name,
+        };
+        field("operator", named.style(strong()))?;
+        field("place", place(period))?;
+        field(
+            "by",
+            format_args!("{} {}{}", kind(operator.kind()), operator.key, days(period)),
+        )?;
+    }
+    for (i, step) in response.path.iter().enumerate() {
+        let name = if i == 0 { "tried" } else { "" };
+        field(
+            name,
+            format_args!("{} {}: {}", kind(step.kind()), step.key, step.outcome),
+        )?;
+    }
+    field("register", version(response.version.as_ref()))
+}
+
+async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -> anyhow::Result<()> {
+    let mut all = ListOperatorsResponse::default();
+    loop {
+        let wanted = limit.saturating_sub(all.operators.len()).min(1_000);
+        let request = ListOperatorsRequest {
+            page_size: i32::try_from(wanted).unwrap_or(1_000),
+            page_token: std::mem::take(&mut all.next_page_token),
+            kind: kinds.map(OperatorKind::from).unwrap_or_default().into(),
+        };
+        let page = OperatorServiceClient::new(routing.channel.clone())
+            .list_operators(request)
+            .await
+            .map_err(Failed::call(&routing.address))?
+            .into_inner();
+        all.operators.extend(page.operators);
+        all.version = page.version;
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() || all.operators.len() >= limit {
+            break;
+        }
+    }
+    if json {
+        return output::json(&all);
+    }
+    let width = all.operators.iter().map(|operator| operator.key.chars().count()).max();
+    let width = width.unwrap_or(0).min(60);
+    for operator in &all.operators {
+        for period in &operator.periods {
+            line(format_args!(
+                "{:8}  {:width$}  {:24}  {}{}",
+                kind(operator.kind()),
+                operator.key,
+                place(period),
+                period.operator,
+                days(period).style(dim())
+            ))?;
+        }
+    }
+    let more = if all.next_page_token.is_empty() {
+        ""
+    } else {
+        "; there is more, ask for it with --limit"
+    };
+    line(format_args!("register {}{more}", version(all.version.as_ref())).style(dim()))?;
+    Ok(())
+}
+
+fn kind(kind: OperatorKind) -> &'static str {
+    match kind {
+        OperatorKind::Unspecified => "-",
+        OperatorKind::App => "app",
+        OperatorKind::Domain => "domain",
+        OperatorKind::Platform => "platform",
+    }
+}
+
+/// `350200 Xiamen`, or a country.
+fn place(period: &OperatorPeriod) -> String {
+    match &period.location {
+        Some(Location::Territory(name)) => output::territory(id(name)),
+        Some(Location::Country(code)) => code.clone(),
+        None => "-".to_owned(),
+    }
+}
+
+/// ` from 2026-01-01 to 2026-12-31`, as far as there are limits.
+fn days(period: &OperatorPeriod) -> String {
+    let part = |word: &str, day: &str| match day {
+        "" => String::new(),
+        day => format!(" {word} {day}"),
+    };
+    part("from", &period.valid_from) + &part("to", &period.valid_to)
+}
+
+/// `version 3, 1000000 entries, loaded 2026-03-02 09:00:00 CST`.
+fn version(version: Option<&OperatorRegisterVersion>) -> String {
+    match version {
+        Some(version) if version.version > 0 => format!(
+            "version {}, {} entries, loaded {}",
+            version.version,
+            version.entries,
+            output::time(version.load_time.as_ref())
+        ),
+        _ => "nothing is loaded yet; load it with `remit operator load`".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_what_it_says_or_looks_like() {
+        let text = str::to_owned;
+        for (given, expected) in [
+            ("shop.example.cn", Subject::Host(text("shop.example.cn"))),
+            (
+                "https://shop.example.cn:8443/x",
+                Subject::Host(text("https://shop.example.cn:8443/x")),
+            ),
+            ("domain:shop.example.cn", Subject::Host(text("shop.example.cn"))),
+            ("app:cn.example.loan", Subject::App(text("cn.example.loan"))),
+            ("platform:示例视频", Subject::Platform(text("示例视频"))),
+        ] {
+            assert_eq!(subject_of(given).unwrap().subject, Some(expected), "{given}");
+        }
+        let refused = subject_of("示例视频").unwrap_err().to_string();
+        assert!(refused.contains("platform:示例视频"), "{refused}");
+    }
+}

@@ -1,0 +1,305 @@
+//! `remit operator load`: a file, in pieces, with progress, and everything that is wrong with it.
+
+use std::{
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context as _;
+use api::routing::{
+    LoadMode, LoadOperatorsEnd, LoadOperatorsHeader, LoadOperatorsRequest, LoadOperatorsResponse, LoadProblem,
+    LoadProgress, LoadResult, OperatorFormat, load_operators_request::Part,
+    operator_service_client::OperatorServiceClient,
+};
+use bytes::{Bytes, BytesMut};
+use clap::{Args, ValueEnum};
+use futures::Stream;
+use owo_colors::OwoColorize as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::{
+    client::{Access, Failed, Target},
+    config::Service,
+    output::{self, Progress, dim, field, good, line},
+};
+
+/// Bytes of a piece; the server takes up to 1 MiB.
+const PIECE: usize = 256 << 10;
+
+/// Load a file into the register: all of it, or nothing
+///
+/// Without --replace, each name in the file has the file's entries from then on, or none if its action is `remove`; all other
+/// names stay. Columns (or members of the JSON objects): kind (domain, app, platform), key, place (territory code, or country
+/// by ISO 3166-1), and as needed operator (an organisation; leave it empty where a person operates), valid_from, valid_to
+/// (first and last day), action (set, remove). What is wrong is told by line, and then nothing is loaded. Reports that are
+/// routed meanwhile go by the register as it was before.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  remit operator load deploy/examples/operators.csv --validate-only
+  remit operator load operators.csv --replace
+  zcat changes.ndjson.gz | remit operator load - --format ndjson")]
+pub struct Command {
+    /// The file; `-` reads standard input
+    file: PathBuf,
+    /// How it is written [default: by the name's end, .ndjson or .jsonl, otherwise csv]
+    #[arg(long)]
+    format: Option<Format>,
+    /// The file is the whole register: what is not in it goes
+    #[arg(long)]
+    replace: bool,
+    /// Only check it, and say what would come of it
+    #[arg(long)]
+    validate_only: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Format {
+    Csv,
+    Ndjson,
+}
+
+/// A file on its way to the server.
+pub struct File {
+    /// What it is called in messages.
+    pub name: String,
+    /// Its bytes.
+    pub content: Pin<Box<dyn AsyncRead + Send>>,
+    /// How many there are, where that is known.
+    pub size: Option<u64>,
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl File {
+    async fn open(path: &Path) -> anyhow::Result<Self> {
+        if path.as_os_str() == "-" {
+            let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+            let stdin = std::fs::File::from(stdin.context("standard input cannot be read")?);
+            return Ok(Self {
+                name: "standard input".to_owned(),
+                content: Box::pin(tokio::fs::File::from_std(stdin)),
+                size: None,
+            });
+        }
+        let name = path.display().to_string();
+        let file = tokio::fs::File::open(path).await;
+        let file = file.map_err(|error| Failed::Usage(format!("{name} cannot be read: {error}")))?;
+        let metadata = file.metadata().await.with_context(|| name.clone())?;
+        if metadata.is_dir() {
+            return Err(Failed::Usage(format!("{name} is a folder")).into());
+        }
+        Ok(Self {
+            size: Some(metadata.len()).filter(|_| metadata.is_file()),
+            content: Box::pin(file),
+            name,
+        })
+    }
+}
+
+impl Command {
+    pub(super) async fn run(self, access: &Access, server: Option<&str>) -> anyhow::Result<()> {
+        let file = File::open(&self.file).await?;
+        let by_name = match self.file.extension().and_then(|end| end.to_str()) {
+            Some("ndjson" | "jsonl") => Format::Ndjson,
+            _ => Format::Csv,
+        };
+        let header = LoadOperatorsHeader {
+            format: match self.format.unwrap_or(by_name) {
+                Format::Csv => OperatorFormat::Csv,
+                Format::Ndjson => OperatorFormat::Ndjson,
+            }
+            .into(),
+            mode: match self.replace {
+                true => LoadMode::Replace,
+                false => LoadMode::Change,
+            }
+            .into(),
+            validate_only: self.validate_only,
+        };
+        let routing = access.stream(Service::Routing, server)?;
+        let result = load(&routing, header, file, access.json).await?;
+        if access.json {
+            return output::json(&LoadOperatorsResponse {
+                result: Some(result),
+                ..Default::default()
+            });
+        }
+        print_result(&result, self.replace, self.validate_only)
+    }
+}
+
+/// Loads a file. What is wrong with it is printed, line by line, and is an error.
+pub async fn load(routing: &Target, header: LoadOperatorsHeader, file: File, json: bool) -> anyhow::Result<LoadResult> {
+    let File { name, content, size } = file;
+    let unread = Arc::new(Mutex::new(None));
+    let parts = parts(header, content, Arc::clone(&unread));
+    let progress = Progress::new(json);
+    let mut problems = Vec::new();
+    let outcome = receive(routing, parts, size, &progress, &mut problems).await;
+    progress.clear();
+    // The server only sees that the file ended early.
+    if let Some(error) = unread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(anyhow::Error::new(error).context(format!("{name} cannot be read; nothing was loaded")));
+    }
+    if problems.is_empty() {
+        return outcome;
+    }
+    let count = problems.len();
+    if json {
+        output::json(&LoadOperatorsResponse {
+            problems,
+            ..Default::default()
+        })?;
+    } else {
+        for problem in &problems {
+            line(described(&name, problem))?;
+        }
+    }
+    let message = match count {
+        1 => format!("{name}: 1 thing is wrong; nothing was loaded"),
+        1_000.. => format!("{name}: {count} things are wrong, and perhaps more; nothing was loaded"),
+        _ => format!("{name}: {count} things are wrong; nothing was loaded"),
+    };
+    Err(Failed::Usage(message).into())
+}
+
+async fn receive(
+    routing: &Target,
+    parts: impl Stream<Item = LoadOperatorsRequest> + Send + 'static,
+    size: Option<u64>,
+    progress: &Progress,
+    problems: &mut Vec<LoadProblem>,
+) -> anyhow::Result<LoadResult> {
+    let failed = Failed::call(&routing.address);
+    let answers = OperatorServiceClient::new(routing.channel.clone())
+        .load_operators(parts)
+        .await;
+    let mut answers = answers.map_err(&failed)?.into_inner();
+    let mut result = None;
+    while let Some(answer) = answers.message().await.map_err(&failed)? {
+        if let Some(step) = answer.progress {
+            progress.show(shown(&step, size));
+        }
+        problems.extend(answer.problems);
+        result = answer.result.or(result);
+    }
+    result.context("the server ended the load without a result")
+}
+
+/// The header, the file in pieces, and the end, but for a file that cannot be read to its end.
+fn parts(
+    header: LoadOperatorsHeader,
+    content: Pin<Box<dyn AsyncRead + Send>>,
+    unread: Arc<Mutex<Option<std::io::Error>>>,
+) -> impl Stream<Item = LoadOperatorsRequest> + Send + 'static {
+    enum State {
+        Header(LoadOperatorsHeader),
+        Content,
+        Ended,
+    }
+    let part = |part| LoadOperatorsRequest { part: Some(part) };
+    futures::stream::unfold(
+        (State::Header(header), content, 0_i64),
+        move |(state, mut content, sent)| {
+            let unread = Arc::clone(&unread);
+            async move {
+                match state {
+                    State::Header(header) => Some((part(Part::Header(header)), (State::Content, content, sent))),
+                    State::Ended => None,
+                    State::Content => match piece(&mut content).await {
+                        Ok(piece) if piece.is_empty() => {
+                            let end = LoadOperatorsEnd { bytes: sent };
+                            Some((part(Part::End(end)), (State::Ended, content, sent)))
+                        }
+                        Ok(piece) => {
+                            let sent = sent.saturating_add(i64::try_from(piece.len()).unwrap_or(i64::MAX));
+                            Some((part(Part::Chunk(piece)), (State::Content, content, sent)))
+                        }
+                        Err(error) => {
+                            *unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            None
+                        }
+                    },
+                }
+            }
+        },
+    )
+}
+
+/// The next piece; empty at the end.
+async fn piece(content: &mut Pin<Box<dyn AsyncRead + Send>>) -> std::io::Result<Bytes> {
+    let mut piece = BytesMut::with_capacity(PIECE);
+    while piece.len() < PIECE && content.read_buf(&mut piece).await? > 0 {}
+    Ok(piece.freeze())
+}
+
+fn shown(progress: &LoadProgress, size: Option<u64>) -> String {
+    let LoadProgress {
+        bytes,
+        entries,
+        written,
+    } = progress;
+    if *written > 0 {
+        return format!("checked and written: {written} of {entries} entries …");
+    }
+    match size.filter(|size| *size > 0) {
+        Some(size) => {
+            let percent = u64::try_from(*bytes).unwrap_or(0).saturating_mul(100) / size;
+            format!("read: {entries} entries, {percent} % of the file …")
+        }
+        None => format!("read: {entries} entries …"),
+    }
+}
+
+/// `operators.csv:17: place: the tree has no territory 999999, …`, as editors jump to it.
+fn described(file: &str, problem: &LoadProblem) -> String {
+    let at = match problem.line {
+        0 => String::new(),
+        line => format!(":{line}"),
+    };
+    let column = match problem.column.as_str() {
+        "" => String::new(),
+        column => format!("{column}: "),
+    };
+    format!("{file}{at}: {column}{}", problem.description)
+}
+
+fn print_result(result: &LoadResult, replace: bool, validate_only: bool) -> anyhow::Result<()> {
+    let version = result.version.clone().unwrap_or_default();
+    let loaded = match (result.unchanged, validate_only) {
+        (true, _) => "nothing to do: the register is like this already",
+        (false, true) => "the file is right; nothing was loaded",
+        (false, false) => "loaded",
+    };
+    line(loaded.style(good()))?;
+    let would_be = if validate_only && !result.unchanged {
+        "would be "
+    } else {
+        ""
+    };
+    field(
+        "version",
+        format_args!("{would_be}{}, {} entries", version.version, version.entries),
+    )?;
+    if !result.unchanged {
+        match replace {
+            true => field("names", format_args!("{}, in place of all before", result.added))?,
+            false => field(
+                "names",
+                format_args!(
+                    "{} added, {} changed, {} removed",
+                    result.added, result.changed, result.removed
+                ),
+            )?,
+        }
+    }
+    field("digest", data_encoding::HEXLOWER.encode(&version.digest).style(dim()))?;
+    Ok(())
+}
