@@ -1,4 +1,4 @@
-//! What a request meets on its way in, one function each. Their order is in `server.rs`.
+//! What a request meets on its way in, one function each; `gate` has their order.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderValue};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::Instrument as _;
@@ -43,10 +43,54 @@ impl Default for Limits {
     }
 }
 
+/// What every request meets before it is asked who sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    pub(crate) service: &'static str,
+    pub(crate) limits: Limits,
+    pub(crate) running: Arc<Semaphore>,
+}
+
+/// The stack, top to bottom in the order in which a request meets it. One layer, because every layer that axum puts around
+/// others copies them for each request.
+pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    // Outermost, so that refusals are in the trace too.
+    let span = trace(gate.service, &request);
+    let answer = async {
+        let is_grpc = is_grpc(&request);
+        let answered = match shed(&gate.running, &request) {
+            // Inside the limit: what is refused for load costs no timer.
+            Ok(_permit) => deadline(gate.limits, request, next).await,
+            Err(refusal) => Err(refusal),
+        };
+        match answered {
+            // Around everything else, so that every refusal has its words.
+            Ok(response) => explain(gate.limits, response),
+            Err(refusal) => refusal.respond(is_grpc),
+        }
+    };
+    match span {
+        Some(span) => answer.instrument(span).await,
+        None => answer.await,
+    }
+}
+
+/// A refusal in the words of those who speak gRPC, and of those who do not.
+struct Refusal(Failure, &'static str);
+
+impl Refusal {
+    fn respond(self, is_grpc: bool) -> Response {
+        match is_grpc {
+            true => refuse(self.0),
+            false => refuse_plainly(self.1),
+        }
+    }
+}
+
 /// Continues the caller's trace, so that one trace runs through all services.
-pub(crate) async fn trace(State(service): State<&'static str>, request: Request, next: Next) -> Response {
-    if !telemetry::enabled() || !is_grpc(&request) || is_unauthenticated_path(request.uri().path()) {
-        return next.run(request).await;
+fn trace(service: &'static str, request: &Request) -> Option<tracing::Span> {
+    if !telemetry::enabled() || !is_grpc(request) || is_unauthenticated_path(request.uri().path()) {
+        return None;
     }
     let method = request.uri().path().trim_start_matches('/').to_owned();
     let span = tracing::info_span!(
@@ -64,12 +108,11 @@ pub(crate) async fn trace(State(service): State<&'static str>, request: Request,
     {
         telemetry::continue_from(&span, parent);
     }
-    next.run(request).instrument(span).await
+    Some(span)
 }
 
 /// Gives errors that the transport made by itself the words that every error of ours has.
-pub(crate) async fn explain(State(limits): State<Limits>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+fn explain(limits: Limits, response: Response) -> Response {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
@@ -100,37 +143,33 @@ pub(crate) async fn explain(State(limits): State<Limits>, request: Request, next
 }
 
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
-pub(crate) async fn shed(State(running): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+fn shed<'a>(running: &'a Semaphore, request: &Request) -> Result<Option<SemaphorePermit<'a>>, Refusal> {
     // A probe that is refused for load would have a healthy process restarted, and its load fall on the others.
     if request.uri().path().starts_with("/grpc.health.v1.") {
-        return next.run(request).await;
+        return Ok(None);
     }
-    let is_grpc = is_grpc(&request);
     match running.try_acquire() {
-        Ok(_permit) => next.run(request).await,
-        Err(_) if is_grpc => refuse(Failure::Overloaded),
-        Err(_) => refuse_plainly("too many requests at once; try again"),
+        Ok(permit) => Ok(Some(permit)),
+        Err(_) => Err(Refusal(Failure::Overloaded, "too many requests at once; try again")),
     }
 }
 
 /// Ends a request at its deadline, or at the server's own when it names none or a longer one.
-pub(crate) async fn deadline(State(limits): State<Limits>, request: Request, next: Next) -> Response {
-    let deadline = match timeout(request.headers()) {
-        Ok(timeout) => timeout.map_or(limits.deadline, |timeout| timeout.min(limits.deadline)),
-        Err(failure) => return refuse(failure),
+async fn deadline(limits: Limits, request: Request, next: Next) -> Result<Response, Refusal> {
+    let late = |failure| Refusal(failure, "it took too long; try again");
+    let deadline = match timeout(request.headers()).map_err(late)? {
+        Some(timeout) => timeout.min(limits.deadline),
+        None => limits.deadline,
     };
     if deadline.is_zero() {
         // Nothing is begun that nobody waits for.
-        return refuse(Failure::DeadlineExceeded);
+        return Err(late(Failure::DeadlineExceeded));
     }
-    let is_grpc = is_grpc(&request);
     // A little before the transport's own timer, whose error has no words.
     let deadline = deadline.saturating_sub((deadline / 20).min(Duration::from_millis(5)));
-    match tokio::time::timeout(deadline, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) if is_grpc => refuse(Failure::DeadlineExceeded),
-        Err(_) => refuse_plainly("it took too long; try again"),
-    }
+    tokio::time::timeout(deadline, next.run(request))
+        .await
+        .map_err(|_| late(Failure::DeadlineExceeded))
 }
 
 /// Finds out who calls, before any service sees the request.
@@ -208,6 +247,14 @@ fn timeout(headers: &HeaderMap<HeaderValue>) -> Result<Option<Duration>, Failure
 mod tests {
     use super::*;
 
+    fn open() -> Gate {
+        Gate {
+            service: "test",
+            limits: Limits::default(),
+            running: Arc::new(Semaphore::new(1)),
+        }
+    }
+
     /// What a request with this deadline gets from a server that would take an hour, and whether anything was begun.
     async fn answer(timeout: &str) -> (Status, bool) {
         use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,8 +267,9 @@ mod tests {
         });
         let router = axum::Router::new()
             .route("/slow", slow)
-            .layer(axum::middleware::from_fn_with_state(Limits::default(), deadline));
+            .layer(axum::middleware::from_fn_with_state(open(), gate));
         let request = http::Request::post("/slow")
+            .header("content-type", "application/grpc")
             .header("grpc-timeout", timeout)
             .header("content-type", "application/grpc")
             .body(Body::empty())

@@ -92,23 +92,19 @@ impl Server {
             }
         }
 
-        // The last layer added is the first that a request meets: read this from the bottom.
+        let gate = layers::Gate {
+            service: self.service,
+            limits: self.limits,
+            running: Arc::new(Semaphore::new(self.limits.concurrency)),
+        };
+        // The last layer added is the first that a request meets.
         let router = routes
             .prepare()
             .into_axum_router()
             .layer(from_fn_with_state(self.authenticate, layers::authenticate))
             // Past the question who calls, and inside all limits.
             .merge(files.unwrap_or_default())
-            .layer(from_fn_with_state(self.limits, layers::deadline))
-            // Outside the deadline: what is refused for load costs no timer.
-            .layer(from_fn_with_state(
-                Arc::new(Semaphore::new(self.limits.concurrency)),
-                layers::shed,
-            ))
-            // Outside everything that can refuse, so that every refusal has its words.
-            .layer(from_fn_with_state(self.limits, layers::explain))
-            // Outermost, so that refusals are in the trace too.
-            .layer(from_fn_with_state(self.service, layers::trace));
+            .layer(from_fn_with_state(gate, layers::gate));
 
         let stopped = shutdown.clone();
         let serving = transport::Server::builder()

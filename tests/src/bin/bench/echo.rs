@@ -1,12 +1,15 @@
 //! The reference: a bare tonic server that answers the same message and does nothing else.
 
+use std::sync::Arc;
+
 use api::intake::{
     CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RecordCaseChangesRequest,
     RecordCaseChangesResponse, SubmitReportRequest, SubmitReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
 };
 use tokio::net::TcpListener;
-use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, service::Routes, transport::server::TcpIncoming};
 
 struct Echo;
 
@@ -36,6 +39,16 @@ impl IntakeService for Echo {
     ) -> Result<Response<RecordCaseChangesResponse>, Status> {
         Err(Status::unimplemented("the reference echoes only"))
     }
+}
+
+/// Like [`serve`], behind all that Remit's servers put in front of a service.
+pub async fn serve_behind_stack(token: &str, shutdown: &CancellationToken) -> anyhow::Result<String> {
+    let server = crate::submit::server("echo", token, Arc::new(|| Box::pin(async { true })))?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let routes = Routes::new(IntakeServiceServer::new(Echo));
+    tokio::spawn(server.serve(listener, routes, shutdown.clone()));
+    Ok(address)
 }
 
 /// Serves on a free port until the process ends, and returns the address.

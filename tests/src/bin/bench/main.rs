@@ -55,6 +55,11 @@ async fn submit() -> anyhow::Result<()> {
     println!("\nSubmitReport, {CALLERS} callers, durable, consumers standing still; {DURATION:?} each");
     let bare = load::submit(&echo::serve().await?, "nobody-looks-at-it", CALLERS, DURATION).await?;
     println!("  bare tonic echo  {}", bare.line());
+    let shutdown = CancellationToken::new();
+    let stack = echo::serve_behind_stack(submit::TOKEN, &shutdown).await?;
+    let behind = load::submit(&stack, submit::TOKEN, CALLERS, DURATION).await?;
+    println!("  behind the stack {}", behind.line());
+    shutdown.cancel();
     for (name, backend) in [("SQLite", Some(Backend::sqlite())), ("PostgreSQL", Backend::postgres())] {
         let Some(backend) = backend else { continue };
         let shutdown = CancellationToken::new();

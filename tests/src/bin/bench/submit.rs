@@ -9,7 +9,7 @@ use testkit::Backend;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-const TOKEN: &str = "the-token-of-the-bench";
+pub const TOKEN: &str = "the-token-of-the-bench";
 
 /// An intake on a database, whose consumers cannot be reached; returns its address and token.
 pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::Result<(String, &'static str)> {
@@ -27,23 +27,28 @@ pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::R
         entropy: Arc::new(journal::SystemEntropy),
     };
     let intake = Intake::start(parts, shutdown);
-    let token = Token {
-        token: TOKEN.to_owned(),
-        system: "bench".to_owned(),
-        agency: None,
-        role: Role::Operator,
-    };
-    let server = Server {
-        service: "intake",
-        limits: Limits::default(),
-        authenticate: Arc::new(Tokens::new(&[token])?),
-        reflection: false,
-        names: intake::NAMES,
-        health: intake.health(),
-    };
+    let server = server("intake", TOKEN, intake.health())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     let (routes, _ending) = intake.into_routes(Limits::default().message_bytes);
     tokio::spawn(server.serve(listener, routes, shutdown.clone()));
     Ok((address, TOKEN))
+}
+
+/// A server as Remit has them, for whoever has the token.
+pub fn server(service: &'static str, token: &str, health: rpc::HealthCheck) -> anyhow::Result<Server> {
+    let token = Token {
+        token: token.to_owned(),
+        system: "bench".to_owned(),
+        agency: None,
+        role: Role::Operator,
+    };
+    Ok(Server {
+        service,
+        limits: Limits::default(),
+        authenticate: Arc::new(Tokens::new(&[token])?),
+        reflection: false,
+        names: intake::NAMES,
+        health,
+    })
 }
