@@ -58,8 +58,8 @@ pub struct Acceptance {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     report: Uuid,
-    caller: String,
-    request_id: Option<String>,
+    caller: Arc<str>,
+    request_id: Option<Arc<str>>,
     fingerprint: Bytes32,
     accept_time: Time,
     row: [sql::Value; 9],
@@ -80,16 +80,17 @@ impl From<Acceptance> for Prepared {
     fn from(acceptance: Acceptance) -> Self {
         let report = acceptance.report;
         let head = acceptance.change.head;
-        let request_id = acceptance.request_id.map(|id| id.to_string());
+        let caller: Arc<str> = acceptance.caller.into();
+        let request_id: Option<Arc<str>> = acceptance.request_id.map(|id| id.to_string().into());
         Self {
             report,
-            caller: acceptance.caller.clone(),
+            caller: Arc::clone(&caller),
             request_id: request_id.clone(),
             fingerprint: acceptance.fingerprint,
             accept_time: head.time,
             row: [
                 report.to_string().into(),
-                acceptance.caller.into(),
+                caller.into(),
                 sql::Value::text_or_null(acceptance.agency),
                 sql::Value::text_or_null(request_id),
                 acceptance.fingerprint.into(),
@@ -403,7 +404,7 @@ async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
              WHERE id = $1 OR (caller = $2 AND request_id = $3) ORDER BY id = $1 DESC LIMIT 1",
             vec![
                 report.report.to_string().into(),
-                report.caller.as_str().into(),
+                Arc::clone(&report.caller).into(),
                 request_id.into(),
             ],
         )

@@ -1,5 +1,7 @@
 //! The tables of the journal, and writing into them inside a service's transaction.
 
+use std::sync::Arc;
+
 use sql::{Batch, Db, Error, Insert, Kind, Schema, Tx, Value};
 
 use crate::{Oversized, Sealed, Time};
@@ -59,20 +61,21 @@ impl Delivery {
     pub fn into_rows(self) -> Rows {
         let Self { change, payloads } = self;
         let oversized = change.fits().err();
-        let position = position(change.head.time, &change.record, change.head.sequence);
+        let position: Arc<str> = position(change.head.time, &change.record, change.head.sequence).into();
+        let record: Arc<str> = change.record.into();
         let outbox = payloads
             .into_iter()
             .map(|(consumer, payload)| {
                 [
                     consumer.into(),
-                    position.clone().into(),
-                    change.record.clone().into(),
+                    Arc::clone(&position).into(),
+                    Arc::clone(&record).into(),
                     payload.into(),
                 ]
             })
             .collect();
         let journal = [
-            change.record.into(),
+            record.into(),
             change.head.sequence.cast_signed().into(),
             change.event_id.to_string().into(),
             change.kind.into(),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sqlx::{Decode, Postgres, Row as _, Sqlite, Type, postgres::PgArguments, sqlite::SqliteArguments};
 
 use crate::Error;
@@ -7,8 +9,8 @@ use crate::Error;
 pub enum Value {
     /// SQL NULL, of a given kind because PostgreSQL wants to know.
     Null(crate::Kind),
-    /// Text.
-    Text(String),
+    /// Text. Shared, because ids and names stand in several rows of one transaction.
+    Text(Arc<str>),
     /// A whole number; times are microseconds since 1970 UTC.
     Int(i64),
     /// Bytes.
@@ -19,12 +21,18 @@ pub enum Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        Self::Text(text.into())
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
         Self::Text(text)
     }
 }
@@ -67,7 +75,7 @@ impl From<Vec<String>> for Value {
 
 impl Value {
     /// Text, or NULL.
-    pub fn text_or_null(text: Option<impl Into<String>>) -> Self {
+    pub fn text_or_null(text: Option<impl Into<Arc<str>>>) -> Self {
         text.map_or(Self::Null(crate::Kind::Text), |text| Self::Text(text.into()))
     }
 
@@ -118,7 +126,7 @@ pub(crate) fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, sqlx
             Value::Null(crate::Kind::Text) => arguments.add(None::<String>),
             Value::Null(crate::Kind::Int) => arguments.add(None::<i64>),
             Value::Null(crate::Kind::Bytes) => arguments.add(None::<Vec<u8>>),
-            Value::Text(text) => arguments.add(text),
+            Value::Text(text) => arguments.add(&*text),
             Value::Int(int) => arguments.add(int),
             Value::Bytes(bytes) => arguments.add(bytes),
             Value::Texts(texts) => arguments.add(texts),
