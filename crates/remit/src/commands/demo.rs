@@ -16,7 +16,7 @@ use api::{
     },
 };
 use clap::Args;
-use journal::{Clock as _, SystemClock, SystemEntropy, random_id};
+use journal::{Clock as _, SystemClock, SystemEntropy, ordered_id};
 use owo_colors::OwoColorize as _;
 use tokio::time::Instant;
 
@@ -193,7 +193,7 @@ impl Demo {
             let mut request = parse_request(&example.file, &examples::text(self.examples.as_deref(), &example.file)?)?;
             request.request_id = request_ids
                 .entry(request.request_id)
-                .or_insert_with(|| random_id(&SystemEntropy).to_string())
+                .or_insert_with(|| ordered_id(SystemClock.now(), &SystemEntropy).to_string())
                 .clone();
             if example.story == 1 {
                 lose_two_hours_ago(&mut request);

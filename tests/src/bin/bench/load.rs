@@ -9,6 +9,7 @@ use api::intake::{
     Report, Subject, SubjectKind, SubmitReportRequest, intake_service_client::IntakeServiceClient, place::Location,
 };
 use hdrhistogram::Histogram;
+use journal::{Clock as _, SystemClock, SystemEntropy, ordered_id, random_id};
 use rpc::client::Caller;
 use tokio::task::JoinSet;
 
@@ -64,8 +65,24 @@ pub fn report() -> SubmitReportRequest {
     }
 }
 
-/// Submits reports from `callers` callers for a while. With request ids, as partners send them.
-pub async fn submit(address: &str, token: &str, callers: usize, duration: Duration) -> anyhow::Result<Measured> {
+/// A request id as the contract advises.
+pub fn ordered_request_id() -> String {
+    ordered_id(SystemClock.now(), &SystemEntropy).to_string()
+}
+
+/// A request id that lies nowhere near the one before.
+pub fn random_request_id() -> String {
+    random_id(&SystemEntropy).to_string()
+}
+
+/// Submits reports from `callers` callers for a while, each with a request id, as partners send them.
+pub async fn submit(
+    address: &str,
+    token: &str,
+    callers: usize,
+    duration: Duration,
+    request_id: fn() -> String,
+) -> anyhow::Result<Measured> {
     let clients: Vec<IntakeServiceClient<Caller>> = (0..CONNECTIONS)
         .map(|_| Ok(IntakeServiceClient::new(rpc::client::connect(address, token, None)?)))
         .collect::<anyhow::Result<_>>()?;
@@ -83,7 +100,7 @@ pub async fn submit(address: &str, token: &str, callers: usize, duration: Durati
             let mut latency = Histogram::<u64>::new(3)?;
             while started.elapsed() < duration {
                 let mut request = SubmitReportRequest::clone(&message);
-                request.request_id = journal::random_id(&journal::SystemEntropy).to_string();
+                request.request_id = request_id();
                 let asked = Instant::now();
                 client.submit_report(request).await?;
                 latency.record(u64::try_from(asked.elapsed().as_micros())?)?;

@@ -12,6 +12,7 @@ mod whole;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use load::{ordered_request_id, random_request_id};
 use tempfile::TempDir;
 use testkit::Backend;
 use tests::process::{Databases, Process};
@@ -53,24 +54,33 @@ async fn main() -> anyhow::Result<()> {
 /// Intake alone, beside a bare server that answers the same message.
 async fn submit() -> anyhow::Result<()> {
     println!("\nSubmitReport, {CALLERS} callers, durable, consumers standing still; {DURATION:?} each");
-    let bare = load::submit(&echo::serve().await?, "nobody-looks-at-it", CALLERS, DURATION).await?;
-    println!("  bare tonic echo  {}", bare.line());
+    let echo = echo::serve().await?;
+    let bare = load::submit(&echo, "nobody-looks-at-it", CALLERS, DURATION, ordered_request_id).await?;
+    println!("  bare tonic echo   {}", bare.line());
     let shutdown = CancellationToken::new();
     let stack = echo::serve_behind_stack(submit::TOKEN, &shutdown).await?;
-    let behind = load::submit(&stack, submit::TOKEN, CALLERS, DURATION).await?;
-    println!("  behind the stack {}", behind.line());
+    let behind = load::submit(&stack, submit::TOKEN, CALLERS, DURATION, ordered_request_id).await?;
+    println!("  … behind our stack{}", behind.line());
     shutdown.cancel();
-    for (name, backend) in [("SQLite", Some(Backend::sqlite())), ("PostgreSQL", Backend::postgres())] {
-        let Some(backend) = backend else { continue };
-        let shutdown = CancellationToken::new();
-        let (address, token) = submit::serve(&backend, &shutdown).await?;
-        let measured = load::submit(&address, token, CALLERS, DURATION).await?;
-        println!(
-            "  {name:<15}  {}   {:.2} × the echo",
-            measured.line(),
-            measured.rate / bare.rate
-        );
-        shutdown.cancel();
+    for (name, backend) in [
+        ("SQLite", (|| Some(Backend::sqlite())) as fn() -> Option<Backend>),
+        ("PostgreSQL", Backend::postgres),
+    ] {
+        for (ids, request_id) in [
+            ("request ids of version 7", ordered_request_id as fn() -> String),
+            ("random request ids", random_request_id),
+        ] {
+            let Some(backend) = backend() else { continue };
+            let shutdown = CancellationToken::new();
+            let (address, token) = submit::serve(&backend, &shutdown).await?;
+            let measured = load::submit(&address, token, CALLERS, DURATION, request_id).await?;
+            println!(
+                "  {name:<16}  {}   {:.2} × the echo   {ids}",
+                measured.line(),
+                measured.rate / bare.rate
+            );
+            shutdown.cancel();
+        }
     }
     Ok(())
 }

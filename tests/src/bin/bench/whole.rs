@@ -20,7 +20,7 @@ use rpc::client::Caller;
 use tests::process::Process;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::load::report;
+use crate::load::{self, report};
 
 /// When each report was answered, by its name.
 type Answered = Arc<Mutex<HashMap<String, Instant>>>;
@@ -107,7 +107,7 @@ async fn submit(
             return Ok(count);
         }
         tokio::time::sleep_until(due.into()).await;
-        let request_id = journal::random_id(&journal::SystemEntropy).to_string();
+        let request_id = load::ordered_request_id();
         let answer = client
             .submit_report(SubmitReportRequest { request_id, ..report() })
             .await?
