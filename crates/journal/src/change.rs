@@ -186,3 +186,81 @@ impl Sealed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeededEntropy;
+
+    fn sealed(record: &str, purpose: usize) -> Sealed {
+        let draft = Draft {
+            source: "intake",
+            record,
+            kind: "report.accepted",
+            caused_by: None,
+            detail: Detail {
+                purpose: "x".repeat(purpose),
+                ..Detail::default()
+            },
+            traceparent: String::new(),
+        };
+        seal(draft, &Head::default(), Time(0), &SeededEntropy::new(1))
+    }
+
+    #[test]
+    fn what_no_log_takes_is_refused_where_it_is_made() {
+        let name = |bytes: usize| format!("reports/{}", "a".repeat(bytes - "reports/".len()));
+        assert_eq!(sealed(&name(255), 1_000_000).fits(), Ok(()));
+        for (change, expected) in [
+            (
+                sealed(&name(256), 0),
+                format!("record `{}…` has 256 bytes; an entry takes 1 to 255", &name(256)[..40]),
+            ),
+            (
+                sealed("", 0),
+                "record `…` has 0 bytes; an entry takes 1 to 255".to_owned(),
+            ),
+            (
+                sealed("reports/1", DETAIL_BYTES),
+                format!(
+                    "the detail of the change of reports/1 has {} bytes; the log takes at most {DETAIL_BYTES}",
+                    DETAIL_BYTES + 4
+                ),
+            ),
+            (
+                Sealed {
+                    entry: vec![0; ENTRY_BYTES + 1].into(),
+                    ..sealed("reports/1", 0)
+                },
+                "the entry for reports/1 has 65536 bytes; the log takes at most 65535".to_owned(),
+            ),
+        ] {
+            assert_eq!(change.fits().unwrap_err().to_string(), expected);
+        }
+    }
+
+    /// The longest texts and no detail: version 1 cannot come near the limit, whatever a producer does.
+    #[test]
+    fn entries_of_version_1_are_far_below_the_limit() {
+        assert!(sealed(&"r".repeat(255), 0).entry.len() <= 117 + 3 * 255);
+        const { assert!(117 + 3 * 255 <= ENTRY_BYTES) };
+    }
+
+    #[test]
+    fn a_records_times_never_go_back() {
+        let first = sealed("reports/1", 0);
+        let head = Head {
+            time: Time(3_600_000_000),
+            ..first.head
+        };
+        let draft = Draft {
+            source: "intake",
+            record: "reports/1",
+            kind: "report.routed",
+            caused_by: None,
+            detail: Detail::default(),
+            traceparent: String::new(),
+        };
+        assert_eq!(seal(draft, &head, Time(0), &SeededEntropy::new(2)).head.time, head.time);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod fixture;
+mod marks;
 mod relay;
 mod service;
 mod store;

@@ -1,8 +1,10 @@
 //! `remit log`: the log that every change is recorded in, one file per subcommand.
 
 mod checkpoint;
+mod gaps;
 mod key;
 mod source;
+mod unfreeze;
 mod verify;
 
 use api::audit::{GetCheckpointRequest, audit_service_client::AuditServiceClient};
@@ -41,6 +43,8 @@ pub struct Command {
 enum Action {
     Checkpoint(checkpoint::Command),
     Verify(verify::Command),
+    Gaps(gaps::Command),
+    Unfreeze(unfreeze::Command),
     Key(key::Command),
 }
 
@@ -90,6 +94,8 @@ impl Command {
         match self.action {
             Action::Checkpoint(command) => command.run(context).await,
             Action::Verify(command) => command.run(context).await,
+            Action::Gaps(command) => command.run(context).await,
+            Action::Unfreeze(command) => command.run(context).await,
             Action::Key(command) => command.run(context).await,
         }
     }

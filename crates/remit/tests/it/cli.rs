@@ -79,6 +79,11 @@ fn every_command_explains_itself_with_an_example() {
         (&["operator", "list", "--help"], &["--kind", "--limit", "Examples:"]),
         (&["log", "checkpoint", "--help"], &["REMIT_AUDIT", "Example:"]),
         (&["log", "verify", "--help"], &["--key", "Exits with 5", "Examples:"]),
+        (&["log", "gaps", "--help"], &["Exits", "Examples:"]),
+        (
+            &["log", "unfreeze", "--help"],
+            &["--reason", "--tolerate-hours", "Examples:"],
+        ),
         (&["demo", "--help"], &["--serve", "--examples", "Examples:"]),
         (&["config", "show", "--help"], &["REMIT_INTAKE_LISTEN", "Examples:"]),
     ] {
