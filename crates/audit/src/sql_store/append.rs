@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use journal::{Bytes32, Draft, Entry, Head, Time, seal};
-use sql::{Engine, Error, Insert, Kind, Tx, transact};
+use sql::{Batch, Engine, Error, Insert, Kind, Tx, Value, transact};
 use uuid::Uuid;
 
 use super::{
@@ -316,34 +316,40 @@ impl SqlStore {
         let behind = locked.head.size + new.len() as u64;
         let rows = || new.iter().copied().chain((behind..).zip(&sealed));
         let mut edge = state.edge.clone();
+        let mut entries: Vec<[Value; 7]> = Vec::new();
+        let mut details: Vec<[Value; 3]> = Vec::new();
+        let mut placed: Vec<[Value; 3]> = Vec::new();
         if rows().next().is_some() {
             let leaves: Vec<Bytes32> = rows().map(|(_, change)| change.hash).collect();
             let (grown, tiles) = edge.grow(&leaves).map_err(|error| damaged(&error))?;
             if !self.move_head(tx, locked.head, grown.head()).await? {
                 return Ok(None);
             }
-            let entries = rows()
-                .map(|(index, change)| entry_row(index.cast_signed(), change))
-                .collect();
-            ENTRIES
-                .rows(tx, entries)
-                .await
-                .map_err(|error| match error.is_unique_violation() {
-                    true => Error::Raced("an entry's event id or place"),
-                    false => error,
-                })?;
-            let details = rows().map(|(index, change)| {
+            entries.extend(rows().map(|(index, change)| entry_row(index.cast_signed(), change)));
+            details.extend(rows().map(|(index, change)| {
                 let (salt, detail) = (change.salt[..].into(), change.detail[..].into());
                 [index.cast_signed().into(), salt, detail]
-            });
-            DETAILS.rows(tx, details.collect()).await?;
-            let tiles = tiles
-                .into_iter()
-                .map(|(id, hashes)| [i64::from(id.level).into(), id.n.cast_signed().into(), hashes.into()]);
-            TILES.rows(tx, tiles.collect()).await?;
+            }));
+            let grown_tiles = tiles.into_iter();
+            placed.extend(
+                grown_tiles.map(|(id, hashes)| [i64::from(id.level).into(), id.n.cast_signed().into(), hashes.into()]),
+            );
             edge = grown;
         }
-        producers::write(tx, &state.producers, &producers).await?;
+        let (known, marks) = producers::rows(&state.producers, &producers);
+        let batch = Batch::default()
+            .with(&ENTRIES, entries.iter().map(<[Value; 7]>::as_slice))
+            .with(&DETAILS, details.iter().map(<[Value; 3]>::as_slice))
+            .with(&TILES, placed.iter().map(<[Value; 3]>::as_slice))
+            .with(&producers::PRODUCERS, known.iter().map(<[Value; 6]>::as_slice))
+            .with(&producers::MARKS, marks.iter().map(<[Value; 11]>::as_slice));
+        // Only entries are inserted where nothing may be.
+        tx.write(&batch)
+            .await
+            .map_err(|error| match error.is_unique_violation() {
+                true => Error::Raced("an entry's event id or place"),
+                false => error,
+            })?;
         for change in &own {
             follow(tx, change, now).await?;
         }
@@ -521,7 +527,7 @@ async fn known<'a>(
         .collect()
 }
 
-fn entry_row(index: i64, change: &Checked) -> [sql::Value; 7] {
+fn entry_row(index: i64, change: &Checked) -> [Value; 7] {
     let entry = &change.entry;
     [
         index.into(),

@@ -12,7 +12,7 @@ use crate::{
     store::{StoreError, Unfreezing},
 };
 
-const PRODUCERS: Insert = Insert::into(
+pub(super) const PRODUCERS: Insert = Insert::into(
     "producers",
     &[
         ("source", Kind::Text),
@@ -28,7 +28,7 @@ const PRODUCERS: Insert = Insert::into(
      frozen = excluded.frozen, tolerated_until = excluded.tolerated_until, incidents = excluded.incidents",
 );
 
-const MARKS: Insert = Insert::into(
+pub(super) const MARKS: Insert = Insert::into(
     "marks",
     &[
         ("source", Kind::Text),
@@ -51,24 +51,11 @@ const MARKS: Insert = Insert::into(
      standing_since = excluded.standing_since, logged = excluded.logged",
 );
 
-/// Writes the producers that differ from what the tables hold.
-pub(super) async fn write(
-    tx: &mut Tx,
+/// The rows of producers, and of their marks, that differ from what the tables hold.
+pub(super) fn rows(
     before: &BTreeMap<String, Producer>,
     now: &BTreeMap<String, Producer>,
-) -> Result<(), Error> {
-    let changed = || {
-        now.iter()
-            .filter(|(source, producer)| before.get(*source) != Some(producer))
-    };
-    PRODUCERS
-        .rows(
-            tx,
-            changed()
-                .map(|(source, producer)| producer_row(source, producer))
-                .collect(),
-        )
-        .await?;
+) -> (Vec<[Value; 6]>, Vec<[Value; 11]>) {
     // What an append changes is not among it, as long as the log keeps pace.
     let mark = |producer: &Producer| Producer {
         held: EventSet::default(),
@@ -77,12 +64,15 @@ pub(super) async fn write(
         incidents: 0,
         ..producer.clone()
     };
-    let rows = changed()
+    let changed = || {
+        now.iter()
+            .filter(|(source, producer)| before.get(*source) != Some(producer))
+    };
+    let producers = changed().map(|(source, producer)| producer_row(source, producer));
+    let marks = changed()
         .filter(|(source, producer)| before.get(*source).map(mark) != Some(mark(producer)))
-        .filter_map(|(source, producer)| Some(mark_row(source, producer, &producer.mark?)))
-        .collect();
-    MARKS.rows(tx, rows).await?;
-    Ok(())
+        .filter_map(|(source, producer)| Some(mark_row(source, producer, &producer.mark?)));
+    (producers.collect(), marks.collect())
 }
 
 fn producer_row(source: &str, producer: &Producer) -> [Value; 6] {
