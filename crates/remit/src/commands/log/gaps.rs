@@ -97,9 +97,13 @@ fn print(found: &ListGapsResponse, is_well: bool) -> std::io::Result<()> {
             false => what.style(bad()).to_string(),
         };
         line(format_args!("{}  {what}", gap.record))?;
+        let times = match gap.attempts {
+            1 => "once".to_owned(),
+            attempts => format!("{attempts} times"),
+        };
         let held = format!(
-            "  kept out: event {} of {}, came {} times",
-            gap.event_id, gap.source, gap.attempts
+            "  kept out: event {} of {}, which came {times}",
+            gap.event_id, gap.source
         );
         line(held.style(dim()))?;
     }
@@ -120,17 +124,12 @@ fn print_producer(producer: &Producer) -> std::io::Result<()> {
     let (delivered, committed) = (producer.delivered_count, producer.committed_count);
     let what = match producer.standing() {
         Standing::Unspecified | Standing::Complete => return Ok(()),
-        Standing::Late => format!("{} of {committed} events have not come", (committed - held).max(0)),
-        Standing::Lost => {
-            format!(
-                "{} of {delivered} events were acknowledged and are gone",
-                (delivered - held).max(0)
-            )
-        }
-        Standing::Different => format!("it holds other events than the {committed} that the producer knows"),
+        Standing::Late => format!("not come in time: {} of {committed}", (committed - held).max(0)),
+        Standing::Lost => format!("acknowledged, and gone: {} of {delivered}", (delivered - held).max(0)),
+        Standing::Different => format!("the log has other events than the {committed} that the producer knows"),
         Standing::Ahead => {
             let more = (held - committed).max(0);
-            format!("{more} events are unknown to the producer: was its database restored from a backup?")
+            format!("unknown to the producer: {more}. was its database restored from a backup?")
         }
     };
     let age = span(producer.standing_age.as_ref());
