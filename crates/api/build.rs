@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "event/v1/event",
         "intake/v1/intake",
         "routing/v1/routing",
+        "routing/v1/directory",
         "routing/v1/rule_set",
         "audit/v1/audit",
     ]

@@ -31,6 +31,7 @@ Examples:
   remit report receipt 7Q2M-…                              what became of it, with proofs
   remit case list --as police-510100                       the cases of an agency
   remit operator load operators.csv                        who operates what, and where
+  remit directory locate 320508018 police                  which agency a place leads to
   remit log verify                                         check the whole log"
 )]
 struct Cli {
@@ -45,6 +46,7 @@ enum Command {
     Report(commands::report::Command),
     Case(commands::case::Command),
     Operator(commands::operator::Command),
+    Directory(commands::directory::Command),
     Log(commands::log::Command),
     Witness(commands::witness::Command),
     Demo(commands::demo::Command),
@@ -72,6 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Report(command) => command.run().await,
             Command::Case(command) => command.run().await,
             Command::Operator(command) => command.run().await,
+            Command::Directory(command) => command.run().await,
             Command::Log(command) => command.run().await,
             Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,

@@ -5,6 +5,7 @@
 //! compares the snapshot with the database in the transaction, and takes the newer when there was a switch.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -15,8 +16,8 @@ use journal::Bytes32;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    directory::{ConfigError, Directory},
-    rules::RuleSet,
+    directory::{ConfigError, Directory, Function},
+    rules::{Action, RuleSet},
     store::Versions,
 };
 
@@ -138,6 +139,25 @@ impl Active {
             directory: self.directory.digest(),
             rules: self.rules.digest(),
         }
+    }
+
+    /// The functions that the rule set uses, ascending.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Function> {
+        let leads = self.rules.rows().iter().filter_map(|row| match &row.action {
+            Action::Lead(lead) => Some(lead),
+            Action::Advise { .. } => None,
+        });
+        let functions: BTreeSet<&Function> = leads
+            .flat_map(|lead| {
+                let holds = lead.holds.iter().map(|hold| &hold.function);
+                std::iter::once(&lead.function)
+                    .chain(&lead.support)
+                    .chain(&lead.abroad)
+                    .chain(holds)
+            })
+            .collect();
+        functions.into_iter().cloned().collect()
     }
 
     /// Proposes another directory under the same rule set.

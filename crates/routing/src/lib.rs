@@ -21,6 +21,8 @@ pub mod calendar;
 pub mod clocks;
 pub mod decide;
 pub mod directory;
+mod directory_service;
+pub mod directory_view;
 pub mod facts;
 pub mod feed;
 mod grpc;
@@ -36,7 +38,10 @@ pub mod view;
 use std::sync::Arc;
 
 use active::{Active, Current};
-use api::routing::{case_service_server::CaseServiceServer, operator_service_server::OperatorServiceServer};
+use api::routing::{
+    case_service_server::CaseServiceServer, directory_service_server::DirectoryServiceServer,
+    operator_service_server::OperatorServiceServer,
+};
 use calendar::Calendar;
 use clocks::Ticker;
 use futures::FutureExt as _;
@@ -53,7 +58,11 @@ use tonic::service::Routes;
 use upkeep::Upkeep;
 
 /// Full names of the gRPC services, for health.
-pub const NAMES: &[&str] = &["remit.routing.v1.CaseService", "remit.routing.v1.OperatorService"];
+pub const NAMES: &[&str] = &[
+    "remit.routing.v1.CaseService",
+    "remit.routing.v1.DirectoryService",
+    "remit.routing.v1.OperatorService",
+];
 
 /// Acknowledgements that one commit takes at most.
 const ACKNOWLEDGEMENTS: usize = 256;
@@ -249,10 +258,16 @@ impl Routing {
 
     /// The gRPC services, and what has to be ended after they are.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
+        let directory = directory_service::Service {
+            versions: Arc::clone(&self.service.versions),
+            wake: Arc::clone(&self.service.wake),
+            clock: Arc::clone(&self.service.clock),
+        };
+        let directory = DirectoryServiceServer::new(directory).max_decoding_message_size(message_bytes);
         let service = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);
         let operators = OperatorServiceServer::new(self.operators).max_decoding_message_size(message_bytes);
         (
-            Routes::new(service).add_service(operators),
+            Routes::new(service).add_service(directory).add_service(operators),
             Ending {
                 db: self.db,
                 tasks: self.tasks,

@@ -7,6 +7,7 @@ mod calendar;
 mod cases;
 mod clocks;
 mod directory;
+mod directory_service;
 mod facts;
 mod feed;
 mod operators;

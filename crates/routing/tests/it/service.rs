@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::routing::{
     AcknowledgeCaseRequest, CaseState, CheckAccessRequest, GetCaseRequest, ListCasesRequest, ReportChange,
     RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
+    directory_service_client::DirectoryServiceClient,
 };
 use api::routing::{Case, Facts};
 use routing::{Ending, Parts, Routing};
@@ -114,6 +115,10 @@ impl Running {
 
     fn caller(&self, system: &str) -> Client {
         CaseServiceClient::new(connect(&self.address, &token(system), Some(DEADLINE)).unwrap())
+    }
+
+    pub fn directory(&self, system: &str) -> DirectoryServiceClient<Caller> {
+        DirectoryServiceClient::new(connect(&self.address, &token(system), Some(DEADLINE)).unwrap())
     }
 
     /// For streams, which a deadline would end.

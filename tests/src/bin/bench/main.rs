@@ -4,6 +4,7 @@
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
 mod append;
+mod directory;
 mod echo;
 mod load;
 mod submit;
@@ -28,7 +29,7 @@ const DURATION: Duration = Duration::from_secs(10);
 const SUSTAINED: u32 = 2_000;
 
 /// The parts of the measurement. Named on the command line, only those run.
-const SECTIONS: [&str; 4] = ["start", "submit", "append", "whole"];
+const SECTIONS: [&str; 5] = ["start", "directory", "submit", "append", "whole"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -42,6 +43,7 @@ async fn main() -> anyhow::Result<()> {
         }
         match section {
             "start" => start_up().await?,
+            "directory" => directory::run()?,
             "submit" => submit().await?,
             "append" => append::run().await?,
             "whole" => whole_way().await?,

@@ -1,0 +1,580 @@
+//! `remit directory`: apply directories, and ask who is where. One file per half: this one talks, `directory/offline.rs`
+//! answers from files.
+
+mod offline;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use api::routing::{
+    Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, GetDirectoryRequest, ListAgenciesRequest,
+    ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest, LocateAgencyRequest,
+    LocateAgencyResponse, directory_service_client::DirectoryServiceClient,
+};
+use clap::{Args, Subcommand};
+use owo_colors::OwoColorize as _;
+use places::{Territories, TerritoryCode};
+use routing::directory::LIMIT;
+use rpc::client::Caller;
+
+use crate::{
+    client::{Access, Failed, Target},
+    config::Service,
+    output::{self, bad, dim, field, id, line, strong},
+};
+
+/// Apply directories of agencies, compare them, and ask who has a function where
+#[derive(Args, Clone, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    access: Access,
+    /// Address of routing, such as http://127.0.0.1:7302
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_ROUTING",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    server: Option<String>,
+}
+
+/// A directory in files, asked without a server.
+#[derive(Args, Clone, Debug)]
+struct Files {
+    /// Ask this file of agencies instead of a server
+    #[arg(long, value_name = "FILE")]
+    agencies: Option<PathBuf>,
+    /// Tree of territories that the file stands in [default: the built-in one]
+    #[arg(long, value_name = "FILE", requires = "agencies")]
+    territories: Option<PathBuf>,
+}
+
+/// A directory to be applied.
+#[derive(Args, Clone, Debug)]
+struct Proposal {
+    /// File of agencies, or of changes; `-` for standard input
+    file: PathBuf,
+    /// The file has changes: `put` (agencies added or replaced) and `remove` (ids)
+    #[arg(long)]
+    changes: bool,
+    /// Tree of territories to go with it [default: the one that is in force, or offline the built-in one]
+    #[arg(long, value_name = "FILE")]
+    territories: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// Show what a file would change, and what is wrong with it; nothing is applied
+    #[command(after_help = "\
+Examples:
+  remit directory diff agencies.yaml                       against what is in force
+  remit directory diff changes.yaml --changes
+  remit directory diff new.yaml --against old.yaml         two files, without a server")]
+    Diff {
+        #[command(flatten)]
+        proposal: Proposal,
+        /// Compare with this file instead of what is in force at a server
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+    },
+    /// Apply a file: checked whole, at once or not at all; every version is kept
+    #[command(after_help = "\
+Examples:
+  remit directory apply agencies.yaml
+  remit directory apply changes.yaml --changes --etag 5b1f…
+  printf 'remove: [police-320600]' | remit directory apply - --changes")]
+    Apply {
+        #[command(flatten)]
+        proposal: Proposal,
+        /// Only if the version in force still has this etag
+        #[arg(long)]
+        etag: Option<String>,
+    },
+    /// Say which agency has a function at a place, and how it is found
+    #[command(after_help = "\
+Examples:
+  remit directory locate 320504 police
+  remit directory locate 320508018 police --category fraud.loan --day 2026-07-01
+  remit directory locate 320500 inspection --agencies agencies.yaml")]
+    Locate {
+        /// Code of a territory (six digits, nine for a township, or CN), or of a country in ISO 3166
+        place: String,
+        /// What the agency does, such as police
+        function: String,
+        /// Category that it takes
+        #[arg(long, value_name = "ID")]
+        category: Option<String>,
+        /// Day on which it exists, such as 2026-07-01 [default: today]
+        #[arg(long, value_name = "DAY")]
+        day: Option<String>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// List the functions that exist at a place, and who has each
+    #[command(
+        after_help = "Examples:\n  remit directory desks 320300\n  remit directory desks 320300 --category fraud"
+    )]
+    Desks {
+        /// Code of a territory
+        place: String,
+        /// Category that the agencies take
+        #[arg(long, value_name = "ID")]
+        category: Option<String>,
+        /// Day on which they exist, such as 2026-07-01 [default: today]
+        #[arg(long, value_name = "DAY")]
+        day: Option<String>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Show agencies where they stand in the tree of territories
+    #[command(after_help = "\
+Examples:
+  remit directory tree
+  remit directory tree 320000 --function police
+  remit directory tree 320500 --depth 2                    with territories that have none
+  remit directory tree --agencies agencies.yaml")]
+    Tree {
+        /// Code of the territory to begin with
+        #[arg(default_value = "CN")]
+        place: String,
+        /// Only agencies with this function
+        #[arg(long, value_name = "NAME")]
+        function: Option<String>,
+        /// Also show territories without an agency, so many levels down
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        depth: usize,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// List which version was put in force when, newest first
+    #[command(after_help = "Example:\n  remit directory versions --limit 10")]
+    Versions {
+        /// How many at most
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: i32,
+    },
+    /// Print the file of agencies that is in force, or was
+    #[command(
+        after_help = "Examples:\n  remit directory show > agencies.yaml\n  remit directory show --etag 5b1f… > old.yaml"
+    )]
+    Show {
+        /// Etag of the version, from `remit directory versions`
+        #[arg(long)]
+        etag: Option<String>,
+    },
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let json = self.access.json;
+        match &self.action {
+            Action::Diff {
+                proposal,
+                against: Some(old),
+            } => {
+                let response = offline::diff(proposal, old)?;
+                print_applied(&response, true, json)
+            }
+            Action::Diff {
+                proposal,
+                against: None,
+            } => {
+                let response = self.apply(proposal, true, None).await?;
+                print_applied(&response, true, json)
+            }
+            Action::Apply { proposal, etag } => {
+                let response = self.apply(proposal, false, etag.clone()).await?;
+                print_applied(&response, false, json)
+            }
+            Action::Locate {
+                place,
+                function,
+                category,
+                day,
+                files,
+            } => {
+                let request = LocateAgencyRequest {
+                    place: place_name(place),
+                    function: function.clone(),
+                    category: category_name(category.as_deref()),
+                    day: day.clone().unwrap_or_default(),
+                };
+                let located = match &files.agencies {
+                    Some(agencies) => offline::locate(&request, agencies, files.territories.as_deref())?,
+                    None => {
+                        let (mut client, target) = self.client()?;
+                        let failed = Failed::call(&target.address);
+                        client.locate_agency(request).await.map_err(failed)?.into_inner()
+                    }
+                };
+                print_located(&located, place, json)
+            }
+            Action::Desks {
+                place,
+                category,
+                day,
+                files,
+            } => {
+                let request = ListDesksRequest {
+                    place: place_name(place),
+                    category: category_name(category.as_deref()),
+                    day: day.clone().unwrap_or_default(),
+                };
+                let desks = match &files.agencies {
+                    Some(agencies) => offline::desks(&request, agencies, files.territories.as_deref())?,
+                    None => {
+                        let (mut client, target) = self.client()?;
+                        let failed = Failed::call(&target.address);
+                        client.list_desks(request).await.map_err(failed)?.into_inner()
+                    }
+                };
+                print_desks(&desks, json)
+            }
+            Action::Tree {
+                place,
+                function,
+                depth,
+                files,
+            } => {
+                let request = ListAgenciesRequest {
+                    function: function.clone().unwrap_or_default(),
+                    territory: place_name(place),
+                    page_size: 1_000,
+                    ..Default::default()
+                };
+                let agencies = match &files.agencies {
+                    Some(agencies) => offline::agencies(&request, agencies, files.territories.as_deref())?,
+                    None => self.agencies(request).await?,
+                };
+                match json {
+                    true => output::json(&agencies),
+                    false => {
+                        let tree = offline::tree(files.territories.as_deref())?;
+                        print_tree(&agencies.agencies, &tree, place, *depth)
+                    }
+                }
+            }
+            Action::Versions { limit } => self.versions(*limit).await,
+            Action::Show { etag } => self.show(etag.clone().unwrap_or_default()).await,
+        }
+    }
+
+    fn client(&self) -> anyhow::Result<(DirectoryServiceClient<Caller>, Target)> {
+        let target = self.access.target(Service::Routing, self.server.as_deref())?;
+        let client = DirectoryServiceClient::new(target.channel.clone()).max_decoding_message_size(64 << 20);
+        Ok((client, target))
+    }
+
+    async fn apply(
+        &self,
+        proposal: &Proposal,
+        validate_only: bool,
+        etag: Option<String>,
+    ) -> anyhow::Result<ApplyDirectoryResponse> {
+        let mut parts = vec![ApplyDirectoryRequest {
+            changes: proposal.changes,
+            validate_only,
+            etag: etag.unwrap_or_default(),
+            ..Default::default()
+        }];
+        let agencies = bytes::Bytes::from(read(&proposal.file)?);
+        parts.extend(in_parts(&agencies).map(|agencies| ApplyDirectoryRequest {
+            agencies,
+            ..Default::default()
+        }));
+        if let Some(territories) = &proposal.territories {
+            let territories = bytes::Bytes::from(read(territories)?);
+            parts.extend(in_parts(&territories).map(|territories| ApplyDirectoryRequest {
+                territories,
+                ..Default::default()
+            }));
+        }
+        let (mut client, target) = self.client()?;
+        let failed = Failed::call(&target.address);
+        let response = client.apply_directory(futures::stream::iter(parts)).await;
+        Ok(response.map_err(failed)?.into_inner())
+    }
+
+    async fn agencies(&self, mut request: ListAgenciesRequest) -> anyhow::Result<ListAgenciesResponse> {
+        let (mut client, target) = self.client()?;
+        let failed = Failed::call(&target.address);
+        let mut all = ListAgenciesResponse::default();
+        loop {
+            let page = client
+                .list_agencies(request.clone())
+                .await
+                .map_err(&failed)?
+                .into_inner();
+            all.agencies.extend(page.agencies);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    async fn versions(&self, limit: i32) -> anyhow::Result<()> {
+        let (mut client, target) = self.client()?;
+        let failed = Failed::call(&target.address);
+        let request = ListDirectoryVersionsRequest {
+            page_size: limit.clamp(1, 1_000),
+            ..Default::default()
+        };
+        let response = client
+            .list_directory_versions(request)
+            .await
+            .map_err(failed)?
+            .into_inner();
+        if self.access.json {
+            return output::json(&response);
+        }
+        for (i, version) in response.versions.iter().enumerate() {
+            let now = if i == 0 { "  in force" } else { "" };
+            line(format_args!(
+                "{}  {}  by {}{}",
+                output::time(version.activate_time.as_ref()),
+                version.etag,
+                version.activated_by,
+                now.style(strong())
+            ))?;
+        }
+        Ok(())
+    }
+
+    async fn show(&self, etag: String) -> anyhow::Result<()> {
+        use std::io::Write as _;
+        let (mut client, target) = self.client()?;
+        let failed = Failed::call(&target.address);
+        let response = client
+            .get_directory(GetDirectoryRequest { etag })
+            .await
+            .map_err(&failed)?;
+        let mut parts = response.into_inner();
+        let mut out = std::io::stdout().lock();
+        while let Some(part) = parts.message().await.map_err(&failed)? {
+            out.write_all(&part.agencies)?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// Bytes that one message carries.
+const PART: usize = 256 << 10;
+
+fn in_parts(file: &bytes::Bytes) -> impl Iterator<Item = bytes::Bytes> {
+    (0..file.len())
+        .step_by(PART)
+        .map(|start| file.slice(start..(start + PART).min(file.len())))
+}
+
+/// Reads a file, or standard input, unless it is larger than any such file: then nothing of it is kept.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let too_large = || {
+        Failed::Usage(format!(
+            "{} is larger than {} MB, which no directory is: is it the right file?",
+            path.display(),
+            LIMIT / 1_000_000
+        ))
+    };
+    let reading = || format!("reading {}", path.display());
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin()
+            .take(LIMIT + 1)
+            .read_to_end(&mut bytes)
+            .with_context(reading)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(|error| Failed::Usage(format!("{}: {error}", path.display())))?;
+        if file.metadata().with_context(reading)?.len() > LIMIT {
+            return Err(too_large().into());
+        }
+        file.take(LIMIT + 1).read_to_end(&mut bytes).with_context(reading)?;
+    }
+    match bytes.len() as u64 > LIMIT {
+        true => Err(too_large().into()),
+        false => Ok(bytes),
+    }
+}
+
+/// A code as the contract names it: countries by their two letters, the rest as territories.
+fn place_name(code: &str) -> String {
+    match code.parse::<places::Country>() {
+        Ok(country) => country.to_string(),
+        Err(_) if code.starts_with("territories/") => code.to_owned(),
+        Err(_) => format!("territories/{code}"),
+    }
+}
+
+fn category_name(category: Option<&str>) -> String {
+    category
+        .map(|category| format!("categories/{}", id(category)))
+        .unwrap_or_default()
+}
+
+fn print_applied(response: &ApplyDirectoryResponse, tried: bool, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::json(response);
+    }
+    for difference in &response.differences {
+        let resource = match difference.resource.strip_prefix("territories/") {
+            Some(code) => output::territory(code),
+            None => id(&difference.resource).to_owned(),
+        };
+        match difference.kind.as_str() {
+            "added" => line(format_args!("+ {resource}").style(output::good()))?,
+            "removed" => line(format_args!("- {resource}").style(bad()))?,
+            _ if difference.field.is_empty() && difference.after.is_empty() => line(format_args!("~ {resource}"))?,
+            _ => {
+                let nothing = |text: &str| {
+                    if text.is_empty() {
+                        "nothing".to_owned()
+                    } else {
+                        text.to_owned()
+                    }
+                };
+                line(format_args!(
+                    "~ {resource}  {}: {} → {}",
+                    difference.field,
+                    nothing(&difference.before).style(bad()),
+                    nothing(&difference.after).style(output::good())
+                ))?;
+            }
+        }
+    }
+    let shown = response.differences.len();
+    if shown < response.difference_count as usize {
+        line(format_args!("… and {} more", response.difference_count as usize - shown).style(dim()))?;
+    }
+    for finding in &response.findings {
+        line(format_args!("note: {}", finding.description))?;
+        if !finding.territories.is_empty() {
+            let names: Vec<_> = finding
+                .territories
+                .iter()
+                .take(8)
+                .map(|name| output::territory(id(name)))
+                .collect();
+            let more = if finding.territory_count as usize > names.len() {
+                ", …"
+            } else {
+                ""
+            };
+            line(format_args!("      {}{more}", names.join(", ")).style(dim()))?;
+        }
+    }
+    for ownerless in &response.ownerless {
+        let words = format!("{} would have nobody: {} owns it", ownerless.case, id(&ownerless.owner));
+        line(words.style(bad()))?;
+    }
+    let count = match response.difference_count {
+        0 => "no difference".to_owned(),
+        1 => "1 difference".to_owned(),
+        count => format!("{count} differences"),
+    };
+    match (tried, response.applied, response.ownerless.is_empty()) {
+        (true, _, true) => line(format_args!("{count}; nothing was applied")),
+        (true, _, false) => line(format_args!("{count}; it would be refused").style(bad())),
+        (false, true, _) => line(format_args!("{count}; in force as {}", response.etag).style(strong())),
+        (false, false, _) => line(format_args!("{count}; it is in force already, as {}", response.etag)),
+    }?;
+    Ok(())
+}
+
+fn print_located(located: &LocateAgencyResponse, place: &str, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::json(located);
+    }
+    match &located.agency {
+        Some(agency) => {
+            let title = format!("{} · {}", agency.title_en, agency.title_zh);
+            line(format_args!(
+                "{} {}",
+                id(&agency.name).style(strong()),
+                title.style(dim())
+            ))?;
+        }
+        None => line("nobody".style(bad()))?,
+    }
+    if !located.climb.is_empty() {
+        field("climbed", output::climb(place, &located.climb))?;
+    }
+    field("outcome", &located.outcome)?;
+    if let Some(agency) = &located.agency {
+        for (name, value) in [
+            ("superior", id(&agency.superior)),
+            ("hours", &agency.hours),
+            ("contact", &agency.contact),
+            ("ends", &agency.valid_to),
+        ] {
+            if !value.is_empty() {
+                field(name, value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print_desks(desks: &ListDesksResponse, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::json(desks);
+    }
+    let width = desks.desks.iter().map(|desk| desk.function.len()).max().unwrap_or(0);
+    for desk in &desks.desks {
+        let located = desk.located.clone().unwrap_or_default();
+        match &located.agency {
+            Some(agency) => line(format_args!(
+                "{:width$}  {}  {}",
+                desk.function,
+                id(&agency.name).style(strong()),
+                agency.title_en.style(dim())
+            ))?,
+            None => line(format_args!("{:width$}  {}", desk.function, "nobody".style(bad())))?,
+        }
+    }
+    Ok(())
+}
+
+/// Territories that have agencies, with those above them; and all of the first levels when `depth` says so.
+fn print_tree(agencies: &[Agency], tree: &Territories, place: &str, depth: usize) -> anyhow::Result<()> {
+    let unknown = || Failed::NotFound(format!("the tree of territories has no {place}"));
+    let root: TerritoryCode = id(place).parse().map_err(|error| Failed::Usage(format!("{error}")))?;
+    let root = tree.resolve(root).ok_or_else(unknown)?.code;
+    let mut desks: BTreeMap<TerritoryCode, Vec<&Agency>> = BTreeMap::new();
+    let mut shown = BTreeSet::from([root]);
+    for agency in agencies {
+        let Ok(code) = TerritoryCode::from_resource_name(&agency.territory) else {
+            continue;
+        };
+        desks.entry(code).or_default().push(agency);
+        shown.extend(tree.ancestors(code).take_while(|above| *above != root));
+    }
+    let mut level = vec![root];
+    for _ in 0..depth {
+        let children = |code: &TerritoryCode| tree.children(*code).map(|child| child.code).collect::<Vec<_>>();
+        level = level.iter().flat_map(children).collect();
+        shown.extend(&level);
+    }
+    let base = tree.ancestors(root).count();
+    for code in shown {
+        let indent = 2 * (tree.ancestors(code).count() - base);
+        let names = tree.name(code).map(|(zh, en)| format!("{zh} {en}")).unwrap_or_default();
+        line(format_args!("{:indent$}{} {}", "", code.style(strong()), names))?;
+        for agency in desks.get(&code).into_iter().flatten() {
+            let ends = match agency.valid_to.as_str() {
+                "" => String::new(),
+                day => format!(", ends on {day}"),
+            };
+            let words = format!("{} ({}){ends}", id(&agency.name), agency.functions.join(", "));
+            line(format_args!("{:indent$}  · {}", "", words.style(dim())))?;
+        }
+    }
+    Ok(())
+}

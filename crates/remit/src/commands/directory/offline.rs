@@ -1,0 +1,129 @@
+//! The same answers from files, without a server.
+
+use std::{borrow::Cow, path::Path, sync::Arc};
+
+use api::routing::{
+    ApplyDirectoryResponse, FunctionDesk, ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest,
+    ListDesksResponse, LocateAgencyRequest, LocateAgencyResponse,
+};
+use journal::{Clock as _, SystemClock};
+use places::{Country, Territories, TerritoryCode};
+use routing::{
+    directory::{self, Directory, Function},
+    directory_view::{agency, applied, located},
+};
+
+use super::{Proposal, read};
+use crate::{client::Failed, output};
+
+/// The tree that a file names, or the built-in one.
+pub(super) fn tree(path: Option<&Path>) -> anyhow::Result<Cow<'static, Territories>> {
+    let Some(path) = path else {
+        return Ok(Cow::Borrowed(Territories::shipped()));
+    };
+    let text = text(path)?;
+    let tree = Territories::parse(&text).map_err(|error| wrong(path, &error))?;
+    Ok(Cow::Owned(tree))
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| wrong(path, &error).into())
+}
+
+fn wrong(path: &Path, error: &dyn std::error::Error) -> Failed {
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    Failed::Usage(format!("{}: {error}{source}", path.display()))
+}
+
+fn directory(path: &Path, tree: &Territories) -> anyhow::Result<Directory> {
+    Directory::parse(&text(path)?, tree).map_err(|error| wrong(path, &error).into())
+}
+
+/// What a file differs by from another. Every function that either has counts as used.
+pub(super) fn diff(proposal: &Proposal, old: &Path) -> anyhow::Result<ApplyDirectoryResponse> {
+    let tree = tree(proposal.territories.as_deref())?;
+    let old = directory(old, &tree)?;
+    let new = match proposal.changes {
+        true => old
+            .with_changes(&text(&proposal.file)?)
+            .map_err(|error| wrong(&proposal.file, &error))?,
+        false => directory(&proposal.file, &tree)?,
+    };
+    let mut functions: Vec<Function> = old.functions().into_iter().chain(new.functions()).cloned().collect();
+    functions.sort();
+    functions.dedup();
+    Ok(applied(&new, &old, &functions))
+}
+
+pub(super) fn locate(
+    request: &LocateAgencyRequest,
+    agencies: &Path,
+    territories: Option<&Path>,
+) -> anyhow::Result<LocateAgencyResponse> {
+    if let Ok(country) = request.place.parse::<Country>() {
+        return Ok(LocateAgencyResponse {
+            outcome: format!("{country} is outside the tree of territories: no agency there"),
+            ..Default::default()
+        });
+    }
+    let directory = directory(agencies, &*tree(territories)?)?;
+    let function = Function::new(&request.function).map_err(|error| Failed::Usage(error.to_string()))?;
+    let place = place(&directory, &request.place)?;
+    let category = Some(output::id(&request.category)).filter(|category| !category.is_empty());
+    Ok(located(&directory, &function, category, day(&request.day)?, place))
+}
+
+pub(super) fn desks(
+    request: &ListDesksRequest,
+    agencies: &Path,
+    territories: Option<&Path>,
+) -> anyhow::Result<ListDesksResponse> {
+    let directory = Arc::new(directory(agencies, &*tree(territories)?)?);
+    let (place, day) = (place(&directory, &request.place)?, day(&request.day)?);
+    let category = Some(output::id(&request.category)).filter(|category| !category.is_empty());
+    let desk = |function: &Function| FunctionDesk {
+        function: function.to_string(),
+        located: Some(located(&directory, function, category, day, place)),
+    };
+    Ok(ListDesksResponse {
+        desks: directory.functions().into_iter().map(desk).collect(),
+    })
+}
+
+pub(super) fn agencies(
+    request: &ListAgenciesRequest,
+    agencies: &Path,
+    territories: Option<&Path>,
+) -> anyhow::Result<ListAgenciesResponse> {
+    let directory = directory(agencies, &*tree(territories)?)?;
+    let root = place(&directory, &request.territory)?;
+    let has = |functions: &[Function]| functions.iter().any(|function| function.as_str() == request.function);
+    let wanted = directory
+        .agencies()
+        .filter(|agency| request.function.is_empty() || has(&agency.functions))
+        .filter(|agency| directory.territories().contains(root, agency.territory));
+    Ok(ListAgenciesResponse {
+        agencies: wanted.map(agency).collect(),
+        next_page_token: String::new(),
+    })
+}
+
+fn place(directory: &Directory, name: &str) -> anyhow::Result<TerritoryCode> {
+    let code = TerritoryCode::from_resource_name(name).map_err(|error| Failed::Usage(error.to_string()))?;
+    match directory.territories().get(code) {
+        Some(_) => Ok(code),
+        None => Err(Failed::NotFound(format!(
+            "there never was a territory {code}; places outside the tree are countries, by ISO 3166"
+        ))
+        .into()),
+    }
+}
+
+fn day(text: &str) -> anyhow::Result<jiff::civil::Date> {
+    match text {
+        "" => Ok(directory::day(SystemClock.now())),
+        text => text
+            .parse()
+            .map_err(|_| Failed::Usage(format!("`{text}` is not a day; write it as 2026-07-01")).into()),
+    }
+}

@@ -1,0 +1,410 @@
+//! The directory over gRPC: applied by operators, asked by everybody.
+
+use api::routing::{
+    ApplyDirectoryRequest, ApplyDirectoryResponse, GetAgencyRequest, GetDirectoryRequest, GetTerritoryRequest,
+    ListAgenciesRequest, ListDesksRequest, ListDirectoryVersionsRequest, ListTerritoriesRequest, LocateAgencyRequest,
+};
+use futures::{StreamExt as _, TryStreamExt as _};
+use routing::directory::{Directory, LIMIT};
+use routing::store::versions::Versions as _;
+use testkit::Backend;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::bench::gambling;
+use crate::service::Running;
+
+testkit::on_each_backend!(
+    operators_apply_what_others_only_read,
+    what_is_applied_is_compared_kept_and_in_force,
+    p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_naming_the_cases,
+    faults_are_all_told_and_nothing_is_applied,
+    a_file_of_200_megabytes_is_refused_early,
+    places_and_agencies_are_listed_in_pages,
+    who_has_a_function_where_is_told_with_the_way,
+);
+
+/// A file in parts.
+fn parts(first: ApplyDirectoryRequest, file: &str) -> Vec<ApplyDirectoryRequest> {
+    let mut parts = vec![first];
+    parts.extend(file.as_bytes().chunks(1 << 10).map(|part| ApplyDirectoryRequest {
+        agencies: part.to_vec().into(),
+        ..Default::default()
+    }));
+    parts
+}
+
+async fn apply(
+    running: &Running,
+    system: &str,
+    first: ApplyDirectoryRequest,
+    file: &str,
+) -> Result<ApplyDirectoryResponse, Status> {
+    let parts = futures::stream::iter(parts(first, file));
+    let response = running.directory(system).apply_directory(parts).await;
+    response.map(tonic::Response::into_inner)
+}
+
+fn changes() -> ApplyDirectoryRequest {
+    ApplyDirectoryRequest {
+        changes: true,
+        ..Default::default()
+    }
+}
+
+const GUSU: &str = "put:\n  - {id: police-320508, functions: [police], territory: '320508', \
+                    name: {zh: 姑苏, en: Gusu desk}, superior: police-320000}\n";
+
+async fn operators_apply_what_others_only_read(backend: Backend) {
+    let running = Running::start(backend).await;
+    for system in ["handan", "intake"] {
+        let denied = apply(&running, system, changes(), GUSU).await.unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied, "{system}");
+        let name = "agencies/police-CN".to_owned();
+        let agency = running.directory(system).get_agency(GetAgencyRequest { name }).await;
+        assert_eq!(
+            agency.unwrap().into_inner().agency.unwrap().title_en,
+            "National network-police desk"
+        );
+    }
+    running.finish().await;
+}
+
+async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
+    let running = Running::start(backend).await;
+    let try_out = ApplyDirectoryRequest {
+        validate_only: true,
+        ..changes()
+    };
+    let tried = apply(&running, "operator", try_out, GUSU).await.unwrap();
+    assert!(
+        !tried.applied && tried.difference_count == 1 && tried.findings.is_empty(),
+        "{tried:?}"
+    );
+    let difference = &tried.differences[0];
+    assert_eq!(
+        (difference.kind.as_str(), difference.resource.as_str()),
+        ("added", "agencies/police-320508")
+    );
+    let first = running.bench.store.active().digests().directory;
+    assert_eq!(first, Directory::shipped().digest(), "only tried");
+
+    let applied = apply(&running, "operator", changes(), GUSU).await.unwrap();
+    assert!(applied.applied);
+    assert_eq!(applied.etag, tried.etag);
+    let again = apply(&running, "operator", changes(), GUSU).await.unwrap();
+    assert!(!again.applied && again.differences.is_empty(), "{again:?}");
+
+    // A second proposal on what was in force before.
+    let stale = ApplyDirectoryRequest {
+        etag: data_encoding::HEXLOWER.encode(&first),
+        ..changes()
+    };
+    let refused = apply(&running, "operator", stale, "remove: [police-320508]")
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+
+    let mut operator = running.directory("operator");
+    let request = GetDirectoryRequest::default();
+    let parts: Vec<_> = operator
+        .get_directory(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .try_collect()
+        .await
+        .unwrap();
+    let file: Vec<u8> = parts.iter().flat_map(|part| part.agencies.to_vec()).collect();
+    assert_eq!(parts[0].etag, applied.etag);
+    // The whole file, sent back, is the same version.
+    let whole = apply(
+        &running,
+        "operator",
+        ApplyDirectoryRequest::default(),
+        std::str::from_utf8(&file).unwrap(),
+    )
+    .await;
+    assert_eq!(
+        (whole.as_ref().unwrap().applied, &whole.as_ref().unwrap().etag),
+        (false, &applied.etag)
+    );
+    let etag = data_encoding::HEXLOWER.encode(&first);
+    let request = GetDirectoryRequest { etag: etag.clone() };
+    let parts: Vec<_> = operator
+        .get_directory(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .try_collect()
+        .await
+        .unwrap();
+    let old: Vec<u8> = parts.iter().flat_map(|part| part.agencies.to_vec()).collect();
+    assert_eq!(old, Directory::shipped().source().as_bytes());
+
+    let request = ListDirectoryVersionsRequest::default();
+    let versions = operator
+        .list_directory_versions(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .versions;
+    let listed: Vec<_> = versions
+        .iter()
+        .map(|version| (version.etag.as_str(), version.activated_by.as_str()))
+        .collect();
+    assert_eq!(
+        listed,
+        [(applied.etag.as_str(), "operator"), (etag.as_str(), "routing")]
+    );
+    running.finish().await;
+}
+
+async fn p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_naming_the_cases(backend: Backend) {
+    let running = Running::start(backend).await;
+    let case = running.bench.open(&[gambling()]).await[0];
+    let gone = "remove: [police-450100]";
+    let refused = apply(&running, "operator", changes(), gone).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let said = format!("`police-450100` owns cases/{case}");
+    assert!(refused.message().contains(&said), "{refused:?}");
+    let try_out = ApplyDirectoryRequest {
+        validate_only: true,
+        ..changes()
+    };
+    let tried = apply(&running, "operator", try_out, gone).await.unwrap();
+    assert_eq!(tried.ownerless[0].case, format!("cases/{case}"));
+    assert_eq!(tried.ownerless[0].owner, "agencies/police-450100");
+    running.finish().await;
+}
+
+async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
+    let running = Running::start(backend).await;
+    let file = "last_resort: c\nagencies:\n  - {id: a, functions: [police], territory: '320000', superior: b, \
+                name: {zh: 甲, en: A}}\n  - {id: b, functions: [police], territory: '999999', superior: a, \
+                name: {zh: 乙, en: B}}\n";
+    let refused = apply(&running, "operator", ApplyDirectoryRequest::default(), file)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let violations = refused.get_details_bad_request().unwrap().field_violations;
+    let said: Vec<_> = violations
+        .iter()
+        .map(|violation| violation.description.as_str())
+        .collect();
+    for part in [
+        "agency `b`: territory: the tree has no territory 999999",
+        "last_resort: there is no agency `c`",
+    ] {
+        assert!(said.iter().any(|said| said.contains(part)), "{part}: {said:?}");
+    }
+    for (first, file) in [
+        (ApplyDirectoryRequest::default(), "agencies: 3"),
+        (ApplyDirectoryRequest::default(), ""),
+        (
+            ApplyDirectoryRequest {
+                etag: "x".to_owned(),
+                ..changes()
+            },
+            GUSU,
+        ),
+        (
+            ApplyDirectoryRequest {
+                territories: b"code\n".to_vec().into(),
+                ..changes()
+            },
+            GUSU,
+        ),
+        // The rule set in force names functions that nobody has then.
+        (
+            ApplyDirectoryRequest::default(),
+            "last_resort: c\nagencies:\n  - {id: c, functions: [conference], territory: CN, name: {zh: 会, en: C}}\n",
+        ),
+    ] {
+        let refused = apply(&running, "operator", first, file).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{file}");
+    }
+    let nothing = futures::stream::iter(Vec::new());
+    let refused = running
+        .directory("operator")
+        .apply_directory(nothing)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(
+        running.bench.store.active().digests().directory,
+        Directory::shipped().digest()
+    );
+    running.finish().await;
+}
+
+async fn a_file_of_200_megabytes_is_refused_early(backend: Backend) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let running = Running::start(backend).await;
+    let sent = std::sync::Arc::new(AtomicU64::new(0));
+    let part = ApplyDirectoryRequest {
+        agencies: vec![b'#'; 1 << 20].into(),
+        ..Default::default()
+    };
+    let counted = std::sync::Arc::clone(&sent);
+    let parts = futures::stream::iter(0..200).map(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        part.clone()
+    });
+    let refused = running.directory("operator").apply_directory(parts).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let violations = refused.get_details_bad_request().unwrap().field_violations;
+    assert!(
+        violations[0].description.contains("larger than 16 MB"),
+        "{violations:?}"
+    );
+    // What was sent beyond is what was under way: the server took no more than the limit.
+    let sent = sent.load(Ordering::SeqCst);
+    assert!(sent < 100, "{sent} MiB were sent, {LIMIT} bytes are the limit");
+    running.finish().await;
+}
+
+async fn places_and_agencies_are_listed_in_pages(backend: Backend) {
+    let running = Running::start(backend).await;
+    let mut caller = running.directory("handan");
+    let mut request = ListTerritoriesRequest {
+        parent: "territories/CN".to_owned(),
+        page_size: 20,
+        ..Default::default()
+    };
+    let mut names = Vec::new();
+    loop {
+        let page = caller.list_territories(request.clone()).await.unwrap().into_inner();
+        assert!(page.territories.len() <= 20);
+        names.extend(page.territories.into_iter().map(|territory| territory.name));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names.len(), 31);
+    let other = ListTerritoriesRequest {
+        parent: "territories/320000".to_owned(),
+        page_token: "AAAA".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(
+        caller.list_territories(other).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+
+    let get = async |name: &str| {
+        let request = GetTerritoryRequest { name: name.to_owned() };
+        let response = running.directory("handan").get_territory(request).await;
+        response.map(|response| response.into_inner().territory.unwrap())
+    };
+    let gone = get("territories/320504").await.unwrap();
+    assert_eq!(
+        (gone.successor.as_str(), gone.valid_to.as_str()),
+        ("territories/320508", "2011-12-31")
+    );
+    let dissolved = get("territories/110104").await.unwrap();
+    assert_eq!(
+        (dissolved.successor.as_str(), dissolved.read_as.as_str()),
+        ("", "territories/110100")
+    );
+    assert_eq!(get("territories/110101001").await.unwrap().level, "township");
+    assert_eq!(get("territories/999999").await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(get("US").await.unwrap_err().code(), Code::InvalidArgument);
+
+    let mut request = ListAgenciesRequest {
+        function: "police".to_owned(),
+        territory: "territories/320000".to_owned(),
+        page_size: 2,
+        ..Default::default()
+    };
+    let mut ids = Vec::new();
+    loop {
+        let page = caller.list_agencies(request.clone()).await.unwrap().into_inner();
+        ids.extend(page.agencies.into_iter().map(|agency| agency.name));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    let expected = ["police-320000", "police-320100", "police-320300", "police-320600"];
+    assert_eq!(ids, expected.map(|id| format!("agencies/{id}")));
+    running.finish().await;
+}
+
+async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
+    let running = Running::start(backend).await;
+    let locate = async |place: &str, function: &str| {
+        let request = LocateAgencyRequest {
+            place: place.to_owned(),
+            function: function.to_owned(),
+            ..Default::default()
+        };
+        running
+            .directory("handan")
+            .locate_agency(request)
+            .await
+            .map(tonic::Response::into_inner)
+    };
+    let found = locate("territories/320504", "police").await.unwrap();
+    assert_eq!(found.agency.unwrap().name, "agencies/police-320000");
+    assert_eq!(
+        (found.via, found.climb),
+        (
+            vec!["320504".to_owned()],
+            ["320508", "320500", "320000"].map(str::to_owned).to_vec()
+        )
+    );
+    assert!(
+        found
+            .outcome
+            .contains("320504 is abolished, read as 320508, its successor"),
+        "{}",
+        found.outcome
+    );
+    let parent = locate("territories/110104", "police").await.unwrap().outcome;
+    assert!(
+        parent.contains("its successor is not certain, read as 110100, which it lay in"),
+        "{parent}"
+    );
+    // A country lies outside the tree, which is no error; a code that never existed is one.
+    let abroad = locate("US", "police").await.unwrap();
+    assert!(
+        abroad.agency.is_none() && abroad.outcome.contains("outside the tree"),
+        "{abroad:?}"
+    );
+    let never = locate("territories/999999", "not a name").await.unwrap_err();
+    let violations = never.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(violations.len(), 2, "{violations:?}");
+    assert!(
+        violations[1].description.contains("there never was a territory 999999"),
+        "{violations:?}"
+    );
+    assert!(
+        locate("territories/320500", "nobody-does-this")
+            .await
+            .unwrap()
+            .agency
+            .is_none()
+    );
+
+    let request = ListDesksRequest {
+        place: "territories/320300".to_owned(),
+        ..Default::default()
+    };
+    let desks = running
+        .directory("handan")
+        .list_desks(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .desks;
+    let desk = |function: &str| {
+        let desk = desks.iter().find(|desk| desk.function == function).unwrap();
+        desk.located.as_ref().unwrap().agency.as_ref().unwrap().name.clone()
+    };
+    assert_eq!(desk("police"), "agencies/police-320300");
+    assert_eq!(desk("inspection"), "agencies/inspection-320000");
+    assert_eq!(desks.len(), Directory::shipped().functions().len());
+    running.finish().await;
+}
