@@ -18,6 +18,8 @@ RUN_TESTS = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test)
 WITH_POSTGRES = $(TARGET)/debug/with-postgres
 # How many times `test-slow` kills and restarts; `test` does it a few times.
 test-slow: export REMIT_CRASHES ?= 200
+# Of how many entries `test-slow` tampers with each; `test` takes fewer.
+test-slow: export REMIT_TAMPERED ?= 10000
 
 # $(say) 'TEXT': not to be overlooked.
 BAR := ****************************************************************************************************
@@ -69,8 +71,9 @@ test: build-tests ## Run all tests, on SQLite and on a private PostgreSQL
 	$(if $(shell command -v cargo-nextest),cargo test --workspace --doc)
 
 .PHONY: test-slow
-test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) kills each
+test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) kills each, and the whole tamper test
 	$(WITH_POSTGRES) $(RUN_TESTS) crash
+	$(RUN_TESTS) whatever_is_done_to_any_entry
 
 .PHONY: check
 check: setup check-rust check-contract check-dependencies ## Check form: formatting, lints, the contract, the dependencies

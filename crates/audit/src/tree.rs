@@ -190,6 +190,11 @@ impl Edge {
         self.head
     }
 
+    /// Of each level, the tile that is neither empty nor full.
+    pub fn tiles(&self) -> impl Iterator<Item = (TileId, &[u8])> {
+        self.tiles.0.iter().map(|(id, hashes)| (*id, &hashes[..]))
+    }
+
     /// Appends leaf hashes: the edge after that, and the tiles that are new or have grown.
     pub fn grow(&self, leaves: &[Bytes32]) -> Result<(Self, Vec<PlacedTile>), Error> {
         let Tiles(mut open) = self.tiles.clone();

@@ -15,7 +15,7 @@ const HASH: usize = 32;
 
 /// Verifies all files of the log that a checkpoint signs. They are to be given in the order of [`FilesVerifier::files`]: that is
 /// what makes the first fault the first, and keeps memory small: 256 entries at a time, and what [`LogVerifier`] needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FilesVerifier {
     signed: TreeHead,
     with_detail: bool,

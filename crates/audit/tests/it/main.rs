@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod batches;
+mod export;
 mod faults;
 mod files;
 mod gaps;
@@ -12,5 +13,6 @@ mod reading;
 mod restart;
 mod store;
 mod support;
+mod tamper;
 mod verify;
 mod witness;

@@ -1,9 +1,14 @@
 //! `remit log`: the log that every change is recorded in, one file per subcommand.
 
 mod checkpoint;
+mod export;
 mod gaps;
 mod key;
+mod kinds;
+mod receipt;
+mod show;
 mod source;
+mod stats;
 mod unfreeze;
 mod verify;
 
@@ -45,6 +50,11 @@ enum Action {
     Verify(verify::Command),
     Gaps(gaps::Command),
     Unfreeze(unfreeze::Command),
+    Export(export::Command),
+    Show(show::Command),
+    Stats(stats::Command),
+    Receipt(receipt::Give),
+    VerifyReceipt(receipt::Verify),
     Key(key::Command),
 }
 
@@ -96,6 +106,11 @@ impl Command {
             Action::Verify(command) => command.run(context).await,
             Action::Gaps(command) => command.run(context).await,
             Action::Unfreeze(command) => command.run(context).await,
+            Action::Export(command) => command.run(context).await,
+            Action::Show(command) => command.run(context).await,
+            Action::Stats(command) => command.run(context).await,
+            Action::Receipt(command) => command.run(context).await,
+            Action::VerifyReceipt(command) => command.run(context),
             Action::Key(command) => command.run(context).await,
         }
     }

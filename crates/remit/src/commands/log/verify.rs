@@ -87,7 +87,7 @@ impl Command {
 }
 
 /// The key to believe, and whether it is only what the folder itself says.
-fn key(source: &Source, context: &Context<'_>) -> anyhow::Result<(String, bool)> {
+pub(super) fn key(source: &Source, context: &Context<'_>) -> anyhow::Result<(String, bool)> {
     match (source, context.key) {
         (Source::Folder(folder), None) => {
             let file = folder.join("vkey");

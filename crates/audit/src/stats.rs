@@ -1,0 +1,230 @@
+//! Counts what a log tells, from entries and their details alone: so that whoever has an auditor's export can recompute a figure
+//! that was published. No I/O.
+//!
+//! * An agency's *changes* are those it made.
+//! * The *time to acknowledge* runs from when the report was accepted that had the case opened to when the agency first acknowledged the case. It
+//!   counts for the agency that acknowledged, once for each case.
+//! * The *time to a result* runs from there to when the case first became resolved, or closed without having been. It counts for the
+//!   agency that acknowledged last before that.
+//! * The *median* of n times is the ⌈n/2⌉-th, the *p90* the ⌈0.9 n⌉-th of them in order (nearest rank): a time that was really taken.
+//!
+//! Times are those of the entries, days are UTC.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use api::event::Detail;
+use journal::{Entry, Time};
+use uuid::Uuid;
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+
+/// What was counted so far.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Entries.
+    pub entries: u64,
+    /// Entries of each kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// Entries of each day, by days since 1970-01-01 UTC.
+    pub days: BTreeMap<i64, u64>,
+    /// By resource name.
+    pub agencies: BTreeMap<String, Agency>,
+    /// When each report was accepted, by the event that says so.
+    accepted: HashMap<Uuid, Time>,
+    cases: HashMap<String, Case>,
+}
+
+/// What was counted of an agency.
+#[derive(Clone, Debug, Default)]
+pub struct Agency {
+    /// Changes that it made.
+    pub changes: u64,
+    /// From acceptance to its acknowledgement, of each case that it acknowledged.
+    pub to_acknowledge: Times,
+    /// From acceptance to the result, of each case that it led to one.
+    pub to_result: Times,
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    accepted: Time,
+    /// Who has acknowledged, and who did so last.
+    acknowledged: HashSet<String>,
+    leads: Option<String>,
+    has_result: bool,
+}
+
+/// Times that something took.
+#[derive(Clone, Debug, Default)]
+pub struct Times(Vec<i64>);
+
+impl Times {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The middle one, in microseconds; `None` when there is none.
+    pub fn median(&self) -> Option<i64> {
+        self.rank(50)
+    }
+
+    /// The one that 90 of 100 do not exceed, in microseconds; `None` when there is none.
+    pub fn p90(&self) -> Option<i64> {
+        self.rank(90)
+    }
+
+    fn rank(&self, percent: usize) -> Option<i64> {
+        let mut times = self.0.clone();
+        times.sort_unstable();
+        let rank = (times.len() * percent).div_ceil(100);
+        times.get(rank.checked_sub(1)?).copied()
+    }
+}
+
+impl Stats {
+    /// Counts the next entry of the log.
+    pub fn add(&mut self, entry: &Entry, detail: &Detail) {
+        self.entries += 1;
+        *self.kinds.entry(entry.kind.clone()).or_default() += 1;
+        *self.days.entry(entry.time.0.div_euclid(DAY)).or_default() += 1;
+        let by = detail
+            .actor
+            .as_ref()
+            .map(|actor| actor.agency.clone())
+            .unwrap_or_default();
+        if !by.is_empty() {
+            self.agencies.entry(by.clone()).or_default().changes += 1;
+        }
+        match entry.kind.as_str() {
+            "report.accepted" => {
+                self.accepted.insert(entry.event_id, entry.time);
+            }
+            "case.opened" => self.open(entry),
+            "case.acknowledged" => self.acknowledge(entry, by),
+            _ => {}
+        }
+        if ["RESOLVED", "CLOSED"].contains(&detail.to_state.as_str()) {
+            self.result(entry);
+        }
+    }
+
+    fn open(&mut self, entry: &Entry) {
+        let accepted = entry.caused_by.and_then(|event| self.accepted.get(&event)).copied();
+        let case = Case {
+            // A part of a log may lack the report: then the case's own time is all there is to count from.
+            accepted: accepted.unwrap_or(entry.time),
+            acknowledged: HashSet::new(),
+            leads: None,
+            has_result: false,
+        };
+        self.cases.insert(entry.record.clone(), case);
+    }
+
+    fn acknowledge(&mut self, entry: &Entry, by: String) {
+        let Some(case) = self.cases.get_mut(&entry.record).filter(|_| !by.is_empty()) else {
+            return;
+        };
+        if case.acknowledged.insert(by.clone()) {
+            let taken = entry.time.0 - case.accepted.0;
+            self.agencies
+                .entry(by.clone())
+                .or_default()
+                .to_acknowledge
+                .0
+                .push(taken);
+        }
+        case.leads = Some(by);
+    }
+
+    fn result(&mut self, entry: &Entry) {
+        let Some(case) = self.cases.get_mut(&entry.record).filter(|case| !case.has_result) else {
+            return;
+        };
+        case.has_result = true;
+        if let Some(agency) = &case.leads {
+            let taken = entry.time.0 - case.accepted.0;
+            self.agencies.entry(agency.clone()).or_default().to_result.0.push(taken);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::event::Actor;
+
+    use super::*;
+
+    const START: Time = Time(1_795_305_600_000_000);
+
+    /// One entry of a story: minutes from the start, record, kind, who acts, the state after, and the number of the event and of its cause.
+    type Told = (i64, &'static str, &'static str, &'static str, &'static str, u128, u128);
+
+    fn told(story: &[Told]) -> Stats {
+        let mut stats = Stats::default();
+        for (minute, record, kind, agency, to_state, event, cause) in story {
+            let entry = Entry {
+                event_id: Uuid::from_u128(*event),
+                source: "routing".to_owned(),
+                record: (*record).to_owned(),
+                sequence: 1,
+                previous: [0; 32],
+                caused_by: (*cause > 0).then(|| Uuid::from_u128(*cause)),
+                kind: (*kind).to_owned(),
+                time: START.plus_seconds(minute * 60),
+                commitment: [0; 32],
+            };
+            let detail = Detail {
+                to_state: (*to_state).to_owned(),
+                actor: Some(Actor {
+                    agency: (*agency).to_owned(),
+                    ..Actor::default()
+                }),
+                ..Detail::default()
+            };
+            stats.add(&entry, &detail);
+        }
+        stats
+    }
+
+    #[test]
+    fn figures_come_from_the_entries() {
+        let stats = told(&[
+            (0, "reports/a", "report.accepted", "", "ACCEPTED", 1, 0),
+            (1, "cases/a", "case.opened", "", "ASSIGNED", 2, 1),
+            (5, "reports/b", "report.accepted", "", "ACCEPTED", 3, 0),
+            (6, "cases/b", "case.opened", "", "ASSIGNED", 4, 3),
+            (30, "cases/a", "case.acknowledged", "agencies/x", "IN_PROGRESS", 5, 0),
+            // Handed on, and acknowledged by another; then again by the first, which counts once.
+            (40, "cases/a", "case.acknowledged", "agencies/y", "IN_PROGRESS", 6, 0),
+            (45, "cases/b", "case.acknowledged", "agencies/x", "IN_PROGRESS", 7, 0),
+            (46, "cases/b", "case.acknowledged", "agencies/x", "IN_PROGRESS", 8, 0),
+            (1_500, "cases/a", "case.resolved", "agencies/y", "RESOLVED", 9, 0),
+            // Closing what has a result is no second one.
+            (1_600, "cases/a", "case.closed", "", "CLOSED", 10, 0),
+        ]);
+        assert_eq!(stats.entries, 10);
+        assert_eq!(stats.kinds["case.acknowledged"], 4);
+        assert_eq!(stats.days.values().copied().collect::<Vec<_>>(), [8, 2]);
+        let minutes = |time: Option<i64>| time.map(|time| time / 60_000_000);
+        let (x, y) = (&stats.agencies["agencies/x"], &stats.agencies["agencies/y"]);
+        assert_eq!((x.changes, y.changes), (3, 2));
+        assert_eq!(x.to_acknowledge.count(), 2);
+        assert_eq!(
+            (minutes(x.to_acknowledge.median()), minutes(x.to_acknowledge.p90())),
+            (Some(30), Some(40))
+        );
+        assert_eq!(minutes(y.to_acknowledge.median()), Some(40));
+        assert_eq!((x.to_result.count(), minutes(y.to_result.median())), (0, Some(1_500)));
+    }
+
+    #[test]
+    fn ranks_are_the_nearest() {
+        for (n, median, p90) in [(1, 1, 1), (2, 1, 2), (10, 5, 9), (11, 6, 10), (100, 50, 90)] {
+            let times = Times((1..=n).rev().collect());
+            assert_eq!((times.median(), times.p90()), (Some(median), Some(p90)), "{n}");
+        }
+        assert_eq!(Times::default().median(), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! Exports to a folder, and receipts.
+
+use std::path::Path;
+
+use api::event::StateChange;
+use audit::{
+    export::{ExportError, Folder},
+    receipt::{NotAReceipt, Receipt},
+    tiles::files,
+    verify::{Fault, FilesVerifier, LogVerifier},
+};
+use journal::Bytes32;
+use tlog_tiles::{Hash, record_hash};
+
+use crate::support::{ORIGIN, Producer, TestKey};
+
+/// The checkpoint of a log.
+fn checkpoint(changes: &[StateChange]) -> String {
+    let mut verifier = LogVerifier::new();
+    for (index, change) in (0..).zip(changes) {
+        verifier.push(index, &change.entry).unwrap();
+    }
+    let head = verifier.head();
+    TestKey::new(ORIGIN, 3).sign(ORIGIN, head.size, head.root)
+}
+
+fn vkey() -> String {
+    TestKey::new(ORIGIN, 3).vkey
+}
+
+fn open(folder: &Path, of: &[StateChange], with_detail: bool) -> Result<Folder, ExportError> {
+    Folder::open(folder, &checkpoint(of), &vkey(), with_detail)
+}
+
+/// Pushes what is missing, up to `until`.
+fn push(folder: &mut Folder, changes: &[StateChange], until: usize) {
+    let from = folder.size() as usize;
+    for change in &changes[from.min(until)..until] {
+        let salt: Bytes32 = (*change.salt).try_into().unwrap();
+        folder.push(&change.entry, Some((&salt, &change.detail))).unwrap();
+    }
+}
+
+fn export(folder: &Path, changes: &[StateChange], with_detail: bool) -> Result<u64, ExportError> {
+    let mut open = open(folder, changes, with_detail)?;
+    push(&mut open, changes, changes.len());
+    open.finish().map(|head| head.size)
+}
+
+fn verify(folder: &Path, with_detail: bool) -> Result<u64, Fault> {
+    let read = |path: &str| std::fs::read(folder.join(path)).ok();
+    let key = String::from_utf8(read("vkey").unwrap()).unwrap();
+    let note = String::from_utf8(read("checkpoint").unwrap()).unwrap();
+    let mut verifier = FilesVerifier::new(&note, &key, with_detail)?;
+    for path in verifier.files() {
+        let bytes = read(&path.to_string()).ok_or_else(|| verifier.missing(path))?;
+        verifier.take(path, &bytes, |_, _| ())?;
+    }
+    verifier.finish().map(|head| head.size)
+}
+
+#[test]
+fn a_folder_grows_with_the_log_and_verifies_at_each_step() {
+    let changes = Producer::intake().many(70_000);
+    for with_detail in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        for size in [0, 1, 3, 255, 256, 256, 300, 512, 1_000, 65_536, 70_000] {
+            assert_eq!(
+                export(folder.path(), &changes[..size], with_detail).unwrap(),
+                size as u64
+            );
+            assert_eq!(verify(folder.path(), with_detail).unwrap(), size as u64);
+        }
+        // What was partial and has become full is gone.
+        assert!(!folder.path().join("tile/entries/000.p").exists());
+        assert!(files(70_000, with_detail).all(|file| folder.path().join(file.to_string()).exists()));
+    }
+}
+
+#[test]
+fn an_interrupted_export_goes_on_where_it_was() {
+    let changes = Producer::intake().many(2_000);
+    for with_detail in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        export(folder.path(), &changes[..300], with_detail).unwrap();
+        let mut interrupted = open(folder.path(), &changes, with_detail).unwrap();
+        push(&mut interrupted, &changes, 1_500);
+        drop(interrupted);
+        // The folder still is what its checkpoint says.
+        assert_eq!(verify(folder.path(), with_detail).unwrap(), 300);
+        let again = open(folder.path(), &changes, with_detail).unwrap();
+        assert_eq!(again.size(), 1_280);
+        drop(again);
+        // A bundle that was cut is fetched again.
+        let cut = folder.path().join("tile/entries/003");
+        std::fs::write(&cut, &std::fs::read(&cut).unwrap()[..999]).unwrap();
+        assert_eq!(open(folder.path(), &changes, with_detail).unwrap().size(), 768);
+        assert_eq!(export(folder.path(), &changes, with_detail).unwrap(), 2_000);
+        assert_eq!(verify(folder.path(), with_detail).unwrap(), 2_000);
+    }
+}
+
+#[test]
+fn what_does_not_continue_the_folder_gets_no_checkpoint() {
+    let changes = Producer::intake().many(1_000);
+    let folder = tempfile::tempdir().unwrap();
+    export(folder.path(), &changes[..600], false).unwrap();
+
+    // The server lags, or was set back.
+    let error = open(folder.path(), &changes[..599], false).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ExportError::Behind {
+                folder: 600,
+                server: 599
+            }
+        ),
+        "{error}"
+    );
+    // Another log under the same key: the past was rewritten.
+    let other = Producer::new("intake", 9).many(1_000);
+    let error = export(folder.path(), &other, false).unwrap_err();
+    assert!(
+        matches!(error, ExportError::Fault(Fault::Root { size: 1_000 })),
+        "{error}"
+    );
+    assert_eq!(verify(folder.path(), false).unwrap(), 600);
+    // What it left behind is taken up, found wrong and thrown away; then the true log comes in.
+    assert!(matches!(
+        export(folder.path(), &changes, false),
+        Err(ExportError::Fault(Fault::Root { .. }))
+    ));
+    assert_eq!(export(folder.path(), &changes, false).unwrap(), 1_000);
+    assert_eq!(verify(folder.path(), false).unwrap(), 1_000);
+
+    // Too few, another key, a lie about a detail, and the folder's own damage.
+    let mut few = open(folder.path(), &Producer::intake().many(1_100), false).unwrap();
+    push(&mut few, &Producer::intake().many(1_100), 1_050);
+    assert!(matches!(
+        few.finish(),
+        Err(ExportError::Fault(Fault::Size {
+            found: 1_050,
+            size: 1_100
+        }))
+    ));
+    let stranger = TestKey::new(ORIGIN, 4).sign(ORIGIN, 1_000, [0; 32]);
+    let error = Folder::open(folder.path(), &stranger, &vkey(), false).unwrap_err();
+    assert!(matches!(error, ExportError::Fault(Fault::Checkpoint(_))), "{error}");
+    let error = open(folder.path(), &changes, true).unwrap_err();
+    assert!(matches!(error, ExportError::Details { has: false, .. }), "{error}");
+    let lies = tempfile::tempdir().unwrap();
+    let mut lied = open(lies.path(), &changes, true).unwrap();
+    assert!(lied.push(&changes[0].entry, Some((&[0; 32], b"lie"))).is_err());
+    assert!(matches!(
+        open(lies.path(), &changes, true),
+        Err(ExportError::Busy { .. })
+    ));
+    let last = folder.path().join("tile/entries/003.p/232");
+    let mut bytes = std::fs::read(&last).unwrap();
+    bytes[50] ^= 1;
+    std::fs::write(&last, bytes).unwrap();
+    assert!(matches!(
+        open(folder.path(), &changes, false),
+        Err(ExportError::Damaged { .. })
+    ));
+}
+
+/// A receipt for an entry of a small log, by the definition.
+fn receipt(changes: &[StateChange], index: usize) -> Receipt {
+    fn path(leaves: &[Hash], at: usize, into: &mut Vec<Bytes32>) {
+        if leaves.len() > 1 {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            let (mine, at, sibling) = match at < left.len() {
+                true => (left, at, right),
+                false => (right, at - left.len(), left),
+            };
+            path(mine, at, into);
+            into.push(root(sibling).0);
+        }
+    }
+    fn root(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [leaf] => *leaf,
+            leaves => {
+                let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+                tlog_tiles::node_hash(root(left), root(right))
+            }
+        }
+    }
+    let leaves: Vec<_> = changes.iter().map(|change| record_hash(&change.entry)).collect();
+    let mut hashes = Vec::new();
+    path(&leaves, index, &mut hashes);
+    Receipt {
+        entry: changes[index].entry.to_vec(),
+        index: index as u64,
+        path: hashes,
+        checkpoint: checkpoint(changes),
+    }
+}
+
+#[test]
+fn a_receipt_verifies_by_itself_and_no_byte_of_it_can_be_changed() {
+    let changes = Producer::intake().many(21);
+    for index in [0, 7, 15, 16, 20] {
+        let receipt = receipt(&changes, index);
+        let text = receipt.to_string();
+        assert!(text.starts_with("c2sp.org/tlog-proof@v1\nextra "));
+        let read = Receipt::parse(&text).unwrap();
+        assert_eq!((&read, read.to_string()), (&receipt, text.clone()));
+        let (entry, head) = read.verify(&vkey()).unwrap();
+        assert_eq!((entry.encode(), head.size), (receipt.entry.clone(), 21));
+        assert!(read.verify(&TestKey::new(ORIGIN, 4).vkey).is_err());
+        for at in 0..text.len() {
+            let mut forged = text.clone().into_bytes();
+            for bit in [1, 0x10] {
+                forged[at] ^= bit;
+                // The name on a signature line is not signed, but the key is looked for by it.
+                let noticed = match std::str::from_utf8(&forged) {
+                    Ok(forged) => Receipt::parse(forged).map_or(true, |receipt| receipt.verify(&vkey()).is_err()),
+                    Err(_) => true,
+                };
+                assert!(noticed, "byte {at} of\n{text}");
+                forged[at] ^= bit;
+            }
+            if text.is_char_boundary(at) {
+                let cut = Receipt::parse(&text[..at]);
+                assert!(
+                    cut.map_or(true, |receipt| receipt.verify(&vkey()).is_err()),
+                    "cut at {at}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_receipt_says_where() {
+    let text = receipt(&Producer::intake().many(21), 7).to_string();
+    for (forged, expected) in [
+        (String::new(), NotAReceipt::FirstLine),
+        (text.replace("@v1", "@v2"), NotAReceipt::FirstLine),
+        (text.replace("extra ", "extra"), NotAReceipt::Extra),
+        (text.replace("index 7", "index 07"), NotAReceipt::Index),
+        (text.replace("index 7", "index -7"), NotAReceipt::Index),
+        (text.replace("index 7\n", "index 7\nAAAA\n"), NotAReceipt::Hash(4)),
+        (text.split("\n\n").next().unwrap().to_owned(), NotAReceipt::Checkpoint),
+    ] {
+        assert_eq!(Receipt::parse(&forged), Err(expected));
+    }
+}

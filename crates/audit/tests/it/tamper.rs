@@ -1,0 +1,126 @@
+//! Every record of a log is flipped, deleted, reordered and cut in turn; all of it has to be noticed.
+//!
+//! Incrementally: the log before an entry is verified once and kept, and each tampering is judged by what follows it, up to where it
+//! shows at the latest: the end of its bundle, where the tile speaks. `REMIT_TAMPERED` says how many entries the log has: 10,000 for the
+//! whole test (`make test-slow`), fewer otherwise.
+
+use api::event::StateChange;
+use audit::{
+    tiles::{Content, TilePath, put_entry, take_entry},
+    verify::{Fault, FilesVerifier},
+};
+use tlog_tiles::record_hash;
+
+use crate::support::{ORIGIN, Producer, TestKey};
+
+/// A log of a few entries is tampered with in seconds.
+const SAMPLE: usize = 520;
+
+fn size() -> usize {
+    std::env::var("REMIT_TAMPERED").map_or(SAMPLE, |size| size.parse().expect("REMIT_TAMPERED is a number"))
+}
+
+/// The bundles of a log, and the leaf tiles that belong to them.
+struct Log {
+    checkpoint: String,
+    vkey: String,
+    bundles: Vec<(TilePath, Vec<u8>, Vec<u8>)>,
+}
+
+fn log(changes: &[StateChange]) -> Log {
+    let mut verifier = audit::verify::LogVerifier::new();
+    for (index, change) in (0..).zip(changes) {
+        verifier.push(index, &change.entry).unwrap();
+    }
+    let (key, head) = (TestKey::new(ORIGIN, 3), verifier.head());
+    let bundles = changes.chunks(256).zip(0..).map(|(changes, n)| {
+        let (mut entries, mut leaves) = (Vec::new(), Vec::new());
+        for change in changes {
+            put_entry(&mut entries, &change.entry);
+            leaves.extend_from_slice(&record_hash(&change.entry).0);
+        }
+        let width = u16::try_from(changes.len()).unwrap();
+        let path = TilePath {
+            content: Content::Entries,
+            n,
+            width,
+        };
+        (path, leaves, entries)
+    });
+    Log {
+        checkpoint: key.sign(ORIGIN, head.size, head.root),
+        bundles: bundles.collect(),
+        vkey: key.vkey,
+    }
+}
+
+fn tile(path: TilePath) -> TilePath {
+    TilePath {
+        content: Content::Hashes(0),
+        ..path
+    }
+}
+
+/// What is noticed in one bundle, when it holds these bytes.
+fn judge(before: &FilesVerifier, path: TilePath, leaves: &[u8], entries: &[u8]) -> Option<Fault> {
+    let mut verifier = before.clone();
+    let taken = verifier.take(tile(path), leaves, |_, _| ());
+    taken.and_then(|()| verifier.take(path, entries, |_, _| ())).err()
+}
+
+fn bundle(entries: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    entries.iter().for_each(|entry| put_entry(&mut bytes, entry));
+    bytes
+}
+
+#[test]
+fn p2_whatever_is_done_to_any_entry_is_noticed_where_it_was_done() {
+    let changes = Producer::intake().many(size());
+    let log = log(&changes);
+    let mut before = FilesVerifier::new(&log.checkpoint, &log.vkey, false).unwrap();
+    let mut tampered = 0_u64;
+    for (path, leaves, bytes) in &log.bundles {
+        let mut rest = &bytes[..];
+        let entries: Vec<_> = std::iter::from_fn(|| take_entry(&mut rest)).collect();
+        assert!(judge(&before, *path, leaves, bytes).is_none());
+        for at in 0..entries.len() {
+            let index = path.n * 256 + at as u64;
+            let mut noticed = |what: &str, bytes: &[u8], from: u64| {
+                let fault = judge(&before, *path, leaves, bytes);
+                let named = match &fault {
+                    Some(Fault::Leaf { index, .. } | Fault::Form { index, .. } | Fault::Entry { index, .. }) => *index,
+                    other => panic!("{what} of entry {index} was not noticed: {other:?}"),
+                };
+                assert_eq!(named, from, "{what} of entry {index}: {fault:?}");
+                tampered += 1;
+            };
+            // Another byte of each entry, so that all are met.
+            let entry = entries[at];
+            let place = at * 7 % entry.len();
+            let mut flipped = entry.to_vec();
+            flipped[place] ^= 1 << (at % 8);
+            let with = |entry: &[u8]| bundle(&[&entries[..at], &[entry], &entries[at + 1..]].concat());
+            noticed("a flip", &with(&flipped), index);
+            noticed("a cut", &with(&entry[..place]), index);
+            noticed(
+                "a deletion",
+                &bundle(&[&entries[..at], &entries[at + 1..]].concat()),
+                index,
+            );
+            noticed(
+                "a repetition",
+                &bundle(&[&entries[..=at], &entries[at..]].concat()),
+                index + 1,
+            );
+            let mut swapped = entries.clone();
+            let other = if at + 1 < entries.len() { at + 1 } else { 0 };
+            swapped.swap(at, other);
+            noticed("an exchange", &bundle(&swapped), path.n * 256 + at.min(other) as u64);
+            noticed("the end", &bundle(&entries[..at]), index);
+        }
+        before.take(tile(*path), leaves, |_, _| ()).unwrap();
+        before.take(*path, bytes, |_, _| ()).unwrap();
+    }
+    assert_eq!(tampered, 6 * changes.len() as u64);
+}

@@ -1,0 +1,179 @@
+//! `remit log export`: the log in a folder, to be verified anywhere.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use api::audit::{ListChangesRequest, audit_service_client::AuditServiceClient};
+use audit::{
+    export::{ExportError, Folder},
+    tiles::{Content, take_entry},
+    verify::Fault,
+};
+use clap::Args;
+use futures::StreamExt as _;
+use journal::Bytes32;
+use owo_colors::OwoColorize as _;
+
+use super::{Context, broken, source::Source};
+use crate::{
+    client::Failed,
+    output::{Progress, field, good, line},
+};
+
+/// How often progress is shown.
+const SHOWN: Duration = Duration::from_millis(100);
+
+/// Bring a folder up to date with the log
+///
+/// The folder then holds the checkpoint, the files of C2SP tlog-tiles and the verifier key, and nothing else is needed to
+/// verify it, or to serve it with any web server. What is there already is not fetched again, and what was interrupted goes on. Exits
+/// with 5 when what the server gives is not the log that it signed, or does not continue what the folder holds.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  remit log export /mnt/log
+  remit log export /mnt/log --server http://audit.example:7303 --key remit.example/log+1a2b3c4d+AZ…
+  remit log export /mnt/log-with-details --with-detail --purpose 'inspection 2027-3' --as auditor")]
+pub struct Command {
+    /// The folder; made when it is not there
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// With what the entries commit to, for auditors: see --as
+    #[arg(long, requires = "purpose")]
+    with_detail: bool,
+    /// What the details are read for; recorded
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+}
+
+impl Command {
+    /// Does it.
+    pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
+        let key = context.needed_key()?;
+        let address = context.address()?;
+        let source = Source::named(&address)?;
+        let progress = Progress::new(context.json());
+        let started = Instant::now();
+        let (before, signed) = loop {
+            let checkpoint = source.checkpoint().await?;
+            let open = Folder::open(&self.folder, &checkpoint, &key, self.with_detail);
+            let folder = open.map_err(failed)?;
+            let (before, found) = (folder.before(), folder.size());
+            let folder = match self.with_detail {
+                true => self.fetch_details(folder, context, &progress).await,
+                false => fetch(folder, &source, &progress).await,
+            };
+            progress.clear();
+            match folder?.finish() {
+                Ok(signed) => break (before, signed),
+                // What an interrupted export left behind was not the log's: it is gone now.
+                Err(ExportError::Fault(Fault::Root { .. })) if found > before => {}
+                Err(error) => return Err(failed(error)),
+            }
+        };
+        if context.json() {
+            let exported = serde_json::json!({
+                "folder": self.folder, "entries": signed.size, "new": signed.size - before, "with_detail": self.with_detail,
+                "root": data_encoding::BASE64.encode(&signed.root),
+            });
+            line(serde_json::to_string_pretty(&exported)?)?;
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        line(format_args!("{} {folder}", "exported to".style(good())))?;
+        field(
+            "entries",
+            format_args!("{}, of them new {}", signed.size, signed.size - before),
+        )?;
+        field("took", format_args!("{:.1?}", started.elapsed()))?;
+        field(
+            "verify it",
+            format_args!(
+                "remit log verify {folder} --key {}",
+                key.lines().next().unwrap_or_default()
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Entries and details, page by page.
+    async fn fetch_details(
+        &self,
+        mut folder: Folder,
+        context: Context<'_>,
+        progress: &Progress,
+    ) -> anyhow::Result<Folder> {
+        let audit = context.audit()?;
+        let size = folder.target().size;
+        while folder.size() < size {
+            let request = ListChangesRequest {
+                page_size: 1_000,
+                start_index: folder.size().cast_signed(),
+                with_detail: true,
+                purpose: self.purpose.clone().unwrap_or_default(),
+                ..ListChangesRequest::default()
+            };
+            let page = AuditServiceClient::new(audit.channel.clone())
+                .list_changes(request)
+                .await;
+            let page = page.map_err(Failed::call(&audit.address))?.into_inner();
+            let (from, left) = (folder.size(), size - folder.size());
+            for change in page.changes.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                let salt = Bytes32::try_from(&*change.salt).ok();
+                let detail = salt.as_ref().map(|salt| (salt, &*change.detail));
+                folder.push(&change.entry, detail).map_err(failed)?;
+            }
+            if folder.size() == from {
+                let message = format!("the server gives {from} entries and has signed {size}");
+                return Err(Failed::Unverified(message).into());
+            }
+            progress.show(format_args!("{} of {size} entries", folder.size()));
+        }
+        Ok(folder)
+    }
+}
+
+/// Entries, bundle by bundle, as files.
+async fn fetch(mut folder: Folder, source: &Source, progress: &Progress) -> anyhow::Result<Folder> {
+    let size = folder.target().size;
+    let first = folder.size() / 256;
+    let wanted =
+        audit::tiles::files(size, false).filter(move |path| path.content == Content::Entries && path.n >= first);
+    let mut bundles = source.files(wanted);
+    let mut shown = Instant::now();
+    while let Some((path, bytes)) = bundles.next().await {
+        let index = folder.size();
+        let bytes = bytes?.ok_or_else(|| broken(Fault::Missing { path, index, size }))?;
+        let mut rest = &bytes[..];
+        for at in 0..path.width {
+            let entry = take_entry(&mut rest).ok_or_else(|| {
+                broken(Fault::Form {
+                    path,
+                    index: path.n * 256 + u64::from(at),
+                    problem: "ends inside this entry",
+                })
+            })?;
+            // Of the first bundle the folder has a part already.
+            if path.n * 256 + u64::from(at) == folder.size() {
+                folder.push(entry, None).map_err(failed)?;
+            }
+        }
+        if shown.elapsed() >= SHOWN {
+            progress.show(format_args!("{} of {size} entries", folder.size()));
+            shown = Instant::now();
+        }
+    }
+    Ok(folder)
+}
+
+/// What does not hold is told apart from what could not be written.
+fn failed(error: ExportError) -> anyhow::Error {
+    match error {
+        ExportError::Fault(fault) => broken(fault).into(),
+        ExportError::Damaged { .. } | ExportError::Behind { .. } => Failed::Unverified(error.to_string()).into(),
+        ExportError::Details { .. } | ExportError::Busy { .. } => Failed::Usage(error.to_string()).into(),
+        error @ ExportError::File { .. } => error.into(),
+    }
+}

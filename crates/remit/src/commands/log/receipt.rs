@@ -1,0 +1,194 @@
+//! `remit log receipt` and `remit log verify-receipt`: one entry's proof as a file.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use api::audit::{
+    ChangeFilter, GetInclusionProofRequest, GetInclusionProofResponse, ListChangesRequest,
+    audit_service_client::AuditServiceClient,
+};
+use audit::receipt::Receipt;
+use clap::Args;
+use journal::{Bytes32, Entry};
+use owo_colors::OwoColorize as _;
+use signed_note::Note;
+use witness::Policy;
+
+use super::{Context, broken};
+use crate::{
+    client::{Failed, Target},
+    output::{bad, field, good, line},
+};
+
+/// Write the proof that a change is in the log, as a file
+///
+/// A C2SP tlog-proof with the entry in it: it verifies with the log's key alone, without any server, as long as the key is kept. Verified
+/// before it is written, where the key is known. Store it as NAME.tlog-proof.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  remit log receipt reports/0199… > report.tlog-proof
+  remit log receipt 0199… > event.tlog-proof")]
+pub struct Give {
+    /// A record, whose newest change is meant, or the id of an event
+    #[arg(value_name = "RECORD|EVENT")]
+    what: String,
+    /// Which change of the record, from 1 [default: the newest]
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+}
+
+impl Give {
+    /// Does it.
+    pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
+        let audit = context.audit()?;
+        let event_id = match self.what.contains('/') {
+            false => self.what.clone(),
+            true => self.event(&audit).await?,
+        };
+        let request = GetInclusionProofRequest {
+            event_id,
+            ..GetInclusionProofRequest::default()
+        };
+        let proof = AuditServiceClient::new(audit.channel.clone())
+            .get_inclusion_proof(request)
+            .await;
+        let receipt = receipt(proof.map_err(Failed::call(&audit.address))?.into_inner())?;
+        if let Some(key) = context.key()? {
+            receipt.verify(&key).map_err(broken)?;
+        }
+        line(receipt.to_string().trim_end())?;
+        Ok(())
+    }
+
+    /// The event of the change that is meant.
+    async fn event(&self, audit: &Target) -> anyhow::Result<String> {
+        let entries = life(audit, &self.what).await?;
+        let missing = || Failed::NotFound(format!("the log has no such change of {}", self.what));
+        let entry = match self.sequence {
+            None => entries.last(),
+            Some(sequence) => entries.iter().find(|(_, entry)| entry.sequence == sequence),
+        };
+        Ok(entry.ok_or_else(missing)?.1.event_id.to_string())
+    }
+}
+
+/// All published changes of a record, with their indexes.
+async fn life(audit: &Target, record: &str) -> anyhow::Result<Vec<(i64, Entry)>> {
+    let mut request = ListChangesRequest {
+        page_size: 1_000,
+        filter: Some(ChangeFilter {
+            record: record.to_owned(),
+            ..ChangeFilter::default()
+        }),
+        ..ListChangesRequest::default()
+    };
+    let mut entries = Vec::new();
+    loop {
+        let page = AuditServiceClient::new(audit.channel.clone())
+            .list_changes(request.clone())
+            .await;
+        let page = page.map_err(Failed::call(&audit.address))?.into_inner();
+        for change in page.changes {
+            let index = change.index;
+            let entry = Entry::decode(&change.entry)
+                .map_err(|error| Failed::Unverified(format!("entry {index}: malformed: {error}")))?;
+            entries.push((index, entry));
+        }
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(entries);
+        }
+    }
+}
+
+/// From what audit answers.
+pub(super) fn receipt(proof: GetInclusionProofResponse) -> Result<Receipt, Failed> {
+    let path: Option<Vec<Bytes32>> = proof.path.iter().map(|hash| Bytes32::try_from(&**hash).ok()).collect();
+    match (path, u64::try_from(proof.index)) {
+        (Some(path), Ok(index)) => Ok(Receipt {
+            entry: proof.entry.into(),
+            index,
+            path,
+            checkpoint: proof.checkpoint,
+        }),
+        _ => Err(Failed::Unverified("the proof is malformed".to_owned())),
+    }
+}
+
+/// Verify such a file, without any server
+///
+/// Exits with 5 when it does not hold. With --policy, enough of the named witnesses must have cosigned its checkpoint too: then
+/// not even the log's operator can have shown a tree of its own to the one who got the receipt.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:\n  remit log verify-receipt report.tlog-proof --key remit.example/log+1a2b3c4d+AZ…")]
+pub struct Verify {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// A C2SP tlog-policy: which witnesses' cosignatures are needed
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+impl Verify {
+    /// Does it.
+    pub(super) fn run(self, context: Context<'_>) -> anyhow::Result<()> {
+        let key = context.needed_key()?;
+        let shown = self.file.display();
+        let bytes = std::fs::read(&self.file).with_context(|| format!("reading {shown}"))?;
+        let text = String::from_utf8(bytes).map_err(|_| Failed::Unverified(format!("{shown} is not text")))?;
+        let receipt = Receipt::parse(&text).map_err(|error| Failed::Unverified(format!("{shown}: {error}")))?;
+        let (entry, head) = receipt.verify(&key).map_err(broken)?;
+        let cosigned = self
+            .policy
+            .as_deref()
+            .map(|file| cosigners(file, &receipt.checkpoint))
+            .transpose()?;
+        if context.json() {
+            let verified = serde_json::json!({
+                "record": entry.record, "sequence": entry.sequence, "kind": entry.kind, "time": entry.time.to_string(),
+                "source": entry.source, "event_id": entry.event_id.to_string(), "index": receipt.index, "size": head.size,
+                "cosigned_by": cosigned,
+            });
+            line(serde_json::to_string_pretty(&verified)?)?;
+            return Ok(());
+        }
+        line("the change is in the log".style(good()))?;
+        field("record", &entry.record)?;
+        field(
+            "change",
+            format_args!("{}: {} at {}", entry.sequence, entry.kind, entry.time),
+        )?;
+        field("by", &entry.source)?;
+        field(
+            "entry",
+            format_args!("{} of {} that were signed", receipt.index, head.size),
+        )?;
+        if let Some(names) = cosigned {
+            field("cosigned by", names.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Who cosigned a checkpoint, of the witnesses that a policy names; fails when they are not enough.
+fn cosigners(file: &std::path::Path, checkpoint: &str) -> anyhow::Result<Vec<String>> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading the policy {shown}"))?;
+    let policy = Policy::parse(&text).map_err(|error| Failed::Usage(format!("{shown}: {error}")))?;
+    let unverified = |problem: String| Failed::Unverified(format!("{} {problem}", "not witnessed:".style(bad())));
+    let note = Note::from_bytes(checkpoint.as_bytes()).map_err(|error| unverified(error.to_string()))?;
+    let found = policy
+        .cosignatures(&note)
+        .map_err(|error| unverified(format!("a cosignature is false: {error}")))?;
+    if !policy.is_met_by(&note) {
+        return Err(unverified(format!(
+            "{} of the policy's witnesses cosigned, and that is not enough",
+            found.len()
+        ))
+        .into());
+    }
+    let names = found.iter().filter_map(|(place, _)| policy.witnesses().get(*place));
+    Ok(names.map(|witness| witness.name.clone()).collect())
+}

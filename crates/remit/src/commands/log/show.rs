@@ -1,0 +1,222 @@
+//! `remit log show`: the whole life of one record.
+
+use api::{
+    audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
+    event::Detail,
+};
+use clap::Args;
+use journal::{Bytes32, Entry, entry_hash};
+use owo_colors::OwoColorize as _;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::{Context, broken, kinds, receipt::receipt};
+use crate::{
+    client::{Failed, Target},
+    output::{self, bad, dim, good, indented_field, line, strong},
+};
+
+/// Columns of a field's name.
+const LABEL: usize = 10;
+
+/// Show the whole life of one record: each change, its time, and whether the log proves it
+///
+/// Every entry is proven against the signed checkpoint, here, and linked to the one before. With --purpose also what happened in each
+/// change, for auditors and for an agency that has sight of the record. Exits with 5 when something does not hold.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  remit log show reports/0199…
+  remit log show cases/0199… --as police-450100 --purpose 'answer to a complaint'")]
+pub struct Command {
+    /// Resource name of the record
+    #[arg(value_name = "RECORD")]
+    record: String,
+    /// Show the details too, which are read for this; recorded
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+}
+
+/// A change as it is shown.
+struct Change {
+    index: u64,
+    entry: Entry,
+    hash: Bytes32,
+    detail: Option<Detail>,
+    /// Entries that the checkpoint signs which proves it.
+    size: u64,
+}
+
+impl Command {
+    /// Does it.
+    pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
+        let audit = context.audit()?;
+        let key = context.key()?;
+        let changes = self.changes(&audit, key.as_deref()).await?;
+        if changes.is_empty() {
+            return Err(Failed::NotFound(format!("the log has no change of {}", self.record)).into());
+        }
+        chained(&changes)?;
+        if context.json() {
+            let changes: Vec<_> = changes.iter().map(|change| change.json(key.is_some())).collect();
+            let shown = json!({"record": self.record, "changes": changes});
+            line(serde_json::to_string_pretty(&shown)?)?;
+            return Ok(());
+        }
+        line(self.record.style(strong()))?;
+        for change in &changes {
+            change.show()?;
+        }
+        match (&key, changes.last()) {
+            (Some(_), Some(last)) => line(format_args!(
+                "{} each of the {} changes is proven by the checkpoint of {} entries, and linked to the one before",
+                "✓".style(good()),
+                changes.len(),
+                last.size
+            ))?,
+            _ => line("not verified: no key of the log; name it with --key or REMIT_LOG_KEY".style(bad()))?,
+        }
+        Ok(())
+    }
+
+    async fn changes(&self, audit: &Target, key: Option<&str>) -> anyhow::Result<Vec<Change>> {
+        let mut client = AuditServiceClient::new(audit.channel.clone());
+        let mut request = ListChangesRequest {
+            page_size: 1_000,
+            filter: Some(ChangeFilter {
+                record: self.record.clone(),
+                ..ChangeFilter::default()
+            }),
+            with_detail: self.purpose.is_some(),
+            purpose: self.purpose.clone().unwrap_or_default(),
+            ..ListChangesRequest::default()
+        };
+        let mut changes = Vec::new();
+        loop {
+            let page = client
+                .list_changes(request.clone())
+                .await
+                .map_err(Failed::call(&audit.address))?
+                .into_inner();
+            for listed in page.changes {
+                let index = listed.index;
+                let wrong = |problem: String| Failed::Unverified(format!("entry {index}: {problem}"));
+                let entry = Entry::decode(&listed.entry).map_err(|error| wrong(format!("malformed: {error}")))?;
+                let detail = match self.purpose {
+                    Some(_) => Some(opened(&entry, &listed.salt, &listed.detail).map_err(wrong)?),
+                    None => None,
+                };
+                let proof = GetInclusionProofRequest {
+                    index: Some(index),
+                    ..GetInclusionProofRequest::default()
+                };
+                let proof = client
+                    .get_inclusion_proof(proof)
+                    .await
+                    .map_err(Failed::call(&audit.address))?;
+                let receipt = receipt(proof.into_inner())?;
+                if receipt.entry != listed.entry || receipt.index.cast_signed() != index {
+                    return Err(wrong("the proof is of another entry than the list has".to_owned()).into());
+                }
+                let size = match key {
+                    Some(key) => receipt.verify(key).map_err(broken)?.1.size,
+                    None => 0,
+                };
+                changes.push(Change {
+                    index: receipt.index,
+                    hash: entry_hash(&listed.entry),
+                    entry,
+                    detail,
+                    size,
+                });
+            }
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(changes);
+            }
+        }
+    }
+}
+
+/// What an entry commits to.
+fn opened(entry: &Entry, salt: &[u8], detail: &[u8]) -> Result<Detail, String> {
+    let is_it = Bytes32::try_from(salt).is_ok_and(|salt| journal::commitment(&salt, detail) == entry.commitment);
+    match is_it {
+        true => Detail::decode(detail).map_err(|error| format!("its detail cannot be read: {error}")),
+        false => Err("its detail is not what it commits to".to_owned()),
+    }
+}
+
+/// Each change is the next of the one before.
+fn chained(changes: &[Change]) -> Result<(), Failed> {
+    let mut before: (u64, Bytes32) = (0, [0; 32]);
+    for change in changes {
+        let entry = &change.entry;
+        if (entry.sequence, entry.previous) != (before.0 + 1, before.1) {
+            return Err(Failed::Unverified(format!(
+                "entry {}: change {} of {} does not continue change {}",
+                change.index, entry.sequence, entry.record, before.0
+            )));
+        }
+        before = (entry.sequence, change.hash);
+    }
+    Ok(())
+}
+
+impl Change {
+    fn show(&self) -> anyhow::Result<()> {
+        let entry = &self.entry;
+        let time = output::time(Some(&entry.time.to_proto()));
+        line(format_args!(
+            "{:>4}  {}  {}",
+            entry.sequence,
+            time.style(dim()),
+            kinds::in_words(&entry.kind)
+        ))?;
+        let show = |name: &str, value: &str| match value.is_empty() {
+            true => Ok(()),
+            false => indented_field(6, LABEL, name, value),
+        };
+        if let Some(detail) = &self.detail {
+            let step = match detail.from_state.as_str() {
+                "" => detail.to_state.clone(),
+                from => format!("{from} → {}", detail.to_state),
+            };
+            show("state", &step)?;
+            let actor = detail.actor.clone().unwrap_or_default();
+            show("by", [&*actor.agency, &*actor.system].join(" ").trim())?;
+            show("purpose", &detail.purpose)?;
+            if let Some(route) = &detail.route {
+                show("lead", &route.lead)?;
+                show("support", &route.supporting.join(", "))?;
+                show("because", format!("row {} {}", route.row, route.factor).trim())?;
+            }
+            if let Some(clock) = &detail.clock {
+                let due = output::time(clock.due_time.as_ref());
+                show(
+                    "clock",
+                    &format!("{} must {} by {due}", clock.owner, output::duty(&clock.kind)),
+                )?;
+            }
+        }
+        if let Some(cause) = entry.caused_by {
+            show("caused by", &format!("event {cause}"))?;
+        }
+        show("entry", &format!("{}, event {}", self.index, entry.event_id))?;
+        Ok(())
+    }
+
+    fn json(&self, is_verified: bool) -> Value {
+        let entry = &self.entry;
+        let detail = self
+            .detail
+            .as_ref()
+            .map(|detail| rpc::json::value(detail).unwrap_or_default());
+        json!({
+            "index": self.index, "sequence": entry.sequence, "kind": entry.kind, "time": entry.time.to_string(),
+            "event_id": entry.event_id.to_string(),
+            "caused_by": entry.caused_by.map(|event| event.to_string()), "source": entry.source,
+            "detail": detail, "proven_by_checkpoint_of": is_verified.then_some(self.size),
+        })
+    }
+}

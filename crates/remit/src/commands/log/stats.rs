@@ -1,0 +1,204 @@
+//! `remit log stats`: figures from the log alone.
+
+use api::{
+    audit::{ListChangesRequest, audit_service_client::AuditServiceClient},
+    event::Detail,
+};
+use audit::{
+    stats::{Stats, Times},
+    tiles::{Content, take_detail},
+    verify::FilesVerifier,
+};
+use clap::Args;
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use journal::Entry;
+use owo_colors::OwoColorize as _;
+use prost::Message as _;
+use serde_json::{Map, Value, json};
+
+use super::{Context, broken, kinds, source::Source, verify::key};
+use crate::{
+    client::Failed,
+    output::{Progress, line, strong},
+};
+
+/// Count what the log tells: entries by kind, agency and day, and how long agencies took
+///
+/// From an auditor's export (`remit log export --with-detail`), which is verified on the way, or from the server with --purpose. Times run
+/// from the acceptance of the report to the agency's acknowledgement and to the result; median and p90 are times that were taken (nearest
+/// rank). Days are UTC.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  remit log stats /mnt/log-with-details --key remit.example/log+1a2b3c4d+AZ…
+  remit log stats --as auditor --purpose 'yearly figures'")]
+pub struct Command {
+    /// A folder that was exported with details [default: the audit server]
+    #[arg(value_name = "DIR")]
+    folder: Option<String>,
+    /// What the details are read for on the server; recorded
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "folder",
+        required_unless_present = "folder"
+    )]
+    purpose: Option<String>,
+}
+
+impl Command {
+    /// Does it.
+    pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
+        let progress = Progress::new(context.json());
+        let stats = match &self.folder {
+            Some(folder) => of_folder(folder, &context, &progress).await,
+            None => self.of_server(&context, &progress).await,
+        };
+        progress.clear();
+        let stats = stats?;
+        if context.json() {
+            line(serde_json::to_string_pretty(&as_json(&stats))?)?;
+            return Ok(());
+        }
+        show(&stats)?;
+        Ok(())
+    }
+
+    async fn of_server(&self, context: &Context<'_>, progress: &Progress) -> anyhow::Result<Stats> {
+        let audit = context.audit()?;
+        let mut stats = Stats::default();
+        let mut request = ListChangesRequest {
+            page_size: 1_000,
+            with_detail: true,
+            purpose: self.purpose.clone().unwrap_or_default(),
+            ..ListChangesRequest::default()
+        };
+        loop {
+            let page = AuditServiceClient::new(audit.channel.clone())
+                .list_changes(request.clone())
+                .await;
+            let page = page.map_err(Failed::call(&audit.address))?.into_inner();
+            for change in page.changes {
+                count(&mut stats, &change.entry, &change.detail)?;
+            }
+            progress.show(format_args!("{} entries", stats.entries));
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(stats);
+            }
+        }
+    }
+}
+
+/// Verifies an export with details, and counts it.
+async fn of_folder(folder: &str, context: &Context<'_>, progress: &Progress) -> anyhow::Result<Stats> {
+    let source = Source::named(folder)?;
+    if !matches!(&source, Source::Folder(folder) if folder.join("detail").is_dir()) {
+        let message =
+            format!("{folder} is no folder that was exported with details (`remit log export --with-detail`)");
+        return Err(Failed::Usage(message).into());
+    }
+    let (key, _) = key(&source, context)?;
+    let mut verifier = FilesVerifier::new(&source.checkpoint().await?, &key, true).map_err(broken)?;
+    let mut files = source.files(verifier.files());
+    let (mut stats, mut entries) = (Stats::default(), Vec::new());
+    while let Some((path, bytes)) = files.next().await {
+        let bytes = bytes?.ok_or_else(|| broken(verifier.missing(path)))?;
+        verifier
+            .take(path, &bytes, |_, entry| entries.push(entry.to_vec()))
+            .map_err(broken)?;
+        if path.content == Content::Details {
+            let mut rest = &bytes[..];
+            for entry in entries.drain(..) {
+                let (_, detail) = take_detail(&mut rest).unwrap_or((&[0; 32], &[]));
+                count(&mut stats, &entry, detail)?;
+            }
+            progress.show(format_args!("{} of {} entries", stats.entries, verifier.signed().size));
+        }
+    }
+    verifier.finish().map_err(broken)?;
+    Ok(stats)
+}
+
+fn count(stats: &mut Stats, entry: &[u8], detail: &[u8]) -> Result<(), Failed> {
+    let unreadable = |problem: String| Failed::Unverified(format!("entry {}: {problem}", stats.entries));
+    let entry = Entry::decode(entry).map_err(|error| unreadable(error.to_string()))?;
+    let detail = Detail::decode(detail).map_err(|error| unreadable(format!("its detail: {error}")))?;
+    stats.add(&entry, &detail);
+    Ok(())
+}
+
+fn show(stats: &Stats) -> anyhow::Result<()> {
+    line(format_args!("{} entries", stats.entries))?;
+    line("\nby kind".style(strong()))?;
+    for (kind, count) in &stats.kinds {
+        line(format_args!("{count:>10}  {kind:<22}  {}", kinds::in_words(kind)))?;
+    }
+    line("\nby day (UTC)".style(strong()))?;
+    for (day, count) in &stats.days {
+        line(format_args!("{count:>10}  {}", date(*day)))?;
+    }
+    line("\nby agency".style(strong()))?;
+    line(format_args!(
+        "{:>10}  {:<28}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
+        "changes", "", "acked", "median", "p90", "result", "median", "p90"
+    ))?;
+    for (name, agency) in &stats.agencies {
+        let (acknowledge, result) = (&agency.to_acknowledge, &agency.to_result);
+        line(format_args!(
+            "{:>10}  {name:<28}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
+            agency.changes,
+            acknowledge.count(),
+            span(acknowledge.median()),
+            span(acknowledge.p90()),
+            result.count(),
+            span(result.median()),
+            span(result.p90())
+        ))?;
+    }
+    Ok(())
+}
+
+fn as_json(stats: &Stats) -> Value {
+    let times = |times: &Times| {
+        let seconds = |time: Option<i64>| time.map(|time| SignedDuration::from_micros(time).as_secs_f64());
+        json!({"count": times.count(), "median_seconds": seconds(times.median()), "p90_seconds": seconds(times.p90())})
+    };
+    let agencies: Map<_, _> = stats
+        .agencies
+        .iter()
+        .map(|(name, agency)| {
+            let figures = json!({
+                "changes": agency.changes, "to_acknowledge": times(&agency.to_acknowledge), "to_result": times(&agency.to_result),
+            });
+            (name.clone(), figures)
+        })
+        .collect();
+    let days: Map<_, _> = stats
+        .days
+        .iter()
+        .map(|(day, count)| (date(*day), json!(count)))
+        .collect();
+    json!({"entries": stats.entries, "kinds": stats.kinds, "days": days, "agencies": agencies})
+}
+
+/// A day, by days since 1970-01-01.
+fn date(day: i64) -> String {
+    match Timestamp::from_second(day.saturating_mul(86_400)) {
+        Ok(day) => day.strftime("%Y-%m-%d").to_string(),
+        Err(_) => format!("day {day}"),
+    }
+}
+
+/// How long something took, in its two largest units.
+fn span(micros: Option<i64>) -> String {
+    let Some(micros) = micros else { return "-".to_owned() };
+    let seconds = micros / 1_000_000;
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds} s"),
+        (0, 0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (0, hours, minutes, _) => format!("{hours}h {minutes}m"),
+        (days, hours, ..) => format!("{days}d {hours}h"),
+    }
+}
