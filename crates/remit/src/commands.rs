@@ -8,5 +8,6 @@ pub mod log;
 pub mod operator;
 pub mod proof;
 pub mod report;
+pub mod route;
 pub mod serve;
 pub mod witness;

@@ -32,6 +32,7 @@ Examples:
   remit case list --as police-510100                       the cases of an agency
   remit operator load operators.csv                        who operates what, and where
   remit directory locate 320508018 police                  which agency a place leads to
+  remit route explain report.json                          where a report would go, and why
   remit log verify                                         check the whole log"
 )]
 struct Cli {
@@ -47,6 +48,7 @@ enum Command {
     Case(commands::case::Command),
     Operator(commands::operator::Command),
     Directory(commands::directory::Command),
+    Route(commands::route::Command),
     Log(commands::log::Command),
     Witness(commands::witness::Command),
     Demo(commands::demo::Command),
@@ -75,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Case(command) => command.run().await,
             Command::Operator(command) => command.run().await,
             Command::Directory(command) => command.run().await,
+            Command::Route(command) => command.run().await,
             Command::Log(command) => command.run().await,
             Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use anyhow::Context as _;
 use intake::category::Categories;
 use places::Territories;
-use routing::{calendar::Calendar, directory::Directory, rules::RuleSet};
+use routing::{
+    calendar::Calendar,
+    directory::Directory,
+    rules::{RuleSet, Taxonomy},
+};
 
 use crate::config::Files;
 
@@ -18,6 +22,8 @@ pub struct Reference {
     pub directory: Arc<Directory>,
     /// The taxonomy.
     pub categories: Arc<Categories>,
+    /// The taxonomy, as far as rule sets name parts of it.
+    pub taxonomy: Arc<Taxonomy>,
     /// The rule set.
     pub rules: Arc<RuleSet>,
     /// The calendar of working days.
@@ -38,9 +44,12 @@ impl Reference {
                 .context("the built-in directory does not fit to `files.territories`; name one as `files.agencies`")?,
             Some(path) => read("files.agencies", path, |text| Directory::parse(text, territories))?,
         };
-        let categories = match &files.categories {
-            None => Categories::shipped()?,
-            Some(path) => read("files.categories", path, Categories::parse)?,
+        let (categories, taxonomy) = match &files.categories {
+            None => (Categories::shipped()?, Taxonomy::shipped()),
+            Some(path) => (
+                read("files.categories", path, Categories::parse)?,
+                read("files.categories", path, Taxonomy::parse)?,
+            ),
         };
         let rules = match shipped_rules(files.rules.as_deref()) {
             Ok((id, yaml)) => RuleSet::parse(yaml, &directory).with_context(|| {
@@ -56,6 +65,7 @@ impl Reference {
             territories,
             directory: Arc::new(directory),
             categories: Arc::new(categories),
+            taxonomy: Arc::new(taxonomy),
             rules: Arc::new(rules),
             calendar: Arc::new(calendar),
         })

@@ -148,6 +148,7 @@ impl Running {
                     db,
                     current,
                     calendar: Arc::clone(&common.reference.calendar),
+                    taxonomy: Arc::clone(&common.reference.taxonomy),
                     intake: common.way(service, Service::Intake)?,
                     audit: common.way(service, Service::Audit)?,
                     replica: common.replica(database),

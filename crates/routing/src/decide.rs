@@ -475,6 +475,11 @@ impl<'a> Tried<'a> {
 }
 
 impl<'a> Ruling<'a> {
+    /// Who acts.
+    pub(crate) const fn outcome(&self) -> Verdict<'a> {
+        self.outcome
+    }
+
     /// The row that matched.
     #[must_use]
     pub const fn row(&self) -> &'a Row {

@@ -149,6 +149,7 @@ impl Service {
             let activation = Activation {
                 next,
                 seen,
+                purpose: String::new(),
                 actor: caller.actor(&seen.directory),
                 traceparent: telemetry::traceparent(),
             };

@@ -307,7 +307,7 @@ fn own_agency(caller: &Identity) -> Result<AgencyId, Failure> {
         .map_err(|_| Failure::denied("its token names an agency that cannot be", &caller.system))
 }
 
-fn viewer(caller: &Identity) -> Result<Viewer, Failure> {
+pub(crate) fn viewer(caller: &Identity) -> Result<Viewer, Failure> {
     match caller.role {
         Role::Operator => Ok(Viewer::Operator),
         Role::Agency => own_agency(caller).map(Viewer::Agency),

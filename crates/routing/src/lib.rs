@@ -7,6 +7,8 @@
 //! follow them ([`feed`]) and take them over; [`clocks`] hands up what nobody took over in time, and [`upkeep`] forgets
 //! what is kept for a time only. Which directory and rule set decide is [`active`]: `prepare.rs` makes the configured ones
 //! the first, and every later switch is a logged change ([`store::versions`]), refused when an open case would have nobody.
+//! A rule set is switched to by [`rule_sets`], after it was tried out on the stored cases ([`simulate`]); and a stored route is
+//! decided again and held against the log by [`replay`].
 //!
 //! Invariants: the decision is pure, and its files import neither a transport nor a database; so are the rules of `state.rs`.
 //! An open case has exactly one owner and one running clock, which the database checks, too. Each generation of a clock
@@ -29,7 +31,10 @@ mod grpc;
 mod prepare;
 pub mod register;
 mod relays;
+pub mod replay;
+pub mod rule_sets;
 pub mod rules;
+pub mod simulate;
 pub mod state;
 pub mod store;
 pub mod upkeep;
@@ -40,15 +45,16 @@ use std::sync::Arc;
 use active::{Active, Current};
 use api::routing::{
     case_service_server::CaseServiceServer, directory_service_server::DirectoryServiceServer,
-    operator_service_server::OperatorServiceServer,
+    operator_service_server::OperatorServiceServer, rule_set_service_server::RuleSetServiceServer,
 };
 use calendar::Calendar;
 use clocks::Ticker;
 use futures::FutureExt as _;
 use journal::{Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
 use rpc::{client::Caller, delivery::ToAudit};
+use rules::Taxonomy;
 use sql::Db;
-use store::{SqlStore, Store, Versions};
+use store::{Simulations, SqlStore, Store, Versions};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -62,6 +68,7 @@ pub const NAMES: &[&str] = &[
     "remit.routing.v1.CaseService",
     "remit.routing.v1.DirectoryService",
     "remit.routing.v1.OperatorService",
+    "remit.routing.v1.RuleSetService",
 ];
 
 /// Acknowledgements that one commit takes at most.
@@ -75,6 +82,8 @@ pub struct Parts {
     pub current: Arc<Current>,
     /// The calendar that deadlines are counted by.
     pub calendar: Arc<Calendar>,
+    /// The categories that rule sets are checked against.
+    pub taxonomy: Arc<Taxonomy>,
     /// The way to intake.
     pub intake: Caller,
     /// The way to audit.
@@ -99,6 +108,7 @@ impl std::fmt::Debug for Parts {
 pub struct Routing {
     service: grpc::Service,
     operators: register::grpc::Service,
+    rule_sets: rule_sets::Service,
     db: Db,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -139,19 +149,27 @@ impl Routing {
             Arc::clone(&parts.calendar),
             Arc::clone(&parts.entropy),
         ));
-        Self::start_with(Arc::clone(&store) as Arc<dyn Store>, store, parts, shutdown)
+        Self::start_with(
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&store) as Arc<dyn Versions>,
+            store,
+            parts,
+            shutdown,
+        )
     }
 
     /// Like [`Routing::start`], over another store, for faults.
     pub fn start_with(
         store: Arc<dyn Store>,
         versions: Arc<dyn Versions>,
+        simulations: Arc<dyn Simulations>,
         parts: Parts,
         shutdown: &CancellationToken,
     ) -> Self {
         let Parts {
             db,
             calendar,
+            taxonomy,
             intake,
             audit,
             replica,
@@ -228,6 +246,15 @@ impl Routing {
             Arc::clone(&wake),
             shutdown.clone(),
         );
+        let rule_sets = rule_sets::Service {
+            versions: Arc::clone(&versions),
+            simulations,
+            store: Arc::clone(&store),
+            taxonomy,
+            wake: Arc::clone(&wake),
+            clock: Arc::clone(&clock),
+            shutdown: shutdown.clone(),
+        };
         let service = grpc::Service {
             versions,
             store,
@@ -242,6 +269,7 @@ impl Routing {
         Self {
             service,
             operators,
+            rule_sets,
             db,
             tasks,
         }
@@ -264,10 +292,14 @@ impl Routing {
             clock: Arc::clone(&self.service.clock),
         };
         let directory = DirectoryServiceServer::new(directory).max_decoding_message_size(message_bytes);
-        let service = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);
+        let cases = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);
         let operators = OperatorServiceServer::new(self.operators).max_decoding_message_size(message_bytes);
+        let rule_sets = RuleSetServiceServer::new(self.rule_sets).max_decoding_message_size(message_bytes);
         (
-            Routes::new(service).add_service(directory).add_service(operators),
+            Routes::new(cases)
+                .add_service(directory)
+                .add_service(operators)
+                .add_service(rule_sets),
             Ending {
                 db: self.db,
                 tasks: self.tasks,

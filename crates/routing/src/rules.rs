@@ -287,6 +287,18 @@ pub(crate) fn clock_need(rule: ClockRule) -> ClockNeed {
     wire::clock_need(rule.value, rule.unit)
 }
 
+/// Reads a rule set as people write it into what machines send. Whether it can be used is not looked at.
+///
+/// # Errors
+/// When the file is not of that shape, or has columns and words that cannot be sent.
+pub fn read_table(yaml: &str) -> Result<RuleTable, ConfigError> {
+    let written = yaml::read(yaml)?;
+    match written.findings.as_slice() {
+        [] => Ok(written.table),
+        findings => Err(refused(findings)),
+    }
+}
+
 fn shipped(at: usize) -> RuleSet {
     RuleSet::parse(SHIPPED[at].1, Directory::shipped()).expect("the shipped rule sets are read by a test of this crate")
 }

@@ -3,6 +3,7 @@
 
 mod read;
 mod rows;
+pub mod simulations;
 mod sql;
 pub mod versions;
 
@@ -15,7 +16,7 @@ use journal::{Arrival, Bytes32, Entry, Head, Time};
 use uuid::Uuid;
 
 pub(crate) use self::sql::ourselves;
-pub use self::{sql::SqlStore, versions::Versions};
+pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
 use crate::{
     decide::Decision,
     directory::AgencyId,
@@ -35,6 +36,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "versions",
             include_str!("../migrations/sqlite/0002_versions.sql"),
             include_str!("../migrations/postgres/0002_versions.sql"),
+        ),
+        (
+            "simulations",
+            include_str!("../migrations/sqlite/0003_simulations.sql"),
+            include_str!("../migrations/postgres/0003_simulations.sql"),
         ),
     ],
 };

@@ -320,7 +320,7 @@ fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
 }
 
 /// The decision as a clerk reads it: the answer, the rule, what was tried, and everything that was assumed.
-fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
+pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
     line("")?;
     line("Why it is there".style(strong()))?;
     field("in short", &explanation.summary)?;

@@ -7,6 +7,7 @@ mod config;
 mod data_dir;
 mod instance;
 mod process;
+mod route;
 
 use std::time::{Duration, Instant};
 

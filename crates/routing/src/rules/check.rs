@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use api::routing::RuleTable;
+use api::routing::{RuleFinding, RuleTable};
 use places::{Territories, TerritoryCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -39,6 +39,23 @@ pub struct Finding {
     pub column: String,
     /// What is so, and what to do.
     pub message: String,
+}
+
+impl Finding {
+    /// As the contract has it.
+    #[must_use]
+    pub fn to_proto(&self) -> RuleFinding {
+        let severity = match self.severity {
+            Severity::Warning => api::routing::Severity::Warning,
+            Severity::Error => api::routing::Severity::Error,
+        };
+        RuleFinding {
+            severity: severity.into(),
+            row: self.row.clone(),
+            column: self.column.clone(),
+            message: self.message.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Finding {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Acknowledged, Acknowledgement, Cursor, FeedItem, MissedClock, ReportNews, RequestId, Route, Store, StoredCase,
     Viewer, name, read, report_name, rows,
+    simulations::{OPENINGS, opening_row},
     versions::{self, Activated, Activation, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
@@ -110,7 +111,7 @@ const REQUESTS: Insert = Insert::into(
 /// A store in SQLite or PostgreSQL.
 #[derive(Clone)]
 pub struct SqlStore {
-    db: Db,
+    pub(super) db: Db,
     current: Arc<Current>,
     calendar: Arc<Calendar>,
     entropy: Arc<dyn Entropy>,
@@ -183,6 +184,7 @@ impl SqlStore {
         let mut arrivals = Vec::with_capacity(news.len());
         let mut cases = Vec::new();
         let mut reports = Vec::new();
+        let mut openings = Vec::new();
         let mut changed = Vec::new();
         for news in news {
             let arrival = inbox.check(&news.entry, &news.hash);
@@ -202,13 +204,16 @@ impl SqlStore {
                     };
                     cases.push(case_row(id, route, &matter, now));
                     reports.push([news.report.to_string().into(), id.to_string().into()]);
-                    changed.push(self.opened(id, news, route, &matter, &active.directory, now));
+                    let opened = self.opened(id, news, route, &matter, &active.directory, now);
+                    openings.push(opening_row(id, &opened.delivery.change));
+                    changed.push(opened);
                 }
             }
             arrivals.push(arrival);
         }
         CASES.rows(tx, cases).await?;
         REPORTS.rows(tx, reports).await?;
+        OPENINGS.rows(tx, openings).await?;
         inbox.save(tx).await?;
         self.write(tx, changed).await?;
         Ok(arrivals)

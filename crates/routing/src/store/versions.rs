@@ -50,6 +50,8 @@ pub struct Activation {
     pub next: Active,
     /// What was active when it was proposed.
     pub seen: Digests,
+    /// Why, where a reason has to be given; logged.
+    pub purpose: String,
     /// Who switches, as it is logged.
     pub actor: Actor,
     /// Trace context to go on with.
@@ -406,6 +408,7 @@ pub(crate) async fn try_seed(
     let activation = Activation {
         next: first.clone(),
         seen: standings.digests(),
+        purpose: String::new(),
         actor,
         traceparent: String::new(),
     };
@@ -442,6 +445,7 @@ async fn switch(
             from_state: before,
             to_state: HEXLOWER.encode(&digest),
             actor: Some(actor.clone()),
+            purpose: activation.purpose.clone(),
             version_digest: digest.to_vec().into(),
             ..Default::default()
         },

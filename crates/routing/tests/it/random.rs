@@ -138,3 +138,10 @@ proptest! {
         prop_assert!(!decision.explanation.summary.is_empty() && !decision.explanation.summary.contains('\n'));
     }
 }
+
+/// Many are examined by `cargo run --release -p routing --example figures`.
+#[test]
+fn p4_p6_in_random_worlds_there_is_one_owner_and_replays_are_equal() {
+    let worlds = std::env::var("REMIT_WORLDS").ok().and_then(|count| count.parse().ok());
+    crate::worlds::examine(worlds.unwrap_or(200), testkit::seed());
+}

@@ -75,6 +75,7 @@ impl Running {
             db: bench.db.clone(),
             current: Arc::clone(&bench.current),
             calendar: Arc::new(routing::calendar::Calendar::shipped().clone()),
+            taxonomy: Arc::new(routing::rules::Taxonomy::shipped()),
             intake: nobody(),
             audit: nobody(),
             replica: "test".to_owned(),
@@ -142,7 +143,7 @@ impl Running {
     }
 
     /// Routes one report and returns its name.
-    async fn report(&self, facts: Facts) -> String {
+    pub(crate) async fn report(&self, facts: Facts) -> String {
         let (report, _, change) = self.bench.accepted(facts);
         assert_eq!(self.route(vec![change]).await, [""]);
         format!("reports/{report}")

@@ -64,6 +64,7 @@ async fn switch(bench: &Bench, store: &SqlStore, next: Active) -> Activated {
     let activation = Activation {
         next,
         seen: store.active().digests(),
+        purpose: String::new(),
         actor: operator(),
         traceparent: String::new(),
     };
@@ -305,6 +306,7 @@ async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: 
         let activation = Activation {
             next: replaced(),
             seen: shipped().digests(),
+            purpose: String::new(),
             actor: operator(),
             traceparent: String::new(),
         };

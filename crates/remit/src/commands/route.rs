@@ -1,0 +1,362 @@
+//! `remit route`: explain, check, try out and switch what decides where reports go.
+//!
+//! What can be done without a server is in `route/offline.rs`; what is shown, in `route/print.rs`.
+
+mod offline;
+mod print;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use api::routing::{
+    ActivateRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetRuleSetRequest, ListRuleSetsRequest,
+    ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, RouteDecision, RuleSet, SimulateRuleSetRequest,
+    rule_set_service_client::RuleSetServiceClient, simulate_rule_set_response::Event,
+};
+use clap::{Args, Subcommand};
+use owo_colors::OwoColorize as _;
+
+use self::offline::{Data, Report};
+use crate::{
+    client::{Access, Failed, Target},
+    config::Service,
+    output::{self, Progress, bad, field, good, line},
+    reference::shipped_rules,
+};
+
+/// Explain, check, try out and switch what decides where reports go
+#[derive(Args, Clone, Debug)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    access: Access,
+    /// Address of routing, such as http://127.0.0.1:7302
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_ROUTING",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    server: Option<String>,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Action {
+    /// Say where a report would go, and why; or decide a file of facts, one answer a line
+    ///
+    /// REPORT holds the JSON form of remit.intake.v1.SubmitReportRequest, as `remit report submit` takes it. The server's
+    /// rule set and directory decide; files, or what is built in, when --rules or --directory is given. A file of facts is
+    /// always decided here: one line for each, the JSON form of remit.routing.v1.Facts.
+    #[command(after_help = "\
+Examples:
+  remit route explain report.json --received-by police-440000
+  remit route explain report.json --rules first-receiver
+  remit route explain --facts facts.ndjson --rules rules.yaml --directory deploy/config --json")]
+    Explain {
+        /// The report
+        #[arg(required_unless_present = "facts", conflicts_with = "facts")]
+        report: Option<PathBuf>,
+        /// File of facts, one a line
+        #[arg(long, value_name = "FILE")]
+        facts: Option<PathBuf>,
+        /// The agency that received the report first
+        #[arg(long, value_name = "AGENCY", conflicts_with = "facts")]
+        received_by: Option<String>,
+        /// Rule set: a file, or `ranked` or `first-receiver`
+        #[arg(long, value_name = "RULES")]
+        rules: Option<PathBuf>,
+        /// Folder with agencies.yaml and, where they are others than those built in, territories.csv and categories.yaml
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Say what is wrong with a rule set, and what was probably not meant
+    #[command(after_help = "Example:\n  remit route check rules.yaml --directory deploy/config")]
+    Check {
+        /// Rule set: a file, or `ranked` or `first-receiver`
+        rules: PathBuf,
+        /// Folder with agencies.yaml and, where they are others than those built in, territories.csv and categories.yaml
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Show what another rule set would change: for the stored cases, or for a file of facts
+    ///
+    /// Nothing changes. For the stored cases the rule set is compared with the one in force, and that it was tried out is
+    /// kept: `remit route activate` asks for it. A file of facts is decided here, without a server.
+    #[command(after_help = "\
+Examples:
+  remit route simulate rules.yaml
+  remit route simulate first-receiver --facts facts.ndjson --old ranked --summary")]
+    Simulate {
+        /// Rule set: a file, `ranked` or `first-receiver`, or the name of one that is kept, `ruleSets/{digest}`
+        rules: PathBuf,
+        /// File of facts, one a line
+        #[arg(long, value_name = "FILE")]
+        facts: Option<PathBuf>,
+        /// The rule set to compare it with
+        #[arg(long, value_name = "RULES", requires = "facts", default_value = "ranked")]
+        old: PathBuf,
+        /// Folder with agencies.yaml and, where they are others than those built in, territories.csv and categories.yaml
+        #[arg(long, value_name = "DIR", requires = "facts")]
+        directory: Option<PathBuf>,
+        /// Without the single differences
+        #[arg(long)]
+        summary: bool,
+    },
+    /// Put a rule set in force; cases in flight keep the route that they have
+    #[command(after_help = "\
+Examples:
+  remit route activate rules.yaml
+  remit route activate ruleSets/5f0c… --without-simulation 'order of the ministry'")]
+    Activate {
+        /// Rule set: a file, `ranked` or `first-receiver`, or the name of one that is kept, `ruleSets/{digest}`
+        rules: PathBuf,
+        /// Why it was not tried out before; logged
+        #[arg(long, value_name = "REASON")]
+        without_simulation: Option<String>,
+    },
+    /// Decide a stored case again, and say whether it agrees with what was stored and logged
+    ///
+    /// Ends with 0 when all agrees, 5 when something does not, 3 when the facts were erased.
+    #[command(after_help = "Example:\n  remit route replay cases/0d9f…")]
+    Replay {
+        /// Name of the case, `cases/{id}`
+        case: String,
+    },
+    /// List the rule sets that are kept, newest first
+    #[command(after_help = "Example:\n  remit route list")]
+    List,
+    /// Print a rule set that is kept, as JSON
+    #[command(after_help = "Example:\n  remit route show ruleSets/active")]
+    Show {
+        /// Its name, `ruleSets/{digest}`, or `ruleSets/active`
+        #[arg(default_value = "ruleSets/active")]
+        name: String,
+    },
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let server = Server {
+            access: &self.access,
+            address: self.server.as_deref(),
+        };
+        let json = self.access.json;
+        match self.action {
+            Action::Explain {
+                report: Some(report),
+                received_by,
+                rules,
+                directory,
+                ..
+            } => {
+                let report = Report::read(&report, received_by)?;
+                let decision = match rules.is_some() || directory.is_some() {
+                    true => report.decide(&Data::load(directory.as_deref())?, rules.as_deref())?,
+                    false => server.explain(report).await?,
+                };
+                match json {
+                    true => output::json(&decision),
+                    false => print::decision(&decision),
+                }
+            }
+            Action::Explain {
+                facts,
+                rules,
+                directory,
+                ..
+            } => {
+                let facts = facts.context("a report or a file of facts is needed")?;
+                let data = Data::load(directory.as_deref())?;
+                offline::explain(&facts, &data.rules(rules.as_deref())?, &data, json)
+            }
+            Action::Check { rules, directory } => {
+                let findings = offline::check(&Data::load(directory.as_deref())?, &rules)?;
+                print::findings(&findings, json)
+            }
+            Action::Simulate {
+                rules,
+                facts: Some(facts),
+                old,
+                directory,
+                summary,
+            } => {
+                let data = Data::load(directory.as_deref())?;
+                let (old, new) = (data.rules(Some(&old))?, data.rules(Some(&rules))?);
+                offline::simulate(&facts, &old, &new, &data, print::Shown { json, summary })
+            }
+            Action::Simulate { rules, summary, .. } => {
+                let name = server.name_of(&rules).await?;
+                server.simulate(name, &print::Shown { json, summary }).await
+            }
+            Action::Activate {
+                rules,
+                without_simulation,
+            } => {
+                let request = ActivateRuleSetRequest {
+                    name: server.name_of(&rules).await?,
+                    override_reason: without_simulation.unwrap_or_default(),
+                };
+                let (mut client, failed) = server.client()?;
+                let answer = client.activate_rule_set(request).await.map_err(failed)?.into_inner();
+                if json {
+                    return output::json(&answer);
+                }
+                let rule_set = answer.rule_set.unwrap_or_default();
+                line(format_args!("in force: {} ({})", rule_set.table_id, rule_set.name))?;
+                Ok(())
+            }
+            Action::Replay { case } => server.replay(case, json).await,
+            Action::List => server.list(json).await,
+            Action::Show { name } => {
+                let (mut client, failed) = server.client()?;
+                let request = GetRuleSetRequest { name };
+                output::json(&client.get_rule_set(request).await.map_err(failed)?.into_inner())
+            }
+        }
+    }
+}
+
+/// The routing service, and who calls it.
+struct Server<'a> {
+    access: &'a Access,
+    address: Option<&'a str>,
+}
+
+type Client = RuleSetServiceClient<rpc::client::Caller>;
+
+impl Server<'_> {
+    fn client(&self) -> anyhow::Result<(Client, impl Fn(tonic::Status) -> Failed + use<>)> {
+        let target = self.access.target(Service::Routing, self.address)?;
+        Ok(client(&target))
+    }
+
+    async fn explain(&self, report: Report) -> anyhow::Result<RouteDecision> {
+        let (mut client, failed) = self.client()?;
+        let request = ExplainRouteRequest {
+            facts: Some(report.facts(&Data::load(None)?)?),
+            ..ExplainRouteRequest::default()
+        };
+        let answer = client.explain_route(request).await.map_err(failed)?.into_inner();
+        Ok(answer.decision.unwrap_or_default())
+    }
+
+    /// The name of a rule set on the server; one from a file is kept there first.
+    async fn name_of(&self, rules: &Path) -> anyhow::Result<String> {
+        if let Some(name) = rules.to_str().filter(|name| name.starts_with("ruleSets/")) {
+            return Ok(name.to_owned());
+        }
+        let table = match shipped_rules(Some(rules)) {
+            Ok((_, yaml)) => routing::rules::read_table(yaml)?,
+            Err(path) => {
+                let yaml = offline::text(path)?;
+                routing::rules::read_table(&yaml).with_context(|| path.display().to_string())?
+            }
+        };
+        let (mut client, failed) = self.client()?;
+        let request = CreateRuleSetRequest {
+            rule_set: Some(RuleSet {
+                table: Some(table),
+                ..RuleSet::default()
+            }),
+            validate_only: false,
+        };
+        let answer = client.create_rule_set(request).await.map_err(failed)?.into_inner();
+        for finding in &answer.findings {
+            print::warning(finding);
+        }
+        Ok(answer.rule_set.unwrap_or_default().name)
+    }
+
+    async fn simulate(&self, name: String, shown: &print::Shown) -> anyhow::Result<()> {
+        let target = self.access.stream(Service::Routing, self.address)?;
+        let (mut client, failed) = client(&target);
+        let request = SimulateRuleSetRequest { name };
+        let mut events = client.simulate_rule_set(request).await.map_err(&failed)?.into_inner();
+        let progress = Progress::new(shown.json);
+        while let Some(message) = events.message().await.map_err(&failed)? {
+            match message.event {
+                Some(Event::Difference(difference)) => {
+                    progress.clear();
+                    print::difference(&difference, shown)?;
+                }
+                Some(Event::Progress(far)) => {
+                    progress.show(format_args!("{} cases, {} differ", far.decided, far.different));
+                }
+                Some(Event::Summary(summary)) => {
+                    progress.clear();
+                    print::summary(&summary, shown)?;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn replay(&self, name: String, json: bool) -> anyhow::Result<()> {
+        let (mut client, failed) = self.client()?;
+        let answer = client
+            .replay_route(ReplayRouteRequest { name: name.clone() })
+            .await
+            .map_err(failed)?
+            .into_inner();
+        if json {
+            output::json(&answer)?;
+        } else {
+            for check in &answer.checks {
+                let verdict = match check.agrees {
+                    true => format!("{}", "agrees".style(good())),
+                    false => format!("{}", "DIFFERS".style(bad())),
+                };
+                field(&check.subject, format_args!("{verdict}: {}", check.detail))?;
+            }
+        }
+        match answer.result() {
+            ReplayResult::Agrees if json => Ok(()),
+            ReplayResult::Agrees => Ok(line(format_args!("{name} was decided again: all agrees"))?),
+            ReplayResult::Erased => {
+                let message = format!("the facts of {name} were erased: it cannot be decided again");
+                Err(Failed::NotFound(message).into())
+            }
+            _ => Err(Failed::Unverified(format!("{name} was decided again: not all agrees")).into()),
+        }
+    }
+
+    async fn list(&self, json: bool) -> anyhow::Result<()> {
+        let (mut client, failed) = self.client()?;
+        let mut all = ListRuleSetsResponse::default();
+        loop {
+            let request = ListRuleSetsRequest {
+                page_token: std::mem::take(&mut all.next_page_token),
+                ..ListRuleSetsRequest::default()
+            };
+            let page = client.list_rule_sets(request).await.map_err(&failed)?.into_inner();
+            all.rule_sets.extend(page.rule_sets);
+            all.next_page_token = page.next_page_token;
+            if all.next_page_token.is_empty() {
+                break;
+            }
+        }
+        if json {
+            return output::json(&all);
+        }
+        for rule_set in &all.rule_sets {
+            let force = if rule_set.active { "in force" } else { "" };
+            let time = output::time(rule_set.create_time.as_ref());
+            line(format_args!(
+                "{}  {time}  {:<20} {force}",
+                rule_set.name, rule_set.table_id
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+fn client(target: &Target) -> (Client, impl Fn(tonic::Status) -> Failed + use<>) {
+    let address = target.address.clone();
+    (RuleSetServiceClient::new(target.channel.clone()), move |status| {
+        Failed::call(&address)(status)
+    })
+}

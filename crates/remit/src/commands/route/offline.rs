@@ -1,0 +1,323 @@
+//! Deciding without a server: by files, or by what is built in.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, BufWriter, Write as _},
+    path::Path,
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use api::{
+    intake::SubmitReportRequest,
+    routing::{Facts, RouteDecision, RuleFinding},
+};
+use intake::{category::Categories, submission};
+use journal::{Clock as _, SystemClock};
+use places::Territories;
+use routing::{
+    decide::{Decision, Outcome, rule},
+    directory::Directory,
+    facts::{FactsLine, Situation, facts_digest},
+    rules::{
+        RuleSet, Taxonomy,
+        check::{Finding, check_yaml},
+    },
+    simulate::{self, Simulation},
+};
+use serde::Serialize;
+
+use super::print;
+use crate::{client::Failed, commands::report::parse_request, output::Progress, reference::shipped_rules};
+
+/// Lines between two looks at the progress.
+const LOOK: u64 = 50_000;
+
+/// What is decided by.
+pub(super) struct Data {
+    directory: Directory,
+    categories: Categories,
+    taxonomy: Taxonomy,
+}
+
+impl Data {
+    /// From a folder; what it does not have is built in.
+    pub(super) fn load(folder: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(folder) = folder else {
+            return Ok(Self {
+                directory: Directory::shipped().clone(),
+                categories: Categories::shipped()?,
+                taxonomy: Taxonomy::shipped(),
+            });
+        };
+        let (csv, yaml) = (folder.join("territories.csv"), folder.join("categories.yaml"));
+        let territories = match csv.exists() {
+            true => Territories::parse(&text(&csv)?).with_context(|| csv.display().to_string())?,
+            false => Territories::shipped().clone(),
+        };
+        let (categories, taxonomy) = match yaml.exists() {
+            true => {
+                let text = text(&yaml)?;
+                let categories = Categories::parse(&text).with_context(|| yaml.display().to_string())?;
+                (categories, Taxonomy::parse(&text)?)
+            }
+            false => (Categories::shipped()?, Taxonomy::shipped()),
+        };
+        let agencies = folder.join("agencies.yaml");
+        let directory =
+            Directory::parse(&text(&agencies)?, &territories).with_context(|| agencies.display().to_string())?;
+        Ok(Self {
+            directory,
+            categories,
+            taxonomy,
+        })
+    }
+
+    /// A rule set, from a file or by the id of a built-in one; *ranked* where none is named.
+    pub(super) fn rules(&self, named: Option<&Path>) -> anyhow::Result<RuleSet> {
+        match shipped_rules(named) {
+            Ok((id, yaml)) => RuleSet::parse(yaml, &self.directory).with_context(|| id.to_owned()),
+            Err(path) => RuleSet::parse(&text(path)?, &self.directory).with_context(|| path.display().to_string()),
+        }
+    }
+}
+
+/// A report that was not sent.
+pub(super) struct Report {
+    request: SubmitReportRequest,
+    received_by: Option<String>,
+}
+
+impl Report {
+    pub(super) fn read(file: &Path, received_by: Option<String>) -> anyhow::Result<Self> {
+        Ok(Self {
+            request: parse_request(&file.display().to_string(), &text(file)?)?,
+            received_by,
+        })
+    }
+
+    /// What it would be routed by, were it accepted now.
+    pub(super) fn facts(self, data: &Data) -> anyhow::Result<Facts> {
+        let agencies = data.directory.agencies().map(|agency| agency.id.to_string()).collect();
+        let submission = submission::check(
+            self.request,
+            &data.categories,
+            data.directory.territories(),
+            &agencies,
+            self.received_by.as_deref(),
+            SystemClock.now(),
+        );
+        let facts = submission.map(|submission| submission.facts).map_err(|violations| {
+            let all = violations
+                .iter()
+                .map(|violation| format!("\n  {}: {}", violation.field, violation.description));
+            Failed::Usage(format!("the report would not be accepted:{}", all.collect::<String>()))
+        })?;
+        Ok(facts)
+    }
+
+    pub(super) fn decide(self, data: &Data, rules: Option<&Path>) -> anyhow::Result<RouteDecision> {
+        let rules = data.rules(rules)?;
+        let facts = self.facts(data)?;
+        let situation = Situation::from(&facts);
+        Ok(rule(&situation, &rules, &data.directory).to_proto(facts_digest(&facts)))
+    }
+}
+
+/// Checks a rule set.
+pub(super) fn check(data: &Data, rules: &Path) -> anyhow::Result<Vec<RuleFinding>> {
+    let found = |yaml: &str| check_yaml(yaml, &data.directory, &data.taxonomy);
+    let findings = match shipped_rules(Some(rules)) {
+        Ok((_, yaml)) => found(yaml)?,
+        Err(path) => found(&text(path)?).with_context(|| path.display().to_string())?,
+    };
+    let with_line = |finding: &Finding| {
+        let mut told = finding.to_proto();
+        if let Some(line) = finding.line {
+            told.message = format!("{} (line {line})", told.message);
+        }
+        told
+    };
+    Ok(findings.iter().map(with_line).collect())
+}
+
+/// One answer, for machines. Every field is always there.
+#[derive(Serialize)]
+struct Answer<'a> {
+    /// Of the file, from 1.
+    line: u64,
+    /// Id of the agency that leads; empty when none does.
+    lead: &'a str,
+    /// Id of the agency that must designate; empty unless no lead can be found.
+    designating: &'a str,
+    /// Whether no agency can act and the reporter is told who can.
+    advised: bool,
+    /// Ids of the supporting agencies, in the order found.
+    supporting: Vec<&'a str>,
+    /// The factor that gave the lead; empty when a default did.
+    factor: &'a str,
+    /// The row that matched.
+    row: &'a str,
+    /// Territory codes from the place that gave the lead up to the agency, abolished codes first.
+    path: Vec<&'a str>,
+    /// Defaults and simplifications, in words.
+    fallbacks: &'a [String],
+}
+
+/// What is said of a line that holds no facts.
+#[derive(Serialize)]
+struct Unread<'a> {
+    line: u64,
+    error: &'a str,
+}
+
+/// Decides a file of facts, one answer a line.
+pub(super) fn explain(facts: &Path, rules: &RuleSet, data: &Data, json: bool) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut unread = 0_u64;
+    each_line(facts, |number, line| {
+        match line {
+            Ok(situation) => {
+                let decision = rule(situation, rules, &data.directory).decision([0; 32]);
+                match json {
+                    true => {
+                        serde_json::to_writer(&mut out, &answer(number, &decision))?;
+                        out.write_all(b"\n")?;
+                    }
+                    false => writeln!(out, "{number}: {}", decision.explanation.summary)?,
+                }
+            }
+            Err(error) => {
+                unread += 1;
+                if json {
+                    serde_json::to_writer(
+                        &mut out,
+                        &Unread {
+                            line: number,
+                            error: &error,
+                        },
+                    )?;
+                    out.write_all(b"\n")?;
+                }
+                out.flush()?;
+                print::unread(facts, number, &error);
+            }
+        }
+        Ok(())
+    })?;
+    out.flush()?;
+    all_read(unread)
+}
+
+fn answer(line: u64, decision: &Decision) -> Answer<'_> {
+    let explanation = &decision.explanation;
+    let mut path = Vec::new();
+    if let Some(tried) = explanation
+        .factors
+        .iter()
+        .find(|tried| tried.factor == explanation.factor)
+    {
+        if tried.climb.first() != Some(&tried.place) {
+            path.push(tried.place.as_str());
+        }
+        path.extend(tried.climb.iter().map(String::as_str));
+    }
+    let (lead, designating, advised) = match &decision.outcome {
+        Outcome::Lead { agency, .. } => (agency.as_str(), "", false),
+        Outcome::Designate { superior } => ("", superior.as_str(), false),
+        Outcome::Advise { .. } => ("", "", true),
+    };
+    Answer {
+        line,
+        lead,
+        designating,
+        advised,
+        supporting: decision.supporting.iter().map(|(agency, _)| agency.as_str()).collect(),
+        factor: &explanation.factor,
+        row: &explanation.row,
+        path,
+        fallbacks: &explanation.fallbacks,
+    }
+}
+
+/// Decides a file of facts by two rule sets, and shows where the answers differ.
+pub(super) fn simulate(
+    facts: &Path,
+    old: &RuleSet,
+    new: &RuleSet,
+    data: &Data,
+    shown: print::Shown,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let progress = Progress::new(shown.json);
+    let mut simulation = Simulation::new(old, new, &data.directory);
+    let mut unread = 0_u64;
+    each_line(facts, |number, line| {
+        match line {
+            Ok(situation) if shown.summary => drop(simulation.compare(situation, |_, _| ())),
+            Ok(situation) => {
+                let name = format!("line {number}");
+                let differs = simulation.compare(situation, |old, new| simulate::difference(name, old, new));
+                if let Some(differs) = differs {
+                    progress.clear();
+                    print::difference(&differs, &shown)?;
+                }
+            }
+            Err(error) => {
+                unread += 1;
+                progress.clear();
+                print::unread(facts, number, &error);
+            }
+        }
+        if number % LOOK == 0 {
+            progress.show(format_args!(
+                "{} facts, {} differ",
+                simulation.decided(),
+                simulation.different()
+            ));
+        }
+        Ok(())
+    })?;
+    progress.clear();
+    print::summary(&simulation.summary(), &shown)?;
+    if !shown.json {
+        print::speed(simulation.decided(), started.elapsed())?;
+    }
+    all_read(unread)
+}
+
+/// Hands over the facts of each line that is not empty, or why it holds none, with its number from 1.
+fn each_line(
+    file: &Path,
+    mut each: impl FnMut(u64, Result<&Situation<'_>, String>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let opened = File::open(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let mut reader = BufReader::with_capacity(1 << 20, opened);
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        number += 1;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match FactsLine::parse(&line) {
+            Ok(facts) => each(number, Ok(&facts.situation()))?,
+            Err(error) => each(number, Err(error.to_string()))?,
+        }
+    }
+}
+
+/// Lines that held no facts are a failure, after everything else was done.
+fn all_read(unread: u64) -> anyhow::Result<()> {
+    match unread {
+        0 => Ok(()),
+        _ => Err(Failed::Told.into()),
+    }
+}
+
+pub(super) fn text(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}

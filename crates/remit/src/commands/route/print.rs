@@ -1,0 +1,204 @@
+//! What `remit route` shows.
+
+use std::{path::Path, time::Duration};
+
+use api::routing::{
+    CheckRuleSetResponse, ClockNeed, RouteDecision, RouteDifference, RouteEnd, RuleFinding, Severity, SimulationSummary,
+};
+use owo_colors::OwoColorize as _;
+
+use crate::{
+    client::Failed,
+    commands::case::print_explanation,
+    output::{self, bad, dim, field, id, line, strong},
+};
+
+/// Agencies in a summary; the others are counted.
+const AGENCIES: usize = 30;
+
+/// How much is shown, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) json: bool,
+    /// Without the single differences.
+    pub(super) summary: bool,
+}
+
+/// The decision as a clerk reads it: who, by when, and why.
+pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
+    match (decision.lead.as_str(), decision.designating.as_str(), &decision.advice) {
+        ("", "", Some(advice)) => {
+            line("No agency can act; the reporter is told:".style(strong()))?;
+            line(&advice.text_zh)?;
+            line(&advice.text_en)?;
+        }
+        ("", designating, _) => field("designates", id(designating).style(strong()))?,
+        (lead, ..) => field(
+            "leads",
+            format_args!(
+                "{}  {} / {}",
+                id(lead).style(strong()),
+                decision.lead_title_zh,
+                decision.lead_title_en
+            ),
+        )?,
+    }
+    for (name, clock) in [("takes over", &decision.acknowledge), ("result", &decision.result)] {
+        if let Some(clock) = clock {
+            field(name, format_args!("within {}", span(clock)))?;
+        }
+    }
+    let Some(explanation) = &decision.explanation else {
+        return Ok(());
+    };
+    for hold in &explanation.holds {
+        let asked = if hold.agency.is_empty() { "nobody" } else { &hold.agency };
+        field(
+            "stop payment",
+            format_args!("{asked} is asked, within {} ({})", hold.within, hold.reason),
+        )?;
+    }
+    if !explanation.review.is_empty() {
+        field("review", "a second person has to look at the result")?;
+    }
+    print_explanation(explanation)?;
+    for words in &explanation.exclusions {
+        field("exclusion", words)?;
+    }
+    for (column, rows) in by_column(decision) {
+        let name = if column == "category" { "other rows" } else { "" };
+        field(
+            name,
+            format_args!("{}", format!("not for this {column}: {}", rows.join(", ")).style(dim())),
+        )?;
+    }
+    Ok(())
+}
+
+/// The rows that did not match, by the first column that did not hold, in the order in which they first appear.
+fn by_column(decision: &RouteDecision) -> Vec<(&str, Vec<&str>)> {
+    let mut columns: Vec<(&str, Vec<&str>)> = Vec::new();
+    for miss in &decision.misses {
+        match columns.iter_mut().find(|(column, _)| *column == miss.column) {
+            Some((_, rows)) => rows.push(&miss.row),
+            None => columns.push((&miss.column, vec![&miss.row])),
+        }
+    }
+    columns
+}
+
+fn span(clock: &ClockNeed) -> String {
+    let unit = clock
+        .unit()
+        .as_str_name()
+        .trim_start_matches("CLOCK_UNIT_")
+        .to_ascii_lowercase();
+    format!("{} {}", clock.value, unit.replace('_', " "))
+}
+
+/// All findings; errors make the command fail.
+pub(super) fn findings(findings: &[RuleFinding], json: bool) -> anyhow::Result<()> {
+    if json {
+        output::json(&CheckRuleSetResponse {
+            findings: findings.to_vec(),
+        })?;
+    } else if findings.is_empty() {
+        line("nothing was found")?;
+    } else {
+        for finding in findings {
+            line(words(finding))?;
+        }
+    }
+    match findings.iter().any(|finding| finding.severity() == Severity::Error) {
+        true => Err(Failed::Told.into()),
+        false => Ok(()),
+    }
+}
+
+/// A finding on standard error.
+pub(super) fn warning(finding: &RuleFinding) {
+    anstream::eprintln!("{}", words(finding));
+}
+
+fn words(finding: &RuleFinding) -> String {
+    let severity = match finding.severity() {
+        Severity::Error => format!("{}", "error".style(bad())),
+        _ => "warning".to_owned(),
+    };
+    let row = match finding.row.as_str() {
+        "" => String::new(),
+        row => format!("row `{row}`, "),
+    };
+    format!("{severity}: {row}{}: {}", finding.column, finding.message)
+}
+
+/// One difference.
+pub(super) fn difference(difference: &RouteDifference, shown: &Shown) -> anyhow::Result<()> {
+    if shown.summary {
+        return Ok(());
+    }
+    if shown.json {
+        return output::json_line(difference);
+    }
+    let end = |end: &Option<RouteEnd>| {
+        let end = end.clone().unwrap_or_default();
+        let who = match (end.agency.as_str(), end.leads) {
+            ("", _) => "advised".to_owned(),
+            (agency, true) => agency.to_owned(),
+            (agency, false) => format!("{agency} designates"),
+        };
+        match end.supporting.is_empty() {
+            true => who,
+            false => format!("{who} (with {})", end.supporting.join(", ")),
+        }
+    };
+    line(format_args!(
+        "{}: {} → {}  {}",
+        difference.case,
+        end(&difference.old),
+        end(&difference.new),
+        difference.reason.style(dim())
+    ))?;
+    Ok(())
+}
+
+/// What came of it: a table of what agencies gain and lose.
+pub(super) fn summary(summary: &SimulationSummary, shown: &Shown) -> anyhow::Result<()> {
+    if shown.json {
+        return output::json_line(summary);
+    }
+    line(format_args!(
+        "{} decided, {} differ",
+        summary.decided,
+        summary.different.style(strong())
+    ))?;
+    if summary.erased > 0 {
+        line(format_args!("{} left out: their facts were erased", summary.erased))?;
+    }
+    if !summary.agencies.is_empty() {
+        line(format_args!("{:<32} {:>10} {:>10}", "agency", "gained", "lost").style(dim()))?;
+    }
+    for balance in summary.agencies.iter().take(AGENCIES) {
+        line(format_args!(
+            "{:<32} {:>10} {:>10}",
+            balance.agency, balance.gained, balance.lost
+        ))?;
+    }
+    if summary.agencies.len() > AGENCIES {
+        line(format_args!("and {} more agencies", summary.agencies.len() - AGENCIES))?;
+    }
+    Ok(())
+}
+
+/// How long it took.
+pub(super) fn speed(decided: u64, taken: Duration) -> anyhow::Result<()> {
+    #[allow(clippy::cast_precision_loss, reason = "rounded for people")]
+    let rate = decided as f64 / taken.as_secs_f64().max(1e-9);
+    line(format_args!("{}", format!("{taken:.1?}, {rate:.0}/s").style(dim())))?;
+    Ok(())
+}
+
+/// A line that holds no facts, on standard error.
+pub(super) fn unread(file: &Path, number: u64, error: &str) {
+    anstream::eprintln!("{} {}:{number}: {error}", "error:".style(bad()), file.display());
+}

@@ -1,0 +1,18 @@
+-- Simulations that were finished: a rule set, tried out against the one in force over a directory. Asked for at activation.
+CREATE TABLE simulations (
+    proposed BLOB NOT NULL,
+    against BLOB NOT NULL,
+    directory BLOB NOT NULL,
+    decided INTEGER NOT NULL,
+    different INTEGER NOT NULL,
+    finish_time INTEGER NOT NULL,
+    finished_by TEXT NOT NULL,
+    PRIMARY KEY (proposed, against, directory)
+) WITHOUT ROWID;
+
+-- The detail of the change that opened a case, and its salt: with them the facts can be held against the logged commitment.
+CREATE TABLE case_openings (
+    case_id TEXT NOT NULL PRIMARY KEY,
+    salt BLOB NOT NULL,
+    detail BLOB NOT NULL
+);

@@ -1,0 +1,498 @@
+//! The service of rule sets: kept, checked, tried out, put in force; and routes explained and decided again.
+//!
+//! For operators. Replays are for whoever sees the case, too.
+
+use std::sync::Arc;
+
+use api::routing::{
+    ActivateRuleSetRequest, ActivateRuleSetResponse, CheckRuleSetRequest, CheckRuleSetResponse, CreateRuleSetRequest,
+    CreateRuleSetResponse, ExplainRouteRequest, ExplainRouteResponse, GetRuleSetRequest, GetRuleSetResponse,
+    ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RouteDecision,
+    RuleFinding, RuleTable, SimulateRuleSetRequest, SimulateRuleSetResponse, SimulationProgress,
+    check_rule_set_request::Target, rule_set_service_server::RuleSetService, simulate_rule_set_response::Event,
+};
+use data_encoding::HEXLOWER;
+use futures::{StreamExt as _, stream::BoxStream};
+use journal::{Bytes32, Clock, Time};
+use prost::Message as _;
+use rpc::{Failure, Identity, Role, Violation, caller, page};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    active::{Active, VersionKind},
+    decide::{decide, rule, without_excluded},
+    facts::{Situation, facts_digest},
+    grpc::viewer,
+    replay,
+    rules::{
+        Finding, RuleSet, Severity, Taxonomy,
+        check::{check, check_table},
+    },
+    simulate::{Simulation, difference},
+    store::{
+        self, Simulations, Store, Versions, Viewer,
+        simulations::Trial,
+        versions::{Activated, Activation, NewVersion, VersionInfo},
+    },
+};
+
+/// Cases read at once.
+const PAGE: u32 = 500;
+/// Messages that wait for a slow reader; the simulation waits with them.
+const AHEAD: usize = 64;
+/// Times that an activation is tried again because another switch came first.
+const TRIES: usize = 5;
+/// The name of the rule set in force.
+const ACTIVE: &str = "ruleSets/active";
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) versions: Arc<dyn Versions>,
+    pub(crate) simulations: Arc<dyn Simulations>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) taxonomy: Arc<Taxonomy>,
+    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Service {
+    async fn create(&self, caller: &Identity, request: CreateRuleSetRequest) -> Result<CreateRuleSetResponse, Failure> {
+        let table = request.rule_set.and_then(|rule_set| rule_set.table);
+        let table = table.ok_or_else(|| Failure::invalid("rule_set.table", "is missing"))?;
+        let active = self.versions.active();
+        let findings = check_table(table.clone(), &active.directory, &self.taxonomy);
+        let errors: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .map(|finding| Violation::new(field(finding), &finding.message))
+            .collect();
+        if !errors.is_empty() {
+            return Err(Failure::InvalidInput(errors));
+        }
+        let rules = RuleSet::from_table(table, &active.directory).map_err(unexpected)?;
+        let mut kept = api::routing::RuleSet {
+            active: rules.digest() == active.rules.digest(),
+            ..outline(&rules.digest(), rules.id())
+        };
+        if !request.validate_only {
+            let version = NewVersion {
+                proposed: Active::new(Arc::clone(&active.directory), Arc::new(rules.clone())),
+                kind: VersionKind::RuleSet,
+                actor: caller.actor(&rules.digest()),
+                traceparent: telemetry::traceparent(),
+            };
+            let (versions, now) = (Arc::clone(&self.versions), self.clock.now());
+            journal::uncancelled(async move { versions.create(&version, now).await }).await?;
+            (self.wake)();
+            kept.create_time = Some(now.to_proto());
+        }
+        kept.table = Some(rules.to_table());
+        Ok(CreateRuleSetResponse {
+            rule_set: Some(kept),
+            findings: findings.iter().map(Finding::to_proto).collect(),
+        })
+    }
+
+    /// The rule set of a name, read against the directory in force.
+    async fn named(&self, field: &str, name: &str, active: &Active) -> Result<Arc<RuleSet>, Failure> {
+        if name == ACTIVE {
+            return Ok(Arc::clone(&active.rules));
+        }
+        let digest = digest_of(name).ok_or_else(|| Failure::invalid(field, NAME))?;
+        if digest == active.rules.digest() {
+            return Ok(Arc::clone(&active.rules));
+        }
+        let found = self.versions.rule_set(&digest, &active.directory).await?;
+        found.map(Arc::new).ok_or(Failure::NotFound { what: "rule set" })
+    }
+
+    async fn get(&self, name: &str) -> Result<api::routing::RuleSet, Failure> {
+        let active = self.versions.active();
+        let rules = self.named("name", name, &active).await?;
+        Ok(api::routing::RuleSet {
+            table: Some(rules.to_table()),
+            active: rules.digest() == active.rules.digest(),
+            ..outline(&rules.digest(), rules.id())
+        })
+    }
+
+    async fn list(&self, request: &ListRuleSetsRequest) -> Result<ListRuleSetsResponse, Failure> {
+        const FILTER: &str = "ListRuleSets";
+        let size = page::size(request.page_size)?;
+        let after = page::decode(FILTER, &request.page_token)?
+            .map(|text| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read")))
+            .transpose()?;
+        let mut found = self.versions.versions(VersionKind::RuleSet, after, size + 1).await?;
+        let more = found.len() > size as usize;
+        found.truncate(size as usize);
+        let next_page_token = match found.last() {
+            Some(last) if more => {
+                let digest = HEXLOWER.encode(&last.digest);
+                page::encode(FILTER, &format!("{}/{digest}", last.create_time.0))
+            }
+            _ => String::new(),
+        };
+        let active = self.versions.active().rules.digest();
+        let mut rule_sets = Vec::with_capacity(found.len());
+        for version in found {
+            rule_sets.push(self.listed(&version, active).await?);
+        }
+        Ok(ListRuleSetsResponse {
+            rule_sets,
+            next_page_token,
+        })
+    }
+
+    async fn listed(&self, version: &VersionInfo, active: Bytes32) -> Result<api::routing::RuleSet, Failure> {
+        let source = self.versions.source(VersionKind::RuleSet, &version.digest).await?;
+        let table = RuleTable::decode(source.unwrap_or_default().as_slice()).map_err(unexpected)?;
+        Ok(api::routing::RuleSet {
+            active: version.digest == active,
+            create_time: Some(version.create_time.to_proto()),
+            ..outline(&version.digest, &table.id)
+        })
+    }
+
+    async fn check(&self, request: CheckRuleSetRequest) -> Result<Vec<RuleFinding>, Failure> {
+        let active = self.versions.active();
+        let findings = match request.target {
+            None => {
+                return Err(Failure::invalid(
+                    "target",
+                    "is missing: send a table, or name a rule set",
+                ));
+            }
+            Some(Target::Table(table)) => check_table(table, &active.directory, &self.taxonomy),
+            Some(Target::Name(name)) => {
+                let rules = self.named("name", &name, &active).await?;
+                check(&rules, &active.directory, &self.taxonomy)
+            }
+        };
+        Ok(findings.iter().map(Finding::to_proto).collect())
+    }
+
+    async fn explain(&self, request: ExplainRouteRequest) -> Result<RouteDecision, Failure> {
+        let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
+        let active = self.versions.active();
+        let name = match request.rule_set.as_str() {
+            "" => ACTIVE,
+            name => name,
+        };
+        let rules = self.named("rule_set", name, &active).await?;
+        let situation = Situation::from(&facts);
+        Ok(rule(&situation, &rules, &active.directory).to_proto(facts_digest(&facts)))
+    }
+
+    async fn simulate(&self, caller: &Identity, name: &str) -> Result<mpsc::Receiver<Told>, Failure> {
+        let active = self.versions.active();
+        let proposed = self.named("name", name, &active).await?;
+        let (tell, told) = mpsc::channel(AHEAD);
+        let (service, system) = (self.clone(), caller.system.clone());
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                () = service.shutdown.cancelled() => Err(Ended::Failed(Failure::Unavailable { what: "routing" })),
+                // Whoever asked has gone: nothing is kept of it.
+                () = tell.closed() => return,
+                ended = service.run(&active, &proposed, &system, &tell) => ended,
+            };
+            if let Err(Ended::Failed(failure)) = ended {
+                let _ = tell.send(Err(failure.into())).await;
+            }
+        });
+        Ok(told)
+    }
+
+    /// Decides all cases by both rule sets, tells, and keeps that it was done.
+    async fn run(
+        &self,
+        active: &Active,
+        proposed: &RuleSet,
+        system: &str,
+        tell: &mpsc::Sender<Told>,
+    ) -> Result<(), Ended> {
+        let say = async |event: Event| {
+            let told = tell.send(Ok(SimulateRuleSetResponse { event: Some(event) })).await;
+            told.map_err(|_| Ended::Abandoned)
+        };
+        let mut simulation = Simulation::new(&active.rules, proposed, &active.directory);
+        let mut after = None;
+        loop {
+            let page = self.simulations.case_facts(after, PAGE).await.map_err(Failure::from)?;
+            for case in &page {
+                let Some(facts) = &case.facts else {
+                    simulation.erased();
+                    continue;
+                };
+                let name = store::name(case.case);
+                let differs = simulation.compare(&Situation::from(facts), |old, new| difference(name, old, new));
+                if let Some(differs) = differs {
+                    say(Event::Difference(differs)).await?;
+                }
+            }
+            let Some(last) = page.last() else { break };
+            after = Some(last.case);
+            let progress = SimulationProgress {
+                decided: i64::try_from(simulation.decided()).unwrap_or(i64::MAX),
+                different: i64::try_from(simulation.different()).unwrap_or(i64::MAX),
+            };
+            say(Event::Progress(progress)).await?;
+        }
+        let trial = trial(proposed.digest(), active);
+        let (decided, different) = (simulation.decided(), simulation.different());
+        self.simulations
+            .finish_simulation(&trial, decided, different, system, self.clock.now())
+            .await
+            .map_err(Failure::from)?;
+        say(Event::Summary(simulation.summary())).await
+    }
+
+    async fn activate(
+        &self,
+        caller: &Identity,
+        request: &ActivateRuleSetRequest,
+    ) -> Result<api::routing::RuleSet, Failure> {
+        let reason = request.override_reason.trim();
+        if reason.chars().count() > REASON {
+            return Err(Failure::invalid(
+                "override_reason",
+                format!("has more than {REASON} characters"),
+            ));
+        }
+        for _ in 0..TRIES {
+            let active = self.versions.active();
+            let rules = self.named("name", &request.name, &active).await?;
+            let trial = trial(rules.digest(), &active);
+            let unchanged = trial.proposed == trial.against;
+            if reason.is_empty() && !unchanged && !self.simulations.was_simulated(&trial).await? {
+                return Err(Failure::WrongState {
+                    record: name_of(&rules.digest()),
+                    description: "no finished simulation compares it with the rule set in force over the directory in \
+                                  force: run SimulateRuleSet to its end, or say in override_reason why not"
+                        .to_owned(),
+                });
+            }
+            let activation = Activation {
+                next: Active::new(Arc::clone(&active.directory), Arc::clone(&rules)),
+                seen: active.digests(),
+                purpose: match reason {
+                    "" => String::new(),
+                    reason => format!("without a simulation: {reason}"),
+                },
+                actor: caller.actor(&rules.digest()),
+                traceparent: telemetry::traceparent(),
+            };
+            let (versions, now) = (Arc::clone(&self.versions), self.clock.now());
+            match journal::uncancelled(async move { versions.activate(&activation, now).await }).await? {
+                Activated::Done(_) | Activated::Unchanged => {
+                    (self.wake)();
+                    return Ok(api::routing::RuleSet {
+                        active: true,
+                        ..outline(&rules.digest(), rules.id())
+                    });
+                }
+                // What was simulated was compared with something else: look again.
+                Activated::Outdated => {}
+                // The directory stays as it is.
+                Activated::Ownerless(_) => break,
+            }
+        }
+        Err(Failure::Unavailable { what: "routing" })
+    }
+
+    async fn replay(&self, caller: &Identity, name: &str) -> Result<ReplayRouteResponse, Failure> {
+        let viewer = viewer(caller)?;
+        let id = name
+            .strip_prefix("cases/")
+            .and_then(|id| Uuid::parse_str(id).ok())
+            .ok_or_else(|| Failure::invalid("name", "must be the name of a case, such as `cases/{uuid}`"))?;
+        let not_found = || Failure::NotFound { what: "case" };
+        let stored = self.store.case(id, &viewer).await?.ok_or_else(not_found)?;
+        let routed = self.simulations.routed(id).await?.ok_or_else(not_found)?;
+        let Some(facts) = &routed.facts else {
+            return Ok(ReplayRouteResponse {
+                result: ReplayResult::Erased.into(),
+                ..Default::default()
+            });
+        };
+        let explanation = &routed.explanation;
+        let kept = async {
+            let directory = self.versions.directory(&explanation.directory_digest).await?;
+            let Some(directory) = directory else { return Ok(None) };
+            let rules = self.versions.rule_set(&explanation.rule_set_digest, &directory).await?;
+            Ok::<_, Failure>(rules.map(|rules| (directory, rules)))
+        };
+        let Some((directory, rules)) = kept.await? else {
+            let missing = api::routing::ReplayCheck {
+                subject: "versions".to_owned(),
+                agrees: false,
+                detail: "the directory or the rule set that the explanation names is not kept here".to_owned(),
+            };
+            return Ok(ReplayRouteResponse {
+                result: ReplayResult::Differs.into(),
+                checks: vec![missing],
+                decision: None,
+            });
+        };
+        let (result, checks) = replay::replay(&routed, facts, &decide(facts, &rules, &directory));
+        let situation = Situation::from(facts);
+        let mut decision = rule(&situation, &rules, &directory).to_proto(facts_digest(facts));
+        let owner = stored.case.duty.as_ref().map(|duty| &duty.owner);
+        if !matches!(&viewer, Viewer::Agency(agency) if owner == Some(agency)) {
+            decision.explanation = decision.explanation.map(without_excluded);
+        }
+        Ok(ReplayRouteResponse {
+            result: result.into(),
+            checks,
+            decision: Some(decision),
+        })
+    }
+}
+
+/// What a simulation tells.
+type Told = Result<SimulateRuleSetResponse, Status>;
+
+/// Why a simulation ended early.
+enum Ended {
+    /// Whoever asked has gone.
+    Abandoned,
+    Failed(Failure),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+const NAME: &str = "must be the name of a rule set, such as `ruleSets/{digest}`, or `ruleSets/active`";
+
+/// Characters of a reason.
+const REASON: usize = 500;
+
+fn trial(proposed: Bytes32, active: &Active) -> Trial {
+    Trial {
+        proposed,
+        against: active.rules.digest(),
+        directory: active.directory.digest(),
+    }
+}
+
+/// What a finding is about, as a path in the request.
+fn field(finding: &Finding) -> String {
+    match (finding.row.as_str(), finding.column.as_str()) {
+        ("", column) => format!("rule_set.table.{column}"),
+        (row, "") => format!("rule_set.table.rows[{row}]"),
+        (row, column) => format!("rule_set.table.rows[{row}].{column}"),
+    }
+}
+
+fn outline(digest: &Bytes32, table_id: &str) -> api::routing::RuleSet {
+    api::routing::RuleSet {
+        name: name_of(digest),
+        digest: digest.to_vec().into(),
+        table_id: table_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn name_of(digest: &Bytes32) -> String {
+    format!("ruleSets/{}", HEXLOWER.encode(digest))
+}
+
+fn digest_of(name: &str) -> Option<Bytes32> {
+    let digest = HEXLOWER.decode(name.strip_prefix("ruleSets/")?.as_bytes()).ok()?;
+    digest.try_into().ok()
+}
+
+fn cursor(text: &str) -> Option<(Time, Bytes32)> {
+    let (time, digest) = text.split_once('/')?;
+    Some((Time(time.parse().ok()?), digest_of(&format!("ruleSets/{digest}"))?))
+}
+
+fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Internal(Box::new(error))
+}
+
+/// Rule sets tell where reports of any kind go: operators only.
+fn operator<T>(request: &Request<T>) -> Result<&Identity, Failure> {
+    let caller = caller(request)?;
+    match caller.role {
+        Role::Operator => Ok(caller),
+        _ => Err(Failure::denied("only operators handle rule sets", &caller.system)),
+    }
+}
+
+#[tonic::async_trait]
+impl RuleSetService for Service {
+    async fn create_rule_set(
+        &self,
+        request: Request<CreateRuleSetRequest>,
+    ) -> Result<Response<CreateRuleSetResponse>, Status> {
+        let caller = operator(&request)?.clone();
+        Ok(Response::new(self.create(&caller, request.into_inner()).await?))
+    }
+
+    async fn get_rule_set(&self, request: Request<GetRuleSetRequest>) -> Result<Response<GetRuleSetResponse>, Status> {
+        operator(&request)?;
+        let rule_set = Some(self.get(&request.get_ref().name).await?);
+        Ok(Response::new(GetRuleSetResponse { rule_set }))
+    }
+
+    async fn list_rule_sets(
+        &self,
+        request: Request<ListRuleSetsRequest>,
+    ) -> Result<Response<ListRuleSetsResponse>, Status> {
+        operator(&request)?;
+        Ok(Response::new(self.list(request.get_ref()).await?))
+    }
+
+    async fn check_rule_set(
+        &self,
+        request: Request<CheckRuleSetRequest>,
+    ) -> Result<Response<CheckRuleSetResponse>, Status> {
+        operator(&request)?;
+        let findings = self.check(request.into_inner()).await?;
+        Ok(Response::new(CheckRuleSetResponse { findings }))
+    }
+
+    async fn explain_route(
+        &self,
+        request: Request<ExplainRouteRequest>,
+    ) -> Result<Response<ExplainRouteResponse>, Status> {
+        operator(&request)?;
+        let decision = Some(self.explain(request.into_inner()).await?);
+        Ok(Response::new(ExplainRouteResponse { decision }))
+    }
+
+    type SimulateRuleSetStream = BoxStream<'static, Told>;
+
+    async fn simulate_rule_set(
+        &self,
+        request: Request<SimulateRuleSetRequest>,
+    ) -> Result<Response<Self::SimulateRuleSetStream>, Status> {
+        let told = self.simulate(operator(&request)?, &request.get_ref().name).await?;
+        Ok(Response::new(ReceiverStream::new(told).boxed()))
+    }
+
+    async fn activate_rule_set(
+        &self,
+        request: Request<ActivateRuleSetRequest>,
+    ) -> Result<Response<ActivateRuleSetResponse>, Status> {
+        let rule_set = Some(self.activate(operator(&request)?, request.get_ref()).await?);
+        Ok(Response::new(ActivateRuleSetResponse { rule_set }))
+    }
+
+    async fn replay_route(
+        &self,
+        request: Request<ReplayRouteRequest>,
+    ) -> Result<Response<ReplayRouteResponse>, Status> {
+        let replayed = self.replay(caller(&request)?, &request.get_ref().name).await?;
+        Ok(Response::new(replayed))
+    }
+}

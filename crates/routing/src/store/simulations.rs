@@ -1,0 +1,172 @@
+//! What trying rule sets out and deciding cases again needs of the store.
+
+use api::routing::{Explanation, Facts};
+use async_trait::async_trait;
+use journal::{Bytes32, Sealed, Time};
+use prost::Message as _;
+use sql::{Error, Insert, Kind, Value};
+use uuid::Uuid;
+
+use super::{name, rows};
+use crate::replay::{Opening, Routed};
+
+/// A rule set, tried out against the one in force over a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Digest of the proposed rule set.
+    pub proposed: Bytes32,
+    /// Digest of the rule set that it was compared with.
+    pub against: Bytes32,
+    /// Digest of the directory that both decided over.
+    pub directory: Bytes32,
+}
+
+/// The facts of a case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaseFacts {
+    /// Id of the case.
+    pub case: Uuid,
+    /// The facts; `None` when they were erased.
+    pub facts: Option<Facts>,
+}
+
+/// The stored side of simulations and replays. Each method is one atomic use case.
+#[async_trait]
+pub trait Simulations: Send + Sync + 'static {
+    /// The facts of cases, ascending by id, after one, at most `limit`.
+    async fn case_facts(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<CaseFacts>, Error>;
+
+    /// What a case was routed by, or `None` when there is no such case.
+    async fn routed(&self, case: Uuid) -> Result<Option<Routed>, Error>;
+
+    /// Keeps that a simulation was finished; a later one of the same takes its place.
+    async fn finish_simulation(
+        &self,
+        trial: &Trial,
+        decided: u64,
+        different: u64,
+        by: &str,
+        now: Time,
+    ) -> Result<(), Error>;
+
+    /// Whether a simulation was finished.
+    async fn was_simulated(&self, trial: &Trial) -> Result<bool, Error>;
+}
+
+const FINISHED: Insert = Insert::into(
+    "simulations",
+    &[
+        ("proposed", Kind::Bytes),
+        ("against", Kind::Bytes),
+        ("directory", Kind::Bytes),
+        ("decided", Kind::Int),
+        ("different", Kind::Int),
+        ("finish_time", Kind::Int),
+        ("finished_by", Kind::Text),
+    ],
+)
+.then(
+    "ON CONFLICT (proposed, against, directory) DO UPDATE SET decided = excluded.decided, different = excluded.different, \
+     finish_time = excluded.finish_time, finished_by = excluded.finished_by",
+);
+
+/// The rows of what opened cases.
+pub(super) const OPENINGS: Insert = Insert::into(
+    "case_openings",
+    &[("case_id", Kind::Text), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
+);
+
+/// One of them.
+pub(super) fn opening_row(case: Uuid, change: &Sealed) -> [Value; 3] {
+    let change = change.with_detail();
+    [
+        case.to_string().into(),
+        change.salt.to_vec().into(),
+        change.detail.to_vec().into(),
+    ]
+}
+
+#[async_trait]
+impl Simulations for super::SqlStore {
+    async fn case_facts(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<CaseFacts>, Error> {
+        let after = after.map(|after| after.to_string()).unwrap_or_default();
+        self.db
+            .fetch(
+                "SELECT id, facts FROM cases WHERE id > $1 ORDER BY id LIMIT $2",
+                vec![after.into(), i64::from(limit).into()],
+            )
+            .await?
+            .iter()
+            .map(|row| {
+                Ok(CaseFacts {
+                    case: rows::uuid(row, 0)?,
+                    facts: facts(&row.get::<Vec<u8>>(1)?)?,
+                })
+            })
+            .collect()
+    }
+
+    async fn routed(&self, case: Uuid) -> Result<Option<Routed>, Error> {
+        let row = self
+            .db
+            .fetch_optional(
+                "SELECT facts, explanation, entry, salt, detail FROM cases \
+                 JOIN case_openings ON case_id = id JOIN journal ON record = $2 AND sequence = 1 WHERE id = $1",
+                vec![case.to_string().into(), name(case).into()],
+            )
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let explanation: Vec<u8> = row.get(1)?;
+        Ok(Some(Routed {
+            facts: facts(&row.get::<Vec<u8>>(0)?)?,
+            explanation: Explanation::decode(explanation.as_slice())
+                .map_err(|error| rows::damaged("explanation", error))?,
+            opening: Opening {
+                entry: row.get(2)?,
+                salt: row.array(3, "salt")?,
+                detail: row.get(4)?,
+            },
+        }))
+    }
+
+    async fn finish_simulation(
+        &self,
+        trial: &Trial,
+        decided: u64,
+        different: u64,
+        by: &str,
+        now: Time,
+    ) -> Result<(), Error> {
+        let row = || {
+            [
+                trial.proposed.into(),
+                trial.against.into(),
+                trial.directory.into(),
+                decided.cast_signed().into(),
+                different.cast_signed().into(),
+                now.0.into(),
+                by.into(),
+            ]
+        };
+        sql::transact!(self.db, |tx| FINISHED.rows(&mut tx, vec![row()]))?;
+        Ok(())
+    }
+
+    async fn was_simulated(&self, trial: &Trial) -> Result<bool, Error> {
+        let found = self.db.fetch_optional(
+            "SELECT 1 FROM simulations WHERE proposed = $1 AND against = $2 AND directory = $3",
+            vec![trial.proposed.into(), trial.against.into(), trial.directory.into()],
+        );
+        Ok(found.await?.is_some())
+    }
+}
+
+/// Facts that were erased are empty: others have a category at least.
+fn facts(bytes: &[u8]) -> Result<Option<Facts>, Error> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Facts::decode(bytes)
+        .map(Some)
+        .map_err(|error| rows::damaged("facts", error))
+}
