@@ -7,6 +7,7 @@ mod append;
 mod directory;
 mod echo;
 mod load;
+mod operators;
 mod submit;
 mod whole;
 
@@ -29,7 +30,7 @@ const DURATION: Duration = Duration::from_secs(10);
 const SUSTAINED: u32 = 2_000;
 
 /// The parts of the measurement. Named on the command line, only those run.
-const SECTIONS: [&str; 5] = ["start", "directory", "submit", "append", "whole"];
+const SECTIONS: [&str; 6] = ["start", "directory", "submit", "append", "operators", "whole"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -46,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
             "directory" => directory::run()?,
             "submit" => submit().await?,
             "append" => append::run().await?,
+            "operators" => operators::run().await?,
             "whole" => whole_way().await?,
             _ => unreachable!("every section is listed"),
         }
