@@ -296,6 +296,11 @@ async fn changes_touch_the_names_that_they_name(backend: Backend) {
         register.whole().await,
         ["app:cn.example.loan US", "domain:example.cn 350200"]
     );
+    assert_eq!(
+        register.at(&["app:x", "platform:例"]).await,
+        [""; 0],
+        "what was replaced is found no more"
+    );
     let live = "SELECT count(*) FROM operator_loads WHERE state = 'LIVE'";
     assert_eq!(register.bench.count(live).await, 1);
     assert_eq!(register.bench.count("SELECT count(*) FROM operator_versions").await, 4);
