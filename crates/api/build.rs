@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "routing/v1/directory",
         "routing/v1/rule_set",
         "audit/v1/audit",
+        "operations/v1/operations",
     ]
     .map(|file| proto.join(format!("remit/{file}.proto")));
     println!("cargo::rerun-if-changed={}", proto.display());

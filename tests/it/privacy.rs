@@ -1,14 +1,28 @@
 //! What must not be seen where it does not belong.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use api::intake::{CheckReceiptRequest, Reporter};
+use api::intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest, Subject, SubjectKind};
 use tempfile::TempDir;
+use testkit::otlp::Receiver;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use tests::process::{Databases, Process, gambling, until};
 
-/// Values that a reporter gave, which only intake may know.
-const CANARIES: [&str; 4] = ["CANARY-NARRATIVE", "CANARY-NAME", "CANARY-CONTACT", "bet.example"];
+/// Values that a reporter gave, or that were written about a reporter: only intake may know them.
+const CANARIES: [&str; 8] = [
+    "CANARY-NARRATIVE",
+    "CANARY-NAME",
+    "CANARY-CONTACT",
+    "bet.example",
+    "CANARY-ACCOUNT",
+    "CANARY-PLATFORM",
+    "7654321",
+    "CANARY-JUSTIFICATION",
+];
 
 fn contains(file: &Path, text: &str) -> bool {
     std::fs::read(file)
@@ -17,22 +31,76 @@ fn contains(file: &Path, text: &str) -> bool {
         .any(|window| window == text.as_bytes())
 }
 
+/// What the log serves to everybody without a token: the checkpoint, the entries and their tile.
+async fn tile_files(address: &str) -> Vec<u8> {
+    let host = address.strip_prefix("http://").unwrap();
+    let mut all = Vec::new();
+    let mut size = 0;
+    loop {
+        let path = match size {
+            0 => "checkpoint".to_owned(),
+            size => format!("tile/entries/000.p/{size}"),
+        };
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
+        all.extend_from_slice(&answer);
+        if size > 0 {
+            return all;
+        }
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let note = text.split_once("\r\n\r\n").unwrap().1;
+        size = note.lines().nth(1).unwrap().parse::<u32>().unwrap();
+        assert!(size >= 4);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_log_lines() {
     let folder = TempDir::with_prefix("remit-privacy-").unwrap();
+    let collector = Receiver::start().await.unwrap();
+    let endpoint = collector.endpoint().to_owned();
     let mut process = Process::start(
         folder.path(),
         &Databases::Sqlite,
-        &[("REMIT_TELEMETRY_FILTER", "trace")],
+        &[
+            ("REMIT_TELEMETRY_FILTER", "trace"),
+            ("REMIT_TELEMETRY_ENDPOINT", &endpoint),
+        ],
     );
     let mut request = gambling("");
-    request.report.as_mut().unwrap().reporter = Some(Reporter {
+    let report = request.report.as_mut().unwrap();
+    report.reporter = Some(Reporter {
         relation: 1,
         display_name: "CANARY-NAME".to_owned(),
         contact: "CANARY-CONTACT".to_owned(),
     });
+    report.subjects.push(Subject {
+        kind: SubjectKind::Account.into(),
+        value: "CANARY-ACCOUNT".to_owned(),
+        platform: "CANARY-PLATFORM".to_owned(),
+    });
+    report.subjects.push(Subject {
+        kind: SubjectKind::BankAccount.into(),
+        value: "6217000000007654321".to_owned(),
+        platform: String::new(),
+    });
     let mut intake = process.intake("operator");
-    let receipt = intake.submit_report(request).await.unwrap().into_inner().receipt;
+    let submitted = intake.submit_report(request).await.unwrap().into_inner();
+    let receipt = submitted.receipt;
+    // Its words are kept by intake; those of refused requests are kept by nobody.
+    let mut reveal = RevealReporterRequest {
+        name: submitted.report.unwrap().name,
+        purpose: RevealPurpose::VerifyReport.into(),
+        justification: "CANARY-JUSTIFICATION".to_owned(),
+    };
+    intake.reveal_reporter(reveal.clone()).await.unwrap();
+    reveal.justification = "CANARY-REFUSED".to_owned();
+    reveal.purpose = 0;
+    intake.reveal_reporter(reveal).await.unwrap_err();
     until("all is logged", async || {
         let followed = intake
             .check_receipt(CheckReceiptRequest {
@@ -41,9 +109,27 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
             .await
             .unwrap()
             .into_inner();
-        (followed.changes.len() == 2 && followed.changes.iter().all(|change| change.logged)).then_some(())
+        (followed.changes.len() == 3 && followed.changes.iter().all(|change| change.logged)).then_some(())
     })
     .await;
+    let spans = collector
+        .wait_for(
+            |spans| {
+                let appended = spans.iter().filter(|span| span.name() == "append").count();
+                (appended >= 3).then(|| format!("{spans:?}"))
+            },
+            Duration::from_secs(30),
+        )
+        .await
+        .unwrap();
+    let entries = tile_files(&process.endpoints.audit).await;
+    for canary in CANARIES.iter().chain(&["CANARY-REFUSED"]) {
+        assert!(!spans.contains(canary), "{canary} is in a trace");
+        assert!(
+            !entries.windows(canary.len()).any(|window| window == canary.as_bytes()),
+            "{canary} is served to everybody"
+        );
+    }
     process.kill();
 
     let data = process.layout.folder();
@@ -60,6 +146,17 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
         {
             assert!(!contains(file, canary), "{canary} is in {}", file.display());
         }
+    }
+    for file in ["intake", "routing", "audit"]
+        .iter()
+        .flat_map(|service| files(service))
+        .chain([folder.path().join("stderr")])
+    {
+        assert!(
+            !contains(&file, "CANARY-REFUSED"),
+            "what was refused is in {}",
+            file.display()
+        );
     }
     let (code, raw) = (receipt.as_str(), receipt.replace('-', ""));
     for service in ["intake", "routing", "audit"] {

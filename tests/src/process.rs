@@ -132,7 +132,8 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    fn channel(&self, address: &str, who: &str) -> Caller {
+    /// The way to a server, as `operator` or an agency.
+    pub fn channel(&self, address: &str, who: &str) -> Caller {
         let tokens = self.layout.read_tokens().unwrap().unwrap();
         let token = tokens
             .iter()

@@ -27,7 +27,7 @@
 //! keys (`statement.rs`).
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what
-//! would be a fork. `vitals.rs` knows whether this process may still write.
+//! would be a fork; `recover.rs` is for what then can be done. `vitals.rs` knows whether this process may still write.
 //!
 //! Invariants:
 //!
@@ -58,6 +58,7 @@ mod read;
 mod read_grpc;
 mod read_sql;
 pub mod receipt;
+pub mod recover;
 mod resume;
 mod sequencer;
 mod sql_store;
@@ -106,7 +107,7 @@ pub use tree::{TileId, Tiles, TreeHead};
 pub use trust::Trusted;
 
 /// Full names of the gRPC services.
-pub const NAMES: &[&str] = &["remit.audit.v1.AuditService"];
+pub const NAMES: &[&str] = &["remit.audit.v1.AuditService", rpc::operations::NAME];
 
 /// What an operator sets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,7 +367,14 @@ impl Audit {
             clock: Arc::clone(&self.clock),
             grown: Arc::clone(&self.grown),
         };
+        let operations = Arc::new(status::Operations {
+            store: Arc::clone(&self.store),
+            published: self.published.clone(),
+            vitals: Arc::clone(&self.vitals),
+            clock: Arc::clone(&self.clock),
+        });
         Routes::new(AuditServiceServer::new(service).max_decoding_message_size(message_bytes))
+            .add_service(rpc::operations::server(operations))
     }
 
     /// The log's files over plain HTTP. Public: no caller is known there.

@@ -44,6 +44,15 @@ pub enum Refused {
         /// Entries that were signed.
         signed: u64,
     },
+    /// The head says more than there is.
+    #[error(
+        "the database says that the log has {held} entries, and the last of them is missing: rows were deleted. restore a \
+         database that holds them; `remit log recover` says what else can be done"
+    )]
+    EntriesMissing {
+        /// Entries that there should be.
+        held: u64,
+    },
     /// The copy outside of the database is gone.
     #[error(
         "the log has been used ({held} entries), but its checkpoint file {} is missing: without it nobody can tell whether \
@@ -143,6 +152,14 @@ pub(crate) async fn resume(
             held: held.size,
         }
         .into());
+    }
+    if held.size > 0
+        && let Err(error) = store.entries(held.size - 1..held.size).await
+    {
+        return Err(match error {
+            sql::Error::Damaged { .. } => Refused::EntriesMissing { held: held.size }.into(),
+            error => error.into(),
+        });
     }
     let mut last: Option<Published> = None;
     let own = [

@@ -5,13 +5,14 @@
 
 mod append;
 mod gaps;
+mod heads;
 mod producers;
 mod state;
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
-use journal::{Clock, Entropy, Mark, SystemClock, SystemEntropy, Time};
+use journal::{Clock, Entropy, Mark, RecordHead, SystemClock, SystemEntropy, Time};
 use sql::{Db, Error, Schema, Tx, transact};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -231,6 +232,14 @@ impl Store for SqlStore {
             true => Ok(()),
             false => Err(StoreError::Fenced),
         }
+    }
+
+    async fn record_heads(&self, after: &str, limit: u32) -> Result<Vec<RecordHead>, Error> {
+        heads::after(&self.db, after, limit).await
+    }
+
+    async fn record_heads_of(&self, records: Vec<String>) -> Result<Vec<RecordHead>, Error> {
+        heads::of(&self.db, records).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -1,9 +1,15 @@
 //! Whether the log is late, and why.
 
-use journal::Time;
+use std::sync::Arc;
+
+use api::operations::{GetStatusResponse, LogStatus};
+use async_trait::async_trait;
+use journal::{Clock, RecordHead, Time};
+use rpc::{Failure, operations::Operated};
 use tokio::sync::watch;
 
 use crate::{
+    producer::Standing,
     publisher::Published,
     store::{Store, StoreError},
     vitals::Vitals,
@@ -45,4 +51,68 @@ pub(crate) async fn status(
         silent: vitals.silent(),
         writes,
     })
+}
+
+/// Gaps that are counted.
+const GAPS: u32 = 1_000;
+
+/// What audit tells its operators.
+pub(crate) struct Operations {
+    pub store: Arc<dyn Store>,
+    pub published: watch::Receiver<Published>,
+    pub vitals: Arc<Vitals>,
+    pub clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Operated for Operations {
+    async fn status(&self) -> Result<GetStatusResponse, Failure> {
+        let status = status(&*self.store, &self.published, &self.vitals).await;
+        let status = status.map_err(|error| match error {
+            StoreError::Sql(error) => Failure::from(error),
+            StoreError::Fenced => Failure::Internal(Box::new(error)),
+        })?;
+        let gaps = self.store.gaps(None, GAPS).await?;
+        let gaps: Vec<_> = gaps.iter().filter(|gap| gap.examined.is_none()).collect();
+        let mut troubled_producers = Vec::new();
+        let mut is_lost = false;
+        for (name, producer) in self.store.producers().await? {
+            let (standing, since) = (producer.standing, producer.standing_since);
+            if let Some(since) = producer.frozen {
+                troubled_producers.push(format!("{name} is frozen since {since}"));
+            }
+            if !matches!(standing, Standing::Unknown | Standing::Complete) {
+                troubled_producers.push(format!("{name} is {standing:?} since {since}").to_lowercase());
+            }
+            is_lost |=
+                producer.frozen.is_some() || matches!(standing, Standing::Lost | Standing::Different | Standing::Ahead);
+        }
+        Ok(GetStatusResponse {
+            service: "audit".to_owned(),
+            time: Some(self.clock.now().to_proto()),
+            log: Some(LogStatus {
+                size: status.size.cast_signed(),
+                published: status.published.cast_signed(),
+                sign_time: Some(status.signed.to_proto()),
+                unpublished: status.unpublished,
+                silent_witnesses: status.silent,
+                writes: status.writes,
+                gaps: i64::try_from(gaps.len()).unwrap_or(i64::MAX),
+                gaps_since_time: gaps.iter().map(|gap| gap.since).min().map(Time::to_proto),
+                troubled_producers,
+                is_lost,
+            }),
+            ..Default::default()
+        })
+    }
+
+    async fn heads(&self, cursor: &str, limit: u32) -> Result<(Vec<RecordHead>, Option<String>), Failure> {
+        let heads = self.store.record_heads(cursor, limit).await?;
+        let next = heads.last().map(|head| head.record.clone());
+        Ok((heads, next))
+    }
+
+    async fn heads_of(&self, records: Vec<String>) -> Result<Vec<RecordHead>, Failure> {
+        Ok(self.store.record_heads_of(records).await?)
+    }
 }

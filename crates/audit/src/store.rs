@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use async_trait::async_trait;
-use journal::{Mark, Time};
+use journal::{Mark, RecordHead, Time};
 use uuid::Uuid;
 
 use crate::{
@@ -89,6 +89,13 @@ pub trait Store: Reader {
     /// Keeps a checkpoint, signed at `time`. Earlier ones of the same minute may be forgotten. `Fenced` when another store has
     /// taken over: nothing was kept.
     async fn keep_checkpoint(&self, size: u64, note: &str, time: Time) -> Result<(), StoreError>;
+
+    /// The services' records with their last changes, by name, behind a name, at most `limit`. What is logged about producers is
+    /// no service's record.
+    async fn record_heads(&self, after: &str, limit: u32) -> Result<Vec<RecordHead>, sql::Error>;
+
+    /// Those of these records that the log knows, with their last changes.
+    async fn record_heads_of(&self, records: Vec<String>) -> Result<Vec<RecordHead>, sql::Error>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), sql::Error>;

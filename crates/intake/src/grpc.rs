@@ -6,8 +6,8 @@ use api::{
     event::Detail,
     intake::{
         ChangeResult, CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, LogReference,
-        RecordCaseChangesRequest, RecordCaseChangesResponse, Report, SubmitReportRequest, SubmitReportResponse,
-        intake_service_server::IntakeService,
+        RecordCaseChangesRequest, RecordCaseChangesResponse, Report, RevealReporterRequest, RevealReporterResponse,
+        SubmitReportRequest, SubmitReportResponse, intake_service_server::IntakeService,
     },
     routing::{CheckAccessRequest, case_service_client::CaseServiceClient},
 };
@@ -21,8 +21,9 @@ use uuid::Uuid;
 use crate::{
     category::Categories,
     receipt::Receipts,
+    reveal,
     state::State,
-    store::{self, Acceptance, Accepted, CaseNews, Prepared, Store, StoredReport},
+    store::{self, Acceptance, Accepted, CaseNews, Prepared, Reveal, Store, StoredReport},
     submission,
 };
 
@@ -137,6 +138,47 @@ impl Service {
         report.accept_time = Some(stored.accept_time.to_proto());
         report.state = shown_state(caller, &stored).to_proto().into();
         Ok(report)
+    }
+
+    async fn reveal(
+        &self,
+        caller: &Identity,
+        request: &RevealReporterRequest,
+    ) -> Result<RevealReporterResponse, Failure> {
+        let wanted = reveal::check(request).map_err(Failure::InvalidInput)?;
+        // Asked also when there is no such report, as in `get`.
+        let allowed = caller.role == Role::Operator || self.may_see(caller, &store::name(wanted.report)).await?;
+        if !allowed {
+            return Err(Failure::NotFound { what: "report" });
+        }
+        let mut commitment_key = [0; 32];
+        self.entropy.fill(&mut commitment_key);
+        let reveal = Reveal {
+            report: wanted.report,
+            purpose: wanted.purpose,
+            justification: wanted.justification,
+            system: caller.system.clone(),
+            agency: caller.agency.clone(),
+            actor: caller.actor(wanted.report.as_bytes()),
+            commitment_key,
+            traceparent: telemetry::traceparent(),
+        };
+        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.
+        let revealed = journal::uncancelled(async move { store.reveal(&reveal, now).await }).await?;
+        let (stored, change) = revealed.ok_or(Failure::NotFound { what: "report" })?;
+        (self.wake)();
+        let report = Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
+        Ok(RevealReporterResponse {
+            reporter: report.reporter,
+            change: Some(LogReference {
+                entry: change.entry,
+                event_id: change.event_id.to_string(),
+                kind: change.kind.to_owned(),
+                change_time: Some(change.head.time.to_proto()),
+                logged: false,
+            }),
+        })
     }
 
     /// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could lag behind.
@@ -281,6 +323,14 @@ impl IntakeService for Service {
             self.check_receipt(caller(&request)?, &request.get_ref().receipt)
                 .await?,
         ))
+    }
+
+    async fn reveal_reporter(
+        &self,
+        request: Request<RevealReporterRequest>,
+    ) -> Result<Response<RevealReporterResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        Ok(Response::new(self.reveal(&caller, request.get_ref()).await?))
     }
 
     async fn record_case_changes(

@@ -8,12 +8,15 @@
 //!
 //! Invariants: invalid input leaves nothing behind. The facts hold no personal data. A receipt is stored only as a keyed
 //! hash, and an unknown one is looked up like any other. Content is shown only to who sent it and to whom routing names, asked
-//! each time. `submission.rs`, `category.rs`, `receipt.rs` and `state.rs` import neither tonic nor sqlx.
+//! each time. Who reported is shown only by a request that names a purpose (`reveal.rs`) and is a change of the report. `submission.rs`,
+//! `category.rs`, `receipt.rs`, `reveal.rs` and `state.rs` import neither tonic nor sqlx.
 
 pub mod category;
 mod grpc;
+mod operations;
 pub mod receipt;
 mod relays;
+pub mod reveal;
 pub mod state;
 pub mod store;
 pub mod submission;
@@ -34,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// Full names of the gRPC services, for health.
-pub const NAMES: &[&str] = &["remit.intake.v1.IntakeService"];
+pub const NAMES: &[&str] = &["remit.intake.v1.IntakeService", rpc::operations::NAME];
 
 /// How long a request id stands for its first answer.
 pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -77,6 +80,7 @@ impl std::fmt::Debug for Parts {
 /// A running intake.
 pub struct Intake {
     service: grpc::Service,
+    operations: Arc<operations::Operations>,
     db: Db,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -113,6 +117,10 @@ impl Intake {
             clock,
             entropy,
         } = parts;
+        let operations = Arc::new(operations::Operations {
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+        });
         let wakes = store::CONSUMERS.map(|_| Arc::new(Notify::new()));
         let ways: [Arc<dyn Deliver>; 2] = [
             Arc::new(relays::ToRouting::new(routing.clone())),
@@ -172,7 +180,12 @@ impl Intake {
             clock,
             entropy,
         };
-        Self { service, db, tasks }
+        Self {
+            service,
+            operations,
+            db,
+            tasks,
+        }
     }
 
     /// Whether intake can do its work.
@@ -188,7 +201,7 @@ impl Intake {
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
         let service = IntakeServiceServer::new(self.service).max_decoding_message_size(message_bytes);
         (
-            Routes::new(service),
+            Routes::new(service).add_service(rpc::operations::server(self.operations)),
             Ending {
                 db: self.db,
                 tasks: self.tasks,

@@ -14,14 +14,25 @@ use uuid::Uuid;
 
 use crate::{receipt::Lookup, state::State};
 
+mod reveal;
+
+pub use reveal::Reveal;
+
 /// Intake's part of its database.
 pub const SCHEMA: Schema = Schema {
     base: 2_001,
-    changes: &[(
-        "reports",
-        include_str!("../migrations/sqlite/0001_reports.sql"),
-        include_str!("../migrations/postgres/0001_reports.sql"),
-    )],
+    changes: &[
+        (
+            "reports",
+            include_str!("../migrations/sqlite/0001_reports.sql"),
+            include_str!("../migrations/postgres/0001_reports.sql"),
+        ),
+        (
+            "reveals",
+            include_str!("../migrations/sqlite/0002_reveals.sql"),
+            include_str!("../migrations/postgres/0002_reveals.sql"),
+        ),
+    ],
 };
 
 /// Consumers of intake's changes.
@@ -174,6 +185,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// The changes of a report, first to last, and whether audit has taken each.
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error>;
+
+    /// Records that a reporter's identity is shown, and returns the report as it then is; `None` when there is no such report.
+    /// What is returned is durably recorded.
+    async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error>;
 
     /// Forgets the request ids of reports that were recorded before a moment, a thousand at most, and returns how many.
     async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
@@ -510,6 +525,10 @@ impl Store for SqlStore {
             )
             .await?;
         row.as_ref().map(stored).transpose()
+    }
+
+    async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error> {
+        sql::transact!(self.db, |tx| self.try_reveal(&mut tx, reveal, now))
     }
 
     async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error> {

@@ -18,11 +18,14 @@
 //! read is what is there, not what lies past a position. Delivery is at least once; `inbox` makes it once.
 //! Two relays that both believe to hold the lease deliver twice, which is harmless.
 //!
+//! Whether all that arrives where it should is seen from outside, by what `heads.rs` lists and counts.
+//!
 //! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
 
 mod change;
 mod commit;
 mod entry;
+mod heads;
 mod inbox;
 mod mark;
 mod outbox;
@@ -32,6 +35,7 @@ mod source;
 pub use change::{Draft, Head, Oversized, Sealed, commitment, keyed_hash, seal};
 pub use commit::{CommitError, Committer};
 pub use entry::{DETAIL_BYTES, ENTRY_BYTES, Entry, MalformedEntry, entry_hash};
+pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_heads_of};
 pub use inbox::{Arrival, Inbox, Refusal};
 pub use mark::{EventSet, Mark, SetHash};
 pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};

@@ -121,6 +121,12 @@ fn position(time: Time, record: &str, sequence: u64) -> String {
     format!("{:016x}/{record}/{sequence:08x}", time.0.cast_unsigned() ^ (1 << 63))
 }
 
+/// The time in a position.
+pub(crate) fn time_of(position: &str) -> Option<Time> {
+    let time = u64::from_str_radix(position.get(..16)?, 16).ok()?;
+    Some(Time((time ^ (1 << 63)).cast_signed()))
+}
+
 /// One change of a record, as its producer keeps it.
 #[derive(Clone, Debug)]
 pub struct Logged {
@@ -191,5 +197,9 @@ mod tests {
             position(Time(1_795_305_600_123_456), "cases/a", 11),
         ];
         assert!(positions.is_sorted(), "{positions:?}");
+        assert_eq!(
+            positions.map(|position| time_of(&position).unwrap().0),
+            [-5, 0, 7, 7, 7, 1_795_305_600_123_456]
+        );
     }
 }

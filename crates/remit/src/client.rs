@@ -207,6 +207,8 @@ pub enum Failed {
     Refused(Box<Status>),
     /// Something else, of which everything was said already.
     Told,
+    /// What was watched is not as it should be; everything was said already. The exit code is what a monitor takes.
+    Watched(u8),
 }
 
 impl Failed {
@@ -242,6 +244,7 @@ impl Failed {
                 _ => 1,
             },
             Self::Told => 1,
+            Self::Watched(code) => *code,
         }
     }
 }
@@ -267,7 +270,7 @@ impl fmt::Display for Failed {
                 }
                 Ok(())
             }
-            Self::Told => f.write_str("not everything was as it should be"),
+            Self::Told | Self::Watched(_) => f.write_str("not everything was as it should be"),
         }
     }
 }

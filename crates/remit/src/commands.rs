@@ -10,4 +10,5 @@ pub mod proof;
 pub mod report;
 pub mod route;
 pub mod serve;
+pub mod status;
 pub mod witness;

@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     max_term_width = 120,
     after_help = "\
-Exit codes:
+Exit codes, of all but `remit status`:
   0  done
   1  refused, or failed
   2  not understood: command line, configuration or input
@@ -50,6 +50,7 @@ enum Command {
     Directory(commands::directory::Command),
     Route(commands::route::Command),
     Log(commands::log::Command),
+    Status(commands::status::Command),
     Witness(commands::witness::Command),
     Demo(commands::demo::Command),
     Config(commands::config::Command),
@@ -79,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Directory(command) => command.run().await,
             Command::Route(command) => command.run().await,
             Command::Log(command) => command.run().await,
+            Command::Status(command) => command.run().await,
             Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Config(command) => command.run(),

@@ -282,7 +282,7 @@ pub(crate) fn reference(config: &Config) -> anyhow::Result<Reference> {
     Reference::load(&config.files).map_err(|error| Failed::Usage(format!("{error:#}")).into())
 }
 
-fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<audit::Config> {
+pub(crate) fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<audit::Config> {
     Ok(audit::Config {
         database: database.expose().to_owned(),
         origin: config.log.origin.clone(),

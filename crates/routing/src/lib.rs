@@ -28,6 +28,7 @@ pub mod directory_view;
 pub mod facts;
 pub mod feed;
 mod grpc;
+mod operations;
 mod prepare;
 pub mod register;
 mod relays;
@@ -69,6 +70,7 @@ pub const NAMES: &[&str] = &[
     "remit.routing.v1.DirectoryService",
     "remit.routing.v1.OperatorService",
     "remit.routing.v1.RuleSetService",
+    rpc::operations::NAME,
 ];
 
 /// Acknowledgements that one commit takes at most.
@@ -109,6 +111,7 @@ pub struct Routing {
     service: grpc::Service,
     operators: register::grpc::Service,
     rule_sets: rule_sets::Service,
+    operations: Arc<operations::Operations>,
     db: Db,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -178,6 +181,10 @@ impl Routing {
             ..
         } = parts;
         let register: Arc<dyn register::store::Store> = Arc::new(register::SqlStore::new(db.clone(), entropy));
+        let operations = Arc::new(operations::Operations {
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+        });
         let wakes = store::CONSUMERS.map(|_| Arc::new(Notify::new()));
         let ways: [Arc<dyn Deliver>; 2] = [Arc::new(relays::ToIntake::new(intake)), Arc::new(ToAudit::new(audit))];
         let mut tasks: Vec<_> = store::CONSUMERS
@@ -270,6 +277,7 @@ impl Routing {
             service,
             operators,
             rule_sets,
+            operations,
             db,
             tasks,
         }
@@ -299,7 +307,8 @@ impl Routing {
             Routes::new(cases)
                 .add_service(directory)
                 .add_service(operators)
-                .add_service(rule_sets),
+                .add_service(rule_sets)
+                .add_service(rpc::operations::server(self.operations)),
             Ending {
                 db: self.db,
                 tasks: self.tasks,

@@ -9,6 +9,7 @@
 //! * `server.rs`: the stack, health, reflection, graceful stop.
 //! * `client.rs`: channels that name the caller and carry its trace.
 //! * `delivery.rs`: the way from an outbox to audit, and what every such way needs.
+//! * `operations.rs`: what every service tells its operators, in the same words.
 //! * `page.rs`: page tokens, bound to the filter that they were made for.
 //! * `json.rs`: the JSON form of messages.
 //!
@@ -20,6 +21,7 @@ mod failure;
 mod identity;
 pub mod json;
 mod layers;
+pub mod operations;
 pub mod page;
 mod server;
 

@@ -10,6 +10,7 @@ mod grpc;
 mod http;
 mod proofs;
 mod reading;
+mod recover;
 mod restart;
 mod store;
 mod support;

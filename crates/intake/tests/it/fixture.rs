@@ -158,6 +158,10 @@ impl Store for Faulty {
         self.inner.changes(report).await
     }
 
+    async fn reveal(&self, reveal: &intake::store::Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error> {
+        self.inner.reveal(reveal, now).await
+    }
+
     async fn forget_requests(&self, before: Time) -> Result<u64, Error> {
         self.inner.forget_requests(before).await
     }

@@ -13,6 +13,7 @@ use testkit::Backend;
 use crate::fixture::{NOW, acceptance, case_news, count, open, prepared};
 
 testkit::on_each_backend!(
+    p7_a_reveal_is_a_change_of_the_report_and_keeps_its_words_here,
     p1_a_report_and_its_event_are_recorded_together,
     p1_a_transaction_that_fails_leaves_nothing,
     p1_a_commit_that_only_seemed_to_fail_is_recognised,
@@ -320,4 +321,54 @@ async fn p1_a_commit_that_only_seemed_to_fail_is_recognised(backend: Backend) {
         assert_eq!(store.accept(&prepared(&batch)).await.unwrap(), first);
     }
     assert_eq!(count(&db, "SELECT count(*) FROM journal").await, 2);
+}
+
+async fn p7_a_reveal_is_a_change_of_the_report_and_keeps_its_words_here(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let accepted = acceptance(&*entropy, None, 1);
+    let id = accepted.report;
+    store.accept(&prepared(&[accepted])).await.unwrap();
+    let reveal = |report| intake::store::Reveal {
+        report,
+        purpose: "contact-reporter",
+        justification: "to ask for the invoice".to_owned(),
+        system: "desk".to_owned(),
+        agency: Some("police-450100".to_owned()),
+        actor: api::event::Actor::default(),
+        commitment_key: [5; 32],
+        traceparent: String::new(),
+    };
+    // One that is not there leaves nothing behind.
+    assert!(
+        store
+            .reveal(&reveal(uuid::Uuid::from_u128(7)), NOW)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 0);
+
+    for sequence in 2..=3 {
+        let (report, change) = store.reveal(&reveal(id), NOW).await.unwrap().unwrap();
+        assert_eq!((report.report, change.head.sequence), (id, sequence));
+        assert_eq!(report.state, State::Accepted, "the state stays");
+    }
+    let kinds: Vec<_> = store
+        .changes(id)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|change| change.kind)
+        .collect();
+    assert_eq!(kinds, ["report.accepted", "report.revealed", "report.revealed"]);
+    assert_eq!(
+        count(
+            &db,
+            "SELECT count(*) FROM reveals WHERE justification = 'to ask for the invoice'"
+        )
+        .await,
+        2
+    );
+    // For routing, which needs the sequence, and for audit.
+    assert_eq!(count(&db, "SELECT count(*) FROM outbox").await, 6);
 }

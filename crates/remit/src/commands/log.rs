@@ -6,6 +6,8 @@ mod gaps;
 mod key;
 mod kinds;
 mod receipt;
+mod reconcile;
+mod recover;
 mod show;
 mod source;
 mod stats;
@@ -56,6 +58,8 @@ enum Action {
     Receipt(receipt::Give),
     VerifyReceipt(receipt::Verify),
     Key(key::Command),
+    Reconcile(reconcile::Command),
+    Recover(recover::Command),
 }
 
 /// What all subcommands share.
@@ -112,6 +116,8 @@ impl Command {
             Action::Receipt(command) => command.run(context).await,
             Action::VerifyReceipt(command) => command.run(context),
             Action::Key(command) => command.run(context).await,
+            Action::Reconcile(command) => command.run(context).await,
+            Action::Recover(command) => command.run(context).await,
         }
     }
 }

@@ -4,10 +4,11 @@ use std::{io::Read as _, path::PathBuf};
 
 use anyhow::Context as _;
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, LogReference, Loss, Report, SubjectKind,
-    SubmitReportRequest, SubmitReportResponse, intake_service_client::IntakeServiceClient,
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, LogReference, Loss, Report, RevealPurpose,
+    RevealReporterRequest, RevealReporterResponse, SubjectKind, SubmitReportRequest, SubmitReportResponse,
+    intake_service_client::IntakeServiceClient,
 };
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use iso_currency::Currency;
 use owo_colors::OwoColorize as _;
 use rpc::json::JsonError;
@@ -65,6 +66,23 @@ Examples:
         /// Its name, `reports/{id}`
         name: String,
     },
+    /// Show who reported: name and contact
+    ///
+    /// To the agency that leads the report's case, and to operators. The request is itself recorded as a change of the report,
+    /// with its purpose, before anything is shown, and the reporter sees it by the receipt.
+    #[command(after_help = "\
+Example:
+  remit report reveal reports/0d9f… --purpose contact-reporter --because 'the invoice is missing' --as police-510100")]
+    Reveal {
+        /// Its name, `reports/{id}`
+        name: String,
+        /// What it is needed for
+        #[arg(long, value_enum)]
+        purpose: Purpose,
+        /// Why, in words: 10 to 500 characters; kept by intake, never in the log
+        #[arg(long, value_name = "TEXT")]
+        because: String,
+    },
     /// Tell what became of a report, and check that the log holds it
     ///
     /// Each change of the report is looked up in the log, and the proof is verified here, with the log's key. Exits
@@ -80,6 +98,33 @@ Examples:
         #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
         audit: Option<String>,
     },
+}
+
+/// What a reporter's identity is needed for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Purpose {
+    /// To ask the reporter, or to answer
+    ContactReporter,
+    /// To find out whether the report is the reporter's, or is genuine
+    VerifyReport,
+    /// To keep the reporter from harm
+    ProtectReporter,
+    /// A court, a prosecutor or another body asks, and the law says that it must be told
+    LegalRequest,
+    /// To review how a report was handled
+    ReviewHandling,
+}
+
+impl From<Purpose> for RevealPurpose {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::ContactReporter => Self::ContactReporter,
+            Purpose::VerifyReport => Self::VerifyReport,
+            Purpose::ProtectReporter => Self::ProtectReporter,
+            Purpose::LegalRequest => Self::LegalRequest,
+            Purpose::ReviewHandling => Self::ReviewHandling,
+        }
+    }
 }
 
 impl Command {
@@ -121,6 +166,23 @@ impl Command {
                     return output::json(&response);
                 }
                 print_report(&response.report.unwrap_or_default())
+            }
+            Action::Reveal { name, purpose, because } => {
+                let intake = intake?;
+                let request = RevealReporterRequest {
+                    name,
+                    purpose: RevealPurpose::from(purpose).into(),
+                    justification: because,
+                };
+                let response = IntakeServiceClient::new(intake.channel)
+                    .reveal_reporter(request)
+                    .await
+                    .map_err(Failed::call(&intake.address))?
+                    .into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                print_reporter(&response)
             }
             Action::Receipt { code, key, audit } => {
                 let intake = intake?;
@@ -240,6 +302,31 @@ fn print_report(report: &Report) -> anyhow::Result<()> {
     if !report.narrative.is_empty() {
         line("")?;
         line(&report.narrative)?;
+    }
+    Ok(())
+}
+
+fn print_reporter(response: &RevealReporterResponse) -> anyhow::Result<()> {
+    let reporter = response.reporter.clone().unwrap_or_default();
+    let or_nothing = |text: &str| match text {
+        "" => "not given".style(dim()).to_string(),
+        text => text.to_owned(),
+    };
+    field("name", or_nothing(&reporter.display_name))?;
+    field("contact", or_nothing(&reporter.contact))?;
+    field(
+        "relation",
+        lower(reporter.relation().as_str_name(), "REPORTER_RELATION_"),
+    )?;
+    if let Some(change) = &response.change {
+        field(
+            "recorded",
+            format_args!(
+                "{} as event {}",
+                output::time(change.change_time.as_ref()),
+                change.event_id
+            ),
+        )?;
     }
     Ok(())
 }

@@ -119,9 +119,10 @@ impl Serve {
             let address = listener.local_addr()?;
             let mut origins: Vec<&str> = book.origins().collect();
             origins.sort_unstable();
-            line(format_args!("witness serves at http://{address}").style(strong()))?;
-            field("key", book.vkey())?;
-            field("logs", origins.join(", "))?;
+            // Nobody has to read it.
+            let _ = line(format_args!("witness serves at http://{address}").style(strong()))
+                .and_then(|()| field("key", book.vkey()))
+                .and_then(|()| field("logs", origins.join(", ")));
             let shutdown = CancellationToken::new();
             let serving = tokio::spawn(Server::new(book).serve(listener, shutdown.clone()));
             let mut signals = Signals::new()?;

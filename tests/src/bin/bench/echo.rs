@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use api::intake::{
     CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RecordCaseChangesRequest,
-    RecordCaseChangesResponse, SubmitReportRequest, SubmitReportResponse,
+    RecordCaseChangesResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest,
+    SubmitReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
 };
 use tokio::net::TcpListener;
@@ -30,6 +31,13 @@ impl IntakeService for Echo {
     }
 
     async fn check_receipt(&self, _: Request<CheckReceiptRequest>) -> Result<Response<CheckReceiptResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn reveal_reporter(
+        &self,
+        _: Request<RevealReporterRequest>,
+    ) -> Result<Response<RevealReporterResponse>, Status> {
         Err(Status::unimplemented("the reference echoes only"))
     }
 

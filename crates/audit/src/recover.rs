@@ -1,0 +1,189 @@
+//! What can be done when the log must not go on: an older database made whole again, where what is missing can be proven.
+//!
+//! The one way that changes anything is [`Recovery::append`]: entries that a backup of the database lacks, from an export with
+//! details. They are taken when, together with what the database holds, they give exactly the root that was signed: then they
+//! are what was there, in its order, byte for byte. Anything else is refused before a row is written.
+
+use std::{ops::Range, sync::Arc};
+
+use api::event::StateChange;
+use journal::{Bytes32, Clock, Entropy, Entry};
+
+use crate::{
+    Config, Error,
+    check::check,
+    file,
+    key::LogKeys,
+    resume::{self, Refused},
+    sql_store::SqlStore,
+    store::{Store, StoreError},
+    tree::{Edge, TreeHead},
+};
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// Not as many as are missing.
+    #[error("{found} entries were given, and {missing} are missing")]
+    Count {
+        /// Entries that were given.
+        found: u64,
+        /// Entries that are missing.
+        missing: u64,
+    },
+    /// They are not what was signed.
+    #[error(
+        "with these entries the log would have another root than was signed: they are not what is missing, or not in order"
+    )]
+    Unproven,
+    /// One is not an entry with what it commits to.
+    #[error("entry {0} is damaged, or what it commits to is not with it")]
+    Entry(u64),
+    /// The tree's tiles are not what they should be.
+    #[error("the database's own tree is damaged; restore another backup")]
+    Tree(#[source] tlog_tiles::Error),
+    /// The store did not take them.
+    #[error("the entries could not be appended")]
+    Store(#[from] StoreError),
+}
+
+/// An entry, with what it commits to.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The canonical entry.
+    pub entry: Vec<u8>,
+    /// The salt of the commitment.
+    pub salt: Bytes32,
+    /// The encoded detail.
+    pub detail: Vec<u8>,
+}
+
+/// A log that does not run, and what was signed of it.
+pub struct Recovery {
+    store: SqlStore,
+    keys: LogKeys,
+    held: TreeHead,
+    signed: TreeHead,
+}
+
+impl std::fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovery")
+            .field("held", &self.held)
+            .field("signed", &self.signed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says why a log does not start, without starting it: `None` when it would. Nothing is changed, but that whoever has the
+/// database open is fenced.
+///
+/// # Errors
+/// When that cannot be said: the database or a file cannot be read.
+pub async fn diagnose(config: &Config, entropy: &dyn Entropy) -> Result<Option<Refused>, Error> {
+    let witnesses = crate::witnesses(config).await?;
+    let store = SqlStore::open(&config.database).await?;
+    // A log that was never used has nothing to recover, and no key is made for it here.
+    let diagnosis = match LogKeys::load(&config.origin, &config.key_file).await? {
+        None if store.head().await?.size == 0 => Ok(None),
+        _ => match resume::resume(&store, config, witnesses.as_ref(), entropy).await {
+            Ok(_) => Ok(None),
+            Err(Error::Refused(refused)) => Ok(Some(refused)),
+            Err(error) => Err(error),
+        },
+    };
+    store.close().await;
+    diagnosis
+}
+
+impl Recovery {
+    /// Opens a log whose database holds less than was signed.
+    ///
+    /// # Errors
+    /// When key, checkpoint file or database cannot be read, or the checkpoint is not by this log's keys.
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
+        let keys = LogKeys::load(&config.origin, &config.key_file).await?;
+        let keys = keys.ok_or_else(|| Refused::KeyMissing {
+            path: config.key_file.clone(),
+        })?;
+        let path = &config.checkpoint_file;
+        let note = file::read(path)
+            .await
+            .map_err(Error::file("reading the checkpoint file", path))?;
+        let store = SqlStore::open_with(&config.database, clock, entropy).await?;
+        let held = store.head().await?;
+        let note = note.ok_or_else(|| Refused::FileMissing {
+            path: path.clone(),
+            held: held.size,
+        })?;
+        let signed = keys
+            .open_own(&String::from_utf8_lossy(&note))
+            .map_err(|source| Refused::NotOurs {
+                place: resume::Place::File(path.clone()),
+                source,
+            })?;
+        Ok(Self {
+            store,
+            keys,
+            held,
+            signed,
+        })
+    }
+
+    /// The log's keys.
+    pub fn keys(&self) -> &LogKeys {
+        &self.keys
+    }
+
+    /// The indexes of the entries that were signed and are not in the database.
+    pub fn missing(&self) -> Range<u64> {
+        self.held.size..self.signed.size.max(self.held.size)
+    }
+
+    /// Appends what is missing, when it is proven to be that.
+    pub async fn append(&self, entries: Vec<Whole>) -> Result<(), RecoverError> {
+        let missing = self.missing();
+        let found = entries.len() as u64;
+        if found != missing.end - missing.start {
+            let missing = missing.end - missing.start;
+            return Err(RecoverError::Count { found, missing });
+        }
+        let mut checked = Vec::with_capacity(entries.len());
+        for (index, whole) in missing.zip(entries) {
+            let source = Entry::decode(&whole.entry)
+                .map_err(|_| RecoverError::Entry(index))?
+                .source;
+            let change = StateChange {
+                entry: whole.entry.into(),
+                salt: whole.salt.to_vec().into(),
+                detail: whole.detail.into(),
+                traceparent: String::new(),
+            };
+            checked.push(check(&source, change).map_err(|_| RecoverError::Entry(index))?);
+        }
+        let tiles = self.store.tiles(Edge::places(self.held.size)).await;
+        let tiles = tiles.map_err(StoreError::from)?;
+        let edge = Edge::open(self.held, tiles).map_err(RecoverError::Tree)?;
+        let leaves: Vec<Bytes32> = checked.iter().map(|change| change.hash).collect();
+        let (grown, _) = edge.grow(&leaves).map_err(RecoverError::Tree)?;
+        if grown.head() != self.signed {
+            return Err(RecoverError::Unproven);
+        }
+        // In groups, in order: a crash in between leaves a shorter tail to append, by the same proof.
+        for group in checked.chunks(GROUP) {
+            self.store.append_calls(&[group]).await?;
+        }
+        match self.store.head().await? == self.signed {
+            true => Ok(()),
+            false => Err(RecoverError::Unproven),
+        }
+    }
+
+    /// Lets the database go.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// Entries of one transaction.
+const GROUP: usize = 1_000;

@@ -1,0 +1,37 @@
+//! The last change of each record, as the log has it.
+
+use journal::RecordHead;
+use sql::{Db, Error};
+
+/// Records of the services, by name, behind a name.
+pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<RecordHead>, Error> {
+    let rows = db
+        .fetch(
+            "SELECT record FROM entries WHERE sequence = 1 AND record > $1 AND record NOT LIKE 'producers/%' \
+             ORDER BY record LIMIT $2",
+            vec![after.into(), i64::from(limit).into()],
+        )
+        .await?;
+    of(db, rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?).await
+}
+
+/// Those of these records that the log knows, by name.
+pub(super) async fn of(db: &Db, records: Vec<String>) -> Result<Vec<RecordHead>, Error> {
+    let rows = db
+        .fetch(
+            "SELECT record, sequence, entry FROM entries WHERE record = ANY($1) AND sequence = \
+             (SELECT max(later.sequence) FROM entries AS later WHERE later.record = entries.record) ORDER BY record",
+            vec![records.into()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RecordHead {
+                record: row.get(0)?,
+                sequence: row.count(1, "sequence")?,
+                hash: journal::entry_hash(&row.get::<Vec<u8>>(2)?),
+                undelivered: 0,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,125 @@
+//! An older database made whole again, where what is missing can be proven.
+
+use std::sync::Arc;
+
+use audit::{
+    Config, Refused, SqlStore, Store,
+    recover::{RecoverError, Recovery, Whole, diagnose},
+};
+use journal::{Bytes32, ManualClock, SeededEntropy};
+use testkit::Backend;
+
+use crate::support::{Files, NOW, Producer, Served, call, start};
+
+testkit::on_each_backend!(
+    what_is_proven_to_be_missing_is_appended_and_the_log_goes_on,
+    nothing_else_is_appended,
+    what_stands_in_the_way_is_said_without_a_start,
+);
+
+async fn recovery(config: &Config) -> Recovery {
+    let (clock, entropy) = (Arc::new(ManualClock::at(NOW)), Arc::new(SeededEntropy::new(8)));
+    Recovery::open(config, clock, entropy).await.unwrap()
+}
+
+async fn diagnosis(config: &Config) -> Option<Refused> {
+    diagnose(config, &SeededEntropy::new(8)).await.unwrap()
+}
+
+fn whole(change: &api::event::StateChange) -> Whole {
+    Whole {
+        entry: change.entry.to_vec(),
+        salt: Bytes32::try_from(&*change.salt).unwrap(),
+        detail: change.detail.to_vec(),
+    }
+}
+
+/// A log of 300 entries that were signed, whose database is one of another day with the first 280; and the 20.
+async fn restored(backend: &Backend, files: &Files) -> (Config, Vec<Whole>) {
+    let mut intake = Producer::intake();
+    let changes = intake.many(300);
+    let newer = match backend.url().starts_with("sqlite") {
+        true => Backend::sqlite(),
+        false => Backend::postgres().unwrap(),
+    };
+    let log = Served::start(files.config(newer.url())).await;
+    log.append(&changes).await;
+    log.published(300).await;
+    log.stop().await;
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    store.append(&[call(&changes[..280])]).await.unwrap();
+    store.close().await;
+    (files.config(backend.url()), changes[280..].iter().map(whole).collect())
+}
+
+async fn what_is_proven_to_be_missing_is_appended_and_the_log_goes_on(backend: Backend) {
+    let files = Files::new();
+    let (config, tail) = restored(&backend, &files).await;
+    assert!(matches!(
+        diagnosis(&config).await,
+        Some(Refused::RolledBack {
+            signed: 300,
+            held: 280,
+            ..
+        })
+    ));
+    let recovery = recovery(&config).await;
+    assert_eq!(recovery.missing(), 280..300);
+    recovery.append(tail).await.unwrap();
+    recovery.close().await;
+    assert!(diagnosis(&config).await.is_none());
+    let log = Served::start(config).await;
+    assert_eq!(log.audit.published().borrow().head.size, 300);
+    let results = log.append(&Producer::new("intake", 4).many_from("more", 1)).await;
+    assert_eq!(results[0].index, 300);
+    log.stop().await;
+}
+
+async fn nothing_else_is_appended(backend: Backend) {
+    let files = Files::new();
+    let (config, tail) = restored(&backend, &files).await;
+    let with = |change: fn(&mut Vec<Whole>)| {
+        let mut tail = tail.clone();
+        change(&mut tail);
+        tail
+    };
+    let recovery = recovery(&config).await;
+    for (name, tail) in [
+        ("one too few", with(|tail| drop(tail.pop()))),
+        ("one twice", with(|tail| tail[1] = tail[0].clone())),
+        ("two in each other's place", with(|tail| tail.swap(3, 4))),
+        ("a flipped byte of an entry", with(|tail| tail[9].entry[30] ^= 1)),
+        ("another detail", with(|tail| tail[9].detail[0] ^= 1)),
+        ("another salt", with(|tail| tail[9].salt[0] ^= 1)),
+        ("other entries", {
+            let others = Producer::new("intake", 9).many_from("other", 20);
+            others.iter().map(whole).collect()
+        }),
+    ] {
+        let error = recovery.append(tail).await.unwrap_err();
+        assert!(!matches!(error, RecoverError::Store(_)), "{name}: {error}");
+        assert_eq!(recovery.missing(), 280..300, "{name}");
+    }
+    recovery.close().await;
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    assert_eq!(store.head().await.unwrap().size, 280);
+    store.close().await;
+}
+
+async fn what_stands_in_the_way_is_said_without_a_start(backend: Backend) {
+    let files = Files::new();
+    let config = files.config(backend.url());
+    assert!(diagnosis(&config).await.is_none());
+    assert!(!files.key().exists(), "no key is made for it");
+    start(config.clone()).await.unwrap().stop().await;
+    assert!(diagnosis(&config).await.is_none());
+    let note = std::fs::read(files.checkpoint()).unwrap();
+    std::fs::remove_file(files.checkpoint()).unwrap();
+    assert!(matches!(diagnosis(&config).await, Some(Refused::FileMissing { .. })));
+    assert!(!files.checkpoint().exists());
+    std::fs::write(files.checkpoint(), b"damaged").unwrap();
+    assert!(matches!(diagnosis(&config).await, Some(Refused::NotOurs { .. })));
+    std::fs::write(files.checkpoint(), note).unwrap();
+    std::fs::remove_file(files.key()).unwrap();
+    assert!(matches!(diagnosis(&config).await, Some(Refused::KeyMissing { .. })));
+}

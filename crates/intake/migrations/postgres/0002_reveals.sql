@@ -1,0 +1,13 @@
+-- Who was shown a reporter's identity, when and why: one row for each change of the kind `report.revealed`. The log
+-- commits to the justification with this key; destroying the row erases the link.
+CREATE TABLE reveals (
+    report TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    purpose TEXT NOT NULL,
+    justification TEXT NOT NULL,
+    system TEXT NOT NULL,
+    agency TEXT,
+    reveal_time BIGINT NOT NULL,
+    commitment_key BYTEA NOT NULL,
+    PRIMARY KEY (report, sequence)
+);

@@ -1,0 +1,48 @@
+//! What intake tells its operators.
+
+use std::sync::Arc;
+
+use api::operations::GetStatusResponse;
+use async_trait::async_trait;
+use journal::{Clock, RecordHead, StateTable};
+use rpc::{
+    Failure,
+    operations::{self, Operated},
+};
+use sql::Db;
+
+use crate::store;
+
+/// Reports and where they stand.
+const STATES: &[StateTable] = &[StateTable {
+    prefix: "reports/",
+    named: "SELECT report, sequence, hash FROM report_states WHERE report = ANY($1)",
+    unjournaled: "SELECT report, sequence, hash FROM report_states WHERE report > $1 AND NOT EXISTS (\
+                  SELECT 1 FROM journal WHERE record = 'reports/' || report AND journal.sequence = report_states.sequence) \
+                  ORDER BY report LIMIT $2",
+}];
+
+pub(crate) struct Operations {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Operated for Operations {
+    async fn status(&self) -> Result<GetStatusResponse, Failure> {
+        Ok(GetStatusResponse {
+            service: "intake".to_owned(),
+            time: Some(self.clock.now().to_proto()),
+            backlogs: operations::backlogs(&self.db, &store::CONSUMERS).await?,
+            ..Default::default()
+        })
+    }
+
+    async fn heads(&self, cursor: &str, limit: u32) -> Result<(Vec<RecordHead>, Option<String>), Failure> {
+        Ok(journal::state_heads(&self.db, STATES, cursor, limit).await?)
+    }
+
+    async fn heads_of(&self, records: Vec<String>) -> Result<Vec<RecordHead>, Failure> {
+        Ok(journal::state_heads_of(&self.db, STATES, records).await?)
+    }
+}

@@ -1,0 +1,97 @@
+//! What a request to show who reported must say. No I/O.
+
+use api::intake::{RevealPurpose, RevealReporterRequest};
+use rpc::Violation;
+use uuid::Uuid;
+
+/// Characters of a justification.
+const LENGTH: std::ops::RangeInclusive<usize> = 10..=500;
+
+/// A request that says all it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Id of the report.
+    pub report: Uuid,
+    /// What it is needed for, as it is logged.
+    pub purpose: &'static str,
+    /// Why, in words.
+    pub justification: String,
+}
+
+/// Reads a request, or says all that is wrong with it.
+pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> {
+    let mut violations = Vec::new();
+    let report = request
+        .name
+        .strip_prefix("reports/")
+        .and_then(|id| Uuid::parse_str(id).ok());
+    if report.is_none() {
+        violations.push(Violation::new(
+            "name",
+            "must be the name of a report, such as `reports/{uuid}`",
+        ));
+    }
+    let purpose = match RevealPurpose::try_from(request.purpose) {
+        Ok(RevealPurpose::ContactReporter) => Some("contact-reporter"),
+        Ok(RevealPurpose::VerifyReport) => Some("verify-report"),
+        Ok(RevealPurpose::ProtectReporter) => Some("protect-reporter"),
+        Ok(RevealPurpose::LegalRequest) => Some("legal-request"),
+        Ok(RevealPurpose::ReviewHandling) => Some("review-handling"),
+        Ok(RevealPurpose::Unspecified) | Err(_) => {
+            violations.push(Violation::new(
+                "purpose",
+                "must be one of those that the contract lists",
+            ));
+            None
+        }
+    };
+    let justification = request.justification.trim();
+    if !LENGTH.contains(&justification.chars().count()) || justification.contains(char::is_control) {
+        violations.push(Violation::new(
+            "justification",
+            format!("must be {} to {} characters on one line", LENGTH.start(), LENGTH.end()),
+        ));
+    }
+    match (report, purpose, violations.is_empty()) {
+        (Some(report), Some(purpose), true) => Ok(Wanted {
+            report,
+            purpose,
+            justification: justification.to_owned(),
+        }),
+        _ => Err(violations),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let request = |name: &str, purpose, justification: &str| RevealReporterRequest {
+            name: name.to_owned(),
+            purpose,
+            justification: justification.to_owned(),
+        };
+        let report = "reports/0d9f8c1e-0000-7000-8000-000000000000";
+        let good = check(&request(report, 1, "  to ask for the invoice ")).unwrap();
+        assert_eq!(
+            (good.purpose, good.justification.as_str()),
+            ("contact-reporter", "to ask for the invoice")
+        );
+        for (name, purpose, justification, fields) in [
+            ("cases/1", 0, "", &["name", "purpose", "justification"][..]),
+            (report, 0, "to ask for the invoice", &["purpose"]),
+            (report, 6, "to ask for the invoice", &["purpose"]),
+            (report, 1, "         ", &["justification"]),
+            (report, 1, "because..", &["justification"]),
+            (report, 1, "two\nlines of text", &["justification"]),
+            (report, 1, &"x".repeat(501), &["justification"]),
+        ] {
+            let violations = check(&request(name, purpose, justification)).unwrap_err();
+            let found: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+            assert_eq!(found, fields, "{justification:?}");
+        }
+        assert!(check(&request(report, 5, &"查".repeat(500))).is_ok());
+    }
+}

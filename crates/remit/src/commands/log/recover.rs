@@ -1,0 +1,181 @@
+//! `remit log recover`: why the log does not start, and the lawful ways on.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use audit::{
+    Refused,
+    recover::{Recovery, Whole, diagnose},
+    tiles::{self, Content},
+};
+use clap::Args;
+use journal::{SystemClock, SystemEntropy};
+use owo_colors::OwoColorize as _;
+
+use super::{Context, source::Source};
+use crate::{
+    client::Failed,
+    commands::config::Settings,
+    config::{Config, Service},
+    data_dir::DataDir,
+    output::{Progress, good, line, strong},
+    running::audit_config,
+};
+
+/// Say why the log does not start and what may be done, and make an older database whole where that can be proven
+///
+/// The log must be stopped. Without --from nothing is changed. With it, entries that a restored backup lacks are appended from
+/// an export with details, if together with the database they give exactly the root that was signed last: then they are what
+/// was there, byte for byte. Nothing else is ever appended. A log for which there is no such export, nor a newer backup,
+/// must be closed, and a new one be begun under another origin: the command says how.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  remit log recover
+  remit log recover --from /mnt/auditor/export")]
+pub(super) struct Command {
+    /// An export with details that holds what is missing: a folder, or an http:// address
+    #[arg(long, value_name = "DIR|URL")]
+    from: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Entries that are appended at most: more are a backup's business.
+const MOST: u64 = 1_000_000;
+
+impl Command {
+    pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
+        let mut config = self.settings.load(Vec::new())?;
+        // A log that runs would be taken over, and stop.
+        let _held = match config.log.key_file {
+            None => Some(DataDir::open(&context.access.data_dir)?),
+            Some(_) => None,
+        };
+        let layout = context.access.layout();
+        if config.audit.database.is_none() && config.audit.database_file.is_none() {
+            config.audit.database = Some(layout.database(Service::Audit)?);
+        }
+        config.log.key_file.get_or_insert_with(|| layout.log_key());
+        config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
+        let config = audit(&config)?;
+        let Some(refused) = diagnose(&config, &SystemEntropy).await? else {
+            line("the log is as it was signed: it starts".style(good()))?;
+            return Ok(());
+        };
+        if let Some(from) = &self.from {
+            return append(&config, from, context.json()).await;
+        }
+        line("the log does not start".style(strong()))?;
+        line(&refused)?;
+        line("")?;
+        for way in ways(&refused) {
+            line(format_args!("  * {way}"))?;
+        }
+        Err(Failed::Told.into())
+    }
+}
+
+fn audit(config: &Config) -> anyhow::Result<audit::Config> {
+    let database = config.database(Service::Audit)?;
+    audit_config(config, Config::need("audit.database", database.as_ref())?)
+}
+
+/// The lawful ways on. Each leaves every signature that was given true.
+fn ways(refused: &Refused) -> Vec<&'static str> {
+    const NEWER: &str = "restore a backup of audit's database that is as new as the checkpoint, or newer; with continuous \
+                         archiving, to its last moment. Never an older checkpoint file to match an older database";
+    const PROVEN: &str = "if an export with details holds what is missing: `remit log recover --from DIR`. It appends the \
+                          missing entries if they give exactly the signed root";
+    const CLOSE: &str = "if what was signed is lost for good, close this log: keep its key, checkpoint file and database, \
+                         unchanged, for whoever holds its receipts, and say publicly from when on it is closed. Begin a new \
+                         log in an empty database with another `log.origin`, key and checkpoint file, and publish its \
+                         verifier key together with this one's. The same origin and key must never sign again: that would be \
+                         the fork";
+    const FILE: &str = "put the checkpoint file back. If it is lost: the newest checkpoint that a witness, a mirror or an export \
+                        has is as good, if none of them has a newer one; an older one is not";
+    const WITNESSES: &str =
+        "with `log.witness_policy_file` set, witnesses stand in for the file when enough of them answer";
+    match refused {
+        Refused::RolledBack { .. } => vec![NEWER, PROVEN, CLOSE],
+        Refused::EntriesMissing { .. } | Refused::Forked { .. } => vec![NEWER, CLOSE],
+        Refused::FileMissing { .. } => vec![FILE, WITNESSES, CLOSE],
+        Refused::KeyMissing { .. } => vec![
+            "put the key back, from where secrets are kept",
+            "if it is lost: nobody can sign for this log any more",
+            CLOSE,
+        ],
+        Refused::KeyRevoked { .. } => vec!["run `remit log key revoke` again, with the same reason"],
+        Refused::NotOurs { .. } => vec![
+            "put back the checkpoint file, key and `log.origin` that belong together",
+            FILE,
+        ],
+    }
+}
+
+async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Result<()> {
+    let recovery = Recovery::open(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+    let missing = recovery.missing();
+    let count = missing.end - missing.start;
+    if count == 0 {
+        bail!("nothing is missing that could be appended; run it without --from");
+    }
+    if count > MOST {
+        bail!("{count} entries are missing, more than {MOST}; restore a newer backup first");
+    }
+    let source = Source::named(from)?;
+    let note = source.checkpoint().await?;
+    let there = recovery
+        .keys()
+        .open(&note)
+        .map_err(|error| Failed::Unverified(format!("{from}: {error}")))?;
+    if there.size < missing.end {
+        let message = format!(
+            "{from} has {} entries, and {} were signed: it is too old",
+            there.size, missing.end
+        );
+        return Err(Failed::Unverified(message).into());
+    }
+    let progress = Progress::new(json);
+    let mut entries = Vec::new();
+    let mut wholes = Vec::new();
+    for path in tiles::files(there.size, true) {
+        let is_wanted = matches!(path.content, Content::Entries | Content::Details);
+        let start = path.start().unwrap_or(u64::MAX);
+        if !is_wanted || start >= missing.end || start + u64::from(path.width) <= missing.start {
+            continue;
+        }
+        let absent = || Failed::Unverified(format!("{from} has no {path}: it must be an export with details"));
+        let bytes = source.file(path).await?.ok_or_else(absent)?;
+        let (mut rest, mut index) = (bytes.as_slice(), start);
+        let damaged = || Failed::Unverified(format!("{from}: {path} is damaged"));
+        while !rest.is_empty() {
+            if path.content == Content::Entries {
+                let entry = tiles::take_entry(&mut rest).ok_or_else(damaged)?;
+                entries.push((index, entry.to_vec()));
+            } else {
+                let (salt, detail) = tiles::take_detail(&mut rest).ok_or_else(damaged)?;
+                let at = entries.iter().position(|(at, _)| *at == index).ok_or_else(damaged)?;
+                let (_, entry) = entries.swap_remove(at);
+                if missing.contains(&index) {
+                    wholes.push(Whole {
+                        entry,
+                        salt: *salt,
+                        detail: detail.to_vec(),
+                    });
+                }
+            }
+            index += 1;
+        }
+        progress.show(format_args!("{} of {count} entries read", wholes.len()));
+    }
+    progress.clear();
+    recovery
+        .append(wholes)
+        .await
+        .map_err(|error| Failed::Unverified(error.to_string()))
+        .context("nothing was changed")?;
+    recovery.close().await;
+    line(format!("{count} entries appended; the log is what was signed, and starts").style(good()))?;
+    Ok(())
+}

@@ -1,0 +1,360 @@
+//! `remit status`: is anything late or lost?
+
+use api::operations::{
+    Backlog, CaseStatus, GetStatusRequest, GetStatusResponse, LogStatus,
+    operations_service_client::OperationsServiceClient,
+};
+use clap::Args;
+use journal::Time;
+use owo_colors::OwoColorize as _;
+
+use crate::{
+    client::{Access, Failed},
+    config::Service,
+    output::{bad, field, good, line, strong},
+};
+
+/// Say whether anything is late or lost, over the three services
+///
+/// Asks each service what waits to be delivered, what was refused and parked, which clocks ran out and were not ended, how old the
+/// newest checkpoint is and whether witnesses cosigned it. For operators.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Exit codes, as monitors take them:
+  0  nothing is late or lost
+  1  something is late, or a witness is silent
+  2  something is lost or stands still, or is very late
+  3  a service could not be asked
+
+Examples:
+  remit status
+  remit status --json --late 300")]
+pub struct Command {
+    #[command(flatten)]
+    access: Access,
+    /// Seconds after which what should have happened is late; ten times as many, and it is very late
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    late: u32,
+    /// Seconds after which a checkpoint is old; ten times as many, and it is very old. Quiet logs are signed every minute
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    old: u32,
+    /// Address of intake
+    #[arg(long, env = "REMIT_INTAKE", value_name = "URL", help_heading = "Connection")]
+    intake: Option<String>,
+    /// Address of routing
+    #[arg(long, env = "REMIT_ROUTING", value_name = "URL", help_heading = "Connection")]
+    routing: Option<String>,
+    /// Address of audit
+    #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
+    audit: Option<String>,
+}
+
+/// How bad something is. The numbers are the exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Fine = 0,
+    Late = 1,
+    Lost = 2,
+    Unknown = 3,
+}
+
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Fine => "ok",
+            Self::Late => "late",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    level: Level,
+    service: &'static str,
+    what: &'static str,
+    text: String,
+}
+
+/// After how many seconds something is late or old.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    late: i64,
+    old: i64,
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let limits = Limits {
+            late: self.late.into(),
+            old: self.old.into(),
+        };
+        let ask = |service, server: Option<String>| {
+            let access = &self.access;
+            async move {
+                match status(access, service, server.as_deref()).await {
+                    Ok(status) => judge(service.name(), &status, limits),
+                    Err(error) => vec![Finding {
+                        level: Level::Unknown,
+                        service: service.name(),
+                        what: "service",
+                        text: format!("{error:#}").replace('\n', ";"),
+                    }],
+                }
+            }
+        };
+        let (intake, routing, audit) = tokio::join!(
+            ask(Service::Intake, self.intake.clone()),
+            ask(Service::Routing, self.routing.clone()),
+            ask(Service::Audit, self.audit.clone()),
+        );
+        let findings = [intake, routing, audit].concat();
+        let worst = findings
+            .iter()
+            .map(|finding| finding.level)
+            .max()
+            .unwrap_or(Level::Unknown);
+        match self.access.json {
+            true => print_json(worst, &findings)?,
+            false => print(worst, &findings)?,
+        }
+        match worst {
+            Level::Fine => Ok(()),
+            level => Err(Failed::Watched(level as u8).into()),
+        }
+    }
+}
+
+async fn status(access: &Access, service: Service, server: Option<&str>) -> anyhow::Result<GetStatusResponse> {
+    let target = access.target(service, server)?;
+    let response = OperationsServiceClient::new(target.channel)
+        .get_status(GetStatusRequest {})
+        .await;
+    Ok(response.map_err(Failed::call(&target.address))?.into_inner())
+}
+
+/// What a service's answer means. Its own clock says how late something is: ours may differ.
+fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> Vec<Finding> {
+    let now = status.time.as_ref().and_then(Time::from_proto).unwrap_or_default();
+    let mut findings = Vec::new();
+    let mut found = |level, what, text| {
+        findings.push(Finding {
+            level,
+            service,
+            what,
+            text,
+        });
+    };
+    for backlog in &status.backlogs {
+        let (level, text) = waiting(backlog, now, limits);
+        found(level, "outbox", text);
+        if backlog.parked > 0 {
+            let text = format!(
+                "{} refused changes of {} records; the first is {}: {}",
+                backlog.consumer, backlog.parked, backlog.first_parked, backlog.first_reason
+            );
+            found(Level::Lost, "parked", text);
+        }
+    }
+    if let Some(cases) = &status.cases {
+        let (level, text) = clocks(cases, now, limits);
+        found(level, "clocks", text);
+        let text = format!(
+            "{} open, {} await a designation",
+            cases.open, cases.awaiting_designation
+        );
+        found(Level::Fine, "cases", text);
+    }
+    if let Some(log) = &status.log {
+        for (level, what, text) in checkpoint(log, now, limits) {
+            found(level, what, text);
+        }
+    }
+    findings
+}
+
+fn waiting(backlog: &Backlog, now: Time, limits: Limits) -> (Level, String) {
+    let consumer = &backlog.consumer;
+    match age(backlog.oldest_time.as_ref(), now) {
+        Some(age) if backlog.waiting > 0 => (
+            graded(age, limits.late),
+            format!(
+                "{} changes wait for {consumer}, the oldest for {age} s",
+                backlog.waiting
+            ),
+        ),
+        _ => (Level::Fine, format!("nothing waits for {consumer}")),
+    }
+}
+
+fn clocks(cases: &CaseStatus, now: Time, limits: Limits) -> (Level, String) {
+    match age(cases.overdue_since_time.as_ref(), now) {
+        // One that just ran out is ended within a second.
+        Some(age) if cases.overdue > 0 => (
+            graded(age, limits.late),
+            format!("{} ran out and were not ended, the first {age} s ago", cases.overdue),
+        ),
+        _ => (Level::Fine, "none ran out".to_owned()),
+    }
+}
+
+fn checkpoint(log: &LogStatus, now: Time, limits: Limits) -> Vec<(Level, &'static str, String)> {
+    let mut findings = Vec::new();
+    let (size, published) = (log.size, log.published);
+    let age = age(log.sign_time.as_ref(), now).unwrap_or(i64::MAX);
+    let text = match age {
+        // One that this process did not sign.
+        age if age > 1_000_000_000 => format!("{published} of {size} entries published by an earlier start"),
+        age => format!("{published} of {size} entries published, signed {age} s ago"),
+    };
+    findings.push((graded(age, limits.old), "checkpoint", text));
+    if !log.unpublished.is_empty() {
+        findings.push((Level::Lost, "publishing", log.unpublished.clone()));
+    }
+    if !log.silent_witnesses.is_empty() {
+        let text = format!("silent: {}", log.silent_witnesses);
+        findings.push((Level::Late, "witnesses", text));
+    }
+    if log.gaps > 0 {
+        let since = self::age(log.gaps_since_time.as_ref(), now).unwrap_or(0);
+        let text = format!("{} changes are kept out, the first for {since} s", log.gaps);
+        findings.push((Level::Lost, "gaps", text));
+    }
+    if !log.troubled_producers.is_empty() {
+        let level = if log.is_lost { Level::Lost } else { Level::Late };
+        findings.push((level, "producers", log.troubled_producers.join("; ")));
+    }
+    if !log.writes {
+        let text =
+            "the process that answers does not write the log: another has taken over, or it had to stop".to_owned();
+        findings.push((Level::Lost, "log", text));
+    }
+    findings
+}
+
+fn age(time: Option<&prost_types::Timestamp>, now: Time) -> Option<i64> {
+    let time = time.and_then(Time::from_proto)?;
+    Some((now.0.saturating_sub(time.0) / 1_000_000).max(0))
+}
+
+fn graded(age: i64, limit: i64) -> Level {
+    match age {
+        age if age > limit.saturating_mul(10) => Level::Lost,
+        age if age > limit => Level::Late,
+        _ => Level::Fine,
+    }
+}
+
+fn print(worst: Level, findings: &[Finding]) -> anyhow::Result<()> {
+    line(match worst {
+        Level::Fine => "nothing is late or lost".style(good()).to_string(),
+        Level::Late => "something is late".style(strong()).to_string(),
+        Level::Lost => "something is lost, or stands still".style(bad()).to_string(),
+        Level::Unknown => "not everything could be asked".style(bad()).to_string(),
+    })?;
+    for finding in findings {
+        let word = finding.level.word();
+        let word = match finding.level {
+            Level::Fine => word.style(good()).to_string(),
+            Level::Late => word.style(strong()).to_string(),
+            Level::Lost | Level::Unknown => word.style(bad()).to_string(),
+        };
+        field(
+            finding.service,
+            format_args!("{word}: {}: {}", finding.what, finding.text),
+        )?;
+    }
+    Ok(())
+}
+
+fn print_json(worst: Level, findings: &[Finding]) -> anyhow::Result<()> {
+    let findings: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            serde_json::json!({
+                "level": finding.level.word(), "service": finding.service, "what": finding.what, "text": finding.text,
+            })
+        })
+        .collect();
+    let status = serde_json::json!({ "level": worst.word(), "findings": findings });
+    line(serde_json::to_string_pretty(&status)?)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time(1_795_305_600_000_000);
+    const LIMITS: Limits = Limits { late: 60, old: 180 };
+
+    fn ago(seconds: i64) -> Option<prost_types::Timestamp> {
+        Some(NOW.plus_seconds(-seconds).to_proto())
+    }
+
+    fn worst(change: impl FnOnce(&mut GetStatusResponse)) -> Level {
+        let mut status = GetStatusResponse {
+            service: "any".to_owned(),
+            time: Some(NOW.to_proto()),
+            backlogs: vec![Backlog {
+                consumer: "audit".to_owned(),
+                waiting: 3,
+                oldest_time: ago(60),
+                ..Default::default()
+            }],
+            cases: Some(CaseStatus {
+                overdue: 1,
+                overdue_since_time: ago(60),
+                ..Default::default()
+            }),
+            log: Some(LogStatus {
+                sign_time: ago(180),
+                writes: true,
+                ..Default::default()
+            }),
+        };
+        change(&mut status);
+        judge("any", &status, LIMITS)
+            .iter()
+            .map(|finding| finding.level)
+            .max()
+            .unwrap()
+    }
+
+    #[test]
+    fn each_thing_that_is_late_or_lost_is_found() {
+        fn log(status: &mut GetStatusResponse) -> &mut LogStatus {
+            status.log.as_mut().unwrap()
+        }
+        assert_eq!(worst(|_| {}), Level::Fine);
+        assert_eq!(worst(|status| status.backlogs[0].oldest_time = ago(61)), Level::Late);
+        assert_eq!(worst(|status| status.backlogs[0].oldest_time = ago(601)), Level::Lost);
+        assert_eq!(worst(|status| status.backlogs[0].parked = 1), Level::Lost);
+        assert_eq!(
+            worst(|status| status.cases.as_mut().unwrap().overdue_since_time = ago(61)),
+            Level::Late
+        );
+        assert_eq!(worst(|status| log(status).sign_time = ago(181)), Level::Late);
+        assert_eq!(worst(|status| log(status).sign_time = ago(1_801)), Level::Lost);
+        assert_eq!(
+            worst(|status| log(status).unpublished = "disk full".to_owned()),
+            Level::Lost
+        );
+        assert_eq!(
+            worst(|status| log(status).silent_witnesses = "w1: late".to_owned()),
+            Level::Late
+        );
+        assert_eq!(worst(|status| log(status).writes = false), Level::Lost);
+        assert_eq!(worst(|status| log(status).gaps = 1), Level::Lost);
+        let troubled = |is_lost| {
+            worst(|status| {
+                log(status).troubled_producers = vec!["intake is late".to_owned()];
+                log(status).is_lost = is_lost;
+            })
+        };
+        assert_eq!((troubled(false), troubled(true)), (Level::Late, Level::Lost));
+    }
+}

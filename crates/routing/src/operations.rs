@@ -1,0 +1,74 @@
+//! What routing tells its operators.
+
+use std::sync::Arc;
+
+use api::operations::{CaseStatus, GetStatusResponse};
+use async_trait::async_trait;
+use journal::{Clock, RecordHead, StateTable, Time};
+use rpc::{
+    Failure,
+    operations::{self, Operated},
+};
+use sql::Db;
+
+use crate::store;
+
+/// Cases and where they stand. What else has changes is compared by the journal.
+const STATES: &[StateTable] = &[StateTable {
+    prefix: "cases/",
+    named: "SELECT case_id, sequence, hash FROM case_states WHERE case_id = ANY($1)",
+    unjournaled: "SELECT case_id, sequence, hash FROM case_states WHERE case_id > $1 AND NOT EXISTS (\
+                  SELECT 1 FROM journal WHERE record = 'cases/' || case_id AND journal.sequence = case_states.sequence) \
+                  ORDER BY case_id LIMIT $2",
+}];
+
+pub(crate) struct Operations {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Operations {
+    async fn cases(&self, now: Time) -> Result<CaseStatus, Failure> {
+        let row = self
+            .db
+            .fetch_optional(
+                "SELECT (SELECT count(*) FROM case_states WHERE owner IS NOT NULL), \
+                 (SELECT count(*) FROM case_states WHERE state = 'AWAITING_DESIGNATION'), \
+                 count(*), min(clock_due) FROM case_states WHERE clock_due IS NOT NULL AND clock_due <= $1",
+                vec![now.0.into()],
+            )
+            .await?;
+        let Some(row) = row else {
+            return Ok(CaseStatus::default());
+        };
+        let since: Option<i64> = row.get(3)?;
+        Ok(CaseStatus {
+            open: row.get(0)?,
+            awaiting_designation: row.get(1)?,
+            overdue: row.get(2)?,
+            overdue_since_time: since.map(|since| Time(since).to_proto()),
+        })
+    }
+}
+
+#[async_trait]
+impl Operated for Operations {
+    async fn status(&self) -> Result<GetStatusResponse, Failure> {
+        let now = self.clock.now();
+        Ok(GetStatusResponse {
+            service: "routing".to_owned(),
+            time: Some(now.to_proto()),
+            backlogs: operations::backlogs(&self.db, &store::CONSUMERS).await?,
+            cases: Some(self.cases(now).await?),
+            ..Default::default()
+        })
+    }
+
+    async fn heads(&self, cursor: &str, limit: u32) -> Result<(Vec<RecordHead>, Option<String>), Failure> {
+        Ok(journal::state_heads(&self.db, STATES, cursor, limit).await?)
+    }
+
+    async fn heads_of(&self, records: Vec<String>) -> Result<Vec<RecordHead>, Failure> {
+        Ok(journal::state_heads_of(&self.db, STATES, records).await?)
+    }
+}

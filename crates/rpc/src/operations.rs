@@ -1,0 +1,109 @@
+//! `remit.operations.v1.OperationsService`, as all services serve it.
+
+use std::sync::Arc;
+
+use api::operations::{
+    Backlog, GetStatusRequest, GetStatusResponse, ListRecordHeadsRequest, ListRecordHeadsResponse, RecordHead,
+    operations_service_server::{OperationsService, OperationsServiceServer},
+};
+use async_trait::async_trait;
+use journal::Time;
+use sql::Db;
+use tonic::{Request, Response, Status};
+
+use crate::{Failure, Role, caller, page};
+
+/// Full name of the service, for health.
+pub const NAME: &str = "remit.operations.v1.OperationsService";
+/// Records that may be named at once.
+const NAMED: usize = 1_000;
+/// What page tokens are bound to.
+const FILTER: &str = "record heads";
+
+/// What a service tells its operators.
+#[async_trait]
+pub trait Operated: Send + Sync + 'static {
+    /// How it is.
+    async fn status(&self) -> Result<GetStatusResponse, Failure>;
+    /// A page of its records with their last changes, behind the cursor of the page before (empty: from the first), and the
+    /// cursor of the next; `None` after the last.
+    async fn heads(&self, cursor: &str, limit: u32) -> Result<(Vec<journal::RecordHead>, Option<String>), Failure>;
+    /// Those of these records that it has.
+    async fn heads_of(&self, records: Vec<String>) -> Result<Vec<journal::RecordHead>, Failure>;
+}
+
+/// What waits for these consumers.
+pub async fn backlogs(db: &Db, consumers: &[&str]) -> Result<Vec<Backlog>, Failure> {
+    let mut backlogs = Vec::with_capacity(consumers.len());
+    for consumer in consumers {
+        let backlog = journal::backlog(db, consumer).await?;
+        let (first_parked, first_reason) = backlog.first_parked.unwrap_or_default();
+        backlogs.push(Backlog {
+            consumer: (*consumer).to_owned(),
+            waiting: backlog.waiting.cast_signed(),
+            oldest_time: backlog.oldest.map(Time::to_proto),
+            parked: backlog.parked.cast_signed(),
+            first_parked,
+            first_reason,
+        });
+    }
+    Ok(backlogs)
+}
+
+/// The service over what it tells of.
+pub fn server(operated: Arc<dyn Operated>) -> OperationsServiceServer<impl OperationsService> {
+    OperationsServiceServer::new(Operations(operated))
+}
+
+struct Operations(Arc<dyn Operated>);
+
+impl Operations {
+    async fn heads(&self, request: ListRecordHeadsRequest) -> Result<ListRecordHeadsResponse, Failure> {
+        if request.records.len() > NAMED {
+            return Err(Failure::invalid("records", format!("{NAMED} at most")));
+        }
+        let (heads, next) = if request.records.is_empty() {
+            let limit = page::size(request.page_size)?;
+            let cursor = page::decode(FILTER, &request.page_token)?.unwrap_or_default();
+            self.0.heads(&cursor, limit).await?
+        } else {
+            (self.0.heads_of(request.records).await?, None)
+        };
+        Ok(ListRecordHeadsResponse {
+            heads: heads
+                .into_iter()
+                .map(|head| RecordHead {
+                    record: head.record,
+                    sequence: head.sequence.cast_signed(),
+                    entry_hash: head.hash.to_vec().into(),
+                    undelivered: head.undelivered.cast_signed(),
+                })
+                .collect(),
+            next_page_token: next.map(|next| page::encode(FILTER, &next)).unwrap_or_default(),
+        })
+    }
+}
+
+fn require_operator<T>(request: &Request<T>) -> Result<(), Failure> {
+    let caller = caller(request)?;
+    match caller.role {
+        Role::Operator => Ok(()),
+        _ => Err(Failure::denied("only operators may ask this", &caller.system)),
+    }
+}
+
+#[tonic::async_trait]
+impl OperationsService for Operations {
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        require_operator(&request)?;
+        Ok(Response::new(self.0.status().await?))
+    }
+
+    async fn list_record_heads(
+        &self,
+        request: Request<ListRecordHeadsRequest>,
+    ) -> Result<Response<ListRecordHeadsResponse>, Status> {
+        require_operator(&request)?;
+        Ok(Response::new(self.heads(request.into_inner()).await?))
+    }
+}

@@ -1,0 +1,382 @@
+//! What operators do: look whether anything is late or lost, compare services and log, change keys, have witnesses.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use api::{
+    intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest},
+    operations::{GetStatusRequest, ListRecordHeadsRequest, operations_service_client::OperationsServiceClient},
+};
+use tempfile::TempDir;
+use tonic::Code;
+
+use tests::process::{Databases, Process, binary, gambling, until};
+
+/// Runs a command against an instance.
+fn remit(process: &Process, arguments: &[&str]) -> Output {
+    Command::new(binary())
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(process.layout.folder())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Submits a report by a named reporter and waits until it is routed and logged. Returns its name and receipt.
+async fn submit(process: &Process) -> (String, String) {
+    let mut request = gambling("");
+    request.report.as_mut().unwrap().reporter = Some(Reporter {
+        relation: 1,
+        display_name: "CANARY-NAME".to_owned(),
+        contact: "CANARY-CONTACT".to_owned(),
+    });
+    let mut intake = process.intake("operator");
+    let submitted = intake.submit_report(request).await.unwrap().into_inner();
+    logged(process, &submitted.receipt, 2).await;
+    (submitted.report.unwrap().name, submitted.receipt)
+}
+
+/// Waits until a report has so many changes, all logged. Returns their kinds.
+async fn logged(process: &Process, receipt: &str, changes: usize) -> Vec<String> {
+    let mut intake = process.intake("operator");
+    until("all is logged", async || {
+        let request = CheckReceiptRequest {
+            receipt: receipt.to_owned(),
+        };
+        let followed = intake.check_receipt(request).await.unwrap().into_inner();
+        let all = followed.changes.len() == changes && followed.changes.iter().all(|change| change.logged);
+        all.then(|| followed.changes.into_iter().map(|change| change.kind).collect())
+    })
+    .await
+}
+
+async fn execute(data: &Path, service: &str, statement: &'static str) {
+    let url = format!("sqlite://{}", data.join(service).with_extension("db").display());
+    let db = match service {
+        "intake" => sql::Db::open(&url, &[journal::SCHEMA, intake::store::SCHEMA]).await,
+        "routing" => sql::Db::open(&url, &[journal::SCHEMA, routing::store::SCHEMA]).await,
+        _ => sql::Db::open(&url, audit::SCHEMAS).await,
+    };
+    let db = db.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    assert!(tx.execute(statement, Vec::new()).await.unwrap() > 0, "{statement}");
+    tx.commit().await.unwrap();
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_says_what_is_late_and_what_cannot_be_asked() {
+    let folder = TempDir::with_prefix("remit-status-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process).await;
+    let fine = remit(&process, &["status"]);
+    assert_eq!(code(&fine), Some(0), "{}", text(&fine));
+    assert!(text(&fine).starts_with("nothing is late or lost"), "{}", text(&fine));
+    let json: serde_json::Value = serde_json::from_slice(&remit(&process, &["status", "--json"]).stdout).unwrap();
+    assert_eq!(json["level"], "ok");
+
+    // Agencies are not told.
+    let agency = remit(&process, &["status", "--as", "police-450100"]);
+    assert_eq!(code(&agency), Some(3), "{}", text(&agency));
+
+    // A record is parked: its next change was refused.
+    execute(
+        process.layout.folder(),
+        "intake",
+        "INSERT INTO outbox_parked (consumer, record, since, attempts, retry_time, reason) \
+         VALUES ('audit', 'reports/x', 1, 1, 9000000000000000, 'BROKEN_LINK')",
+    )
+    .await;
+    let lost = remit(&process, &["status"]);
+    assert_eq!(code(&lost), Some(2), "{}", text(&lost));
+    assert!(text(&lost).contains("reports/x: BROKEN_LINK"), "{}", text(&lost));
+
+    let endpoints = std::fs::read(process.layout.folder().join("endpoints.json")).unwrap();
+    process.kill();
+    std::fs::write(process.layout.folder().join("endpoints.json"), endpoints).unwrap();
+    let unreachable = remit(&process, &["status"]);
+    assert_eq!(code(&unreachable), Some(3), "{}", text(&unreachable));
+    assert!(
+        text(&unreachable).contains("no server answers"),
+        "{}",
+        text(&unreachable)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_reconcile_finds_state_without_entry_and_entry_without_state() {
+    let folder = TempDir::with_prefix("remit-reconcile-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    for _ in 0..3 {
+        submit(&process).await;
+    }
+    let agree = remit(&process, &["log", "reconcile"]);
+    assert_eq!(code(&agree), Some(0), "{}", text(&agree));
+    process.kill();
+
+    // Each of them alone is found, and named.
+    let data = process.layout.folder().to_owned();
+    for (service, statement, undo, found) in [
+        (
+            "intake",
+            "UPDATE report_states SET sequence = sequence + 1 WHERE report = (SELECT min(report) FROM report_states)",
+            "UPDATE report_states SET sequence = sequence - 1 WHERE report = (SELECT min(report) FROM report_states)",
+            "0 of the 1 between wait to be delivered",
+        ),
+        (
+            "routing",
+            "UPDATE case_states SET sequence = sequence - 1 WHERE case_id = (SELECT max(case_id) FROM case_states)",
+            "UPDATE case_states SET sequence = sequence + 1 WHERE case_id = (SELECT max(case_id) FROM case_states)",
+            // The first change is the only one: without a sequence there is no state.
+            "its state is gone",
+        ),
+        (
+            "intake",
+            "UPDATE report_states SET sequence = sequence - 1 WHERE report = (SELECT max(report) FROM report_states)",
+            "UPDATE report_states SET sequence = sequence + 1 WHERE report = (SELECT max(report) FROM report_states)",
+            "its database is older than the log",
+        ),
+        (
+            "routing",
+            "DELETE FROM case_states WHERE case_id = (SELECT min(case_id) FROM case_states)",
+            "",
+            "its state is gone",
+        ),
+        (
+            "intake",
+            "UPDATE report_states SET hash = zeroblob(32) WHERE report = (SELECT min(report) FROM report_states)",
+            "",
+            "another than the service's",
+        ),
+    ] {
+        execute(&data, service, statement).await;
+        let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+        let differ = remit(&process, &["log", "reconcile"]);
+        assert_eq!(code(&differ), Some(5), "{}", text(&differ));
+        assert!(text(&differ).contains(found), "{}", text(&differ));
+        process.kill();
+        if !undo.is_empty() {
+            execute(&data, service, undo).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_operators_ask_is_for_operators_only() {
+    let folder = TempDir::with_prefix("remit-operators-").unwrap();
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    for address in [
+        &process.endpoints.intake,
+        &process.endpoints.routing,
+        &process.endpoints.audit,
+    ] {
+        let mut client = OperationsServiceClient::new(process.channel(address, "police-450100"));
+        let denied = client.get_status(GetStatusRequest {}).await.unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied);
+        let denied = client
+            .list_record_heads(ListRecordHeadsRequest::default())
+            .await
+            .unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p7_a_reporter_is_shown_for_a_purpose_only_and_that_is_logged() {
+    let folder = TempDir::with_prefix("remit-reveal-").unwrap();
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let (name, receipt) = submit(&process).await;
+    let request = |purpose: RevealPurpose, justification: &str| RevealReporterRequest {
+        name: name.clone(),
+        purpose: purpose.into(),
+        justification: justification.to_owned(),
+    };
+    let good = || request(RevealPurpose::ContactReporter, "to ask for the CANARY-JUSTIFICATION");
+
+    // Supporting agencies, the sender's own kind, and strangers: there is no such report for them.
+    for agency in ["police-440000", "content-regulator-CN", "police-510100"] {
+        let denied = process.intake(agency).reveal_reporter(good()).await.unwrap_err();
+        assert_eq!(denied.code(), Code::NotFound, "{agency}");
+    }
+    for bad in [
+        request(RevealPurpose::Unspecified, "to ask for the invoice"),
+        request(RevealPurpose::ContactReporter, ""),
+    ] {
+        let invalid = process.intake("police-450100").reveal_reporter(bad).await.unwrap_err();
+        assert_eq!(invalid.code(), Code::InvalidArgument);
+    }
+    assert_eq!(
+        logged(&process, &receipt, 2).await.len(),
+        2,
+        "refused requests are no changes"
+    );
+
+    let shown = process
+        .intake("police-450100")
+        .reveal_reporter(good())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(shown.reporter.unwrap().contact, "CANARY-CONTACT");
+    let kinds = logged(&process, &receipt, 3).await;
+    assert_eq!(kinds[2], "report.revealed", "the reporter sees it");
+    let entries = process.verified_log().await;
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry.kind == kinds[2] && entry.record == name)
+    );
+
+    // By hand, as an operator; and reports that are not there are answered like those that are not for the caller.
+    let arguments = [
+        "report",
+        "reveal",
+        &name,
+        "--purpose",
+        "legal-request",
+        "--because",
+        "court order 17 of May",
+    ];
+    let shown = remit(&process, &arguments);
+    assert!(text(&shown).contains("CANARY-NAME"), "{}", text(&shown));
+    logged(&process, &receipt, 4).await;
+    let missing = RevealReporterRequest {
+        name: "reports/01900000-0000-7000-8000-000000000000".to_owned(),
+        ..good()
+    };
+    let denied = process.intake("operator").reveal_reporter(missing).await.unwrap_err();
+    assert_eq!(denied.code(), Code::NotFound);
+}
+
+/// A witness of its own process.
+struct Witness {
+    child: Child,
+    line: String,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Witness {
+    fn start(folder: &Path, vkey: &str) -> Self {
+        use std::io::BufRead as _;
+        let mut child = Command::new(binary())
+            .args([
+                "witness",
+                "serve",
+                "--name",
+                "witness.test/w1",
+                "--listen",
+                "127.0.0.1:0",
+                "--log-key",
+                vkey,
+            ])
+            .arg("--dir")
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || lines.next().unwrap().unwrap();
+        let address = next().rsplit_once(' ').unwrap().1.to_owned();
+        let key = next().split_whitespace().nth(1).unwrap().to_owned();
+        let line = format!("witness w1 {key} {address}\nquorum w1\n");
+        Self { child, line }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
+    let folder = TempDir::with_prefix("remit-witness-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let first = text(&remit(&process, &["log", "key"])).trim().to_owned();
+    process.kill();
+
+    let witness = Witness::start(&folder.path().join("witness"), &first);
+    let policy = folder.path().join("policy");
+    std::fs::write(&policy, &witness.line).unwrap();
+    let environment = [("REMIT_LOG_WITNESS_POLICY_FILE", policy.to_str().unwrap())];
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &environment);
+    submit(&process).await;
+    let checkpoint = text(&remit(&process, &["log", "checkpoint"]));
+    assert!(checkpoint.contains("\u{2014} witness.test/w1 "), "{checkpoint}");
+    process.kill();
+
+    let rotated = remit(&process, &["log", "key", "rotate"]);
+    assert!(rotated.status.success(), "{}", text(&rotated));
+    let second = text(&remit(&process, &["log", "key"])).trim().to_owned();
+    assert_ne!(first, second);
+    let process = Process::start(folder.path(), &Databases::Sqlite, &environment);
+    for key in [&first, &second] {
+        let verified = remit(&process, &["log", "verify", "--key", key]);
+        assert!(verified.status.success(), "{}", text(&verified));
+    }
+
+    // The witness goes: nothing new is published, the status says so loudly, and reports are taken as before.
+    drop(witness);
+    let mut intake = process.intake("operator");
+    intake.submit_report(gambling("")).await.unwrap();
+    let status = until("the status says it", async || {
+        let status = remit(&process, &["status"]);
+        (code(&status) == Some(2)).then(|| text(&status))
+    })
+    .await;
+    assert!(status.contains("not enough witnesses cosigned"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_rows_stop_the_start_and_say_why() {
+    let folder = TempDir::with_prefix("remit-deleted-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let mut intake = process.intake("operator");
+    for _ in 0..40 {
+        intake.submit_report(gambling("")).await.unwrap();
+    }
+    let (_, receipt) = submit(&process).await;
+    logged(&process, &receipt, 2).await;
+    until("all is in the log", async || {
+        (process.verified_log().await.len() >= 120).then_some(())
+    })
+    .await;
+    process.kill();
+    execute(
+        process.layout.folder(),
+        "audit",
+        "DELETE FROM entries WHERE idx >= (SELECT max(idx) FROM entries) - 99",
+    )
+    .await;
+    let anywhere = [
+        "--intake-listen",
+        "127.0.0.1:0",
+        "--routing-listen",
+        "127.0.0.1:0",
+        "--audit-listen",
+        "127.0.0.1:0",
+    ];
+    let output = remit(&process, &[&["serve", "all"][..], &anywhere].concat());
+    assert_eq!(code(&output), Some(1));
+    assert!(
+        text(&output).contains("the last of them is missing: rows were deleted"),
+        "{}",
+        text(&output)
+    );
+}
