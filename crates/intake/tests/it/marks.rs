@@ -20,6 +20,7 @@ testkit::on_each_backend!(
     p2_a_mark_is_what_was_delivered_and_what_waits,
     p2_a_late_commit_is_in_the_next_mark,
     p2_two_relays_count_an_event_once,
+    p1_a_change_that_fits_no_log_is_not_written,
     marks_are_sent_when_they_change_and_at_the_end,
     a_clock_that_is_set_back_neither_stops_a_relay_nor_parks_for_longer,
 );
@@ -149,6 +150,17 @@ async fn p2_a_late_commit_is_in_the_next_mark(backend: Backend) {
     assert_eq!((all.delivered, all.committed), (audit.set(), 2));
 }
 
+async fn p1_a_change_that_fits_no_log_is_not_written(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let mut large = acceptance(&*entropy, None, 1);
+    large.change.entry = vec![0; journal::ENTRY_BYTES + 1].into();
+    let name = large.report;
+    let error = store.accept(&prepared(&[large])).await.unwrap_err().to_string();
+    assert!(error.contains("65536 bytes; the log takes at most 65535"), "{error}");
+    assert!(store.report(name).await.unwrap().is_none());
+    assert_eq!(mark(&db).await.committed, 0);
+}
+
 async fn p2_two_relays_count_an_event_once(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let reports: Vec<_> = (0..20).map(|_| acceptance(&*entropy, None, 1)).collect();
@@ -172,17 +184,25 @@ async fn p2_two_relays_count_an_event_once(backend: Backend) {
 async fn marks_are_sent_when_they_change_and_at_the_end(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let (audit, clock) = (Arc::new(Audit::default()), Arc::new(ManualClock::at(NOW)));
-    let (relay, shutdown) = (relay(&db, &audit, &clock, "a"), CancellationToken::new());
     store
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
         .await
         .unwrap();
+    let (first, shutdown) = (relay(&db, &audit, &clock, "a"), CancellationToken::new());
+    let running = tokio::spawn(first.run(shutdown.clone()));
+    // After the first delivery; and not again at the end, because it is known.
+    audit.marked.notified().await;
+    shutdown.cancel();
+    running.await.unwrap();
+    let marks = std::mem::take(&mut *audit.marks.lock().unwrap());
+    assert_eq!((marks.len(), marks[0].delivered.count), (1, 1), "{marks:?}");
+
+    let (relay, shutdown) = (relay(&db, &audit, &clock, "a"), CancellationToken::new());
     let wake = Arc::clone(&relay.wake);
     let running = tokio::spawn(relay.run(shutdown.clone()));
-    // The first one, after the first delivery.
+    // A start says where it stands.
     audit.marked.notified().await;
-    assert_eq!(audit.marks.lock().unwrap().last().unwrap().delivered.count, 1);
-    // Until there is another event, there is no other mark; what is not said yet at the end is said then.
+    // What is not said yet at the end is said then.
     store
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
         .await
