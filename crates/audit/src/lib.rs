@@ -25,6 +25,8 @@
 //! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
 //! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
 //! keys (`statement.rs`).
+//! `read.rs` finds entries, and decides who gets their details (`read_grpc.rs` serves both, `read_sql.rs` reads them). To be taken away:
+//! `export.rs` brings a folder up to date, `receipt.rs` is one proof as a file, `stats.rs` counts what an export with details tells.
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what
 //! would be a fork; `recover.rs` is for what then can be done. `vitals.rs` knows whether this process may still write.
@@ -36,7 +38,7 @@
 //!   statement that moves the head. The others notice, and stop.
 //! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
-//! * The log tells no secrets: details are in a table of their own, and no method here returns them.
+//! * The log tells no secrets: details are in a table of their own, and who gets them is decided in one place (`read.rs`).
 //! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
 //!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
 //!   of tables.
@@ -103,7 +105,7 @@ pub use resume::{Place, Refused};
 pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
 pub use store::{GapCursor, Store, StoreError, Unfreezing};
-pub use tree::{TileId, Tiles, TreeHead};
+pub use tree::{Edge, TileId, Tiles, TreeHead};
 pub use trust::Trusted;
 
 /// Full names of the gRPC services.

@@ -7,6 +7,7 @@ mod append;
 mod directory;
 mod echo;
 mod load;
+mod log;
 mod operators;
 mod submit;
 mod whole;
@@ -30,7 +31,7 @@ const DURATION: Duration = Duration::from_secs(10);
 const SUSTAINED: u32 = 2_000;
 
 /// The parts of the measurement. Named on the command line, only those run.
-const SECTIONS: [&str; 6] = ["start", "directory", "submit", "append", "operators", "whole"];
+const SECTIONS: [&str; 7] = ["start", "directory", "submit", "append", "operators", "log", "whole"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -48,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
             "submit" => submit().await?,
             "append" => append::run().await?,
             "operators" => operators::run().await?,
+            "log" => log::run().await?,
             "whole" => whole_way().await?,
             _ => unreachable!("every section is listed"),
         }
