@@ -43,7 +43,7 @@ pub struct Command {
     /// With what the entries commit to, for auditors: see --as
     #[arg(long, requires = "purpose")]
     with_detail: bool,
-    /// What the details are read for; recorded
+    /// What the details are read for
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
 }

@@ -32,7 +32,7 @@ pub struct Command {
     /// Resource name of the record
     #[arg(value_name = "RECORD")]
     record: String,
-    /// Show the details too, which are read for this; recorded
+    /// Show the details too, which are read for this
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
 }
