@@ -25,7 +25,7 @@ fn every_command_explains_itself_with_an_example() {
         (
             &["--help"][..],
             &[
-                "Exit codes:",
+                "Exit codes",
                 "5  a verification failed",
                 "remit demo --serve",
                 "report",
@@ -56,6 +56,11 @@ fn every_command_explains_itself_with_an_example() {
             &["--state", "awaiting-designation", "Examples:"],
         ),
         (&["case", "show", "--help"], &["Example:"]),
+        (
+            &["route", "explain", "--help"],
+            &["--facts", "--received-by", "Examples:"],
+        ),
+        (&["route", "activate", "--help"], &["--without-simulation", "Examples:"]),
         (&["case", "watch", "--help"], &["--resume", "--limit", "Examples:"]),
         (
             &["case", "acknowledge", "--help"],
