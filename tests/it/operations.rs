@@ -68,7 +68,17 @@ async fn execute(data: &Path, service: &str, statement: &'static str) {
     let url = format!("sqlite://{}", data.join(service).with_extension("db").display());
     let db = match service {
         "intake" => sql::Db::open(&url, &[journal::SCHEMA, intake::store::SCHEMA]).await,
-        "routing" => sql::Db::open(&url, &[journal::SCHEMA, routing::store::SCHEMA]).await,
+        "routing" => {
+            sql::Db::open(
+                &url,
+                &[
+                    journal::SCHEMA,
+                    routing::store::SCHEMA,
+                    routing::register::store::SCHEMA,
+                ],
+            )
+            .await
+        }
         _ => sql::Db::open(&url, audit::SCHEMAS).await,
     };
     let db = db.unwrap();
@@ -234,12 +244,14 @@ async fn p7_a_reporter_is_shown_for_a_purpose_only_and_that_is_logged() {
     assert_eq!(shown.reporter.unwrap().contact, "CANARY-CONTACT");
     let kinds = logged(&process, &receipt, 3).await;
     assert_eq!(kinds[2], "report.revealed", "the reporter sees it");
-    let entries = process.verified_log().await;
-    assert!(
+    until("it is in the published log", async || {
+        let entries = process.verified_log().await;
         entries
             .iter()
             .any(|entry| entry.kind == kinds[2] && entry.record == name)
-    );
+            .then_some(())
+    })
+    .await;
 
     // By hand, as an operator; and reports that are not there are answered like those that are not for the caller.
     let arguments = [

@@ -85,7 +85,7 @@ pub async fn diagnose(config: &Config, entropy: &dyn Entropy) -> Result<Option<R
     let store = SqlStore::open(&config.database).await?;
     // A log that was never used has nothing to recover, and no key is made for it here.
     let diagnosis = match LogKeys::load(&config.origin, &config.key_file).await? {
-        None if store.head().await?.size == 0 => Ok(None),
+        None if !resume::was_used(&store, config).await? => Ok(None),
         _ => match resume::resume(&store, config, witnesses.as_ref(), entropy).await {
             Ok(_) => Ok(None),
             Err(Error::Refused(refused)) => Ok(Some(refused)),

@@ -118,6 +118,13 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// Whether anything was ever logged or signed, as far as can be seen here.
+pub(crate) async fn was_used(store: &dyn Store, config: &Config) -> Result<bool, Error> {
+    Ok(store.head().await?.size > 0
+        || store.newest_checkpoint().await?.is_some()
+        || read_checkpoint(&config.checkpoint_file).await?.is_some())
+}
+
 /// The log's keys, and the last checkpoint to go on from; none when the log was never used, for which a key is made.
 pub(crate) async fn resume(
     store: &dyn Store,
