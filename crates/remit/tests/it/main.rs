@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod data_dir;
+mod directory;
 mod instance;
 mod process;
 mod route;

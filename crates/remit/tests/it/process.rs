@@ -20,14 +20,14 @@ const PORTS: [&str; 6] = [
 ];
 
 /// `remit serve all`, serving; killed when the test fails.
-struct Server {
+pub struct Server {
     child: Child,
     data_dir: PathBuf,
     said: Vec<String>,
 }
 
 impl Server {
-    fn start(data_dir: &Path) -> Self {
+    pub fn start(data_dir: &Path) -> Self {
         let mut child = remit(&["serve", "all", "--data-dir"])
             .arg(data_dir)
             .args(PORTS)
@@ -52,7 +52,7 @@ impl Server {
     }
 
     /// Standard output of a command that has to succeed.
-    fn ok(&self, args: &[&str]) -> String {
+    pub fn ok(&self, args: &[&str]) -> String {
         let output = self.remit(args).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{args:?}: {stderr}");
@@ -60,16 +60,16 @@ impl Server {
     }
 
     /// Exit code and standard error of a command that has to fail.
-    fn fails(&self, args: &[&str]) -> (i32, String) {
+    pub fn fails(&self, args: &[&str]) -> (i32, String) {
         let output = self.remit(args).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     }
 
-    fn json(&self, args: &[&str]) -> serde_json::Value {
+    pub fn json(&self, args: &[&str]) -> serde_json::Value {
         serde_json::from_str(&self.ok(args)).unwrap()
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
