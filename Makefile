@@ -118,6 +118,7 @@ $(DENY):
 bench: setup ## Measure it on this machine: each figure beside a reference from the same run (SECTIONS=… for some only)
 	cargo build --release -p remit -p tests -p testkit
 	$(TARGET)/release/with-postgres $(TARGET)/release/bench $(SECTIONS)
+	$(if $(SECTIONS),,cargo run --release -p routing --example figures)
 
 .PHONY: clean
 clean: ## Remove what was built or fetched; data stays
