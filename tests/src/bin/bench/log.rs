@@ -89,7 +89,8 @@ fn asked(i: u64, entries: u64) -> u64 {
 /// Makes the entries, and what leads from them to the root.
 async fn generate(database: &str, folder: &Path, entries: u64) -> anyhow::Result<()> {
     let db = Db::open(database, SCHEMAS).await?;
-    let wanted: std::collections::BTreeSet<u64> = (0..PROOFS).map(|i| asked(i, entries)).collect();
+    // And the last, without which a log does not start: its absence says that rows were deleted.
+    let wanted: std::collections::BTreeSet<u64> = (0..PROOFS).map(|i| asked(i, entries)).chain([entries - 1]).collect();
     let mut last: BTreeMap<u64, Bytes32> = BTreeMap::new();
     let mut edge = Edge::empty();
     let write = |path: TilePath, bytes: &[u8]| -> anyhow::Result<()> {
