@@ -16,7 +16,7 @@ use api::routing::{Explanation, Facts, OperatorAnswer, RouteDecision, RowMiss};
 use places::{Country, TerritoryCode};
 
 use crate::calendar::Clocks;
-use crate::directory::{Agency, AgencyId, Directory, Function, Located, Search};
+use crate::directory::{Agency, AgencyId, Directory, Function, LastResort, Located, Search};
 pub use crate::facts::facts_digest;
 use crate::facts::{Given, Places, Situation, agency_id};
 use crate::register;
@@ -294,32 +294,19 @@ impl<'a> Desk<'_, 'a> {
         Verdict::Designate(superior)
     }
 
-    /// Who designates where nobody may lead: the first last resort that is not excluded, then any unit at the top that is not.
+    /// Who designates where nobody may lead.
     fn last_resort(&mut self) -> &'a AgencyId {
         let (rules, directory) = (self.ruling.rules, self.ruling.directory);
-        let first = rules.last_resort().first().unwrap_or_else(|| directory.last_resort());
-        let excluded = &self.ruling.excluded;
-        if !directory.is_excluded(first, excluded) {
-            return first;
+        let LastResort { first, designates } = directory.last_resort_of(rules.last_resort(), &self.ruling.excluded);
+        if first != designates {
+            self.ruling.notes.push(Note::ResortExcluded {
+                passed: first,
+                designates,
+            });
+        } else if directory.is_excluded(first, &self.ruling.excluded) {
+            self.ruling.notes.push(Note::ResortExcludedItself(first));
         }
-        let others = rules.last_resort().iter().skip(1).chain([directory.last_resort()]);
-        let tops = directory.agencies().filter(|agency| agency.superior.is_none());
-        let designates = others
-            .chain(tops.map(|agency| &agency.id))
-            .find(|id| !directory.is_excluded(id, excluded));
-        match designates {
-            Some(designates) => {
-                self.ruling.notes.push(Note::ResortExcluded {
-                    passed: first,
-                    designates,
-                });
-                designates
-            }
-            None => {
-                self.ruling.notes.push(Note::ResortExcludedItself(first));
-                first
-            }
-        }
+        designates
     }
 
     /// Finds who supports. Nobody does before there is a lead: whoever designates first sees the case alone.

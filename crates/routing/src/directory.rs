@@ -230,6 +230,12 @@ impl Agency {
             None => self.valid_to.is_none(),
         }
     }
+
+    /// Whether its last day is before a day.
+    #[must_use]
+    pub fn has_ended(&self, day: Date) -> bool {
+        self.valid_to.is_some_and(|to| to < day)
+    }
 }
 
 /// What an agency is looked for.
@@ -273,6 +279,15 @@ pub struct Located<'a> {
     pub passed: Vec<&'a AgencyId>,
     /// The agency.
     pub agency: Option<&'a Agency>,
+}
+
+/// Who decides last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastResort<'a> {
+    /// Who would, were nobody kept out.
+    pub first: &'a AgencyId,
+    /// Who does.
+    pub designates: &'a AgencyId,
 }
 
 /// All agencies, over the tree of territories.
@@ -448,25 +463,40 @@ impl Directory {
             .map_or(&self.last_resort, |above| &above.id)
     }
 
+    /// Who designates where nobody else can: the first of those `named` that is not kept out, then the directory's
+    /// conference, then any unit at the top. Where all of them are kept out it is the first all the same: never nobody.
+    ///
+    /// Of those named, who is no longer there or has a last day does not count: a case may be older than the directory.
+    #[must_use]
+    pub fn last_resort_of<'a>(&'a self, named: &'a [AgencyId], excluded: &BTreeSet<AgencyId>) -> LastResort<'a> {
+        let stays = |id: &&AgencyId| self.agency(id).is_some_and(|agency| agency.valid_to.is_none());
+        let resorts = || named.iter().filter(stays).chain([&self.last_resort]);
+        let tops = self.agencies().filter(|agency| agency.superior.is_none());
+        let first = resorts().next().unwrap_or(&self.last_resort);
+        let designates = resorts()
+            .chain(tops.map(|agency| &agency.id).filter(stays))
+            .find(|id| !self.is_excluded(id, excluded));
+        LastResort {
+            first,
+            designates: designates.unwrap_or(first),
+        }
+    }
+
     /// Who has what an agency had, on a day after it ended: its successor, or that one's when it ended, too. `None` while the
     /// agency exists, and for one that names no successor.
     #[must_use]
     pub fn heir(&self, id: &AgencyId, day: Date) -> Option<&Agency> {
         let mut at = self.agency(id)?;
         // Ends: a file where successions run in a circle does not load.
-        while at.valid_to.is_some_and(|to| to < day) {
+        while at.has_ended(day) {
             at = self.agency(at.successor.as_ref()?)?;
         }
         (at.id != *id).then_some(at)
     }
 
-    /// Agencies that ended before a day and have an heir.
+    /// Agencies that ended before a day.
     pub fn ended(&self, day: Date) -> impl Iterator<Item = &Agency> {
-        let ended = |agency: &&Agency| agency.valid_to.is_some();
-        self.agencies
-            .iter()
-            .filter(ended)
-            .filter(move |agency| self.heir(&agency.id, day).is_some())
+        self.agencies.iter().filter(move |agency| agency.has_ended(day))
     }
 
     /// Whether somebody always has what an agency has: it, its successor, or that one's. `false` for an unknown id.

@@ -165,7 +165,7 @@ fn finding(finding: Finding) -> DirectoryFinding {
         },
         Finding::EndsWithoutSuccessor { agency, valid_to } => DirectoryFinding {
             description: format!(
-                "agency `{agency}` ends on {valid_to} without a successor: from now on it must have no open case"
+                "agency `{agency}` ends on {valid_to} without a successor: what it still has then goes before its superior, to designate"
             ),
             agency: agency.resource_name(),
             ..Default::default()

@@ -141,6 +141,9 @@ pub struct Case {
 pub struct Matter {
     /// Agencies that neither lead, support nor see it, with all units under them.
     pub excluded: BTreeSet<AgencyId>,
+    /// Who designates last, in the order in which they are asked, by the rule set that routed it; empty for whom the directory
+    /// names. A later rule set does not change it.
+    pub last_resort: Vec<AgencyId>,
     /// The clocks of the row that routed it; a later rule set does not change them. `None` when the reporter was advised.
     pub clocks: Option<Clocks>,
 }
@@ -231,9 +234,9 @@ impl Rules<'_> {
         if clock.generation != generation || clock.due > self.now {
             return None;
         }
-        let last = self.directory.last_resort();
+        let last = self.last_resort(matter);
         if owner == last {
-            // Nobody is above the conference: it keeps the matter, and that it was late is recorded.
+            // Nobody is above the last resort: it keeps the matter, and that it was late is recorded.
             let again = match clock.kind {
                 ClockKind::Acknowledge => clocks.acknowledge,
                 ClockKind::Result => clocks.result,
@@ -275,30 +278,35 @@ impl Rules<'_> {
     /// Agencies that have the case ended before `today`: their successors take their places. State and deadline stay, since
     /// rights and duties pass on as they are; the clock begins a generation of its new owner. `None` when nobody ended.
     ///
-    /// A successor that is kept out of the case does not get it: the nearest agency above it that may see the case designates.
+    /// Where the owner has no successor, or one that is kept out of the case, the nearest agency above that is there and may see
+    /// the case designates. Who supported and has no successor is left out.
     pub fn succeeded(&self, case: &Case, matter: &Matter, today: Date) -> Option<Transition> {
         let duty = case.duty.as_ref()?;
-        let heir = |agency: &AgencyId| self.directory.heir(agency, today).map(|heir| &heir.id);
-        let kept_out = |agency: &AgencyId| self.directory.is_excluded(agency, &matter.excluded);
+        let ended = |id: &AgencyId| self.directory.agency(id).is_some_and(|agency| agency.has_ended(today));
+        let kept_out = |id: &AgencyId| self.directory.is_excluded(id, &matter.excluded);
+        // Who is there in an agency's place: itself while it has not ended.
+        let heir = |id| match ended(id) {
+            true => self.directory.heir(id, today).map(|heir| &heir.id),
+            false => Some(id),
+        };
         let (state, duty) = match heir(&duty.owner) {
-            None => (case.state, duty.clone()),
-            Some(heir) if kept_out(heir) => {
-                let above = self.directory.chain(heir).map(|above| &above.id);
-                let superior = above.into_iter().find(|above| !kept_out(above));
-                let superior = superior.unwrap_or(self.directory.last_resort()).clone();
-                let generation = duty.clock.generation + 1;
-                (State::AwaitingDesignation, self.duty(superior, DESIGNATE, generation))
-            }
-            Some(heir) => {
+            Some(heir) if *heir == duty.owner => (case.state, duty.clone()),
+            Some(heir) if !kept_out(heir) => {
                 let mut clock = duty.clock.clone();
                 clock.generation += 1;
                 let owner = heir.clone();
                 (case.state, Duty { owner, clock })
             }
+            nobody => {
+                let above = self.directory.chain(nobody.unwrap_or(&duty.owner));
+                let superior = above.map(|above| &above.id).find(|id| !ended(id) && !kept_out(id));
+                let superior = superior.unwrap_or(self.last_resort(matter)).clone();
+                let generation = duty.clock.generation + 1;
+                (State::AwaitingDesignation, self.duty(superior, DESIGNATE, generation))
+            }
         };
         let mut supporting: Vec<AgencyId> = Vec::with_capacity(case.supporting.len());
-        for agency in &case.supporting {
-            let agency = heir(agency).unwrap_or(agency);
+        for agency in case.supporting.iter().filter_map(heir) {
             if *agency != duty.owner && !supporting.contains(agency) && !kept_out(agency) {
                 supporting.push(agency.clone());
             }
@@ -312,6 +320,13 @@ impl Rules<'_> {
             kind: "case.succeeded",
             case: after,
         })
+    }
+
+    /// Where the ladder of superiors ends.
+    fn last_resort<'a>(&'a self, matter: &'a Matter) -> &'a AgencyId {
+        self.directory
+            .last_resort_of(&matter.last_resort, &matter.excluded)
+            .designates
     }
 
     fn duty(&self, owner: AgencyId, rule: ClockRule, generation: u64) -> Duty {
@@ -366,6 +381,7 @@ mod tests {
     fn matter(excluded: &[&str]) -> Matter {
         Matter {
             excluded: excluded.iter().map(|text| id(text)).collect(),
+            last_resort: Vec::new(),
             clocks: Some(Clocks {
                 acknowledge: rule(ClockKind::Acknowledge, 24),
                 result: rule(ClockKind::Result, 100),
@@ -442,6 +458,51 @@ mod tests {
                 vec!["police-450100", "police-450000", "police-CN"]
             ),
             "who led supports, each once"
+        );
+    }
+
+    #[test]
+    fn p4_the_ladder_ends_where_the_rule_set_that_routed_the_case_says() {
+        // Who is no longer in the directory is passed over; the next of those named decides.
+        let matter = Matter {
+            last_resort: vec![id("joint-office-CN"), id("inspection-CN"), id("conference-CN")],
+            ..matter(&[])
+        };
+        let mut case = assigned("police-450000", &[]);
+        let mut ladder = Vec::new();
+        for generation in 1..=3 {
+            let at = rules(1_000 * i64::try_from(generation).unwrap());
+            let missed = at.clock_missed(&case, &matter, generation).unwrap();
+            case = missed.case;
+            ladder.push((missed.kind, told(&case).1.to_owned()));
+        }
+        let ladder: Vec<_> = ladder.iter().map(|(kind, owner)| (*kind, owner.as_str())).collect();
+        assert_eq!(
+            ladder,
+            [
+                ("case.escalated", "police-CN"),
+                ("case.escalated", "inspection-CN"),
+                ("case.clock-missed", "inspection-CN"),
+            ]
+        );
+    }
+
+    #[test]
+    fn p4_an_excluded_last_resort_has_a_substitute() {
+        let case = assigned("police-CN", &[]);
+        let escalated = |matter: &Matter| {
+            let next = rules(24).clock_missed(&case, matter, 1).unwrap().case;
+            told(&next).1.to_owned()
+        };
+        let named = Matter {
+            last_resort: vec![id("conference-CN"), id("inspection-CN")],
+            ..matter(&["conference-CN"])
+        };
+        assert_eq!(escalated(&named), "inspection-CN");
+        assert_eq!(
+            escalated(&matter(&["conference-CN"])),
+            "content-regulator-CN",
+            "where no substitute is named, another unit at the top"
         );
     }
 

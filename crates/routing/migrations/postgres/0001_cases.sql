@@ -1,4 +1,4 @@
--- Cases as they were opened. Never changed. `excluded` is a list of ids between spaces; clocks are written as `24 hours`.
+-- Cases as they were opened. Never changed. `excluded` and `last_resort` are ids between spaces; clocks are written as `24 hours`.
 CREATE TABLE cases (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     category TEXT NOT NULL,
@@ -7,6 +7,7 @@ CREATE TABLE cases (
     facts BYTEA NOT NULL,
     explanation BYTEA NOT NULL,
     excluded TEXT NOT NULL,
+    last_resort TEXT NOT NULL,
     acknowledge_clock TEXT,
     result_clock TEXT
 );

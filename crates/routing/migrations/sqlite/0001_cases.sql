@@ -1,4 +1,4 @@
--- Cases as they were opened. Never changed. `excluded` is a list of ids between spaces; clocks are written as `24 hours`.
+-- Cases as they were opened. Never changed. `excluded` and `last_resort` are ids between spaces; clocks are written as `24 hours`.
 -- With row ids, because rows are long.
 CREATE TABLE cases (
     id TEXT NOT NULL PRIMARY KEY,
@@ -8,6 +8,7 @@ CREATE TABLE cases (
     facts BLOB NOT NULL,
     explanation BLOB NOT NULL,
     excluded TEXT NOT NULL,
+    last_resort TEXT NOT NULL,
     acknowledge_clock TEXT,
     result_clock TEXT
 );

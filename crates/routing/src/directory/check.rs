@@ -39,7 +39,7 @@ pub enum Finding {
         /// The highest such territories.
         territories: Vec<TerritoryCode>,
     },
-    /// An agency ends, and nobody takes over what it has: it must have no open case then.
+    /// An agency ends, and nobody takes over what it has: what it still has then goes before its superior, to designate.
     EndsWithoutSuccessor {
         /// The agency.
         agency: AgencyId,

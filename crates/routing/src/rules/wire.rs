@@ -70,11 +70,18 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
     let mut last_resort = Vec::new();
     for text in &table.last_resort {
         match AgencyId::new(text) {
-            Ok(id) if directory.agency(&id).is_some() => last_resort.push(id),
-            _ => reader.fault(
-                "last_resort",
-                format!("there is no agency `{text}`; add it or name another"),
-            ),
+            Ok(id) => match directory.agency(&id) {
+                Some(agency) if agency.valid_from.is_none() && agency.valid_to.is_none() => last_resort.push(id),
+                Some(_) => reader.fault(
+                    "last_resort",
+                    format!("`{id}` has a first or a last day; name an agency that is always there"),
+                ),
+                None => reader.fault(
+                    "last_resort",
+                    format!("there is no agency `{id}`; add it or name another"),
+                ),
+            },
+            Err(error) => reader.fault("last_resort", error.to_string()),
         }
     }
     let mut lines = written.lines.iter();

@@ -112,11 +112,12 @@ pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 11] {
     ]
 }
 
-/// What never changes of a case, from three columns in the order of the table.
+/// What never changes of a case, from four columns in the order of the table.
 pub(super) fn matter(row: &Row, from: usize) -> Result<Matter, Error> {
     let excluded = agencies(&row.get::<String>(from)?)?.into_iter().collect();
-    let acknowledge: Option<String> = row.get(from + 1)?;
-    let result: Option<String> = row.get(from + 2)?;
+    let last_resort = agencies(&row.get::<String>(from + 1)?)?;
+    let acknowledge: Option<String> = row.get(from + 2)?;
+    let result: Option<String> = row.get(from + 3)?;
     let clocks = match (acknowledge, result) {
         (Some(acknowledge), Some(result)) => Some(Clocks {
             acknowledge: clock_rule(ClockKind::Acknowledge, &acknowledge)?,
@@ -124,7 +125,11 @@ pub(super) fn matter(row: &Row, from: usize) -> Result<Matter, Error> {
         }),
         _ => None,
     };
-    Ok(Matter { excluded, clocks })
+    Ok(Matter {
+        excluded,
+        last_resort,
+        clocks,
+    })
 }
 
 /// A clock's rule as `24 hours`.

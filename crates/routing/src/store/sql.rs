@@ -38,6 +38,7 @@ const CASES: Insert = Insert::into(
         ("facts", Kind::Bytes),
         ("explanation", Kind::Bytes),
         ("excluded", Kind::Text),
+        ("last_resort", Kind::Text),
         ("acknowledge_clock", Kind::Text),
         ("result_clock", Kind::Text),
     ],
@@ -200,6 +201,7 @@ impl SqlStore {
                             .iter()
                             .filter_map(|text| crate::facts::agency_id(text))
                             .collect(),
+                        last_resort: active.rules.last_resort().to_vec(),
                         clocks: route.decision.clocks,
                     };
                     cases.push(case_row(id, route, &matter, now));
@@ -620,7 +622,7 @@ async fn forget_feed(tx: &mut Tx, before: Time, limit: u32) -> Result<u64, Error
     Ok(gone.len() as u64)
 }
 
-fn case_row(id: Uuid, route: &Route, matter: &Matter, now: Time) -> [Value; 9] {
+fn case_row(id: Uuid, route: &Route, matter: &Matter, now: Time) -> [Value; 10] {
     [
         id.to_string().into(),
         route.facts.category.as_str().into(),
@@ -629,6 +631,7 @@ fn case_row(id: Uuid, route: &Route, matter: &Matter, now: Time) -> [Value; 9] {
         route.facts.encode_to_vec().into(),
         route.decision.explanation.encode_to_vec().into(),
         rows::agencies_text(&matter.excluded).into(),
+        rows::agencies_text(&matter.last_resort).into(),
         Value::text_or_null(matter.clocks.map(|clocks| rows::clock_text(clocks.acknowledge))),
         Value::text_or_null(matter.clocks.map(|clocks| rows::clock_text(clocks.result))),
     ]
@@ -658,7 +661,7 @@ async fn lock(tx: &mut Tx, statement: &'static str, values: Vec<Value>) -> Resul
     let ids: Vec<String> = standing.keys().map(Uuid::to_string).collect();
     let found = tx
         .fetch(
-            "SELECT id, category, urgent, open_time, explanation, excluded, acknowledge_clock, result_clock \
+            "SELECT id, category, urgent, open_time, explanation, excluded, last_resort, acknowledge_clock, result_clock \
              FROM cases WHERE id = ANY($1)",
             vec![ids.clone().into()],
         )

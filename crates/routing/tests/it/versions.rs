@@ -30,6 +30,8 @@ testkit::on_each_backend!(
     p4_an_agency_that_ends_hands_its_cases_to_its_successor,
     p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_refused,
     p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it,
+    p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superior,
+    p4_the_ladder_ends_by_the_rule_set_that_routed_the_case,
     p1_a_switch_and_its_change_are_written_together_or_not_at_all,
     p2_switches_are_one_chain_that_audit_is_told,
     configuration_gives_the_first_and_never_replaces,
@@ -498,4 +500,72 @@ async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Back
     let after = bench.case(case).await.case;
     assert_eq!(after.state, routing::state::State::AwaitingDesignation);
     assert_eq!(after.duty.unwrap().owner.as_str(), "police-450000");
+}
+
+async fn p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superior(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    // Nothing stands in the way of the end while there is no case; the cases come after.
+    switched(&bench, ending("police-450100", "valid_to: 2026-03-31", "")).await;
+    let until = |facts: Facts| Facts {
+        accept_time: Some(bench.now().to_proto()),
+        ..facts
+    };
+    let active = bench.store.active();
+    let decided = |facts: &Facts| decide(facts, &active.rules, &active.directory);
+    let led = until(gambling());
+    let led = bench.open_as(&led, decided(&led)).await;
+    let supported = until(crate::bench::facts(
+        "gambling",
+        &[
+            (api::intake::ConnectingFactor::Operator, "440300"),
+            (api::intake::ConnectingFactor::Server, "450100"),
+        ],
+    ));
+    let supported = bench.open_as(&supported, decided(&supported)).await;
+    assert_eq!(bench.case(supported).await.case.supporting, [agency("police-450100")]);
+    let ticker = bench.ticker(&bench.store);
+    assert_eq!(ticker.succeed().await.unwrap(), 0);
+
+    bench.clock.advance(31 * 24 * HOUR);
+    assert_eq!(ticker.succeed().await.unwrap(), 2);
+    assert_eq!(ticker.succeed().await.unwrap(), 0, "and no more");
+    let after = bench.case(led).await.case;
+    assert_eq!(after.state, routing::state::State::AwaitingDesignation);
+    assert_eq!(after.duty.unwrap().owner.as_str(), "police-450000");
+    let after = bench.case(supported).await.case;
+    assert_eq!(after.duty.unwrap().owner.as_str(), "police-440300");
+    assert_eq!(after.supporting, []);
+    for case in [led, supported] {
+        let seen = bench.store.case(case, &agency_viewer("police-450100")).await.unwrap();
+        assert!(seen.is_none(), "who has ended sees nothing");
+    }
+}
+
+async fn p4_the_ladder_ends_by_the_rule_set_that_routed_the_case(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let named = |resort: &str| {
+        let rules = routing::rules::SHIPPED[0]
+            .1
+            .replace("[conference-CN, inspection-CN]", resort);
+        shipped().with_rules(&rules).unwrap()
+    };
+    switched(&bench, named("[inspection-CN]")).await;
+    let before = bench.open(&[gambling()]).await[0];
+    switched(&bench, named("[press-regulator-CN]")).await;
+    let after = bench.open(&[gambling()]).await[0];
+    switched(&bench, shipped()).await;
+    let ticker = bench.ticker(&bench.store);
+    for _ in 0..4 {
+        bench.clock.advance(25 * HOUR);
+        ticker.step().await.unwrap();
+    }
+    for (case, last) in [(before, "inspection-CN"), (after, "press-regulator-CN")] {
+        assert_eq!(bench.case(case).await.case.duty.unwrap().owner.as_str(), last);
+        assert_eq!(
+            bench.kinds(case).await[3..],
+            ["case.escalated", "case.clock-missed"],
+            "there it ends"
+        );
+    }
+    bench.assert_promises().await;
 }
