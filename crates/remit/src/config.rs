@@ -137,7 +137,7 @@ pub struct Files {
     pub categories: Option<PathBuf>,
     /// The rule set: a file, or `ranked` or `first-receiver`, which are built in.
     pub rules: Option<PathBuf>,
-    /// The calendar of working days.
+    /// The calendars of working days, the main one first; others after a line `---`.
     pub calendar: Option<PathBuf>,
 }
 

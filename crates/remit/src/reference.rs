@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use intake::category::Categories;
 use places::Territories;
 use routing::{
-    calendar::Calendar,
+    calendar::Calendars,
     directory::Directory,
     rules::{RuleSet, Taxonomy},
 };
@@ -26,8 +26,8 @@ pub struct Reference {
     pub taxonomy: Arc<Taxonomy>,
     /// The rule set.
     pub rules: Arc<RuleSet>,
-    /// The calendar of working days.
-    pub calendar: Arc<Calendar>,
+    /// The calendars of working days.
+    pub calendars: Arc<Calendars>,
 }
 
 impl Reference {
@@ -57,17 +57,18 @@ impl Reference {
             })?,
             Err(path) => read("files.rules", path, |text| RuleSet::parse(text, &directory))?,
         };
-        let calendar = match &files.calendar {
-            None => Calendar::shipped().clone(),
-            Some(path) => read("files.calendar", path, Calendar::parse)?,
+        let calendars = match &files.calendar {
+            None => Calendars::shipped().clone(),
+            Some(path) => read("files.calendar", path, Calendars::parse)?,
         };
+        calendars.check(&directory)?;
         Ok(Self {
             territories,
             directory: Arc::new(directory),
             categories: Arc::new(categories),
             taxonomy: Arc::new(taxonomy),
             rules: Arc::new(rules),
-            calendar: Arc::new(calendar),
+            calendars: Arc::new(calendars),
         })
     }
 

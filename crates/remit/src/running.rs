@@ -147,7 +147,7 @@ impl Running {
                 let parts = routing::Parts {
                     db,
                     current,
-                    calendar: Arc::clone(&common.reference.calendar),
+                    calendars: Arc::clone(&common.reference.calendars),
                     taxonomy: Arc::clone(&common.reference.taxonomy),
                     intake: common.way(service, Service::Intake)?,
                     audit: common.way(service, Service::Audit)?,

@@ -25,6 +25,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use check::{Finding, LIMIT};
 
+use crate::calendar::Hours;
+
 /// A configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -183,14 +185,14 @@ fn is_within(category: &str, subtree: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// When a unit can be reached, and how. For people: no rule computes with it.
+/// When a unit works, and how it is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desk {
-    /// Id of the calendar of its working days, such as `CN`; empty for the one that the service counts by.
+    /// Id of the calendar of its working days, such as `CN`; empty for the main one of the service.
     pub calendar: String,
-    /// Hours on working days, such as `08:30-12:00, 14:00-17:30`; `00:00-24:00` where it never closes. Empty when not told.
-    pub hours: String,
-    /// How to reach it, such as a telephone number; empty when not told.
+    /// Hours on working days; `None` when not told.
+    pub hours: Option<Hours>,
+    /// How to reach it, such as a telephone number; empty when not told. For people.
     pub contact: String,
 }
 

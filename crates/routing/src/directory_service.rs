@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     active::{Active, VersionKind},
+    calendar::Calendars,
     directory::{self, AgencyId, ConfigError, Directory, Function, LIMIT},
     directory_view,
     store::{
@@ -38,6 +39,7 @@ const TRIES: usize = 8;
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) versions: Arc<dyn Versions>,
+    pub(crate) calendars: Arc<Calendars>,
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -129,9 +131,9 @@ impl Service {
                 return Err(Failure::EtagMismatch);
             }
             let (next, mut response) = {
-                let upload = Arc::clone(&upload);
+                let (upload, calendars) = (Arc::clone(&upload), Arc::clone(&self.calendars));
                 // Off the runtime: reading a large file takes a moment.
-                let proposed = tokio::task::spawn_blocking(move || propose(&upload, &active));
+                let proposed = tokio::task::spawn_blocking(move || propose(&upload, &active, &calendars));
                 proposed.await.map_err(|error| Failure::Internal(Box::new(error)))??
             };
             if upload.validate_only {
@@ -340,8 +342,15 @@ impl Service {
 }
 
 /// Reads, checks and compares what was sent.
-fn propose(upload: &Upload, active: &Active) -> Result<(Active, ApplyDirectoryResponse), Failure> {
+fn propose(
+    upload: &Upload,
+    active: &Active,
+    calendars: &Calendars,
+) -> Result<(Active, ApplyDirectoryResponse), Failure> {
     let directory = Arc::new(upload.directory(&active.directory)?);
+    calendars
+        .check(&directory)
+        .map_err(|error| invalid("agencies", &error))?;
     let next = active
         .with_directory(directory)
         .map_err(|error| invalid("agencies (for the rule set in force)", &error))?;

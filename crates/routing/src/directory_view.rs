@@ -46,7 +46,7 @@ pub fn agency(agency: &Agency) -> proto::Agency {
         except: agency.takes.except.clone(),
         superior: name(&agency.superior),
         calendar: agency.desk.calendar.clone(),
-        hours: agency.desk.hours.clone(),
+        hours: agency.desk.hours.as_ref().map(ToString::to_string).unwrap_or_default(),
         contact: agency.desk.contact.clone(),
         valid_from: agency.valid_from.map(|day| day.to_string()).unwrap_or_default(),
         valid_to: agency.valid_to.map(|day| day.to_string()).unwrap_or_default(),

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     active::Active,
-    calendar::Calendar,
+    calendar::Calendars,
     decide,
     directory::AgencyId,
     feed::{Feed, Interrupted},
@@ -40,7 +40,7 @@ pub(crate) struct Service {
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) register: Arc<dyn register::store::Store>,
-    pub(crate) calendar: Arc<Calendar>,
+    pub(crate) calendars: Arc<Calendars>,
     pub(crate) acknowledgements: Committer<Acknowledgement, Acknowledged>,
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
     /// Changes after each commit of this process.
@@ -57,7 +57,7 @@ impl Service {
                 format!("has {}, more than {DELIVERY}", request.changes.len()),
             ));
         }
-        register::answer::complete(&*self.register, &mut request.changes, &self.calendar, self.clock.now()).await?;
+        register::answer::complete(&*self.register, &mut request.changes, &self.calendars, self.clock.now()).await?;
         let active = self.versions.active();
         let mut spans = Vec::new();
         let mut news = Vec::with_capacity(request.changes.len());

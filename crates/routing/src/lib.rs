@@ -48,7 +48,7 @@ use api::routing::{
     case_service_server::CaseServiceServer, directory_service_server::DirectoryServiceServer,
     operator_service_server::OperatorServiceServer, rule_set_service_server::RuleSetServiceServer,
 };
-use calendar::Calendar;
+use calendar::Calendars;
 use clocks::Ticker;
 use futures::FutureExt as _;
 use journal::{Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
@@ -82,8 +82,8 @@ pub struct Parts {
     pub db: Db,
     /// The directory and the rule set that decide, from [`Routing::prepare`].
     pub current: Arc<Current>,
-    /// The calendar that deadlines are counted by.
-    pub calendar: Arc<Calendar>,
+    /// The calendars that deadlines are counted by.
+    pub calendars: Arc<Calendars>,
     /// The categories that rule sets are checked against.
     pub taxonomy: Arc<Taxonomy>,
     /// The way to intake.
@@ -149,7 +149,7 @@ impl Routing {
         let store = Arc::new(SqlStore::new(
             parts.db.clone(),
             Arc::clone(&parts.current),
-            Arc::clone(&parts.calendar),
+            Arc::clone(&parts.calendars),
             Arc::clone(&parts.entropy),
         ));
         Self::start_with(
@@ -171,7 +171,7 @@ impl Routing {
     ) -> Self {
         let Parts {
             db,
-            calendar,
+            calendars,
             taxonomy,
             intake,
             audit,
@@ -180,6 +180,9 @@ impl Routing {
             entropy,
             ..
         } = parts;
+        if let Err(error) = calendars.check(&versions.active().directory) {
+            tracing::warn!(%error, "agencies whose calendar is not here work by the main one");
+        }
         let register: Arc<dyn register::store::Store> = Arc::new(register::SqlStore::new(db.clone(), entropy));
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
@@ -248,7 +251,7 @@ impl Routing {
         let operators = register::grpc::Service::new(
             Arc::clone(&register),
             Arc::clone(&versions),
-            Arc::clone(&calendar),
+            Arc::clone(&calendars),
             Arc::clone(&clock),
             Arc::clone(&wake),
             shutdown.clone(),
@@ -266,7 +269,7 @@ impl Routing {
             versions,
             store,
             register,
-            calendar,
+            calendars,
             acknowledgements,
             wake,
             commits,
@@ -296,6 +299,7 @@ impl Routing {
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
         let directory = directory_service::Service {
             versions: Arc::clone(&self.service.versions),
+            calendars: Arc::clone(&self.service.calendars),
             wake: Arc::clone(&self.service.wake),
             clock: Arc::clone(&self.service.clock),
         };

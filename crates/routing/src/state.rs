@@ -10,7 +10,7 @@ use jiff::{Timestamp, civil::Date};
 use journal::Time;
 
 use crate::{
-    calendar::{self, Calendar, ClockKind, ClockRule, Clocks, Unit},
+    calendar::{self, Calendars, ClockKind, ClockRule, Clocks, Unit},
     decide::{Decision, Outcome},
     directory::{AgencyId, Directory},
 };
@@ -173,8 +173,8 @@ pub enum Refusal {
 pub struct Rules<'a> {
     /// Who is above whom.
     pub directory: &'a Directory,
-    /// Which days are worked.
-    pub calendar: &'a Calendar,
+    /// When agencies work.
+    pub calendars: &'a Calendars,
     /// Now.
     pub now: Time,
 }
@@ -331,7 +331,7 @@ impl Rules<'_> {
 
     fn duty(&self, owner: AgencyId, rule: ClockRule, generation: u64) -> Duty {
         let start = Timestamp::from_microsecond(self.now.0).unwrap_or(Timestamp::MAX);
-        let due = calendar::due(start, rule, self.calendar);
+        let due = calendar::due(start, rule, self.calendars.worktime(self.directory.agency(&owner)));
         Duty {
             owner,
             clock: Clock {
@@ -373,7 +373,7 @@ mod tests {
     fn rules(hours: i64) -> Rules<'static> {
         Rules {
             directory: Directory::shipped(),
-            calendar: Calendar::shipped(),
+            calendars: Calendars::shipped(),
             now: Time(0).plus_seconds(hours * 3_600),
         }
     }

@@ -7,7 +7,8 @@ use places::{Territories, TerritoryCode};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{Agency, AgencyId, ConfigError, Desk, Function, InvalidId, Takes, UnknownKeys, check, read_yaml};
+use super::{Agency, AgencyId, ConfigError, Desk, Function, Takes, UnknownKeys, check, read_yaml};
+use crate::calendar::Hours;
 
 pub(super) const FILE: &str = "the file of agencies";
 
@@ -162,11 +163,10 @@ impl<'a> Reader<'a> {
                 self.faults.push(problem);
             }
         }
-        if !entry.hours.is_empty() && !entry.hours.split(',').all(|span| is_span(span.trim())) {
-            let hours = &entry.hours;
-            let problem = format!("{at}: `{hours}` are not hours; write spans such as 08:30-12:00, 14:00-17:30");
-            self.faults.push(problem);
-        }
+        let hours = match entry.hours.as_str() {
+            "" => None,
+            hours => self.take(&at, hours.parse::<Hours>()),
+        };
         let id = self.take(&at, AgencyId::new(&entry.id))?;
         Some(Agency {
             id,
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
             },
             desk: Desk {
                 calendar: entry.calendar,
-                hours: entry.hours,
+                hours,
                 contact: entry.contact,
             },
             valid_from,
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn take<T>(&mut self, at: &str, parsed: Result<T, InvalidId>) -> Option<T> {
+    fn take<T, E: std::fmt::Display>(&mut self, at: &str, parsed: Result<T, E>) -> Option<T> {
         parsed.map_err(|error| self.faults.push(format!("{at}: {error}"))).ok()
     }
 
@@ -248,19 +248,6 @@ fn is_category(text: &str) -> bool {
     text.split('.').all(|part| !part.is_empty() && part.bytes().all(good))
 }
 
-/// Whether a text is a span of hours such as `08:30-12:00`.
-fn is_span(text: &str) -> bool {
-    let minutes = |text: &str| -> Option<u32> {
-        let (hours, minutes) = text.split_once(':')?;
-        let two = |text: &str| (text.len() == 2).then(|| text.parse::<u32>().ok()).flatten();
-        let (hours, minutes) = (two(hours)?, two(minutes)?);
-        (minutes < 60 && hours * 60 + minutes <= 24 * 60).then_some(hours * 60 + minutes)
-    };
-    text.split_once('-')
-        .and_then(|(from, to)| Some((minutes(from)?, minutes(to)?)))
-        .is_some_and(|(from, to)| from < to)
-}
-
 /// The file of these agencies, one a line.
 pub(super) fn write(agencies: &[Agency], last_resort: &AgencyId) -> String {
     let mut file = format!("last_resort: {last_resort}\nagencies:\n");
@@ -307,7 +294,7 @@ pub(super) fn fields(agency: &Agency) -> Vec<(&'static str, String)> {
         ("categories", lists(&agency.takes.only)),
         ("except", lists(&agency.takes.except)),
         ("calendar", texts(calendar)),
-        ("hours", texts(hours)),
+        ("hours", hours.as_ref().map(|hours| quote(&hours.to_string()))),
         ("contact", texts(contact)),
         ("valid_from", dates(&agency.valid_from)),
         ("valid_to", dates(&agency.valid_to)),

@@ -12,7 +12,7 @@ use super::{
     key::{Key, candidates},
     store::{Error, Found, Store},
 };
-use crate::calendar::Calendar;
+use crate::calendar::Calendars;
 
 /// One name that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +64,11 @@ fn or<'t>(text: &'t str, otherwise: &'t str) -> &'t str {
     if text.is_empty() { otherwise } else { text }
 }
 
-/// The day of a moment, as the deployment's calendar has it.
-pub fn day(time: Time, calendar: &Calendar) -> Date {
-    calendar.date(Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX))
+/// The day of a moment, as the deployment's main calendar has it.
+pub fn day(time: Time, calendars: &Calendars) -> Date {
+    calendars
+        .main()
+        .date(Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX))
 }
 
 /// Completes the facts of reports that name no operator's place with what the register answers for their subjects, by one
@@ -77,7 +79,7 @@ pub fn day(time: Time, calendar: &Calendar) -> Date {
 pub async fn complete(
     store: &dyn Store,
     changes: &mut [ReportChange],
-    calendar: &Calendar,
+    calendars: &Calendars,
     now: Time,
 ) -> Result<(), Error> {
     let mut asked = Vec::new();
@@ -98,7 +100,7 @@ pub async fn complete(
     let found = store.find(names).await?;
     for (facts, subjects) in asked {
         let accepted = facts.accept_time.as_ref().and_then(Time::from_proto);
-        answer(facts, &subjects, &found, day(accepted.unwrap_or(now), calendar));
+        answer(facts, &subjects, &found, day(accepted.unwrap_or(now), calendars));
     }
     Ok(())
 }

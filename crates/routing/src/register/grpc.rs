@@ -23,7 +23,7 @@ use super::{
     load::{self, LoadError, Loader, Outcome},
     store::{Found, Store},
 };
-use crate::{calendar::Calendar, store::Versions};
+use crate::{calendar::Calendars, store::Versions};
 
 /// Bytes of a chunk at most, as the contract says.
 const CHUNK: usize = 1 << 20;
@@ -40,7 +40,7 @@ const STEP: u64 = 20_000;
 pub(crate) struct Service {
     store: Arc<dyn Store>,
     versions: Arc<dyn Versions>,
-    calendar: Arc<Calendar>,
+    calendars: Arc<Calendars>,
     clock: Arc<dyn Clock>,
     /// Tells relays that there is something to deliver.
     wake: Arc<dyn Fn() + Send + Sync>,
@@ -54,7 +54,7 @@ impl Service {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         versions: Arc<dyn Versions>,
-        calendar: Arc<Calendar>,
+        calendars: Arc<Calendars>,
         clock: Arc<dyn Clock>,
         wake: Arc<dyn Fn() + Send + Sync>,
         shutdown: CancellationToken,
@@ -62,7 +62,7 @@ impl Service {
         Self {
             store,
             versions,
-            calendar,
+            calendars,
             clock,
             wake,
             shutdown,
@@ -103,7 +103,7 @@ impl Service {
     async fn lookup(&self, request: &LookupOperatorRequest) -> Result<LookupOperatorResponse, Failure> {
         let (names, time) = self.lookup_names(request)?;
         let found = self.store.find(names.clone()).await?;
-        let (path, entry) = longest(names, &found, day(time, &self.calendar));
+        let (path, entry) = longest(names, &found, day(time, &self.calendars));
         let group = entry.and_then(|entry| found.groups.iter().find(|group| group.key == entry.key));
         Ok(LookupOperatorResponse {
             version: Some(found.version.to_proto()),

@@ -451,7 +451,7 @@ impl Reader<'_> {
             return None;
         };
         let Some((value, unit)) = span(clock) else {
-            let expected = "write `{value: 24, unit: hours}`, or minutes, calendar-days or working-days";
+            let expected = "write `{value: 24, unit: hours}`, or minutes, calendar-days, working-days or working-hours";
             self.fault("clocks", format!("the clock `{name}` cannot be read; {expected}"));
             return None;
         };
@@ -509,6 +509,7 @@ fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
         ClockUnit::Hours => Unit::Hours,
         ClockUnit::CalendarDays => Unit::CalendarDays,
         ClockUnit::WorkingDays => Unit::WorkingDays,
+        ClockUnit::WorkingHours => Unit::WorkingHours,
     };
     (1..=LONGEST_CLOCK)
         .contains(&clock.value)
@@ -522,6 +523,7 @@ pub(crate) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
         Unit::Hours => ClockUnit::Hours,
         Unit::CalendarDays => ClockUnit::CalendarDays,
         Unit::WorkingDays => ClockUnit::WorkingDays,
+        Unit::WorkingHours => ClockUnit::WorkingHours,
     };
     ClockNeed {
         value,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     active::{Active, Current, VersionKind},
-    calendar::Calendar,
+    calendar::Calendars,
     directory::{self, AgencyId, Directory},
     rules::RuleSet,
     state::{Case, Matter, Refusal, Rules, State, Transition},
@@ -114,7 +114,7 @@ const REQUESTS: Insert = Insert::into(
 pub struct SqlStore {
     pub(super) db: Db,
     current: Arc<Current>,
-    calendar: Arc<Calendar>,
+    calendars: Arc<Calendars>,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -162,11 +162,11 @@ struct Told<'a> {
 
 impl SqlStore {
     /// In an open database, where `current` was found to be active.
-    pub fn new(db: Db, current: Arc<Current>, calendar: Arc<Calendar>, entropy: Arc<dyn Entropy>) -> Self {
+    pub fn new(db: Db, current: Arc<Current>, calendars: Arc<Calendars>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
             db,
             current,
-            calendar,
+            calendars,
             entropy,
         }
     }
@@ -174,7 +174,7 @@ impl SqlStore {
     fn rules<'a>(&'a self, directory: &'a Directory, now: Time) -> Rules<'a> {
         Rules {
             directory,
-            calendar: &self.calendar,
+            calendars: &self.calendars,
             now,
         }
     }

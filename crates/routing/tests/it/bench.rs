@@ -14,7 +14,7 @@ use routing::state::State;
 use routing::store::{
     Acknowledged, Acknowledgement, FeedItem, ReportNews, RequestId, Route, SqlStore, Store, StoredCase, Viewer,
 };
-use routing::{Routing, calendar::Calendar};
+use routing::{Routing, calendar::Calendars};
 use sql::{Db, Row, Value};
 use testkit::Backend;
 use uuid::Uuid;
@@ -270,7 +270,7 @@ fn store(db: &Db, current: &Arc<Current>, entropy: &Arc<SeededEntropy>) -> Arc<S
     Arc::new(SqlStore::new(
         db.clone(),
         Arc::clone(current),
-        Arc::new(Calendar::shipped().clone()),
+        Arc::new(Calendars::shipped().clone()),
         Arc::clone(entropy) as Arc<dyn journal::Entropy>,
     ))
 }

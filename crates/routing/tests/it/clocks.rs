@@ -1,12 +1,14 @@
 //! Clocks that run out: each generation once, up to the conference, and always another one running.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api::routing::Facts;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use routing::decide::Outcome;
 use routing::directory::{AgencyId, Directory};
 use routing::state::State;
+use routing::store::versions::{Activation, Versions as _};
 use routing::store::{Acknowledged, MissedClock, Store as _};
 use testkit::Backend;
 
@@ -19,6 +21,7 @@ testkit::on_each_backend!(
     p5_a_generation_that_ended_ends_nothing_more,
     p5_a_clock_that_was_met_is_not_missed,
     p5_a_late_designation_goes_up,
+    p5_a_clock_in_working_time_counts_by_its_owners_desk,
     p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it,
 );
 
@@ -262,4 +265,42 @@ async fn p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it(backend: Ba
     for (case, changes) in cases.into_iter().zip([2, 1, 2]) {
         assert_eq!(bench.kinds(case).await.len(), changes);
     }
+}
+
+async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let source = Directory::shipped().source().replace(
+        "zh: 南宁市公安局网安支队举报受理点, en: Nanning network-police desk}",
+        "zh: 南, en: N}, hours: '08:00-18:00'",
+    );
+    let directory = Directory::parse(&source, Directory::shipped().territories()).unwrap();
+    let rules = routing::rules::SHIPPED[0].1.replace(
+        "acknowledge: {value: 24, unit: hours}",
+        "acknowledge: {value: 4, unit: working-hours}",
+    );
+    let next = crate::bench::shipped()
+        .with_directory(Arc::new(directory))
+        .unwrap()
+        .with_rules(&rules)
+        .unwrap();
+    let activation = Activation {
+        seen: bench.store.active().digests(),
+        next,
+        purpose: String::new(),
+        actor: Default::default(),
+        traceparent: String::new(),
+    };
+    bench.store.activate(&activation, bench.now()).await.unwrap();
+    // Monday 17:00: an hour on that day, and three on the next.
+    bench.clock.advance(8 * HOUR);
+    let case = bench.open(&[gambling()]).await[0];
+    let ticker = bench.ticker(&bench.store);
+    bench.clock.advance(18 * HOUR - 1);
+    assert_eq!(ticker.step().await.unwrap(), 0, "Tuesday, a second before 11:00");
+    bench.clock.advance(1);
+    assert_eq!(ticker.step().await.unwrap(), 1);
+    // The superior tells no hours: all of a working day counts.
+    let stored = bench.case(case).await;
+    assert_eq!(standing(&stored), (State::Assigned, Some("police-450000")));
+    assert_eq!(stored.case.duty.unwrap().clock.due, bench.now().plus_seconds(4 * HOUR));
 }

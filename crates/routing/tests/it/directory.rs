@@ -397,7 +397,10 @@ remove: [police-320600]
     assert_eq!(differences, expected);
     let added = new.agency(&id("police-320508")).unwrap();
     assert_eq!(added.title_zh, "姑苏区 \"受理点\"");
-    assert_eq!(added.desk.hours, "08:30-12:00, 14:00-17:30");
+    assert_eq!(
+        added.desk.hours.as_ref().unwrap().to_string(),
+        "08:30-12:00, 14:00-17:30"
+    );
     assert!(old.differences(old).is_empty());
     // Nothing is lost on the way through the file.
     let again = Directory::parse(new.source(), Territories::shipped()).unwrap();

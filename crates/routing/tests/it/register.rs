@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use journal::{Clock as _, Entropy, Time};
 use places::Territories;
 use prost::Message as _;
-use routing::calendar::Calendar;
+use routing::calendar::Calendars;
 use routing::register::answer::{complete, longest};
 use routing::register::checked::{Checked, Group};
 use routing::register::file::{Format, Mode, Reader};
@@ -663,7 +663,7 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
         change(vec![host("192.0.2.7")], &[], today),
         change(vec![], &[], today),
     ];
-    complete(&counting, &mut changes, Calendar::shipped(), today)
+    complete(&counting, &mut changes, Calendars::shipped(), today)
         .await
         .unwrap();
     assert_eq!(counting.1.load(Ordering::SeqCst), 1);
@@ -717,7 +717,7 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
         ]
     );
     // Nothing to ask for: nobody is asked.
-    complete(&counting, &mut changes, Calendar::shipped(), today)
+    complete(&counting, &mut changes, Calendars::shipped(), today)
         .await
         .unwrap();
     assert_eq!(counting.1.load(Ordering::SeqCst), 1);

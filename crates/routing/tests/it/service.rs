@@ -74,7 +74,7 @@ impl Running {
         let parts = Parts {
             db: bench.db.clone(),
             current: Arc::clone(&bench.current),
-            calendar: Arc::new(routing::calendar::Calendar::shipped().clone()),
+            calendars: Arc::new(routing::calendar::Calendars::shipped().clone()),
             taxonomy: Arc::new(routing::rules::Taxonomy::shipped()),
             intake: nobody(),
             audit: nobody(),
