@@ -1,6 +1,6 @@
 //! `remit.intake.v1.IntakeService`: decodes, calls, encodes.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use api::{
     event::Detail,
@@ -12,7 +12,6 @@ use api::{
     routing::{CheckAccessRequest, case_service_client::CaseServiceClient},
 };
 use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, entry_hash, keyed_hash, ordered_id, seal};
-use places::Territories;
 use prost::Message as _;
 use rpc::{Failure, Identity, Role, caller, client::Caller};
 use tonic::{Request, Response, Status};
@@ -20,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     category::Categories,
+    directory::Directory,
     receipt::Receipts,
     reveal,
     state::State,
@@ -33,8 +33,7 @@ const DELIVERY: usize = 1_000;
 /// The service.
 pub(crate) struct Service {
     pub(crate) categories: Arc<Categories>,
-    pub(crate) territories: &'static Territories,
-    pub(crate) agencies: Arc<BTreeSet<String>>,
+    pub(crate) directory: Directory,
     pub(crate) receipts: Receipts,
     pub(crate) fingerprint_key: journal::Bytes32,
     pub(crate) store: Arc<dyn Store>,
@@ -55,15 +54,12 @@ impl Service {
         }
         let now = self.clock.now();
         let validate_only = request.validate_only;
-        let submission = submission::check(
-            request,
-            &self.categories,
-            self.territories,
-            &self.agencies,
-            caller.agency.as_deref(),
-            now,
-        )
-        .map_err(Failure::InvalidInput)?;
+        let known = self.directory.known_for(request.report.as_ref()).await;
+        let submission = submission::check(request, &self.categories, &known, caller.agency.as_deref(), now)
+            .map_err(Failure::InvalidInput)?;
+        if known.is_unsure() {
+            return Err(Failure::Unavailable { what: "routing" });
+        }
         if validate_only {
             return Ok(SubmitReportResponse::default());
         }

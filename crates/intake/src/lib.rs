@@ -1,7 +1,7 @@
 //! Intake: takes reports in, and tells reporters what became of them.
 //!
-//! How a report flows: `grpc.rs` takes the request; `submission.rs` checks it against the taxonomy (`category.rs`) and the
-//! map, and turns it into a report and the facts it is routed by, or into all that is wrong with it; `store.rs` writes it,
+//! How a report flows: `grpc.rs` takes the request; `submission.rs` checks it against the taxonomy (`category.rs`) and
+//! `directory.rs`, and turns it into a report and the facts it is routed by, or into all that is wrong with it; `store.rs` writes it,
 //! its first change and what is to be delivered of it in one transaction, grouped with others; only then the caller gets its
 //! receipt (`receipt.rs`). Relays carry the change to routing (`relays.rs`) and to audit. Changes of the case come back
 //! as `RecordCaseChanges`; the report's state (`state.rs`) follows.
@@ -12,6 +12,7 @@
 //! `category.rs`, `receipt.rs`, `reveal.rs` and `state.rs` import neither tonic nor sqlx.
 
 pub mod category;
+pub mod directory;
 mod grpc;
 mod operations;
 pub mod receipt;
@@ -25,6 +26,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{intake::intake_service_server::IntakeServiceServer, routing::case_service_client::CaseServiceClient};
 use category::Categories;
+use directory::{Directory, InForce};
 use futures::FutureExt as _;
 use journal::{Bytes32, Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
 use places::Territories;
@@ -53,8 +55,10 @@ pub struct Parts {
     pub categories: Arc<Categories>,
     /// The map.
     pub territories: &'static Territories,
-    /// Ids of the agencies that a report may complain about or keep out.
+    /// Ids of the agencies that a report may complain about or keep out. Those of directories applied later are asked for.
     pub agencies: Arc<BTreeSet<String>>,
+    /// The directory in force, to be asked.
+    pub in_force: Arc<dyn InForce>,
     /// Key of receipts and request fingerprints.
     pub receipt_key: Bytes32,
     /// The way to routing.
@@ -110,6 +114,7 @@ impl Intake {
             categories,
             territories,
             agencies,
+            in_force,
             receipt_key,
             routing,
             audit,
@@ -169,8 +174,7 @@ impl Intake {
         };
         let service = grpc::Service {
             categories,
-            territories,
-            agencies,
+            directory: Directory::new(territories.clone(), agencies, in_force),
             receipts: Receipts::new(receipt_key),
             fingerprint_key: receipt_key,
             store,

@@ -10,11 +10,14 @@ use api::{
     routing::{Facts, OperatorSubject, operator_subject},
 };
 use journal::Time;
-use places::{Country, Territories, TerritoryCode};
+use places::Country;
 use rpc::Violation;
 use uuid::Uuid;
 
-use crate::category::{Categories, Category, Detail, DetailKind, Need, Urgency};
+use crate::{
+    category::{Categories, Category, Detail, DetailKind, Need, Urgency},
+    directory::Known,
+};
 
 const NARRATIVE: usize = 20_000;
 const SUBJECTS: usize = 50;
@@ -43,12 +46,11 @@ pub struct Submission {
     pub request_id: Option<Uuid>,
 }
 
-/// Checks a request against the taxonomy and the map. Every violation is found at once, with its field's path.
+/// Checks a request against the taxonomy and the directory. Every violation is found at once, with its field's path.
 pub fn check(
     request: SubmitReportRequest,
     categories: &Categories,
-    territories: &Territories,
-    agencies: &BTreeSet<String>,
+    known: &Known,
     received_by: Option<&str>,
     now: Time,
 ) -> Result<Submission, Vec<Violation>> {
@@ -71,7 +73,7 @@ pub fn check(
 
     let category = faults.category(&report.category, categories);
     faults.subjects(&report.subjects, category);
-    faults.places(&report.places, territories);
+    faults.places(&report.places, known);
     faults.loss(&report);
     faults.reporter(&report);
     faults.narrative(&report.narrative, category);
@@ -80,7 +82,7 @@ pub fn check(
     }
     let mut excluded = BTreeSet::new();
     if !report.complained_of.is_empty() {
-        excluded.extend(faults.agency("report.complained_of", &report.complained_of, agencies));
+        excluded.extend(faults.agency("report.complained_of", &report.complained_of, known));
     }
     if report.keep_from.len() > KEEP_FROM {
         faults.add(
@@ -89,7 +91,7 @@ pub fn check(
         );
     }
     for (i, agency) in report.keep_from.iter().take(KEEP_FROM).enumerate() {
-        excluded.extend(faults.agency(&format!("report.keep_from[{i}]"), agency, agencies));
+        excluded.extend(faults.agency(&format!("report.keep_from[{i}]"), agency, known));
     }
 
     match category {
@@ -325,7 +327,7 @@ impl Faults {
         }
     }
 
-    fn places(&mut self, places: &[Place], territories: &Territories) {
+    fn places(&mut self, places: &[Place], known: &Known) {
         let mut factors = BTreeSet::new();
         if places.len() > PLACES {
             self.add("report.places", format!("has {}, more than {PLACES}", places.len()));
@@ -344,12 +346,9 @@ impl Faults {
             match &place.location {
                 None => self.add(path, "needs a `territory` or a `country`"),
                 Some(Location::Territory(name)) => {
-                    let known = TerritoryCode::from_resource_name(name)
-                        .ok()
-                        .filter(|code| territories.get(*code).is_some());
                     self.ok(
                         &format!("{path}.territory"),
-                        known,
+                        known.territory(name).then_some(()),
                         "is not a known territory; they are named like `territories/320200`, and places outside the tree go into `country`",
                     );
                 }
@@ -481,11 +480,10 @@ impl Faults {
     }
 
     /// The id of an agency. One that does not exist would keep nobody out: that must not pass in silence.
-    fn agency(&mut self, field: &str, name: &str, agencies: &BTreeSet<String>) -> Option<String> {
-        let id = name.strip_prefix("agencies/").and_then(|id| agencies.get(id)).cloned();
+    fn agency(&mut self, field: &str, name: &str, known: &Known) -> Option<String> {
         self.ok(
             field,
-            id,
+            known.agency(name).map(ToOwned::to_owned),
             "is not an agency of the directory; they are named like `agencies/police-130400`",
         )
     }

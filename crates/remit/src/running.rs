@@ -127,6 +127,7 @@ impl Running {
                     categories: Arc::clone(&common.reference.categories),
                     territories: common.reference.territories,
                     agencies: Arc::new(common.reference.agencies()),
+                    in_force: Arc::new(intake::directory::Routings(common.way(service, Service::Routing)?)),
                     routing: common.way(service, Service::Routing)?,
                     audit: common.way(service, Service::Audit)?,
                     replica: common.replica(database),

@@ -3,8 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use intake::{
     Intake, Parts,
     category::Categories,
+    directory::InForce,
     receipt::Lookup,
     store::{Acceptance, Accepted, CaseNews, Prepared, SqlStore, Store, StoredReport},
 };
@@ -171,11 +172,30 @@ impl Store for Faulty {
     }
 }
 
+/// The directory in force, as a test has it.
+#[derive(Default)]
+pub struct Applied {
+    pub names: Mutex<BTreeSet<String>>,
+    pub down: AtomicBool,
+    pub asked: AtomicU32,
+}
+
+#[async_trait]
+impl InForce for Applied {
+    async fn has(&self, name: &str) -> Option<bool> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let up = !self.down.load(Ordering::SeqCst);
+        up.then(|| self.names.lock().unwrap().contains(name))
+    }
+}
+
 /// An intake that serves on a free port; routing and audit do not answer.
 pub struct Served {
     pub address: String,
     pub db: sql::Db,
     pub faults: Arc<Faulty>,
+    /// What was applied besides what intake starts with: nothing at first.
+    pub applied: Arc<Applied>,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
@@ -198,6 +218,7 @@ pub async fn serve(url: &str, limits: Limits) -> Served {
         fail_before: AtomicU32::new(0),
         fail_after: AtomicU32::new(0),
     });
+    let applied = Arc::new(Applied::default());
     let shutdown = CancellationToken::new();
     // Port 9 is the discard service: nothing answers there.
     let nowhere =
@@ -207,6 +228,7 @@ pub async fn serve(url: &str, limits: Limits) -> Served {
         categories: Arc::new(Categories::shipped().unwrap()),
         territories: Territories::shipped(),
         agencies: Arc::new(BTreeSet::from(["police-130400".to_owned()])),
+        in_force: Arc::clone(&applied) as Arc<dyn InForce>,
         receipt_key: [9; 32],
         routing: nowhere(),
         audit: nowhere(),
@@ -240,6 +262,7 @@ pub async fn serve(url: &str, limits: Limits) -> Served {
         address,
         db,
         faults,
+        applied,
         _shutdown: shutdown.drop_guard(),
     }
 }

@@ -234,9 +234,10 @@ impl Server<'_> {
     }
 
     async fn explain(&self, report: Report) -> anyhow::Result<RouteDecision> {
-        let (mut client, failed) = self.client()?;
+        let target = self.access.target(Service::Routing, self.address)?;
+        let (mut client, failed) = client(&target);
         let request = ExplainRouteRequest {
-            facts: Some(report.facts(&Data::load(None)?)?),
+            facts: Some(report.facts_for(target.channel).await?),
             ..ExplainRouteRequest::default()
         };
         let answer = client.explain_route(request).await.map_err(failed)?.into_inner();

@@ -19,6 +19,7 @@ pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::R
         categories: Arc::new(Categories::shipped()?),
         territories: Territories::shipped(),
         agencies: Arc::default(),
+        in_force: Arc::new(intake::directory::Routings(nowhere()?)),
         receipt_key: [1; 32],
         routing: nowhere()?,
         audit: nowhere()?,

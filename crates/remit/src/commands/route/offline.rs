@@ -1,9 +1,11 @@
 //! Deciding without a server: by files, or by what is built in.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::Path,
+    sync::Arc,
     time::Instant,
 };
 
@@ -12,7 +14,11 @@ use api::{
     intake::SubmitReportRequest,
     routing::{Facts, RouteDecision, RuleFinding},
 };
-use intake::{category::Categories, submission};
+use intake::{
+    category::Categories,
+    directory::{Known, Routings},
+    submission,
+};
 use journal::{Clock as _, SystemClock};
 use places::Territories;
 use routing::{
@@ -25,6 +31,7 @@ use routing::{
     },
     simulate::{self, Simulation},
 };
+use rpc::client::Caller;
 use serde::Serialize;
 
 use super::print;
@@ -73,6 +80,11 @@ impl Data {
         })
     }
 
+    /// Ids of the agencies.
+    fn agencies(&self) -> BTreeSet<String> {
+        self.directory.agencies().map(|agency| agency.id.to_string()).collect()
+    }
+
     /// A rule set, from a file or by the id of a built-in one; *ranked* where none is named.
     pub(super) fn rules(&self, named: Option<&Path>) -> anyhow::Result<RuleSet> {
         match shipped_rules(named) {
@@ -96,17 +108,19 @@ impl Report {
         })
     }
 
+    /// What it would be routed by, were it accepted now by a server.
+    pub(super) async fn facts_for(self, routing: Caller) -> anyhow::Result<Facts> {
+        let data = Data::load(None)?;
+        let (territories, agencies) = (data.directory.territories().clone(), Arc::new(data.agencies()));
+        let directory = intake::directory::Directory::new(territories, agencies, Arc::new(Routings(routing)));
+        let known = directory.known_for(self.request.report.as_ref()).await;
+        self.facts(&data, &known)
+    }
+
     /// What it would be routed by, were it accepted now.
-    pub(super) fn facts(self, data: &Data) -> anyhow::Result<Facts> {
-        let agencies = data.directory.agencies().map(|agency| agency.id.to_string()).collect();
-        let submission = submission::check(
-            self.request,
-            &data.categories,
-            data.directory.territories(),
-            &agencies,
-            self.received_by.as_deref(),
-            SystemClock.now(),
-        );
+    fn facts(self, data: &Data, known: &Known) -> anyhow::Result<Facts> {
+        let (received_by, now) = (self.received_by.as_deref(), SystemClock.now());
+        let submission = submission::check(self.request, &data.categories, known, received_by, now);
         let facts = submission.map(|submission| submission.facts).map_err(|violations| {
             let all = violations
                 .iter()
@@ -118,7 +132,8 @@ impl Report {
 
     pub(super) fn decide(self, data: &Data, rules: Option<&Path>) -> anyhow::Result<RouteDecision> {
         let rules = data.rules(rules)?;
-        let facts = self.facts(data)?;
+        let known = Known::only(data.directory.territories().clone(), data.agencies());
+        let facts = self.facts(data, &known)?;
         let situation = Situation::from(&facts);
         Ok(rule(&situation, &rules, &data.directory).to_proto(facts_digest(&facts)))
     }

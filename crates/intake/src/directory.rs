@@ -1,0 +1,186 @@
+//! The agencies and territories that reports may name: those that intake starts with, and those of directories applied later.
+//!
+//! A directory is applied at routing, which has the last word. Intake asks it about a name that it does not know, and knows it from
+//! then on. So it takes reports while routing is down; only one that names what intake does not know yet has to wait.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use api::{
+    intake::{Report, place::Location},
+    routing::{GetAgencyRequest, GetTerritoryRequest, directory_service_client::DirectoryServiceClient},
+};
+use async_trait::async_trait;
+use futures::future::join_all;
+use places::{Territories, TerritoryCode};
+use rpc::client::Caller;
+use tonic::{Code, Status};
+
+/// Names of one report that are asked for at most: as many as a report has places, and agencies to be kept from.
+const ASKED: usize = 16;
+
+/// The directory in force.
+#[async_trait]
+pub trait InForce: Send + Sync + 'static {
+    /// Whether it has an agency or a territory of this resource name; `None` when it does not answer.
+    async fn has(&self, name: &str) -> Option<bool>;
+}
+
+/// The directory in force as routing has it.
+#[derive(Debug)]
+pub struct Routings(pub Caller);
+
+#[async_trait]
+impl InForce for Routings {
+    async fn has(&self, name: &str) -> Option<bool> {
+        let mut routing = DirectoryServiceClient::new(self.0.clone());
+        let name = name.to_owned();
+        let answer: Result<(), Status> = match name.starts_with(AGENCIES) {
+            true => routing.get_agency(GetAgencyRequest { name }).await.map(drop),
+            false => routing.get_territory(GetTerritoryRequest { name }).await.map(drop),
+        };
+        match answer {
+            Ok(()) => Some(true),
+            Err(status) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => Some(false),
+            Err(status) => {
+                tracing::warn!(%status, "routing does not say what is in the directory");
+                None
+            }
+        }
+    }
+}
+
+const AGENCIES: &str = "agencies/";
+
+/// What reports may name.
+pub struct Directory {
+    territories: Territories,
+    agencies: Arc<BTreeSet<String>>,
+    /// Resource names beyond those two.
+    learned: RwLock<Arc<BTreeSet<String>>>,
+    in_force: Arc<dyn InForce>,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").finish_non_exhaustive()
+    }
+}
+
+/// What is known at a moment.
+#[derive(Clone, Debug)]
+pub struct Known {
+    territories: Territories,
+    agencies: Arc<BTreeSet<String>>,
+    learned: Arc<BTreeSet<String>>,
+    /// Whether a name stands in `learned` for this report alone, because nobody could be asked about it.
+    unsure: bool,
+}
+
+impl Known {
+    /// A tree and agencies, and nothing beyond them.
+    pub fn only(territories: Territories, agencies: BTreeSet<String>) -> Self {
+        Self {
+            territories,
+            agencies: Arc::new(agencies),
+            learned: Arc::default(),
+            unsure: false,
+        }
+    }
+
+    /// Whether a name of the report passed only because the directory in force did not answer.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure
+    }
+
+    /// The id of an agency, by its resource name.
+    pub(crate) fn agency<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let id = name.strip_prefix(AGENCIES)?;
+        (self.agencies.contains(id) || self.learned.contains(name)).then_some(id)
+    }
+
+    /// Whether there is a territory of this resource name, in force or abolished.
+    pub(crate) fn territory(&self, name: &str) -> bool {
+        let code = TerritoryCode::from_resource_name(name).ok();
+        code.is_some_and(|code| self.territories.get(code).is_some() || self.learned.contains(name))
+    }
+
+    /// Names in a report that are of the right shape, and not known.
+    fn strange<'r>(&self, report: &'r Report) -> BTreeSet<&'r str> {
+        let agencies = std::iter::once(&report.complained_of)
+            .chain(&report.keep_from)
+            .filter(|name| is_agency(name) && self.agency(name).is_none());
+        let territories = report.places.iter().filter_map(|place| match &place.location {
+            Some(Location::Territory(name)) => Some(name),
+            _ => None,
+        });
+        let territories =
+            territories.filter(|name| TerritoryCode::from_resource_name(name).is_ok() && !self.territory(name));
+        agencies.chain(territories).take(ASKED).map(String::as_str).collect()
+    }
+}
+
+/// Whether a name is of the shape that agencies' names have.
+fn is_agency(name: &str) -> bool {
+    let id = name.strip_prefix(AGENCIES).unwrap_or_default();
+    (1..=63).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+impl Directory {
+    /// Starts with a tree and with ids of agencies.
+    pub fn new(territories: Territories, agencies: Arc<BTreeSet<String>>, in_force: Arc<dyn InForce>) -> Self {
+        Self {
+            territories,
+            agencies,
+            learned: RwLock::default(),
+            in_force,
+        }
+    }
+
+    /// What is known, after the directory in force was asked about what is strange in a report. Nobody is asked where nothing is.
+    ///
+    /// Where it does not answer, the name passes and the answer is unsure: what else is wrong with the report can be told.
+    pub async fn known_for(&self, report: Option<&Report>) -> Known {
+        let mut known = self.known();
+        let strange = report.map(|report| known.strange(report)).unwrap_or_default();
+        if strange.is_empty() {
+            return known;
+        }
+        let answers = join_all(strange.iter().map(|name| self.in_force.has(name))).await;
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        let mut passed: BTreeSet<String> = BTreeSet::new();
+        for (name, answer) in strange.into_iter().zip(answers) {
+            match answer {
+                Some(true) => drop(found.insert(name.to_owned())),
+                Some(false) => {}
+                None => drop(passed.insert(name.to_owned())),
+            }
+        }
+        self.learn(found);
+        known = self.known();
+        known.unsure = !passed.is_empty();
+        if known.unsure {
+            Arc::make_mut(&mut known.learned).append(&mut passed);
+        }
+        known
+    }
+
+    fn known(&self) -> Known {
+        Known {
+            territories: self.territories.clone(),
+            agencies: Arc::clone(&self.agencies),
+            learned: Arc::clone(&self.learned.read().unwrap_or_else(PoisonError::into_inner)),
+            unsure: false,
+        }
+    }
+
+    fn learn(&self, mut found: BTreeSet<String>) {
+        if found.is_empty() {
+            return;
+        }
+        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut learned).append(&mut found);
+    }
+}
