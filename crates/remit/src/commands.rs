@@ -11,4 +11,5 @@ pub mod report;
 pub mod route;
 pub mod serve;
 pub mod status;
+pub mod token;
 pub mod witness;

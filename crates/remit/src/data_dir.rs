@@ -4,7 +4,8 @@
 //! * `intake.db`, `routing.db`, `audit.db`: the records.
 //! * `receipt.key`, `log.key` and `log.vkey`, `log.checkpoint`: made at the first start, and not again when records are there that need
 //!   them.
-//! * `tokens.json`: who may call. Made at the first start; agencies that are new in the directory are added.
+//! * `tokens.json`: who may call. Made at the first start; agencies that are new in the
+//!   configured directory are added at a start, others by `remit token add`.
 //! * `endpoints.json`: the addresses, while it is served from. What client commands find the servers and their tokens by.
 
 use std::{
@@ -222,19 +223,15 @@ impl DataDir {
             );
         let before = tokens.len();
         for (system, agency, role) in wanted.filter(|(system, ..)| !known.contains(system)) {
-            let mut secret = [0; 24];
-            entropy.fill(&mut secret);
             tokens.push(Token {
-                token: BASE64URL_NOPAD.encode(&secret),
+                token: secret(entropy),
                 system,
                 agency,
                 role,
             });
         }
         if tokens.len() > before {
-            let mut text = serde_json::to_string_pretty(&tokens)?;
-            text.push('\n');
-            write_private(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+            write_tokens(&path, &tokens)?;
         }
         Ok(tokens)
     }
@@ -265,6 +262,20 @@ pub fn read_key(path: &Path) -> anyhow::Result<Bytes32> {
         Ok(key) => Ok(key),
         Err(bytes) => bail!("the key {} has {} bytes; it must have 32", path.display(), bytes.len()),
     }
+}
+
+/// A new token.
+pub fn secret(entropy: &dyn Entropy) -> String {
+    let mut secret = [0; 24];
+    entropy.fill(&mut secret);
+    BASE64URL_NOPAD.encode(&secret)
+}
+
+/// Writes a file of tokens. Whoever reads it has the old ones or the new.
+pub fn write_tokens(path: &Path, tokens: &[Token]) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(tokens)?;
+    text.push('\n');
+    write_private(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Writes a file that only this user may read. After a crash there is the old content or the new, never a part.

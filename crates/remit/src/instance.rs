@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use journal::{Clock, Entropy, SystemClock, SystemEntropy};
 use rpc::{Role, Token};
 
 use crate::{
     config::{Config, Service},
     data_dir::{AUDITOR, DataDir, Endpoints, Layout, OPERATOR},
-    running::{Common, Running, address, bind, read_tokens, reference},
+    running::{Common, Running, address, bind, reference},
+    tokens,
 };
 
 /// How an instance is started.
@@ -64,9 +65,12 @@ impl Instance {
         let data_dir = DataDir::open(&options.config.data_dir)?;
         let layout = data_dir.layout();
         let reference = reference(&options.config)?;
-        let tokens = match &options.config.tokens_file {
-            Some(file) => read_tokens(file)?,
-            None => data_dir.tokens(&reference.agencies(), &*options.entropy)?,
+        let (tokens_file, tokens) = match &options.config.tokens_file {
+            Some(file) => (file.clone(), tokens::read(file).context("`tokens_file`")?),
+            None => {
+                let tokens = data_dir.tokens(&reference.agencies(), &*options.entropy)?;
+                (layout.tokens(), tokens)
+            }
         };
 
         // From here on each service starts as it would alone: with everything it needs in the configuration.
@@ -88,7 +92,7 @@ impl Instance {
         config.log.key_file.get_or_insert_with(|| layout.log_key());
         config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
 
-        let common = Common::new(options, reference, tokens)?;
+        let common = Common::new(options, reference, &tokens_file, tokens)?;
         let mut starts = listeners
             .into_iter()
             .zip(Service::ALL)

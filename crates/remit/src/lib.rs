@@ -5,7 +5,8 @@
 //! * `data_dir.rs`: the folder of an instance: lock, keys, tokens, addresses.
 //! * `instance.rs`, `running.rs`: services in this process: [`instance::Instance`] is all three, [`running::Running`] is one.
 //! * `client.rs`: the caller's side: where the servers are, who calls, what a failure means.
-//! * `output.rs`: what is printed.
+//! * `tokens.rs`: who may call, as the file of tokens says now.
+//! * `input.rs`, `output.rs`: what is read and what is printed.
 //! * `examples.rs`: the stories that `remit demo` sends.
 //! * `commands.rs` and below: one file per group of commands. `main.rs` only parses and dispatches.
 //!
@@ -18,7 +19,9 @@ pub mod commands;
 pub mod config;
 pub mod data_dir;
 pub mod examples;
+pub mod input;
 pub mod instance;
 pub mod output;
 pub mod reference;
 pub mod running;
+pub mod tokens;

@@ -53,6 +53,7 @@ enum Command {
     Status(commands::status::Command),
     Witness(commands::witness::Command),
     Demo(commands::demo::Command),
+    Token(commands::token::Command),
     Config(commands::config::Command),
 }
 
@@ -83,6 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Status(command) => command.run().await,
             Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,
+            Command::Token(command) => command.run(),
             Command::Config(command) => command.run(),
         }
     })

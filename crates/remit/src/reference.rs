@@ -7,11 +7,11 @@ use intake::category::Categories;
 use places::Territories;
 use routing::{
     calendar::Calendars,
-    directory::Directory,
+    directory::{Directory, LIMIT},
     rules::{RuleSet, Taxonomy},
 };
 
-use crate::config::Files;
+use crate::{config::Files, input};
 
 /// The data that the services decide by.
 #[derive(Clone, Debug)]
@@ -99,8 +99,7 @@ fn read<T, E: std::error::Error + Send + Sync + 'static>(
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> anyhow::Result<T> {
-    std::fs::read_to_string(path)
-        .map_err(anyhow::Error::from)
-        .and_then(|text| Ok(parse(&text)?))
+    input::read(path, LIMIT)
+        .and_then(|bytes| Ok(parse(std::str::from_utf8(&bytes)?)?))
         .with_context(|| format!("`{key}`, {}", path.display()))
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use audit::Audit;
 use intake::Intake;
 use routing::{Routing, active::Active};
-use rpc::{Authenticate, HealthCheck, Role, Server, Token, Tokens, client::Caller};
+use rpc::{Authenticate, HealthCheck, Role, Server, Token, client::Caller};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -22,6 +22,7 @@ use crate::{
     data_dir::read_key,
     instance::Options,
     reference::Reference,
+    tokens::{self, Followed},
 };
 
 /// What the services of one process have in common.
@@ -33,8 +34,14 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn new(options: Options, reference: Reference, tokens: Vec<Token>) -> anyhow::Result<Self> {
-        let authenticate = Arc::new(Tokens::new(&tokens)?);
+    /// With the tokens that were read from a file, which is followed.
+    pub(crate) fn new(
+        options: Options,
+        reference: Reference,
+        tokens_file: &Path,
+        tokens: Vec<Token>,
+    ) -> anyhow::Result<Self> {
+        let authenticate = Followed::new(tokens_file, &tokens)?;
         Ok(Self {
             options,
             reference,
@@ -101,11 +108,16 @@ impl Running {
     /// Starts one service by itself, as in a cluster: everything it needs is in the configuration.
     pub async fn alone(service: Service, options: Options) -> anyhow::Result<Self> {
         refuse_missing(service, &options.config)?;
-        let tokens_file = Config::need("tokens_file", options.config.tokens_file.as_ref())?;
-        let tokens = read_tokens(tokens_file)?;
+        let tokens_file = Config::need("tokens_file", options.config.tokens_file.as_ref())?.clone();
+        let tokens = tokens::read(&tokens_file).context("`tokens_file`")?;
         let reference = reference(&options.config)?;
         let listener = bind(&options.config, service).await?;
-        Self::start(service, listener, &Common::new(options, reference, tokens)?).await
+        Self::start(
+            service,
+            listener,
+            &Common::new(options, reference, &tokens_file, tokens)?,
+        )
+        .await
     }
 
     /// Starts a service on a listener that the caller bound.
@@ -234,14 +246,6 @@ impl Running {
         }
         tracing::info!(%service, "stopped");
     }
-}
-
-/// Reads the file that `tokens_file` names.
-pub(crate) fn read_tokens(path: &Path) -> anyhow::Result<Vec<Token>> {
-    std::fs::read_to_string(path)
-        .map_err(anyhow::Error::from)
-        .and_then(|text| Ok(serde_json::from_str(&text)?))
-        .with_context(|| format!("`tokens_file`, {}", path.display()))
 }
 
 /// Names everything that a service of its own needs and does not have, at once.

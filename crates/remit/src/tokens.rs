@@ -1,0 +1,84 @@
+//! Who may call, as the file of tokens says now: a token that is added or taken out counts without a restart.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock, Weak},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use rpc::{Authenticate, Identity, Token, Tokens};
+
+/// How often is looked whether the file was written.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The tokens of a file, followed while this is kept.
+#[derive(Debug)]
+pub struct Followed {
+    path: PathBuf,
+    tokens: RwLock<Arc<Tokens>>,
+}
+
+impl Followed {
+    /// Begins with what was read of a file, and follows it. Within a runtime.
+    ///
+    /// # Errors
+    /// When the tokens cannot be used.
+    pub fn new(path: &Path, tokens: &[Token]) -> anyhow::Result<Arc<Self>> {
+        let followed = Arc::new(Self {
+            path: path.to_owned(),
+            tokens: RwLock::new(Arc::new(Tokens::new(tokens)?)),
+        });
+        tokio::spawn(follow(Arc::downgrade(&followed), followed.written()));
+        Ok(followed)
+    }
+
+    /// When the file was written; `None` when it is not there.
+    fn written(&self) -> Option<SystemTime> {
+        std::fs::metadata(&self.path).and_then(|file| file.modified()).ok()
+    }
+
+    /// A file that cannot be used changes nothing: whoever has a token keeps it until the file is right.
+    fn read_again(&self) {
+        match read(&self.path).and_then(|tokens| Ok((tokens.len(), Tokens::new(&tokens)?))) {
+            Ok((count, tokens)) => {
+                *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+                tracing::info!(count, "the file of tokens was read again");
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    error,
+                    "the file of tokens was written and cannot be used: the former tokens stay"
+                );
+            }
+        }
+    }
+}
+
+impl Authenticate for Followed {
+    fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity> {
+        let tokens = Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner));
+        tokens.authenticate(headers)
+    }
+}
+
+async fn follow(followed: Weak<Followed>, mut last: Option<SystemTime>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(followed) = followed.upgrade() else { return };
+        let written = followed.written();
+        if written.is_some() && written != last {
+            followed.read_again();
+            last = written;
+        }
+    }
+}
+
+/// Reads a file of tokens.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Token>> {
+    std::fs::read_to_string(path)
+        .map_err(anyhow::Error::from)
+        .and_then(|text| Ok(serde_json::from_str(&text)?))
+        .with_context(|| format!("reading the tokens in {}", path.display()))
+}
