@@ -157,7 +157,8 @@ impl Access {
         };
         find_token(&tokens, who).map(str::to_owned).ok_or_else(|| {
             let message = format!(
-                "{} has no token for `{who}`; it is `operator`, `auditor` or the id of an agency",
+                "{} has no token for `{who}`; it is `operator`, `auditor` or the id of an agency, which gets one by \
+                 `remit token add {who}`",
                 file.display()
             );
             Failed::Usage(message).into()

@@ -60,8 +60,13 @@ fn wrap(text: &str, indent: usize, width: Option<usize>) -> String {
     wrapped
 }
 
-/// Columns that a word takes on a terminal: Chinese characters take two, styles none.
-fn columns(word: &str) -> usize {
+/// A text with spaces after it, so that it takes at least so many columns of a terminal.
+pub fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// Columns that a text takes on a terminal: Chinese characters take two, styles none.
+pub fn columns(word: &str) -> usize {
     let mut columns = 0;
     let mut in_style = false;
     for c in word.chars() {
@@ -258,6 +263,10 @@ mod tests {
             assert_eq!(wrap(text, indent, width), expected, "{width:?}");
         }
         assert_eq!(columns("\x1b[1m南京\x1b[0m!"), 5);
+        assert_eq!(
+            (padded("南京", 6), padded("long", 2)),
+            ("南京  ".to_owned(), "long".to_owned())
+        );
     }
 
     #[test]

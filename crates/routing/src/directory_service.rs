@@ -176,14 +176,24 @@ impl Service {
         Ok(journal::uncancelled(async move { versions.ownerless(&directory).await }).await?)
     }
 
-    async fn source(&self, wanted: &str) -> Result<(Vec<u8>, Bytes32), Failure> {
+    /// The file of agencies of a version, or of its territories.
+    async fn source(&self, wanted: &str, territories: bool) -> Result<(Vec<u8>, Bytes32), Failure> {
         let active = self.versions.active();
         let digest = etag(wanted)?.unwrap_or(active.digests().directory);
-        if digest == active.digests().directory {
-            return Ok((active.directory.source().as_bytes().to_vec(), digest));
-        }
-        let source = self.versions.source(VersionKind::Directory, &digest).await?;
-        Ok((source.ok_or(Failure::NotFound { what: "directory" })?, digest))
+        let kept = match digest == active.digests().directory {
+            true => None,
+            false => self.versions.directory(&digest).await?,
+        };
+        let directory = match &kept {
+            Some(kept) => kept,
+            None if digest == active.digests().directory => &*active.directory,
+            None => return Err(Failure::NotFound { what: "directory" }),
+        };
+        let source = match territories {
+            true => directory.territories().source(),
+            false => directory.source(),
+        };
+        Ok((source.as_bytes().to_vec(), digest))
     }
 
     async fn list_versions(
@@ -450,13 +460,23 @@ impl DirectoryService for Service {
         &self,
         request: Request<GetDirectoryRequest>,
     ) -> Result<Response<Self::GetDirectoryStream>, Status> {
-        require_operator(caller(&request)?)?;
-        let (source, digest) = self.source(&request.get_ref().etag).await?;
-        let etag = HEXLOWER.encode(&digest);
+        let asked = request.get_ref();
+        let caller = caller(&request)?;
+        if !asked.territories {
+            require_operator(caller)?;
+        }
+        let (source, digest) = self.source(&asked.etag, asked.territories).await?;
+        let (etag, territories) = (HEXLOWER.encode(&digest), asked.territories);
         let source = bytes::Bytes::from(source);
         let parts = (0..source.len().max(1)).step_by(PART).map(move |start| {
+            let part = source.slice(start..(start + PART).min(source.len()));
+            let (agencies, territories) = match territories {
+                true => (bytes::Bytes::new(), part),
+                false => (part, bytes::Bytes::new()),
+            };
             Ok(GetDirectoryResponse {
-                agencies: source.slice(start..(start + PART).min(source.len())),
+                agencies,
+                territories,
                 etag: etag.clone(),
             })
         });

@@ -296,7 +296,10 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
     field("changed", output::time(case.update_time.as_ref()))?;
     field("etag", &case.etag)?;
     match &case.explanation {
-        Some(explanation) => print_explanation(explanation),
+        Some(explanation) => {
+            print_needs(explanation)?;
+            print_explanation(explanation)
+        }
         None => Ok(()),
     }
 }
@@ -315,6 +318,21 @@ fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
             "operator",
             format_args!("{} → {place} {}", name.replacen('/', " ", 1), version.style(dim())),
         )?;
+    }
+    Ok(())
+}
+
+/// What the decision asks for besides a lead: payments to be stopped, and somebody who looks at the result.
+pub(crate) fn print_needs(explanation: &Explanation) -> std::io::Result<()> {
+    for hold in &explanation.holds {
+        let asked = if hold.agency.is_empty() { "nobody" } else { &hold.agency };
+        field(
+            "stop payment",
+            format_args!("{asked} is asked, within {} ({})", hold.within, hold.reason),
+        )?;
+    }
+    if !explanation.review.is_empty() {
+        field("review", "a second person has to look at the result")?;
     }
     Ok(())
 }

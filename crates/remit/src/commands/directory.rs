@@ -5,11 +5,10 @@ mod offline;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read as _,
-    path::{Path, PathBuf},
+    io::Write as _,
+    path::PathBuf,
 };
 
-use anyhow::Context as _;
 use api::routing::{
     Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, GetDirectoryRequest, ListAgenciesRequest,
     ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest, LocateAgencyRequest,
@@ -24,6 +23,7 @@ use rpc::client::Caller;
 use crate::{
     client::{Access, Failed, Target},
     config::Service,
+    input::read,
     output::{self, bad, dim, field, id, line, strong},
 };
 
@@ -160,14 +160,19 @@ Examples:
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: i32,
     },
-    /// Print the file of agencies that is in force, or was
-    #[command(
-        after_help = "Examples:\n  remit directory show > agencies.yaml\n  remit directory show --etag 5b1f… > old.yaml"
-    )]
+    /// Print the file of agencies that is in force, or was, or its tree of territories
+    #[command(after_help = "\
+Examples:
+  remit directory show > agencies.yaml
+  remit directory show --etag 5b1f… > old.yaml
+  remit directory show --territories > territories.csv")]
     Show {
         /// Etag of the version, from `remit directory versions`
         #[arg(long)]
         etag: Option<String>,
+        /// The tree of territories in place of the agencies
+        #[arg(long)]
+        territories: bool,
     },
 }
 
@@ -254,16 +259,22 @@ impl Command {
                     Some(agencies) => offline::agencies(&request, agencies, files.territories.as_deref())?,
                     None => self.agencies(request).await?,
                 };
-                match json {
-                    true => output::json(&agencies),
-                    false => {
-                        let tree = offline::tree(files.territories.as_deref())?;
-                        print_tree(&agencies.agencies, &tree, place, *depth)
-                    }
+                if json {
+                    return output::json(&agencies);
                 }
+                let tree = match &files.agencies {
+                    Some(_) => offline::tree(files.territories.as_deref())?.into_owned(),
+                    None => self.tree().await?,
+                };
+                print_tree(&agencies.agencies, &tree, place, *depth)
             }
             Action::Versions { limit } => self.versions(*limit).await,
-            Action::Show { etag } => self.show(etag.clone().unwrap_or_default()).await,
+            Action::Show { etag, territories } => {
+                let file = self.file(etag.clone().unwrap_or_default(), *territories).await?;
+                let mut out = std::io::stdout().lock();
+                out.write_all(&file)?;
+                Ok(out.flush()?)
+            }
         }
     }
 
@@ -285,13 +296,13 @@ impl Command {
             etag: etag.unwrap_or_default(),
             ..Default::default()
         }];
-        let agencies = bytes::Bytes::from(read(&proposal.file)?);
+        let agencies = bytes::Bytes::from(read(&proposal.file, LIMIT)?);
         parts.extend(in_parts(&agencies).map(|agencies| ApplyDirectoryRequest {
             agencies,
             ..Default::default()
         }));
         if let Some(territories) = &proposal.territories {
-            let territories = bytes::Bytes::from(read(territories)?);
+            let territories = bytes::Bytes::from(read(territories, LIMIT)?);
             parts.extend(in_parts(&territories).map(|territories| ApplyDirectoryRequest {
                 territories,
                 ..Default::default()
@@ -349,20 +360,23 @@ impl Command {
         Ok(())
     }
 
-    async fn show(&self, etag: String) -> anyhow::Result<()> {
-        use std::io::Write as _;
+    /// The tree of territories that is in force.
+    async fn tree(&self) -> anyhow::Result<Territories> {
+        let file = self.file(String::new(), true).await?;
+        Ok(Territories::parse(std::str::from_utf8(&file)?)?)
+    }
+
+    async fn file(&self, etag: String, territories: bool) -> anyhow::Result<Vec<u8>> {
         let (mut client, target) = self.client()?;
         let failed = Failed::call(&target.address);
-        let response = client
-            .get_directory(GetDirectoryRequest { etag })
-            .await
-            .map_err(&failed)?;
-        let mut parts = response.into_inner();
-        let mut out = std::io::stdout().lock();
+        let request = GetDirectoryRequest { etag, territories };
+        let mut parts = client.get_directory(request).await.map_err(&failed)?.into_inner();
+        let mut file = Vec::new();
         while let Some(part) = parts.message().await.map_err(&failed)? {
-            out.write_all(&part.agencies)?;
+            file.extend_from_slice(&part.agencies);
+            file.extend_from_slice(&part.territories);
         }
-        Ok(out.flush()?)
+        Ok(file)
     }
 }
 
@@ -373,35 +387,6 @@ fn in_parts(file: &bytes::Bytes) -> impl Iterator<Item = bytes::Bytes> {
     (0..file.len())
         .step_by(PART)
         .map(|start| file.slice(start..(start + PART).min(file.len())))
-}
-
-/// Reads a file, or standard input, unless it is larger than any such file: then nothing of it is kept.
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let too_large = || {
-        Failed::Usage(format!(
-            "{} is larger than {} MB, which no directory is: is it the right file?",
-            path.display(),
-            LIMIT / 1_000_000
-        ))
-    };
-    let reading = || format!("reading {}", path.display());
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin()
-            .take(LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .with_context(reading)?;
-    } else {
-        let file = std::fs::File::open(path).map_err(|error| Failed::Usage(format!("{}: {error}", path.display())))?;
-        if file.metadata().with_context(reading)?.len() > LIMIT {
-            return Err(too_large().into());
-        }
-        file.take(LIMIT + 1).read_to_end(&mut bytes).with_context(reading)?;
-    }
-    match bytes.len() as u64 > LIMIT {
-        true => Err(too_large().into()),
-        false => Ok(bytes),
-    }
 }
 
 /// A code as the contract names it: countries by their two letters, the rest as territories.
@@ -421,8 +406,18 @@ fn category_name(category: Option<&str>) -> String {
 
 fn print_applied(response: &ApplyDirectoryResponse, tried: bool, json: bool) -> anyhow::Result<()> {
     if json {
-        return output::json(response);
+        output::json(response)?;
+    } else {
+        print_differences(response, tried)?;
     }
+    // What would be refused ends as the refusal does.
+    match response.ownerless.is_empty() {
+        true => Ok(()),
+        false => Err(Failed::Told.into()),
+    }
+}
+
+fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io::Result<()> {
     for difference in &response.differences {
         let resource = match difference.resource.strip_prefix("territories/") {
             Some(code) => output::territory(code),
@@ -484,8 +479,7 @@ fn print_applied(response: &ApplyDirectoryResponse, tried: bool, json: bool) -> 
         (true, _, false) => line(format_args!("{count}; it would be refused").style(bad())),
         (false, true, _) => line(format_args!("{count}; in force as {}", response.etag).style(strong())),
         (false, false, _) => line(format_args!("{count}; it is in force already, as {}", response.etag)),
-    }?;
-    Ok(())
+    }
 }
 
 fn print_located(located: &LocateAgencyResponse, place: &str, json: bool) -> anyhow::Result<()> {

@@ -182,15 +182,19 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
     if json {
         return output::json(&all);
     }
-    let width = all.operators.iter().map(|operator| operator.key.chars().count()).max();
+    let width = all
+        .operators
+        .iter()
+        .map(|operator| output::columns(&operator.key))
+        .max();
     let width = width.unwrap_or(0).min(60);
     for operator in &all.operators {
         for period in &operator.periods {
             line(format_args!(
-                "{:8}  {:width$}  {:24}  {}{}",
+                "{:8}  {}  {}  {}{}",
                 kind(operator.kind()),
-                operator.key,
-                place(period),
+                output::padded(&operator.key, width),
+                output::padded(&place(period), 24),
                 period.operator,
                 days(period).style(dim())
             ))?;
@@ -201,7 +205,7 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
     } else {
         "; there is more, ask for it with --limit"
     };
-    line(format_args!("register {}{more}", version(all.version.as_ref())).style(dim()))?;
+    line(format_args!("{}{more}", version(all.version.as_ref())).style(dim()))?;
     Ok(())
 }
 
@@ -241,7 +245,7 @@ fn version(version: Option<&OperatorRegisterVersion>) -> String {
             version.entries,
             output::time(version.load_time.as_ref())
         ),
-        _ => "nothing is loaded yet; load it with `remit operator load`".to_owned(),
+        _ => "the register is empty: load it with `remit operator load`".to_owned(),
     }
 }
 

@@ -200,7 +200,8 @@ impl Command {
                     override_reason: without_simulation.unwrap_or_default(),
                 };
                 let (mut client, failed) = server.client()?;
-                let answer = client.activate_rule_set(request).await.map_err(failed)?.into_inner();
+                let answer = client.activate_rule_set(request).await;
+                let answer = answer.map_err(|status| untried(failed(status), &rules))?.into_inner();
                 if json {
                     return output::json(&answer);
                 }
@@ -274,7 +275,7 @@ impl Server<'_> {
     async fn simulate(&self, name: String, shown: &print::Shown) -> anyhow::Result<()> {
         let target = self.access.stream(Service::Routing, self.address)?;
         let (mut client, failed) = client(&target);
-        let request = SimulateRuleSetRequest { name };
+        let request = SimulateRuleSetRequest { name: name.clone() };
         let mut events = client.simulate_rule_set(request).await.map_err(&failed)?.into_inner();
         let progress = Progress::new(shown.json);
         while let Some(message) = events.message().await.map_err(&failed)? {
@@ -289,6 +290,10 @@ impl Server<'_> {
                 Some(Event::Summary(summary)) => {
                     progress.clear();
                     print::summary(&summary, shown)?;
+                    if !shown.json {
+                        let next = format!("put it in force with `remit route activate {name}`");
+                        line(next.style(output::dim()))?;
+                    }
                 }
                 None => {}
             }
@@ -352,6 +357,19 @@ impl Server<'_> {
             ))?;
         }
         Ok(())
+    }
+}
+
+/// Says what to do about a rule set that cannot be activated before it was tried out.
+fn untried(failed: Failed, rules: &Path) -> anyhow::Error {
+    let untried = matches!(&failed, Failed::Refused(status) if status.code() == tonic::Code::FailedPrecondition);
+    let error = anyhow::Error::new(failed);
+    match untried {
+        true => error.context(format!(
+            "not in force: try it out with `remit route simulate {}`, or say why not with --without-simulation",
+            rules.display()
+        )),
+        false => error,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::{cli::remit, process::Server};
+use crate::{cli::remit, eventually, process::Server};
 
 const AGENCIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/agencies.yaml");
 const CHANGES: &str = "put:\n  - {id: police-320508, functions: [police], territory: '320508', \
@@ -67,12 +67,15 @@ fn a_file_of_200_megabytes_is_refused_unread() {
     let path = folder.path().join("large.yaml");
     std::fs::File::create(&path).unwrap().set_len(200 << 20).unwrap();
     let path = path.to_str().unwrap();
+    let data_dir = folder.path().join("data");
+    let (configured, data_dir) = (format!("files.agencies={path}"), data_dir.to_str().unwrap());
     for args in [
         &["directory", "diff", path, "--against", AGENCIES][..],
         &["directory", "apply", path],
+        &["serve", "all", "--data-dir", data_dir, "--set", &configured],
     ] {
         let (code, _, err) = run(args);
-        assert!(code == 2 && err.contains("is larger than 16 MB"), "{err}");
+        assert!(code == 2 && err.contains("large.yaml is larger than 16 MB"), "{err}");
     }
 }
 
@@ -100,5 +103,113 @@ fn a_directory_is_applied_at_a_server_and_stays_after_a_restart() {
     assert_eq!(versions["versions"].as_array().unwrap().len(), 2);
     let shown = server.ok(&["directory", "show"]);
     assert!(shown.contains("id: police-320508,") && !shown.contains("id: police-320600,"));
+    server.stop();
+}
+
+#[test]
+fn p4_what_would_leave_an_open_case_without_owner_is_refused_naming_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples/04-gambling.json");
+    server.ok(&["report", "submit", example]);
+    let case = eventually("the report is not routed", || {
+        let cases = server.json(&["case", "list", "--json"]);
+        cases["cases"][0]["name"].as_str().map(str::to_owned)
+    });
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let ends = "put:\n  - {id: police-450100, functions: [police], territory: '450100', superior: police-450000, \
+                name: {zh: 南宁, en: Nanning}, valid_to: 2027-01-01}\n";
+    for changes in [
+        file("removed.yaml", "remove: [police-450100]\n"),
+        // It ends without a successor while it has an open case.
+        file("ends.yaml", ends),
+    ] {
+        let (code, err) = server.fails(&["directory", "apply", &changes, "--changes"]);
+        let said = format!("open cases would have nobody: `police-450100` owns {case}");
+        assert!(code == 1 && err.contains(&said), "{err}");
+        let tried = server
+            .remit(&["directory", "diff", &changes, "--changes"])
+            .output()
+            .unwrap();
+        let told = String::from_utf8(tried.stdout).unwrap();
+        let said = format!("{case} would have nobody: police-450100 owns it");
+        assert!(tried.status.code() == Some(1) && told.contains(&said), "{told}");
+    }
+    let named = file(
+        "named.yaml",
+        &ends.replace("2027-01-01", "2027-01-01, successor: police-450000"),
+    );
+    let out = server.ok(&["directory", "apply", &named, "--changes"]);
+    assert!(out.contains("in force as "), "{out}");
+    server.stop();
+}
+
+#[test]
+fn who_is_added_later_is_named_in_reports_sees_its_tree_and_gets_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let official = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples/09-official.json");
+    let report = std::fs::read_to_string(official).unwrap();
+    let report = report.replace("police-130400", "police-130499").replace("0009", "0999");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let report = file("report.json", &report.replace("/130400", "/130499"));
+    let (code, err) = server.fails(&["report", "submit", &report]);
+    assert_eq!(code, 1);
+    for field in ["report.complained_of: ", "report.places[0].territory: "] {
+        assert!(err.contains(field), "{err}");
+    }
+
+    // The tree that is in force, with a county more, and an agency there.
+    let tree = server.ok(&["directory", "show", "--territories"]);
+    let tree = tree.replace("\n130500,", "\n130499,新区,Newtown,Xin Qu,,,\n130500,");
+    let tree = file("territories.csv", &tree);
+    let changes = "put:\n  - {id: police-130499, functions: [police], territory: '130499', superior: police-130400, \
+                   name: {zh: 新区, en: Newtown desk}}\n";
+    let changes = file("changes.yaml", changes);
+    let out = server.ok(&["directory", "apply", &changes, "--changes", "--territories", &tree]);
+    assert!(out.contains("+ 130499") && out.contains("+ police-130499"), "{out}");
+    let (code, err) = server.fails(&["directory", "tree", "130400", "--as", "police-130499"]);
+    assert!(code == 2 && err.contains("remit token add police-130499"), "{err}");
+
+    let token = server.ok(&["token", "add", "police-130499"]);
+    let (code, err) = server.fails(&["token", "add", "police-130499"]);
+    assert!(code == 2 && err.contains("has a token already"), "{err}");
+    let out = eventually("the token is not known", || {
+        let arguments = [
+            "directory",
+            "tree",
+            "130400",
+            "--function",
+            "police",
+            "--token",
+            token.trim(),
+        ];
+        let output = server.remit(&arguments).output().unwrap();
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
+    });
+    assert_eq!(
+        out,
+        "130400 邯郸市 Handan\n  · police-130400 (police)\n  130499 新区 Newtown\n    · police-130499 (police)\n"
+    );
+
+    server.ok(&["report", "submit", &report]);
+    let lead = eventually("the report is not routed", || {
+        let cases = server.json(&["case", "list", "--json"]);
+        cases["cases"][0]["lead"].as_str().map(str::to_owned)
+    });
+    assert_eq!(lead, "agencies/inspection-130000");
+    let seen = server.json(&["case", "list", "--as", "police-130499", "--json"]);
+    assert!(seen.get("cases").is_none(), "{seen}");
     server.stop();
 }

@@ -9,6 +9,7 @@ mod directory;
 mod instance;
 mod process;
 mod route;
+mod rule_sets;
 
 use std::time::{Duration, Instant};
 

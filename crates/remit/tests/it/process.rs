@@ -45,7 +45,7 @@ impl Server {
         }
     }
 
-    fn remit(&self, args: &[&str]) -> Command {
+    pub fn remit(&self, args: &[&str]) -> Command {
         let mut command = remit(args);
         command.env("REMIT_DATA_DIR", &self.data_dir);
         command

@@ -66,6 +66,30 @@ async fn operators_apply_what_others_only_read(backend: Backend) {
             agency.unwrap().into_inner().agency.unwrap().title_en,
             "National network-police desk"
         );
+        let file = async |territories| {
+            let request = GetDirectoryRequest {
+                territories,
+                ..Default::default()
+            };
+            let parts = running.directory(system).get_directory(request).await?;
+            parts.into_inner().try_collect::<Vec<_>>().await
+        };
+        assert_eq!(
+            file(false).await.unwrap_err().code(),
+            Code::PermissionDenied,
+            "{system}"
+        );
+        let tree: Vec<u8> = file(true)
+            .await
+            .unwrap()
+            .iter()
+            .flat_map(|part| part.territories.to_vec())
+            .collect();
+        assert_eq!(
+            tree,
+            Directory::shipped().territories().source().as_bytes(),
+            "for everybody"
+        );
     }
     running.finish().await;
 }
@@ -130,7 +154,10 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
         (false, &applied.etag)
     );
     let etag = data_encoding::HEXLOWER.encode(&first);
-    let request = GetDirectoryRequest { etag: etag.clone() };
+    let request = GetDirectoryRequest {
+        etag: etag.clone(),
+        ..Default::default()
+    };
     let parts: Vec<_> = operator
         .get_directory(request)
         .await

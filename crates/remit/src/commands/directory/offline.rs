@@ -9,12 +9,12 @@ use api::routing::{
 use journal::{Clock as _, SystemClock};
 use places::{Country, Territories, TerritoryCode};
 use routing::{
-    directory::{self, Directory, Function},
+    directory::{self, Directory, Function, LIMIT},
     directory_view::{agency, applied, located},
 };
 
-use super::{Proposal, read};
-use crate::{client::Failed, output};
+use super::Proposal;
+use crate::{client::Failed, input::read, output};
 
 /// The tree that a file names, or the built-in one.
 pub(super) fn tree(path: Option<&Path>) -> anyhow::Result<Cow<'static, Territories>> {
@@ -27,7 +27,7 @@ pub(super) fn tree(path: Option<&Path>) -> anyhow::Result<Cow<'static, Territori
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(read(path)?).map_err(|error| wrong(path, &error).into())
+    String::from_utf8(read(path, LIMIT)?).map_err(|error| wrong(path, &error).into())
 }
 
 fn wrong(path: &Path, error: &dyn std::error::Error) -> Failed {

@@ -9,7 +9,7 @@ use owo_colors::OwoColorize as _;
 
 use crate::{
     client::Failed,
-    commands::case::print_explanation,
+    commands::case::{print_explanation, print_needs},
     output::{self, bad, dim, field, id, line, strong},
 };
 
@@ -51,16 +51,7 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     let Some(explanation) = &decision.explanation else {
         return Ok(());
     };
-    for hold in &explanation.holds {
-        let asked = if hold.agency.is_empty() { "nobody" } else { &hold.agency };
-        field(
-            "stop payment",
-            format_args!("{asked} is asked, within {} ({})", hold.within, hold.reason),
-        )?;
-    }
-    if !explanation.review.is_empty() {
-        field("review", "a second person has to look at the result")?;
-    }
+    print_needs(explanation)?;
     print_explanation(explanation)?;
     for words in &explanation.exclusions {
         field("exclusion", words)?;

@@ -1,0 +1,154 @@
+//! `remit route` and `remit operator` at a server: tried out, put in force, decided again.
+
+use serde_json::Value;
+
+use crate::{eventually, process::Server};
+
+const RANKED: &str = include_str!("../../../../deploy/config/rules/ranked.yaml");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples");
+
+#[test]
+fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let server = Server::start(&data_dir);
+    server.ok(&["report", "submit", &format!("{EXAMPLES}/04-gambling.json")]);
+    server.ok(&["report", "submit", &format!("{EXAMPLES}/09-official.json")]);
+    let cases = eventually("the reports are not routed", || {
+        let cases = server.json(&["case", "list", "--json"])["cases"].clone();
+        cases.as_array().filter(|cases| cases.len() == 2).cloned()
+    });
+    let gambling = cases
+        .iter()
+        .find(|case| case["category"] == "categories/gambling")
+        .unwrap();
+    let case = gambling["name"].as_str().unwrap();
+
+    // Regulators lead where police did, but for the official.
+    let rules = folder.path().join("rules.yaml");
+    std::fs::write(&rules, RANKED.replace("lead: police", "lead: content-regulator")).unwrap();
+    let rules = rules.to_str().unwrap();
+    let (code, err) = server.fails(&["route", "activate", rules]);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains(&format!("remit route simulate {rules}")) && err.contains("reason: WRONG_STATE"),
+        "{err}"
+    );
+    let (code, err) = server.fails(&["route", "simulate", rules, "--as", "police-450100"]);
+    assert!(code == 1 && err.contains("operator"), "{err}");
+
+    let out = server.ok(&["route", "simulate", rules]);
+    for part in [
+        &format!("{case}: police-450100 (with police-440000) → content-regulator-450000"),
+        "row `gambling` has another lead",
+        "2 decided, 1 differ",
+        "put it in force with `remit route activate ruleSets/",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let lost = out.lines().find(|line| line.starts_with("police-450100 ")).unwrap();
+    assert_eq!(lost.split_whitespace().collect::<Vec<_>>(), ["police-450100", "0", "1"]);
+    let json = server.ok(&["route", "simulate", rules, "--json", "--summary"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["decided"], &json["different"]),
+        (&"2".into(), &"1".into()),
+        "{json}"
+    );
+
+    // What was tried out is put in force; the case keeps its route, and is decided again by what it was decided by.
+    let out = server.ok(&["route", "activate", rules]);
+    assert!(out.starts_with("in force: ranked (ruleSets/"), "{out}");
+    let listed = server.json(&["route", "list", "--json"]);
+    let listed: Vec<bool> = listed["ruleSets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|set| set["active"] == true)
+        .collect();
+    assert_eq!(listed, [true, false], "newest first");
+    let out = server.ok(&["route", "list"]);
+    assert_eq!(out.matches("in force").count(), 1, "{out}");
+    let explained = server.json(&["route", "explain", &format!("{EXAMPLES}/04-gambling.json"), "--json"]);
+    assert_eq!(explained["lead"], "agencies/content-regulator-450000");
+    let kept = server.json(&["case", "show", case, "--json"]);
+    assert_eq!(kept["case"]["lead"], "agencies/police-450100");
+    server.stop();
+
+    let server = Server::start(&data_dir);
+    let out = server.ok(&["route", "replay", case]);
+    assert!(
+        out.ends_with(&format!("{case} was decided again: all agrees\n")),
+        "{out}"
+    );
+    assert!(!out.contains("DIFFERS"), "{out}");
+    let (code, err) = server.fails(&["route", "replay", "cases/00000000-0000-7000-8000-000000000000"]);
+    assert_eq!(code, 3, "{err}");
+
+    // Back, with a reason in place of a trial.
+    let before = server.json(&["route", "list", "--json"])["ruleSets"][1]["name"].clone();
+    let before = before.as_str().unwrap();
+    let out = server.ok(&["route", "activate", before, "--without-simulation", "as it was"]);
+    assert_eq!(out, format!("in force: ranked ({before})\n"));
+    let shown = server.json(&["route", "show"]);
+    assert_eq!(shown["ruleSet"]["name"], before);
+    let nothing = format!("ruleSets/{}", "00".repeat(32));
+    let (code, err) = server.fails(&["route", "show", &nothing]);
+    assert!(code == 3 && err.contains("no such rule set"), "{err}");
+    server.stop();
+}
+
+#[test]
+fn what_the_server_refuses_of_a_rule_set_names_row_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let try_out = |text: &str| {
+        let path = folder.path().join("rules.yaml");
+        std::fs::write(&path, text).unwrap();
+        server.fails(&["route", "simulate", path.to_str().unwrap()])
+    };
+    let last = RANKED.rfind("  - row: ").unwrap();
+    let (code, err) = try_out(&RANKED[..last]);
+    assert!(code != 0 && err.contains("the last row must match everything"), "{err}");
+    let (code, err) = try_out(&RANKED.replace("priority: 20\n", "priority: 15\n"));
+    assert!(code != 0 && err.contains("has 15, too; give each its own"), "{err}");
+    let (code, err) = try_out(&RANKED.replace(
+        "    category: drugs\n",
+        "    category: drugs\n    when: {weather: fine}\n",
+    ));
+    assert!(
+        code != 0 && err.contains("row `drugs`, weather: there is no such column"),
+        "{err}"
+    );
+    assert_eq!(
+        server.json(&["route", "list", "--json"])["ruleSets"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    server.stop();
+}
+
+#[test]
+fn the_register_is_listed_in_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let out = server.ok(&["operator", "list"]);
+    assert_eq!(out, "the register is empty: load it with `remit operator load`\n");
+    server.ok(&["operator", "load", &format!("{EXAMPLES}/operators.csv")]);
+    let out = server.ok(&["operator", "list"]);
+    // Where the place begins on a terminal, where Chinese characters take two columns each.
+    let places: Vec<usize> = out
+        .lines()
+        .filter_map(|line| {
+            line.find("  450100 ")
+                .or_else(|| line.find("  110000 "))
+                .map(|at| &line[..at])
+        })
+        .map(remit::output::columns)
+        .collect();
+    assert_eq!(places.len(), 2, "{out}");
+    assert_eq!(places[0], places[1], "{out}");
+    server.stop();
+}
