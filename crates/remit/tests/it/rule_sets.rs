@@ -14,15 +14,22 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let server = Server::start(&data_dir);
     server.ok(&["report", "submit", &format!("{EXAMPLES}/04-gambling.json")]);
     server.ok(&["report", "submit", &format!("{EXAMPLES}/09-official.json")]);
+    server.ok(&["report", "submit", &format!("{EXAMPLES}/13-csam.json")]);
     let cases = eventually("the reports are not routed", || {
         let cases = server.json(&["case", "list", "--json"])["cases"].clone();
-        cases.as_array().filter(|cases| cases.len() == 2).cloned()
+        cases.as_array().filter(|cases| cases.len() == 3).cloned()
     });
     let gambling = cases
         .iter()
         .find(|case| case["category"] == "categories/gambling")
         .unwrap();
     let case = gambling["name"].as_str().unwrap();
+    let reviewed = cases.iter().find(|case| case["urgent"] == true).unwrap();
+    let reviewed = server.ok(&["case", "show", reviewed["name"].as_str().unwrap()]);
+    assert!(
+        reviewed.contains("a second person has to look at the result"),
+        "{reviewed}"
+    );
 
     // Regulators lead where police did, but for the official.
     let rules = folder.path().join("rules.yaml");
@@ -41,7 +48,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     for part in [
         &format!("{case}: police-450100 (with police-440000) → content-regulator-450000"),
         "row `gambling` has another lead",
-        "2 decided, 1 differ",
+        "3 decided, 2 differ",
         "put it in force with `remit route activate ruleSets/",
     ] {
         assert!(out.contains(part), "{part}: {out}");
@@ -52,7 +59,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&json["decided"], &json["different"]),
-        (&"2".into(), &"1".into()),
+        (&"3".into(), &"2".into()),
         "{json}"
     );
 

@@ -91,7 +91,7 @@ fn the_end_of_the_time_line_is_no_panic() {
     let hours: Hours = "08:00-18:00".parse().unwrap();
     for unit in Unit::ALL {
         for worktime in [shipped(None), shipped(Some(&hours))] {
-            for start in [Timestamp::MIN, Timestamp::MAX] {
+            for start in [at("9990-01-01T00:00:00Z"), Timestamp::MAX] {
                 assert!(due(start, rule(u32::MAX, unit), worktime).at >= start, "{unit:?}");
             }
             let start = at("2026-03-02T00:00:00Z");

@@ -19,6 +19,7 @@ testkit::on_each_backend!(
     what_is_applied_is_compared_kept_and_in_force,
     p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_naming_the_cases,
     faults_are_all_told_and_nothing_is_applied,
+    agencies_that_do_not_go_together_are_named,
     a_file_of_200_megabytes_is_refused_early,
     places_and_agencies_are_listed_in_pages,
     who_has_a_function_where_is_told_with_the_way,
@@ -263,6 +264,54 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(
+        running.bench.store.active().digests().directory,
+        Directory::shipped().digest()
+    );
+    running.finish().await;
+}
+
+async fn agencies_that_do_not_go_together_are_named(backend: Backend) {
+    let running = Running::start(backend).await;
+    let unit = |id: &str, rest: &str| {
+        format!(
+            "  - {{id: {id}, functions: [police], territory: '320508', name: {{zh: 姑苏, en: Gusu}}, superior: police-320000{rest}}}\n"
+        )
+    };
+    let circle =
+        unit("a", "").replace("police-320000", "b") + &unit("b", ", categories: [fraud]").replace("police-320000", "a");
+    for (what, put, said) in [
+        (
+            "superiors in a circle",
+            circle,
+            vec![
+                "agency `a`: superior: it is above itself (a → b → a)",
+                "agency `b`: superior: it is above itself (b → a → b)",
+            ],
+        ),
+        (
+            "two for one function, territory and category",
+            unit("a", ", categories: [fraud, drugs]") + &unit("b", ", categories: [fraud.loan, weapons]"),
+            vec![
+                "agency `b`: functions, categories: `a` has the function `police` at 320508 姑苏区 too, for fraud.loan",
+            ],
+        ),
+        (
+            "a successor that is not there",
+            unit("a", ", valid_to: 2027-01-01, successor: nobody"),
+            vec!["agency `a`: successor: there is no agency `nobody`"],
+        ),
+    ] {
+        let refused = apply(&running, "operator", changes(), &format!("put:\n{put}"))
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{what}");
+        let violations = refused.get_details_bad_request().unwrap().field_violations;
+        for said in said {
+            let told = |violation: &tonic_types::FieldViolation| violation.description.starts_with(said);
+            assert!(violations.iter().any(told), "{what}: {violations:?}");
+        }
+    }
     assert_eq!(
         running.bench.store.active().digests().directory,
         Directory::shipped().digest()
