@@ -1,6 +1,12 @@
-//! The stored side of routing: what it promises. `store/sql.rs` keeps it, in SQLite or PostgreSQL, and `store/read.rs` reads.
-//! What cases are routed by, and the switch from one version to the next, is in `store/versions.rs`.
+//! The stored side of routing: what it promises. `store/sql.rs` keeps it, in SQLite or PostgreSQL.
+//!
+//! What is done with cases is in `store/cases.rs`; how a change is made and written, in `store/change.rs`, and told to those who see
+//! the case, in `store/feeds.rs`; `store/read.rs` reads. What cases are routed by, and the switch from one version to the next, is in
+//! `store/versions.rs`.
 
+mod cases;
+mod change;
+mod feeds;
 mod read;
 mod rows;
 pub mod simulations;
@@ -15,7 +21,7 @@ use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Entry, Head, Time};
 use uuid::Uuid;
 
-pub(crate) use self::sql::ourselves;
+pub(crate) use self::change::ourselves;
 pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
 use crate::{
     decide::Decision,

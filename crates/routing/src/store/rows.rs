@@ -18,11 +18,18 @@ use crate::{
 /// Columns of [`stored`], from `cases` and `case_states`.
 macro_rules! stored_columns {
     () => {
-        "id, category, urgent, cases.open_time, state, owner, supporting, clock_kind, clock_generation, clock_due, \
-         clock_provisional, sequence, hash, change_time"
+        concat!("id, category, urgent, cases.open_time, ", rows::standing_columns!())
     };
 }
 pub(super) use stored_columns;
+
+/// Columns of [`standing`], from `case_states`.
+macro_rules! standing_columns {
+    () => {
+        "state, owner, supporting, clock_kind, clock_generation, clock_due, clock_provisional, sequence, hash, change_time"
+    };
+}
+pub(super) use standing_columns;
 
 /// A case without its reports and its explanation.
 pub(super) fn stored(row: &Row) -> Result<StoredCase, Error> {

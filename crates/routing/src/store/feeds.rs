@@ -1,0 +1,94 @@
+//! The feeds: what each agency is told of the changes of its cases, in the order of commits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use journal::Time;
+use sql::{Error, Insert, Kind, Tx};
+use uuid::Uuid;
+
+use super::rows;
+
+const FEED: Insert = Insert::into(
+    "feed",
+    &[
+        ("agency", Kind::Text),
+        ("position", Kind::Int),
+        ("case_id", Kind::Text),
+        ("kind", Kind::Text),
+        ("change_time", Kind::Int),
+    ],
+);
+
+const FORGOTTEN: Insert = Insert::into("feed_forgotten", &[("agency", Kind::Text), ("position", Kind::Int)]).then(
+    "ON CONFLICT (agency) DO UPDATE SET position = excluded.position \
+     WHERE excluded.position > feed_forgotten.position",
+);
+
+/// A change as the feed tells it.
+pub(super) struct News {
+    pub(super) case: Uuid,
+    pub(super) kind: &'static str,
+    pub(super) time: Time,
+    /// Who sees the case before it or after.
+    pub(super) audience: BTreeSet<String>,
+}
+
+/// Gives each change its position and tells those who see it.
+///
+/// The row of the head is locked from here to the commit, and for nothing before: positions are given in the order of
+/// commits, without gaps, and whoever read up to one has missed none below it.
+pub(super) async fn feed(tx: &mut Tx, news: Vec<News>) -> Result<(), Error> {
+    if news.is_empty() {
+        return Ok(());
+    }
+    let count = i64::try_from(news.len()).map_err(|error| rows::damaged("batch", error))?;
+    let head: i64 = tx
+        .fetch_optional(
+            "UPDATE feed_head SET position = position + $1 WHERE id = 1 RETURNING position",
+            vec![count.into()],
+        )
+        .await?
+        .ok_or_else(|| rows::damaged("feed head", "it is missing"))?
+        .get(0)?;
+    let rows = news
+        .into_iter()
+        .zip(head - count + 1..)
+        .flat_map(|(news, position)| {
+            news.audience.into_iter().map(move |agency| {
+                [
+                    agency.into(),
+                    position.into(),
+                    news.case.to_string().into(),
+                    news.kind.into(),
+                    news.time.0.into(),
+                ]
+            })
+        })
+        .collect();
+    FEED.rows(tx, rows).await.map(drop)
+}
+
+/// Deletes the oldest changes, and remembers for each agency up to where.
+pub(super) async fn forget_feed(tx: &mut Tx, before: Time, limit: u32) -> Result<u64, Error> {
+    let gone = tx
+        .fetch(
+            "WITH old AS MATERIALIZED (SELECT agency, position FROM feed WHERE change_time < $1 \
+             ORDER BY change_time LIMIT $2 FOR UPDATE SKIP LOCKED) \
+             DELETE FROM feed WHERE (agency, position) IN (SELECT agency, position FROM old) \
+             RETURNING agency, position",
+            vec![before.0.into(), i64::from(limit).into()],
+        )
+        .await?;
+    let mut forgotten: BTreeMap<String, i64> = BTreeMap::new();
+    for row in &gone {
+        let position: i64 = row.get(1)?;
+        let last = forgotten.entry(row.get(0)?).or_default();
+        *last = position.max(*last);
+    }
+    let rows = forgotten
+        .into_iter()
+        .map(|(agency, position)| [agency.into(), position.into()])
+        .collect();
+    FORGOTTEN.rows(tx, rows).await?;
+    Ok(gone.len() as u64)
+}

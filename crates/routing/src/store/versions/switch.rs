@@ -1,0 +1,383 @@
+//! Which versions are active: held, created and switched, each switch with its change.
+
+use std::sync::Arc;
+
+use api::event::{Actor, Detail};
+use data_encoding::HEXLOWER;
+use journal::{Bytes32, Delivery, Draft, Entropy, Head, Time, seal};
+use prost::Message as _;
+use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
+
+use super::{
+    Activated, Activation, NAMED, NewVersion, Ownerless, PastActivation,
+    kept::{Reads, keep, read_directory, read_rule_set},
+};
+use crate::{
+    active::{Active, Current, Digests, VersionKind},
+    directory::Directory,
+    store::{read, rows},
+};
+
+const ACTIVE: Insert = Insert::into(
+    "active_versions",
+    &[
+        ("kind", Kind::Text),
+        ("digest", Kind::Bytes),
+        ("sequence", Kind::Int),
+        ("hash", Kind::Bytes),
+        ("change_time", Kind::Int),
+    ],
+);
+
+const ACTIVATIONS: Insert = Insert::into(
+    "activations",
+    &[
+        ("kind", Kind::Text),
+        ("sequence", Kind::Int),
+        ("digest", Kind::Bytes),
+        ("activate_time", Kind::Int),
+        ("activated_by", Kind::Text),
+        ("event_id", Kind::Text),
+    ],
+);
+
+/// The rows of [`Standings`].
+macro_rules! active {
+    () => {
+        "SELECT kind, digest, sequence, hash, change_time FROM active_versions ORDER BY kind"
+    };
+}
+
+/// Where the versions of one kind stand.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    digest: Bytes32,
+    head: Head,
+}
+
+/// Where both kinds stand; `None` in a database that nothing was ever activated in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standings {
+    directory: Standing,
+    rules: Standing,
+}
+
+impl Standings {
+    pub(crate) fn digests(&self) -> Digests {
+        Digests {
+            directory: self.directory.digest,
+            rules: self.rules.digest,
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.directory.head.sequence + self.rules.head.sequence
+    }
+
+    fn of(&mut self, kind: VersionKind) -> &mut Standing {
+        match kind {
+            VersionKind::Directory => &mut self.directory,
+            VersionKind::RuleSet => &mut self.rules,
+        }
+    }
+
+    /// From the rows in the order of the kinds' names.
+    fn read(found: &[Row]) -> Result<Option<Self>, Error> {
+        let standing = |row: &Row| {
+            Ok::<_, Error>(Standing {
+                digest: row.array(1, "digest")?,
+                head: Head {
+                    sequence: row.count(2, "sequence")?,
+                    hash: row.array(3, "hash")?,
+                    time: Time(row.get(4)?),
+                },
+            })
+        };
+        match found {
+            [] => Ok(None),
+            [directory, rules] => Ok(Some(Self {
+                directory: standing(directory)?,
+                rules: standing(rules)?,
+            })),
+            _ => Err(rows::damaged("active versions", "one of the two kinds is missing")),
+        }
+    }
+}
+
+/// Where both kinds stand, as it is now and may no longer be in a moment.
+pub(crate) async fn standings(db: &Db) -> Result<Option<Standings>, Error> {
+    let found = db.fetch(active!(), vec![]);
+    Standings::read(&found.await?)
+}
+
+/// What decides, held against a switch until the transaction ends.
+pub(in crate::store) async fn hold(tx: &mut Tx, current: &Current) -> Result<Arc<Active>, Error> {
+    let found = tx.fetch(concat!(active!(), " FOR SHARE"), vec![]).await?;
+    let standings =
+        Standings::read(&found)?.ok_or_else(|| rows::damaged("active versions", "nothing was ever activated"))?;
+    let known = current.get();
+    if known.digests() == standings.digests() {
+        return Ok(known);
+    }
+    let active = Arc::new(load(tx, &standings, &known).await?);
+    current.advance(&active);
+    Ok(active)
+}
+
+/// Loads what is active; what is `known` of it is not read again.
+pub(crate) async fn load(from: impl Reads, standings: &Standings, known: &Active) -> Result<Active, Error> {
+    let mut from = from;
+    let digests = standings.digests();
+    let (same_directory, same_rules) = (
+        known.directory.digest() == digests.directory,
+        known.rules.digest() == digests.rules,
+    );
+    let missing = |kind| rows::damaged("active versions", format!("the {kind} is missing"));
+    let directory = match same_directory {
+        true => Arc::clone(&known.directory),
+        false => Arc::new(
+            read_directory(&mut from, &digests.directory)
+                .await?
+                .ok_or_else(|| missing(VersionKind::Directory))?,
+        ),
+    };
+    let rules = match same_directory && same_rules {
+        true => Arc::clone(&known.rules),
+        false => Arc::new(
+            read_rule_set(&mut from, &digests.rules, &directory)
+                .await?
+                .ok_or_else(|| missing(VersionKind::RuleSet))?,
+        ),
+    };
+    Ok(Active {
+        directory,
+        rules,
+        generation: standings.generation(),
+    })
+}
+
+/// A kept version is not kept twice.
+pub(in crate::store) async fn try_create(
+    tx: &mut Tx,
+    version: &NewVersion,
+    entropy: &dyn Entropy,
+    now: Time,
+) -> Result<bool, Error> {
+    let mut standings = lock(tx)
+        .await?
+        .ok_or_else(|| rows::damaged("active versions", "nothing was ever activated"))?;
+    let NewVersion { proposed, kind, .. } = version;
+    if !keep(tx, proposed, *kind, &version.actor, now).await? {
+        return Ok(false);
+    }
+    let standing = standings.of(*kind);
+    let active = HEXLOWER.encode(&standing.digest);
+    let draft = Draft {
+        source: "routing",
+        record: kind.record(),
+        kind: kind.created(),
+        caused_by: None,
+        detail: Detail {
+            from_state: active.clone(),
+            to_state: active,
+            actor: Some(version.actor.clone()),
+            version_digest: proposed.digests().of(*kind).to_vec().into(),
+            ..Default::default()
+        },
+        traceparent: version.traceparent.clone(),
+    };
+    let delivery = delivery(draft, &standing.head, now, entropy);
+    standing.head = delivery.change.head;
+    update(tx, *kind, standing).await?;
+    journal::append(tx, vec![delivery]).await?;
+    Ok(true)
+}
+
+pub(in crate::store) async fn try_activate(
+    tx: &mut Tx,
+    activation: &Activation,
+    entropy: &dyn Entropy,
+    now: Time,
+) -> Result<Activated, Error> {
+    let Some(mut standings) = lock(tx).await? else {
+        return Err(rows::damaged("active versions", "nothing was ever activated"));
+    };
+    let seen = standings.digests();
+    if seen != activation.seen {
+        return Ok(Activated::Outdated);
+    }
+    let next = activation.next.digests();
+    if next == seen {
+        return Ok(Activated::Unchanged);
+    }
+    if next.directory != seen.directory {
+        let ownerless = ownerless(tx, &activation.next.directory).await?;
+        if !ownerless.cases.is_empty() {
+            return Ok(Activated::Ownerless(ownerless));
+        }
+    }
+    let switched = VersionKind::ALL
+        .into_iter()
+        .filter(|kind| next.of(*kind) != seen.of(*kind));
+    let mut deliveries = Vec::new();
+    for kind in switched {
+        let standing = standings.of(kind);
+        let before = HEXLOWER.encode(&standing.digest);
+        deliveries.push(switch(tx, kind, standing, before, activation, entropy, now).await?);
+        update(tx, kind, standing).await?;
+    }
+    journal::append(tx, deliveries).await?;
+    Ok(Activated::Done(Arc::new(Active {
+        generation: standings.generation(),
+        ..activation.next.clone()
+    })))
+}
+
+/// Makes a pair the first that decides. Fails as [`Error::is_transient`] when another replica was faster.
+pub(crate) async fn try_seed(
+    tx: &mut Tx,
+    first: &Active,
+    actor: Actor,
+    entropy: &dyn Entropy,
+    now: Time,
+) -> Result<Option<Standings>, Error> {
+    if lock(tx).await?.is_some() {
+        return Ok(None);
+    }
+    let nothing = Standing {
+        digest: [0; 32],
+        head: Head::default(),
+    };
+    let mut standings = Standings {
+        directory: nothing,
+        rules: nothing,
+    };
+    let activation = Activation {
+        next: first.clone(),
+        seen: standings.digests(),
+        purpose: String::new(),
+        actor,
+        traceparent: String::new(),
+    };
+    let (mut deliveries, mut active) = (Vec::new(), Vec::new());
+    for kind in VersionKind::ALL {
+        let standing = standings.of(kind);
+        deliveries.push(switch(tx, kind, standing, String::new(), &activation, entropy, now).await?);
+        active.push(standing_row(kind, standing));
+    }
+    ACTIVE.rows(tx, active).await?;
+    journal::append(tx, deliveries).await?;
+    Ok(Some(standings))
+}
+
+/// Keeps the version, seals its activation and moves the standing; writing the standing is left to the caller.
+async fn switch(
+    tx: &mut Tx,
+    kind: VersionKind,
+    standing: &mut Standing,
+    before: String,
+    activation: &Activation,
+    entropy: &dyn Entropy,
+    now: Time,
+) -> Result<Delivery, Error> {
+    let Activation { next, actor, .. } = activation;
+    keep(tx, next, kind, actor, now).await?;
+    let digest = next.digests().of(kind);
+    let draft = Draft {
+        source: "routing",
+        record: kind.record(),
+        kind: kind.activated(),
+        caused_by: None,
+        detail: Detail {
+            from_state: before,
+            to_state: HEXLOWER.encode(&digest),
+            actor: Some(actor.clone()),
+            purpose: activation.purpose.clone(),
+            version_digest: digest.to_vec().into(),
+            ..Default::default()
+        },
+        traceparent: activation.traceparent.clone(),
+    };
+    let delivery = delivery(draft, &standing.head, now, entropy);
+    let change = &delivery.change;
+    *standing = Standing {
+        digest,
+        head: change.head,
+    };
+    let row = [
+        kind.as_str().into(),
+        change.head.sequence.cast_signed().into(),
+        digest.into(),
+        change.head.time.0.into(),
+        actor.system.as_str().into(),
+        change.event_id.to_string().into(),
+    ];
+    ACTIVATIONS.rows(tx, vec![row]).await?;
+    Ok(delivery)
+}
+
+fn delivery(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> Delivery {
+    let change = seal(draft, head, now, entropy);
+    let audit = change.with_detail().encode_to_vec();
+    Delivery {
+        change,
+        payloads: vec![("audit", audit)],
+    }
+}
+
+async fn lock(tx: &mut Tx) -> Result<Option<Standings>, Error> {
+    let found = tx.fetch(concat!(active!(), " FOR UPDATE"), vec![]).await?;
+    Standings::read(&found)
+}
+
+fn standing_row(kind: VersionKind, standing: &Standing) -> [Value; 5] {
+    [
+        kind.as_str().into(),
+        standing.digest.into(),
+        standing.head.sequence.cast_signed().into(),
+        standing.head.hash.into(),
+        standing.head.time.0.into(),
+    ]
+}
+
+async fn update(tx: &mut Tx, kind: VersionKind, standing: &Standing) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE active_versions SET digest = $2, sequence = $3, hash = $4, change_time = $5 WHERE kind = $1",
+        standing_row(kind, standing).to_vec(),
+    )
+    .await
+    .map(drop)
+}
+
+pub(in crate::store) async fn ownerless(tx: &mut Tx, directory: &Directory) -> Result<Ownerless, Error> {
+    let mut cases = read::unknown_owners(tx, directory, NAMED + 1).await?;
+    let more = cases.len() > NAMED as usize;
+    cases.truncate(NAMED as usize);
+    Ok(Ownerless { cases, more })
+}
+
+pub(in crate::store) async fn activations(
+    db: &Db,
+    kind: VersionKind,
+    below: Option<u64>,
+    limit: u32,
+) -> Result<Vec<PastActivation>, Error> {
+    let below = below.map_or(i64::MAX, |below| i64::try_from(below).unwrap_or(i64::MAX));
+    db.fetch(
+        "SELECT sequence, digest, activate_time, activated_by, event_id FROM activations \
+         WHERE kind = $1 AND sequence < $2 ORDER BY sequence DESC LIMIT $3",
+        vec![kind.as_str().into(), below.into(), i64::from(limit).into()],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(PastActivation {
+            sequence: row.count(0, "sequence")?,
+            digest: row.array(1, "digest")?,
+            activate_time: Time(row.get(2)?),
+            activated_by: row.get(3)?,
+            event_id: row.get(4)?,
+        })
+    })
+    .collect()
+}
