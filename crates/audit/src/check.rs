@@ -11,14 +11,16 @@ use journal::{Bytes32, Entry};
 const SOURCES: [(&str, &[&str]); 3] = [
     ("intake", &["reports/"]),
     ("routing", &["cases/", "ruleSets/", "directory/", "operators/"]),
-    // Not by a call: what befalls a producer, logged with what it befell.
-    (OWN, &[PRODUCERS]),
+    // Not by a call: what befalls a producer, logged with what it befell; and reads of details, logged before they are shown.
+    (OWN, &[PRODUCERS, READINGS]),
 ];
 
 /// The log itself, as a source of entries.
 pub(crate) const OWN: &str = "audit";
 /// The records of the services that append.
 pub(crate) const PRODUCERS: &str = "producers/";
+/// The records of reads of details.
+pub(crate) const READINGS: &str = "readings/";
 
 /// The services that may append.
 pub const SERVICES: [&str; 2] = [SOURCES[0].0, SOURCES[1].0];
@@ -179,6 +181,9 @@ mod tests {
             ("routing", "routing", "reports/1"),
             ("intake", "intake", "reports/"),
             ("audit", "audit", "reports/1"),
+            ("intake", "intake", "readings/1"),
+            ("intake", "audit", "readings/1"),
+            ("routing", "audit", "producers/intake"),
         ] {
             let refusal = check(caller, change(source, record)).unwrap_err();
             assert_eq!(refusal, Refusal::WrongSource, "{caller} {source} {record}");

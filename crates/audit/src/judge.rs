@@ -6,7 +6,7 @@ use journal::{Arrival, Bytes32, Time};
 use uuid::Uuid;
 
 use crate::{
-    check::{Checked, Refusal, Verdict},
+    check::{Checked, OWN, Refusal, Verdict},
     gap::{Finding, GapKind},
     producer::Producer,
 };
@@ -55,7 +55,9 @@ impl<'a> Judge<'a> {
             self.find(GapKind::EventIdReused, change, head);
             return Placed::Refused(Refusal::EventIdReused);
         }
-        if self.producer(&entry.source).frozen.is_some() {
+        // The log is not its own producer: it is never frozen, and nothing can be missing between it and itself.
+        let is_own = entry.source == OWN;
+        if !is_own && self.producer(&entry.source).frozen.is_some() {
             return Placed::Refused(Refusal::Frozen);
         }
         let head = self.head(&entry.record);
@@ -65,7 +67,9 @@ impl<'a> Judge<'a> {
                 self.next += 1;
                 self.heads.insert(&entry.record, (entry.sequence, change.hash));
                 self.known.insert(entry.event_id, (index, change.hash));
-                self.producer(&entry.source).held.add(&change.hash);
+                if !is_own {
+                    self.producer(&entry.source).held.add(&change.hash);
+                }
                 Placed::New(index)
             }
             Arrival::Refused(journal::Refusal::OutOfOrder) => {

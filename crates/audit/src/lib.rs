@@ -25,7 +25,8 @@
 //! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
 //! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
 //! keys (`statement.rs`).
-//! `read.rs` finds entries, and decides who gets their details (`read_grpc.rs` serves both, `read_sql.rs` reads them). To be taken away:
+//! `read.rs` finds entries, and decides who gets their details (`read_grpc.rs` serves both, `read_sql.rs` reads them); that details are
+//! read is an entry too, of the record `readings/{id}`, and durable before they are shown (`disclosure.rs`). To be taken away:
 //! `export.rs` brings a folder up to date, `receipt.rs` is one proof as a file, `stats.rs` counts what an export with details tells.
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what
@@ -39,13 +40,14 @@
 //! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
 //! * The log tells no secrets: details are in a table of their own, and who gets them is decided in one place (`read.rs`).
-//! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
+//! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `disclosure.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
 //!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
 //!   of tables.
 
 mod batches;
 mod check;
 mod checkpoint;
+mod disclosure;
 pub mod export;
 mod gap;
 mod grpc;
@@ -257,6 +259,7 @@ pub struct Audit {
     vkey: String,
     verifier_key_file: String,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     grown: Arc<Notify>,
 }
 
@@ -346,6 +349,7 @@ impl Audit {
             store,
             sequencer,
             clock,
+            entropy,
             grown,
             published,
             publishing,
@@ -364,6 +368,9 @@ impl Audit {
                 store: Arc::clone(&self.store),
                 published: self.published.clone(),
                 sight,
+                sequencer: self.sequencer.clone(),
+                clock: Arc::clone(&self.clock),
+                entropy: Arc::clone(&self.entropy),
             },
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),

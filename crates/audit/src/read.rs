@@ -2,7 +2,7 @@
 //!
 //! Entries are public: whoever may call may list them, and anyone may fetch them as files. Details are not. An auditor sees all
 //! of them, on a named purpose. An agency sees those of a report or case that it has sight of *now*, which routing decides at
-//! each call. Nobody learns from a filter what he would not be shown: what stands in the details can be asked for only by whoever gets
+//! each call. That they were read is itself logged, before they are shown (`disclosure.rs`). Nobody learns from a filter what he would not be shown: what stands in the details can be asked for only by whoever gets
 //! them.
 
 use std::ops::Range;
@@ -14,8 +14,10 @@ use api::{
 use async_trait::async_trait;
 use journal::{Bytes32, Entry, Time};
 use prost::Message as _;
-use rpc::{Failure, Identity, Role, client::Caller};
+use rpc::{Failure, Role, client::Caller};
 use tonic::Code;
+
+use crate::disclosure::Disclosure;
 
 /// Entries that one page looks at: with a filter that few fit, it ends there and says where to go on.
 const LOOKED_AT: u64 = 32_768;
@@ -209,10 +211,12 @@ impl Sight for RoutingsSight {
 }
 
 /// Refuses a caller who may not see the details of what it asks for.
-pub(crate) async fn disclose(
-    caller: &Identity,
-    wanted: &Wanted,
-    purpose: &str,
+pub(crate) async fn refuse_hidden(
+    Disclosure {
+        caller,
+        purpose,
+        wanted,
+    }: Disclosure<'_>,
     sight: Option<&dyn Sight>,
 ) -> Result<(), Failure> {
     if !(1..=LONGEST_PURPOSE).contains(&purpose.trim().chars().count()) {

@@ -1,6 +1,6 @@
 //! The reading methods of `AuditService`: decode, call, encode.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use api::audit::{
     ChangeFilter, GetConsistencyProofRequest, GetConsistencyProofResponse, GetInclusionProofRequest,
@@ -9,20 +9,26 @@ use api::audit::{
 };
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use journal::Time;
+use journal::{Clock, Entropy, Time};
 use rpc::{Failure, Identity, Violation, page};
 use tokio::sync::watch;
 use tonic::Status;
+use uuid::Uuid;
 
 use crate::{
+    check::OWN,
+    disclosure::{self, Disclosure, Logged},
     prove::{self, Which},
     publisher::Published,
-    read::{Read, Sight, Wanted, disclose, list},
+    read::{Part, Read, Sight, Wanted, list, refuse_hidden},
+    sequencer::Sequencer,
     store::Store,
 };
 
 /// Entries of one message of a stream.
 const BATCH: u64 = 500;
+/// Bytes of a text of a filter, which is logged with details: entries have no longer ones.
+const LONGEST_TEXT: usize = 255;
 
 /// What reading needs.
 #[derive(Clone)]
@@ -30,6 +36,10 @@ pub(crate) struct Reading {
     pub store: Arc<dyn Store>,
     pub published: watch::Receiver<Published>,
     pub sight: Option<Arc<dyn Sight>>,
+    /// Where reads of details are logged.
+    pub sequencer: Sequencer,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
 }
 
 pub(crate) type Changes = BoxStream<'static, Result<WatchChangesResponse, Status>>;
@@ -41,24 +51,52 @@ impl Reading {
         let bound_to = format!("ListChanges {wanted:?}");
         let size = noted(page::size(request.page_size), &mut violations)?;
         let token = noted(page::decode(&bound_to, &request.page_token), &mut violations)?;
-        let start = match token {
-            // A token that passes was made below.
-            Some(cursor) => cursor
-                .parse()
-                .map_err(|_| Failure::invalid("page_token", "start without one"))?,
-            None => index("start_index", request.start_index, &mut violations),
+        let cursor = match token.as_deref().map(Cursor::parse) {
+            Some(None) => return Err(not_ours()),
+            Some(Some(cursor)) => cursor,
+            None => Cursor {
+                next: index("start_index", request.start_index, &mut violations),
+                reading: None,
+            },
         };
         if !violations.is_empty() {
             return Err(Failure::InvalidInput(violations));
         }
-        self.disclose(caller, &wanted, &request.purpose).await?;
         let end = self.published.borrow().head.size;
-        let (found, next) = list(&*self.store, &wanted, start.min(end)..end, u64::from(size)).await?;
+        let start = cursor.next.min(end);
+        let (indexes, reading) = if wanted.with_detail {
+            let disclosure = Disclosure {
+                caller,
+                purpose: &request.purpose,
+                wanted: &wanted,
+            };
+            refuse_hidden(disclosure, self.sight.as_deref()).await?;
+            let logged = match (cursor.reading, token) {
+                (Some(id), _) => self.go_on(disclosure, id, cursor.next).await?,
+                (None, Some(_)) => return Err(not_ours()),
+                (None, None) => {
+                    let id = self.begin(disclosure, start, Some(end)).await?;
+                    Logged {
+                        id,
+                        indexes: start..end,
+                    }
+                }
+            };
+            (logged.indexes.clone(), Some(logged))
+        } else {
+            (start..end, None)
+        };
+        let (found, next) = list(&*self.store, &wanted, indexes, u64::from(size)).await?;
+        let next = next.map(|next| Cursor {
+            next,
+            reading: reading.as_ref().map(|reading| reading.id),
+        });
         Ok(ListChangesResponse {
             changes: found.into_iter().map(logged).collect(),
             next_page_token: next
                 .map(|next| page::encode(&bound_to, &next.to_string()))
                 .unwrap_or_default(),
+            reading: reading.map(|reading| reading.name()).unwrap_or_default(),
         })
     }
 
@@ -69,14 +107,19 @@ impl Reading {
         if !violations.is_empty() {
             return Err(Failure::InvalidInput(violations));
         }
-        self.disclose(&caller, &wanted, &request.purpose).await?;
-        let watching = Watching {
+        let mut watching = Watching {
             reading: self.clone(),
             caller,
             wanted,
             purpose: request.purpose,
             next: start,
+            logged: String::new(),
         };
+        if watching.wanted.with_detail {
+            let disclosure = watching.disclosure();
+            refuse_hidden(disclosure, self.sight.as_deref()).await?;
+            watching.logged = disclosure::name(self.begin(disclosure, start, None).await?);
+        }
         let messages = stream::unfold(Some(watching), |watching| async {
             let mut watching = watching?;
             match watching.step().await {
@@ -159,12 +202,70 @@ impl Reading {
         Some(size).filter(|size| *size > 0)
     }
 
-    async fn disclose(&self, caller: &Identity, wanted: &Wanted, purpose: &str) -> Result<(), Failure> {
-        if !wanted.with_detail {
-            return Ok(());
+    /// Logs that details are read. When this returns, that is durable; when it cannot be logged, nothing is shown.
+    async fn begin(&self, disclosure: Disclosure<'_>, first: u64, end: Option<u64>) -> Result<Uuid, Failure> {
+        let (id, change) = disclosure.begin(first, end, self.clock.now(), &*self.entropy);
+        let verdicts = self.sequencer.append(OWN, vec![change]).await?;
+        match verdicts.first() {
+            Some(Ok(_)) => Ok(id),
+            Some(Err(refusal)) => Err(Failure::Internal(
+                format!("a reading is not logged: {}", refusal.reason()).into(),
+            )),
+            None => Err(Failure::Internal("a reading has no verdict".into())),
         }
-        disclose(caller, wanted, purpose, self.sight.as_deref()).await
     }
+
+    /// The reading that a page token names, if it is this one.
+    async fn go_on(&self, disclosure: Disclosure<'_>, id: Uuid, next: u64) -> Result<Logged, Failure> {
+        let part = Part {
+            indexes: 0..u64::MAX,
+            record: Some(&disclosure::name(id)),
+            with_detail: true,
+            limit: 1,
+        };
+        let found = self.store.read(part).await?;
+        let now = self.clock.now();
+        found
+            .first()
+            .and_then(|logged| disclosure.goes_on(id, logged, next, now))
+            .ok_or_else(not_ours)
+    }
+}
+
+/// Where a list goes on, and, with details, under which reading. In page tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    next: u64,
+    reading: Option<Uuid>,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Self> {
+        let (next, reading) = match text.split_once(' ') {
+            Some((next, reading)) => (next, Some(reading.parse().ok()?)),
+            None => (text, None),
+        };
+        Some(Self {
+            next: next.parse().ok()?,
+            reading,
+        })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reading {
+            Some(reading) => write!(f, "{} {reading}", self.next),
+            None => write!(f, "{}", self.next),
+        }
+    }
+}
+
+fn not_ours() -> Failure {
+    Failure::invalid(
+        "page_token",
+        "is not one that this server gave for this request, or too old; start without one",
+    )
 }
 
 /// Somebody who follows the log.
@@ -174,9 +275,19 @@ struct Watching {
     wanted: Wanted,
     purpose: String,
     next: u64,
+    /// The record under which it is logged that details are read.
+    logged: String,
 }
 
 impl Watching {
+    fn disclosure(&self) -> Disclosure<'_> {
+        Disclosure {
+            caller: &self.caller,
+            purpose: &self.purpose,
+            wanted: &self.wanted,
+        }
+    }
+
     /// The next message, once there is something to tell; `None` when the server stops.
     async fn step(&mut self) -> Result<Option<WatchChangesResponse>, Failure> {
         let next = self.next;
@@ -186,12 +297,15 @@ impl Watching {
             Err(_) => return Ok(None),
         };
         // Sight may have been lost since the last message.
-        self.reading.disclose(&self.caller, &self.wanted, &self.purpose).await?;
+        if self.wanted.with_detail {
+            refuse_hidden(self.disclosure(), self.reading.sight.as_deref()).await?;
+        }
         let (found, next) = list(&*self.reading.store, &self.wanted, next..end, BATCH).await?;
         self.next = next.unwrap_or(end);
         Ok(Some(WatchChangesResponse {
             changes: found.into_iter().map(logged).collect(),
             next_index: self.next.cast_signed(),
+            reading: self.logged.clone(),
         }))
     }
 }
@@ -233,6 +347,17 @@ fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Vec
         end: time("filter.end_time", &filter.end_time),
         with_detail,
     };
+    for (field, value) in [
+        ("filter.record", &wanted.record),
+        ("filter.kind", &wanted.kind),
+        ("filter.agency", &wanted.agency),
+        ("filter.actor", &wanted.actor),
+    ] {
+        if value.as_ref().is_some_and(|value| value.len() > LONGEST_TEXT) {
+            let problem = format!("must have at most {LONGEST_TEXT} bytes: no name and no kind is longer");
+            violations.push(Violation::new(field, problem));
+        }
+    }
     if wanted.looks_into_details() && !with_detail {
         for (field, value) in [("filter.agency", &wanted.agency), ("filter.actor", &wanted.actor)] {
             if value.is_some() {

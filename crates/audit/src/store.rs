@@ -90,8 +90,8 @@ pub trait Store: Reader {
     /// taken over: nothing was kept.
     async fn keep_checkpoint(&self, size: u64, note: &str, time: Time) -> Result<(), StoreError>;
 
-    /// The services' records with their last changes, by name, behind a name, at most `limit`. What is logged about producers is
-    /// no service's record.
+    /// The services' records with their last changes, by name, behind a name, at most `limit`. What the log itself logs is no
+    /// service's record.
     async fn record_heads(&self, after: &str, limit: u32) -> Result<Vec<RecordHead>, sql::Error>;
 
     /// Those of these records that the log knows, with their last changes.

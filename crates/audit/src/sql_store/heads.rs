@@ -8,7 +8,7 @@ pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<Record
     let rows = db
         .fetch(
             "SELECT record FROM entries WHERE sequence = 1 AND record > $1 AND record NOT LIKE 'producers/%' \
-             ORDER BY record LIMIT $2",
+             AND record NOT LIKE 'readings/%' ORDER BY record LIMIT $2",
             vec![after.into(), i64::from(limit).into()],
         )
         .await?;

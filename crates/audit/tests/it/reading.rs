@@ -1,21 +1,29 @@
 //! Lists and streams of the log, and who gets its details.
 
 use api::{
-    audit::{ChangeFilter, ListChangesRequest, LoggedChange, WatchChangesRequest},
-    event::{Actor, Clock, Detail, Route, StateChange},
+    audit::{ChangeFilter, ListChangesRequest, ListGapsRequest, LoggedChange, WatchChangesRequest},
+    event::{Actor, Clock, Detail, Reading, Route, StateChange},
 };
+use audit::{SqlStore, Store as _};
 use futures::{StreamExt as _, TryStreamExt as _};
-use journal::{Bytes32, commitment};
+use journal::{Bytes32, Entry, commitment};
+use prost::Message as _;
 use testkit::Backend;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Files, NOW, Producer, Served, decoded};
+use crate::{
+    store::{rows, verify},
+    support::{Files, NOW, Producer, Served, decoded},
+};
 
 testkit::on_each_backend!(
     every_filter_finds_what_fits_and_nothing_else,
     a_filter_that_few_fit_goes_on_page_by_page,
     p7_details_are_for_those_who_may_see_them,
+    p7_reading_details_is_logged_with_purpose_before_anything_is_shown,
+    p7_what_cannot_be_logged_is_not_shown,
+    p7_following_details_is_one_reading,
     a_stream_goes_on_where_it_ended,
 );
 
@@ -99,6 +107,11 @@ async fn list(log: &Served, who: &str, request: ListChangesRequest) -> Result<Ve
 
 fn indexes(changes: &[LoggedChange]) -> Vec<i64> {
     changes.iter().map(|change| change.index).collect()
+}
+
+/// Of the six changes of the story.
+fn of_the_story(changes: &[LoggedChange]) -> Vec<i64> {
+    indexes(changes).into_iter().filter(|index| *index < 6).collect()
 }
 
 fn with_detail(filter: ChangeFilter) -> ListChangesRequest {
@@ -206,18 +219,16 @@ async fn every_filter_finds_what_fits_and_nothing_else(backend: Backend) {
             &[4],
         ),
     ] {
+        // Behind the story the log has what was read of it.
         let found = list(&log, "auditor", with_detail(filter.clone())).await.unwrap();
-        assert_eq!(indexes(&found), expected, "{filter:?}");
+        assert_eq!(of_the_story(&found), expected, "{filter:?}");
         if filter.agency.is_empty() && filter.actor.is_empty() {
             let request = ListChangesRequest {
                 filter: Some(filter.clone()),
                 ..Default::default()
             };
-            assert_eq!(
-                indexes(&list(&log, "inspector", request).await.unwrap()),
-                expected,
-                "{filter:?}"
-            );
+            let found = list(&log, "inspector", request).await.unwrap();
+            assert_eq!(of_the_story(&found), expected, "{filter:?}");
         }
     }
     let request = ListChangesRequest {
@@ -373,6 +384,212 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
         let violations = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(violations[0].field, "purpose");
     }
+    log.stop().await;
+}
+
+/// The reads of details that are in the log, with where they stand.
+async fn readings(backend: &Backend) -> Vec<(Entry, Detail)> {
+    let rows = rows(
+        backend,
+        "SELECT entry, detail FROM entries JOIN details USING (idx) WHERE record LIKE 'readings/%' ORDER BY idx",
+    )
+    .await;
+    let read = |row: &sql::Row| {
+        let (entry, detail): (Vec<u8>, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
+        (Entry::decode(&entry).unwrap(), Detail::decode(&*detail).unwrap())
+    };
+    rows.iter().map(read).collect()
+}
+
+async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    story(&log).await;
+    let mut auditor = log.client("auditor");
+
+    // Three pages, one reading.
+    let request = ListChangesRequest {
+        page_size: 2,
+        start_index: 1,
+        ..with_detail(ChangeFilter::default())
+    };
+    let first = auditor.list_changes(request.clone()).await.unwrap().into_inner();
+    let logged = readings(&backend).await;
+    let [(entry, detail)] = &logged[..] else {
+        panic!("{logged:?}")
+    };
+    assert_eq!(first.reading, entry.record);
+    assert_eq!(
+        (&*entry.source, &*entry.kind, entry.sequence),
+        ("audit", "details.read", 1)
+    );
+    assert_eq!(detail.purpose, "inspection 2027-3");
+    assert_eq!(detail.actor.as_ref().unwrap().system, "auditor");
+    let expected = Reading {
+        first_index: 1,
+        end_index: Some(6),
+        ..Default::default()
+    };
+    assert_eq!(detail.reading, Some(expected));
+    let mut seen = indexes(&first.changes);
+    let mut token = first.next_page_token.clone();
+    while !token.is_empty() {
+        let page = ListChangesRequest {
+            page_token: token,
+            ..request.clone()
+        };
+        let page = auditor.list_changes(page).await.unwrap().into_inner();
+        assert_eq!(page.reading, first.reading);
+        seen.extend(indexes(&page.changes));
+        token = page.next_page_token;
+    }
+    // Not the reading itself: it ends where the log did when it began.
+    assert_eq!(seen, [1, 2, 3, 4, 5]);
+    assert_eq!(readings(&backend).await.len(), 1);
+
+    // Under its name nothing else is read: by nobody else, for nothing else, and no made-up name is believed.
+    let id = first.reading.strip_prefix("readings/").unwrap();
+    let bound_to = format!(
+        "ListChanges {}",
+        "Wanted { record: None, kind: None, agency: None, actor: None, start: None, end: None, with_detail: true }"
+    );
+    let forged = |cursor: &str| rpc::page::encode(&bound_to, cursor);
+    let unknown = "01900000-0000-7000-8000-000000000000";
+    assert_eq!(
+        first.next_page_token,
+        forged(&format!("3 {id}")),
+        "the test knows the form"
+    );
+    for (cursor, purpose) in [
+        (format!("3 {id}"), "curiosity"),
+        (format!("0 {id}"), "inspection 2027-3"),
+        (format!("6 {id}"), "inspection 2027-3"),
+        (format!("3 {unknown}"), "inspection 2027-3"),
+        ("3".to_owned(), "inspection 2027-3"),
+        ("3 none".to_owned(), "inspection 2027-3"),
+    ] {
+        let request = ListChangesRequest {
+            page_token: forged(&cursor),
+            purpose: purpose.to_owned(),
+            ..request.clone()
+        };
+        let status = auditor.list_changes(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{cursor} for {purpose}");
+    }
+    assert_eq!(readings(&backend).await.len(), 1);
+
+    // An agency's is one too, and says of which record. What was refused is none.
+    let of = |record: &str| {
+        with_detail(ChangeFilter {
+            record: record.to_owned(),
+            ..Default::default()
+        })
+    };
+    let mut nanning = log.client("police-450100");
+    let shown = nanning.list_changes(of("cases/a")).await.unwrap().into_inner();
+    nanning.list_changes(of("cases/b")).await.unwrap_err();
+    let logged = readings(&backend).await;
+    let (entry, detail) = &logged[1];
+    assert_eq!((logged.len(), &shown.reading), (2, &entry.record));
+    assert_eq!(detail.actor.as_ref().unwrap().agency, "agencies/police-450100");
+    assert_eq!(detail.reading.as_ref().unwrap().record, "cases/a");
+
+    // Its detail is for auditors, and not even for whoever it was.
+    let hidden = nanning.list_changes(of(&shown.reading)).await.unwrap_err();
+    assert_eq!(hidden.code(), Code::NotFound);
+    // Without details nothing is logged.
+    auditor.list_changes(ListChangesRequest::default()).await.unwrap();
+    assert_eq!(readings(&backend).await.len(), 2);
+    // What is logged is bounded, whatever is asked for.
+    let long = of(&format!("cases/{}", "a".repeat(250)));
+    let status = auditor.list_changes(long).await.unwrap_err();
+    let violations = status.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(violations[0].field, "filter.record");
+
+    // The log is no producer, and reads are no service's records.
+    let note = log.published(8).await;
+    assert!(note.contains("\n8\n"), "{note}");
+    let listed = log.client("inspector").list_gaps(ListGapsRequest::default()).await;
+    let names: Vec<_> = listed
+        .unwrap()
+        .into_inner()
+        .producers
+        .into_iter()
+        .map(|producer| producer.name)
+        .collect();
+    assert_eq!(names, ["producers/intake", "producers/routing"]);
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    let heads = store.record_heads("", 1_000).await.unwrap();
+    let records: Vec<_> = heads.into_iter().map(|head| head.record).collect();
+    assert_eq!(records, ["cases/a", "cases/b", "reports/a", "reports/b"]);
+    assert_eq!(verify(&store).await, 8);
+    log.stop().await;
+}
+
+/// A log whose database another process has taken over cannot log reads any more.
+async fn p7_what_cannot_be_logged_is_not_shown(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    story(&log).await;
+    let another = SqlStore::open(backend.url()).await.unwrap();
+    let request = with_detail(ChangeFilter::default());
+    for _ in 0..2 {
+        let status = log.client("auditor").list_changes(request.clone()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        let watched = WatchChangesRequest {
+            with_detail: true,
+            purpose: request.purpose.clone(),
+            ..Default::default()
+        };
+        let status = log
+            .client("auditor")
+            .watch_changes(watched)
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+    // What is public is shown as before.
+    let plain = list(&log, "auditor", ListChangesRequest::default()).await.unwrap();
+    assert_eq!(plain.len(), 6);
+    assert_eq!(another.head().await.unwrap().size, 6);
+    log.stop().await;
+}
+
+async fn p7_following_details_is_one_reading(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    story(&log).await;
+    let request = WatchChangesRequest {
+        start_index: 4,
+        with_detail: true,
+        purpose: "inspection 2027-3".to_owned(),
+        ..Default::default()
+    };
+    let mut stream = log.client("auditor").watch_changes(request).await.unwrap().into_inner();
+    let logged = readings(&backend).await;
+    let [(entry, detail)] = &logged[..] else {
+        panic!("{logged:?}")
+    };
+    let expected = Reading {
+        first_index: 4,
+        ..Default::default()
+    };
+    assert_eq!(
+        (&detail.reading, &*detail.purpose),
+        (&Some(expected), "inspection 2027-3")
+    );
+    // It is told of itself, as of all that comes; following on is not another.
+    let mut seen = Vec::new();
+    while !seen.contains(&6) {
+        let message = stream.try_next().await.unwrap().unwrap();
+        assert_eq!(message.reading, entry.record);
+        assert!(message.changes.iter().all(|change| !change.detail.is_empty()));
+        seen.extend(indexes(&message.changes));
+    }
+    assert_eq!(seen, [4, 5, 6]);
+    drop(stream);
+    assert_eq!(readings(&backend).await.len(), 1);
     log.stop().await;
 }
 

@@ -28,8 +28,8 @@ const SHOWN: Duration = Duration::from_millis(100);
 /// Bring a folder up to date with the log
 ///
 /// The folder then holds the checkpoint, the files of C2SP tlog-tiles and the verifier key, and nothing else is needed to
-/// verify it, or to serve it with any web server. What is there already is not fetched again, and what was interrupted goes on. Exits
-/// with 5 when what the server gives is not the log that it signed, or does not continue what the folder holds.
+/// verify it, or to serve it with any web server. What is there already is not fetched again, and what was interrupted goes on. An export
+/// with details that fetches any is itself logged, with its purpose, before it is answered. Exits with 5 when what the server gives is not the log that it signed, or does not continue what the folder holds.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -43,7 +43,7 @@ pub struct Command {
     /// With what the entries commit to, for auditors: see --as
     #[arg(long, requires = "purpose")]
     with_detail: bool,
-    /// What the details are read for
+    /// What the details are read for; logged
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
 }
@@ -98,7 +98,7 @@ impl Command {
         Ok(())
     }
 
-    /// Entries and details, page by page.
+    /// Entries and details, page by page: one reading of details, as the log has it.
     async fn fetch_details(
         &self,
         mut folder: Folder,
@@ -107,16 +107,16 @@ impl Command {
     ) -> anyhow::Result<Folder> {
         let audit = context.audit()?;
         let size = folder.target().size;
+        let mut request = ListChangesRequest {
+            page_size: 1_000,
+            start_index: folder.size().cast_signed(),
+            with_detail: true,
+            purpose: self.purpose.clone().unwrap_or_default(),
+            ..ListChangesRequest::default()
+        };
         while folder.size() < size {
-            let request = ListChangesRequest {
-                page_size: 1_000,
-                start_index: folder.size().cast_signed(),
-                with_detail: true,
-                purpose: self.purpose.clone().unwrap_or_default(),
-                ..ListChangesRequest::default()
-            };
             let page = AuditServiceClient::new(audit.channel.clone())
-                .list_changes(request)
+                .list_changes(request.clone())
                 .await;
             let page = page.map_err(Failed::call(&audit.address))?.into_inner();
             let (from, left) = (folder.size(), size - folder.size());
@@ -125,8 +125,10 @@ impl Command {
                 let detail = salt.as_ref().map(|salt| (salt, &*change.detail));
                 folder.push(&change.entry, detail).map_err(failed)?;
             }
-            if folder.size() == from {
-                let message = format!("the server gives {from} entries and has signed {size}");
+            request.page_token = page.next_page_token;
+            let is_over = request.page_token.is_empty() && folder.size() < size;
+            if folder.size() == from || is_over {
+                let message = format!("the server gives {} entries and has signed {size}", folder.size());
                 return Err(Failed::Unverified(message).into());
             }
             progress.show(format_args!("{} of {size} entries", folder.size()));

@@ -10,6 +10,11 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("report.closed", "report closed", "举报已办结"),
     ("report.withdrawn", "report withdrawn", "举报人撤回"),
+    (
+        "report.revealed",
+        "reporter shown, for a purpose",
+        "已为特定目的查看举报人",
+    ),
     ("report.supplemented", "information added", "补充材料"),
     ("case.opened", "case opened", "线索已建立"),
     ("case.advised", "case ended with advice", "已告知处理途径"),
@@ -30,6 +35,41 @@ const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("rule-set.created", "rule set stored", "分派规则已入库"),
     ("rule-set.activated", "rule set in force", "分派规则已启用"),
+    (
+        "details.read",
+        "details of the log read, for a purpose",
+        "已为特定目的查阅日志详情",
+    ),
+    (
+        "producer.frozen",
+        "a service's past has changed: frozen",
+        "服务记录冲突，已冻结",
+    ),
+    (
+        "producer.fork-refused",
+        "another version of a change refused",
+        "冲突变更被拒",
+    ),
+    (
+        "producer.event-id-reused",
+        "an event id used again: refused",
+        "事件编号重复，被拒",
+    ),
+    (
+        "producer.unfrozen",
+        "examined by an operator, appends again",
+        "经核查恢复写入",
+    ),
+    (
+        "producer.mark-missed",
+        "a service's changes are not as it says",
+        "服务进度与日志不符",
+    ),
+    (
+        "producer.mark-reached",
+        "a service's changes are complete again",
+        "服务进度与日志一致",
+    ),
 ];
 
 /// A kind in words, English and Chinese; the kind itself when there are none.

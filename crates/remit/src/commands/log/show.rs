@@ -2,7 +2,7 @@
 
 use api::{
     audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
-    event::Detail,
+    event::{Detail, Reading},
 };
 use clap::Args;
 use journal::{Bytes32, Entry, entry_hash};
@@ -32,7 +32,7 @@ pub struct Command {
     /// Resource name of the record
     #[arg(value_name = "RECORD")]
     record: String,
-    /// Show the details too, which are read for this
+    /// Show the details too, which are read for this; logged
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
 }
@@ -147,6 +147,14 @@ fn opened(entry: &Entry, salt: &[u8], detail: &[u8]) -> Result<Detail, String> {
     }
 }
 
+/// Which entries were read, in words.
+fn read(reading: &Reading) -> String {
+    match reading.end_index {
+        Some(end) => format!("{} to {}", reading.first_index, end - 1),
+        None => format!("from {} on, as they came", reading.first_index),
+    }
+}
+
 /// Each change is the next of the one before.
 fn chained(changes: &[Change]) -> Result<(), Failed> {
     let mut before: (u64, Bytes32) = (0, [0; 32]);
@@ -197,6 +205,21 @@ impl Change {
                     "clock",
                     &format!("{} must {} by {due}", clock.owner, output::duty(&clock.kind)),
                 )?;
+            }
+            if let Some(reading) = &detail.reading {
+                show("entries", &read(reading))?;
+                for (name, value) in [
+                    ("record", &reading.record),
+                    ("kind", &reading.kind),
+                    ("agency", &reading.agency),
+                    ("system", &reading.actor),
+                ] {
+                    show(name, value)?;
+                }
+            }
+            if let Some(incident) = &detail.incident {
+                show("record", &incident.record)?;
+                show("event", &incident.event_id)?;
             }
         }
         if let Some(cause) = entry.caused_by {

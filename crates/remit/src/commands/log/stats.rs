@@ -37,7 +37,7 @@ pub struct Command {
     /// A folder that was exported with details [default: the audit server]
     #[arg(value_name = "DIR")]
     folder: Option<String>,
-    /// What the details are read for on the server
+    /// What the details are read for on the server; logged
     #[arg(
         long,
         value_name = "TEXT",

@@ -1,0 +1,227 @@
+//! Reads of details are changes too: each is logged, with who reads, for what, and which, before anything is shown. No I/O.
+//!
+//! Every reading is a record of its own, `readings/{id}` with one change: the public log tells that details were read, and when,
+//! but neither by whom nor whose. One page or a million, it is one reading: it ends where the published log did when it began, and its
+//! pages go on under its name. The name is no secret and is not believed: a page is shown only when the log holds the reading, and it is
+//! the caller's, for this purpose, of these entries, and not older than [`LASTS`]. So nothing can be read under a
+//! reading's name that the reading does not say.
+//!
+//! Somebody who follows the log is one reading for as long as the stream lasts, without an end.
+
+use std::ops::Range;
+
+use api::event::{Actor, Detail, Reading, StateChange};
+use journal::{Draft, Entropy, Entry, Head, Time, ordered_id, seal};
+use prost::Message as _;
+use rpc::Identity;
+use uuid::Uuid;
+
+use crate::{
+    check::{OWN, READINGS},
+    read::{Read, Wanted},
+};
+
+/// The kind of the change.
+pub(crate) const KIND: &str = "details.read";
+/// For how long pages can be asked for under a reading's name, in seconds.
+const LASTS: i64 = 24 * 60 * 60;
+
+/// Who reads which details, and for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Disclosure<'a> {
+    pub caller: &'a Identity,
+    pub purpose: &'a str,
+    pub wanted: &'a Wanted,
+}
+
+/// A reading that is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Logged {
+    pub id: Uuid,
+    /// The entries that it may go on with.
+    pub indexes: Range<u64>,
+}
+
+impl Logged {
+    /// Resource name of its record.
+    pub fn name(&self) -> String {
+        name(self.id)
+    }
+}
+
+/// Resource name of a reading's record.
+pub(crate) fn name(id: Uuid) -> String {
+    format!("{READINGS}{id}")
+}
+
+impl Disclosure<'_> {
+    /// The change to be logged before details of the entries from `first` on are shown, up to `end` where there is one.
+    pub fn begin(&self, first: u64, end: Option<u64>, now: Time, entropy: &dyn Entropy) -> (Uuid, StateChange) {
+        let id = ordered_id(now, entropy);
+        let draft = Draft {
+            source: OWN,
+            record: &name(id),
+            kind: KIND,
+            caused_by: None,
+            detail: Detail {
+                actor: Some(self.actor(id)),
+                purpose: self.purpose.trim().to_owned(),
+                reading: Some(self.reading(first, end)),
+                ..Detail::default()
+            },
+            traceparent: String::new(),
+        };
+        (id, seal(draft, &Head::default(), now, entropy).with_detail())
+    }
+
+    /// Whether a logged entry is the beginning of this reading, which then goes on at `next`.
+    pub fn goes_on(&self, id: Uuid, logged: &Read, next: u64, now: Time) -> Option<Logged> {
+        let entry = Entry::decode(&logged.entry).ok()?;
+        let (_, detail) = logged.detail.as_ref()?;
+        let detail = Detail::decode(&**detail).ok()?;
+        let began = detail.reading?;
+        let indexes = began.first_index.cast_unsigned()..began.end_index?.cast_unsigned();
+        let is_it = entry.source == OWN
+            && entry.kind == KIND
+            && entry.record == name(id)
+            && now < entry.time.plus_seconds(LASTS)
+            && detail.actor == Some(self.actor(id))
+            && detail.purpose == self.purpose.trim()
+            && began == self.reading(indexes.start, Some(indexes.end))
+            && indexes.contains(&next);
+        is_it.then_some(Logged {
+            id,
+            indexes: next..indexes.end,
+        })
+    }
+
+    fn actor(&self, id: Uuid) -> Actor {
+        self.caller.actor(id.as_bytes())
+    }
+
+    fn reading(&self, first: u64, end: Option<u64>) -> Reading {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let wanted = self.wanted;
+        Reading {
+            first_index: first.cast_signed(),
+            end_index: end.map(u64::cast_signed),
+            record: text(&wanted.record),
+            kind: text(&wanted.kind),
+            agency: text(&wanted.agency),
+            actor: text(&wanted.actor),
+            start_time: wanted.start.map(Time::to_proto),
+            end_time: wanted.end.map(Time::to_proto),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::{Bytes32, SeededEntropy};
+    use rpc::Role;
+
+    use super::*;
+
+    const NOW: Time = Time(1_795_305_600_000_000);
+
+    fn auditor() -> Identity {
+        Identity {
+            system: "auditor".to_owned(),
+            agency: None,
+            role: Role::Auditor,
+            officer: Some("o-17".to_owned()),
+        }
+    }
+
+    fn of_a_record() -> Wanted {
+        Wanted {
+            record: Some("cases/a".to_owned()),
+            start: Some(NOW),
+            with_detail: true,
+            ..Wanted::default()
+        }
+    }
+
+    fn read(change: &StateChange) -> Read {
+        Read {
+            index: 7,
+            entry: change.entry.to_vec(),
+            detail: Some((Bytes32::try_from(&*change.salt).unwrap(), change.detail.to_vec())),
+        }
+    }
+
+    #[test]
+    fn p7_a_reading_is_gone_on_with_by_whoever_began_it_and_as_it_began_only() {
+        let (caller, wanted) = (auditor(), of_a_record());
+        let disclosure = Disclosure {
+            caller: &caller,
+            purpose: " inspection ",
+            wanted: &wanted,
+        };
+        let (id, change) = disclosure.begin(3, Some(9), NOW, &SeededEntropy::new(1));
+        let logged = read(&change);
+        let later = NOW.plus_seconds(LASTS - 1);
+        assert_eq!(
+            disclosure.goes_on(id, &logged, 5, later),
+            Some(Logged { id, indexes: 5..9 })
+        );
+
+        let none = |disclosure: Disclosure<'_>, id, next, now| {
+            assert_eq!(
+                disclosure.goes_on(id, &logged, next, now),
+                None,
+                "{disclosure:?} {next}"
+            );
+        };
+        for next in [0, 2, 9, 10, u64::MAX] {
+            none(disclosure, id, next, NOW);
+        }
+        none(disclosure, id, 5, NOW.plus_seconds(LASTS));
+        none(disclosure, Uuid::nil(), 5, NOW);
+        let purpose = "curiosity";
+        none(Disclosure { purpose, ..disclosure }, id, 5, NOW);
+        let somebody = |change: fn(&mut Identity)| {
+            let mut caller = auditor();
+            change(&mut caller);
+            caller
+        };
+        for caller in [
+            somebody(|caller| caller.system = "another".to_owned()),
+            somebody(|caller| caller.agency = Some("police-450100".to_owned())),
+            somebody(|caller| caller.officer = Some("o-18".to_owned())),
+            somebody(|caller| caller.officer = None),
+        ] {
+            let caller = &caller;
+            none(Disclosure { caller, ..disclosure }, id, 5, NOW);
+        }
+        let other = |change: fn(&mut Wanted)| {
+            let mut wanted = of_a_record();
+            change(&mut wanted);
+            wanted
+        };
+        for wanted in [
+            other(|wanted| wanted.record = None),
+            other(|wanted| wanted.record = Some("cases/b".to_owned())),
+            other(|wanted| wanted.kind = Some("case.opened".to_owned())),
+            other(|wanted| wanted.agency = Some("agencies/x".to_owned())),
+            other(|wanted| wanted.actor = Some("x".to_owned())),
+            other(|wanted| wanted.start = None),
+            other(|wanted| wanted.end = Some(NOW)),
+        ] {
+            let wanted = &wanted;
+            none(Disclosure { wanted, ..disclosure }, id, 5, NOW);
+        }
+    }
+
+    #[test]
+    fn p7_following_the_log_has_no_pages() {
+        let (caller, wanted) = (auditor(), of_a_record());
+        let disclosure = Disclosure {
+            caller: &caller,
+            purpose: "inspection",
+            wanted: &wanted,
+        };
+        let (id, change) = disclosure.begin(3, None, NOW, &SeededEntropy::new(1));
+        assert_eq!(disclosure.goes_on(id, &read(&change), 3, NOW), None);
+    }
+}
