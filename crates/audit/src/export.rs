@@ -156,6 +156,19 @@ impl Folder {
         self.target
     }
 
+    /// Brings it to the tree of another checkpoint instead, which must not have fewer entries.
+    pub fn aim(&mut self, checkpoint: &str) -> Result<(), ExportError> {
+        let target = checkpoint::open(checkpoint, &self.vkeys)?;
+        if target.size < self.target.size {
+            return Err(ExportError::Behind {
+                folder: self.target.size,
+                server: target.size,
+            });
+        }
+        (self.target, self.checkpoint) = (target, checkpoint.to_owned());
+        Ok(())
+    }
+
     /// Entries that its own checkpoint covers.
     pub fn before(&self) -> u64 {
         self.before.size

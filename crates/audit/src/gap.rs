@@ -98,11 +98,25 @@ const FROZEN: &str = "FROZEN";
 impl OwnChange {
     pub const UNFROZEN: &'static str = "producer.unfrozen";
     const FROZEN: &'static str = "producer.frozen";
+    const FORK_REFUSED: &'static str = "producer.fork-refused";
+    const EVENT_ID_REUSED: &'static str = "producer.event-id-reused";
     const REACHED: &'static str = "producer.mark-reached";
 
     /// Whether the producer was frozen by it.
     pub fn freezes(&self) -> bool {
         self.kind == Self::FROZEN
+    }
+
+    /// Takes over what the entry of an own change says of its producer.
+    pub fn happened(kind: &str, time: Time, producer: &mut Producer) {
+        match kind {
+            Self::FROZEN => producer.frozen = Some(time),
+            Self::UNFROZEN => producer.frozen = None,
+            _ => {}
+        }
+        if [Self::FROZEN, Self::FORK_REFUSED, Self::EVENT_ID_REUSED].contains(&kind) {
+            producer.incidents += 1;
+        }
     }
 
     /// Tells operators: an alarm, unless something ended well.
@@ -125,9 +139,9 @@ impl OwnChange {
     /// A fork, or an event id that was used again. `freezes` when the producer was frozen for it.
     pub fn security_event(finding: &Finding, freezes: bool, frozen: bool) -> Self {
         let kind = match (finding.kind, freezes) {
-            (GapKind::EventIdReused, _) => "producer.event-id-reused",
+            (GapKind::EventIdReused, _) => Self::EVENT_ID_REUSED,
             (_, true) => Self::FROZEN,
-            (_, false) => "producer.fork-refused",
+            (_, false) => Self::FORK_REFUSED,
         };
         let state = |frozen| if frozen { FROZEN } else { NORMAL }.to_owned();
         Self {

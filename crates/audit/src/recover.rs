@@ -171,7 +171,7 @@ impl Recovery {
         }
         // In groups, in order: a crash in between leaves a shorter tail to append, by the same proof.
         for group in checked.chunks(GROUP) {
-            self.store.append_calls(&[group]).await?;
+            self.store.append_proven(group).await?;
         }
         match self.store.head().await? == self.signed {
             true => Ok(()),

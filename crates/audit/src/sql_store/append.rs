@@ -87,6 +87,8 @@ struct Additions<'a> {
     /// The producers, after all of it.
     producers: BTreeMap<String, Producer>,
     has_gaps: bool,
+    /// Whether the log says what it finds of the producers; else that waits for the next time.
+    speaks: bool,
     now: Time,
 }
 
@@ -129,6 +131,57 @@ impl SqlStore {
                 Err(error.into())
             }
         }
+    }
+
+    /// Appends entries that are proven to be what the log had in these places: nothing is judged, and the log says nothing of
+    /// its own between them. What they tell of the producers is taken over.
+    pub(crate) async fn append_proven(&self, entries: &[Checked]) -> Result<(), StoreError> {
+        let mut memory = self.memory.lock().await;
+        *memory = Memory::unread();
+        match transact!(self.db, |tx| self.try_append_proven(&mut tx, entries))? {
+            true => Ok(()),
+            false => Err(StoreError::Fenced),
+        }
+    }
+
+    /// `false` when this store is fenced, and nothing was written.
+    async fn try_append_proven(&self, tx: &mut Tx, entries: &[Checked]) -> Result<bool, Error> {
+        let locked = lock_head(tx).await?;
+        if locked.epoch != self.epoch {
+            return Ok(false);
+        }
+        let state = State::read(tx, locked.head).await?;
+        let mut producers = state.producers.clone();
+        for change in entries {
+            let Entry {
+                source,
+                record,
+                kind,
+                time,
+                ..
+            } = &change.entry;
+            if source != OWN {
+                producers.entry(source.clone()).or_default().held.add(&change.hash);
+            } else if let Some(producer) = record.strip_prefix(PRODUCERS) {
+                OwnChange::happened(kind, *time, producers.entry(producer.to_owned()).or_default());
+            }
+        }
+        let additions = Additions {
+            new: (locked.head.size..).zip(entries).collect(),
+            own: Vec::new(),
+            producers,
+            has_gaps: state.has_gaps,
+            speaks: false,
+            now: self.clock.now(),
+        };
+        if self.write(tx, &state, &locked, additions).await?.is_none() {
+            return Ok(false);
+        }
+        if state.has_gaps {
+            let records = entries.iter().map(|change| change.entry.record.clone()).collect();
+            gaps::close(tx, records).await?;
+        }
+        Ok(true)
     }
 
     async fn try_append(
@@ -234,6 +287,7 @@ impl SqlStore {
             own,
             producers: judge.producers,
             has_gaps,
+            speaks: true,
             now: judge.now,
         };
         let advanced: Vec<(String, RecordHead)> = {
@@ -281,6 +335,7 @@ impl SqlStore {
             own,
             producers,
             has_gaps: state.has_gaps,
+            speaks: true,
             now,
         };
         let goes_on = memory.state.is_at(locked.head);
@@ -303,9 +358,10 @@ impl SqlStore {
             mut own,
             mut producers,
             has_gaps,
+            speaks,
             now,
         } = additions;
-        for (source, producer) in &mut producers {
+        for (source, producer) in producers.iter_mut().filter(|_| speaks) {
             producer.review(now);
             if let Some(standing) = producer.to_be_logged(now) {
                 own.push(OwnChange::standing(source, producer, standing));

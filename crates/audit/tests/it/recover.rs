@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use audit::{
-    Config, Refused, SqlStore, Store,
+    Config, Refused, SqlStore, Store, Unfreezing,
     recover::{RecoverError, Recovery, Whole, diagnose},
 };
 use journal::{Bytes32, ManualClock, SeededEntropy};
 use testkit::Backend;
 
-use crate::support::{Files, NOW, Producer, Served, call, start};
+use crate::{
+    store::rows,
+    support::{Files, NOW, Producer, Served, call, start},
+};
 
 testkit::on_each_backend!(
     what_is_proven_to_be_missing_is_appended_and_the_log_goes_on,
     nothing_else_is_appended,
+    what_a_backup_says_of_producers_does_not_come_between,
     what_stands_in_the_way_is_said_without_a_start,
 );
 
@@ -104,6 +108,86 @@ async fn nothing_else_is_appended(backend: Backend) {
     let store = SqlStore::open(backend.url()).await.unwrap();
     assert_eq!(store.head().await.unwrap().size, 280);
     store.close().await;
+}
+
+/// The backup is of a moment at which intake was frozen and behind its mark: what the log would say of that when it appends is not among
+/// what was signed. That it was examined is.
+async fn what_a_backup_says_of_producers_does_not_come_between(backend: Backend) {
+    let (files, clock) = (Files::new(), Arc::new(ManualClock::at(NOW)));
+    let newer = match backend.url().starts_with("sqlite") {
+        true => Backend::sqlite(),
+        false => Backend::postgres().unwrap(),
+    };
+    let mut intake = Producer::intake();
+    let changes = intake.many(2_600);
+    let mut others = Producer::new("intake", 9);
+    let fork = others.many(2_600).into_iter().nth(3).unwrap();
+    let behind = journal::Mark {
+        committed: 2_600,
+        ..journal::Mark::default()
+    };
+    start(files.config(newer.url())).await.unwrap().stop().await;
+    let mut rows = Vec::new();
+    for (backend, is_backup) in [(&newer, false), (&backend, true)] {
+        let (clock, entropy) = (clock.clone(), Arc::new(SeededEntropy::new(7)));
+        let store = SqlStore::open_with(backend.url(), clock, entropy).await.unwrap();
+        store.append(&[call(&changes[..280])]).await.unwrap();
+        store.append(&[call(std::slice::from_ref(&fork))]).await.unwrap();
+        store.note_mark("intake", behind).await.unwrap();
+        if is_backup {
+            store.close().await;
+            break;
+        }
+        let examined = Unfreezing {
+            actor: api::event::Actor::default(),
+            reason: "examined".to_owned(),
+            tolerate_seconds: 0,
+        };
+        store.unfreeze("intake", examined).await.unwrap().unwrap();
+        for changes in changes[280..].chunks(1_000) {
+            store.append(&[call(changes)]).await.unwrap();
+        }
+        let size = store.head().await.unwrap().size;
+        assert_eq!(size, 2_602, "frozen and unfrozen are entries too");
+        rows = whole_rows(backend).await.split_off(281);
+        store.close().await;
+    }
+    let log = Served::start(files.config(newer.url())).await;
+    log.published(2_602).await;
+    log.stop().await;
+
+    clock.advance(3_600);
+    let config = files.config(backend.url());
+    let recovery = Recovery::open(&config, clock.clone(), Arc::new(SeededEntropy::new(8)))
+        .await
+        .unwrap();
+    assert_eq!(recovery.missing(), 281..2_602);
+    recovery.append(rows).await.unwrap();
+    recovery.close().await;
+    assert!(diagnosis(&config).await.is_none());
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    let (name, producer) = store.producers().await.unwrap().remove(0);
+    assert_eq!((&*name, producer.held.count, producer.frozen), ("intake", 2_600, None));
+    store.close().await;
+    let log = Served::start(config).await;
+    let results = log.append(&Producer::new("intake", 4).many_from("more", 1)).await;
+    assert_eq!(results[0].refusal, "");
+    log.stop().await;
+}
+
+/// All entries of a log, with what they commit to.
+async fn whole_rows(backend: &Backend) -> Vec<Whole> {
+    let rows = rows(
+        backend,
+        "SELECT entry, salt, detail FROM entries JOIN details USING (idx) ORDER BY idx",
+    )
+    .await;
+    let whole = |row: &sql::Row| Whole {
+        entry: row.get(0).unwrap(),
+        salt: row.array(1, "salt").unwrap(),
+        detail: row.get(2).unwrap(),
+    };
+    rows.iter().map(whole).collect()
 }
 
 async fn what_stands_in_the_way_is_said_without_a_start(backend: Backend) {

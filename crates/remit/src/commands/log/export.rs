@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::audit::{ListChangesRequest, audit_service_client::AuditServiceClient};
+use api::audit::{ChangeFilter, ListChangesRequest, WatchChangesRequest, audit_service_client::AuditServiceClient};
 use audit::{
     export::{ExportError, Folder},
     tiles::{Content, take_entry},
@@ -15,6 +15,7 @@ use clap::Args;
 use futures::StreamExt as _;
 use journal::Bytes32;
 use owo_colors::OwoColorize as _;
+use rpc::client::Caller;
 
 use super::{Context, broken, source::Source};
 use crate::{
@@ -24,6 +25,8 @@ use crate::{
 
 /// How often progress is shown.
 const SHOWN: Duration = Duration::from_millis(100);
+/// How often it is asked whether a reading is published, [`SHOWN`] apart.
+const PUBLISHED: u32 = 50;
 
 /// Bring a folder up to date with the log
 ///
@@ -56,18 +59,19 @@ impl Command {
         let source = Source::named(&address)?;
         let progress = Progress::new(context.json());
         let started = Instant::now();
-        let (before, signed) = loop {
+        let (before, logged, signed) = loop {
             let checkpoint = source.checkpoint().await?;
             let open = Folder::open(&self.folder, &checkpoint, &key, self.with_detail);
             let folder = open.map_err(failed)?;
             let (before, found) = (folder.before(), folder.size());
-            let folder = match self.with_detail {
-                true => self.fetch_details(folder, context, &progress).await,
-                false => fetch(folder, &source, &progress).await,
+            let fetched = match self.with_detail {
+                true => self.fetch_details(folder, context, &source, &progress).await,
+                false => fetch(folder, &source, &progress).await.map(|folder| (folder, None)),
             };
             progress.clear();
-            match folder?.finish() {
-                Ok(signed) => break (before, signed),
+            let (folder, logged) = fetched?;
+            match folder.finish() {
+                Ok(signed) => break (before, logged, signed),
                 // What an interrupted export left behind was not the log's: it is gone now.
                 Err(ExportError::Fault(Fault::Root { .. })) if found > before => {}
                 Err(error) => return Err(failed(error)),
@@ -76,7 +80,7 @@ impl Command {
         if context.json() {
             let exported = serde_json::json!({
                 "folder": self.folder, "entries": signed.size, "new": signed.size - before, "with_detail": self.with_detail,
-                "root": data_encoding::BASE64.encode(&signed.root),
+                "root": data_encoding::BASE64.encode(&signed.root), "reading": logged,
             });
             line(serde_json::to_string_pretty(&exported)?)?;
             return Ok(());
@@ -87,6 +91,9 @@ impl Command {
             "entries",
             format_args!("{}, of them new {}", signed.size, signed.size - before),
         )?;
+        if let Some(reading) = logged {
+            field("logged as", format_args!("{reading}, with its purpose"))?;
+        }
         field("took", format_args!("{:.1?}", started.elapsed()))?;
         field(
             "verify it",
@@ -98,43 +105,71 @@ impl Command {
         Ok(())
     }
 
-    /// Entries and details, page by page: one reading of details, as the log has it.
+    /// Entries and details, as they come, under one reading. The folder is brought to a checkpoint that covers the entry of that
+    /// reading: an export that lacked it could never be all that was signed, and `remit log recover` needs all.
     async fn fetch_details(
         &self,
         mut folder: Folder,
         context: Context<'_>,
+        source: &Source,
         progress: &Progress,
-    ) -> anyhow::Result<Folder> {
+    ) -> anyhow::Result<(Folder, Option<String>)> {
+        let mut logged = None;
+        if folder.size() == folder.target().size {
+            return Ok((folder, logged));
+        }
         let audit = context.audit()?;
-        let size = folder.target().size;
-        let mut request = ListChangesRequest {
-            page_size: 1_000,
+        let mut client = AuditServiceClient::new(audit.channel.clone());
+        let request = WatchChangesRequest {
             start_index: folder.size().cast_signed(),
             with_detail: true,
             purpose: self.purpose.clone().unwrap_or_default(),
-            ..ListChangesRequest::default()
+            ..WatchChangesRequest::default()
         };
-        while folder.size() < size {
-            let page = AuditServiceClient::new(audit.channel.clone())
-                .list_changes(request.clone())
-                .await;
-            let page = page.map_err(Failed::call(&audit.address))?.into_inner();
-            let (from, left) = (folder.size(), size - folder.size());
-            for change in page.changes.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+        let stream = client.watch_changes(request).await;
+        let mut stream = stream.map_err(Failed::call(&audit.address))?.into_inner();
+        while folder.size() < folder.target().size {
+            let message = stream.message().await.map_err(Failed::call(&audit.address))?;
+            let from = folder.size();
+            let message = message.ok_or_else(|| {
+                let size = folder.target().size;
+                Failed::Unverified(format!("the server gives {from} entries and has signed {size}"))
+            })?;
+            if logged.is_none() {
+                if published(&mut client, &message.reading).await? {
+                    folder.aim(&source.checkpoint().await?).map_err(failed)?;
+                }
+                logged = Some(message.reading);
+            }
+            let left = folder.target().size - from;
+            for change in message.changes.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
                 let salt = Bytes32::try_from(&*change.salt).ok();
                 let detail = salt.as_ref().map(|salt| (salt, &*change.detail));
                 folder.push(&change.entry, detail).map_err(failed)?;
             }
-            request.page_token = page.next_page_token;
-            let is_over = request.page_token.is_empty() && folder.size() < size;
-            if folder.size() == from || is_over {
-                let message = format!("the server gives {} entries and has signed {size}", folder.size());
-                return Err(Failed::Unverified(message).into());
-            }
-            progress.show(format_args!("{} of {size} entries", folder.size()));
+            progress.show(format_args!("{} of {} entries", folder.size(), folder.target().size));
         }
-        Ok(folder)
+        Ok((folder, logged))
     }
+}
+
+/// Waits until a checkpoint covers the entry of a reading. `false` when none does for long: a log may lack its witnesses.
+async fn published(client: &mut AuditServiceClient<Caller>, reading: &str) -> anyhow::Result<bool> {
+    for _ in 0..PUBLISHED {
+        let request = ListChangesRequest {
+            filter: Some(ChangeFilter {
+                record: reading.to_owned(),
+                ..ChangeFilter::default()
+            }),
+            ..ListChangesRequest::default()
+        };
+        let listed = client.list_changes(request).await.map_err(Failed::call("audit"))?;
+        if !listed.into_inner().changes.is_empty() {
+            return Ok(true);
+        }
+        tokio::time::sleep(SHOWN).await;
+    }
+    Ok(false)
 }
 
 /// Entries, bundle by bundle, as files.

@@ -32,6 +32,8 @@ pub(super) struct Command {
     show: usize,
 }
 
+/// What the log is called beside the services.
+const LOG: &str = "the log";
 /// Records in one page.
 const PAGE: i32 = 500;
 /// How often what differs is looked at again, a second later each time: the two sides are not asked at the same moment.
@@ -47,7 +49,8 @@ struct Sides {
 /// What was compared, and what differs.
 #[derive(Debug, Default)]
 struct Outcome {
-    compared: u64,
+    of_services: u64,
+    of_log: u64,
     waiting: u64,
     differing: u64,
     shown: Vec<(String, String)>,
@@ -68,15 +71,19 @@ impl Command {
         for (from, name) in [
             (&sides.services[0], "intake"),
             (&sides.services[1], "routing"),
-            (&sides.log, "the log"),
+            (&sides.log, LOG),
         ] {
             let mut token = String::new();
             loop {
                 let (heads, next) = page(from, token).await?;
-                outcome.compared += heads.len() as u64;
+                let count = match name {
+                    LOG => &mut outcome.of_log,
+                    _ => &mut outcome.of_services,
+                };
+                *count += heads.len() as u64;
+                progress.show(format_args!("{count} records, now those of {name}"));
                 let found = sides.compare(heads).await?;
                 outcome.add(found, self.show);
-                progress.show(format_args!("{} records of {name} compared", outcome.compared));
                 token = next;
                 if token.is_empty() {
                     break;
@@ -186,7 +193,7 @@ impl Outcome {
                 .map(|(record, text)| serde_json::json!({ "record": record, "difference": text }))
                 .collect();
             let outcome = serde_json::json!({
-                "compared": self.compared, "waiting": self.waiting, "differing": self.differing, "differences": differences,
+                "records_of_services": self.of_services, "records_of_log": self.of_log, "waiting": self.waiting, "differing": self.differing, "differences": differences,
             });
             line(serde_json::to_string_pretty(&outcome)?)?;
             return Ok(result?);
@@ -197,7 +204,10 @@ impl Outcome {
         }
         field(
             "compared",
-            format_args!("{} records, each from both sides", self.compared),
+            format_args!(
+                "{} records of the services, {} of the log",
+                self.of_services, self.of_log
+            ),
         )?;
         if self.waiting > 0 {
             field(
