@@ -13,6 +13,9 @@
 //! | `tile/entries/<N>` | for each entry: its length, 2 bytes big-endian; the entry |
 //! | `detail/<N>` | for each entry: the salt, 32 bytes; the length of the detail, 4 bytes big-endian; the detail |
 //!
+//! Test vectors for other languages, of bundles and of what details mean: `crates/audit/vectors/bundle-v1.json`; of entries:
+//! `crates/journal/vectors/entry-v1.json`.
+//!
 //! [`files`] lists what a log of some size consists of, in the order in which it is verified.
 
 use std::{fmt, str::FromStr};

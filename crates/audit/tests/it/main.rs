@@ -15,5 +15,6 @@ mod restart;
 mod store;
 mod support;
 mod tamper;
+mod vectors;
 mod verify;
 mod witness;

@@ -1,0 +1,170 @@
+//! The test vectors of bundles and details, made by a program that is not this one. `bundle-v1.json` is for other languages too.
+
+use api::event::{Actor, Clock, Detail, Reading, Route};
+use audit::{
+    Edge,
+    tiles::{Content, TilePath, put_detail, put_entry, take_detail, take_entry},
+};
+use journal::{Bytes32, Time};
+use prost::Message as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tlog_tiles::record_hash;
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("../../vectors/bundle-v1.json")).unwrap()
+}
+
+fn hex(text: &Value) -> Vec<u8> {
+    data_encoding::HEXLOWER
+        .decode(text.as_str().unwrap().as_bytes())
+        .unwrap()
+}
+
+fn salt(text: &Value) -> Bytes32 {
+    hex(text).try_into().unwrap()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
+/// The bundles, the tile and the root of some entries and their details.
+fn made(entries: &[Vec<u8>], details: &[(Bytes32, Vec<u8>)]) -> [Vec<u8>; 4] {
+    let (mut bundle, mut beside, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in entries {
+        put_entry(&mut bundle, entry);
+        leaves.push(record_hash(entry).0);
+    }
+    for (salt, detail) in details {
+        put_detail(&mut beside, salt, detail);
+    }
+    let root = Edge::empty().grow(&leaves).unwrap().0.head().root.to_vec();
+    [bundle, beside, leaves.concat(), root]
+}
+
+#[test]
+fn bundles_are_read_and_written_as_the_vectors_say() {
+    let vectors = vectors();
+    for vector in list(&vectors["valid"]) {
+        let entries: Vec<_> = list(&vector["entries"]).iter().map(hex).collect();
+        let details: Vec<_> = list(&vector["details"])
+            .iter()
+            .map(|detail| (salt(&detail["salt"]), hex(&detail["detail"])))
+            .collect();
+        let [bundle, beside, tile, root] = made(&entries, &details);
+        assert_eq!(bundle, hex(&vector["entry_bundle"]), "{}", vector["name"]);
+        assert_eq!(beside, hex(&vector["detail_bundle"]), "{}", vector["name"]);
+        assert_eq!(tile, hex(&vector["tile"]), "{}", vector["name"]);
+        assert_eq!(root, hex(&vector["root"]), "{}", vector["name"]);
+        let (mut bundle, mut beside) = (&bundle[..], &beside[..]);
+        let read: Vec<_> = std::iter::from_fn(|| take_entry(&mut bundle).map(<[u8]>::to_vec)).collect();
+        assert_eq!((&read, bundle), (&entries, &[][..]), "{}", vector["name"]);
+        let read: Vec<_> =
+            std::iter::from_fn(|| take_detail(&mut beside).map(|(salt, detail)| (*salt, detail.to_vec()))).collect();
+        assert_eq!((&read, beside), (&details, &[][..]), "{}", vector["name"]);
+    }
+    let full = &vectors["full"];
+    let entries: Vec<_> = (0..256_u16).map(|i| i.to_be_bytes().to_vec()).collect();
+    let details: Vec<_> = (0..=255_u8).map(|i| ([i; 32], vec![i; usize::from(i)])).collect();
+    let [bundle, beside, tile, root] = made(&entries, &details);
+    for (made, name) in [
+        (bundle, "entry_bundle_sha256"),
+        (beside, "detail_bundle_sha256"),
+        (tile, "tile_sha256"),
+    ] {
+        assert_eq!(Sha256::digest(made).to_vec(), hex(&full[name]), "{name}");
+    }
+    assert_eq!(root, hex(&full["root"]));
+}
+
+#[test]
+fn what_the_vectors_call_malformed_is_not_read() {
+    for vector in list(&vectors()["malformed"]) {
+        let bytes = hex(&vector["bytes"]);
+        let mut rest = &bytes[..];
+        match vector["bundle"].as_str().unwrap() {
+            "entries" => while take_entry(&mut rest).is_some() {},
+            _ => while take_detail(&mut rest).is_some() {},
+        }
+        assert!(!rest.is_empty(), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn paths_are_those_of_the_vectors() {
+    for vector in list(&vectors()["paths"]) {
+        let content = match vector["content"].as_str().unwrap() {
+            "entries" => Content::Entries,
+            "detail" => Content::Details,
+            level => Content::Hashes(level.parse().unwrap()),
+        };
+        let path = TilePath {
+            content,
+            n: vector["n"].as_u64().unwrap(),
+            width: vector["width"].as_u64().unwrap().try_into().unwrap(),
+        };
+        assert_eq!(path.to_string(), vector["path"]);
+        assert_eq!(vector["path"].as_str().unwrap().parse(), Ok(path));
+    }
+}
+
+/// What a vector says that a detail means.
+fn meant(means: &Value) -> Detail {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let bytes = |value: &Value| if value.is_null() { Vec::new() } else { hex(value) }.into();
+    let time = |value: &Value| {
+        let time: jiff::Timestamp = value.as_str()?.parse().unwrap();
+        Some(Time(time.as_microsecond()).to_proto())
+    };
+    let set = |value: &Value| (!value.is_null()).then(|| value.clone());
+    Detail {
+        from_state: text(&means["fromState"]),
+        to_state: text(&means["toState"]),
+        actor: set(&means["actor"]).map(|actor| Actor {
+            agency: text(&actor["agency"]),
+            system: text(&actor["system"]),
+            officer_commitment: bytes(&actor["officerCommitment"]),
+        }),
+        purpose: text(&means["purpose"]),
+        content_commitment: bytes(&means["contentCommitment"]),
+        route: set(&means["route"]).map(|route| Route {
+            facts_digest: bytes(&route["factsDigest"]),
+            rule_set_digest: bytes(&route["ruleSetDigest"]),
+            directory_digest: bytes(&route["directoryDigest"]),
+            row: text(&route["row"]),
+            factor: text(&route["factor"]),
+            lead: text(&route["lead"]),
+            supporting: list(&route["supporting"]).iter().map(text).collect(),
+        }),
+        clock: set(&means["clock"]).map(|clock| Clock {
+            kind: text(&clock["kind"]),
+            generation: clock["generation"].as_u64().unwrap(),
+            owner: text(&clock["owner"]),
+            due_time: time(&clock["dueTime"]),
+        }),
+        reading: set(&means["reading"]).map(|reading| Reading {
+            first_index: reading["firstIndex"].as_i64().unwrap_or_default(),
+            end_index: reading["endIndex"].as_i64(),
+            record: text(&reading["record"]),
+            start_time: time(&reading["startTime"]),
+            ..Reading::default()
+        }),
+        ..Detail::default()
+    }
+}
+
+#[test]
+fn details_mean_and_are_committed_to_what_the_vectors_say() {
+    for vector in list(&vectors()["details"]) {
+        let detail = hex(&vector["detail"]);
+        assert_eq!(
+            Detail::decode(&*detail).unwrap(),
+            meant(&vector["means"]),
+            "{}",
+            vector["name"]
+        );
+        let commitment = journal::commitment(&salt(&vector["salt"]), &detail);
+        assert_eq!(commitment.to_vec(), hex(&vector["commitment"]), "{}", vector["name"]);
+    }
+}
