@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Bytes32, Entropy, Entry, Time,
-    entry::{DETAIL_BYTES, ENTRY_BYTES, TEXT_BYTES, entry_hash},
+    entry::{DETAIL_BYTES, ENTRY_BYTES, TEXT_BYTES, entry_hash, in_kind, in_record},
     source::ordered_id,
 };
 
@@ -115,7 +115,15 @@ pub fn keyed_hash(key: &Bytes32, domain: &str, data: &[u8]) -> Bytes32 {
 
 /// Why a change cannot be logged, ever: no consumer would take it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Oversized {
+pub enum Unloggable {
+    /// Its record's name or its kind has a character that an entry may not have.
+    #[error("{field} `{text}` has a character that an entry may not have")]
+    Character {
+        /// Which.
+        field: &'static str,
+        /// All of it.
+        text: String,
+    },
     /// Its record's name or its kind does not fit into an entry.
     #[error("{field} `{start}…` has {bytes} bytes; an entry takes 1 to {TEXT_BYTES}")]
     Text {
@@ -146,20 +154,27 @@ pub enum Oversized {
 
 impl Sealed {
     /// Whether the log takes it. Asked before it is written: what was written with a state can never be taken back.
-    pub fn fits(&self) -> Result<(), Oversized> {
-        for (field, text) in [("record", &*self.record), ("kind", self.kind)] {
+    pub fn fits(&self) -> Result<(), Unloggable> {
+        for (field, text, is_lawful) in [
+            ("record", &*self.record, self.record.bytes().all(in_record)),
+            ("kind", self.kind, self.kind.bytes().all(in_kind)),
+        ] {
             if !(1..=TEXT_BYTES).contains(&text.len()) {
                 let (start, bytes) = (text.chars().take(40).collect(), text.len());
-                return Err(Oversized::Text { field, start, bytes });
+                return Err(Unloggable::Text { field, start, bytes });
+            }
+            if !is_lawful {
+                let text = text.to_owned();
+                return Err(Unloggable::Character { field, text });
             }
         }
         let record = || self.record.clone();
         match (self.entry.len(), self.detail.len()) {
-            (bytes, _) if bytes > ENTRY_BYTES => Err(Oversized::Entry {
+            (bytes, _) if bytes > ENTRY_BYTES => Err(Unloggable::Entry {
                 record: record(),
                 bytes,
             }),
-            (_, bytes) if bytes > DETAIL_BYTES => Err(Oversized::Detail {
+            (_, bytes) if bytes > DETAIL_BYTES => Err(Unloggable::Detail {
                 record: record(),
                 bytes,
             }),
@@ -219,6 +234,17 @@ mod tests {
             (
                 sealed("", 0),
                 "record `…` has 0 bytes; an entry takes 1 to 255".to_owned(),
+            ),
+            (
+                sealed("reports/举报", 0),
+                "record `reports/举报` has a character that an entry may not have".to_owned(),
+            ),
+            (
+                Sealed {
+                    kind: "report.clock_missed",
+                    ..sealed("reports/1", 0)
+                },
+                "kind `report.clock_missed` has a character that an entry may not have".to_owned(),
             ),
             (
                 sealed("reports/1", DETAIL_BYTES),

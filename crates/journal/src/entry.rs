@@ -101,15 +101,12 @@ impl Entry {
             return Err(MalformedEntry::Version(version));
         }
         let event_id = Uuid::from_bytes(rest.array("event id")?);
-        let source = rest.text("source", |c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-'))?;
-        let record = rest.text(
-            "record",
-            |c| matches!(c, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/'),
-        )?;
+        let source = rest.text("source", in_source)?;
+        let record = rest.text("record", in_record)?;
         let sequence = u64::from_be_bytes(rest.array("sequence")?);
         let previous: Bytes32 = rest.array("previous hash")?;
         let caused_by = Some(Uuid::from_bytes(rest.array("cause")?)).filter(|id| !id.is_nil());
-        let kind = rest.text("kind", |c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))?;
+        let kind = rest.text("kind", in_kind)?;
         let time = Time(i64::from_be_bytes(rest.array("time")?));
         let commitment = rest.array("commitment")?;
         if !rest.0.is_empty() {
@@ -130,6 +127,21 @@ impl Entry {
             commitment,
         })
     }
+}
+
+/// Whether a source may have this character.
+pub(crate) fn in_source(c: u8) -> bool {
+    matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-')
+}
+
+/// Whether a record's name may have this character.
+pub(crate) fn in_record(c: u8) -> bool {
+    matches!(c, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/')
+}
+
+/// Whether a kind may have this character.
+pub(crate) fn in_kind(c: u8) -> bool {
+    matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.')
 }
 
 /// RFC 6962 leaf hash of an entry's bytes.

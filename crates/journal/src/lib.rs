@@ -32,7 +32,7 @@ mod outbox;
 mod relay;
 mod source;
 
-pub use change::{Draft, Head, Oversized, Sealed, commitment, keyed_hash, seal};
+pub use change::{Draft, Head, Sealed, Unloggable, commitment, keyed_hash, seal};
 pub use commit::{CommitError, Committer};
 pub use entry::{DETAIL_BYTES, ENTRY_BYTES, Entry, MalformedEntry, entry_hash};
 pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_heads_of};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sql::{Batch, Db, Error, Insert, Kind, Schema, Tx, Value};
 
-use crate::{Oversized, Sealed, Time};
+use crate::{Sealed, Time, Unloggable};
 
 /// The journal's part of a producer's database.
 pub const SCHEMA: Schema = Schema {
@@ -53,14 +53,14 @@ pub struct Rows {
     journal: [Value; 6],
     outbox: Vec<[Value; 4]>,
     /// Why it may not be written.
-    oversized: Option<Oversized>,
+    unloggable: Option<Unloggable>,
 }
 
 impl Delivery {
     /// As rows, which can be made before the transaction that writes them.
     pub fn into_rows(self) -> Rows {
         let Self { change, payloads } = self;
-        let oversized = change.fits().err();
+        let unloggable = change.fits().err();
         let position: Arc<str> = position(change.head.time, &change.record, change.head.sequence).into();
         let record: Arc<str> = change.record.into();
         let outbox = payloads
@@ -85,7 +85,7 @@ impl Delivery {
         Rows {
             journal,
             outbox,
-            oversized,
+            unloggable,
         }
     }
 }
@@ -99,12 +99,12 @@ pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error>
 
 /// Adds changes and what is to be delivered of them to the batch that writes the state they describe.
 ///
-/// Fails for a change that does not fit into the log ([`Sealed::fits`](crate::Sealed::fits)): its state must not be written either.
+/// Fails for a change that no log takes ([`Sealed::fits`](crate::Sealed::fits)): its state must not be written either.
 pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>, Error> {
-    if let Some(oversized) = changes.iter().find_map(|rows| rows.oversized.as_ref()) {
+    if let Some(unloggable) = changes.iter().find_map(|rows| rows.unloggable.as_ref()) {
         return Err(Error::Damaged {
             what: "change",
-            problem: oversized.to_string(),
+            problem: unloggable.to_string(),
         });
     }
     Ok(batch
