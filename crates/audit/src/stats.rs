@@ -153,6 +153,7 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use api::event::Actor;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -226,5 +227,90 @@ mod tests {
             assert_eq!((times.median(), times.p90()), (Some(median), Some(p90)), "{n}");
         }
         assert_eq!(Times::default().median(), None);
+    }
+
+    /// What is told of one case: when its report was accepted, who acknowledged when, and when it became what.
+    type Life = (i64, Vec<(i64, u8)>, Vec<(i64, bool)>);
+
+    const AGENCIES: [&str; 4] = ["agencies/a", "agencies/b", "agencies/c", "agencies/d"];
+
+    /// The figures of some cases by their definition, case by case and agency by agency.
+    fn by_definition(lives: &[Life], agency: &str, result: bool) -> Vec<i64> {
+        let mut times = Vec::new();
+        for (accepted, acknowledged, ended) in lives {
+            let mine = |(_, who): &&(i64, u8)| AGENCIES[usize::from(*who)] == agency;
+            let end = ended.iter().map(|(minute, _)| *minute).min();
+            let taken = match result {
+                false => acknowledged.iter().filter(mine).map(|(minute, _)| *minute).min(),
+                true => {
+                    let before = acknowledged
+                        .iter()
+                        .filter(|(minute, _)| end.is_some_and(|end| *minute < end));
+                    before.max().filter(mine).and(end)
+                }
+            };
+            times.extend(taken.map(|minute| (minute - accepted) * 60_000_000));
+        }
+        times.sort_unstable();
+        times
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Whoever has the entries and their details gets the published figures, whatever order the cases lie in.
+        #[test]
+        fn figures_are_what_their_definitions_say(
+            lives in prop::collection::vec(
+                (0_i64..50, prop::collection::vec((0_i64..400, 0_u8..4), 0..5), prop::collection::vec((0_i64..400, any::<bool>()), 0..3)),
+                1..12,
+            ),
+        ) {
+            // Moments of one case are apart: which of two at the same minute comes first, an order of entries would have to say.
+            let lives: Vec<Life> = lives
+                .into_iter()
+                .map(|(accepted, mut acknowledged, mut ended)| {
+                    for (place, minute) in acknowledged.iter_mut().map(|(minute, _)| minute).chain(ended.iter_mut().map(|(minute, _)| minute)).enumerate() {
+                        *minute = 100 + *minute * 10 + place as i64;
+                    }
+                    (accepted, acknowledged, ended)
+                })
+                .collect();
+            let names: Vec<_> = (0..lives.len()).map(|i| (format!("reports/{i}"), format!("cases/{i}"))).collect();
+            let mut story: Vec<Told> = Vec::new();
+            // Names live as long as the test.
+            let leaked: Vec<(&'static str, &'static str)> =
+                names.into_iter().map(|(report, case)| (&*report.leak(), &*case.leak())).collect();
+            for (i, (accepted, acknowledged, ended)) in lives.iter().enumerate() {
+                let (report, case) = leaked[i];
+                let event = i as u128 + 1;
+                story.push((*accepted, report, "report.accepted", "", "ACCEPTED", event, 0));
+                story.push((*accepted + 50, case, "case.opened", "", "ASSIGNED", event + 1_000, event));
+                for (minute, who) in acknowledged {
+                    story.push((*minute, case, "case.acknowledged", AGENCIES[usize::from(*who)], "IN_PROGRESS", 9_999, 0));
+                }
+                for (minute, resolved) in ended {
+                    let (kind, state) = if *resolved { ("case.resolved", "RESOLVED") } else { ("case.closed", "CLOSED") };
+                    story.push((*minute, case, kind, "", state, 9_999, 0));
+                    // That the report is closed too is no result of a case.
+                    story.push((*minute, report, "report.closed", "", "CLOSED", 9_999, 0));
+                }
+            }
+            story.sort_by_key(|told| told.0);
+            let stats = told(&story);
+            for agency in AGENCIES {
+                let counted = stats.agencies.get(agency).cloned().unwrap_or_default();
+                for (times, result) in [(&counted.to_acknowledge, false), (&counted.to_result, true)] {
+                    let expected = by_definition(&lives, agency, result);
+                    let rank = |share: f64| {
+                        let rank = (expected.len() as f64 * share).ceil() as usize;
+                        rank.checked_sub(1).map(|rank| expected[rank])
+                    };
+                    prop_assert_eq!(times.count(), expected.len());
+                    prop_assert_eq!(times.median(), rank(0.5));
+                    prop_assert_eq!(times.p90(), rank(0.9));
+                }
+            }
+        }
     }
 }
