@@ -3,7 +3,7 @@
 //! Public and read-only: what is served says no more than headers and commitments. It ends where the newest published
 //! checkpoint does. A partial file stays there when the full one has come: what was published once can be verified for ever.
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc};
 
 use axum::{
     Router,
@@ -12,7 +12,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use http::{StatusCode, header};
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 
 use crate::{
@@ -22,6 +23,8 @@ use crate::{
     tree::TileId,
 };
 
+const BYTES: &str = "application/octet-stream";
+const GZIP: &str = "gzip";
 /// What never changes may be kept for ever.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// What changes with the next entry, and what may be there in a moment.
@@ -46,7 +49,7 @@ async fn checkpoint(State(files): State<Files>) -> Response {
     answer(StatusCode::OK, "text/plain; charset=utf-8", FLEETING, note)
 }
 
-async fn tile(State(files): State<Files>, Path(path): Path<String>) -> Response {
+async fn tile(State(files): State<Files>, Path(path): Path<String>, headers: HeaderMap) -> Response {
     let Ok(path) = format!("tile/{path}").parse::<TilePath>() else {
         return plain(StatusCode::NOT_FOUND, "no file of a log has that name\n");
     };
@@ -56,7 +59,9 @@ async fn tile(State(files): State<Files>, Path(path): Path<String>) -> Response 
         return plain(StatusCode::NOT_FOUND, text);
     }
     match read(&*files.store, path).await {
-        Ok(bytes) => answer(StatusCode::OK, "application/octet-stream", IMMUTABLE, bytes),
+        // Hashes cannot be made smaller.
+        Ok(bytes) if path.content == Content::Entries => bundle(bytes, takes_gzip(&headers)),
+        Ok(bytes) => answer(StatusCode::OK, BYTES, IMMUTABLE, bytes),
         Err(error) => {
             tracing::error!(%path, error = &error as &dyn std::error::Error, "cannot serve a file of the log");
             let mut response = plain(
@@ -65,7 +70,7 @@ async fn tile(State(files): State<Files>, Path(path): Path<String>) -> Response 
             );
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response
         }
     }
@@ -97,6 +102,39 @@ async fn read(store: &dyn Store, path: TilePath) -> Result<Vec<u8>, sql::Error> 
     }
 }
 
+/// Entries, which the standard wants to be compressed where the client takes that.
+fn bundle(bytes: Vec<u8>, compress: bool) -> Response {
+    let mut response = match compress {
+        true => answer(StatusCode::OK, BYTES, IMMUTABLE, gzip(&bytes)),
+        false => answer(StatusCode::OK, BYTES, IMMUTABLE, bytes),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if compress {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(GZIP));
+    }
+    response
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = writer.write_all(bytes).and_then(|()| writer.finish());
+    written.expect("memory takes whatever is written")
+}
+
+/// Whether a client takes gzip: it says so, and not that it would rather have nothing.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(header::ACCEPT_ENCODING).iter();
+    offers
+        .filter_map(|offers| offers.to_str().ok())
+        .flat_map(|offers| offers.split(','))
+        .any(|offer| {
+            let (coding, weight) = offer.split_once(';').unwrap_or((offer, "q=1"));
+            let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
+            coding.trim().eq_ignore_ascii_case(GZIP) && weight.is_some_and(|weight: f32| weight > 0.0)
+        })
+}
+
 fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
     answer(status, "text/plain; charset=utf-8", FLEETING, text)
 }
@@ -110,4 +148,31 @@ fn answer(status: StatusCode, content_type: &'static str, caching: &'static str,
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (status, headers, body.into()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_say_whether_they_take_gzip() {
+        for (offers, expected) in [
+            (&[][..], false),
+            (&["identity"], false),
+            (&["gzip"], true),
+            (&["identity, GZip"], true),
+            (&["br;q=1.0, gzip;q=0.8"], true),
+            (&["br", "gzip ; q=1"], true),
+            (&["gzip;q=0"], false),
+            (&["gzip;q=0.000, identity"], false),
+            (&["gzip;q=much"], false),
+            (&["xgzip"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for offer in offers {
+                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(offer));
+            }
+            assert_eq!(takes_gzip(&headers), expected, "{offers:?}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The log's files over HTTP, as any tool of the standard asks for them.
 
+use std::io::Read as _;
+
 use audit::tiles::{Content, TilePath, files};
 use audit::verify::FilesVerifier;
 use bytes::Bytes;
@@ -17,11 +19,16 @@ testkit::on_each_backend!(
 );
 
 async fn ask(log: &Served, method: Method, path: &str) -> (StatusCode, HeaderMap, Vec<u8>) {
+    ask_for(log, method, path, "identity").await
+}
+
+async fn ask_for(log: &Served, method: Method, path: &str, encoding: &str) -> (StatusCode, HeaderMap, Vec<u8>) {
     // HTTP/1.1, without a token.
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let request = http::Request::builder()
         .method(method)
         .uri(format!("http://{}{path}", log.address))
+        .header("accept-encoding", encoding)
         .body(Empty::new())
         .unwrap();
     let (parts, body) = client.request(request).await.unwrap().into_parts();
@@ -141,6 +148,26 @@ async fn answers_have_the_form_of_the_standard() {
         }
     }
     assert_eq!(seen, 300);
+
+    // Bundles are compressed for whoever takes that; hashes, which do not get smaller, are not.
+    for path in files(300, false) {
+        let path = format!("/{path}");
+        let (_, _, plain) = ask(&log, Method::GET, &path).await;
+        let (_, headers, body) = ask_for(&log, Method::GET, &path, "gzip, identity").await;
+        let Some(encoding) = headers.get("content-encoding") else {
+            assert!(!path.contains("entries"), "{path} is compressed");
+            assert_eq!(body, plain);
+            continue;
+        };
+        assert!(path.contains("entries") && body.len() < plain.len(), "{path}");
+        assert_eq!(
+            (encoding, &headers["vary"]),
+            (&"gzip".parse().unwrap(), &"accept-encoding".parse().unwrap())
+        );
+        let mut read = Vec::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut read).unwrap();
+        assert_eq!(read, plain);
+    }
 
     let (status, _, body) = ask(&log, Method::HEAD, "/tile/0/000").await;
     assert_eq!((status, body.len()), (StatusCode::OK, 0));

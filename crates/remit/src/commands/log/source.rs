@@ -1,11 +1,12 @@
 //! Where the files of a log are read from: a server, or any web server that has an exported folder, or the folder itself.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, io::Read as _, path::PathBuf, time::Duration};
 
 use audit::tiles::TilePath;
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use futures::{StreamExt as _, stream::BoxStream};
-use http::{StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -169,7 +170,7 @@ impl Web {
             .parse()
             .map_err(|error| Failed::Usage(format!("{}: {error}", self.prefix)))?;
         let asked = http::Request::get(uri)
-            .header(header::ACCEPT_ENCODING, "identity")
+            .header(header::ACCEPT_ENCODING, "gzip, identity")
             .body(Empty::new())
             .map_err(|error| Failed::Usage(error.to_string()))?;
         let answer = async {
@@ -182,13 +183,15 @@ impl Web {
                     false => error.to_string(),
                 })?;
             let status = response.status();
+            let encoding = response.headers().get(header::CONTENT_ENCODING).cloned();
             let body = Limited::new(response.into_body(), LARGEST).collect().await;
             let body = body.map_err(|error| format!("{path} is cut off or too large: {error}"))?;
-            Ok::<_, String>((status, body.to_bytes()))
+            let bytes = decoded(&body.to_bytes(), encoding.as_ref().map(HeaderValue::as_bytes));
+            Ok::<_, String>((status, bytes.map_err(|problem| format!("{path} {problem}"))?))
         };
         let answer = tokio::time::timeout(PATIENCE, answer).await;
         match answer.map_err(|_| self.unreachable("it takes too long"))? {
-            Ok((StatusCode::OK, body)) => Ok(Answer::Bytes(Some(body.into()))),
+            Ok((StatusCode::OK, body)) => Ok(Answer::Bytes(Some(body))),
             Ok((StatusCode::NOT_FOUND | StatusCode::GONE, _)) => Ok(Answer::Bytes(None)),
             Ok((StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _)) => Ok(Answer::Busy),
             Ok((status, _)) => Err(self.unreachable(&format!("it answers {path} with {status}"))),
@@ -204,9 +207,61 @@ impl Web {
     }
 }
 
+/// What was sent, without its compression: a log may compress its bundles without being asked.
+fn decoded(body: &[u8], encoding: Option<&[u8]>) -> Result<Vec<u8>, &'static str> {
+    match encoding {
+        None | Some(b"identity" | b"") => Ok(body.to_vec()),
+        Some(b"gzip" | b"x-gzip") => {
+            let mut bytes = Vec::new();
+            // No more than a file may have, and one byte to know that it has more.
+            let read = GzDecoder::new(body).take(LARGEST as u64 + 1).read_to_end(&mut bytes);
+            match read {
+                Ok(read) if read <= LARGEST => Ok(bytes),
+                Ok(_) => Err("is larger than a file of a log can be"),
+                Err(_) => Err("is said to be gzip, and is not, or not whole"),
+            }
+        }
+        Some(_) => Err("is compressed in a way that was not asked for"),
+    }
+}
+
 enum Answer {
     /// The file, if it is there.
     Bytes(Option<Vec<u8>>),
     /// Not now.
     Busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn compressed_files_are_read_and_bombs_are_not() {
+        let file = b"entries ".repeat(100);
+        let compressed = gzip(&file);
+        assert_eq!(decoded(&file, None).unwrap(), file);
+        assert_eq!(decoded(&file, Some(b"identity")).unwrap(), file);
+        assert_eq!(decoded(&compressed, Some(b"gzip")).unwrap(), file);
+        assert_eq!(decoded(&gzip(&vec![0; LARGEST]), Some(b"gzip")).unwrap().len(), LARGEST);
+        for (body, encoding) in [
+            (&compressed[..], &b"br"[..]),
+            (&compressed[..compressed.len() - 1], b"gzip"),
+            (&compressed[..20], b"gzip"),
+            (&file, b"gzip"),
+            (&gzip(&vec![0; LARGEST + 1]), b"gzip"),
+        ] {
+            assert!(decoded(body, Some(encoding)).is_err());
+        }
+    }
 }
