@@ -1,6 +1,6 @@
 //! What must not be seen where it does not belong.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use api::intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest, Subject, SubjectKind};
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use tests::process::{Databases, Process, gambling, until};
+use tests::process::{Databases, Process, binary, gambling, until};
 
 /// Values that a reporter gave, or that were written about a reporter: only intake may know them.
 const CANARIES: [&str; 8] = [
@@ -29,6 +29,17 @@ fn contains(file: &Path, text: &str) -> bool {
         .unwrap_or_default()
         .windows(text.len())
         .any(|window| window == text.as_bytes())
+}
+
+/// Whether any file of a folder contains a text.
+fn holds(folder: &Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|file| {
+        let path = file.unwrap().path();
+        match path.is_dir() {
+            true => holds(&path, text),
+            false => contains(&path, text),
+        }
+    })
 }
 
 /// What the log serves to everybody without a token: the checkpoint, the entries and their tile.
@@ -129,6 +140,29 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
             !entries.windows(canary.len()).any(|window| window == canary.as_bytes()),
             "{canary} is served to everybody"
         );
+    }
+    // Nor is it in what is taken away, with details or without.
+    let (plain, detailed) = (folder.path().join("plain"), folder.path().join("detailed"));
+    let with_detail = ["--with-detail", "--purpose", "inspection 7", "--as", "auditor"];
+    for (exported, options) in [(&plain, &[][..]), (&detailed, &with_detail)] {
+        let said = Command::new(binary())
+            .args(["log", "export"])
+            .arg(exported)
+            .args(options)
+            .arg("--data-dir")
+            .arg(process.layout.folder())
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        for canary in CANARIES.iter().chain(&["CANARY-REFUSED"]) {
+            assert!(!holds(exported, canary), "{canary} is in {}", exported.display());
+        }
+    }
+    // What stands in the details alone is in no folder without them: who acted, for what, whose it is.
+    for detail in ["verify-report", "agencies/police-450100", "inspection 7"] {
+        assert!(holds(&detailed, detail), "{detail} is where it belongs");
+        assert!(!holds(&plain, detail), "{detail} is in {}", plain.display());
+        assert!(!holds(&detailed.join("tile"), detail), "{detail} is beside the details");
     }
     process.kill();
 

@@ -338,7 +338,7 @@ impl Folder {
         let mut rest = &bundle[..];
         let entries: Vec<_> = std::iter::from_fn(|| take_entry(&mut rest).map(<[u8]>::to_vec)).collect();
         let is_whole = |rest: &[u8], items: usize| rest.is_empty() && items == usize::from(WIDTH);
-        if !is_whole(rest, entries.len()) {
+        if !is_whole(rest, entries.len()) || !entries.iter().all(|entry| Entry::decode(entry).is_ok()) {
             return None;
         }
         if !self.with_detail {

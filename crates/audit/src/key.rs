@@ -314,6 +314,16 @@ impl LogKeys {
         checkpoint::open(note, &self.verifier_key_file())
     }
 
+    /// [`LogKeys::open`], for a checkpoint that a key may have signed which was replaced since.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_earlier(&self, note: &str) -> Result<TreeHead, CheckpointError> {
+        let replaced = self.all().into_iter().filter(|(_, state)| *state == KeyState::Replaced);
+        let listed = replaced.map(|(key, _)| key + "\n").collect::<String>();
+        checkpoint::open(note, &(listed + &self.verifier_key_file()))
+    }
+
     /// The head that a checkpoint of our own signs, whichever of our keys signed it. Not for what others bring: it
     /// believes revoked keys too.
     pub(crate) fn open_own(&self, note: &str) -> Result<TreeHead, CheckpointError> {
@@ -447,6 +457,13 @@ mod tests {
         let file = vkey_file(&path);
         assert_eq!(file.lines().next().unwrap(), second);
         assert_eq!(checkpoint::open(&sign(&keys), &file).unwrap(), LAST);
+        // What the first key signed is known again here, and to others by their old file only.
+        let earlier = sign(&LogKeys {
+            signing: keys_found.signing()[1..].to_vec(),
+            ..keys_found.clone()
+        });
+        assert_eq!(keys.open_earlier(&earlier).unwrap(), LAST);
+        assert!(keys.open(&earlier).is_err());
         // Who has the first key alone follows it through the statement, and not without.
         assert!(checkpoint::open(&sign(&keys), &first).is_err());
         let followed = file.replacen(&second, first.trim(), 1);

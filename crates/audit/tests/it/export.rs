@@ -95,6 +95,10 @@ fn an_interrupted_export_goes_on_where_it_was() {
         let cut = folder.path().join("tile/entries/003");
         std::fs::write(&cut, &std::fs::read(&cut).unwrap()[..999]).unwrap();
         assert_eq!(open(folder.path(), &changes, with_detail).unwrap().size(), 768);
+        // So is one whose entries are none any more.
+        let other = std::fs::read(folder.path().join("tile/entries/002")).unwrap();
+        std::fs::write(&cut, [&other[..2], &[9], &other[3..]].concat()).unwrap();
+        assert_eq!(open(folder.path(), &changes, with_detail).unwrap().size(), 768);
         assert_eq!(export(folder.path(), &changes, with_detail).unwrap(), 2_000);
         assert_eq!(verify(folder.path(), with_detail).unwrap(), 2_000);
     }

@@ -143,7 +143,7 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     let note = std::fs::read_to_string(&checkpoint)
         .with_context(|| format!("reading the last checkpoint, {}", checkpoint.display()))?;
     let last = keys
-        .open(&note)
+        .open_earlier(&note)
         .with_context(|| format!("{} is not a checkpoint of this log", checkpoint.display()))?;
     keys.revoke(last, reason.trim(), &SystemEntropy, SystemClock.now())
         .await?;

@@ -75,7 +75,11 @@ impl Command {
         }
         field("files", format_args!("{files}, read in {:.1?}", started.elapsed()))?;
         field("root", format_args!("{root}, rebuilt from the entries, as signed"))?;
-        field("key", &key)?;
+        // The keys without what they say of each other.
+        let keys = key.split("\n\n").next().unwrap_or_default();
+        for (place, key) in keys.lines().enumerate() {
+            field(if place == 0 { "key" } else { "or" }, key)?;
+        }
         if key_is_theirs {
             field(
                 "",

@@ -1,0 +1,387 @@
+//! `remit log …` as whoever runs or audits a log uses it, against real processes.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    process::{Command, Output},
+};
+
+use api::intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest};
+use tempfile::TempDir;
+
+use tests::process::{Databases, Process, binary, gambling, until};
+
+/// What a command said, and how it ended.
+struct Said {
+    code: Option<i32>,
+    text: String,
+}
+
+impl Said {
+    /// The command ended like this, and said all of this.
+    #[track_caller]
+    fn is(self, code: i32, parts: &[&str]) -> String {
+        assert_eq!(self.code, Some(code), "{}", self.text);
+        for part in parts {
+            assert!(self.text.contains(part), "`{part}` is not in:\n{}", self.text);
+        }
+        self.text
+    }
+}
+
+fn log(data: &Path, arguments: &[&str]) -> Said {
+    let Output { status, stdout, stderr } = Command::new(binary())
+        .arg("log")
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data)
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr)
+    );
+    Said {
+        code: status.code(),
+        text,
+    }
+}
+
+fn json(said: &str) -> serde_json::Value {
+    serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// Submits reports, and waits until all of them are routed and in a published log. Returns the name and receipt of the last.
+async fn submit(process: &Process, reports: usize) -> (String, String) {
+    let mut intake = process.intake("operator");
+    let mut submissions = Vec::new();
+    for _ in 0..reports {
+        let mut request = gambling("");
+        request.report.as_mut().unwrap().reporter = Some(Reporter {
+            relation: 1,
+            display_name: "a neighbour".to_owned(),
+            contact: "by telephone".to_owned(),
+        });
+        let submitted = intake.submit_report(request).await.unwrap().into_inner();
+        submissions.push((submitted.report.unwrap().name, submitted.receipt));
+    }
+    for (_, receipt) in &submissions {
+        logged(process, receipt, 2).await;
+    }
+    published(process, &submissions, 2).await;
+    submissions.pop().unwrap()
+}
+
+/// Waits until a published checkpoint covers so many changes of each report.
+async fn published(process: &Process, submissions: &[(String, String)], changes: usize) {
+    until("all is published", async || {
+        let mut found: HashMap<String, usize> = HashMap::new();
+        for entry in process.verified_log().await {
+            *found.entry(entry.record).or_default() += 1;
+        }
+        let is_there = |(name, _): &(String, String)| found.get(name).is_some_and(|found| *found >= changes);
+        submissions.iter().all(is_there).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a report has so many changes, all taken by the log.
+async fn logged(process: &Process, receipt: &str, changes: usize) {
+    let mut intake = process.intake("operator");
+    until("all is logged", async || {
+        let request = CheckReceiptRequest {
+            receipt: receipt.to_owned(),
+        };
+        let followed = intake.check_receipt(request).await.unwrap().into_inner();
+        (followed.changes.len() == changes && followed.changes.iter().all(|change| change.logged)).then_some(())
+    })
+    .await;
+}
+
+async fn reveal(process: &Process, name: &str) {
+    let request = RevealReporterRequest {
+        name: name.to_owned(),
+        purpose: RevealPurpose::VerifyReport.into(),
+        justification: "the address is incomplete".to_owned(),
+    };
+    process.intake("operator").reveal_reporter(request).await.unwrap();
+}
+
+/// The files of a service's database, in another folder.
+fn copy_database(from: &Path, service: &str, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for suffix in ["", "-wal"] {
+        let name = format!("{service}.db{suffix}");
+        let _ = std::fs::remove_file(to.join(&name));
+        if from.join(&name).exists() {
+            std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+    let _ = std::fs::remove_file(to.join(format!("{service}.db-shm")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server() {
+    let folder = TempDir::with_prefix("remit-log-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let data = process.layout.folder().to_owned();
+    let (name, _) = submit(&process, 90).await;
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (plain, detailed, receipt) = (place("plain"), place("detailed"), place("r.tlog-proof"));
+
+    // A full bundle and a partial one. What is there already is not fetched again.
+    let exported = json(&log(&data, &["export", &plain, "--json"]).is(0, &[]));
+    let entries = exported["entries"].as_u64().unwrap();
+    assert!(entries > 256 && exported["new"] == exported["entries"], "{exported}");
+    assert_eq!(
+        exported["reading"],
+        serde_json::Value::Null,
+        "nothing but what is public was read"
+    );
+    log(&data, &["export", &plain]).is(0, &["of them new 0"]);
+    submit(&process, 1).await;
+    let exported = json(&log(&data, &["export", &plain, "--json"]).is(0, &[]));
+    assert_eq!(exported["new"], exported["entries"].as_u64().unwrap() - entries);
+    log(&data, &["verify", &plain]).is(0, &["the log is whole", "each the next of its record"]);
+
+    // An interrupted export has no checkpoint yet. It goes on; and what it finds that is not the log's is fetched anew.
+    let bundle = folder.path().join("plain/tile/entries/000");
+    let whole = std::fs::read(&bundle).unwrap();
+    for damage in [false, true] {
+        std::fs::remove_file(folder.path().join("plain/checkpoint")).unwrap();
+        if damage {
+            let mut bytes = whole.clone();
+            bytes[100] ^= 1;
+            std::fs::write(&bundle, bytes).unwrap();
+        }
+        log(&data, &["export", &plain]).is(0, &["exported to"]);
+        assert_eq!(std::fs::read(&bundle).unwrap(), whole);
+    }
+    log(&data, &["verify", &plain]).is(0, &["the log is whole"]);
+
+    // With details: on a purpose, for auditors, logged. A second that finds nothing new reads nothing.
+    let wants = |who| {
+        [
+            "export",
+            &detailed,
+            "--with-detail",
+            "--purpose",
+            "inspection 7",
+            "--as",
+            who,
+        ]
+    };
+    log(&data, &wants("operator")).is(1, &["only auditors and the agencies concerned see details"]);
+    log(&data, &wants("auditor")[..3]).is(2, &["--purpose"]);
+    let text = log(&data, &wants("auditor")).is(0, &["logged as", "with its purpose"]);
+    let reading = text
+        .split_whitespace()
+        .find(|word| word.starts_with("readings/"))
+        .unwrap();
+    let reading = reading.trim_end_matches(',');
+    log(&data, &["show", reading]).is(0, &["details of the log read"]);
+    let own = ["show", reading, "--as", "auditor", "--purpose", "who has read"];
+    log(&data, &own).is(0, &["inspection 7", "from 0 on, as they came", "auditor"]);
+    log(&data, &["verify", &detailed]).is(0, &["each what its entry commits to"]);
+    log(&data, &["reconcile"]).is(0, &["the services and the log agree"]);
+
+    // Figures from the folder are those of the server, but for what was read since.
+    let figures = |said: Said| {
+        let mut figures = json(&said.is(0, &[]));
+        figures["kinds"].as_object_mut().unwrap().remove("details.read");
+        (figures["kinds"].clone(), figures["agencies"].clone())
+    };
+    let of_folder = figures(log(&data, &["stats", &detailed, "--json"]));
+    let of_server = ["stats", "--as", "auditor", "--purpose", "figures", "--json"];
+    assert_eq!(of_folder, figures(log(&data, &of_server)));
+    assert_eq!(of_folder.0["report.accepted"], 91);
+
+    // A record's life, and a proof of its last change.
+    log(&data, &["show", &name]).is(0, &["report accepted", "report routed", "is proven by the checkpoint"]);
+    std::fs::write(&receipt, log(&data, &["receipt", &name]).is(0, &["tlog-proof@v1"])).unwrap();
+    log(&data, &["gaps"]).is(0, &["nothing is missing"]);
+    log(&data, &["unfreeze", "audit", "--reason", "why"]).is(1, &["producers/intake"]);
+    process.kill();
+
+    // Without the server, and with no more than the key.
+    let key = std::fs::read_to_string(data.join("log.vkey")).unwrap();
+    let nowhere = folder.path().join("nowhere");
+    let with_key = |arguments: &[&str]| log(&nowhere, &[arguments, &["--key", key.trim()]].concat());
+    with_key(&["verify-receipt", &receipt]).is(0, &["the change is in the log", &name]);
+    with_key(&["verify", &detailed]).is(0, &["the log is whole"]);
+    let detail = folder.path().join("detailed/detail/000");
+    let mut bytes = std::fs::read(&detail).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&detail, bytes).unwrap();
+    with_key(&["verify", &detailed]).is(5, &["entry "]);
+    with_key(&["stats", &detailed]).is(5, &["entry "]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_an_older_database_is_made_whole_from_an_export_or_not_at_all() {
+    let folder = TempDir::with_prefix("remit-recover-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let data = process.layout.folder().to_owned();
+    let backup = folder.path().join("backup");
+    let (plain, detailed) = (folder.path().join("plain"), folder.path().join("detailed"));
+    let (plain, detailed) = (plain.display().to_string(), detailed.display().to_string());
+    submit(&process, 3).await;
+    process.kill();
+    copy_database(&data, "audit", &backup);
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process, 3).await;
+    log(&data, &["export", &plain]).is(0, &[]);
+    log(&data, &["recover"]).is(1, &["is in use by process"]);
+    let with_detail = [
+        "export",
+        &detailed,
+        "--with-detail",
+        "--purpose",
+        "copy",
+        "--as",
+        "auditor",
+    ];
+    log(&data, &with_detail).is(0, &[]);
+    process.kill();
+
+    copy_database(&backup, "audit", &data);
+    let ways = [
+        "the log does not start",
+        "restored from a backup",
+        "remit log recover --from DIR",
+    ];
+    log(&data, &["recover"]).is(1, &ways);
+    log(&data, &["recover", "--from", &plain]).is(5, &["it is too old"]);
+    let damaged = folder.path().join("detailed/detail/000.p");
+    let width = std::fs::read_dir(&damaged).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&width).unwrap();
+    let mut bytes = whole.clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&width, bytes).unwrap();
+    log(&data, &["recover", "--from", &detailed]).is(5, &["nothing was changed"]);
+    log(&data, &["recover"]).is(1, &ways);
+    std::fs::write(&width, whole).unwrap();
+    log(&data, &["recover", "--from", &detailed]).is(0, &["the log is what was signed"]);
+    log(&data, &["recover"]).is(0, &["it starts"]);
+
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process, 1).await;
+    log(&data, &["verify"]).is(0, &["the log is whole"]);
+    log(&data, &["reconcile"]).is(0, &["agree"]);
+    // What was exported before is continued by what came after.
+    log(&data, &["export", &plain]).is(0, &["exported to"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
+    let folder = TempDir::with_prefix("remit-frozen-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let data = process.layout.folder().to_owned();
+    let backup = folder.path().join("backup");
+    let (name, receipt) = submit(&process, 1).await;
+    process.kill();
+    copy_database(&data, "intake", &backup);
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    reveal(&process, &name).await;
+    logged(&process, &receipt, 3).await;
+    published(&process, &[(name.clone(), receipt)], 3).await;
+    process.kill();
+
+    // Intake forgets the third change of the report, and makes another.
+    copy_database(&backup, "intake", &data);
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    reveal(&process, &name).await;
+    let fork = format!("{name}  change 3 came again as another event");
+    let gaps = until("it is noticed", async || {
+        let gaps = log(&data, &["gaps"]);
+        gaps.text.contains("frozen since").then_some(gaps)
+    })
+    .await;
+    gaps.is(1, &[&fork, "remit log unfreeze intake --reason"]);
+    let status = Command::new(binary())
+        .args(["status", "--data-dir"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert_eq!(
+        status.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&status.stdout)
+    );
+    let reconciled = log(&data, &["reconcile"]);
+    reconciled.is(5, &["another than the service's"]);
+
+    log(&data, &["unfreeze", "intake", "--reason", ""]).is(1, &["must say what was examined"]);
+    let examined = "the backup of last night; one request to show the reporter was lost";
+    log(
+        &data,
+        &["unfreeze", "intake", "--reason", examined, "--tolerate-hours", "1"],
+    )
+    .is(0, &["may append"]);
+    // The record itself stays out; all others go on. What was examined is in the log, for auditors.
+    submit(&process, 1).await;
+    until("it is examined", async || {
+        let gaps = log(&data, &["gaps"]).text;
+        (gaps.contains("(examined)") && !gaps.contains("frozen since")).then_some(())
+    })
+    .await;
+    let show = [
+        "show",
+        "producers/intake",
+        "--as",
+        "auditor",
+        "--purpose",
+        "why intake stood",
+    ];
+    log(&data, &show).is(0, &["frozen", &name, examined]);
+    log(&data, &["verify"]).is(0, &["the log is whole"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_revoked_key_signs_is_believed_by_nobody_who_knows() {
+    let folder = TempDir::with_prefix("remit-revoked-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let data = process.layout.folder().to_owned();
+    let stolen = folder.path().join("stolen");
+    let (name, _) = submit(&process, 1).await;
+    let receipt = folder.path().join("r.tlog-proof").display().to_string();
+    std::fs::write(&receipt, log(&data, &["receipt", &name]).is(0, &[])).unwrap();
+    submit(&process, 1).await;
+    process.kill();
+    let old = std::fs::read_to_string(data.join("log.vkey")).unwrap();
+
+    log(&data, &["key", "rotate", "--finish"]).is(1, &["no rotation is under way"]);
+    log(&data, &["key", "rotate"]).is(0, &["signs too, until the rotation is finished"]);
+    log(&data, &["key", "rotate"]).is(1, &["a rotation is under way"]);
+    log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced"]);
+    // The thief has everything of this moment, and goes on with it. The newest key has not signed anything yet.
+    std::fs::create_dir(&stolen).unwrap();
+    for file in std::fs::read_dir(&data).unwrap() {
+        let file = file.unwrap().path();
+        std::fs::copy(&file, stolen.join(file.file_name().unwrap())).unwrap();
+    }
+    log(&data, &["key", "revoke", "--reason", "a laptop was stolen"])
+        .is(0, &["stands by", "revoked", "a laptop was stolen"]);
+    let new = std::fs::read_to_string(data.join("log.vkey")).unwrap();
+
+    // Who has the file refuses what the thief signs, and believes what the log signs. Who has the old key alone is told, and believes neither.
+    let verify = |process: &Process, key: &str| log(process.layout.folder(), &["verify", "--key", key.trim()]);
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process, 1).await;
+    verify(&process, &new).is(0, &["the log is whole"]);
+    verify(&process, &old).is(5, &["not signed by the log's key"]);
+    let (_, statements) = new.split_once("\n\n").unwrap();
+    verify(&process, &format!("{}\n\n{statements}", old.trim())).is(5, &[]);
+    process.kill();
+
+    std::fs::rename(&data, folder.path().join("ours")).unwrap();
+    std::fs::rename(&stolen, &data).unwrap();
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process, 1).await;
+    verify(&process, &new).is(5, &["revoked"]);
+    // A receipt of before is as good as its own key: it was replaced, not revoked.
+    log(&data, &["verify-receipt", &receipt, "--key", old.trim()]).is(0, &["the change is in the log"]);
+}
