@@ -114,11 +114,29 @@ $(DENY):
 	@echo 'Building cargo-deny, once: about five minutes.'
 	cargo install cargo-deny --locked --quiet --version $(DENY_VERSION) --root .tools/cargo-deny-$(DENY_VERSION)
 
+# The sections of `make bench`: all, or those in SECTIONS. `decision` is measured by programs of its own.
+wanted = $(or $(SECTIONS),services decision)
+
 .PHONY: bench
 bench: setup ## Measure it on this machine: each figure beside a reference from the same run (SECTIONS=… for some only)
+bench: $(if $(filter-out decision,$(wanted)),bench-services) $(if $(filter decision,$(wanted)),bench-decision)
+
+.PHONY: bench-services
+bench-services: setup
 	cargo build --release -p remit -p tests -p testkit
-	$(TARGET)/release/with-postgres $(TARGET)/release/bench $(SECTIONS)
-	$(if $(SECTIONS),,cargo run --release -p routing --example figures)
+	$(TARGET)/release/with-postgres $(TARGET)/release/bench $(filter-out decision,$(SECTIONS))
+
+# zen-engine, which is held against ours, brings a JavaScript engine, HTTP clients and the licences of 400 more crates:
+# benches/zen is a workspace of its own, built here only, never shipped, and not looked at by `make check`.
+.PHONY: bench-decision
+bench-decision: compilers
+	cargo build --release -p routing --example figures
+	$(TARGET)/release/examples/figures $(TARGET)/figures
+	@if cargo build --release --locked --manifest-path benches/zen/Cargo.toml --target-dir $(TARGET)/zen; then \
+		$(TARGET)/zen/release/zen-comparison $(TARGET)/figures; \
+	else \
+		$(say) 'NOT COMPARED with zen-engine, which cannot be built here.'; \
+	fi
 
 .PHONY: clean
 clean: ## Remove what was built or fetched; data stays

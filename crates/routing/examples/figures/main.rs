@@ -1,4 +1,6 @@
-//! Measures the decision: `cargo run --release -p routing --example figures`.
+//! Measures the decision: `cargo run --release -p routing --example figures [FOLDER]`.
+//!
+//! Leaves in FOLDER what `benches/zen` needs to decide the same in another engine.
 //!
 //! Prints the median of single decisions, with the explanation as numbers and with its words; the rate of a simulation
 //! over a file of a million facts, reading included; how long both shipped rule sets take to read and compile; and examines
@@ -16,6 +18,7 @@ mod worlds;
 
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use api::routing::Facts;
@@ -24,6 +27,11 @@ use routing::directory::Directory;
 use routing::facts::{FactsLine, Situation};
 use routing::rules::{RuleSet, SHIPPED};
 use routing::simulate::Simulation;
+use serde_json::json;
+
+/// The allocator of `remit` itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Random worlds examined.
 const WORLDS: u64 = 10_000;
@@ -33,7 +41,8 @@ const FILE: usize = 1_000_000;
 fn main() {
     let directory = Directory::shipped();
     let rules = table::rule_set();
-    let facts: Vec<Facts> = table::reports(2_000, 1)
+    let reports = table::reports(2_000, 1);
+    let facts: Vec<Facts> = reports
         .iter()
         .map(|report| rpc::json::parse(&report.json()).unwrap())
         .collect();
@@ -42,12 +51,19 @@ fn main() {
         table::ROWS,
         facts.len()
     );
-    line(
-        "decision with explanation",
-        &median(&facts, |facts| {
-            black_box(rule(&Situation::from(facts), &rules, directory));
-        }),
-    );
+    let explained = median(&facts, |facts| {
+        black_box(rule(&Situation::from(facts), &rules, directory));
+    });
+    line("decision with explanation", &explained);
+    let rows_alone = table::rows_alone();
+    let row = median(&facts, |facts| {
+        black_box(rule(&Situation::from(facts), &rows_alone, directory));
+    });
+    line("  of it the row, and why no other", &row);
+    if let Some(folder) = std::env::args().nth(1) {
+        let medians = json!({"explained": explained[0], "row": row[0]});
+        hand_over(Path::new(&folder), &reports, &facts, [&rules, &rows_alone], &medians);
+    }
     line(
         "  and its words, digest of the facts",
         &median(&facts, |facts| {
@@ -114,6 +130,45 @@ fn line(what: &str, [median, p99]: &[u64; 2]) {
         *median as f64 / 1e3,
         *p99 as f64 / 1e3
     );
+}
+
+/// Leaves what another engine needs to decide the same: the rows, what their columns ask of each of the facts, the row that
+/// was found, and the medians to hold its own against.
+fn hand_over(
+    folder: &Path,
+    reports: &[table::Report],
+    facts: &[Facts],
+    [rules, rows_alone]: [&RuleSet; 2],
+    medians: &serde_json::Value,
+) {
+    let rows: Vec<_> = table::rows()
+        .iter()
+        .map(|row| {
+            json!({
+                "category": row.category, "urgent": row.urgent, "lossFrom": row.loss_from, "relation": row.relation,
+            })
+        })
+        .collect();
+    let mut lines = String::new();
+    for (report, facts) in reports.iter().zip(facts) {
+        let found = [rules, rows_alone].map(|rules| {
+            rule(&Situation::from(facts), rules, Directory::shipped())
+                .row()
+                .id
+                .clone()
+        });
+        assert_eq!(found[0], found[1]);
+        let situation = json!({
+            "category": report.category, "urgent": report.urgent, "loss": report.loss, "relation": report.relation,
+        });
+        let line = json!({"situation": situation, "row": found[0]});
+        lines.push_str(&line.to_string());
+        lines.push('\n');
+    }
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("rows.json"), json!(rows).to_string()).unwrap();
+    std::fs::write(folder.join("facts.ndjson"), lines).unwrap();
+    std::fs::write(folder.join("medians.json"), medians.to_string()).unwrap();
 }
 
 /// As `remit route simulate --summary` does it: line by line from a file.

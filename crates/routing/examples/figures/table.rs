@@ -1,6 +1,6 @@
 //! The table that the figures are measured on: 200 rows of 4 conditions, and facts for it.
 //!
-//! Shared with the comparison in `benches/zen`, so that both engines decide the same.
+//! `benches/zen` gets them from here, so that both engines decide the same.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -42,12 +42,25 @@ pub fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// The rule set of these rows, with what the shipped rows say.
+/// What the rows say where an agency is looked for: as the shipped ones do.
+const LEADS: &str = "lead: police, factors: [operator, server, transaction, victim, suspect, received], abroad: [partner-hotline], \
+                     clocks: {acknowledge: {value: 24, unit: hours}, result: {value: 30, unit: calendar-days}}, source: ours";
+/// What they say where only the row is asked for.
+const ADVISES: &str = "advise: {zh: 无, en: none}, source: ours";
+
+/// The rule set of these rows.
 pub fn rule_set() -> RuleSet {
+    with(LEADS)
+}
+
+/// The same rows, where nothing is to be done when one is found.
+pub fn rows_alone() -> RuleSet {
+    with(ADVISES)
+}
+
+fn with(says: &str) -> RuleSet {
     use std::fmt::Write as _;
     let mut yaml = "id: figures\nrows:\n".to_owned();
-    let says = "lead: police, factors: [operator, server, transaction, victim, suspect, received], abroad: [partner-hotline], \
-                clocks: {acknowledge: {value: 24, unit: hours}, result: {value: 30, unit: calendar-days}}, source: ours";
     for (at, row) in rows().iter().enumerate() {
         let _ = writeln!(
             yaml,
@@ -69,7 +82,7 @@ pub struct Report {
     pub category: String,
     pub urgent: bool,
     pub loss: i64,
-    /// As the contract names it.
+    /// As rule sets name it.
     pub relation: &'static str,
     /// Codes of the operator's, the server's and the victim's place; any may be missing.
     pub places: [Option<String>; 3],
@@ -103,10 +116,7 @@ pub fn reports(count: usize, seed: u64) -> Vec<Report> {
                     true => row.loss_from + 10,
                     false => 0,
                 },
-                relation: RELATIONS
-                    .iter()
-                    .find(|(name, _)| *name == row.relation)
-                    .map_or("", |(_, wire)| wire),
+                relation: row.relation,
                 places,
                 received_by: random
                     .random_bool(0.5)
@@ -126,6 +136,7 @@ impl Report {
                 r#"{{"factor":"CONNECTING_FACTOR_{factor}","territory":"territories/{code}"}}"#
             ))
         });
+        let relation = RELATIONS.iter().find(|(name, _)| *name == self.relation);
         let received = self.received_by.as_ref().map(|id| format!(r#","receivedBy":"{id}""#));
         format!(
             r#"{{"category":"{}","urgent":{},"subjectKinds":["SUBJECT_KIND_URL"],"places":[{}],"lossCurrency":"CNY","lossMinorUnits":"{}","reporterRelation":"{}"{}}}"#,
@@ -133,7 +144,7 @@ impl Report {
             self.urgent,
             places.collect::<Vec<_>>().join(","),
             self.loss,
-            self.relation,
+            relation.map_or("", |(_, wire)| wire),
             received.unwrap_or_default()
         )
     }
