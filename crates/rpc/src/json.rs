@@ -2,6 +2,7 @@
 
 use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde_path_to_error::{Path, Segment, Track};
 
 /// Why a text is not the JSON form of a message.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,8 @@ pub enum JsonError {
     Malformed {
         /// The message.
         message: String,
+        /// The field, as in `report.subjects[0].kind`; empty where it is about no single one.
+        field: String,
         /// What is wrong, and where.
         #[source]
         source: serde_json::Error,
@@ -25,13 +28,17 @@ pub enum JsonError {
 
 /// Reads a message. Unknown fields are errors: a misspelt one must not vanish.
 pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
-    let malformed = |source| JsonError::Malformed {
+    let malformed = |field, source| JsonError::Malformed {
         message: M::full_name(),
+        field,
         source,
     };
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let message = DynamicMessage::deserialize(descriptor::<M>()?, &mut deserializer).map_err(malformed)?;
-    deserializer.end().map_err(malformed)?;
+    let descriptor = descriptor::<M>()?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut track = Track::new();
+    let read = DynamicMessage::deserialize(descriptor, serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let message = read.map_err(|source| malformed(field(&track.path()), source))?;
+    json.end().map_err(|source| malformed(String::new(), source))?;
     Ok(message.transcode_to()?)
 }
 
@@ -43,8 +50,19 @@ pub fn value<M: Message + Name>(message: &M) -> Result<serde_json::Value, JsonEr
         .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
         .map_err(|source| JsonError::Malformed {
             message: M::full_name(),
+            field: String::new(),
             source,
         })
+}
+
+/// The field that a path leads to. A field that the message does not have is named by what is wrong with it.
+fn field(path: &Path) -> String {
+    let known = path.iter().all(|segment| !matches!(segment, Segment::Unknown));
+    if known && path.iter().len() > 0 {
+        path.to_string()
+    } else {
+        String::new()
+    }
 }
 
 fn descriptor<M: Name>() -> Result<MessageDescriptor, JsonError> {
@@ -79,16 +97,35 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_their_place() {
-        for (text, expected) in [
-            (r#"{"report":{"categroy":"x"}}"#, "categroy"),
-            (r#"{"report":{"loss":{"occurTime":"2026-11-01T10:00:00"}}}"#, "line 1"),
-            (r#"{"report":"#, "EOF"),
-            ("{} {}", "trailing"),
+    fn mistakes_are_named_with_field_and_place() {
+        for (text, expected, where_it_is) in [
+            (r#"{"report":{"categroy":"x"}}"#, "categroy", "report"),
+            (
+                r#"{"report":{"loss":{"occurTime":"2026-11-01T10:00:00"}}}"#,
+                "line 1",
+                "report.loss.occurTime",
+            ),
+            (
+                r#"{"report":{"loss":{"minorUnits":"12.50"}}}"#,
+                "line 1",
+                "report.loss.minorUnits",
+            ),
+            (
+                r#"{"report":{"subjects":[{"kind":"SUBJECT_KIND_URL"},{"kind":"URL"}]}}"#,
+                "URL",
+                "report.subjects[1].kind",
+            ),
+            (r#"{"report":"#, "EOF", "report"),
+            ("{} {}", "trailing", ""),
+            ("[]", "line 1", ""),
         ] {
             let error = parse::<SubmitReportRequest>(text).unwrap_err();
             let shown = error.source().map(ToString::to_string).unwrap_or_default();
             assert!(shown.contains(expected), "{text}: {shown}");
+            let JsonError::Malformed { field, .. } = error else {
+                panic!("{text}: {error}")
+            };
+            assert_eq!(field, where_it_is, "{text}: {shown}");
         }
     }
 }

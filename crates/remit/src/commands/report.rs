@@ -216,17 +216,18 @@ fn read_request(file: &std::path::Path) -> anyhow::Result<SubmitReportRequest> {
     parse_request(&name, &text)
 }
 
-/// Reads a request. The error names file, line and column.
+/// Reads a request. The error names file, line, column and field.
 pub fn parse_request(file: &str, text: &str) -> anyhow::Result<SubmitReportRequest> {
     rpc::json::parse(text).map_err(|error| match error {
-        JsonError::Malformed { message, source } => {
+        JsonError::Malformed { message, field, source } => {
             let (line, column) = (source.line(), source.column());
             let problem = source.to_string();
             let problem = problem
                 .strip_suffix(&format!(" at line {line} column {column}"))
                 .unwrap_or(&problem);
+            let field = if field.is_empty() { field } else { format!("{field}: ") };
             Failed::Usage(format!(
-                "{file}:{line}:{column}: {problem}\n  expected the JSON form of {message}"
+                "{file}:{line}:{column}: {field}{problem}\n  expected the JSON form of {message}"
             ))
             .into()
         }
