@@ -28,13 +28,12 @@ use api::{intake::intake_service_server::IntakeServiceServer, routing::case_serv
 use category::Categories;
 use directory::{Directory, InForce};
 use futures::FutureExt as _;
-use journal::{Bytes32, Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
+use journal::{Background, Bytes32, Clock, Committer, Entropy};
 use places::Territories;
 use receipt::Receipts;
 use rpc::{client::Caller, delivery::ToAudit};
 use sql::Db;
 use store::{SqlStore, Store};
-use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -85,8 +84,7 @@ impl std::fmt::Debug for Parts {
 pub struct Intake {
     service: grpc::Service,
     operations: Arc<operations::Operations>,
-    db: Db,
-    tasks: Vec<JoinHandle<()>>,
+    background: Background,
 }
 
 impl std::fmt::Debug for Intake {
@@ -126,39 +124,19 @@ impl Intake {
             db: db.clone(),
             clock: Arc::clone(&clock),
         });
-        let wakes = store::CONSUMERS.map(|_| Arc::new(Notify::new()));
-        let ways: [Arc<dyn Deliver>; 2] = [
-            Arc::new(relays::ToRouting::new(routing.clone())),
-            Arc::new(ToAudit::new(audit)),
-        ];
-        let mut tasks: Vec<_> = store::CONSUMERS
-            .into_iter()
-            .zip(ways)
-            .zip(&wakes)
-            .map(|((consumer, way), wake)| {
-                let relay = Relay {
-                    outbox: Arc::new(SqlOutbox(db.clone())),
-                    consumer,
-                    way,
-                    clock: Arc::clone(&clock),
-                    owner: replica.clone(),
-                    wake: Arc::clone(wake),
-                };
-                let stop = shutdown.clone();
-                let run = move || relay.clone().run(stop.clone());
-                tokio::spawn(journal::supervised(consumer, shutdown.clone(), run))
-            })
-            .collect();
-        tasks.push(tokio::spawn(forget_requests(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            shutdown.clone(),
-        )));
-
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
-            for wake in &wakes {
-                wake.notify_one();
-            }
+        let mut background = Background::new("intake", db.clone(), shutdown.clone());
+        let [to_routing, to_audit] = store::CONSUMERS;
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(background.relay(
+            [
+                (to_routing, Arc::new(relays::ToRouting::new(routing.clone()))),
+                (to_audit, Arc::new(ToAudit::new(audit))),
+            ],
+            &replica,
+            &clock,
+        ));
+        background.run("request ids", {
+            let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+            move |shutdown| forget_requests(Arc::clone(&store), Arc::clone(&clock), shutdown)
         });
         let acceptances = {
             let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
@@ -187,8 +165,7 @@ impl Intake {
         Self {
             service,
             operations,
-            db,
-            tasks,
+            background,
         }
     }
 
@@ -201,35 +178,13 @@ impl Intake {
         })
     }
 
-    /// The gRPC services, and what has to be ended after they are.
-    pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
+    /// The gRPC services, and what runs beside them, to be finished after they are.
+    pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
         let service = IntakeServiceServer::new(self.service).max_decoding_message_size(message_bytes);
         (
             Routes::new(service).add_service(rpc::operations::server(self.operations)),
-            Ending {
-                db: self.db,
-                tasks: self.tasks,
-            },
+            self.background,
         )
-    }
-}
-
-/// What runs beside the services.
-#[derive(Debug)]
-pub struct Ending {
-    db: Db,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Ending {
-    /// Waits until relays have ended, and closes the database. Call it after the shutdown that was given at the start.
-    pub async fn finish(self) {
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task of intake panicked");
-            }
-        }
-        self.db.close().await;
     }
 }
 

@@ -10,6 +10,7 @@
 //! 3. After the commit the [`Relay`] of each consumer (`relay.rs`) is woken. It reads what is undelivered, in each
 //!    record's order, delivers it in batches, and deletes what was taken. A refused event parks its own record only.
 //!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices what it lacks.
+//!    A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
 //! 4. The consumer checks every event against the record's sequence and link (`inbox.rs`) in the transaction in which it
 //!    applies it.
 //!
@@ -22,6 +23,7 @@
 //!
 //! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
 
+mod background;
 mod change;
 mod commit;
 mod entry;
@@ -32,6 +34,7 @@ mod outbox;
 mod relay;
 mod source;
 
+pub use background::{Background, supervised};
 pub use change::{Draft, Head, Sealed, Unloggable, commitment, keyed_hash, seal};
 pub use commit::{CommitError, Committer};
 pub use entry::{DETAIL_BYTES, ENTRY_BYTES, Entry, MalformedEntry, entry_hash};
@@ -40,7 +43,7 @@ pub use inbox::{Arrival, Inbox, Refusal};
 pub use mark::{EventSet, Mark, SetHash};
 pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
 pub use relay::{
-    Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, supervised, uncancelled,
+    Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled,
 };
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, ordered_id, random_id};
 

@@ -554,22 +554,3 @@ fn fitting(payloads: &[Vec<u8>]) -> usize {
     });
     fits.count().max(1)
 }
-
-/// Keeps a task going: one that panics is started again after a second, with an error in the log, until `shutdown`.
-pub async fn supervised<F>(name: &'static str, shutdown: CancellationToken, start: impl Fn() -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    loop {
-        match tokio::spawn(start()).await {
-            Ok(()) => return,
-            Err(error) => tracing::error!(name, %error, "a task panicked and is started again"),
-        }
-        if tokio::time::timeout(Duration::from_secs(1), shutdown.cancelled())
-            .await
-            .is_ok()
-        {
-            return;
-        }
-    }
-}

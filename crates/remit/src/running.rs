@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use audit::Audit;
 use intake::Intake;
+use journal::Background;
 use routing::{Routing, active::Active};
 use rpc::{Authenticate, HealthCheck, Role, Server, Token, client::Caller};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -97,10 +98,10 @@ pub struct Running {
     ending: Ending,
 }
 
+/// What is to be ended after the server.
 #[derive(Debug)]
 enum Ending {
-    Intake(intake::Ending),
-    Routing(routing::Ending),
+    Background(Background),
     Audit(Box<Audit>),
 }
 
@@ -148,8 +149,8 @@ impl Running {
                 };
                 let intake = Intake::start(parts, &upkeep);
                 let health = intake.health();
-                let (routes, ending) = intake.into_routes(message_bytes);
-                (routes, health, intake::NAMES, Ending::Intake(ending))
+                let (routes, background) = intake.into_routes(message_bytes);
+                (routes, health, intake::NAMES, Ending::Background(background))
             }
             Service::Routing => {
                 let db = Routing::open(database.expose()).await.with_context(opening)?;
@@ -170,8 +171,8 @@ impl Running {
                 };
                 let routing = Routing::start(parts, &upkeep);
                 let health = routing.health();
-                let (routes, ending) = routing.into_routes(message_bytes);
-                (routes, health, routing::NAMES, Ending::Routing(ending))
+                let (routes, background) = routing.into_routes(message_bytes);
+                (routes, health, routing::NAMES, Ending::Background(background))
             }
             Service::Audit => {
                 let audit = Audit::start(audit_config(config, database)?, clock, entropy).await;
@@ -213,7 +214,7 @@ impl Running {
     pub fn vkey(&self) -> Option<&str> {
         match &self.ending {
             Ending::Audit(audit) => Some(audit.vkey()),
-            Ending::Intake(_) | Ending::Routing(_) => None,
+            Ending::Background(_) => None,
         }
     }
 
@@ -240,8 +241,7 @@ impl Running {
             tracing::error!(%service, %error, "the server panicked");
         }
         match self.ending {
-            Ending::Intake(ending) => ending.finish().await,
-            Ending::Routing(ending) => ending.finish().await,
+            Ending::Background(background) => background.finish().await,
             Ending::Audit(audit) => audit.stop().await,
         }
         tracing::info!(%service, "stopped");

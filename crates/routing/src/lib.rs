@@ -51,15 +51,12 @@ use api::routing::{
 use calendar::Calendars;
 use clocks::Ticker;
 use futures::FutureExt as _;
-use journal::{Clock, Committer, Deliver, Entropy, Relay, SqlOutbox};
+use journal::{Background, Clock, Committer, Entropy};
 use rpc::{client::Caller, delivery::ToAudit};
 use rules::Taxonomy;
 use sql::Db;
 use store::{Simulations, SqlStore, Store, Versions};
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use upkeep::Upkeep;
@@ -112,8 +109,7 @@ pub struct Routing {
     operators: register::grpc::Service,
     rule_sets: rule_sets::Service,
     operations: Arc<operations::Operations>,
-    db: Db,
-    tasks: Vec<JoinHandle<()>>,
+    background: Background,
 }
 
 impl std::fmt::Debug for Routing {
@@ -188,30 +184,19 @@ impl Routing {
             db: db.clone(),
             clock: Arc::clone(&clock),
         });
-        let wakes = store::CONSUMERS.map(|_| Arc::new(Notify::new()));
-        let ways: [Arc<dyn Deliver>; 2] = [Arc::new(relays::ToIntake::new(intake)), Arc::new(ToAudit::new(audit))];
-        let mut tasks: Vec<_> = store::CONSUMERS
-            .into_iter()
-            .zip(ways)
-            .zip(&wakes)
-            .map(|((consumer, way), wake)| {
-                let relay = Relay {
-                    outbox: Arc::new(SqlOutbox(db.clone())),
-                    consumer,
-                    way,
-                    clock: Arc::clone(&clock),
-                    owner: replica.clone(),
-                    wake: Arc::clone(wake),
-                };
-                tokio::spawn(relay.run(shutdown.clone()))
-            })
-            .collect();
-
+        let mut background = Background::new("routing", db.clone(), shutdown.clone());
+        let [to_intake, to_audit] = store::CONSUMERS;
+        let wake_relays = background.relay(
+            [
+                (to_intake, Arc::new(relays::ToIntake::new(intake))),
+                (to_audit, Arc::new(ToAudit::new(audit))),
+            ],
+            &replica,
+            &clock,
+        );
         let (committed, commits) = watch::channel(());
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
-            for wake in &wakes {
-                wake.notify_one();
-            }
+            wake_relays();
             committed.send_replace(());
         });
         let ticker = Ticker {
@@ -219,18 +204,20 @@ impl Routing {
             clock: Arc::clone(&clock),
             wake: Arc::clone(&wake),
         };
-        tasks.push(tokio::spawn(ticker.run(shutdown.clone())));
+        background.run("clocks", move |shutdown| ticker.clone().run(shutdown));
         let upkeep = Upkeep {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
         };
-        tasks.push(tokio::spawn(upkeep.run(shutdown.clone())));
-        tasks.push(tokio::spawn(register::sweep::run(
-            Arc::clone(&register),
-            Arc::clone(&clock),
-            shutdown.clone(),
-        )));
-        tasks.push(tokio::spawn(active::follow(Arc::clone(&versions), shutdown.clone())));
+        background.run("upkeep", move |shutdown| upkeep.clone().run(shutdown));
+        background.run("sweep of the operator register", {
+            let (register, clock) = (Arc::clone(&register), Arc::clone(&clock));
+            move |shutdown| register::sweep::run(Arc::clone(&register), Arc::clone(&clock), shutdown)
+        });
+        background.run("active versions", {
+            let versions = Arc::clone(&versions);
+            move |shutdown| active::follow(Arc::clone(&versions), shutdown)
+        });
 
         let acknowledgements = {
             let (store, clock, wake) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&wake));
@@ -281,8 +268,7 @@ impl Routing {
             operators,
             rule_sets,
             operations,
-            db,
-            tasks,
+            background,
         }
     }
 
@@ -295,8 +281,8 @@ impl Routing {
         })
     }
 
-    /// The gRPC services, and what has to be ended after they are.
-    pub fn into_routes(self, message_bytes: usize) -> (Routes, Ending) {
+    /// The gRPC services, and what runs beside them, to be finished after they are.
+    pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
         let directory = directory_service::Service {
             versions: Arc::clone(&self.service.versions),
             calendars: Arc::clone(&self.service.calendars),
@@ -313,30 +299,7 @@ impl Routing {
                 .add_service(operators)
                 .add_service(rule_sets)
                 .add_service(rpc::operations::server(self.operations)),
-            Ending {
-                db: self.db,
-                tasks: self.tasks,
-            },
+            self.background,
         )
-    }
-}
-
-/// What runs beside the services.
-#[derive(Debug)]
-pub struct Ending {
-    db: Db,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Ending {
-    /// Waits until relays and clocks have ended, and closes the database. Call it after the shutdown that was given at the
-    /// start.
-    pub async fn finish(self) {
-        for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task of routing panicked");
-            }
-        }
-        self.db.close().await;
     }
 }

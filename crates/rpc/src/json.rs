@@ -36,7 +36,10 @@ pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
     let descriptor = descriptor::<M>()?;
     let mut json = serde_json::Deserializer::from_str(text);
     let mut track = Track::new();
-    let read = DynamicMessage::deserialize(descriptor, serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let read = DynamicMessage::deserialize(
+        descriptor,
+        serde_path_to_error::Deserializer::new(&mut json, &mut track),
+    );
     let message = read.map_err(|source| malformed(field(&track.path()), source))?;
     json.end().map_err(|source| malformed(String::new(), source))?;
     Ok(message.transcode_to()?)

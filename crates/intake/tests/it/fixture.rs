@@ -256,7 +256,7 @@ pub async fn serve(url: &str, limits: Limits) -> Served {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let (routes, _ending) = intake.into_routes(limits.message_bytes);
+    let (routes, _background) = intake.into_routes(limits.message_bytes);
     tokio::spawn(server.serve(listener, routes, shutdown.clone()));
     Served {
         address,

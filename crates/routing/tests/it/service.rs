@@ -9,7 +9,8 @@ use api::routing::{
     directory_service_client::DirectoryServiceClient,
 };
 use api::routing::{Case, Facts};
-use routing::{Ending, Parts, Routing};
+use journal::Background;
+use routing::{Parts, Routing};
 use rpc::client::{Caller, connect};
 use rpc::{Limits, Role, Server, Token, Tokens};
 use testkit::Backend;
@@ -42,7 +43,7 @@ pub struct Running {
     pub address: String,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
-    ending: Ending,
+    background: Background,
 }
 
 type Client = CaseServiceClient<Caller>;
@@ -100,7 +101,7 @@ impl Running {
             names: routing::NAMES,
             health: routing.health(),
         };
-        let (routes, ending) = routing.into_routes(4 << 20);
+        let (routes, background) = routing.into_routes(4 << 20);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let stop = shutdown.clone();
@@ -110,7 +111,7 @@ impl Running {
             address,
             shutdown,
             server,
-            ending,
+            background,
         }
     }
 
@@ -130,7 +131,7 @@ impl Running {
     pub async fn finish(self) {
         self.shutdown.cancel();
         self.server.await.unwrap();
-        self.ending.finish().await;
+        self.background.finish().await;
     }
 
     pub async fn route(&self, changes: Vec<ReportChange>) -> Vec<String> {

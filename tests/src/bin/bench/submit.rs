@@ -31,7 +31,7 @@ pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::R
     let server = server("intake", TOKEN, intake.health())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
-    let (routes, _ending) = intake.into_routes(Limits::default().message_bytes);
+    let (routes, _background) = intake.into_routes(Limits::default().message_bytes);
     tokio::spawn(server.serve(listener, routes, shutdown.clone()));
     Ok((address, TOKEN))
 }
