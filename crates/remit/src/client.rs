@@ -240,6 +240,7 @@ impl Failed {
             Self::Unreachable { .. } => 4,
             Self::Unverified(_) => 5,
             Self::Refused(status) => match status.code() {
+                Code::InvalidArgument => 2,
                 Code::NotFound => 3,
                 Code::Unavailable | Code::DeadlineExceeded => 4,
                 _ => 1,

@@ -244,7 +244,12 @@ async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json:
 
 fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
     let case = message.case.clone().unwrap_or_default();
-    let time = output::time(case.update_time.as_ref());
+    // What came after may have changed the case since: of an older message its state is that of now.
+    let time = match message.kind.as_str() {
+        "case.opened" => case.open_time.as_ref(),
+        _ => case.update_time.as_ref(),
+    };
+    let time = output::time(time);
     if case.lead.is_empty() && case.category.is_empty() {
         return line(format_args!(
             "{time}  {:20}  {}  no longer yours to see",
@@ -252,7 +257,7 @@ fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
         ));
     }
     line(format_args!(
-        "{time}  {:20}  {}  {}, {}, led by {}",
+        "{time}  {:20}  {}  now {}, {}, led by {}",
         message.kind,
         case.name,
         output::case_state(case.state()),

@@ -210,8 +210,10 @@ fn read_request(file: &std::path::Path) -> anyhow::Result<SubmitReportRequest> {
             .context("standard input cannot be read")?;
         ("standard input".to_owned(), text)
     } else {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        (file.display().to_string(), text)
+        let name = file.display().to_string();
+        let text =
+            std::fs::read_to_string(file).map_err(|error| Failed::Usage(format!("{name} cannot be read: {error}")))?;
+        (name, text)
     };
     parse_request(&name, &text)
 }

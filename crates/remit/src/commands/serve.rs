@@ -262,7 +262,7 @@ pub fn announce(instance: &Instance) -> std::io::Result<()> {
     }
     line(format_args!("  {:9} {}", "data", layout.folder().display()))?;
     line(format_args!(
-        "  {:9} {}: the operator's and those of {agencies} agencies",
+        "  {:9} {}: of the operator, the auditor and {agencies} agencies; call as one of them with --as",
         "tokens",
         layout.tokens().display()
     ))?;

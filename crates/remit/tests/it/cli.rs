@@ -112,6 +112,10 @@ fn mistakes_have_their_exit_code_and_their_words() {
     };
     let misspelt = file("misspelt.json", "{\n  \"report\": {\n    \"categroy\": \"x\"\n  }\n}\n");
     let cut = file("cut.json", "{\"report\":\n");
+    let zoneless = file(
+        "zoneless.json",
+        r#"{"report":{"loss":{"occurTime":"2026-11-01T10:00:00"}}}"#,
+    );
     let config = file("remit.yaml", "limits:\n  concurrency: many\n");
     let nowhere = folder.path().join("nowhere").display().to_string();
     let key = "remit.local/log+643a7188+AX1UnEbxThBL6ANviPlYLdxTBoD4R4cyQmBYsMKg2Yb1";
@@ -122,6 +126,16 @@ fn mistakes_have_their_exit_code_and_their_words() {
             &["misspelt.json:3:14: ", "categroy"][..],
         ),
         (&["report", "submit", &cut], 2, &["cut.json:2:0: ", "EOF"]),
+        (
+            &["report", "submit", &zoneless],
+            2,
+            &["zoneless.json:1:", "report.loss.occurTime: "],
+        ),
+        (
+            &["report", "submit", "no-such-file.json"],
+            2,
+            &["no-such-file.json cannot be read"],
+        ),
         (&["report", "submit"], 2, &["<FILE>"]),
         (
             &["serve", "all", "--config", &config],

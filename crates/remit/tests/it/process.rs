@@ -95,7 +95,7 @@ fn a_report_goes_all_the_way() {
     for expected in [
         "intake    http://127.0.0.1:",
         "audit     http://",
-        "tokens.json: the operator's",
+        "tokens.json: of the operator, the auditor and 245 agencies",
         "log key   remit.local/log+",
     ] {
         assert!(said.contains(expected), "{said}");
@@ -159,7 +159,7 @@ fn a_report_goes_all_the_way() {
     let bad = folder.path().join("bad.json");
     std::fs::write(&bad, r#"{"report":{"category":"categories/none"}}"#).unwrap();
     let (code, stderr) = server.fails(&["report", "submit", bad.to_str().unwrap()]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(
         stderr.contains("\n  report.category: ") && stderr.contains("reason: INVALID_INPUT"),
         "{stderr}"
