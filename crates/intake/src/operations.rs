@@ -16,10 +16,10 @@ use crate::store;
 /// Reports and where they stand.
 const STATES: &[StateTable] = &[StateTable {
     prefix: "reports/",
-    named: "SELECT report, sequence, hash FROM report_states WHERE report = ANY($1)",
-    unjournaled: "SELECT report, sequence, hash FROM report_states WHERE report > $1 AND NOT EXISTS (\
-                  SELECT 1 FROM journal WHERE record = 'reports/' || report AND journal.sequence = report_states.sequence) \
-                  ORDER BY report LIMIT $2",
+    named: "SELECT id, sequence, hash FROM standings WHERE id = ANY($1)",
+    unjournaled: "SELECT id, sequence, hash FROM standings WHERE id > $1 AND NOT EXISTS (\
+                  SELECT 1 FROM journal WHERE record = 'reports/' || id AND journal.sequence = standings.sequence) \
+                  ORDER BY id LIMIT $2",
 }];
 
 pub(crate) struct Operations {

@@ -73,8 +73,7 @@ pub struct Prepared {
     request_id: Option<Arc<str>>,
     fingerprint: Bytes32,
     accept_time: Time,
-    row: [sql::Value; 9],
-    state: [sql::Value; 7],
+    row: [sql::Value; 10],
     change: journal::Rows,
 }
 
@@ -107,10 +106,10 @@ impl From<Acceptance> for Prepared {
                 acceptance.fingerprint.into(),
                 acceptance.receipt_hash.into(),
                 head.time.0.into(),
+                head.hash.into(),
                 acceptance.commitment_key.into(),
                 acceptance.content.into(),
             ],
-            state: state_row(report, State::Accepted, head, head.time, None),
             change: delivery(acceptance.change, Some((acceptance.facts, acceptance.subjects))).into_rows(),
         }
     }
@@ -228,6 +227,7 @@ const REPORT_COLUMNS: &[sql::Column] = &[
     ("fingerprint", Kind::Bytes),
     ("receipt_hash", Kind::Bytes),
     ("accept_time", Kind::Int),
+    ("entry_hash", Kind::Bytes),
     ("commitment_key", Kind::Bytes),
     ("content", Kind::Bytes),
 ];
@@ -259,9 +259,7 @@ impl SqlStore {
     async fn accept_new(&self, batch: &[Prepared]) -> Result<(), Error> {
         let order = in_order(batch);
         let changes: Vec<_> = order.iter().map(|report| &report.change).collect();
-        let rows = sql::Batch::default()
-            .with(&REPORTS, order.iter().map(|report| report.row.as_slice()))
-            .with(&STATES, order.iter().map(|report| report.state.as_slice()));
+        let rows = sql::Batch::default().with(&REPORTS, order.iter().map(|report| report.row.as_slice()));
         self.db.write(&journal::append_to(rows, &changes)?).await
     }
 
@@ -278,8 +276,7 @@ impl SqlStore {
         let is_new = |report: &Prepared| inserted.contains(&report.report.to_string());
         let new: Vec<&Prepared> = batch.iter().filter(|report| is_new(report)).collect();
         let changes: Vec<_> = new.iter().map(|report| &report.change).collect();
-        let states = sql::Batch::default().with(&STATES, new.iter().map(|report| report.state.as_slice()));
-        tx.write(&journal::append_to(states, &changes)?).await?;
+        tx.write(&journal::append_to(sql::Batch::default(), &changes)?).await?;
 
         let mut answers = Vec::with_capacity(batch.len());
         for report in batch {
@@ -382,10 +379,15 @@ impl Current {
 }
 
 async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, Current>, Error> {
+    // Always there to be locked, which what stands in the view is not.
+    tx.fetch(
+        "SELECT id FROM reports WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        vec![ids.clone().into()],
+    )
+    .await?;
     let rows = tx
         .fetch(
-            "SELECT report, state, sequence, hash, change_time, known_time, case_view FROM report_states \
-             WHERE report = ANY($1) ORDER BY report FOR UPDATE",
+            "SELECT id, state, sequence, hash, change_time, known_time, case_view FROM standings WHERE id = ANY($1)",
             vec![ids.into()],
         )
         .await?;
@@ -520,7 +522,7 @@ impl Store for SqlStore {
             .db
             .fetch_optional(
                 "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
-                 FROM reports JOIN report_states ON report = id WHERE id = $1",
+                 FROM standings WHERE id = $1",
                 vec![report.to_string().into()],
             )
             .await?;
@@ -537,7 +539,7 @@ impl Store for SqlStore {
             .db
             .fetch_optional(
                 "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
-                 FROM reports JOIN report_states ON report = id \
+                 FROM standings \
                  WHERE id BETWEEN $1 AND $2 AND receipt_hash = $3",
                 vec![first.to_string().into(), last.to_string().into(), receipt.hash.into()],
             )

@@ -8,6 +8,7 @@ CREATE TABLE reports (
     fingerprint BLOB NOT NULL,
     receipt_hash BLOB NOT NULL,
     accept_time INTEGER NOT NULL,
+    entry_hash BLOB NOT NULL,
     commitment_key BLOB NOT NULL,
     content BLOB NOT NULL
 );
@@ -15,7 +16,7 @@ CREATE TABLE reports (
 CREATE UNIQUE INDEX reports_request ON reports (caller, request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX reports_request_window ON reports (accept_time) WHERE request_id IS NOT NULL;
 
--- Where each report stands: its state and chain, and the case as routing last told of it.
+-- Where a report stands that anything followed: its state and chain, and the case as routing last told of it.
 CREATE TABLE report_states (
     report TEXT NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
@@ -25,3 +26,14 @@ CREATE TABLE report_states (
     known_time INTEGER NOT NULL,
     case_view BLOB
 ) WITHOUT ROWID;
+
+-- The reports with where each stands. Accepting one writes no row for that, as most of it is known: it is the first change.
+CREATE VIEW standings AS SELECT
+    id, caller, agency, receipt_hash, accept_time, content,
+    COALESCE(state, 'ACCEPTED') AS state,
+    COALESCE(sequence, 1) AS sequence,
+    COALESCE(hash, entry_hash) AS hash,
+    COALESCE(change_time, accept_time) AS change_time,
+    COALESCE(known_time, accept_time) AS known_time,
+    case_view
+FROM reports LEFT JOIN report_states ON report = id;

@@ -59,7 +59,7 @@ impl SqlStore {
         let row = tx
             .fetch_optional(
                 "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
-                 FROM reports JOIN report_states ON report = id WHERE id = $1",
+                 FROM standings WHERE id = $1",
                 vec![id.as_str().into()],
             )
             .await?;

@@ -91,7 +91,7 @@ async fn p1_a_transaction_that_fails_leaves_nothing(backend: Backend) {
     assert!(store.report(bad.report).await.unwrap().is_none());
     for table in [
         "SELECT count(*) FROM reports",
-        "SELECT count(*) FROM report_states",
+        "SELECT count(*) FROM standings",
         "SELECT count(*) FROM journal",
     ] {
         assert_eq!(count(&db, table).await, 1, "{table}");
