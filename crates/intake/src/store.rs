@@ -99,7 +99,7 @@ impl From<Acceptance> for Prepared {
             fingerprint: acceptance.fingerprint,
             accept_time: head.time,
             row: [
-                report.to_string().into(),
+                report.into(),
                 caller.into(),
                 sql::Value::text_or_null(acceptance.agency),
                 sql::Value::text_or_null(request_id),
@@ -420,7 +420,7 @@ async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
             "SELECT id, fingerprint, accept_time FROM reports \
              WHERE id = $1 OR (caller = $2 AND request_id = $3) ORDER BY id = $1 DESC LIMIT 1",
             vec![
-                report.report.to_string().into(),
+                report.report.into(),
                 Arc::clone(&report.caller).into(),
                 request_id.into(),
             ],
@@ -439,8 +439,8 @@ async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
 
 fn state_row(report: Uuid, state: State, head: Head, known_time: Time, case: Option<Vec<u8>>) -> [sql::Value; 7] {
     [
-        report.to_string().into(),
-        state.name().into(),
+        report.into(),
+        sql::Value::Word(state.name()),
         head.sequence.cast_signed().into(),
         head.hash.into(),
         head.time.0.into(),
@@ -523,7 +523,7 @@ impl Store for SqlStore {
             .fetch_optional(
                 "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
                  FROM standings WHERE id = $1",
-                vec![report.to_string().into()],
+                vec![report.into()],
             )
             .await?;
         row.as_ref().map(stored).transpose()
@@ -541,7 +541,7 @@ impl Store for SqlStore {
                 "SELECT id, caller, agency, content, accept_time, state, known_time, case_view \
                  FROM standings \
                  WHERE id BETWEEN $1 AND $2 AND receipt_hash = $3",
-                vec![first.to_string().into(), last.to_string().into(), receipt.hash.into()],
+                vec![first.into(), last.into(), receipt.hash.into()],
             )
             .await?;
         row.as_ref().map(stored).transpose()

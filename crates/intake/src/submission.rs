@@ -1,6 +1,6 @@
 //! From a submitted message to a report that nothing past this point checks again, or to all that is wrong with it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 use api::{
     intake::{
@@ -91,7 +91,7 @@ pub fn check(
         );
     }
     for (i, agency) in report.keep_from.iter().take(KEEP_FROM).enumerate() {
-        excluded.extend(faults.agency(&format!("report.keep_from[{i}]"), agency, known));
+        excluded.extend(faults.agency(format_args!("report.keep_from[{i}]"), agency, known));
     }
 
     match category {
@@ -204,18 +204,18 @@ struct Faults {
 }
 
 impl Faults {
-    fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.violations.push(Violation::new(field, description));
+    fn add(&mut self, field: impl Display, description: impl Into<String>) {
+        self.violations.push(Violation::new(field.to_string(), description));
     }
 
-    fn ok<T>(&mut self, field: &str, value: Option<T>, description: &str) -> Option<T> {
+    fn ok<T>(&mut self, field: impl Display + Copy, value: Option<T>, description: &str) -> Option<T> {
         if value.is_none() {
             self.add(field, description);
         }
         value
     }
 
-    fn at_most(&mut self, field: &str, text: &str, limit: usize) {
+    fn at_most(&mut self, field: impl Display + Copy, text: &str, limit: usize) {
         let length = text.chars().count();
         if length > limit {
             self.add(field, format!("has {length} characters, more than {limit}"));
@@ -259,24 +259,24 @@ impl Faults {
             );
         }
         for (i, subject) in subjects.iter().take(SUBJECTS).enumerate() {
-            self.subject(&format!("report.subjects[{i}]"), subject);
+            self.subject(format_args!("report.subjects[{i}]"), subject);
         }
     }
 
-    fn subject(&mut self, path: &str, subject: &Subject) {
-        let field = format!("{path}.value");
+    fn subject(&mut self, path: impl Display + Copy, subject: &Subject) {
+        let field = format_args!("{path}.value");
         let value = subject.value.as_str();
-        self.at_most(&field, value, SUBJECT_VALUE);
-        self.at_most(&format!("{path}.platform"), &subject.platform, SHORT_TEXT);
+        self.at_most(field, value, SUBJECT_VALUE);
+        self.at_most(format_args!("{path}.platform"), &subject.platform, SHORT_TEXT);
         if value.trim().is_empty() {
             return self.add(field, "is missing");
         }
         match SubjectKind::try_from(subject.kind).unwrap_or_default() {
-            SubjectKind::Unspecified => self.add(format!("{path}.kind"), "is missing or unknown"),
-            SubjectKind::Url => self.url(&field, value),
-            SubjectKind::Domain => self.domain(&field, value),
-            SubjectKind::Phone => self.phone(&field, value),
-            SubjectKind::BankAccount => self.account(&field, value),
+            SubjectKind::Unspecified => self.add(format_args!("{path}.kind"), "is missing or unknown"),
+            SubjectKind::Url => self.url(field, value),
+            SubjectKind::Domain => self.domain(field, value),
+            SubjectKind::Phone => self.phone(field, value),
+            SubjectKind::BankAccount => self.account(field, value),
             SubjectKind::Wallet => {
                 if !(20..=128).contains(&value.len()) || !value.bytes().all(|c| c.is_ascii_alphanumeric()) {
                     self.add(field, "must be 20 to 128 letters and digits");
@@ -286,7 +286,7 @@ impl Faults {
         }
     }
 
-    fn url(&mut self, field: &str, value: &str) {
+    fn url(&mut self, field: impl Display + Copy, value: &str) {
         let fits = url::Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if !fits {
             self.add(
@@ -296,7 +296,7 @@ impl Faults {
         }
     }
 
-    fn domain(&mut self, field: &str, value: &str) {
+    fn domain(&mut self, field: impl Display + Copy, value: &str) {
         let fits = value.contains('.')
             && value.len() <= 253
             && !value.contains(['/', ':', '@', '?', '#', ' ', '\\'])
@@ -310,7 +310,7 @@ impl Faults {
     }
 
     /// ITU-T E.164: a plus sign and at most 15 digits, the first not 0.
-    fn phone(&mut self, field: &str, value: &str) {
+    fn phone(&mut self, field: impl Display + Copy, value: &str) {
         let digits = value.strip_prefix('+').unwrap_or_default();
         if !(7..=15).contains(&digits.len()) || !digits.bytes().all(|c| c.is_ascii_digit()) || digits.starts_with('0') {
             self.add(
@@ -320,7 +320,7 @@ impl Faults {
         }
     }
 
-    fn account(&mut self, field: &str, value: &str) {
+    fn account(&mut self, field: impl Display + Copy, value: &str) {
         let compact = value.bytes().filter(|c| *c != b' ').count();
         if !(8..=34).contains(&compact) || !value.bytes().all(|c| c.is_ascii_alphanumeric() || c == b' ') {
             self.add(field, "must be 8 to 34 letters and digits");
@@ -333,13 +333,13 @@ impl Faults {
             self.add("report.places", format!("has {}, more than {PLACES}", places.len()));
         }
         for (i, place) in places.iter().take(PLACES).enumerate() {
-            let path = format!("report.places[{i}]");
+            let path = format_args!("report.places[{i}]");
             match ConnectingFactor::try_from(place.factor) {
                 Ok(ConnectingFactor::Unspecified) | Err(_) => {
-                    self.add(format!("{path}.factor"), "is missing or unknown");
+                    self.add(format_args!("{path}.factor"), "is missing or unknown");
                 }
                 Ok(_) if !factors.insert(place.factor) => {
-                    self.add(format!("{path}.factor"), "stands twice; give one place per factor");
+                    self.add(format_args!("{path}.factor"), "stands twice; give one place per factor");
                 }
                 Ok(_) => {}
             }
@@ -347,7 +347,7 @@ impl Faults {
                 None => self.add(path, "needs a `territory` or a `country`"),
                 Some(Location::Territory(name)) => {
                     self.ok(
-                        &format!("{path}.territory"),
+                        format_args!("{path}.territory"),
                         known.territory(name).then_some(()),
                         "is not a known territory; they are named like `territories/320200`, and places outside the tree go into `country`",
                     );
@@ -355,7 +355,7 @@ impl Faults {
                 Some(Location::Country(code)) => {
                     let country = code.parse::<Country>().ok();
                     self.ok(
-                        &format!("{path}.country"),
+                        format_args!("{path}.country"),
                         country,
                         "is not an ISO 3166-1 alpha-2 code outside the tree, such as `US`",
                     );
@@ -386,7 +386,7 @@ impl Faults {
         }
     }
 
-    fn past(&mut self, field: &str, time: Time) {
+    fn past(&mut self, field: impl Display + Copy, time: Time) {
         if time > self.now.plus_seconds(CLOCK_SKEW_SECONDS) {
             self.add(field, format!("lies in the future: it is {} now", self.now));
         }
@@ -428,7 +428,7 @@ impl Faults {
                 .is_none_or(|value| value.trim().is_empty())
             {
                 self.add(
-                    format!("report.details[{}]", detail.path),
+                    format_args!("report.details[{}]", detail.path),
                     format!("is missing, but `{}` needs it: {}", category.id, detail.title.en),
                 );
             }
@@ -440,7 +440,7 @@ impl Faults {
             );
         }
         for (path, value) in &report.details {
-            let field = format!("report.details[{path}]");
+            let field = format_args!("report.details[{path}]");
             match category.details.iter().find(|detail| detail.path == *path) {
                 None => self.add(field, format!("is not a detail of `{}`", category.id)),
                 Some(detail) if value.trim().is_empty() => {
@@ -449,12 +449,12 @@ impl Faults {
                         self.add(field, "is blank; leave it out");
                     }
                 }
-                Some(detail) => self.detail(&field, value, detail),
+                Some(detail) => self.detail(field, value, detail),
             }
         }
     }
 
-    fn detail(&mut self, field: &str, value: &str, detail: &Detail) {
+    fn detail(&mut self, field: impl Display + Copy, value: &str, detail: &Detail) {
         self.at_most(field, value, DETAIL_VALUE);
         match detail.kind {
             DetailKind::Text => {}
@@ -480,7 +480,7 @@ impl Faults {
     }
 
     /// The id of an agency. One that does not exist would keep nobody out: that must not pass in silence.
-    fn agency(&mut self, field: &str, name: &str, known: &Known) -> Option<String> {
+    fn agency(&mut self, field: impl Display + Copy, name: &str, known: &Known) -> Option<String> {
         self.ok(
             field,
             known.agency(name).map(ToOwned::to_owned),

@@ -184,20 +184,20 @@ impl Sealed {
 
     /// For audit: with salt and detail.
     pub fn with_detail(&self) -> StateChange {
-        StateChange {
-            entry: self.entry.clone(),
-            salt: Bytes::copy_from_slice(&self.salt),
-            detail: self.detail.clone(),
-            traceparent: self.traceparent.clone(),
-        }
+        self.message(Bytes::copy_from_slice(&self.salt), self.detail.clone())
     }
 
     /// For other consumers: the entry alone.
     pub fn without_detail(&self) -> StateChange {
+        self.message(Bytes::new(), Bytes::new())
+    }
+
+    fn message(&self, salt: Bytes, detail: Bytes) -> StateChange {
         StateChange {
-            salt: Bytes::new(),
-            detail: Bytes::new(),
-            ..self.with_detail()
+            entry: self.entry.clone(),
+            salt,
+            detail,
+            traceparent: self.traceparent.clone(),
         }
     }
 }

@@ -67,7 +67,7 @@ impl Delivery {
             .into_iter()
             .map(|(consumer, payload)| {
                 [
-                    consumer.into(),
+                    Value::Word(consumer),
                     Arc::clone(&position).into(),
                     Arc::clone(&record).into(),
                     payload.into(),
@@ -77,10 +77,11 @@ impl Delivery {
         let journal = [
             record.into(),
             change.head.sequence.cast_signed().into(),
-            change.event_id.to_string().into(),
-            change.kind.into(),
+            change.event_id.into(),
+            Value::Word(change.kind),
             change.head.time.0.into(),
-            change.entry.to_vec().into(),
+            // Not copied where the payloads, which have their own, were the only others that had it.
+            Vec::from(change.entry).into(),
         ];
         Rows {
             journal,

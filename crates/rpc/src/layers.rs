@@ -1,17 +1,22 @@
-//! What a request meets on its way in, one function each; `gate` has their order.
+//! What a request meets on its way in, one function each; [`Gated`] has their order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
+use axum::{body::Body, extract::Request, response::Response};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either, Ready, ready},
 };
 use http::{HeaderMap, HeaderValue};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::{Authenticate, DOMAIN, Failure};
@@ -51,27 +56,60 @@ pub(crate) struct Gate {
     pub(crate) running: Arc<Semaphore>,
 }
 
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        let gate = self.clone();
+        Gated { gate, inner }
+    }
+}
+
+/// A service behind the [`Gate`].
+#[derive(Clone, Debug)]
+pub(crate) struct Gated<S> {
+    gate: Gate,
+    inner: S,
+}
+
 /// The stack, top to bottom in the order in which a request meets it. One layer, because every layer that axum puts around
 /// others copies them for each request.
-pub(crate) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    // Outermost, so that refusals are in the trace too.
-    let span = trace(gate.service, &request);
-    let answer = async {
+impl<S> Service<Request> for Gated<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let limits = self.gate.limits;
+        // Outermost, so that refusals are in the trace too.
+        let span = trace(self.gate.service, &request);
         let is_grpc = is_grpc(&request);
-        let answered = match shed(&gate.running, &request) {
-            // Inside the limit: what is refused for load costs no timer.
-            Ok(_permit) => deadline(gate.limits, request, next).await,
-            Err(refusal) => Err(refusal),
+        let admitted = shed(&self.gate.running, &request).and_then(|permit| Ok((permit, deadline(limits, &request)?)));
+        let answer = match admitted {
+            Ok((permit, deadline)) => {
+                let answer = self.inner.call(request);
+                async move {
+                    let _permit = permit;
+                    match tokio::time::timeout(deadline, answer).await {
+                        Ok(Ok(response)) => Ok(explain(limits, response)),
+                        Err(_) => Ok(late(Failure::DeadlineExceeded).respond(is_grpc)),
+                    }
+                }
+                .boxed()
+            }
+            Err(refusal) => ready(Ok(refusal.respond(is_grpc))).boxed(),
         };
-        match answered {
-            // Around everything else, so that every refusal has its words.
-            Ok(response) => explain(gate.limits, response),
-            Err(refusal) => refusal.respond(is_grpc),
+        match span {
+            Some(span) => answer.instrument(span).boxed(),
+            None => answer,
         }
-    };
-    match span {
-        Some(span) => answer.instrument(span).await,
-        None => answer.await,
     }
 }
 
@@ -143,20 +181,19 @@ fn explain(limits: Limits, response: Response) -> Response {
 }
 
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
-fn shed<'a>(running: &'a Semaphore, request: &Request) -> Result<Option<SemaphorePermit<'a>>, Refusal> {
+fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
     // A probe that is refused for load would have a healthy process restarted, and its load fall on the others.
     if request.uri().path().starts_with("/grpc.health.v1.") {
         return Ok(None);
     }
-    match running.try_acquire() {
+    match Arc::clone(running).try_acquire_owned() {
         Ok(permit) => Ok(Some(permit)),
         Err(_) => Err(Refusal(Failure::Overloaded, "too many requests at once; try again")),
     }
 }
 
-/// Ends a request at its deadline, or at the server's own when it names none or a longer one.
-async fn deadline(limits: Limits, request: Request, next: Next) -> Result<Response, Refusal> {
-    let late = |failure| Refusal(failure, "it took too long; try again");
+/// How long a request may take: until its deadline, or the server's own when it names none or a longer one.
+fn deadline(limits: Limits, request: &Request) -> Result<Duration, Refusal> {
     let deadline = match timeout(request.headers()).map_err(late)? {
         Some(timeout) => timeout.min(limits.deadline),
         None => limits.deadline,
@@ -166,25 +203,54 @@ async fn deadline(limits: Limits, request: Request, next: Next) -> Result<Respon
         return Err(late(Failure::DeadlineExceeded));
     }
     // A little before the transport's own timer, whose error has no words.
-    let deadline = deadline.saturating_sub((deadline / 20).min(Duration::from_millis(5)));
-    tokio::time::timeout(deadline, next.run(request))
-        .await
-        .map_err(|_| late(Failure::DeadlineExceeded))
+    Ok(deadline.saturating_sub((deadline / 20).min(Duration::from_millis(5))))
+}
+
+fn late(failure: Failure) -> Refusal {
+    Refusal(failure, "it took too long; try again")
 }
 
 /// Finds out who calls, before any service sees the request.
-pub(crate) async fn authenticate(
-    State(authenticate): State<Arc<dyn Authenticate>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if !is_unauthenticated_path(request.uri().path()) {
-        match authenticate.authenticate(request.headers()) {
-            Some(identity) => request.extensions_mut().insert(identity),
-            None => return refuse(Failure::Unauthenticated),
-        };
+#[derive(Clone)]
+pub(crate) struct Authentication(pub(crate) Arc<dyn Authenticate>);
+
+impl<S> Layer<S> for Authentication {
+    type Service = Authenticated<S>;
+
+    fn layer(&self, inner: S) -> Authenticated<S> {
+        let authenticate = Arc::clone(&self.0);
+        Authenticated { authenticate, inner }
     }
-    next.run(request).await
+}
+
+/// A service that knows who calls.
+#[derive(Clone)]
+pub(crate) struct Authenticated<S> {
+    authenticate: Arc<dyn Authenticate>,
+    inner: S,
+}
+
+impl<S> Service<Request> for Authenticated<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if !is_unauthenticated_path(request.uri().path()) {
+            match self.authenticate.authenticate(request.headers()) {
+                Some(identity) => request.extensions_mut().insert(identity),
+                None => return Either::Right(ready(Ok(refuse(Failure::Unauthenticated)))),
+            };
+        }
+        Either::Left(self.inner.call(request))
+    }
 }
 
 /// Health and, where it is switched on, reflection tell nothing that needs a caller.
@@ -265,9 +331,7 @@ mod tests {
             seen.store(true, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_secs(3_600)).await;
         });
-        let router = axum::Router::new()
-            .route("/slow", slow)
-            .layer(axum::middleware::from_fn_with_state(open(), gate));
+        let router = axum::Router::new().route("/slow", slow).layer(open());
         let request = http::Request::post("/slow")
             .header("content-type", "application/grpc")
             .header("grpc-timeout", timeout)

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::middleware::from_fn_with_state;
 use futures::future::BoxFuture;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -101,10 +100,10 @@ impl Server {
         let router = routes
             .prepare()
             .into_axum_router()
-            .layer(from_fn_with_state(self.authenticate, layers::authenticate))
+            .layer(layers::Authentication(self.authenticate))
             // Past the question who calls, and inside all limits.
             .merge(files.unwrap_or_default())
-            .layer(from_fn_with_state(gate, layers::gate));
+            .layer(gate);
 
         let stopped = shutdown.clone();
         let serving = transport::Server::builder()

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use sqlx::{Decode, Postgres, Row as _, Sqlite, Type, postgres::PgArguments, sqlite::SqliteArguments};
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -11,10 +12,14 @@ pub enum Value {
     Null(crate::Kind),
     /// Text. Shared, because ids and names stand in several rows of one transaction.
     Text(Arc<str>),
+    /// Text that stands in the program.
+    Word(&'static str),
     /// A whole number; times are microseconds since 1970 UTC.
     Int(i64),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// A hash or a key, without an allocation of its own: a row has several.
+    Hash([u8; 32]),
     /// Texts to be looked up together: `column = ANY($1)`.
     Texts(Vec<String>),
 }
@@ -61,9 +66,15 @@ impl From<&[u8]> for Value {
     }
 }
 
-impl<const N: usize> From<[u8; N]> for Value {
-    fn from(bytes: [u8; N]) -> Self {
-        Self::Bytes(bytes.to_vec())
+impl From<[u8; 32]> for Value {
+    fn from(hash: [u8; 32]) -> Self {
+        Self::Hash(hash)
+    }
+}
+
+impl From<Uuid> for Value {
+    fn from(id: Uuid) -> Self {
+        Self::Text((&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).into())
     }
 }
 
@@ -82,6 +93,7 @@ impl Value {
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
+            Self::Word(text) => Some(text),
             _ => None,
         }
     }
@@ -96,6 +108,7 @@ impl Value {
     pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
+            Self::Hash(hash) => Some(hash),
             _ => None,
         }
     }
@@ -109,8 +122,10 @@ pub(crate) fn sqlite_arguments(values: Vec<Value>) -> Result<SqliteArguments, sq
         match value {
             Value::Null(_) => arguments.add(None::<i64>),
             Value::Text(text) => arguments.add(text),
+            Value::Word(text) => arguments.add(text),
             Value::Int(int) => arguments.add(int),
             Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Hash(hash) => arguments.add(hash.as_slice()),
             Value::Texts(texts) => arguments.add(json_array(&texts)),
         }
         .map_err(sqlx::Error::Encode)?;
@@ -127,8 +142,10 @@ pub(crate) fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, sqlx
             Value::Null(crate::Kind::Int) => arguments.add(None::<i64>),
             Value::Null(crate::Kind::Bytes) => arguments.add(None::<Vec<u8>>),
             Value::Text(text) => arguments.add(&*text),
+            Value::Word(text) => arguments.add(text),
             Value::Int(int) => arguments.add(int),
             Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Hash(hash) => arguments.add(hash.as_slice()),
             Value::Texts(texts) => arguments.add(texts),
         }
         .map_err(sqlx::Error::Encode)?;
