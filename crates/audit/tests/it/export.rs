@@ -105,6 +105,32 @@ fn an_interrupted_export_goes_on_where_it_was() {
 }
 
 #[test]
+fn an_export_can_aim_at_a_newer_checkpoint_and_at_no_older_one() {
+    let changes = Producer::intake().many(700);
+    let folder = tempfile::tempdir().unwrap();
+    let mut open = open(folder.path(), &changes[..600], true).unwrap();
+    push(&mut open, &changes, 300);
+    let older = open.aim(&checkpoint(&changes[..599])).unwrap_err();
+    assert!(
+        matches!(
+            older,
+            ExportError::Behind {
+                folder: 600,
+                server: 599
+            }
+        ),
+        "{older}"
+    );
+    let strangers = TestKey::new(ORIGIN, 4).sign(ORIGIN, 700, [7; 32]);
+    assert!(matches!(open.aim(&strangers), Err(ExportError::Fault(_))));
+    assert_eq!(open.target().size, 600);
+    open.aim(&checkpoint(&changes)).unwrap();
+    push(&mut open, &changes, 700);
+    assert_eq!(open.finish().unwrap().size, 700);
+    assert_eq!(verify(folder.path(), true).unwrap(), 700);
+}
+
+#[test]
 fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     let changes = Producer::intake().many(1_000);
     let folder = tempfile::tempdir().unwrap();

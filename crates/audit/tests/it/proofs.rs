@@ -9,13 +9,14 @@ use journal::{Bytes32, SeededEntropy};
 use signed_note::{Note, StandardSigner};
 use testkit::Backend;
 use tlog_tiles::{Checkpoint, Hash};
-use tonic::Request;
+use tonic::{Code, Request};
 
-use crate::support::{Files, Producer, Served, decoded};
+use crate::support::{Files, Producer, Served, decoded, execute};
 
 testkit::on_each_backend!(
     every_entry_is_proven_at_every_size_and_nothing_else_is,
     any_two_sizes_are_proven_consistent,
+    roots_of_forged_tiles_are_not_told,
 );
 
 async fn every_entry_is_proven_at_every_size_and_nothing_else_is(backend: Backend) {
@@ -156,6 +157,40 @@ async fn any_two_sizes_are_proven_consistent(backend: Backend) {
             .unwrap()
             .field_violations;
         assert!(fields.iter().any(|violation| violation.field == field), "{status:?}");
+    }
+    log.stop().await;
+}
+
+/// Of trees that no checkpoint signs the tiles alone tell the root: it is told when it leads to a signed one, and only then.
+async fn roots_of_forged_tiles_are_not_told(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    log.append(&Producer::intake().many(600)).await;
+    log.published(600).await;
+    let mut client = log.client("inspector");
+    let mut consistency = async |old_size, new_size| {
+        let request = GetConsistencyProofRequest { old_size, new_size };
+        client.get_consistency_proof(request).await
+    };
+    // Both within the tile that is forged, so that they agree with each other; and one beyond it.
+    consistency(100, 150).await.unwrap();
+    let forge =
+        "UPDATE tiles SET hashes = (SELECT hashes FROM tiles WHERE level = 0 AND n = 1) WHERE level = 0 AND n = 0";
+    execute(backend.url(), forge).await;
+    for (old_size, new_size) in [(100, 150), (100, 100), (100, 600), (150, 500)] {
+        let status = consistency(old_size, new_size).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal, "{old_size} and {new_size}");
+    }
+    consistency(512, 600).await.unwrap();
+    let mut client = log.client("inspector");
+    for (index, tree_size) in [(7, 100), (7, 600), (99, 100)] {
+        let request = GetInclusionProofRequest {
+            index: Some(index),
+            tree_size,
+            ..Default::default()
+        };
+        let status = client.get_inclusion_proof(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal, "{index} in {tree_size}");
     }
     log.stop().await;
 }
