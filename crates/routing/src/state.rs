@@ -506,6 +506,52 @@ mod tests {
         );
     }
 
+    /// The shipped directory, where Nanning's and Liuzhou's police ended in 1969 with these successors.
+    fn ended(nanning: &str, liuzhou: &str) -> Directory {
+        let mut source = Directory::shipped().source().to_owned();
+        for (agency, successor) in [("police-450100", nanning), ("police-450200", liuzhou)] {
+            let line = source
+                .lines()
+                .find(|line| line.contains(&format!("id: {agency},")))
+                .unwrap();
+            let ends = format!("valid_to: 1969-12-31, successor: {successor}, superior:");
+            source = source.replace(line, &line.replace("superior:", &ends));
+        }
+        Directory::parse(&source, Directory::shipped().territories()).unwrap()
+    }
+
+    #[test]
+    fn p4_successors_support_once_and_not_what_they_own_or_are_kept_out_of() {
+        let today = jiff::civil::date(1970, 1, 1);
+        let case = assigned("police-450100", &["police-450200", "police-450000", "police-440000"]);
+        let succeeded = |nanning: &str, liuzhou: &str, excluded: &[&str]| {
+            let directory = ended(nanning, liuzhou);
+            let rules = Rules {
+                directory: &directory,
+                ..rules(1)
+            };
+            let after = rules.succeeded(&case, &matter(excluded), today).unwrap().case;
+            let (_, owner, _, _, supporting) = told(&after);
+            (owner.to_owned(), supporting.join(" "))
+        };
+        let expected = |owner: &str, supporting: &str| (owner.to_owned(), supporting.to_owned());
+        assert_eq!(
+            succeeded("police-450000", "police-450300", &[]),
+            expected("police-450000", "police-450300 police-440000"),
+            "who owns it now supports it no more"
+        );
+        assert_eq!(
+            succeeded("police-450300", "police-450000", &[]),
+            expected("police-450300", "police-450000 police-440000"),
+            "once"
+        );
+        assert_eq!(
+            succeeded("police-450000", "police-450300", &["police-450300"]),
+            expected("police-450000", "police-440000"),
+            "kept out"
+        );
+    }
+
     #[test]
     fn the_climb_passes_excluded_units() {
         let case = assigned("police-450100", &[]);

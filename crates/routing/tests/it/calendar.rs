@@ -103,7 +103,7 @@ fn the_end_of_the_time_line_is_no_panic() {
 #[test]
 fn a_bad_calendar_is_told_all_its_faults() {
     let yaml = "id: X\nutc_offset: east\nyears: [2026]\nholidays: [\"2026-13-01\", \"2025-01-01\", \"2026-01-01\"]\n\
-                working_days: [\"2026-01-01\"]\n";
+                working_days: [\"2026-01-01\", \"2026-01-04\", \"2026-01-04\"]\n";
     let error = Calendars::parse(yaml).expect_err("bad").to_string();
     for part in [
         "calendar `X`: utc_offset",
@@ -111,6 +111,7 @@ fn a_bad_calendar_is_told_all_its_faults() {
         "`2026-13-01`",
         "2025-01-01 is of a year",
         "2026-01-01 is a holiday and a working day",
+        "working_days: 2026-01-04 stands twice",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }

@@ -80,6 +80,9 @@ async fn operators_apply_what_others_only_read(backend: Backend) {
             Code::PermissionDenied,
             "{system}"
         );
+        let request = ListDirectoryVersionsRequest::default();
+        let versions = running.directory(system).list_directory_versions(request).await;
+        assert_eq!(versions.unwrap_err().code(), Code::PermissionDenied, "{system}");
         let tree: Vec<u8> = file(true)
             .await
             .unwrap()

@@ -218,6 +218,75 @@ fn all_faults_of_rows_are_named_at_once_with_row_and_column() {
 }
 
 #[test]
+fn keys_that_are_not_known_are_named_wherever_they_stand() {
+    let advise = "advise: {zh: 一, en: b, de: c}, source: ours}\n";
+    let when = "when: {operator: {abroad: true, near: '320500'}, loss: {currency: CNY, from: 1, to: 5}, \
+                loss_age: {at_most: 3, unit: hours, exactly: true}}, ";
+    let row = format!("  - {{row: a, priority: 1, {when}{advise}");
+    let clocks = CLOCKS.replace("value: 1,", "value: 1, grace: 2,");
+    let lead = police("b", 2, "category: fraud, ").replace(CLOCKS, &clocks).replace(
+        "source:",
+        "holds: [{function: payment-stop, value: 1, unit: minutes, sum: 5}], source:",
+    );
+    refused(
+        &(row + &lead + LAST),
+        &[
+            "row `a`, operator: unknown key `near`",
+            "row `a`, loss: unknown key `to`",
+            "row `a`, loss_age: unknown key `exactly`",
+            "row `a`, advise: unknown key `de`",
+            "row `b`, clocks: unknown key `grace`",
+            "row `b`, holds: unknown key `sum`",
+        ],
+    );
+}
+
+#[test]
+fn who_designates_last_is_always_there() {
+    let set = |directory: &Directory, last_resort: &str| {
+        RuleSet::parse(
+            &format!("id: test\nlast_resort: [{last_resort}]\nrows:\n{LAST}"),
+            directory,
+        )
+        .map_err(|error| error.to_string())
+    };
+    assert!(set(Directory::shipped(), "inspection-CN").is_ok());
+    let error = set(Directory::shipped(), "a b").expect_err("bad");
+    assert!(error.contains("last_resort: `a b` is not an id"), "{error}");
+    for day in ["valid_from: 2020-01-01", "valid_to: 2030-01-01"] {
+        let source = Directory::shipped()
+            .source()
+            .replace("{id: inspection-CN,", &format!("{{id: inspection-CN2, functions: [inspection], territory: CN, except: [x], name: {{zh: 一, en: b}}, superior: null}}\n  - {{id: inspection-CN, {day}, categories: [x],"))
+            .replace("superior: inspection-CN}", "superior: inspection-CN2}");
+        let directory = Directory::parse(&source, Directory::shipped().territories()).expect("a directory");
+        let error = set(&directory, "inspection-CN").expect_err("bad");
+        assert!(
+            error.contains("last_resort: `inspection-CN` has a first or a last day"),
+            "{day}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_lead_that_is_not_at_the_nation_is_warned_of() {
+    let source = Directory::shipped().source();
+    let line = source
+        .lines()
+        .find(|line| line.contains("{id: police-CN,"))
+        .expect("there");
+    let moved = line.replace("functions: [police]", "functions: [night-watch]");
+    let directory = Directory::parse(&source.replace(line, &moved), Directory::shipped().territories()).expect("good");
+    let findings = check_yaml(&format!("id: test\nrows:\n{LAST}"), &directory, &Taxonomy::shipped()).expect("good");
+    let said = "no `police` agency is at the nation";
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.column == "lead" && finding.message.contains(said)),
+        "{findings:#?}"
+    );
+}
+
+#[test]
 fn a_set_without_a_catch_all_or_with_equal_priorities_is_refused() {
     refused("  []\n", &["rows: the last row must match everything"]);
     refused(
@@ -325,7 +394,21 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
     ] {
         words.rows[0].conditions.push(RuleCondition { column: Some(column) });
     }
+    let loss = api::routing::LossCondition {
+        currency: "CNY".to_owned(),
+        ..Default::default()
+    };
+    for column in [
+        rule_condition::Column::Loss(loss),
+        rule_condition::Column::LossAge(api::routing::LossAgeCondition::default()),
+        rule_condition::Column::Category(api::routing::CategoryCondition::default()),
+    ] {
+        words.rows[0].conditions.push(RuleCondition { column: Some(column) });
+    }
+    words.id = "A set".to_owned();
     if let Some(api::routing::rule_row::Action::Lead(lead)) = &mut words.rows[1].action {
+        lead.factors.push(lead.factors[0]);
+        lead.supporting = vec!["inspection".to_owned(), "inspection".to_owned()];
         lead.factors.push(99);
         lead.result = None;
         lead.review = 99;
@@ -339,6 +422,12 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
         "factors: this version",
         "the clock `result` is missing",
         "review: this version",
+        "loss: `from` is missing",
+        "loss_age: it is missing",
+        "category: an empty list matches nothing",
+        "id: `A set` is no id",
+        "factors: `suspect` stands twice",
+        "support: `inspection` stands twice",
     ] {
         assert!(all.contains(part), "{part}: {all}");
     }
