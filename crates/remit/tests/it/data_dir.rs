@@ -9,9 +9,11 @@ use std::{
 use journal::SystemEntropy;
 use remit::{
     config::Service,
-    data_dir::{DataDir, Layout},
+    data_dir::{DataDir, Layout, write_tokens},
     instance::find_token,
+    tokens::Followed,
 };
+use rpc::Authenticate as _;
 
 use crate::eventually;
 
@@ -88,4 +90,40 @@ fn a_lost_key_is_not_replaced_over_records() {
 fn paths_survive_in_database_urls() {
     let url = Layout::new("/tmp/100% of #1?").database(Service::Audit).unwrap();
     assert_eq!(url.expose(), "sqlite:///tmp/100%25 of %231%3F/audit.db");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_tokens_is_followed_and_a_bad_one_changes_nothing() {
+    let (_parent, folder) = folder();
+    let data_dir = DataDir::open(&folder).unwrap();
+    let tokens = data_dir.tokens(&BTreeSet::from(["police-CN".to_owned()]), &SystemEntropy).unwrap();
+    let file = data_dir.layout().tokens();
+    let followed = Followed::new(&file, &tokens).unwrap();
+    let knows = |token: &rpc::Token| {
+        let mut headers = http::HeaderMap::new();
+        let bearer = format!("Bearer {}", token.token);
+        headers.insert(http::header::AUTHORIZATION, bearer.parse().unwrap());
+        followed.authenticate(&headers).is_some_and(|caller| caller.system == token.system)
+    };
+    let (operator, agency) = (&tokens[0], tokens.last().unwrap());
+    let added = rpc::Token {
+        token: "of-a-system-that-was-added".to_owned(),
+        system: "added".to_owned(),
+        ..agency.clone()
+    };
+    assert!(knows(agency) && !knows(&added));
+
+    // One more, and one taken back.
+    let mut others: Vec<_> = tokens.iter().filter(|token| token.system != agency.system).cloned().collect();
+    others.push(added.clone());
+    write_tokens(&file, &others).unwrap();
+    eventually("the added token is not known", || knows(&added).then_some(()));
+    assert!(knows(operator) && !knows(agency));
+
+    std::fs::write(&file, "no tokens").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert!(knows(operator) && knows(&added), "what cannot be read changes nothing");
+    write_tokens(&file, &tokens).unwrap();
+    eventually("the file is not read again", || knows(agency).then_some(()));
+    assert!(!knows(&added));
 }
