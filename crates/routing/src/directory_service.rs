@@ -205,13 +205,8 @@ impl Service {
         let below = page::decode(FILTER, &request.page_token)?.and_then(|cursor| cursor.parse().ok());
         let kind = VersionKind::Directory;
         let mut past = self.versions.activations(kind, below, size + 1).await?;
-        let more = past.len() > size as usize;
-        past.truncate(size as usize);
-        let last = past.last().filter(|_| more);
         Ok(ListDirectoryVersionsResponse {
-            next_page_token: last
-                .map(|last| page::encode(FILTER, &last.sequence.to_string()))
-                .unwrap_or_default(),
+            next_page_token: page::cut(&mut past, size, FILTER, |last| last.sequence.to_string()),
             versions: past
                 .into_iter()
                 .map(|past| proto::DirectoryVersion {
@@ -227,7 +222,7 @@ impl Service {
     fn list_territories(&self, request: &ListTerritoriesRequest) -> Result<ListTerritoriesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
-        let size = page::size(request.page_size)? as usize;
+        let size = page::size(request.page_size)?;
         let parent = match request.parent.as_str() {
             "" => None,
             name => Some(known(tree, "parent", name)?),
@@ -235,20 +230,15 @@ impl Service {
         let filter = format!("ListTerritories parent={}", request.parent);
         let after = page::decode(&filter, &request.page_token)?.and_then(|cursor| cursor.parse().ok());
         let mut found: Vec<_> = match parent {
-            None => tree.after(after).take(size + 1).collect(),
+            None => tree.after(after).take(size as usize + 1).collect(),
             Some(parent) => tree
                 .children(parent)
                 .filter(|child| after.is_none_or(|after| child.code > after))
-                .take(size + 1)
+                .take(size as usize + 1)
                 .collect(),
         };
-        let more = found.len() > size;
-        found.truncate(size);
-        let last = found.last().filter(|_| more);
         Ok(ListTerritoriesResponse {
-            next_page_token: last
-                .map(|last| page::encode(&filter, &last.code.to_string()))
-                .unwrap_or_default(),
+            next_page_token: page::cut(&mut found, size, &filter, |last| last.code.to_string()),
             territories: found
                 .iter()
                 .map(|territory| directory_view::territory(tree, territory))
@@ -259,7 +249,7 @@ impl Service {
     fn list_agencies(&self, request: &ListAgenciesRequest) -> Result<ListAgenciesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
-        let size = page::size(request.page_size)? as usize;
+        let size = page::size(request.page_size)?;
         let function = match request.function.as_str() {
             "" => None,
             text => Some(Function::new(text).map_err(|error| Failure::invalid("function", error.to_string()))?),
@@ -278,15 +268,10 @@ impl Service {
                     .is_none_or(|function| agency.functions.contains(function))
             })
             .filter(|agency| territory.is_none_or(|territory| tree.contains(territory, agency.territory)))
-            .take(size + 1)
+            .take(size as usize + 1)
             .collect();
-        let more = found.len() > size;
-        found.truncate(size);
-        let last = found.last().filter(|_| more);
         Ok(ListAgenciesResponse {
-            next_page_token: last
-                .map(|last| page::encode(&filter, last.id.as_str()))
-                .unwrap_or_default(),
+            next_page_token: page::cut(&mut found, size, &filter, |last| last.id.to_string()),
             agencies: found.into_iter().map(directory_view::agency).collect(),
         })
     }

@@ -152,13 +152,9 @@ impl Service {
             return Err(Failure::InvalidInput(violations));
         };
         let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
-        let more = found.len() > size as usize;
-        found.truncate(size as usize);
-        let next_page_token = found
-            .last()
-            .filter(|_| more)
-            .map(|last| page::encode(&filter, &format!("{}/{}", last.open_time.0, last.id)))
-            .unwrap_or_default();
+        let next_page_token = page::cut(&mut found, size, &filter, |last| {
+            format!("{}/{}", last.open_time.0, last.id)
+        });
         let directory = &self.versions.active().directory;
         Ok(ListCasesResponse {
             cases: found.iter().map(|stored| view::outline(stored, directory)).collect(),

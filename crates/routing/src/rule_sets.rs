@@ -129,15 +129,9 @@ impl Service {
             .map(|text| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read")))
             .transpose()?;
         let mut found = self.versions.versions(VersionKind::RuleSet, after, size + 1).await?;
-        let more = found.len() > size as usize;
-        found.truncate(size as usize);
-        let next_page_token = match found.last() {
-            Some(last) if more => {
-                let digest = HEXLOWER.encode(&last.digest);
-                page::encode(FILTER, &format!("{}/{digest}", last.create_time.0))
-            }
-            _ => String::new(),
-        };
+        let next_page_token = page::cut(&mut found, size, FILTER, |last| {
+            format!("{}/{}", last.create_time.0, HEXLOWER.encode(&last.digest))
+        });
         let active = self.versions.active().rules.digest();
         let mut rule_sets = Vec::with_capacity(found.len());
         for version in found {

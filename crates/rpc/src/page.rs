@@ -23,6 +23,18 @@ pub fn encode(filter: &str, cursor: &str) -> String {
     BASE64URL_NOPAD.encode(&[&check(filter, cursor.as_bytes()), cursor.as_bytes()].concat())
 }
 
+/// Cuts what was found to a page, where one more than a page was looked for, and returns the token of the next page: that goes on
+/// after the `cursor` of the last item. Empty on the last page.
+pub fn cut<T>(found: &mut Vec<T>, size: u32, filter: &str, cursor: impl FnOnce(&T) -> String) -> String {
+    let size = size as usize;
+    let more = found.len() > size;
+    found.truncate(size);
+    match found.last() {
+        Some(last) if more => encode(filter, &cursor(last)),
+        _ => String::new(),
+    }
+}
+
 /// The cursor in a token; `None` when there is no token.
 pub fn decode(filter: &str, token: &str) -> Result<Option<String>, Failure> {
     if token.is_empty() {
@@ -71,6 +83,17 @@ mod tests {
         ] {
             assert!(decode(filter, token).is_err(), "{filter} {token}");
         }
+    }
+
+    #[test]
+    fn what_was_found_is_cut_to_a_page() {
+        let cut = |mut found: Vec<u32>| {
+            let token = cut(&mut found, 2, "numbers", ToString::to_string);
+            (found, decode("numbers", &token).unwrap())
+        };
+        assert_eq!(cut(vec![5, 6, 7]), (vec![5, 6], Some("6".to_owned())));
+        assert_eq!(cut(vec![5, 6]), (vec![5, 6], None));
+        assert_eq!(cut(vec![]), (vec![], None));
     }
 
     #[test]

@@ -96,14 +96,18 @@ fn paths_survive_in_database_urls() {
 async fn the_file_of_tokens_is_followed_and_a_bad_one_changes_nothing() {
     let (_parent, folder) = folder();
     let data_dir = DataDir::open(&folder).unwrap();
-    let tokens = data_dir.tokens(&BTreeSet::from(["police-CN".to_owned()]), &SystemEntropy).unwrap();
+    let tokens = data_dir
+        .tokens(&BTreeSet::from(["police-CN".to_owned()]), &SystemEntropy)
+        .unwrap();
     let file = data_dir.layout().tokens();
     let followed = Followed::new(&file, &tokens).unwrap();
     let knows = |token: &rpc::Token| {
         let mut headers = http::HeaderMap::new();
         let bearer = format!("Bearer {}", token.token);
         headers.insert(http::header::AUTHORIZATION, bearer.parse().unwrap());
-        followed.authenticate(&headers).is_some_and(|caller| caller.system == token.system)
+        followed
+            .authenticate(&headers)
+            .is_some_and(|caller| caller.system == token.system)
     };
     let (operator, agency) = (&tokens[0], tokens.last().unwrap());
     let added = rpc::Token {
@@ -114,7 +118,11 @@ async fn the_file_of_tokens_is_followed_and_a_bad_one_changes_nothing() {
     assert!(knows(agency) && !knows(&added));
 
     // One more, and one taken back.
-    let mut others: Vec<_> = tokens.iter().filter(|token| token.system != agency.system).cloned().collect();
+    let mut others: Vec<_> = tokens
+        .iter()
+        .filter(|token| token.system != agency.system)
+        .cloned()
+        .collect();
     others.push(added.clone());
     write_tokens(&file, &others).unwrap();
     eventually("the added token is not known", || knows(&added).then_some(()));

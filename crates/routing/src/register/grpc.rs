@@ -134,11 +134,8 @@ impl Service {
         }
         let after = after.as_deref().and_then(Key::from_stored);
         let Found { version, mut groups } = self.store.list(kind, after.as_ref(), size + 1).await?;
-        let more = groups.len() > size as usize;
-        groups.truncate(size as usize);
-        let last = groups.last().filter(|_| more);
         Ok(ListOperatorsResponse {
-            next_page_token: last.map_or_else(String::new, |last| page::encode(&filter, &last.key.stored())),
+            next_page_token: page::cut(&mut groups, size, &filter, |last| last.key.stored()),
             operators: groups.iter().map(operator).collect(),
             version: Some(version.to_proto()),
         })
