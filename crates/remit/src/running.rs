@@ -305,7 +305,7 @@ pub(crate) async fn bind(config: &Config, service: Service) -> anyhow::Result<Tc
     let listen = config.listen(service);
     TcpListener::bind(listen)
         .await
-        .with_context(|| format!("{service} cannot listen on {listen} (`{service}.listen`)"))
+        .with_context(|| format!("{service} cannot listen on {listen}; `{service}.listen` in the configuration, or a flag, names another address"))
 }
 
 /// Where a listener is reached from this machine.

@@ -33,6 +33,7 @@ const KINDS: &[(&str, &str, &str)] = &[
         "directory of agencies in force",
         "单位目录已启用",
     ),
+    ("operators.loaded", "register of operators loaded", "运营者名录已载入"),
     ("rule-set.created", "rule set stored", "分派规则已入库"),
     ("rule-set.activated", "rule set in force", "分派规则已启用"),
     (
