@@ -1,6 +1,7 @@
 //! Who may call, as the file of tokens says now: a token that is added or taken out counts without a restart.
 
 use std::{
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, Weak},
     time::{Duration, SystemTime},
@@ -11,6 +12,9 @@ use rpc::{Authenticate, Identity, Token, Tokens};
 
 /// How often is looked whether the file was written.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What tells one writing of a file from another. The time alone does not: two writings may share a tick of the clock.
+type Writing = (SystemTime, u64, u64);
 
 /// The tokens of a file, followed while this is kept.
 #[derive(Debug)]
@@ -29,21 +33,25 @@ impl Followed {
             path: path.to_owned(),
             tokens: RwLock::new(Arc::new(Tokens::new(tokens)?)),
         });
-        tokio::spawn(follow(Arc::downgrade(&followed), followed.written()));
+        tokio::spawn(follow(Arc::downgrade(&followed)));
         Ok(followed)
     }
 
-    /// When the file was written; `None` when it is not there.
-    fn written(&self) -> Option<SystemTime> {
-        std::fs::metadata(&self.path).and_then(|file| file.modified()).ok()
+    /// The last writing of the file; `None` when it is not there.
+    fn written(&self) -> Option<Writing> {
+        let file = std::fs::metadata(&self.path).ok()?;
+        Some((file.modified().ok()?, file.ino(), file.len()))
     }
 
     /// A file that cannot be used changes nothing: whoever has a token keeps it until the file is right.
     fn read_again(&self) {
         match read(&self.path).and_then(|tokens| Ok((tokens.len(), Tokens::new(&tokens)?))) {
             Ok((count, tokens)) => {
-                *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
-                tracing::info!(count, "the file of tokens was read again");
+                let mut known = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+                if **known != tokens {
+                    *known = Arc::new(tokens);
+                    tracing::info!(count, "the file of tokens was read again");
+                }
             }
             Err(error) => {
                 let error = format!("{error:#}");
@@ -63,7 +71,9 @@ impl Authenticate for Followed {
     }
 }
 
-async fn follow(followed: Weak<Followed>, mut last: Option<SystemTime>) {
+async fn follow(followed: Weak<Followed>) {
+    // What it was when it was first read is not known: it may have been written since.
+    let mut last = None;
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(followed) = followed.upgrade() else { return };

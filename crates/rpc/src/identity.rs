@@ -138,7 +138,7 @@ pub enum TokensError {
 }
 
 /// The tokens that a server accepts. Looked up by digest, so that the time an answer takes tells nothing of a token.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tokens(HashMap<[u8; 32], Identity>);
 
 impl Tokens {

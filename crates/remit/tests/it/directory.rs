@@ -162,7 +162,7 @@ fn who_is_added_later_is_named_in_reports_sees_its_tree_and_gets_a_token() {
     };
     let report = file("report.json", &report.replace("/130400", "/130499"));
     let (code, err) = server.fails(&["report", "submit", &report]);
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     for field in ["report.complained_of: ", "report.places[0].territory: "] {
         assert!(err.contains(field), "{err}");
     }

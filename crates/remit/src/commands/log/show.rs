@@ -68,6 +68,11 @@ impl Command {
             change.show()?;
         }
         match (&key, changes.last()) {
+            (Some(_), Some(only)) if changes.len() == 1 => line(format_args!(
+                "{} its one change is proven by the checkpoint of {} entries",
+                "✓".style(good()),
+                only.size
+            ))?,
             (Some(_), Some(last)) => line(format_args!(
                 "{} each of the {} changes is proven by the checkpoint of {} entries, and linked to the one before",
                 "✓".style(good()),

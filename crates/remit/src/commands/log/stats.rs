@@ -140,14 +140,15 @@ fn show(stats: &Stats) -> anyhow::Result<()> {
         line(format_args!("{count:>10}  {}", date(*day)))?;
     }
     line("\nby agency".style(strong()))?;
+    let width = stats.agencies.keys().map(|name| name.len()).max().unwrap_or_default();
     line(format_args!(
-        "{:>10}  {:<28}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
+        "{:>10}  {:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
         "changes", "", "acked", "median", "p90", "result", "median", "p90"
     ))?;
     for (name, agency) in &stats.agencies {
         let (acknowledge, result) = (&agency.to_acknowledge, &agency.to_result);
         line(format_args!(
-            "{:>10}  {name:<28}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
+            "{:>10}  {name:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
             agency.changes,
             acknowledge.count(),
             span(acknowledge.median()),
