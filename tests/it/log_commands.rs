@@ -201,7 +201,7 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server(
     log(&data, &["show", &name]).is(0, &["report accepted", "report routed", "is proven by the checkpoint"]);
     std::fs::write(&receipt, log(&data, &["receipt", &name]).is(0, &["tlog-proof@v1"])).unwrap();
     log(&data, &["gaps"]).is(0, &["nothing is missing"]);
-    log(&data, &["unfreeze", "audit", "--reason", "why"]).is(1, &["producers/intake"]);
+    log(&data, &["unfreeze", "audit", "--reason", "why"]).is(2, &["producers/intake"]);
     process.kill();
 
     // Without the server, and with no more than the key.
@@ -314,7 +314,7 @@ async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
     let reconciled = log(&data, &["reconcile"]);
     reconciled.is(5, &["another than the service's"]);
 
-    log(&data, &["unfreeze", "intake", "--reason", ""]).is(1, &["must say what was examined"]);
+    log(&data, &["unfreeze", "intake", "--reason", ""]).is(2, &["must say what was examined"]);
     let examined = "the backup of last night; one request to show the reporter was lost";
     log(
         &data,
