@@ -140,7 +140,7 @@ fn show(stats: &Stats) -> anyhow::Result<()> {
         line(format_args!("{count:>10}  {}", date(*day)))?;
     }
     line("\nby agency".style(strong()))?;
-    let width = stats.agencies.keys().map(|name| name.len()).max().unwrap_or_default();
+    let width = stats.agencies.keys().map(String::len).max().unwrap_or_default();
     line(format_args!(
         "{:>10}  {:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
         "changes", "", "acked", "median", "p90", "result", "median", "p90"
