@@ -104,22 +104,21 @@ async fn read(store: &dyn Store, path: TilePath) -> Result<Vec<u8>, sql::Error> 
 
 /// Entries, which the standard wants to be compressed where the client takes that.
 fn bundle(bytes: Vec<u8>, compress: bool) -> Response {
-    let mut response = match compress {
-        true => answer(StatusCode::OK, BYTES, IMMUTABLE, gzip(&bytes)),
-        false => answer(StatusCode::OK, BYTES, IMMUTABLE, bytes),
-    };
+    let compressed = compress.then(|| gzip(&bytes)).and_then(Result::ok);
+    let is_compressed = compressed.is_some();
+    let mut response = answer(StatusCode::OK, BYTES, IMMUTABLE, compressed.unwrap_or(bytes));
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    if compress {
+    if is_compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(GZIP));
     }
     response
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
-    let written = writer.write_all(bytes).and_then(|()| writer.finish());
-    written.expect("memory takes whatever is written")
+    writer.write_all(bytes)?;
+    writer.finish()
 }
 
 /// Whether a client takes gzip: it says so, and not that it would rather have nothing.
