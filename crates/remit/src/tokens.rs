@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rpc::{Authenticate, Identity, Token, Tokens};
 
 /// How often is looked whether the file was written.
-const LOOK: Duration = Duration::from_secs(1);
+pub const LOOK: Duration = Duration::from_secs(1);
 
 /// What tells one writing of a file from another. The time alone does not: two writings may share a tick of the clock.
 type Writing = (SystemTime, u64, u64);
