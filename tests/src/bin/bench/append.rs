@@ -28,7 +28,11 @@ use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
 use sql::{Db, Insert, Kind, transact};
 use tempfile::TempDir;
 use testkit::Backend;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::{BoxFuture, tokio_stream::wrappers::ReceiverStream};
 
@@ -140,6 +144,34 @@ pub struct Log {
     _folder: TempDir,
 }
 
+/// Serves a log to one caller, until `shutdown`; returns its address, and what ends with the server.
+pub async fn serve(
+    audit: &Audit,
+    system: &str,
+    role: Role,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<(String, JoinHandle<Result<(), tonic::transport::Error>>)> {
+    let token = Token {
+        token: TOKEN.to_owned(),
+        system: system.to_owned(),
+        agency: None,
+        role,
+    };
+    let server = Server {
+        service: "audit",
+        limits: Limits::default(),
+        authenticate: Arc::new(Tokens::new(&[token])?),
+        reflection: false,
+        names: audit::NAMES,
+        health: audit.health(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let routes = audit.routes(Limits::default().message_bytes, None);
+    let serving = tokio::spawn(server.serve(listener, routes, shutdown.clone()));
+    Ok((address, serving))
+}
+
 impl Log {
     pub async fn start(backend: &Backend) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("remit-bench-")?;
@@ -150,25 +182,8 @@ impl Log {
             "checkpoint_file": folder.path().join("checkpoint"),
         }))?;
         let audit = Audit::start(config, Arc::new(journal::SystemClock), Arc::new(SystemEntropy)).await?;
-        let token = Token {
-            token: TOKEN.to_owned(),
-            system: "intake".to_owned(),
-            agency: None,
-            role: Role::Service,
-        };
-        let server = Server {
-            service: "audit",
-            limits: Limits::default(),
-            authenticate: Arc::new(Tokens::new(&[token])?),
-            reflection: false,
-            names: audit::NAMES,
-            health: audit.health(),
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();
-        let routes = audit.routes(Limits::default().message_bytes, None);
-        tokio::spawn(server.serve(listener, routes, shutdown.clone()));
+        let (address, _serving) = serve(&audit, "intake", Role::Service, &shutdown).await?;
         Ok(Self {
             audit,
             address,
@@ -187,7 +202,7 @@ impl Log {
     }
 }
 
-fn client(address: &str) -> anyhow::Result<AuditServiceClient<Caller>> {
+pub fn client(address: &str) -> anyhow::Result<AuditServiceClient<Caller>> {
     Ok(AuditServiceClient::new(rpc::client::connect(address, TOKEN, None)?))
 }
 

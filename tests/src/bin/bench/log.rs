@@ -7,10 +7,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
-use api::audit::{
-    GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest,
-    audit_service_client::AuditServiceClient,
-};
+use api::audit::{GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest};
 use audit::{
     Audit, Config, Edge, SCHEMAS,
     tiles::{Content, TilePath, files, put_entry},
@@ -18,12 +15,13 @@ use audit::{
 };
 use hdrhistogram::Histogram;
 use journal::{Bytes32, Entry, SystemClock, SystemEntropy, Time, entry_hash};
-use rpc::{Limits, Role, Server, Token, Tokens};
+use rpc::Role;
 use sql::{Db, Insert, Kind};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::append;
 
 const ENTRIES: u64 = 10_000_000;
 /// Changes of one record.
@@ -32,7 +30,6 @@ const LIFE: u64 = 4;
 const SIDE_BY_SIDE: u64 = 1_000;
 /// Proofs of each kind that are asked for, one after the other.
 const PROOFS: u64 = 5_000;
-const TOKEN: &str = "token-of-the-benchmark";
 
 const TILES: Insert = Insert::into(
     "tiles",
@@ -193,26 +190,9 @@ async fn generate(database: &str, folder: &Path, entries: u64) -> anyhow::Result
 
 /// Asks for proofs by gRPC, one after the other.
 async fn prove(audit: &Audit, entries: u64) -> anyhow::Result<()> {
-    let token = Token {
-        token: TOKEN.to_owned(),
-        system: "inspector".to_owned(),
-        agency: None,
-        role: Role::Operator,
-    };
-    let server = Server {
-        service: "audit",
-        limits: Limits::default(),
-        authenticate: Arc::new(Tokens::new(&[token])?),
-        reflection: false,
-        names: audit::NAMES,
-        health: audit.health(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = format!("http://{}", listener.local_addr()?);
     let shutdown = CancellationToken::new();
-    let routes = audit.routes(Limits::default().message_bytes, None);
-    let serving = tokio::spawn(server.serve(listener, routes, shutdown.clone()));
-    let mut client = AuditServiceClient::new(rpc::client::connect(&address, TOKEN, None)?);
+    let (address, serving) = append::serve(audit, "inspector", Role::Operator, &shutdown).await?;
+    let mut client = append::client(&address)?;
     let before = memory()?;
     let (mut inclusion, mut consistency) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     // What a call that reads one row costs here and now: the reference.
