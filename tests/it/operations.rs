@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::{
-    intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest},
+    intake::{CheckReceiptRequest, GetReportRequest, ReadPurpose, Reporter, RevealPurpose, RevealReporterRequest},
     operations::{GetStatusRequest, ListRecordHeadsRequest, operations_service_client::OperationsServiceClient},
 };
 use tempfile::TempDir;
@@ -39,6 +39,7 @@ fn text(output: &Output) -> String {
 /// Submits a report by a named reporter and waits until it is routed and logged. Returns its name and receipt.
 async fn submit(process: &Process) -> (String, String) {
     let mut request = gambling("");
+    request.report.as_mut().unwrap().narrative = "CANARY-NARRATIVE".to_owned();
     request.report.as_mut().unwrap().reporter = Some(Reporter {
         relation: 1,
         display_name: "CANARY-NAME".to_owned(),
@@ -272,6 +273,117 @@ async fn p7_a_reporter_is_shown_for_a_purpose_only_and_that_is_logged() {
     };
     let denied = process.intake("operator").reveal_reporter(missing).await.unwrap_err();
     assert_eq!(denied.code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p7_a_report_is_read_for_a_purpose_only_and_that_is_logged() {
+    let folder = TempDir::with_prefix("remit-read-").unwrap();
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let (name, receipt) = submit(&process).await;
+    let unknown = "reports/01900000-0000-7000-8000-000000000000";
+
+    // Supporting agencies, the sender's own kind, strangers, who inspects the log: a report that is there is as one that is not.
+    for who in ["police-440000", "content-regulator-CN", "police-510100", "auditor"] {
+        let mut answers = Vec::new();
+        for name in [name.as_str(), unknown] {
+            let request = GetReportRequest {
+                name: name.to_owned(),
+                purpose: ReadPurpose::HandleCase.into(),
+            };
+            let status = process.intake(who).get_report(request).await.unwrap_err();
+            answers.push((status.code(), status.message().to_owned(), status.details().to_vec()));
+        }
+        assert_eq!(answers[0].0, Code::NotFound, "{who}");
+        assert_eq!(answers[0], answers[1], "{who}");
+    }
+    let show = ["report", "show", &name, "--as", "police-450100"];
+    let without = remit(&process, &show);
+    assert_eq!(code(&without), Some(2), "{}", text(&without));
+    assert!(text(&without).contains("--purpose"), "{}", text(&without));
+    let read = remit(&process, &[&show[..], &["--purpose", "handle-case"]].concat());
+    let shown = text(&read);
+    assert!(
+        shown.contains("CANARY-NARRATIVE") && !shown.contains("CANARY-CONTACT"),
+        "{shown}"
+    );
+    let reading = shown.split_whitespace().find(|word| word.starts_with("readings/"));
+    let reading = reading.unwrap_or_else(|| panic!("{shown}"));
+
+    // One entry, and it says neither whose nor by whom.
+    let entries = until("the reading is published", async || {
+        let entries = process.verified_log().await;
+        entries.iter().any(|entry| entry.record == reading).then_some(entries)
+    })
+    .await;
+    let readings: Vec<_> = entries.iter().filter(|entry| entry.kind == "report.read").collect();
+    assert_eq!(readings.len(), 1, "who is shown nothing leaves nothing");
+    let bytes = readings[0].encode();
+    let id = name.strip_prefix("reports/").unwrap();
+    for secret in [id, "450100", "handle-case"] {
+        assert!(
+            !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
+            "{secret}"
+        );
+    }
+    assert_eq!(
+        logged(&process, &receipt, 2).await.len(),
+        2,
+        "the report's own chain is as it was"
+    );
+
+    // Auditors are told; the reader's agency, which may see the report, is not told who else reads.
+    let told = [
+        "log",
+        "show",
+        reading,
+        "--as",
+        "auditor",
+        "--purpose",
+        "who has read the report",
+    ];
+    let told = text(&remit(&process, &told));
+    for part in [name.as_str(), "handle-case", "agencies/police-450100"] {
+        assert!(told.contains(part), "{told}");
+    }
+    let agency = [
+        "log",
+        "show",
+        reading,
+        "--as",
+        "police-450100",
+        "--purpose",
+        "who has read the report",
+    ];
+    let agency = remit(&process, &agency);
+    assert_ne!(code(&agency), Some(0), "{}", text(&agency));
+
+    // Intake's state and the log agree on readings, and when one is taken away, that is seen.
+    let agree = remit(&process, &["log", "reconcile"]);
+    assert_eq!(code(&agree), Some(0), "{}", text(&agree));
+    let figures = ["log", "stats", "--as", "auditor", "--purpose", "figures", "--json"];
+    let figures: serde_json::Value = serde_json::from_slice(&remit(&process, &figures).stdout).unwrap();
+    let agency = &figures["agencies"]["agencies/police-450100"];
+    assert_eq!(
+        (
+            &figures["kinds"]["report.read"],
+            &agency["readings"],
+            &agency["changes"]
+        ),
+        (&1.into(), &1.into(), &0.into())
+    );
+    execute(
+        process.layout.folder(),
+        "intake",
+        "DELETE FROM journal WHERE kind = 'report.read'",
+    )
+    .await;
+    let differs = remit(&process, &["log", "reconcile"]);
+    assert_eq!(code(&differs), Some(5), "{}", text(&differs));
+    assert!(
+        text(&differs).contains(reading) && text(&differs).contains("no service knows it"),
+        "{}",
+        text(&differs)
+    );
 }
 
 /// A witness of its own process.

@@ -2,7 +2,10 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use api::intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest, Subject, SubjectKind};
+use api::intake::{
+    CheckReceiptRequest, GetReportRequest, ReadPurpose, Reporter, RevealPurpose, RevealReporterRequest, Subject,
+    SubjectKind,
+};
 use tempfile::TempDir;
 use testkit::otlp::Receiver;
 use tokio::{
@@ -111,7 +114,19 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
     intake.reveal_reporter(reveal.clone()).await.unwrap();
     reveal.justification = "CANARY-REFUSED".to_owned();
     reveal.purpose = 0;
-    intake.reveal_reporter(reveal).await.unwrap_err();
+    intake.reveal_reporter(reveal.clone()).await.unwrap_err();
+    // Reading it is logged, and what was read is not.
+    let read = GetReportRequest {
+        name: reveal.name,
+        purpose: ReadPurpose::CheckSubmission.into(),
+    };
+    let read = intake.get_report(read).await.unwrap().into_inner();
+    assert!(read.report.unwrap().narrative.contains("CANARY-NARRATIVE"));
+    until("the reading is published", async || {
+        let log = process.verified_log().await;
+        log.iter().any(|entry| entry.record == read.reading).then_some(())
+    })
+    .await;
     until("all is logged", async || {
         let followed = intake
             .check_receipt(CheckReceiptRequest {
@@ -159,7 +174,12 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
         }
     }
     // What stands in the details alone is in no folder without them: who acted, for what, whose it is.
-    for detail in ["verify-report", "agencies/police-450100", "inspection 7"] {
+    for detail in [
+        "verify-report",
+        "check-submission",
+        "agencies/police-450100",
+        "inspection 7",
+    ] {
         assert!(holds(&detailed, detail), "{detail} is where it belongs");
         assert!(!holds(&plain, detail), "{detail} is in {}", plain.display());
         assert!(!holds(&detailed.join("tile"), detail), "{detail} is beside the details");

@@ -2,7 +2,7 @@
 
 use api::{
     audit::GetInclusionProofRequest,
-    intake::{CheckReceiptRequest, GetReportRequest, ReportState},
+    intake::{CheckReceiptRequest, GetReportRequest, ReadPurpose, ReportState},
     routing::{AcknowledgeCaseRequest, CaseState, GetCaseRequest, ListCasesRequest, WatchCasesRequest},
 };
 use tempfile::TempDir;
@@ -19,6 +19,13 @@ async fn a_report_goes_all_the_way_on_sqlite() {
 async fn a_report_goes_all_the_way_on_postgres() {
     let Some(databases) = Databases::postgres() else { return };
     all_the_way(&databases).await;
+}
+
+fn reading(report: &str) -> GetReportRequest {
+    GetReportRequest {
+        name: report.to_owned(),
+        purpose: ReadPurpose::HandleCase.into(),
+    }
 }
 
 async fn all_the_way(databases: &Databases) {
@@ -52,10 +59,11 @@ async fn all_the_way(databases: &Databases) {
     assert_eq!(listed.iter().map(|case| &case.name).collect::<Vec<_>>(), [&case.name]);
     let read = process
         .intake("police-450100")
-        .get_report(GetReportRequest { name: report.clone() })
+        .get_report(reading(&report))
         .await
         .unwrap()
         .into_inner();
+    assert!(read.reading.starts_with("readings/"));
     assert!(read.report.unwrap().narrative.contains("赌博"));
     for (desk, sees_case) in [("police-440000", true), ("police-510100", false)] {
         let got = process
@@ -65,10 +73,7 @@ async fn all_the_way(databases: &Databases) {
             })
             .await;
         assert_eq!(got.is_ok(), sees_case, "{desk}");
-        let got = process
-            .intake(desk)
-            .get_report(GetReportRequest { name: report.clone() })
-            .await;
+        let got = process.intake(desk).get_report(reading(&report)).await;
         assert_eq!(got.unwrap_err().code(), Code::NotFound, "{desk} reads no content");
     }
     assert!(

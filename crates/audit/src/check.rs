@@ -7,9 +7,11 @@ use api::event::StateChange;
 use bytes::Bytes;
 use journal::{Bytes32, Entry};
 
+use crate::disclosure;
+
 /// Who may log changes of which records: the service, and the collections that are its own.
 const SOURCES: [(&str, &[&str]); 3] = [
-    ("intake", &["reports/"]),
+    ("intake", &["reports/", READINGS]),
     ("routing", &["cases/", "ruleSets/", "directory/", "operators/"]),
     // Not by a call: what befalls a producer, logged with what it befell; and reads of details, logged before they are shown.
     (OWN, &[PRODUCERS, READINGS]),
@@ -19,7 +21,7 @@ const SOURCES: [(&str, &[&str]); 3] = [
 pub(crate) const OWN: &str = "audit";
 /// The records of the services that append.
 pub(crate) const PRODUCERS: &str = "producers/";
-/// The records of reads of details.
+/// The records of readings: of the log's details, by audit, and of reports, by intake. Each has one change.
 pub(crate) const READINGS: &str = "readings/";
 
 /// The services that may append.
@@ -103,7 +105,7 @@ pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
         return Err(Refusal::TooLarge);
     }
     let entry = Entry::decode(&bytes).map_err(|_| Refusal::Malformed)?;
-    if entry.source != source || !owns(source, &entry.record) {
+    if entry.source != source || !owns(source, &entry) {
         return Err(Refusal::WrongSource);
     }
     let committed = Bytes32::try_from(&*salt).is_ok_and(|salt| journal::commitment(&salt, &detail) == entry.commitment);
@@ -119,14 +121,16 @@ pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
     })
 }
 
-fn owns(source: &str, record: &str) -> bool {
+fn owns(source: &str, entry: &Entry) -> bool {
     let collections = SOURCES
         .iter()
         .find(|(service, _)| *service == source)
         .map_or(&[][..], |(_, records)| records);
-    collections
-        .iter()
-        .any(|collection| record.strip_prefix(collection).is_some_and(|id| !id.is_empty()))
+    let is_in = |collection: &str| entry.record.strip_prefix(collection).is_some_and(|id| !id.is_empty());
+    // What two sources log is nobody's to go on with: a reading belongs to whoever made its one change, and the kind tells who.
+    let is_one = !entry.record.starts_with(READINGS) || entry.sequence == 1;
+    let is_own_kind = (entry.kind == disclosure::KIND) == (source == OWN && is_in(READINGS));
+    is_one && is_own_kind && collections.iter().any(|collection| is_in(collection))
 }
 
 #[cfg(test)]
@@ -136,11 +140,14 @@ mod tests {
     use super::*;
 
     fn change(source: &'static str, record: &str) -> StateChange {
+        change_of("report.accepted", &Head::default(), source, record)
+    }
+
+    fn change_of(kind: &'static str, head: &Head, source: &'static str, record: &str) -> StateChange {
         let detail = api::event::Detail {
             to_state: "ACCEPTED".to_owned(),
             ..Default::default()
         };
-        let kind = "report.accepted";
         let draft = Draft {
             source,
             record,
@@ -149,19 +156,14 @@ mod tests {
             detail,
             traceparent: String::new(),
         };
-        seal(
-            draft,
-            &Head::default(),
-            Time(1_795_305_600_000_000),
-            &SeededEntropy::new(1),
-        )
-        .with_detail()
+        seal(draft, head, Time(1_795_305_600_000_000), &SeededEntropy::new(1)).with_detail()
     }
 
     #[test]
     fn a_sound_change_passes() {
         for (source, record) in [
             ("intake", "reports/1"),
+            ("intake", "readings/1"),
             ("routing", "cases/1"),
             ("routing", "ruleSets/2027"),
             ("routing", "directory/2027"),
@@ -181,13 +183,43 @@ mod tests {
             ("routing", "routing", "reports/1"),
             ("intake", "intake", "reports/"),
             ("audit", "audit", "reports/1"),
-            ("intake", "intake", "readings/1"),
+            ("routing", "routing", "readings/1"),
+            ("intake", "intake", "readings/"),
             ("intake", "audit", "readings/1"),
             ("routing", "audit", "producers/intake"),
         ] {
             let refusal = check(caller, change(source, record)).unwrap_err();
             assert_eq!(refusal, Refusal::WrongSource, "{caller} {source} {record}");
         }
+    }
+
+    #[test]
+    fn p2_a_reading_is_its_makers_alone() {
+        let first = Head::default();
+        let taken = Head {
+            sequence: 1,
+            hash: [7; 32],
+            ..first
+        };
+        let verdict = |kind, head, source| check(source, change_of(kind, head, source, "readings/1")).map(drop);
+        assert_eq!(verdict("report.read", &first, "intake"), Ok(()));
+        assert_eq!(verdict(disclosure::KIND, &first, OWN), Ok(()));
+        for (kind, head, source) in [
+            // Nobody goes on with a reading: it may be the other's.
+            ("report.read", &taken, "intake"),
+            (disclosure::KIND, &taken, OWN),
+            // What audit's are is not looked for with the services' records: no service hides among them.
+            (disclosure::KIND, &first, "intake"),
+            ("report.read", &first, OWN),
+        ] {
+            assert_eq!(
+                verdict(kind, head, source),
+                Err(Refusal::WrongSource),
+                "{kind} {source}"
+            );
+        }
+        let elsewhere = change_of(disclosure::KIND, &first, "intake", "reports/1");
+        assert_eq!(check("intake", elsewhere).unwrap_err(), Refusal::WrongSource);
     }
 
     #[test]

@@ -26,7 +26,8 @@
 //! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
 //! keys (`statement.rs`).
 //! `read.rs` finds entries, and decides who gets their details (`read_grpc.rs` serves both, `read_sql.rs` reads them); that details are
-//! read is an entry too, of the record `readings/{id}`, and durable before they are shown (`disclosure.rs`). To be taken away:
+//! read is an entry too, of the record `readings/{id}`, and durable before they are shown (`disclosure.rs`). Intake's readings of
+//! reports are records of that name as well; which are whose, the entry says, and `check.rs` keeps them apart. To be taken away:
 //! `export.rs` brings a folder up to date, `receipt.rs` is one proof as a file, `stats.rs` counts what an export with details tells.
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what

@@ -1,7 +1,7 @@
 //! Counts what a log tells, from entries and their details alone: so that whoever has an auditor's export can recompute a figure
 //! that was published. No I/O.
 //!
-//! * An agency's *changes* are those it made.
+//! * An agency's *changes* are those it made of reports and cases. That it read something is logged, too, and counted apart, as *readings*.
 //! * The *time to acknowledge* runs from when the report was accepted that had the case opened to when the agency first acknowledged the case. It
 //!   counts for the agency that acknowledged, once for each case.
 //! * The *time to a result* runs from there to when the case first became resolved, or closed without having been. It counts for the
@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use api::event::Detail;
 use journal::{Entry, Time};
 use uuid::Uuid;
+
+use crate::check::READINGS;
 
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
@@ -38,8 +40,10 @@ pub struct Stats {
 /// What was counted of an agency.
 #[derive(Clone, Debug, Default)]
 pub struct Agency {
-    /// Changes that it made.
+    /// Changes that it made of reports and cases.
     pub changes: u64,
+    /// How often it read a report, or details of the log.
+    pub readings: u64,
     /// From acceptance to its acknowledgement, of each case that it acknowledged.
     pub to_acknowledge: Times,
     /// From acceptance to the result, of each case that it led to one.
@@ -95,7 +99,11 @@ impl Stats {
             .map(|actor| actor.agency.clone())
             .unwrap_or_default();
         if !by.is_empty() {
-            self.agencies.entry(by.clone()).or_default().changes += 1;
+            let agency = self.agencies.entry(by.clone()).or_default();
+            match entry.record.starts_with(READINGS) {
+                true => agency.readings += 1,
+                false => agency.changes += 1,
+            }
         }
         match entry.kind.as_str() {
             "report.accepted" => {
@@ -204,13 +212,17 @@ mod tests {
             (1_500, "cases/a", "case.resolved", "agencies/y", "RESOLVED", 9, 0),
             // Closing what has a result is no second one.
             (1_600, "cases/a", "case.closed", "", "CLOSED", 10, 0),
+            // Reading is no work on a case.
+            (1_601, "readings/a", "report.read", "agencies/x", "", 11, 0),
+            (1_602, "readings/b", "details.read", "agencies/x", "", 12, 0),
         ]);
-        assert_eq!(stats.entries, 10);
+        assert_eq!(stats.entries, 12);
         assert_eq!(stats.kinds["case.acknowledged"], 4);
-        assert_eq!(stats.days.values().copied().collect::<Vec<_>>(), [8, 2]);
+        assert_eq!(stats.days.values().copied().collect::<Vec<_>>(), [8, 4]);
         let minutes = |time: Option<i64>| time.map(|time| time / 60_000_000);
         let (x, y) = (&stats.agencies["agencies/x"], &stats.agencies["agencies/y"]);
         assert_eq!((x.changes, y.changes), (3, 2));
+        assert_eq!((x.readings, y.readings), (2, 0));
         assert_eq!(x.to_acknowledge.count(), 2);
         assert_eq!(
             (minutes(x.to_acknowledge.median()), minutes(x.to_acknowledge.p90())),

@@ -15,11 +15,11 @@ use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, entry_hash
 use prost::Message as _;
 use rpc::{Failure, Identity, Role, caller, client::Caller};
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use crate::{
     category::Categories,
     directory::Directory,
+    reading,
     receipt::Receipts,
     reveal,
     state::State,
@@ -38,6 +38,7 @@ pub(crate) struct Service {
     pub(crate) fingerprint_key: journal::Bytes32,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) acceptances: Committer<Prepared, Accepted>,
+    pub(crate) readings: Committer<journal::Rows, ()>,
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
     pub(crate) routing: CaseServiceClient<Caller>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -46,7 +47,7 @@ pub(crate) struct Service {
 
 impl Service {
     async fn submit(&self, caller: &Identity, request: SubmitReportRequest) -> Result<SubmitReportResponse, Failure> {
-        if matches!(caller.role, Role::Service | Role::Auditor) {
+        if !may_send(caller) {
             return Err(Failure::denied(
                 "only agencies, partners and operators submit reports",
                 &caller.system,
@@ -111,29 +112,34 @@ impl Service {
         }
     }
 
-    async fn get(&self, caller: &Identity, name: &str) -> Result<Report, Failure> {
-        let id = name
-            .strip_prefix("reports/")
-            .and_then(|id| Uuid::parse_str(id).ok())
-            .ok_or_else(|| Failure::invalid("name", "must be the name of a report, such as `reports/{uuid}`"))?;
-        let stored = self.store.report(id).await?;
+    async fn get(&self, caller: &Identity, request: &GetReportRequest) -> Result<GetReportResponse, Failure> {
+        let wanted = reading::check(request).map_err(Failure::InvalidInput)?;
+        let name = store::name(wanted.report);
+        let stored = self.store.report(wanted.report).await?;
         let sent = stored.as_ref().is_some_and(|stored| is_sender(caller, stored));
         // Asked also when there is no such report: neither the answer nor its time tells that.
-        let leads = !sent && self.may_see(caller, name).await?;
+        let leads = !sent && self.may_see(caller, &name).await?;
         let stored = stored
             .filter(|_| sent || leads)
             .ok_or(Failure::NotFound { what: "report" })?;
         let mut report =
             Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
-        // Who reports is personal data, and shown only on a request that names a purpose and is itself recorded: not here.
+        // Who reports is shown on a purpose and a reason of its own: not here.
         if let Some(reporter) = &mut report.reporter {
             reporter.display_name.clear();
             reporter.contact.clear();
         }
-        report.name = store::name(id);
+        report.name = name;
         report.accept_time = Some(stored.accept_time.to_proto());
         report.state = shown_state(caller, &stored).to_proto().into();
-        Ok(report)
+        let reading = wanted.begin(caller, self.clock.now(), &*self.entropy, telemetry::traceparent());
+        let logged_as = reading.record.clone();
+        // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.
+        self.readings.commit(store::reading_rows(reading)).await?;
+        Ok(GetReportResponse {
+            report: Some(report),
+            reading: logged_as,
+        })
     }
 
     async fn reveal(
@@ -179,7 +185,10 @@ impl Service {
 
     /// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could lag behind.
     async fn may_see(&self, caller: &Identity, report: &str) -> Result<bool, Failure> {
-        let Some(agency) = &caller.agency else { return Ok(false) };
+        // What a token of another role says of an agency gives it no case.
+        let Ok(agency) = caller.require_agency() else {
+            return Ok(false);
+        };
         let request = CheckAccessRequest {
             report: report.to_owned(),
             agency: format!("agencies/{agency}"),
@@ -274,8 +283,13 @@ impl Service {
     }
 }
 
+fn may_send(caller: &Identity) -> bool {
+    !matches!(caller.role, Role::Service | Role::Auditor)
+}
+
+/// Whether the caller may send reports in, and sent this one.
 fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
-    caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency)
+    may_send(caller) && (caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency))
 }
 
 /// Whether the caller's agency must not learn what became of a report: it keeps to what it knew when it sent it in.
@@ -307,8 +321,8 @@ impl IntakeService for Service {
     }
 
     async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {
-        let report = self.get(caller(&request)?, &request.get_ref().name).await?;
-        Ok(Response::new(GetReportResponse { report: Some(report) }))
+        let response = self.get(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(response))
     }
 
     async fn check_receipt(

@@ -6,15 +6,27 @@
 //! receipt (`receipt.rs`). Relays carry the change to routing (`relays.rs`) and to audit. Changes of the case come back
 //! as `RecordCaseChanges`; the report's state (`state.rs`) follows.
 //!
+//! What each call shows of a report, and to whom:
+//!
+//! | call | shows | to | purpose and record |
+//! |---|---|---|---|
+//! | `GetReport` | its content, without the reporter's name and contact | who sent it; the agency that leads its case | a purpose of a list; a change of `readings/{id}` (`reading.rs`) |
+//! | `RevealReporter` | name and contact | the agency that leads its case; operators | a purpose and why; a change of the report, which its reporter sees (`reveal.rs`) |
+//! | `CheckReceipt` | state, agency, advice, and the public entries of its changes | whoever has the receipt | none: nothing that the report says |
+//! | `SubmitReport` | name, state and receipt | who sent it | none: nothing that the report says |
+//!
+//! Routing is sent the facts, and audit what its details say: neither holds personal data.
+//!
 //! Invariants: invalid input leaves nothing behind. The facts hold no personal data. A receipt is stored only as a keyed
 //! hash, and an unknown one is looked up like any other. Content is shown only to who sent it and to whom routing names, asked
-//! each time. Who reported is shown only by a request that names a purpose (`reveal.rs`) and is a change of the report. `submission.rs`,
-//! `category.rs`, `receipt.rs`, `reveal.rs` and `state.rs` import neither tonic nor sqlx.
+//! each time, and only once it is durable that it is read. A report that is not there, or not for the caller, is answered alike, and
+//! leaves nothing. `submission.rs`, `category.rs`, `receipt.rs`, `reading.rs`, `reveal.rs` and `state.rs` import neither tonic nor sqlx.
 
 pub mod category;
 pub mod directory;
 mod grpc;
 mod operations;
+pub mod reading;
 pub mod receipt;
 mod relays;
 pub mod reveal;
@@ -44,6 +56,8 @@ pub const NAMES: &[&str] = &["remit.intake.v1.IntakeService", rpc::operations::N
 pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// Reports that one commit takes at most.
 const ACCEPTANCES: usize = 256;
+/// Readings that one commit takes at most.
+const READINGS: usize = 256;
 const PRUNE: Duration = Duration::from_secs(10 * 60);
 
 /// What intake needs.
@@ -150,6 +164,18 @@ impl Intake {
                 .boxed()
             })
         };
+        let readings = {
+            let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
+            Committer::start(db.writers(), READINGS, move |batch: Arc<Vec<journal::Rows>>| {
+                let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
+                async move {
+                    store.record_readings(&batch).await?;
+                    wake();
+                    Ok(vec![(); batch.len()])
+                }
+                .boxed()
+            })
+        };
         let service = grpc::Service {
             categories,
             directory: Directory::new(territories.clone(), agencies, in_force),
@@ -157,6 +183,7 @@ impl Intake {
             fingerprint_key: receipt_key,
             store,
             acceptances,
+            readings,
             wake,
             routing: CaseServiceClient::new(routing),
             clock,

@@ -4,6 +4,8 @@ use api::intake::{RevealPurpose, RevealReporterRequest};
 use rpc::Violation;
 use uuid::Uuid;
 
+use crate::reading;
+
 /// Characters of a justification.
 const LENGTH: std::ops::RangeInclusive<usize> = 10..=500;
 
@@ -21,16 +23,7 @@ pub struct Wanted {
 /// Reads a request, or says all that is wrong with it.
 pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> {
     let mut violations = Vec::new();
-    let report = request
-        .name
-        .strip_prefix("reports/")
-        .and_then(|id| Uuid::parse_str(id).ok());
-    if report.is_none() {
-        violations.push(Violation::new(
-            "name",
-            "must be the name of a report, such as `reports/{uuid}`",
-        ));
-    }
+    let report = reading::report(&request.name, &mut violations);
     let purpose = match RevealPurpose::try_from(request.purpose) {
         Ok(RevealPurpose::ContactReporter) => Some("contact-reporter"),
         Ok(RevealPurpose::VerifyReport) => Some("verify-report"),
@@ -38,10 +31,7 @@ pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> 
         Ok(RevealPurpose::LegalRequest) => Some("legal-request"),
         Ok(RevealPurpose::ReviewHandling) => Some("review-handling"),
         Ok(RevealPurpose::Unspecified) | Err(_) => {
-            violations.push(Violation::new(
-                "purpose",
-                "must be one of those that the contract lists",
-            ));
+            violations.push(reading::no_purpose());
             None
         }
     };

@@ -14,8 +14,10 @@ use uuid::Uuid;
 
 use crate::{receipt::Lookup, state::State};
 
+mod reading;
 mod reveal;
 
+pub use reading::rows as reading_rows;
 pub use reveal::Reveal;
 
 /// Intake's part of its database.
@@ -188,6 +190,9 @@ pub trait Store: Send + Sync + 'static {
     /// Records that a reporter's identity is shown, and returns the report as it then is; `None` when there is no such report.
     /// What is returned is durably recorded.
     async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error>;
+
+    /// Records that reports are read: what [`reading_rows`] makes of each reading's change. When this returns, it is durable.
+    async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error>;
 
     /// Forgets the request ids of reports that were recorded before a moment, a thousand at most, and returns how many.
     async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
@@ -531,6 +536,10 @@ impl Store for SqlStore {
 
     async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error> {
         sql::transact!(self.db, |tx| self.try_reveal(&mut tx, reveal, now))
+    }
+
+    async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error> {
+        self.write_readings(readings).await
     }
 
     async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error> {

@@ -10,6 +10,13 @@
 //! A rule set is switched to by [`rule_sets`], after it was tried out on the stored cases ([`simulate`]); and a stored route is
 //! decided again and held against the log by [`replay`].
 //!
+//! What calls show needs no purpose, because none of it is personal: of a case, its state, category, owner, clock, supporting agencies and reports by
+//! name, and to those who see it how it was decided (`GetCase`, `ListCases`, `WatchCases`, `ReplayRoute`). The reasons in an explanation are the
+//! table's words or the decision's own; no text of a reporter reaches routing. Its subjects do, to be looked up, and are not kept; the name of the
+//! operator register's entry that matched is, which is a domain, an app or a platform and no person's account, and told to the case's owner only. The one
+//! text that a person writes here is an operator's, on why a rule set goes in force untried. A call that comes to show what somebody wrote about
+//! a case belongs where a purpose is asked for.
+//!
 //! Invariants: the decision is pure, and its files import neither a transport nor a database; so are the rules of `state.rs`.
 //! An open case has exactly one owner and one running clock, which the database checks, too. Each generation of a clock
 //! ends at most once: whoever ends it compares the generation in the transaction. Who sees a case is one table, and every

@@ -3,13 +3,15 @@
 use journal::RecordHead;
 use sql::{Db, Error};
 
-/// Records of the services, by name, behind a name.
+use crate::disclosure;
+
+/// Records of the services, by name, behind a name: all but what the log itself is the source of.
 pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<RecordHead>, Error> {
     let rows = db
         .fetch(
             "SELECT record FROM entries WHERE sequence = 1 AND record > $1 AND record NOT LIKE 'producers/%' \
-             AND record NOT LIKE 'readings/%' ORDER BY record LIMIT $2",
-            vec![after.into(), i64::from(limit).into()],
+             AND kind <> $3 ORDER BY record LIMIT $2",
+            vec![after.into(), i64::from(limit).into(), disclosure::KIND.into()],
         )
         .await?;
     of(db, rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?).await

@@ -23,6 +23,7 @@ testkit::on_each_backend!(
     p7_details_are_for_those_who_may_see_them,
     p7_reading_details_is_logged_with_purpose_before_anything_is_shown,
     p7_what_cannot_be_logged_is_not_shown,
+    p7_readings_of_reports_are_a_services_records_and_for_auditors,
     p7_following_details_is_one_reading,
     a_stream_goes_on_where_it_ended,
 );
@@ -523,6 +524,55 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
     let records: Vec<_> = heads.into_iter().map(|head| head.record).collect();
     assert_eq!(records, ["cases/a", "cases/b", "reports/a", "reports/b"]);
     assert_eq!(verify(&store).await, 8);
+    log.stop().await;
+}
+
+/// Intake's readings are looked for when its state is held against the log; audit's own are nobody's.
+async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut intake = Producer::intake();
+    let reading = |detail: Detail| Detail {
+        read_record: "reports/a".to_owned(),
+        ..detail
+    };
+    let first = intake.change(
+        "readings/r",
+        "report.read",
+        NOW,
+        reading(detail("desk", "police-450100", "", "")),
+    );
+    assert_eq!(log.append(&[first]).await[0].refusal, "");
+    log.published(1).await;
+    let of_it = with_detail(ChangeFilter {
+        record: "readings/r".to_owned(),
+        ..ChangeFilter::default()
+    });
+    let read = list(&log, "auditor", of_it.clone()).await.unwrap();
+    let shown = Detail::decode(read[0].detail.clone()).unwrap();
+    assert_eq!((indexes(&read), shown.read_record.as_str()), (vec![0], "reports/a"));
+    // Not for agencies: neither whose report it is nor who reads is theirs to know.
+    assert_eq!(
+        list(&log, "police-450100", of_it).await.unwrap_err().code(),
+        Code::NotFound
+    );
+    // An auditor finds all that one agency has read.
+    let by_agency = with_detail(ChangeFilter {
+        kind: "report.read".to_owned(),
+        agency: "agencies/police-450100".to_owned(),
+        ..ChangeFilter::default()
+    });
+    assert_eq!(indexes(&list(&log, "auditor", by_agency).await.unwrap()), [0]);
+
+    // A reading has one change, also where audit made it.
+    let own = readings(&backend).await;
+    assert_eq!(own.len(), 3);
+    let second = intake.change("readings/r", "report.read", NOW, reading(Detail::default()));
+    assert_eq!(log.append(&[second]).await[0].refusal, "WRONG_SOURCE");
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    let heads = store.record_heads("", 1_000).await.unwrap();
+    let records: Vec<_> = heads.into_iter().map(|head| head.record).collect();
+    assert_eq!(records, ["readings/r"]);
     log.stop().await;
 }
 

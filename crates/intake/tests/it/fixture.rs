@@ -12,8 +12,8 @@ use std::{
 use api::{
     event::Detail,
     intake::{
-        CaseChange, Place, Report, Subject, SubjectKind, SubmitReportRequest,
-        intake_service_client::IntakeServiceClient, place::Location,
+        CaseChange, GetReportRequest, GetReportResponse, Place, ReadPurpose, Report, Subject, SubjectKind,
+        SubmitReportRequest, intake_service_client::IntakeServiceClient, place::Location,
     },
 };
 use async_trait::async_trait;
@@ -32,6 +32,7 @@ use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
 use sql::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use uuid::Uuid;
 
 /// 2026-11-21 12:00 UTC.
@@ -114,7 +115,7 @@ pub async fn count(db: &sql::Db, statement: &'static str) -> i64 {
     db.fetch(statement, Vec::new()).await.unwrap()[0].get(0).unwrap()
 }
 
-/// A store that fails for the next acceptances, before or after it has done its work.
+/// A store that fails for the next acceptances and readings, before or after it has done its work.
 pub struct Faulty {
     pub inner: SqlStore,
     pub fail_before: AtomicU32,
@@ -122,6 +123,17 @@ pub struct Faulty {
 }
 
 impl Faulty {
+    async fn around<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        if Self::spend(&self.fail_before) {
+            return Err(Error::Injected("before"));
+        }
+        let done = work.await?;
+        match Self::spend(&self.fail_after) {
+            true => Err(Error::Injected("after")),
+            false => Ok(done),
+        }
+    }
+
     fn spend(budget: &AtomicU32) -> bool {
         budget
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
@@ -132,15 +144,11 @@ impl Faulty {
 #[async_trait]
 impl Store for Faulty {
     async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error> {
-        if Self::spend(&self.fail_before) {
-            return Err(Error::Injected("before"));
-        }
-        let accepted = self.inner.accept(batch).await?;
-        if Self::spend(&self.fail_after) {
-            Err(Error::Injected("after"))
-        } else {
-            Ok(accepted)
-        }
+        self.around(self.inner.accept(batch)).await
+    }
+
+    async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error> {
+        self.around(self.inner.record_readings(readings)).await
     }
 
     async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {
@@ -199,12 +207,16 @@ pub struct Served {
     _shutdown: tokio_util::sync::DropGuard,
 }
 
-const TOKENS: [(&str, Option<&str>, Role); 5] = [
+const TOKENS: [(&str, Option<&str>, Role); 8] = [
     ("operator", None, Role::Operator),
     ("hotline", Some("content-regulator-CN"), Role::Agency),
     ("handan", Some("police-130400"), Role::Agency),
     ("routing", None, Role::Service),
     ("audit", None, Role::Service),
+    // Roles that see no report, whatever agency their tokens name.
+    ("inspector", Some("content-regulator-CN"), Role::Auditor),
+    ("relay", Some("content-regulator-CN"), Role::Service),
+    ("platform", None, Role::Partner),
 ];
 
 pub fn token(system: &str) -> String {
@@ -271,6 +283,14 @@ impl Served {
     pub fn client(&self, system: &str) -> IntakeServiceClient<Caller> {
         let channel = rpc::client::connect(&self.address, &token(system), None).unwrap();
         IntakeServiceClient::new(channel).max_encoding_message_size(64 << 20)
+    }
+
+    pub async fn get(&self, system: &str, name: &str, purpose: ReadPurpose) -> Result<GetReportResponse, Status> {
+        let request = GetReportRequest {
+            name: name.to_owned(),
+            purpose: purpose.into(),
+        };
+        Ok(self.client(system).get_report(request).await?.into_inner())
     }
 
     /// Everything that a request could leave behind.

@@ -1,23 +1,30 @@
 //! The service over gRPC.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
-use api::intake::{
-    CheckReceiptRequest, GetReportRequest, RecordCaseChangesRequest, ReportState,
-    intake_service_client::IntakeServiceClient,
+use api::{
+    event::{Detail, StateChange},
+    intake::{
+        CheckReceiptRequest, GetReportRequest, ReadPurpose, RecordCaseChangesRequest, ReportState,
+        intake_service_client::IntakeServiceClient,
+    },
 };
+use prost::Message as _;
 use rpc::Limits;
 use testkit::Backend;
-use tonic::Code;
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::fixture::{case_news, entropy, good, serve};
+use crate::fixture::{case_news, count, entropy, good, serve};
 
 const REQUEST_ID: &str = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa";
 
 testkit::on_each_backend!(
     a_submitted_report_is_followed_by_its_receipt,
-    p1_a_lost_answer_is_repeated_not_doubled
+    p1_a_lost_answer_is_repeated_not_doubled,
+    p7_a_reading_without_a_purpose_shows_nothing_and_leaves_nothing,
+    p7_a_report_is_shown_only_once_its_reading_is_durable,
+    p7_readings_made_at_once_are_each_recorded,
 );
 
 async fn a_submitted_report_is_followed_by_its_receipt(backend: Backend) {
@@ -46,13 +53,8 @@ async fn a_submitted_report_is_followed_by_its_receipt(backend: Backend) {
         (name.as_str(), followed.changes[0].event_id.clone())
     );
 
-    let report = client
-        .get_report(GetReportRequest { name: name.clone() })
-        .await
-        .unwrap()
-        .into_inner()
-        .report
-        .unwrap();
+    let read = served.get("hotline", &name, ReadPurpose::CheckSubmission).await;
+    let report = read.unwrap().report.unwrap();
     assert_eq!((report.name, report.narrative), (name, "一个赌博网站".to_owned()));
 }
 
@@ -144,19 +146,133 @@ async fn p7_content_is_shown_to_nobody_whom_routing_does_not_name() {
         .report
         .unwrap()
         .name;
-    let get = async |system: &str, name: &str| {
-        served
-            .client(system)
-            .get_report(GetReportRequest { name: name.to_owned() })
-            .await
-    };
+    let get = async |system: &str, name: &str| served.get(system, name, ReadPurpose::ReviewHandling).await;
     get("hotline", &name).await.unwrap();
+    let rows = served.rows().await;
     // Routing does not answer: refused, not shown. A report that does not exist gets the same answer.
     let unknown = format!("reports/{}", uuid::Uuid::nil());
-    for name in [&name, &unknown] {
-        assert_eq!(get("handan", name).await.unwrap_err().code(), Code::Unavailable);
-        assert_eq!(get("operator", name).await.unwrap_err().code(), Code::NotFound);
+    for system in [
+        "handan",
+        "operator",
+        "platform",
+        "routing",
+        "audit",
+        "inspector",
+        "relay",
+    ] {
+        let expected = match system {
+            "handan" => Code::Unavailable,
+            _ => Code::NotFound,
+        };
+        let answers = [get(system, &name).await, get(system, &unknown).await].map(|answer| {
+            let status = answer.unwrap_err();
+            (status.code(), status.message().to_owned(), status.details().to_vec())
+        });
+        assert_eq!((answers[0].0, &answers[0]), (expected, &answers[1]), "{system}");
     }
+    assert_eq!(served.rows().await, rows, "who is shown nothing leaves nothing");
+}
+
+async fn p7_a_reading_without_a_purpose_shows_nothing_and_leaves_nothing(backend: Backend) {
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served.client("hotline").submit_report(good()).await.unwrap();
+    let name = submitted.into_inner().report.unwrap().name;
+    let rows = served.rows().await;
+    let unknown = format!("reports/{}", uuid::Uuid::nil());
+    for system in ["hotline", "handan", "operator"] {
+        for name in [&name, &unknown] {
+            for purpose in [0, 6, -1] {
+                let request = GetReportRequest {
+                    name: name.clone(),
+                    purpose,
+                };
+                let status = served.client(system).get_report(request).await.unwrap_err();
+                assert_eq!(status.code(), Code::InvalidArgument, "{system} {purpose}");
+                let violations = status.get_details_bad_request().unwrap().field_violations;
+                let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+                assert_eq!(fields, ["purpose"]);
+            }
+        }
+    }
+    assert_eq!(served.rows().await, rows);
+}
+
+async fn p7_a_report_is_shown_only_once_its_reading_is_durable(backend: Backend) {
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served.client("hotline").submit_report(good()).await.unwrap();
+    let name = submitted.into_inner().report.unwrap().name;
+    let before = served.rows().await;
+    let get = async || served.get("hotline", &name, ReadPurpose::CheckSubmission).await;
+    let kept_back = |status: Status| {
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        let shown = format!("{status:?}");
+        assert!(!shown.contains("赌博") && !shown.contains("bet.example"), "{shown}");
+    };
+
+    served.faults.fail_before.store(1, Ordering::SeqCst);
+    kept_back(get().await.unwrap_err());
+    assert_eq!(served.rows().await, before, "not recorded, and not shown");
+    // Recorded, though it did not look so: then it stands in the log, and nothing was shown either.
+    served.faults.fail_after.store(1, Ordering::SeqCst);
+    kept_back(get().await.unwrap_err());
+    assert_eq!(served.rows().await, before + 2);
+
+    let read = get().await.unwrap();
+    assert_eq!(read.report.unwrap().narrative, "一个赌博网站");
+    assert_eq!(served.rows().await, before + 4, "the change, and what audit is to get");
+    let journaled = served
+        .db
+        .fetch(
+            "SELECT entry FROM journal WHERE record = $1",
+            vec![read.reading.as_str().into()],
+        )
+        .await
+        .unwrap();
+    let entry: Vec<u8> = journaled[0].get(0).unwrap();
+    let header = journal::Entry::decode(&entry).unwrap();
+    assert_eq!(
+        (header.source.as_str(), header.kind.as_str(), header.sequence),
+        ("intake", "report.read", 1)
+    );
+    let waiting = served
+        .db
+        .fetch(
+            "SELECT consumer, payload FROM outbox WHERE record = $1",
+            vec![read.reading.as_str().into()],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (waiting.len(), waiting[0].get::<String>(0).unwrap().as_str()),
+        (1, "audit")
+    );
+    let change = StateChange::decode(&*waiting[0].get::<Vec<u8>>(1).unwrap()).unwrap();
+    let detail = Detail::decode(change.detail).unwrap();
+    let actor = detail.actor.unwrap();
+    assert_eq!(
+        (
+            detail.read_record,
+            detail.purpose.as_str(),
+            actor.agency.as_str(),
+            actor.system.as_str()
+        ),
+        (name, "check-submission", "agencies/content-regulator-CN", "hotline")
+    );
+}
+
+async fn p7_readings_made_at_once_are_each_recorded(backend: Backend) {
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served.client("hotline").submit_report(good()).await.unwrap();
+    let name = submitted.into_inner().report.unwrap().name;
+    let get = || served.get("hotline", &name, ReadPurpose::CheckSubmission);
+    let read = futures::future::join_all((0..50).map(|_| get())).await;
+    let readings: BTreeSet<_> = read.into_iter().map(|read| read.unwrap().reading).collect();
+    assert_eq!(readings.len(), 50);
+    let journaled = count(&served.db, "SELECT count(*) FROM journal WHERE kind = 'report.read'").await;
+    assert_eq!(journaled, 50);
+    // The report's own chain is as it was: nobody infers from it that somebody looks.
+    let chain = count(&served.db, "SELECT count(*) FROM journal WHERE kind <> 'report.read'").await;
+    assert_eq!(chain, 1);
 }
 
 #[tokio::test]
@@ -198,14 +314,8 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
         (shown.state(), shown.agency.as_str(), shown.changes.len()),
         (ReportState::Routed, "agencies/police-450100", 2)
     );
-    let report = served
-        .client("handan")
-        .get_report(GetReportRequest { name })
-        .await
-        .unwrap()
-        .into_inner()
-        .report
-        .unwrap();
+    let read = served.get("handan", &name, ReadPurpose::CheckSubmission).await;
+    let report = read.unwrap().report.unwrap();
     assert_eq!(report.state(), ReportState::Accepted);
 }
 

@@ -4,9 +4,9 @@ use std::{io::Read as _, path::PathBuf};
 
 use anyhow::Context as _;
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, LogReference, Loss, Report, RevealPurpose,
-    RevealReporterRequest, RevealReporterResponse, SubjectKind, SubmitReportRequest, SubmitReportResponse,
-    intake_service_client::IntakeServiceClient,
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, LogReference, Loss, ReadPurpose,
+    Report, RevealPurpose, RevealReporterRequest, RevealReporterResponse, SubjectKind, SubmitReportRequest,
+    SubmitReportResponse, intake_service_client::IntakeServiceClient,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use iso_currency::Currency;
@@ -60,11 +60,15 @@ Examples:
     },
     /// Show a report with its content
     ///
-    /// Shown to the system that sent it and to the agency that leads its case; for anyone else there is no such report.
-    #[command(after_help = "Example:\n  remit report show reports/0d9f… --as police-510100")]
+    /// Shown to whoever sent it and to the agency that leads its case; for anyone else there is no such report. Each reading is
+    /// itself recorded with its purpose, before anything is shown: `remit log show` tells an auditor who read what.
+    #[command(after_help = "Example:\n  remit report show reports/0d9f… --purpose handle-case --as police-510100")]
     Show {
         /// Its name, `reports/{id}`
         name: String,
+        /// What it is read for
+        #[arg(long, value_enum)]
+        purpose: Reading,
     },
     /// Show who reported: name and contact
     ///
@@ -98,6 +102,33 @@ Example:
         #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
         audit: Option<String>,
     },
+}
+
+/// What a report is read for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reading {
+    /// To handle its case: everyday work of the agency that leads it
+    HandleCase,
+    /// To check what was sent in, as its sender
+    CheckSubmission,
+    /// To answer the reporter
+    AnswerReporter,
+    /// A court, a prosecutor or another body asks, and the law says that it must be told
+    LegalRequest,
+    /// To review how a report was handled
+    ReviewHandling,
+}
+
+impl From<Reading> for ReadPurpose {
+    fn from(reading: Reading) -> Self {
+        match reading {
+            Reading::HandleCase => Self::HandleCase,
+            Reading::CheckSubmission => Self::CheckSubmission,
+            Reading::AnswerReporter => Self::AnswerReporter,
+            Reading::LegalRequest => Self::LegalRequest,
+            Reading::ReviewHandling => Self::ReviewHandling,
+        }
+    }
 }
 
 /// What a reporter's identity is needed for.
@@ -155,17 +186,21 @@ impl Command {
                 }
                 print_submitted(&response, validate_only)
             }
-            Action::Show { name } => {
+            Action::Show { name, purpose } => {
                 let intake = intake?;
+                let request = GetReportRequest {
+                    name,
+                    purpose: ReadPurpose::from(purpose).into(),
+                };
                 let response = IntakeServiceClient::new(intake.channel)
-                    .get_report(GetReportRequest { name })
+                    .get_report(request)
                     .await
                     .map_err(Failed::call(&intake.address))?
                     .into_inner();
                 if json {
                     return output::json(&response);
                 }
-                print_report(&response.report.unwrap_or_default())
+                print_report(&response)
             }
             Action::Reveal { name, purpose, because } => {
                 let intake = intake?;
@@ -254,7 +289,8 @@ fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyh
     Ok(())
 }
 
-fn print_report(report: &Report) -> anyhow::Result<()> {
+fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> anyhow::Result<()> {
+    let report: &Report = &report.clone().unwrap_or_default();
     line(report.name.style(strong()))?;
     field("state", output::report_state(report.state()))?;
     field("accepted", output::time(report.accept_time.as_ref()))?;
@@ -306,6 +342,8 @@ fn print_report(report: &Report) -> anyhow::Result<()> {
         line("")?;
         line(&report.narrative)?;
     }
+    line("")?;
+    field("recorded", format_args!("that it was read: {reading}"))?;
     Ok(())
 }
 

@@ -135,7 +135,15 @@ fn a_report_goes_all_the_way() {
     ] {
         assert!(shown.contains(expected), "{expected}:\n{shown}");
     }
-    let content = server.ok(&["report", "show", report, "--as", "police-450100"]);
+    let content = server.ok(&[
+        "report",
+        "show",
+        report,
+        "--purpose",
+        "handle-case",
+        "--as",
+        "police-450100",
+    ]);
     assert!(content.contains("gambling"), "{content}");
 
     let etag = cases["cases"][0]["etag"].as_str().unwrap();
@@ -154,7 +162,15 @@ fn a_report_goes_all_the_way() {
     // Others see none of it.
     let (code, stderr) = server.fails(&["case", "show", case, "--as", "police-110000"]);
     assert_eq!((code, stderr.contains("reason: NOT_FOUND")), (3, true), "{stderr}");
-    let (code, stderr) = server.fails(&["report", "show", report, "--as", "police-110000"]);
+    let (code, stderr) = server.fails(&[
+        "report",
+        "show",
+        report,
+        "--purpose",
+        "handle-case",
+        "--as",
+        "police-110000",
+    ]);
     assert_eq!((code, stderr.contains("reason: NOT_FOUND")), (3, true), "{stderr}");
     let bad = folder.path().join("bad.json");
     std::fs::write(&bad, r#"{"report":{"category":"categories/none"}}"#).unwrap();

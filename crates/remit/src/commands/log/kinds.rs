@@ -36,6 +36,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("operators.loaded", "register of operators loaded", "运营者名录已载入"),
     ("rule-set.created", "rule set stored", "分派规则已入库"),
     ("rule-set.activated", "rule set in force", "分派规则已启用"),
+    ("report.read", "report read, for a purpose", "已为特定目的查阅举报"),
     (
         "details.read",
         "details of the log read, for a purpose",

@@ -211,6 +211,7 @@ impl Change {
                     &format!("{} must {} by {due}", clock.owner, output::duty(&clock.kind)),
                 )?;
             }
+            show("read", &detail.read_record)?;
             if let Some(reading) = &detail.reading {
                 show("entries", &read(reading))?;
                 for (name, value) in [

@@ -142,14 +142,15 @@ fn show(stats: &Stats) -> anyhow::Result<()> {
     line("\nby agency".style(strong()))?;
     let width = stats.agencies.keys().map(String::len).max().unwrap_or_default();
     line(format_args!(
-        "{:>10}  {:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
-        "changes", "", "acked", "median", "p90", "result", "median", "p90"
+        "{:>10} {:>9}  {:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
+        "changes", "readings", "", "acked", "median", "p90", "result", "median", "p90"
     ))?;
     for (name, agency) in &stats.agencies {
         let (acknowledge, result) = (&agency.to_acknowledge, &agency.to_result);
         line(format_args!(
-            "{:>10}  {name:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
+            "{:>10} {:>9}  {name:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",
             agency.changes,
+            agency.readings,
             acknowledge.count(),
             span(acknowledge.median()),
             span(acknowledge.p90()),
@@ -171,7 +172,7 @@ fn as_json(stats: &Stats) -> Value {
         .iter()
         .map(|(name, agency)| {
             let figures = json!({
-                "changes": agency.changes, "to_acknowledge": times(&agency.to_acknowledge), "to_result": times(&agency.to_result),
+                "changes": agency.changes, "readings": agency.readings, "to_acknowledge": times(&agency.to_acknowledge), "to_result": times(&agency.to_result),
             });
             (name.clone(), figures)
         })

@@ -1,0 +1,179 @@
+//! Reading a report is a change too: logged, with who reads, which report, and for what, before anything is shown. No I/O.
+//!
+//! Every reading is a record of its own, `readings/{id}` with one change. As a change of the report it would tell everybody that follows
+//! the public log whose report is read how often; and each glance would lengthen the report's chain, and what its reporter is shown of it.
+//! So the public log tells that a report was read, and when. Its detail, for auditors, tells which, by whom and for what.
+//!
+//! Intake keeps the entry, as of every change, and nothing besides: it is the reading's whole state, which reconciling compares with the log.
+//! It names neither report nor reader and is not pruned.
+
+use api::{
+    event::Detail,
+    intake::{GetReportRequest, ReadPurpose},
+};
+use journal::{Draft, Entropy, Head, Sealed, Time, ordered_id, seal};
+use rpc::{Identity, Violation};
+use uuid::Uuid;
+
+/// The kind of the change.
+const KIND: &str = "report.read";
+
+/// A request that says all it must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Id of the report.
+    pub report: Uuid,
+    /// What it is read for, as it is logged.
+    pub purpose: &'static str,
+}
+
+/// Reads a request, or says all that is wrong with it.
+pub fn check(request: &GetReportRequest) -> Result<Wanted, Vec<Violation>> {
+    let mut violations = Vec::new();
+    let report = report(&request.name, &mut violations);
+    let purpose = match ReadPurpose::try_from(request.purpose) {
+        Ok(ReadPurpose::HandleCase) => Some("handle-case"),
+        Ok(ReadPurpose::CheckSubmission) => Some("check-submission"),
+        Ok(ReadPurpose::AnswerReporter) => Some("answer-reporter"),
+        Ok(ReadPurpose::LegalRequest) => Some("legal-request"),
+        Ok(ReadPurpose::ReviewHandling) => Some("review-handling"),
+        Ok(ReadPurpose::Unspecified) | Err(_) => {
+            violations.push(no_purpose());
+            None
+        }
+    };
+    match (report, purpose) {
+        (Some(report), Some(purpose)) => Ok(Wanted { report, purpose }),
+        _ => Err(violations),
+    }
+}
+
+/// The id in a report's name; `None` is noted.
+pub(crate) fn report(name: &str, violations: &mut Vec<Violation>) -> Option<Uuid> {
+    let id = name.strip_prefix("reports/").and_then(|id| Uuid::parse_str(id).ok());
+    if id.is_none() {
+        violations.push(Violation::new(
+            "name",
+            "must be the name of a report, such as `reports/{uuid}`",
+        ));
+    }
+    id
+}
+
+/// What is said to a request without a purpose.
+pub(crate) fn no_purpose() -> Violation {
+    Violation::new("purpose", "must be one of those that the contract lists")
+}
+
+impl Wanted {
+    /// The change to be recorded before `caller` is shown the report.
+    pub fn begin(&self, caller: &Identity, now: Time, entropy: &dyn Entropy, traceparent: String) -> Sealed {
+        let id = ordered_id(now, entropy);
+        let draft = Draft {
+            source: "intake",
+            record: &format!("readings/{id}"),
+            kind: KIND,
+            caused_by: None,
+            detail: Detail {
+                actor: Some(caller.actor(id.as_bytes())),
+                purpose: self.purpose.to_owned(),
+                read_record: crate::store::name(self.report),
+                ..Detail::default()
+            },
+            traceparent,
+        };
+        seal(draft, &Head::default(), now, entropy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::{Entry, SeededEntropy};
+    use prost::Message as _;
+    use rpc::Role;
+
+    use super::*;
+
+    const REPORT: &str = "reports/0d9f8c1e-0000-7000-8000-000000000000";
+
+    fn request(name: &str, purpose: i32) -> GetReportRequest {
+        GetReportRequest {
+            name: name.to_owned(),
+            purpose,
+        }
+    }
+
+    #[test]
+    fn p7_a_purpose_is_one_of_the_list() {
+        let logged: Vec<_> = (1..=5)
+            .map(|purpose| check(&request(REPORT, purpose)).unwrap().purpose)
+            .collect();
+        assert_eq!(
+            logged,
+            [
+                "handle-case",
+                "check-submission",
+                "answer-reporter",
+                "legal-request",
+                "review-handling"
+            ]
+        );
+        for (name, purpose, fields) in [
+            ("cases/1", 0, &["name", "purpose"][..]),
+            (REPORT, 0, &["purpose"]),
+            (REPORT, 6, &["purpose"]),
+            (REPORT, -1, &["purpose"]),
+            ("reports/1", 1, &["name"]),
+            ("", 1, &["name"]),
+        ] {
+            let violations = check(&request(name, purpose)).unwrap_err();
+            let found: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+            assert_eq!(found, fields, "{name} {purpose}");
+        }
+    }
+
+    #[test]
+    fn p3_the_entry_of_a_reading_names_neither_the_report_nor_the_reader() {
+        let caller = Identity {
+            system: "desk".to_owned(),
+            agency: Some("police-450100".to_owned()),
+            role: Role::Agency,
+            officer: Some("o-17".to_owned()),
+        };
+        let wanted = check(&request(REPORT, 1)).unwrap();
+        let now = Time(1_795_305_600_000_000);
+        let change = wanted.begin(&caller, now, &SeededEntropy::new(1), String::new());
+        let entry = Entry::decode(&change.entry).unwrap();
+        assert_eq!(
+            (entry.source.as_str(), entry.kind.as_str(), entry.sequence),
+            ("intake", KIND, 1)
+        );
+        assert!(entry.record.starts_with("readings/"));
+        let id = wanted.report;
+        let secrets = [
+            id.to_string(),
+            id.simple().to_string(),
+            "450100".to_owned(),
+            "desk".to_owned(),
+            "handle".to_owned(),
+        ];
+        let text = String::from_utf8_lossy(&change.entry).into_owned();
+        for secret in secrets {
+            assert!(!text.contains(&secret), "{secret}");
+        }
+        assert!(!change.entry.windows(16).any(|window| window == id.as_bytes()));
+
+        let detail = Detail::decode(change.with_detail().detail).unwrap();
+        let actor = detail.actor.unwrap();
+        assert_eq!(
+            (
+                detail.read_record.as_str(),
+                detail.purpose.as_str(),
+                actor.agency.as_str(),
+                actor.system.as_str()
+            ),
+            (REPORT, "handle-case", "agencies/police-450100", "desk")
+        );
+        assert!(!actor.officer_commitment.is_empty());
+    }
+}
