@@ -8,6 +8,7 @@ use std::{
 
 use api::intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest};
 use tempfile::TempDir;
+use testkit::tls::{Front, Issuer};
 
 use tests::process::{Databases, Process, binary, gambling, until};
 
@@ -217,6 +218,57 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server(
     std::fs::write(&detail, bytes).unwrap();
     with_key(&["verify", &detailed]).is(5, &["entry "]);
     with_key(&["stats", &detailed]).is(5, &["entry "]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_read_a_log_over_tls_when_its_issuer_is_trusted() {
+    let folder = TempDir::with_prefix("remit-tls-").unwrap();
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let data = process.layout.folder().to_owned();
+    submit(&process, 1).await;
+    let audit = process
+        .endpoints
+        .audit
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let (issuer, stranger) = (Issuer::new().unwrap(), Issuer::new().unwrap());
+    let front = Front::start(audit, &issuer, &["localhost"], 2020..2090).await.unwrap();
+    let url = format!("https://localhost:{}", front.address.port());
+    let (by_issuer, by_stranger) = (
+        issuer.file().display().to_string(),
+        stranger.file().display().to_string(),
+    );
+    let exported = folder.path().join("exported").display().to_string();
+
+    log(&data, &["verify", &url, "--ca-file", &by_issuer]).is(0, &["the log is whole"]);
+    log(&data, &["export", &exported, "--server", &url, "--ca-file", &by_issuer]).is(0, &["exported to"]);
+    log(&data, &["verify", &exported]).is(0, &["the log is whole"]);
+    for (arguments, said) in [
+        (&["verify", &url][..], &["its certificate", "--ca-file"][..]),
+        (
+            &["verify", &url, "--ca-file", &by_stranger],
+            &["is signed by another", "--ca-file"],
+        ),
+        (
+            &["export", &exported, "--server", &url],
+            &["its certificate", "--ca-file"],
+        ),
+    ] {
+        log(&data, arguments).is(4, said);
+    }
+    let elsewhere = Front::start(audit, &issuer, &["log.example"], 2020..2090)
+        .await
+        .unwrap();
+    let wrong = format!("https://localhost:{}", elsewhere.address.port());
+    log(&data, &["verify", &wrong, "--ca-file", &by_issuer])
+        .is(4, &["its certificate is not for localhost", "it is for log.example"]);
+    log(&data, &["verify", &url, "--ca-file", &exported]).is(2, &["as a file of certificate authorities"]);
+    // What needs a token goes by gRPC, which is plain here: said, not tried.
+    log(&data, &["checkpoint", "--server", &url]).is(2, &["TLS ends at a proxy"]);
+    let plain = process.endpoints.audit.clone();
+    log(&data, &["verify", &plain, "--ca-file", &by_issuer]).is(0, &["the log is whole"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

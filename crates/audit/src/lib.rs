@@ -14,7 +14,7 @@
 //!    against the records' chains and the known event ids (`judge.rs`), gives out indexes from the head row, and writes entries,
 //!    details, tiles and head. The new tiles come from the tree's right edge (`tree.rs`).
 //! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`), has the witnesses of the configured policy
-//!    cosign it (`witnesses.rs`), and publishes it.
+//!    cosign it (`witnesses.rs`, over HTTP or TLS by `https`), and publishes it.
 //!
 //! What is missing: a change whose predecessor never came is kept out and listed (`gap.rs`). A producer whose past has changed is
 //! frozen until an operator has examined it. How far each producer has come it says by marks, which are compared with what the log
@@ -140,6 +140,9 @@ pub struct Config {
     /// How long each witness has to answer, in milliseconds.
     #[serde(default = "default_patience")]
     pub witness_timeout_ms: u64,
+    /// Certificates in PEM form whose holders issue for witnesses: trusted besides those that the machine trusts.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
 }
 
 fn default_origin() -> String {
@@ -220,6 +223,9 @@ pub enum Error {
         #[source]
         source: PolicyError,
     },
+    /// The file of issuers that witnesses' certificates may be of.
+    #[error(transparent)]
+    CaFile(#[from] https::CaFile),
     /// A file could not be read or written.
     #[error("{doing} {}", path.display())]
     File {
@@ -290,7 +296,9 @@ async fn witnesses(config: &Config) -> Result<Option<Witnesses>, Error> {
         });
     }
     let patience = Duration::from_millis(config.witness_timeout_ms);
-    Ok(Some(Witnesses::new(policy, &config.origin, patience)))
+    let trust = https::Trust::load(config.ca_file.as_deref(), "`log.ca_file`")?;
+    let client = https::Client::new(trust, patience);
+    Ok(Some(Witnesses::new(policy, &config.origin, client, patience)))
 }
 
 impl std::fmt::Debug for Audit {

@@ -9,15 +9,12 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{Request, StatusCode, Uri};
+use axum::http::{Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::Full;
+use https::Client;
 use sha2::{Digest as _, Sha256};
 use signed_note::{Note, Signature};
 use witness::{CosignerKey, Policy, Submission};
@@ -54,7 +51,7 @@ pub(crate) enum NoCosignature {
 pub(crate) struct Witnesses {
     policy: Policy,
     origin: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client,
     patience: Duration,
     /// The size that each saw last, as far as known; by place in the policy.
     seen: Mutex<BTreeMap<usize, u64>>,
@@ -70,14 +67,11 @@ pub(crate) struct Cosigned {
 }
 
 impl Witnesses {
-    pub fn new(policy: Policy, origin: &str, patience: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(patience));
-        connector.set_nodelay(true);
+    pub fn new(policy: Policy, origin: &str, client: Client, patience: Duration) -> Self {
         Self {
             policy,
             origin: origin.to_owned(),
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client,
             patience,
             seen: Mutex::default(),
         }
@@ -221,15 +215,17 @@ impl Witnesses {
         let uri: Uri = uri.parse().map_err(|error| unreachable(&error))?;
         let request = Request::builder().method(method).uri(uri).body(Full::new(body));
         let request = request.map_err(|error| unreachable(&error))?;
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| unreachable(&error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| unreachable(&*error))?.to_bytes();
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+        let answer = self.client.send(request, ANSWER_BYTES).await;
+        let answer = answer.map_err(|error| NoCosignature::Unreachable(error.line()))?;
+        let text = match answer.headers().get(header::LOCATION) {
+            // Its policy line names where it is.
+            Some(place) if answer.status().is_redirection() => format!(
+                "it is sent on to {}, where requests are not sent after it",
+                String::from_utf8_lossy(place.as_bytes())
+            ),
+            _ => String::from_utf8_lossy(answer.body()).into_owned(),
+        };
+        Ok((answer.status(), text))
     }
 
     fn last_seen(&self, place: usize) -> u64 {

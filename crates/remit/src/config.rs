@@ -123,6 +123,8 @@ pub struct Log {
     pub witness_policy_file: Option<PathBuf>,
     /// How long a witness has to answer, in milliseconds.
     pub witness_timeout_ms: u64,
+    /// File of certificates, in PEM form, whose holders issue for witnesses: trusted besides those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Data to use in place of what is built in.
@@ -186,6 +188,7 @@ impl Default for Log {
             checkpoint_refresh_ms: 60_000,
             witness_policy_file: None,
             witness_timeout_ms: 2_000,
+            ca_file: None,
         }
     }
 }

@@ -297,6 +297,7 @@ pub(crate) fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::R
         checkpoint_refresh_ms: config.log.checkpoint_refresh_ms,
         witness_policy_file: config.log.witness_policy_file.clone(),
         witness_timeout_ms: config.log.witness_timeout_ms,
+        ca_file: config.log.ca_file.clone(),
     })
 }
 

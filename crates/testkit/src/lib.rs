@@ -3,6 +3,7 @@
 //! * `postgres.rs`: a database of its own for each test, on a private PostgreSQL (`postgres/cluster.rs`).
 //! * `backend.rs`: one suite, run on each storage backend.
 //! * `otlp.rs`: a collector that keeps the spans it is sent.
+//! * `tls.rs`: a proxy that speaks TLS, with certificates made in the test.
 //! * `seed.rs`: randomness that a failure can be repeated with.
 //! * `bin/with-postgres.rs`: one PostgreSQL around a whole test run, for runners with a process per test.
 //!
@@ -16,6 +17,7 @@ pub mod backend;
 pub mod otlp;
 pub mod postgres;
 mod seed;
+pub mod tls;
 
 pub use backend::Backend;
 pub use seed::seed;

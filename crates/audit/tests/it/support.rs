@@ -157,6 +157,7 @@ impl Files {
             checkpoint_refresh_ms: 60_000,
             witness_policy_file: None,
             witness_timeout_ms: 2_000,
+            ca_file: None,
         }
     }
 }

@@ -6,7 +6,10 @@ use audit::{Config, SqlStore, Store, open_checkpoint};
 use journal::{ManualClock, SeededEntropy};
 use signed_note::Note;
 use tempfile::TempDir;
-use testkit::Backend;
+use testkit::{
+    Backend,
+    tls::{Front, Issuer},
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use witness::{Book, Policy, Server};
@@ -17,6 +20,7 @@ testkit::on_each_backend!(
     checkpoints_bear_the_cosignatures_of_a_quorum,
     without_a_quorum_nothing_is_published_and_appending_goes_on,
     a_witness_that_was_away_catches_up,
+    a_witness_is_asked_over_tls_when_its_issuer_is_trusted,
     a_rewritten_log_is_cosigned_by_nobody,
     a_restored_database_is_refused_for_what_a_witness_saw,
     witnesses_stand_in_for_a_lost_checkpoint_file,
@@ -169,6 +173,57 @@ async fn without_a_quorum_nothing_is_published_and_appending_goes_on(backend: Ba
     let note = log.published(11).await;
     assert!(is_met(&config, &note));
     log.stop().await;
+}
+
+async fn a_witness_is_asked_over_tls_when_its_issuer_is_trusted(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let witnesses = [Away::new(0, &vkey).await];
+    let issuer = Issuer::new().unwrap();
+    let front = Front::start(witnesses[0].address, &issuer, &["localhost"], 2020..2090);
+    let front = front.await.unwrap();
+    let plain = configure(&files, backend.url(), &witnesses, "all");
+    let path = plain.witness_policy_file.as_ref().unwrap();
+    let address = format!("http://{}", witnesses[0].address);
+    let over_tls = std::fs::read_to_string(path).unwrap();
+    let over_tls = over_tls.replace(&address, &format!("https://localhost:{}", front.address.port()));
+    std::fs::write(path, over_tls).unwrap();
+    let trusting = Config {
+        ca_file: Some(issuer.file().to_owned()),
+        ..plain.clone()
+    };
+
+    let log = Served::start(trusting.clone()).await;
+    log.append(&intake.many(3)).await;
+    assert!(is_met(&trusting, &log.published(3).await));
+    log.stop().await;
+
+    // Its issuer is not trusted any more: nothing is published, and it is said why and what to do.
+    let log = Served::start(plain).await;
+    log.append(&intake.many(3)).await;
+    let mut unpublished = String::new();
+    while unpublished.is_empty() {
+        tokio::task::yield_now().await;
+        unpublished = log.audit.status().await.unwrap().unpublished;
+    }
+    let silent = log.audit.status().await.unwrap().silent;
+    let said = format!("{unpublished} {silent}");
+    assert!(said.contains("certificate") && said.contains("`log.ca_file`"), "{said}");
+    assert_eq!(log.audit.published().borrow().head.size, 3);
+    log.stop().await;
+
+    let log = Served::start(trusting.clone()).await;
+    assert!(is_met(&trusting, &log.published(6).await));
+    log.stop().await;
+    let nothing = Config {
+        ca_file: Some(files.key().with_file_name("policy")),
+        ..trusting
+    };
+    let error = start(nothing).await.unwrap_err().to_string();
+    assert!(
+        error.contains("policy cannot be used as a file of certificate authorities"),
+        "{error}"
+    );
 }
 
 async fn a_witness_that_was_away_catches_up(backend: Backend) {

@@ -14,6 +14,8 @@ mod stats;
 mod unfreeze;
 mod verify;
 
+use std::path::{Path, PathBuf};
+
 use api::audit::{GetCheckpointRequest, audit_service_client::AuditServiceClient};
 use audit::{CheckpointError, verify::Fault};
 use clap::{Args, Subcommand};
@@ -43,6 +45,15 @@ pub struct Command {
     /// The log's verifier key [default: log.vkey of the data directory]
     #[arg(long, global = true, env = "REMIT_LOG_KEY", value_name = "KEY")]
     key: Option<String>,
+    /// Certificates of issuers that are trusted besides the machine's, in PEM form, to read a log's files over https://
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_CA_FILE",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    ca_file: Option<PathBuf>,
 }
 
 // What each is for stands at its type.
@@ -68,6 +79,7 @@ struct Context<'a> {
     access: &'a Access,
     server: Option<&'a str>,
     key: Option<&'a str>,
+    ca_file: Option<&'a Path>,
 }
 
 impl Context<'_> {
@@ -76,9 +88,12 @@ impl Context<'_> {
         self.access.target(Service::Audit, self.server)
     }
 
-    /// Where audit is. Its public files need no token.
+    /// Where the log's public files are: at audit, or at whatever web server has them. They need no token.
     fn address(&self) -> anyhow::Result<String> {
-        self.access.address(Service::Audit, self.server)
+        match self.server {
+            Some(server) if server.starts_with("https://") => Ok(server.to_owned()),
+            server => self.access.address(Service::Audit, server),
+        }
     }
 
     /// The log's verifier key, where it is known.
@@ -104,6 +119,7 @@ impl Command {
             access: &self.access,
             server: self.server.as_deref(),
             key: self.key.as_deref(),
+            ca_file: self.ca_file.as_deref(),
         };
         match self.action {
             Action::Checkpoint(command) => command.run(context).await,

@@ -98,6 +98,9 @@ impl TryFrom<String> for Address {
     fn try_from(address: String) -> anyhow::Result<Self> {
         match address.strip_prefix("http://") {
             Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(Self(address)),
+            _ if address.starts_with("https://") => bail!(
+                "services are called over plain http://, and TLS ends at a proxy in front of them; only a log's public files are read over https://"
+            ),
             _ => bail!("not the address of a server; write it like http://intake:7301"),
         }
     }

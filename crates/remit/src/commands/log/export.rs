@@ -37,7 +37,7 @@ const PUBLISHED: u32 = 50;
 #[command(after_help = "\
 Examples:
   remit log export /mnt/log
-  remit log export /mnt/log --server http://audit.example:7303 --key remit.example/log+1a2b3c4d+AZ…
+  remit log export /mnt/log --server https://log.example --key remit.example/log+1a2b3c4d+AZ…
   remit log export /mnt/log-with-details --with-detail --purpose 'inspection 2027-3' --as auditor")]
 pub struct Command {
     /// The folder; made when it is not there
@@ -56,7 +56,7 @@ impl Command {
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let key = context.needed_key()?;
         let address = context.address()?;
-        let source = Source::named(&address)?;
+        let source = Source::named(&address, context.ca_file)?;
         let progress = Progress::new(context.json());
         let started = Instant::now();
         let (before, logged, signed) = loop {

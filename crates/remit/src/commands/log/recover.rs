@@ -123,7 +123,7 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
     if count > MOST {
         bail!("{count} entries are missing, more than {MOST}; restore a newer backup first");
     }
-    let source = Source::named(from)?;
+    let source = Source::named(from, None)?;
     let note = source.checkpoint().await?;
     let there = recovery
         .keys()

@@ -1,22 +1,25 @@
 //! Where the files of a log are read from: a server, or any web server that has an exported folder, or the folder itself.
 
-use std::{fmt, io::Read as _, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use audit::tiles::TilePath;
-use bytes::Bytes;
 use flate2::read::GzDecoder;
 use futures::{StreamExt as _, stream::BoxStream};
 use http::{HeaderValue, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::Full;
+use https::{Client, NoAnswer, Trust};
 
 use crate::client::Failed;
 
 /// No file of a log is larger: 256 entries of 65,535 bytes, with their lengths.
 const LARGEST: usize = 256 * (65_535 + 2);
+/// How long a connection is waited for.
+const CONNECT: Duration = Duration::from_secs(3);
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a file is asked for that the server is too busy to give.
@@ -38,7 +41,7 @@ pub enum Source {
 pub struct Web {
     /// Without a slash at its end.
     prefix: String,
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client,
 }
 
 impl fmt::Display for Source {
@@ -51,14 +54,15 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// From what was named: an address when it begins like one, else a folder.
-    pub fn named(place: &str) -> Result<Self, Failed> {
-        if place.starts_with("http://") {
-            return Ok(Self::Web(Box::new(Web::at(place)?)));
+    /// From what was named: an address when it begins like one, else a folder. Of an https:// address also certificates are trusted whose
+    /// issuer is in `ca_file`.
+    pub fn named(place: &str, ca_file: Option<&Path>) -> Result<Self, Failed> {
+        if place.starts_with("http://") || place.starts_with("https://") {
+            return Ok(Self::Web(Box::new(Web::at(place, ca_file)?)));
         }
         if place.contains("://") {
             return Err(Failed::Usage(format!(
-                "`{place}` cannot be read: give an http:// address or a folder; TLS is what a proxy in front speaks"
+                "`{place}` cannot be read: give an https:// or http:// address, or a folder"
             )));
         }
         let folder = PathBuf::from(place);
@@ -131,7 +135,7 @@ impl Source {
 
 impl Web {
     /// The log at an address.
-    pub fn at(address: &str) -> Result<Self, Failed> {
+    pub fn at(address: &str, ca_file: Option<&Path>) -> Result<Self, Failed> {
         let prefix = address.trim_end_matches('/').to_owned();
         let is_address = prefix
             .parse::<Uri>()
@@ -141,12 +145,10 @@ impl Web {
                 "`{address}` is not an address; write it like http://127.0.0.1:7303"
             )));
         }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Duration::from_secs(3)));
-        connector.set_nodelay(true);
+        let trust = Trust::load(ca_file, "--ca-file").map_err(|error| Failed::Usage(error.to_string()))?;
         Ok(Self {
             prefix,
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: Client::new(trust, CONNECT),
         })
     }
 
@@ -161,7 +163,7 @@ impl Web {
         }
         match self.try_read(path).await? {
             Answer::Bytes(bytes) => Ok(bytes),
-            Answer::Busy => Err(self.unreachable("it is too busy")),
+            Answer::Busy => Err(self.unreachable("it is too busy", None)),
         }
     }
 
@@ -171,38 +173,37 @@ impl Web {
             .map_err(|error| Failed::Usage(format!("{}: {error}", self.prefix)))?;
         let asked = http::Request::get(uri)
             .header(header::ACCEPT_ENCODING, "gzip, identity")
-            .body(Empty::new())
+            .body(Full::default())
             .map_err(|error| Failed::Usage(error.to_string()))?;
-        let answer = async {
-            let response = self
-                .client
-                .request(asked)
-                .await
-                .map_err(|error| match error.is_connect() {
-                    true => "nothing listens there".to_owned(),
-                    false => error.to_string(),
-                })?;
-            let status = response.status();
-            let encoding = response.headers().get(header::CONTENT_ENCODING).cloned();
-            let body = Limited::new(response.into_body(), LARGEST).collect().await;
-            let body = body.map_err(|error| format!("{path} is cut off or too large: {error}"))?;
-            let bytes = decoded(&body.to_bytes(), encoding.as_ref().map(HeaderValue::as_bytes));
-            Ok::<_, String>((status, bytes.map_err(|problem| format!("{path} {problem}"))?))
-        };
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
-        match answer.map_err(|_| self.unreachable("it takes too long"))? {
-            Ok((StatusCode::OK, body)) => Ok(Answer::Bytes(Some(body))),
-            Ok((StatusCode::NOT_FOUND | StatusCode::GONE, _)) => Ok(Answer::Bytes(None)),
-            Ok((StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _)) => Ok(Answer::Busy),
-            Ok((status, _)) => Err(self.unreachable(&format!("it answers {path} with {status}"))),
-            Err(error) => Err(self.unreachable(&error)),
+        let answer = tokio::time::timeout(PATIENCE, self.client.send(asked, LARGEST)).await;
+        let answer = answer.map_err(|_| self.unreachable("it takes too long", None))?;
+        let answer = answer.map_err(|NoAnswer { problem, help }| self.unreachable(&problem, help))?;
+        let (status, headers) = (answer.status(), answer.headers());
+        match status {
+            StatusCode::OK => {
+                let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+                let bytes = decoded(answer.body(), encoding);
+                let bytes = bytes.map_err(|problem| self.unreachable(&format!("{path} {problem}"), None))?;
+                Ok(Answer::Bytes(Some(bytes)))
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Bytes(None)),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Ok(Answer::Busy),
+            _ if status.is_redirection() => {
+                let location = headers
+                    .get(header::LOCATION)
+                    .map(|place| String::from_utf8_lossy(place.as_bytes()));
+                let elsewhere = location.unwrap_or("another place".into());
+                let help = "redirects are not followed: if the log is there, name that address".to_owned();
+                Err(self.unreachable(&format!("it sends whoever asks for {path} to {elsewhere}"), Some(help)))
+            }
+            _ => Err(self.unreachable(&format!("it answers {path} with {status}"), None)),
         }
     }
 
-    fn unreachable(&self, why: &str) -> Failed {
+    fn unreachable(&self, why: &str, help: Option<String>) -> Failed {
         Failed::Unreachable {
-            message: format!("no server answers at {}: {why}", self.prefix),
-            help: "is it running, and is that its address?".to_owned(),
+            message: format!("the log cannot be read from {}: {why}", self.prefix),
+            help: help.unwrap_or_else(|| "is it running, and is that its address?".to_owned()),
         }
     }
 }

@@ -93,7 +93,7 @@ impl Command {
 
 /// Verifies an export with details, and counts it.
 async fn of_folder(folder: &str, context: &Context<'_>, progress: &Progress) -> anyhow::Result<Stats> {
-    let source = Source::named(folder)?;
+    let source = Source::named(folder, context.ca_file)?;
     if !matches!(&source, Source::Folder(folder) if folder.join("detail").is_dir()) {
         let message =
             format!("{folder} is no folder that was exported with details (`remit log export --with-detail`)");

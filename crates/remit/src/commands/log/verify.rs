@@ -25,7 +25,8 @@ const SHOWN: Duration = Duration::from_millis(100);
 #[command(after_help = "\
 Examples:
   remit log verify
-  remit log verify http://audit.example:7303 --key remit.example/log+1a2b3c4d+AZ…
+  remit log verify https://log.example --key remit.example/log+1a2b3c4d+AZ…
+  remit log verify https://log.intern --ca-file our-issuer.pem --key remit.example/log+1a2b3c4d+AZ…
   remit log verify /mnt/exported-log --key remit.example/log+1a2b3c4d+AZ…")]
 pub struct Command {
     /// An address of the log, or a folder that was exported [default: the audit server]
@@ -44,7 +45,7 @@ impl Command {
                 context.address()?
             }
         };
-        let source = Source::named(&place)?;
+        let source = Source::named(&place, context.ca_file)?;
         let (key, key_is_theirs) = key(&source, &context)?;
         let checkpoint = source.checkpoint().await?;
         let with_detail = matches!(&source, Source::Folder(folder) if folder.join("detail").is_dir());
