@@ -77,6 +77,11 @@ pub enum Failure {
         /// Which.
         what: &'static str,
     },
+    /// What is stored is not what was recorded. Why is in the log.
+    Damaged {
+        /// Resource name of the record.
+        record: String,
+    },
     /// Anything else. The cause is logged and does not leave.
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -203,6 +208,13 @@ impl From<Failure> for Status {
                 details.set_retry_info(Some(RETRY));
                 (Code::Unavailable, format!("{what} does not answer; try again"))
             }
+            Failure::Damaged { record } => {
+                info("DATA_LOSS", &[("record", &record)]);
+                (
+                    Code::DataLoss,
+                    format!("what is stored of {record} is not what was recorded; the operator is told"),
+                )
+            }
             Failure::Internal(cause) => {
                 let reference = journal::random_id(&journal::SystemEntropy).to_string();
                 tracing::error!(
@@ -285,6 +297,13 @@ mod tests {
                 Failure::Unavailable { what: "routing" },
                 Code::Unavailable,
                 "UNAVAILABLE",
+            ),
+            (
+                Failure::Damaged {
+                    record: "evidence/1".to_owned(),
+                },
+                Code::DataLoss,
+                "DATA_LOSS",
             ),
             (Failure::Internal(io()), Code::Internal, "INTERNAL"),
         ] {

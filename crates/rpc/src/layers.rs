@@ -34,6 +34,8 @@ pub struct Limits {
     pub header_bytes: u32,
     /// Longest time that one request may take, whatever deadline it names. Open streams are not bound by it.
     pub deadline: Duration,
+    /// Longest time that the upload of a file may take.
+    pub upload: Duration,
 }
 
 impl Default for Limits {
@@ -44,6 +46,7 @@ impl Default for Limits {
             streams_per_connection: 256,
             header_bytes: 16 << 10,
             deadline: Duration::from_secs(30),
+            upload: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -192,11 +195,18 @@ fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemap
     }
 }
 
+/// The methods that are answered when a whole file has come, however long that is. They look themselves that it does come.
+const UPLOADS: [&str; 1] = ["/remit.intake.v1.EvidenceService/UploadEvidence"];
+
 /// How long a request may take: until its deadline, or the server's own when it names none or a longer one.
 fn deadline(limits: Limits, request: &Request) -> Result<Duration, Refusal> {
+    let longest = match UPLOADS.contains(&request.uri().path()) {
+        true => limits.upload,
+        false => limits.deadline,
+    };
     let deadline = match timeout(request.headers()).map_err(late)? {
-        Some(timeout) => timeout.min(limits.deadline),
-        None => limits.deadline,
+        Some(timeout) => timeout.min(longest),
+        None => longest,
     };
     if deadline.is_zero() {
         // Nothing is begun that nobody waits for.
@@ -356,6 +366,25 @@ mod tests {
             let (status, begun) = answer(timeout).await;
             assert_eq!((status.code(), begun), (code, begins), "{timeout}");
             assert!(status.get_details_error_info().is_some(), "{timeout}");
+        }
+    }
+
+    #[test]
+    fn the_longest_time_is_that_of_the_method() {
+        let limits = Limits::default();
+        for (path, timeout, expected) in [
+            ("/remit.intake.v1.IntakeService/SubmitReport", "1M", limits.deadline),
+            (UPLOADS[0], "1M", Duration::from_secs(60)),
+            (UPLOADS[0], "99999999H", limits.upload),
+        ] {
+            let request = http::Request::post(path)
+                .header("grpc-timeout", timeout)
+                .body(Body::empty())
+                .unwrap();
+            let Ok(deadline) = deadline(limits, &request) else {
+                panic!("{path} is refused")
+            };
+            assert_eq!(deadline, expected - Duration::from_millis(5), "{path} {timeout}");
         }
     }
 
