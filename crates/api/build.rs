@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "event/v1/event",
         "intake/v1/intake",
+        "intake/v1/evidence",
         "routing/v1/routing",
         "routing/v1/directory",
         "routing/v1/rule_set",

@@ -11,7 +11,7 @@ use crate::disclosure;
 
 /// Who may log changes of which records: the service, and the collections that are its own.
 const SOURCES: [(&str, &[&str]); 3] = [
-    ("intake", &["reports/", READINGS]),
+    ("intake", &["reports/", "evidence/", READINGS]),
     ("routing", &["cases/", "ruleSets/", "directory/", "operators/"]),
     // Not by a call: what befalls a producer, logged with what it befell; and reads of details, logged before they are shown.
     (OWN, &[PRODUCERS, READINGS]),
@@ -164,6 +164,7 @@ mod tests {
         for (source, record) in [
             ("intake", "reports/1"),
             ("intake", "readings/1"),
+            ("intake", "evidence/1"),
             ("routing", "cases/1"),
             ("routing", "ruleSets/2027"),
             ("routing", "directory/2027"),
@@ -181,6 +182,7 @@ mod tests {
             ("intake", "routing", "cases/1"),
             ("intake", "intake", "cases/1"),
             ("routing", "routing", "reports/1"),
+            ("routing", "routing", "evidence/1"),
             ("intake", "intake", "reports/"),
             ("audit", "audit", "reports/1"),
             ("routing", "routing", "readings/1"),

@@ -9,21 +9,27 @@ use api::{
         RecordCaseChangesRequest, RecordCaseChangesResponse, Report, RevealReporterRequest, RevealReporterResponse,
         SubmitReportRequest, SubmitReportResponse, intake_service_server::IntakeService,
     },
-    routing::{CheckAccessRequest, case_service_client::CaseServiceClient},
+    routing::case_service_client::CaseServiceClient,
 };
-use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, entry_hash, keyed_hash, ordered_id, seal};
+use journal::{Arrival, Clock, Committer, Draft, Entropy, Entry, Head, Time, entry_hash, keyed_hash, ordered_id, seal};
 use prost::Message as _;
-use rpc::{Failure, Identity, Role, caller, client::Caller};
+use rpc::{Failure, Identity, Role, Violation, caller, client::Caller};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::{
+    access,
     category::Categories,
     directory::Directory,
+    evidence::{self, Unattachable},
     reading,
     receipt::Receipts,
     reveal,
     state::State,
-    store::{self, Acceptance, Accepted, CaseNews, Prepared, Reveal, Store, StoredReport},
+    store::{
+        self, Acceptance, Accepted, CaseNews, Prepared, Reveal, Store, StoredReport,
+        evidence::{Attachment, EvidenceStore, Unattachables},
+    },
     submission,
 };
 
@@ -37,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) receipts: Receipts,
     pub(crate) fingerprint_key: journal::Bytes32,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) evidence: Arc<dyn EvidenceStore>,
     pub(crate) acceptances: Committer<Prepared, Accepted>,
     pub(crate) readings: Committer<journal::Rows, ()>,
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
@@ -47,7 +54,7 @@ pub(crate) struct Service {
 
 impl Service {
     async fn submit(&self, caller: &Identity, request: SubmitReportRequest) -> Result<SubmitReportResponse, Failure> {
-        if !may_send(caller) {
+        if !access::may_send(caller) {
             return Err(Failure::denied(
                 "only agencies, partners and operators submit reports",
                 &caller.system,
@@ -56,16 +63,22 @@ impl Service {
         let now = self.clock.now();
         let validate_only = request.validate_only;
         let known = self.directory.known_for(request.report.as_ref()).await;
-        let submission = submission::check(request, &self.categories, &known, caller.agency.as_deref(), now)
+        let mut submission = submission::check(request, &self.categories, &known, caller.agency.as_deref(), now)
             .map_err(Failure::InvalidInput)?;
         if known.is_unsure() {
             return Err(Failure::Unavailable { what: "routing" });
         }
         if validate_only {
+            self.attachable(caller, &submission.evidence, now).await?;
             return Ok(SubmitReportResponse::default());
         }
+        let evidence = std::mem::take(&mut submission.evidence);
         let acceptance = self.acceptance(caller, submission, now);
-        match self.acceptances.commit(acceptance.into()).await? {
+        let accepted = match evidence.is_empty() {
+            true => self.acceptances.commit(acceptance.into()).await?,
+            false => self.accept_with(caller, acceptance, evidence, now).await?,
+        };
+        match accepted {
             Accepted::RequestIdReused => Err(Failure::RequestIdReused),
             Accepted::Report { report, accept_time } => Ok(SubmitReportResponse {
                 report: Some(Report {
@@ -79,7 +92,7 @@ impl Service {
         }
     }
 
-    fn acceptance(&self, caller: &Identity, submission: submission::Submission, now: journal::Time) -> Acceptance {
+    fn acceptance(&self, caller: &Identity, submission: submission::Submission, now: Time) -> Acceptance {
         let report = ordered_id(now, &*self.entropy);
         let content = submission.report.encode_to_vec();
         let mut commitment_key = [0; 32];
@@ -109,6 +122,39 @@ impl Service {
             change: seal(draft, &Head::default(), now, &*self.entropy),
             facts: submission.facts,
             subjects: submission.subjects,
+        }
+    }
+
+    /// Like a commit of `acceptances`, for a report that names evidence: one transaction attaches that too, or nothing is recorded.
+    async fn accept_with(
+        &self,
+        caller: &Identity,
+        acceptance: Acceptance,
+        evidence: Vec<Uuid>,
+        now: Time,
+    ) -> Result<Accepted, Failure> {
+        let files = evidence.into_iter().map(|id| (id, caller.actor(id.as_bytes())));
+        let attachment = Attachment {
+            files: files.collect(),
+            sender: evidence::sender(caller),
+            accepted_by: acceptance.change.event_id,
+            traceparent: telemetry::traceparent(),
+        };
+        let (store, report) = (Arc::clone(&self.evidence), Prepared::from(acceptance));
+        let accepting = async move { store.accept_with(&report, &attachment, now).await };
+        let accepted = journal::uncancelled(accepting).await?;
+        (self.wake)();
+        accepted.map_err(not_attachable)
+    }
+
+    async fn attachable(&self, caller: &Identity, evidence: &[Uuid], now: Time) -> Result<(), Failure> {
+        if evidence.is_empty() {
+            return Ok(());
+        }
+        let sender = evidence::sender(caller);
+        match self.evidence.unattachable(evidence, &sender, now).await? {
+            none if none.is_empty() => Ok(()),
+            some => Err(not_attachable(some)),
         }
     }
 
@@ -183,24 +229,8 @@ impl Service {
         })
     }
 
-    /// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could lag behind.
     async fn may_see(&self, caller: &Identity, report: &str) -> Result<bool, Failure> {
-        // What a token of another role says of an agency gives it no case.
-        let Ok(agency) = caller.require_agency() else {
-            return Ok(false);
-        };
-        let request = CheckAccessRequest {
-            report: report.to_owned(),
-            agency: format!("agencies/{agency}"),
-            ..CheckAccessRequest::default()
-        };
-        match self.routing.clone().check_access(request).await {
-            Ok(response) => Ok(response.into_inner().allowed),
-            Err(error) => {
-                tracing::warn!(%error, "access cannot be checked");
-                Err(Failure::Unavailable { what: "routing" })
-            }
-        }
+        access::may_see(&self.routing, caller, report).await
     }
 
     async fn check_receipt(&self, caller: &Identity, receipt: &str) -> Result<CheckReceiptResponse, Failure> {
@@ -283,13 +313,15 @@ impl Service {
     }
 }
 
-fn may_send(caller: &Identity) -> bool {
-    !matches!(caller.role, Role::Service | Role::Auditor)
+fn not_attachable(files: Unattachables) -> Failure {
+    let violation = |(i, why): (usize, Unattachable)| Violation::new(format!("report.evidence[{i}]"), why.words());
+    Failure::InvalidInput(files.into_iter().map(violation).collect())
 }
 
 /// Whether the caller may send reports in, and sent this one.
 fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
-    may_send(caller) && (caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency))
+    access::may_send(caller)
+        && (caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency))
 }
 
 /// Whether the caller's agency must not learn what became of a report: it keeps to what it knew when it sent it in.

@@ -4,7 +4,8 @@
 //! `directory.rs`, and turns it into a report and the facts it is routed by, or into all that is wrong with it; `store.rs` writes it,
 //! its first change and what is to be delivered of it in one transaction, grouped with others; only then the caller gets its
 //! receipt (`receipt.rs`). Relays carry the change to routing (`relays.rs`) and to audit. Changes of the case come back
-//! as `RecordCaseChanges`; the report's state (`state.rs`) follows.
+//! as `RecordCaseChanges`; the report's state (`state.rs`) follows. Evidence is uploaded before, and attached in the
+//! transaction that records the report (`evidence.rs` says how). Whether a caller may see what a report says, `access.rs` asks.
 //!
 //! What each call shows of a report, and to whom:
 //!
@@ -13,6 +14,8 @@
 //! | `GetReport` | its content, without the reporter's name and contact | who sent it; the agency that leads its case | a purpose of a list; a change of `readings/{id}` (`reading.rs`) |
 //! | `RevealReporter` | name and contact | the agency that leads its case; operators | a purpose and why; a change of the report, which its reporter sees (`reveal.rs`) |
 //! | `CheckReceipt` | state, agency, advice, and the public entries of its changes | whoever has the receipt | none: nothing that the report says |
+//! | `DownloadEvidence` | a file | the system that uploaded it; the agency that leads its report's case | a purpose and why; a change of the evidence (`evidence.rs`) |
+//! | `GetEvidence` | its hash, length and types | the same, and the uploader's agency | none: nothing that the file says |
 //! | `SubmitReport` | name, state and receipt | who sent it | none: nothing that the report says |
 //!
 //! Routing is sent the facts, and audit what its details say: neither holds personal data.
@@ -22,8 +25,10 @@
 //! each time, and only once it is durable that it is read. A report that is not there, or not for the caller, is answered alike, and
 //! leaves nothing. `submission.rs`, `category.rs`, `receipt.rs`, `reading.rs`, `reveal.rs` and `state.rs` import neither tonic nor sqlx.
 
+mod access;
 pub mod category;
 pub mod directory;
+pub mod evidence;
 mod grpc;
 mod operations;
 pub mod reading;
@@ -36,21 +41,29 @@ pub mod submission;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use api::{intake::intake_service_server::IntakeServiceServer, routing::case_service_client::CaseServiceClient};
+use api::{
+    intake::{evidence_service_server::EvidenceServiceServer, intake_service_server::IntakeServiceServer},
+    routing::case_service_client::CaseServiceClient,
+};
 use category::Categories;
 use directory::{Directory, InForce};
+use evidence::Vault;
 use futures::FutureExt as _;
 use journal::{Background, Bytes32, Clock, Committer, Entropy};
 use places::Territories;
 use receipt::Receipts;
 use rpc::{client::Caller, delivery::ToAudit};
 use sql::Db;
-use store::{SqlStore, Store};
+use store::{SqlStore, Store, evidence::EvidenceStore};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 /// Full names of the gRPC services, for health.
-pub const NAMES: &[&str] = &["remit.intake.v1.IntakeService", rpc::operations::NAME];
+pub const NAMES: &[&str] = &[
+    "remit.intake.v1.IntakeService",
+    "remit.intake.v1.EvidenceService",
+    rpc::operations::NAME,
+];
 
 /// How long a request id stands for its first answer.
 pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
@@ -72,6 +85,10 @@ pub struct Parts {
     pub agencies: Arc<BTreeSet<String>>,
     /// The directory in force, to be asked.
     pub in_force: Arc<dyn InForce>,
+    /// Where the files of evidence are.
+    pub vault: Arc<dyn Vault>,
+    /// What is taken of evidence at most.
+    pub evidence: evidence::Limits,
     /// Key of receipts and request fingerprints.
     pub receipt_key: Bytes32,
     /// The way to routing.
@@ -97,6 +114,7 @@ impl std::fmt::Debug for Parts {
 /// A running intake.
 pub struct Intake {
     service: grpc::Service,
+    evidence: evidence::Service,
     operations: Arc<operations::Operations>,
     background: Background,
 }
@@ -115,18 +133,22 @@ impl Intake {
 
     /// Starts relays and upkeep, which run until `shutdown`.
     pub fn start(parts: Parts, shutdown: &CancellationToken) -> Self {
-        let store: Arc<dyn Store> = Arc::new(SqlStore::new(parts.db.clone(), Arc::clone(&parts.entropy)));
-        Self::start_with(store, parts, shutdown)
+        let store = SqlStore::new(parts.db.clone(), Arc::clone(&parts.entropy));
+        Self::start_with(Arc::new(store), parts, shutdown)
     }
 
     /// Like [`Intake::start`], over another store, for faults.
-    pub fn start_with(store: Arc<dyn Store>, parts: Parts, shutdown: &CancellationToken) -> Self {
+    pub fn start_with<S: Store + EvidenceStore>(stored: Arc<S>, parts: Parts, shutdown: &CancellationToken) -> Self {
+        let store: Arc<dyn Store> = Arc::clone(&stored) as _;
+        let evidence_store: Arc<dyn EvidenceStore> = stored;
         let Parts {
             db,
             categories,
             territories,
             agencies,
             in_force,
+            vault,
+            evidence,
             receipt_key,
             routing,
             audit,
@@ -136,6 +158,7 @@ impl Intake {
         } = parts;
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
+            evidence: Arc::clone(&evidence_store),
             clock: Arc::clone(&clock),
         });
         let mut background = Background::new("intake", db.clone(), shutdown.clone());
@@ -152,6 +175,13 @@ impl Intake {
             let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
             move |shutdown| forget_requests(Arc::clone(&store), Arc::clone(&clock), shutdown)
         });
+        let upkeep = evidence::Upkeep {
+            store: Arc::clone(&evidence_store),
+            vault: Arc::clone(&vault),
+            clock: Arc::clone(&clock),
+            wake: Arc::clone(&wake),
+        };
+        background.run("evidence", move |shutdown| upkeep.clone().run(shutdown));
         let acceptances = {
             let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
             Committer::start(db.writers(), ACCEPTANCES, move |batch: Arc<Vec<store::Prepared>>| {
@@ -176,21 +206,33 @@ impl Intake {
                 .boxed()
             })
         };
+        let routing = CaseServiceClient::new(routing);
+        let evidence = evidence::Service::new(
+            Arc::clone(&evidence_store),
+            vault,
+            evidence,
+            Arc::clone(&wake),
+            routing.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        );
         let service = grpc::Service {
             categories,
             directory: Directory::new(territories.clone(), agencies, in_force),
             receipts: Receipts::new(receipt_key),
             fingerprint_key: receipt_key,
             store,
+            evidence: evidence_store,
             acceptances,
             readings,
             wake,
-            routing: CaseServiceClient::new(routing),
+            routing,
             clock,
             entropy,
         };
         Self {
             service,
+            evidence,
             operations,
             background,
         }
@@ -208,8 +250,10 @@ impl Intake {
     /// The gRPC services, and what runs beside them, to be finished after they are.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
         let service = IntakeServiceServer::new(self.service).max_decoding_message_size(message_bytes);
+        let evidence = EvidenceServiceServer::new(self.evidence).max_decoding_message_size(message_bytes);
+        let operations = rpc::operations::server(self.operations);
         (
-            Routes::new(service).add_service(rpc::operations::server(self.operations)),
+            Routes::new(service).add_service(evidence).add_service(operations),
             self.background,
         )
     }

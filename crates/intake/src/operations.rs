@@ -2,38 +2,55 @@
 
 use std::sync::Arc;
 
-use api::operations::GetStatusResponse;
+use api::operations::{EvidenceStatus, GetStatusResponse};
 use async_trait::async_trait;
-use journal::{Clock, RecordHead, StateTable};
+use journal::{Clock, RecordHead, StateTable, Time};
 use rpc::{
     Failure,
     operations::{self, Operated},
 };
 use sql::Db;
 
-use crate::store;
+use crate::store::{self, evidence::EvidenceStore};
 
-/// Reports and where they stand.
-const STATES: &[StateTable] = &[StateTable {
-    prefix: "reports/",
-    named: "SELECT id, sequence, hash FROM standings WHERE id = ANY($1)",
-    unjournaled: "SELECT id, sequence, hash FROM standings WHERE id > $1 AND NOT EXISTS (\
-                  SELECT 1 FROM journal WHERE record = 'reports/' || id AND journal.sequence = standings.sequence) \
-                  ORDER BY id LIMIT $2",
-}];
+/// Reports, evidence, and where they stand.
+const STATES: &[StateTable] = &[
+    StateTable {
+        prefix: "reports/",
+        named: "SELECT id, sequence, hash FROM standings WHERE id = ANY($1)",
+        unjournaled: "SELECT id, sequence, hash FROM standings WHERE id > $1 AND NOT EXISTS (\
+                      SELECT 1 FROM journal WHERE record = 'reports/' || id AND journal.sequence = standings.sequence) \
+                      ORDER BY id LIMIT $2",
+    },
+    StateTable {
+        prefix: "evidence/",
+        named: "SELECT id, sequence, hash FROM evidence WHERE id = ANY($1)",
+        unjournaled: "SELECT id, sequence, hash FROM evidence WHERE id > $1 AND NOT EXISTS (\
+                      SELECT 1 FROM journal WHERE record = 'evidence/' || id AND journal.sequence = evidence.sequence) \
+                      ORDER BY id LIMIT $2",
+    },
+];
 
 pub(crate) struct Operations {
     pub(crate) db: Db,
+    pub(crate) evidence: Arc<dyn EvidenceStore>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
 impl Operated for Operations {
     async fn status(&self) -> Result<GetStatusResponse, Failure> {
+        let now = self.clock.now();
+        let evidence = self.evidence.tally(now).await?;
         Ok(GetStatusResponse {
             service: "intake".to_owned(),
-            time: Some(self.clock.now().to_proto()),
+            time: Some(now.to_proto()),
             backlogs: operations::backlogs(&self.db, &store::CONSUMERS).await?,
+            evidence: Some(EvidenceStatus {
+                unattached: evidence.unattached.cast_signed(),
+                overdue: evidence.overdue.cast_signed(),
+                overdue_since_time: evidence.overdue_since.map(Time::to_proto),
+            }),
             ..Default::default()
         })
     }

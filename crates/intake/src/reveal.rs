@@ -35,21 +35,27 @@ pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> 
             None
         }
     };
-    let justification = request.justification.trim();
+    let justification = justification(&request.justification, &mut violations);
+    match (report, purpose, violations.is_empty()) {
+        (Some(report), Some(purpose), true) => Ok(Wanted {
+            report,
+            purpose,
+            justification,
+        }),
+        _ => Err(violations),
+    }
+}
+
+/// Why something is needed, in words: the request's field `justification`.
+pub(crate) fn justification(text: &str, violations: &mut Vec<Violation>) -> String {
+    let justification = text.trim();
     if !LENGTH.contains(&justification.chars().count()) || justification.contains(char::is_control) {
         violations.push(Violation::new(
             "justification",
             format!("must be {} to {} characters on one line", LENGTH.start(), LENGTH.end()),
         ));
     }
-    match (report, purpose, violations.is_empty()) {
-        (Some(report), Some(purpose), true) => Ok(Wanted {
-            report,
-            purpose,
-            justification: justification.to_owned(),
-        }),
-        _ => Err(violations),
-    }
+    justification.to_owned()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{receipt::Lookup, state::State};
 
+pub mod evidence;
 mod reading;
 mod reveal;
 
@@ -33,6 +34,11 @@ pub const SCHEMA: Schema = Schema {
             "reveals",
             include_str!("../migrations/sqlite/0002_reveals.sql"),
             include_str!("../migrations/postgres/0002_reveals.sql"),
+        ),
+        (
+            "evidence",
+            include_str!("../migrations/sqlite/0003_evidence.sql"),
+            include_str!("../migrations/postgres/0003_evidence.sql"),
         ),
     ],
 };
@@ -416,9 +422,15 @@ async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, C
         .collect()
 }
 
+/// The report that is there in place of an acceptance.
+async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
+    // When there is none, its request id was forgotten in between: now there is room.
+    find_earlier(tx, report).await?.ok_or(Error::Raced("a request id"))
+}
+
 /// The report that is there in place of an acceptance: itself, when an earlier try was committed though it did not look so,
 /// or the one that has its caller and request id.
-async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
+async fn find_earlier(tx: &mut Tx, report: &Prepared) -> Result<Option<Accepted>, Error> {
     let request_id = report.request_id.clone().unwrap_or_default();
     let row = tx
         .fetch_optional(
@@ -430,16 +442,15 @@ async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
                 request_id.into(),
             ],
         )
-        .await?
-        // Its request id was forgotten in between: now there is room.
-        .ok_or(Error::Raced("a request id"))?;
+        .await?;
+    let Some(row) = row else { return Ok(None) };
     if row.array::<32>(1, "fingerprint")? != report.fingerprint {
-        return Ok(Accepted::RequestIdReused);
+        return Ok(Some(Accepted::RequestIdReused));
     }
-    Ok(Accepted::Report {
+    Ok(Some(Accepted::Report {
         report: parse_id(&row.get::<String>(0)?)?,
         accept_time: Time(row.get(2)?),
-    })
+    }))
 }
 
 fn state_row(report: Uuid, state: State, head: Head, known_time: Time, case: Option<Vec<u8>>) -> [sql::Value; 7] {

@@ -15,8 +15,9 @@ use rpc::Violation;
 use uuid::Uuid;
 
 use crate::{
-    category::{Categories, Category, Detail, DetailKind, Need, Urgency},
+    category::{Categories, Category, Detail, DetailKind, Evidence, Need, Urgency},
     directory::Known,
+    evidence,
 };
 
 const NARRATIVE: usize = 20_000;
@@ -42,6 +43,8 @@ pub struct Submission {
     pub facts: Facts,
     /// What the operator register is asked for.
     pub subjects: Vec<OperatorSubject>,
+    /// Ids of the evidence that it names, in its order.
+    pub evidence: Vec<Uuid>,
     /// The caller's id for the request.
     pub request_id: Option<Uuid>,
 }
@@ -80,6 +83,7 @@ pub fn check(
     if let Some(category) = category {
         faults.details(&report, category);
     }
+    let evidence = faults.evidence(&report.evidence, category);
     let mut excluded = BTreeSet::new();
     if !report.complained_of.is_empty() {
         excluded.extend(faults.agency("report.complained_of", &report.complained_of, known));
@@ -101,6 +105,7 @@ pub fn check(
                 subjects: operator_subjects(&report),
                 report,
                 facts,
+                evidence,
                 request_id,
             })
         }
@@ -477,6 +482,41 @@ impl Faults {
                 }
             }
         }
+    }
+
+    /// The ids of the evidence, in its order. Whether the sender has it is seen when it is attached.
+    fn evidence(&mut self, names: &[String], category: Option<&Category>) -> Vec<Uuid> {
+        const FIELD: &str = "report.evidence";
+        if names.len() > evidence::PER_REPORT {
+            self.add(
+                FIELD,
+                format!("names {} files, more than {}", names.len(), evidence::PER_REPORT),
+            );
+        }
+        if let Some(category) = category
+            && category.evidence == Evidence::Refused
+            && !names.is_empty()
+        {
+            let refusal = category.evidence_refusal.as_ref();
+            let refusal = refusal
+                .map(|text| format!(": {} {}", text.en, text.zh))
+                .unwrap_or_default();
+            // Said whole, as the law's words are not the caller's.
+            self.violations.push(Violation {
+                field: FIELD.to_owned(),
+                description: format!("is not taken for `{}`{refusal}", category.id),
+            });
+        }
+        let mut ids = Vec::with_capacity(names.len().min(evidence::PER_REPORT));
+        for (i, name) in names.iter().take(evidence::PER_REPORT).enumerate() {
+            let field = format_args!("{FIELD}[{i}]");
+            match evidence::id(name) {
+                Some(id) if ids.contains(&id) => self.add(field, "stands twice"),
+                Some(id) => ids.push(id),
+                None => self.add(field, "must be the name of evidence, such as `evidence/{uuid}`"),
+            }
+        }
+        ids
     }
 
     /// The id of an agency. One that does not exist would keep nobody out: that must not pass in silence.

@@ -83,6 +83,8 @@ pub struct Config {
     pub audit: Endpoint,
     /// The log that audit keeps.
     pub log: Log,
+    /// The files of evidence that intake keeps.
+    pub evidence: Evidence,
     /// Data to use in place of what is built in.
     pub files: Files,
     /// What a server takes at most.
@@ -127,6 +129,21 @@ pub struct Log {
     pub ca_file: Option<PathBuf>,
 }
 
+/// The files of evidence that intake keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    /// The folder that they are in: on a volume that all replicas mount, where there are several. Needed by intake of its own;
+    /// otherwise `evidence` in the data directory.
+    pub folder: Option<PathBuf>,
+    /// Bytes of one file.
+    pub file_bytes: u64,
+    /// Longest time that an upload or a download stands still, in milliseconds.
+    pub idle_ms: u64,
+    /// Uploads, and downloads, that one replica has under way at once.
+    pub streams: usize,
+}
+
 /// Data to use in place of what is built in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -157,6 +174,8 @@ pub struct Limits {
     pub header_bytes: u32,
     /// Longest time that one request may take, in milliseconds.
     pub deadline_ms: u64,
+    /// Longest time that the upload of a file may take, in milliseconds.
+    pub upload_ms: u64,
 }
 
 impl Default for Config {
@@ -171,6 +190,7 @@ impl Default for Config {
             routing: Endpoint::default(),
             audit: Endpoint::default(),
             log: Log::default(),
+            evidence: Evidence::default(),
             files: Files::default(),
             limits: Limits::default(),
             telemetry: telemetry::Config::default(),
@@ -193,6 +213,33 @@ impl Default for Log {
     }
 }
 
+impl Default for Evidence {
+    fn default() -> Self {
+        let limits = intake::evidence::Limits::default();
+        Self {
+            folder: None,
+            file_bytes: limits.file_bytes,
+            idle_ms: milliseconds(limits.idle),
+            streams: limits.streams,
+        }
+    }
+}
+
+impl Evidence {
+    /// As intake takes it.
+    pub fn limits(&self) -> intake::evidence::Limits {
+        intake::evidence::Limits {
+            file_bytes: self.file_bytes,
+            idle: Duration::from_millis(self.idle_ms),
+            streams: self.streams,
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Default for Limits {
     fn default() -> Self {
         let limits = rpc::Limits::default();
@@ -201,7 +248,8 @@ impl Default for Limits {
             concurrency: limits.concurrency,
             streams_per_connection: limits.streams_per_connection,
             header_bytes: limits.header_bytes,
-            deadline_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
+            deadline_ms: milliseconds(limits.deadline),
+            upload_ms: milliseconds(limits.upload),
         }
     }
 }
@@ -215,6 +263,7 @@ impl Limits {
             streams_per_connection: self.streams_per_connection,
             header_bytes: self.header_bytes,
             deadline: Duration::from_millis(self.deadline_ms),
+            upload: Duration::from_millis(self.upload_ms),
         }
     }
 }
@@ -304,6 +353,10 @@ impl Config {
             ),
             ("limits.header_bytes", self.limits.header_bytes.into()),
             ("limits.deadline_ms", self.limits.deadline_ms),
+            ("limits.upload_ms", self.limits.upload_ms),
+            ("evidence.file_bytes", self.evidence.file_bytes),
+            ("evidence.idle_ms", self.evidence.idle_ms),
+            ("evidence.streams", self.evidence.streams as u64),
             ("log.checkpoint_interval_ms", self.log.checkpoint_interval_ms),
             ("log.checkpoint_refresh_ms", self.log.checkpoint_refresh_ms),
             ("log.witness_timeout_ms", self.log.witness_timeout_ms),

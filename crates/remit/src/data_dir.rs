@@ -2,6 +2,7 @@
 //!
 //! * `lock`: held by the process that serves from it; names its process id.
 //! * `intake.db`, `routing.db`, `audit.db`: the records.
+//! * `evidence`: the files of evidence, unless the configuration names another folder.
 //! * `receipt.key`, `log.key` and `log.vkey`, `log.checkpoint`: made at the first start, and not again when records are there that need
 //!   them.
 //! * `tokens.json`: who may call. Made at the first start; agencies that are new in the
@@ -85,6 +86,11 @@ impl Layout {
     /// The tokens.
     pub fn tokens(&self) -> PathBuf {
         self.0.join("tokens.json")
+    }
+
+    /// The files of evidence.
+    pub fn evidence(&self) -> PathBuf {
+        self.0.join("evidence")
     }
 
     fn receipt_key(&self) -> PathBuf {

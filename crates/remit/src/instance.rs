@@ -89,6 +89,7 @@ impl Instance {
             let file = data_dir.receipt_key(config.intake.database.as_ref(), &*options.entropy)?;
             config.receipt_key_file = Some(file);
         }
+        config.evidence.folder.get_or_insert_with(|| layout.evidence());
         config.log.key_file.get_or_insert_with(|| layout.log_key());
         config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use audit::Audit;
-use intake::Intake;
+use intake::{Intake, evidence::Folder};
 use journal::Background;
 use routing::{Routing, active::Active};
 use rpc::{Authenticate, HealthCheck, Role, Server, Token, client::Caller};
@@ -134,8 +134,12 @@ impl Running {
         let (routes, health, names, ending): (Routes, HealthCheck, _, _) = match service {
             Service::Intake => {
                 let receipt_key = Config::need("receipt_key_file", config.receipt_key_file.as_ref())?;
+                let folder = Config::need("evidence.folder", config.evidence.folder.as_ref())?;
+                let vault = Folder::open(folder).await.context("`evidence.folder`")?;
                 let parts = intake::Parts {
                     receipt_key: read_key(receipt_key)?,
+                    vault: Arc::new(vault),
+                    evidence: config.evidence.limits(),
                     db: Intake::open(database.expose()).await.with_context(opening)?,
                     categories: Arc::clone(&common.reference.categories),
                     territories: common.reference.territories,
@@ -264,7 +268,10 @@ fn refuse_missing(service: Service, config: &Config) -> anyhow::Result<()> {
         }
     }
     match service {
-        Service::Intake => needed.push(("receipt_key_file".to_owned(), config.receipt_key_file.is_some())),
+        Service::Intake => {
+            needed.push(("receipt_key_file".to_owned(), config.receipt_key_file.is_some()));
+            needed.push(("evidence.folder".to_owned(), config.evidence.folder.is_some()));
+        }
         Service::Routing => {}
         Service::Audit => {
             needed.push(("log.key_file".to_owned(), config.log.key_file.is_some()));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -13,7 +14,8 @@ use api::{
     event::Detail,
     intake::{
         CaseChange, GetReportRequest, GetReportResponse, Place, ReadPurpose, Report, Subject, SubjectKind,
-        SubmitReportRequest, intake_service_client::IntakeServiceClient, place::Location,
+        SubmitReportRequest, evidence_service_client::EvidenceServiceClient,
+        intake_service_client::IntakeServiceClient, place::Location,
     },
 };
 use async_trait::async_trait;
@@ -21,8 +23,14 @@ use intake::{
     Intake, Parts,
     category::Categories,
     directory::InForce,
+    evidence::{self, Folder},
     receipt::Lookup,
-    store::{Acceptance, Accepted, CaseNews, Prepared, SqlStore, Store, StoredReport},
+    store::{
+        Acceptance, Accepted, CaseNews, Prepared, SqlStore, Store, StoredReport,
+        evidence::{
+            Attachment, Download, EvidenceStore, Sender, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
+        },
+    },
 };
 use journal::{
     Arrival, Clock, Draft, Entropy, Entry, Head, Logged, ManualClock, Sealed, SeededEntropy, Time, entry_hash, seal,
@@ -30,6 +38,7 @@ use journal::{
 use places::Territories;
 use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
 use sql::Error;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -115,7 +124,7 @@ pub async fn count(db: &sql::Db, statement: &'static str) -> i64 {
     db.fetch(statement, Vec::new()).await.unwrap()[0].get(0).unwrap()
 }
 
-/// A store that fails for the next acceptances and readings, before or after it has done its work.
+/// A store that fails for the next acceptances, readings, uploads or downloads, before or after it has done its work.
 pub struct Faulty {
     pub inner: SqlStore,
     pub fail_before: AtomicU32,
@@ -180,6 +189,58 @@ impl Store for Faulty {
     }
 }
 
+#[async_trait]
+impl EvidenceStore for Faulty {
+    async fn record_upload(&self, upload: &Upload, now: Time) -> Result<Uploaded, Error> {
+        self.around(self.inner.record_upload(upload, now)).await
+    }
+
+    async fn evidence(&self, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
+        self.inner.evidence(id).await
+    }
+
+    async fn unattachable(&self, files: &[Uuid], sender: &Sender, now: Time) -> Result<Unattachables, Error> {
+        self.inner.unattachable(files, sender, now).await
+    }
+
+    async fn accept_with(
+        &self,
+        report: &Prepared,
+        attachment: &Attachment,
+        now: Time,
+    ) -> Result<Result<Accepted, Unattachables>, Error> {
+        self.around(self.inner.accept_with(report, attachment, now)).await
+    }
+
+    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Sealed)>, Error> {
+        self.around(self.inner.record_download(download, now)).await
+    }
+
+    async fn expire(&self, before: Time, now: Time) -> Result<usize, Error> {
+        self.inner.expire(before, now).await
+    }
+
+    async fn unremoved(&self) -> Result<Vec<Uuid>, Error> {
+        self.inner.unremoved().await
+    }
+
+    async fn removed(&self, files: &[Uuid]) -> Result<(), Error> {
+        self.inner.removed(files).await
+    }
+
+    async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error> {
+        self.inner.kept(files).await
+    }
+
+    async fn forget_upload_requests(&self, before: Time) -> Result<u64, Error> {
+        self.inner.forget_upload_requests(before).await
+    }
+
+    async fn tally(&self, now: Time) -> Result<Tally, Error> {
+        self.inner.tally(now).await
+    }
+}
+
 /// The directory in force, as a test has it.
 #[derive(Default)]
 pub struct Applied {
@@ -197,18 +258,47 @@ impl InForce for Applied {
     }
 }
 
+/// What outlives an intake besides its database: where its files are, what time it is.
+pub struct Site {
+    pub folder: TempDir,
+    pub clock: Arc<ManualClock>,
+    pub evidence: evidence::Limits,
+}
+
+impl Site {
+    pub fn new(evidence: evidence::Limits) -> Arc<Self> {
+        Arc::new(Self {
+            folder: TempDir::with_prefix("remit-evidence-").unwrap(),
+            clock: Arc::new(ManualClock::at(NOW)),
+            evidence,
+        })
+    }
+
+    /// The files that are kept or being written.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for folder in std::fs::read_dir(self.folder.path()).unwrap() {
+            let entries = std::fs::read_dir(folder.unwrap().path()).unwrap();
+            files.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+        files
+    }
+}
+
 /// An intake that serves on a free port; routing and audit do not answer.
 pub struct Served {
     pub address: String,
     pub db: sql::Db,
+    pub site: Arc<Site>,
     pub faults: Arc<Faulty>,
     /// What was applied besides what intake starts with: nothing at first.
     pub applied: Arc<Applied>,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
-const TOKENS: [(&str, Option<&str>, Role); 8] = [
+const TOKENS: [(&str, Option<&str>, Role); 9] = [
     ("operator", None, Role::Operator),
+    ("hotline-archive", Some("content-regulator-CN"), Role::Agency),
     ("hotline", Some("content-regulator-CN"), Role::Agency),
     ("handan", Some("police-130400"), Role::Agency),
     ("routing", None, Role::Service),
@@ -224,6 +314,10 @@ pub fn token(system: &str) -> String {
 }
 
 pub async fn serve(url: &str, limits: Limits) -> Served {
+    serve_at(url, limits, &Site::new(evidence::Limits::default())).await
+}
+
+pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
     let (db, inner, entropy) = open(url).await;
     let faults = Arc::new(Faulty {
         inner,
@@ -241,14 +335,16 @@ pub async fn serve(url: &str, limits: Limits) -> Served {
         territories: Territories::shipped(),
         agencies: Arc::new(BTreeSet::from(["police-130400".to_owned()])),
         in_force: Arc::clone(&applied) as Arc<dyn InForce>,
+        vault: Arc::new(Folder::open(site.folder.path()).await.unwrap()),
+        evidence: site.evidence,
         receipt_key: [9; 32],
         routing: nowhere(),
         audit: nowhere(),
         replica: "test".to_owned(),
-        clock: Arc::new(ManualClock::at(NOW)) as Arc<dyn Clock>,
+        clock: Arc::clone(&site.clock) as Arc<dyn Clock>,
         entropy,
     };
-    let intake = Intake::start_with(Arc::clone(&faults) as Arc<dyn Store>, parts, &shutdown);
+    let intake = Intake::start_with(Arc::clone(&faults), parts, &shutdown);
     let tokens: Vec<_> = TOKENS
         .iter()
         .map(|(system, agency, role)| Token {
@@ -273,6 +369,7 @@ pub async fn serve(url: &str, limits: Limits) -> Served {
     Served {
         address,
         db,
+        site: Arc::clone(site),
         faults,
         applied,
         _shutdown: shutdown.drop_guard(),
@@ -293,11 +390,16 @@ impl Served {
         Ok(self.client(system).get_report(request).await?.into_inner())
     }
 
-    /// Everything that a request could leave behind.
+    pub fn evidence(&self, system: &str) -> EvidenceServiceClient<Caller> {
+        EvidenceServiceClient::new(rpc::client::connect(&self.address, &token(system), None).unwrap())
+    }
+
+    /// Everything that a request could leave behind in the database.
     pub async fn rows(&self) -> i64 {
         count(
             &self.db,
-            "SELECT (SELECT count(*) FROM reports) + (SELECT count(*) FROM journal) + (SELECT count(*) FROM outbox)",
+            "SELECT (SELECT count(*) FROM reports) + (SELECT count(*) FROM evidence) + \
+             (SELECT count(*) FROM evidence_downloads) + (SELECT count(*) FROM journal) + (SELECT count(*) FROM outbox)",
         )
         .await
     }

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod directory;
+mod evidence;
+mod evidence_store;
 mod fixture;
 mod marks;
 mod relay;

@@ -49,7 +49,7 @@ Examples:
 
 const EXAMPLE_ALONE: &str = "\
 Needs in the configuration: the service's database, tokens_file, the addresses of the other two services (not audit),
-and receipt_key_file (intake) or log.key_file and log.checkpoint_file (audit). `remit config show` lists all keys.
+and receipt_key_file and evidence.folder (intake) or log.key_file and log.checkpoint_file (audit). `remit config show` lists all keys.
 
 Example:
   remit serve intake --config /etc/remit/remit.yaml --listen 0.0.0.0:7301";

@@ -153,6 +153,7 @@ async fn each_service_runs_alone() {
     };
     config.log.key_file = Some(path("log.key"));
     config.log.checkpoint_file = Some(path("log.checkpoint"));
+    config.evidence.folder = Some(path("evidence"));
     let mut endpoints = Vec::new();
     for (service, port) in Service::ALL.into_iter().zip(&ports) {
         let listen = port.local_addr().unwrap();

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use intake::{Intake, Parts, category::Categories};
+use intake::{
+    Intake, Parts,
+    category::Categories,
+    evidence::{self, Folder},
+};
 use places::Territories;
 use rpc::{Limits, Role, Server, Token, Tokens};
 use testkit::Backend;
@@ -20,6 +24,9 @@ pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::R
         territories: Territories::shipped(),
         agencies: Arc::default(),
         in_force: Arc::new(intake::directory::Routings(nowhere()?)),
+        // Nothing is uploaded.
+        vault: Arc::new(Folder::open(&std::env::temp_dir().join("remit-bench-evidence")).await?),
+        evidence: evidence::Limits::default(),
         receipt_key: [1; 32],
         routing: nowhere()?,
         audit: nowhere()?,

@@ -1,0 +1,40 @@
+-- Files that were uploaded, and where each stands. The files themselves lie elsewhere, under the same ids. The log commits to the
+-- hash with the key; destroying the row erases the link.
+CREATE TABLE evidence (
+    id TEXT NOT NULL PRIMARY KEY,
+    caller TEXT NOT NULL,
+    agency TEXT,
+    request_id TEXT,
+    size BIGINT NOT NULL,
+    sha256 BYTEA NOT NULL,
+    declared_type TEXT NOT NULL,
+    sniffed_type TEXT NOT NULL,
+    upload_time BIGINT NOT NULL,
+    commitment_key BYTEA NOT NULL,
+    state TEXT NOT NULL,
+    report TEXT,
+    -- When it expired, while its file is still there.
+    unremoved_since BIGINT,
+    sequence BIGINT NOT NULL,
+    hash BYTEA NOT NULL,
+    change_time BIGINT NOT NULL
+);
+
+CREATE UNIQUE INDEX evidence_request ON evidence (caller, request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX evidence_request_window ON evidence (upload_time) WHERE request_id IS NOT NULL;
+CREATE INDEX evidence_unattached ON evidence (upload_time) WHERE state = 'UPLOADED';
+CREATE INDEX evidence_unremoved ON evidence (unremoved_since) WHERE unremoved_since IS NOT NULL;
+
+-- Who was given a file, when and why: one row for each change of the kind `evidence.downloaded`. The log commits to the
+-- justification with this key; destroying the row erases the link.
+CREATE TABLE evidence_downloads (
+    evidence TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    purpose TEXT NOT NULL,
+    justification TEXT NOT NULL,
+    system TEXT NOT NULL,
+    agency TEXT,
+    download_time BIGINT NOT NULL,
+    commitment_key BYTEA NOT NULL,
+    PRIMARY KEY (evidence, sequence)
+);

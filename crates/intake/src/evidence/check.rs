@@ -1,0 +1,223 @@
+//! What requests must say. No I/O.
+
+use api::intake::{DownloadEvidenceRequest, DownloadPurpose, EvidenceSpec};
+use journal::Bytes32;
+use rpc::{Failure, Violation};
+use uuid::Uuid;
+
+use crate::{reading, reveal};
+
+const MEDIA_TYPE: usize = 100;
+const NAME: &str = "must be the name of evidence, such as `evidence/{uuid}`";
+
+/// What will be uploaded, as far as it was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub(super) size: u64,
+    pub(super) media_type: String,
+    pub(super) sha256: Option<Bytes32>,
+    pub(super) request_id: Option<Uuid>,
+}
+
+/// A request for a file that says all it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) id: Uuid,
+    /// What it is needed for, as it is logged.
+    pub(super) purpose: &'static str,
+    /// Why, in words.
+    pub(super) justification: String,
+}
+
+/// The id in the name of evidence, which is spelt in one way.
+pub fn id(name: &str) -> Option<Uuid> {
+    let id = Uuid::parse_str(name.strip_prefix("evidence/")?).ok()?;
+    (super::name(id) == name).then_some(id)
+}
+
+/// Like [`id`], for a request that has the name as its field `name`.
+pub(super) fn named(name: &str) -> Result<Uuid, Failure> {
+    id(name).ok_or_else(|| Failure::invalid("name", NAME))
+}
+
+/// Reads what will be uploaded, or says all that is wrong with it.
+pub(super) fn announced(spec: EvidenceSpec, most: u64) -> Result<Announced, Vec<Violation>> {
+    let mut violations = Vec::new();
+    let size = u64::try_from(spec.size_bytes)
+        .ok()
+        .filter(|size| (1..=most).contains(size));
+    if size.is_none() {
+        violations.push(Violation::new(
+            "spec.size_bytes",
+            format!("is {}; a file has 1 to {most} bytes", spec.size_bytes),
+        ));
+    }
+    if !spec.media_type.is_empty() && !is_media_type(&spec.media_type) {
+        violations.push(Violation::new(
+            "spec.media_type",
+            format!("must be a type and a subtype, such as `image/png`, of {MEDIA_TYPE} characters at most; or empty"),
+        ));
+    }
+    let sha256 = match &*spec.sha256 {
+        [] => None,
+        bytes => {
+            let sha256 = Bytes32::try_from(bytes).ok();
+            if sha256.is_none() {
+                violations.push(Violation::new(
+                    "spec.sha256",
+                    format!("has {} bytes; a SHA-256 has 32", bytes.len()),
+                ));
+            }
+            sha256
+        }
+    };
+    let request_id = match spec.request_id.as_str() {
+        "" => None,
+        id => {
+            let id = Uuid::parse_str(id).ok();
+            if id.is_none() {
+                violations.push(Violation::new("spec.request_id", "must be a UUID, or empty"));
+            }
+            id
+        }
+    };
+    match (size, violations.is_empty()) {
+        (Some(size), true) => Ok(Announced {
+            size,
+            media_type: spec.media_type,
+            sha256,
+            request_id,
+        }),
+        _ => Err(violations),
+    }
+}
+
+/// A type and a subtype without parameters, of the characters that RFC 6838, section 4.2, has for them.
+fn is_media_type(text: &str) -> bool {
+    let is_part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c))
+    };
+    text.len() <= MEDIA_TYPE
+        && text
+            .split_once('/')
+            .is_some_and(|(kind, subtype)| is_part(kind) && is_part(subtype))
+}
+
+/// Reads a request for a file, or says all that is wrong with it.
+pub(super) fn wanted(request: &DownloadEvidenceRequest) -> Result<Wanted, Vec<Violation>> {
+    let mut violations = Vec::new();
+    let id = id(&request.name);
+    if id.is_none() {
+        violations.push(Violation::new("name", NAME));
+    }
+    let purpose = match DownloadPurpose::try_from(request.purpose) {
+        Ok(DownloadPurpose::HandleReport) => Some("handle-report"),
+        Ok(DownloadPurpose::VerifyEvidence) => Some("verify-evidence"),
+        Ok(DownloadPurpose::ProtectPerson) => Some("protect-person"),
+        Ok(DownloadPurpose::LegalRequest) => Some("legal-request"),
+        Ok(DownloadPurpose::ReviewHandling) => Some("review-handling"),
+        Ok(DownloadPurpose::CheckUpload) => Some("check-upload"),
+        Ok(DownloadPurpose::Unspecified) | Err(_) => {
+            violations.push(reading::no_purpose());
+            None
+        }
+    };
+    let justification = reveal::justification(&request.justification, &mut violations);
+    match (id, purpose, violations.is_empty()) {
+        (Some(id), Some(purpose), true) => Ok(Wanted {
+            id,
+            purpose,
+            justification,
+        }),
+        _ => Err(violations),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMED: &str = "evidence/01900000-0000-7000-8000-000000000000";
+
+    fn fields(violations: &[Violation]) -> Vec<&str> {
+        violations.iter().map(|violation| violation.field.as_str()).collect()
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_an_announcement_is_said_at_once() {
+        let spec = |size_bytes, media_type: &str, sha256: usize, request_id: &str| EvidenceSpec {
+            size_bytes,
+            media_type: media_type.to_owned(),
+            sha256: vec![7; sha256].into(),
+            request_id: request_id.to_owned(),
+        };
+        let id = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa";
+        let good = announced(spec(100, "application/vnd.ms-excel+x", 32, id), 100).unwrap();
+        assert_eq!(
+            (good.size, good.sha256, good.request_id),
+            (100, Some([7; 32]), id.parse().ok())
+        );
+        assert!(announced(spec(1, "", 0, ""), 100).is_ok());
+        let long = format!("text/{}", "x".repeat(96));
+        for (spec, expected) in [
+            (
+                spec(0, "png", 31, "7"),
+                &["spec.size_bytes", "spec.media_type", "spec.sha256", "spec.request_id"][..],
+            ),
+            (spec(-1, "", 0, ""), &["spec.size_bytes"]),
+            (spec(101, "", 0, ""), &["spec.size_bytes"]),
+            (spec(1, "text/plain; charset=utf-8", 0, ""), &["spec.media_type"]),
+            (spec(1, "text/", 0, ""), &["spec.media_type"]),
+            (spec(1, "文/字", 0, ""), &["spec.media_type"]),
+            (spec(1, "a/b/c", 0, ""), &["spec.media_type"]),
+            (spec(1, &long, 0, ""), &["spec.media_type"]),
+            (spec(1, "", 33, ""), &["spec.sha256"]),
+        ] {
+            assert_eq!(fields(&announced(spec.clone(), 100).unwrap_err()), expected, "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_request_is_said_at_once() {
+        let request = |name: &str, purpose, justification: &str| DownloadEvidenceRequest {
+            name: name.to_owned(),
+            purpose,
+            justification: justification.to_owned(),
+        };
+        let good = wanted(&request(NAMED, 1, " to read the contract ")).unwrap();
+        assert_eq!(
+            (good.purpose, good.justification.as_str()),
+            ("handle-report", "to read the contract")
+        );
+        for (name, purpose, justification, expected) in [
+            ("reports/1", 0, "", &["name", "purpose", "justification"][..]),
+            (NAMED, 0, "to read the contract", &["purpose"]),
+            (NAMED, 7, "to read the contract", &["purpose"]),
+            (NAMED, 1, "why not", &["justification"]),
+            (NAMED, 6, "two\nlines of it", &["justification"]),
+        ] {
+            let violations = wanted(&request(name, purpose, justification)).unwrap_err();
+            assert_eq!(fields(&violations), expected, "{name} {purpose} {justification:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_spelt_in_one_way() {
+        assert!(id(NAMED).is_some());
+        for name in [
+            "",
+            "evidence/",
+            "evidence/1",
+            "reports/01900000-0000-7000-8000-000000000000",
+            "evidence/01900000000070008000000000000000",
+            "evidence/{01900000-0000-7000-8000-000000000000}",
+            "evidence/01900000-0000-7000-8000-00000000000A",
+            "evidence/../../etc/passwd",
+        ] {
+            assert_eq!(id(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Taking a file in: hashed and counted as it arrives, and on disk before anybody is told.
+
+use std::io::ErrorKind;
+
+use api::intake::{UploadEvidenceRequest, upload_evidence_request::Part};
+use futures::{Stream, StreamExt as _};
+use journal::Bytes32;
+use rpc::Failure;
+use sha2::{Digest as _, Sha256};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{
+    Limits, Unfinished, Vault,
+    check::{self, Announced},
+};
+
+/// Bytes of a file's beginning that tell what it looks like.
+const BEGINNING: usize = 8 << 10;
+
+/// A file whose bytes have all come.
+pub(super) struct Received {
+    pub(super) announced: Announced,
+    pub(super) sha256: Bytes32,
+    /// What it looks like.
+    pub(super) sniffed_type: &'static str,
+    /// To be finished.
+    pub(super) file: Box<dyn Unfinished>,
+}
+
+/// Takes the messages of an upload, and has the vault write what they bring.
+pub(super) async fn receive(
+    mut messages: impl Stream<Item = Result<UploadEvidenceRequest, Status>> + Unpin,
+    vault: &dyn Vault,
+    id: Uuid,
+    limits: Limits,
+) -> Result<Received, Status> {
+    let announced = match next(&mut messages, limits).await? {
+        Some(Part::Spec(spec)) => check::announced(spec, limits.file_bytes).map_err(Failure::InvalidInput)?,
+        _ => return Err(Failure::invalid("spec", "is missing; the first message says what will come").into()),
+    };
+    let mut file = vault.begin(id).await.map_err(unwritten)?;
+    let mut digest = Sha256::new();
+    let mut beginning = Vec::new();
+    let mut size = 0;
+    while let Some(part) = next(&mut messages, limits).await? {
+        let data = match part {
+            Part::Data(data) if !data.is_empty() => data,
+            Part::Data(_) => return Err(Failure::invalid("data", "is empty").into()),
+            Part::Spec(_) => return Err(Failure::invalid("spec", "stands in the first message only").into()),
+        };
+        size += data.len() as u64;
+        if size > announced.size {
+            return Err(wrong_size(&announced, "more").into());
+        }
+        digest.update(&data);
+        let missing = BEGINNING.saturating_sub(beginning.len());
+        beginning.extend_from_slice(&data[..missing.min(data.len())]);
+        file.write(data).await.map_err(unwritten)?;
+    }
+    if size < announced.size {
+        return Err(wrong_size(&announced, "fewer").into());
+    }
+    let sha256 = digest.finalize().into();
+    if announced.sha256.is_some_and(|announced| announced != sha256) {
+        return Err(Failure::invalid("spec.sha256", "is not that of the bytes that came; upload them again").into());
+    }
+    Ok(Received {
+        announced,
+        sha256,
+        sniffed_type: sniff(&beginning),
+        file,
+    })
+}
+
+/// The next part; `None` after the last.
+async fn next(
+    messages: &mut (impl Stream<Item = Result<UploadEvidenceRequest, Status>> + Unpin),
+    limits: Limits,
+) -> Result<Option<Part>, Status> {
+    let message = tokio::time::timeout(limits.idle, messages.next())
+        .await
+        .map_err(|_| Failure::DeadlineExceeded)?
+        .transpose()?;
+    match message.map(|message| message.part) {
+        Some(None) => Err(Failure::invalid("part", "is missing; a message has a `spec` or `data`").into()),
+        part => Ok(part.flatten()),
+    }
+}
+
+fn wrong_size(announced: &Announced, came: &str) -> Failure {
+    let description = format!("is {}, and {came} bytes came; upload all of them again", announced.size);
+    Failure::invalid("spec.size_bytes", description)
+}
+
+/// A file that cannot be written.
+pub(super) fn unwritten(error: std::io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            tracing::error!(%error, "evidence cannot be written");
+            Failure::Unavailable {
+                what: "the place for evidence",
+            }
+        }
+        _ => Failure::Internal(Box::new(error)),
+    }
+}
+
+/// What a file looks like by its first bytes.
+fn sniff(beginning: &[u8]) -> &'static str {
+    infer::get(beginning).map_or("application/octet-stream", |kind| kind.mime_type())
+}

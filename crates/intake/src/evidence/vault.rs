@@ -1,0 +1,317 @@
+//! Where the files are.
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use journal::Time;
+use tokio::{
+    fs::{self, File},
+    io::{AsyncRead, AsyncWriteExt as _},
+};
+use uuid::Uuid;
+
+/// Keeps files under the ids that they are given, each as it came.
+///
+/// A file is there whole or not at all. The days of [`Vault::days`] are those of the times in the ids, so that looking for files
+/// that nobody knows of need not look at all of them.
+#[async_trait]
+pub trait Vault: Send + Sync + 'static {
+    /// Begins a file. It is there once it is finished; dropped before, nothing of it is.
+    async fn begin(&self, id: Uuid) -> io::Result<Box<dyn Unfinished>>;
+
+    /// Opens a file from its beginning; `None` when there is none.
+    async fn open(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>>;
+
+    /// Removes a file, if there is one.
+    async fn remove(&self, id: Uuid) -> io::Result<()>;
+
+    /// Removes what is left of files that were not finished and to which nothing came since a time. Returns how many.
+    async fn remove_unfinished(&self, since: Time) -> io::Result<usize>;
+
+    /// The days of which there are files, such as `2026-11-22`, in no order.
+    async fn days(&self) -> io::Result<Vec<String>>;
+
+    /// The files of a day that were finished before a time.
+    async fn files(&self, day: &str, before: Time) -> io::Result<Vec<Uuid>>;
+}
+
+/// A file that is being written.
+#[async_trait]
+pub trait Unfinished: Send {
+    /// Adds bytes at its end.
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()>;
+
+    /// Makes it durable, and then there under its id.
+    async fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// The day of a time, as folders are named.
+pub(super) fn day_of(time: Time) -> String {
+    let time = jiff::Timestamp::from_microsecond(time.0).unwrap_or_default();
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+/// The day in an id of UUID version 7; `None` for other ids, which no file has.
+fn day(id: Uuid) -> Option<String> {
+    let (seconds, _) = id.get_timestamp()?.to_unix();
+    Some(day_of(Time(i64::try_from(seconds).ok()?.checked_mul(1_000_000)?)))
+}
+
+/// A folder of this machine, or of a volume that is mounted.
+///
+/// `{day}/{id}` are the files, `incoming/{id}` what is not finished.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+    incoming: PathBuf,
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("evidence cannot be kept in {}: {doing} fails; make it a folder that the user who serves can write to, or name another", .folder.display())]
+pub struct FolderError {
+    folder: PathBuf,
+    doing: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+impl Folder {
+    /// Makes the folder if it is not there, for this user alone, and tries whether a file can be written.
+    pub async fn open(root: &Path) -> Result<Self, FolderError> {
+        let incoming = root.join("incoming");
+        let failed = |doing| {
+            move |source| FolderError {
+                folder: root.to_owned(),
+                doing,
+                source,
+            }
+        };
+        let mut folders = fs::DirBuilder::new();
+        folders.recursive(true).mode(0o700);
+        folders.create(&incoming).await.map_err(failed("making it"))?;
+        let probe = incoming.join(format!("probe-{}", std::process::id()));
+        fs::write(&probe, b"probe").await.map_err(failed("writing a file"))?;
+        fs::remove_file(&probe).await.map_err(failed("removing a file"))?;
+        Ok(Self {
+            root: root.to_owned(),
+            incoming,
+        })
+    }
+
+    fn path(&self, id: Uuid) -> Option<PathBuf> {
+        Some(self.root.join(day(id)?).join(id.to_string()))
+    }
+}
+
+/// Makes a folder's entries durable: a file's name is in its folder, not in the file.
+async fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder).await?.sync_all().await
+}
+
+struct Incoming {
+    file: File,
+    path: PathBuf,
+    finished: PathBuf,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Gone already once it is finished. What cannot be removed now is removed later.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[async_trait]
+impl Unfinished for Incoming {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.file.write_all(&bytes).await
+    }
+
+    async fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        let folder = self.finished.parent().ok_or(ErrorKind::InvalidInput)?;
+        if !fs::try_exists(folder).await? {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
+            sync_folder(folder.parent().ok_or(ErrorKind::InvalidInput)?).await?;
+        }
+        fs::rename(&self.path, &self.finished).await?;
+        sync_folder(folder).await
+    }
+}
+
+#[async_trait]
+impl Vault for Folder {
+    async fn begin(&self, id: Uuid) -> io::Result<Box<dyn Unfinished>> {
+        let path = self.incoming.join(id.to_string());
+        let finished = self.path(id).ok_or(ErrorKind::InvalidInput)?;
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .await?;
+        Ok(Box::new(Incoming { file, path, finished }))
+    }
+
+    async fn open(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>> {
+        let Some(path) = self.path(id) else { return Ok(None) };
+        match File::open(path).await {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn remove(&self, id: Uuid) -> io::Result<()> {
+        let Some(path) = self.path(id) else { return Ok(()) };
+        match fs::remove_file(path).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn remove_unfinished(&self, since: Time) -> io::Result<usize> {
+        let mut removed = 0;
+        for file in untouched(&self.incoming, since).await? {
+            match fs::remove_file(&file).await {
+                Ok(()) => removed += 1,
+                // Finished, or removed by another replica.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn days(&self) -> io::Result<Vec<String>> {
+        let mut days = Vec::new();
+        let mut entries = fs::read_dir(&self.root).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            if name.parse::<jiff::civil::Date>().is_ok() && entry.file_type().await?.is_dir() {
+                days.push(name);
+            }
+        }
+        Ok(days)
+    }
+
+    async fn files(&self, day: &str, before: Time) -> io::Result<Vec<Uuid>> {
+        let files = untouched(&self.root.join(day), before).await?;
+        let id = |file: PathBuf| Uuid::parse_str(file.file_name()?.to_str()?).ok();
+        // What is none of ours is left where it is.
+        Ok(files.into_iter().filter_map(id).collect())
+    }
+}
+
+/// The files in a folder that were last written to before a time.
+async fn untouched(folder: &Path, before: Time) -> io::Result<Vec<PathBuf>> {
+    let before = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(before.0).unwrap_or(0));
+    let mut files = Vec::new();
+    let mut entries = fs::read_dir(folder).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        let metadata = match entry.metadata().await {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if metadata.is_file() && metadata.modified()? < before {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use journal::{SeededEntropy, ordered_id};
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// 2026-11-22 00:00 UTC.
+    const NOW: Time = Time(1_795_305_600_000_000);
+
+    async fn folder() -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&root.path().join("evidence")).await.unwrap();
+        (root, folder)
+    }
+
+    fn touch(path: &Path, time: Time) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(time.0.unsigned_abs());
+        std::fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_is_there_whole_or_not_at_all() {
+        let (_root, folder) = folder().await;
+        let id = ordered_id(NOW, &SeededEntropy::new(1));
+        assert!(folder.open(id).await.unwrap().is_none());
+        for bytes in ["torn", "whole"] {
+            let mut file = folder.begin(id).await.unwrap();
+            file.write(Bytes::from(bytes)).await.unwrap();
+            assert!(folder.open(id).await.unwrap().is_none(), "not yet");
+            if bytes == "whole" {
+                file.finish().await.unwrap();
+            }
+        }
+        let mut content = String::new();
+        let mut file = folder.open(id).await.unwrap().unwrap();
+        file.read_to_string(&mut content).await.unwrap();
+        assert_eq!(content, "whole");
+        assert_eq!(std::fs::read_dir(&folder.incoming).unwrap().count(), 0);
+        assert_eq!(day(id).unwrap(), "2026-11-22");
+        let path = folder.root.join("2026-11-22").join(id.to_string());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+        folder.remove(id).await.unwrap();
+        folder.remove(id).await.unwrap();
+        assert!(folder.open(id).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_told_from_what_is_under_way() {
+        let (_root, folder) = folder().await;
+        let entropy = SeededEntropy::new(1);
+        let ids: Vec<_> = (0..2).map(|_| ordered_id(NOW, &entropy)).collect();
+        let mut unfinished = Vec::new();
+        for (id, time) in ids.iter().zip([NOW, NOW.plus_seconds(-10)]) {
+            folder.begin(*id).await.unwrap().finish().await.unwrap();
+            unfinished.push(folder.begin(*id).await.unwrap());
+            touch(&folder.path(*id).unwrap(), time);
+            touch(&folder.incoming.join(id.to_string()), time);
+        }
+        let before = NOW.plus_seconds(-5);
+        assert_eq!(folder.days().await.unwrap(), ["2026-11-22"]);
+        assert_eq!(folder.files("2026-11-22", before).await.unwrap(), [ids[1]]);
+        assert_eq!(folder.remove_unfinished(before).await.unwrap(), 1);
+        assert!(folder.incoming.join(ids[0].to_string()).exists());
+        assert!(!folder.incoming.join(ids[1].to_string()).exists());
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_written_to_is_refused_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Folder::open(&file).await.unwrap_err().to_string();
+        assert!(
+            error.contains(&file.display().to_string()) && error.contains("name another"),
+            "{error}"
+        );
+    }
+}

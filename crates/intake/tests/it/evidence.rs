@@ -1,0 +1,567 @@
+//! Evidence over gRPC, with its files.
+
+use std::{
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
+
+use api::intake::{
+    DownloadEvidenceRequest, DownloadHeader, DownloadPurpose, Evidence, EvidenceSpec, EvidenceState,
+    GetEvidenceRequest, SubmitReportRequest, UploadEvidenceRequest, download_evidence_response,
+    upload_evidence_request::Part,
+};
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use intake::evidence::{Folder, Limits, Vault as _};
+use journal::{SeededEntropy, ordered_id};
+use sha2::{Digest as _, Sha256};
+use testkit::Backend;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::fixture::{NOW, Served, Site, good, serve, serve_at};
+
+testkit::on_each_backend!(
+    a_file_is_uploaded_attached_and_downloaded,
+    p1_of_what_is_refused_nothing_is_kept,
+    p1_a_file_whose_row_was_not_written_is_removed_and_one_whose_row_was_is_kept,
+    p7_a_download_is_durable_before_a_byte_is_sent,
+    p1_a_file_that_no_report_named_goes_after_a_day,
+);
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and more than fits into one message";
+
+fn spec(size: usize) -> EvidenceSpec {
+    EvidenceSpec {
+        size_bytes: i64::try_from(size).unwrap(),
+        media_type: "image/png".to_owned(),
+        ..EvidenceSpec::default()
+    }
+}
+
+fn first(spec: EvidenceSpec) -> UploadEvidenceRequest {
+    UploadEvidenceRequest {
+        part: Some(Part::Spec(spec)),
+    }
+}
+
+fn data(data: &'static [u8]) -> UploadEvidenceRequest {
+    UploadEvidenceRequest {
+        part: Some(Part::Data(Bytes::from_static(data))),
+    }
+}
+
+async fn send(served: &Served, who: &str, messages: Vec<UploadEvidenceRequest>) -> Result<Evidence, Status> {
+    let response = served.evidence(who).upload_evidence(stream::iter(messages)).await?;
+    Ok(response.into_inner().evidence.unwrap())
+}
+
+async fn upload(served: &Served, bytes: &'static [u8]) -> Evidence {
+    let messages = [first(spec(bytes.len()))].into_iter().chain(bytes.chunks(16).map(data));
+    send(served, "hotline", messages.collect()).await.unwrap()
+}
+
+async fn get(served: &Served, who: &str, name: &str) -> Result<Evidence, Status> {
+    let request = GetEvidenceRequest { name: name.to_owned() };
+    let response = served.evidence(who).get_evidence(request).await?;
+    Ok(response.into_inner().evidence.unwrap())
+}
+
+fn wanted(name: &str) -> DownloadEvidenceRequest {
+    DownloadEvidenceRequest {
+        name: name.to_owned(),
+        purpose: DownloadPurpose::CheckUpload.into(),
+        justification: "to read the contract".to_owned(),
+    }
+}
+
+/// What was received, and why not more where it was not all.
+async fn download(
+    served: &Served,
+    who: &str,
+    request: DownloadEvidenceRequest,
+) -> (Option<DownloadHeader>, Vec<u8>, Option<Status>) {
+    let (mut header, mut bytes) = (None, Vec::new());
+    let mut messages = match served.evidence(who).download_evidence(request).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return (None, bytes, Some(status)),
+    };
+    while let Some(message) = messages.next().await {
+        match message.map(|message| message.part.unwrap()) {
+            Ok(download_evidence_response::Part::Header(first)) => {
+                assert!(header.is_none() && bytes.is_empty(), "it is the first");
+                header = Some(first);
+            }
+            Ok(download_evidence_response::Part::Data(data)) => bytes.extend_from_slice(&data),
+            Err(status) => return (header, bytes, Some(status)),
+        }
+    }
+    (header, bytes, None)
+}
+
+fn naming(evidence: &[&str]) -> SubmitReportRequest {
+    let mut request = good();
+    request.report.as_mut().unwrap().evidence = evidence.iter().map(|name| (*name).to_owned()).collect();
+    request
+}
+
+fn fields(status: &Status) -> Vec<String> {
+    let bad = status.get_details_bad_request().into_iter();
+    bad.flat_map(|bad| bad.field_violations)
+        .map(|violation| violation.field)
+        .collect()
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().unwrap().reason
+}
+
+/// As if nothing had been written to a file for two hours.
+fn age(path: &Path) {
+    let time = NOW.plus_seconds(-7_200).0.unsigned_abs();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_micros(time);
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+}
+
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it becomes so");
+}
+
+async fn a_file_is_uploaded_attached_and_downloaded(backend: Backend) {
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let evidence = upload(&served, PNG).await;
+    assert_eq!(evidence.state(), EvidenceState::Uploaded);
+    assert_eq!(evidence.sha256, Sha256::digest(PNG).to_vec());
+    assert_eq!(
+        (
+            evidence.size_bytes,
+            evidence.media_type.as_str(),
+            evidence.sniffed_media_type.as_str()
+        ),
+        (PNG.len() as i64, "image/png", "image/png")
+    );
+    assert_eq!(evidence.upload_time, Some(NOW.to_proto()));
+    assert_eq!(evidence.expire_time, Some(NOW.plus_seconds(86_400).to_proto()));
+    let files = served.site.files();
+    assert_eq!(files.len(), 1);
+    assert_eq!(std::fs::read(&files[0]).unwrap(), PNG);
+    assert_eq!(get(&served, "hotline", &evidence.name).await.unwrap(), evidence);
+
+    let submitted = served
+        .client("hotline")
+        .submit_report(naming(&[&evidence.name]))
+        .await
+        .unwrap();
+    let report = submitted.into_inner().report.unwrap().name;
+    let attached = get(&served, "hotline", &evidence.name).await.unwrap();
+    assert_eq!(attached.state(), EvidenceState::Attached);
+    assert_eq!(
+        (attached.report.as_str(), attached.expire_time),
+        (report.as_str(), None)
+    );
+
+    let (header, bytes, end) = download(&served, "hotline", wanted(&evidence.name)).await;
+    assert!(end.is_none(), "{end:?}");
+    assert_eq!(bytes, PNG);
+    let header = header.unwrap();
+    assert_eq!(header.evidence, Some(attached));
+    let change = header.change.unwrap();
+    let entry = journal::Entry::decode(&change.entry).unwrap();
+    assert_eq!(
+        (entry.record, entry.kind.as_str(), entry.sequence),
+        (evidence.name, "evidence.downloaded", 3)
+    );
+}
+
+async fn p1_of_what_is_refused_nothing_is_kept(backend: Backend) {
+    let site = Site::new(Limits {
+        file_bytes: 100,
+        ..Limits::default()
+    });
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let wrong_hash = EvidenceSpec {
+        sha256: vec![7; 32].into(),
+        ..spec(3)
+    };
+    for (messages, field) in [
+        (vec![], "spec"),
+        (vec![data(b"abc")], "spec"),
+        (vec![UploadEvidenceRequest { part: None }], "part"),
+        (vec![first(spec(0))], "spec.size_bytes"),
+        (vec![first(spec(101))], "spec.size_bytes"),
+        (vec![first(spec(3))], "spec.size_bytes"),
+        (vec![first(spec(3)), data(b"ab")], "spec.size_bytes"),
+        (vec![first(spec(3)), data(b"ab"), data(b"cd")], "spec.size_bytes"),
+        (vec![first(spec(3)), data(b"ab"), data(b"")], "data"),
+        (vec![first(spec(3)), first(spec(3)), data(b"abc")], "spec"),
+        (
+            vec![first(spec(3)), data(b"ab"), UploadEvidenceRequest { part: None }],
+            "part",
+        ),
+        (vec![first(wrong_hash), data(b"abc")], "spec.sha256"),
+    ] {
+        let status = send(&served, "hotline", messages.clone()).await.unwrap_err();
+        assert_eq!(
+            (status.code(), fields(&status)),
+            (Code::InvalidArgument, vec![field.to_owned()]),
+            "{messages:?}"
+        );
+    }
+    let status = send(&served, "inspector", vec![first(spec(3)), data(b"abc")])
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(served.rows().await, 0);
+    assert_eq!(site.files(), Vec::<std::path::PathBuf>::new());
+    // With the hash that they have, the same bytes are taken.
+    let right_hash = EvidenceSpec {
+        sha256: Sha256::digest(b"abc").to_vec().into(),
+        ..spec(3)
+    };
+    send(&served, "hotline", vec![first(right_hash), data(b"abc")])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn p1_of_an_upload_that_breaks_off_or_stands_still_nothing_is_kept() {
+    let backend = Backend::sqlite();
+    let site = Site::new(Limits {
+        idle: Duration::from_millis(200),
+        streams: 1,
+        ..Limits::default()
+    });
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    for goes_away in [true, false] {
+        let (messages, received) = mpsc::channel(4);
+        messages.send(first(spec(PNG.len()))).await.unwrap();
+        messages.send(data(&PNG[..20])).await.unwrap();
+        let mut client = served.evidence("hotline");
+        let upload = tokio::spawn(async move { client.upload_evidence(ReceiverStream::new(received)).await });
+        until(async || site.files().len() == 1).await;
+        if goes_away {
+            // Meanwhile there is no room for another.
+            let status = send(&served, "hotline", vec![first(spec(3)), data(b"abc")])
+                .await
+                .unwrap_err();
+            assert_eq!(
+                (status.code(), reason(&status).as_str()),
+                (Code::ResourceExhausted, "OVERLOADED")
+            );
+            upload.abort();
+        } else {
+            let status = upload.await.unwrap().unwrap_err();
+            assert_eq!(
+                (status.code(), reason(&status).as_str()),
+                (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+            );
+        }
+        until(async || site.files().is_empty()).await;
+    }
+    assert_eq!(served.rows().await, 0);
+    until(async || {
+        send(&served, "hotline", vec![first(spec(3)), data(b"abc")])
+            .await
+            .is_ok()
+    })
+    .await;
+}
+
+async fn p1_a_file_whose_row_was_not_written_is_removed_and_one_whose_row_was_is_kept(backend: Backend) {
+    let site = Site::new(Limits::default());
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let again = || {
+        let request_id = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa".to_owned();
+        let spec = EvidenceSpec { request_id, ..spec(3) };
+        send(&served, "hotline", vec![first(spec), data(b"abc")])
+    };
+    // The process dies between file and row, as far as can be seen from outside.
+    served.faults.fail_before.store(1, Ordering::SeqCst);
+    again().await.unwrap_err();
+    let orphan = site.files();
+    assert_eq!((orphan.len(), served.rows().await), (1, 0));
+    // The row is durable, but the caller never learns.
+    served.faults.fail_after.store(1, Ordering::SeqCst);
+    again().await.unwrap_err();
+    let rows = served.rows().await;
+    assert_eq!((site.files().len(), rows), (2, 3));
+    // Of the repeat the first file is kept, which the row is of.
+    let evidence = again().await.unwrap();
+    assert_eq!(again().await.unwrap(), evidence);
+    assert_eq!((site.files().len(), served.rows().await), (2, rows));
+
+    // One that an upload left which the crash broke off, and one that is under way.
+    let folder = Folder::open(site.folder.path()).await.unwrap();
+    let entropy = SeededEntropy::new(1);
+    let unfinished = [0, 1].map(|_| folder.begin(ordered_id(NOW, &entropy)));
+    let unfinished = futures::future::join_all(unfinished).await;
+    unfinished.into_iter().for_each(|file| std::mem::forget(file.unwrap()));
+    let torn = std::fs::read_dir(site.folder.path().join("incoming"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    for file in site
+        .files()
+        .iter()
+        .filter(|file| !file.starts_with(site.folder.path().join("incoming")))
+    {
+        age(file);
+    }
+    age(&torn);
+    drop(served);
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    until(async || site.files().len() == 2).await;
+    assert!(!orphan[0].exists() && !torn.exists());
+    let (_, bytes, end) = download(&served, "hotline", wanted(&evidence.name)).await;
+    assert_eq!((bytes.as_slice(), end.is_none()), (&b"abc"[..], true));
+}
+
+async fn p7_a_download_is_durable_before_a_byte_is_sent(backend: Backend) {
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let evidence = upload(&served, PNG).await;
+    let before = served.rows().await;
+    for bad in [
+        DownloadEvidenceRequest {
+            purpose: 0,
+            ..wanted(&evidence.name)
+        },
+        DownloadEvidenceRequest {
+            justification: "because".to_owned(),
+            ..wanted(&evidence.name)
+        },
+        wanted("evidence/1"),
+    ] {
+        let (header, bytes, end) = download(&served, "hotline", bad).await;
+        assert_eq!(
+            (header, bytes.len(), end.unwrap().code()),
+            (None, 0, Code::InvalidArgument)
+        );
+    }
+    served.faults.fail_before.store(1, Ordering::SeqCst);
+    let (header, bytes, end) = download(&served, "hotline", wanted(&evidence.name)).await;
+    assert_eq!((header, bytes.len(), end.unwrap().code()), (None, 0, Code::Internal));
+    assert_eq!(served.rows().await, before, "nothing was recorded, and nothing sent");
+    // Recorded, but the service does not learn: nothing is sent either.
+    served.faults.fail_after.store(1, Ordering::SeqCst);
+    let (header, bytes, end) = download(&served, "hotline", wanted(&evidence.name)).await;
+    assert_eq!((header, bytes.len(), end.unwrap().code()), (None, 0, Code::Internal));
+    assert_eq!(
+        served.rows().await,
+        before + 3,
+        "the download, its entry, and what audit is to be told"
+    );
+
+    // As soon as anything comes, all of it is on its way to the log.
+    let response = served
+        .evidence("hotline")
+        .download_evidence(wanted(&evidence.name))
+        .await
+        .unwrap();
+    assert_eq!(served.rows().await, before + 6);
+    drop(response);
+}
+
+#[tokio::test]
+async fn p7_evidence_is_shown_to_nobody_whom_routing_does_not_name() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let loose = upload(&served, PNG).await.name;
+    let attached = upload(&served, PNG).await.name;
+    served
+        .client("hotline")
+        .submit_report(naming(&[&attached]))
+        .await
+        .unwrap();
+    let missing = "evidence/01900000-0000-7000-8000-000000000000".to_owned();
+    let before = served.rows().await;
+    // Whoever has no agency leads no case, nor does who only looks, whatever agency the token names.
+    for who in ["platform", "operator", "inspector", "relay", "routing"] {
+        let mut answers = Vec::new();
+        for name in [&loose, &attached, &missing] {
+            let (header, bytes, end) = download(&served, who, wanted(name)).await;
+            assert_eq!((header, bytes.len()), (None, 0), "{who}");
+            for status in [get(&served, who, name).await.unwrap_err(), end.unwrap()] {
+                answers.push((status.code(), status.message().to_owned(), status.details().to_vec()));
+            }
+        }
+        assert_eq!(answers[0].0, Code::NotFound);
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{who}: {answers:?}");
+    }
+    // Routing cannot be asked: nothing is shown, and nothing is told, of what is there or not.
+    for name in [&loose, &attached, &missing] {
+        let (_, _, end) = download(&served, "handan", wanted(name)).await;
+        for status in [get(&served, "handan", name).await.unwrap_err(), end.unwrap()] {
+            assert_eq!(
+                (status.code(), reason(&status).as_str()),
+                (Code::Unavailable, "UNAVAILABLE")
+            );
+        }
+    }
+    // Another system of the sender's agency knows of it, and does not get it.
+    assert!(get(&served, "hotline-archive", &loose).await.is_ok());
+    let (_, bytes, end) = download(&served, "hotline-archive", wanted(&loose)).await;
+    assert_eq!((bytes.len(), end.unwrap().code()), (0, Code::Unavailable));
+    assert_eq!(served.rows().await, before, "what is refused is no change");
+}
+
+#[tokio::test]
+async fn a_stored_file_that_is_not_what_was_recorded_is_noticed() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let evidence = upload(&served, PNG).await;
+    let path = served.site.files().remove(0);
+    let flipped = |at: usize| {
+        let mut bytes = PNG.to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let longer = [PNG, b"x"].concat();
+    for stored in [
+        flipped(0),
+        flipped(PNG.len() - 1),
+        PNG[..PNG.len() - 1].to_vec(),
+        longer,
+        Vec::new(),
+    ] {
+        std::fs::write(&path, &stored).unwrap();
+        let (_, _, end) = download(&served, "hotline", wanted(&evidence.name)).await;
+        let status = end.unwrap();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::DataLoss, "DATA_LOSS"),
+            "{stored:?}"
+        );
+    }
+    // Of what is not there at all it is not logged that it was given out.
+    std::fs::remove_file(&path).unwrap();
+    let before = served.rows().await;
+    let (header, _, end) = download(&served, "hotline", wanted(&evidence.name)).await;
+    assert_eq!((header, end.unwrap().code()), (None, Code::DataLoss));
+    assert_eq!(served.rows().await, before);
+    std::fs::write(&path, PNG).unwrap();
+    assert!(download(&served, "hotline", wanted(&evidence.name)).await.2.is_none());
+}
+
+async fn p1_a_file_that_no_report_named_goes_after_a_day(backend: Backend) {
+    let site = Site::new(Limits::default());
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let named = upload(&served, PNG).await.name;
+    served.client("hotline").submit_report(naming(&[&named])).await.unwrap();
+    let loose = upload(&served, PNG).await.name;
+    site.clock.advance(86_399);
+    drop(served);
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let mut request = naming(&[&loose]);
+    request.validate_only = true;
+    served
+        .client("hotline")
+        .submit_report(request)
+        .await
+        .expect("it could be attached still");
+    site.clock.advance(1);
+    // Due, and gone when the upkeep comes to it.
+    let status = served
+        .client("hotline")
+        .submit_report(naming(&[&loose]))
+        .await
+        .unwrap_err();
+    assert_eq!(fields(&status), ["report.evidence[0]"]);
+    drop(served);
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    until(async || site.files().len() == 1).await;
+    let expired = get(&served, "hotline", &loose).await.unwrap();
+    assert_eq!(expired.state(), EvidenceState::Expired);
+    let (header, _, end) = download(&served, "hotline", wanted(&loose)).await;
+    let status = end.unwrap();
+    assert_eq!(
+        (header, status.code(), reason(&status).as_str()),
+        (None, Code::FailedPrecondition, "WRONG_STATE")
+    );
+    let status = served
+        .client("hotline")
+        .submit_report(naming(&[&loose]))
+        .await
+        .unwrap_err();
+    assert!(format!("{:?}", status.get_details_bad_request()).contains("has expired"));
+    assert!(
+        download(&served, "hotline", wanted(&named)).await.2.is_none(),
+        "what was named stays"
+    );
+    let gone = "SELECT count(*) FROM evidence WHERE unremoved_since IS NOT NULL";
+    until(async || crate::fixture::count(&served.db, gone).await == 0).await;
+}
+
+#[tokio::test]
+async fn a_report_names_evidence_that_it_can_have_or_is_not_taken() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), rpc::Limits::default()).await;
+    let mine = upload(&served, PNG).await.name;
+    let theirs = send(&served, "platform", vec![first(spec(3)), data(b"abc")])
+        .await
+        .unwrap()
+        .name;
+    let many: Vec<_> = (0..21)
+        .map(|i| format!("evidence/01900000-0000-7000-8000-0000000000{i:02}"))
+        .collect();
+    let missing = many[0].clone();
+    let before = served.rows().await;
+    for (evidence, expected) in [
+        (
+            vec![mine.as_str(), &theirs, &missing],
+            &["report.evidence[1]", "report.evidence[2]"][..],
+        ),
+        (vec![&mine, &mine], &["report.evidence[1]"]),
+        (
+            vec!["evidence/1", &mine, "reports/1"],
+            &["report.evidence[0]", "report.evidence[2]"],
+        ),
+        (many.iter().map(String::as_str).collect(), &["report.evidence"]),
+    ] {
+        for validate_only in [true, false] {
+            let mut request = naming(&evidence);
+            request.validate_only = validate_only;
+            let status = served.client("hotline").submit_report(request).await.unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert_eq!(fields(&status), expected);
+        }
+    }
+    // Where having it is the offence it is not taken, and the law is named.
+    let mut refused = naming(&[&mine]);
+    refused.report.as_mut().unwrap().category = "categories/child-sexual-abuse-material".to_owned();
+    let status = served.client("hotline").submit_report(refused).await.unwrap_err();
+    let bad = status.get_details_bad_request().unwrap();
+    let violation = bad
+        .field_violations
+        .iter()
+        .find(|violation| violation.field == "report.evidence")
+        .unwrap();
+    assert!(
+        violation.description.contains("Do not download or upload it")
+            && violation.description.contains("未成年人保护法第52条"),
+        "{violation:?}"
+    );
+    assert_eq!(served.rows().await, before, "nothing is left behind");
+    served.client("hotline").submit_report(naming(&[&mine])).await.unwrap();
+    let status = served
+        .client("hotline")
+        .submit_report(naming(&[&mine]))
+        .await
+        .unwrap_err();
+    assert!(format!("{:?}", status.get_details_bad_request()).contains("is part of another report"));
+}
