@@ -6,6 +6,7 @@ use api::intake::{
     CheckReceiptRequest, GetReportRequest, ReadPurpose, Reporter, RevealPurpose, RevealReporterRequest, Subject,
     SubjectKind,
 };
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use testkit::otlp::Receiver;
 use tokio::{
@@ -15,8 +16,10 @@ use tokio::{
 
 use tests::process::{Databases, Process, binary, gambling, until};
 
+use crate::evidence::{download, upload};
+
 /// Values that a reporter gave, or that were written about a reporter: only intake may know them.
-const CANARIES: [&str; 8] = [
+const CANARIES: [&str; 9] = [
     "CANARY-NARRATIVE",
     "CANARY-NAME",
     "CANARY-CONTACT",
@@ -25,24 +28,47 @@ const CANARIES: [&str; 8] = [
     "CANARY-PLATFORM",
     "7654321",
     "CANARY-JUSTIFICATION",
+    "CANARY-DOWNLOAD",
 ];
+/// What a file of evidence says, which not even intake's database knows.
+const FILE: &[u8] = b"CANARY-EVIDENCE";
 
-fn contains(file: &Path, text: &str) -> bool {
-    std::fs::read(file)
-        .unwrap_or_default()
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
+fn within(bytes: &[u8], what: &[u8]) -> bool {
+    bytes.windows(what.len()).any(|window| window == what)
 }
 
-/// Whether any file of a folder contains a text.
-fn holds(folder: &Path, text: &str) -> bool {
+fn contains(file: &Path, what: impl AsRef<[u8]>) -> bool {
+    within(&std::fs::read(file).unwrap_or_default(), what.as_ref())
+}
+
+/// Whether any file of a folder contains something.
+fn holds(folder: &Path, what: impl AsRef<[u8]> + Copy) -> bool {
     std::fs::read_dir(folder).unwrap().any(|file| {
         let path = file.unwrap().path();
         match path.is_dir() {
-            true => holds(&path, text),
-            false => contains(&path, text),
+            true => holds(&path, what),
+            false => contains(&path, what),
         }
     })
+}
+
+/// The hash of the file, in each form in which it could be written down.
+fn hashes() -> Vec<Vec<u8>> {
+    let hash = Sha256::digest(FILE).to_vec();
+    let (lower, base64) = (
+        data_encoding::HEXLOWER.encode(&hash),
+        data_encoding::BASE64.encode(&hash),
+    );
+    // As a list of numbers, as debugging prints bytes.
+    let numbers = format!("{hash:?}");
+    let numbers = numbers.trim_matches(['[', ']']).to_owned();
+    vec![
+        hash,
+        lower.to_uppercase().into(),
+        lower.into(),
+        base64.into(),
+        numbers.into(),
+    ]
 }
 
 /// What the log serves to everybody without a token: the checkpoint, the entries and their tile.
@@ -102,8 +128,12 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
         value: "6217000000007654321".to_owned(),
         platform: String::new(),
     });
+    let evidence = upload(&process, "operator", FILE).await;
+    report.evidence = vec![evidence.clone()];
     let mut intake = process.intake("operator");
     let submitted = intake.submit_report(request).await.unwrap().into_inner();
+    let downloaded = download(&process, "operator", &evidence, "to look for the CANARY-DOWNLOAD").await;
+    assert_eq!(downloaded.unwrap(), FILE);
     let receipt = submitted.receipt;
     // Its words are kept by intake; those of refused requests are kept by nobody.
     let mut reveal = RevealReporterRequest {
@@ -138,6 +168,11 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
         (followed.changes.len() == 3 && followed.changes.iter().all(|change| change.logged)).then_some(())
     })
     .await;
+    until("so is what befell the evidence", async || {
+        let entries = process.verified_log().await;
+        (entries.iter().filter(|entry| entry.record == evidence).count() == 3).then_some(())
+    })
+    .await;
     let spans = collector
         .wait_for(
             |spans| {
@@ -151,10 +186,12 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
     let entries = tile_files(&process.endpoints.audit).await;
     for canary in CANARIES.iter().chain(&["CANARY-REFUSED"]) {
         assert!(!spans.contains(canary), "{canary} is in a trace");
-        assert!(
-            !entries.windows(canary.len()).any(|window| window == canary.as_bytes()),
-            "{canary} is served to everybody"
-        );
+        assert!(!within(&entries, canary.as_bytes()), "{canary} is served to everybody");
+    }
+    for secret in hashes().iter().map(Vec::as_slice).chain([FILE]) {
+        let said = String::from_utf8_lossy(secret);
+        assert!(!within(spans.as_bytes(), secret), "{said} is in a trace");
+        assert!(!within(&entries, secret), "{said} is served to everybody");
     }
     // Nor is it in what is taken away, with details or without.
     let (plain, detailed) = (folder.path().join("plain"), folder.path().join("detailed"));
@@ -171,6 +208,14 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         for canary in CANARIES.iter().chain(&["CANARY-REFUSED"]) {
             assert!(!holds(exported, canary), "{canary} is in {}", exported.display());
+        }
+        for secret in hashes().iter().map(Vec::as_slice).chain([FILE]) {
+            assert!(
+                !holds(exported, secret),
+                "{} is in {}",
+                String::from_utf8_lossy(secret),
+                exported.display()
+            );
         }
     }
     // What stands in the details alone is in no folder without them: who acted, for what, whose it is.
@@ -201,6 +246,24 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
             assert!(!contains(file, canary), "{canary} is in {}", file.display());
         }
     }
+    // The file is where it belongs and nowhere else; its hash is in intake's database besides, and in no other.
+    assert!(holds(&data.join("evidence"), FILE));
+    assert!(files("intake").iter().any(|file| contains(file, &hashes()[0])));
+    for secret in hashes().iter().map(Vec::as_slice).chain([FILE]) {
+        let elsewhere = files("routing")
+            .into_iter()
+            .chain(files("audit"))
+            .chain([folder.path().join("stderr")]);
+        for file in elsewhere {
+            assert!(
+                !contains(&file, secret),
+                "{} is in {}",
+                String::from_utf8_lossy(secret),
+                file.display()
+            );
+        }
+    }
+    assert!(files("intake").iter().all(|file| !contains(file, FILE)));
     for file in ["intake", "routing", "audit"]
         .iter()
         .flat_map(|service| files(service))

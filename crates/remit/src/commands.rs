@@ -4,6 +4,7 @@ pub mod case;
 pub mod config;
 pub mod demo;
 pub mod directory;
+pub mod evidence;
 pub mod log;
 pub mod operator;
 pub mod proof;

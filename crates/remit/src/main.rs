@@ -28,6 +28,7 @@ Examples:
   remit demo --serve                                       everything, at work, in one process
   remit serve all --data-dir /var/lib/remit                the same without the examples
   remit report submit report.json --as police-440000       send a report as an agency's system
+  remit evidence upload screenshot.png --as police-440000  a file that a report can name
   remit report receipt 7Q2M-…                              what became of it, with proofs
   remit case list --as police-510100                       the cases of an agency
   remit operator load operators.csv                        who operates what, and where
@@ -45,6 +46,7 @@ struct Cli {
 enum Command {
     Serve(commands::serve::Command),
     Report(commands::report::Command),
+    Evidence(commands::evidence::Command),
     Case(commands::case::Command),
     Operator(commands::operator::Command),
     Directory(commands::directory::Command),
@@ -76,6 +78,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Command::Serve(command) => command.run().await,
             Command::Report(command) => command.run().await,
+            Command::Evidence(command) => command.run().await,
             Command::Case(command) => command.run().await,
             Command::Operator(command) => command.run().await,
             Command::Directory(command) => command.run().await,

@@ -338,6 +338,9 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
     for agency in &report.keep_from {
         field("keep from", id(agency))?;
     }
+    for evidence in &report.evidence {
+        field("evidence", evidence)?;
+    }
     if !report.narrative.is_empty() {
         line("")?;
         line(&report.narrative)?;

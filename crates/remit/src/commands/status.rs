@@ -1,7 +1,7 @@
 //! `remit status`: is anything late or lost?
 
 use api::operations::{
-    Backlog, CaseStatus, GetStatusRequest, GetStatusResponse, LogStatus,
+    Backlog, CaseStatus, EvidenceStatus, GetStatusRequest, GetStatusResponse, LogStatus,
     operations_service_client::OperationsServiceClient,
 };
 use clap::Args;
@@ -16,8 +16,8 @@ use crate::{
 
 /// Say whether anything is late or lost, over the three services
 ///
-/// Asks each service what waits to be delivered, what was refused and parked, which clocks ran out and were not ended, how old the
-/// newest checkpoint is and whether witnesses cosigned it. For operators.
+/// Asks each service what waits to be delivered, what was refused and parked, which clocks ran out and were not ended, which files of
+/// evidence expired and are still there, how old the newest checkpoint is and whether witnesses cosigned it. For operators.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Exit codes, as monitors take them:
@@ -168,6 +168,10 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
         );
         found(Level::Fine, "cases", text);
     }
+    if let Some(evidence) = &status.evidence {
+        let (level, text) = files(evidence, now, limits);
+        found(level, "evidence", text);
+    }
     if let Some(log) = &status.log {
         for (level, what, text) in checkpoint(log, now, limits) {
             found(level, what, text);
@@ -198,6 +202,23 @@ fn clocks(cases: &CaseStatus, now: Time, limits: Limits) -> (Level, String) {
             format!("{} ran out and were not ended, the first {age} s ago", cases.overdue),
         ),
         _ => (Level::Fine, "none ran out".to_owned()),
+    }
+}
+
+/// Files that should be gone are looked for once a minute. Nothing is lost by one that stays, but it should not be there.
+fn files(evidence: &EvidenceStatus, now: Time, limits: Limits) -> (Level, String) {
+    match age(evidence.overdue_since_time.as_ref(), now) {
+        Some(age) if evidence.overdue > 0 => (
+            graded(age, limits.late.saturating_add(60)).min(Level::Late),
+            format!(
+                "{} files that no report named should be gone, the first for {age} s",
+                evidence.overdue
+            ),
+        ),
+        _ => (
+            Level::Fine,
+            format!("{} files wait for their report, none for too long", evidence.unattached),
+        ),
     }
 }
 
@@ -315,6 +336,11 @@ mod tests {
                 writes: true,
                 ..Default::default()
             }),
+            evidence: Some(EvidenceStatus {
+                unattached: 7,
+                overdue: 1,
+                overdue_since_time: ago(120),
+            }),
         };
         change(&mut status);
         judge("any", &status, LIMITS)
@@ -347,6 +373,10 @@ mod tests {
             worst(|status| log(status).silent_witnesses = "w1: late".to_owned()),
             Level::Late
         );
+        for (overdue_since, level) in [(121, Level::Late), (100_000, Level::Late)] {
+            let late = worst(|status| status.evidence.as_mut().unwrap().overdue_since_time = ago(overdue_since));
+            assert_eq!(late, level);
+        }
         assert_eq!(worst(|status| log(status).writes = false), Level::Lost);
         assert_eq!(worst(|status| log(status).gaps = 1), Level::Lost);
         let troubled = |is_lost| {

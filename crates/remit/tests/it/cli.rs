@@ -40,13 +40,22 @@ fn every_command_explains_itself_with_an_example() {
         ),
         (
             &["serve", "intake", "--help"],
-            &["tokens_file", "receipt_key_file", "Example:"],
+            &["tokens_file", "receipt_key_file", "evidence.folder", "Example:"],
         ),
         (
             &["report", "submit", "--help"],
             &["--request-id", "--validate-only", "SubmitReportRequest", "Examples:"],
         ),
         (&["report", "show", "--help"], &["reports/{id}", "Example:"]),
+        (
+            &["evidence", "upload", "--help"],
+            &["--media-type", "--request-id", "24 hours", "Example:"],
+        ),
+        (&["evidence", "show", "--help"], &["evidence/{id}", "Example:"]),
+        (
+            &["evidence", "download", "--help"],
+            &["--purpose", "--justification", "--out", "Example:"],
+        ),
         (
             &["report", "receipt", "--help"],
             &["--key", "REMIT_LOG_KEY", "Example:"],
@@ -152,6 +161,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
                 "`routing.address`",
                 "`audit.address`",
                 "`receipt_key_file`",
+                "`evidence.folder`",
             ],
         ),
         (&["serve", "audit"], 2, &["`log.key_file`", "`log.checkpoint_file`"]),

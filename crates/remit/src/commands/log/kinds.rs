@@ -15,6 +15,18 @@ const KINDS: &[(&str, &str, &str)] = &[
         "reporter shown, for a purpose",
         "已为特定目的查看举报人",
     ),
+    ("evidence.uploaded", "evidence uploaded", "证据已上传"),
+    ("evidence.attached", "evidence attached to a report", "证据已附于举报"),
+    (
+        "evidence.downloaded",
+        "evidence given out, for a purpose",
+        "已为特定目的调取证据",
+    ),
+    (
+        "evidence.expired",
+        "evidence expired: no report named it",
+        "证据逾期未用，已失效",
+    ),
     ("report.supplemented", "information added", "补充材料"),
     ("case.opened", "case opened", "线索已建立"),
     ("case.advised", "case ended with advice", "已告知处理途径"),
