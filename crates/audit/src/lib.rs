@@ -20,8 +20,8 @@
 //! frozen until an operator has examined it. How far each producer has come it says by marks, which are compared with what the log
 //! holds (`producer.rs`). What befalls a producer is an entry too, of the record `producers/{source}`. `oversight.rs` shows it.
 //!
-//! How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles and
-//! checked against the signed root before they leave. `http.rs` serves the log as files, named and encoded as C2SP `tlog-tiles` has
+//! How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles, the upper of
+//! which stay in memory (`tile_cache.rs`), and checked against the signed root before they leave. `http.rs` serves the log as files, named and encoded as C2SP `tlog-tiles` has
 //! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
 //! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
 //! keys (`statement.rs`).
@@ -41,7 +41,7 @@
 //! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
 //! * The log tells no secrets: details are in a table of their own, and who gets them is decided in one place (`read.rs`).
-//! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `disclosure.rs`, `tree.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
+//! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `disclosure.rs`, `tree.rs`, `tile_cache.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
 //!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
 //!   of tables.
 
@@ -71,6 +71,7 @@ pub mod statement;
 pub mod stats;
 mod status;
 mod store;
+mod tile_cache;
 pub mod tiles;
 mod tree;
 mod trust;
@@ -88,6 +89,7 @@ use ::witness::{Policy, PolicyError, file};
 use api::audit::audit_service_server::AuditServiceServer;
 use futures::{FutureExt as _, future::BoxFuture};
 use journal::{Clock, Entropy};
+use prove::Prover;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Notify, watch},
@@ -107,8 +109,8 @@ pub use read::{Part, Read, Reader, RoutingsSight, Sight};
 pub use resume::{Place, Refused};
 pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
-pub use store::{GapCursor, Store, StoreError, Unfreezing};
-pub use tree::{Edge, TileId, Tiles, TreeHead};
+pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Which};
+pub use tree::{Edge, PlacedTile, TileId, Tiles, TreeHead};
 pub use trust::Trusted;
 
 /// Full names of the gRPC services.
@@ -375,6 +377,7 @@ impl Audit {
             sequencer: self.sequencer.clone(),
             reading: read_grpc::Reading {
                 store: Arc::clone(&self.store),
+                prover: Arc::new(Prover::new(Arc::clone(&self.store))),
                 published: self.published.clone(),
                 sight,
                 sequencer: self.sequencer.clone(),

@@ -1,14 +1,14 @@
 //! Proofs, computed from stored tiles and checked against what is signed before anyone gets to see them.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use journal::Bytes32;
 use tlog_tiles::{Hash, check_record, check_tree, record_hash};
-use uuid::Uuid;
 
 use crate::{
-    store::Store,
-    tree::{Question, Tiles, TreeHead},
+    store::{Store, Which},
+    tile_cache::TileCache,
+    tree::{PlacedTile, Question, Tiles, TreeHead, all_tiles},
     verify::verify_consistency,
 };
 
@@ -21,49 +21,6 @@ pub(crate) struct Inclusion {
     pub path: Vec<Bytes32>,
 }
 
-/// Which entry is meant.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Which {
-    /// That of an event.
-    Event(Uuid),
-    /// The one at an index.
-    Index(u64),
-}
-
-/// Proves that an entry is in the tree of the first `size` entries; `None` when it is not, or not yet. `signed` is a tree that is
-/// known, at least as large.
-pub(crate) async fn inclusion(
-    store: &dyn Store,
-    signed: TreeHead,
-    size: u64,
-    which: Which,
-) -> Result<Option<Inclusion>, sql::Error> {
-    let found = match which {
-        Which::Event(event_id) => store.find(event_id).await?,
-        Which::Index(index) if index < size => {
-            let entries = store.entries(index..index + 1).await?;
-            entries.into_iter().next().map(|entry| (index, entry))
-        }
-        Which::Index(_) => None,
-    };
-    let Some((index, entry)) = found.filter(|(index, _)| *index < size) else {
-        return Ok(None);
-    };
-    let mut questions = questions_on(signed, size);
-    questions.push(Question::Inclusion { size, index });
-    let tiles = gather(store, &questions).await?;
-    let tree = head_at(&tiles, signed, size)?;
-    let path = answer(&tiles, Question::Inclusion { size, index })?;
-    check_record(&path, size, Hash(tree.root), index, record_hash(&entry))
-        .map_err(|error| damaged(format!("entry {index} is not proven by its tiles: {error}")))?;
-    Ok(Some(Inclusion {
-        tree,
-        index,
-        entry,
-        path: hashes(path),
-    }))
-}
-
 /// Proof that a tree begins with another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Consistency {
@@ -72,25 +29,82 @@ pub(crate) struct Consistency {
     pub path: Vec<Bytes32>,
 }
 
-/// Proves that the tree of the first `new` entries begins with that of the first `old`, which are at least 1 and at most `new`.
-/// `signed` is a tree that is known, at least as large.
-pub(crate) async fn checked_consistency(
-    store: &dyn Store,
-    signed: TreeHead,
-    old: u64,
-    new: u64,
-) -> Result<Consistency, sql::Error> {
-    // All tiles at once: most are the same for each question, and asking costs more than computing.
-    let mut questions = [questions_on(signed, old), questions_on(signed, new)].concat();
-    questions.extend(step(old, new));
-    let tiles = gather(store, &questions).await?;
-    let (old, new) = (head_at(&tiles, signed, old)?, head_at(&tiles, signed, new)?);
-    let path = match step(old.size, new.size) {
-        Some(question) => hashes(answer(&tiles, question)?),
-        None => Vec::new(),
-    };
-    verify_consistency(&path, old, new).map_err(|fault| damaged(fault.to_string()))?;
-    Ok(Consistency { old, new, path })
+/// Makes proofs for whoever asks. One reads the database once, and of most tiles only that of the leaves.
+pub(crate) struct Prover {
+    store: Arc<dyn Store>,
+    cache: TileCache,
+}
+
+impl Prover {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            cache: TileCache::new(),
+        }
+    }
+
+    /// Proves that an entry is in the tree of the first `size` entries; `None` when it is not, or not yet. `signed` is a tree that
+    /// is known, at least as large.
+    pub async fn inclusion(&self, signed: TreeHead, size: u64, which: Which) -> Result<Option<Inclusion>, sql::Error> {
+        let found = match which {
+            Which::Index(index) if index >= size => None,
+            which => self.store.find(which).await?,
+        };
+        let found = match (found, which) {
+            (None, Which::Index(index)) if index < size => return Err(damaged(format!("entry {index} is missing"))),
+            (found, _) => found.filter(|found| found.index < size),
+        };
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let (index, entry) = (found.index, found.entry);
+        let path = Question::Inclusion { size, index };
+        let mut questions = questions_on(signed, size);
+        questions.push(path);
+        let tiles = self.gather(&questions, Some(found.leaves)).await?;
+        let (tree, _) = head_at(&tiles, signed, size)?;
+        let path = answer(&tiles, path)?;
+        check_record(&path, size, Hash(tree.root), index, record_hash(&entry))
+            .map_err(|error| damaged(format!("entry {index} is not proven by its tiles: {error}")))?;
+        Ok(Some(Inclusion {
+            tree,
+            index,
+            entry,
+            path: hashes(path),
+        }))
+    }
+
+    /// Proves that the tree of the first `new` entries begins with that of the first `old`, which are at least 1 and at most `new`.
+    /// `signed` is a tree that is known, at least as large.
+    pub async fn consistency(&self, signed: TreeHead, old: u64, new: u64) -> Result<Consistency, sql::Error> {
+        // All tiles at once: most are the same for each question, and asking costs more than computing.
+        let mut questions = [questions_on(signed, old), questions_on(signed, new)].concat();
+        questions.extend(step(old, new));
+        let tiles = self.gather(&questions, None).await?;
+        let (old, to_signed) = head_at(&tiles, signed, old)?;
+        let (new, _) = head_at(&tiles, signed, new)?;
+        let path = match step(old.size, new.size) {
+            None => Vec::new(),
+            Some(_) if new == signed => to_signed,
+            Some(question) => answer(&tiles, question)?,
+        };
+        let path = hashes(path);
+        verify_consistency(&path, old, new).map_err(|fault| damaged(fault.to_string()))?;
+        Ok(Consistency { old, new, path })
+    }
+
+    /// The tiles that some questions are answered from, one of which may be here already.
+    async fn gather(&self, questions: &[Question], here: Option<PlacedTile>) -> Result<Tiles, sql::Error> {
+        let mut wanted = all_tiles(questions).map_err(|error| damaged(error.to_string()))?;
+        let mut tiles: Tiles = here.into_iter().collect();
+        self.cache.keep(&tiles);
+        self.cache.find(&mut wanted, &mut tiles);
+        wanted.retain(|id, _| !tiles.has(id));
+        let read = self.store.tiles(wanted.places()).await?;
+        self.cache.keep(&read);
+        tiles.extend(read);
+        Ok(tiles)
+    }
 }
 
 /// What leads from a smaller tree to a larger one; nothing, from the tree without entries and to itself.
@@ -104,10 +118,10 @@ fn questions_on(signed: TreeHead, size: u64) -> Vec<Question> {
     step.map_or_else(Vec::new, |step| vec![Question::Root { size }, step])
 }
 
-/// The tree of the first `size` entries, at least 1, as the signed one has it.
-fn head_at(tiles: &Tiles, signed: TreeHead, size: u64) -> Result<TreeHead, sql::Error> {
+/// The tree of the first `size` entries, at least 1, as the signed one has it; and what proves that it has.
+fn head_at(tiles: &Tiles, signed: TreeHead, size: u64) -> Result<(TreeHead, Vec<Hash>), sql::Error> {
     let Some(step) = step(size, signed.size) else {
-        return Ok(signed);
+        return Ok((signed, Vec::new()));
     };
     let root = answer(tiles, Question::Root { size })?;
     let head = TreeHead {
@@ -121,7 +135,7 @@ fn head_at(tiles: &Tiles, signed: TreeHead, size: u64) -> Result<TreeHead, sql::
             signed.size
         ))
     })?;
-    Ok(head)
+    Ok((head, proof))
 }
 
 fn hashes(path: Vec<Hash>) -> Vec<Bytes32> {
@@ -143,16 +157,8 @@ pub(crate) async fn consistency(store: &dyn Store, old: u64, new: u64) -> Result
     let Some(question) = step(old, new) else {
         return Ok(Vec::new());
     };
-    answer(&gather(store, &[question]).await?, question)
-}
-
-/// The tiles that some questions are answered from.
-async fn gather(store: &dyn Store, questions: &[Question]) -> Result<Tiles, sql::Error> {
-    let mut places = BTreeSet::new();
-    for question in questions {
-        places.append(&mut question.tiles().map_err(|error| damaged(error.to_string()))?);
-    }
-    store.tiles(places).await
+    let wanted = question.tiles().map_err(|error| damaged(error.to_string()))?;
+    answer(&store.tiles(wanted.places()).await?, question)
 }
 
 fn answer(tiles: &Tiles, question: Question) -> Result<Vec<Hash>, sql::Error> {

@@ -18,11 +18,11 @@ use uuid::Uuid;
 use crate::{
     check::OWN,
     disclosure::{self, Disclosure, Logged},
-    prove::{self, Which},
+    prove::Prover,
     publisher::Published,
     read::{Part, Read, Sight, Wanted, list, refuse_hidden},
     sequencer::Sequencer,
-    store::Store,
+    store::{Store, Which},
 };
 
 /// Entries of one message of a stream.
@@ -34,6 +34,7 @@ const LONGEST_TEXT: usize = 255;
 #[derive(Clone)]
 pub(crate) struct Reading {
     pub store: Arc<dyn Store>,
+    pub prover: Arc<Prover>,
     pub published: watch::Receiver<Published>,
     pub sight: Option<Arc<dyn Sight>>,
     /// Where reads of details are logged.
@@ -150,7 +151,10 @@ impl Reading {
         let (Some(which), true) = (which, violations.is_empty()) else {
             return Err(Failure::InvalidInput(violations));
         };
-        let proof = prove::inclusion(&*self.store, head, size.unwrap_or(head.size).min(head.size), which).await?;
+        let proof = self
+            .prover
+            .inclusion(head, size.unwrap_or(head.size).min(head.size), which)
+            .await?;
         let proof = proof.ok_or(Failure::NotYetLogged)?;
         Ok(GetInclusionProofResponse {
             index: proof.index.cast_signed(),
@@ -181,7 +185,7 @@ impl Reading {
         if !violations.is_empty() {
             return Err(Failure::InvalidInput(violations));
         }
-        let proof = prove::checked_consistency(&*self.store, head, old, new).await?;
+        let proof = self.prover.consistency(head, old, new).await?;
         Ok(GetConsistencyProofResponse {
             path: proof.path.into_iter().map(Bytes::from_owner).collect(),
             new_size: proof.new.size.cast_signed(),

@@ -13,16 +13,15 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use journal::{Clock, Entropy, Mark, RecordHead, SystemClock, SystemEntropy, Time};
-use sql::{Db, Engine, Error, Schema, Tx, transact};
+use sql::{Db, Engine, Error, Row, Schema, Tx, transact};
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use self::state::Memory;
 use crate::{
     check::{Checked, Verdict},
     gap::Gap,
     producer::{Producer, Standing},
-    store::{GapCursor, Store, StoreError, Unfreezing},
+    store::{Found, GapCursor, Store, StoreError, Unfreezing, Which},
     tree::{TileId, Tiles, TreeHead},
 };
 
@@ -219,15 +218,28 @@ impl Store for SqlStore {
         }
     }
 
-    async fn find(&self, event_id: Uuid) -> Result<Option<(u64, Vec<u8>)>, Error> {
-        let row = self
-            .db
-            .fetch_optional(
-                "SELECT idx, entry FROM entries WHERE event_id = $1",
-                vec![event_id.to_string().into()],
-            )
-            .await?;
-        row.map(|row| Ok((row.count(0, "log index")?, row.get(1)?))).transpose()
+    async fn find(&self, which: Which) -> Result<Option<Found>, Error> {
+        let row = match which {
+            Which::Event(event_id) => {
+                let values = vec![event_id.to_string().into()];
+                self.db.fetch_optional(ENTRY_OF_EVENT, values).await?
+            }
+            Which::Index(index) => {
+                let values = vec![index.cast_signed().into()];
+                self.db.fetch_optional(ENTRY_AT_INDEX, values).await?
+            }
+        };
+        let found = |row: Row| {
+            let index = row.count(0, "log index")?;
+            let id = TileId::of_leaf(index);
+            let hashes = row.get::<Option<Vec<u8>>>(2)?.unwrap_or_default();
+            Ok(Found {
+                index,
+                entry: row.get(1)?,
+                leaves: (id, hashes),
+            })
+        };
+        row.map(found).transpose()
     }
 
     async fn newest_checkpoint(&self) -> Result<Option<String>, Error> {
@@ -263,6 +275,12 @@ impl Store for SqlStore {
 }
 
 const TILE: &str = "SELECT hashes FROM tiles WHERE level = $1 AND n = $2";
+
+/// Entries with the tiles of their leaves.
+const ENTRY_OF_EVENT: &str = "SELECT entries.idx, entries.entry, tiles.hashes FROM entries \
+     LEFT JOIN tiles ON tiles.level = 0 AND tiles.n = entries.idx >> 8 WHERE entries.event_id = $1";
+const ENTRY_AT_INDEX: &str = "SELECT entries.idx, entries.entry, tiles.hashes FROM entries \
+     LEFT JOIN tiles ON tiles.level = 0 AND tiles.n = entries.idx >> 8 WHERE entries.idx = $1";
 
 /// Tiles by places, each as one number: the level in the highest byte. In one statement, which is one moment and one round trip.
 const TILES_SQLITE: &str = "SELECT tiles.level, tiles.n, tiles.hashes FROM json_each($1) AS wanted \

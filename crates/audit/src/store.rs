@@ -11,7 +11,7 @@ use crate::{
     gap::{Gap, GapKind},
     producer::{Producer, Standing},
     read::Reader,
-    tree::{TileId, Tiles, TreeHead},
+    tree::{PlacedTile, TileId, Tiles, TreeHead},
 };
 
 /// Why the store did not do it.
@@ -37,6 +37,26 @@ pub struct Unfreezing {
     pub reason: String,
     /// For how many seconds further forks do not freeze it again.
     pub tolerate_seconds: i64,
+}
+
+/// Which entry is meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// That of an event.
+    Event(Uuid),
+    /// The one at an index.
+    Index(u64),
+}
+
+/// An entry that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its index.
+    pub index: u64,
+    /// Its bytes.
+    pub entry: Vec<u8>,
+    /// The tile of leaf hashes that it is in, as wide as it is now. Proves nothing by itself.
+    pub leaves: PlacedTile,
 }
 
 /// Keeps one log. Of all stores that are open on one database, only the one that was opened last can write.
@@ -80,8 +100,8 @@ pub trait Store: Reader {
     /// The entries at these indexes, in order. One that is missing is an error: below the head's size there are no holes.
     async fn entries(&self, indexes: Range<u64>) -> Result<Vec<Vec<u8>>, sql::Error>;
 
-    /// Index and bytes of an event's entry.
-    async fn find(&self, event_id: Uuid) -> Result<Option<(u64, Vec<u8>)>, sql::Error>;
+    /// An entry and the tile of its leaf, which are read together. `None` when the log has no such entry.
+    async fn find(&self, which: Which) -> Result<Option<Found>, sql::Error>;
 
     /// The largest checkpoint that was kept.
     async fn newest_checkpoint(&self) -> Result<Option<String>, sql::Error>;

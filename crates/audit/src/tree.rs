@@ -18,7 +18,8 @@ use tlog_tiles::{
 
 /// Height of tiles.
 const HEIGHT: u8 = 8;
-const TILE_BYTES: usize = HASH_SIZE << HEIGHT;
+/// Bytes of a full tile.
+pub(crate) const TILE_BYTES: usize = HASH_SIZE << HEIGHT;
 
 /// Which tree: how many entries, and their root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl TreeHead {
 }
 
 /// Where a tile is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TileId {
     /// Its level; level 0 holds leaf hashes.
     pub level: u8,
@@ -47,6 +48,14 @@ pub struct TileId {
 }
 
 impl TileId {
+    /// Where the leaf of an entry is.
+    pub fn of_leaf(index: u64) -> Self {
+        Self {
+            level: 0,
+            n: index >> HEIGHT,
+        }
+    }
+
     fn of(tile: Tile) -> Self {
         Self {
             level: tile.level(),
@@ -66,6 +75,34 @@ impl Tiles {
     /// Takes a tile out.
     pub fn take(&mut self, id: &TileId) -> Option<Vec<u8>> {
         self.0.remove(id)
+    }
+
+    /// Puts a tile in, instead of what was there.
+    pub(crate) fn insert(&mut self, id: TileId, hashes: Vec<u8>) {
+        self.0.insert(id, hashes);
+    }
+
+    pub(crate) fn has(&self, id: &TileId) -> bool {
+        self.0.contains_key(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TileId, &[u8])> {
+        self.0.iter().map(|(id, hashes)| (*id, &hashes[..]))
+    }
+}
+
+impl Extend<PlacedTile> for Tiles {
+    fn extend<I: IntoIterator<Item = PlacedTile>>(&mut self, tiles: I) {
+        self.0.extend(tiles);
+    }
+}
+
+impl IntoIterator for Tiles {
+    type Item = PlacedTile;
+    type IntoIter = std::collections::btree_map::IntoIter<TileId, Vec<u8>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
@@ -87,15 +124,48 @@ impl HashReader for Tiles {
     }
 }
 
+/// The tiles that answers are computed from, and how many bytes of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted(BTreeMap<TileId, usize>);
+
+impl Wanted {
+    /// Where they are.
+    pub fn places(&self) -> BTreeSet<TileId> {
+        self.0.keys().copied().collect()
+    }
+
+    /// Wants only what `keep` says of a tile and its bytes.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&TileId, usize) -> bool) {
+        self.0.retain(|id, bytes| keep(id, *bytes));
+    }
+
+    fn add(&mut self, id: TileId, bytes: usize) {
+        let wanted = self.0.entry(id).or_default();
+        *wanted = bytes.max(*wanted);
+    }
+}
+
+impl FromIterator<(TileId, usize)> for Wanted {
+    fn from_iter<I: IntoIterator<Item = (TileId, usize)>>(tiles: I) -> Self {
+        let mut wanted = Self::default();
+        tiles.into_iter().for_each(|(id, bytes)| wanted.add(id, bytes));
+        wanted
+    }
+}
+
 /// Reads nothing, but remembers what it was asked for.
 #[derive(Default)]
-struct Wanted(RefCell<BTreeSet<TileId>>);
+struct Asked(RefCell<Wanted>);
 
-impl HashReader for Wanted {
+impl HashReader for Asked {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
-        self.0
-            .borrow_mut()
-            .extend(indexes.iter().map(|&index| TileId::of(Tile::from_index(HEIGHT, index))));
+        let mut wanted = self.0.borrow_mut();
+        for &index in indexes {
+            // As narrow as it may be.
+            let tile = Tile::from_index(HEIGHT, index);
+            let bytes = usize::try_from(tile.width()).map_or(usize::MAX, |width| width * HASH_SIZE);
+            wanted.add(TileId::of(tile), bytes);
+        }
         Ok(vec![Hash::default(); indexes.len()])
     }
 }
@@ -126,10 +196,8 @@ pub enum Question {
 
 impl Question {
     /// The tiles that the answer is computed from.
-    pub fn tiles(&self) -> Result<BTreeSet<TileId>, Error> {
-        let wanted = Wanted::default();
-        self.ask(&wanted)?;
-        Ok(wanted.0.into_inner())
+    pub fn tiles(&self) -> Result<Wanted, Error> {
+        all_tiles(&[*self])
     }
 
     /// The answer, as good as the tiles are.
@@ -144,6 +212,15 @@ impl Question {
             Self::Root { size } => Ok(vec![tree_hash(size, reader)?]),
         }
     }
+}
+
+/// The tiles that the answers to all of these are computed from.
+pub(crate) fn all_tiles(questions: &[Question]) -> Result<Wanted, Error> {
+    let asked = Asked::default();
+    for question in questions {
+        question.ask(&asked)?;
+    }
+    Ok(asked.0.into_inner())
 }
 
 /// The right edge of a tree: all that appending needs to know of it.
@@ -405,7 +482,9 @@ mod tests {
             let root = |n: u64| Hash(root_by_definition(&leaves[..usize::try_from(n).unwrap()]));
             let answer = |question: Question| {
                 let wanted = question.tiles().unwrap();
-                question.answer(&wanted.into_iter().map(|id| (id, tiles.0[&id].clone())).collect()).unwrap()
+                // No wider than it says.
+                let narrow = |(id, bytes): (&TileId, &usize)| (*id, tiles.0[id][..*bytes].to_vec());
+                question.answer(&wanted.0.iter().map(narrow).collect()).unwrap()
             };
             let index = at % size;
             let path = answer(Question::Inclusion { size, index });

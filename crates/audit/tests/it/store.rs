@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, slice::from_ref, sync::Arc};
 
-use audit::{Refusal, SqlStore, Store, StoreError, Verdict, verify::LogVerifier};
-use journal::Time;
+use audit::{Refusal, SqlStore, Store, StoreError, TileId, Verdict, Which, verify::LogVerifier};
+use journal::{Time, entry_hash};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;
 
@@ -75,10 +75,12 @@ async fn p2_each_change_once(backend: Backend) {
     }
     // And the entry that says so.
     assert_eq!(verify(&store).await, 3 + 1);
-    assert_eq!(
-        store.find(decoded(&b).event_id).await.unwrap().unwrap(),
-        (2, b.entry.to_vec())
-    );
+    let found = store.find(Which::Event(decoded(&b).event_id)).await.unwrap().unwrap();
+    assert_eq!((found.index, &found.entry[..]), (2, &b.entry[..]));
+    assert_eq!(found.leaves.0, TileId { level: 0, n: 0 });
+    assert_eq!(found.leaves.1[2 * 32..3 * 32], entry_hash(&b.entry));
+    assert_eq!(store.find(Which::Index(2)).await.unwrap(), Some(found));
+    assert_eq!(store.find(Which::Index(4)).await.unwrap(), None);
 }
 
 async fn p2_a_gap_is_kept_out(backend: Backend) {
