@@ -21,6 +21,7 @@ use crate::{
     store::Store,
     tiles::{Content, TilePath, put_entry},
     tree::TileId,
+    vitals::Vitals,
 };
 
 const BYTES: &str = "application/octet-stream";
@@ -34,14 +35,19 @@ const FLEETING: &str = "no-store";
 struct Files {
     store: Arc<dyn Store>,
     published: watch::Receiver<Published>,
+    vitals: Arc<Vitals>,
 }
 
 /// Serves the log's files.
-pub(crate) fn router(store: Arc<dyn Store>, published: watch::Receiver<Published>) -> Router {
+pub(crate) fn router(store: Arc<dyn Store>, published: watch::Receiver<Published>, vitals: Arc<Vitals>) -> Router {
     Router::new()
         .route("/checkpoint", get(checkpoint))
         .route("/tile/{*path}", get(tile))
-        .with_state(Files { store, published })
+        .with_state(Files {
+            store,
+            published,
+            vitals,
+        })
 }
 
 async fn checkpoint(State(files): State<Files>) -> Response {
@@ -62,6 +68,14 @@ async fn tile(State(files): State<Files>, Path(path): Path<String>, headers: Hea
         // Hashes cannot be made smaller.
         Ok(bytes) if path.content == Content::Entries => bundle(bytes, takes_gzip(&headers)),
         Ok(bytes) => answer(StatusCode::OK, BYTES, IMMUTABLE, bytes),
+        Err(error @ sql::Error::Damaged { .. }) => {
+            // It was signed, and is not there: asking again does not bring it back.
+            files.vitals.halt(&error);
+            plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the log is damaged: {error}\n"),
+            )
+        }
         Err(error) => {
             tracing::error!(%path, error = &error as &dyn std::error::Error, "cannot serve a file of the log");
             let mut response = plain(

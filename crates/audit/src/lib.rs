@@ -31,7 +31,8 @@
 //! `export.rs` brings a folder up to date, `receipt.rs` is one proof as a file, `stats.rs` counts what an export with details tells.
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what
-//! would be a fork; `recover.rs` is for what then can be done. `vitals.rs` knows whether this process may still write.
+//! would be a fork; `recover.rs` is for what then can be done. `vitals.rs` knows whether this process may still write; `scrub.rs` looks
+//! whether all that was logged is still there, and ends it if not.
 //!
 //! Invariants:
 //!
@@ -65,6 +66,7 @@ mod read_sql;
 pub mod receipt;
 pub mod recover;
 mod resume;
+mod scrub;
 mod sequencer;
 mod sql_store;
 pub mod statement;
@@ -107,6 +109,7 @@ pub use producer::{Producer, Standing};
 pub use publisher::{PublishError, Published};
 pub use read::{Part, Read, Reader, RoutingsSight, Sight};
 pub use resume::{Place, Refused};
+pub use scrub::EntryMissing;
 pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
 pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Which};
@@ -356,6 +359,8 @@ impl Audit {
         let sequencer = sequencer::Sequencer::start(Arc::clone(&store), Arc::clone(&grown), Arc::clone(&vitals));
         let reviewing = review(Arc::clone(&store), Arc::clone(&grown), stop.clone());
         tokio::spawn(journal::supervised("review of producers", stop.clone(), reviewing));
+        let scrubbing = scrub::scrub(Arc::clone(&store), Arc::clone(&vitals), stop.clone());
+        tokio::spawn(journal::supervised("looking for entries", stop.clone(), scrubbing));
         Ok(Self {
             store,
             sequencer,
@@ -400,7 +405,11 @@ impl Audit {
 
     /// The log's files over plain HTTP. Public: no caller is known there.
     pub fn files(&self) -> axum::Router {
-        http::router(Arc::clone(&self.store), self.published.clone())
+        http::router(
+            Arc::clone(&self.store),
+            self.published.clone(),
+            Arc::clone(&self.vitals),
+        )
     }
 
     /// Whether the database answers, this process writes the log, and what it appended is published.

@@ -93,6 +93,14 @@ impl Prover {
         Ok(Consistency { old, new, path })
     }
 
+    /// Whether an entry with this hash is at that index of a tree that is known.
+    pub async fn holds(&self, head: TreeHead, index: u64, leaf: Bytes32) -> Result<bool, sql::Error> {
+        let path = Question::Inclusion { size: head.size, index };
+        let tiles = self.gather(&[path], None).await?;
+        let path = answer(&tiles, path)?;
+        Ok(check_record(&path, head.size, Hash(head.root), index, Hash(leaf)).is_ok())
+    }
+
     /// The tiles that some questions are answered from, one of which may be here already.
     async fn gather(&self, questions: &[Question], here: Option<PlacedTile>) -> Result<Tiles, sql::Error> {
         let mut wanted = all_tiles(questions).map_err(|error| damaged(error.to_string()))?;

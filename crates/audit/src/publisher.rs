@@ -23,6 +23,7 @@ use crate::{
     file,
     key::LogKeys,
     prove,
+    scrub::EntryMissing,
     store::{Store, StoreError},
     tree::TreeHead,
     vitals::Vitals,
@@ -74,6 +75,9 @@ pub enum PublishError {
         /// Who did not, and why.
         problems: String,
     },
+    /// What was signed is not all there.
+    #[error(transparent)]
+    EntryMissing(#[from] EntryMissing),
     /// It could not be signed.
     #[error("cannot sign the log's head")]
     Sign(#[source] CheckpointError),
@@ -93,9 +97,11 @@ impl PublishError {
     fn is_final(&self) -> bool {
         match self {
             Self::Store(StoreError::Sql(_)) | Self::File { .. } | Self::Unwitnessed { .. } => false,
-            Self::Store(StoreError::Fenced) | Self::Inconsistent { .. } | Self::Overtaken { .. } | Self::Sign(_) => {
-                true
-            }
+            Self::Store(StoreError::Fenced)
+            | Self::Inconsistent { .. }
+            | Self::Overtaken { .. }
+            | Self::EntryMissing(_)
+            | Self::Sign(_) => true,
         }
     }
 }
@@ -237,6 +243,12 @@ impl Publisher {
                 signed: self.signed.size,
                 size: head.size,
             });
+        }
+        // The last that was signed: whoever deletes the newest rows deletes it, and more must not grow over them.
+        let last = self.signed.size.saturating_sub(1)..self.signed.size;
+        let missing = self.parts.store.missing(last).await.map_err(StoreError::from)?;
+        if let Some(index) = missing.first() {
+            return Err(EntryMissing { index: *index }.into());
         }
         let mut new = signed(head, &self.parts)?;
         if self.parts.witnesses.is_none() {

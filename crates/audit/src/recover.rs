@@ -1,20 +1,23 @@
 //! What can be done when the log must not go on: an older database made whole again, where what is missing can be proven.
 //!
-//! The one way that changes anything is [`Recovery::append`]: entries that a backup of the database lacks, from an export with
-//! details. They are taken when, together with what the database holds, they give exactly the root that was signed: then they
-//! are what was there, in its order, byte for byte. Anything else is refused before a row is written.
+//! The one way that changes anything is [`Recovery::append`]: entries that the database lacks, from an export with details.
+//! Those behind its end, as in a restored backup, are taken when, together with what it holds, they give exactly the root that was
+//! signed; those whose rows were deleted, when they are the leaves of its tree. Then they are what was there, in its order, byte for
+//! byte. Anything else is refused before a row is written.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::event::StateChange;
 use journal::{Bytes32, Clock, Entropy, Entry};
 
 use crate::{
     Config, Error,
-    check::check,
+    check::{Checked, check},
     file,
     key::LogKeys,
+    prove::{self, Prover},
     resume::{self, Refused},
+    scrub,
     sql_store::SqlStore,
     store::{Store, StoreError},
     tree::{Edge, TreeHead},
@@ -36,6 +39,9 @@ pub enum RecoverError {
         "with these entries the log would have another root than was signed: they are not what is missing, or not in order"
     )]
     Unproven,
+    /// One is another than the one that was deleted.
+    #[error("entry {0} is not what was deleted: the log's tree has another there")]
+    NotIt(u64),
     /// One is not an entry with what it commits to.
     #[error("entry {0} is damaged, or what it commits to is not with it")]
     Entry(u64),
@@ -60,10 +66,11 @@ pub struct Whole {
 
 /// A log that does not run, and what was signed of it.
 pub struct Recovery {
-    store: SqlStore,
+    store: Arc<SqlStore>,
     keys: LogKeys,
     held: TreeHead,
     signed: TreeHead,
+    missing: BTreeSet<u64>,
 }
 
 impl std::fmt::Debug for Recovery {
@@ -87,7 +94,12 @@ pub async fn diagnose(config: &Config, entropy: &dyn Entropy) -> Result<Option<R
     let diagnosis = match LogKeys::load(&config.origin, &config.key_file).await? {
         None if !resume::was_used(&store, config).await? => Ok(None),
         _ => match resume::resume(&store, config, witnesses.as_ref(), entropy).await {
-            Ok(_) => Ok(None),
+            Ok(_) => {
+                // A start looks for the newest only.
+                let held = store.head().await?.size;
+                let index = deleted(&store, held, 1).await?.first().copied();
+                Ok(index.map(|index| Refused::EntriesMissing { held, index }))
+            }
             Err(Error::Refused(refused)) => Ok(Some(refused)),
             Err(error) => Err(error),
         },
@@ -122,11 +134,20 @@ impl Recovery {
                 place: resume::Place::File(path.clone()),
                 source,
             })?;
+        let store = Arc::new(store);
+        if signed.size <= held.size && !prove::extends(&*store, signed, held).await? {
+            let place = resume::Place::File(path.clone());
+            let signed = signed.size;
+            return Err(Refused::Forked { place, signed }.into());
+        }
+        let mut missing = deleted(&*store, held.size, MOST).await?;
+        missing.extend(held.size..signed.size);
         Ok(Self {
             store,
             keys,
             held,
             signed,
+            missing,
         })
     }
 
@@ -135,21 +156,20 @@ impl Recovery {
         &self.keys
     }
 
-    /// The indexes of the entries that were signed and are not in the database.
-    pub fn missing(&self) -> Range<u64> {
-        self.held.size..self.signed.size.max(self.held.size)
+    /// The indexes of the entries that were signed and are not in the database, or not with their details. Of those that were
+    /// deleted from its middle, the newest 1,000,000 at least.
+    pub fn missing(&self) -> &BTreeSet<u64> {
+        &self.missing
     }
 
-    /// Appends what is missing, when it is proven to be that.
+    /// Puts in what is missing, in the order of [`Recovery::missing`], when it is proven to be that.
     pub async fn append(&self, entries: Vec<Whole>) -> Result<(), RecoverError> {
-        let missing = self.missing();
-        let found = entries.len() as u64;
-        if found != missing.end - missing.start {
-            let missing = missing.end - missing.start;
+        let (found, missing) = (entries.len() as u64, self.missing.len() as u64);
+        if found != missing {
             return Err(RecoverError::Count { found, missing });
         }
         let mut checked = Vec::with_capacity(entries.len());
-        for (index, whole) in missing.zip(entries) {
+        for (&index, whole) in self.missing.iter().zip(entries) {
             let source = Entry::decode(&whole.entry)
                 .map_err(|_| RecoverError::Entry(index))?
                 .source;
@@ -159,21 +179,42 @@ impl Recovery {
                 detail: whole.detail.into(),
                 traceparent: String::new(),
             };
-            checked.push(check(&source, change).map_err(|_| RecoverError::Entry(index))?);
+            checked.push((index, check(&source, change).map_err(|_| RecoverError::Entry(index))?));
         }
+        let behind = checked.partition_point(|(index, _)| *index < self.held.size);
+        let (deleted, tail) = checked.split_at(behind);
+        let prover = Prover::new(Arc::clone(&self.store) as Arc<dyn Store>);
+        for (index, change) in deleted {
+            let is_proven = prover.holds(self.held, *index, change.hash).await;
+            if !is_proven.map_err(StoreError::from)? {
+                return Err(RecoverError::NotIt(*index));
+            }
+        }
+        if !tail.is_empty() {
+            self.check_tail(tail).await?;
+        }
+        // In groups, in order: a crash in between leaves fewer to put in, by the same proof.
+        for group in deleted.chunks(GROUP) {
+            self.store.put_back(group).await?;
+        }
+        for group in tail.chunks(GROUP) {
+            let group: Vec<&Checked> = group.iter().map(|(_, change)| change).collect();
+            self.store.append_proven(&group).await?;
+        }
+        match tail.is_empty() || self.store.head().await? == self.signed {
+            true => Ok(()),
+            false => Err(RecoverError::Unproven),
+        }
+    }
+
+    /// Whether these entries, behind those that are held, give what was signed.
+    async fn check_tail(&self, tail: &[(u64, Checked)]) -> Result<(), RecoverError> {
         let tiles = self.store.tiles(Edge::places(self.held.size)).await;
         let tiles = tiles.map_err(StoreError::from)?;
         let edge = Edge::open(self.held, tiles).map_err(RecoverError::Tree)?;
-        let leaves: Vec<Bytes32> = checked.iter().map(|change| change.hash).collect();
+        let leaves: Vec<Bytes32> = tail.iter().map(|(_, change)| change.hash).collect();
         let (grown, _) = edge.grow(&leaves).map_err(RecoverError::Tree)?;
-        if grown.head() != self.signed {
-            return Err(RecoverError::Unproven);
-        }
-        // In groups, in order: a crash in between leaves a shorter tail to append, by the same proof.
-        for group in checked.chunks(GROUP) {
-            self.store.append_proven(group).await?;
-        }
-        match self.store.head().await? == self.signed {
+        match grown.head() == self.signed {
             true => Ok(()),
             false => Err(RecoverError::Unproven),
         }
@@ -187,3 +228,17 @@ impl Recovery {
 
 /// Entries of one transaction.
 const GROUP: usize = 1_000;
+/// Deleted entries that are told and put back at once.
+const MOST: usize = 1_000_000;
+
+/// The indexes of a log of `held` entries whose rows are not there: all, or the newest as soon as they are `enough`.
+async fn deleted(store: &dyn Store, held: u64, enough: usize) -> Result<BTreeSet<u64>, StoreError> {
+    let mut deleted = BTreeSet::new();
+    for part in scrub::parts(held) {
+        deleted.extend(store.missing(part).await?);
+        if deleted.len() >= enough {
+            break;
+        }
+    }
+    Ok(deleted)
+}

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use journal::{Entropy, Time};
 
 use crate::{
-    Config, Error, checkpoint::CheckpointError, file, key::LogKeys, prove, publisher::Published, store::Store,
+    Config, Error, checkpoint::CheckpointError, file, key::LogKeys, prove, publisher::Published, scrub, store::Store,
     witnesses::Witnesses,
 };
 
@@ -46,12 +46,14 @@ pub enum Refused {
     },
     /// The head says more than there is.
     #[error(
-        "the database says that the log has {held} entries, and the last of them is missing: rows were deleted. restore a \
-         database that holds them; `remit log recover` says what else can be done"
+        "the database says that the log has {held} entries, but entry {index}, or its detail, is missing: rows were \
+         deleted. restore a database that holds them; `remit log recover` says what else can be done"
     )]
     EntriesMissing {
         /// Entries that there should be.
         held: u64,
+        /// The first that is missing of those that were looked for.
+        index: u64,
     },
     /// The copy outside of the database is gone.
     #[error(
@@ -160,13 +162,10 @@ pub(crate) async fn resume(
         }
         .into());
     }
-    if held.size > 0
-        && let Err(error) = store.entries(held.size - 1..held.size).await
-    {
-        return Err(match error {
-            sql::Error::Damaged { .. } => Refused::EntriesMissing { held: held.size }.into(),
-            error => error.into(),
-        });
+    // The others are looked for once it runs.
+    if let Some(index) = store.missing(scrub::newest(held.size)).await?.first() {
+        let (held, index) = (held.size, *index);
+        return Err(Refused::EntriesMissing { held, index }.into());
     }
     let mut last: Option<Published> = None;
     let own = [

@@ -218,6 +218,20 @@ impl Store for SqlStore {
         }
     }
 
+    async fn missing(&self, indexes: Range<u64>) -> Result<Vec<u64>, Error> {
+        let values = || vec![indexes.start.cast_signed().into(), indexes.end.cast_signed().into()];
+        // Counting is much cheaper than telling which, and nearly always enough.
+        let counted = self.db.fetch_optional(COUNT_WHOLE, values()).await?;
+        let counted = counted.map(|row| row.count(0, "number of entries")).transpose()?;
+        if counted == Some(indexes.end.saturating_sub(indexes.start)) {
+            return Ok(Vec::new());
+        }
+        let rows = self.db.fetch(LIST_WHOLE, values()).await?;
+        let whole: Result<BTreeSet<u64>, Error> = rows.iter().map(|row| row.count(0, "log index")).collect();
+        let whole = whole?;
+        Ok(indexes.filter(|index| !whole.contains(index)).collect())
+    }
+
     async fn find(&self, which: Which) -> Result<Option<Found>, Error> {
         let row = match which {
             Which::Event(event_id) => {
@@ -275,6 +289,12 @@ impl Store for SqlStore {
 }
 
 const TILE: &str = "SELECT hashes FROM tiles WHERE level = $1 AND n = $2";
+
+/// Entries that are there with their details.
+const COUNT_WHOLE: &str = "SELECT COUNT(*) FROM entries JOIN details ON details.idx = entries.idx \
+     WHERE entries.idx >= $1 AND entries.idx < $2";
+const LIST_WHOLE: &str = "SELECT entries.idx FROM entries JOIN details ON details.idx = entries.idx \
+     WHERE entries.idx >= $1 AND entries.idx < $2";
 
 /// Entries with the tiles of their leaves.
 const ENTRY_OF_EVENT: &str = "SELECT entries.idx, entries.entry, tiles.hashes FROM entries \

@@ -100,6 +100,9 @@ pub trait Store: Reader {
     /// The entries at these indexes, in order. One that is missing is an error: below the head's size there are no holes.
     async fn entries(&self, indexes: Range<u64>) -> Result<Vec<Vec<u8>>, sql::Error>;
 
+    /// Those of these indexes, all below the head's size, whose entry or detail is not there, in order.
+    async fn missing(&self, indexes: Range<u64>) -> Result<Vec<u64>, sql::Error>;
+
     /// An entry and the tile of its leaf, which are read together. `None` when the log has no such entry.
     async fn find(&self, which: Which) -> Result<Option<Found>, sql::Error>;
 

@@ -18,7 +18,7 @@ struct Behind {
 pub(crate) struct Vitals {
     /// Cancelled when this process must neither append nor sign any more. There is no way back but a restart.
     pub halted: CancellationToken,
-    /// Why what was appended could not be published when it was last tried.
+    /// Why what was appended could not be published when it was last tried, or why this process had to stop.
     behind: Mutex<Option<Behind>>,
     /// The witnesses that did not cosign the last checkpoint, and why, though enough others may have.
     silent: Mutex<String>,
@@ -30,6 +30,10 @@ impl Vitals {
         if !self.halted.is_cancelled() {
             tracing::error!(reason, "the log is not written by this process any more");
             self.halted.cancel();
+            *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = Some(Behind {
+                problem: telemetry::with_causes(reason),
+                for_want_of_witnesses: false,
+            });
         }
     }
 
@@ -39,6 +43,9 @@ impl Vitals {
             problem: telemetry::with_causes(error),
             for_want_of_witnesses: matches!(error, PublishError::Unwitnessed { .. }),
         });
+        if self.halted.is_cancelled() {
+            return;
+        }
         *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = behind;
     }
 
@@ -54,7 +61,7 @@ impl Vitals {
         !self.halted.is_cancelled() && behind.as_ref().is_none_or(|behind| behind.for_want_of_witnesses)
     }
 
-    /// Why the newest checkpoint is not published; empty when it is.
+    /// Why the newest checkpoint is not published, or none will be any more; empty when all is well.
     pub fn unpublished(&self) -> String {
         let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         behind.as_ref().map(|behind| behind.problem.clone()).unwrap_or_default()

@@ -135,7 +135,7 @@ impl SqlStore {
 
     /// Appends entries that are proven to be what the log had in these places: nothing is judged, and the log says nothing of
     /// its own between them. What they tell of the producers is taken over.
-    pub(crate) async fn append_proven(&self, entries: &[Checked]) -> Result<(), StoreError> {
+    pub(crate) async fn append_proven(&self, entries: &[&Checked]) -> Result<(), StoreError> {
         let mut memory = self.memory.lock().await;
         *memory = Memory::unread();
         match transact!(self.db, |tx| self.try_append_proven(&mut tx, entries))? {
@@ -144,8 +144,32 @@ impl SqlStore {
         }
     }
 
+    /// Puts entries back that are proven to be what the log has in these places. Where one is there, it stays.
+    pub(crate) async fn put_back(&self, entries: &[(u64, Checked)]) -> Result<(), StoreError> {
+        let mut memory = self.memory.lock().await;
+        *memory = Memory::unread();
+        match transact!(self.db, |tx| self.try_put_back(&mut tx, entries))? {
+            true => Ok(()),
+            false => Err(StoreError::Fenced),
+        }
+    }
+
     /// `false` when this store is fenced, and nothing was written.
-    async fn try_append_proven(&self, tx: &mut Tx, entries: &[Checked]) -> Result<bool, Error> {
+    async fn try_put_back(&self, tx: &mut Tx, entries: &[(u64, Checked)]) -> Result<bool, Error> {
+        const THERE: &str = "ON CONFLICT DO NOTHING";
+        if lock_head(tx).await?.epoch != self.epoch {
+            return Ok(false);
+        }
+        let rows = || entries.iter().map(|(index, change)| (index.cast_signed(), change));
+        let entries = rows().map(|(index, change)| entry_row(index, change));
+        ENTRIES.then(THERE).rows(tx, entries.collect()).await?;
+        let details = rows().map(|(index, change)| detail_row(index, change));
+        DETAILS.then(THERE).rows(tx, details.collect()).await?;
+        Ok(true)
+    }
+
+    /// `false` when this store is fenced, and nothing was written.
+    async fn try_append_proven(&self, tx: &mut Tx, entries: &[&Checked]) -> Result<bool, Error> {
         let locked = lock_head(tx).await?;
         if locked.epoch != self.epoch {
             return Ok(false);
@@ -167,7 +191,7 @@ impl SqlStore {
             }
         }
         let additions = Additions {
-            new: (locked.head.size..).zip(entries).collect(),
+            new: (locked.head.size..).zip(entries.iter().copied()).collect(),
             own: Vec::new(),
             producers,
             has_gaps: state.has_gaps,
@@ -382,10 +406,7 @@ impl SqlStore {
                 return Ok(None);
             }
             entries.extend(rows().map(|(index, change)| entry_row(index.cast_signed(), change)));
-            details.extend(rows().map(|(index, change)| {
-                let (salt, detail) = (change.salt[..].into(), change.detail[..].into());
-                [index.cast_signed().into(), salt, detail]
-            }));
+            details.extend(rows().map(|(index, change)| detail_row(index.cast_signed(), change)));
             let grown_tiles = tiles.into_iter();
             placed.extend(
                 grown_tiles.map(|(id, hashes)| [i64::from(id.level).into(), id.n.cast_signed().into(), hashes.into()]),
@@ -581,6 +602,10 @@ async fn known<'a>(
             Ok((id, (row.count(1, "log index")?, journal::entry_hash(&entry))))
         })
         .collect()
+}
+
+fn detail_row(index: i64, change: &Checked) -> [Value; 3] {
+    [index.into(), change.salt[..].into(), change.detail[..].into()]
 }
 
 fn entry_row(index: i64, change: &Checked) -> [Value; 7] {

@@ -16,6 +16,7 @@ testkit::on_each_backend!(
     every_published_checkpoint_stays_verifiable,
     nothing_is_served_past_the_published_checkpoint,
     a_forged_byte_of_a_stored_tile_is_noticed,
+    p2_a_deleted_entry_is_told_to_whoever_asks_and_ends_the_writing,
 );
 
 async fn ask(log: &Served, method: Method, path: &str) -> (StatusCode, HeaderMap, Vec<u8>) {
@@ -196,4 +197,22 @@ async fn answers_have_the_form_of_the_standard() {
 fn the_widest_path_is_not_within_any_log() {
     let path: TilePath = "tile/7/000".parse().unwrap();
     assert!(!path.is_within(u64::MAX));
+}
+
+async fn p2_a_deleted_entry_is_told_to_whoever_asks_and_ends_the_writing(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    log.append(&Producer::intake().many(600)).await;
+    log.published(600).await;
+    execute(backend.url(), "DELETE FROM entries WHERE idx = 300").await;
+
+    let (status, headers, body) = ask(&log, Method::GET, "/tile/entries/001").await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!headers.contains_key("retry-after"));
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains("entry 300 is missing"), "{body}");
+    assert!(!log.settled(601).await);
+    // Others are shown as before.
+    assert!(get(&log, "tile/entries/000").await.is_some());
+    log.stop().await;
 }

@@ -268,13 +268,17 @@ impl Served {
     /// Waits until a checkpoint of this size is published or the log is not well, and returns which: whether it is well.
     pub async fn settled(&self, size: u64) -> bool {
         let (health, published) = (self.audit.health(), self.audit.published());
-        while health().await {
-            if published.borrow().head.size >= size {
-                return true;
+        let settled = async {
+            while health().await {
+                if published.borrow().head.size >= size {
+                    return true;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
-        }
-        false
+            false
+        };
+        let minute = std::time::Duration::from_secs(60);
+        tokio::time::timeout(minute, settled).await.unwrap()
     }
 
     pub async fn stop(self) {

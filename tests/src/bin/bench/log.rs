@@ -51,6 +51,10 @@ const ROWS: Insert = Insert::into(
         ("entry", Kind::Bytes),
     ],
 );
+const DETAILS: Insert = Insert::into(
+    "details",
+    &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
+);
 
 /// Runs the section.
 pub async fn run() -> anyhow::Result<()> {
@@ -112,7 +116,7 @@ async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> anyhow
         std::fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
         Ok(std::fs::write(file, bytes)?)
     };
-    let (mut tiles, mut rows) = (Vec::new(), Vec::new());
+    let (mut tiles, mut rows, mut details) = (Vec::new(), Vec::new(), Vec::new());
     let mut index = 0;
     for bundle in files(entries, false).filter(|file| file.content == Content::Entries) {
         let (mut bytes, mut leaves) = (Vec::new(), Vec::new());
@@ -149,6 +153,7 @@ async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> anyhow
                 entry.time.0.into(),
                 encoded.into(),
             ]);
+            details.push([index.cast_signed().into(), [7; 32].into(), vec![7; 80].into()]);
             leaves.push(hash);
             index += 1;
         }
@@ -172,6 +177,7 @@ async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> anyhow
             let mut tx = db.begin().await?;
             TILES.rows(&mut tx, std::mem::take(&mut tiles)).await?;
             ROWS.rows(&mut tx, std::mem::take(&mut rows)).await?;
+            DETAILS.rows(&mut tx, std::mem::take(&mut details)).await?;
             tx.commit().await?;
         }
     }

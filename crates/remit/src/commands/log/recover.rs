@@ -24,9 +24,9 @@ use crate::{
 
 /// Say why the log does not start and what may be done, and make an older database whole where that can be proven
 ///
-/// The log must be stopped. Without --from nothing is changed. With it, entries that a restored backup lacks are appended from
-/// an export with details, if together with the database they give exactly the root that was signed last: then they are what
-/// was there, byte for byte. Nothing else is ever appended. A log for which there is no such export, nor a newer backup,
+/// The log must be stopped. Without --from nothing is changed. With it, entries that the database lacks, because it is a restored
+/// backup or because rows were deleted, are put in from an export with details, if together with the database they give exactly the
+/// root that was signed last: then they are what was there, byte for byte. Nothing else is ever put in. A log for which there is no such export, nor a newer backup,
 /// must be closed, and a new one be begun under another origin: the command says how.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -41,8 +41,8 @@ pub(super) struct Command {
     settings: Settings,
 }
 
-/// Entries that are appended at most: more are a backup's business.
-const MOST: u64 = 1_000_000;
+/// Entries that are put in at most: more are a backup's business.
+const MOST: usize = 1_000_000;
 
 impl Command {
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
@@ -85,8 +85,8 @@ fn audit(config: &Config) -> anyhow::Result<audit::Config> {
 fn ways(refused: &Refused) -> Vec<&'static str> {
     const NEWER: &str = "restore a backup of audit's database that is as new as the checkpoint, or newer; with continuous \
                          archiving, to its last moment. Never an older checkpoint file to match an older database";
-    const PROVEN: &str = "if an export with details holds what is missing: `remit log recover --from DIR`. It appends the \
-                          missing entries if they give exactly the signed root";
+    const PROVEN: &str = "if an export with details holds what is missing: `remit log recover --from DIR`. It puts the \
+                          missing entries in if they give exactly the signed root";
     const CLOSE: &str = "if what was signed is lost for good, close this log: keep its key, checkpoint file and database, \
                          unchanged, for whoever holds its receipts, and say publicly from when on it is closed. Begin a new \
                          log in an empty database with another `log.origin`, key and checkpoint file, and publish its \
@@ -97,8 +97,8 @@ fn ways(refused: &Refused) -> Vec<&'static str> {
     const WITNESSES: &str =
         "with `log.witness_policy_file` set, witnesses stand in for the file when enough of them answer";
     match refused {
-        Refused::RolledBack { .. } => vec![NEWER, PROVEN, CLOSE],
-        Refused::EntriesMissing { .. } | Refused::Forked { .. } => vec![NEWER, CLOSE],
+        Refused::RolledBack { .. } | Refused::EntriesMissing { .. } => vec![NEWER, PROVEN, CLOSE],
+        Refused::Forked { .. } => vec![NEWER, CLOSE],
         Refused::FileMissing { .. } => vec![FILE, WITNESSES, CLOSE],
         Refused::KeyMissing { .. } => vec![
             "put the key back, from where secrets are kept",
@@ -116,10 +116,10 @@ fn ways(refused: &Refused) -> Vec<&'static str> {
 async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Result<()> {
     let recovery = Recovery::open(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
     let missing = recovery.missing();
-    let count = missing.end - missing.start;
-    if count == 0 {
-        bail!("nothing is missing that could be appended; run it without --from");
-    }
+    let count = missing.len();
+    let Some(last) = missing.last() else {
+        bail!("nothing is missing that could be put in; run it without --from");
+    };
     if count > MOST {
         bail!("{count} entries are missing, more than {MOST}; restore a newer backup first");
     }
@@ -129,10 +129,10 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
         .keys()
         .open(&note)
         .map_err(|error| Failed::Unverified(format!("{from}: {error}")))?;
-    if there.size < missing.end {
+    if there.size <= *last {
         let message = format!(
-            "{from} has {} entries, and {} were signed: it is too old",
-            there.size, missing.end
+            "{from} has {} entries, and entry {last} is missing: it is too old",
+            there.size
         );
         return Err(Failed::Unverified(message).into());
     }
@@ -142,7 +142,8 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
     for path in tiles::files(there.size, true) {
         let is_wanted = matches!(path.content, Content::Entries | Content::Details);
         let start = path.start().unwrap_or(u64::MAX);
-        if !is_wanted || start >= missing.end || start + u64::from(path.width) <= missing.start {
+        let end = start.saturating_add(u64::from(path.width));
+        if !is_wanted || missing.range(start..end).next().is_none() {
             continue;
         }
         let absent = || Failed::Unverified(format!("{from} has no {path}: it must be an export with details"));
@@ -176,6 +177,6 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
         .map_err(|error| Failed::Unverified(error.to_string()))
         .context("nothing was changed")?;
     recovery.close().await;
-    line(format!("{count} entries appended; the log is what was signed, and starts").style(good()))?;
+    line(format!("{count} entries put in; the log is what was signed, and starts").style(good()))?;
     Ok(())
 }

@@ -196,6 +196,12 @@ impl Web {
                 let help = "redirects are not followed: if the log is there, name that address".to_owned();
                 Err(self.unreachable(&format!("it sends whoever asks for {path} to {elsewhere}"), Some(help)))
             }
+            // What was signed and cannot be shown is a fault of the log, and comes not back by asking.
+            StatusCode::INTERNAL_SERVER_ERROR => Err(Failed::Unverified(format!(
+                "{} answers {path}: {}",
+                self.prefix,
+                String::from_utf8_lossy(answer.body()).trim()
+            ))),
             _ => Err(self.unreachable(&format!("it answers {path} with {status}"), None)),
         }
     }

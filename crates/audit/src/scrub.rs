@@ -1,0 +1,103 @@
+//! Looks whether what was logged is still there: rows that somebody deleted show in no signature, until they are asked for.
+//!
+//! The newest entries at the start and every few seconds, the others one after the other behind them. Where one is missing, this process
+//! neither appends nor signs any more: whatever it signed would promise what it cannot show.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    store::{Store, StoreError},
+    vitals::Vitals,
+};
+
+/// Entries that are looked for at once.
+const AT_ONCE: u64 = 100_000;
+/// The newest, which are looked for each time.
+const NEWEST: u64 = 1_000;
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Rows were deleted.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "entry {index} of the log, or its detail, is missing in the database: rows were deleted. nothing is appended or signed \
+     any more. stop the service; `remit log recover` says what can be done"
+)]
+pub struct EntryMissing {
+    /// The first that is missing of those that were looked for.
+    pub index: u64,
+}
+
+/// The newest indexes of a log of `size` entries, as many as are looked for at once.
+pub(crate) fn newest(size: u64) -> Range<u64> {
+    size.saturating_sub(AT_ONCE)..size
+}
+
+/// All indexes of a log, in parts that can be looked for at once, the newest first.
+pub(crate) fn parts(size: u64) -> impl Iterator<Item = Range<u64>> {
+    let ends = std::iter::successors(Some(size), |end| end.checked_sub(AT_ONCE));
+    ends.map(newest).filter(|part| !part.is_empty())
+}
+
+/// Looks for one part after the other, until `stop`.
+pub(crate) fn scrub(
+    store: Arc<dyn Store>,
+    vitals: Arc<Vitals>,
+    stop: CancellationToken,
+) -> impl Fn() -> BoxFuture<'static, ()> {
+    move || {
+        let (store, vitals, stop) = (Arc::clone(&store), Arc::clone(&vitals), stop.clone());
+        async move {
+            let mut end = 0;
+            while tokio::time::timeout(PAUSE, stop.cancelled()).await.is_err() {
+                match look(&*store, &mut end).await {
+                    Ok(None) => {}
+                    Ok(Some(missing)) => return vitals.halt(&missing),
+                    // Whoever has taken over looks.
+                    Err(StoreError::Fenced) => return,
+                    Err(StoreError::Sql(error)) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "cannot look now whether all entries are there"
+                        );
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Looks for the newest, and for the part that ends at `end`, which moves on to where the next one ends.
+async fn look(store: &dyn Store, end: &mut u64) -> Result<Option<EntryMissing>, StoreError> {
+    let size = store.head().await?.size;
+    let part = newest(if *end == 0 { size } else { (*end).min(size) });
+    for indexes in [size.saturating_sub(NEWEST)..size, part.clone()] {
+        if let Some(index) = store.missing(indexes).await?.first() {
+            return Ok(Some(EntryMissing { index: *index }));
+        }
+    }
+    *end = part.start;
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_the_log() {
+        assert_eq!(parts(0).count(), 0);
+        for size in [1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE, 3 * AT_ONCE + 7] {
+            let mut end = size;
+            for part in parts(size) {
+                assert_eq!(part.end, end, "of {size}");
+                assert!(part.end - part.start <= AT_ONCE);
+                end = part.start;
+            }
+            assert_eq!(end, 0, "of {size}");
+        }
+    }
+}
