@@ -97,7 +97,11 @@ impl Folder {
         folders.create(&incoming).await.map_err(failed("making it"))?;
         let probe = incoming.join(format!("probe-{}", std::process::id()));
         fs::write(&probe, b"probe").await.map_err(failed("writing a file"))?;
-        fs::remove_file(&probe).await.map_err(failed("removing a file"))?;
+        match fs::remove_file(&probe).await {
+            // Another replica that starts has the same process id, as in containers, and was first.
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("removing a file")(error)),
+            _ => {}
+        }
         Ok(Self {
             root: root.to_owned(),
             incoming,

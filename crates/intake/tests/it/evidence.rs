@@ -241,7 +241,7 @@ async fn p1_of_what_is_refused_nothing_is_kept(backend: Backend) {
 async fn p1_of_an_upload_that_breaks_off_or_stands_still_nothing_is_kept() {
     let backend = Backend::sqlite();
     let site = Site::new(Limits {
-        idle: Duration::from_millis(200),
+        idle: Duration::from_secs(2),
         streams: 1,
         ..Limits::default()
     });
@@ -279,6 +279,34 @@ async fn p1_of_an_upload_that_breaks_off_or_stands_still_nothing_is_kept() {
             .is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_download_that_is_not_taken_makes_room_for_others() {
+    let backend = Backend::sqlite();
+    let site = Site::new(Limits {
+        idle: Duration::from_secs(2),
+        streams: 1,
+        ..Limits::default()
+    });
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    // More than the transport takes ahead of its reader.
+    let bytes: &'static [u8] = vec![7; 4 << 20].leak();
+    let messages = [first(spec(bytes.len()))]
+        .into_iter()
+        .chain(bytes.chunks(1 << 20).map(data));
+    let name = send(&served, "hotline", messages.collect()).await.unwrap().name;
+    let standing = served
+        .evidence("hotline")
+        .download_evidence(wanted(&name))
+        .await
+        .unwrap();
+    let (_, received, end) = download(&served, "hotline", wanted(&name)).await;
+    let status = end.unwrap();
+    assert_eq!((received.len(), status.code()), (0, Code::ResourceExhausted));
+    assert_eq!(reason(&status), "OVERLOADED");
+    until(async || download(&served, "hotline", wanted(&name)).await.1 == bytes).await;
+    drop(standing);
 }
 
 async fn p1_a_file_whose_row_was_not_written_is_removed_and_one_whose_row_was_is_kept(backend: Backend) {
