@@ -37,6 +37,18 @@ pub enum CheckpointError {
         /// Entries of the last tree that is believed.
         last: u64,
     },
+    /// Only a key signed it that another took the place of.
+    #[error(
+        "the note is signed by the key {key}, which was replaced, and by none that signs now. if it is of before: verify it with \
+         the verifier key of its day, or ask for a new one"
+    )]
+    Replaced {
+        /// Verifier key of the replaced key.
+        key: String,
+    },
+    /// The policy names logs, and this is by none of them.
+    #[error("the checkpoint is not signed by any of the logs that the policy names")]
+    NotListed,
     /// What was signed is not a checkpoint.
     #[error("the signed text is not a checkpoint")]
     Text,
@@ -69,6 +81,18 @@ pub(crate) fn sign(head: &TreeHead, keys: &[LogKey], now: Time) -> Result<String
 /// of a verifier key file. Signatures of others are not looked at.
 pub fn open(note: &str, vkeys: &str) -> Result<TreeHead, CheckpointError> {
     Trusted::parse(vkeys)?.open(note)
+}
+
+/// The origin and the head that a checkpoint names, whoever signed it: for what is held against something that is known otherwise.
+pub(crate) fn read(note: &str) -> Result<(String, TreeHead), CheckpointError> {
+    text(&Note::from_bytes(note.as_bytes())?)
+}
+
+/// What stands in the text of a note that is a checkpoint.
+pub(crate) fn text(note: &Note) -> Result<(String, TreeHead), CheckpointError> {
+    let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| CheckpointError::Text)?;
+    let (size, Hash(root)) = (checkpoint.size(), *checkpoint.hash());
+    Ok((checkpoint.origin().to_owned(), TreeHead { size, root }))
 }
 
 #[cfg(test)]

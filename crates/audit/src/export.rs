@@ -3,8 +3,10 @@
 //! The folder holds `checkpoint`, the files of [`tiles`](crate::tiles) and `vkey`, the content of a verifier key file; any
 //! web server that serves it serves the log. With details it also has `detail/…`, which nobody but its owner may read.
 //!
-//! Only entries are taken from the server. The tiles are computed here, from the tree that the folder's own checkpoint signs, and their root
-//! has to be the newly signed one: what gets a checkpoint in this folder extends what had one before, and verifies.
+//! Only entries are taken from the server. The tiles are computed here, from the tree that the folder's own checkpoint names, and their root
+//! has to be the newly signed one: what gets a checkpoint in this folder extends what had one before. Who signed the one before does not
+//! matter any more: its key may have been replaced or revoked since, and the new root says the same of every entry. What was exported before
+//! is not read again, but for the tiles and the bundle that go on; that it is still there unchanged, [`verify`](crate::verify) says.
 //!
 //! Each file is written whole or not at all; the checkpoint last, when all others are on disk. What an interrupted export left behind is
 //! full bundles without a checkpoint: they are used, and thrown away when they turn out not to be the log's.
@@ -22,6 +24,7 @@ use crate::{
     checkpoint::{self, CheckpointError},
     tiles::{Content, TilePath, WIDTH, put_detail, put_entry, take_detail, take_entry},
     tree::{Edge, TileId, Tiles, TreeHead},
+    trust::Trusted,
     verify::{Fault, Problem},
 };
 
@@ -62,7 +65,17 @@ pub enum ExportError {
         /// Whether the folder has details.
         has: bool,
     },
-    /// The folder does not hold what its own checkpoint signs.
+    /// The folder has another log.
+    #[error("{} has the log `{found}`, and this is `{expected}`: export to a new folder", path.display())]
+    OtherLog {
+        /// The folder.
+        path: PathBuf,
+        /// The origin of the log that it has.
+        found: String,
+        /// The origin of the log that is exported.
+        expected: String,
+    },
+    /// The folder does not hold what its own checkpoint names.
     #[error("{} is damaged: {problem}. export to a new folder", path.display())]
     Damaged {
         /// The folder.
@@ -97,6 +110,7 @@ pub struct Folder {
     with_detail: bool,
     vkeys: String,
     checkpoint: String,
+    origin: String,
     target: TreeHead,
     /// The tree of the folder's own checkpoint.
     before: TreeHead,
@@ -114,7 +128,8 @@ impl Folder {
     /// Opens or makes a folder, to bring it to the tree that `checkpoint` signs. `vkeys` is a verifier key, or the content of a
     /// verifier key file.
     pub fn open(path: &Path, checkpoint: &str, vkeys: &str, with_detail: bool) -> Result<Self, ExportError> {
-        let target = checkpoint::open(checkpoint, vkeys)?;
+        let trusted = Trusted::parse(vkeys)?;
+        let target = trusted.open(checkpoint)?;
         std::fs::create_dir_all(path).map_err(failed("making the folder", path))?;
         let lock = File::open(path).map_err(failed("opening the folder", path))?;
         match lock.try_lock() {
@@ -128,6 +143,7 @@ impl Folder {
             with_detail,
             vkeys: vkeys.to_owned(),
             checkpoint: checkpoint.to_owned(),
+            origin: trusted.origin().to_owned(),
             target,
             before: TreeHead::EMPTY,
             edge: Edge::empty(),
@@ -252,7 +268,15 @@ impl Folder {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(failed("reading", &file)(source)),
         };
-        let head = checkpoint::open(&note, &self.vkeys)?;
+        let (origin, head) =
+            checkpoint::read(&note).map_err(|_| self.damaged("its checkpoint cannot be read".to_owned()))?;
+        if origin != self.origin {
+            return Err(ExportError::OtherLog {
+                path: self.path.clone(),
+                found: origin,
+                expected: self.origin.clone(),
+            });
+        }
         let has = self.path.join(DETAIL).is_dir();
         if has != self.with_detail && head.size > 0 {
             let path = self.path.clone();

@@ -114,7 +114,7 @@ pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
 pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Which};
 pub use tree::{Edge, PlacedTile, TileId, Tiles, TreeHead};
-pub use trust::Trusted;
+pub use trust::{Trusted, with_statements};
 
 /// Full names of the gRPC services.
 pub const NAMES: &[&str] = &["remit.audit.v1.AuditService", rpc::operations::NAME];

@@ -13,7 +13,7 @@ use journal::{Bytes32, Clock, Entropy, Entry};
 use crate::{
     Config, Error,
     check::{Checked, check},
-    file,
+    checkpoint::CheckpointError,
     key::LogKeys,
     prove::{self, Prover},
     resume::{self, Refused},
@@ -112,31 +112,23 @@ impl Recovery {
     /// Opens a log whose database holds less than was signed.
     ///
     /// # Errors
-    /// When key, checkpoint file or database cannot be read, or the checkpoint is not by this log's keys.
+    /// When key, checkpoint file or database cannot be read, a checkpoint is not by this log's keys, or the file is missing and no
+    /// witnesses stand in for it.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
         let keys = LogKeys::load(&config.origin, &config.key_file).await?;
         let keys = keys.ok_or_else(|| Refused::KeyMissing {
             path: config.key_file.clone(),
         })?;
-        let path = &config.checkpoint_file;
-        let note = file::read(path)
-            .await
-            .map_err(Error::file("reading the checkpoint file", path))?;
+        let witnesses = crate::witnesses(config).await?;
         let store = SqlStore::open_with(&config.database, clock, entropy).await?;
         let held = store.head().await?;
-        let note = note.ok_or_else(|| Refused::FileMissing {
-            path: path.clone(),
+        let signed = resume::newest_signed(&store, config, witnesses.as_ref(), &keys).await?;
+        let (place, signed) = signed.ok_or_else(|| Refused::FileMissing {
+            path: config.checkpoint_file.clone(),
             held: held.size,
         })?;
-        let signed = keys
-            .open_own(&String::from_utf8_lossy(&note))
-            .map_err(|source| Refused::NotOurs {
-                place: resume::Place::File(path.clone()),
-                source,
-            })?;
         let store = Arc::new(store);
         if signed.size <= held.size && !prove::extends(&*store, signed, held).await? {
-            let place = resume::Place::File(path.clone());
             let signed = signed.size;
             return Err(Refused::Forked { place, signed }.into());
         }
@@ -151,9 +143,15 @@ impl Recovery {
         })
     }
 
-    /// The log's keys.
-    pub fn keys(&self) -> &LogKeys {
-        &self.keys
+    /// Entries that an export has, by its checkpoint.
+    ///
+    /// Whichever of the log's keys ever signed that: what is appended is proven by the root that was signed last, and an export of
+    /// before a key was replaced or revoked may be all there is.
+    ///
+    /// # Errors
+    /// When none of them did.
+    pub fn size_of(&self, checkpoint: &str) -> Result<u64, CheckpointError> {
+        self.keys.open_own(checkpoint).map(|head| head.size)
     }
 
     /// The indexes of the entries that were signed and are not in the database, or not with their details. Of those that were

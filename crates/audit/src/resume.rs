@@ -14,7 +14,7 @@ use journal::{Entropy, Time};
 
 use crate::{
     Config, Error, checkpoint::CheckpointError, file, key::LogKeys, prove, publisher::Published, scrub, store::Store,
-    witnesses::Witnesses,
+    tree::TreeHead, witnesses::Witnesses,
 };
 
 /// Why the log must not go on. Each says what was found, and what to do.
@@ -23,7 +23,8 @@ pub enum Refused {
     /// Fewer entries than were signed.
     #[error(
         "the checkpoint in {place} covers {signed} entries, but the database holds {held}: it was restored from a backup or \
-         replaced. going on would fork the log. restore a database that holds all {signed} entries"
+         replaced. going on would fork the log. restore a database that holds all {signed} entries; `remit log recover` says \
+         what else can be done"
     )]
     RolledBack {
         /// Where the checkpoint is.
@@ -36,7 +37,8 @@ pub enum Refused {
     /// Other entries than were signed.
     #[error(
         "the checkpoint in {place} covers {signed} entries, and its root differs from the tree that the database holds at that \
-         size: the database is a fork of the log, or another log's. restore the database that the checkpoint was signed from"
+         size: the database is a fork of the log, or another log's. restore the database that the checkpoint was signed from; \
+         `remit log recover` says what else can be done"
     )]
     Forked {
         /// Where the checkpoint is.
@@ -227,6 +229,39 @@ async fn seen(witnesses: &Witnesses, keys: &LogKeys) -> Seen {
     let silent = |place: usize| !answered.contains(&place);
     let is_complete = witnesses.needed() && !notes.is_empty() && !witnesses.could_be_enough(silent);
     Seen { notes, is_complete }
+}
+
+/// The largest tree that this log's keys ever signed, as far as file, database and witnesses know, and who knows it; `None` when the file is missing
+/// and nothing stands in for it.
+///
+/// # Errors
+/// When the file or the database has a checkpoint that is not this log's.
+pub(crate) async fn newest_signed(
+    store: &dyn Store,
+    config: &Config,
+    witnesses: Option<&Witnesses>,
+    keys: &LogKeys,
+) -> Result<Option<(Place, TreeHead)>, Error> {
+    let seen = match witnesses {
+        Some(witnesses) => seen(witnesses, keys).await,
+        None => Seen::default(),
+    };
+    let path = &config.checkpoint_file;
+    let outside = read_checkpoint(path).await?;
+    if outside.is_none() && !seen.is_complete {
+        return Ok(None);
+    }
+    let own = [
+        (Place::File(path.clone()), outside),
+        (Place::Database, store.newest_checkpoint().await?),
+    ];
+    let own = own.into_iter().filter_map(|(place, note)| Some((place, note?)));
+    let heads = own.chain(seen.notes).map(|(place, note)| match keys.open_own(&note) {
+        Ok(head) => Ok((place, head)),
+        Err(source) => Err(Refused::NotOurs { place, source }.into()),
+    });
+    let heads = heads.collect::<Result<Vec<_>, Error>>()?;
+    Ok(heads.into_iter().max_by_key(|(_, head)| head.size))
 }
 
 async fn read_checkpoint(path: &Path) -> Result<Option<String>, Error> {

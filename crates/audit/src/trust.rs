@@ -9,12 +9,14 @@
 //!   revoked key said of other keys counts: a thief could have said it. So who knows the revoked key only has to get
 //!   the new one from the log's operator, by a way that a thief does not have.
 //! * Of what a revoked key signed, one checkpoint is still believed: that of the tree which the revocation names.
+//! * What a key signed before another took its place is not believed by the new one's word. It is told from what a stranger signed.
 
+use journal::Time;
 use signed_note::{Note, NoteError, StandardVerifier, Verifier as _, VerifierList};
-use tlog_tiles::{Checkpoint, Hash};
+use witness::CosignerKey;
 
 use crate::{
-    checkpoint::CheckpointError,
+    checkpoint::{self, CheckpointError},
     statement::{Said, Statement},
     tree::TreeHead,
 };
@@ -25,6 +27,8 @@ pub struct Trusted {
     origin: String,
     keys: Vec<String>,
     revoked: Vec<(String, TreeHead)>,
+    /// Whose places believed keys took, as these say. Not believed for that.
+    replaced: Vec<String>,
 }
 
 impl Trusted {
@@ -53,6 +57,7 @@ impl Trusted {
                 None => {
                     return Ok(Self {
                         origin,
+                        replaced: replaced(&believed, &statements),
                         keys: believed,
                         revoked,
                     });
@@ -91,21 +96,34 @@ impl Trusted {
                 };
             }
         }
-        Err(NoteError::UnverifiedNote.into())
+        let is_by = |key: &&String| verified(&note, std::slice::from_ref(*key)).is_ok();
+        match self.replaced.iter().find(is_by) {
+            Some(key) => Err(CheckpointError::Replaced { key: key.clone() }),
+            None => Err(NoteError::UnverifiedNote.into()),
+        }
+    }
+
+    /// When believed keys signed a checkpoint, as they say: the newest time, or `None` where none says any.
+    ///
+    /// # Errors
+    /// When a time bears a believed key's name and was not signed by it.
+    pub fn signed_at(&self, note: &str) -> Result<Option<Time>, CheckpointError> {
+        let note = Note::from_bytes(note.as_bytes())?;
+        let keys = self.keys.iter().filter_map(|vkey| CosignerKey::beside(vkey).ok());
+        let found = keys.map(|key| key.find(&note)).collect::<Result<Vec<_>, _>>()?;
+        let times = found.into_iter().flatten().map(|signed| signed.time);
+        let seconds = times.max().and_then(|seconds| i64::try_from(seconds).ok());
+        Ok(seconds.map(|seconds| Time(seconds.saturating_mul(1_000_000))))
     }
 
     fn head(&self, note: &Note) -> Result<TreeHead, CheckpointError> {
-        let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| CheckpointError::Text)?;
+        let (found, head) = checkpoint::text(note)?;
         // One key may sign for several logs: a checkpoint of another one proves nothing about this.
-        if checkpoint.origin() != self.origin {
-            return Err(CheckpointError::Origin {
-                found: checkpoint.origin().to_owned(),
-                expected: self.origin.clone(),
-            });
+        if found != self.origin {
+            let expected = self.origin.clone();
+            return Err(CheckpointError::Origin { found, expected });
         }
-        let Hash(root): Hash = *checkpoint.hash();
-        let size = checkpoint.size();
-        Ok(TreeHead { size, root })
+        Ok(head)
     }
 }
 
@@ -128,6 +146,34 @@ fn believed(listed: &[String], revoked: &[(String, TreeHead)], statements: &[Sta
         }
     }
     believed
+}
+
+/// Those whose places believed keys took, and those before them, as each that came after says itself.
+fn replaced(believed: &[String], statements: &[Statement]) -> Vec<String> {
+    let mut known = believed.to_vec();
+    let mut next = 0;
+    while let Some(key) = known.get(next).cloned() {
+        next += 1;
+        for statement in statements {
+            if let Said::Replaced { old, new } = &statement.said
+                && *new == key
+                && !known.contains(old)
+                && statement.is_signed_by(new)
+            {
+                known.push(old.clone());
+            }
+        }
+    }
+    known.split_off(believed.len())
+}
+
+/// These verifier keys, with the statements of a verifier key file whose own keys are not taken: for whoever knows a key of before, and
+/// was given the current file by somebody who need not be believed.
+pub fn with_statements(vkeys: &str, file: &str) -> String {
+    match file.replace("\r\n", "\n").split_once("\n\n") {
+        Some((_, statements)) => format!("{}\n\n{statements}", vkeys.trim()),
+        None => vkeys.trim().to_owned(),
+    }
 }
 
 fn verified(note: &Note, vkeys: &[String]) -> Result<(), CheckpointError> {
@@ -177,8 +223,10 @@ fn split(file: &str) -> Result<Parts, CheckpointError> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64;
+
     use super::*;
-    use crate::{checkpoint, key::LogKey};
+    use crate::key::LogKey;
 
     const ORIGIN: &str = "remit.test/log";
     const LAST: TreeHead = TreeHead { size: 7, root: [7; 32] };
@@ -188,7 +236,7 @@ mod tests {
     }
 
     fn signed(n: u8, head: TreeHead) -> String {
-        checkpoint::sign(&head, &[key(n)], journal::Time(1_000_000)).unwrap()
+        checkpoint::sign(&head, &[key(n)], Time(1_000_000)).unwrap()
     }
 
     fn replaced(old: u8, new: u8, by: u8) -> String {
@@ -277,8 +325,72 @@ mod tests {
         }
         // Signed by both, it is the other's word that counts.
         let larger = TreeHead { size: 8, ..LAST };
-        let both = checkpoint::sign(&larger, &[key(2), key(1)], journal::Time(1_000_000)).unwrap();
+        let both = checkpoint::sign(&larger, &[key(2), key(1)], Time(1_000_000)).unwrap();
         assert_eq!(trusted.open(&both).unwrap(), larger);
+    }
+
+    #[test]
+    fn what_a_replaced_key_signed_is_told_from_what_a_stranger_did() {
+        for (name, keys, statements, is_replaced) in [
+            ("by its successor's word", &[2][..], vec![replaced(1, 2, 2)], true),
+            ("two before", &[3], vec![replaced(1, 2, 2), replaced(2, 3, 3)], true),
+            ("by its own word only", &[2], vec![replaced(1, 2, 1)], false),
+            ("by a stranger's word", &[2], vec![replaced(1, 2, 4)], false),
+            ("nothing is said", &[2], vec![], false),
+        ] {
+            let trusted = Trusted::parse(&file(keys, &statements)).unwrap();
+            let error = trusted.open(&signed(1, LAST)).unwrap_err();
+            assert_eq!(
+                matches!(error, CheckpointError::Replaced { .. }),
+                is_replaced,
+                "{name}: {error}"
+            );
+            assert!(
+                matches!(trusted.open(&signed(4, LAST)), Err(CheckpointError::Note(_))),
+                "{name}"
+            );
+        }
+        // Revoked is worse.
+        let trusted = Trusted::parse(&file(&[2], &[replaced(1, 2, 2), revoked(1, 2)])).unwrap();
+        let error = trusted.open(&signed(1, TreeHead { size: 8, ..LAST })).unwrap_err();
+        assert!(matches!(error, CheckpointError::Revoked { .. }), "{error}");
+    }
+
+    #[test]
+    fn who_has_the_old_key_follows_it_by_the_statements_of_the_current_file() {
+        let current = file(&[3], &[replaced(1, 2, 1), replaced(2, 3, 2)]);
+        let (old, stranger) = (key(1).vkey(), key(4).vkey());
+        assert_eq!(who(&with_statements(&old, &current), LAST), [1, 2, 3]);
+        assert_eq!(
+            who(&with_statements(&old, &current.replace('\n', "\r\n")), LAST),
+            [1, 2, 3]
+        );
+        // The file's own keys are not believed for being there.
+        assert_eq!(who(&with_statements(&stranger, &current), LAST), [4]);
+        assert_eq!(who(&with_statements(&old, &file(&[2], &[])), LAST), [1]);
+    }
+
+    #[test]
+    fn the_newest_time_is_taken_that_a_believed_key_signed() {
+        let sign = |keys: &[u8], seconds: i64| {
+            let keys: Vec<_> = keys.iter().map(|n| key(*n)).collect();
+            checkpoint::sign(&LAST, &keys, Time(seconds * 1_000_000)).unwrap()
+        };
+        let trusted = Trusted::parse(&file(&[2, 1], &[])).unwrap();
+        assert_eq!(trusted.signed_at(&sign(&[1], 7)).unwrap(), Some(Time(7_000_000)));
+        let (early, late) = (sign(&[1], 7), sign(&[2], 9));
+        let both = format!("{early}{}", late.split_once("\n\n").unwrap().1);
+        assert_eq!(trusted.signed_at(&both).unwrap(), Some(Time(9_000_000)));
+        assert_eq!(trusted.signed_at(&sign(&[4], 7)).unwrap(), None);
+        let plain: String = early.split_inclusive('\n').take(5).collect();
+        assert_eq!(trusted.signed_at(&plain).unwrap(), None);
+        // A time that somebody else wrote: after the four bytes of the key's id.
+        let (rest, signature) = early.trim_end().rsplit_once(' ').unwrap();
+        let mut signature = BASE64.decode(signature.as_bytes()).unwrap();
+        signature[4 + 7] ^= 1;
+        let forged = format!("{rest} {}\n", BASE64.encode(&signature));
+        assert!(trusted.signed_at(&forged).is_err(), "{forged}");
+        assert_eq!(trusted.open(&forged).unwrap(), LAST);
     }
 
     #[test]

@@ -54,6 +54,19 @@ pub enum Fault {
         /// Entries that the checkpoint covers.
         size: u64,
     },
+    /// A file is there that the checkpoint says nothing of.
+    #[error(
+        "entry {index}: {path} is there, and the checkpoint covers {size} entries: it is an older one than the files have, or an \
+         export was interrupted, which has to be gone on with"
+    )]
+    Beyond {
+        /// The file.
+        path: TilePath,
+        /// The first entry that it holds, or lies below it, and that is not covered.
+        index: u64,
+        /// Entries that the checkpoint covers.
+        size: u64,
+    },
     /// A file does not have the form that it should.
     #[error("entry {index}: {path} {problem}")]
     Form {
@@ -104,6 +117,11 @@ pub enum Fault {
         /// How many entries.
         size: u64,
     },
+    /// A log without entries has one root.
+    #[error(
+        "the checkpoint covers no entries, and its root is not the one of a log without entries: there is no such log"
+    )]
+    EmptyRoot,
 }
 
 /// What is wrong with an entry.
@@ -152,10 +170,15 @@ pub fn verify_inclusion(
     vkey: &str,
 ) -> Result<TreeHead, Fault> {
     let head = checkpoint::open(checkpoint, vkey)?;
+    leads_to(entry, index, path, head)?;
+    Ok(head)
+}
+
+/// Whether a path leads from an entry to the root of a tree.
+pub(crate) fn leads_to(entry: &[u8], index: u64, path: &[Bytes32], head: TreeHead) -> Result<(), Fault> {
     let path = path.iter().copied().map(Hash).collect();
     check_record(&path, head.size, Hash(head.root), index, record_hash(entry))
-        .map_err(|_| Fault::Proof { index, size: head.size })?;
-    Ok(head)
+        .map_err(|_| Fault::Proof { index, size: head.size })
 }
 
 /// Verifies that the log of `new` entries begins with the log of `old` entries: that it has only grown.

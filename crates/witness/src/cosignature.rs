@@ -6,6 +6,8 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use journal::{Bytes32, Time};
 use signed_note::{Note, NoteError, Signature, Verifier, VerifierList};
 
+/// The number of Ed25519 signatures of notes.
+const ORDINARY: u8 = 1;
 /// The number of timestamped Ed25519 cosignatures.
 const COSIGNATURE: u8 = 4;
 /// Eight bytes of time, then the signature.
@@ -101,6 +103,21 @@ impl CosignerKey {
             true => Ok(parsed),
             false => Err(KeyError),
         }
+    }
+
+    /// The key of the timestamped signatures that the owner of an ordinary Ed25519 key of notes makes with it, under its name.
+    pub fn beside(vkey: &str) -> Result<Self, KeyError> {
+        let mut parts = vkey.splitn(3, '+');
+        let (Some(name), Some(_), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(KeyError);
+        };
+        let bytes = BASE64.decode(key.as_bytes()).map_err(|_| KeyError)?;
+        let (&[ORDINARY], key) = bytes.split_at_checked(1).ok_or(KeyError)? else {
+            return Err(KeyError);
+        };
+        let key = key.try_into().map_err(|_| KeyError)?;
+        let key = VerifyingKey::from_bytes(key).map_err(|_| KeyError)?;
+        Ok(Self::new(name, key))
     }
 
     /// Its verifier key, `name+id+base64`.

@@ -35,7 +35,7 @@ impl FilesVerifier {
         let signed = checkpoint::open(checkpoint, vkey)?;
         // The size of a log without entries says what its root must be.
         if signed.size == 0 && signed != TreeHead::EMPTY {
-            return Err(Fault::Root { size: 0 });
+            return Err(Fault::EmptyRoot);
         }
         Ok(Self {
             signed,
@@ -74,6 +74,16 @@ impl FilesVerifier {
             path,
             index: path.start().unwrap_or(self.signed.size),
             size: self.signed.size,
+        }
+    }
+
+    /// That a file is there which holds, or lies above, entries that the checkpoint does not cover.
+    pub fn beyond(&self, path: TilePath) -> Fault {
+        let size = self.signed.size;
+        Fault::Beyond {
+            path,
+            index: path.start().map_or(size, |start| start.max(size)),
+            size,
         }
     }
 

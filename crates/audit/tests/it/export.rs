@@ -196,6 +196,46 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     ));
 }
 
+/// The key that signed the folder's checkpoint may have been replaced since. What the new one signs says the same of all entries.
+#[test]
+fn a_folder_goes_on_whoever_signed_its_checkpoint_and_only_as_the_same_log() {
+    let changes = Producer::intake().many(1_000);
+    let (folder, new) = (tempfile::tempdir().unwrap(), TestKey::new(ORIGIN, 4));
+    let head = |changes| audit::open_checkpoint(&checkpoint(changes), &vkey()).unwrap();
+    let signed = |name: &str, key: &TestKey| key.sign(name, 1_000, head(&changes).root);
+    let open = |note: &str, key: &TestKey| Folder::open(folder.path(), note, &key.vkey, true);
+    export(folder.path(), &changes[..600], true).unwrap();
+
+    // Another log under the old checkpoint, or another tree: that is the folder's mistake, and nobody else's.
+    let other = TestKey::new("remit.test/other", 4);
+    let error = open(&signed("remit.test/other", &other), &other).unwrap_err();
+    assert!(matches!(error, ExportError::OtherLog { .. }), "{error}");
+    assert!(
+        error.to_string().contains(&folder.path().display().to_string()),
+        "{error}"
+    );
+    let own = std::fs::read_to_string(folder.path().join("checkpoint")).unwrap();
+    for damaged in [
+        "no note".to_owned(),
+        TestKey::new(ORIGIN, 3).sign(ORIGIN, 600, [7; 32]),
+        TestKey::new(ORIGIN, 3).sign(ORIGIN, 599, head(&changes[..599]).root),
+    ] {
+        std::fs::write(folder.path().join("checkpoint"), damaged).unwrap();
+        let error = open(&signed(ORIGIN, &new), &new).unwrap_err();
+        assert!(
+            matches!(error, ExportError::Damaged { .. } | ExportError::File { .. }),
+            "{error}"
+        );
+    }
+    std::fs::write(folder.path().join("checkpoint"), own).unwrap();
+
+    let mut continued = open(&signed(ORIGIN, &new), &new).unwrap();
+    assert_eq!(continued.size(), 600);
+    push(&mut continued, &changes, 1_000);
+    assert_eq!(continued.finish().unwrap().size, 1_000);
+    assert_eq!(verify(folder.path(), true).unwrap(), 1_000);
+}
+
 /// A receipt for an entry of a small log, by the definition.
 fn receipt(changes: &[StateChange], index: usize) -> Receipt {
     fn path(leaves: &[Hash], at: usize, into: &mut Vec<Bytes32>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::audit::AppendChangesRequest;
 use audit::{
-    Config, Error, Refused, SqlStore, Store, Unfreezing,
+    Config, Error, LogKeys, Refused, SqlStore, Store, TreeHead, Unfreezing,
     recover::{RecoverError, Recovery, Whole, diagnose},
 };
 use journal::{Bytes32, ManualClock, SeededEntropy};
@@ -12,12 +12,13 @@ use testkit::Backend;
 
 use crate::{
     store::rows,
-    support::{Files, NOW, Producer, Served, call, execute, start},
+    support::{Files, NOW, ORIGIN, Producer, Served, TestKey, call, execute, start},
 };
 
 testkit::on_each_backend!(
     what_is_proven_to_be_missing_is_appended_and_the_log_goes_on,
     nothing_else_is_appended,
+    an_export_by_a_key_of_before_is_as_good,
     what_a_backup_says_of_producers_does_not_come_between,
     what_stands_in_the_way_is_said_without_a_start,
     p2_what_was_deleted_is_put_back_when_it_is_proven,
@@ -229,6 +230,31 @@ async fn p2_rows_that_are_deleted_show_without_being_asked_for(backend: Backend)
         .await;
     assert_eq!(refused.unwrap_err().code(), tonic::Code::Unavailable);
     log.stop().await;
+}
+
+/// What is appended is proven by the root; the checkpoint of the export only says how much it has.
+async fn an_export_by_a_key_of_before_is_as_good(backend: Backend) {
+    let files = Files::new();
+    let (config, _) = restored(&backend, &files).await;
+    let exported = std::fs::read_to_string(files.checkpoint()).unwrap();
+    let entropy = SeededEntropy::new(9);
+    let mut keys = LogKeys::load(ORIGIN, &files.key()).await.unwrap().unwrap();
+    keys.rotate(&entropy, NOW).await.unwrap();
+    keys.finish().await.unwrap();
+    for is_revoked in [false, true] {
+        if is_revoked {
+            let last = TreeHead {
+                size: 300,
+                root: [7; 32],
+            };
+            keys.revoke(last, "the disk was stolen", &entropy, NOW).await.unwrap();
+        }
+        let recovery = recovery(&config).await;
+        assert_eq!(recovery.size_of(&exported).unwrap(), 300);
+        let strangers = TestKey::new(ORIGIN, 4).sign(ORIGIN, 300, [7; 32]);
+        assert!(recovery.size_of(&strangers).is_err());
+        recovery.close().await;
+    }
 }
 
 /// The backup is of a moment at which intake was frozen and behind its mark: what the log would say of that when it appends is not among

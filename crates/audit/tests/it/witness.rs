@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use audit::{Config, SqlStore, Store, open_checkpoint};
+use audit::{
+    Config, SqlStore, Store, open_checkpoint,
+    recover::{Recovery, Whole},
+};
 use journal::{ManualClock, SeededEntropy};
 use signed_note::Note;
 use tempfile::TempDir;
@@ -24,6 +27,7 @@ testkit::on_each_backend!(
     a_rewritten_log_is_cosigned_by_nobody,
     a_restored_database_is_refused_for_what_a_witness_saw,
     witnesses_stand_in_for_a_lost_checkpoint_file,
+    what_only_a_witness_saw_is_appended_too,
 );
 
 /// A witness that can go away and come back at the same address.
@@ -379,6 +383,55 @@ async fn witnesses_stand_in_for_a_lost_checkpoint_file(backend: Backend) {
             .size,
         10
     );
+    log.stop().await;
+}
+
+/// Database and checkpoint file are of another day, or the file is lost. What was signed since, the witness knows.
+async fn what_only_a_witness_saw_is_appended_too(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let witnesses = [Away::new(0, &vkey).await];
+    let newer = match backend.url().starts_with("sqlite") {
+        true => Backend::sqlite(),
+        false => Backend::postgres().unwrap(),
+    };
+    let changes = intake.many(10);
+    let config = configure(&files, newer.url(), &witnesses, "all");
+    let log = Served::start(config.clone()).await;
+    log.append(&changes[..7]).await;
+    log.published(7).await;
+    let of_the_day = std::fs::read(files.checkpoint()).unwrap();
+    log.append(&changes[7..]).await;
+    log.published(10).await;
+    log.stop().await;
+
+    let store = SqlStore::open(backend.url()).await.unwrap();
+    store.append(&[call(&changes[..7])]).await.unwrap();
+    store.close().await;
+    let config = Config {
+        database: backend.url().to_owned(),
+        ..config
+    };
+    let recovery = async || {
+        let (clock, entropy) = (Arc::new(ManualClock::at(NOW)), Arc::new(SeededEntropy::new(8)));
+        Recovery::open(&config, clock, entropy).await.unwrap()
+    };
+    std::fs::remove_file(files.checkpoint()).unwrap();
+    let lost = recovery().await;
+    assert!(lost.missing().iter().copied().eq(7..10));
+    lost.close().await;
+    std::fs::write(files.checkpoint(), of_the_day).unwrap();
+    let behind = recovery().await;
+    assert!(behind.missing().iter().copied().eq(7..10));
+    let whole = |change: &api::event::StateChange| Whole {
+        entry: change.entry.to_vec(),
+        salt: (*change.salt).try_into().unwrap(),
+        detail: change.detail.to_vec(),
+    };
+    behind.append(changes[7..].iter().map(whole).collect()).await.unwrap();
+    behind.close().await;
+    let log = Served::start(config.clone()).await;
+    assert_eq!(log.audit.published().borrow().head.size, 10);
     log.stop().await;
 }
 

@@ -74,6 +74,15 @@ impl Command {
                 Ok(signed) => break (before, logged, signed),
                 // What an interrupted export left behind was not the log's: it is gone now.
                 Err(ExportError::Fault(Fault::Root { .. })) if found > before => {}
+                Err(ExportError::Fault(Fault::Root { size })) if before > 0 => {
+                    let folder = self.folder.display();
+                    let message = format!(
+                        "the {before} entries of {folder} and those that the server gives after them do not give the signed \
+                         root of {size}: the folder or the server has another history than was signed. `remit log verify \
+                         {folder}` with the verifier key of its day says whether it is the folder"
+                    );
+                    return Err(Failed::Unverified(message).into());
+                }
                 Err(error) => return Err(failed(error)),
             }
         };
@@ -209,7 +218,9 @@ async fn fetch(mut folder: Folder, source: &Source, progress: &Progress) -> anyh
 fn failed(error: ExportError) -> anyhow::Error {
     match error {
         ExportError::Fault(fault) => broken(fault).into(),
-        ExportError::Damaged { .. } | ExportError::Behind { .. } => Failed::Unverified(error.to_string()).into(),
+        ExportError::Damaged { .. } | ExportError::OtherLog { .. } | ExportError::Behind { .. } => {
+            Failed::Unverified(error.to_string()).into()
+        }
         ExportError::Details { .. } | ExportError::Busy { .. } => Failed::Usage(error.to_string()).into(),
         error @ ExportError::File { .. } => error.into(),
     }

@@ -15,7 +15,7 @@ use owo_colors::OwoColorize as _;
 use super::{Context, source::Source};
 use crate::{
     client::Failed,
-    commands::config::Settings,
+    commands::{config::Settings, proof::with_causes},
     config::{Config, Service},
     data_dir::DataDir,
     output::{Progress, good, line, strong},
@@ -126,20 +126,16 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
     let source = Source::named(from, None)?;
     let note = source.checkpoint().await?;
     let there = recovery
-        .keys()
-        .open(&note)
-        .map_err(|error| Failed::Unverified(format!("{from}: {error}")))?;
-    if there.size <= *last {
-        let message = format!(
-            "{from} has {} entries, and entry {last} is missing: it is too old",
-            there.size
-        );
+        .size_of(&note)
+        .map_err(|error| Failed::Unverified(format!("{from}: {}", with_causes(&error))))?;
+    if there <= *last {
+        let message = format!("{from} has {there} entries, and entry {last} is missing: it is too old");
         return Err(Failed::Unverified(message).into());
     }
     let progress = Progress::new(json);
     let mut entries = Vec::new();
     let mut wholes = Vec::new();
-    for path in tiles::files(there.size, true) {
+    for path in tiles::files(there, true) {
         let is_wanted = matches!(path.content, Content::Entries | Content::Details);
         let start = path.start().unwrap_or(u64::MAX);
         let end = start.saturating_add(u64::from(path.width));
