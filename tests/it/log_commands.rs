@@ -327,6 +327,54 @@ async fn p2_an_older_database_is_made_whole_from_an_export_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_an_export_of_before_a_key_went_is_continued_and_recovered_from() {
+    let folder = TempDir::with_prefix("remit-earlier-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let data = process.layout.folder().to_owned();
+    let backup = folder.path().join("backup");
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (plain, later, detailed) = (place("plain"), place("later"), place("detailed"));
+    submit(&process, 1).await;
+    log(&data, &["export", &plain]).is(0, &[]);
+    process.kill();
+    copy_database(&data, "audit", &backup);
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process, 1).await;
+    let with_detail = [
+        "export",
+        &detailed,
+        "--with-detail",
+        "--purpose",
+        "copy",
+        "--as",
+        "auditor",
+    ];
+    log(&data, &with_detail).is(0, &[]);
+    process.kill();
+
+    // The key is replaced, then the database lost: the replaced key's export has what is missing.
+    log(&data, &["key", "rotate"]).is(0, &[]);
+    log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced"]);
+    copy_database(&backup, "audit", &data);
+    log(&data, &["recover"]).is(1, &["restored from a backup"]);
+    log(&data, &["recover", "--from", &detailed]).is(0, &["the log is what was signed"]);
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    submit(&process, 1).await;
+    log(&data, &["export", &plain]).is(0, &["exported to"]);
+    log(&data, &["verify", &plain]).is(0, &["the log is whole"]);
+    log(&data, &["export", &later]).is(0, &[]);
+    submit(&process, 1).await;
+    process.kill();
+
+    // A key is revoked. What it signed before the tree that the log stands by is continued all the same.
+    log(&data, &["key", "revoke", "--reason", "a laptop was stolen"]).is(0, &[]);
+    let _process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    log(&data, &["verify", &later]).is(5, &["revoked"]);
+    log(&data, &["export", &later]).is(0, &["exported to"]);
+    log(&data, &["verify", &later]).is(0, &["the log is whole"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
     let folder = TempDir::with_prefix("remit-frozen-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
@@ -372,7 +420,9 @@ async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
         &data,
         &["unfreeze", "intake", "--reason", examined, "--tolerate-hours", "1"],
     )
-    .is(0, &["may append"]);
+    .is(0, &["intake may append again"]);
+    let again = log(&data, &["unfreeze", "intake", "--reason", examined]);
+    again.is(0, &["intake is not frozen: nothing was changed"]);
     // The record itself stays out; all others go on. What was examined is in the log, for auditors.
     submit(&process, 1).await;
     until("it is examined", async || {
@@ -390,6 +440,98 @@ async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
     ];
     log(&data, &show).is(0, &["frozen", &name, examined]);
     log(&data, &["verify"]).is(0, &["the log is whole"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
+    let folder = TempDir::with_prefix("remit-verify-").unwrap();
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let data = process.layout.folder().to_owned();
+    let nowhere = folder.path().join("nowhere");
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (plain, detailed, receipt) = (place("plain"), place("detailed"), place("r.tlog-proof"));
+    let old = std::fs::read_to_string(data.join("log.vkey")).unwrap();
+    let (name, _) = submit(&process, 1).await;
+    std::fs::write(&receipt, log(&data, &["receipt", &name]).is(0, &[])).unwrap();
+    log(&data, &["export", &plain]).is(0, &[]);
+    log(&data, &["checkpoint"]).is(0, &["verified; signed ", " s ago"]);
+
+    // Which key, and since when. A folder's own is believed where no other is known.
+    let verify = |data: &Path, more: &[&str]| log(data, &[&["verify", &plain], more].concat());
+    verify(&data, &[]).is(0, &[" s ago"]);
+    verify(&nowhere, &[]).is(0, &["compare it with the key"]);
+    for (data, more, from) in [
+        (&data, &[][..], "data_dir"),
+        (&nowhere, &[], "folder"),
+        (&nowhere, &["--key", old.trim()], "named"),
+    ] {
+        let verified = json(&verify(data, &[more, &["--json"]].concat()).is(0, &[]));
+        assert_eq!(verified["key_from"], from);
+        assert!(
+            verified["signed_at"].as_str().is_some_and(|time| time.ends_with('Z')),
+            "{verified}"
+        );
+    }
+    // Another log of the same name, with a folder that fits to itself.
+    let stranger = TempDir::with_prefix("remit-stranger-").unwrap();
+    let other = Process::start(stranger.path(), &Databases::Sqlite, &[]);
+    let theirs = stranger.path().join("theirs").display().to_string();
+    log(other.layout.folder(), &["export", &theirs]).is(0, &[]);
+    drop(other);
+    log(&nowhere, &["verify", &theirs]).is(0, &["compare it with the key"]);
+    log(&data, &["verify", &theirs]).is(5, &["not signed by the log's key", "--key-file names another"]);
+    log(&data, &["export", &theirs]).is(5, &["has another history than was signed"]);
+
+    // An older checkpoint over a folder that has more.
+    let checkpoint = folder.path().join("plain/checkpoint");
+    let older = std::fs::read(&checkpoint).unwrap();
+    submit(&process, 1).await;
+    log(&data, &["export", &plain]).is(0, &[]);
+    let newer = std::fs::read(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, older).unwrap();
+    verify(&data, &[]).is(5, &["is there, and the checkpoint covers"]);
+    std::fs::write(&checkpoint, newer).unwrap();
+    verify(&data, &[]).is(0, &[]);
+
+    // Details that were taken away are missed by whoever asks for them.
+    verify(&data, &["--with-detail"]).is(5, &["detail/000.p/", "is missing"]);
+    let with_detail = [
+        "export",
+        &detailed,
+        "--with-detail",
+        "--purpose",
+        "copy",
+        "--as",
+        "auditor",
+    ];
+    log(&data, &with_detail).is(0, &[]);
+    log(&data, &["verify", &detailed, "--with-detail"]).is(0, &["each what its entry commits to"]);
+    std::fs::remove_dir_all(folder.path().join("detailed/detail")).unwrap();
+    log(&data, &["verify", &detailed, "--with-detail"]).is(5, &["is missing"]);
+    log(&data, &["verify", &process.endpoints.intake]).is(4, &["does not serve a log's files", "audit's address"]);
+    process.kill();
+
+    // Who has the old key alone follows it, by the current file or the folder's, whoever gave it.
+    let rotated = log(&data, &["key", "rotate"]).is(0, &["signs from the log's next start on"]);
+    assert!(!rotated.contains("  signs\n"), "{rotated}");
+    log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced; signs no more from the log's next start on"]);
+    let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    log(&data, &["key", "show"]).is(0, &["  signs\n", "  replaced\n"]);
+    let key = json(&log(&data, &["key", "--json"]).is(0, &[]));
+    assert_ne!(key["verifierKey"], old.trim());
+    log(&data, &["export", &plain]).is(0, &[]);
+    verify(&nowhere, &["--key", old.trim()]).is(0, &["the log is whole"]);
+    let current = data.join("log.vkey").display().to_string();
+    let live = ["verify", &process.endpoints.audit];
+    let with = |more: &[&str]| log(&nowhere, &[&live, more].concat());
+    with(&["--key", old.trim()]).is(5, &["not signed by the log's key"]);
+    with(&["--key", old.trim(), "--key-file", &current]).is(0, &["the log is whole"]);
+    with(&["--key-file", &current]).is(0, &["the log is whole"]);
+    with(&["--key", &current]).is(2, &["is a file; name it with --key-file"]);
+    with(&[]).is(2, &["--key-file"]);
+    // It does not lead backwards, and says that it would have to.
+    log(&data, &["verify-receipt", &receipt]).is(5, &["which was replaced"]);
+    log(&data, &["verify-receipt", &receipt, "--key", old.trim()]).is(0, &["the change is in the log"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

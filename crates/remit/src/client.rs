@@ -277,6 +277,11 @@ impl fmt::Display for Failed {
     }
 }
 
+/// Whether everything was said of an error already.
+pub fn is_told(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Failed::Told | Failed::Watched(_)))
+}
+
 /// The exit code of an error: that of the first cause that has one.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error

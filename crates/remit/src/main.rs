@@ -66,7 +66,9 @@ fn main() -> ExitCode {
         // Who read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&error);
+            if !client::is_told(&error) {
+                output::error(&error);
+            }
             ExitCode::from(client::exit_code(&error))
         }
     }

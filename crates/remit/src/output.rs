@@ -93,6 +93,12 @@ pub fn error(error: &anyhow::Error) {
     let _ = writeln!(stderr, "{} {error:#}", "error:".style(Style::new().red().bold()));
 }
 
+/// Writes to standard error what is not part of the output, which may be a file.
+pub fn aside(text: impl Display) {
+    // It only helps.
+    let _ = writeln!(AutoStream::auto(std::io::stderr().lock()), "{}", text.style(dim()));
+}
+
 /// Writes a message as its protobuf JSON.
 pub fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(&rpc::json::value(message)?)?)?;

@@ -253,6 +253,10 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        // Whoever does not speak gRPC and came this far asks for a file that there is not.
+        if !is_grpc(&request) {
+            return Either::Right(ready(Ok(not_found())));
+        }
         if !is_unauthenticated_path(request.uri().path()) {
             match self.authenticate.authenticate(request.headers()) {
                 Some(identity) => request.extensions_mut().insert(identity),
@@ -282,6 +286,13 @@ fn refuse_plainly(text: &'static str) -> Response {
         (http::header::CACHE_CONTROL, "no-store"),
     ];
     (http::StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
+}
+
+/// For those who do not speak gRPC.
+fn not_found() -> Response {
+    use axum::response::IntoResponse as _;
+    let headers = [(http::header::CACHE_CONTROL, "no-store")];
+    (http::StatusCode::NOT_FOUND, headers, "there is nothing here\n").into_response()
 }
 
 fn refuse(failure: Failure) -> Response {

@@ -179,6 +179,14 @@ async fn answers_have_the_form_of_the_standard() {
         (Method::GET, "/tile/63/000.p/1", StatusCode::NOT_FOUND),
         (Method::GET, "/tile/detail/000", StatusCode::NOT_FOUND),
         (Method::GET, "/tile/..%2Fcheckpoint", StatusCode::NOT_FOUND),
+        (Method::GET, "/detail/000", StatusCode::NOT_FOUND),
+        (Method::GET, "/", StatusCode::NOT_FOUND),
+        (Method::GET, "/tile", StatusCode::NOT_FOUND),
+        (
+            Method::POST,
+            "/remit.audit.v1.AuditService/GetCheckpoint",
+            StatusCode::NOT_FOUND,
+        ),
         (Method::POST, "/checkpoint", StatusCode::METHOD_NOT_ALLOWED),
         (Method::DELETE, "/tile/0/000", StatusCode::METHOD_NOT_ALLOWED),
     ] {

@@ -17,7 +17,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use api::audit::{GetCheckpointRequest, audit_service_client::AuditServiceClient};
-use audit::{CheckpointError, verify::Fault};
+use audit::{CheckpointError, verify::Fault, with_statements};
 use clap::{Args, Subcommand};
 
 use super::proof::with_causes;
@@ -54,6 +54,10 @@ pub struct Command {
         help_heading = "Connection"
     )]
     ca_file: Option<PathBuf>,
+    /// File with the log's verifier key and what the log said of its keys, as `remit log key file` prints it; beside --key, what it
+    /// says is heard and only the key of --key believed: so an old key leads to the one that took its place
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
 }
 
 // What each is for stands at its type.
@@ -80,6 +84,28 @@ struct Context<'a> {
     server: Option<&'a str>,
     key: Option<&'a str>,
     ca_file: Option<&'a Path>,
+    key_file: Option<&'a Path>,
+}
+
+/// Where a verifier key is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyFrom {
+    /// Whoever asks named it.
+    Named,
+    /// The data directory has it.
+    DataDir,
+    /// It lies with what it is to verify, and proves nothing by itself.
+    Folder,
+}
+
+impl KeyFrom {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Named => "named",
+            Self::DataDir => "data_dir",
+            Self::Folder => "folder",
+        }
+    }
 }
 
 impl Context<'_> {
@@ -98,12 +124,32 @@ impl Context<'_> {
 
     /// The log's verifier key, where it is known.
     fn key(&self) -> anyhow::Result<Option<String>> {
-        self.access.vkey(self.key)
+        Ok(self.key_and_origin()?.map(|(key, _)| key))
+    }
+
+    /// The log's verifier key, where it is known, and where it is from.
+    fn key_and_origin(&self) -> anyhow::Result<Option<(String, KeyFrom)>> {
+        if let Some(key) = self.key
+            && !key.contains('+')
+            && Path::new(key).is_file()
+        {
+            return Err(Failed::Usage(format!("--key: {key} is a file; name it with --key-file")).into());
+        }
+        let read = |file: &Path| {
+            let read = std::fs::read_to_string(file);
+            read.map_err(|error| Failed::Usage(format!("--key-file: {} cannot be read: {error}", file.display())))
+        };
+        Ok(match (self.key, self.key_file) {
+            (Some(key), None) => Some((key.trim().to_owned(), KeyFrom::Named)),
+            (Some(key), Some(file)) => Some((with_statements(key, &read(file)?), KeyFrom::Named)),
+            (None, Some(file)) => Some((read(file)?.trim().to_owned(), KeyFrom::Named)),
+            (None, None) => self.access.vkey(None)?.map(|key| (key, KeyFrom::DataDir)),
+        })
     }
 
     /// The log's verifier key.
     fn needed_key(&self) -> anyhow::Result<String> {
-        let missing = || Failed::Usage("no key of the log; name it with --key or REMIT_LOG_KEY".to_owned());
+        let missing = || Failed::Usage("no key of the log; name it with --key, --key-file or REMIT_LOG_KEY".to_owned());
         Ok(self.key()?.ok_or_else(missing)?)
     }
 
@@ -120,6 +166,7 @@ impl Command {
             server: self.server.as_deref(),
             key: self.key.as_deref(),
             ca_file: self.ca_file.as_deref(),
+            key_file: self.key_file.as_deref(),
         };
         match self.action {
             Action::Checkpoint(command) => command.run(context).await,

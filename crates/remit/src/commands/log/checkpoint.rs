@@ -1,13 +1,16 @@
 //! `remit log checkpoint`: the signed head.
 
+use audit::Trusted;
 use clap::Args;
+use journal::{Clock as _, SystemClock};
 
-use super::{Context, broken, get_checkpoint};
+use super::{Context, broken, get_checkpoint, verify::age};
 use crate::output::{self, line};
 
 /// Print the newest checkpoint: the log's signed head
 ///
-/// A C2SP tlog-checkpoint. Its signature is verified where the log's key is known; exits with 5 when it does not hold.
+/// A C2SP tlog-checkpoint. Its signature is verified where the log's key is known, and how old it is said beside it, on standard
+/// error; exits with 5 when it does not hold.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example:\n  remit log checkpoint")]
 pub struct Command {}
@@ -16,13 +19,23 @@ impl Command {
     /// Does it.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let response = get_checkpoint(&context.audit()?).await?;
-        if let Some(key) = context.key()? {
-            audit::open_checkpoint(&response.checkpoint, &key).map_err(|error| broken(error.into()))?;
-        }
+        let signed_at = match context.key()? {
+            None => None,
+            Some(key) => {
+                let opened = Trusted::parse(&key).and_then(|trusted| {
+                    trusted.open(&response.checkpoint)?;
+                    trusted.signed_at(&response.checkpoint)
+                });
+                Some(opened.map_err(|error| broken(error.into()))?)
+            }
+        };
         if context.json() {
             return output::json(&response);
         }
         line(response.checkpoint.trim_end())?;
+        if let Some(signed_at) = signed_at {
+            output::aside(format_args!("verified; signed {}", age(signed_at, SystemClock.now())));
+        }
         Ok(())
     }
 }

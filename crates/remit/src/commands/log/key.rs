@@ -1,9 +1,9 @@
 //! `remit log key`: the keys that sign the log's checkpoints.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use audit::{KeyState, LogKeys};
+use audit::{KeyState, LogKeys, open_checkpoint};
 use clap::{Args, Subcommand};
 use journal::{Clock as _, SystemClock, SystemEntropy};
 use owo_colors::OwoColorize as _;
@@ -83,9 +83,13 @@ impl Command {
         let origin = &config.log.origin;
         let entropy = SystemEntropy;
         match self.action {
+            None if access.json => {
+                let key = serde_json::json!({ "verifierKey": load(origin, &path).await?.vkey() });
+                line(serde_json::to_string_pretty(&key)?)?;
+            }
             None => line(load(origin, &path).await?.vkey())?,
             Some(Action::File) => line(load(origin, &path).await?.verifier_key_file().trim_end())?,
-            Some(Action::Show) => show(&load(origin, &path).await?, access.json)?,
+            Some(Action::Show) => show(&load(origin, &path).await?, &config, access)?,
             Some(Action::Generate) => {
                 if LogKeys::load(origin, &path).await?.is_some() {
                     bail!(
@@ -106,7 +110,7 @@ impl Command {
                     keys.rotate(&entropy, SystemClock.now()).await?;
                     line("restart the log: from then on both keys sign")?;
                 }
-                show(&keys, access.json)?;
+                show(&keys, &config, access)?;
             }
             Some(Action::Revoke { reason }) => revoke(&config, access, &path, &reason).await?,
         }
@@ -115,6 +119,7 @@ impl Command {
 }
 
 async fn load(origin: &str, path: &Path) -> anyhow::Result<LogKeys> {
+    refuse_other_name(origin, &path.with_extension("vkey"))?;
     let keys = LogKeys::load(origin, path).await?;
     keys.ok_or_else(|| {
         let message = format!(
@@ -123,6 +128,22 @@ async fn load(origin: &str, path: &Path) -> anyhow::Result<LogKeys> {
         );
         Failed::NotFound(message).into()
     })
+}
+
+/// The same seed under another name is another key, which no verifier has.
+fn refuse_other_name(origin: &str, vkey: &Path) -> anyhow::Result<()> {
+    let known = std::fs::read_to_string(vkey).unwrap_or_default();
+    match known.split_once('+') {
+        Some((name, _)) if name != origin => {
+            let message = format!(
+                "{} is of the log `{name}`, and `log.origin` is `{origin}`: give the configuration that the log runs with, or \
+                 --set log.origin={name}",
+                vkey.display()
+            );
+            Err(Failed::Usage(message).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> anyhow::Result<()> {
@@ -135,11 +156,7 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
         Some(_) => None,
     };
     let mut keys = load(&config.log.origin, path).await?;
-    let checkpoint = config
-        .log
-        .checkpoint_file
-        .clone()
-        .unwrap_or_else(|| access.layout().checkpoint());
+    let checkpoint = checkpoint_file(config, access);
     let note = std::fs::read_to_string(&checkpoint)
         .with_context(|| format!("reading the last checkpoint, {}", checkpoint.display()))?;
     let last = keys
@@ -148,7 +165,7 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     keys.revoke(last, reason.trim(), &SystemEntropy, SystemClock.now())
         .await?;
     field("stands by", format_args!("the tree of {} entries", last.size))?;
-    show(&keys, access.json)?;
+    show(&keys, config, access)?;
     line("")?;
     line("Now:")?;
     line("  1. start the log; it signs with the new key")?;
@@ -159,18 +176,26 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     Ok(())
 }
 
-fn show(keys: &LogKeys, json: bool) -> anyhow::Result<()> {
+fn checkpoint_file(config: &Config, access: &Access) -> PathBuf {
+    let configured = config.log.checkpoint_file.clone();
+    configured.unwrap_or_else(|| access.layout().checkpoint())
+}
+
+fn show(keys: &LogKeys, config: &Config, access: &Access) -> anyhow::Result<()> {
+    // What a log that runs signs with is what signed its last checkpoint.
+    let last = std::fs::read_to_string(checkpoint_file(config, access)).ok();
+    let signed_last = |vkey: &str| last.as_ref().map(|note| open_checkpoint(note, vkey).is_ok());
     let all = keys.all();
-    if json {
+    if access.json {
         let all: Vec<_> = all
             .iter()
-            .map(|(vkey, state)| serde_json::json!({ "verifierKey": vkey, "state": words(state) }))
+            .map(|(vkey, state)| serde_json::json!({ "verifierKey": vkey, "state": words(state, signed_last(vkey)) }))
             .collect();
         line(serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
     for (vkey, state) in &all {
-        let words = words(state);
+        let words = words(state, signed_last(vkey));
         let words = match state {
             KeyState::Signing => words.style(good()).to_string(),
             KeyState::Leaving | KeyState::Replaced => words.style(dim()).to_string(),
@@ -181,13 +206,39 @@ fn show(keys: &LogKeys, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn words(state: &KeyState) -> String {
-    match state {
-        KeyState::Signing => "signs".to_owned(),
-        KeyState::Leaving => "signs too, until the rotation is finished".to_owned(),
-        KeyState::Replaced => "replaced".to_owned(),
-        KeyState::Revoked { last, reason } => {
+/// How a key stands; `signed_last` is whether it signed the log's last checkpoint, where there is one.
+fn words(state: &KeyState, signed_last: Option<bool>) -> String {
+    match (state, signed_last) {
+        (KeyState::Signing, Some(false)) => "signs from the log's next start on".to_owned(),
+        (KeyState::Signing, _) => "signs".to_owned(),
+        (KeyState::Leaving, _) => "signs too, until the rotation is finished".to_owned(),
+        (KeyState::Replaced, Some(true)) => "replaced; signs no more from the log's next start on".to_owned(),
+        (KeyState::Replaced, _) => "replaced".to_owned(),
+        (KeyState::Revoked { last, reason }, _) => {
             format!("revoked; the log stands by its tree of {last} entries: {reason}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_said_to_sign_before_it_does() {
+        for (state, signed_last, expected) in [
+            (KeyState::Signing, None, "signs"),
+            (KeyState::Signing, Some(true), "signs"),
+            (KeyState::Signing, Some(false), "signs from the log's next start on"),
+            (KeyState::Replaced, Some(false), "replaced"),
+            (KeyState::Replaced, None, "replaced"),
+            (
+                KeyState::Replaced,
+                Some(true),
+                "replaced; signs no more from the log's next start on",
+            ),
+        ] {
+            assert_eq!(words(&state, signed_last), expected, "{state:?}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! `remit log show`: the whole life of one record.
+//! `remit log show`: the life of one record.
 
 use api::{
     audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
-    event::{Detail, Reading},
+    event::{Detail, Reading, Route},
 };
 use clap::Args;
 use journal::{Bytes32, Entry, entry_hash};
@@ -19,10 +19,11 @@ use crate::{
 /// Columns of a field's name.
 const LABEL: usize = 10;
 
-/// Show the whole life of one record: each change, its time, and whether the log proves it
+/// Show the life of one record: each change, its time, and whether the log proves it
 ///
-/// Every entry is proven against the signed checkpoint, here, and linked to the one before. With --purpose also what happened in each
-/// change, for auditors and for an agency that has sight of the record. Exits with 5 when something does not hold.
+/// Every entry is proven against the signed checkpoint, here, and linked to the one before: none in between is missing, and none is
+/// another. That no newer one is kept back only the whole log shows (`remit log verify`, `remit log export`). With --purpose also what
+/// happened in each change, for auditors and for an agency that has sight of the record. Exits with 5 when something does not hold.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -152,6 +153,15 @@ fn opened(entry: &Entry, salt: &[u8], detail: &[u8]) -> Result<Detail, String> {
     }
 }
 
+/// What gave a route, in words.
+fn reason(route: &Route) -> String {
+    match (&*route.row, &*route.factor) {
+        ("", "") => String::new(),
+        (row, "") => format!("row {row} of the rule set"),
+        (row, factor) => format!("row {row} of the rule set, by the place of the factor {factor}"),
+    }
+}
+
 /// Which entries were read, in words.
 fn read(reading: &Reading) -> String {
     match reading.end_index {
@@ -202,7 +212,7 @@ impl Change {
             if let Some(route) = &detail.route {
                 show("lead", &route.lead)?;
                 show("support", &route.supporting.join(", "))?;
-                show("because", format!("row {} {}", route.row, route.factor).trim())?;
+                show("because", &reason(route))?;
             }
             if let Some(clock) = &detail.clock {
                 let due = output::time(clock.due_time.as_ref());

@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use anyhow::Context as _;
 use audit::tiles::TilePath;
 use flate2::read::GzDecoder;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -82,9 +83,7 @@ impl Source {
                     Ok(bytes) => Ok(Some(bytes)),
                     // A file where a folder should be, or the other way round, is no file of a log either.
                     Err(error) => match error.kind() {
-                        std::io::ErrorKind::NotFound
-                        | std::io::ErrorKind::NotADirectory
-                        | std::io::ErrorKind::IsADirectory => Ok(None),
+                        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Ok(None),
                         _ => Err(anyhow::Error::new(error).context(format!("reading {}", file.display()))),
                     },
                 }
@@ -101,6 +100,43 @@ impl Source {
                 Err(Failed::Unverified(format!("{self} has no checkpoint: it is no log, or not a whole one")).into())
             }
         }
+    }
+
+    /// Whether it is a folder that was exported with details.
+    pub fn has_details(&self) -> bool {
+        matches!(self, Self::Folder(folder) if folder.join("detail").is_dir())
+    }
+
+    /// The first file of a folder that holds, or lies above, entries beyond so many. Of a server nothing is asked: what it has
+    /// beyond its checkpoint is not published yet.
+    pub fn beyond(&self, size: u64) -> anyhow::Result<Option<TilePath>> {
+        let Self::Folder(root) = self else { return Ok(None) };
+        let mut first: Option<TilePath> = None;
+        let mut folders = vec![root.join("tile"), root.join("detail")];
+        while let Some(folder) = folders.pop() {
+            let failed = || format!("reading the folder {}", folder.display());
+            let files = match std::fs::read_dir(&folder) {
+                Ok(files) => files,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(failed),
+            };
+            for file in files {
+                let file = file.with_context(failed)?;
+                let path = file.path();
+                if file.file_type().with_context(failed)?.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                // What has no name of a log's file is none.
+                let named = path
+                    .strip_prefix(root)
+                    .ok()
+                    .and_then(|path| path.to_str()?.parse().ok());
+                let beyond = named.filter(|path: &TilePath| !path.is_within(size));
+                first = [first, beyond].into_iter().flatten().min_by_key(TilePath::start);
+            }
+        }
+        Ok(first)
     }
 
     /// A file of a log that is at least large enough for it. Where a partial one is gone, the full one has come, and begins with it.
@@ -209,7 +245,7 @@ impl Web {
     fn unreachable(&self, why: &str, help: Option<String>) -> Failed {
         Failed::Unreachable {
             message: format!("the log cannot be read from {}: {why}", self.prefix),
-            help: help.unwrap_or_else(|| "is it running, and is that its address?".to_owned()),
+            help: help.unwrap_or_else(|| "is it running, and is that audit's address?".to_owned()),
         }
     }
 }
@@ -251,6 +287,35 @@ mod tests {
         let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_a_folder_has_beyond_a_size_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::Folder(folder.path().to_owned());
+        assert_eq!(source.beyond(0).unwrap(), None);
+        for path in audit::tiles::files(600, true) {
+            let file = folder.path().join(path.to_string());
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        // What is not a file of a log, a cut write of one, and what was partial before.
+        for other in ["tile/entries/003.new", "tile/notes", "tile/entries/002.p/80"] {
+            let file = folder.path().join(other);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        for (size, expected) in [
+            (0, Some(0)),
+            (1, Some(0)),
+            (256, Some(256)),
+            (599, Some(512)),
+            (600, None),
+            (u64::MAX, None),
+        ] {
+            let beyond = source.beyond(size).unwrap();
+            assert_eq!(beyond.and_then(|path| path.start()), expected, "{size}: {beyond:?}");
+        }
     }
 
     #[test]

@@ -17,10 +17,10 @@ use owo_colors::OwoColorize as _;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
-use super::{Context, broken, kinds, source::Source, verify::key};
+use super::{Context, KeyFrom, kinds, source::Source, verify::Key};
 use crate::{
     client::Failed,
-    output::{Progress, line, strong},
+    output::{Progress, dim, line, strong},
 };
 
 /// Count what the log tells: entries by kind, agency and day, and how long agencies took
@@ -53,15 +53,20 @@ impl Command {
         let progress = Progress::new(context.json());
         let stats = match &self.folder {
             Some(folder) => of_folder(folder, &context, &progress).await,
-            None => self.of_server(&context, &progress).await,
+            None => self.of_server(&context, &progress).await.map(|stats| (stats, None)),
         };
         progress.clear();
-        let stats = stats?;
+        let (stats, key_from) = stats?;
         if context.json() {
-            line(serde_json::to_string_pretty(&as_json(&stats))?)?;
+            let mut figures = as_json(&stats);
+            figures["key_from"] = json!(key_from.map(KeyFrom::name));
+            line(serde_json::to_string_pretty(&figures)?)?;
             return Ok(());
         }
         show(&stats)?;
+        if key_from == Some(KeyFrom::Folder) {
+            line("\nverified with the key that came with the folder: compare it with the one that you were given elsewhere".style(dim()))?;
+        }
         Ok(())
     }
 
@@ -92,15 +97,23 @@ impl Command {
 }
 
 /// Verifies an export with details, and counts it.
-async fn of_folder(folder: &str, context: &Context<'_>, progress: &Progress) -> anyhow::Result<Stats> {
+async fn of_folder(
+    folder: &str,
+    context: &Context<'_>,
+    progress: &Progress,
+) -> anyhow::Result<(Stats, Option<KeyFrom>)> {
     let source = Source::named(folder, context.ca_file)?;
-    if !matches!(&source, Source::Folder(folder) if folder.join("detail").is_dir()) {
+    if !source.has_details() {
         let message =
             format!("{folder} is no folder that was exported with details (`remit log export --with-detail`)");
         return Err(Failed::Usage(message).into());
     }
-    let (key, _) = key(&source, context)?;
-    let mut verifier = FilesVerifier::new(&source.checkpoint().await?, &key, true).map_err(broken)?;
+    let key = Key::of(&source, context)?;
+    let broken = |fault| key.broken(fault);
+    let mut verifier = FilesVerifier::new(&source.checkpoint().await?, &key.text, true).map_err(broken)?;
+    if let Some(path) = source.beyond(verifier.signed().size)? {
+        return Err(broken(verifier.beyond(path)).into());
+    }
     let mut files = source.files(verifier.files());
     let (mut stats, mut entries) = (Stats::default(), Vec::new());
     while let Some((path, bytes)) = files.next().await {
@@ -118,7 +131,7 @@ async fn of_folder(folder: &str, context: &Context<'_>, progress: &Progress) -> 
         }
     }
     verifier.finish().map_err(broken)?;
-    Ok(stats)
+    Ok((stats, Some(key.from)))
 }
 
 fn count(stats: &mut Stats, entry: &[u8], detail: &[u8]) -> Result<(), Failed> {

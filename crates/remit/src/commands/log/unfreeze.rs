@@ -1,32 +1,37 @@
 //! `remit log unfreeze`: a producer may append again.
 
-use api::audit::{UnfreezeProducerRequest, audit_service_client::AuditServiceClient};
+use api::audit::{ListGapsRequest, UnfreezeProducerRequest, audit_service_client::AuditServiceClient};
 use clap::Args;
 use owo_colors::OwoColorize as _;
 
 use super::Context;
 use crate::{
-    client::Failed,
+    client::{Failed, Target},
     output::{self, dim, good, line},
 };
 
 /// Let a producer append again, after its changed past was examined
 ///
-/// A producer is frozen when it sends another event for a place that the log has: nearly always its database was restored from a
-/// backup and went on. Meanwhile it keeps what it cannot deliver, and nothing is lost.
+/// A producer is frozen when it sends another event for a place that the log has: nearly always
+/// its database was restored from a backup and went on. Meanwhile it keeps what it cannot deliver,
+/// and nothing is lost.
 ///
 /// 1. `remit log gaps` names the records. Stop the producer, and keep its database as it is.
-/// 2. If its newest database can be had (a replica, a later backup, its write-ahead log), restore that: its chains then go on where
-///    the log ends, and the forks close by themselves.
-/// 3. If not, what happened between the backup and its loss is in the log alone. The records that went on from the backup
-///    stay out of the log from there; their cases have to be entered anew, which refers to them. Use --tolerate-hours: each
-///    such record shows when it is next changed.
-/// 4. Unfreeze it, and say in the reason what you did. Reason and operator are committed to in the log.
+/// 2. If its newest database can be had (a replica, a later backup, its write-ahead log), restore
+///    that: its chains then go on where the log ends, and the forks close by themselves.
+/// 3. If not, what happened between the backup and its loss is in the log alone. The records that
+///    went on from the backup stay out of the log from there; their cases have to be entered anew,
+///    which refers to them. Use --tolerate-hours: each such record shows when it is next changed.
+/// 4. Unfreeze it, and say in the reason what you did. Reason and operator are committed to in the
+///    log.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
 Examples:
   remit log unfreeze intake --reason 'restored the replica of 09:40; nothing was lost'
-  remit log unfreeze routing --reason 'backup of 03:00; list of 12 cases to the duty officer' --tolerate-hours 72")]
+  remit log unfreeze routing --reason 'backup of 03:00; list of 12 cases to the duty officer' --tolerate-hours 72"
+)]
 pub(super) struct Command {
     /// The producer: intake or routing
     #[arg(value_name = "SOURCE")]
@@ -42,8 +47,10 @@ pub(super) struct Command {
 impl Command {
     pub async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let audit = context.audit()?;
+        let source = output::id(&self.source).to_owned();
+        let was_frozen = is_frozen(&audit, &source).await?;
         let request = UnfreezeProducerRequest {
-            name: format!("producers/{}", output::id(&self.source)),
+            name: format!("producers/{source}"),
             reason: self.reason,
             tolerate: (self.tolerate_hours > 0).then(|| prost_types::Duration {
                 seconds: i64::from(self.tolerate_hours) * 3_600,
@@ -57,11 +64,33 @@ impl Command {
         if context.json() {
             return output::json(&response);
         }
-        line(format_args!(
-            "{}",
-            format!("{} may append", output::id(&self.source)).style(good())
-        ))?;
-        line("it tries again within seconds; look at `remit log gaps`".style(dim()))?;
+        match (was_frozen, self.tolerate_hours) {
+            (true, _) => {
+                line(format!("{source} may append again").style(good()))?;
+                line("it tries again within seconds; look at `remit log gaps`".style(dim()))?;
+            }
+            (false, 0) => line(format!(
+                "{source} is not frozen: nothing was changed, and nothing logged"
+            ))?,
+            (false, hours) => line(format!(
+                "{source} is not frozen; for {hours} h further forks are refused without freezing it"
+            ))?,
+        }
         Ok(())
     }
+}
+
+/// Whether nothing of a producer is taken. One that the log does not know is for the server to refuse.
+async fn is_frozen(audit: &Target, source: &str) -> Result<bool, Failed> {
+    let request = ListGapsRequest {
+        page_size: 1,
+        ..ListGapsRequest::default()
+    };
+    let listed = AuditServiceClient::new(audit.channel.clone()).list_gaps(request).await;
+    let listed = listed.map_err(Failed::call(&audit.address))?.into_inner();
+    let producer = listed
+        .producers
+        .into_iter()
+        .find(|producer| output::id(&producer.name) == source);
+    Ok(producer.is_some_and(|producer| producer.freeze_time.is_some()))
 }
