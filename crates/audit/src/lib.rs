@@ -150,8 +150,11 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
 }
 
+/// What a log is called whose operator has not named it. For trying out: it is not unique, and a log's name is for ever.
+pub const DEFAULT_ORIGIN: &str = "remit.local/log";
+
 fn default_origin() -> String {
-    "remit.local/log".to_owned()
+    DEFAULT_ORIGIN.to_owned()
 }
 
 fn default_interval() -> u64 {
@@ -187,6 +190,13 @@ pub enum Error {
     /// The origin cannot be the name of a log.
     #[error("the log's origin `{0}` must not be empty, nor have spaces or a plus sign; write it like example.org/log")]
     Origin(String),
+    /// The log has no name of its own, and witnesses are asked to know it by name.
+    #[error(
+        "`log.origin` is not set: `{DEFAULT_ORIGIN}` is what every log is called whose operator has not named it, and a witness \
+         takes all of them for one. name it, like example.org/log; one that has entries already keeps its name, so begin a new \
+         log for witnesses"
+    )]
+    Unnamed,
     /// The database failed.
     #[error("the log's database")]
     Database(#[from] sql::Error),
@@ -280,7 +290,10 @@ async fn witnesses(config: &Config) -> Result<Option<Witnesses>, Error> {
     let Some(path) = &config.witness_policy_file else {
         return Ok(None);
     };
-    let text = tokio::fs::read_to_string(path)
+    if config.origin == DEFAULT_ORIGIN {
+        return Err(Error::Unnamed);
+    }
+    let text = tokio::fs::read(path)
         .await
         .map_err(Error::file("reading the witness policy", path))?;
     let policy = Policy::parse(&text).map_err(|source| Error::Policy {
@@ -291,10 +304,12 @@ async fn witnesses(config: &Config) -> Result<Option<Witnesses>, Error> {
         policy
             .witnesses()
             .get(place)
-            .is_some_and(|witness| witness.url.is_some())
+            .is_some_and(|witness| witness.url.is_some() && witness.key.is_some())
     };
     if !policy.is_met(asked) {
-        let problem = "not enough witnesses have an address for the quorum: write `witness NAME VKEY URL`".to_owned();
+        let problem = "not enough witnesses for the quorum have an address, and a key of the type that is known here \
+                       (timestamped Ed25519): write `witness NAME VKEY URL`"
+            .to_owned();
         return Err(Error::Policy {
             path: path.clone(),
             source: PolicyError { line: 0, problem },

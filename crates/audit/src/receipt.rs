@@ -17,10 +17,13 @@ use std::fmt;
 
 use data_encoding::BASE64;
 use journal::{Bytes32, Entry};
+use signed_note::Note;
+use witness::Policy;
 
 use crate::{
+    checkpoint::{self, CheckpointError},
     tree::TreeHead,
-    verify::{Fault, verify_inclusion},
+    verify::{Fault, leads_to},
 };
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
@@ -128,8 +131,23 @@ impl Receipt {
 
     /// Verifies it with the log's key, which must come from elsewhere. Returns the entry, and the tree that the checkpoint signs.
     pub fn verify(&self, vkeys: &str) -> Result<(Entry, TreeHead), Fault> {
-        let head = verify_inclusion(&self.entry, self.index, &self.path, &self.checkpoint, vkeys)?;
+        self.proves(checkpoint::open(&self.checkpoint, vkeys)?)
+    }
+
+    /// [`Receipt::verify`] with a policy that names logs: one of them must have signed. Whether enough witnesses did is another question.
+    pub fn verify_by(&self, policy: &Policy) -> Result<(Entry, TreeHead), Fault> {
+        let note = Note::from_bytes(self.checkpoint.as_bytes()).map_err(CheckpointError::from)?;
+        if !policy.is_signed_by_a_log(&note) {
+            return Err(CheckpointError::NotListed.into());
+        }
+        let (_, head) = checkpoint::text(&note)?;
+        self.proves(head)
+    }
+
+    /// The entry, when it is in this tree.
+    fn proves(&self, head: TreeHead) -> Result<(Entry, TreeHead), Fault> {
         let index = self.index;
+        leads_to(&self.entry, index, &self.path, head)?;
         let entry = Entry::decode(&self.entry).map_err(|error| Fault::Entry {
             index,
             problem: error.into(),

@@ -47,7 +47,7 @@ pub(crate) enum NoCosignature {
     Prove(#[source] sql::Error),
 }
 
-/// The witnesses of a policy that have an address.
+/// The witnesses of a policy that have an address, and a key of a type that is known here.
 pub(crate) struct Witnesses {
     policy: Policy,
     origin: String,
@@ -158,7 +158,7 @@ impl Witnesses {
 
     fn asked(&self) -> impl Iterator<Item = (usize, &str, &CosignerKey)> {
         let witnesses = self.policy.witnesses().iter().enumerate();
-        witnesses.filter_map(|(place, witness)| Some((place, witness.url.as_deref()?, &witness.key)))
+        witnesses.filter_map(|(place, witness)| Some((place, witness.url.as_deref()?, witness.key.as_ref()?)))
     }
 
     async fn ask(

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
-use signed_note::{Note, NoteError, StandardVerifier};
+use data_encoding::BASE64;
+use signed_note::{Note, NoteError, StandardVerifier, Verifier, VerifierList};
 
-use crate::cosignature::{Cosignature, CosignerKey};
+use crate::cosignature::{Cosignature, CosignerKey, KeyError};
 
 /// A line that cannot be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,8 +24,9 @@ pub struct PolicyError {
 pub struct Witness {
     /// Its name in the policy.
     pub name: String,
-    /// What its cosignatures are checked with.
-    pub key: CosignerKey,
+    /// What its cosignatures are checked with; `None` where that is of a type that is not known here, such as ML-DSA-44: then it
+    /// never counts.
+    pub key: Option<CosignerKey>,
     /// Where it takes submissions; `None` where it is only believed, and not asked.
     pub url: Option<String>,
 }
@@ -41,27 +43,46 @@ struct Group {
     members: Vec<Member>,
 }
 
+/// A log of the policy: its verifier key, of whatever type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Log(String);
+
+impl Log {
+    /// Whether it signed a note, as its own checkpoint. One whose key is of a type that is not known here never did.
+    fn signed(&self, note: &Note) -> bool {
+        let name = self.0.split('+').next().unwrap_or_default();
+        let is_its_own = note.text().split(|byte| *byte == b'\n').next() == Some(name.as_bytes());
+        let verifier: Box<dyn Verifier> = match (StandardVerifier::new(&self.0), CosignerKey::parse(&self.0)) {
+            (Ok(key), _) => Box::new(key),
+            (_, Ok(key)) => Box::new(key),
+            _ => return false,
+        };
+        is_its_own && note.verify(&VerifierList::new(vec![verifier])).is_ok()
+    }
+}
+
 /// A policy. The one without witnesses needs none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    logs: Vec<String>,
+    logs: Vec<Log>,
     witnesses: Vec<Witness>,
     groups: Vec<Group>,
     quorum: Option<Member>,
 }
 
 impl Policy {
-    /// Reads a policy file.
-    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+    /// Reads a policy file: octets, of which those that are not ASCII mean nothing.
+    pub fn parse(file: impl AsRef<[u8]>) -> Result<Self, PolicyError> {
         let mut reader = Reader::default();
-        for (line, text) in (1..).zip(text.split('\n')) {
-            let words: Vec<&str> = text.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
-            if words.first().is_none_or(|word| word.starts_with('#')) {
-                continue;
-            }
+        for (line, text) in (1..).zip(file.as_ref().split(|byte| *byte == b'\n')) {
             let error = |problem| PolicyError { line, problem };
-            if text.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
+            if text.iter().any(|byte| *byte != b'\t' && byte.is_ascii_control()) {
                 return Err(error("control characters are not allowed".to_owned()));
+            }
+            let words = text.split(|byte| matches!(byte, b' ' | b'\t'));
+            let words: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
+            if words.first().is_none_or(|word| word.starts_with(b"#")) {
+                continue;
             }
             reader.line(&words).map_err(error)?;
         }
@@ -74,9 +95,14 @@ impl Policy {
         }
     }
 
-    /// The verifier keys of the logs that it is for; none when it is for any.
-    pub fn logs(&self) -> &[String] {
-        &self.logs
+    /// Whether it says which logs are believed. One that does not is for a log that is known otherwise.
+    pub fn names_logs(&self) -> bool {
+        !self.logs.is_empty()
+    }
+
+    /// Whether one of the logs that it names signed a note, as its own checkpoint.
+    pub fn is_signed_by_a_log(&self, note: &Note) -> bool {
+        self.logs.iter().any(|log| log.signed(note))
     }
 
     /// The witnesses, in the order of the file.
@@ -111,7 +137,11 @@ impl Policy {
     pub fn cosignatures(&self, note: &Note) -> Result<Vec<(usize, Cosignature)>, NoteError> {
         let mut found = Vec::new();
         for (place, witness) in self.witnesses.iter().enumerate() {
-            found.extend(witness.key.find(note)?.map(|cosignature| (place, cosignature)));
+            let cosignature = match &witness.key {
+                Some(key) => key.find(note)?,
+                None => None,
+            };
+            found.extend(cosignature.map(|cosignature| (place, cosignature)));
         }
         Ok(found)
     }
@@ -126,19 +156,53 @@ impl Policy {
 #[derive(Default)]
 struct Reader {
     policy: Policy,
-    names: HashMap<String, Member>,
+    names: HashMap<Vec<u8>, Member>,
+    /// The public keys of logs and of witnesses: each is there once, whatever it is called.
+    keys: [Vec<Vec<u8>>; 2],
     taken: Vec<Member>,
     quorum_is_set: bool,
 }
 
+/// Numbers of types of keys.
+const ED25519: u8 = 1;
+const TIMESTAMPED: u8 = 4;
+
+/// A verifier key, of a type that is known here or not.
+struct VerifierKey {
+    text: String,
+    kind: u8,
+    public: Vec<u8>,
+}
+
+impl VerifierKey {
+    fn parse(word: &[u8]) -> Option<Self> {
+        let text = str::from_utf8(word).ok()?;
+        let mut parts = text.splitn(3, '+');
+        let (name, id, key) = (parts.next()?, parts.next()?, parts.next()?);
+        let key = BASE64.decode(key.as_bytes()).ok()?;
+        let (kind, public) = key.split_first()?;
+        let is_id = id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (signed_note::is_key_name_valid(name) && is_id && !public.is_empty()).then(|| Self {
+            text: text.to_owned(),
+            kind: *kind,
+            public: public.to_vec(),
+        })
+    }
+}
+
+/// For people.
+fn shown(word: &[u8]) -> String {
+    String::from_utf8_lossy(word).into_owned()
+}
+
 impl Reader {
-    fn line(&mut self, words: &[&str]) -> Result<(), String> {
+    fn line(&mut self, words: &[&[u8]]) -> Result<(), String> {
         match *words {
-            ["log", vkey] | ["log", vkey, _] => self.log(vkey),
-            ["witness", name, vkey] => self.witness(name, vkey, None),
-            ["witness", name, vkey, url] => self.witness(name, vkey, Some(url)),
-            ["group", name, threshold, ref members @ ..] if !members.is_empty() => self.group(name, threshold, members),
-            ["quorum", name] => self.quorum(name),
+            [b"log", vkey] | [b"log", vkey, _] => self.log(vkey),
+            [b"witness", name, vkey] => self.witness(name, vkey, None),
+            [b"witness", name, vkey, url] => self.witness(name, vkey, Some(url)),
+            [b"group", name, threshold, ref members @ ..] if !members.is_empty() => self.group(name, threshold, members),
+            [b"quorum", name] => self.quorum(name),
             _ => Err(
                 "write `log VKEY [URL]`, `witness NAME VKEY [URL]`, `group NAME all|any|K MEMBER…` or `quorum NAME|none`"
                     .to_owned(),
@@ -146,45 +210,68 @@ impl Reader {
         }
     }
 
-    fn log(&mut self, vkey: &str) -> Result<(), String> {
-        StandardVerifier::new(vkey).map_err(|_| format!("`{vkey}` is not the verifier key of a log"))?;
-        if self.policy.logs.iter().any(|known| known == vkey) {
-            return Err("this log is there twice".to_owned());
+    fn log(&mut self, word: &[u8]) -> Result<(), String> {
+        let none = || format!("`{}` is not the verifier key of a log", shown(word));
+        let key = VerifierKey::parse(word).ok_or_else(none)?;
+        let is_sound = match key.kind {
+            ED25519 => StandardVerifier::new(&key.text).is_ok(),
+            TIMESTAMPED => CosignerKey::parse(&key.text).is_ok(),
+            _ => true,
+        };
+        if !is_sound {
+            return Err(none());
         }
-        self.policy.logs.push(vkey.to_owned());
+        self.once(0, key.public, "log")?;
+        self.policy.logs.push(Log(key.text));
         Ok(())
     }
 
-    fn witness(&mut self, name: &str, vkey: &str, url: Option<&str>) -> Result<(), String> {
-        let key = CosignerKey::parse(vkey).map_err(|error| format!("`{vkey}`: {error}"))?;
-        let known = |witness: &Witness| witness.key.public() == key.public();
-        if self.policy.witnesses.iter().any(known) {
-            return Err("this witness's key is there twice".to_owned());
-        }
+    fn witness(&mut self, name: &[u8], word: &[u8], url: Option<&[u8]>) -> Result<(), String> {
+        let none = |error| format!("`{}`: {error}", shown(word));
+        let parsed = VerifierKey::parse(word).ok_or_else(|| none(KeyError))?;
+        let key = match parsed.kind {
+            ED25519 | TIMESTAMPED => Some(CosignerKey::parse(&parsed.text).map_err(none)?),
+            _ => None,
+        };
+        self.once(1, parsed.public, "witness")?;
         self.define(name, Member::Witness(self.policy.witnesses.len()))?;
         self.policy.witnesses.push(Witness {
-            name: name.to_owned(),
+            name: shown(name),
             key,
-            url: url.map(|url| url.trim_end_matches('/').to_owned()),
+            url: url.map(|url| shown(url).trim_end_matches('/').to_owned()),
         });
         Ok(())
     }
 
-    fn group(&mut self, name: &str, threshold: &str, members: &[&str]) -> Result<(), String> {
+    fn once(&mut self, kind: usize, public: Vec<u8>, what: &str) -> Result<(), String> {
+        if self.keys[kind].contains(&public) {
+            return Err(format!("this {what}'s key is there twice"));
+        }
+        self.keys[kind].push(public);
+        Ok(())
+    }
+
+    fn group(&mut self, name: &[u8], threshold: &[u8], members: &[&[u8]]) -> Result<(), String> {
         let threshold = match threshold {
-            "all" => members.len(),
-            "any" => 1,
-            k => k
-                .parse()
+            b"all" => members.len(),
+            b"any" => 1,
+            k => str::from_utf8(k)
                 .ok()
+                .and_then(|k| k.parse().ok())
                 .filter(|k| (1..=members.len()).contains(k))
-                .ok_or_else(|| format!("`{k}` must be `all`, `any` or a number from 1 to {}", members.len()))?,
+                .ok_or_else(|| {
+                    format!(
+                        "`{}` must be `all`, `any` or a number from 1 to {}",
+                        shown(k),
+                        members.len()
+                    )
+                })?,
         };
         let mut found = Vec::with_capacity(members.len());
         for member in members {
             let place = self.find(member)?;
             if self.taken.contains(&place) {
-                return Err(format!("`{member}` is in a group already; each counts once"));
+                return Err(format!("`{}` is in a group already; each counts once", shown(member)));
             }
             self.taken.push(place);
             found.push(place);
@@ -197,27 +284,27 @@ impl Reader {
         Ok(())
     }
 
-    fn quorum(&mut self, name: &str) -> Result<(), String> {
+    fn quorum(&mut self, name: &[u8]) -> Result<(), String> {
         if self.quorum_is_set {
             return Err("the quorum is there twice".to_owned());
         }
         self.quorum_is_set = true;
-        if name != "none" {
+        if name != b"none" {
             self.policy.quorum = Some(self.find(name)?);
         }
         Ok(())
     }
 
-    fn define(&mut self, name: &str, member: Member) -> Result<(), String> {
-        if name == "none" || self.names.insert(name.to_owned(), member).is_some() {
-            return Err(format!("the name `{name}` is taken"));
+    fn define(&mut self, name: &[u8], member: Member) -> Result<(), String> {
+        if name == b"none" || self.names.insert(name.to_owned(), member).is_some() {
+            return Err(format!("the name `{}` is taken", shown(name)));
         }
         Ok(())
     }
 
-    fn find(&self, name: &str) -> Result<Member, String> {
+    fn find(&self, name: &[u8]) -> Result<Member, String> {
         let found = self.names.get(name).copied();
-        found.ok_or_else(|| format!("`{name}` is not defined in a line above"))
+        found.ok_or_else(|| format!("`{}` is not defined in a line above", shown(name)))
     }
 }
 
@@ -236,6 +323,75 @@ mod tests {
         (0..n)
             .map(|n| format!("witness w{n} {} http://w{n}.test/\n", cosigner(n).key().vkey()))
             .collect()
+    }
+
+    /// An ordinary key of a log, and the same for signatures that say when.
+    fn log_key(n: u8) -> String {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[n; 32]);
+        signed_note::new_ed25519_verifier_key("log.test", &key.verifying_key())
+    }
+
+    fn cosigner_of_log(n: u8) -> String {
+        Cosigner::new("log.test", &[n; 32]).key().vkey()
+    }
+
+    /// The verifier key of a type that is not known here: ML-DSA-44, as tlog-cosignature numbers it.
+    fn lattice(name: &str) -> String {
+        let key = [&[6][..], &[9; 1_312]].concat();
+        let id = signed_note::key_id(name, &key);
+        format!("{name}+{id:08x}+{}", BASE64.encode(&key))
+    }
+
+    #[test]
+    fn only_the_checkpoints_of_the_named_logs_are_believed() {
+        let text = b"log.test\n1\nAAAA\n";
+        let plain = |n: u8| {
+            let id = log_key(n).split('+').nth(1).unwrap().to_owned();
+            let secret = BASE64.encode(&[&[1][..], &[n; 32]].concat());
+            signed_note::StandardSigner::new(&format!("PRIVATE+KEY+log.test+{id}+{secret}")).unwrap()
+        };
+        let signed = |text: &[u8], n: u8| {
+            let timestamped = Cosigner::new("log.test", &[n; 32]).sign(text, Time(1_000_000)).unwrap();
+            let mut note = Note::new(text, &[timestamped]).unwrap();
+            note.add_sigs(&[&plain(n)]).unwrap();
+            note
+        };
+        for (logs, by, believed) in [
+            (vec![log_key(1)], 1, true),
+            (vec![log_key(1)], 2, false),
+            (vec![log_key(3), log_key(2)], 2, true),
+            (vec![cosigner_of_log(1)], 1, true),
+            (vec![cosigner_of_log(1)], 2, false),
+            (vec![lattice("log.test")], 1, false),
+            (vec![lattice("log.test"), log_key(1)], 1, true),
+        ] {
+            let lines: String = logs.iter().map(|key| format!("log {key}\n")).collect();
+            let policy = Policy::parse(format!("{lines}quorum none")).unwrap();
+            assert!(policy.names_logs());
+            assert_eq!(policy.is_signed_by_a_log(&signed(text, by)), believed, "{lines}");
+        }
+        // One key may sign for several logs; this policy names one of them.
+        let policy = Policy::parse(format!("log {}\nquorum none", log_key(1))).unwrap();
+        assert!(!policy.is_signed_by_a_log(&signed(b"other.test\n1\nAAAA\n", 1)));
+        assert!(!Policy::parse("quorum none").unwrap().names_logs());
+    }
+
+    #[test]
+    fn what_others_need_does_not_make_the_rest_unusable() {
+        // A witness with a key of a later type, names and comments that are no text, and a quorum without them.
+        let mut file = witnesses(2).into_bytes();
+        file.extend_from_slice(b"# caf\xe9\n\xe9 is no keyword");
+        let error = Policy::parse(&file).unwrap_err();
+        assert_eq!(error.line, 4, "{error}");
+        file.truncate(file.len() - b"\xe9 is no keyword".len());
+        file.extend_from_slice(format!("witness \u{e9} {} http://w/\n", lattice("witness.test/pq")).as_bytes());
+        file.extend_from_slice(b"group \xff 2 w0 w1 \xc3\xa9\nquorum \xff\n");
+        let policy = Policy::parse(&file).unwrap();
+        assert_eq!(policy.witnesses()[2].key, None);
+        let text = b"log.test\n1\nAAAA\n";
+        let sign = |n| cosigner(n).sign(text, Time(1_000_000)).unwrap();
+        assert!(policy.is_met_by(&Note::new(text, &[sign(0), sign(1)]).unwrap()));
+        assert!(!policy.is_met_by(&Note::new(text, &[sign(0)]).unwrap()));
     }
 
     #[test]
@@ -289,6 +445,18 @@ mod tests {
             ("witness a b\nquorum none".to_owned(), 1, "NAME+12345678"),
             ("wittness a b\nquorum none".to_owned(), 1, "write `log"),
             ("quorum none\r\n".to_owned(), 1, "control"),
+            ("quorum none\n#\u{7}".to_owned(), 2, "control"),
+            (
+                format!("log {}\nlog {}\nquorum none", log_key(1), cosigner_of_log(1)),
+                2,
+                "log's key is there twice",
+            ),
+            (
+                format!("log {}\nquorum none", &log_key(1)[..60]),
+                1,
+                "not the verifier key",
+            ),
+            (format!("witness a {}\nquorum none", log_key(1)), 1, "NAME+12345678"),
         ] {
             let error = Policy::parse(&text).unwrap_err();
             assert!(error.line == line && error.problem.contains(problem), "{text}: {error}");

@@ -105,7 +105,7 @@ fn configure(files: &Files, database: &str, witnesses: &[Away], quorum: &str) ->
 }
 
 fn policy(config: &Config) -> Policy {
-    Policy::parse(&std::fs::read_to_string(config.witness_policy_file.as_ref().unwrap()).unwrap()).unwrap()
+    Policy::parse(std::fs::read(config.witness_policy_file.as_ref().unwrap()).unwrap()).unwrap()
 }
 
 fn is_met(config: &Config, note: &str) -> bool {

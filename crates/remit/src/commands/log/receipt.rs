@@ -1,6 +1,6 @@
 //! `remit log receipt` and `remit log verify-receipt`: one entry's proof as a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use api::audit::{
@@ -14,7 +14,7 @@ use owo_colors::OwoColorize as _;
 use signed_note::Note;
 use witness::Policy;
 
-use super::{Context, broken};
+use super::{Context, KeyFrom, broken};
 use crate::{
     client::{Failed, Target},
     output::{bad, field, good, line},
@@ -119,14 +119,15 @@ pub(super) fn receipt(proof: GetInclusionProofResponse) -> Result<Receipt, Faile
 /// Verify such a file, without any server
 ///
 /// Exits with 5 when it does not hold. With --policy, enough of the named witnesses must have cosigned its checkpoint too: then
-/// not even the log's operator can have shown a tree of its own to the one who got the receipt.
+/// not even the log's operator can have shown a tree of its own to the one who got the receipt. Where the policy names logs, one of them
+/// must have signed, and no other key is needed; a key that is named must have signed all the same.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example:\n  remit log verify-receipt report.tlog-proof --key remit.example/log+1a2b3c4d+AZ…")]
 pub struct Verify {
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// A C2SP tlog-policy: which witnesses' cosignatures are needed
+    /// A C2SP tlog-policy: which logs are believed, and which witnesses' cosignatures are needed
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 }
@@ -134,16 +135,21 @@ pub struct Verify {
 impl Verify {
     /// Does it.
     pub(super) fn run(self, context: Context<'_>) -> anyhow::Result<()> {
-        let key = context.needed_key()?;
+        let policy = self.policy.as_deref().map(read_policy).transpose()?;
+        let naming = policy.as_ref().filter(|policy| policy.names_logs());
         let shown = self.file.display();
         let bytes = std::fs::read(&self.file).with_context(|| format!("reading {shown}"))?;
         let text = String::from_utf8(bytes).map_err(|_| Failed::Unverified(format!("{shown} is not text")))?;
         let receipt = Receipt::parse(&text).map_err(|error| Failed::Unverified(format!("{shown}: {error}")))?;
-        let (entry, head) = receipt.verify(&key).map_err(broken)?;
-        let cosigned = self
-            .policy
-            .as_deref()
-            .map(|file| cosigners(file, &receipt.checkpoint))
+        let verified = match (naming, context.key_and_origin()?) {
+            (None, _) => receipt.verify(&context.needed_key()?),
+            (Some(policy), Some((key, KeyFrom::Named))) => receipt.verify_by(policy).and_then(|_| receipt.verify(&key)),
+            // The key of this machine's own log is for when nothing else is said.
+            (Some(policy), _) => receipt.verify_by(policy),
+        };
+        let (entry, head) = verified.map_err(broken)?;
+        let cosigned = policy
+            .map(|policy| cosigners(&policy, &receipt.checkpoint))
             .transpose()?;
         if context.json() {
             let verified = serde_json::json!({
@@ -172,11 +178,14 @@ impl Verify {
     }
 }
 
-/// Who cosigned a checkpoint, of the witnesses that a policy names; fails when they are not enough.
-fn cosigners(file: &std::path::Path, checkpoint: &str) -> anyhow::Result<Vec<String>> {
+fn read_policy(file: &Path) -> anyhow::Result<Policy> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading the policy {shown}"))?;
-    let policy = Policy::parse(&text).map_err(|error| Failed::Usage(format!("{shown}: {error}")))?;
+    let text = std::fs::read(file).with_context(|| format!("reading the policy {shown}"))?;
+    Ok(Policy::parse(&text).map_err(|error| Failed::Usage(format!("{shown}: {error}")))?)
+}
+
+/// Who cosigned a checkpoint, of the witnesses that a policy names; fails when they are not enough.
+fn cosigners(policy: &Policy, checkpoint: &str) -> anyhow::Result<Vec<String>> {
     let unverified = |problem: String| Failed::Unverified(format!("{} {problem}", "not witnessed:".style(bad())));
     let note = Note::from_bytes(checkpoint.as_bytes()).map_err(|error| unverified(error.to_string()))?;
     let found = policy
