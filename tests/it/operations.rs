@@ -431,23 +431,75 @@ impl Witness {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
     let folder = TempDir::with_prefix("remit-witness-").unwrap();
-    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
-    let first = text(&remit(&process, &["log", "key"])).trim().to_owned();
+    let named = ("REMIT_LOG_ORIGIN", "remit.test/log");
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[named]);
+    let mistaken = remit(&process, &["log", "key"]);
+    assert_eq!(code(&mistaken), Some(2));
+    assert!(
+        text(&mistaken).contains("--set log.origin=remit.test/log"),
+        "{}",
+        text(&mistaken)
+    );
+    let key = |process: &Process, more: &[&str]| {
+        let said = remit(
+            process,
+            &[&["log", "key"], more, &["--set", "log.origin=remit.test/log"]].concat(),
+        );
+        assert!(said.status.success(), "{}", text(&said));
+        text(&said).trim().to_owned()
+    };
+    let first = key(&process, &[]);
     process.kill();
 
     let witness = Witness::start(&folder.path().join("witness"), &first);
     let policy = folder.path().join("policy");
     std::fs::write(&policy, &witness.line).unwrap();
-    let environment = [("REMIT_LOG_WITNESS_POLICY_FILE", policy.to_str().unwrap())];
+    let environment = [named, ("REMIT_LOG_WITNESS_POLICY_FILE", policy.to_str().unwrap())];
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &environment);
-    submit(&process).await;
+    let (name, _) = submit(&process).await;
     let checkpoint = text(&remit(&process, &["log", "checkpoint"]));
     assert!(checkpoint.contains("\u{2014} witness.test/w1 "), "{checkpoint}");
+    // A receipt by a policy: of the witness alone, of this log, and of another one.
+    let receipt = folder.path().join("r.tlog-proof");
+    let given = until("it is published", async || {
+        let given = remit(&process, &["log", "receipt", &name]);
+        given.status.success().then_some(given.stdout)
+    })
+    .await;
+    std::fs::write(&receipt, given).unwrap();
+    let other = "log other.example/log+faeb00c2+AZhd4kZbqcPFHEEXl4fRoFYjC3d+vGzkvSjNcFIWhrTp\n";
+    for (logs, expected, says) in [
+        (String::new(), 0, "cosigned by"),
+        (format!("log {first}\n"), 0, "cosigned by"),
+        (
+            other.to_owned(),
+            5,
+            "not signed by any of the logs that the policy names",
+        ),
+        (format!("{other}log {first}\n"), 0, "cosigned by"),
+    ] {
+        let file = folder.path().join("verifiers");
+        std::fs::write(&file, format!("{logs}{}", witness.line)).unwrap();
+        let verified = Command::new(binary())
+            .args(["log", "verify-receipt"])
+            .arg(&receipt)
+            .arg("--policy")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(match logs.is_empty() {
+                true => process.layout.folder(),
+                // Where no other key is known.
+                false => folder.path(),
+            })
+            .output()
+            .unwrap();
+        assert_eq!(code(&verified), Some(expected), "{}", text(&verified));
+        assert!(text(&verified).contains(says), "{}", text(&verified));
+    }
     process.kill();
 
-    let rotated = remit(&process, &["log", "key", "rotate"]);
-    assert!(rotated.status.success(), "{}", text(&rotated));
-    let second = text(&remit(&process, &["log", "key"])).trim().to_owned();
+    key(&process, &["rotate"]);
+    let second = key(&process, &[]);
     assert_ne!(first, second);
     let process = Process::start(folder.path(), &Databases::Sqlite, &environment);
     for key in [&first, &second] {
@@ -465,6 +517,59 @@ async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
     })
     .await;
     assert!(status.contains("not enough witnesses cosigned"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_without_a_name_of_its_own_is_warned_of_once_and_has_no_witnesses() {
+    let folder = TempDir::with_prefix("remit-unnamed-").unwrap();
+    let stderr = || std::fs::read_to_string(folder.path().join("stderr")).unwrap();
+    let warned = "it gets a name that others have too";
+    let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
+    let key = text(&remit(&process, &["log", "key"])).trim().to_owned();
+    process.kill();
+    assert_eq!(stderr().matches(warned).count(), 1, "{}", stderr());
+    Process::start(folder.path(), &Databases::Sqlite, &[]).kill();
+    assert_eq!(stderr().matches(warned).count(), 1, "too late to be of use");
+
+    let policy = folder.path().join("policy");
+    std::fs::write(&policy, "quorum none\n").unwrap();
+    let refused = Command::new(binary())
+        .args(["serve", "all"])
+        .args(ANYWHERE)
+        .arg("--data-dir")
+        .arg(process.layout.folder())
+        .env("REMIT_LOG_WITNESS_POLICY_FILE", &policy)
+        .output()
+        .unwrap();
+    assert_eq!(code(&refused), Some(1));
+    assert!(text(&refused).contains("`log.origin` is not set"), "{}", text(&refused));
+    let witness = Command::new(binary())
+        .args([
+            "witness",
+            "serve",
+            "--name",
+            "witness.test/w1",
+            "--listen",
+            "127.0.0.1:0",
+            "--log-key",
+            &key,
+        ])
+        .arg("--dir")
+        .arg(folder.path().join("witness"))
+        .output()
+        .unwrap();
+    assert_eq!(code(&witness), Some(2));
+    assert!(text(&witness).contains("as every log is called"), "{}", text(&witness));
+    // A log with a name is not warned of.
+    let named = TempDir::with_prefix("remit-named-").unwrap();
+    Process::start(
+        named.path(),
+        &Databases::Sqlite,
+        &[("REMIT_LOG_ORIGIN", "remit.test/log")],
+    )
+    .kill();
+    let stderr = std::fs::read_to_string(named.path().join("stderr")).unwrap();
+    assert!(!stderr.contains(warned), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -111,13 +111,14 @@ pub struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// The log's name in its checkpoints: unique and for ever, such as `remit.example/log2026`.
+    /// The log's name in its checkpoints: unique in the world and for ever, such as `remit.example/log2026`. The default is for
+    /// trying out: each installation has it, and witnesses take none of that name.
     pub origin: String,
     /// File with the key that signs checkpoints.
     pub key_file: Option<PathBuf>,
     /// File that keeps the last checkpoint outside the database.
     pub checkpoint_file: Option<PathBuf>,
-    /// Longest time from growth to the next checkpoint, in milliseconds.
+    /// Longest time from growth to the signing of the next checkpoint, in milliseconds; at most 800.
     pub checkpoint_interval_ms: u64,
     /// Longest time to the next checkpoint when the log does not grow, in milliseconds.
     pub checkpoint_refresh_ms: u64,
@@ -178,6 +179,9 @@ pub struct Limits {
     pub upload_ms: u64,
 }
 
+/// Growth is published within a second; this is what of it may be spent waiting.
+const LONGEST_INTERVAL_MS: u64 = 800;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -201,7 +205,7 @@ impl Default for Config {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            origin: "remit.local/log".to_owned(),
+            origin: audit::DEFAULT_ORIGIN.to_owned(),
             key_file: None,
             checkpoint_file: None,
             checkpoint_interval_ms: 200,
@@ -364,6 +368,13 @@ impl Config {
             if value == 0 {
                 bail!("`{key}` is 0; it must be more");
             }
+        }
+        if self.log.checkpoint_interval_ms > LONGEST_INTERVAL_MS {
+            bail!(
+                "`log.checkpoint_interval_ms` is {}; it must be at most {LONGEST_INTERVAL_MS}: a checkpoint is promised within 1 s of \
+                 growth, and signing and keeping it takes time too",
+                self.log.checkpoint_interval_ms
+            );
         }
         for service in Service::ALL {
             let endpoint = self.endpoint(service);

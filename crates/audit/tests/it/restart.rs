@@ -1,6 +1,8 @@
 //! What a start goes on from, and what it refuses.
 
-use audit::{SqlStore, Store, open_checkpoint};
+use std::time::{Duration, Instant};
+
+use audit::{Config, SqlStore, Store, open_checkpoint};
 use testkit::Backend;
 
 use crate::support::{Files, Producer, Served, call, execute, refused, start};
@@ -16,6 +18,7 @@ testkit::on_each_backend!(
     a_missing_checkpoint_file_is_refused,
     a_missing_or_other_key_is_refused,
     a_damaged_checkpoint_file_is_refused,
+    growth_is_published_within_a_second,
 );
 
 /// A database on the same engine.
@@ -107,6 +110,7 @@ async fn an_emptied_database_is_refused(backend: Backend) {
     run(&files, backend.url(), &mut intake, 4).await;
     let error = refused(files.config(empty.url())).await;
     assert!(error.contains("covers 4 entries, but the database holds 0"), "{error}");
+    assert!(error.contains("`remit log recover`"), "{error}");
     assert!(
         error.contains(files.checkpoint().to_str().unwrap()) && error.contains("restore a database"),
         "{error}"
@@ -155,6 +159,7 @@ async fn another_log_s_database_is_refused(backend: Backend) {
         store.close().await;
         let error = refused(files.config(other.url())).await;
         assert!(error.contains("covers 4 entries, and its root differs"), "{error}");
+        assert!(error.contains("`remit log recover`"), "{error}");
     }
 }
 
@@ -220,9 +225,29 @@ async fn an_origin_that_cannot_name_a_log_is_refused() {
     }
 }
 
+/// With what is configured unless said otherwise. Of nine growths, each right after a checkpoint and so with the longest wait, the median:
+/// that a machine stands still for a moment is not the publisher's doing.
+async fn growth_is_published_within_a_second(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let mut config = files.config(backend.url());
+    let default: Config = serde_json::from_str(r#"{"database": "", "key_file": "", "checkpoint_file": ""}"#).unwrap();
+    config.checkpoint_interval_ms = default.checkpoint_interval_ms;
+    let log = Served::start(config).await;
+    let mut waits = Vec::new();
+    for size in 1..=9 {
+        log.append(&intake.many(1)).await;
+        let grown = Instant::now();
+        log.published(size).await;
+        waits.push(grown.elapsed());
+    }
+    log.stop().await;
+    waits.sort();
+    assert!(waits[4] < Duration::from_secs(1), "{waits:?}");
+}
+
 #[test]
 fn the_config_has_defaults_and_refuses_unknown_keys() {
-    let config = |text: &str| serde_json::from_str::<audit::Config>(text);
+    let config = |text: &str| serde_json::from_str::<Config>(text);
     let given =
         r#"{"database": "postgres://remit:hunter2@db/audit", "key_file": "log.key", "checkpoint_file": "checkpoint""#;
     let full = config(&format!("{given}}}")).unwrap();

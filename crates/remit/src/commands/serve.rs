@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::Settings;
 use crate::{
     config::{self, Config, Override, Service},
+    data_dir::Layout,
     instance::{Instance, Options},
     output::{dim, line, strong},
     running::Running,
@@ -129,6 +130,8 @@ impl Command {
             Which::All(all) => {
                 let config = all.load()?;
                 return with_telemetry(&config.telemetry.clone(), async move {
+                    let own = Layout::new(&config.data_dir).log_key();
+                    warn_unnamed(&config, config.log.key_file.as_ref().unwrap_or(&own));
                     let instance = start(config).await?;
                     // Nobody has to read it.
                     let _ = announce(&instance).and_then(|()| suggest(&instance));
@@ -149,6 +152,9 @@ impl Command {
         }
         let config = alone.settings.load(flags)?;
         with_telemetry(&config.telemetry.clone(), async move {
+            if let (Service::Audit, Some(key_file)) = (service, &config.log.key_file) {
+                warn_unnamed(&config, key_file);
+            }
             let mut running = Running::alone(service, Options::new(config)).await?;
             let _ = line(format_args!("{service} serves at {}", running.address));
             let mut signals = Signals::new()?;
@@ -174,11 +180,26 @@ pub async fn with_telemetry(
     for variable in config::unknown_variables(config::environment().map(|(name, _)| name)) {
         tracing::warn!(variable, "this environment variable sets nothing; is it misspelt?");
     }
+    if std::env::var_os("RUST_LOG").is_some() {
+        tracing::warn!("RUST_LOG sets nothing; `telemetry.filter` does, or REMIT_TELEMETRY_FILTER");
+    }
     let served = serving.await;
     if let Err(error) = guard.shutdown().await {
         tracing::warn!(%error, "the last traces were not sent");
     }
     served
+}
+
+/// Before the first start the log can still get a name of its own.
+fn warn_unnamed(config: &Config, key_file: &Path) {
+    if config.log.origin == audit::DEFAULT_ORIGIN && !key_file.exists() {
+        tracing::warn!(
+            origin = config.log.origin,
+            "`log.origin` is not set, and this is the log's first start: it gets a name that others have too, and keeps it for \
+             ever. for more than trying out stop it, set log.origin to a name like example.org/log, and start with an empty data \
+             directory"
+        );
+    }
 }
 
 /// Starts all three services. What this process writes from now on is its user's alone, databases included.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use audit::Trusted;
+use audit::{DEFAULT_ORIGIN, Trusted};
 use clap::{Args, Subcommand};
 use journal::{SystemClock, SystemEntropy};
 use owo_colors::OwoColorize as _;
@@ -104,6 +104,13 @@ impl Serve {
             let trusted =
                 Trusted::parse(&text).map_err(|error| Failed::Usage(format!("{}: {error}", file.display())))?;
             keys.extend_from_slice(trusted.keys());
+        }
+        if keys.iter().any(|key| key.split('+').next() == Some(DEFAULT_ORIGIN)) {
+            let message = format!(
+                "a key is of the log `{DEFAULT_ORIGIN}`, as every log is called whose operator has not named it: a witness would take all \
+                 of them for one. ask for the key of a log with a name of its own (`log.origin`)"
+            );
+            return Err(Failed::Usage(message).into());
         }
         with_telemetry(&config.telemetry, async move {
             let book = Book::open(&self.dir, &self.name, &keys, Arc::new(SystemClock), &SystemEntropy).await;

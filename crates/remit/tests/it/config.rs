@@ -30,6 +30,16 @@ fn defaults_then_file_then_environment_then_flags() {
 }
 
 #[test]
+fn checkpoints_cannot_be_made_to_come_too_late() {
+    let load = |ms: &str| load("", &[("REMIT_LOG_CHECKPOINT_INTERVAL_MS", ms)], Vec::new());
+    assert!(load("800").is_ok());
+    for ms in ["801", "1000", "0"] {
+        let error = load(ms).unwrap_err().to_string();
+        assert!(error.contains("`log.checkpoint_interval_ms` is"), "{error}");
+    }
+}
+
+#[test]
 fn a_mistake_in_the_file_is_named_by_key_and_line() {
     for (yaml, expected) in [
         (
