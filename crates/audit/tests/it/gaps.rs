@@ -304,6 +304,8 @@ fn mark(changes: &[StateChange]) -> Mark {
     }
 }
 
+/// Lost as a log loses when its database is an older one: its own counts are older too. Rows deleted from beneath the counts are for the
+/// tree to notice, not for marks.
 async fn p2_a_lost_tail_shows_against_the_mark(backend: Backend) {
     let (store, clock) = open(&backend).await;
     let changes = Producer::intake().many(9);

@@ -46,7 +46,7 @@ async fn get(log: &Served, path: impl std::fmt::Display) -> Option<Vec<u8>> {
 }
 
 /// Verifies the log that a checkpoint signs by what is served now.
-async fn verify(log: &Served, note: &str) -> Result<u64, String> {
+pub async fn verify(log: &Served, note: &str) -> Result<u64, String> {
     let mut verifier = FilesVerifier::new(note, log.audit.vkey(), false).unwrap();
     for path in verifier.files() {
         let bytes = get(log, path).await.ok_or_else(|| verifier.missing(path).to_string())?;

@@ -5,6 +5,7 @@ mod batches;
 mod export;
 mod faults;
 mod files;
+mod forged;
 mod gaps;
 mod grpc;
 mod http;

@@ -1,7 +1,8 @@
 //! Every record of a log is flipped, deleted, reordered and cut in turn; all of it has to be noticed.
 //!
 //! Incrementally: the log before an entry is verified once and kept, and each tampering is judged by what follows it, up to where it
-//! shows at the latest: the end of its bundle, where the tile speaks. `REMIT_TAMPERED` says how many entries the log has: 10,000 for the
+//! shows at the latest: the end of its bundle, where the tile speaks; or, when whoever tampered made the tile anew, the tile above or the
+//! root. `REMIT_TAMPERED` says how many entries the log has: 10,000 for the
 //! whole test (`make test-slow`), fewer otherwise.
 
 use api::event::StateChange;
@@ -123,4 +124,87 @@ fn p2_whatever_is_done_to_any_entry_is_noticed_where_it_was_done() {
         before.take(*path, bytes, |_, _| ()).unwrap();
     }
     assert_eq!(tampered, 6 * changes.len() as u64);
+}
+
+/// The leaf hashes of a bundle as whoever tampers would make them.
+fn leaves(entries: &[&[u8]]) -> Vec<u8> {
+    entries.iter().flat_map(|entry| record_hash(entry).0).collect()
+}
+
+/// What is noticed in one bundle and its tile, both made anew: by the entries themselves, or by what stands above them.
+fn judge_rebuilt(before: &FilesVerifier, path: TilePath, entries: &[&[u8]], above: &[u8]) -> Option<Fault> {
+    let mut verifier = before.clone();
+    let taken = verifier.take(tile(path), &leaves(entries), |_, _| ());
+    let taken = taken.and_then(|()| verifier.take(path, &bundle(entries), |_, _| ()));
+    let judged = taken.and_then(|()| match path.is_full() {
+        // As much of it as there is of the log so far.
+        true => {
+            let parent = TilePath {
+                content: Content::Hashes(1),
+                n: 0,
+                width: u16::try_from(path.n + 1).unwrap(),
+            };
+            verifier.take(parent, &above[..usize::from(parent.width) * 32], |_, _| ())
+        }
+        false => verifier.finish().map(drop),
+    });
+    judged.err()
+}
+
+#[test]
+fn p2_whatever_is_done_to_any_entry_is_noticed_when_its_tile_was_made_anew() {
+    let changes = Producer::intake().many(size());
+    assert!(changes.len() < 65_536, "more would need more tiles above");
+    let log = log(&changes);
+    let all: Vec<&[u8]> = changes.iter().map(|change| &*change.entry).collect();
+    let above: Vec<u8> = all
+        .chunks_exact(256)
+        .flat_map(|entries| {
+            let hashes: Vec<_> = entries.iter().map(|entry| record_hash(entry).0).collect();
+            audit::Edge::empty().grow(&hashes).unwrap().0.head().root
+        })
+        .collect();
+    let mut before = FilesVerifier::new(&log.checkpoint, &log.vkey, false).unwrap();
+    let (mut tampered, mut by_the_tree) = (0, 0);
+    for ((path, leaves, bytes), entries) in log.bundles.iter().zip(all.chunks(256)) {
+        let fault = judge_rebuilt(&before, *path, entries, &above);
+        // Nothing was done: only the last bundle can show that the log ends there.
+        assert!(fault.is_none(), "{fault:?}");
+        let first = path.n * 256;
+        let next = all.get(entries.len() + usize::try_from(first).unwrap());
+        for at in 0..entries.len() {
+            let entry = entries[at];
+            let mut flipped = entry.to_vec();
+            flipped[at * 7 % entry.len()] ^= 1 << (at % 8);
+            let last = entries.len() - 1;
+            let mut swapped = entries.to_vec();
+            swapped.swap(at, if at < last { at + 1 } else { 0 });
+            let mut done = vec![
+                ("a flip", [&entries[..at], &[&flipped], &entries[at + 1..]].concat()),
+                ("an exchange", swapped),
+            ];
+            if at < last {
+                done.push(("a repetition", [&entries[..=at], &entries[at..last]].concat()));
+            }
+            if let Some(next) = next {
+                done.push(("a deletion", [&entries[..at], &entries[at + 1..], &[next]].concat()));
+            }
+            for (what, entries) in done {
+                let index = first + at as u64;
+                match judge_rebuilt(&before, *path, &entries, &above) {
+                    Some(Fault::Entry { index, .. }) => assert!((first..first + 256).contains(&index), "{what}"),
+                    Some(Fault::Node { index, .. }) if index == first && path.is_full() => by_the_tree += 1,
+                    Some(Fault::Root { .. }) if !path.is_full() => by_the_tree += 1,
+                    other => panic!("{what} of entry {index} was not noticed as it should be: {other:?}"),
+                }
+                tampered += 1;
+            }
+        }
+        before.take(tile(*path), leaves, |_, _| ()).unwrap();
+        before.take(*path, bytes, |_, _| ()).unwrap();
+    }
+    assert!(
+        tampered > 3 * changes.len() && by_the_tree > changes.len() / 2,
+        "{tampered}, {by_the_tree}"
+    );
 }

@@ -31,7 +31,8 @@ const PUBLISHED: u32 = 50;
 /// Bring a folder up to date with the log
 ///
 /// The folder then holds the checkpoint, the files of C2SP tlog-tiles and the verifier key, and nothing else is needed to
-/// verify it, or to serve it with any web server. What is there already is not fetched again, and what was interrupted goes on. An export
+/// verify it, or to serve it with any web server. What is there already is neither fetched nor verified again, and what was interrupted
+/// goes on; `remit log verify` tells whether the folder is still what it was. An export
 /// with details that fetches any is itself logged, with its purpose, before it is answered. Exits with 5 when what the server gives is not the log that it signed, or does not continue what the folder holds.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
