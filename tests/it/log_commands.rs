@@ -304,7 +304,8 @@ async fn p2_an_older_database_is_made_whole_from_an_export_or_not_at_all() {
         "restored from a backup",
         "remit log recover --from DIR",
     ];
-    log(&data, &["recover"]).is(1, &ways);
+    let said = log(&data, &["recover"]).is(1, &ways);
+    assert!(!said.contains("error:"), "all was said: {said}");
     log(&data, &["recover", "--from", &plain]).is(5, &["it is too old"]);
     let damaged = folder.path().join("detailed/detail/000.p");
     let width = std::fs::read_dir(&damaged).unwrap().next().unwrap().unwrap().path();
@@ -414,6 +415,7 @@ async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
     let reconciled = log(&data, &["reconcile"]);
     reconciled.is(5, &["another than the service's"]);
 
+    log(&data, &["unfreeze", "--help"]).is(0, &["\n2. If its newest database", "\n3. If not"]);
     log(&data, &["unfreeze", "intake", "--reason", ""]).is(2, &["must say what was examined"]);
     let examined = "the backup of last night; one request to show the reporter was lost";
     log(
@@ -475,6 +477,7 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     // Another log of the same name, with a folder that fits to itself.
     let stranger = TempDir::with_prefix("remit-stranger-").unwrap();
     let other = Process::start(stranger.path(), &Databases::Sqlite, &[]);
+    submit(&other, 1).await;
     let theirs = stranger.path().join("theirs").display().to_string();
     log(other.layout.folder(), &["export", &theirs]).is(0, &[]);
     drop(other);
@@ -493,6 +496,23 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     std::fs::write(&checkpoint, newer).unwrap();
     verify(&data, &[]).is(0, &[]);
 
+    // Another log's checkpoint and key over our files, the checkpoint alone, and none.
+    let (key_file, their) = (folder.path().join("plain/vkey"), stranger.path().join("theirs"));
+    let ours = [&checkpoint, &key_file].map(|file| std::fs::read(file).unwrap());
+    std::fs::copy(their.join("checkpoint"), &checkpoint).unwrap();
+    verify(&data, &[]).is(5, &["not signed by the log's key"]);
+    verify(&nowhere, &[]).is(5, &["not signed by the log's key"]);
+    std::fs::copy(their.join("vkey"), &key_file).unwrap();
+    verify(&data, &[]).is(5, &["not signed by the log's key"]);
+    verify(&nowhere, &[]).is(5, &[]);
+    std::fs::remove_file(&checkpoint).unwrap();
+    verify(&data, &[]).is(5, &["has no checkpoint"]);
+    std::fs::write(&checkpoint, &ours[0]).unwrap();
+    std::fs::remove_file(&key_file).unwrap();
+    verify(&nowhere, &[]).is(2, &["no key of the log"]);
+    std::fs::write(&key_file, &ours[1]).unwrap();
+    verify(&nowhere, &[]).is(0, &[]);
+
     // Details that were taken away are missed by whoever asks for them.
     verify(&data, &["--with-detail"]).is(5, &["detail/000.p/", "is missing"]);
     let with_detail = [
@@ -508,7 +528,7 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     log(&data, &["verify", &detailed, "--with-detail"]).is(0, &["each what its entry commits to"]);
     std::fs::remove_dir_all(folder.path().join("detailed/detail")).unwrap();
     log(&data, &["verify", &detailed, "--with-detail"]).is(5, &["is missing"]);
-    log(&data, &["verify", &process.endpoints.intake]).is(4, &["does not serve a log's files", "audit's address"]);
+    log(&data, &["verify", &process.endpoints.intake]).is(4, &["the log cannot be read from", "audit's address"]);
     process.kill();
 
     // Who has the old key alone follows it, by the current file or the folder's, whoever gave it.

@@ -528,8 +528,9 @@ async fn a_log_without_a_name_of_its_own_is_warned_of_once_and_has_no_witnesses(
     let key = text(&remit(&process, &["log", "key"])).trim().to_owned();
     process.kill();
     assert_eq!(stderr().matches(warned).count(), 1, "{}", stderr());
-    Process::start(folder.path(), &Databases::Sqlite, &[]).kill();
+    Process::start(folder.path(), &Databases::Sqlite, &[("RUST_LOG", "trace")]).kill();
     assert_eq!(stderr().matches(warned).count(), 1, "too late to be of use");
+    assert!(stderr().contains("RUST_LOG sets nothing"), "{}", stderr());
 
     let policy = folder.path().join("policy");
     std::fs::write(&policy, "quorum none\n").unwrap();

@@ -266,6 +266,13 @@ fn a_checkpoint_of_another_key_origin_or_size_is_noticed() {
     );
     let fault = with(key.sign(ORIGIN, 0, head.root));
     assert!(matches!(fault, Fault::EmptyRoot), "{fault}");
+    // Rightly signed as the log without entries, which each log once was: what there is lies beyond it.
+    let empty = key.sign(ORIGIN, 0, tlog_tiles::EMPTY_HASH.0);
+    let verifier = FilesVerifier::new(&empty, &log.vkey, true).unwrap();
+    assert_eq!(verifier.files().count(), 0);
+    let first = *log.files.keys().find(|path| !path.is_within(0)).unwrap();
+    let fault = verifier.beyond(first);
+    assert!(matches!(fault, Fault::Beyond { index: 0, size: 0, .. }), "{fault}");
     // Larger than the tiles: within the last bundle, in the next, and absurdly.
     for size in [301, 513, u64::MAX] {
         let fault = with(key.sign(ORIGIN, size, head.root));

@@ -45,10 +45,10 @@ impl Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Settings {
     /// Configuration file (YAML)
-    #[arg(long, env = "REMIT_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "REMIT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Set any key of the configuration, such as intake.listen=127.0.0.1:8301; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 

@@ -133,7 +133,8 @@ impl Source {
                     .ok()
                     .and_then(|path| path.to_str()?.parse().ok());
                 let beyond = named.filter(|path: &TilePath| !path.is_within(size));
-                first = [first, beyond].into_iter().flatten().min_by_key(TilePath::start);
+                let place = |path: &TilePath| (path.start().map_or(size, |start| start.max(size)), *path);
+                first = [first, beyond].into_iter().flatten().min_by_key(place);
             }
         }
         Ok(first)
