@@ -575,7 +575,9 @@ async fn what_a_revoked_key_signs_is_believed_by_nobody_who_knows() {
     std::fs::create_dir(&stolen).unwrap();
     for file in std::fs::read_dir(&data).unwrap() {
         let file = file.unwrap().path();
-        std::fs::copy(&file, stolen.join(file.file_name().unwrap())).unwrap();
+        if file.is_file() {
+            std::fs::copy(&file, stolen.join(file.file_name().unwrap())).unwrap();
+        }
     }
     log(&data, &["key", "revoke", "--reason", "a laptop was stolen"])
         .is(0, &["stands by", "revoked", "a laptop was stolen"]);

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::{
     http,
-    support::{Files, Producer, Served, call},
+    support::{Files, Producer, Served, call, start},
 };
 
 testkit::on_each_backend!(a_forged_byte_of_tile_0_100_is_noticed_by_whoever_meets_it);
@@ -34,6 +34,7 @@ async fn forge(database: &str) {
 
 async fn a_forged_byte_of_tile_0_100_is_noticed_by_whoever_meets_it(backend: Backend) {
     let (files, changes) = (Files::new(), Producer::intake().many(SIZE));
+    start(files.config(backend.url())).await.unwrap().stop().await;
     let store = SqlStore::open(backend.url()).await.unwrap();
     for changes in changes.chunks(5_000) {
         store.append(&[call(changes)]).await.unwrap();
