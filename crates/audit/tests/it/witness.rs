@@ -199,7 +199,8 @@ async fn a_witness_is_asked_over_tls_when_its_issuer_is_trusted(backend: Backend
 
     let log = Served::start(trusting.clone()).await;
     log.append(&intake.many(3)).await;
-    assert!(is_met(&trusting, &log.published(3).await));
+    let published = tokio::time::timeout(Duration::from_secs(30), log.published(3)).await;
+    assert!(is_met(&trusting, &published.expect("it is cosigned")));
     log.stop().await;
 
     // Its issuer is not trusted any more: nothing is published, and it is said why and what to do.
