@@ -27,7 +27,7 @@ async fn forge(database: &str) {
     hashes[BYTE] ^= 1;
     let db = sql::Db::open(database, audit::SCHEMAS).await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    let update = "UPDATE tiles SET hashes = ? WHERE level = 0 AND n = 100";
+    let update = "UPDATE tiles SET hashes = $1 WHERE level = 0 AND n = 100";
     assert_eq!(tx.execute(update, vec![hashes.into()]).await.unwrap(), 1);
     tx.commit().await.unwrap();
 }
@@ -48,12 +48,13 @@ async fn a_forged_byte_of_tile_0_100_is_noticed_by_whoever_meets_it(backend: Bac
     let fault = http::verify(&log, &note).await.unwrap_err();
     assert!(fault.starts_with("entry 25728: tile/0/100 has another hash"), "{fault}");
 
-    // Who asks for proofs. What the tile does not lie on the way to is proven as ever.
+    // Who asks for proofs. What the byte does not lie on the way to is proven as ever: of an entry it is its neighbours' leaves that are.
     let mut client = log.client("inspector");
     for (index, is_met) in [
         (25_599, false),
         (25_600, true),
-        (25_728, true),
+        (25_728, false),
+        (25_729, true),
         (25_855, true),
         (69_999, false),
     ] {
