@@ -1,6 +1,6 @@
 //! Looks whether what was logged is still there: rows that somebody deleted show in no signature, until they are asked for.
 //!
-//! The newest entries at the start and every few seconds, the others one after the other behind them. Where one is missing, this process
+//! The newest entries at the start and every second, the others one after the other behind them. Where one is missing, this process
 //! neither appends nor signs any more: whatever it signed would promise what it cannot show.
 
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -13,11 +13,13 @@ use crate::{
     vitals::Vitals,
 };
 
-/// Entries that are looked for at once.
+/// Entries that are looked for at once while nothing waits.
 const AT_ONCE: u64 = 100_000;
+/// And beside appends, which wait the few milliseconds that it takes.
+const BESIDE: u64 = 10_000;
 /// The newest, which are looked for each time.
 const NEWEST: u64 = 1_000;
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Rows were deleted.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +75,8 @@ pub(crate) fn scrub(
 /// Looks for the newest, and for the part that ends at `end`, which moves on to where the next one ends.
 async fn look(store: &dyn Store, end: &mut u64) -> Result<Option<EntryMissing>, StoreError> {
     let size = store.head().await?.size;
-    let part = newest(if *end == 0 { size } else { (*end).min(size) });
+    let to = if *end == 0 { size } else { (*end).min(size) };
+    let part = to.saturating_sub(BESIDE)..to;
     for indexes in [size.saturating_sub(NEWEST)..size, part.clone()] {
         if let Some(index) = store.missing(indexes).await?.first() {
             return Ok(Some(EntryMissing { index: *index }));
