@@ -68,6 +68,48 @@ pub struct Target {
     pub address: String,
 }
 
+/// Where intake is.
+#[derive(Args, Clone, Debug)]
+pub struct IntakeServer {
+    /// Address of intake, such as http://127.0.0.1:7301
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_INTAKE",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    server: Option<String>,
+}
+
+impl IntakeServer {
+    /// Its address, if it was named.
+    pub fn address(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+}
+
+/// Where routing is.
+#[derive(Args, Clone, Debug)]
+pub struct RoutingServer {
+    /// Address of routing, such as http://127.0.0.1:7302
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_ROUTING",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    server: Option<String>,
+}
+
+impl RoutingServer {
+    /// Its address, if it was named.
+    pub fn address(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+}
+
 impl Access {
     /// Of an instance on this machine.
     pub fn local(data_dir: PathBuf) -> Self {

@@ -10,7 +10,7 @@ use journal::{Clock as _, SystemClock};
 use owo_colors::OwoColorize as _;
 
 use crate::{
-    client::{Access, Failed, Target},
+    client::{Access, Failed, RoutingServer, Target},
     config::Service,
     output::{self, bad, dim, field, id, line, strong},
 };
@@ -22,15 +22,8 @@ pub struct Command {
     action: Action,
     #[command(flatten)]
     access: Access,
-    /// Address of routing, such as http://127.0.0.1:7302
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_ROUTING",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    server: Option<String>,
+    #[command(flatten)]
+    server: RoutingServer,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -108,7 +101,7 @@ impl Command {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         let (access, json) = (&self.access, self.access.json);
-        let server = self.server.as_deref();
+        let server = self.server.address();
         if let Action::Watch { resume, limit } = self.action {
             let routing = access.stream(Service::Routing, server)?;
             return watch(&routing, resume.unwrap_or_default(), limit, json).await;

@@ -21,7 +21,7 @@ use routing::directory::LIMIT;
 use rpc::client::Caller;
 
 use crate::{
-    client::{Access, Failed, Target},
+    client::{Access, Failed, RoutingServer, Target},
     config::Service,
     input::read,
     output::{self, bad, dim, field, id, line, strong},
@@ -34,15 +34,8 @@ pub struct Command {
     action: Action,
     #[command(flatten)]
     access: Access,
-    /// Address of routing, such as http://127.0.0.1:7302
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_ROUTING",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    server: Option<String>,
+    #[command(flatten)]
+    server: RoutingServer,
 }
 
 /// A directory in files, asked without a server.
@@ -279,7 +272,7 @@ impl Command {
     }
 
     fn client(&self) -> anyhow::Result<(DirectoryServiceClient<Caller>, Target)> {
-        let target = self.access.target(Service::Routing, self.server.as_deref())?;
+        let target = self.access.target(Service::Routing, self.server.address())?;
         let client = DirectoryServiceClient::new(target.channel.clone()).max_decoding_message_size(64 << 20);
         Ok((client, target))
     }

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    client::{Access, Failed, Target},
+    client::{Access, Failed, IntakeServer, Target},
     config::Service,
     output::{self, Progress, dim, field, line, strong},
 };
@@ -39,15 +39,8 @@ pub struct Command {
     action: Action,
     #[command(flatten)]
     access: Access,
-    /// Address of intake, such as http://127.0.0.1:7301
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_INTAKE",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    server: Option<String>,
+    #[command(flatten)]
+    server: IntakeServer,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -134,7 +127,7 @@ impl From<Purpose> for DownloadPurpose {
 impl Command {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let (access, server, json) = (&self.access, self.server.as_deref(), self.access.json);
+        let (access, server, json) = (&self.access, self.server.address(), self.access.json);
         match self.action {
             Action::Upload {
                 file,

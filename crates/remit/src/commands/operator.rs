@@ -13,7 +13,7 @@ use owo_colors::OwoColorize as _;
 
 pub use self::load::{File, load};
 use crate::{
-    client::{Access, Failed, Target},
+    client::{Access, Failed, RoutingServer, Target},
     config::Service,
     output::{self, dim, field, id, line, strong},
 };
@@ -25,15 +25,8 @@ pub struct Command {
     action: Action,
     #[command(flatten)]
     access: Access,
-    /// Address of routing, such as http://127.0.0.1:7302
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_ROUTING",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    server: Option<String>,
+    #[command(flatten)]
+    server: RoutingServer,
 }
 
 // What each is for stands at its type, but for the short ones.
@@ -88,7 +81,7 @@ impl From<Kind> for OperatorKind {
 impl Command {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let (access, server, json) = (&self.access, self.server.as_deref(), self.access.json);
+        let (access, server, json) = (&self.access, self.server.address(), self.access.json);
         match self.action {
             Action::Load(command) => command.run(access, server).await,
             Action::Lookup { subject, at } => {

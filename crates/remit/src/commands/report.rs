@@ -15,7 +15,7 @@ use rpc::json::JsonError;
 
 use super::proof::{self, Logged};
 use crate::{
-    client::{Access, Failed},
+    client::{Access, Failed, IntakeServer},
     config::Service,
     output::{self, bad, dim, field, good, id, line, strong},
 };
@@ -27,15 +27,8 @@ pub struct Command {
     action: Action,
     #[command(flatten)]
     access: Access,
-    /// Address of intake, such as http://127.0.0.1:7301
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_INTAKE",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    server: Option<String>,
+    #[command(flatten)]
+    server: IntakeServer,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -162,7 +155,7 @@ impl Command {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         let (access, json) = (&self.access, self.access.json);
-        let intake = access.target(Service::Intake, self.server.as_deref());
+        let intake = access.target(Service::Intake, self.server.address());
         match self.action {
             Action::Submit {
                 file,

@@ -18,7 +18,7 @@ use owo_colors::OwoColorize as _;
 
 use self::offline::{Data, Report};
 use crate::{
-    client::{Access, Failed, Target},
+    client::{Access, Failed, RoutingServer, Target},
     config::Service,
     output::{self, Progress, bad, field, good, line},
     reference::shipped_rules,
@@ -31,15 +31,8 @@ pub struct Command {
     action: Action,
     #[command(flatten)]
     access: Access,
-    /// Address of routing, such as http://127.0.0.1:7302
-    #[arg(
-        long,
-        global = true,
-        env = "REMIT_ROUTING",
-        value_name = "URL",
-        help_heading = "Connection"
-    )]
-    server: Option<String>,
+    #[command(flatten)]
+    server: RoutingServer,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -141,7 +134,7 @@ impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
         let server = Server {
             access: &self.access,
-            address: self.server.as_deref(),
+            address: self.server.address(),
         };
         let json = self.access.json;
         match self.action {
