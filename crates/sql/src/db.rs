@@ -1,15 +1,16 @@
 use std::{borrow::Cow, str::FromStr as _, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    AssertSqlSafe, PgConnection, SqliteConnection,
+    postgres::{PgArguments, PgConnectOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use crate::{
     Error, Kind, Row, Schema, Value,
     batch::Part,
     migrate,
+    pool::{Pool, Transaction},
     value::{Inner, postgres_arguments, sqlite_arguments},
 };
 
@@ -24,22 +25,25 @@ pub enum Engine {
 
 /// An open database.
 #[derive(Clone, Debug)]
-pub enum Db {
-    /// One connection writes, others read: with several writers SQLite spends its time in their retries.
+pub struct Db(pub(crate) Pools);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Pools {
+    /// One connection writes, others read beside it and each other: with several writers SQLite spends its time in their retries.
     Sqlite {
-        /// The only connection that writes.
-        writer: SqlitePool,
-        /// Connections that read, beside the writer and each other.
-        readers: SqlitePool,
+        writer: Pool<SqliteConnection>,
+        readers: Pool<SqliteConnection>,
     },
-    /// A pool of connections that do both.
-    Postgres(PgPool),
+    /// All do both.
+    Postgres(Pool<PgConnection>),
 }
 
-const SQLITE_READERS: u32 = 4;
-const POSTGRES_CONNECTIONS: u32 = 16;
+const SQLITE_READERS: usize = 4;
+const POSTGRES_CONNECTIONS: usize = 16;
 /// How long a connection is waited for before the caller is told that the database is overloaded.
-const ACQUIRE: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(5);
+/// And the one that writes to SQLite, while a directory is loaded, say.
+const WAIT_TO_WRITE: Duration = Duration::from_secs(30);
 
 impl Db {
     /// Opens the database that a URL names, creating a SQLite file when there is none, and brings its schema up to date.
@@ -49,7 +53,7 @@ impl Db {
             url: shown.clone(),
             source,
         };
-        let db = match url.split_once(':').map(|(scheme, _)| scheme) {
+        let pools = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => {
                 let options = SqliteConnectOptions::from_str(url)
                     .map_err(open)?
@@ -63,28 +67,23 @@ impl Db {
                     .pragma("wal_autocheckpoint", "16000")
                     .pragma("cache_size", "-16000")
                     .pragma("temp_store", "MEMORY");
-                let writer = SqlitePoolOptions::new()
-                    .max_connections(1)
-                    .acquire_timeout(Duration::from_secs(30))
-                    .test_before_acquire(false)
-                    .connect_with(options.clone())
+                let writer = Pool::<SqliteConnection>::new(options.clone(), 1, WAIT_TO_WRITE).map_err(open)?;
+                let mut connection = writer.get().await.map_err(open)?;
+                assert_sqlite_version(connection.busy())
                     .await
-                    .map_err(open)?;
-                assert_sqlite_version(&writer).await.map_err(|found| match found {
-                    Ok(found) => Error::SqliteTooOld { found },
-                    Err(source) => open(source),
-                })?;
-                let readers = SqlitePoolOptions::new()
-                    .max_connections(SQLITE_READERS)
-                    .acquire_timeout(ACQUIRE)
-                    .test_before_acquire(false)
-                    .connect_lazy_with(
-                        options
-                            .read_only(true)
-                            .create_if_missing(false)
-                            .pragma("cache_size", "-2000"),
-                    );
-                Self::Sqlite { writer, readers }
+                    .map_err(|found| match found {
+                        Ok(found) => Error::SqliteTooOld { found },
+                        Err(source) => open(source),
+                    })?;
+                connection.settled();
+                let reading = options
+                    .read_only(true)
+                    .create_if_missing(false)
+                    .pragma("cache_size", "-2000");
+                Pools::Sqlite {
+                    writer,
+                    readers: Pool::new(reading, SQLITE_READERS, WAIT).map_err(open)?,
+                }
             }
             Some("postgres" | "postgresql") => {
                 let options = PgConnectOptions::from_str(url)
@@ -98,13 +97,9 @@ impl Db {
                         ("idle_in_transaction_session_timeout", "30s"),
                     ])
                     .statement_cache_capacity(256);
-                let pool = PgPoolOptions::new()
-                    .max_connections(POSTGRES_CONNECTIONS)
-                    .acquire_timeout(ACQUIRE)
-                    .connect_with(options)
-                    .await
-                    .map_err(open)?;
-                Self::Postgres(pool)
+                let pool = Pool::<PgConnection>::new(options, POSTGRES_CONNECTIONS, WAIT).map_err(open)?;
+                drop(pool.get().await.map_err(open)?);
+                Pools::Postgres(pool)
             }
             Some(scheme) => {
                 return Err(Error::Url {
@@ -119,24 +114,25 @@ impl Db {
                 });
             }
         };
+        let db = Self(pools);
         migrate::run(&db, &shown, schemas).await?;
         Ok(db)
     }
 
     /// Which engine this is.
     pub fn engine(&self) -> Engine {
-        match self {
-            Self::Sqlite { .. } => Engine::Sqlite,
-            Self::Postgres(_) => Engine::Postgres,
+        match self.0 {
+            Pools::Sqlite { .. } => Engine::Sqlite,
+            Pools::Postgres(_) => Engine::Postgres,
         }
     }
 
     /// How many group commits may run beside each other with profit.
     pub fn writers(&self) -> usize {
-        match self {
-            Self::Sqlite { .. } => 1,
+        match self.0 {
+            Pools::Sqlite { .. } => 1,
             // More of them only make the groups smaller, and the commits more.
-            Self::Postgres(_) => 2,
+            Pools::Postgres(_) => 2,
         }
     }
 
@@ -145,84 +141,98 @@ impl Db {
     /// Not cancellation safe in the middle of a statement: run it on a task of its own, not in a request's future.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let failed = |source| Error::execute("begin", source);
-        Ok(Tx(match self {
+        Ok(Tx(match &self.0 {
             // IMMEDIATE takes the write lock at once: a deferred transaction would fail when it first writes.
-            Self::Sqlite { writer, .. } => TxInner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?),
-            Self::Postgres(pool) => TxInner::Postgres(pool.begin().await.map_err(failed)?),
+            Pools::Sqlite { writer, .. } => TxInner::Sqlite(writer.begin("BEGIN IMMEDIATE").await.map_err(failed)?),
+            Pools::Postgres(pool) => TxInner::Postgres(pool.begin("BEGIN").await.map_err(failed)?),
         }))
     }
 
     /// Begins a read transaction, whose statements all see the same moment.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let failed = |source| Error::execute("begin", source);
-        Ok(Snapshot(Tx(match self {
-            Self::Sqlite { readers, .. } => TxInner::Sqlite(readers.begin().await.map_err(failed)?),
-            Self::Postgres(pool) => TxInner::Postgres(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await
-                    .map_err(failed)?,
-            ),
+        Ok(Snapshot(Tx(match &self.0 {
+            Pools::Sqlite { readers, .. } => TxInner::Sqlite(readers.begin("BEGIN").await.map_err(failed)?),
+            Pools::Postgres(pool) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                TxInner::Postgres(pool.begin(begin).await.map_err(failed)?)
+            }
         })))
     }
 
     /// Runs one reading statement by itself.
     pub async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
         let failed = |source| Error::execute(statement, source);
-        match self {
-            Self::Sqlite { readers, .. } => {
+        match &self.0 {
+            Pools::Sqlite { readers, .. } => {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
-                let rows = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments)
-                    .fetch_all(readers)
-                    .await;
-                Ok(rows
-                    .map_err(failed)?
-                    .into_iter()
-                    .map(|row| Row(Inner::Sqlite(row)))
-                    .collect())
+                let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
+                let mut connection = readers.get().await.map_err(failed)?;
+                let rows = query.fetch_all(connection.busy()).await.map_err(failed)?;
+                connection.settled();
+                Ok(rows.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
             }
-            Self::Postgres(pool) => {
+            Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
-                let rows = sqlx::query_with(statement, arguments).fetch_all(pool).await;
-                Ok(rows
-                    .map_err(failed)?
-                    .into_iter()
-                    .map(|row| Row(Inner::Postgres(row)))
-                    .collect())
+                let query = sqlx::query_with(statement, arguments);
+                let mut connection = pool.get().await.map_err(failed)?;
+                let rows = query.fetch_all(connection.busy()).await.map_err(failed)?;
+                connection.settled();
+                Ok(rows.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
             }
         }
     }
 
-    /// Runs one reading statement by itself that gives one row or none.
+    /// Runs one reading statement by itself that gives one row or none. Cheaper than [`Db::fetch`]: SQLite's thread answers once.
     pub async fn fetch_optional(&self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
-        Ok(self.fetch(statement, values).await?.into_iter().next())
+        let failed = |source| Error::execute(statement, source);
+        match &self.0 {
+            Pools::Sqlite { readers, .. } => {
+                let arguments = sqlite_arguments(values).map_err(failed)?;
+                let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
+                let mut connection = readers.get().await.map_err(failed)?;
+                let row = query.fetch_optional(connection.busy()).await.map_err(failed)?;
+                connection.settled();
+                Ok(row.map(|row| Row(Inner::Sqlite(row))))
+            }
+            Pools::Postgres(pool) => {
+                let arguments = postgres_arguments(values).map_err(failed)?;
+                let query = sqlx::query_with(statement, arguments);
+                let mut connection = pool.get().await.map_err(failed)?;
+                let row = query.fetch_optional(connection.busy()).await.map_err(failed)?;
+                connection.settled();
+                Ok(row.map(|row| Row(Inner::Postgres(row))))
+            }
+        }
     }
 
     /// Runs one PostgreSQL statement, a transaction by itself, whose parameters are arrays.
     pub(crate) async fn execute_arrays(&self, statement: &str, parts: &[Part<'_>]) -> Result<(), Error> {
-        let Self::Postgres(pool) = self else {
+        let Pools::Postgres(pool) = &self.0 else {
             return Err(no_arrays(statement));
         };
+        let failed = |source| Error::execute(statement, source);
         let arguments = array_arguments(statement, parts)?;
-        sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments)
-            .execute(pool)
-            .await
-            .map(drop)
-            .map_err(|source| Error::execute(statement, source))
+        let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments);
+        let mut connection = pool.get().await.map_err(failed)?;
+        query.execute(connection.busy()).await.map_err(failed)?;
+        connection.settled();
+        Ok(())
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.fetch("SELECT 1", Vec::new()).await.map(drop)
+        self.fetch_optional("SELECT 1", Vec::new()).await.map(drop)
     }
 
     /// Closes all connections, waiting for those in use.
     pub async fn close(&self) {
-        match self {
-            Self::Sqlite { writer, readers } => {
+        match &self.0 {
+            Pools::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Pools::Postgres(pool) => pool.close().await,
         }
     }
 }
@@ -233,8 +243,8 @@ pub struct Tx(TxInner);
 
 #[derive(Debug)]
 enum TxInner {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<SqliteConnection>),
+    Postgres(Transaction<PgConnection>),
 }
 
 impl Tx {
@@ -267,14 +277,14 @@ impl Tx {
             TxInner::Sqlite(tx) => {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
                 let done = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments)
-                    .execute(&mut **tx)
+                    .execute(tx.connection().map_err(failed)?)
                     .await;
                 Ok(done.map_err(failed)?.rows_affected())
             }
             TxInner::Postgres(tx) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 Ok(sqlx::query_with(statement, arguments)
-                    .execute(&mut **tx)
+                    .execute(tx.connection().map_err(failed)?)
                     .await
                     .map_err(failed)?
                     .rows_affected())
@@ -310,12 +320,13 @@ impl Tx {
         let statement = statement.into();
         match &mut self.0 {
             TxInner::Sqlite(tx) => {
-                let arguments = sqlite_arguments(values).map_err(|source| Error::execute(&statement, source))?;
+                let failed = |source| Error::execute(&statement, source);
+                let arguments = sqlite_arguments(values).map_err(failed)?;
                 let rows = sqlx::query_with(AssertSqlSafe(statement.to_string()), arguments)
-                    .fetch_all(&mut **tx)
+                    .fetch_all(tx.connection().map_err(failed)?)
                     .await;
                 Ok(rows
-                    .map_err(|source| Error::execute(&statement, source))?
+                    .map_err(failed)?
                     .into_iter()
                     .map(|row| Row(Inner::Sqlite(row)))
                     .collect())
@@ -359,15 +370,16 @@ fn array_arguments(statement: &str, parts: &[Part<'_>]) -> Result<PgArguments, E
 }
 
 async fn fetch_postgres(
-    tx: &mut Transaction<'static, Postgres>,
+    tx: &mut Transaction<PgConnection>,
     statement: &str,
     arguments: PgArguments,
 ) -> Result<Vec<Row>, Error> {
+    let failed = |source| Error::execute(statement, source);
     let rows = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments)
-        .fetch_all(&mut **tx)
+        .fetch_all(tx.connection().map_err(failed)?)
         .await;
     Ok(rows
-        .map_err(|source| Error::execute(statement, source))?
+        .map_err(failed)?
         .into_iter()
         .map(|row| Row(Inner::Postgres(row)))
         .collect())
@@ -408,9 +420,9 @@ fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     Cow::Owned(text)
 }
 
-async fn assert_sqlite_version(pool: &SqlitePool) -> Result<(), Result<String, sqlx::Error>> {
+async fn assert_sqlite_version(connection: &mut SqliteConnection) -> Result<(), Result<String, sqlx::Error>> {
     let found: String = sqlx::query_scalar("SELECT sqlite_version()")
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await
         .map_err(Err)?;
     let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));

@@ -84,8 +84,8 @@ impl Error {
         };
         if let sqlx::Error::Database(database) = source {
             return match database.code().as_deref() {
-                // PostgreSQL: insufficient resources, a full disk among them.
-                Some(code) if code.len() == 5 => code.starts_with("53"),
+                // PostgreSQL: the connection failed; insufficient resources, a full disk among them; the server stops or starts.
+                Some(code) if code.len() == 5 => ["08", "53", "57P"].iter().any(|class| code.starts_with(class)),
                 // SQLite: the disk is full.
                 Some(code) => code == "13",
                 None => false,

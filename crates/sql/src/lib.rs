@@ -6,7 +6,7 @@
 //! [`Insert`] hides: arrays in one statement on PostgreSQL, multi-row `VALUES` on SQLite, because SQLite pays per
 //! statement and PostgreSQL pays per prepared text.
 //!
-//! * `db.rs`: pools, snapshots, transactions, and what each engine is asked to promise about durability.
+//! * `pool.rs`: connections. `db.rs`: snapshots, transactions, and what each engine is asked to promise about durability.
 //! * `value.rs`: parameters and columns.
 //! * `insert.rs`: bulk inserts. `batch.rs`: those of several tables in one transaction and as few round trips as can be.
 //! * `migrate.rs`: numbered schema changes, per engine, in step.
@@ -20,6 +20,7 @@ mod db;
 mod error;
 mod insert;
 mod migrate;
+mod pool;
 mod value;
 
 pub use batch::Batch;

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use crate::{Db, Error};
+use crate::{Db, Engine, Error, db::Pools};
 
 /// A part of a database's schema: numbered changes, the same numbers for both engines.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,9 @@ pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Er
         .iter()
         .flat_map(|schema| schema.changes.iter().zip(schema.base..))
         .map(|((description, sqlite, postgres), version)| {
-            let statements = match db {
-                Db::Sqlite { .. } => *sqlite,
-                Db::Postgres(_) => *postgres,
+            let statements = match db.engine() {
+                Engine::Sqlite => *sqlite,
+                Engine::Postgres => *postgres,
             };
             Migration::new(
                 version,
@@ -39,9 +39,15 @@ pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Er
     migrator.set_locking(false);
     let mut tries = 0;
     loop {
-        let outcome = match db {
-            Db::Sqlite { writer, .. } => migrator.run(writer).await,
-            Db::Postgres(pool) => migrator.run(pool).await,
+        let outcome = match &db.0 {
+            Pools::Sqlite { writer, .. } => match writer.get().await {
+                Ok(mut connection) => migrator.run(connection.busy()).await,
+                Err(error) => Err(error.into()),
+            },
+            Pools::Postgres(pool) => match pool.get().await {
+                Ok(mut connection) => migrator.run(connection.busy()).await,
+                Err(error) => Err(error.into()),
+            },
         };
         match outcome {
             Ok(()) => return Ok(()),

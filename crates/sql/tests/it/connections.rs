@@ -1,0 +1,140 @@
+//! Connections are used again without being asked whether they live: what then must not happen.
+
+use std::time::Duration;
+
+use sql::{Db, Engine, Error, Schema, transact};
+use testkit::{Backend, on_each_backend};
+
+const SCHEMAS: &[Schema] = &[Schema {
+    base: 1,
+    changes: &[(
+        "numbers",
+        "CREATE TABLE numbers (n INTEGER NOT NULL PRIMARY KEY)",
+        "CREATE TABLE numbers (n BIGINT NOT NULL PRIMARY KEY)",
+    )],
+}];
+
+async fn open(backend: &Backend) -> Db {
+    Db::open(backend.url(), SCHEMAS).await.unwrap()
+}
+
+async fn put(db: &Db, n: i64) -> Result<u64, Error> {
+    transact!(db, |tx| tx
+        .execute("INSERT INTO numbers (n) VALUES ($1)", vec![n.into()]))
+}
+
+async fn numbers(db: &Db) -> Vec<i64> {
+    let rows = db.fetch("SELECT n FROM numbers ORDER BY n", Vec::new()).await.unwrap();
+    rows.iter().map(|row| row.get(0).unwrap()).collect()
+}
+
+on_each_backend!(
+    a_dropped_transaction_leaves_nothing_and_frees_its_locks,
+    a_failed_statement_does_not_spoil_the_next,
+    an_answer_that_nobody_waited_for_is_not_taken_for_the_next_ones,
+    one_that_is_closed_waits_for_what_is_under_way_and_then_refuses,
+    a_snapshot_that_ended_does_not_show_its_moment_to_others,
+);
+
+async fn a_dropped_transaction_leaves_nothing_and_frees_its_locks(backend: Backend) {
+    let db = open(&backend).await;
+    for n in 0..40 {
+        let mut tx = db.begin().await.unwrap();
+        tx.execute("INSERT INTO numbers (n) VALUES ($1)", vec![7.into()])
+            .await
+            .unwrap();
+        match n % 2 {
+            0 => drop(tx),
+            // Where no runtime can undo it.
+            _ => std::thread::spawn(|| drop(tx)).join().unwrap(),
+        }
+        // Waits for nothing but the first one's end.
+        let put = tokio::time::timeout(Duration::from_secs(4), put(&db, 100 + n)).await;
+        assert_eq!(put.unwrap().unwrap(), 1);
+    }
+    assert_eq!(numbers(&db).await, (100..140).collect::<Vec<_>>());
+}
+
+async fn a_failed_statement_does_not_spoil_the_next(backend: Backend) {
+    let db = open(&backend).await;
+    put(&db, 1).await.unwrap();
+    for n in 2..6 {
+        assert!(put(&db, 1).await.unwrap_err().is_unique_violation());
+        assert!(db.fetch("SELECT nothing FROM nowhere", Vec::new()).await.is_err());
+        put(&db, n).await.unwrap();
+    }
+    assert_eq!(numbers(&db).await, (1..6).collect::<Vec<_>>());
+}
+
+async fn an_answer_that_nobody_waited_for_is_not_taken_for_the_next_ones(backend: Backend) {
+    let db = open(&backend).await;
+    for n in 0..20 {
+        put(&db, n).await.unwrap();
+    }
+    // Rows enough that they come in many parts.
+    let many =
+        "WITH RECURSIVE many (n) AS (SELECT 1000 UNION ALL SELECT n + 1 FROM many WHERE n < 20000) SELECT n FROM many";
+    for i in 0..40 {
+        let cut = tokio::time::timeout(Duration::from_micros(i * 150), db.fetch(many, Vec::new()));
+        if let Ok(rows) = cut.await {
+            assert_eq!(rows.unwrap().len(), 19_001);
+        }
+        let found = db
+            .fetch_optional("SELECT n FROM numbers WHERE n = $1", vec![5.into()])
+            .await;
+        assert_eq!(found.unwrap().unwrap().get::<i64>(0).unwrap(), 5);
+        assert_eq!(numbers(&db).await.len(), 20);
+    }
+}
+
+async fn one_that_is_closed_waits_for_what_is_under_way_and_then_refuses(backend: Backend) {
+    let db = open(&backend).await;
+    let mut tx = db.begin().await.unwrap();
+    tx.execute("INSERT INTO numbers (n) VALUES ($1)", vec![1.into()])
+        .await
+        .unwrap();
+    let closing = tokio::spawn({
+        let db = db.clone();
+        async move { db.close().await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!closing.is_finished());
+    tx.commit().await.unwrap();
+    closing.await.unwrap();
+    assert!(db.ping().await.unwrap_err().is_outage());
+    assert_eq!(numbers(&open(&backend).await).await, [1]);
+}
+
+async fn a_snapshot_that_ended_does_not_show_its_moment_to_others(backend: Backend) {
+    let db = open(&backend).await;
+    for n in 0..40 {
+        let mut snapshot = db.snapshot().await.unwrap();
+        let before = snapshot.fetch("SELECT n FROM numbers", Vec::new()).await.unwrap();
+        put(&db, n).await.unwrap();
+        let after = snapshot.fetch("SELECT n FROM numbers", Vec::new()).await.unwrap();
+        assert_eq!((before.len() as i64, after.len() as i64), (n, n));
+        drop(snapshot);
+        assert_eq!(numbers(&db).await.len() as i64, n + 1);
+    }
+}
+
+/// What the server says when an operator stops it, or a fail-over does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_the_server_ended_is_an_outage_once_and_then_replaced() {
+    let Some(backend) = Backend::postgres() else { return };
+    let (db, operator) = (open(&backend).await, open(&backend).await);
+    assert_eq!(db.engine(), Engine::Postgres);
+    let end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for _ in 0..3 {
+        db.ping().await.unwrap();
+        assert_eq!(operator.fetch(end_all, Vec::new()).await.unwrap().len(), 1);
+        // Used a moment ago, so believed to live.
+        assert!(db.ping().await.unwrap_err().is_outage());
+        db.ping().await.unwrap();
+    }
+    // Not used for a while: asked first, and nobody notices.
+    operator.fetch(end_all, Vec::new()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    db.ping().await.unwrap();
+}

@@ -1,0 +1,5 @@
+//! Connections and transactions, on both engines.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod connections;
