@@ -1,6 +1,6 @@
 //! Looks whether what was logged is still there: rows that somebody deleted show in no signature, until they are asked for.
 //!
-//! The newest entries at the start and every second, the others one after the other behind them. Where one is missing, this process
+//! The newest entries at the start and ten times a second, the others part by part behind them. Where one is missing, this process
 //! neither appends nor signs any more: whatever it signed would promise what it cannot show.
 
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -15,11 +15,11 @@ use crate::{
 
 /// Entries that are looked for at once while nothing waits.
 const AT_ONCE: u64 = 100_000;
-/// And beside appends, which wait the few milliseconds that it takes.
-const BESIDE: u64 = 10_000;
+/// And beside calls, which wait the part of a millisecond that it takes.
+const BESIDE: u64 = 1_000;
 /// The newest, which are looked for each time.
-const NEWEST: u64 = 1_000;
-const PAUSE: Duration = Duration::from_secs(1);
+const NEWEST: u64 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Rows were deleted.
 #[derive(Debug, thiserror::Error)]
