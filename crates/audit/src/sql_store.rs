@@ -171,28 +171,31 @@ impl Store for SqlStore {
         }
     }
 
-    async fn tiles(&self, places: BTreeSet<TileId>) -> Result<Tiles, Error> {
+    async fn tiles(&self, mut places: BTreeSet<TileId>) -> Result<Tiles, Error> {
+        places.retain(TileId::can_be);
         if places.is_empty() {
             return Ok(Tiles::default());
+        }
+        // Most proofs need one.
+        if let (1, Some(id)) = (places.len(), places.first()) {
+            let row = self.db.fetch_optional(TILE, vec![id.place().into()]).await?;
+            let tile = row.map(|row| Ok((*id, row.get(0)?)));
+            return tile.into_iter().collect();
         }
         let statement = match self.db.engine() {
             Engine::Sqlite => TILES_SQLITE,
             Engine::Postgres => TILES_POSTGRES,
         };
-        // A log that had places beyond these would have more entries than can be counted.
-        let places = places.into_iter().filter(|id| id.n < 1 << 56);
-        let places: Vec<String> = places
-            .map(|id| (u64::from(id.level) << 56 | id.n).to_string())
-            .collect();
+        let places: Vec<String> = places.iter().map(|id| id.place().to_string()).collect();
         let rows = self.db.fetch(statement, vec![places.into()]).await?;
         rows.iter()
             .map(|row| {
-                let level = u8::try_from(row.count(0, "level of a tile")?).map_err(|_| Error::Damaged {
-                    what: "level of a tile",
-                    problem: "it is above 255".to_owned(),
+                let place: i64 = row.get(0)?;
+                let id = TileId::in_place(place).ok_or_else(|| Error::Damaged {
+                    what: "place of a tile",
+                    problem: format!("{place} is negative"),
                 })?;
-                let n = row.count(1, "place of a tile")?;
-                Ok((TileId { level, n }, row.get(2)?))
+                Ok((id, row.get(1)?))
             })
             .collect()
     }
@@ -288,7 +291,7 @@ impl Store for SqlStore {
     }
 }
 
-const TILE: &str = "SELECT hashes FROM tiles WHERE level = $1 AND n = $2";
+const TILE: &str = "SELECT hashes FROM tiles WHERE place = $1";
 
 /// Entries that are there with their details.
 const COUNT_WHOLE: &str = "SELECT COUNT(*) FROM entries JOIN details ON details.idx = entries.idx \
@@ -296,18 +299,17 @@ const COUNT_WHOLE: &str = "SELECT COUNT(*) FROM entries JOIN details ON details.
 const LIST_WHOLE: &str = "SELECT entries.idx FROM entries JOIN details ON details.idx = entries.idx \
      WHERE entries.idx >= $1 AND entries.idx < $2";
 
-/// Entries with the tiles of their leaves.
+/// Entries with the tiles of their leaves, which are of level 0.
 const ENTRY_OF_EVENT: &str = "SELECT entries.idx, entries.entry, tiles.hashes FROM entries \
-     LEFT JOIN tiles ON tiles.level = 0 AND tiles.n = entries.idx >> 8 WHERE entries.event_id = $1";
+     LEFT JOIN tiles ON tiles.place = entries.idx >> 8 WHERE entries.event_id = $1";
 const ENTRY_AT_INDEX: &str = "SELECT entries.idx, entries.entry, tiles.hashes FROM entries \
-     LEFT JOIN tiles ON tiles.level = 0 AND tiles.n = entries.idx >> 8 WHERE entries.idx = $1";
+     LEFT JOIN tiles ON tiles.place = entries.idx >> 8 WHERE entries.idx = $1";
 
-/// Tiles by places, each as one number: the level in the highest byte. In one statement, which is one moment and one round trip.
-const TILES_SQLITE: &str = "SELECT tiles.level, tiles.n, tiles.hashes FROM json_each($1) AS wanted \
-     JOIN tiles ON tiles.level = CAST(wanted.value AS INTEGER) >> 56 \
-     AND tiles.n = CAST(wanted.value AS INTEGER) & 72057594037927935";
-const TILES_POSTGRES: &str = "SELECT tiles.level, tiles.n, tiles.hashes FROM UNNEST($1::TEXT[]) AS wanted (place) \
-     JOIN tiles ON tiles.level = (wanted.place::BIGINT >> 56) AND tiles.n = (wanted.place::BIGINT & 72057594037927935)";
+/// Tiles by places, in one statement, which is one moment and one round trip.
+const TILES_SQLITE: &str = "SELECT tiles.place, tiles.hashes FROM json_each($1) AS wanted \
+     JOIN tiles ON tiles.place = CAST(wanted.value AS INTEGER)";
+const TILES_POSTGRES: &str = "SELECT tiles.place, tiles.hashes FROM UNNEST($1::TEXT[]) AS wanted (place) \
+     JOIN tiles ON tiles.place = wanted.place::BIGINT";
 
 async fn next_epoch(tx: &mut Tx) -> Result<i64, Error> {
     tx.execute(

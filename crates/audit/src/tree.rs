@@ -18,6 +18,8 @@ use tlog_tiles::{
 
 /// Height of tiles.
 const HEIGHT: u8 = 8;
+/// Bits of a tile's place that say where in its level it is: one byte less than an index, as it has 256 hashes.
+const PLACE_BITS: u32 = 56;
 /// Bytes of a full tile.
 pub(crate) const TILE_BYTES: usize = HASH_SIZE << HEIGHT;
 
@@ -54,6 +56,24 @@ impl TileId {
             level: 0,
             n: index >> HEIGHT,
         }
+    }
+
+    /// Whether a log of countable entries can have it.
+    pub(crate) fn can_be(&self) -> bool {
+        self.n >> PLACE_BITS == 0
+    }
+
+    /// As one number, by which all tiles of a level stand side by side; of one that [can be](Self::can_be).
+    pub fn place(self) -> i64 {
+        (i64::from(self.level) << PLACE_BITS) | self.n.cast_signed()
+    }
+
+    /// The tile in a place; `None` of a negative number.
+    pub fn in_place(place: i64) -> Option<Self> {
+        Some(Self {
+            level: u8::try_from(place >> PLACE_BITS).ok()?,
+            n: place.cast_unsigned() & ((1 << PLACE_BITS) - 1),
+        })
     }
 
     fn of(tile: Tile) -> Self {

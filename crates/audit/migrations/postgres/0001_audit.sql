@@ -19,11 +19,10 @@ CREATE TABLE details (
 );
 
 -- The Merkle tree in C2SP tlog-tiles layout, height 8. The right-most tile of each level grows, all others are final.
+-- A place is one number, the level in its highest byte: on SQLite the rows are then the index.
 CREATE TABLE tiles (
-    level BIGINT NOT NULL,
-    n BIGINT NOT NULL,
-    hashes BYTEA NOT NULL,
-    PRIMARY KEY (level, n)
+    place BIGINT NOT NULL PRIMARY KEY,
+    hashes BYTEA NOT NULL
 );
 
 -- One row: how large the log is, and which store may write. A store that opens takes the next epoch.

@@ -46,11 +46,8 @@ const DETAILS: Insert = Insert::into(
     &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
 );
 
-const TILES: Insert = Insert::into(
-    "tiles",
-    &[("level", Kind::Int), ("n", Kind::Int), ("hashes", Kind::Bytes)],
-)
-.then("ON CONFLICT (level, n) DO UPDATE SET hashes = excluded.hashes");
+const TILES: Insert = Insert::into("tiles", &[("place", Kind::Int), ("hashes", Kind::Bytes)])
+    .then("ON CONFLICT (place) DO UPDATE SET hashes = excluded.hashes");
 
 /// What came of a transaction.
 enum Outcome<T> {
@@ -398,7 +395,7 @@ impl SqlStore {
         let mut edge = state.edge.clone();
         let mut entries: Vec<[Value; 7]> = Vec::new();
         let mut details: Vec<[Value; 3]> = Vec::new();
-        let mut placed: Vec<[Value; 3]> = Vec::new();
+        let mut placed: Vec<[Value; 2]> = Vec::new();
         if rows().next().is_some() {
             let leaves: Vec<Bytes32> = rows().map(|(_, change)| change.hash).collect();
             let (grown, tiles) = edge.grow(&leaves).map_err(|error| damaged(&error))?;
@@ -407,17 +404,14 @@ impl SqlStore {
             }
             entries.extend(rows().map(|(index, change)| entry_row(index.cast_signed(), change)));
             details.extend(rows().map(|(index, change)| detail_row(index.cast_signed(), change)));
-            let grown_tiles = tiles.into_iter();
-            placed.extend(
-                grown_tiles.map(|(id, hashes)| [i64::from(id.level).into(), id.n.cast_signed().into(), hashes.into()]),
-            );
+            placed.extend(tiles.into_iter().map(|(id, hashes)| [id.place().into(), hashes.into()]));
             edge = grown;
         }
         let (known, marks) = producers::rows(&state.producers, &producers);
         let batch = Batch::default()
             .with(&ENTRIES, entries.iter().map(<[Value; 7]>::as_slice))
             .with(&DETAILS, details.iter().map(<[Value; 3]>::as_slice))
-            .with(&TILES, placed.iter().map(<[Value; 3]>::as_slice))
+            .with(&TILES, placed.iter().map(<[Value; 2]>::as_slice))
             .with(&producers::PRODUCERS, known.iter().map(<[Value; 6]>::as_slice))
             .with(&producers::MARKS, marks.iter().map(<[Value; 11]>::as_slice));
         // Only entries are inserted where nothing may be.

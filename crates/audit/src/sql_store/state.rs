@@ -67,10 +67,7 @@ impl State {
 async fn read_edge(tx: &mut Tx, head: TreeHead) -> Result<Edge, Error> {
     let mut tiles = Vec::new();
     for id in Edge::places(head.size) {
-        if let Some(row) = tx
-            .fetch_optional(TILE, vec![i64::from(id.level).into(), id.n.cast_signed().into()])
-            .await?
-        {
+        if let Some(row) = tx.fetch_optional(TILE, vec![id.place().into()]).await? {
             tiles.push((id, row.get(0)?));
         }
     }

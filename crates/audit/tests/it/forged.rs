@@ -27,7 +27,7 @@ async fn forge(database: &str) {
     hashes[BYTE] ^= 1;
     let db = sql::Db::open(database, audit::SCHEMAS).await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    let update = "UPDATE tiles SET hashes = $1 WHERE level = 0 AND n = 100";
+    let update = "UPDATE tiles SET hashes = $1 WHERE place = 100";
     assert_eq!(tx.execute(update, vec![hashes.into()]).await.unwrap(), 1);
     tx.commit().await.unwrap();
 }

@@ -109,8 +109,7 @@ async fn a_forged_byte_of_a_stored_tile_is_noticed(backend: Backend) {
     log.append(&Producer::intake().many(600)).await;
     let note = log.published(600).await;
     assert_eq!(verify(&log, &note).await, Ok(600));
-    let forge =
-        "UPDATE tiles SET hashes = (SELECT hashes FROM tiles WHERE level = 0 AND n = 0) WHERE level = 0 AND n = 1";
+    let forge = "UPDATE tiles SET hashes = (SELECT hashes FROM tiles WHERE place = 0) WHERE place = 1";
     execute(backend.url(), forge).await;
     let fault = verify(&log, &note).await.unwrap_err();
     assert!(fault.starts_with("entry 256: tile/0/001 has another hash"), "{fault}");

@@ -174,8 +174,7 @@ async fn roots_of_forged_tiles_are_not_told(backend: Backend) {
     };
     // Both within the tile that is forged, so that they agree with each other; and one beyond it.
     consistency(100, 150).await.unwrap();
-    let forge =
-        "UPDATE tiles SET hashes = (SELECT hashes FROM tiles WHERE level = 0 AND n = 1) WHERE level = 0 AND n = 0";
+    let forge = "UPDATE tiles SET hashes = (SELECT hashes FROM tiles WHERE place = 1) WHERE place = 0";
     execute(backend.url(), forge).await;
     for (old_size, new_size) in [(100, 150), (100, 100), (100, 600), (150, 500)] {
         let status = consistency(old_size, new_size).await.unwrap_err();

@@ -175,7 +175,7 @@ async fn the_tree_is_the_entries_whatever_the_groups(backend: Backend) {
     assert_eq!(verify(&store).await, size);
     let widths = rows(
         &backend,
-        "SELECT level, n, CAST(LENGTH(hashes) / 32 AS BIGINT) FROM tiles ORDER BY level, n",
+        "SELECT place >> 56, place & 255, CAST(LENGTH(hashes) / 32 AS BIGINT) FROM tiles ORDER BY place",
     )
     .await;
     let widths: Vec<[i64; 3]> = widths

@@ -1,0 +1,143 @@
+//! Makes a log straight in the folder's files and the database's tables: through the service it would take much longer.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::Context as _;
+use audit::{
+    Edge, SCHEMAS,
+    tiles::{Content, TilePath, files, put_entry},
+};
+use journal::{Bytes32, Entry, Time, entry_hash};
+use sql::{Db, Insert, Kind};
+use uuid::Uuid;
+
+/// Changes of one record.
+const LIFE: u64 = 4;
+/// Records whose changes lie between each other.
+const SIDE_BY_SIDE: u64 = 1_000;
+const ROWS_AT_ONCE: usize = 20_000;
+
+const TILES: Insert = Insert::into("tiles", &[("place", Kind::Int), ("hashes", Kind::Bytes)])
+    .then("ON CONFLICT (place) DO UPDATE SET hashes = excluded.hashes");
+const ROWS: Insert = Insert::into(
+    "entries",
+    &[
+        ("idx", Kind::Int),
+        ("event_id", Kind::Text),
+        ("record", Kind::Text),
+        ("sequence", Kind::Int),
+        ("kind", Kind::Text),
+        ("time", Kind::Int),
+        ("entry", Kind::Bytes),
+    ],
+);
+const DETAILS: Insert = Insert::into(
+    "details",
+    &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
+);
+
+/// Makes the entries, and what leads from them to the root.
+pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> anyhow::Result<()> {
+    let db = Db::open(database, SCHEMAS).await?;
+    let mut last: BTreeMap<u64, Bytes32> = BTreeMap::new();
+    let mut edge = Edge::empty();
+    let write = |path: TilePath, bytes: &[u8]| -> anyhow::Result<()> {
+        let Some(folder) = folder else { return Ok(()) };
+        let file = folder.join(path.to_string());
+        std::fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
+        Ok(std::fs::write(file, bytes)?)
+    };
+    let (mut tiles, mut rows, mut details) = (Vec::new(), Vec::new(), Vec::new());
+    let mut index = 0;
+    for bundle in files(entries, false).filter(|file| file.content == Content::Entries) {
+        let (mut bytes, mut leaves) = (Vec::new(), Vec::new());
+        for _ in 0..bundle.width {
+            // A thousand records live side by side, each through its changes.
+            let (block, place) = (index / (SIDE_BY_SIDE * LIFE), index % SIDE_BY_SIDE);
+            let record = block * SIDE_BY_SIDE + place;
+            let sequence = index / SIDE_BY_SIDE % LIFE + 1;
+            let mut commitment = [7; 32];
+            commitment[..8].copy_from_slice(&index.to_be_bytes());
+            let entry = Entry {
+                event_id: event(index),
+                source: "routing".to_owned(),
+                record: format!("cases/{}", Uuid::from_u128(u128::from(record) << 64 | 2)),
+                sequence,
+                previous: last.remove(&record).unwrap_or_default(),
+                caused_by: None,
+                kind: "case.acknowledged".to_owned(),
+                time: Time(1_795_305_600_000_000 + index.cast_signed()),
+                commitment,
+            };
+            let encoded = entry.encode();
+            let hash = entry_hash(&encoded);
+            if sequence < LIFE {
+                last.insert(record, hash);
+            }
+            put_entry(&mut bytes, &encoded);
+            rows.push([
+                index.cast_signed().into(),
+                entry.event_id.to_string().into(),
+                entry.record.into(),
+                sequence.cast_signed().into(),
+                entry.kind.into(),
+                entry.time.0.into(),
+                encoded.into(),
+            ]);
+            details.push([index.cast_signed().into(), [7; 32].into(), vec![7; 80].into()]);
+            leaves.push(hash);
+            index += 1;
+        }
+        write(bundle, &bytes)?;
+        let (grown, new) = edge.grow(&leaves)?;
+        edge = grown;
+        for (id, hashes) in new {
+            let width = u16::try_from(hashes.len() / 32)?;
+            let path = TilePath {
+                content: Content::Hashes(id.level),
+                n: id.n,
+                width,
+            };
+            // Partial tiles of the levels above come again and again: only the last counts.
+            if path.is_full() || index == entries {
+                write(path, &hashes)?;
+                tiles.push([id.place().into(), hashes.into()]);
+            }
+        }
+        if rows.len() >= ROWS_AT_ONCE || index == entries {
+            let mut tx = db.begin().await?;
+            TILES.rows(&mut tx, std::mem::take(&mut tiles)).await?;
+            ROWS.rows(&mut tx, std::mem::take(&mut rows)).await?;
+            DETAILS.rows(&mut tx, std::mem::take(&mut details)).await?;
+            tx.commit().await?;
+        }
+    }
+    let mut tx = db.begin().await?;
+    let open: Vec<_> = edge
+        .tiles()
+        .map(|(id, hashes)| [id.place().into(), hashes.into()])
+        .collect();
+    for (id, hashes) in edge.tiles() {
+        let (content, width) = (Content::Hashes(id.level), u16::try_from(hashes.len() / 32)?);
+        write(
+            TilePath {
+                content,
+                n: id.n,
+                width,
+            },
+            hashes,
+        )?;
+    }
+    TILES.rows(&mut tx, open).await?;
+    let head = edge.head();
+    let values = vec![head.size.cast_signed().into(), head.root.into()];
+    tx.execute("UPDATE head SET size = $1, root = $2", values).await?;
+    tx.commit().await?;
+    db.close().await;
+    Ok(())
+}
+
+/// The event of an entry.
+pub fn event(index: u64) -> Uuid {
+    Uuid::from_u128(u128::from(index) << 64 | 1)
+}
