@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use journal::Bytes32;
-use tlog_tiles::{Hash, check_record, check_tree, record_hash};
+use tlog_tiles::{Hash, HashReader, check_record, check_tree, record_hash};
 
 use crate::{
     store::{Store, Which},
-    tile_cache::TileCache,
-    tree::{PlacedTile, Question, Tiles, TreeHead, all_tiles},
+    tile_cache::{Gathered, Pyramid, TileCache},
+    tree::{PlacedTile, Question, TreeHead, all_tiles},
     verify::verify_consistency,
 };
 
@@ -102,16 +102,18 @@ impl Prover {
     }
 
     /// The tiles that some questions are answered from, one of which may be here already.
-    async fn gather(&self, questions: &[Question], here: Option<PlacedTile>) -> Result<Tiles, sql::Error> {
+    async fn gather(&self, questions: &[Question], here: Option<PlacedTile>) -> Result<Gathered, sql::Error> {
         let mut wanted = all_tiles(questions).map_err(|error| damaged(error.to_string()))?;
-        let mut tiles: Tiles = here.into_iter().collect();
-        self.cache.keep(&tiles);
-        self.cache.find(&mut wanted, &mut tiles);
-        wanted.retain(|id, _| !tiles.has(id));
+        let mut there = Gathered::default();
+        let here = here.inspect(|(id, _)| wanted.remove(id));
+        self.cache.find(&mut wanted, &mut there);
         let read = self.store.tiles(wanted.places()).await?;
-        self.cache.keep(&read);
-        tiles.extend(read);
-        Ok(tiles)
+        for (id, hashes) in here.into_iter().chain(read) {
+            let tile = Arc::new(Pyramid::new(&hashes));
+            self.cache.keep(id, &tile);
+            there.put(id, tile);
+        }
+        Ok(there)
     }
 }
 
@@ -127,7 +129,7 @@ fn questions_on(signed: TreeHead, size: u64) -> Vec<Question> {
 }
 
 /// The tree of the first `size` entries, at least 1, as the signed one has it; and what proves that it has.
-fn head_at(tiles: &Tiles, signed: TreeHead, size: u64) -> Result<(TreeHead, Vec<Hash>), sql::Error> {
+fn head_at(tiles: &Gathered, signed: TreeHead, size: u64) -> Result<(TreeHead, Vec<Hash>), sql::Error> {
     let Some(step) = step(size, signed.size) else {
         return Ok((signed, Vec::new()));
     };
@@ -169,7 +171,7 @@ pub(crate) async fn consistency(store: &dyn Store, old: u64, new: u64) -> Result
     answer(&store.tiles(wanted.places()).await?, question)
 }
 
-fn answer(tiles: &Tiles, question: Question) -> Result<Vec<Hash>, sql::Error> {
+fn answer(tiles: &impl HashReader, question: Question) -> Result<Vec<Hash>, sql::Error> {
     question.answer(tiles).map_err(|error| damaged(error.to_string()))
 }
 

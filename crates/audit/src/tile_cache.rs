@@ -1,72 +1,142 @@
 //! Tiles that one proof after the other is made from, in memory. No I/O.
 //!
 //! Every proof leads from one tile of leaves up to the same few tiles above: those are kept, and the last, unfinished ones of each
-//! level. What is kept proves nothing, as what is stored: each proof is checked against the signed root before anyone sees it.
+//! level, with all hashes that are computed from them. What is kept proves nothing, as what is stored: each proof is checked against
+//! the signed root before anyone sees it.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use hashlink::LruCache;
+use tlog_tiles::{Error, HASH_SIZE, Hash, HashReader, node_hash, split_stored_hash_index};
 
-use crate::tree::{TILE_BYTES, TileId, Tiles, Wanted};
+use crate::tree::{HEIGHT, TileId, Wanted};
 
-/// How many are kept: 8 MiB, which is what 60,000,000 entries have above their leaves. Of a larger log, those asked for last.
+/// How many are kept: 16 MiB, which is what 60,000,000 entries have above their leaves. Of a larger log, those asked for last.
 const KEPT: usize = 1_024;
+
+/// A tile with every hash inside: its own, then those of two each, and so on, below the one that the next level's tile has.
+#[derive(Debug)]
+pub(crate) struct Pyramid(Vec<Vec<Hash>>);
+
+impl Pyramid {
+    /// Of a tile's bytes.
+    pub fn new(tile: &[u8]) -> Self {
+        let (hashes, _) = tile.as_chunks::<HASH_SIZE>();
+        let mut row: Vec<Hash> = hashes.iter().copied().map(Hash).collect();
+        let mut rows = Vec::with_capacity(HEIGHT.into());
+        for _ in 0..HEIGHT {
+            let (pairs, _) = row.as_chunks::<2>();
+            let above = pairs.iter().map(|[left, right]| node_hash(*left, *right)).collect();
+            rows.push(std::mem::replace(&mut row, above));
+        }
+        Self(rows)
+    }
+
+    fn width(&self) -> usize {
+        self.0.first().map_or(0, Vec::len)
+    }
+
+    fn is_full(&self) -> bool {
+        self.width() == 1 << HEIGHT
+    }
+}
+
+/// The tiles that some answers are computed from.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered(BTreeMap<TileId, Arc<Pyramid>>);
+
+impl Gathered {
+    pub fn put(&mut self, id: TileId, tile: Arc<Pyramid>) {
+        self.0.insert(id, tile);
+    }
+}
+
+impl HashReader for Gathered {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
+        let find = |index| {
+            let (level, n) = split_stored_hash_index(index);
+            let (height, below) = (level % HEIGHT, HEIGHT - level % HEIGHT);
+            let id = TileId {
+                level: level / HEIGHT,
+                n: n >> below,
+            };
+            let place = usize::try_from(n & ((1 << below) - 1)).ok()?;
+            let row = self.0.get(&id)?.0.get(usize::from(height))?;
+            row.get(place).copied()
+        };
+        indexes
+            .iter()
+            .map(|index| find(*index).ok_or(Error::IndexesNotInTree))
+            .collect()
+    }
+}
 
 /// The kept tiles.
 #[derive(Debug)]
-pub(crate) struct TileCache(Mutex<LruCache<TileId, Vec<u8>>>);
+pub(crate) struct TileCache(Mutex<LruCache<TileId, Arc<Pyramid>>>);
 
 impl TileCache {
     pub fn new() -> Self {
         Self(Mutex::new(LruCache::new(KEPT)))
     }
 
-    /// Moves what is kept, and wide enough, from what is wanted to the tiles.
-    pub fn find(&self, wanted: &mut Wanted, tiles: &mut Tiles) {
+    /// Moves what is kept, and wide enough, from what is wanted to what is there.
+    pub fn find(&self, wanted: &mut Wanted, there: &mut Gathered) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.retain(|id, bytes| match kept.get(id).filter(|tile| tile.len() >= bytes) {
-            Some(tile) => {
-                tiles.insert(*id, tile.clone());
-                false
-            }
-            None => true,
-        });
+        wanted.retain(
+            |id, bytes| match kept.get(id).filter(|tile| tile.width() * HASH_SIZE >= bytes) {
+                Some(tile) => {
+                    there.put(*id, Arc::clone(tile));
+                    false
+                }
+                None => true,
+            },
+        );
     }
 
-    /// Keeps those of the tiles that other proofs are likely to need.
-    pub fn keep(&self, tiles: &Tiles) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, tile) in tiles
-            .iter()
-            .filter(|(id, tile)| id.level > 0 || tile.len() < TILE_BYTES)
-        {
-            kept.insert(id, tile.to_vec());
+    /// Keeps a tile that other proofs are likely to need.
+    pub fn keep(&self, id: TileId, tile: &Arc<Pyramid>) {
+        if id.level > 0 || !tile.is_full() {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.insert(id, Arc::clone(tile));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tlog_tiles::{Tile, stored_hash_index};
+
     use super::*;
 
     const ABOVE: TileId = TileId { level: 1, n: 3 };
     const LEAVES: TileId = TileId { level: 0, n: 3 };
     const LAST: TileId = TileId { level: 0, n: 4 };
 
+    fn tile(hashes: u8) -> Arc<Pyramid> {
+        let bytes: Vec<u8> = (1..=hashes).flat_map(|byte| [byte; HASH_SIZE]).collect();
+        Arc::new(Pyramid::new(&bytes))
+    }
+
     #[test]
     fn what_is_kept_is_not_asked_for_unless_it_is_too_narrow() {
         let cache = TileCache::new();
-        let read = [(ABOVE, vec![1; 64]), (LEAVES, vec![2; TILE_BYTES]), (LAST, vec![3; 64])];
-        cache.keep(&read.clone().into_iter().collect());
+        let full = Arc::new(Pyramid::new(&[2; HASH_SIZE << HEIGHT]));
+        for (id, tile) in [(ABOVE, tile(2)), (LEAVES, full), (LAST, tile(2))] {
+            cache.keep(id, &tile);
+        }
 
-        let mut tiles = Tiles::default();
+        let mut there = Gathered::default();
         let mut wanted: Wanted = [(ABOVE, 32), (LEAVES, 32), (LAST, 96)].into_iter().collect();
-        cache.find(&mut wanted, &mut tiles);
+        cache.find(&mut wanted, &mut there);
         assert_eq!(wanted, [(LEAVES, 32), (LAST, 96)].into_iter().collect());
-        assert_eq!(tiles.iter().collect::<Vec<_>>(), [(ABOVE, &[1; 64][..])]);
+        assert_eq!(there.0.keys().collect::<Vec<_>>(), [&ABOVE]);
 
-        cache.keep(&[(LAST, vec![3; 96])].into_iter().collect());
-        cache.find(&mut wanted, &mut tiles);
+        cache.keep(LAST, &tile(3));
+        cache.find(&mut wanted, &mut there);
         assert_eq!(wanted, [(LEAVES, 32)].into_iter().collect());
     }
 
@@ -74,8 +144,40 @@ mod tests {
     fn no_more_are_kept_than_fit() {
         let cache = TileCache::new();
         for n in 0..3 * KEPT as u64 {
-            cache.keep(&[(TileId { level: 1, n }, vec![0; 32])].into_iter().collect());
+            cache.keep(TileId { level: 1, n }, &tile(1));
         }
         assert_eq!(cache.0.lock().unwrap().len(), KEPT);
+    }
+
+    #[test]
+    fn every_hash_of_a_tile_is_what_the_library_computes_from_it() {
+        for width in [1_usize, 2, 3, 100, 255, 256] {
+            for level in [0, 1] {
+                let bytes: Vec<u8> = (0..width).flat_map(|place| entry(place, level)).collect();
+                let n = 5;
+                let mut there = Gathered::default();
+                there.put(TileId { level, n }, Arc::new(Pyramid::new(&bytes)));
+                for height in 0..HEIGHT {
+                    for place in 0..1_u64 << (HEIGHT - height) {
+                        let index = stored_hash_index(level * HEIGHT + height, (n << (HEIGHT - height)) + place);
+                        let expected = Tile::from_index(HEIGHT, index).hash_at_index(&bytes, index);
+                        let found = there.read_hashes(&[index]);
+                        assert_eq!(
+                            found.ok(),
+                            expected.ok().map(|hash| vec![hash]),
+                            "{width} {level} {height} {place}"
+                        );
+                    }
+                }
+                let elsewhere = stored_hash_index(level * HEIGHT, (n + 1) << HEIGHT);
+                assert!(there.read_hashes(&[elsewhere]).is_err());
+            }
+        }
+    }
+
+    fn entry(place: usize, level: u8) -> [u8; HASH_SIZE] {
+        let mut hash = [level; HASH_SIZE];
+        hash[..8].copy_from_slice(&place.to_be_bytes());
+        hash
     }
 }

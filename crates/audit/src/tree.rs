@@ -17,7 +17,7 @@ use tlog_tiles::{
 };
 
 /// Height of tiles.
-const HEIGHT: u8 = 8;
+pub(crate) const HEIGHT: u8 = 8;
 /// Bits of a tile's place that say where in its level it is: one byte less than an index, as it has 256 hashes.
 const PLACE_BITS: u32 = 56;
 /// Bytes of a full tile.
@@ -96,19 +96,6 @@ impl Tiles {
     pub fn take(&mut self, id: &TileId) -> Option<Vec<u8>> {
         self.0.remove(id)
     }
-
-    /// Puts a tile in, instead of what was there.
-    pub(crate) fn insert(&mut self, id: TileId, hashes: Vec<u8>) {
-        self.0.insert(id, hashes);
-    }
-
-    pub(crate) fn has(&self, id: &TileId) -> bool {
-        self.0.contains_key(id)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (TileId, &[u8])> {
-        self.0.iter().map(|(id, hashes)| (*id, &hashes[..]))
-    }
 }
 
 impl Extend<PlacedTile> for Tiles {
@@ -152,6 +139,11 @@ impl Wanted {
     /// Where they are.
     pub fn places(&self) -> BTreeSet<TileId> {
         self.0.keys().copied().collect()
+    }
+
+    /// Wants this one no more.
+    pub(crate) fn remove(&mut self, id: &TileId) {
+        self.0.remove(id);
     }
 
     /// Wants only what `keep` says of a tile and its bytes.
@@ -221,15 +213,11 @@ impl Question {
     }
 
     /// The answer, as good as the tiles are.
-    pub fn answer(&self, tiles: &Tiles) -> Result<Vec<Hash>, Error> {
-        self.ask(tiles)
-    }
-
-    fn ask<R: HashReader>(&self, reader: &R) -> Result<Vec<Hash>, Error> {
+    pub fn answer(&self, tiles: &impl HashReader) -> Result<Vec<Hash>, Error> {
         match *self {
-            Self::Inclusion { size, index } => prove_record(size, index, reader),
-            Self::Consistency { size, old } => prove_tree(size, old, reader),
-            Self::Root { size } => Ok(vec![tree_hash(size, reader)?]),
+            Self::Inclusion { size, index } => prove_record(size, index, tiles),
+            Self::Consistency { size, old } => prove_tree(size, old, tiles),
+            Self::Root { size } => Ok(vec![tree_hash(size, tiles)?]),
         }
     }
 }
@@ -238,7 +226,7 @@ impl Question {
 pub(crate) fn all_tiles(questions: &[Question]) -> Result<Wanted, Error> {
     let asked = Asked::default();
     for question in questions {
-        question.ask(&asked)?;
+        question.answer(&asked)?;
     }
     Ok(asked.0.into_inner())
 }
@@ -504,7 +492,7 @@ mod tests {
                 let wanted = question.tiles().unwrap();
                 // No wider than it says.
                 let narrow = |(id, bytes): (&TileId, &usize)| (*id, tiles.0[id][..*bytes].to_vec());
-                question.answer(&wanted.0.iter().map(narrow).collect()).unwrap()
+                question.answer(&wanted.0.iter().map(narrow).collect::<Tiles>()).unwrap()
             };
             let index = at % size;
             let path = answer(Question::Inclusion { size, index });
