@@ -36,7 +36,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::{BoxFuture, tokio_stream::wrappers::ReceiverStream};
 
-const TOKEN: &str = "the-token-of-the-bench";
+/// What all callers of the bench call with.
+pub const TOKEN: &str = "the-token-of-the-bench";
 /// Changes in a batch of the stream.
 const BATCH: usize = 1_000;
 /// Changes that the stream appends.

@@ -10,6 +10,8 @@ use routing::{
     rules::RuleSet,
 };
 
+use crate::memory;
+
 /// Agencies besides the shipped ones.
 const AGENCIES: usize = 10_000;
 const LOOKS: usize = 1_000_000;
@@ -24,7 +26,7 @@ pub fn run() -> anyhow::Result<()> {
     println!("\nThe directory: {AGENCIES} agencies (seed {SEED}) over the shipped tree");
     let tree = Territories::shipped().source().to_owned();
     let agencies = agencies(Territories::shipped())?;
-    let before = resident()?;
+    let before = memory::resident("self")?;
     let begun = Instant::now();
     let territories = Territories::parse(&tree)?;
     let parsed = begun.elapsed();
@@ -32,7 +34,7 @@ pub fn run() -> anyhow::Result<()> {
     let read = begun.elapsed();
     let rules = RULES.map(|source| RuleSet::parse(source, &directory));
     let loaded = begun.elapsed();
-    let after = resident()?;
+    let after = memory::resident("self")?;
     println!(
         "  loaded and compiled in {loaded:.1?}: {} territories {parsed:.1?}, {} agencies {:.1?}, both rule sets {:.1?}",
         territories.count(),
@@ -113,12 +115,4 @@ fn below(entropy: &SeededEntropy, limit: usize) -> usize {
     let mut bytes = [0; 8];
     entropy.fill(&mut bytes);
     usize::try_from(u64::from_le_bytes(bytes) % limit as u64).unwrap_or(0)
-}
-
-/// Resident memory of this process, in KiB.
-fn resident() -> anyhow::Result<i64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(kilobytes.context("a process has memory")?.parse()?)
 }

@@ -8,13 +8,13 @@ mod directory;
 mod echo;
 mod load;
 mod log;
+mod memory;
 mod operators;
 mod submit;
 mod whole;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use load::{ordered_request_id, random_request_id};
 use tempfile::TempDir;
 use testkit::Backend;
@@ -130,14 +130,9 @@ async fn start_up() -> anyhow::Result<()> {
             .await?;
         let taken = started.elapsed();
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-        let memory = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS"))
-            .context("a process has memory")?;
         println!(
-            "{which} start to first answer {taken:.0?}, idle {}",
-            memory.split_whitespace().collect::<Vec<_>>().join(" ")
+            "{which} start to first answer {taken:.0?}, idle {} kB",
+            memory::resident(&process.id().to_string())?
         );
     }
     let size = std::fs::metadata(tests::process::binary())?.len();

@@ -10,7 +10,6 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context as _;
 use api::{
     event::Actor,
     routing::{OperatorSubject, operator_subject::Subject},
@@ -30,6 +29,8 @@ use routing::{
 use sql::{Insert, Kind, Value, transact};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;
+
+use crate::memory;
 
 const ENTRIES: u32 = 1_000_000;
 const LOOK_UPS: u32 = 20_000;
@@ -112,13 +113,12 @@ async fn insert(tx: &mut sql::Tx, names: &[String]) -> Result<(), sql::Error> {
 async fn on(name: &str, backend: &Backend, file: &mut std::fs::File, inserted: f64) -> anyhow::Result<()> {
     let db = Routing::open(backend.url()).await?;
     let store: Arc<dyn Store> = Arc::new(SqlStore::new(db.clone(), Arc::new(journal::SystemEntropy)));
-    let before = memory("VmRSS")?;
-    // The high-water mark begins anew.
-    std::fs::write("/proc/self/clear_refs", "5")?;
+    let before = memory::resident("self")?;
+    memory::forget_peak()?;
     let started = Instant::now();
     let entries = load(&store, file).await?;
     let rate = entries as f64 / started.elapsed().as_secs_f64();
-    let peak = memory("VmHWM")?.saturating_sub(before);
+    let peak = memory::peak()? - before;
     println!(
         "  {name:<10} load      {rate:>7.0}/s, {:.2} × the database's own bulk insert of the same rows, sorted ({inserted:.0}/s); {} MB more at the peak",
         rate / inserted,
@@ -186,15 +186,4 @@ async fn load(store: &Arc<dyn Store>, file: &mut std::fs::File) -> anyhow::Resul
     }
     let outcome = loader.end(i64::try_from(bytes)?, &mut |_| {}).await?;
     Ok(outcome.version.entries)
-}
-
-/// Kilobytes of this process.
-fn memory(what: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with(what))
-        .context("a process has memory")?;
-    let number = line.split_whitespace().nth(1).context("it is a number")?;
-    Ok(number.parse()?)
 }
