@@ -1,21 +1,26 @@
 //! Proofs from `remit serve audit`, beside the calls that read one entry, or nothing, and beside bare threads that wake each other.
 //!
-//! The last is what tells machines apart. A virtual one that lends its processors away as soon as they idle gets them back late: set
-//! Linux's `haltpoll` parameter `guest_halt_poll_ns` to its default of 200000 where it was set to 0, and measure again.
+//! The last is what tells machines apart: a virtual one that lends a processor away as soon as it idles gets it back late, and every
+//! call has a processor wait for another. So all is measured twice, once as the machine is and once with the processors kept awake,
+//! as `cyclictest` keeps them and tuned's profiles for latency do: by the kernel's `/dev/cpu_dma_latency`, which takes root.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::Instant,
 };
 
 use anyhow::Context as _;
-use api::audit::{GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, ListChangesRequest};
+use api::audit::{
+    GetCheckpointRequest, GetConsistencyProofRequest, GetInclusionProofRequest, ListChangesRequest,
+    audit_service_client::AuditServiceClient,
+};
 use hdrhistogram::Histogram;
 use remit::data_dir::write_tokens;
-use rpc::{Role, Token};
+use rpc::{Role, Token, client::Caller};
 
 use super::generate::event;
 use crate::{append, memory};
@@ -25,33 +30,44 @@ pub const ORIGIN: &str = "remit.bench/log";
 pub const KEY: &str = "log.key";
 pub const CHECKPOINT: &str = "checkpoint";
 
+/// Where the kernel is told how late a processor may wake, in microseconds.
+const AWAKE: &str = "/dev/cpu_dma_latency";
 /// Calls of each kind.
 const CALLS: u64 = 5_000;
 
 /// Serves the log of a database and asks for proofs; returns the checkpoint that they lead to.
 pub fn run(database: &str, folder: &Path, entries: u64) -> anyhow::Result<String> {
     let server = Server::start(database, folder)?;
-    // A client on one thread, as most are: a runtime of several wakes more threads than it needs.
-    let client = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(ask(&server, entries))
-    };
-    let asked = std::thread::scope(|scope| scope.spawn(client).join());
-    asked.map_err(|_| anyhow::anyhow!("the client panicked"))?
+    let before = memory::resident(&server.id())?;
+    println!("  the machine as it is");
+    let checkpoint = server.called_by(|client| ask(client, 0, entries))?;
+    // Given back when it is closed.
+    match keep_awake() {
+        Ok(_awake) => {
+            println!("  its processors kept awake");
+            server.called_by(|client| ask(client, 2 * CALLS, entries))?;
+        }
+        Err(error) => println!("  its processors cannot be kept awake: {AWAKE}: {error}"),
+    }
+    let after = memory::resident(&server.id())?;
+    println!("  the server held {before} kB before, {after} kB after");
+    Ok(checkpoint)
 }
 
-async fn ask(server: &Server, entries: u64) -> anyhow::Result<String> {
-    let mut client = append::client(&server.address)?;
-    let mut checkpoint = client
-        .get_checkpoint(GetCheckpointRequest {})
-        .await?
-        .into_inner()
-        .checkpoint;
-    let before = memory::resident(&server.id())?;
+/// Asks the kernel for no latency at all, until the file is closed.
+fn keep_awake() -> std::io::Result<File> {
+    let mut file = File::options().write(true).open(AWAKE)?;
+    file.write_all(&0_i32.to_ne_bytes())?;
+    Ok(file)
+}
+
+/// Calls for indexes that no other calls were for: those would be in memory already.
+async fn ask(mut client: AuditServiceClient<Caller>, from: u64, entries: u64) -> anyhow::Result<String> {
+    let mut checkpoint = String::new();
     let new = || Histogram::<u64>::new(3);
     let mut latencies = [new()?, new()?, new()?, new()?, new()?];
-    let partner = Partner::start();
-    for i in 0..CALLS {
+    let mut partner = Partner::start()?;
+    for i in from..from + CALLS {
         let index = asked(i, entries);
         let [changes, bare, one_entry, inclusion, consistency] = &mut latencies;
 
@@ -111,12 +127,8 @@ async fn ask(server: &Server, entries: u64) -> anyhow::Result<String> {
     for (name, latency) in names.into_iter().zip(&latencies) {
         let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0;
         let [median, p99, p999] = [0.5, 0.99, 0.999].map(ms);
-        println!("  {name:<28} p50 {median:.2} ms   p99 {p99:.2} ms   p99.9 {p999:.2} ms");
+        println!("    {name:<26} p50 {median:.2} ms   p99 {p99:.2} ms   p99.9 {p999:.2} ms");
     }
-    println!(
-        "  the server held {before} kB before, {} kB after",
-        memory::resident(&server.id())?
-    );
     Ok(checkpoint)
 }
 
@@ -130,21 +142,21 @@ fn asked(i: u64, entries: u64) -> u64 {
 }
 
 /// A thread that answers and does nothing else: what the machine takes to wake one, as often as a call does that reads.
-struct Partner {
-    to: SyncSender<()>,
-    from: Receiver<()>,
-}
+struct Partner(UnixStream);
 
 impl Partner {
-    fn start() -> Self {
-        let ((to, asked), (answer, from)) = (sync_channel(1), sync_channel(1));
-        std::thread::spawn(move || asked.iter().try_for_each(|()| answer.send(())));
-        Self { to, from }
+    fn start() -> std::io::Result<Self> {
+        let (ours, mut theirs) = UnixStream::pair()?;
+        std::thread::spawn(move || {
+            let mut byte = [0];
+            while theirs.read_exact(&mut byte).is_ok() && theirs.write_all(&byte).is_ok() {}
+        });
+        Ok(Self(ours))
     }
 
-    fn there_and_back(&self) -> anyhow::Result<()> {
-        self.to.send(())?;
-        Ok(self.from.recv()?)
+    fn there_and_back(&mut self) -> std::io::Result<()> {
+        self.0.write_all(&[0])?;
+        self.0.read_exact(&mut [0])
     }
 }
 
@@ -189,6 +201,19 @@ impl Server {
             }
         }
         anyhow::bail!("`remit serve audit` ended: {:?}", server.child.wait()?)
+    }
+
+    /// What one client does, on one thread, as most do: a runtime of several wakes more of them than it needs.
+    fn called_by<T: Send, F: Future<Output = anyhow::Result<T>>>(
+        &self,
+        work: impl FnOnce(AuditServiceClient<Caller>) -> F + Send,
+    ) -> anyhow::Result<T> {
+        let client = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { work(append::client(&self.address)?).await })
+        };
+        let done = std::thread::scope(|scope| scope.spawn(client).join());
+        done.map_err(|_| anyhow::anyhow!("the client panicked"))?
     }
 
     fn id(&self) -> String {
