@@ -184,14 +184,41 @@ fn log_lines(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
 fn wants_colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
-/// An error with its causes, for the log line of the one who handles it.
+/// An error with its causes, for the log line of the one who handles it. A cause that an error tells already is not told again.
 #[must_use]
 pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let told = cause.to_string();
+        if !text.ends_with(&told) {
+            text = format!("{text}: {told}");
+        }
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the disk is full")]
+    struct Cause;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("cannot write")]
+        Silent(#[source] Cause),
+        #[error("cannot write: {0}")]
+        Telling(#[source] Cause),
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        for error in [Outer::Silent(Cause), Outer::Telling(Cause)] {
+            assert_eq!(with_causes(&error), "cannot write: the disk is full");
+        }
+    }
 }
