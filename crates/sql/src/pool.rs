@@ -2,9 +2,14 @@
 //!
 //! sqlx brings a pool too, which asks the database whether a connection lives whenever it gets one back, and cannot be told not to;
 //! with its test before use, a statement takes three round trips to PostgreSQL, and on SQLite twice the changes of thread. Here a
-//! connection that was taken within the last second is believed to live, and one whose last statement did not end well is not.
+//! connection that was taken within the last second is believed to live, one whose last statement did not end well is asked, and
+//! once one has turned out to be dead, so are all that were opened before: a server that restarts ends them together.
 
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use deadpool::{
     Runtime,
@@ -52,16 +57,19 @@ impl Open for sqlx::PgConnection {
 impl<C: Open> Pool<C> {
     /// At most `size` connections, for one of which a caller waits so long.
     pub fn new(options: C::Options, size: usize, wait: Duration) -> Result<Self, sqlx::Error> {
-        let pool = managed::Pool::builder(Opener(options))
-            .max_size(size)
-            // The one that was used last has the most in its caches.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(wait),
-                create: Some(ANSWER),
-                recycle: Some(ANSWER),
-            });
+        let pool = managed::Pool::builder(Opener {
+            options,
+            found_dead: Mutex::default(),
+        })
+        .max_size(size)
+        // The one that was used last has the most in its caches.
+        .queue_mode(QueueMode::Lifo)
+        .runtime(Runtime::Tokio1)
+        .timeouts(Timeouts {
+            wait: Some(wait),
+            create: Some(ANSWER),
+            recycle: Some(ANSWER),
+        });
         let pool = pool.build().map_err(|error| sqlx::Error::Configuration(error.into()))?;
         Ok(Self(pool))
     }
@@ -165,7 +173,11 @@ impl<C: Open> Drop for Transaction<C> {
 }
 
 /// Opens connections, and tells whether one may be used again.
-struct Opener<C: Open>(C::Options);
+struct Opener<C: Open> {
+    options: C::Options,
+    /// When a connection was last found dead.
+    found_dead: Mutex<Option<std::time::Instant>>,
+}
 
 /// An open connection.
 struct Held<C> {
@@ -183,7 +195,7 @@ impl<C: Open> Manager for Opener<C> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(10);
         loop {
-            match C::connect_with(&self.0).await {
+            match C::connect_with(&self.options).await {
                 Err(error) if takes_none_yet(&error) && Instant::now() + pause < deadline => {
                     tokio::time::sleep(pause).await;
                     pause = (2 * pause).min(Duration::from_millis(320));
@@ -204,11 +216,17 @@ impl<C: Open> Manager for Opener<C> {
         if held.is_in_transaction || metrics.age() > LIFETIME {
             return Err(RecycleError::message("not to be used again"));
         }
-        if !held.is_settled || metrics.last_used() > TRUSTED {
-            // Also takes what is left of an answer that nobody waited for.
-            held.connection.ping().await?;
-            held.is_settled = true;
+        let found_dead = || *self.found_dead.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_taken = metrics.recycled.unwrap_or(metrics.created);
+        if held.is_settled && metrics.last_used() < TRUSTED && found_dead().is_none_or(|found| found < last_taken) {
+            return Ok(());
         }
+        // Also takes what is left of an answer that nobody waited for.
+        if let Err(error) = held.connection.ping().await {
+            *self.found_dead.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
+            return Err(error.into());
+        }
+        held.is_settled = true;
         Ok(())
     }
 }

@@ -127,11 +127,33 @@ async fn a_connection_that_the_server_ended_is_an_outage_once_and_then_replaced(
     let end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
     for _ in 0..3 {
-        db.ping().await.unwrap();
-        assert_eq!(operator.fetch(end_all, Vec::new()).await.unwrap().len(), 1);
-        // Used a moment ago, so believed to live.
+        // Five connections, all used a moment ago and so believed to live.
+        let transactions = [
+            db.begin().await,
+            db.begin().await,
+            db.begin().await,
+            db.begin().await,
+            db.begin().await,
+        ];
+        for tx in transactions {
+            tx.unwrap().commit().await.unwrap();
+        }
+        assert_eq!(operator.fetch(end_all, Vec::new()).await.unwrap().len(), 5);
+        // The first that is used shows that the others are as dead.
         assert!(db.ping().await.unwrap_err().is_outage());
-        db.ping().await.unwrap();
+        for _ in 0..5 {
+            db.ping().await.unwrap();
+        }
+        let transactions = [
+            db.begin().await,
+            db.begin().await,
+            db.begin().await,
+            db.begin().await,
+            db.begin().await,
+        ];
+        for tx in transactions {
+            tx.unwrap().commit().await.unwrap();
+        }
     }
     // Not used for a while: asked first, and nobody notices.
     operator.fetch(end_all, Vec::new()).await.unwrap();
