@@ -20,6 +20,7 @@ const BESIDE: u64 = 1_000;
 /// The newest, which are looked for each time.
 const NEWEST: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Rows were deleted.
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +53,15 @@ pub(crate) fn scrub(
     move || {
         let (store, vitals, stop) = (Arc::clone(&store), Arc::clone(&vitals), stop.clone());
         async move {
-            let mut end = 0;
-            while tokio::time::timeout(PAUSE, stop.cancelled()).await.is_err() {
+            let (mut end, mut pause) = (0, PAUSE);
+            while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
                 match look(&*store, &mut end).await {
-                    Ok(None) => {}
+                    Ok(None) => pause = PAUSE,
                     Ok(Some(missing)) => return vitals.halt(&missing),
                     // Whoever has taken over looks.
                     Err(StoreError::Fenced) => return,
                     Err(StoreError::Sql(error)) => {
+                        pause = AFTER_FAILURE;
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "cannot look now whether all entries are there"

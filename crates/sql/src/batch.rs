@@ -90,7 +90,7 @@ impl Db {
             Engine::Sqlite => {
                 let mut tx = self.begin().await?;
                 if let Err(error) = tx.write(batch).await {
-                    // Now, not when the connection is next used: until then its lock would stay.
+                    // Now: dropped, it would end a little later, and its lock with it.
                     tx.rollback().await;
                     return Err(error);
                 }

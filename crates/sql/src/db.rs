@@ -69,13 +69,9 @@ impl Db {
                     .pragma("temp_store", "MEMORY");
                 let writer = Pool::<SqliteConnection>::new(options.clone(), 1, WAIT_TO_WRITE).map_err(open)?;
                 let mut connection = writer.get().await.map_err(open)?;
-                assert_sqlite_version(connection.busy())
-                    .await
-                    .map_err(|found| match found {
-                        Ok(found) => Error::SqliteTooOld { found },
-                        Err(source) => open(source),
-                    })?;
-                connection.settled();
+                let version = sqlite_version(connection.busy().map_err(open)?).await;
+                let version = connection.settle(version).map_err(open)?;
+                require_version(version)?;
                 let reading = options
                     .read_only(true)
                     .create_if_missing(false)
@@ -168,16 +164,16 @@ impl Db {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
                 let mut connection = readers.get().await.map_err(failed)?;
-                let rows = query.fetch_all(connection.busy()).await.map_err(failed)?;
-                connection.settled();
+                let rows = query.fetch_all(connection.busy().map_err(failed)?).await;
+                let rows = connection.settle(rows).map_err(failed)?;
                 Ok(rows.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
             }
             Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(statement, arguments);
                 let mut connection = pool.get().await.map_err(failed)?;
-                let rows = query.fetch_all(connection.busy()).await.map_err(failed)?;
-                connection.settled();
+                let rows = query.fetch_all(connection.busy().map_err(failed)?).await;
+                let rows = connection.settle(rows).map_err(failed)?;
                 Ok(rows.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
             }
         }
@@ -191,16 +187,16 @@ impl Db {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
                 let mut connection = readers.get().await.map_err(failed)?;
-                let row = query.fetch_optional(connection.busy()).await.map_err(failed)?;
-                connection.settled();
+                let row = query.fetch_optional(connection.busy().map_err(failed)?).await;
+                let row = connection.settle(row).map_err(failed)?;
                 Ok(row.map(|row| Row(Inner::Sqlite(row))))
             }
             Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(statement, arguments);
                 let mut connection = pool.get().await.map_err(failed)?;
-                let row = query.fetch_optional(connection.busy()).await.map_err(failed)?;
-                connection.settled();
+                let row = query.fetch_optional(connection.busy().map_err(failed)?).await;
+                let row = connection.settle(row).map_err(failed)?;
                 Ok(row.map(|row| Row(Inner::Postgres(row))))
             }
         }
@@ -215,9 +211,8 @@ impl Db {
         let arguments = array_arguments(statement, parts)?;
         let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments);
         let mut connection = pool.get().await.map_err(failed)?;
-        query.execute(connection.busy()).await.map_err(failed)?;
-        connection.settled();
-        Ok(())
+        let done = query.execute(connection.busy().map_err(failed)?).await;
+        connection.settle(done).map(drop).map_err(failed)
     }
 
     /// Whether the database answers.
@@ -420,14 +415,19 @@ fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     Cow::Owned(text)
 }
 
-async fn assert_sqlite_version(connection: &mut SqliteConnection) -> Result<(), Result<String, sqlx::Error>> {
-    let found: String = sqlx::query_scalar("SELECT sqlite_version()")
+async fn sqlite_version(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(connection)
         .await
-        .map_err(Err)?;
+}
+
+fn require_version(found: String) -> Result<(), Error> {
     let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = [parts.next(), parts.next(), parts.next()].map(|part| part.unwrap_or(0));
-    if version < [3, 51, 3] { Err(Ok(found)) } else { Ok(()) }
+    match version < [3, 51, 3] {
+        true => Err(Error::SqliteTooOld { found }),
+        false => Ok(()),
+    }
 }
 
 /// A URL without what could be a secret: password, query, and, where an unescaped password hides the host, all of it.

@@ -84,7 +84,9 @@ impl Error {
         };
         if let sqlx::Error::Database(database) = source {
             return match database.code().as_deref() {
-                // PostgreSQL: the connection failed; insufficient resources, a full disk among them; the server stops or starts.
+                // PostgreSQL: what breaks its protocol is a fault of ours.
+                Some("08P01") => false,
+                // The connection failed; insufficient resources, a full disk among them; the server stops or starts.
                 Some(code) if code.len() == 5 => ["08", "53", "57P"].iter().any(|class| code.starts_with(class)),
                 // SQLite: the disk is full.
                 Some(code) => code == "13",

@@ -48,7 +48,7 @@ macro_rules! transact {
                         Ok(value)
                     }
                     Err(error) => {
-                        // Now, not when the connection is next used: until then its locks would stay.
+                        // Now: dropped, it would end a little later, and its locks with it.
                         $tx.rollback().await;
                         Err(error)
                     }

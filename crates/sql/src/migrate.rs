@@ -39,16 +39,13 @@ pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Er
     migrator.set_locking(false);
     let mut tries = 0;
     loop {
-        let outcome = match &db.0 {
-            Pools::Sqlite { writer, .. } => match writer.get().await {
-                Ok(mut connection) => migrator.run(connection.busy()).await,
-                Err(error) => Err(error.into()),
-            },
-            Pools::Postgres(pool) => match pool.get().await {
-                Ok(mut connection) => migrator.run(connection.busy()).await,
-                Err(error) => Err(error.into()),
-            },
-        };
+        let outcome = async {
+            match &db.0 {
+                Pools::Sqlite { writer, .. } => migrator.run(writer.get().await?.busy()?).await,
+                Pools::Postgres(pool) => migrator.run(pool.get().await?.busy()?).await,
+            }
+        }
+        .await;
         match outcome {
             Ok(()) => return Ok(()),
             Err(source) if tries == 5 || matches!(source, sqlx::migrate::MigrateError::VersionMismatch(_)) => {

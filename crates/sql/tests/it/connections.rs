@@ -32,15 +32,16 @@ on_each_backend!(
     a_dropped_transaction_leaves_nothing_and_frees_its_locks,
     a_failed_statement_does_not_spoil_the_next,
     an_answer_that_nobody_waited_for_is_not_taken_for_the_next_ones,
+    a_statement_that_was_given_up_holds_nobody_up,
     one_that_is_closed_waits_for_what_is_under_way_and_then_refuses,
     a_snapshot_that_ended_does_not_show_its_moment_to_others,
 );
 
 async fn a_dropped_transaction_leaves_nothing_and_frees_its_locks(backend: Backend) {
-    let db = open(&backend).await;
+    let (db, other) = (open(&backend).await, open(&backend).await);
     for n in 0..40 {
         let mut tx = db.begin().await.unwrap();
-        tx.execute("INSERT INTO numbers (n) VALUES ($1)", vec![7.into()])
+        tx.execute("INSERT INTO numbers (n) VALUES ($1)", vec![n.into()])
             .await
             .unwrap();
         match n % 2 {
@@ -48,11 +49,13 @@ async fn a_dropped_transaction_leaves_nothing_and_frees_its_locks(backend: Backe
             // Where no runtime can undo it.
             _ => std::thread::spawn(|| drop(tx)).join().unwrap(),
         }
-        // Waits for nothing but the first one's end.
-        let put = tokio::time::timeout(Duration::from_secs(4), put(&db, 100 + n)).await;
-        assert_eq!(put.unwrap().unwrap(), 1);
+        // Waits for nothing but the first one's end, also where nobody uses its connection again.
+        for (db, n) in [(&other, n), (&db, 100 + n)] {
+            let put = tokio::time::timeout(Duration::from_secs(4), put(db, n)).await;
+            assert_eq!(put.unwrap().unwrap(), 1);
+        }
     }
-    assert_eq!(numbers(&db).await, (100..140).collect::<Vec<_>>());
+    assert_eq!(numbers(&db).await, (0..40).chain(100..140).collect::<Vec<_>>());
 }
 
 async fn a_failed_statement_does_not_spoil_the_next(backend: Backend) {
@@ -85,6 +88,21 @@ async fn an_answer_that_nobody_waited_for_is_not_taken_for_the_next_ones(backend
         assert_eq!(found.unwrap().unwrap().get::<i64>(0).unwrap(), 5);
         assert_eq!(numbers(&db).await.len(), 20);
     }
+}
+
+async fn a_statement_that_was_given_up_holds_nobody_up(backend: Backend) {
+    let db = open(&backend).await;
+    let long = match db.engine() {
+        Engine::Sqlite => {
+            "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 30000000) SELECT COUNT(*) FROM many"
+        }
+        Engine::Postgres => "SELECT CAST(pg_sleep(4) AS TEXT)",
+    };
+    db.ping().await.unwrap();
+    let given_up = tokio::time::timeout(Duration::from_millis(50), db.fetch(long, Vec::new())).await;
+    assert!(given_up.is_err());
+    let next = tokio::time::timeout(Duration::from_secs(1), db.ping()).await;
+    next.expect("another connection answers").unwrap();
 }
 
 async fn one_that_is_closed_waits_for_what_is_under_way_and_then_refuses(backend: Backend) {
@@ -120,43 +138,36 @@ async fn a_snapshot_that_ended_does_not_show_its_moment_to_others(backend: Backe
 
 /// What the server says when an operator stops it, or a fail-over does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_the_server_ended_is_an_outage_once_and_then_replaced() {
+async fn connections_that_the_server_ended_are_an_outage_once_and_then_replaced() {
     let Some(backend) = Backend::postgres() else { return };
     let (db, operator) = (open(&backend).await, open(&backend).await);
     assert_eq!(db.engine(), Engine::Postgres);
     let end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    for _ in 0..3 {
-        // Five connections, all used a moment ago and so believed to live.
-        let transactions = [
-            db.begin().await,
-            db.begin().await,
-            db.begin().await,
-            db.begin().await,
-            db.begin().await,
-        ];
-        for tx in transactions {
-            tx.unwrap().commit().await.unwrap();
-        }
+                   WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    for i in 0..4 {
+        use_five(&db).await;
         assert_eq!(operator.fetch(end_all, Vec::new()).await.unwrap().len(), 5);
-        // The first that is used shows that the others are as dead.
-        assert!(db.ping().await.unwrap_err().is_outage());
-        for _ in 0..5 {
-            db.ping().await.unwrap();
-        }
-        let transactions = [
-            db.begin().await,
-            db.begin().await,
-            db.begin().await,
-            db.begin().await,
-            db.begin().await,
-        ];
-        for tx in transactions {
-            tx.unwrap().commit().await.unwrap();
-        }
+        // All five were used a moment ago, and so believed to live. The first shows that the others do not.
+        let failed = match i % 2 {
+            0 => db.ping().await,
+            _ => db.begin().await.map(drop),
+        };
+        assert!(failed.is_err_and(|error| error.is_outage()));
+        use_five(&db).await;
     }
     // Not used for a while: asked first, and nobody notices.
     operator.fetch(end_all, Vec::new()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    db.ping().await.unwrap();
+    use_five(&db).await;
+}
+
+/// Has five connections at once.
+async fn use_five(db: &Db) {
+    let mut transactions = Vec::new();
+    for _ in 0..5 {
+        transactions.push(db.begin().await.unwrap());
+    }
+    for tx in transactions {
+        tx.commit().await.unwrap();
+    }
 }
