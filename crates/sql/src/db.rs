@@ -68,9 +68,7 @@ impl Db {
                     .pragma("cache_size", "-16000")
                     .pragma("temp_store", "MEMORY");
                 let writer = Pool::<SqliteConnection>::new(options.clone(), 1, WAIT_TO_WRITE).map_err(open)?;
-                let mut connection = writer.get().await.map_err(open)?;
-                let version = sqlite_version(connection.busy().map_err(open)?).await;
-                let version = connection.settle(version).map_err(open)?;
+                let version = writer.run(sqlite_version).await.map_err(open)?;
                 require_version(version)?;
                 let reading = options
                     .read_only(true)
@@ -163,17 +161,15 @@ impl Db {
             Pools::Sqlite { readers, .. } => {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
-                let mut connection = readers.get().await.map_err(failed)?;
-                let rows = query.fetch_all(connection.busy().map_err(failed)?).await;
-                let rows = connection.settle(rows).map_err(failed)?;
+                let rows = readers.run(async |connection| query.fetch_all(connection).await).await;
+                let rows = rows.map_err(failed)?;
                 Ok(rows.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
             }
             Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(statement, arguments);
-                let mut connection = pool.get().await.map_err(failed)?;
-                let rows = query.fetch_all(connection.busy().map_err(failed)?).await;
-                let rows = connection.settle(rows).map_err(failed)?;
+                let rows = pool.run(async |connection| query.fetch_all(connection).await).await;
+                let rows = rows.map_err(failed)?;
                 Ok(rows.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
             }
         }
@@ -186,17 +182,19 @@ impl Db {
             Pools::Sqlite { readers, .. } => {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
-                let mut connection = readers.get().await.map_err(failed)?;
-                let row = query.fetch_optional(connection.busy().map_err(failed)?).await;
-                let row = connection.settle(row).map_err(failed)?;
+                let row = readers
+                    .run(async |connection| query.fetch_optional(connection).await)
+                    .await;
+                let row = row.map_err(failed)?;
                 Ok(row.map(|row| Row(Inner::Sqlite(row))))
             }
             Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(statement, arguments);
-                let mut connection = pool.get().await.map_err(failed)?;
-                let row = query.fetch_optional(connection.busy().map_err(failed)?).await;
-                let row = connection.settle(row).map_err(failed)?;
+                let row = pool
+                    .run(async |connection| query.fetch_optional(connection).await)
+                    .await;
+                let row = row.map_err(failed)?;
                 Ok(row.map(|row| Row(Inner::Postgres(row))))
             }
         }
@@ -210,9 +208,8 @@ impl Db {
         let failed = |source| Error::execute(statement, source);
         let arguments = array_arguments(statement, parts)?;
         let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments);
-        let mut connection = pool.get().await.map_err(failed)?;
-        let done = query.execute(connection.busy().map_err(failed)?).await;
-        connection.settle(done).map(drop).map_err(failed)
+        let done = pool.run(async |connection| query.execute(connection).await).await;
+        done.map(drop).map_err(failed)
     }
 
     /// Whether the database answers.

@@ -112,6 +112,16 @@ impl<C: Open> Pool<C> {
         }
     }
 
+    /// Runs one statement on a connection that is free.
+    pub async fn run<T>(
+        &self,
+        statement: impl AsyncFnOnce(&mut C) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let mut lease = self.get().await?;
+        let outcome = statement(lease.busy()?).await;
+        lease.settle(outcome)
+    }
+
     /// A connection in a transaction that this statement began.
     pub async fn begin(&self, statement: &'static str) -> Result<Transaction<C>, sqlx::Error> {
         let mut lease = self.get().await?;
