@@ -2,6 +2,7 @@
 
 BUF_VERSION := 1.75.0
 DENY_VERSION := 0.20.2
+MACHETE_VERSION := 0.9.2
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +13,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The version is in the path, so a new one is fetched and an old one never used.
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
+# Python with what tests/python/requirements.txt names: made again when that file changes.
+PYTHON := .tools/python/ready
 # nextest runs each test in a process of its own; cargo's own runner does too well without.
 RUN_TESTS = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test) --workspace
 # One PostgreSQL around all tests, gone when they are.
@@ -48,18 +52,23 @@ setup: compilers ## Look for what building and testing needs, and install what i
 	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || \
 		$(call apt,postgresql) || \
 		$(say) 'PostgreSQL is missing and cannot be installed from here: half of the tests of storage will not run.'
+	@$(MAKE) --silent $(PYTHON) || $(say) 'Python cannot be set up: the tests of clients in Python will not run.'
 	@! command -v npm >/dev/null || $(MAKE) --silent $(BUF) || \
 		$(say) 'buf cannot be installed: `make check` will not get far.'
 
 .PHONY: run
 run: compilers ## Build it, start everything, show it at work, and serve until interrupted
-	cargo build --release -p remit
-	$(TARGET)/release/remit demo --serve
+	cargo build --profile quick -p remit
+	$(TARGET)/quick/remit demo --serve
 
 .PHONY: demo
 demo: compilers ## Show it at work against a server that runs already (`make run`)
-	cargo build --release -p remit
-	$(TARGET)/release/remit demo
+	cargo build --profile quick -p remit
+	$(TARGET)/quick/remit demo
+
+.PHONY: release
+release: compilers ## Build the binary to deploy: target/release/remit
+	cargo build --release --locked -p remit
 
 .PHONY: build-tests
 build-tests: setup
@@ -76,7 +85,11 @@ test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) 
 	$(RUN_TESTS) whatever_is_done_to_any_entry
 
 .PHONY: check
-check: setup check-rust check-contract check-dependencies ## Check form: formatting, lints, the contract, the dependencies
+check: setup check-words check-rust check-contract check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies
+
+.PHONY: check-words
+check-words: $(PYTHON)
+	.tools/python/bin/typos
 
 .PHONY: check-rust
 check-rust:
@@ -97,7 +110,8 @@ check-contract: $(BUF)
 
 # That the advisories cannot be had is no failure, but must not look like a success; an advisory that applies is one.
 .PHONY: check-dependencies
-check-dependencies: $(DENY)
+check-dependencies: $(DENY) $(MACHETE)
+	$(MACHETE) crates tests benches
 	$(DENY) --workspace check licenses bans sources
 	@if timeout 60 $(DENY) --workspace fetch db; then \
 		$(DENY) --workspace check --disable-fetch advisories; \
@@ -113,6 +127,19 @@ $(BUF):
 $(DENY):
 	@echo 'Building cargo-deny, once: about five minutes.'
 	cargo install cargo-deny --locked --quiet --version $(DENY_VERSION) --root .tools/cargo-deny-$(DENY_VERSION)
+
+$(MACHETE):
+	@echo 'Building cargo-machete, once.'
+	cargo install cargo-machete --locked --quiet --version $(MACHETE_VERSION) --root .tools/cargo-machete-$(MACHETE_VERSION)
+
+# Ready-made packages only: to build gRPC for Python from its source takes a quarter of an hour.
+$(PYTHON): tests/python/requirements.txt
+	@command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || \
+		$(call apt,python3 python3-venv) || { $(say) 'Python 3 is missing: install python3 and python3-venv.'; exit 1; }
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	touch $@
 
 # The sections of `make bench`: all, or those in SECTIONS. `decision` is measured by programs of its own.
 wanted = $(or $(SECTIONS),services decision)
