@@ -16,7 +16,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "audit/v1/audit",
         "operations/v1/operations",
     ]
-    .map(|file| proto.join(format!("remit/{file}.proto")));
+    .map(|file| proto.join(format!("remit/{file}.proto")))
+    .into_iter()
+    // No message of ours holds these. They travel in the details of errors, and reflection tells them to clients.
+    .chain(["status", "error_details"].map(|file| proto.join(format!("vendor/google/rpc/{file}.proto"))))
+    .collect::<Vec<_>>();
     println!("cargo::rerun-if-changed={}", proto.display());
 
     let mut compiler = protox::Compiler::new([&proto, &proto.join("vendor")])?;

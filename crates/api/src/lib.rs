@@ -16,8 +16,12 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/remit.rs"));
 }
 
-pub use generated::remit::{
-    audit::v1 as audit, event::v1 as event, intake::v1 as intake, operations::v1 as operations, routing::v1 as routing,
+pub use generated::{
+    google,
+    remit::{
+        audit::v1 as audit, event::v1 as event, intake::v1 as intake, operations::v1 as operations,
+        routing::v1 as routing,
+    },
 };
 
 /// The encoded descriptors of all packages, for reflection.
