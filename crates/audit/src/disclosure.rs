@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use api::event::{Actor, Detail, Reading, StateChange};
-use journal::{Draft, Entropy, Entry, Head, Time, ordered_id, seal};
+use journal::{AuditKind, Draft, Entropy, Entry, Head, Time, ordered_id, seal};
 use prost::Message as _;
 use rpc::Identity;
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The kind of the change.
-pub(crate) const KIND: &str = "details.read";
+pub(crate) const KIND: &str = AuditKind::DetailsRead.name();
 /// For how long pages can be asked for under a reading's name, in seconds.
 const LASTS: i64 = 24 * 60 * 60;
 

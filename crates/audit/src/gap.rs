@@ -1,7 +1,7 @@
 //! Changes that are kept out of the log, and what that shows. No I/O.
 
 use api::event::{Detail, Incident};
-use journal::{Bytes32, Time};
+use journal::{AuditKind, Bytes32, Time};
 use uuid::Uuid;
 
 use crate::producer::{Producer, Standing};
@@ -96,11 +96,11 @@ const NORMAL: &str = "NORMAL";
 const FROZEN: &str = "FROZEN";
 
 impl OwnChange {
-    pub const UNFROZEN: &'static str = "producer.unfrozen";
-    const FROZEN: &'static str = "producer.frozen";
-    const FORK_REFUSED: &'static str = "producer.fork-refused";
-    const EVENT_ID_REUSED: &'static str = "producer.event-id-reused";
-    const REACHED: &'static str = "producer.mark-reached";
+    pub const UNFROZEN: &'static str = AuditKind::ProducerUnfrozen.name();
+    const FROZEN: &'static str = AuditKind::ProducerFrozen.name();
+    const FORK_REFUSED: &'static str = AuditKind::ForkRefused.name();
+    const EVENT_ID_REUSED: &'static str = AuditKind::EventIdReused.name();
+    const REACHED: &'static str = AuditKind::MarkReached.name();
 
     /// Whether the producer was frozen by it.
     pub fn freezes(&self) -> bool {
@@ -185,7 +185,7 @@ impl OwnChange {
             source: source.to_owned(),
             kind: match standing.is_well() {
                 true => Self::REACHED,
-                false => "producer.mark-missed",
+                false => AuditKind::MarkMissed.name(),
             },
             detail: Detail {
                 from_state: producer.logged.name().to_owned(),

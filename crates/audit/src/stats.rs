@@ -13,10 +13,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use api::event::Detail;
-use journal::{Entry, Time};
+use journal::{Entry, IntakeKind, RoutingKind, Time};
 use uuid::Uuid;
 
 use crate::check::READINGS;
+
+// The kinds that the figures are made of.
+const REPORT_ACCEPTED: &str = IntakeKind::ReportAccepted.name();
+const CASE_OPENED: &str = RoutingKind::CaseOpened.name();
+const CASE_ACKNOWLEDGED: &str = RoutingKind::CaseAcknowledged.name();
 
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
@@ -106,11 +111,11 @@ impl Stats {
             }
         }
         match entry.kind.as_str() {
-            "report.accepted" => {
+            REPORT_ACCEPTED => {
                 self.accepted.insert(entry.event_id, entry.time);
             }
-            "case.opened" => self.open(entry),
-            "case.acknowledged" => self.acknowledge(entry, by),
+            CASE_OPENED => self.open(entry),
+            CASE_ACKNOWLEDGED => self.acknowledge(entry, by),
             _ => {}
         }
         if ["RESOLVED", "CLOSED"].contains(&detail.to_state.as_str()) {

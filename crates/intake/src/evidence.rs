@@ -24,6 +24,7 @@ mod vault;
 use std::time::Duration;
 
 use api::intake::EvidenceState;
+use journal::IntakeKind;
 use uuid::Uuid;
 
 pub use check::id;
@@ -74,10 +75,10 @@ pub enum State {
 }
 
 /// State, stored name, and the kind of the change that leads there.
-const NAMES: [(State, &str, &str); 3] = [
-    (State::Uploaded, "UPLOADED", "evidence.uploaded"),
-    (State::Attached, "ATTACHED", "evidence.attached"),
-    (State::Expired, "EXPIRED", "evidence.expired"),
+const NAMES: [(State, &str, IntakeKind); 3] = [
+    (State::Uploaded, "UPLOADED", IntakeKind::EvidenceUploaded),
+    (State::Attached, "ATTACHED", IntakeKind::EvidenceAttached),
+    (State::Expired, "EXPIRED", IntakeKind::EvidenceExpired),
 ];
 
 impl State {
@@ -87,7 +88,7 @@ impl State {
     }
 
     /// The kind of the change that leads here.
-    pub fn kind(self) -> &'static str {
+    pub fn kind(self) -> IntakeKind {
         NAMES[self as usize].2
     }
 

@@ -25,7 +25,7 @@ use crate::{
     reading,
     receipt::Receipts,
     reveal,
-    state::State,
+    state::{self, State},
     store::{
         self, Acceptance, Accepted, CaseNews, Prepared, Reveal, Store, StoredReport,
         evidence::{Attachment, EvidenceStore, Unattachables},
@@ -100,7 +100,7 @@ impl Service {
         let draft = Draft {
             source: "intake",
             record: &store::name(report),
-            kind: State::Accepted.kind(),
+            kind: State::Accepted.kind().name(),
             caused_by: None,
             detail: Detail {
                 to_state: State::Accepted.name().to_owned(),
@@ -274,20 +274,23 @@ impl Service {
                 format!("has {}, more than {DELIVERY}", request.changes.len()),
             ));
         }
-        let mut results = vec![
-            ChangeResult {
-                refusal: "MALFORMED_ENTRY".to_owned()
-            };
-            request.changes.len()
-        ];
+        let mut results = vec![ChangeResult::default(); request.changes.len()];
         let mut spans = Vec::new();
         let mut places = Vec::with_capacity(request.changes.len());
         let mut news = Vec::with_capacity(request.changes.len());
         for (place, change) in request.changes.into_iter().enumerate() {
             let logged = change.change.clone().unwrap_or_default();
             // One that cannot be read parks its own record, and not its neighbours'.
-            let Ok(entry) = Entry::decode(&logged.entry) else {
-                continue;
+            let (entry, state) = match (Entry::decode(&logged.entry), state::case_state(&change.state)) {
+                (Ok(entry), Some(state)) => (entry, state),
+                (Err(_), _) => {
+                    results[place].refusal = "MALFORMED_ENTRY".to_owned();
+                    continue;
+                }
+                (Ok(_), None) => {
+                    results[place].refusal = "UNKNOWN_CASE_STATE".to_owned();
+                    continue;
+                }
             };
             let span = rpc::delivery::span("record case change", &logged.traceparent);
             let traceparent = span.in_scope(telemetry::traceparent);
@@ -297,6 +300,7 @@ impl Service {
                 hash: entry_hash(&logged.entry),
                 entry,
                 change,
+                state,
                 traceparent,
             });
         }

@@ -11,12 +11,12 @@ use api::{
     event::Detail,
     intake::{GetReportRequest, ReadPurpose},
 };
-use journal::{Draft, Entropy, Head, Sealed, Time, ordered_id, seal};
+use journal::{Draft, Entropy, Head, IntakeKind, Sealed, Time, ordered_id, seal};
 use rpc::{Identity, Violation};
 use uuid::Uuid;
 
 /// The kind of the change.
-const KIND: &str = "report.read";
+const KIND: IntakeKind = IntakeKind::ReportRead;
 
 /// A request that says all it must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Wanted {
         let draft = Draft {
             source: "intake",
             record: &format!("readings/{id}"),
-            kind: KIND,
+            kind: KIND.name(),
             caused_by: None,
             detail: Detail {
                 actor: Some(caller.actor(id.as_bytes())),
@@ -146,7 +146,7 @@ mod tests {
         let entry = Entry::decode(&change.entry).unwrap();
         assert_eq!(
             (entry.source.as_str(), entry.kind.as_str(), entry.sequence),
-            ("intake", KIND, 1)
+            ("intake", KIND.name(), 1)
         );
         assert!(entry.record.starts_with("readings/"));
         let id = wanted.report;

@@ -1,6 +1,7 @@
 //! States of a report, and what a change of its case does to them.
 
-use api::intake::ReportState;
+use api::{intake::ReportState, routing::CaseState};
+use journal::IntakeKind;
 
 /// Where a report stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +19,12 @@ pub enum State {
 }
 
 /// State, stored name, and the kind of the change that leads there.
-const NAMES: [(State, &str, &str); 5] = [
-    (State::Accepted, "ACCEPTED", "report.accepted"),
-    (State::Routed, "ROUTED", "report.routed"),
-    (State::Closed, "CLOSED", "report.closed"),
-    (State::Advised, "ADVISED", "report.advised"),
-    (State::Withdrawn, "WITHDRAWN", "report.withdrawn"),
+const NAMES: [(State, &str, IntakeKind); 5] = [
+    (State::Accepted, "ACCEPTED", IntakeKind::ReportAccepted),
+    (State::Routed, "ROUTED", IntakeKind::ReportRouted),
+    (State::Closed, "CLOSED", IntakeKind::ReportClosed),
+    (State::Advised, "ADVISED", IntakeKind::ReportAdvised),
+    (State::Withdrawn, "WITHDRAWN", IntakeKind::ReportWithdrawn),
 ];
 
 impl State {
@@ -33,7 +34,7 @@ impl State {
     }
 
     /// The kind of the change that leads here.
-    pub fn kind(self) -> &'static str {
+    pub fn kind(self) -> IntakeKind {
         NAMES[self as usize].2
     }
 
@@ -56,15 +57,25 @@ impl State {
         }
     }
 
-    /// The state that a report has when its case is in `case_state`, if that is a change. A withdrawn report stays withdrawn.
-    pub fn follow(self, case_state: &str) -> Option<Self> {
-        let next = match case_state {
-            "ADVISED" => Self::Advised,
-            "CLOSED" => Self::Closed,
-            _ => Self::Routed,
+    /// The state that a report takes on when its case is in `case`, if that is a change. A withdrawn report stays withdrawn.
+    pub fn follow(self, case: CaseState) -> Option<Self> {
+        let next = match case {
+            CaseState::Advised => Self::Advised,
+            CaseState::Closed => Self::Closed,
+            CaseState::AwaitingDesignation
+            | CaseState::Assigned
+            | CaseState::InProgress
+            | CaseState::InReview
+            | CaseState::Resolved => Self::Routed,
+            CaseState::Unspecified => return None,
         };
         (next != self && self != Self::Withdrawn).then_some(next)
     }
+}
+
+/// A case's state by the name that routing logs; `None` for one that this version does not know.
+pub fn case_state(name: &str) -> Option<CaseState> {
+    CaseState::from_str_name(&format!("CASE_STATE_{name}")).filter(|state| *state != CaseState::Unspecified)
 }
 
 #[cfg(test)]
@@ -75,13 +86,22 @@ mod tests {
     fn a_report_follows_its_case() {
         for (state, case, next) in [
             (State::Accepted, "ASSIGNED", Some(State::Routed)),
+            (State::Accepted, "AWAITING_DESIGNATION", Some(State::Routed)),
             (State::Accepted, "ADVISED", Some(State::Advised)),
             (State::Routed, "IN_PROGRESS", None),
+            (State::Routed, "RESOLVED", None),
             (State::Routed, "CLOSED", Some(State::Closed)),
             (State::Closed, "ASSIGNED", Some(State::Routed)),
             (State::Withdrawn, "ASSIGNED", None),
         ] {
-            assert_eq!(state.follow(case), next, "{state:?} {case}");
+            assert_eq!(state.follow(case_state(case).unwrap()), next, "{state:?} {case}");
+        }
+    }
+
+    #[test]
+    fn a_case_state_that_is_not_known_is_none() {
+        for name in ["", "UNSPECIFIED", "assigned", "CASE_STATE_ASSIGNED", "DECIDED"] {
+            assert_eq!(case_state(name), None, "{name}");
         }
     }
 

@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use api::{event::Detail, intake::CaseChange, routing::ReportChange};
+use api::{
+    event::Detail,
+    intake::CaseChange,
+    routing::{CaseState, ReportChange},
+};
 use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Delivery, Draft, Entropy, Entry, Head, Inbox, Logged, Sealed, Time, seal};
 use prost::Message as _;
@@ -146,6 +150,8 @@ pub struct CaseNews {
     pub hash: Bytes32,
     /// The message.
     pub change: CaseChange,
+    /// Where the case stands after it.
+    pub state: CaseState,
     /// Trace context to go on with.
     pub traceparent: String,
 }
@@ -365,11 +371,11 @@ impl Current {
             }
             .encode_to_vec(),
         );
-        let next = self.state.follow(&news.change.state)?;
+        let next = self.state.follow(news.state)?;
         let draft = Draft {
             source: "intake",
             record: &name(self.report),
-            kind: next.kind(),
+            kind: next.kind().name(),
             caused_by: Some(news.entry.event_id),
             detail: Detail {
                 from_state: self.state.name().to_owned(),

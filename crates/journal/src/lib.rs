@@ -19,6 +19,8 @@
 //! read is what is there, not what lies past a position. Delivery is at least once; `inbox` makes it once.
 //! Two relays that both believe to hold the lease deliver twice, which is harmless.
 //!
+//! The kinds of changes, of every service, and the words for them are one list (`kind.rs`).
+//!
 //! Whether all that arrives where it should is seen from outside, by what `heads.rs` lists and counts.
 //!
 //! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
@@ -29,6 +31,7 @@ mod commit;
 mod entry;
 mod heads;
 mod inbox;
+mod kind;
 mod mark;
 mod outbox;
 mod relay;
@@ -40,6 +43,7 @@ pub use commit::{CommitError, Committer};
 pub use entry::{DETAIL_BYTES, ENTRY_BYTES, Entry, MalformedEntry, entry_hash};
 pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_heads_of};
 pub use inbox::{Arrival, Inbox, Refusal};
+pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};
 pub use mark::{EventSet, Mark, SetHash};
 pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
 pub use relay::{

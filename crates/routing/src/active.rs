@@ -12,7 +12,7 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use journal::Bytes32;
+use journal::{Bytes32, RoutingKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -54,18 +54,18 @@ impl VersionKind {
     }
 
     /// The kind of change that a new version is.
-    pub(crate) const fn created(self) -> &'static str {
+    pub(crate) const fn created(self) -> RoutingKind {
         match self {
-            Self::Directory => "directory.created",
-            Self::RuleSet => "rule-set.created",
+            Self::Directory => RoutingKind::DirectoryCreated,
+            Self::RuleSet => RoutingKind::RuleSetCreated,
         }
     }
 
     /// The kind of change that a switch is.
-    pub(crate) const fn activated(self) -> &'static str {
+    pub(crate) const fn activated(self) -> RoutingKind {
         match self {
-            Self::Directory => "directory.activated",
-            Self::RuleSet => "rule-set.activated",
+            Self::Directory => RoutingKind::DirectoryActivated,
+            Self::RuleSet => RoutingKind::RuleSetActivated,
         }
     }
 }

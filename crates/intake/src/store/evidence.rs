@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::event::{Actor, Detail};
 use async_trait::async_trait;
-use journal::{Bytes32, Delivery, Draft, Head, Sealed, Time, keyed_hash, seal};
+use journal::{Bytes32, Delivery, Draft, Head, IntakeKind, Sealed, Time, keyed_hash, seal};
 use prost::Message as _;
 use sql::{Batch, Error, Insert, Kind, Row, Tx};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::{Accepted, MISSING_REPORTS, Prepared, SqlStore, earlier, find_earlier
 use crate::evidence::{State, UNATTACHED, Unattachable, name};
 
 /// The kind of the change that a download is.
-const DOWNLOADED: &str = "evidence.downloaded";
+const DOWNLOADED: IntakeKind = IntakeKind::EvidenceDownloaded;
 
 /// A file that is on disk, on its way into the store.
 #[derive(Clone, Debug)]
@@ -462,7 +462,7 @@ impl SqlStore {
         &self,
         id: Uuid,
         head: &Head,
-        kind: &'static str,
+        kind: IntakeKind,
         caused_by: Option<Uuid>,
         detail: Detail,
         traceparent: &str,
@@ -471,7 +471,7 @@ impl SqlStore {
         let draft = Draft {
             source: "intake",
             record: &name(id),
-            kind,
+            kind: kind.name(),
             caused_by,
             detail,
             traceparent: traceparent.to_owned(),

@@ -1,14 +1,14 @@
 //! Showing who reported: recorded in the transaction that reads it.
 
 use api::event::{Actor, Detail};
-use journal::{Bytes32, Draft, Sealed, Time, keyed_hash, seal};
+use journal::{Bytes32, Draft, IntakeKind, Sealed, Time, keyed_hash, seal};
 use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
 
 use super::{SqlStore, StoredReport, delivery, load_states, name, state_row, stored};
 
 /// The kind of the change.
-const KIND: &str = "report.revealed";
+const KIND: IntakeKind = IntakeKind::ReportRevealed;
 
 /// A request to show who reported, that was found to be allowed.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl SqlStore {
         let draft = Draft {
             source: "intake",
             record: &name(reveal.report),
-            kind: KIND,
+            kind: KIND.name(),
             caused_by: None,
             detail: Detail {
                 from_state: state.clone(),

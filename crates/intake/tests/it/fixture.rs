@@ -87,7 +87,7 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
     let draft = Draft {
         source: "routing",
         record: case,
-        kind: "case.changed",
+        kind: "case.opened",
         caused_by: None,
         detail: Detail::default(),
         traceparent: String::new(),
@@ -108,6 +108,7 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             state: state.to_owned(),
             hidden_from: vec!["agencies/police-130400".to_owned()],
         },
+        state: intake::state::case_state(state).unwrap(),
         traceparent: String::new(),
     }
 }

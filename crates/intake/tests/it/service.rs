@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::atomic::Ordering};
 use api::{
     event::{Detail, StateChange},
     intake::{
-        CheckReceiptRequest, GetReportRequest, ReadPurpose, RecordCaseChangesRequest, ReportState,
+        CaseChange, CheckReceiptRequest, GetReportRequest, ReadPurpose, RecordCaseChangesRequest, ReportState,
         intake_service_client::IntakeServiceClient,
     },
 };
@@ -317,6 +317,42 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
     let read = served.get("handan", &name, ReadPurpose::CheckSubmission).await;
     let report = read.unwrap().report.unwrap();
     assert_eq!(report.state(), ReportState::Accepted);
+}
+
+/// A newer routing may know states that this intake does not: its reporters must not be told that an agency has the report.
+#[tokio::test]
+async fn a_case_in_an_unknown_state_is_refused_and_its_report_stays_as_it_was() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served
+        .client("hotline")
+        .submit_report(good())
+        .await
+        .unwrap()
+        .into_inner();
+    let name = submitted.report.unwrap().name;
+    let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
+    let known = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[], "ASSIGNED").change;
+    for state in ["", "UNSPECIFIED", "DECIDED"] {
+        let news = case_news(&*entropy(), "cases/b", &mut journal::Head::default(), &[id], "ASSIGNED");
+        let unknown = CaseChange {
+            state: state.to_owned(),
+            ..news.change
+        };
+        let request = RecordCaseChangesRequest {
+            changes: vec![known.clone(), unknown],
+        };
+        let response = served.client("routing").record_case_changes(request).await.unwrap();
+        let refusals: Vec<_> = response
+            .into_inner()
+            .results
+            .into_iter()
+            .map(|result| result.refusal)
+            .collect();
+        assert_eq!(refusals, ["", "UNKNOWN_CASE_STATE"], "`{state}`");
+    }
+    let read = served.get("hotline", &name, ReadPurpose::CheckSubmission).await;
+    assert_eq!(read.unwrap().report.unwrap().state(), ReportState::Accepted);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use api::event::{Detail, OperatorRegister};
 use async_trait::async_trait;
-use journal::{Delivery, Draft, Entropy, Head, Time, seal};
+use journal::{Delivery, Draft, Entropy, Head, RoutingKind, Time, seal};
 use prost::Message as _;
 use sql::{Db, Insert, Kind as Column, Row, Tx, Value};
 
@@ -169,7 +169,7 @@ impl SqlStore {
         let draft = Draft {
             source: "routing",
             record: RECORD,
-            kind: "operators.loaded",
+            kind: RoutingKind::OperatorsLoaded.name(),
             caused_by: None,
             detail: Detail {
                 from_state: (version - 1).to_string(),

@@ -175,7 +175,7 @@ pub(in crate::store) async fn try_create(
     let draft = Draft {
         source: "routing",
         record: kind.record(),
-        kind: kind.created(),
+        kind: kind.created().name(),
         caused_by: None,
         detail: Detail {
             from_state: active.clone(),
@@ -286,7 +286,7 @@ async fn switch(
     let draft = Draft {
         source: "routing",
         record: kind.record(),
-        kind: kind.activated(),
+        kind: kind.activated().name(),
         caused_by: None,
         detail: Detail {
             from_state: before,

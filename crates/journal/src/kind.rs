@@ -1,0 +1,161 @@
+//! Kinds of changes: every name that an entry can carry, with the words for it, in one list.
+
+use std::fmt;
+
+/// What happened to a record, such as `case.opened`: the name in the log, and words for people.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    name: &'static str,
+    en: &'static str,
+    zh: &'static str,
+}
+
+impl Kind {
+    /// The name in entries, feeds and filters: `a-z`, `0-9`, `-` and `.`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// In English.
+    #[must_use]
+    pub const fn en(self) -> &'static str {
+        self.en
+    }
+
+    /// In Chinese.
+    #[must_use]
+    pub const fn zh(self) -> &'static str {
+        self.zh
+    }
+
+    /// Every kind that any service writes.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let intake = IntakeKind::ALL.iter().copied().map(Self::from);
+        let routing = RoutingKind::ALL.iter().copied().map(Self::from);
+        let audit = AuditKind::ALL.iter().copied().map(Self::from);
+        intake.chain(routing).chain(audit)
+    }
+
+    /// From its name; `None` for one that this version does not write.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|kind| kind.name == name)
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $service:ident { $($variant:ident $name:literal $en:literal $zh:literal)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $service {
+            $(#[doc = $en] $variant,)+
+        }
+
+        impl $service {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name in entries.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+
+        impl From<$service> for Kind {
+            fn from(kind: $service) -> Self {
+                let (en, zh) = match kind { $($service::$variant => ($en, $zh),)+ };
+                Self { name: kind.name(), en, zh }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Kinds of changes that intake makes.
+    IntakeKind {
+        ReportAccepted "report.accepted" "report accepted" "举报已受理"
+        ReportRouted "report.routed" "report routed to an agency" "已分派承办单位"
+        ReportAdvised "report.advised" "reporter advised: no agency can act" "已告知：无单位可受理"
+        ReportClosed "report.closed" "report closed" "举报已办结"
+        ReportWithdrawn "report.withdrawn" "report withdrawn" "举报人撤回"
+        ReportSupplemented "report.supplemented" "information added" "补充材料"
+        ReportRevealed "report.revealed" "reporter shown, for a purpose" "已为特定目的查看举报人"
+        ReportRead "report.read" "report read, for a purpose" "已为特定目的查阅举报"
+        EvidenceUploaded "evidence.uploaded" "evidence uploaded" "证据已上传"
+        EvidenceAttached "evidence.attached" "evidence attached to a report" "证据已附于举报"
+        EvidenceDownloaded "evidence.downloaded" "evidence given out, for a purpose" "已为特定目的调取证据"
+        EvidenceExpired "evidence.expired" "evidence expired: no report named it" "证据逾期未用，已失效"
+    }
+}
+
+kinds! {
+    /// Kinds of changes that routing makes.
+    RoutingKind {
+        CaseOpened "case.opened" "case opened" "线索已建立"
+        CaseAdvised "case.advised" "case ended with advice" "已告知处理途径"
+        CaseAcknowledged "case.acknowledged" "taken over by the lead agency" "已签收"
+        AssistanceRequested "case.assistance-requested" "another agency asked to assist" "已请求协助"
+        AssistanceAnswered "case.assistance-answered" "request for assistance answered" "协助请求已答复"
+        CaseEscalated "case.escalated" "handed up to the superior" "已上报"
+        CaseSucceeded "case.succeeded" "taken over by the successor agency" "由承继单位承办"
+        ClockMissed "case.clock-missed" "deadline missed" "逾期未办"
+        DirectoryCreated "directory.created" "directory of agencies stored" "单位目录已入库"
+        DirectoryActivated "directory.activated" "directory of agencies in force" "单位目录已启用"
+        RuleSetCreated "rule-set.created" "rule set stored" "分派规则已入库"
+        RuleSetActivated "rule-set.activated" "rule set in force" "分派规则已启用"
+        OperatorsLoaded "operators.loaded" "register of operators loaded" "运营者名录已载入"
+    }
+}
+
+kinds! {
+    /// Kinds of changes that audit makes itself.
+    AuditKind {
+        DetailsRead "details.read" "details of the log read, for a purpose" "已为特定目的查阅日志详情"
+        ProducerFrozen "producer.frozen" "a service's past has changed: frozen" "服务记录冲突，已冻结"
+        ForkRefused "producer.fork-refused" "another version of a change refused" "冲突变更被拒"
+        EventIdReused "producer.event-id-reused" "an event id used again: refused" "事件编号重复，被拒"
+        ProducerUnfrozen "producer.unfrozen" "examined by an operator, appends again" "经核查恢复写入"
+        MarkMissed "producer.mark-missed" "a service's changes are not as it says" "服务进度与日志不符"
+        MarkReached "producer.mark-reached" "a service's changes are complete again" "服务进度与日志一致"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::entry::in_kind;
+
+    #[test]
+    fn each_kind_has_a_lawful_name_of_its_own_and_words() {
+        let mut names = BTreeSet::new();
+        let mut words = BTreeSet::new();
+        for kind in Kind::all() {
+            assert!(kind.name().bytes().all(in_kind), "{kind}");
+            assert!(names.insert(kind.name()), "{kind} stands twice");
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+            assert!(kind.en().is_ascii() && !kind.en().is_empty(), "{kind}");
+            assert!(!kind.zh().is_ascii(), "{kind}: `{}` is not Chinese", kind.zh());
+            assert!(
+                words.insert(kind.en()) && words.insert(kind.zh()),
+                "{kind}: another has its words"
+            );
+        }
+        assert_eq!(Kind::from_name("case.opened.twice"), None);
+    }
+}
