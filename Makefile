@@ -157,7 +157,7 @@ bench-services: setup
 # benches/zen is a workspace of its own, built here only, never shipped, and not looked at by `make check`.
 .PHONY: bench-decision
 bench-decision: compilers
-	cargo build --release -p routing --example figures
+	cargo build --release -p decision --example figures
 	$(TARGET)/release/examples/figures $(TARGET)/figures
 	@if cargo build --release --locked --manifest-path benches/zen/Cargo.toml --target-dir $(TARGET)/zen; then \
 		$(TARGET)/zen/release/zen-comparison $(TARGET)/figures; \

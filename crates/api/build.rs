@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Messages know their full names, which their JSON form needs.
     let mut config = prost_build::Config::new();
     config.enable_type_names();
+    let grpc = std::env::var_os("CARGO_FEATURE_GRPC").is_some();
     tonic_prost_build::configure()
+        .build_client(grpc)
+        .build_server(grpc)
         // Bytes that are passed on are not copied, and maps encode in one order: facts are committed to as bytes.
         .bytes(".")
         .btree_map(".")

@@ -72,11 +72,7 @@ async fn execute(data: &Path, service: &str, statement: &'static str) {
         "routing" => {
             sql::Db::open(
                 &url,
-                &[
-                    journal::SCHEMA,
-                    routing::store::SCHEMA,
-                    routing::register::store::SCHEMA,
-                ],
+                &[journal::SCHEMA, routing::store::SCHEMA, register::store::SCHEMA],
             )
             .await
         }

@@ -1,4 +1,4 @@
-//! Decides the table of `crates/routing/examples/figures` in zen-engine, and holds its time against Remit's.
+//! Decides the table of `crates/decision/examples/figures` in zen-engine, and holds its time against Remit's.
 //!
 //! Takes the folder that the example was given: `rows.json`, `facts.ndjson` with the row that Remit found for each, and
 //! `medians.json`, Remit's medians in nanoseconds. Any other answer than Remit's ends the comparison.

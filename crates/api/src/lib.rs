@@ -1,5 +1,7 @@
 //! The contract: what `proto/` says, as Rust types, clients and servers. Generated code only.
 //!
+//! Clients and servers need the feature `grpc`; without it there are messages only, and no dependency on a transport.
+//!
 //! Conventions of all packages stand at the top of `proto/remit/event/v1/event.proto`.
 
 #![allow(

@@ -45,11 +45,12 @@ pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_hea
 pub use inbox::{Arrival, Inbox, Refusal};
 pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};
 pub use mark::{EventSet, Mark, SetHash};
+pub use moment::Time;
 pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
 pub use relay::{
     Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled,
 };
-pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, Time, ordered_id, random_id};
+pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, ordered_id, random_id};
 
 /// SHA-256 digests, keys and salts.
 pub type Bytes32 = [u8; 32];

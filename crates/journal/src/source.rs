@@ -5,51 +5,9 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
+use moment::Time;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
-
-/// A moment: microseconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(pub i64);
-
-impl Time {
-    /// This many seconds later, or earlier when negative.
-    #[must_use]
-    pub fn plus_seconds(self, seconds: i64) -> Self {
-        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
-    }
-
-    /// As a protobuf timestamp.
-    pub fn to_proto(self) -> prost_types::Timestamp {
-        let nanos = i32::try_from(self.0.rem_euclid(1_000_000)).unwrap_or(0) * 1_000;
-        prost_types::Timestamp {
-            seconds: self.0.div_euclid(1_000_000),
-            nanos,
-        }
-    }
-
-    /// From a protobuf timestamp; what lies below a microsecond is cut off. `None` outside the years 1 to 9999, as
-    /// protobuf has it.
-    pub fn from_proto(time: &prost_types::Timestamp) -> Option<Self> {
-        let nanos = i64::from(time.nanos);
-        if !(0..1_000_000_000).contains(&nanos) || !(-62_135_596_800..=253_402_300_799).contains(&time.seconds) {
-            return None;
-        }
-        time.seconds
-            .checked_mul(1_000_000)?
-            .checked_add(nanos / 1_000)
-            .map(Self)
-    }
-}
-
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(time) => write!(f, "{time}"),
-            Err(_) => write!(f, "{} µs", self.0),
-        }
-    }
-}
 
 /// Tells the time.
 pub trait Clock: Send + Sync + 'static {
@@ -140,27 +98,4 @@ pub fn ordered_id(time: Time, entropy: &dyn Entropy) -> Uuid {
     entropy.fill(&mut bytes);
     let millis = u64::try_from(time.0 / 1_000).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_survive_the_wire_also_before_1970() {
-        for time in [0, 1, 999_999, 1_000_000, -1, -1_000_001, 1_795_305_600_123_456] {
-            assert_eq!(Time::from_proto(&Time(time).to_proto()), Some(Time(time)));
-        }
-        assert_eq!(
-            Time::from_proto(&prost_types::Timestamp { seconds: 0, nanos: -1 }),
-            None
-        );
-        assert_eq!(
-            Time::from_proto(&prost_types::Timestamp {
-                seconds: i64::MAX,
-                nanos: 0
-            }),
-            None
-        );
-    }
 }

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use intake::category::Categories;
-use places::Territories;
-use routing::{
+use decision::{
     calendar::Calendars,
     directory::{Directory, LIMIT},
     rules::{RuleSet, Taxonomy},
 };
+use intake::category::Categories;
+use places::Territories;
 
 use crate::{config::Files, input};
 
@@ -86,9 +86,9 @@ const SHIPPED_AGENCIES: &str = include_str!("../../../deploy/config/agencies.yam
 /// The built-in rule set of that id, *ranked* where none is named; the path where it is none.
 pub fn shipped_rules(named: Option<&Path>) -> Result<(&'static str, &'static str), &Path> {
     let Some(named) = named else {
-        return Ok(routing::rules::SHIPPED[0]);
+        return Ok(decision::rules::SHIPPED[0]);
     };
-    routing::rules::SHIPPED
+    decision::rules::SHIPPED
         .into_iter()
         .find(|(id, _)| named.as_os_str() == *id)
         .ok_or(named)

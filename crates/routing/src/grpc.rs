@@ -25,7 +25,6 @@ use crate::{
     decide,
     directory::AgencyId,
     feed::{Feed, Interrupted},
-    register,
     state::State,
     store::{self, Acknowledged, Acknowledgement, Cursor, ReportNews, RequestId, Route, Store, Versions, Viewer},
     upkeep::FEED_WINDOW,

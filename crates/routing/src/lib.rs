@@ -1,13 +1,14 @@
 //! Routing: assigns each report to its jurisdiction and runs the case.
 //!
-//! How a report becomes a case: `grpc.rs` takes intake's changes; the operator [`register`] completes the facts; [`decide`] turns a report's facts into a decision and its
-//! explanation, by the table ([`rules`]) and who stands where ([`directory`]); [`state`] opens the case, with one owner and
-//! a clock that [`calendar`] counts; [`store`] writes all of it, its change and what is to be delivered of it in one
+//! How a report becomes a case: `grpc.rs` takes intake's changes; the operator [`register`] completes the facts; the crate
+//! [`decision`](::decision) turns a report's facts into a decision and its explanation, by the rule set and the directory that are
+//! active; [`state`] opens the case, with one owner and a clock that the decision's calendars count; [`store`] writes all of it,
+//! its change and what is to be delivered of it in one
 //! transaction. Relays carry the change to intake (`relays.rs`) and to audit. Agencies are shown their cases ([`view`]),
 //! follow them ([`feed`]) and take them over; [`clocks`] hands up what nobody took over in time, and [`upkeep`] forgets
 //! what is kept for a time only. Which directory and rule set decide is [`active`]: `prepare.rs` makes the configured ones
 //! the first, and every later switch is a logged change ([`store::versions`]), refused when an open case would have nobody.
-//! A rule set is switched to by [`rule_sets`], after it was tried out on the stored cases ([`simulate`]); and a stored route is
+//! A rule set is switched to by [`rule_sets`], after it was tried out on the stored cases; and a stored route is
 //! decided again and held against the log by [`replay`].
 //!
 //! What calls show needs no purpose, because none of it is personal: of a case, its state, category, owner, clock, supporting agencies and reports by
@@ -17,7 +18,7 @@
 //! text that a person writes here is an operator's, on why a rule set goes in force untried. A call that comes to show what somebody wrote about
 //! a case belongs where a purpose is asked for.
 //!
-//! Invariants: the decision is pure, and its files import neither a transport nor a database; so are the rules of `state.rs`.
+//! Invariants: the rules of `state.rs` import neither a transport nor a database; the decision's crate has neither.
 //! An open case has exactly one owner and one running clock, which the database checks, too. Each generation of a clock
 //! ends at most once: whoever ends it compares the generation in the transaction. Who sees a case is one table, and every
 //! read that shows a case to an agency goes through it. An excluded agency is never in it, but for the conference, which
@@ -26,23 +27,15 @@
 //! transaction commits. Who is excluded is told to the owner of a case only.
 
 pub mod active;
-pub mod calendar;
 pub mod clocks;
-pub mod decide;
-pub mod directory;
 mod directory_service;
-pub mod directory_view;
-pub mod facts;
 pub mod feed;
 mod grpc;
 mod operations;
 mod prepare;
-pub mod register;
 mod relays;
 pub mod replay;
 pub mod rule_sets;
-pub mod rules;
-pub mod simulate;
 pub mod state;
 pub mod store;
 pub mod upkeep;
@@ -55,12 +48,14 @@ use api::routing::{
     case_service_server::CaseServiceServer, directory_service_server::DirectoryServiceServer,
     operator_service_server::OperatorServiceServer, rule_set_service_server::RuleSetServiceServer,
 };
-use calendar::Calendars;
 use clocks::Ticker;
+use decision::{
+    calendar, calendar::Calendars, decide, directory, directory::view as directory_view, facts, rules, rules::Taxonomy,
+    simulate,
+};
 use futures::FutureExt as _;
 use journal::{Background, Clock, Committer, Entropy};
 use rpc::{client::Caller, delivery::ToAudit};
-use rules::Taxonomy;
 use sql::Db;
 use store::{Simulations, SqlStore, Store, Versions};
 use tokio::sync::watch;
@@ -244,7 +239,10 @@ impl Routing {
         };
         let operators = register::grpc::Service::new(
             Arc::clone(&register),
-            Arc::clone(&versions),
+            {
+                let versions = Arc::clone(&versions);
+                Arc::new(move || versions.active().directory.territories().clone())
+            },
             Arc::clone(&calendars),
             Arc::clone(&clock),
             Arc::clone(&wake),

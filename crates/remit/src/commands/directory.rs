@@ -15,9 +15,9 @@ use api::routing::{
     LocateAgencyResponse, directory_service_client::DirectoryServiceClient,
 };
 use clap::{Args, Subcommand};
+use decision::directory::LIMIT;
 use owo_colors::OwoColorize as _;
 use places::{Territories, TerritoryCode};
-use routing::directory::LIMIT;
 use rpc::client::Caller;
 
 use crate::{

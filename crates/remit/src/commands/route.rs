@@ -244,10 +244,10 @@ impl Server<'_> {
             return Ok(name.to_owned());
         }
         let table = match shipped_rules(Some(rules)) {
-            Ok((_, yaml)) => routing::rules::read_table(yaml)?,
+            Ok((_, yaml)) => decision::rules::read_table(yaml)?,
             Err(path) => {
                 let yaml = offline::text(path)?;
-                routing::rules::read_table(&yaml).with_context(|| path.display().to_string())?
+                decision::rules::read_table(&yaml).with_context(|| path.display().to_string())?
             }
         };
         let (mut client, failed) = self.client()?;

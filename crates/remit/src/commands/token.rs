@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use decision::directory::AgencyId;
 use journal::SystemEntropy;
-use routing::directory::AgencyId;
 use rpc::{Role, Token, Tokens};
 
 use crate::{

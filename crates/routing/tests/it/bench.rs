@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use api::intake::{ConnectingFactor, Place, place::Location};
 use api::routing::{Facts, ReportChange};
+use decision::calendar::Calendars;
+use decision::decide::{Decision, decide};
+use decision::directory::{AgencyId, Directory};
+use decision::rules::RuleSet;
 use journal::{Arrival, Draft, Entry, Head, ManualClock, Sealed, SeededEntropy, Time, entry_hash, random_id, seal};
+use routing::Routing;
 use routing::active::{Active, Current};
 use routing::clocks::Ticker;
-use routing::decide::{Decision, decide};
-use routing::directory::{AgencyId, Directory};
-use routing::rules::RuleSet;
 use routing::state::State;
 use routing::store::{
     Acknowledged, Acknowledgement, FeedItem, ReportNews, RequestId, Route, SqlStore, Store, StoredCase, Viewer,
 };
-use routing::{Routing, calendar::Calendars};
 use sql::{Db, Row, Value};
 use testkit::Backend;
 use uuid::Uuid;

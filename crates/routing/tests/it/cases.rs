@@ -3,9 +3,9 @@
 use api::event::{Detail, StateChange};
 use api::intake::{CaseChange, ConnectingFactor};
 use api::routing::Facts;
+use decision::decide::facts_digest;
 use journal::{Arrival, Outbox as _, Refusal, SqlOutbox};
 use prost::Message as _;
-use routing::decide::facts_digest;
 use routing::state::State;
 use routing::store::{Acknowledged, Store as _};
 use routing::view;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::routing::Facts;
+use decision::decide::Outcome;
+use decision::directory::{AgencyId, Directory};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use routing::decide::Outcome;
-use routing::directory::{AgencyId, Directory};
 use routing::state::State;
 use routing::store::versions::{Activation, Versions as _};
 use routing::store::{Acknowledged, MissedClock, Store as _};
@@ -274,7 +274,7 @@ async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) 
         "zh: 南, en: N}, hours: '08:00-18:00'",
     );
     let directory = Directory::parse(&source, Directory::shipped().territories()).unwrap();
-    let rules = routing::rules::SHIPPED[0].1.replace(
+    let rules = decision::rules::SHIPPED[0].1.replace(
         "acknowledge: {value: 24, unit: hours}",
         "acknowledge: {value: 4, unit: working-hours}",
     );

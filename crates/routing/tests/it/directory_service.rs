@@ -4,8 +4,8 @@ use api::routing::{
     ApplyDirectoryRequest, ApplyDirectoryResponse, GetAgencyRequest, GetDirectoryRequest, GetTerritoryRequest,
     ListAgenciesRequest, ListDesksRequest, ListDirectoryVersionsRequest, ListTerritoriesRequest, LocateAgencyRequest,
 };
+use decision::directory::{Directory, LIMIT};
 use futures::{StreamExt as _, TryStreamExt as _};
-use routing::directory::{Directory, LIMIT};
 use routing::store::versions::Versions as _;
 use testkit::Backend;
 use tonic::{Code, Status};

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use decision::directory::AgencyId;
 use futures::{FutureExt as _, StreamExt as _};
 use journal::{Arrival, Time};
-use routing::directory::AgencyId;
 use routing::feed::Feed;
 use routing::state::State;
 use routing::store::{

@@ -3,20 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod bench;
-mod calendar;
 mod cases;
 mod clocks;
-mod directory;
 mod directory_service;
-mod facts;
 mod feed;
 mod operators;
-mod random;
-mod register;
 mod rule_sets;
-mod rules;
 mod service;
 mod sight;
-mod stories;
 mod versions;
-mod worlds;

@@ -6,8 +6,8 @@ use api::routing::{
     LoadOperatorsResponse, LoadProblem, LoadResult, LookupOperatorRequest, LookupOperatorResponse, OperatorFormat,
     OperatorSubject, load_operators_request::Part, operator_service_client::OperatorServiceClient, operator_subject,
 };
+use decision::decide::decide;
 use prost::Message as _;
-use routing::decide::decide;
 use rpc::client::{Caller, connect};
 use testkit::Backend;
 use tonic::{Code, Status};

@@ -10,8 +10,8 @@ use api::routing::{
     ListRuleSetsRequest, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RuleCondition, RuleSet, RuleTable,
     Severity, SimulateRuleSetRequest, SimulationSummary, check_rule_set_request::Target,
 };
+use decision::rules;
 use prost::Message as _;
-use routing::rules;
 use rpc::client::{Caller, connect};
 use testkit::Backend;
 use tonic::{Code, Status};

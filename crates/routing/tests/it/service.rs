@@ -75,8 +75,8 @@ impl Running {
         let parts = Parts {
             db: bench.db.clone(),
             current: Arc::clone(&bench.current),
-            calendars: Arc::new(routing::calendar::Calendars::shipped().clone()),
-            taxonomy: Arc::new(routing::rules::Taxonomy::shipped()),
+            calendars: Arc::new(decision::calendar::Calendars::shipped().clone()),
+            taxonomy: Arc::new(decision::rules::Taxonomy::shipped()),
             intake: nobody(),
             audit: nobody(),
             replica: "test".to_owned(),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use api::event::{Actor, Detail, StateChange};
 use api::routing::Facts;
+use decision::decide::decide;
+use decision::directory::Directory;
+use decision::rules::RuleSet;
 use journal::{Entry, Outbox as _, SqlOutbox};
 use places::Territories;
 use prost::Message as _;
 use routing::Routing;
 use routing::active::{Active, VersionKind};
-use routing::decide::decide;
-use routing::directory::Directory;
-use routing::rules::RuleSet;
 use routing::store::versions::{Activated, Activation, NewVersion, Versions};
 use routing::store::{SqlStore, Store as _};
 use testkit::Backend;
@@ -43,7 +43,7 @@ fn replaced() -> Active {
     let tree = format!("{}# changed\n", Territories::shipped().source());
     let agencies = Directory::shipped().source().replace("police-450100", "police-nanning");
     let directory = Directory::parse(&agencies, &Territories::parse(&tree).unwrap()).unwrap();
-    let rules = routing::rules::SHIPPED[0].1.replace("row: gambling", "row: betting");
+    let rules = decision::rules::SHIPPED[0].1.replace("row: gambling", "row: betting");
     let rules = RuleSet::parse(&rules, &directory).unwrap();
     assert_ne!(rules.digest(), RuleSet::shipped().digest());
     Active::new(Arc::new(directory), Arc::new(rules))
@@ -418,7 +418,7 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
     // It names its successor first, and has its cases to the end of its last day.
     switched(&bench, ending("police-450100", ENDS, NEW)).await;
     bench.clock.advance(29 * 24 * HOUR + 14 * HOUR);
-    assert_eq!(routing::directory::day(bench.now()).to_string(), "2026-03-31");
+    assert_eq!(decision::directory::day(bench.now()).to_string(), "2026-03-31");
     assert_eq!(ticker.succeed().await.unwrap(), 0);
     let before = [bench.case(cases[0]).await, bench.case(cases[1]).await];
     bench.clock.advance(2 * HOUR);
@@ -490,7 +490,7 @@ async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Back
     switched(&bench, ending("police-450100", ENDS, NEW)).await;
     let active = bench.store.active();
     let mut decision = decide(&gambling(), &active.rules, &active.directory);
-    decision.outcome = routing::decide::Outcome::Lead {
+    decision.outcome = decision::decide::Outcome::Lead {
         agency: agency("police-450100"),
         factor: None,
     };
@@ -544,7 +544,7 @@ async fn p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superi
 async fn p4_the_ladder_ends_by_the_rule_set_that_routed_the_case(backend: Backend) {
     let bench = Bench::new(backend).await;
     let named = |resort: &str| {
-        let rules = routing::rules::SHIPPED[0]
+        let rules = decision::rules::SHIPPED[0]
             .1
             .replace("[conference-CN, inspection-CN]", resort);
         shipped().with_rules(&rules).unwrap()

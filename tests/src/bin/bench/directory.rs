@@ -3,12 +3,12 @@
 use std::{fmt::Write as _, hint::black_box, time::Instant};
 
 use anyhow::Context as _;
-use journal::{Entropy as _, SeededEntropy};
-use places::{Territories, TerritoryCode};
-use routing::{
+use decision::{
     directory::{Directory, Function, Search, day},
     rules::RuleSet,
 };
+use journal::{Entropy as _, SeededEntropy};
+use places::{Territories, TerritoryCode};
 
 use crate::memory;
 

@@ -16,16 +16,14 @@ use api::{
 };
 use hdrhistogram::Histogram;
 use places::Territories;
-use routing::{
-    Routing,
-    register::{
-        SqlStore,
-        file::{Format, Mode},
-        key::{Key, candidates},
-        load::{Loader, Request},
-        store::Store,
-    },
+use register::{
+    SqlStore,
+    file::{Format, Mode},
+    key::{Key, candidates},
+    load::{Loader, Request},
+    store::Store,
 };
+use routing::Routing;
 use sql::{Insert, Kind, Value, transact};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;

@@ -6,12 +6,12 @@ use api::routing::{
     ApplyDirectoryResponse, FunctionDesk, ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest,
     ListDesksResponse, LocateAgencyRequest, LocateAgencyResponse,
 };
+use decision::{
+    directory::view::{agency, applied, located},
+    directory::{self, Directory, Function, LIMIT},
+};
 use journal::{Clock as _, SystemClock};
 use places::{Country, Territories, TerritoryCode};
-use routing::{
-    directory::{self, Directory, Function, LIMIT},
-    directory_view::{agency, applied, located},
-};
 
 use super::Proposal;
 use crate::{client::Failed, input::read, output};

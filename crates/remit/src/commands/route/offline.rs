@@ -14,14 +14,7 @@ use api::{
     intake::SubmitReportRequest,
     routing::{Facts, RouteDecision, RuleFinding},
 };
-use intake::{
-    category::Categories,
-    directory::{Known, Routings},
-    submission,
-};
-use journal::{Clock as _, SystemClock};
-use places::Territories;
-use routing::{
+use decision::{
     decide::{Decision, Outcome, rule},
     directory::Directory,
     facts::{FactsLine, Situation, facts_digest},
@@ -31,6 +24,13 @@ use routing::{
     },
     simulate::{self, Simulation},
 };
+use intake::{
+    category::Categories,
+    directory::{Known, Routings},
+    submission,
+};
+use journal::{Clock as _, SystemClock};
+use places::Territories;
 use rpc::client::Caller;
 use serde::Serialize;
 

@@ -1,0 +1,279 @@
+//! The decision in the words of the contract.
+//!
+//! What names an excluded unit, or would let somebody infer one, stands in fields of its own, so that it can be left out for
+//! all but the owner: `excluded`, `exclusions`, `passed`, and the place of the agency complained of.
+
+use api::routing::{Explanation, FactorTried, HoldAsked, Support};
+use places::Reading;
+
+use super::{Hold, Note, Reason, Ruling, Tried, Verdict, operator};
+use crate::directory::Located;
+use crate::facts::Given;
+use crate::rules::{Action, Factor};
+
+impl Ruling<'_> {
+    /// Every step of the answer, in words.
+    pub(super) fn explanation(&self, facts_digest: [u8; 32]) -> Explanation {
+        let (mut fallbacks, mut exclusions) = (Vec::new(), Vec::new());
+        for tried in &self.tried {
+            fallbacks.extend(doubt(tried));
+        }
+        for note in &self.notes {
+            match self.note(*note) {
+                (words, false) => fallbacks.push(words),
+                (words, true) => exclusions.push(words),
+            }
+        }
+        for tried in self
+            .tried
+            .iter()
+            .filter_map(|tried| tried.located.as_ref().map(|located| (tried, located)))
+        {
+            let (tried, located) = tried;
+            for passed in &located.passed {
+                exclusions.push(format!("{}: {passed} was passed over", tried.factor));
+            }
+        }
+        let supporting = self.support();
+        Explanation {
+            rule_set: self.rules.id().to_owned(),
+            row: self.row.id.clone(),
+            source: self.row.source.clone(),
+            factors: self.tried.iter().map(|tried| self.step(tried)).collect(),
+            factor: self.factor().map(|factor| factor.to_string()).unwrap_or_default(),
+            excluded: self.excluded.iter().map(ToString::to_string).collect(),
+            fallbacks,
+            summary: self.summary(&supporting),
+            supporting,
+            facts_digest: facts_digest.to_vec().into(),
+            rule_set_digest: self.rules.digest().to_vec().into(),
+            directory_digest: self.directory.digest().to_vec().into(),
+            exclusions,
+            failed_columns: self.matched.failed().collect::<Vec<u8>>().into(),
+            holds: self.holds.iter().map(asked).collect(),
+            review: self.review().as_str().to_owned(),
+            operator: self.operator.cloned(),
+        }
+    }
+
+    /// One factor, with what it gave.
+    fn step(&self, tried: &Tried<'_>) -> FactorTried {
+        let mut step = FactorTried {
+            factor: tried.factor.to_string(),
+            ..FactorTried::default()
+        };
+        step.outcome = match tried.given {
+            Given::Absent => "absent: the report names no such place".to_owned(),
+            Given::RuledOut(victim) => format!("no factor: {victim} complains of a publication"),
+            Given::Nationwide => "no factor: the agency that received it works for the whole nation".to_owned(),
+            Given::Unreadable(text) => {
+                text.clone_into(&mut step.place);
+                "left out: neither a territory code nor a country".to_owned()
+            }
+            Given::Abroad(country) => {
+                step.place = country.to_string();
+                format!("{country} is outside the tree of territories: no agency there can lead")
+            }
+            Given::Territory(place) => {
+                step.place = place.to_string();
+                String::new()
+            }
+        };
+        if let Some(located) = &tried.located {
+            step.climb = located.climb.iter().map(ToString::to_string).collect();
+            step.agency = located.agency.map(|agency| agency.id.to_string()).unwrap_or_default();
+            step.passed = located.passed.iter().map(ToString::to_string).collect();
+            step.outcome = self.climbed(located);
+        }
+        if let Some(by_register) = self
+            .operator
+            .filter(|_| tried.factor == Factor::Operator)
+            .and_then(operator::gave_place)
+        {
+            step.outcome = format!("{by_register}; {}", step.outcome);
+        }
+        step
+    }
+
+    /// What a climb gave.
+    fn climbed(&self, located: &Located<'_>) -> String {
+        let Some(resolved) = located.climb.first() else {
+            return "left out: the tree has no such territory".to_owned();
+        };
+        let read = match located.reading {
+            Some(Reading::Successor) => format!("abolished, read as {resolved} through its successor; "),
+            Some(Reading::Parent) => format!("abolished, read as {resolved}, which it lay in; "),
+            Some(Reading::InForce) | None => String::new(),
+        };
+        match (located.agency, &self.row.action) {
+            (Some(agency), _) => format!("{read}gave {}", agency.id),
+            (None, Action::Lead(lead)) => format!("{read}no {} agency up to the nation", lead.function),
+            (None, Action::Advise { .. }) => format!("{read}no agency up to the nation"),
+        }
+    }
+
+    /// A note, and whether it is for the owner only.
+    fn note(&self, note: Note<'_>) -> (String, bool) {
+        let words = match note {
+            Note::ExcludedUnknown(id) => {
+                return (
+                    format!("excluded agency `{id}` is not in the directory: nobody was kept out by it"),
+                    true,
+                );
+            }
+            Note::ResortExcluded { passed, designates } => {
+                return (
+                    format!("{passed} is excluded itself: {designates} designates in its place"),
+                    true,
+                );
+            }
+            Note::ResortExcludedItself(superior) => {
+                return (
+                    format!("{superior} is excluded itself, like all others at the top: it designates all the same"),
+                    true,
+                );
+            }
+            Note::UnknownFactor => "a place with an unknown connecting factor was left out".to_owned(),
+            Note::Repeated(factor) => format!("{factor}: given more than once; only the first place was used"),
+            Note::CatchAll(category) => format!("no row is for the category `{category}`: the catch-all row decided"),
+            Note::NationalDefault(agency) => format!(
+                "no connecting factor gave an agency: {} leads as the national default",
+                agency.id
+            ),
+            Note::NobodyMayLead(function, superior) => {
+                format!("no {function} agency may lead, the nation's included: {superior} designates")
+            }
+            Note::NobodySupportsYet => "nobody supports before a lead is designated".to_owned(),
+            Note::NoPlaceFor(function) => {
+                format!("no {function} agency supports: no connecting factor gave the place to look for one")
+            }
+            // Where the agency complained of is, is for the owner only.
+            Note::NoneAbove(function, _) if self.factor() == Some(Factor::ComplainedOf) => {
+                format!("no {function} agency supports: there is none above that place that may")
+            }
+            Note::NoneAbove(function, place) => {
+                format!("no {function} agency supports: there is none above {place} that may")
+            }
+            Note::OperatorLeftOut => operator::left_out(self.operator),
+            Note::FreshLossWithoutHold => "the loss is fresh, but this row asks for no hold".to_owned(),
+            Note::NotCompared => {
+                "not compared with other cases: reports of the same subject each have a case of their own".to_owned()
+            }
+            Note::ReceiverNoRight(agency) => format!(
+                "received first by {}: in this rule set that gives no right to lead",
+                agency.id
+            ),
+            Note::ReceiverKeeps(agency, factor) => format!(
+                "received first by {}, to which {factor} leads: it keeps the report, and who would lead as ranked supports",
+                agency.id
+            ),
+            Note::ReceiverNotConnected(agency) => format!(
+                "received first by {}, to which no place leads: decided as ranked",
+                agency.id
+            ),
+        };
+        (words, false)
+    }
+
+    /// Who supports, each once with all reasons.
+    fn support(&self) -> Vec<Support> {
+        let mut supporting: Vec<Support> = Vec::new();
+        for (agency, reason) in &self.supporting {
+            let reason = self.reason(reason);
+            match supporting
+                .iter_mut()
+                .find(|support| support.agency == agency.id.as_str())
+            {
+                Some(support) => support.reason = format!("{}; {reason}", support.reason),
+                None => supporting.push(Support {
+                    agency: agency.id.to_string(),
+                    reason,
+                }),
+            }
+        }
+        supporting
+    }
+
+    fn reason(&self, reason: &Reason<'_>) -> String {
+        match reason {
+            Reason::AtPlace(factor, located) => format!("{factor}{}", path(*factor, located)),
+            Reason::Ranked(by) => {
+                let tried = &self.tried[*by];
+                let path = tried.located.as_ref().map(|located| path(tried.factor, located));
+                format!("would lead as ranked: {}{}", tried.factor, path.unwrap_or_default())
+            }
+            Reason::Function(function, factor, located) => format!("{function} for {factor}{}", path(*factor, located)),
+            Reason::Abroad(factor, country) => format!("{factor} abroad: {country}"),
+            Reason::Hold(function) => format!("{function}: asked to stop the payment"),
+        }
+    }
+
+    /// The whole in one line.
+    fn summary(&self, supporting: &[Support]) -> String {
+        let first = match self.outcome {
+            Verdict::Lead { agency, by: Some(by) } => {
+                let tried = &self.tried[by];
+                let path = tried.located.as_ref().map(|located| path(tried.factor, located));
+                format!("{} leads ({}{})", agency.id, tried.factor, path.unwrap_or_default())
+            }
+            Verdict::Lead { agency, by: None } => format!("{} leads (national default)", agency.id),
+            Verdict::Designate(superior) => format!("{superior} designates (no agency may lead)"),
+            Verdict::Advise { .. } => "nobody leads: the reporter is told who can act".to_owned(),
+        };
+        let others = supporting
+            .iter()
+            .map(|support| format!("; {} supports ({})", support.agency, support.reason));
+        std::iter::once(first).chain(others).collect()
+    }
+}
+
+/// What was read otherwise than written, or left out.
+fn doubt(tried: &Tried<'_>) -> Option<String> {
+    let factor = tried.factor;
+    match (tried.given, &tried.located) {
+        (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` cannot be read and was left out")),
+        (Given::Territory(place), Some(located)) => match (located.climb.first(), located.reading) {
+            (None, _) | (_, None) => Some(format!("{factor}: the tree has no territory {place}; it was left out")),
+            (Some(_), _) if factor == Factor::ComplainedOf => None,
+            (Some(resolved), Some(Reading::Successor)) => Some(format!(
+                "{factor}: {place} is abolished and was read as its successor {resolved}"
+            )),
+            (Some(resolved), Some(Reading::Parent)) => Some(format!(
+                "{factor}: {place} is abolished, its successor is not certain, and it was read as {resolved}, which it lay in"
+            )),
+            (Some(_), Some(Reading::InForce)) => None,
+        },
+        _ => None,
+    }
+}
+
+fn asked(hold: &Hold<'_>) -> HoldAsked {
+    let place = match hold.at {
+        Some(factor) => format!("for {factor}"),
+        None => "for the nation, as no connecting factor gave the lead".to_owned(),
+    };
+    let function = &hold.need.function;
+    HoldAsked {
+        agency: hold.agency.map(|agency| agency.id.to_string()).unwrap_or_default(),
+        within: format!("{} {}", hold.need.value, hold.need.unit.as_str()),
+        reason: match hold.agency {
+            Some(_) => format!("{function} {place}"),
+            None => format!("no {function} agency {place} may be asked"),
+        },
+    }
+}
+
+/// The way from a place to the agency, after a space: ` 440600 → 440000`. Where the agency complained of is, is for the
+/// owner only, and is not in words.
+fn path(factor: Factor, located: &Located<'_>) -> String {
+    if factor == Factor::ComplainedOf {
+        return String::new();
+    }
+    let codes: Vec<_> = located
+        .via
+        .iter()
+        .chain(&located.climb)
+        .map(ToString::to_string)
+        .collect();
+    format!(" {}", codes.join(" → "))
+}

@@ -1,0 +1,571 @@
+//! Rule sets: the shipped one covers every category, and a bad one is told all its faults.
+
+use api::routing::Facts;
+use api::routing::{RuleCondition, RuleRow, RuleTable, rule_condition};
+use decision::decide::rule;
+use decision::directory::Directory;
+use decision::facts::Situation;
+use decision::rules::check::{check, check_table, check_yaml};
+use decision::rules::{Action, RuleSet, SHIPPED, Severity, Taxonomy};
+use prost::Message as _;
+
+/// The row that the shipped set has for a category, and its lead.
+fn row(category: &str) -> (String, String) {
+    let facts = Facts {
+        category: category.to_owned(),
+        ..Facts::default()
+    };
+    let situation = Situation::from(&facts);
+    let ruling = rule(&situation, RuleSet::shipped(), Directory::shipped());
+    let row = ruling.row();
+    let lead = match &row.action {
+        Action::Lead(lead) => lead.function.to_string(),
+        Action::Advise { .. } => "advise".to_owned(),
+    };
+    (row.id.clone(), lead)
+}
+
+fn both() -> [&'static RuleSet; 2] {
+    [RuleSet::shipped(), RuleSet::shipped_first_receiver()]
+}
+
+#[test]
+fn every_shipped_category_has_a_row_of_its_own() {
+    let taxonomy = Taxonomy::shipped();
+    assert!(taxonomy.ids().count() > 20);
+    for category in taxonomy.ids() {
+        assert_ne!(row(category).0, "catch-all", "{category}");
+    }
+}
+
+#[test]
+fn nothing_is_found_in_the_shipped_sets() {
+    for rules in both() {
+        assert_eq!(
+            check(rules, Directory::shipped(), &Taxonomy::shipped()),
+            [],
+            "{}",
+            rules.id()
+        );
+    }
+}
+
+#[test]
+fn every_shipped_row_cites_a_law_or_says_that_it_is_ours() {
+    for row in both().into_iter().flat_map(RuleSet::rows) {
+        let cites = row.source.contains('法') || row.source.contains("条例") || row.source.starts_with("as threat");
+        assert!(cites || row.source.contains("ours"), "{}: {}", row.id, row.source);
+    }
+}
+
+#[test]
+fn the_shipped_sets_differ_only_in_whether_the_first_receiver_keeps() {
+    let [ranked, first] = both();
+    let mut ranked = ranked.to_table();
+    ranked.id = first.id().to_owned();
+    for row in &mut ranked.rows {
+        if let Some(api::routing::rule_row::Action::Lead(lead)) = &mut row.action {
+            assert!(!lead.first_receiver_keeps);
+            lead.first_receiver_keeps = row.id != "official-misconduct";
+        }
+    }
+    assert_eq!(ranked, first.to_table());
+}
+
+#[test]
+fn the_lead_of_each_kind() {
+    for (category, lead) in [
+        ("fraud.loan", "police"),
+        ("extortion.threat", "police"),
+        ("intrusion", "police"),
+        ("platform-duty", "content-regulator"),
+        ("consumer-harm", "market-regulator"),
+        ("counterfeit", "market-regulator"),
+        ("pyramid-selling", "market-regulator"),
+        ("official-misconduct", "inspection"),
+        ("insult-defamation", "advise"),
+    ] {
+        assert_eq!(row(category).1, lead, "{category}");
+    }
+}
+
+#[test]
+fn a_category_is_matched_on_its_dots() {
+    assert_eq!(row("fraud").0, "fraud");
+    assert_eq!(row("fraud.of.a.new.kind").0, "fraud");
+    assert_eq!(row("fraudulent").0, "catch-all");
+    assert_eq!(row("extortion.news").0, "extortion-news");
+    assert_eq!(row("").0, "catch-all");
+}
+
+const LAST: &str = "  - {row: last, priority: 9, lead: police, factors: [victim], \
+                    clocks: {acknowledge: {value: 24, unit: hours}, result: {value: 30, unit: calendar-days}}, source: ours}\n";
+
+fn parse(rows: &str) -> Result<RuleSet, String> {
+    RuleSet::parse(&format!("id: test\nrows:\n{rows}"), Directory::shipped()).map_err(|error| {
+        match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        }
+    })
+}
+
+#[track_caller]
+fn refused(rows: &str, parts: &[&str]) {
+    let error = parse(rows).expect_err("bad");
+    for part in parts {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn the_digest_is_of_what_is_said_and_not_of_how() {
+    let set = parse(LAST).expect("good");
+    assert_eq!(set.rows().len(), 1);
+    assert_eq!(
+        set.digest(),
+        parse(&format!("{LAST}# comment\n")).expect("good").digest()
+    );
+    let other = parse(&LAST.replace("value: 24", "value: 25")).expect("good");
+    assert_ne!(set.digest(), other.digest());
+    for rules in both() {
+        let again = RuleSet::decode(rules.canonical(), Directory::shipped()).expect("canonical");
+        assert_eq!((again.digest(), again.canonical()), (rules.digest(), rules.canonical()));
+        assert_eq!(
+            again.digest().as_slice(),
+            <sha2::Sha256 as sha2::Digest>::digest(again.canonical()).as_slice()
+        );
+        // The order in which a machine sends things does not matter either.
+        let mut table = rules.to_table();
+        table.rows.reverse();
+        for row in &mut table.rows {
+            row.conditions.reverse();
+        }
+        assert_ne!(table.encode_to_vec(), rules.canonical());
+        assert_eq!(
+            RuleSet::from_table(table, Directory::shipped()).expect("the same"),
+            *rules
+        );
+    }
+}
+
+const CLOCKS: &str = "clocks: {acknowledge: {value: 1, unit: working-days}, result: {value: 30, unit: calendar-days}}";
+
+/// A row whose lead is the police.
+fn police(id: &str, priority: u32, more: &str) -> String {
+    format!("  - {{row: {id}, priority: {priority}, {more}lead: police, factors: [victim], {CLOCKS}, source: ours}}\n")
+}
+
+#[test]
+fn all_faults_of_rows_are_named_at_once_with_row_and_column() {
+    let rows = "  - {row: A, priority: 1, category: x..y, lead: fire-brigade, factors: [moon, victim, victim], colour: red, source: ours}
+  - {row: b, lead: police, advise: {zh: 一, en: b}, when: {weather: fine, reporter_relation: [cousin]}}
+  - {row: c, priority: 2, category: c, advise: {zh: 一, en: ''}, source: ours}
+  - {row: d, priority: 3, category: d, lead: police, clocks: {acknowledge: {value: 0, unit: moons}, decide: {value: 1, unit: hours}}, source: ours}
+  - {row: e, priority: 4, when: {operator: {within: ['999999', '320504'], countries: [XX, CN]}, server: {}, loss: {currency: COINS, from: 5, below: 5}, loss_age: {at_most: 3, unit: days}}, advise: {zh: 一, en: b}, source: ours}
+  - {row: f, priority: 5, when: {subject_kind: [], details: {Q: [], ok: []}}, advise: {zh: 一, en: b}, holds: [{}], source: ours}
+  - {row: g, priority: 6, category: g, lead: police, exclude: [police], review: third, first_receiver: drops, holds: [{function: fire-brigade, value: 1, unit: minutes}, {function: police}], source: ours}
+";
+    refused(
+        &format!("{rows}{LAST}"),
+        &[
+            "line 3, row `A`, colour: unknown key",
+            "row `A`, row: that is no id",
+            "row `A`, category: `x..y` is no category",
+            "row `A`, lead: no agency has the function `fire-brigade`",
+            "row `A`, factors: `moon` is not one of",
+            "row `A`, factors: `victim` stands twice",
+            "row `A`, clocks: the clock `acknowledge` is missing",
+            "row `A`, clocks: the clock `result` is missing",
+            "line 4, row `b`, weather: there is no such column",
+            "row `b`, reporter_relation: `cousin` is not one of",
+            "row `b`, priority: it is missing",
+            "row `b`, source: it is missing",
+            "row `b`, lead: write either `lead` or `advise`",
+            "row `c`, advise: the advice is missing",
+            "row `d`, clocks: there is no clock `decide`",
+            "row `d`, clocks: the clock `acknowledge` cannot be read",
+            "row `d`, factors: it is missing",
+            "row `e`, operator: the tree has no territory 999999",
+            "row `e`, operator: territory 320504 is abolished; write its successor 320508",
+            "row `e`, operator: `XX` is not a country code",
+            "row `e`, operator: CN is the tree itself",
+            "row `e`, server: nothing is said of it",
+            "row `e`, loss: `COINS` is no currency",
+            "row `e`, loss: `below` is not more than `from`",
+            "row `e`, loss_age: `days` is no unit of it",
+            "row `f`, subject_kind: an empty list matches nothing",
+            "row `f`, details.Q: that is no path",
+            "row `f`, details.ok: an empty list matches nothing",
+            "row `f`, holds: a row that advises has none",
+            "row `g`, exclude: `police` leads",
+            "row `g`, review: `third` is no review",
+            "row `g`, first_receiver: `drops` is not known",
+            "row `g`, holds: no agency has the function `fire-brigade`",
+            "row `g`, holds: its clock cannot be read",
+        ],
+    );
+    let error = RuleSet::parse(
+        &format!("id: test\nlast_resort: [nobody]\nrows:\n{LAST}"),
+        Directory::shipped(),
+    );
+    assert!(
+        error
+            .expect_err("bad")
+            .to_string()
+            .contains("last_resort: there is no agency `nobody`")
+    );
+}
+
+#[test]
+fn keys_that_are_not_known_are_named_wherever_they_stand() {
+    let advise = "advise: {zh: 一, en: b, de: c}, source: ours}\n";
+    let when = "when: {operator: {abroad: true, near: '320500'}, loss: {currency: CNY, from: 1, to: 5}, \
+                loss_age: {at_most: 3, unit: hours, exactly: true}}, ";
+    let row = format!("  - {{row: a, priority: 1, {when}{advise}");
+    let clocks = CLOCKS.replace("value: 1,", "value: 1, grace: 2,");
+    let lead = police("b", 2, "category: fraud, ").replace(CLOCKS, &clocks).replace(
+        "source:",
+        "holds: [{function: payment-stop, value: 1, unit: minutes, sum: 5}], source:",
+    );
+    refused(
+        &(row + &lead + LAST),
+        &[
+            "row `a`, operator: unknown key `near`",
+            "row `a`, loss: unknown key `to`",
+            "row `a`, loss_age: unknown key `exactly`",
+            "row `a`, advise: unknown key `de`",
+            "row `b`, clocks: unknown key `grace`",
+            "row `b`, holds: unknown key `sum`",
+        ],
+    );
+}
+
+#[test]
+fn who_designates_last_is_always_there() {
+    let set = |directory: &Directory, last_resort: &str| {
+        RuleSet::parse(
+            &format!("id: test\nlast_resort: [{last_resort}]\nrows:\n{LAST}"),
+            directory,
+        )
+        .map_err(|error| error.to_string())
+    };
+    assert!(set(Directory::shipped(), "inspection-CN").is_ok());
+    let error = set(Directory::shipped(), "a b").expect_err("bad");
+    assert!(error.contains("last_resort: `a b` is not an id"), "{error}");
+    for day in ["valid_from: 2020-01-01", "valid_to: 2030-01-01"] {
+        let source = Directory::shipped()
+            .source()
+            .replace("{id: inspection-CN,", &format!("{{id: inspection-CN2, functions: [inspection], territory: CN, except: [x], name: {{zh: 一, en: b}}, superior: null}}\n  - {{id: inspection-CN, {day}, categories: [x],"))
+            .replace("superior: inspection-CN}", "superior: inspection-CN2}");
+        let directory = Directory::parse(&source, Directory::shipped().territories()).expect("a directory");
+        let error = set(&directory, "inspection-CN").expect_err("bad");
+        assert!(
+            error.contains("last_resort: `inspection-CN` has a first or a last day"),
+            "{day}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_lead_that_is_not_at_the_nation_is_warned_of() {
+    let source = Directory::shipped().source();
+    let line = source
+        .lines()
+        .find(|line| line.contains("{id: police-CN,"))
+        .expect("there");
+    let moved = line.replace("functions: [police]", "functions: [night-watch]");
+    let directory = Directory::parse(&source.replace(line, &moved), Directory::shipped().territories()).expect("good");
+    let findings = check_yaml(&format!("id: test\nrows:\n{LAST}"), &directory, &Taxonomy::shipped()).expect("good");
+    let said = "no `police` agency is at the nation";
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.column == "lead" && finding.message.contains(said)),
+        "{findings:#?}"
+    );
+}
+
+#[test]
+fn a_set_without_a_catch_all_or_with_equal_priorities_is_refused() {
+    refused("  []\n", &["rows: the last row must match everything"]);
+    refused(
+        &police("a", 1, "category: fraud, "),
+        &["rows: the last row must match everything"],
+    );
+    refused(
+        &format!("{}{LAST}", police("a", 9, "category: fraud, ")),
+        &["row `a`, priority: row `last` has 9, too"],
+    );
+    refused(
+        &format!("{}{LAST}", police("last", 1, "category: fraud, ")),
+        &["row `last`, row: it stands twice"],
+    );
+}
+
+#[test]
+fn rows_that_can_never_match_are_refused() {
+    refused(
+        &format!("{}{LAST}", police("a", 10, "category: fraud, ")),
+        &["row `a`, category: it is never reached: `last` take all of it"],
+    );
+    let both = police("a", 1, "category: fraud, ") + &police("b", 2, "category: fraud.loan, ") + LAST;
+    refused(&both, &["row `b`, category: it is never reached: `a` take all of it"]);
+    let victims = "category: fraud, when: {reporter_relation: [victim]}, ";
+    let narrow_first = police("a", 1, victims) + &police("b", 2, "category: fraud, ") + LAST;
+    assert!(parse(&narrow_first).is_ok());
+    // Taken by two rows together, neither of which takes all of it.
+    let together = police("a", 1, "when: {urgent: true}, ")
+        + &police("b", 2, "when: {urgent: false}, ")
+        + &police("c", 3, "category: fraud, ")
+        + LAST;
+    refused(
+        &together,
+        &["row `c`, category: it is never reached: `a`, `b` together take all of it"],
+    );
+    // Bands, places, ages, kinds and details are compared as what they are.
+    for (wide, narrow) in [
+        (
+            "loss: {currency: CNY, from: 1}",
+            "loss: {currency: CNY, from: 5, below: 9}",
+        ),
+        ("operator: {within: ['440000']}", "operator: {within: ['440300']}"),
+        ("server: {abroad: true}", "server: {countries: [US]}"),
+        (
+            "loss_age: {at_most: 2, unit: hours}",
+            "loss_age: {at_most: 90, unit: minutes}",
+        ),
+        ("subject_kind: [url, domain]", "subject_kind: [domain]"),
+        ("victim_kind: [person, organisation]", "victim_kind: [person]"),
+        ("details: {means: [threats, violence]}", "details: {means: threats}"),
+    ] {
+        let rows = |one: &str, two: &str| {
+            police("a", 1, &format!("when: {{{one}}}, ")) + &police("b", 2, &format!("when: {{{two}}}, ")) + LAST
+        };
+        refused(&rows(wide, narrow), &["row `b`, ", "never reached: `a`"]);
+        assert!(parse(&rows(narrow, wide)).is_ok(), "{narrow}");
+    }
+}
+
+#[test]
+fn what_a_machine_sends_is_refused_with_row_and_column() {
+    let error = |table: RuleTable| {
+        RuleSet::from_table(table, Directory::shipped())
+            .expect_err("bad")
+            .to_string()
+    };
+    let table = RuleSet::shipped().to_table();
+
+    // A column that this version does not know: its field is skipped, and the condition is empty.
+    let mut newer = table.clone();
+    newer.rows[2].conditions.push(RuleCondition { column: None });
+    let sent = newer.encode_to_vec();
+    let read = RuleSet::decode(&sent, Directory::shipped())
+        .expect_err("bad")
+        .to_string();
+    let id = &table.rows[2].id;
+    assert!(
+        read.contains(&format!(
+            "row `{id}`, conditions[1]: it is of a column that this version does not know"
+        )),
+        "{read}"
+    );
+    let unknown = [&[0x12_u8, 5][..], &[0x1a, 3, 0xfa, 0x06, 0][..]].concat();
+    let row = RuleRow::decode(unknown[2..].as_ref()).expect("a row whose only condition is of field 111");
+    assert_eq!(row.conditions, [RuleCondition { column: None }]);
+
+    let mut twice = table.clone();
+    let condition = twice.rows[0].conditions[0].clone();
+    twice.rows[0].conditions.push(condition);
+    assert!(error(twice).contains("category: it stands twice"));
+
+    let mut words = table.clone();
+    let place = |factor| api::routing::PlaceCondition {
+        factor,
+        abroad: true,
+        ..Default::default()
+    };
+    let relation = api::routing::ReporterRelationCondition { relations: vec![99] };
+    let flag = api::routing::FlagCondition { flag: 99, set: true };
+    for column in [
+        rule_condition::Column::Place(place(99)),
+        rule_condition::Column::ReporterRelation(relation),
+        rule_condition::Column::Flag(flag),
+    ] {
+        words.rows[0].conditions.push(RuleCondition { column: Some(column) });
+    }
+    let loss = api::routing::LossCondition {
+        currency: "CNY".to_owned(),
+        ..Default::default()
+    };
+    for column in [
+        rule_condition::Column::Loss(loss),
+        rule_condition::Column::LossAge(api::routing::LossAgeCondition::default()),
+        rule_condition::Column::Category(api::routing::CategoryCondition::default()),
+    ] {
+        words.rows[0].conditions.push(RuleCondition { column: Some(column) });
+    }
+    words.id = "A set".to_owned();
+    if let Some(api::routing::rule_row::Action::Lead(lead)) = &mut words.rows[1].action {
+        lead.factors.push(lead.factors[0]);
+        lead.supporting = vec!["inspection".to_owned(), "inspection".to_owned()];
+        lead.factors.push(99);
+        lead.result = None;
+        lead.review = 99;
+    }
+    words.rows.pop();
+    let all = error(words);
+    for part in [
+        "factor: this version",
+        "reporter_relation: it has a word",
+        "flag: this version",
+        "factors: this version",
+        "the clock `result` is missing",
+        "review: this version",
+        "loss: `from` is missing",
+        "loss_age: it is missing",
+        "category: an empty list matches nothing",
+        "id: `A set` is no id",
+        "factors: `suspect` stands twice",
+        "support: `inspection` stands twice",
+    ] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    let mut without = table;
+    without.rows.pop();
+    assert!(error(without).contains("the last row must match everything"));
+    assert!(RuleSet::decode(b"no protobuf", Directory::shipped()).is_err());
+}
+
+/// What is found, as `severity row column`, with a part of the message.
+#[track_caller]
+fn found(rows: &str, expected: &[(Severity, &str, &str, &str)]) {
+    let yaml = format!("id: test\nrows:\n{rows}");
+    let findings = check_yaml(&yaml, Directory::shipped(), &Taxonomy::shipped()).expect("a rule set");
+    for (severity, row, column, part) in expected {
+        let there = findings.iter().any(|finding| {
+            finding.severity == *severity
+                && finding.row == *row
+                && finding.column == *column
+                && finding.message.contains(part)
+        });
+        assert!(there, "{row} {column} {part}: {findings:#?}");
+        let mut of_row = findings.iter().filter(|finding| finding.row == *row && !row.is_empty());
+        assert!(of_row.all(|finding| finding.line.is_some()), "{findings:#?}");
+    }
+    // What a machine sends is found out the same.
+    if let Ok(rules) = RuleSet::parse(&yaml, Directory::shipped()) {
+        let sent = check_table(rules.to_table(), Directory::shipped(), &Taxonomy::shipped());
+        assert_eq!(sent.len(), findings.len());
+    }
+}
+
+#[test]
+fn what_the_taxonomy_does_not_have_is_found() {
+    found(
+        &(police("a", 1, "category: piracy, ")
+            + &police(
+                "b",
+                2,
+                "category: gambling, when: {details: {deposit.channel: [seashells], no.such: [x]}}, ",
+            )
+            + &police("c", 3, "category: fraud, when: {details: {payment.paid_at: now}}, ")
+            + &police("d", 4, "category: gambling, when: {urgent: true, publication: true}, ")
+            + LAST),
+        &[
+            (Severity::Error, "a", "category", "there is no category `piracy`"),
+            (
+                Severity::Error,
+                "b",
+                "details.deposit.channel",
+                "`seashells` is no choice",
+            ),
+            (
+                Severity::Error,
+                "b",
+                "details.no.such",
+                "none of its categories has the detail `no.such`",
+            ),
+            (
+                Severity::Error,
+                "c",
+                "details.payment.paid_at",
+                "not of kind choice or integer",
+            ),
+            (
+                Severity::Error,
+                "d",
+                "urgent",
+                "it can never match: none of its categories is urgent",
+            ),
+            (
+                Severity::Error,
+                "d",
+                "publication",
+                "it can never match: none of its categories is a publication",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn overlaps_that_say_the_same_and_gaps_are_found() {
+    let market = police("c", 3, "category: fraud.loan, ").replace("lead: police", "lead: market-regulator");
+    found(
+        &(police("a", 1, "category: fraud, when: {reporter_relation: [victim]}, ")
+            + &police("b", 2, "category: fraud, when: {loss: {currency: CNY, from: 100}}, ")
+            + &market
+            + LAST),
+        &[
+            (
+                Severity::Warning,
+                "a",
+                "loss",
+                "it overlaps with row `b` and says the same",
+            ),
+            (
+                Severity::Warning,
+                "last",
+                "category",
+                "only this row takes `gambling`; write",
+            ),
+            (
+                Severity::Warning,
+                "last",
+                "category",
+                "only this row takes `fraud` where loss is none, or less and reporter_relation is unspecified",
+            ),
+        ],
+    );
+    let yaml = format!(
+        "id: test\nrows:\n{}{market}{LAST}",
+        police("a", 1, "category: fraud, when: {urgent: false}, ")
+    );
+    let findings = check_yaml(&yaml, Directory::shipped(), &Taxonomy::shipped()).expect("a rule set");
+    assert!(
+        findings.iter().all(|finding| !finding.message.contains("overlaps")),
+        "they say other things"
+    );
+    let gaps = |category: &str| {
+        findings
+            .iter()
+            .any(|finding| finding.message.contains(&format!("`{category}`")))
+    };
+    assert!(gaps("fraud") && !gaps("fraud.loan") && gaps("malware"));
+}
+
+#[test]
+fn faults_are_findings_too_and_another_shape_is_refused() {
+    found(
+        "  []\n",
+        &[(Severity::Error, "", "rows", "the last row must match everything")],
+    );
+    found(
+        &format!("{}{LAST}", police("a", 9, "category: fraud, ")),
+        &[(Severity::Error, "a", "priority", "has 9, too")],
+    );
+    assert!(RuleSet::parse("id: x\nrows: []\nextra: 1\n", Directory::shipped()).is_err());
+    assert!(check_yaml("id: x\nrows: {}", Directory::shipped(), &Taxonomy::shipped()).is_err());
+    assert!(parse("  - {row: a, priority: high}\n").is_err());
+    assert_eq!(SHIPPED.map(|(id, _)| id), ["ranked", "first-receiver"]);
+}

@@ -1,0 +1,717 @@
+//! The sixteen stories under both shipped rule sets, and what else must be visible in an answer.
+
+use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
+use api::routing::{Facts, OperatorSubject, operator_subject};
+use decision::calendar::Unit;
+use decision::decide::{Decision, Outcome, decide, rule, without_excluded};
+use decision::directory::Directory;
+use decision::facts::Situation;
+use decision::rules::RuleSet;
+
+fn factor(name: &str) -> ConnectingFactor {
+    match name {
+        "operator" => ConnectingFactor::Operator,
+        "server" => ConnectingFactor::Server,
+        "transaction" => ConnectingFactor::Transaction,
+        "victim" => ConnectingFactor::Victim,
+        "suspect" => ConnectingFactor::Suspect,
+        other => panic!("no factor {other}"),
+    }
+}
+
+/// Facts with places written as `operator 450100` or `server US`.
+fn facts(category: &str, places: &[&str]) -> Facts {
+    let place = |text: &&str| {
+        let (name, code) = text.split_once(' ').expect("a factor and a place");
+        let location = match code.len() {
+            2 => Location::Country(code.to_owned()),
+            _ => Location::Territory(format!("territories/{code}")),
+        };
+        Place {
+            factor: factor(name).into(),
+            location: Some(location),
+        }
+    };
+    Facts {
+        category: category.to_owned(),
+        places: places.iter().map(place).collect(),
+        ..Facts::default()
+    }
+}
+
+/// One story, or one half of one.
+struct Story {
+    name: &'static str,
+    facts: Facts,
+    /// The answer of *ranked*: who leads by which factor, and who supports.
+    ranked: (&'static str, &'static [&'static str]),
+    /// The answer of *first-receiver*.
+    first_receiver: (&'static str, &'static [&'static str]),
+    /// What *first-receiver* says about the receiver.
+    says: &'static str,
+}
+
+fn story(name: &'static str, facts: Facts, answer: (&'static str, &'static [&'static str])) -> Story {
+    Story {
+        name,
+        facts,
+        ranked: answer,
+        first_receiver: answer,
+        says: "",
+    }
+}
+
+fn received_by(agency: &str, facts: Facts) -> Facts {
+    Facts {
+        received_by: agency.to_owned(),
+        ..facts
+    }
+}
+
+/// Facts of a report about a domain, as the example register completes them.
+fn by_register(host: &str, facts: Facts) -> Facts {
+    let mut facts = Facts {
+        subject_kinds: vec![SubjectKind::Domain.into()],
+        ..facts
+    };
+    let subject = OperatorSubject {
+        subject: Some(operator_subject::Subject::Host(host.to_owned())),
+    };
+    register::answer::answer(
+        &mut facts,
+        &[subject],
+        &crate::example::example(),
+        "2026-03-02".parse().unwrap(),
+    );
+    facts
+}
+
+/// The sixteen stories. Story 6 gives the operator by the example register.
+fn stories() -> Vec<Story> {
+    let centre = "content-regulator-CN";
+    let of_publication = |category, places: &[&str]| Facts {
+        victim_kind: VictimKind::Organisation.into(),
+        publication: true,
+        ..facts(category, places)
+    };
+    let insult = |relation: ReporterRelation, places: &[&str]| Facts {
+        reporter_relation: relation.into(),
+        publication: true,
+        victim_kind: VictimKind::Person.into(),
+        ..received_by(centre, facts("insult-defamation", places))
+    };
+    let both_places = ["suspect 320300", "victim 510100"];
+    vec![
+        Story {
+            says: "received first by content-regulator-CN, to which no place leads",
+            ..story(
+                "1",
+                Facts {
+                    loss_currency: "CNY".to_owned(),
+                    loss_minor_units: 12_800_000,
+                    loss_age_seconds: Some(7_200),
+                    subject_kinds: vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()],
+                    ..received_by(centre, facts("fraud.investment", &["victim 510100"]))
+                },
+                ("police-510100 by victim", &["payment-stop-510000"]),
+            )
+        },
+        Story {
+            says: "received first by police-320000, to which no place leads",
+            ..story(
+                "2",
+                received_by(
+                    "police-320000",
+                    of_publication("extortion.paid-removal", &["operator 130100", "victim 320200"]),
+                ),
+                ("police-130000 by operator", &["content-regulator-130000"]),
+            )
+        },
+        story(
+            "3",
+            received_by(
+                "police-110000",
+                of_publication("extortion.news", &["operator 110000", "victim 411300"]),
+            ),
+            ("police-110000 by operator", &["press-regulator-110000"]),
+        ),
+        Story {
+            first_receiver: ("police-440000 by server", &["police-450100"]),
+            says: "received first by police-440000, to which server leads: it keeps the report",
+            ..story(
+                "4",
+                received_by(
+                    "police-440000",
+                    facts("gambling", &["operator 450100", "server 440600"]),
+                ),
+                ("police-450100 by operator", &["police-440000"]),
+            )
+        },
+        Story {
+            says: "received first by content-regulator-CN, to which no place leads",
+            ..story(
+                "5",
+                received_by(centre, facts("fraud.loan", &["server US", "victim 520100"])),
+                ("police-CN by victim", &["partner-hotline-abroad"]),
+            )
+        },
+        Story {
+            first_receiver: ("police-210200 by victim", &["police-350200", "police-310000"]),
+            says: "received first by police-210200, to which victim leads",
+            ..story(
+                "6",
+                by_register(
+                    "login.wallet-verify-center.example",
+                    received_by("police-210200", facts("fraud", &["server 310000", "victim 210200"])),
+                ),
+                ("police-350200 by operator", &["police-310000"]),
+            )
+        },
+        Story {
+            first_receiver: ("police-320000 by victim", &["police-320300", "police-110000"]),
+            says: "received first by police-320000, to which victim leads",
+            ..story(
+                "7",
+                received_by(
+                    "police-320000",
+                    facts(
+                        "threat-to-person",
+                        &["operator 110000", "victim 320500", "suspect 320300"],
+                    ),
+                ),
+                ("police-320300 by suspect", &["police-110000"]),
+            )
+        },
+        story(
+            "8",
+            received_by(centre, facts("personal-data", &["server 330100"])),
+            ("police-330100 by server", &["content-regulator-330000"]),
+        ),
+        story(
+            "9",
+            Facts {
+                excluded: vec!["police-130400".to_owned()],
+                complained_of: "police-130400".to_owned(),
+                ..received_by("police-130400", facts("official-misconduct", &["suspect 130400"]))
+            },
+            ("inspection-130000 by complained-of", &[]),
+        ),
+        story(
+            "10",
+            received_by(centre, facts("malware", &[])),
+            ("police-CN by default", &[]),
+        ),
+        Story {
+            first_receiver: ("market-regulator-330000 by operator", &["market-regulator-350000"]),
+            says: "received first by market-regulator-330000, to which operator leads",
+            ..story(
+                "11",
+                received_by(
+                    "market-regulator-330000",
+                    facts("consumer-harm", &["operator 330100", "suspect 350500"]),
+                ),
+                ("market-regulator-350000 by suspect", &["market-regulator-330000"]),
+            )
+        },
+        story(
+            "12 bystander",
+            insult(ReporterRelation::Bystander, &both_places),
+            ("advised", &[]),
+        ),
+        story(
+            "12 victim, suspect known",
+            insult(ReporterRelation::Victim, &both_places),
+            ("police-320300 by suspect", &[]),
+        ),
+        story(
+            "12 victim",
+            insult(ReporterRelation::Victim, &["victim 510100"]),
+            ("police-510100 by victim", &[]),
+        ),
+        story(
+            "13",
+            received_by(centre, facts("child-sexual-abuse-material", &["server 320700"])),
+            ("police-320000 by server", &["content-regulator-320000"]),
+        ),
+        story(
+            "13 abroad",
+            received_by(centre, facts("child-sexual-abuse-material", &["server NL"])),
+            ("police-CN by default", &["partner-hotline-abroad"]),
+        ),
+        story(
+            "14",
+            received_by(centre, facts("fraud.shopping", &["victim 320504"])),
+            ("police-320000 by victim", &[]),
+        ),
+        story(
+            "15",
+            received_by(centre, facts("drugs", &["server 420100"])),
+            ("police-420100 by server", &[]),
+        ),
+        story(
+            "16",
+            received_by(centre, facts("platform-duty", &["operator 440300"])),
+            ("content-regulator-440000 by operator", &[]),
+        ),
+    ]
+}
+
+#[test]
+fn both_shipped_sets_answer_the_sixteen_stories() {
+    let stories = stories();
+    let told: std::collections::BTreeSet<&str> = stories
+        .iter()
+        .filter_map(|story| story.name.split(' ').next())
+        .collect();
+    assert_eq!(told.len(), 16);
+    for story in &stories {
+        for (rules, (lead, supporting)) in [
+            (RuleSet::shipped(), story.ranked),
+            (RuleSet::shipped_first_receiver(), story.first_receiver),
+        ] {
+            let decision = decide(&story.facts, rules, Directory::shipped());
+            let name = format!("story {} by {}", story.name, rules.id());
+            assert_eq!(
+                answer(&decision),
+                (lead.to_owned(), owned(supporting)),
+                "{name}: {:#?}",
+                decision.explanation
+            );
+        }
+        let decision = decide(&story.facts, RuleSet::shipped_first_receiver(), Directory::shipped());
+        if !story.says.is_empty() {
+            says(&decision, story.says);
+        }
+    }
+}
+
+/// Who leads by which factor, and who supports.
+fn answer(decision: &Decision) -> (String, Vec<String>) {
+    let lead = match &decision.outcome {
+        Outcome::Lead {
+            agency,
+            factor: Some(factor),
+        } => format!("{agency} by {factor}"),
+        Outcome::Lead { agency, factor: None } => format!("{agency} by default"),
+        Outcome::Advise { .. } => "advised".to_owned(),
+        Outcome::Designate { superior } => format!("{superior} designates"),
+    };
+    let supporting = decision.supporting.iter().map(|(agency, _)| agency.to_string());
+    (lead, supporting.collect())
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn route(facts: &Facts) -> Decision {
+    decide(facts, RuleSet::shipped(), Directory::shipped())
+}
+
+/// Checks lead, factor and supporters: `police-450100 by operator` and `["police-440000"]`.
+#[track_caller]
+fn check(facts: &Facts, lead: &str, supporting: &[&str]) -> Decision {
+    let decision = route(facts);
+    assert_eq!(
+        answer(&decision),
+        (lead.to_owned(), owned(supporting)),
+        "{:#?}",
+        decision.explanation
+    );
+    decision
+}
+
+#[track_caller]
+fn says(decision: &Decision, words: &str) {
+    let said = decision
+        .explanation
+        .fallbacks
+        .iter()
+        .any(|fallback| fallback.contains(words));
+    assert!(said, "{words}: {:#?}", decision.explanation.fallbacks);
+}
+
+/// The factors tried, with what came of each.
+fn tried(decision: &Decision) -> Vec<(&str, &str)> {
+    decision
+        .explanation
+        .factors
+        .iter()
+        .map(|tried| (tried.factor.as_str(), tried.outcome.as_str()))
+        .collect()
+}
+
+#[test]
+fn story_1_investment_fraud() {
+    let mut facts = facts("fraud.investment", &["victim 510100"]);
+    facts.loss_currency = "CNY".to_owned();
+    facts.loss_minor_units = 12_800_000;
+    facts.loss_age_seconds = Some(7_200);
+    facts.subject_kinds = vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()];
+    facts.received_by = "content-regulator-CN".to_owned();
+    let decision = check(&facts, "police-510100 by victim", &["payment-stop-510000"]);
+    let absent = "absent: the report names no such place";
+    assert_eq!(
+        tried(&decision),
+        [
+            ("operator", absent),
+            ("server", absent),
+            ("transaction", absent),
+            ("victim", "gave police-510100")
+        ]
+    );
+    let hold = &decision.explanation.holds[0];
+    assert_eq!(
+        (hold.agency.as_str(), hold.within.as_str()),
+        ("payment-stop-510000", "30 minutes")
+    );
+    assert_eq!(decision.explanation.row, "fraud-fresh-loss");
+    says(&decision, "the operator was not looked up");
+    says(&decision, "received first by content-regulator-CN");
+    assert_eq!(
+        decision
+            .clocks
+            .map(|clocks| (clocks.acknowledge.value, clocks.acknowledge.unit)),
+        Some((24, Unit::Hours))
+    );
+}
+
+#[test]
+fn story_2_paid_removal() {
+    let mut facts = facts("extortion.paid-removal", &["operator 130100", "victim 320200"]);
+    facts.victim_kind = VictimKind::Organisation.into();
+    facts.publication = true;
+    let decision = check(&facts, "police-130000 by operator", &["content-regulator-130000"]);
+    assert_eq!(decision.explanation.factors[0].climb, ["130100", "130000"]);
+    let said = ("victim", "no factor: an organisation complains of a publication");
+    assert!(tried(&decision).contains(&said));
+}
+
+#[test]
+fn the_home_police_of_an_organisation_never_lead_against_a_publication() {
+    let mut facts = facts("extortion.paid-removal", &["victim 320100"]);
+    facts.received_by = "police-320100".to_owned();
+    check(&facts, "police-320100 by victim", &["content-regulator-320000"]);
+    facts.publication = true;
+    for kind in [VictimKind::Organisation, VictimKind::PublicBody] {
+        facts.victim_kind = kind.into();
+        let decision = check(&facts, "police-CN by default", &[]);
+        let ruled_out = tried(&decision)
+            .iter()
+            .filter(|(_, outcome)| outcome.starts_with("no factor: "))
+            .count();
+        assert_eq!(ruled_out, 2, "the victim's place and that of the receiver");
+    }
+}
+
+#[test]
+fn story_3_news_extortion() {
+    let mut facts = facts("extortion.news", &["operator 110000", "victim 411300"]);
+    facts.victim_kind = VictimKind::Organisation.into();
+    facts.publication = true;
+    check(&facts, "police-110000 by operator", &["press-regulator-110000"]);
+}
+
+#[test]
+fn story_4_gambling_site() {
+    let decision = check(
+        &facts("gambling", &["operator 450100", "server 440600"]),
+        "police-450100 by operator",
+        &["police-440000"],
+    );
+    assert_eq!(
+        decision.explanation.summary,
+        "police-450100 leads (operator 450100); police-440000 supports (server 440600 → 440000)"
+    );
+}
+
+#[test]
+fn story_5_fake_loan_app_abroad() {
+    let mut facts = facts("fraud.loan", &["server US", "victim 520100"]);
+    facts.received_by = "content-regulator-CN".to_owned();
+    let decision = check(&facts, "police-CN by victim", &["partner-hotline-abroad"]);
+    let victim = decision.explanation.factors.last().expect("tried");
+    assert_eq!(victim.climb, ["520100", "520000", "CN"]);
+    assert!(tried(&decision).contains(&(
+        "server",
+        "US is outside the tree of territories: no agency there can lead"
+    )));
+}
+
+#[test]
+fn story_6_phishing_domain() {
+    let places = || facts("fraud", &["server 310000", "victim 210200"]);
+    let known = by_register("login.wallet-verify-center.example", places());
+    let decision = check(&known, "police-350200 by operator", &["police-310000"]);
+    assert_eq!(
+        tried(&decision)[0],
+        ("operator", "by the operator register, version 1; gave police-350200")
+    );
+    let answer = decision.explanation.operator.as_ref().unwrap();
+    assert_eq!(
+        answer.matches[0].operator,
+        "operators/domain/wallet-verify-center.example"
+    );
+    assert!(
+        without_excluded(decision.explanation)
+            .operator
+            .unwrap()
+            .matches
+            .is_empty()
+    );
+
+    let decision = check(&by_register("other.example", places()), "police-310000 by server", &[]);
+    says(&decision, "the operator register, version 1, does not have the subject");
+    let mut unnamed = places();
+    unnamed.subject_kinds = vec![SubjectKind::Url.into()];
+    let decision = check(&unnamed, "police-310000 by server", &[]);
+    says(&decision, "the operator was not looked up: no subject has a name");
+}
+
+#[test]
+fn story_7_threats() {
+    let facts = facts(
+        "threat-to-person",
+        &["operator 110000", "victim 320500", "suspect 320300"],
+    );
+    check(&facts, "police-320300 by suspect", &["police-110000"]);
+}
+
+#[test]
+fn story_8_personal_data_market() {
+    check(
+        &facts("personal-data", &["server 330100"]),
+        "police-330100 by server",
+        &["content-regulator-330000"],
+    );
+}
+
+#[test]
+fn story_9_official() {
+    let mut facts = facts("official-misconduct", &["suspect 130400"]);
+    facts.excluded = vec!["police-130400".to_owned()];
+    facts.received_by = "police-130400".to_owned();
+    facts.complained_of = "police-130400".to_owned();
+    let decision = check(&facts, "inspection-130000 by complained-of", &[]);
+    assert_eq!(decision.explanation.excluded, ["police-130400"]);
+    let fallbacks = decision.explanation.fallbacks.join(" ");
+    assert!(
+        !fallbacks.contains("police-130400"),
+        "who handed it in is not told: {fallbacks}"
+    );
+}
+
+#[test]
+fn story_10_nowhere() {
+    let decision = check(&facts("malware", &[]), "police-CN by default", &[]);
+    says(&decision, "police-CN leads as the national default");
+    assert_eq!(decision.explanation.factor, "");
+    let decision = check(&facts("something.else", &[]), "police-CN by default", &[]);
+    says(&decision, "the catch-all row decided");
+}
+
+#[test]
+fn story_11_seller() {
+    let facts = facts("consumer-harm", &["operator 330100", "suspect 350500"]);
+    let decision = check(
+        &facts,
+        "market-regulator-350000 by suspect",
+        &["market-regulator-330000"],
+    );
+    assert_eq!(
+        decision
+            .clocks
+            .map(|clocks| (clocks.acknowledge.value, clocks.acknowledge.unit)),
+        Some((7, Unit::WorkingDays))
+    );
+}
+
+#[test]
+fn story_12_insult() {
+    let mut facts = facts("insult-defamation", &["suspect 320300", "victim 510100"]);
+    for relation in [
+        ReporterRelation::Bystander,
+        ReporterRelation::Organisation,
+        ReporterRelation::Unspecified,
+    ] {
+        facts.reporter_relation = relation.into();
+        let decision = route(&facts);
+        assert!(matches!(&decision.outcome, Outcome::Advise { zh, en } if zh.contains("自诉") && en.contains("court")));
+        assert_eq!((decision.clocks, decision.supporting), (None, vec![]));
+    }
+    facts.reporter_relation = ReporterRelation::Victim.into();
+    check(&facts, "police-320300 by suspect", &[]);
+    facts.places.retain(|place| place.factor() == ConnectingFactor::Victim);
+    check(&facts, "police-510100 by victim", &[]);
+}
+
+#[test]
+fn story_13_child_sexual_abuse_material() {
+    let category = "child-sexual-abuse-material";
+    check(
+        &facts(category, &["server 320700"]),
+        "police-320000 by server",
+        &["content-regulator-320000"],
+    );
+    check(
+        &facts(category, &["server NL"]),
+        "police-CN by default",
+        &["partner-hotline-abroad"],
+    );
+}
+
+#[test]
+fn story_14_abolished_code() {
+    let decision = check(
+        &facts("fraud.shopping", &["victim 320504"]),
+        "police-320000 by victim",
+        &[],
+    );
+    let victim = decision.explanation.factors.last().expect("tried");
+    assert_eq!(
+        (victim.place.as_str(), victim.climb.join(" ").as_str()),
+        ("320504", "320508 320500 320000")
+    );
+    says(
+        &decision,
+        "victim: 320504 is abolished and was read as its successor 320508",
+    );
+    assert_eq!(
+        decision.explanation.summary,
+        "police-320000 leads (victim 320504 → 320508 → 320500 → 320000)"
+    );
+}
+
+#[test]
+fn story_15_drug_sale() {
+    let mut facts = facts("drugs", &["server 420100"]);
+    facts.subject_kinds = vec![SubjectKind::App.into()];
+    let decision = check(&facts, "police-420100 by server", &[]);
+    says(&decision, "reports of the same subject each have a case of their own");
+}
+
+#[test]
+fn story_16_platform_ignores_reports() {
+    check(
+        &facts("platform-duty", &["operator 440300"]),
+        "content-regulator-440000 by operator",
+        &[],
+    );
+}
+
+#[test]
+fn exclusion_covers_the_units_below_and_the_climb_goes_past_them() {
+    let mut facts = facts("gambling", &["operator 450100", "server 440600"]);
+    facts.excluded = vec!["police-450000".to_owned()];
+    let decision = check(&facts, "police-CN by operator", &["police-440000"]);
+    assert_eq!(
+        decision.explanation.factors[0].passed,
+        ["police-450100", "police-450000"]
+    );
+    facts.excluded = vec!["police-440000".to_owned()];
+    check(&facts, "police-450100 by operator", &["police-CN"]);
+}
+
+#[test]
+fn the_conference_designates_where_nobody_is_left() {
+    let mut facts = facts("gambling", &["operator 450100", "server US"]);
+    facts.excluded = vec!["police-CN".to_owned()];
+    let decision = route(&facts);
+    assert!(matches!(&decision.outcome, Outcome::Designate { superior } if superior.as_str() == "conference-CN"));
+    assert_eq!(decision.supporting, vec![]);
+    // The conference has a substitute; where that is excluded, too, any other unit at the top; at last the conference.
+    for (excluded, designates) in [
+        ("conference-CN", "inspection-CN"),
+        ("inspection-CN", "content-regulator-CN"),
+    ] {
+        facts.excluded.push(excluded.to_owned());
+        let decision = route(&facts);
+        assert_eq!(answer(&decision).0, format!("{designates} designates"));
+        assert!(
+            decision
+                .explanation
+                .exclusions
+                .iter()
+                .any(|words| words.contains("conference-CN is excluded itself")),
+            "{:#?}",
+            decision.explanation
+        );
+    }
+    let tops = Directory::shipped()
+        .agencies()
+        .filter(|agency| agency.superior.is_none());
+    facts.excluded.extend(tops.map(|agency| agency.id.to_string()));
+    assert_eq!(answer(&route(&facts)).0, "conference-CN designates");
+}
+
+#[test]
+fn what_cannot_be_used_is_left_out_and_said_so() {
+    let mut facts = facts("gambling", &["operator 999999", "server XX", "victim CN"]);
+    facts.excluded = vec!["no such".to_owned()];
+    let decision = check(&facts, "police-CN by victim", &[]);
+    says(&decision, "operator: the tree has no territory 999999");
+    says(&decision, "server: `XX` cannot be read");
+    let exclusions = decision.explanation.exclusions.join(" ");
+    assert!(
+        exclusions.contains("excluded agency `no such` is not in the directory"),
+        "{exclusions}"
+    );
+}
+
+#[test]
+fn the_receiver_gives_the_place_last() {
+    let mut facts = facts("gambling", &[]);
+    facts.received_by = "police-450300".to_owned();
+    check(&facts, "police-450300 by received", &[]);
+    facts.received_by = "content-regulator-450000".to_owned();
+    check(&facts, "police-450000 by received", &[]);
+    facts.received_by = "content-regulator-CN".to_owned();
+    check(&facts, "police-CN by default", &[]);
+}
+
+#[test]
+fn one_agency_supports_once_with_all_reasons() {
+    let facts = facts(
+        "threat-to-person",
+        &["operator 440600", "server 440000", "suspect 320300"],
+    );
+    let decision = check(&facts, "police-320300 by suspect", &["police-440000"]);
+    assert_eq!(decision.supporting[0].1, "operator 440600 → 440000; server 440000");
+}
+
+#[test]
+fn the_rows_passed_over_name_the_first_column_that_failed() {
+    let mut facts = facts("fraud.loan", &["victim 520100"]);
+    facts.loss_age_seconds = Some(73 * 3_600);
+    let situation = Situation::from(&facts);
+    let ruling = rule(&situation, RuleSet::shipped(), Directory::shipped());
+    let misses: Vec<(&str, String)> = ruling.misses().map(|(row, column)| (row.id.as_str(), column)).collect();
+    assert_eq!(ruling.row().id, "fraud");
+    let passed = RuleSet::shipped()
+        .rows()
+        .iter()
+        .take_while(|row| row.id != "fraud")
+        .count();
+    assert_eq!(misses.len(), passed, "every row before the one that matched");
+    assert_eq!(misses.last(), Some(&("fraud-fresh-loss", "loss_age".to_owned())));
+    assert!(
+        misses[..passed - 1].iter().all(|(_, column)| column == "category"),
+        "{misses:?}"
+    );
+    let stored = decide(&facts, RuleSet::shipped(), Directory::shipped())
+        .explanation
+        .failed_columns;
+    assert_eq!(stored.len(), passed + 1);
+    assert_eq!(stored.last(), Some(&0));
+}
+
+#[test]
+fn who_is_complained_of_is_not_told_by_where_it_is() {
+    let mut facts = facts("official-misconduct", &[]);
+    facts.excluded = vec!["police-130400".to_owned()];
+    facts.complained_of = "police-130400".to_owned();
+    let explanation = check(&facts, "inspection-130000 by complained-of", &[]).explanation;
+    assert_eq!(explanation.factors[0].climb, ["130400", "130000"], "the owner is told");
+    let shown = format!("{:?}", without_excluded(explanation));
+    assert!(!shown.contains("1304"), "{shown}");
+}

@@ -1,0 +1,511 @@
+//! Random worlds: directories, rule sets and facts of all kinds, and what holds in each of them.
+//!
+//! `examples/figures` runs ten thousand of them; the test here fewer, or `REMIT_WORLDS` of them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use api::intake::{ConnectingFactor, Place, ReporterRelation, VictimKind, place::Location};
+use api::routing::rule_condition::Column as Wire;
+use api::routing::rule_row::Action as WireAction;
+use api::routing::{
+    AdviseAction, CategoryCondition, ClockNeed, ClockUnit, DetailCondition, Facts, FlagCondition, HoldNeed, LeadAction,
+    LossAgeCondition, LossCondition, PlaceCondition, ReporterRelationCondition, RouteFlag, RuleCondition, RuleRow,
+    RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
+};
+use decision::decide::{Decision, Outcome, decide, rule};
+use decision::directory::{AgencyId, Directory};
+use decision::facts::Situation;
+use decision::rules::{Action, Condition, Factor, Flag, PlaceIs, RuleSet};
+use places::{Territories, TerritoryCode};
+use prost::Message as _;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+const FUNCTIONS: [&str; 4] = ["police", "market", "inspection", "hotline"];
+const CATEGORIES: [&str; 7] = [
+    "fraud",
+    "fraud.loan",
+    "fraud.loan.app",
+    "fraudulent",
+    "drugs",
+    "a.b",
+    "nothing",
+];
+const PATHS: [&str; 2] = ["means", "threat.when"];
+const VALUES: [&str; 3] = ["now", "later", "x"];
+const COUNTRIES: [&str; 3] = ["US", "NL", "HK"];
+
+/// Makes and examines so many worlds; the panic of one that fails names its seed.
+pub fn examine(worlds: u64, seed: u64) {
+    for world in 0..worlds {
+        let seed = seed.wrapping_add(world);
+        // Tells the seed when the world fails.
+        let told = Seed(seed);
+        one(&mut StdRng::seed_from_u64(seed));
+        std::mem::forget(told);
+    }
+}
+
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        eprintln!(
+            "the world of seed {} fails: repeat with REMIT_SEED={} REMIT_WORLDS=1",
+            self.0, self.0
+        );
+    }
+}
+
+fn one(random: &mut StdRng) {
+    let yaml = directory(random);
+    let directory = Directory::parse(&yaml, tree()).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    let rules = rule_set(random, &directory);
+    // As they are kept: by their text and their canonical bytes.
+    let kept_directory = Directory::parse(directory.source(), directory.territories()).unwrap();
+    let kept_rules = RuleSet::decode(rules.canonical(), &kept_directory).unwrap();
+    for _ in 0..4 {
+        let facts = facts(random, &directory);
+        let decision = decide(&facts, &rules, &directory);
+        holds(&facts, &decision, &rules, &directory);
+        let stored = Facts::decode(facts.encode_to_vec().as_slice()).unwrap();
+        assert_eq!(
+            decide(&stored, &kept_rules, &kept_directory),
+            decision,
+            "a replay is equal"
+        );
+    }
+}
+
+/// The codes that worlds are made of, the last one abolished; out of the shipped tree, which takes a while to check against.
+const CODES: [&str; 9] = [
+    "CN", "110000", "320000", "320500", "320508", "440000", "440300", "440600", "320504",
+];
+
+fn tree() -> &'static Territories {
+    static TREE: LazyLock<Territories> = LazyLock::new(|| {
+        let known = |line: &&str| {
+            let code = line.split(',').next().unwrap_or_default();
+            line.starts_with("code,") || CODES.contains(&code)
+        };
+        let lines: Vec<_> = Territories::shipped().source().lines().filter(known).collect();
+        assert_eq!(lines.len(), CODES.len() + 1);
+        Territories::parse(&(lines.join("\n") + "\n")).unwrap()
+    });
+    &TREE
+}
+
+/// What holds of every decision.
+fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Directory) {
+    let excluded: BTreeSet<AgencyId> = facts
+        .excluded
+        .iter()
+        .filter_map(|id| AgencyId::new(id).ok())
+        .filter(|id| directory.agency(id).is_some())
+        .collect();
+    let kept_out = |id: &AgencyId| excluded.iter().any(|unit| directory.is_under(id, unit));
+    let row = rules
+        .rows()
+        .iter()
+        .find(|row| row.id == decision.explanation.row)
+        .unwrap();
+    let supporting: BTreeSet<_> = decision.supporting.iter().map(|(id, _)| id).collect();
+    assert_eq!(supporting.len(), decision.supporting.len(), "each once");
+    match (&decision.outcome, &row.action) {
+        (Outcome::Lead { agency, .. }, Action::Lead(lead)) => {
+            assert!(
+                !kept_out(agency) && supporting.iter().all(|id| !kept_out(id)),
+                "never an excluded unit"
+            );
+            assert!(!supporting.contains(agency), "the lead does not support itself");
+            let functions = |id: &AgencyId| directory.agency(id).unwrap().functions.clone();
+            assert!(functions(agency).contains(&lead.function), "the lead has the function");
+            for id in supporting.iter().copied().chain([agency]) {
+                assert!(
+                    !functions(id).iter().any(|function| lead.exclude.contains(function)),
+                    "{id} is excluded by the row"
+                );
+            }
+        }
+        (Outcome::Designate { superior }, Action::Lead(_)) => {
+            assert!(directory.agency(superior).is_some());
+            let everybody = directory
+                .agencies()
+                .filter(|agency| agency.superior.is_none())
+                .all(|agency| kept_out(&agency.id));
+            assert!(
+                !kept_out(superior) || everybody,
+                "never an excluded unit, but where there is no other"
+            );
+            assert!(supporting.is_empty());
+        }
+        (Outcome::Advise { .. }, Action::Advise { .. }) => assert!(supporting.is_empty()),
+        (outcome, _) => panic!("{outcome:?} is not what the row says"),
+    }
+
+    // The bitmaps say what the conditions say, one after the other.
+    let situation = Situation::from(facts);
+    let ruling = rule(&situation, rules, directory);
+    let mut misses = ruling.misses();
+    for candidate in rules.rows() {
+        match candidate
+            .conditions
+            .iter()
+            .find(|condition| !satisfied(condition, facts, directory))
+        {
+            None => {
+                assert_eq!(candidate.id, row.id, "the first row whose conditions all hold");
+                break;
+            }
+            Some(condition) => {
+                let (missed, column) = misses.next().unwrap();
+                assert_eq!(
+                    (missed.id.as_str(), column),
+                    (candidate.id.as_str(), condition.column().to_string())
+                );
+            }
+        }
+    }
+    assert!(misses.next().is_none());
+}
+
+/// A condition as its documentation has it, evaluated plainly.
+fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> bool {
+    match condition {
+        Condition::Category(subtrees) => subtrees
+            .iter()
+            .any(|subtree| facts.category == *subtree || facts.category.starts_with(&format!("{subtree}."))),
+        Condition::Place(factor, is) => place_satisfied(*factor, is, facts, directory),
+        Condition::Loss(currency, from, below) => {
+            facts.loss_currency == *currency
+                && facts.loss_minor_units >= *from
+                && below.is_none_or(|below| facts.loss_minor_units < below)
+        }
+        Condition::LossAge(at_most) => facts.loss_age_seconds.is_some_and(|age| age <= *at_most),
+        Condition::Urgent(urgent) => facts.urgent == *urgent,
+        Condition::Flag(Flag::Publication, set) => facts.publication == *set,
+        Condition::SubjectKind(kinds) => facts.subject_kinds().any(|kind| kinds.contains(&kind)),
+        Condition::ReporterRelation(relations) => relations.contains(&facts.reporter_relation()),
+        Condition::VictimKind(kinds) => kinds.contains(&facts.victim_kind()),
+        Condition::Detail(path, values) => facts.details.get(path).is_some_and(|value| values.contains(value)),
+    }
+}
+
+fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Directory) -> bool {
+    let tree = directory.territories();
+    let of_agency = |id: &str| {
+        let agency = AgencyId::new(id).ok().and_then(|id| directory.agency(&id));
+        agency.map(|agency| Location::Territory(agency.territory.resource_name()))
+    };
+    let root = Location::Territory(TerritoryCode::ROOT.resource_name());
+    let location = match factor {
+        Factor::Received => of_agency(&facts.received_by).filter(|location| *location != root),
+        Factor::ComplainedOf => of_agency(&facts.complained_of),
+        _ => facts
+            .places
+            .iter()
+            .find(|place| Factor::from_proto(place.factor()) == Some(factor))
+            .and_then(|place| place.location.clone())
+            // The tree's own country is its root.
+            .map(|location| match location {
+                Location::Country(code) if code == "CN" => root,
+                location => location,
+            }),
+    };
+    let critic = facts.publication && matches!(facts.victim_kind(), VictimKind::Organisation | VictimKind::PublicBody);
+    let ruled_out = critic && matches!(factor, Factor::Victim | Factor::Received);
+    match location.filter(|_| !ruled_out) {
+        Some(Location::Country(code)) if code.parse::<places::Country>().is_ok() => {
+            is.abroad || is.countries.iter().any(|country| country.as_str() == code)
+        }
+        Some(Location::Territory(name)) => {
+            let code = TerritoryCode::from_resource_name(&name).ok();
+            match code.and_then(|code| tree.resolve(code)) {
+                Some(resolved) => is.within.iter().any(|wide| tree.contains(*wide, resolved.code)),
+                None => is.absent,
+            }
+        }
+        _ => is.absent,
+    }
+}
+
+/// A few agencies anywhere; some functions stand nowhere else than at one place.
+fn directory(random: &mut StdRng) -> String {
+    let count = random.random_range(FUNCTIONS.len()..24);
+    let mut yaml = "last_resort: agency-0\nagencies:\n".to_owned();
+    let mut desks = BTreeSet::new();
+    for at in 0..count {
+        // Each function is somewhere, so that rules can name it.
+        let function = FUNCTIONS.get(at).copied().unwrap_or_else(|| pick(random, &FUNCTIONS));
+        let place = if at == 0 || random.random_bool(0.3) {
+            "CN".to_owned()
+        } else {
+            code(random)
+        };
+        let mut functions = vec![function];
+        if random.random_bool(0.2) {
+            functions.push(pick(random, &FUNCTIONS));
+            functions.dedup();
+        }
+        functions.retain(|function| desks.insert((place.clone(), *function)));
+        if functions.is_empty() {
+            functions = vec!["other"];
+            if !desks.insert((place.clone(), "other")) {
+                continue;
+            }
+        }
+        // Below the nation everybody has a superior: one that was surely written, the last resort.
+        let superior = match at > 0 && (place != "CN" || random.random_bool(0.5)) {
+            true => "agency-0",
+            false => "null",
+        };
+        let _ = writeln!(
+            yaml,
+            "  - {{id: agency-{at}, functions: [{}], territory: \"{place}\", name: {{zh: 甲, en: A}}, superior: {superior}}}",
+            functions.join(", ")
+        );
+    }
+    yaml
+}
+
+/// A code in force.
+fn code(random: &mut StdRng) -> String {
+    pick(random, &CODES[..CODES.len() - 1]).to_owned()
+}
+
+fn rule_set(random: &mut StdRng, directory: &Directory) -> RuleSet {
+    for rows in (0..12).rev() {
+        let mut table = RuleTable {
+            id: "world".to_owned(),
+            rows: (0..rows).map(|at| row(random, at + 1, true, directory)).collect(),
+            last_resort: match random.random_bool(0.5) {
+                true => vec![agency(random, directory), agency(random, directory)],
+                false => Vec::new(),
+            },
+        };
+        table.rows.push(row(random, 100, false, directory));
+        // Rows that take each other's place are refused: fewer of them do not.
+        if let Ok(rules) = RuleSet::from_table(table, directory) {
+            return rules;
+        }
+    }
+    unreachable!("a table of the last row alone is good")
+}
+
+fn row(random: &mut StdRng, priority: u32, conditions: bool, directory: &Directory) -> RuleRow {
+    let mut columns: Vec<Wire> = Vec::new();
+    if conditions {
+        columns.push(Wire::Category(CategoryCondition {
+            subtrees: vec![pick(random, &CATEGORIES).to_owned()],
+        }));
+        for _ in 0..random.random_range(0..4) {
+            columns.push(condition(random));
+        }
+        columns.sort_by_key(column_key);
+        columns.dedup_by_key(|column| column_key(column));
+    }
+    let present = |random: &mut StdRng| {
+        let all: Vec<String> = directory
+            .agencies()
+            .flat_map(|agency| agency.functions.iter().map(ToString::to_string))
+            .filter(|function| function != "other")
+            .collect();
+        all.choose(random).cloned().unwrap_or_default()
+    };
+    let clock = |value| {
+        Some(ClockNeed {
+            value,
+            unit: ClockUnit::Hours.into(),
+        })
+    };
+    let function = present(random);
+    let mut factors: Vec<i32> = (1..=7).filter(|_| random.random_bool(0.6)).collect();
+    if factors.is_empty() {
+        factors.push(1);
+    }
+    let excluded = present(random);
+    let action = match random.random_bool(0.1) {
+        true => WireAction::Advise(AdviseAction {
+            text_zh: "甲".to_owned(),
+            text_en: "a".to_owned(),
+        }),
+        false => WireAction::Lead(LeadAction {
+            factors,
+            supporting: if random.random_bool(0.4) {
+                vec![present(random)]
+            } else {
+                vec![]
+            },
+            supporting_abroad: if random.random_bool(0.4) {
+                vec![present(random)]
+            } else {
+                vec![]
+            },
+            acknowledge: clock(24),
+            result: clock(240),
+            holds: match random.random_bool(0.2) {
+                true => vec![HoldNeed {
+                    function: present(random),
+                    clock: clock(1),
+                }],
+                false => vec![],
+            },
+            excluded_functions: if random.random_bool(0.3) && excluded != function {
+                vec![excluded]
+            } else {
+                vec![]
+            },
+            first_receiver_keeps: random.random_bool(0.5),
+            function,
+            ..LeadAction::default()
+        }),
+    };
+    RuleRow {
+        id: format!("row-{priority}"),
+        priority,
+        conditions: columns
+            .into_iter()
+            .map(|column| RuleCondition { column: Some(column) })
+            .collect(),
+        action: Some(action),
+        source: "ours".to_owned(),
+    }
+}
+
+fn condition(random: &mut StdRng) -> Wire {
+    match random.random_range(0..9) {
+        0 => Wire::Place(PlaceCondition {
+            factor: random.random_range(1..=7),
+            within: if random.random_bool(0.6) {
+                vec![code(random)]
+            } else {
+                vec![]
+            },
+            countries: if random.random_bool(0.4) {
+                vec![pick(random, &COUNTRIES).to_owned()]
+            } else {
+                vec![]
+            },
+            abroad: random.random_bool(0.3),
+            absent: true,
+        }),
+        1 => Wire::Loss(LossCondition {
+            currency: "CNY".to_owned(),
+            from_minor_units: random.random_range(1..50),
+            below_minor_units: if random.random_bool(0.5) {
+                random.random_range(50..99)
+            } else {
+                0
+            },
+        }),
+        2 => Wire::LossAge(LossAgeCondition {
+            at_most_seconds: random.random_range(1..100),
+        }),
+        3 => Wire::Urgent(UrgentCondition {
+            urgent: random.random_bool(0.5),
+        }),
+        4 => Wire::Flag(FlagCondition {
+            flag: RouteFlag::Publication.into(),
+            set: random.random_bool(0.5),
+        }),
+        5 => Wire::SubjectKind(SubjectKindCondition {
+            kinds: vec![random.random_range(1..=8), random.random_range(1..=8)],
+        }),
+        6 => Wire::ReporterRelation(ReporterRelationCondition {
+            relations: vec![random.random_range(0..5), random.random_range(0..5)],
+        }),
+        7 => Wire::VictimKind(VictimKindCondition {
+            kinds: vec![random.random_range(0..4)],
+        }),
+        _ => Wire::Detail(DetailCondition {
+            path: pick(random, &PATHS).to_owned(),
+            values: vec![pick(random, &VALUES).to_owned()],
+        }),
+    }
+}
+
+/// One condition per column.
+fn column_key(column: &Wire) -> String {
+    match column {
+        Wire::Place(place) => format!("place {}", place.factor),
+        Wire::Detail(detail) => format!("detail {}", detail.path),
+        Wire::Category(_) => "category".to_owned(),
+        Wire::Loss(_) => "loss".to_owned(),
+        Wire::LossAge(_) => "age".to_owned(),
+        Wire::Urgent(_) => "urgent".to_owned(),
+        Wire::Flag(_) => "flag".to_owned(),
+        Wire::SubjectKind(_) => "subject".to_owned(),
+        Wire::ReporterRelation(_) => "relation".to_owned(),
+        Wire::VictimKind(_) => "victim".to_owned(),
+    }
+}
+
+fn facts(random: &mut StdRng, directory: &Directory) -> Facts {
+    let mut places = Vec::new();
+    for factor in 1..=5 {
+        if random.random_bool(0.5) {
+            let location = match random.random_range(0..10) {
+                0 => Location::Country("XX".to_owned()),
+                1 => Location::Territory("territories/999999".to_owned()),
+                2 => Location::Territory("territories/320504".to_owned()),
+                3 => Location::Country(pick(random, &COUNTRIES).to_owned()),
+                4 => Location::Country("CN".to_owned()),
+                _ => Location::Territory(format!("territories/{}", code(random))),
+            };
+            let factor: ConnectingFactor = factor.try_into().unwrap();
+            places.push(Place {
+                factor: factor.into(),
+                location: Some(location),
+            });
+        }
+    }
+    let complained_of = if random.random_bool(0.3) {
+        agency(random, directory)
+    } else {
+        String::new()
+    };
+    let mut excluded = Vec::new();
+    while random.random_bool(0.3) {
+        excluded.push(agency(random, directory));
+    }
+    excluded.extend(Some(complained_of.clone()).filter(|id| !id.is_empty()));
+    Facts {
+        category: pick(random, &CATEGORIES).to_owned(),
+        urgent: random.random_bool(0.5),
+        publication: random.random_bool(0.3),
+        subject_kinds: (1..=8).filter(|_| random.random_bool(0.2)).collect::<Vec<i32>>(),
+        places,
+        loss_currency: pick(random, &["CNY", "USD", ""]).to_owned(),
+        loss_minor_units: random.random_range(-1..120),
+        loss_age_seconds: random.random_bool(0.5).then(|| random.random_range(0..120)),
+        victim_kind: VictimKind::try_from(random.random_range(0..4)).unwrap().into(),
+        reporter_relation: ReporterRelation::try_from(random.random_range(0..5)).unwrap().into(),
+        received_by: if random.random_bool(0.6) {
+            agency(random, directory)
+        } else {
+            String::new()
+        },
+        excluded,
+        complained_of,
+        details: PATHS
+            .into_iter()
+            .filter_map(|path| {
+                let value = pick(random, &VALUES).to_owned();
+                random.random_bool(0.5).then(|| (path.to_owned(), value))
+            })
+            .collect(),
+        ..Facts::default()
+    }
+}
+
+fn agency(random: &mut StdRng, directory: &Directory) -> String {
+    let ids: Vec<_> = directory.agencies().map(|agency| agency.id.to_string()).collect();
+    ids.choose(random).cloned().unwrap_or_default()
+}
+
+fn pick<'a>(random: &mut StdRng, from: &[&'a str]) -> &'a str {
+    from.choose(random).copied().unwrap_or_default()
+}

@@ -1,0 +1,150 @@
+//! What the register answers for a subject: the longest name that is registered and holds on the day.
+
+use api::{
+    intake::{ConnectingFactor, Place, place},
+    routing::{Facts, OperatorAnswer, OperatorMatch, OperatorStep, OperatorSubject, ReportChange},
+};
+use decision::calendar::Calendars;
+use jiff::{Timestamp, civil::Date};
+use journal::Time;
+
+use crate::{
+    entry::{Entry, day_text},
+    key::{Key, candidates},
+    store::{Error, Found, Store},
+};
+
+/// One name that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The name.
+    pub key: Key,
+    /// What came of it, in words.
+    pub outcome: String,
+}
+
+impl Step {
+    /// As in the contract.
+    pub fn to_proto(&self) -> OperatorStep {
+        OperatorStep {
+            kind: self.key.kind().to_proto().into(),
+            key: self.key.name().to_owned(),
+            outcome: self.outcome.clone(),
+        }
+    }
+}
+
+/// Tries names, most specific first, up to one with an entry that holds on the day.
+pub fn longest(names: Vec<Key>, found: &Found, day: Date) -> (Vec<Step>, Option<&Entry>) {
+    let mut path = Vec::with_capacity(names.len());
+    for key in names {
+        let entries = found.of(&key);
+        let holding = entries.iter().find(|entry| entry.validity.holds(day));
+        let outcome = match holding {
+            Some(entry) => format!("registered: {}", entry.place),
+            None if entries.is_empty() => "not registered".to_owned(),
+            None => {
+                let span = |entry: &Entry| {
+                    let (from, to) = (day_text(entry.validity.from), day_text(entry.validity.to));
+                    format!("{} to {}", or(&from, "ever"), or(&to, "now"))
+                };
+                let spans: Vec<_> = entries.iter().map(span).collect();
+                format!("registered from {}, and not for {day}", spans.join(", and from "))
+            }
+        };
+        path.push(Step { key, outcome });
+        if holding.is_some() {
+            return (path, holding);
+        }
+    }
+    (path, None)
+}
+
+fn or<'t>(text: &'t str, otherwise: &'t str) -> &'t str {
+    if text.is_empty() { otherwise } else { text }
+}
+
+/// The day of a moment, as the deployment's main calendar has it.
+pub fn day(time: Time, calendars: &Calendars) -> Date {
+    calendars
+        .main()
+        .date(Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX))
+}
+
+/// Completes the facts of reports that name no operator's place with what the register answers for their subjects, by one
+/// look-up for all of them. The answer is a fact from then on, and the place counts like one that a report names.
+///
+/// # Errors
+/// When the register cannot be read: a report is not routed without it.
+pub async fn complete(
+    store: &dyn Store,
+    changes: &mut [ReportChange],
+    calendars: &Calendars,
+    now: Time,
+) -> Result<(), Error> {
+    let mut asked = Vec::new();
+    for change in changes {
+        // Not needed after the look-up.
+        let subjects = std::mem::take(&mut change.subjects);
+        let Some(facts) = &mut change.facts else { continue };
+        facts.operator = None;
+        if !names_operator(facts) && !subjects.is_empty() {
+            asked.push((facts, subjects));
+        }
+    }
+    let subjects = asked.iter().flat_map(|(_, subjects)| subjects);
+    let names: Vec<Key> = subjects.flat_map(candidates).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let found = store.find(names).await?;
+    for (facts, subjects) in asked {
+        let accepted = facts.accept_time.as_ref().and_then(Time::from_proto);
+        answer(facts, &subjects, &found, day(accepted.unwrap_or(now), calendars));
+    }
+    Ok(())
+}
+
+fn names_operator(facts: &Facts) -> bool {
+    let is_operator = |place: &Place| place.factor() == ConnectingFactor::Operator;
+    facts.places.iter().any(is_operator)
+}
+
+/// Puts the answer for a report that names no operator's place into its facts, by what was found under the names of its subjects.
+/// Nothing where no subject has a name that could be registered.
+pub fn answer(facts: &mut Facts, subjects: &[OperatorSubject], found: &Found, day: Date) {
+    let names: Vec<_> = subjects
+        .iter()
+        .map(candidates)
+        .filter(|names| !names.is_empty())
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let asked = i32::try_from(names.len()).unwrap_or(i32::MAX);
+    let mut matches: Vec<OperatorMatch> = Vec::new();
+    for names in names {
+        let (_, entry) = longest(names, found, day);
+        let Some(entry) = entry else { continue };
+        if matches.is_empty() {
+            let place = Place {
+                factor: ConnectingFactor::Operator.into(),
+                location: Some(place::Location::from(entry.place)),
+            };
+            facts.places.push(place);
+            facts.places.sort_by_key(|place| place.factor);
+        }
+        let operator = entry.key.resource_name();
+        if matches.iter().all(|earlier| earlier.operator != operator) {
+            let location = Some(entry.place.into());
+            matches.push(OperatorMatch { operator, location });
+        }
+    }
+    let version = found.version.to_proto();
+    facts.operator = Some(OperatorAnswer {
+        version: version.version,
+        digest: version.digest,
+        asked,
+        matches,
+    });
+}

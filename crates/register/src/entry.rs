@@ -1,0 +1,258 @@
+//! One entry of the register: what is operated from where, and when.
+
+use std::{fmt, str::FromStr};
+
+use api::routing::{OperatorPeriod, operator_match, operator_period};
+use jiff::civil::Date;
+use places::{Country, Territories, TerritoryCode};
+
+use crate::key::{Key, shown};
+
+/// Characters that the name of an operator has at most.
+const OPERATOR: usize = 200;
+
+/// Where an operator is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In a territory of the tree, which may be abolished meanwhile.
+    Territory(TerritoryCode),
+    /// In a country outside the tree.
+    Country(Country),
+}
+
+impl Place {
+    /// Reads a place that the tree has, or a country outside it.
+    pub fn new(text: &str, territories: &Territories) -> Result<Self, InvalidEntry> {
+        let place: Self = text.parse()?;
+        match place {
+            Self::Territory(code) if territories.get(code).is_none() => Err(InvalidEntry::UnknownTerritory(code)),
+            place => Ok(place),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Territory(code) => code.fmt(f),
+            Self::Country(country) => country.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = InvalidEntry;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEntry> {
+        if let Ok(code) = text.parse() {
+            return Ok(Self::Territory(code));
+        }
+        text.parse()
+            .map(Self::Country)
+            .map_err(|_| InvalidEntry::Place(shown(text)))
+    }
+}
+
+impl From<Place> for operator_period::Location {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Territory(code) => Self::Territory(code.resource_name()),
+            Place::Country(country) => Self::Country(country.to_string()),
+        }
+    }
+}
+
+impl From<Place> for operator_match::Location {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Territory(code) => Self::Territory(code.resource_name()),
+            Place::Country(country) => Self::Country(country.to_string()),
+        }
+    }
+}
+
+impl From<Place> for api::intake::place::Location {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Territory(code) => Self::Territory(code.resource_name()),
+            Place::Country(country) => Self::Country(country.to_string()),
+        }
+    }
+}
+
+/// Why an entry cannot be taken. Reads behind the name of a column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEntry {
+    /// Neither a code nor a country.
+    #[error(
+        "`{0}` is no place; write a territory code of the tree, such as 350200, or a country outside it by ISO 3166-1, such as US"
+    )]
+    Place(String),
+    /// A code that the tree does not have and never had.
+    #[error("the tree has no territory {0}, neither in force nor abolished")]
+    UnknownTerritory(TerritoryCode),
+    /// Not a day.
+    #[error("`{0}` is not a day; write it as 2026-03-01, or leave it empty")]
+    Date(String),
+    /// It ends before it begins.
+    #[error("{to} lies before valid_from, {from}")]
+    Ends {
+        /// The first day.
+        from: Date,
+        /// The last day.
+        to: Date,
+    },
+    /// The operator's name is too long.
+    #[error("has {0} characters, more than {OPERATOR}")]
+    Long(usize),
+    /// The operator's name has a character that could not be shown.
+    #[error("has a control character")]
+    Character,
+}
+
+/// When an entry holds: from a first to a last day, both included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Validity {
+    /// The first day; `None` for as long as can be remembered.
+    pub from: Option<Date>,
+    /// The last day; `None` until further notice.
+    pub to: Option<Date>,
+}
+
+impl Validity {
+    /// Whether it holds on a day.
+    pub fn holds(&self, day: Date) -> bool {
+        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to)
+    }
+
+    /// Whether there is a day on which both hold.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let begins_in_time = |a: &Self, b: &Self| match (a.from, b.to) {
+            (Some(from), Some(to)) => from <= to,
+            _ => true,
+        };
+        begins_in_time(self, other) && begins_in_time(other, self)
+    }
+}
+
+/// Reads a day, or nothing.
+pub fn day(text: &str) -> Result<Option<Date>, InvalidEntry> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // The parser takes other forms of ISO 8601, too; one form is enough.
+    let form = text.len() == 10 && text.bytes().all(|c| c.is_ascii_digit() || c == b'-');
+    let date = text.parse().ok().filter(|_| form);
+    date.map(Some).ok_or_else(|| InvalidEntry::Date(shown(text)))
+}
+
+/// A day as it is written; empty for none.
+pub fn day_text(day: Option<Date>) -> String {
+    day.map(|day| day.to_string()).unwrap_or_default()
+}
+
+/// Reads the name of an operator.
+pub fn operator(text: &str) -> Result<&str, InvalidEntry> {
+    let text = text.trim();
+    match text.chars().count() {
+        length if length > OPERATOR => Err(InvalidEntry::Long(length)),
+        _ if text.contains(char::is_control) => Err(InvalidEntry::Character),
+        _ => Ok(text),
+    }
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name that it stands under.
+    pub key: Key,
+    /// When it holds.
+    pub validity: Validity,
+    /// Where the operator is.
+    pub place: Place,
+    /// Name of the operating organisation; may be empty.
+    pub operator: String,
+}
+
+impl Entry {
+    /// As in the contract, without its name.
+    pub fn period(&self) -> OperatorPeriod {
+        OperatorPeriod {
+            operator: self.operator.clone(),
+            location: Some(self.place.into()),
+            valid_from: day_text(self.validity.from),
+            valid_to: day_text(self.validity.to),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn validity(from: &str, to: &str) -> Validity {
+        Validity {
+            from: day(from).unwrap(),
+            to: day(to).unwrap(),
+        }
+    }
+
+    #[test]
+    fn both_ends_are_included() {
+        let march = validity("2026-03-01", "2026-03-31");
+        for (date, holds) in [
+            ("2026-02-28", false),
+            ("2026-03-01", true),
+            ("2026-03-31", true),
+            ("2026-04-01", false),
+        ] {
+            assert_eq!(march.holds(date.parse().unwrap()), holds, "{date}");
+        }
+        assert!(Validity::default().holds("0001-01-01".parse().unwrap()));
+    }
+
+    #[test]
+    fn overlaps_share_a_day() {
+        let march = validity("2026-03-01", "2026-03-31");
+        for (from, to, overlaps) in [
+            ("", "", true),
+            ("", "2026-02-28", false),
+            ("", "2026-03-01", true),
+            ("2026-03-31", "", true),
+            ("2026-04-01", "", false),
+            ("2026-03-10", "2026-03-10", true),
+        ] {
+            let other = validity(from, to);
+            assert_eq!(march.overlaps(&other), overlaps, "{from} to {to}");
+            assert_eq!(other.overlaps(&march), overlaps, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn places_are_in_the_tree_abolished_or_a_country_outside() {
+        let tree = Territories::shipped();
+        for text in ["350200", "CN", "320504", "US", "HK"] {
+            assert_eq!(Place::new(text, tree).unwrap().to_string(), text);
+        }
+        let unknown = Place::new("999999", tree).unwrap_err();
+        assert!(matches!(unknown, InvalidEntry::UnknownTerritory(_)), "{unknown}");
+        for text in ["XX", "us", "", "35", "Xiamen", "territories/350200"] {
+            assert_eq!(Place::new(text, tree), Err(InvalidEntry::Place(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn days_have_one_form() {
+        for text in [
+            "2026-13-01",
+            "2026-02-30",
+            "20260301",
+            "1.3.2026",
+            "2026-3-1",
+            "-02026-03-1",
+            "2026-03-01T00",
+        ] {
+            assert_eq!(day(text), Err(InvalidEntry::Date(text.to_owned())));
+        }
+    }
+}

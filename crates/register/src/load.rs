@@ -1,0 +1,377 @@
+//! Loading a file: read as it comes, sorted, checked against itself, written, and put into force, or nothing of that.
+
+use std::{io, sync::Arc};
+
+use api::event::Actor;
+use journal::{Bytes32, Clock};
+use places::Territories;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    checked::{Checked, Digest, Group},
+    file::{Format, Mode, PROBLEMS, Problem, Reader},
+    key::Key,
+    sorted::Sorter,
+    store::{self, Activation, Load, Store, Version},
+};
+
+/// Entries that one transaction writes, about: others write in between.
+const BATCH: usize = 4_096;
+
+/// What is to be loaded, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// How the file is written.
+    pub format: Format,
+    /// What it does to the register.
+    pub mode: Mode,
+    /// Whether only to say what would come of it.
+    pub validate_only: bool,
+    /// Who loads, as it is logged.
+    pub actor: Actor,
+    /// Trace context to go on with.
+    pub traceparent: String,
+}
+
+/// What came of a load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The register after it, or as it would be.
+    pub version: Version,
+    /// Names added; of a replacement all of them.
+    pub added: u64,
+    /// Names whose entries were changed.
+    pub changed: u64,
+    /// Names removed.
+    pub removed: u64,
+    /// Whether it was like this before.
+    pub unchanged: bool,
+}
+
+/// Why nothing was loaded. The register is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is not right.
+    #[error("{} things are wrong with the file", .0.len())]
+    Problems(Vec<Problem>),
+    /// Another size was announced than came.
+    #[error("{came} bytes came, but the end says {announced}: the file was cut on its way; load it again")]
+    Cut {
+        /// Bytes that came.
+        came: u64,
+        /// Bytes that should have come.
+        announced: i64,
+    },
+    /// The register has another version than when the load began.
+    #[error("another load was put into force meanwhile; load again")]
+    Overtaken,
+    /// The service is stopping.
+    #[error("the service is stopping; load again")]
+    Stopping,
+    /// Sorting failed: there is no room for temporary files, or no right to write them.
+    #[error("sorting in temporary files (TMPDIR)")]
+    Sorting(#[from] io::Error),
+    /// The database did not do it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// A load that is under way. Dropped, it leaves nothing that anybody sees.
+pub struct Loader {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+    request: Request,
+    bytes: u64,
+    reading: Reading,
+}
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What needs a processor for long enough that it is done beside the threads that answer requests.
+#[derive(Debug)]
+struct Reading {
+    reader: Reader,
+    sorter: Sorter,
+}
+
+impl Reading {
+    fn feed(mut self, piece: &[u8]) -> io::Result<Self> {
+        let sorter = &mut self.sorter;
+        self.reader.feed(piece, &mut |row| sorter.push(row))?;
+        Ok(self)
+    }
+
+    fn finish(mut self) -> io::Result<(Reader, Checked)> {
+        let sorter = &mut self.sorter;
+        self.reader.finish(&mut |row| sorter.push(row))?;
+        Ok((self.reader, Checked::new(self.sorter.merge()?)))
+    }
+}
+
+impl Loader {
+    /// For places of this tree.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        shutdown: CancellationToken,
+        territories: Territories,
+        request: Request,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            shutdown,
+            bytes: 0,
+            reading: Reading {
+                reader: Reader::new(request.format, request.mode, territories),
+                sorter: Sorter::default(),
+            },
+            request,
+        }
+    }
+
+    /// Bytes and entries read so far.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.bytes, self.reading.reader.rows())
+    }
+
+    /// Whether so much is wrong that the rest need not be sent.
+    pub fn has_enough(&self) -> bool {
+        self.reading.reader.has_enough()
+    }
+
+    /// Takes a piece of the file.
+    pub async fn piece(mut self, piece: impl AsRef<[u8]> + Send + 'static) -> Result<Self, LoadError> {
+        self.bytes += piece.as_ref().len() as u64;
+        let reading = self.reading;
+        self.reading = blocking(move || reading.feed(piece.as_ref())).await?;
+        Ok(self)
+    }
+
+    /// Takes the end of the file, of so many bytes, and puts all of it into force. Tells `written` of entries as they are written.
+    pub async fn end(self, announced: i64, written: &mut (dyn FnMut(u64) + Send)) -> Result<Outcome, LoadError> {
+        let came = self.bytes;
+        if !self.has_enough() && u64::try_from(announced) != Ok(came) {
+            return Err(LoadError::Cut { came, announced });
+        }
+        let reading = self.reading;
+        let (reader, checked) = blocking(move || reading.finish()).await?;
+        let problems = reader.problems().to_vec();
+        let write = !self.request.validate_only && problems.is_empty();
+        let load = match write {
+            true => Some(self.store.begin(self.clock.now()).await?),
+            false => None,
+        };
+        let base = match &load {
+            Some(load) => load.base.clone(),
+            None => self.store.version().await?,
+        };
+        let writing = Writing {
+            store: &*self.store,
+            clock: &*self.clock,
+            shutdown: &self.shutdown,
+            request: &self.request,
+            load: load.as_ref(),
+            tally: Tally::new(self.request.mode, base),
+            problems,
+        };
+        let outcome = writing.run(checked, written).await;
+        // What was not put into force is given up, whatever the reason.
+        let in_force = outcome.as_ref().is_ok_and(|outcome| !outcome.unchanged);
+        if let Some(load) = load.filter(|_| !in_force)
+            && let Err(error) = self.store.abandon(&load).await
+        {
+            tracing::warn!(%error, load = load.id, "a load cannot be given up now; it is swept in an hour");
+        }
+        outcome
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+struct Writing<'a> {
+    store: &'a dyn Store,
+    clock: &'a dyn Clock,
+    shutdown: &'a CancellationToken,
+    request: &'a Request,
+    /// `None` when nothing is to be written.
+    load: Option<&'a Load>,
+    tally: Tally,
+    problems: Vec<Problem>,
+}
+
+impl Writing<'_> {
+    async fn run(mut self, checked: Checked, written: &mut (dyn FnMut(u64) + Send)) -> Result<Outcome, LoadError> {
+        let (mut checked, mut groups) = self.next(checked).await?;
+        let mut count = 0;
+        while !groups.is_empty() {
+            if self.shutdown.is_cancelled() {
+                return Err(LoadError::Stopping);
+            }
+            count += groups
+                .iter()
+                .map(|group| group.entries.len().max(1) as u64)
+                .sum::<u64>();
+            let effective = self.effective(groups).await?;
+            match self.load.filter(|_| self.problems.is_empty() && !effective.is_empty()) {
+                Some(load) => {
+                    // The next are read while these are written.
+                    let (store, now) = (self.store, self.clock.now());
+                    let (next, added) = tokio::join!(self.next(checked), store.add(load, &effective, now));
+                    added?;
+                    (checked, groups) = next?;
+                }
+                None => (checked, groups) = self.next(checked).await?,
+            }
+            written(count);
+        }
+        if !self.problems.is_empty() {
+            self.problems.sort_by_key(|problem| problem.line);
+            self.problems.truncate(PROBLEMS);
+            return Err(LoadError::Problems(self.problems));
+        }
+        self.finish().await
+    }
+
+    async fn next(&mut self, mut checked: Checked) -> Result<(Checked, Vec<Group>), LoadError> {
+        let next = blocking(move || {
+            let mut problems = Vec::new();
+            let mut groups = Vec::new();
+            // A batch may hold nothing but problems.
+            while groups.is_empty() && problems.len() < PROBLEMS {
+                let (next, more) = checked.next_groups(BATCH, &mut problems)?;
+                groups = next;
+                if !more {
+                    break;
+                }
+            }
+            Ok((checked, groups, problems))
+        });
+        let (checked, mut groups, problems) = next.await?;
+        self.problems.extend(problems);
+        if self.problems.len() >= PROBLEMS {
+            groups.clear();
+        }
+        Ok((checked, groups))
+    }
+
+    /// Counts the names, and leaves out those that a change leaves as they are.
+    async fn effective(&mut self, groups: Vec<Group>) -> Result<Vec<Group>, LoadError> {
+        if self.request.mode == Mode::Replace {
+            groups.iter().for_each(|group| self.tally.replace(group));
+            return Ok(groups);
+        }
+        let keys: Vec<Key> = groups.iter().map(|group| group.key.clone()).collect();
+        let before = self.store.find(keys).await?;
+        let effective = groups
+            .into_iter()
+            .filter(|group| self.tally.change(group, before.of(&group.key)));
+        Ok(effective.collect())
+    }
+
+    async fn finish(self) -> Result<Outcome, LoadError> {
+        let mode = self.request.mode;
+        let (mut outcome, digest, base) = self.tally.finish(mode);
+        let Some(load) = self.load.filter(|_| !outcome.unchanged) else {
+            return Ok(outcome);
+        };
+        let activation = Activation {
+            mode,
+            digest,
+            entries: outcome.version.entries,
+            added: outcome.added,
+            changed: outcome.changed,
+            removed: outcome.removed,
+            actor: self.request.actor.clone(),
+            traceparent: self.request.traceparent.clone(),
+        };
+        debug_assert_eq!(base, load.base.version, "what was compared is what is changed");
+        let activated = self.store.activate(load, activation, self.clock.now()).await?;
+        outcome.version = activated.ok_or(LoadError::Overtaken)?;
+        Ok(outcome)
+    }
+}
+
+/// What a load amounts to.
+struct Tally {
+    base: Version,
+    digest: Digest,
+    entries: u64,
+    added: u64,
+    changed: u64,
+    removed: u64,
+}
+
+impl Tally {
+    fn new(mode: Mode, base: Version) -> Self {
+        Self {
+            digest: Digest::new(mode, &base.digest),
+            entries: match mode {
+                Mode::Replace => 0,
+                Mode::Change => base.entries,
+            },
+            base,
+            added: 0,
+            changed: 0,
+            removed: 0,
+        }
+    }
+
+    fn replace(&mut self, group: &Group) {
+        self.digest.take(group);
+        self.entries += group.entries.len() as u64;
+        self.added += 1;
+    }
+
+    /// Whether it changes anything.
+    fn change(&mut self, group: &Group, before: &[crate::entry::Entry]) -> bool {
+        if group.entries == before {
+            return false;
+        }
+        *match (before.is_empty(), group.entries.is_empty()) {
+            (true, _) => &mut self.added,
+            (false, true) => &mut self.removed,
+            (false, false) => &mut self.changed,
+        } += 1;
+        self.digest.take(group);
+        // What is there is counted in.
+        self.entries = (self.entries + group.entries.len() as u64).saturating_sub(before.len() as u64);
+        true
+    }
+
+    /// The outcome before anything is put into force, the digest, and the version that it was compared with.
+    fn finish(self, mode: Mode) -> (Outcome, Bytes32, u64) {
+        let digest = self.digest.finish();
+        let unchanged = match mode {
+            Mode::Replace => self.base.version > 0 && digest == self.base.digest,
+            Mode::Change => self.added + self.changed + self.removed == 0,
+        };
+        let base = self.base.version;
+        let version = match unchanged {
+            true => self.base,
+            false => Version {
+                version: base + 1,
+                digest,
+                entries: self.entries,
+                ..Version::default()
+            },
+        };
+        let outcome = Outcome {
+            version,
+            added: self.added,
+            changed: self.changed,
+            removed: self.removed,
+            unchanged,
+        };
+        (outcome, digest, base)
+    }
+}

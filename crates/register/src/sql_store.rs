@@ -1,0 +1,435 @@
+//! The register in SQLite or PostgreSQL.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use api::event::{Detail, OperatorRegister};
+use async_trait::async_trait;
+use journal::{Delivery, Draft, Entropy, Head, RoutingKind, Time, seal};
+use prost::Message as _;
+use sql::{Db, Insert, Kind as Column, Row, Tx, Value};
+
+use crate::{
+    checked::Group,
+    entry::{self, Entry, Validity, day_text},
+    file::Mode,
+    key::{Key, Kind},
+    store::{Activation, Error, Found, Load, RECORD, Store, Sweep, Version},
+};
+
+const LOADS: Insert = Insert::into(
+    "operator_loads",
+    &[
+        ("load", Column::Int),
+        ("state", Column::Text),
+        ("touch_time", Column::Int),
+    ],
+);
+
+const ENTRIES: Insert = Insert::into(
+    "operator_entries",
+    &[
+        ("key", Column::Text),
+        ("load", Column::Int),
+        ("valid_from", Column::Text),
+        ("valid_to", Column::Text),
+        ("place", Column::Text),
+        ("operator", Column::Text),
+    ],
+);
+
+const VERSIONS: Insert = Insert::into(
+    "operator_versions",
+    &[
+        ("version", Column::Int),
+        ("load", Column::Int),
+        ("digest", Column::Bytes),
+        ("entries", Column::Int),
+        ("load_time", Column::Int),
+    ],
+);
+
+/// The version in force beside what it has under some names: one statement, so one moment. `CROSS JOIN` has SQLite begin with the
+/// names, of which there are few, and not with the loads.
+const FIND: &str = "SELECT r.version, r.digest, r.entries, r.change_time, \
+     f.key, f.version, f.valid_from, f.valid_to, f.place, f.operator \
+     FROM operator_register r LEFT JOIN \
+     (SELECT e.key, l.version, e.valid_from, e.valid_to, e.place, e.operator \
+      FROM operator_entries e CROSS JOIN operator_loads l \
+      WHERE e.key = ANY($1) AND l.load = e.load AND l.state = 'LIVE') f ON TRUE \
+     WHERE r.id = 1";
+
+const LIST: &str = "SELECT DISTINCT e.key FROM operator_entries e CROSS JOIN operator_loads l \
+     WHERE e.key > $1 AND e.key < $2 AND e.place <> '' AND l.load = e.load AND l.state = 'LIVE' \
+     AND NOT EXISTS (SELECT 1 FROM operator_entries o JOIN operator_loads m ON m.load = o.load \
+     WHERE o.key = e.key AND m.state = 'LIVE' AND m.version > l.version) \
+     ORDER BY e.key LIMIT $3";
+
+/// Names that one statement looks up.
+const NAMES: usize = 4_000;
+/// Names whose rows one transaction looks through when it sweeps.
+const SWEPT: i64 = 2_000;
+
+/// A register in SQLite or PostgreSQL.
+#[derive(Clone)]
+pub struct SqlStore {
+    db: Db,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlStore")
+            .field("engine", &self.db.engine())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqlStore {
+    /// In an open database.
+    pub fn new(db: Db, entropy: Arc<dyn Entropy>) -> Self {
+        Self { db, entropy }
+    }
+
+    async fn try_activate(
+        &self,
+        tx: &mut Tx,
+        load: &Load,
+        activation: &Activation,
+        now: Time,
+    ) -> Result<Option<Version>, Error> {
+        let row = tx
+            .fetch_optional(
+                "SELECT version, digest, entries, change_time, sequence, hash FROM operator_register WHERE id = 1 FOR UPDATE",
+                vec![],
+            )
+            .await?
+            .ok_or_else(missing)?;
+        let before = version(&row)?;
+        if before.version != load.base.version {
+            return Ok(None);
+        }
+        let head = Head {
+            sequence: row.count(4, "sequence")?,
+            hash: row.array(5, "hash")?,
+            time: before.time,
+        };
+        let next = before.version + 1;
+        let change = self.change(&head, next, activation, now);
+        let put = tx
+            .execute(
+                "UPDATE operator_loads SET state = 'LIVE', version = $2 WHERE load = $1 AND state = 'LOADING'",
+                vec![load.id.into(), next.cast_signed().into()],
+            )
+            .await?;
+        if put == 0 {
+            return Err(Error::Raced(GIVEN_UP));
+        }
+        if activation.mode == Mode::Replace {
+            tx.execute(
+                "UPDATE operator_loads SET state = 'DEAD' WHERE state = 'LIVE' AND load <> $1",
+                vec![load.id.into()],
+            )
+            .await?;
+        }
+        let after = Version {
+            version: next,
+            digest: activation.digest,
+            entries: activation.entries,
+            time: change.head.time,
+        };
+        let [number, entries, time] = [next.cast_signed(), after.entries.cast_signed(), after.time.0].map(Value::from);
+        let row = [
+            number.clone(),
+            load.id.into(),
+            after.digest.into(),
+            entries.clone(),
+            time.clone(),
+        ];
+        VERSIONS.rows(tx, vec![row]).await?;
+        tx.execute(
+            "UPDATE operator_register SET version = $1, digest = $2, entries = $3, change_time = $4, sequence = $5, \
+             hash = $6 WHERE id = 1",
+            vec![
+                number,
+                after.digest.into(),
+                entries,
+                time,
+                change.head.sequence.cast_signed().into(),
+                change.head.hash.into(),
+            ],
+        )
+        .await?;
+        // Nobody but the log is told: who routes asks the register anew for each report.
+        let payloads = vec![("audit", change.with_detail().encode_to_vec())];
+        journal::append(tx, vec![Delivery { change, payloads }]).await?;
+        Ok(Some(after))
+    }
+
+    fn change(&self, head: &Head, version: u64, activation: &Activation, now: Time) -> journal::Sealed {
+        let draft = Draft {
+            source: "routing",
+            record: RECORD,
+            kind: RoutingKind::OperatorsLoaded.name(),
+            caused_by: None,
+            detail: Detail {
+                from_state: (version - 1).to_string(),
+                to_state: version.to_string(),
+                actor: Some(activation.actor.clone()),
+                version_digest: activation.digest.to_vec().into(),
+                operator_register: Some(OperatorRegister {
+                    version: version.cast_signed(),
+                    replaced: activation.mode == Mode::Replace,
+                    entries: activation.entries.cast_signed(),
+                    added: activation.added.cast_signed(),
+                    changed: activation.changed.cast_signed(),
+                    removed: activation.removed.cast_signed(),
+                }),
+                ..Default::default()
+            },
+            traceparent: activation.traceparent.clone(),
+        };
+        seal(draft, head, now, &*self.entropy)
+    }
+}
+
+const GIVEN_UP: &str = "the load, which was given up,";
+
+async fn try_begin(tx: &mut Tx, now: Time) -> Result<Load, Error> {
+    let row = tx
+        .fetch_optional(
+            "UPDATE operator_register SET last_load = last_load + 1 WHERE id = 1 \
+             RETURNING version, digest, entries, change_time, last_load",
+            vec![],
+        )
+        .await?
+        .ok_or_else(missing)?;
+    let load = Load {
+        id: row.get(4)?,
+        base: version(&row)?,
+    };
+    LOADS
+        .rows(tx, vec![[load.id.into(), "LOADING".into(), now.0.into()]])
+        .await?;
+    Ok(load)
+}
+
+async fn try_add(tx: &mut Tx, load: &Load, groups: &[Group], now: Time) -> Result<(), Error> {
+    let touched = tx
+        .execute(
+            "UPDATE operator_loads SET touch_time = $2 WHERE load = $1 AND state = 'LOADING'",
+            vec![load.id.into(), now.0.into()],
+        )
+        .await?;
+    if touched == 0 {
+        return Err(Error::Raced(GIVEN_UP));
+    }
+    let mut rows: Vec<[Value; 6]> = Vec::with_capacity(groups.len());
+    for Group { key, entries } in groups {
+        let key = key.stored();
+        if entries.is_empty() {
+            let [from, to, place, operator] = [""; 4].map(Value::from);
+            rows.push([key.clone().into(), load.id.into(), from, to, place, operator]);
+        }
+        rows.extend(entries.iter().map(|entry| {
+            [
+                key.clone().into(),
+                load.id.into(),
+                day_text(entry.validity.from).into(),
+                day_text(entry.validity.to).into(),
+                entry.place.to_string().into(),
+                entry.operator.clone().into(),
+            ]
+        }));
+    }
+    ENTRIES.rows(tx, rows).await.map(drop)
+}
+
+async fn try_sweep(tx: &mut Tx, sweep: Option<&Sweep>, silent: Time) -> Result<Option<Sweep>, Error> {
+    let Some(Sweep { loads, after }) = sweep else {
+        tx.execute(
+            "UPDATE operator_loads SET state = 'DEAD' WHERE state = 'LOADING' AND touch_time < $1",
+            vec![silent.0.into()],
+        )
+        .await?;
+        let dead = tx
+            .fetch(
+                "SELECT CAST(load AS TEXT) FROM operator_loads WHERE state = 'DEAD'",
+                vec![],
+            )
+            .await?;
+        let loads = dead.iter().map(|row| row.get(0)).collect::<Result<Vec<String>, _>>()?;
+        return Ok((!loads.is_empty()).then(|| Sweep {
+            loads,
+            after: String::new(),
+        }));
+    };
+    let until = tx
+        .fetch_optional(
+            "SELECT key FROM operator_entries WHERE key > $1 ORDER BY key LIMIT 1 OFFSET $2",
+            vec![after.as_str().into(), SWEPT.into()],
+        )
+        .await?;
+    let Some(until) = until else {
+        tx.execute(
+            "DELETE FROM operator_entries WHERE key > $1 AND CAST(load AS TEXT) = ANY($2)",
+            vec![after.as_str().into(), loads.clone().into()],
+        )
+        .await?;
+        tx.execute(
+            "UPDATE operator_loads SET state = 'SWEPT' WHERE CAST(load AS TEXT) = ANY($1)",
+            vec![loads.clone().into()],
+        )
+        .await?;
+        return Ok(None);
+    };
+    let until: String = until.get(0)?;
+    tx.execute(
+        "DELETE FROM operator_entries WHERE key > $1 AND key <= $2 AND CAST(load AS TEXT) = ANY($3)",
+        vec![after.as_str().into(), until.as_str().into(), loads.clone().into()],
+    )
+    .await?;
+    Ok(Some(Sweep {
+        loads: loads.clone(),
+        after: until,
+    }))
+}
+
+fn missing() -> Error {
+    damaged("it is missing")
+}
+
+fn damaged(problem: impl std::fmt::Display) -> Error {
+    Error::Damaged {
+        what: "operator register",
+        problem: problem.to_string(),
+    }
+}
+
+/// The version in the first four columns.
+fn version(row: &Row) -> Result<Version, Error> {
+    Ok(Version {
+        version: row.count(0, "version")?,
+        digest: row.array(1, "digest")?,
+        entries: row.count(2, "number of entries")?,
+        time: Time(row.get(3)?),
+    })
+}
+
+/// Of each name what the newest load says, which may be that it is removed.
+#[derive(Default)]
+struct Newest(BTreeMap<Key, (u64, Vec<Entry>)>);
+
+impl Newest {
+    /// Takes a row of [`FIND`]; one without a name says only the version.
+    fn take(&mut self, row: &Row) -> Result<(), Error> {
+        let Some(key) = row.get::<Option<String>>(4)? else {
+            return Ok(());
+        };
+        let key = Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is no name")))?;
+        let version = row.count(5, "version")?;
+        let (newest, entries) = self.0.entry(key.clone()).or_default();
+        if version < *newest {
+            return Ok(());
+        }
+        if version > *newest {
+            *newest = version;
+            entries.clear();
+        }
+        let place: String = row.get(8)?;
+        if !place.is_empty() {
+            let day = |column| entry::day(&row.get::<String>(column)?).map_err(damaged);
+            entries.push(Entry {
+                key,
+                validity: Validity {
+                    from: day(6)?,
+                    to: day(7)?,
+                },
+                place: place.parse().map_err(damaged)?,
+                operator: row.get(9)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn into_groups(self) -> Vec<Group> {
+        let groups = self.0.into_iter().filter(|(_, (_, entries))| !entries.is_empty());
+        let sorted = |(key, (_, mut entries)): (Key, (u64, Vec<Entry>))| {
+            entries.sort_by_key(|entry| entry.validity);
+            Group { key, entries }
+        };
+        groups.map(sorted).collect()
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn version(&self) -> Result<Version, Error> {
+        Ok(self.find(Vec::new()).await?.version)
+    }
+
+    async fn find(&self, keys: Vec<Key>) -> Result<Found, Error> {
+        let mut keys: Vec<String> = keys.iter().map(Key::stored).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let rows = if keys.len() <= NAMES {
+            self.db.fetch(FIND, vec![keys.into()]).await?
+        } else {
+            let mut snapshot = self.db.snapshot().await?;
+            let mut rows = Vec::new();
+            for keys in keys.chunks(NAMES) {
+                rows.extend(snapshot.fetch(FIND, vec![keys.to_vec().into()]).await?);
+            }
+            rows
+        };
+        let mut newest = Newest::default();
+        for row in &rows {
+            newest.take(row)?;
+        }
+        Ok(Found {
+            version: version(rows.first().ok_or_else(missing)?)?,
+            groups: newest.into_groups(),
+        })
+    }
+
+    async fn list(&self, kind: Option<Kind>, after: Option<&Key>, limit: u32) -> Result<Found, Error> {
+        // A semicolon follows the colon.
+        let (first, end) = match kind {
+            Some(kind) => (format!("{}:", kind.as_str()), format!("{};", kind.as_str())),
+            None => (String::new(), "z".to_owned()),
+        };
+        let after = after.map_or(first, Key::stored);
+        let rows = self
+            .db
+            .fetch(LIST, vec![after.into(), end.into(), i64::from(limit).into()])
+            .await?;
+        let key = |row: &Row| {
+            let key: String = row.get(0)?;
+            Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is no name")))
+        };
+        self.find(rows.iter().map(key).collect::<Result<_, _>>()?).await
+    }
+
+    async fn begin(&self, now: Time) -> Result<Load, Error> {
+        sql::transact!(self.db, |tx| try_begin(&mut tx, now))
+    }
+
+    async fn add(&self, load: &Load, groups: &[Group], now: Time) -> Result<(), Error> {
+        sql::transact!(self.db, |tx| try_add(&mut tx, load, groups, now))
+    }
+
+    async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Option<Version>, Error> {
+        sql::transact!(self.db, |tx| self.try_activate(&mut tx, load, &activation, now))
+    }
+
+    async fn abandon(&self, load: &Load) -> Result<(), Error> {
+        sql::transact!(self.db, |tx| tx.execute(
+            "UPDATE operator_loads SET state = 'DEAD' WHERE load = $1 AND state = 'LOADING'",
+            vec![load.id.into()],
+        ))
+        .map(drop)
+    }
+
+    async fn sweep(&self, sweep: Option<Sweep>, silent: Time) -> Result<Option<Sweep>, Error> {
+        sql::transact!(self.db, |tx| try_sweep(&mut tx, sweep.as_ref(), silent))
+    }
+}

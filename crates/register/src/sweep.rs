@@ -1,0 +1,42 @@
+//! Deletes what nobody sees any more: rows of loads that were replaced, given up, or left by a process that ended.
+
+use std::{sync::Arc, time::Duration};
+
+use journal::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Error, Store};
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_secs(10 * 60);
+/// How long a load may say nothing. It says something with each transaction.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
+/// Between two portions: others write, too.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Looks every ten minutes until `shutdown`.
+pub async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+    while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
+        match step(&store, &*clock, &shutdown).await {
+            Ok(portions) => tracing::debug!(portions, "the operator register was swept"),
+            Err(error) => tracing::warn!(%error, "the operator register cannot be swept now"),
+        }
+    }
+}
+
+/// Sweeps all that is to be swept by now, or what it gets to before `shutdown`; returns in how many portions.
+pub async fn step(store: &Arc<dyn Store>, clock: &dyn Clock, shutdown: &CancellationToken) -> Result<u64, Error> {
+    let silence = i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX);
+    let silent = clock.now().plus_seconds(-silence);
+    let mut portions = 0;
+    let mut sweep = None;
+    loop {
+        let store = Arc::clone(store);
+        sweep = journal::uncancelled(async move { store.sweep(sweep, silent).await }).await?;
+        if sweep.is_none() || shutdown.is_cancelled() {
+            return Ok(portions);
+        }
+        portions += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
