@@ -246,14 +246,14 @@ async fn strangers_read_a_log_over_tls_when_its_issuer_is_trusted() {
     log(&data, &["export", &exported, "--server", &url, "--ca-file", &by_issuer]).is(0, &["exported to"]);
     log(&data, &["verify", &exported]).is(0, &["the log is whole"]);
     for (arguments, said) in [
-        (&["verify", &url][..], &["its certificate", "--ca-file"][..]),
+        (&["verify", &url][..], &["the server's certificate", "--ca-file"][..]),
         (
             &["verify", &url, "--ca-file", &by_stranger],
             &["is signed by another", "--ca-file"],
         ),
         (
             &["export", &exported, "--server", &url],
-            &["its certificate", "--ca-file"],
+            &["the server's certificate", "--ca-file"],
         ),
     ] {
         log(&data, arguments).is(4, said);
@@ -263,7 +263,7 @@ async fn strangers_read_a_log_over_tls_when_its_issuer_is_trusted() {
         .unwrap();
     let wrong = format!("https://localhost:{}", elsewhere.address.port());
     log(&data, &["verify", &wrong, "--ca-file", &by_issuer])
-        .is(4, &["its certificate is not for localhost", "it is for log.example"]);
+        .is(4, &["the server's certificate is not for localhost", "it is for log.example"]);
     log(&data, &["verify", &url, "--ca-file", &exported]).is(2, &["as a file of certificate authorities"]);
     // What needs a token goes by gRPC, which is plain here: said, not tried.
     log(&data, &["checkpoint", "--server", &url]).is(2, &["TLS ends at a proxy"]);

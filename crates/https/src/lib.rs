@@ -1,12 +1,16 @@
-//! The HTTP client for what strangers serve: a log's public files, and witnesses. `http` as it is, `https` by rustls.
+//! HTTP client for servers that Remit does not run: public log files and witnesses. Plain `http`,
+//! and `https` by rustls.
 //!
-//! Trusted are the issuers that the machine trusts (its own store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name), and besides them those of a file, for
-//! whoever runs an issuer of their own. None are compiled in: a program that verifies logs is kept for years, longer than a list of issuers is good for,
-//! and who runs the machine has said already whom it trusts. Nothing that is read with this client is believed for its connection: checkpoints and
-//! cosignatures bear signatures of their own. TLS keeps apart who may listen, and makes a wrong address show.
+//! Trusts the machine's certificate store (or `SSL_CERT_FILE` and `SSL_CERT_DIR`), and a PEM file
+//! of further issuers for installations with a private one. No issuers are compiled in: a program
+//! that verifies logs is used for years, longer than a list of issuers stays valid, and the
+//! machine's administrator has already decided whom to trust. Nothing read with this client is
+//! trusted because of its connection: checkpoints and cosignatures carry their own signatures. TLS
+//! keeps eavesdroppers out and exposes a wrong address.
 //!
-//! A certificate that does not hold ends the request; nothing falls back to plain HTTP, and redirects are not followed. What was wrong with it, and what to do, is said
-//! by `problem.rs`; `trust.rs` knows whose certificates hold.
+//! An invalid certificate ends the request. There is no fallback to plain HTTP, and redirects are
+//! not followed. `problem.rs` describes failures and remedies; `trust.rs` loads the trusted
+//! issuers.
 
 mod problem;
 mod trust;
@@ -25,7 +29,7 @@ use hyper_util::{
 pub use problem::NoAnswer;
 pub use trust::{CaFile, Trust};
 
-/// A client. Clones share its connections.
+/// An HTTP client. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -33,7 +37,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// With whom it trusts, and how long it waits for a connection.
+    /// A client that trusts `trust` and waits up to `connect_timeout` for a connection.
     pub fn new(trust: Trust, connect_timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(connect_timeout));
@@ -50,8 +54,8 @@ impl Client {
         }
     }
 
-    /// Sends a request to an absolute `http` or `https` address, and reads the answer whole, `most` bytes of it. How long that may take is the caller's
-    /// to say.
+    /// Sends a request to an absolute `http` or `https` URL and reads at most `most` bytes of body.
+    /// Applies no time limit after connecting; the caller sets one.
     pub async fn send(&self, request: Request<Full<Bytes>>, most: usize) -> Result<Response<Bytes>, NoAnswer> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let answered = self.inner.request(request).await;

@@ -1,4 +1,4 @@
-//! What was wrong when there is no answer, and what to do.
+//! Failed requests: the problem and its remedy.
 
 use std::{error::Error, io};
 
@@ -8,13 +8,13 @@ use rustls::{CertificateError, pki_types::UnixTime};
 
 use crate::Trust;
 
-/// Why there is no answer.
+/// Why a request got no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct NoAnswer {
-    /// What was wrong.
+    /// The problem.
     pub problem: String,
-    /// What to do about it, where that is known.
+    /// The remedy, if known.
     pub help: Option<String>,
 }
 
@@ -25,14 +25,14 @@ impl NoAnswer {
         }
         let refused = find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         match refused {
-            true => Self::plain("nothing listens there"),
+            true => Self::plain("nothing listens at this address"),
             false => Self::plain(&telemetry::with_causes(error)),
         }
     }
 
     pub(crate) fn cut_off(error: &(dyn Error + 'static)) -> Self {
         Self::plain(&format!(
-            "the answer is cut off or too large: {}",
+            "the response is truncated or too large: {}",
             telemetry::with_causes(error)
         ))
     }
@@ -44,7 +44,7 @@ impl NoAnswer {
         }
     }
 
-    /// In one line.
+    /// Problem and remedy in one line.
     pub fn line(&self) -> String {
         match &self.help {
             Some(help) => format!("{}; {help}", self.problem),
@@ -53,7 +53,8 @@ impl NoAnswer {
     }
 }
 
-/// The first error of a kind among an error and its causes. Errors of I/O keep what they wrap from the list of causes.
+/// Finds the first error of type `E` in an error and its causes. I/O errors do not list the error
+/// they wrap as a cause.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -73,65 +74,69 @@ fn tls(error: &rustls::Error, host: &str, trust: &Trust) -> NoAnswer {
     let (problem, help) = match error {
         rustls::Error::InvalidCertificate(error) => certificate(error, host, trust),
         rustls::Error::InvalidMessage(_) => (
-            "it does not speak TLS".to_owned(),
-            Some("does it serve plain http:// there?".to_owned()),
+            "the server does not speak TLS".to_owned(),
+            Some("does the server speak plain http:// there?".to_owned()),
         ),
-        error => (format!("TLS fails: {error}"), None),
+        error => (format!("TLS failed: {error}"), None),
     };
     NoAnswer { problem, help }
 }
 
 fn certificate(error: &CertificateError, host: &str, trust: &Trust) -> (String, Option<String>) {
-    let renew = || Some("whoever runs it must renew it, or this machine's clock is wrong".to_owned());
+    let renew = || Some("the server's operator must renew it, or this machine's clock is wrong".to_owned());
     match error {
         CertificateError::UnknownIssuer if trust.is_empty() => (
-            "its certificate cannot be checked: this machine trusts no issuer".to_owned(),
+            "the server's certificate cannot be checked: this machine trusts no issuer".to_owned(),
             Some(format!(
-                "install the system's package of CA certificates, or name a file with {}",
+                "install the system's CA certificates, or set a file with {}",
                 trust.option
             )),
         ),
         CertificateError::UnknownIssuer => (
-            "its certificate is by an issuer that is not trusted here".to_owned(),
+            "the server's certificate is from an issuer that is not trusted here".to_owned(),
             Some(format!(
-                "if the issuer is one of your own, name its certificate with {}",
+                "if the issuer is your own, set its certificate with {}",
                 trust.option
             )),
         ),
         CertificateError::BadSignature => (
-            "its certificate names an issuer that is trusted here, and is signed by another".to_owned(),
+            "the server's certificate names an issuer that is trusted here, but is signed by another key".to_owned(),
             Some(format!(
-                "if that issuer has a new key, name its new certificate with {}; else somebody else answers there",
+                "if that issuer has a new key, set its new certificate with {}; otherwise somebody else answers at this address",
                 trust.option
             )),
         ),
-        CertificateError::NotValidForName => (format!("its certificate is not for {host}"), Some(other_host(&[]))),
+        CertificateError::NotValidForName => (
+            format!("the server's certificate is not for {host}"),
+            Some(other_host(&[])),
+        ),
         CertificateError::NotValidForNameContext { presented, .. } => (
-            format!("its certificate is not for {host}"),
+            format!("the server's certificate is not for {host}"),
             Some(other_host(presented)),
         ),
-        CertificateError::Expired => ("its certificate has expired".to_owned(), renew()),
-        CertificateError::ExpiredContext { not_after, .. } => {
-            (format!("its certificate has expired, on {}", day(*not_after)), renew())
-        }
-        CertificateError::NotValidYet => ("its certificate is not valid yet".to_owned(), renew()),
-        CertificateError::NotValidYetContext { not_before, .. } => (
-            format!("its certificate is not valid before {}", day(*not_before)),
+        CertificateError::Expired => ("the server's certificate has expired".to_owned(), renew()),
+        CertificateError::ExpiredContext { not_after, .. } => (
+            format!("the server's certificate expired on {}", day(*not_after)),
             renew(),
         ),
-        error => (format!("its certificate does not hold: {error}"), None),
+        CertificateError::NotValidYet => ("the server's certificate is not valid yet".to_owned(), renew()),
+        CertificateError::NotValidYetContext { not_before, .. } => (
+            format!("the server's certificate is not valid before {}", day(*not_before)),
+            renew(),
+        ),
+        error => (format!("the server's certificate is invalid: {error}"), None),
     }
 }
 
 fn other_host(presented: &[String]) -> String {
-    // As rustls has them: `DnsName("log.example")`.
+    // rustls writes `DnsName("log.example")`.
     let names: Vec<_> = presented
         .iter()
         .map(|name| name.split('"').nth(1).unwrap_or(name))
         .collect();
     match names.is_empty() {
-        true => "is that its address?".to_owned(),
-        false => format!("it is for {}: is that its address?", names.join(", ")),
+        true => "is the address correct?".to_owned(),
+        false => format!("it is for {}: is the address correct?", names.join(", ")),
     }
 }
 
@@ -139,6 +144,6 @@ fn day(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     match Timestamp::from_second(seconds) {
         Ok(time) => time.strftime("%Y-%m-%d").to_string(),
-        Err(_) => "a day beyond the calendar".to_owned(),
+        Err(_) => "a date outside the calendar".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Whose certificates hold.
+//! Trusted certificate issuers.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,36 +11,36 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-/// Why a file of issuers cannot be used.
+/// Why a file of issuers is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be used as a file of certificate authorities: {problem}", path.display())]
 pub struct CaFile {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 
-/// The issuers whose certificates hold.
+/// The trusted certificate issuers.
 #[derive(Clone, Debug)]
 pub struct Trust {
     roots: Arc<RootCertStore>,
-    /// What names a file of further ones.
+    /// The option that sets the file of further issuers.
     pub(crate) option: &'static str,
 }
 
 impl Trust {
-    /// Those that the machine trusts, and those of a PEM file. `option` is what names such a file, for messages: a flag or a key of a
-    /// configuration.
+    /// Loads the machine's trusted issuers and those of a PEM file. `option` is the flag or
+    /// configuration key that sets the file; messages name it.
     ///
-    /// A machine that trusts nobody is no error before somebody's certificate is needed.
+    /// A machine without trusted issuers is not an error until a certificate has to be checked.
     pub fn load(ca_file: Option<&Path>, option: &'static str) -> Result<Self, CaFile> {
         let mut roots = RootCertStore::empty();
         let machines = rustls_native_certs::load_native_certs();
         for error in &machines.errors {
-            tracing::debug!(%error, "certificates that the machine trusts cannot be read");
+            tracing::debug!(%error, "cannot read the machine's trusted certificates");
         }
-        // Stores have some that no library reads; those that it does read are enough.
+        // Stores contain some certificates that no library can parse; the others suffice.
         roots.add_parsable_certificates(machines.certs);
         if let Some(path) = ca_file {
             add(&mut roots, path).map_err(|problem| CaFile {
@@ -54,7 +54,7 @@ impl Trust {
         })
     }
 
-    /// Whether nobody is trusted.
+    /// Whether no issuer is trusted.
     pub(crate) fn is_empty(&self) -> bool {
         self.roots.is_empty()
     }
@@ -76,7 +76,7 @@ fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
     match roots.len() - before {
-        0 => Err("it holds no certificate in PEM form".to_owned()),
+        0 => Err("it contains no PEM certificate".to_owned()),
         _ => Ok(()),
     }
 }

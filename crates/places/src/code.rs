@@ -1,17 +1,18 @@
-//! Codes of territories.
+//! Territory codes.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The code of a territory: six digits as in GB/T 2260, nine for a township (those of its county, and three of its own), or
-/// `CN` for the nation.
+/// The code of a territory: six digits as in GB/T 2260, nine for a township (its county's six and
+/// three of its own), or `CN` for the nation.
 ///
-/// That a code is well formed does not mean that the tree has it: ask [`crate::Territories::get`]. Kept as a number of nine
-/// digits, since the tree has tens of thousands of them; the nation is 0, so that it sorts first.
+/// A well-formed code is not necessarily in the tree: see [`crate::Territories::get`]. Stored as a
+/// nine-digit number because the tree has tens of thousands of them; the nation is 0 and sorts
+/// first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TerritoryCode(u32);
 
-/// A text that is no territory code.
+/// A text that is not a territory code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a territory code; write the six digits of GB/T 2260, nine for a township, or CN for the nation")]
 pub struct InvalidCode(String);
@@ -20,10 +21,10 @@ impl TerritoryCode {
     /// The nation.
     pub const ROOT: Self = Self(0);
 
-    /// Reads a resource name, `territories/{code}`.
+    /// Parses a resource name, `territories/{code}`.
     ///
     /// # Errors
-    /// When the prefix is missing or what follows is no code.
+    /// If the prefix is missing or the rest is not a code.
     pub fn from_resource_name(name: &str) -> Result<Self, InvalidCode> {
         name.strip_prefix("territories/")
             .ok_or_else(|| InvalidCode(name.to_owned()))?
@@ -36,7 +37,7 @@ impl TerritoryCode {
         format!("territories/{self}")
     }
 
-    /// How far below the nation the code stands, by its form alone.
+    /// The code's level, derived from its digits.
     #[must_use]
     pub const fn level(self) -> Level {
         let Self(code) = self;
@@ -49,13 +50,14 @@ impl TerritoryCode {
         }
     }
 
-    /// Whether it is `other` or stands below it, by the form alone.
+    /// Whether this code equals `other` or lies below it, derived from the digits.
     pub(crate) fn is_within(self, other: Self) -> bool {
         self == other || self.above().any(|above| above == other)
     }
 
-    /// The codes above this one by its form alone, nearest first, ending with the nation: each pair of digits is one
-    /// level (GB/T 2260), the three of a township are the lowest, and the level above has zeros in their place.
+    /// The codes above this one, derived from its digits, nearest first, ending with the nation.
+    /// Each pair of digits is one level (GB/T 2260), a township's three digits are the lowest; a
+    /// code has zeros for the levels below it.
     pub(crate) fn above(self) -> impl Iterator<Item = Self> {
         let Self(code) = self;
         let county = code / 1_000 * 1_000;
@@ -69,7 +71,7 @@ impl TerritoryCode {
     }
 }
 
-/// How far below the nation a territory stands.
+/// Level of a territory below the nation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// The nation.
@@ -85,7 +87,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// The word for it.
+    /// The level in lower case, such as `province`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -112,11 +114,11 @@ impl FromStr for TerritoryCode {
         let code: Option<u32> = text.parse().ok();
         let code = match text.len() {
             6 => code.map(|code| code * 1_000),
-            // Nine digits that end in zeros would be a second way to write a county.
+            // Nine digits that end in zeros would be a second spelling of a county.
             9 => code.filter(|code| !code.is_multiple_of(1_000)),
             _ => None,
         };
-        // A code below 110000 names no province, and 000000 would be mistaken for the nation.
+        // Codes below 110000 name no province, and 000000 would be mistaken for the nation.
         code.filter(|&code| code >= 110_000_000).map(Self).ok_or_else(invalid)
     }
 }

@@ -5,23 +5,24 @@ use std::str::FromStr;
 
 /// A country or area outside the tree of territories, by its ISO 3166-1 alpha-2 code.
 ///
-/// `HK`, `MO` and `TW` are such codes: the shipped tree has no territories for them, so reports name them like this.
+/// `HK`, `MO` and `TW` count as such codes: the shipped tree has no territories for them, so
+/// reports refer to them this way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Country(&'static str);
 
-/// A text that names no country outside the tree.
+/// An invalid country code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CountryError {
     /// ISO 3166-1 has no such code.
     #[error("`{0}` is not a country code; write two capital letters as in ISO 3166-1, such as US")]
     Unknown(String),
-    /// The code is that of the tree's own root.
-    #[error("CN is the tree itself; name a territory, such as territories/CN")]
+    /// The code of the tree's own root.
+    #[error("CN is the root of the tree; use a territory, such as territories/CN")]
     InsideTree,
 }
 
 impl Country {
-    /// The two letters.
+    /// The two-letter code.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0

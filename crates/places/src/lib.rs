@@ -1,14 +1,16 @@
 //! Places: the tree of territories that reports are tied to, and the countries outside it.
 //!
-//! A place arrives as text. [`TerritoryCode`] and [`Country`] are parsed at the edge (`code.rs`, `country.rs`);
-//! [`Territories`] (`territories.rs`) is the tree itself, read from one CSV file by `parse.rs`. Intake checks with it
-//! that a place exists; routing climbs it.
+//! A place arrives as text. [`TerritoryCode`] and [`Country`] are parsed at the edge (`code.rs`,
+//! `country.rs`); [`Territories`] (`territories.rs`) is the tree itself, read from one CSV file by
+//! `parse.rs`. Intake uses it to check that a place exists; routing climbs it.
 //!
-//! The shipped tree goes down to townships and has every code of the yearly sets since 2002: one that was abolished is read
-//! through its successor where that is certain, else as the territory that it lay in, and [`Resolved::reading`] says which. A
-//! code that the tree does not have never existed. How the file is made stands in `deploy/tools/territories.py`.
+//! The shipped tree goes down to townships and contains every code of the yearly lists since 2002.
+//! An abolished code resolves to its successor where that is certain, otherwise to the territory
+//! above it; [`Resolved::reading`] says which. A code that is missing from the tree never existed.
+//! `deploy/tools/territories.py` documents how the file is made.
 //!
-//! Nothing here does I/O, knows an agency, or looks at a clock: a territory that the file calls abolished is abolished.
+//! Nothing here does I/O, knows agencies or reads the clock: a territory is abolished if the file
+//! says so.
 
 mod code;
 mod country;

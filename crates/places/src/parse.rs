@@ -1,4 +1,4 @@
-//! Reads the tree from its file and checks it whole, so that climbing it later cannot fail.
+//! Parses the territory file and validates it as a whole, so that later climbs cannot fail.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -17,22 +17,22 @@ pub(crate) const COLUMNS: [&str; 7] = [
     "successor",
 ];
 
-/// The file has faults; all of them are listed.
+/// The territory file has faults. Lists all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the file of territories has {} fault(s):{}", faults.len(), lines(faults))]
+#[error("the territory file has {} fault(s):{}", faults.len(), lines(faults))]
 pub struct TerritoriesError {
-    /// The faults, in the order of the lines.
+    /// The faults, ordered by line.
     pub faults: Vec<Fault>,
 }
 
-/// One fault of the file.
+/// One fault in the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// The line, from 1.
     pub line: usize,
-    /// The column's place in the row, from 1.
+    /// Position of the column in the row, from 1.
     pub column: usize,
-    /// What is wrong, and what to do.
+    /// The problem and how to fix it.
     pub problem: String,
 }
 
@@ -51,7 +51,7 @@ fn lines(faults: &[Fault]) -> String {
     faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 
-/// See [`crate::Territories::parse`].
+/// Implements [`crate::Territories::parse`].
 pub(crate) fn territories(csv: &str) -> Result<Tree, TerritoriesError> {
     let mut reader = Reader {
         csv,
@@ -59,11 +59,16 @@ pub(crate) fn territories(csv: &str) -> Result<Tree, TerritoriesError> {
         rows: Vec::new(),
     };
     if u32::try_from(csv.len()).is_err() {
-        reader.fault(1, 1, "the file is larger than 4 GiB; leave out what is not a territory");
+        reader.fault(
+            1,
+            1,
+            "the file is larger than 4 GiB; remove everything that is not a territory",
+        );
     } else {
         reader.read();
     }
-    // The nodes need all rows. While rows are missing, every row under a faulty one would be named too.
+    // Linking needs all rows. With rows missing, every row below a faulty one would be reported,
+    // too.
     let nodes = match reader.faults.is_empty() {
         true => reader.nodes(),
         false => Vec::new(),
@@ -81,7 +86,7 @@ pub(crate) fn territories(csv: &str) -> Result<Tree, TerritoriesError> {
     Err(TerritoriesError { faults })
 }
 
-/// A row that can be read.
+/// A well-formed row.
 struct Row {
     code: TerritoryCode,
     line: u32,
@@ -93,7 +98,7 @@ struct Row {
 struct Reader<'a> {
     csv: &'a str,
     faults: Vec<Fault>,
-    /// In the order of the lines, and then of the codes.
+    /// Ordered by line; `nodes` sorts them by code.
     rows: Vec<Row>,
 }
 
@@ -136,12 +141,13 @@ impl<'a> Reader<'a> {
     }
 
     fn row(&mut self, line: usize, start: usize, row: &str) {
-        // Names stay in the text, so quoting (RFC 4180) is refused instead of undone: no name needs it.
+        // Names are slices of the file's text, so quotes (RFC 4180) are refused instead of
+        // unescaped. No name needs them.
         if let Some(column) = row.split(',').position(|field| field.contains('"')) {
             return self.fault(
                 line,
                 column + 1,
-                "quotes are not read; write the name without quotes and commas",
+                "quotes are not supported; write the name without quotes and commas",
             );
         }
         let mut fields = [""; COLUMNS.len()];
@@ -179,14 +185,14 @@ impl<'a> Reader<'a> {
             }
         }
         if !valid_to.is_empty() && valid_to < valid_from {
-            self.fault(line, 6, "it ended before it began; mend one of the two days");
+            self.fault(line, 6, "it ends before it begins; correct one of the two dates");
         }
         let successor = self.code(line, 7, successor, true);
         if successor.is_some() && valid_to.is_empty() {
             self.fault(
                 line,
                 6,
-                "a territory with a successor needs the last day on which it existed; write it here",
+                "a territory with a successor needs its last day of validity; add it here",
             );
         }
         if let Some(code) = code
@@ -211,9 +217,9 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    /// Puts the rows in order, and links them: what needs all of them.
+    /// Sorts and links the rows.
     fn nodes(&mut self) -> Vec<Node> {
-        // A stable sort, and a quick one on rows that are in order, as those of the shipped file are.
+        // A stable sort, and fast on sorted rows like those of the shipped file.
         self.rows.sort_by_key(|row| row.code);
         let rows = &self.rows;
         let mut faults = Vec::new();
@@ -226,7 +232,7 @@ impl<'a> Reader<'a> {
                 && first.code == second.code
             {
                 let problem = format!(
-                    "{} stands in line {} already; remove one of the two",
+                    "{} is already defined in line {}; remove one of the two",
                     first.code, first.line
                 );
                 fault(Some(second), 1, problem);
@@ -251,7 +257,10 @@ impl<'a> Reader<'a> {
                 fault(
                     Some(row),
                     1,
-                    format!("{} lies in {lacking}, which the file lacks; add its row", row.code),
+                    format!(
+                        "{} lies in {lacking}, which is missing from the file; add its row",
+                        row.code
+                    ),
                 );
             }
             let successor = row.successor.map(|code| (code, find(code)));
@@ -262,7 +271,7 @@ impl<'a> Reader<'a> {
             let (next, standing) = match (row.in_force, successor) {
                 (true, _) => (place, Standing::InForce),
                 (false, Some((_, next))) => (next.unwrap_or(place), Standing::Succeeded),
-                // What it lay in may be abolished, too, and have a successor of its own.
+                // The territory above may be abolished, too, and have a successor.
                 (false, None) => (above(&|_| true).unwrap_or(place), Standing::Dissolved),
             };
             nodes.push(Node {
@@ -280,7 +289,7 @@ impl<'a> Reader<'a> {
                 steps += 1;
             }
             if steps > SUCCESSIONS && row.successor.is_none_or(|code| find(code).is_some()) {
-                let end = format!("more than {SUCCESSIONS} successors, or a circle; name the code in force");
+                let end = format!("more than {SUCCESSIONS} successors, or a cycle; use the code in force");
                 fault(Some(row), 7, end);
             }
         }
@@ -289,8 +298,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The territory without which another has no place in the tree: a township's county, else the province. Cities between a
-/// county and its province are not everywhere.
+/// Returns the territory that must exist for another to be placed in the tree: the county of a
+/// township, otherwise the province. Not every county has a city above it.
 fn needed(code: TerritoryCode) -> Option<TerritoryCode> {
     match code.level() {
         Level::Township => code.above().next(),
@@ -299,12 +308,13 @@ fn needed(code: TerritoryCode) -> Option<TerritoryCode> {
     }
 }
 
-/// Offsets and counts of lines fit: files above 4 GiB were refused before.
+/// Offsets and line counts fit: files above 4 GiB are refused earlier.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Whether a text has the form of an ISO 8601 date. The day is for people; nothing computes with it.
+/// Whether a text has the form of an ISO 8601 date. The date is informative only; nothing computes
+/// with it.
 fn is_date(text: &str) -> bool {
     text.len() == 10
         && text.bytes().enumerate().all(|(at, byte)| match at {

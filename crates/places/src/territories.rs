@@ -8,89 +8,92 @@ use sha2::{Digest as _, Sha256};
 use crate::TerritoryCode;
 use crate::parse::{self, COLUMNS, TerritoriesError};
 
-/// The tree of territories: the nation, its provinces, cities, counties and townships, and the abolished codes that people
-/// still write, each with where it is read now.
+/// The tree of territories: the nation, its provinces, cities, counties and townships, and
+/// abolished codes still in use, each with the code that replaces it.
 ///
-/// Immutable, and cheap to clone. Names stay in the file's text, which is kept once.
+/// Immutable and cheap to clone. Names are slices of the file's text, which is held once.
 #[derive(Debug, Clone)]
 pub struct Territories(Arc<Tree>);
 
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) source: Box<str>,
-    /// Ascending; beside the nodes, so that finding a code touches few cache lines.
+    /// Ascending. Separate from the nodes, so that a look-up touches few cache lines.
     pub(crate) codes: Box<[TerritoryCode]>,
-    /// In the order of the codes.
+    /// Ordered by code.
     pub(crate) nodes: Box<[Node]>,
     pub(crate) digest: OnceLock<[u8; 32]>,
 }
 
-/// One row of the file. Others are named by their place among the nodes.
+/// One row of the file. References to other nodes are indexes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
-    /// Where the row begins in the text.
+    /// Offset of the row in the text.
     pub(crate) row: u32,
-    /// The nearest territory above that is in force; of the nation itself.
+    /// The nearest territory above that is in force; for the nation, itself.
     pub(crate) parent: u32,
-    /// Of an abolished one: where to read it, which may be abolished, too. Else itself.
+    /// For an abolished code: the node to read instead, which may be abolished, too. Otherwise
+    /// itself.
     pub(crate) next: u32,
     pub(crate) standing: Standing,
 }
 
-/// Whether a code is in force, and how it is read if not.
+/// Whether a code is in force and, if not, how it resolves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     InForce,
     Succeeded,
-    /// Abolished, and nobody can say with certainty what took its place: read as what it lay in.
+    /// Abolished without a certain successor: resolves to the territory above.
     Dissolved,
 }
 
-/// What the tree knows of one code.
+/// The data of one territory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Territory<'a> {
     /// The code.
     pub code: TerritoryCode,
     /// The name in Chinese.
     pub name_zh: &'a str,
-    /// The name in English. Of a township whose row has none: the pinyin, with its last word in English.
+    /// The name in English. For a township without one: the pinyin with its last word translated.
     pub name_en: Cow<'a, str>,
     /// The name in pinyin without tones.
     pub pinyin: &'a str,
-    /// The first day (ISO 8601) on which the code was certainly in force; `None` when that is before 2003, or not known.
+    /// The first day (ISO 8601) on which the code was certainly in force; `None` if before 2003 or
+    /// unknown.
     pub valid_from: Option<&'a str>,
-    /// The last day (ISO 8601) on which the code was certainly in force; `None` while it is.
+    /// The last day (ISO 8601) on which the code was certainly in force; `None` while it still is.
     pub valid_to: Option<&'a str>,
-    /// The code that took the place of an abolished one, where that is certain.
+    /// The certain successor of an abolished code.
     pub successor: Option<TerritoryCode>,
 }
 
-/// How a code was read.
+/// How a code was resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reading {
-    /// As it is: it is in force.
+    /// The code itself is in force.
     InForce,
-    /// As what took its place.
+    /// Through successors.
     Successor,
-    /// As the territory that it lay in: what took its place is not certain, at one step at least.
+    /// To the territory above, because the successor is uncertain in at least one step.
     Parent,
 }
 
-/// A code after it was read as one in force.
+/// A code resolved to one in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The code to use; it is in force.
+    /// The code to use, which is in force.
     pub code: TerritoryCode,
-    /// The abolished codes that led there, the one asked for first; empty when that is in force.
+    /// The abolished codes on the way, the requested one first; empty if that is in force.
     pub via: Vec<TerritoryCode>,
-    /// How.
+    /// How the code was resolved.
     pub reading: Reading,
 }
 
-/// Steps from an abolished code to one in force at most. Loading refuses longer ways, so none is cut short.
+/// Maximum number of steps from an abolished code to one in force. Longer paths fail to load, so
+/// none is cut short.
 pub(crate) const SUCCESSIONS: usize = 8;
 
-/// Last words of a township's pinyin, in English.
+/// Generic last words of township names in pinyin, with their English equivalents.
 const GENERIC: [(&str, &str); 10] = [
     ("Jiedao", "Subdistrict"),
     ("Jiedaobanshichu", "Subdistrict"),
@@ -105,11 +108,12 @@ const GENERIC: [(&str, &str); 10] = [
 ];
 
 impl Territories {
-    /// Reads the tree from CSV with the columns `code,name_zh,name_en,pinyin,valid_from,valid_to,successor`; lines that
-    /// begin with `#` are comments.
+    /// Parses the tree from CSV with the columns
+    /// `code,name_zh,name_en,pinyin,valid_from,valid_to,successor`. Lines that begin with `#` are
+    /// comments.
     ///
     /// # Errors
-    /// All faults of the file at once, each with its line and column and what to do.
+    /// All faults of the file at once, each with line, column and fix.
     pub fn parse(csv: &str) -> Result<Self, TerritoriesError> {
         parse::territories(csv).map(|tree| Self(Arc::new(tree)))
     }
@@ -119,30 +123,30 @@ impl Territories {
     pub fn shipped() -> &'static Self {
         static SHIPPED: LazyLock<Territories> = LazyLock::new(|| {
             Territories::parse(include_str!("../../../deploy/config/territories.csv"))
-                .expect("the shipped tree is read by a test of this crate")
+                .expect("a test of this crate parses the shipped tree")
         });
         &SHIPPED
     }
 
-    /// The text that the tree was read from, byte for byte.
+    /// The source text, byte for byte.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.0.source
     }
 
-    /// SHA-256 of the text: the part of the directory's digest that covers places.
+    /// SHA-256 of the text. Covers the places in the directory's digest.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         *self.0.digest.get_or_init(|| Sha256::digest(self.source()).into())
     }
 
-    /// How many codes the tree has, abolished ones included.
+    /// Number of codes, abolished ones included.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.nodes.len()
     }
 
-    /// What the tree knows of a code, in force or abolished; `None` when it has no such code.
+    /// The territory with a code, in force or abolished; `None` if the tree has no such code.
     #[must_use]
     pub fn get(&self, code: TerritoryCode) -> Option<Territory<'_>> {
         self.place(code).map(|place| self.territory(place))
@@ -153,13 +157,14 @@ impl Territories {
         (0..self.0.nodes.len()).map(|place| self.territory(place))
     }
 
-    /// Territories whose codes come after one, ascending, abolished ones included; all without one.
+    /// Territories with codes greater than `code`, ascending, abolished ones included; all if
+    /// `None`.
     pub fn after(&self, code: Option<TerritoryCode>) -> impl Iterator<Item = Territory<'_>> {
         let start = code.map_or(0, |code| self.0.codes.partition_point(|known| *known <= code));
         (start..self.0.nodes.len()).map(|place| self.territory(place))
     }
 
-    /// The names of a territory, in Chinese and in English.
+    /// The Chinese and the English name of a territory.
     #[must_use]
     pub fn name(&self, code: TerritoryCode) -> Option<(&str, Cow<'_, str>)> {
         self.get(code).map(|territory| (territory.name_zh, territory.name_en))
@@ -172,8 +177,8 @@ impl Territories {
             .is_some_and(|place| self.node(place).standing == Standing::InForce)
     }
 
-    /// Reads a code as one in force: through its successors, or where those are not certain as the territory that it lay in.
-    /// `None` when the tree has no such code, because there never was one.
+    /// Resolves a code to one in force: through its successors, or, where those are uncertain, to
+    /// the territory above. `None` if the code is not in the tree: then it never existed.
     #[must_use]
     pub fn resolve(&self, code: TerritoryCode) -> Option<Resolved> {
         let mut place = self.place(code)?;
@@ -195,27 +200,27 @@ impl Territories {
         })
     }
 
-    /// A territory and those that it lies in, nearest first, the nation last. Levels that the tree does not have, and
-    /// abolished ones, are left out. Empty when the tree has no such code.
+    /// A territory and those above it, nearest first, the nation last, without missing levels and
+    /// abolished territories. Empty if the tree has no such code.
     pub fn ancestors(&self, code: TerritoryCode) -> impl Iterator<Item = TerritoryCode> + '_ {
         let above = |&place: &usize| Some(self.node(place).parent as usize).filter(|parent| *parent != place);
         std::iter::successors(self.place(code), above).map(|place| self.0.codes[place])
     }
 
-    /// The territory above; `None` for the nation, and for a code that the tree does not have.
+    /// The territory above; `None` for the nation and for unknown codes.
     #[must_use]
     pub fn parent(&self, code: TerritoryCode) -> Option<TerritoryCode> {
         self.ancestors(code).nth(1)
     }
 
-    /// Territories in force right below one, ascending.
+    /// Territories in force directly below one, ascending.
     pub fn children(&self, code: TerritoryCode) -> impl Iterator<Item = Territory<'_>> {
         let own = self.place(code);
         let under = move |place: &usize| {
             let node = self.node(*place);
             Some(node.parent as usize) == own && Some(*place) != own && node.standing == Standing::InForce
         };
-        // Codes below another follow it: a subtree is one run.
+        // A subtree is contiguous: the codes below another follow it.
         own.into_iter()
             .flat_map(move |own| own + 1..self.0.nodes.len())
             .take_while(move |&place| self.0.codes[place].is_within(code))
@@ -223,13 +228,13 @@ impl Territories {
             .map(|place| self.territory(place))
     }
 
-    /// Whether `node` is `ancestor` or lies in it.
+    /// Whether `node` equals `ancestor` or lies below it.
     #[must_use]
     pub fn contains(&self, ancestor: TerritoryCode, node: TerritoryCode) -> bool {
         self.ancestors(node).any(|above| above == ancestor)
     }
 
-    /// The smallest territory in which both lie; `None` when the tree lacks one of them.
+    /// The smallest territory that contains both; `None` if the tree lacks one of them.
     #[must_use]
     pub fn lowest_common(&self, a: TerritoryCode, b: TerritoryCode) -> Option<TerritoryCode> {
         self.ancestors(a).find(|&above| self.contains(above, b))
@@ -265,7 +270,7 @@ impl Territories {
     }
 }
 
-/// `Donghuamen Jiedao` as `Donghuamen Subdistrict`.
+/// Translates `Donghuamen Jiedao` to `Donghuamen Subdistrict`.
 fn english(pinyin: &str) -> Cow<'_, str> {
     pinyin
         .rsplit_once(' ')

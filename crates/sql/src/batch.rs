@@ -1,18 +1,19 @@
 use crate::{Db, Engine, Error, Insert, Retry, Tx, Value, insert::chunk};
 
-/// Rows of several tables that belong together, written in one durable transaction.
+/// Related rows of several tables, inserted in one durable transaction.
 ///
-/// For what is only inserted. On PostgreSQL it is one statement, so one round trip makes it durable; on SQLite a few calls.
+/// Inserts only. PostgreSQL runs the batch as one statement, so one round trip makes it durable;
+/// SQLite takes a few calls.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     parts: Vec<Part<'a>>,
 }
 
-/// An insert, and the rows for it.
+/// An insert and its rows.
 pub(crate) type Part<'a> = (&'a Insert, Vec<&'a [Value]>);
 
 impl<'a> Batch<'a> {
-    /// Adds rows, each with as many values as the insert has columns.
+    /// Adds rows, each with one value per column of the insert.
     #[must_use]
     pub fn with(mut self, insert: &'a Insert, rows: impl IntoIterator<Item = &'a [Value]>) -> Self {
         let rows: Vec<&[Value]> = rows.into_iter().collect();
@@ -23,7 +24,7 @@ impl<'a> Batch<'a> {
         self
     }
 
-    /// One statement for all parts: PostgreSQL runs every insert of a WITH, in one transaction.
+    /// One statement for all parts. PostgreSQL runs every insert of a `WITH` in one transaction.
     fn postgres(&self) -> String {
         let mut first = 1;
         let mut inserts: Vec<String> = Vec::with_capacity(self.parts.len());
@@ -42,7 +43,8 @@ impl<'a> Batch<'a> {
         format!("WITH {} {last}", named.join(", "))
     }
 
-    /// As few statements as the sizes allow that are prepared: each takes a chunk of every table.
+    /// One multi-insert text per round, each with a chunk of every table's rows, so that few
+    /// distinct texts are prepared.
     fn sqlite(&self) -> Vec<(String, Vec<Value>)> {
         let mut parts: Vec<(&Insert, &[&[Value]])> = self
             .parts
@@ -67,10 +69,15 @@ impl<'a> Batch<'a> {
 }
 
 impl Db {
-    /// Writes a batch. When this returns `Ok`, all of it is durable; otherwise nothing of it was written, unless the connection was
-    /// lost while the database committed.
+    /// Writes a batch.
     ///
-    /// A row that is there already is [an error](Error::is_unique_violation).
+    /// On `Ok`, all of it is durable. On an error nothing of it was written, unless the connection
+    /// was lost during the commit.
+    ///
+    /// # Errors
+    ///
+    /// A row that already exists is [a unique violation](Error::is_unique_violation) and is not
+    /// retried.
     pub async fn write(&self, batch: &Batch<'_>) -> Result<(), Error> {
         if batch.parts.is_empty() {
             return Ok(());
@@ -90,7 +97,8 @@ impl Db {
             Engine::Sqlite => {
                 let mut tx = self.begin().await?;
                 if let Err(error) = tx.write(batch).await {
-                    // Now: dropped, it would end a little later, and its lock with it.
+                    // Roll back now: a dropped transaction releases its lock only later, in the
+                    // background.
                     tx.rollback().await;
                     return Err(error);
                 }

@@ -14,12 +14,12 @@ use crate::{
     value::{Inner, postgres_arguments, sqlite_arguments},
 };
 
-/// The engines.
+/// A database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// SQLite, in this process.
     Sqlite,
-    /// PostgreSQL, or a database that speaks like it.
+    /// PostgreSQL or a database that speaks its protocol.
     Postgres,
 }
 
@@ -29,24 +29,25 @@ pub struct Db(pub(crate) Pools);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Pools {
-    /// One connection writes, others read beside it and each other: with several writers SQLite spends its time in their retries.
+    /// One writing connection, and readers beside it. Several writers would spend their time
+    /// retrying on SQLite's lock.
     Sqlite {
         writer: Pool<SqliteConnection>,
         readers: Pool<SqliteConnection>,
     },
-    /// All do both.
+    /// Every connection reads and writes.
     Postgres(Pool<PgConnection>),
 }
 
 const SQLITE_READERS: usize = 4;
 const POSTGRES_CONNECTIONS: usize = 16;
-/// How long a connection is waited for before the caller is told that the database is overloaded.
+/// Wait for a free connection before the caller gets `PoolTimedOut`, which is reported as overload.
 const WAIT: Duration = Duration::from_secs(5);
-/// And the one that writes to SQLite, while a directory is loaded, say.
+/// The same for SQLite's single writer, which a large directory load occupies for longer.
 const WAIT_TO_WRITE: Duration = Duration::from_secs(30);
 
 impl Db {
-    /// Opens the database that a URL names, creating a SQLite file when there is none, and brings its schema up to date.
+    /// Opens the database at a URL and migrates its schema. A missing SQLite file is created.
     pub async fn open(url: &str, schemas: &[Schema]) -> Result<Self, Error> {
         let shown = without_password(url);
         let open = |source| Error::Open {
@@ -62,8 +63,8 @@ impl Db {
                     .synchronous(SqliteSynchronous::Full)
                     .busy_timeout(Duration::from_secs(5))
                     .statement_cache_capacity(256)
-                    // Less often than the default of 1,000 pages: a checkpoint syncs twice, in the writer's time, and pages
-                    // that were written again in between are copied once.
+                    // The default is 1,000 pages. A checkpoint syncs twice on the writer's time,
+                    // and with fewer checkpoints a page that is written repeatedly is copied once.
                     .pragma("wal_autocheckpoint", "16000")
                     .pragma("cache_size", "-16000")
                     .pragma("temp_store", "MEMORY");
@@ -83,8 +84,8 @@ impl Db {
                 let options = PgConnectOptions::from_str(url)
                     .map_err(open)?
                     .application_name("remit")
-                    // Whatever the role's defaults are: an acknowledged commit is on disk, and a replica that is cut off
-                    // while it holds a lock does not keep the others waiting.
+                    // Override the role's defaults: an acknowledged commit is on disk, and a
+                    // replica that is cut off while it holds a lock does not block the others.
                     .options([
                         ("synchronous_commit", "on"),
                         ("statement_timeout", "30s"),
@@ -104,7 +105,7 @@ impl Db {
             None => {
                 return Err(Error::Url {
                     url: shown.clone(),
-                    problem: "it has no scheme".to_owned(),
+                    problem: "the scheme is missing".to_owned(),
                 });
             }
         };
@@ -113,7 +114,7 @@ impl Db {
         Ok(db)
     }
 
-    /// Which engine this is.
+    /// The engine of this database.
     pub fn engine(&self) -> Engine {
         match self.0 {
             Pools::Sqlite { .. } => Engine::Sqlite,
@@ -121,28 +122,30 @@ impl Db {
         }
     }
 
-    /// How many group commits may run beside each other with profit.
+    /// Number of concurrent group commits worth running.
     pub fn writers(&self) -> usize {
         match self.0 {
             Pools::Sqlite { .. } => 1,
-            // More of them only make the groups smaller, and the commits more.
+            // More writers only make smaller groups and more commits.
             Pools::Postgres(_) => 2,
         }
     }
 
     /// Begins a write transaction. Prefer [`transact!`](crate::transact), which also retries.
     ///
-    /// Not cancellation safe in the middle of a statement: run it on a task of its own, not in a request's future.
+    /// Not cancellation safe in the middle of a statement: run it on a task of its own, not in a
+    /// request's future.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let failed = |source| Error::execute("begin", source);
         Ok(Tx(match &self.0 {
-            // IMMEDIATE takes the write lock at once: a deferred transaction would fail when it first writes.
+            // IMMEDIATE takes the write lock now. A deferred transaction could fail at its first
+            // write.
             Pools::Sqlite { writer, .. } => TxInner::Sqlite(writer.begin("BEGIN IMMEDIATE").await.map_err(failed)?),
             Pools::Postgres(pool) => TxInner::Postgres(pool.begin("BEGIN").await.map_err(failed)?),
         }))
     }
 
-    /// Begins a read transaction, whose statements all see the same moment.
+    /// Begins a read transaction. All its statements see one snapshot.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let failed = |source| Error::execute("begin", source);
         Ok(Snapshot(Tx(match &self.0 {
@@ -154,7 +157,7 @@ impl Db {
         })))
     }
 
-    /// Runs one reading statement by itself.
+    /// Runs one read statement outside a transaction.
     pub async fn fetch(&self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
         let failed = |source| Error::execute(statement, source);
         match &self.0 {
@@ -175,7 +178,8 @@ impl Db {
         }
     }
 
-    /// Runs one reading statement by itself that gives one row or none. Cheaper than [`Db::fetch`]: SQLite's thread answers once.
+    /// Runs one read statement that returns at most one row. Cheaper than [`Db::fetch`]: SQLite's
+    /// worker thread replies once.
     pub async fn fetch_optional(&self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
         let failed = |source| Error::execute(statement, source);
         match &self.0 {
@@ -200,7 +204,7 @@ impl Db {
         }
     }
 
-    /// Runs one PostgreSQL statement, a transaction by itself, whose parameters are arrays.
+    /// Runs one PostgreSQL statement with array parameters, as a transaction of its own.
     pub(crate) async fn execute_arrays(&self, statement: &str, parts: &[Part<'_>]) -> Result<(), Error> {
         let Pools::Postgres(pool) = &self.0 else {
             return Err(no_arrays(statement));
@@ -212,12 +216,12 @@ impl Db {
         done.map(drop).map_err(failed)
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
         self.fetch_optional("SELECT 1", Vec::new()).await.map(drop)
     }
 
-    /// Closes all connections, waiting for those in use.
+    /// Closes all connections after the running statements and transactions have ended.
     pub async fn close(&self) {
         match &self.0 {
             Pools::Sqlite { writer, readers } => {
@@ -240,7 +244,7 @@ enum TxInner {
 }
 
 impl Tx {
-    /// Which engine this is.
+    /// The engine of this transaction's database.
     pub fn engine(&self) -> Engine {
         match self.0 {
             TxInner::Sqlite(_) => Engine::Sqlite,
@@ -257,12 +261,12 @@ impl Tx {
         self.fetch_text(text, values).await
     }
 
-    /// Runs a statement that gives one row or none.
+    /// Runs a statement that returns at most one row.
     pub async fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
         Ok(self.fetch(statement, values).await?.into_iter().next())
     }
 
-    /// Runs a statement and returns how many rows it changed.
+    /// Runs a statement and returns the number of rows it changed.
     pub async fn execute(&mut self, statement: &'static str, values: Vec<Value>) -> Result<u64, Error> {
         let failed = |source| Error::execute(statement, source);
         match &mut self.0 {
@@ -284,7 +288,7 @@ impl Tx {
         }
     }
 
-    /// Makes all of it durable, or none.
+    /// Commits. All of the transaction becomes durable, or none of it.
     pub async fn commit(self) -> Result<(), Error> {
         match self.0 {
             TxInner::Sqlite(tx) => tx.commit().await,
@@ -293,14 +297,15 @@ impl Tx {
         .map_err(|source| Error::execute("commit", source))
     }
 
-    /// Undoes all of it and frees its locks. A connection that is lost meanwhile does the same.
+    /// Rolls back and releases all locks. If the connection is lost meanwhile, the server rolls
+    /// back.
     pub async fn rollback(self) {
         let outcome = match self.0 {
             TxInner::Sqlite(tx) => tx.rollback().await,
             TxInner::Postgres(tx) => tx.rollback().await,
         };
         if let Err(error) = outcome {
-            tracing::debug!(%error, "a transaction ended with its connection");
+            tracing::debug!(%error, "rollback failed; the transaction ends with its connection");
         }
     }
 
@@ -330,7 +335,7 @@ impl Tx {
         }
     }
 
-    /// Runs a PostgreSQL statement whose parameters are arrays, one per column of every part.
+    /// Runs a PostgreSQL statement with one array parameter per column of every part.
     pub(crate) async fn fetch_arrays(&mut self, statement: &str, parts: &[Part<'_>]) -> Result<Vec<Row>, Error> {
         let TxInner::Postgres(tx) = &mut self.0 else {
             return Err(no_arrays(statement));
@@ -343,7 +348,7 @@ fn no_arrays(statement: &str) -> Error {
     Error::execute(statement, sqlx::Error::Protocol("sqlite has no arrays".to_owned()))
 }
 
-/// One array per column of every part.
+/// Builds one array parameter per column of every part.
 fn array_arguments(statement: &str, parts: &[Part<'_>]) -> Result<PgArguments, Error> {
     use sqlx::Arguments as _;
     let mut arguments = PgArguments::default();
@@ -382,19 +387,20 @@ async fn fetch_postgres(
 pub struct Snapshot(Tx);
 
 impl Snapshot {
-    /// Runs a reading statement and returns its rows.
+    /// Runs a read statement and returns its rows.
     pub async fn fetch(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
         self.0.fetch(statement, values).await
     }
 
-    /// Runs a reading statement that gives one row or none.
+    /// Runs a read statement that returns at most one row.
     pub async fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>, Error> {
         self.0.fetch_optional(statement, values).await
     }
 }
 
-/// Statements are written as PostgreSQL spells them. SQLite spells two things differently: it locks the whole file, so
-/// `FOR UPDATE` and `FOR SHARE` have nothing to say, and it has no arrays, so a list of texts comes as JSON.
+/// Translates a statement from PostgreSQL's spelling to SQLite's. SQLite locks the whole file, so
+/// `FOR UPDATE` and `FOR SHARE` are dropped; it has no arrays, so a list of texts is passed as
+/// JSON.
 fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     if !statement.contains(" FOR ") && !statement.contains("= ANY(") {
         return Cow::Borrowed(statement);
@@ -427,7 +433,8 @@ fn require_version(found: String) -> Result<(), Error> {
     }
 }
 
-/// A URL without what could be a secret: password, query, and, where an unescaped password hides the host, all of it.
+/// Removes possible secrets from a URL: the password and the query; everything after the scheme if
+/// an unescaped password obscures where the host starts.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
@@ -451,7 +458,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sqlite_spells_lists_and_locks_its_own_way() {
+    fn sqlite_translates_lists_and_drops_row_locks() {
         for (statement, expected) in [
             ("SELECT 1", "SELECT 1"),
             (

@@ -1,22 +1,22 @@
 use std::time::Duration;
 
-/// What the database was asked to do, and why it did not.
+/// A failed database operation and its cause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL is not one that Remit can use.
+    /// The URL is not usable.
     #[error("database url `{url}`: {problem}; use sqlite://PATH or postgres://USER@HOST/NAME")]
     Url {
         /// The URL, without its password.
         url: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
-    /// The SQLite that was linked loses commits in a known way.
+    /// The linked SQLite has a known bug that loses commits.
     #[error(
-        "this build carries SQLite {found}, which can lose commits when the write-ahead log is reset; 3.51.3 or newer is needed"
+        "this build contains SQLite {found}, which can lose commits when the write-ahead log is reset; 3.51.3 or newer is required"
     )]
     SqliteTooOld {
-        /// Its version.
+        /// Version of the linked SQLite.
         found: String,
     },
     /// The database could not be opened.
@@ -24,7 +24,7 @@ pub enum Error {
     Open {
         /// The URL, without its password.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: sqlx::Error,
     },
@@ -33,40 +33,40 @@ pub enum Error {
     Migrate {
         /// The URL, without its password.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: sqlx::migrate::MigrateError,
     },
     /// A statement or a commit failed.
     #[error("{doing}")]
     Execute {
-        /// The statement's beginning, or `begin` or `commit`.
+        /// The first words of the statement, or `begin` or `commit`.
         doing: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: sqlx::Error,
     },
-    /// A column did not hold what the schema says.
+    /// A column's type differs from the schema's.
     #[error("column {column}")]
     Decode {
-        /// Its position.
+        /// Position of the column, from 0.
         column: usize,
-        /// Why.
+        /// The cause.
         #[source]
         source: sqlx::Error,
     },
-    /// A stored value breaks a rule of the code that wrote it.
+    /// A stored value violates an invariant of the code that wrote it.
     #[error("stored {what} is damaged: {problem}")]
     Damaged {
-        /// What was read.
+        /// The value that was read.
         what: &'static str,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
-    /// Another transaction wrote what this one was about to write.
+    /// Another transaction wrote the row first.
     #[error("{0} was written by another transaction")]
     Raced(&'static str),
-    /// Not the database's fault: a test asked for it.
+    /// A fault injected by a test.
     #[error("fault injected {0}")]
     Injected(&'static str),
 }
@@ -77,16 +77,18 @@ impl Error {
         Self::Execute { doing, source }
     }
 
-    /// Whether the database could not be reached, or had no connection or no disk left: nothing about the transaction itself.
+    /// Whether the database was unreachable or out of connections, memory or disk space, whatever
+    /// the transaction was.
     pub fn is_outage(&self) -> bool {
         let (Self::Execute { source, .. } | Self::Open { source, .. }) = self else {
             return false;
         };
         if let sqlx::Error::Database(database) = source {
             return match database.code().as_deref() {
-                // PostgreSQL: what breaks its protocol is a fault of ours.
+                // PostgreSQL: a protocol violation is our own bug.
                 Some("08P01") => false,
-                // The connection failed; insufficient resources, a full disk among them; the server stops or starts.
+                // Connection failure; insufficient resources (a full disk among them); server
+                // stopping or starting.
                 Some(code) if code.len() == 5 => ["08", "53", "57P"].iter().any(|class| code.starts_with(class)),
                 // SQLite: the disk is full.
                 Some(code) => code == "13",
@@ -99,7 +101,7 @@ impl Error {
         )
     }
 
-    /// Whether a row was there already that may be there once only.
+    /// Whether a row violated a unique constraint.
     pub fn is_unique_violation(&self) -> bool {
         let Self::Execute {
             source: sqlx::Error::Database(database),
@@ -121,8 +123,8 @@ impl Error {
             return false;
         };
         match database.code().as_deref() {
-            // PostgreSQL: serialization failure, deadlock, lock not available; and a unique index that two
-            // transactions raced for: the next try sees the winner's row.
+            // PostgreSQL: serialization failure, deadlock, lock not available, and a unique
+            // violation: when two transactions race for a key, the next try sees the winner's row.
             Some("40001" | "40P01" | "55P03" | "23505") => true,
             // SQLite: busy, locked, and their extended codes.
             Some(code) => matches!(code.parse::<i32>().map(|code| code & 0xff), Ok(5 | 6)),
@@ -131,7 +133,7 @@ impl Error {
     }
 }
 
-/// Counts tries of one transaction and waits a little longer after each.
+/// Counts the attempts of one transaction and backs off between them.
 #[derive(Debug, Default)]
 pub struct Retry {
     tries: u32,
@@ -140,13 +142,13 @@ pub struct Retry {
 impl Retry {
     const MOST: u32 = 8;
 
-    /// After a failure: whether to try again, once the wait that this call makes is over.
+    /// Call after a failure. Waits, then returns whether to try again.
     pub async fn again(&mut self, error: &Error) -> bool {
         self.tries += 1;
         if self.tries >= Self::MOST || !error.is_transient() {
             return false;
         }
-        tracing::debug!(tries = self.tries, %error, "transaction is tried again");
+        tracing::debug!(tries = self.tries, %error, "retrying transaction");
         tokio::time::sleep(Duration::from_millis(1 << self.tries)).await;
         true
     }

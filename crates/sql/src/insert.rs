@@ -1,6 +1,6 @@
 use crate::{Engine, Error, Row, Tx, Value};
 
-/// Types of columns.
+/// Type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// TEXT.
@@ -11,7 +11,7 @@ pub enum Kind {
     Bytes,
 }
 
-/// A column that rows are inserted into.
+/// Name and type of an inserted column.
 pub type Column = (&'static str, Kind);
 
 /// A bulk insert of any number of rows into one table.
@@ -24,11 +24,11 @@ pub struct Insert {
 
 /// SQLite binds at most 32,766 parameters.
 const SQLITE_PARAMETERS: usize = 32_766;
-/// More rows in one statement gain nothing.
+/// Larger statements gain nothing.
 const SQLITE_ROWS: usize = 256;
 
 impl Insert {
-    /// Into these columns of a table.
+    /// An insert into these columns of a table.
     pub const fn into(table: &'static str, columns: &'static [Column]) -> Self {
         Self {
             table,
@@ -37,12 +37,12 @@ impl Insert {
         }
     }
 
-    /// With an `ON CONFLICT …` or `RETURNING …` behind the rows.
+    /// Appends `ON CONFLICT …` or `RETURNING …`.
     pub const fn then(self, rest: &'static str) -> Self {
         Self { rest, ..self }
     }
 
-    /// Inserts the rows, each with as many values as there are columns, and returns what `RETURNING` gives.
+    /// Inserts rows, each with one value per column, and returns the rows of `RETURNING`.
     pub async fn rows<const N: usize>(&self, tx: &mut Tx, rows: Vec<[Value; N]>) -> Result<Vec<Row>, Error> {
         debug_assert_eq!(N, self.columns.len(), "insert into {}", self.table);
         if rows.is_empty() {
@@ -75,7 +75,7 @@ impl Insert {
         format!("INSERT INTO {} ({})", self.table, names.join(", "))
     }
 
-    /// With one array per column, from parameter `first` on.
+    /// The PostgreSQL statement, with one array parameter per column, numbered from `first`.
     pub(crate) fn postgres(&self, first: usize) -> String {
         let arrays: Vec<_> = self
             .columns
@@ -90,7 +90,7 @@ impl Insert {
                 format!("${}::{kind}[]", first + i)
             })
             .collect();
-        // `WHERE true` keeps an ON CONFLICT behind a SELECT unambiguous.
+        // `WHERE true` keeps `ON CONFLICT` after a SELECT unambiguous.
         format!(
             "{} SELECT * FROM UNNEST({}) WHERE true {}",
             self.head(),
@@ -105,8 +105,8 @@ impl Insert {
     }
 }
 
-/// The largest of 1, 2, 3, 4, 6, 8, 12, 16, … that fits: few different statements are prepared, each is found in the cache, and
-/// no group needs many of them.
+/// Returns the largest of 1, 2, 3, 4, 6, 8, 12, 16, … within the limits. Few distinct statements
+/// are prepared, so the statement cache hits, and no group needs many of them.
 pub(crate) fn chunk(rows: usize, columns: usize) -> usize {
     let most = rows.min(SQLITE_PARAMETERS / columns).min(SQLITE_ROWS);
     let power = 1 << most.ilog2();
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_come_in_few_sizes_within_the_limits() {
+    fn chunk_sizes_are_few_and_within_limits() {
         for (rows, columns, expected) in [
             (1, 5, 1),
             (3, 5, 3),

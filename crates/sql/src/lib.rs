@@ -1,19 +1,23 @@
-//! From a database URL to transactions, for the two engines that Remit runs on.
+//! Database access for the two engines that Remit runs on: from a URL to transactions.
 //!
-//! The engine is chosen once, by the scheme of the URL ([`Db::open`]): `sqlite://FILE` or `postgres://…`. A service's
-//! store is then written once, against [`Tx`]: text ids, integer microseconds and bytes as columns, `$1` as parameters.
-//! The engines differ in three spellings, which [`dialect`](self) translates, and in how rows are written in bulk, which
-//! [`Insert`] hides: arrays in one statement on PostgreSQL, multi-row `VALUES` on SQLite, because SQLite pays per
-//! statement and PostgreSQL pays per prepared text.
+//! The scheme of the URL chooses the engine once, at start ([`Db::open`]): `sqlite://FILE` or
+//! `postgres://…`. A service writes its store once, against [`Tx`]: text ids, integer microseconds
+//! and bytes as columns, `$1` as parameters. Three spellings differ between the engines; `db.rs`
+//! translates them. Bulk inserts differ too, and [`Insert`] hides that: arrays in one statement on
+//! PostgreSQL, multi-row `VALUES` on SQLite, because SQLite pays per statement and PostgreSQL pays
+//! per prepared text.
 //!
-//! * `pool.rs`: connections. `db.rs`: snapshots, transactions, and what each engine is asked to promise about durability.
+//! * `pool.rs`: connections. `db.rs`: snapshots, transactions, and each engine's durability
+//!   settings.
 //! * `value.rs`: parameters and columns.
-//! * `insert.rs`: bulk inserts. `batch.rs`: those of several tables in one transaction and as few round trips as can be.
-//! * `migrate.rs`: numbered schema changes, per engine, in step.
-//! * `error.rs`: what failed, and whether trying again can help.
+//! * `insert.rs`: bulk inserts. `batch.rs`: bulk inserts into several tables in one transaction, in
+//!   as few round trips as possible.
+//! * `migrate.rs`: numbered schema changes, the same numbers for both engines.
+//! * `error.rs`: errors, and whether a retry can help.
 //!
-//! Invariants: a transaction that was not committed leaves nothing behind; a commit that returned is on disk (`synchronous=FULL`,
-//! PostgreSQL's default `synchronous_commit`); SQLite has one writer. Nothing here knows any table.
+//! Invariants: an uncommitted transaction leaves nothing behind; a commit that returned is on disk
+//! (`synchronous=FULL`, PostgreSQL's `synchronous_commit`); SQLite has one writer. Nothing here
+//! knows any table.
 
 mod batch;
 mod db;
@@ -30,10 +34,11 @@ pub use insert::{Column, Insert, Kind};
 pub use migrate::Schema;
 pub use value::{FromColumn, Row, Value};
 
-/// Runs `$body` in a write transaction and commits it; runs all of it again when the database says that
-/// another try may succeed (a serialization failure, a deadlock, a busy file).
+/// Runs `$body` in a write transaction and commits it. Repeats the whole on a transient error
+/// (serialization failure, deadlock, busy file).
 ///
-/// `$body` is an expression of a future of `Result<T, sql::Error>` that uses `$tx: Tx`. The whole evaluates to such a result.
+/// `$body` is a future of `Result<T, sql::Error>` that uses `$tx: Tx`. The macro evaluates to that
+/// result.
 #[macro_export]
 macro_rules! transact {
     ($db:expr, |$tx:ident| $body:expr) => {{
@@ -48,7 +53,8 @@ macro_rules! transact {
                         Ok(value)
                     }
                     Err(error) => {
-                        // Now: dropped, it would end a little later, and its locks with it.
+                        // Roll back now: a dropped transaction releases its locks only later, in
+                        // the background.
                         $tx.rollback().await;
                         Err(error)
                     }

@@ -5,16 +5,17 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use crate::{Db, Engine, Error, db::Pools};
 
-/// A part of a database's schema: numbered changes, the same numbers for both engines.
+/// One part of a database's schema: numbered changes, with the same numbers for both engines.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// Number of the first change. Parts of one database use ranges of their own.
+    /// Number of the first change. Each part of a database uses its own range.
     pub base: i64,
-    /// What each change does, in words; then its SQLite and its PostgreSQL statements.
+    /// Description, SQLite statements and PostgreSQL statements of each change.
     pub changes: &'static [(&'static str, &'static str, &'static str)],
 }
 
-/// Brings the schema up to date. Changes that are there already are compared by checksum, never run again.
+/// Migrates the schema. Changes that were already applied are compared by checksum, never run
+/// again.
 pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Error> {
     let migrations = schemas
         .iter()
@@ -34,8 +35,9 @@ pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Er
         })
         .collect();
     let mut migrator = Migrator::with_migrations(migrations);
-    // Session locks are what PostgreSQL-compatible distributed databases lack. Each change is a transaction: of two replicas
-    // that start together one commits it, and the other fails, looks again and finds it done.
+    // PostgreSQL-compatible distributed databases lack session locks. Each change is a transaction:
+    // when two replicas start together, one commits it; the other fails, retries and finds it
+    // applied.
     migrator.set_locking(false);
     let mut tries = 0;
     loop {

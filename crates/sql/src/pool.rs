@@ -1,10 +1,11 @@
-//! Connections that are at hand.
+//! Connection pool.
 //!
-//! sqlx brings a pool too, which asks the database whether a connection lives whenever it gets one back, and cannot be told not to;
-//! with its test before use, a statement takes three round trips to PostgreSQL, and on SQLite twice the changes of thread. Here a
-//! connection that was taken within the last second is believed to live. One that was given up in the middle of a statement or a
-//! transaction is mended before it goes back, while nobody waits for it. And once one is found dead, those that were last taken
-//! before are closed unasked: a server that restarts ends them together.
+//! sqlx's own pool tests a connection whenever it is returned, which cannot be turned off. With its
+//! test before use, a statement takes three round trips to PostgreSQL, and twice the thread
+//! switches on SQLite. This pool assumes that a connection used within the last second is alive. A
+//! connection that was abandoned in the middle of a statement or transaction is repaired in the
+//! background before it returns to the pool. When one connection is found dead, all connections
+//! last used before that are closed untested: a restarting server ends them together.
 
 use std::{
     fmt, io,
@@ -22,23 +23,24 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// A connection that was last taken longer ago is asked whether it lives.
+/// A connection idle for longer is tested before use.
 const TRUSTED: Duration = Duration::from_secs(1);
-/// How long it may take to say so.
+/// Time limit of that test.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long a database is asked again that takes no connections, as one does that starts. Less than callers wait: its own words
-/// tell more than that they waited in vain.
+/// How long to retry while the database refuses connections, as during its start. Shorter than
+/// callers wait, so that they see the database's own error instead of a timeout.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long statements and transactions that were given up may take to end, and those under way when the pool is closed.
+/// Time limit for abandoned statements and transactions to end, and for running ones when the pool
+/// closes.
 const END: Duration = Duration::from_secs(5);
-/// A connection that was not taken for so long is closed, after a burst, say.
+/// Idle connections are closed after this, for example after a burst.
 const IDLE: Duration = Duration::from_mins(10);
-/// An older one is, too: what a server keeps for one grows.
+/// Maximum age of a connection: the server's memory per connection grows.
 const LIFETIME: Duration = Duration::from_mins(30);
-/// How often such are looked for.
+/// Interval between checks for idle and old connections.
 const REVIEW: Duration = Duration::from_mins(1);
 
-/// Connections to one database, opened as they are needed.
+/// Connections to one database, opened on demand.
 pub(crate) struct Pool<C: Open> {
     connections: managed::Pool<Opener<C>>,
     wait: Duration,
@@ -51,15 +53,15 @@ struct Shared {
     reviewed: Mutex<Instant>,
 }
 
-/// A connection that goes back to its pool when dropped.
+/// A connection that returns to its pool on drop.
 pub(crate) struct Lease<C: Open>(Option<Object<Opener<C>>>);
 
-/// A connection in a transaction. Dropped before its end, it undoes what was done.
+/// A connection in a transaction. Rolled back if dropped before its end.
 pub(crate) struct Transaction<C: Open>(Lease<C>);
 
-/// What the connections of both engines can do.
+/// Operations that both engines' connections share.
 pub(crate) trait Open: Connection<Options: Send + Sync> + 'static {
-    /// Runs a statement that gives no rows.
+    /// Runs a statement that returns no rows.
     fn run(&mut self, statement: &'static str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
@@ -76,7 +78,7 @@ impl Open for sqlx::PgConnection {
 }
 
 impl<C: Open> Pool<C> {
-    /// At most `size` connections, for one of which a caller waits so long in all.
+    /// A pool of at most `size` connections. `wait` limits how long a caller waits for one.
     pub fn new(options: C::Options, size: usize, wait: Duration) -> Result<Self, sqlx::Error> {
         let opener = Opener {
             options,
@@ -84,7 +86,7 @@ impl<C: Open> Pool<C> {
         };
         let connections = managed::Pool::builder(opener)
             .max_size(size)
-            // The one that was used last has the most in its caches.
+            // The most recently used connection has the warmest caches.
             .queue_mode(QueueMode::Lifo)
             .build();
         Ok(Self {
@@ -97,7 +99,7 @@ impl<C: Open> Pool<C> {
         })
     }
 
-    /// A connection, once one is free.
+    /// Waits for a free connection.
     pub async fn get(&self) -> Result<Lease<C>, sqlx::Error> {
         self.review();
         let taken = match timeout(self.wait, self.connections.get()).await {
@@ -112,7 +114,7 @@ impl<C: Open> Pool<C> {
         }
     }
 
-    /// Runs one statement on a connection that is free.
+    /// Runs one statement on a free connection.
     pub async fn run<T>(
         &self,
         statement: impl AsyncFnOnce(&mut C) -> Result<T, sqlx::Error>,
@@ -122,10 +124,10 @@ impl<C: Open> Pool<C> {
         lease.settle(outcome)
     }
 
-    /// A connection in a transaction that this statement began.
+    /// Takes a connection and begins a transaction with `statement`.
     pub async fn begin(&self, statement: &'static str) -> Result<Transaction<C>, sqlx::Error> {
         let mut lease = self.get().await?;
-        // From now on: whoever waits for the answer may give up.
+        // Set before the statement runs: the caller may be cancelled while it waits.
         lease.set_in_transaction(true);
         let begun = lease.busy()?.run(statement).await;
         if let Err(error) = lease.settle(begun) {
@@ -135,7 +137,7 @@ impl<C: Open> Pool<C> {
         Ok(Transaction(lease))
     }
 
-    /// Closes all connections. Waits for those in use, but not for ever.
+    /// Closes all connections. Waits up to [`END`] for those in use.
     pub async fn close(&self) {
         self.shared.is_closed.store(true, Ordering::Release);
         let ended = timeout(END, async {
@@ -150,12 +152,12 @@ impl<C: Open> Pool<C> {
             }
         });
         if ended.await.is_err() {
-            tracing::warn!("connections to the database are closed in the middle of what they do");
+            tracing::warn!("closing database connections that are still in use");
         }
         self.connections.close();
     }
 
-    /// Now and then, closes what is not needed.
+    /// Closes idle and old connections, at most once per [`REVIEW`].
     fn review(&self) {
         {
             let mut reviewed = self.shared.reviewed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,22 +166,23 @@ impl<C: Open> Pool<C> {
             }
             *reviewed = Instant::now();
         }
-        let is_needed = |metrics: Metrics| metrics.last_used() < IDLE && metrics.age() < LIFETIME;
-        for held in self.connections.retain(|_, metrics| is_needed(metrics)).removed {
+        let is_kept = |metrics: Metrics| metrics.last_used() < IDLE && metrics.age() < LIFETIME;
+        for held in self.connections.retain(|_, metrics| is_kept(metrics)).removed {
             tokio::spawn(held.close());
         }
     }
 }
 
 impl<C: Open> Lease<C> {
-    /// The connection, for a statement. Until it [settles](Lease::settle), it is not believed to be at a statement's end.
+    /// Returns the connection for a statement and marks it dirty until [`settle`](Self::settle) is
+    /// called.
     pub fn busy(&mut self) -> Result<&mut C, sqlx::Error> {
         let held = self.0.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         held.is_settled = false;
         Ok(&mut held.connection)
     }
 
-    /// The statement was answered to its end, or failed.
+    /// Call when the statement has completed or failed. A success clears the dirty mark.
     pub fn settle<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         let Some(object) = &mut self.0 else { return outcome };
         match &outcome {
@@ -209,18 +212,19 @@ impl<C: Open> Drop for Lease<C> {
         }
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(mend(object))),
-            // Closed, it undoes as well.
+            // Without a runtime, close it: that rolls back, too.
             Err(_) => drop(Object::take(object)),
         }
     }
 }
 
-/// Brings a connection that was given up to the end of what it did, and back to its pool; closes it when that fails.
+/// Repairs an abandoned connection in the background: rolls back, or drains the unread answer.
+/// Closes it if that fails.
 async fn mend<C: Open>(mut object: Object<Opener<C>>) {
     let held = &mut *object;
     let mended = match held.is_in_transaction {
         true => timeout(END, held.connection.run("ROLLBACK")).await,
-        // Also takes what is left of an answer that nobody waited for.
+        // A ping also drains the rest of an unread answer.
         false => timeout(END, held.connection.ping()).await,
     };
     if let Ok(Ok(())) = mended {
@@ -237,12 +241,12 @@ impl<C: Open> Transaction<C> {
         self.0.busy()
     }
 
-    /// Makes all of it durable, or none.
+    /// Commits: all of it becomes durable, or none.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         self.end("COMMIT").await
     }
 
-    /// Undoes all of it and frees its locks.
+    /// Rolls back and releases all locks.
     pub async fn rollback(self) -> Result<(), sqlx::Error> {
         self.end("ROLLBACK").await
     }
@@ -255,10 +259,10 @@ impl<C: Open> Transaction<C> {
     }
 }
 
-/// Opens connections, and tells whether one may be used again.
+/// Opens connections and decides whether one may be reused.
 struct Opener<C: Open> {
     options: C::Options,
-    /// When a connection was last found dead.
+    /// When a dead connection was last found.
     found_dead: Mutex<Option<Instant>>,
 }
 
@@ -271,7 +275,7 @@ impl<C: Open> Opener<C> {
 /// An open connection.
 struct Held<C> {
     connection: C,
-    /// Whether each statement was answered to its end, and nothing failed.
+    /// Whether every statement ran to completion without an error.
     is_settled: bool,
     is_in_transaction: bool,
 }
@@ -279,7 +283,7 @@ struct Held<C> {
 impl<C: Open> Held<C> {
     async fn close(self) {
         if let Ok(Err(error)) = timeout(END, self.connection.close()).await {
-            tracing::debug!(%error, "a connection was gone before it was closed");
+            tracing::debug!(%error, "connection ended before it was closed");
         }
     }
 }
@@ -313,9 +317,10 @@ impl<C: Open> Manager for Opener<C> {
         let last_taken = metrics.recycled.unwrap_or(metrics.created);
         let found_dead = *self.found_dead.lock().unwrap_or_else(PoisonError::into_inner);
         let is_like_the_dead = found_dead.is_some_and(|found| last_taken <= found);
-        // The first two only when a runtime ended that should have mended it.
+        // The first two hold only if the runtime that should have repaired the connection has shut
+        // down.
         if held.is_in_transaction || !held.is_settled || is_like_the_dead || metrics.age() > LIFETIME {
-            return Err(RecycleError::message("not to be used again"));
+            return Err(RecycleError::message("not reusable"));
         }
         if metrics.last_used() < TRUSTED {
             return Ok(());
@@ -327,7 +332,7 @@ impl<C: Open> Manager for Opener<C> {
                     Ok(Err(error)) => error.to_string(),
                     _ => format!("no answer within {ANSWER:?}"),
                 };
-                tracing::info!(problem, "a connection to the database is dead: all are opened anew");
+                tracing::info!(problem, "a database connection is dead; reopening all");
                 self.found_dead();
                 Err(RecycleError::message(problem))
             }
@@ -335,21 +340,21 @@ impl<C: Open> Manager for Opener<C> {
     }
 }
 
-/// Whether an error says that the connection has ended.
+/// Whether an error means that the connection has ended.
 fn tells_death(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
-        // An operator stopped it, or the server; the server crashed.
+        // The server was stopped, an operator terminated the session, or the server crashed.
         sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P01" | "57P02")),
         _ => false,
     }
 }
 
-/// Whether a server says that it has no connections now, but will.
+/// Whether the server refuses connections now but is expected to accept them soon.
 fn takes_none_yet(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        // Too many connections; it starts, or stops.
+        // Too many connections; starting or stopping.
         sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("53300" | "57P03")),
         _ => false,
     }
@@ -365,7 +370,7 @@ impl<C: Open> Clone for Pool<C> {
     }
 }
 
-// Not what is inside: options hold passwords.
+// Hides the fields: options contain passwords.
 macro_rules! opaque {
     ($($type:ident),*) => {
         $(impl<C: Open> fmt::Debug for $type<C> {

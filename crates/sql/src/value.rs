@@ -5,22 +5,22 @@ use uuid::Uuid;
 
 use crate::Error;
 
-/// A parameter of a statement, in one of the types that both engines share.
+/// A statement parameter, of a type that both engines share.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// SQL NULL, of a given kind because PostgreSQL wants to know.
+    /// SQL NULL. PostgreSQL needs its type.
     Null(crate::Kind),
-    /// Text. Shared, because ids and names stand in several rows of one transaction.
+    /// Text, shared because ids and names occur in several rows of one transaction.
     Text(Arc<str>),
-    /// Text that stands in the program.
+    /// Text from a constant.
     Word(&'static str),
-    /// A whole number; times are microseconds since 1970 UTC.
+    /// An integer. Times are microseconds since 1970 UTC.
     Int(i64),
     /// Bytes.
     Bytes(Vec<u8>),
-    /// A hash or a key, without an allocation of its own: a row has several.
+    /// A hash or a key, without a heap allocation: rows have several.
     Hash([u8; 32]),
-    /// Texts to be looked up together: `column = ANY($1)`.
+    /// Texts for one lookup: `column = ANY($1)`.
     Texts(Vec<String>),
 }
 
@@ -114,7 +114,7 @@ impl Value {
     }
 }
 
-/// Binds values for SQLite. A list of texts travels as a JSON array, which `json_each` takes apart.
+/// Binds values for SQLite. A list of texts becomes a JSON array for `json_each`.
 pub(crate) fn sqlite_arguments(values: Vec<Value>) -> Result<SqliteArguments, sqlx::Error> {
     use sqlx::Arguments as _;
     let mut arguments = SqliteArguments::default();
@@ -153,7 +153,7 @@ pub(crate) fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, sqlx
     Ok(arguments)
 }
 
-/// The texts looked up are ids, digests and names, but any text must come through whole.
+/// Any text must survive, although current callers only pass ids, digests and names.
 fn json_array(texts: &[String]) -> String {
     use std::fmt::Write as _;
     let mut json = String::with_capacity(2 + texts.iter().map(|text| text.len() + 3).sum::<usize>());
@@ -177,7 +177,7 @@ fn json_array(texts: &[String]) -> String {
     json
 }
 
-/// A row of an answer.
+/// A row of a result.
 #[derive(Debug)]
 pub struct Row(pub(crate) Inner);
 
@@ -201,7 +201,7 @@ impl FromColumn for Option<i64> {}
 impl FromColumn for Option<Vec<u8>> {}
 
 impl Row {
-    /// The value of a column, by position.
+    /// The value of a column, by position from 0.
     pub fn get<T: FromColumn>(&self, column: usize) -> Result<T, Error> {
         match &self.0 {
             Inner::Sqlite(row) => row.try_get(column),
@@ -219,7 +219,7 @@ impl Row {
         })
     }
 
-    /// A number that counts something.
+    /// A column that holds a count.
     pub fn count(&self, column: usize, what: &'static str) -> Result<u64, Error> {
         let int: i64 = self.get(column)?;
         u64::try_from(int).map_err(|_| Error::Damaged {

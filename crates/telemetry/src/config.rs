@@ -1,27 +1,28 @@
-//! What an operator can set about logs and traces.
+//! Configuration of logs and traces.
 
 use serde::{Deserialize, Serialize};
 
-/// Logs and traces of one process.
+/// Logs and traces of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where traces go: the URL of an OTLP collector that speaks gRPC, such as `http://collector:4317`. None, or an
-    /// empty string so that an environment variable can switch off what a file set: no traces.
+    /// URL of an OTLP collector that speaks gRPC, such as `http://collector:4317`. Unset or empty:
+    /// no traces. The empty string lets an environment variable switch off what a file enables.
     ///
-    /// How many traces are kept is the standard `OTEL_TRACES_SAMPLER` variable's to say; all, unless set.
+    /// The standard variable `OTEL_TRACES_SAMPLER` sets the sampling rate; all traces by default.
     pub endpoint: Option<String>,
-    /// How log lines are written.
+    /// Format of log lines.
     pub format: Format,
-    /// Which log lines are written, as `tracing` directives: `info`, `warn,routing=debug`. Traces are not affected.
+    /// Filter of log lines, as `tracing` directives: `info`, `warn,routing=debug`. Traces are not
+    /// affected.
     pub filter: String,
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// For people; in colour on a terminal.
+    /// For people; coloured on a terminal.
     #[default]
     Text,
     /// One JSON object per line, for machines.
@@ -39,7 +40,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The endpoint, if traces are wanted.
+    /// The endpoint, if traces are enabled.
     pub(crate) fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())
     }

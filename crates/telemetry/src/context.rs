@@ -1,7 +1,9 @@
-//! A trace carried across a hop: a request to another service, or an event that is stored now and delivered later.
+//! Trace context across a hop: a request to another service, or an event stored now and delivered
+//! later.
 //!
-//! The form is the `traceparent` of W3C Trace Context (<https://www.w3.org/TR/trace-context/>), version 00. The
-//! `tracestate` is not carried: it is the tracing vendors' own, and a column that callers could fill at will.
+//! The format is `traceparent` of W3C Trace Context (<https://www.w3.org/TR/trace-context/>),
+//! version 00. `tracestate` is not propagated: it is vendor-specific, and callers could fill the
+//! column at will.
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
@@ -9,12 +11,13 @@ use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// The header's name, and the only key the propagator finds in a [`Carrier`].
+/// The header name, and the only key in a [`Carrier`].
 const TRACEPARENT: &str = "traceparent";
 
-/// The W3C `traceparent` of the innermost traced span that is entered on this thread.
+/// Returns the W3C `traceparent` of the innermost traced span entered on this thread.
 ///
-/// Empty, without allocating, when nothing is traced or the trace is not sampled: it can be called for every event.
+/// Empty if nothing is traced or the trace is not sampled. Does not allocate then, so it is cheap
+/// to call for every event.
 #[must_use]
 pub fn traceparent() -> String {
     Context::map_current(|context| {
@@ -28,23 +31,23 @@ pub fn traceparent() -> String {
     })
 }
 
-/// Makes `span` a child of the span that `traceparent` names, in the same trace.
+/// Makes `span` a child of the span in `traceparent`, in the same trace.
 ///
-/// Call it before `span` is first entered; a span that has begun keeps its parent. An empty or malformed
-/// `traceparent` is ignored (the specification asks for that: it comes from strangers), and so is all when `span` is
-/// not traced.
+/// Call it before `span` is first entered: a running span keeps its parent. Does nothing if
+/// `traceparent` is empty or malformed (it comes from strangers, and the specification requires
+/// this) or if `span` is not traced.
 pub fn continue_from(span: &tracing::Span, traceparent: &str) {
     if traceparent.is_empty() || span.is_disabled() {
         return;
     }
     let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(traceparent));
     if parent.has_active_span() {
-        // The refusals are the three cases in which there is nothing to continue, as said above.
+        // Fails only in the cases listed above, in which there is nothing to continue.
         let _ = span.set_parent(parent);
     }
 }
 
-/// One `traceparent`, as the propagator wants to be handed it.
+/// A single `traceparent` as the propagator's input.
 struct Carrier<'a>(&'a str);
 
 impl Extractor for Carrier<'_> {
@@ -69,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// An exporter that keeps what it gets.
+    /// An exporter that stores its spans.
     #[derive(Clone, Debug, Default)]
     struct Kept(Arc<Mutex<Vec<SpanData>>>);
 
@@ -80,7 +83,7 @@ mod tests {
         }
     }
 
-    /// Runs `body` traced under `sampler` and returns the spans it ended, in that order.
+    /// Runs `body` traced with `sampler` and returns the ended spans, in the order they ended.
     fn traced(sampler: Sampler, body: impl FnOnce()) -> Vec<SpanData> {
         let kept = Kept::default();
         let provider = SdkTracerProvider::builder()
@@ -100,7 +103,7 @@ mod tests {
         let mut carried = String::new();
         let spans = traced(Sampler::AlwaysOn, || {
             info_span!("submit").in_scope(|| carried = traceparent());
-            // The submitting span has ended and another is open: the stored string alone must lead back.
+            // The submitting span has ended and another is open: only the stored string leads back.
             info_span!("unrelated").in_scope(|| {
                 let route = info_span!("route");
                 continue_from(&route, &carried);
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_s_trace_is_continued() {
+    fn an_external_trace_is_continued() {
         let spans = traced(Sampler::AlwaysOn, || {
             let span = info_span!("submit");
             continue_from(&span, STRANGER);
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_is_not_traced_hands_on_the_one_around_it() {
+    fn an_untraced_span_passes_on_its_parent() {
         let spans = traced(Sampler::AlwaysOn, || {
             info_span!("submit").in_scope(|| {
                 let around = traceparent();
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_traced_has_no_traceparent() {
+    fn untraced_code_has_no_traceparent() {
         assert_eq!(traceparent(), "");
         info_span!("submit").in_scope(|| assert_eq!(traceparent(), ""));
         traced(Sampler::AlwaysOff, || {
@@ -174,11 +177,11 @@ mod tests {
             continue_from(&span, &unsampled);
             span.in_scope(|| assert_eq!(traceparent(), ""));
         });
-        assert!(spans.is_empty(), "the caller's choice not to sample holds");
+        assert!(spans.is_empty(), "the caller's decision not to sample is respected");
     }
 
     #[test]
-    fn the_export_traffic_is_not_traced() {
+    fn export_traffic_is_not_traced() {
         let spans = traced(Sampler::AlwaysOn, || {
             info_span!(target: "h2::client", "send").in_scope(|| {});
             info_span!(target: "tonic::transport", "send").in_scope(|| {});

@@ -1,4 +1,4 @@
-//! Where spans go, and which of them.
+//! Export of spans: the destination and the selection.
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -10,10 +10,12 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What the export of spans itself is made of. Tracing it would make a span of every export, to be exported in turn.
+/// Crates that the exporter itself uses. Tracing them would create a span per export, which would
+/// be exported in turn.
 const TRANSPORT: [&str; 6] = ["h2", "hyper", "hyper_util", "opentelemetry", "tonic", "tower"];
 
-/// A provider that sends batches of spans to the collector at `endpoint`, connecting when it first has some.
+/// A provider that sends batches of spans to the collector at `endpoint`. Connects when the first
+/// span is due.
 pub(crate) fn provider(endpoint: &str, service_name: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
     let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     let resource = Resource::builder()
@@ -26,14 +28,16 @@ pub(crate) fn provider(endpoint: &str, service_name: &str) -> Result<SdkTracerPr
         .build())
 }
 
-/// The layer that turns `tracing` spans of level `info` and above, and the events inside them, into `provider`'s.
+/// The layer that exports `tracing` spans of level `info` and above, with their events, through
+/// `provider`.
 pub(crate) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("remit"))
-        // Source lines, thread names and idle times cost on every poll of every span, and nobody asks a trace for them.
+        // Source lines, thread names and idle times cost on every poll of every span, and nobody
+        // looks for them in a trace.
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)

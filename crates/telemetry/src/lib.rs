@@ -1,25 +1,27 @@
-//! What the process says about itself: log lines on stderr and, when a collector is configured, traces over OTLP.
+//! Telemetry of the process: log lines on stderr and, if a collector is configured, traces over
+//! OTLP.
 //!
-//! Everything else in the workspace uses the `tracing` macros and nothing more; only this crate knows OpenTelemetry.
+//! The rest of the workspace uses only the `tracing` macros; OpenTelemetry is known to this crate
+//! alone.
 //!
-//! * `config.rs`: what an operator sets.
-//! * `export.rs`: the provider, what it calls this process, and which spans it gets.
-//! * `context.rs`: a trace carried across a hop, or stored with an event and taken up again later.
-//! * this file: putting them in place at start, flushing at the end.
+//! * `config.rs`: the configuration.
+//! * `export.rs`: the provider, its resource attributes and the selection of spans.
+//! * `context.rs`: trace context across a hop, or stored with an event and resumed later.
+//! * this file: installing all of it at start and flushing at the end.
 //!
 //! # One provider per process
 //!
-//! `remit serve all` runs three services in one process and `remit serve intake` runs one, and the same dashboard
-//! should read both. So the resource names the program (`service.name` is `remit`), and the attribute
-//! [`SERVICE`] on each span that a service begins names the service: `intake`, `routing` or `audit`. A provider per
-//! service would need a subscriber per task, which `tracing` does not have, and would lose every span begun in shared
-//! code.
+//! `remit serve all` runs three services in one process and `remit serve intake` runs one, and one
+//! dashboard should read both. So the resource names the program (`service.name` is `remit`), and
+//! the attribute [`SERVICE`] on each service's root spans names the service: `intake`, `routing` or
+//! `audit`. A provider per service would need a subscriber per task, which `tracing` does not have,
+//! and would lose every span begun in shared code.
 //!
 //! # Invariants
 //!
-//! * Tracing never fails or delays a request: spans are batched off the request's path, a full queue drops them, and
-//!   a malformed `traceparent` is as good as none.
-//! * The log filter does not thin the traces: a process run at `warn` still sends complete ones.
+//! * Tracing never fails or delays a request: spans are exported in batches in the background, a
+//!   full queue drops them, and a malformed `traceparent` counts as none.
+//! * The log filter does not affect traces: a process run at `warn` still sends complete ones.
 //! * The exporter's own traffic is never traced, so exporting cannot feed itself.
 //! * Nothing here touches OpenTelemetry's global provider or propagator.
 
@@ -39,17 +41,18 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 pub use config::{Config, Format};
 pub use context::{continue_from, traceparent};
 
-/// The span attribute that tells which service a span belongs to: `intake`, `routing` or `audit`.
+/// Span attribute that names the service a span belongs to: `intake`, `routing` or `audit`.
 pub const SERVICE: &str = "remit.service";
 
-/// How long [`Guard::shutdown`] waits for the collector to take the last spans. A collector that is down must not
-/// keep a process from ending within the grace period that orchestrators give it (30 s, most of it for requests).
+/// How long [`Guard::shutdown`] waits for the collector to accept the last spans. An unavailable
+/// collector must not delay the end of the process beyond the grace period of orchestrators (30 s,
+/// most of it for requests).
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Whether this process sends traces; see [`enabled`].
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// Why telemetry could not be set up or ended.
+/// Why telemetry could not be set up or shut down.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The log filter does not parse.
@@ -57,21 +60,21 @@ pub enum Error {
     Filter {
         /// The filter as configured.
         filter: String,
-        /// What is wrong with it.
+        /// The problem with it.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// The OTLP endpoint cannot be used. It is not contacted at start: only its form is checked.
+    /// The OTLP endpoint is unusable. Only its form is checked at start; it is not contacted.
     #[error("setting up the export of traces to `{endpoint}`")]
     Exporter {
         /// The endpoint as configured.
         endpoint: String,
-        /// What is wrong with it.
+        /// The problem with it.
         source: opentelemetry_otlp::ExporterBuildError,
     },
-    /// An endpoint is set, but [`init`] was called where no Tokio runtime runs.
+    /// An endpoint is configured, but [`init`] was called outside a Tokio runtime.
     #[error("exporting traces needs a Tokio runtime")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
-    /// This process has a subscriber already.
+    /// The process already has a subscriber.
     #[error("installing the log subscriber")]
     Install(#[source] tracing_subscriber::util::TryInitError),
     /// The last spans did not reach the collector within [`FLUSH_LIMIT`].
@@ -79,24 +82,26 @@ pub enum Error {
     Flush(#[source] opentelemetry_sdk::error::OTelSdkError),
 }
 
-/// Keeps telemetry going. Dropping it flushes too, but blocks the thread: prefer [`Guard::shutdown`].
+/// Keeps telemetry running. Dropping it also flushes, but blocks the thread: prefer
+/// [`Guard::shutdown`].
 #[derive(Debug)]
 #[must_use = "dropping the guard ends the export of traces"]
 pub struct Guard {
     provider: Option<SdkTracerProvider>,
 }
 
-/// Installs the subscriber of this process: log lines to stderr as `config` says and, when an endpoint is set, traces
-/// to the collector there under the resource name `service_name`.
+/// Installs the process's subscriber: log lines to stderr as configured and, if an endpoint is set,
+/// traces to its collector with the resource name `service_name`.
 ///
-/// Call it once, inside the Tokio runtime that will outlive the guard: the export connection lives on it.
+/// Call it once, inside a Tokio runtime that outlives the guard: the export connection runs on it.
 ///
-/// The collector need not be up: spans wait in a bounded queue, and export failures are logged.
+/// The collector need not be running: spans wait in a bounded queue, and export failures are
+/// logged.
 ///
 /// # Errors
 ///
-/// [`Error::Filter`], [`Error::Exporter`] or [`Error::NoRuntime`] for a configuration that cannot work, and
-/// [`Error::Install`] when a subscriber is in place already. Nothing is installed then.
+/// [`Error::Filter`], [`Error::Exporter`] or [`Error::NoRuntime`] for an invalid configuration, and
+/// [`Error::Install`] if a subscriber is already installed. Nothing is installed then.
 pub fn init(config: &Config, service_name: &str) -> Result<Guard, Error> {
     let filter = EnvFilter::builder()
         .parse(&config.filter)
@@ -106,7 +111,8 @@ pub fn init(config: &Config, service_name: &str) -> Result<Guard, Error> {
         })?;
     let provider = match config.endpoint() {
         Some(endpoint) => {
-            // The connection spawns its driver when it is made and would panic without a runtime.
+            // The connection spawns its driver when it is created and would panic without a
+            // runtime.
             tokio::runtime::Handle::try_current().map_err(Error::NoRuntime)?;
             Some(
                 export::provider(endpoint, service_name).map_err(|source| Error::Exporter {
@@ -128,25 +134,25 @@ pub fn init(config: &Config, service_name: &str) -> Result<Guard, Error> {
     Ok(guard)
 }
 
-/// Whether this process sends traces, so that callers can skip work that only a trace would show.
+/// Whether this process sends traces. Lets callers skip work that only traces would show.
 #[must_use]
 pub fn enabled() -> bool {
     ENABLED.load(Ordering::Relaxed)
 }
 
 impl Guard {
-    /// Sends the spans that still wait, for at most [`FLUSH_LIMIT`]. Log lines go on being written afterwards.
+    /// Sends the remaining spans, for at most [`FLUSH_LIMIT`]. Logging continues afterwards.
     ///
     /// # Errors
     ///
-    /// [`Error::Flush`] when the time ran out; what was not sent is lost. A collector that refuses is not an error here:
-    /// like every failed export it is only logged.
+    /// [`Error::Flush`] on timeout; unsent spans are lost. A collector that refuses spans is not an
+    /// error here: like every failed export, it is only logged.
     pub async fn shutdown(mut self) -> Result<(), Error> {
         ENABLED.store(false, Ordering::Relaxed);
         let Some(provider) = self.provider.take() else {
             return Ok(());
         };
-        // The flush blocks, and the connection it waits for is driven by the very threads it would block.
+        // The flush blocks, and its connection is driven by the very threads it would block.
         match tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_LIMIT)).await {
             Ok(flushed) => flushed.map_err(Error::Flush),
             Err(died) => std::panic::resume_unwind(died.into_panic()),
@@ -165,7 +171,7 @@ impl Drop for Guard {
     }
 }
 
-/// The layer that writes log lines to stderr, which leaves stdout to what a command prints.
+/// The layer that writes log lines to stderr, leaving stdout to a command's output.
 fn log_lines(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
     match format {
         Format::Text => fmt::layer()
@@ -180,11 +186,12 @@ fn log_lines(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
     }
 }
 
-/// Colours only where a person reads, and not where they asked for none (`NO_COLOR`, no-color.org).
+/// Whether to use colours: only on a terminal, and unless `NO_COLOR` is set (no-color.org).
 fn wants_colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
-/// An error with its causes, for the log line of the one who handles it. A cause that an error tells already is not told again.
+/// Formats an error with its causes, for the log line where it is handled. Skips causes whose text
+/// an error already includes.
 #[must_use]
 pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_shown_once() {
         for error in [Outer::Silent(Cause), Outer::Telling(Cause)] {
             assert_eq!(with_causes(&error), "cannot write: the disk is full");
         }

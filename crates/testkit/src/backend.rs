@@ -1,17 +1,18 @@
-//! One suite, each backend: what a store promises is written once and holds on SQLite and PostgreSQL alike.
+//! One test suite for each backend: a store's contract is tested once and holds on SQLite and
+//! PostgreSQL alike.
 
 use tempfile::TempDir;
 
 use crate::postgres::{self, TestDatabase};
 
-/// A database that belongs to one test and goes when this is dropped.
+/// A database of one test, removed when this is dropped.
 #[derive(Debug)]
 pub struct Backend {
     url: String,
     _keep: Keep,
 }
 
-/// What has to live as long as the database is used.
+/// Resources that must live as long as the database is in use.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held to be dropped")]
 enum Keep {
@@ -24,7 +25,7 @@ impl Backend {
     ///
     /// # Panics
     ///
-    /// When the folder cannot be made.
+    /// If the folder cannot be created.
     #[must_use]
     pub fn sqlite() -> Self {
         let folder = TempDir::with_prefix("remit-test-").expect("making a folder for the test");
@@ -34,7 +35,8 @@ impl Backend {
         }
     }
 
-    /// An empty PostgreSQL database, or nothing where PostgreSQL is absent; see [`postgres::database`].
+    /// An empty PostgreSQL database, or `None` where PostgreSQL is absent; see
+    /// [`postgres::database`].
     #[must_use]
     pub fn postgres() -> Option<Self> {
         let database = postgres::database()?;
@@ -44,16 +46,16 @@ impl Backend {
         })
     }
 
-    /// Where the database is: `sqlite:///…` or `postgres://…`.
+    /// URL of the database: `sqlite:///…` or `postgres://…`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// What a suite may return: nothing, or a result.
+/// Return type of a suite: nothing, or a result.
 pub trait Outcome {
-    /// Panics on a failure.
+    /// Panics if the suite failed.
     fn check(self);
 }
 
@@ -67,9 +69,9 @@ impl<E: std::fmt::Debug> Outcome for Result<(), E> {
     }
 }
 
-/// Runs one suite to its end; what [`on_each_backend!`](crate::on_each_backend) expands to.
+/// Runs one suite; used by [`on_each_backend!`](crate::on_each_backend).
 ///
-/// On two threads, so that what only holds on one thread does not pass.
+/// Runs on two threads, so that code that only works on one thread fails.
 pub fn run<O: Outcome>(suite: impl Future<Output = O>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -82,7 +84,8 @@ pub fn run<O: Outcome>(suite: impl Future<Output = O>) {
 
 /// Makes two tests of each named `async fn(testkit::Backend)`: `sqlite::name` and `postgres::name`.
 ///
-/// The functions return nothing or a `Result<(), _>`. Once per module, as the two modules it makes have fixed names.
+/// The functions return nothing or a `Result<(), _>`. Use it once per module: the names of the two
+/// generated modules are fixed.
 ///
 /// ```no_run
 /// testkit::on_each_backend!(accept_is_idempotent);

@@ -1,4 +1,4 @@
-//! A collector of traces in the test's own process, to see what a process under test really sends.
+//! An in-process trace collector, to see what a process under test really sends.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-/// An OTLP gRPC receiver on a free loopback port, which keeps every span until it is dropped.
+/// An OTLP gRPC receiver on a free loopback port. Keeps every span until it is dropped.
 #[derive(Debug)]
 pub struct Receiver {
     endpoint: String,
@@ -19,22 +19,22 @@ pub struct Receiver {
     _server: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
 }
 
-/// What was looked for did not come in time.
+/// The expected spans did not arrive in time.
 #[derive(Debug, thiserror::Error)]
 #[error("not among the {} spans received within {waited:?}: {}", received.len(), received.join(", "))]
 pub struct NotReceived {
-    /// How long was waited.
+    /// How long the test waited.
     pub waited: Duration,
-    /// The names of the spans that did come.
+    /// Names of the received spans.
     pub received: Vec<String>,
 }
 
 impl Receiver {
-    /// Starts receiving. Must be called in a Tokio runtime.
+    /// Starts receiving. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     ///
-    /// When no port can be had.
+    /// If no port is free.
     pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
@@ -49,23 +49,24 @@ impl Receiver {
         })
     }
 
-    /// What to configure as the OTLP endpoint: `http://127.0.0.1:port`.
+    /// The OTLP endpoint to configure: `http://127.0.0.1:port`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The spans received so far, in the order they came: a span comes when it ends, so children before parents.
+    /// The spans received so far, in order of arrival: a span is sent when it ends, so children
+    /// come before parents.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         self.spans.borrow().clone()
     }
 
-    /// Waits until `find` finds what it looks for among all the spans received, and returns that.
+    /// Waits until `find` returns something for the received spans, and returns that.
     ///
     /// # Errors
     ///
-    /// [`NotReceived`] when it did not within `timeout`.
+    /// [`NotReceived`] on timeout.
     pub async fn wait_for<T>(
         &self,
         mut find: impl FnMut(&[Span]) -> Option<T>,
@@ -77,7 +78,7 @@ impl Receiver {
             found = find(spans);
             found.is_some()
         });
-        // Neither the time running out nor the server's end is a find; what counts is whether there was one.
+        // A timeout or the server's end is not a match; only `found` counts.
         let _ = tokio::time::timeout(timeout, looked).await;
         found.ok_or_else(|| NotReceived {
             waited: timeout,
@@ -86,7 +87,7 @@ impl Receiver {
     }
 }
 
-/// A span as it was received. Ids are lower-case hexadecimal, as in a `traceparent`.
+/// A received span. Ids are lower-case hexadecimal, as in a `traceparent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     name: String,
@@ -98,51 +99,51 @@ pub struct Span {
 }
 
 impl Span {
-    /// Its name.
+    /// Name of the span.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The trace it belongs to.
+    /// Id of its trace.
     #[must_use]
     pub fn trace_id(&self) -> &str {
         &self.trace_id
     }
 
-    /// Its own id.
+    /// Id of the span.
     #[must_use]
     pub fn span_id(&self) -> &str {
         &self.span_id
     }
 
-    /// The span it is a child of; empty for the root of a trace.
+    /// Id of its parent; empty for the root of a trace.
     #[must_use]
     pub fn parent_span_id(&self) -> &str {
         &self.parent_span_id
     }
 
-    /// The `service.name` of the process that sent it.
+    /// The `service.name` of the sending process.
     #[must_use]
     pub fn service_name(&self) -> &str {
         &self.service_name
     }
 
-    /// Its attributes, scalars in their usual notation (lists, maps and bytes are left out).
+    /// Its scalar attributes as text; lists, maps and bytes are omitted.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// One attribute.
+    /// The value of one attribute.
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<&str> {
         self.attributes().find(|(own, _)| *own == key).map(|(_, value)| value)
     }
 }
 
-/// The service behind a [`Receiver`].
+/// The gRPC service behind a [`Receiver`].
 struct Collector {
     spans: watch::Sender<Vec<Span>>,
 }

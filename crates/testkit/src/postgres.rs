@@ -1,8 +1,8 @@
-//! PostgreSQL for tests: a database per test, on a server nobody else uses.
+//! PostgreSQL for tests: one database per test, on a private server.
 //!
-//! The server is the one that `REMIT_TEST_POSTGRES` names (the URL of a superuser's database; `with-postgres` sets it),
-//! or one started for this process. A server takes seconds to start, a database a twentieth of one: hence one server
-//! for a whole run, and a database for each test.
+//! The server is the one in `REMIT_TEST_POSTGRES` (URL of a superuser's database; `with-postgres`
+//! sets it) or one started for this process. A server takes seconds to start and a database a
+//! twentieth of one, hence one server for a whole run and one database per test.
 
 mod cluster;
 
@@ -14,22 +14,23 @@ use url::Url;
 
 pub use cluster::{Cluster, Error};
 
-/// Names the server to use: the URL of a superuser's database on it.
+/// URL of a superuser's database on the server to use.
 pub const SERVER_VARIABLE: &str = "REMIT_TEST_POSTGRES";
 
-/// When set (and not to `0`), a test that needs PostgreSQL fails where there is none.
+/// If set (and not `0`), a test that needs PostgreSQL fails where there is none.
 pub const REQUIRE_VARIABLE: &str = "REMIT_REQUIRE_POSTGRES";
 
-/// A server to make databases on.
+/// The server to create databases on.
 #[derive(Debug)]
 enum Server {
-    /// Somebody else's to stop.
+    /// Supplied by `with-postgres` or the user, who also stops it.
     Given(Url),
-    /// Started here; it ends when this process does.
+    /// Started here; ends with this process.
     Own(Cluster),
 }
 
-/// The server of this process, looked for once. A static is never dropped, but its supervisor sees the process end.
+/// This process's server, looked up once. A static is never dropped, but the supervisor notices the
+/// end of the process.
 static SERVER: LazyLock<Result<Server, Error>> = LazyLock::new(|| match std::env::var(SERVER_VARIABLE) {
     Ok(url) if !url.is_empty() => {
         Ok(Server::Given(Url::parse(&url).unwrap_or_else(|error| {
@@ -39,14 +40,14 @@ static SERVER: LazyLock<Result<Server, Error>> = LazyLock::new(|| match std::env
     _ => {
         let server = Cluster::start().map(Server::Own);
         if let Err(error) = &server {
-            // Past the test harness, which swallows what passing tests print.
+            // Written to stderr directly: the test harness hides the output of passing tests.
             let _ = writeln!(std::io::stderr(), "*** NOT TESTED ON POSTGRESQL: {error} ***");
         }
         server
     }
 });
 
-/// An empty database that is dropped, with whoever is still connected, when this is.
+/// An empty database. Dropped with this value, together with its remaining connections.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
@@ -54,13 +55,15 @@ pub struct TestDatabase {
     server: Url,
 }
 
-/// Makes an empty database with a name of its own.
+/// Creates an empty database with a unique name.
 ///
-/// Nothing where PostgreSQL is absent, which is said aloud once per process. May be called in and out of a runtime.
+/// Returns `None` where PostgreSQL is absent, and says so once per process. Callable inside and
+/// outside a runtime.
 ///
 /// # Panics
 ///
-/// When PostgreSQL is absent though `REMIT_REQUIRE_POSTGRES` is set, or is there but makes no database.
+/// If PostgreSQL is absent although `REMIT_REQUIRE_POSTGRES` is set, or refuses to create a
+/// database.
 #[must_use]
 pub fn database() -> Option<TestDatabase> {
     let server = match &*SERVER {
@@ -81,14 +84,14 @@ pub fn database() -> Option<TestDatabase> {
     })
 }
 
-/// Whether to go without PostgreSQL is a failure.
+/// Whether missing PostgreSQL is a failure.
 #[must_use]
 pub fn required() -> bool {
     std::env::var(REQUIRE_VARIABLE).is_ok_and(|value| !["", "0"].contains(&value.as_str()))
 }
 
 impl TestDatabase {
-    /// Where it is: `postgres://…`.
+    /// URL of the database, `postgres://…`.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.as_str()
@@ -97,7 +100,7 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        // Not worth failing a test for: the server goes too.
+        // Not worth failing a test: the server is removed, too.
         if let Err(error) = execute(
             &self.server,
             format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
@@ -107,7 +110,8 @@ impl Drop for TestDatabase {
     }
 }
 
-/// Executes one statement on a thread of its own, as it is wanted in `drop` and both in and out of a runtime.
+/// Executes one statement on a thread of its own, so that it works in `drop`, inside and outside a
+/// runtime.
 fn execute(server: &Url, statement: String) -> Result<(), sqlx::Error> {
     let server = server.to_string();
     let worker = std::thread::spawn(move || {
@@ -116,7 +120,7 @@ fn execute(server: &Url, statement: String) -> Result<(), sqlx::Error> {
             .build()?
             .block_on(async {
                 let mut connection = sqlx::PgConnection::connect(&server).await?;
-                // Safe: the only part that is not written above is a name made of hexadecimal digits.
+                // Safe: the only variable part is a name of hexadecimal digits.
                 sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
                     .execute(&mut connection)
                     .await?;

@@ -1,12 +1,12 @@
-//! Seeds: the one place where tests take randomness that nobody chose.
+//! Seeds: the only source of random numbers in tests.
 
-/// The seed for a randomised test: the number in `REMIT_SEED`, or a random one.
+/// Returns the seed for a randomised test: the number in `REMIT_SEED`, or a random one.
 ///
-/// It is printed, and test runners show what a failed test printed, so the failure can be had again.
+/// Prints it. Test runners show the output of failed tests, so the failure can be reproduced.
 ///
 /// # Panics
 ///
-/// When `REMIT_SEED` is not a number: another seed than the one asked for would hide the failure.
+/// If `REMIT_SEED` is not a number: a different seed would hide the failure.
 #[must_use]
 pub fn seed() -> u64 {
     let seed = match std::env::var("REMIT_SEED") {

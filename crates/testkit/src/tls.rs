@@ -1,4 +1,4 @@
-//! TLS as a proxy in front of a plain server speaks it, with certificates made in the test.
+//! A TLS proxy in front of a plain server, with certificates made in the test.
 
 use std::{io, net::SocketAddr, ops::Range, path::Path, sync::Arc};
 
@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// An issuer of certificates that no machine trusts.
+/// A certificate issuer that no machine trusts.
 #[derive(Debug)]
 pub struct Issuer {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -18,7 +18,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// A new one.
+    /// Creates an issuer with a new key.
     pub fn new() -> anyhow::Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,12 +31,13 @@ impl Issuer {
         Ok(Self { issuer, file })
     }
 
-    /// The file with its certificate, in PEM form.
+    /// The file with the issuer's certificate, in PEM format.
     pub fn file(&self) -> &Path {
         self.file.path()
     }
 
-    /// A server's side, with a certificate for these host names and addresses, valid from the first day of the first year to that of the last.
+    /// A server configuration with a certificate for these host names and addresses, valid from the
+    /// first day of the first year to the first day of the last.
     fn server(&self, hosts: &[&str], years: Range<i32>) -> anyhow::Result<ServerConfig> {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts)?;
@@ -55,23 +56,24 @@ impl Issuer {
     }
 }
 
-/// A proxy that speaks TLS and hands on what it is sent, until it is dropped.
+/// A TLS proxy that forwards to a plain server until it is dropped.
 #[derive(Debug)]
 pub struct Front {
-    /// Where it listens, on this machine.
+    /// Its address on this machine.
     pub address: SocketAddr,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Front {
-    /// In front of `behind`, with a certificate for these host names and addresses that is valid in these years.
+    /// Starts a proxy in front of `behind`, with a certificate for these host names and addresses
+    /// that is valid in these years.
     pub async fn start(behind: SocketAddr, issuer: &Issuer, hosts: &[&str], years: Range<i32>) -> anyhow::Result<Self> {
         let acceptor = TlsAcceptor::from(Arc::new(issuer.server(hosts, years)?));
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let address = listener.local_addr()?;
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // Whoever does not get through is told so by TLS.
+                // TLS reports failures to the client.
                 tokio::spawn(hand_on(acceptor.clone(), stream, behind));
             }
         });

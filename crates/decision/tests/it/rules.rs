@@ -189,7 +189,7 @@ fn all_faults_of_rows_are_named_at_once_with_row_and_column() {
             "row `e`, operator: the tree has no territory 999999",
             "row `e`, operator: territory 320504 is abolished; write its successor 320508",
             "row `e`, operator: `XX` is not a country code",
-            "row `e`, operator: CN is the tree itself",
+            "row `e`, operator: CN is the root of the tree",
             "row `e`, server: nothing is said of it",
             "row `e`, loss: `COINS` is no currency",
             "row `e`, loss: `below` is not more than `from`",

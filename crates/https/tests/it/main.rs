@@ -1,4 +1,4 @@
-//! The client against servers that speak TLS as they should, or as they should not.
+//! The client against servers with valid and invalid TLS.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -22,10 +22,10 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Years in which certificates hold.
+/// Years in which certificates are valid.
 const NOW: Range<i32> = 2020..2090;
 
-/// A plain server that answers everything alike.
+/// A plain-text server that gives every request the same response.
 struct Plain {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ async fn get(url: &str, ca_file: Option<&Path>) -> Result<Response<Bytes>, NoAns
 }
 
 #[tokio::test]
-async fn an_issuer_is_believed_that_is_named_and_no_other() {
+async fn only_the_configured_issuer_is_trusted() {
     let plain = Plain::greeting().await;
     let (issuer, other) = (Issuer::new().unwrap(), Issuer::new().unwrap());
     let hosts = ["localhost", "127.0.0.1"];
@@ -73,7 +73,7 @@ async fn an_issuer_is_believed_that_is_named_and_no_other() {
         let url = format!("https://{host}:{port}/checkpoint");
         let answer = get(&url, Some(issuer.file())).await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.body().as_ref()), (200, &b"hello"[..]));
-        // An issuer of the same name, and none.
+        // Another issuer of the same name, and none.
         for (ca_file, said) in [
             (Some(other.file()), &["is signed by another"][..]),
             (None, &["not trusted here", "trusts no issuer"]),
@@ -86,9 +86,9 @@ async fn an_issuer_is_believed_that_is_named_and_no_other() {
     assert_eq!(
         plain.asked.load(Ordering::SeqCst),
         2,
-        "nothing was asked of whom nobody believes"
+        "no request reached an untrusted server"
     );
-    // The same client reads what is served plainly, and a file of issuers changes nothing there.
+    // The same client reads plain HTTP, and a file of issuers changes nothing there.
     let url = format!("http://{}/checkpoint", plain.address);
     for ca_file in [None, Some(issuer.file())] {
         assert_eq!(get(&url, ca_file).await.unwrap().body().as_ref(), b"hello");
@@ -96,7 +96,7 @@ async fn an_issuer_is_believed_that_is_named_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
+async fn certificate_errors_name_problem_and_remedy() {
     let plain = Plain::greeting().await;
     let issuer = Issuer::new().unwrap();
     let renew = "must renew it, or this machine's clock is wrong";
@@ -104,19 +104,19 @@ async fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
         (
             &["log.example", "log.test"][..],
             NOW,
-            "its certificate is not for localhost",
-            "it is for log.example, log.test: is that its address?",
+            "the server's certificate is not for localhost",
+            "it is for log.example, log.test: is the address correct?",
         ),
         (
             &["localhost"],
             2019..2020,
-            "its certificate has expired, on 2020-01-01",
+            "the server's certificate expired on 2020-01-01",
             renew,
         ),
         (
             &["localhost"],
             2089..2090,
-            "its certificate is not valid before 2089-01-01",
+            "the server's certificate is not valid before 2089-01-01",
             renew,
         ),
     ] {
@@ -133,10 +133,10 @@ async fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn nothing_falls_back_to_plain_http_and_nothing_follows_a_redirect() {
+async fn there_is_no_fallback_to_plain_http_and_redirects_are_not_followed() {
     let plain = Plain::greeting().await;
     let refused = get(&format!("https://{}/", plain.address), None).await.unwrap_err();
-    assert_eq!(refused.problem, "it does not speak TLS");
+    assert_eq!(refused.problem, "the server does not speak TLS");
 
     let moved = "HTTP/1.1 301 Moved\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let plain = Plain::start(moved).await;
@@ -148,20 +148,20 @@ async fn nothing_falls_back_to_plain_http_and_nothing_follows_a_redirect() {
 }
 
 #[tokio::test]
-async fn no_server_and_too_much_of_an_answer_are_told_apart() {
+async fn a_missing_server_and_an_oversized_response_are_distinguished() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for scheme in ["http", "https"] {
         let refused = get(&format!("{scheme}://{free}/"), None).await.unwrap_err();
-        assert_eq!(refused.problem, "nothing listens there");
+        assert_eq!(refused.problem, "nothing listens at this address");
     }
     let large = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_owned() + &"x".repeat(2_000);
     let plain = Plain::start(large.leak()).await;
     let refused = get(&format!("http://{}/", plain.address), None).await.unwrap_err();
-    assert!(refused.problem.contains("cut off or too large"), "{refused:?}");
+    assert!(refused.problem.contains("truncated or too large"), "{refused:?}");
 }
 
 #[test]
-fn a_file_without_issuers_is_refused_by_name() {
+fn a_file_without_issuers_is_refused_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -172,8 +172,8 @@ fn a_file_without_issuers_is_refused_by_name() {
     let garbage = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     for (path, problem) in [
         (folder.path().join("missing.pem"), "No such file"),
-        (file("empty.pem", ""), "no certificate in PEM form"),
-        (file("key.pem", key), "no certificate in PEM form"),
+        (file("empty.pem", ""), "no PEM certificate"),
+        (file("key.pem", key), "no PEM certificate"),
         (file("garbage.pem", garbage), "invalid peer certificate"),
     ] {
         let refused = Trust::load(Some(&path), "--ca-file").unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Tests of the tree: the shipped file, the climb, successors, and what a bad file is told.
+//! Tests of the tree: the shipped file, climbing, successors, and the messages for faulty files.
 
 use places::{Country, CountryError, Level, Reading, Territories, TerritoryCode};
 
@@ -55,15 +55,16 @@ fn climbs_by_zeroing_pairs_of_digits() {
 }
 
 #[test]
-fn levels_that_do_not_exist_are_left_out() {
-    // Xiantao is administered by its province directly: the file has no live row 429000, or has one and it is climbed.
+fn missing_levels_are_skipped() {
+    // The province administers Xiantao directly: the file has no row 429000 in force, or has one
+    // and it is climbed.
     let path = climb("429004");
     assert_eq!(path.first().map(String::as_str), Some("429004"));
     assert_eq!(path.last().map(String::as_str), Some("CN"));
 }
 
 #[test]
-fn an_abolished_code_is_read_through_its_successor() {
+fn an_abolished_code_resolves_to_its_successor() {
     let resolved = Territories::shipped().resolve(code("320504")).expect("listed");
     assert_eq!((resolved.code, resolved.via), (code("320508"), vec![code("320504")]));
     assert_eq!(resolved.reading, Reading::Successor);
@@ -75,9 +76,9 @@ fn an_abolished_code_is_read_through_its_successor() {
 }
 
 #[test]
-fn an_abolished_code_without_a_certain_successor_is_read_as_what_it_lay_in() {
+fn an_abolished_code_without_a_certain_successor_resolves_to_its_parent() {
     let resolve = |text| Territories::shipped().resolve(code(text)).expect("listed");
-    // Xuanwu was merged into Xicheng, which the yearly sets do not say.
+    // Xuanwu was merged into Xicheng, which the yearly lists do not say.
     let xuanwu = resolve("110104");
     assert_eq!(
         (xuanwu.code, xuanwu.via, xuanwu.reading),
@@ -86,7 +87,7 @@ fn an_abolished_code_without_a_certain_successor_is_read_as_what_it_lay_in() {
     // A county that became a district of the same name in the same city.
     let miyun = resolve("110228");
     assert_eq!((miyun.code, miyun.reading), (code("110118"), Reading::Successor));
-    // What it lay in was abolished, too, and has a successor of its own.
+    // The parent was abolished, too, and has a successor.
     let prefecture = resolve("142300");
     assert_eq!(prefecture.code, code("141100"));
     let tree = "CN,中国,China,Zhongguo,,,\n110000,京,B,B,,,\n110200,一,A,A,,2004-12-31,110300\n\
@@ -100,10 +101,10 @@ fn an_abolished_code_without_a_certain_successor_is_read_as_what_it_lay_in() {
 }
 
 #[test]
-fn every_code_of_the_yearly_sets_lands_and_one_that_never_was_does_not() {
+fn every_code_of_the_yearly_lists_resolves_and_one_that_never_existed_does_not() {
     let tree = Territories::shipped();
     let abolished: Vec<_> = tree.iter().filter(|territory| territory.valid_to.is_some()).collect();
-    assert_eq!(abolished.len(), 794, "codes of 2002 to 2014 that are gone");
+    assert_eq!(abolished.len(), 794, "codes of 2002 to 2014 that were abolished");
     for never in ["110199", "999999", "320599", "110101999", "830000", "710000"] {
         assert_eq!(tree.resolve(code(never)), None, "{never}");
     }
@@ -117,7 +118,7 @@ fn a_township_has_a_name_in_english() {
 }
 
 #[test]
-fn children_are_those_right_below_in_force() {
+fn children_are_the_territories_in_force_directly_below() {
     let tree = Territories::shipped();
     let below = |text| -> Vec<String> { tree.children(code(text)).map(|child| child.code.to_string()).collect() };
     assert_eq!(below("CN").len(), 31);
@@ -127,7 +128,7 @@ fn children_are_those_right_below_in_force() {
     assert!(below("320508018").is_empty() && below("999999").is_empty());
     let all: usize = tree.iter().map(|territory| tree.children(territory.code).count()).sum();
     let in_force = tree.iter().filter(|territory| territory.valid_to.is_none()).count();
-    assert_eq!(all + 1, in_force, "each is below one");
+    assert_eq!(all + 1, in_force, "each has one parent");
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn faults(rows: &str) -> Vec<String> {
 }
 
 #[test]
-fn all_faults_are_named_at_once_with_line_and_column() {
+fn all_faults_are_reported_at_once_with_line_and_column() {
     let rows = "CN,中国,China,Zhongguo,,,\n# note\n32,苏,Su,Su,,2012,\n110000,,Beijing,,,,110100\n110000,京,B,B,,,\nx\n\
                 110000001,乡,,,,,\n110000,京,B,B,2012-01-01,2011-12-31,\n110000,京,B,B,,,,\n";
     assert_eq!(
@@ -204,7 +205,7 @@ fn all_faults_are_named_at_once_with_line_and_column() {
 }
 
 #[test]
-fn faults_between_rows() {
+fn faults_that_span_rows() {
     let root = "CN,中国,China,Zhongguo,,,\n";
     assert_eq!(faults(""), ["1/1"], "no nation");
     assert_eq!(faults(&format!("{root}320500,苏,Su,Su,,,\n")), ["3/1"], "no province");
@@ -225,12 +226,12 @@ fn faults_between_rows() {
 }
 
 #[test]
-fn a_fault_says_what_to_do() {
+fn a_fault_says_how_to_fix_it() {
     let error =
         Territories::parse(&format!("{HEADER}CN,中国,China,Zhongguo,,,\n320500,苏,Su,Su,,,\n")).expect_err("bad");
     let text = error.to_string();
     assert!(
-        text.contains("line 3, column 1 (code): 320500 lies in 320000, which the file lacks; add its row"),
+        text.contains("line 3, column 1 (code): 320500 lies in 320000, which is missing from the file; add its row"),
         "{text}"
     );
     assert!(Territories::parse("").is_err());

@@ -211,7 +211,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
                 key,
             ],
             4,
-            &["the log cannot be read from http://127.0.0.1:1: nothing listens there"],
+            &["the log cannot be read from http://127.0.0.1:1: nothing listens at this address"],
         ),
         (&["demo", "--data-dir", &nowhere], 4, &["nothing serves from"]),
     ] {

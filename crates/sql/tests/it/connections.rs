@@ -1,4 +1,4 @@
-//! Connections are used again without being asked whether they live: what then must not happen.
+//! Connections are reused without a test: what must never go wrong because of that.
 
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ async fn numbers(db: &Db) -> Vec<i64> {
 on_each_backend!(
     a_dropped_transaction_leaves_nothing_and_frees_its_locks,
     a_failed_statement_does_not_spoil_the_next,
-    an_answer_that_nobody_waited_for_is_not_taken_for_the_next_ones,
-    a_statement_that_was_given_up_holds_nobody_up,
-    one_that_is_closed_waits_for_what_is_under_way_and_then_refuses,
-    a_snapshot_that_ended_does_not_show_its_moment_to_others,
+    an_unread_answer_is_never_mistaken_for_the_next_one,
+    an_abandoned_statement_blocks_nobody,
+    close_waits_for_running_transactions_then_refuses_new_ones,
+    an_ended_snapshot_does_not_leak_into_the_next,
 );
 
 async fn a_dropped_transaction_leaves_nothing_and_frees_its_locks(backend: Backend) {
@@ -46,10 +46,11 @@ async fn a_dropped_transaction_leaves_nothing_and_frees_its_locks(backend: Backe
             .unwrap();
         match n % 2 {
             0 => drop(tx),
-            // Where no runtime can undo it.
+            // Dropped on a thread without a runtime to roll it back.
             _ => std::thread::spawn(|| drop(tx)).join().unwrap(),
         }
-        // Waits for nothing but the first one's end, also where nobody uses its connection again.
+        // Waits only for the end of the first transaction, even if its connection is never used
+        // again.
         for (db, n) in [(&other, n), (&db, 100 + n)] {
             let put = tokio::time::timeout(Duration::from_secs(4), put(db, n)).await;
             assert_eq!(put.unwrap().unwrap(), 1);
@@ -69,12 +70,12 @@ async fn a_failed_statement_does_not_spoil_the_next(backend: Backend) {
     assert_eq!(numbers(&db).await, (1..6).collect::<Vec<_>>());
 }
 
-async fn an_answer_that_nobody_waited_for_is_not_taken_for_the_next_ones(backend: Backend) {
+async fn an_unread_answer_is_never_mistaken_for_the_next_one(backend: Backend) {
     let db = open(&backend).await;
     for n in 0..20 {
         put(&db, n).await.unwrap();
     }
-    // Rows enough that they come in many parts.
+    // Enough rows for many network packets.
     let many =
         "WITH RECURSIVE many (n) AS (SELECT 1000 UNION ALL SELECT n + 1 FROM many WHERE n < 20000) SELECT n FROM many";
     for i in 0..40 {
@@ -90,7 +91,7 @@ async fn an_answer_that_nobody_waited_for_is_not_taken_for_the_next_ones(backend
     }
 }
 
-async fn a_statement_that_was_given_up_holds_nobody_up(backend: Backend) {
+async fn an_abandoned_statement_blocks_nobody(backend: Backend) {
     let db = open(&backend).await;
     let long = match db.engine() {
         Engine::Sqlite => {
@@ -105,7 +106,7 @@ async fn a_statement_that_was_given_up_holds_nobody_up(backend: Backend) {
     next.expect("another connection answers").unwrap();
 }
 
-async fn one_that_is_closed_waits_for_what_is_under_way_and_then_refuses(backend: Backend) {
+async fn close_waits_for_running_transactions_then_refuses_new_ones(backend: Backend) {
     let db = open(&backend).await;
     let mut tx = db.begin().await.unwrap();
     tx.execute("INSERT INTO numbers (n) VALUES ($1)", vec![1.into()])
@@ -123,7 +124,7 @@ async fn one_that_is_closed_waits_for_what_is_under_way_and_then_refuses(backend
     assert_eq!(numbers(&open(&backend).await).await, [1]);
 }
 
-async fn a_snapshot_that_ended_does_not_show_its_moment_to_others(backend: Backend) {
+async fn an_ended_snapshot_does_not_leak_into_the_next(backend: Backend) {
     let db = open(&backend).await;
     for n in 0..40 {
         let mut snapshot = db.snapshot().await.unwrap();
@@ -136,9 +137,9 @@ async fn a_snapshot_that_ended_does_not_show_its_moment_to_others(backend: Backe
     }
 }
 
-/// What the server says when an operator stops it, or a fail-over does.
+/// The server's message when an operator or a fail-over ends sessions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_the_server_ended_are_an_outage_once_and_then_replaced() {
+async fn connections_ended_by_the_server_fail_once_and_are_replaced() {
     let Some(backend) = Backend::postgres() else { return };
     let (db, operator) = (open(&backend).await, open(&backend).await);
     assert_eq!(db.engine(), Engine::Postgres);
@@ -147,7 +148,8 @@ async fn connections_that_the_server_ended_are_an_outage_once_and_then_replaced(
     for i in 0..4 {
         use_five(&db).await;
         assert_eq!(operator.fetch(end_all, Vec::new()).await.unwrap().len(), 5);
-        // All five were used a moment ago, and so believed to live. The first shows that the others do not.
+        // All five were used a moment ago, so they are assumed alive. The first failure shows that
+        // the others are dead, too.
         let failed = match i % 2 {
             0 => db.ping().await,
             _ => db.begin().await.map(drop),
@@ -155,13 +157,13 @@ async fn connections_that_the_server_ended_are_an_outage_once_and_then_replaced(
         assert!(failed.is_err_and(|error| error.is_outage()));
         use_five(&db).await;
     }
-    // Not used for a while: asked first, and nobody notices.
+    // Idle for a while: tested before use, so the caller sees no error.
     operator.fetch(end_all, Vec::new()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     use_five(&db).await;
 }
 
-/// Has five connections at once.
+/// Uses five connections at once.
 async fn use_five(db: &Db) {
     let mut transactions = Vec::new();
     for _ in 0..5 {

@@ -1,4 +1,5 @@
-//! The whole way of a span, from `init` to a collector. In a process of its own, for `init` works once.
+//! The whole path of a span, from `init` to a collector. In a process of its own, because `init`
+//! works once.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! `with-postgres COMMAND…`: runs a command, usually all tests, with one private PostgreSQL around it.
+//! `with-postgres COMMAND…`: runs a command, usually a test runner, with a private PostgreSQL
+//! server.
 //!
-//! Test runners with a process per test would otherwise start a server per test. Where PostgreSQL cannot be had, the
-//! command runs without, and that is the last thing said. Exits as the command does.
+//! Test runners with a process per test would otherwise start a server per test. Without
+//! PostgreSQL, the command runs anyway, and the last line of output says so. Exits with the
+//! command's code.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -19,7 +21,7 @@ async fn main() -> ExitCode {
     })
 }
 
-/// The server, and the command inside it.
+/// Starts the server and runs the command.
 async fn around() -> anyhow::Result<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let mut command = Command::new(arguments.next().context("usage: with-postgres COMMAND [ARGUMENT…]")?);
@@ -48,7 +50,8 @@ async fn around() -> anyhow::Result<ExitCode> {
     Ok(code(status))
 }
 
-/// Runs the command to its end, whatever we are told meanwhile: were we to go first, so would the server.
+/// Runs the command to its end whatever signals we receive: if we exited first, so would the
+/// server.
 async fn run(mut command: Command) -> anyhow::Result<ExitStatus> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -67,7 +70,7 @@ async fn run(mut command: Command) -> anyhow::Result<ExitStatus> {
     }
 }
 
-/// The command's code, or the shell's convention for one that a signal ended.
+/// The command's exit code, or the shell's convention for one ended by a signal.
 fn code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()
@@ -75,7 +78,7 @@ fn code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// Says what the tests go without, not to be overlooked.
+/// Warns prominently that PostgreSQL tests are skipped.
 fn warn(error: &testkit::postgres::Error) {
     let bar = "*".repeat(100);
     eprintln!("\n{bar}\n*** NO POSTGRESQL: everything that needs it goes UNTESTED.\n*** {error}\n{bar}\n");

@@ -1,7 +1,8 @@
-//! A private PostgreSQL server: found, started, and gone with the process that started it.
+//! A private PostgreSQL server that ends with the process that started it.
 //!
-//! A small shell script keeps the server (`supervise.sh`). It holds one end of a pipe from this process and stops the
-//! server when the pipe closes: on a normal end, a panic, an abort or a `kill -9` alike, and without `unsafe`.
+//! A small shell script supervises the server (`supervise.sh`). It holds one end of a pipe from
+//! this process and stops the server when the pipe closes: on a normal exit, a panic, an abort and
+//! a `kill -9` alike, without `unsafe`.
 
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,35 +13,36 @@ use std::process::{Child, Command, Stdio};
 
 use url::Url;
 
-/// The accounts that may run the server when we are root, whom PostgreSQL refuses; the first that exists.
+/// Accounts to run the server under when we are root, which PostgreSQL refuses. The first existing
+/// one is used.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
-/// How often to start over when somebody takes the free port before PostgreSQL does.
+/// Number of attempts when another process takes the free port before PostgreSQL does.
 const ATTEMPTS: usize = 3;
 
-/// Why there is no PostgreSQL.
+/// Why PostgreSQL could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is not installed.
     #[error("PostgreSQL's server programs are neither in PATH nor in /usr/lib/postgresql/*/bin")]
     NotInstalled,
-    /// We are root and have nobody to run it as.
+    /// We are root, and no unprivileged account exists.
     #[error("PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`")]
     NoUser,
-    /// Something around it failed.
+    /// An I/O operation failed.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// It did not start.
+    /// The server did not start.
     #[error("PostgreSQL did not start:\n{0}")]
     Start(String),
 }
 
-/// A running server of our own, stopped and removed when this is dropped or this process ends.
+/// A running private server. Stopped and removed when dropped or when this process ends.
 #[derive(Debug)]
 pub struct Cluster {
     url: Url,
@@ -48,12 +50,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a server on a free loopback port and on a socket in a new folder under the system's one for temporary
-    /// files. Takes a second or two.
+    /// Starts a server on a free loopback port and on a socket in a new temporary folder. Takes a
+    /// second or two.
     ///
     /// # Errors
     ///
-    /// [`Error`], each variant of which means that tests on PostgreSQL cannot be run here.
+    /// [`Error`]; every variant means that tests on PostgreSQL cannot run here.
     pub fn start() -> Result<Self, Error> {
         let programs = programs().ok_or(Error::NotInstalled)?;
         let account = account()?;
@@ -66,7 +68,7 @@ impl Cluster {
         }
     }
 
-    /// The superuser's database `postgres`.
+    /// URL of the superuser's database `postgres`.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -79,7 +81,7 @@ impl Cluster {
             .prefix("remit-pg-")
             .tempdir()
             .map_err(io("making a folder"))?;
-        // A superuser can run programs, so even on loopback and for minutes it has a password.
+        // Superusers can run programs, so even a short-lived loopback server has a password.
         let password = format!("{:032x}", rand::random::<u128>());
         let password_file = folder.path().join("password");
         std::fs::write(&password_file, &password).map_err(io("writing the password"))?;
@@ -94,7 +96,7 @@ impl Cluster {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // An interrupt at the terminal is for the tests; the server goes when they are gone.
+            // An interrupt at the terminal is meant for the tests; the server ends with them.
             .process_group(0);
         if let Some((user, group)) = account {
             for path in [folder.path(), &password_file] {
@@ -103,7 +105,7 @@ impl Cluster {
             supervisor.uid(user).gid(group);
         }
         let mut supervisor = supervisor.spawn().map_err(io("running sh"))?;
-        // The script removes the folder, for it outlives us.
+        // The script removes the folder, because it outlives us.
         let _ = folder.keep();
 
         let said = first_words(&mut supervisor).map_err(io("hearing from the server"))?;
@@ -121,17 +123,17 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Closes the pipe, and waits until the server is gone.
+        // Closes the pipe and waits until the server has stopped.
         if let Err(error) = self.supervisor.wait() {
             eprintln!("stopping PostgreSQL: {error}");
         }
     }
 }
 
-/// What the script says once the server takes connections.
+/// The script's output once the server accepts connections.
 const READY: &str = "ready\n";
 
-/// What the script says first: [`READY`], or else everything, which is why it failed.
+/// Reads the script's first output: [`READY`], or the complete log of a failed start.
 fn first_words(supervisor: &mut Child) -> io::Result<String> {
     let mut stdout = supervisor.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut said = Vec::new();
@@ -142,17 +144,17 @@ fn first_words(supervisor: &mut Child) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
-/// The URL of the superuser's database.
+/// URL of the superuser's database.
 fn url(password: &str, port: u16) -> Url {
-    Url::parse(&format!("postgres://remit:{password}@127.0.0.1:{port}/postgres")).expect("written to be one")
+    Url::parse(&format!("postgres://remit:{password}@127.0.0.1:{port}/postgres")).expect("a valid URL")
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// The folder with PostgreSQL's server programs: one in `PATH`, or the newest that Debian keeps beside it.
+/// Finds the folder of PostgreSQL's server programs: one in `PATH`, or Debian's newest.
 fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -169,7 +171,7 @@ fn programs() -> Option<PathBuf> {
         })
 }
 
-/// The user and group to run the server as: our own (none), unless we are root.
+/// The user and group to run the server as; `None` for our own, unless we are root.
 fn account() -> Result<Option<(u32, u32)>, Error> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);

@@ -1,10 +1,10 @@
-//! What a suite is handed.
+//! Tests of the databases that suites receive.
 
 use sqlx::Connection as _;
 use testkit::Backend;
 
 testkit::on_each_backend!(
-    /// The macro makes a test of each function, and hands on what is written above its name.
+    /// The macro makes two tests of each function and keeps its attributes and docs.
     the_url_names_the_backend,
     a_suite_may_fail_by_result,
 );

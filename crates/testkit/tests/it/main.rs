@@ -1,4 +1,4 @@
-//! The kit under test: that it takes away what it made, and says what it could not do.
+//! Tests of the kit itself: it removes what it created and reports what it skipped.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

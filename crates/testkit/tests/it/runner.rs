@@ -1,4 +1,4 @@
-//! `with-postgres` as a whole process, and what becomes of the server when that process dies.
+//! `with-postgres` as a process, and the fate of its server when the process dies.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::Connection as _;
 use testkit::postgres::SERVER_VARIABLE;
 
-/// `with-postgres sh -c script`, as if no server had been given to us.
+/// `with-postgres sh -c script`, with no server supplied.
 fn with_postgres(script: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_with-postgres"));
     command
@@ -18,7 +18,8 @@ fn with_postgres(script: &str) -> Command {
     command
 }
 
-/// The server's URL, which a script that begins with `echo "$REMIT_TEST_POSTGRES"` says first. Empty without one.
+/// Reads the server's URL from a script that begins with `echo "$REMIT_TEST_POSTGRES"`. Empty
+/// without a server.
 fn url_said_by(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
@@ -28,7 +29,7 @@ fn url_said_by(child: &mut Child) -> String {
 }
 
 #[test]
-fn the_command_s_code_is_passed_on() {
+fn the_exit_code_is_passed_on() {
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)] {
         let status = with_postgres(script)
             .env(SERVER_VARIABLE, "postgres://elsewhere/postgres")
@@ -39,7 +40,7 @@ fn the_command_s_code_is_passed_on() {
 }
 
 #[test]
-fn a_server_that_is_given_is_used() {
+fn a_supplied_server_is_used() {
     let given = "postgres://elsewhere/postgres";
     let output = with_postgres(r#"echo "$REMIT_TEST_POSTGRES""#)
         .env(SERVER_VARIABLE, given)
@@ -49,11 +50,11 @@ fn a_server_that_is_given_is_used() {
 }
 
 #[tokio::test]
-async fn a_server_does_not_outlive_a_runner_that_is_killed() -> Result<(), sqlx::Error> {
+async fn a_server_does_not_outlive_a_killed_runner() -> Result<(), sqlx::Error> {
     if testkit::postgres::database().is_none() {
         return Ok(());
     }
-    // The script ends by itself when its stdin, which this test holds, closes.
+    // The script ends when its stdin closes, which this test holds open.
     let mut runner = with_postgres(r#"echo "$REMIT_TEST_POSTGRES"; cat"#).spawn().unwrap();
     let url = url_said_by(&mut runner);
     let mut connection = sqlx::PgConnection::connect(&url).await?;
