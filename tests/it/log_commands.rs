@@ -262,8 +262,10 @@ async fn strangers_read_a_log_over_tls_when_its_issuer_is_trusted() {
         .await
         .unwrap();
     let wrong = format!("https://localhost:{}", elsewhere.address.port());
-    log(&data, &["verify", &wrong, "--ca-file", &by_issuer])
-        .is(4, &["the server's certificate is not for localhost", "it is for log.example"]);
+    log(&data, &["verify", &wrong, "--ca-file", &by_issuer]).is(
+        4,
+        &["the server's certificate is not for localhost", "it is for log.example"],
+    );
     log(&data, &["verify", &url, "--ca-file", &exported]).is(2, &["as a file of certificate authorities"]);
     // What needs a token goes by gRPC, which is plain here: said, not tried.
     log(&data, &["checkpoint", "--server", &url]).is(2, &["TLS ends at a proxy"]);

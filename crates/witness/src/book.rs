@@ -1,11 +1,12 @@
-//! What a witness saw last of each log, and the key that it cosigns with: a folder.
+//! A witness's records: the last cosigned checkpoint of each log, and its key. Stored in a folder.
 //!
-//! * `witness.key`, `witness.vkey`: made at the first start.
-//! * `logs/HASH`: the last checkpoint that was cosigned of the log whose origin has this SHA-256, with the log's signature and ours.
-//! * `lock`: held by the process that runs.
+//! * `witness.key`, `witness.vkey`: created at the first start.
+//! * `logs/HASH`: the last cosigned checkpoint of the log whose origin has this SHA-256, with the
+//!   log's signature and ours.
+//! * `lock`: held by the running process.
 //!
-//! Never restore `logs` from a backup: an older record makes the witness vouch for a second history. For the same reason
-//! nothing starts with a key and without records.
+//! Never restore `logs` from a backup: with an older record the witness would vouch for a second
+//! history. For the same reason it does not start with a key but without records.
 
 use std::{
     collections::HashMap,
@@ -26,62 +27,64 @@ use tokio::sync::Mutex;
 use crate::{
     cosignature::Cosigner,
     file,
-    judge::{Head, KnownLog, Refusal, claimed_origin, judge},
+    judge::{Head, KnownLog, SubmissionError, claimed_origin, judge},
     submission::Submission,
 };
 
 /// Why a witness does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The name cannot be one.
-    #[error("the name `{0}` must not be empty, nor have spaces or a plus sign; write it like witness.example.org/w1")]
+    /// The name is invalid.
+    #[error(
+        "the name `{0}` must not be empty or contain spaces or a plus sign; use a form like witness.example.org/w1"
+    )]
     Name(String),
-    /// No log to see.
-    #[error("no log is known: name the verifier key of each, as `remit log key` prints it")]
+    /// No log is configured.
+    #[error("no log is configured: pass each log's verifier key, as printed by `remit log key`")]
     NoLogs,
-    /// A log's key is none.
-    #[error("the verifier key of a log cannot be read; it looks like ORIGIN+12345678+BASE64")]
+    /// A log's verifier key is malformed.
+    #[error("malformed verifier key of a log; it has the form ORIGIN+12345678+BASE64")]
     LogKey(#[source] VerifierError),
-    /// Another process has the folder.
+    /// Another process holds the folder's lock.
     #[error("{} is in use by another witness", .0.display())]
     InUse(PathBuf),
-    /// The key is there, and what was seen is not.
+    /// The key exists, but the records are missing.
     #[error(
-        "{} is missing, but the witness has a key and so has cosigned: without the records it would cosign a second history. \
-         put the folder back as it was last; if it is lost, begin a new witness with a new name in an empty folder, and tell \
-         those who rely on this one", .0.display()
+        "{} is missing, but the witness has a key, so it has cosigned before: without the records it might cosign a second history. \
+         put the latest state of the folder back; if it is lost, start a new witness with a new name in an empty folder and tell \
+         the users of this one", .0.display()
     )]
     RecordsMissing(PathBuf),
-    /// What was seen is there, and the key is not.
-    #[error("{} is missing, but there are records of logs: put the key back", .0.display())]
+    /// The records exist, but the key is missing.
+    #[error("{} is missing, but records of logs exist: put the key back", .0.display())]
     KeyMissing(PathBuf),
-    /// The witness had another name before.
-    #[error("{} holds the key of another name, `{found}`; this would be `{expected}`. start with the name of before", path.display())]
+    /// The witness had a different name before.
+    #[error("{} contains `{found}`, the key of another name; this name gives `{expected}`. start with the former name", path.display())]
     Renamed {
         /// The file.
         path: PathBuf,
-        /// What it holds.
+        /// Its content.
         found: String,
-        /// What it would hold.
+        /// The expected content.
         expected: String,
     },
-    /// A record is not what this witness wrote.
-    #[error("{} is damaged: it is not a checkpoint that this witness cosigned. put it back as it was last", .0.display())]
+    /// A record was not written by this witness.
+    #[error("{} is damaged: it is not a checkpoint cosigned by this witness. restore its latest state", .0.display())]
     Damaged(PathBuf),
     /// A file could not be read or written.
     #[error("{doing} {}", path.display())]
     File {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why it was not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// What was cosigned last of a log.
+/// The last cosigned checkpoint of a log.
 struct Seen {
     head: Head,
     note: String,
@@ -93,7 +96,7 @@ struct Page {
     last: Mutex<Option<Seen>>,
 }
 
-/// The records of a witness, which belong to this process while it is there.
+/// A witness's records. Locked for this process while it exists.
 pub struct Book {
     cosigner: Cosigner,
     pages: HashMap<String, Page>,
@@ -111,7 +114,8 @@ impl std::fmt::Debug for Book {
 }
 
 impl Book {
-    /// Opens the folder, for the logs of these verifier keys. At the first start it is made, with a key.
+    /// Opens the folder for the logs of these verifier keys. Creates the folder and a key at the
+    /// first start.
     pub async fn open(
         folder: &Path,
         name: &str,
@@ -147,29 +151,35 @@ impl Book {
         self.cosigner.key().vkey()
     }
 
-    /// The logs that are known, by origin.
+    /// The origins of the known logs.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         self.pages.keys().map(String::as_str)
     }
 
-    /// Cosigns a checkpoint, if it may follow the last one, and keeps it. When this returns, it is on disk.
+    /// Cosigns a checkpoint if it may follow the last one. On return it is durable.
     ///
-    /// Returns the signature line. Not to be dropped before it has ended: see [`crate::Server`].
+    /// Returns the signature line. Not cancellation safe: see [`crate::Server`].
     pub async fn add(&self, submission: &Submission) -> Result<String, AddError> {
-        let origin = claimed_origin(&submission.checkpoint).ok_or(Refusal::Malformed)?;
-        let page = self.pages.get(origin).ok_or(Refusal::UnknownLog)?;
-        // Until it is kept: two submissions that both follow the same one must not both be cosigned.
+        let origin = claimed_origin(&submission.checkpoint).ok_or(SubmissionError::Malformed)?;
+        let page = self.pages.get(origin).ok_or(SubmissionError::UnknownLog)?;
+        // Held until the checkpoint is stored: two submissions that follow the same checkpoint must
+        // not both be cosigned.
         let mut last = page.last.lock().await;
         let judged = judge(&page.log, last.as_ref().map(|last| last.head), submission);
         let (head, note) = judged.inspect_err(|refusal| {
-            if *refusal == Refusal::Inconsistent {
-                // Proof of misbehaviour, if it is one: signed by the log itself.
+            if *refusal == SubmissionError::Inconsistent {
+                // Signed by the log itself, so this proves its misbehaviour.
                 let (checkpoint, seen) = (&submission.checkpoint, last.as_ref().map(|last| &last.note));
-                tracing::error!(origin, checkpoint, seen, "the log shows another history than before");
+                tracing::error!(
+                    origin,
+                    checkpoint,
+                    seen,
+                    "the log shows a different history than before"
+                );
             }
         })?;
         let signature = self.cosigner.sign(note.text(), self.clock.now());
-        let signature = signature.map_err(|_| Refusal::Malformed)?;
+        let signature = signature.map_err(|_| SubmissionError::Malformed)?;
         let line = String::from_utf8_lossy(&signature.to_bytes()).into_owned();
         let note = format!("{}{line}", String::from_utf8_lossy(&note.to_bytes()));
         file::replace(&page.path, note.clone().into_bytes(), 0o644)
@@ -179,25 +189,25 @@ impl Book {
         Ok(line)
     }
 
-    /// The last checkpoint that was cosigned of the log whose origin has this hash; `None` before the first.
+    /// The last cosigned checkpoint of the log whose origin has this hash; `None` before the first.
     pub async fn last(&self, origin_hash: &str) -> Option<String> {
         let page = self.pages.iter().find(|(origin, _)| hash(origin) == origin_hash)?.1;
         page.last.lock().await.as_ref().map(|last| last.note.clone())
     }
 }
 
-/// Why nothing was cosigned.
+/// Why a checkpoint was not cosigned.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
-    /// It may not be.
+    /// The rules refuse it.
     #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It could not be kept.
-    #[error("the checkpoint could not be kept")]
+    Refused(#[from] SubmissionError),
+    /// Storing it failed.
+    #[error("storing the checkpoint failed")]
     Keep(#[source] io::Error),
 }
 
-/// The name of a log where only hexadecimal digits can stand.
+/// A log's origin as hexadecimal digits, safe for paths.
 fn hash(origin: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(origin))
 }
@@ -223,7 +233,7 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// The key, made when neither it nor a record is there.
+/// Loads the key. Creates it if neither a key nor a record exists.
 async fn identity(folder: &Path, name: &str, entropy: &dyn Entropy) -> Result<Cosigner, OpenError> {
     let (key, logs) = (folder.join("witness.key"), folder.join("logs"));
     let seed = file::read(&key).await.map_err(failed("reading", &key))?;
@@ -237,7 +247,8 @@ async fn identity(folder: &Path, name: &str, entropy: &dyn Entropy) -> Result<Co
         (Some(seed), Some(_)) => seed.try_into().map_err(|_| OpenError::Damaged(key))?,
         (None, Some(1..)) => return Err(OpenError::KeyMissing(key)),
         (None, _) => {
-            // First the folder: a crash in between leaves no key, and so no name that has signed.
+            // The folder first: a crash in between leaves no key, so nothing was signed under the
+            // name.
             if records.is_none() {
                 DirBuilder::new()
                     .mode(0o700)
@@ -267,7 +278,8 @@ async fn identity(folder: &Path, name: &str, entropy: &dyn Entropy) -> Result<Co
     Ok(cosigner)
 }
 
-/// What was cosigned last of a log. It must bear our name: whatever else lies there was put by somebody else.
+/// Reads the last cosigned checkpoint of a log. It must carry our cosignature: anything else was
+/// put there by somebody else.
 async fn read(path: &Path, cosigner: &Cosigner, origin: &str) -> Result<Option<Seen>, OpenError> {
     let Some(bytes) = file::read(path).await.map_err(failed("reading", path))? else {
         return Ok(None);

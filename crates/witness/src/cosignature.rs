@@ -1,19 +1,19 @@
-//! `cosignature/v1`: the statement that, as of a time, a checkpoint is the largest that was seen of its log, and consistent
-//! with all before (C2SP tlog-cosignature).
+//! `cosignature/v1`: a statement that, at a given time, a checkpoint is the largest one seen of its
+//! log and consistent with all earlier ones (C2SP tlog-cosignature).
 
 use data_encoding::BASE64;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use journal::{Bytes32, Time};
 use signed_note::{Note, NoteError, Signature, Verifier, VerifierList};
 
-/// The number of Ed25519 signatures of notes.
+/// Signature type of ordinary Ed25519 note signatures.
 const ORDINARY: u8 = 1;
-/// The number of timestamped Ed25519 cosignatures.
+/// Signature type of timestamped Ed25519 cosignatures.
 const COSIGNATURE: u8 = 4;
-/// Eight bytes of time, then the signature.
+/// Eight bytes of time and the signature.
 const LENGTH: usize = 8 + ed25519_dalek::SIGNATURE_LENGTH;
 
-/// Why a text is no cosigner's verifier key.
+/// A text that is not a cosigner's verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is expected; it looks like NAME+12345678+B… with the type 4 of tlog-cosignature",
@@ -39,21 +39,24 @@ impl std::fmt::Debug for Cosigner {
 }
 
 impl Cosigner {
-    /// With the key that grows from a seed. The name must be a C2SP key name: not empty, without spaces and plus signs.
+    /// A cosigner with the Ed25519 key of a seed. The name must be a C2SP key name: not empty, no
+    /// spaces, no plus signs.
     pub fn new(name: &str, seed: &Bytes32) -> Self {
         let secret = SigningKey::from_bytes(seed);
         let key = CosignerKey::new(name, secret.verifying_key());
         Self { key, secret }
     }
 
-    /// What others check the cosignatures with.
+    /// The key that verifies the cosignatures.
     pub fn key(&self) -> &CosignerKey {
         &self.key
     }
 
-    /// Cosigns a checkpoint's text, final newline included, as of a time; times are in whole seconds.
+    /// Cosigns a checkpoint's text, including its final newline. The time is truncated to whole
+    /// seconds.
     pub fn sign(&self, text: &[u8], now: Time) -> Result<Signature, NoteError> {
-        // A cosignature without a time says less; before 1970 there is none.
+        // A cosignature with time 0 makes a weaker statement, and the format has no times before
+        // 1970.
         let time = u64::try_from(now.0 / 1_000_000).unwrap_or(0).max(1);
         let signature = self.secret.sign(&message(text, time)).to_bytes();
         let bytes = [&time.to_be_bytes()[..], &signature].concat();
@@ -61,16 +64,16 @@ impl Cosigner {
     }
 }
 
-/// A cosignature that was verified.
+/// A verified cosignature.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cosignature {
-    /// When it was made, in seconds since 1970.
+    /// Time of the cosignature, in seconds since 1970.
     pub time: u64,
     /// The signature itself.
     pub signature: Signature,
 }
 
-/// What cosignatures of one cosigner are checked with.
+/// The key that verifies one cosigner's cosignatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CosignerKey {
     name: String,
@@ -79,14 +82,14 @@ pub struct CosignerKey {
 }
 
 impl CosignerKey {
-    /// A key under a name.
+    /// The key under a name.
     pub fn new(name: &str, key: VerifyingKey) -> Self {
         let id = signed_note::key_id(name, &[&[COSIGNATURE], &key.to_bytes()[..]].concat());
         let name = name.to_owned();
         Self { name, id, key }
     }
 
-    /// From its verifier key, `name+id+base64`.
+    /// Parses a verifier key, `name+id+base64`.
     pub fn parse(vkey: &str) -> Result<Self, KeyError> {
         let mut parts = vkey.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
@@ -105,7 +108,8 @@ impl CosignerKey {
         }
     }
 
-    /// The key of the timestamped signatures that the owner of an ordinary Ed25519 key of notes makes with it, under its name.
+    /// The cosigner key of the owner of an ordinary Ed25519 note key: same name and same public
+    /// key, used for timestamped signatures.
     pub fn beside(vkey: &str) -> Result<Self, KeyError> {
         let mut parts = vkey.splitn(3, '+');
         let (Some(name), Some(_), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
@@ -120,21 +124,22 @@ impl CosignerKey {
         Ok(Self::new(name, key))
     }
 
-    /// Its verifier key, `name+id+base64`.
+    /// Formats the verifier key, `name+id+base64`.
     pub fn vkey(&self) -> String {
         let key = BASE64.encode(&[&[COSIGNATURE], &self.key.to_bytes()[..]].concat());
         format!("{}+{:08x}+{key}", self.name, self.id)
     }
 
-    /// The public key itself.
+    /// The public key.
     pub fn public(&self) -> &VerifyingKey {
         &self.key
     }
 
-    /// This cosigner's signature on a checkpoint; `None` when there is none.
+    /// Returns this cosigner's signature on a checkpoint, or `None` if there is none.
     ///
     /// # Errors
-    /// When there is one that does not verify: such a note is malformed, whatever else is on it.
+    ///
+    /// If the signature does not verify: such a note is malformed, whatever else it carries.
     pub fn find(&self, note: &Note) -> Result<Option<Cosignature>, NoteError> {
         match note.verify(&VerifierList::new(vec![Box::new(self.clone())])) {
             Ok((verified, _)) => Ok(verified.into_iter().next().map(|signature| Cosignature {
@@ -165,7 +170,7 @@ impl Verifier for CosignerKey {
     }
 }
 
-/// When a cosignature was made; `None` where it cannot be one.
+/// The time of a cosignature; `None` if the bytes cannot be one.
 fn time(signature: &[u8]) -> Option<u64> {
     let time = u64::from_be_bytes(*signature.first_chunk()?);
     (signature.len() == LENGTH && time > 0 && i64::try_from(time).is_ok()).then_some(time)
@@ -181,7 +186,7 @@ mod tests {
 
     const TEXT: &[u8] = b"example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
 
-    /// The cosignature of the specification itself: made by somebody else's code.
+    /// The specification's example, made by independent code.
     const SPECIFIED: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\
         — witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n";
 
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_of_a_cosignature_is_noticed() {
+    fn every_flipped_bit_of_a_cosignature_is_detected() {
         let cosigner = Cosigner::new("witness.test/w1", &[1; 32]);
         let good = cosigner.sign(TEXT, Time(1_679_315_147_000_000)).unwrap();
         for bit in 0..8 * LENGTH {
@@ -219,10 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_written_and_read_as_specified() {
+    fn keys_are_formatted_and_parsed_as_specified() {
         let key = Cosigner::new("witness.test/w1", &[1; 32]).key().clone();
         assert_eq!(CosignerKey::parse(&key.vkey()).unwrap(), key);
-        // The type is the fourth: an ordinary note key is none.
+        // The type must be 4: an ordinary note key is refused.
         let ordinary = signed_note::new_ed25519_verifier_key("witness.test/w1", key.public());
         for wrong in [
             "",
@@ -237,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_specifications_example_is_read_as_it_says() {
+    fn the_specification_example_verifies() {
         let note = Note::from_bytes(SPECIFIED.as_bytes()).unwrap();
         assert_eq!(note.text(), TEXT);
         let line = SPECIFIED.lines().last().unwrap();

@@ -1,4 +1,4 @@
-//! Small files that must survive a crash whole: the old one or the new one, never half of either.
+//! Small files replaced atomically: after a crash, the old content or the new, never a mixture.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the file holds; `None` when there is none.
+/// Reads the file; `None` if it does not exist.
 pub async fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Some(bytes)),
@@ -16,7 +16,8 @@ pub async fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// Replaces what the file holds. When this returns, the new content is on disk under the file's name.
+/// Replaces the file's content. When this returns, the new content is durable under the file's
+/// name.
 pub async fn replace(path: &Path, bytes: Vec<u8>, mode: u32) -> Result<(), Error> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || replace_now(&path, &bytes, mode))
@@ -28,7 +29,7 @@ fn replace_now(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    // What a crash left behind may have another mode.
+    // A leftover of a crash may have another mode.
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -37,7 +38,7 @@ fn replace_now(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;
-    // The name is in the folder, and the folder is not on disk before it is told to.
+    // The rename is only durable once the folder is synced.
     File::open(folder(path))?.sync_all()
 }
 
@@ -53,11 +54,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_new_content_takes_the_place_of_the_old() {
+    async fn the_new_content_replaces_the_old() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint");
         assert_eq!(read(&path).await.unwrap(), None);
-        // As after a crash between writing and renaming.
+        // The state after a crash between writing and renaming.
         std::fs::write(folder.path().join("checkpoint.new"), "half").unwrap();
         for content in ["first", "second"] {
             replace(&path, content.into(), 0o644).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a witness makes of a submission: the rules of C2SP tlog-witness, in their order. No I/O.
+//! A witness's rules for submissions, in the order of C2SP tlog-witness. No I/O.
 
 use journal::Bytes32;
 use signed_note::{Note, NoteError, StandardVerifier, Verifier as _, VerifierError, VerifierList};
@@ -6,7 +6,7 @@ use tlog_tiles::{Checkpoint, EMPTY_HASH, Hash, check_tree};
 
 use crate::submission::Submission;
 
-/// A log that the witness knows: its origin and the keys that it may sign with.
+/// A log known to the witness: its origin and its keys.
 #[derive(Clone, Debug)]
 pub struct KnownLog {
     origin: String,
@@ -14,7 +14,7 @@ pub struct KnownLog {
 }
 
 impl KnownLog {
-    /// The logs of these verifier keys: keys of one name are keys of one log.
+    /// Groups verifier keys into logs: keys with the same name belong to one log.
     pub fn all<'a>(vkeys: impl IntoIterator<Item = &'a str>) -> Result<Vec<Self>, VerifierError> {
         let mut logs: Vec<Self> = Vec::new();
         for vkey in vkeys {
@@ -32,25 +32,26 @@ impl KnownLog {
         Ok(logs)
     }
 
-    /// The log's name.
+    /// The log's origin.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The head that a checkpoint signs, and the note with the signatures that count: those of the log's keys.
-    pub fn open(&self, checkpoint: &str) -> Result<(Head, Note), Refusal> {
-        let note = Note::from_bytes(checkpoint.as_bytes()).map_err(|_| Refusal::Malformed)?;
+    /// Verifies a checkpoint. Returns its head and the note with only the signatures of the log's
+    /// keys.
+    pub fn open(&self, checkpoint: &str) -> Result<(Head, Note), SubmissionError> {
+        let note = Note::from_bytes(checkpoint.as_bytes()).map_err(|_| SubmissionError::Malformed)?;
         let verifiers = self.vkeys.iter().filter_map(|vkey| StandardVerifier::new(vkey).ok());
         let verifiers = VerifierList::new(verifiers.map(|verifier| Box::new(verifier) as _).collect());
         let (verified, _) = note.verify(&verifiers).map_err(|error| match error {
-            NoteError::MalformedNote => Refusal::Malformed,
-            _ => Refusal::NotSigned,
+            NoteError::MalformedNote => SubmissionError::Malformed,
+            _ => SubmissionError::NotSigned,
         })?;
-        let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| Refusal::Malformed)?;
+        let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| SubmissionError::Malformed)?;
         if checkpoint.origin() != self.origin {
-            return Err(Refusal::UnknownLog);
+            return Err(SubmissionError::UnknownLog);
         }
-        let note = Note::new(note.text(), &verified).map_err(|_| Refusal::Malformed)?;
+        let note = Note::new(note.text(), &verified).map_err(|_| SubmissionError::Malformed)?;
         let head = Head {
             size: checkpoint.size(),
             root: checkpoint.hash().0,
@@ -59,56 +60,56 @@ impl KnownLog {
     }
 }
 
-/// A tree: how large it is, and its root.
+/// Size and root of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// How many leaves.
+    /// Number of leaves.
     pub size: u64,
     /// The RFC 6962 root.
     pub root: Bytes32,
 }
 
-/// Why nothing is cosigned.
+/// Why a checkpoint is not cosigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It cannot be read.
+pub enum SubmissionError {
+    /// The checkpoint is malformed.
     #[error("not a checkpoint")]
     Malformed,
     /// The witness does not know the log.
-    #[error("the log is not known to this witness")]
+    #[error("this witness does not know the log")]
     UnknownLog,
-    /// None of the log's keys signed it.
+    /// No key of the log signed the checkpoint.
     #[error("not signed by a key of the log")]
     NotSigned,
-    /// The log says that it was larger before.
+    /// The submitted old size exceeds the new one.
     #[error("the old size is larger than the checkpoint's")]
     Shrinks,
-    /// The witness saw another size last.
-    #[error("the last checkpoint that was seen covers {0} entries")]
+    /// The submitted old size differs from the witness's last size.
+    #[error("the last checkpoint seen covers {0} entries")]
     Stale(u64),
-    /// The log shows another tree than it did before.
-    #[error("the checkpoint is not consistent with what was seen before")]
+    /// The checkpoint contradicts the last one.
+    #[error("the checkpoint is not consistent with the last one seen")]
     Inconsistent,
 }
 
-/// Which log a checkpoint says that it is of. Says nothing of whether it is.
+/// The log that a checkpoint claims to be from. Not verified.
 pub fn claimed_origin(checkpoint: &str) -> Option<&str> {
     checkpoint.split_once('\n').map(|(origin, _)| origin)
 }
 
-/// Whether a checkpoint may follow the one that was seen last: its head and the note to cosign.
-pub fn judge(log: &KnownLog, last: Option<Head>, submission: &Submission) -> Result<(Head, Note), Refusal> {
+/// Checks whether a checkpoint may follow the last one. Returns its head and the note to cosign.
+pub fn judge(log: &KnownLog, last: Option<Head>, submission: &Submission) -> Result<(Head, Note), SubmissionError> {
     let (head, note) = log.open(&submission.checkpoint)?;
     if submission.old > head.size {
-        return Err(Refusal::Shrinks);
+        return Err(SubmissionError::Shrinks);
     }
     let seen = last.map_or(0, |last| last.size);
     if submission.old != seen {
-        return Err(Refusal::Stale(seen));
+        return Err(SubmissionError::Stale(seen));
     }
     let empty_is_empty = head.size > 0 || head.root == EMPTY_HASH.0;
     let consistent = match last {
-        // Every tree begins with the one without leaves, and that needs no proof.
+        // Every tree extends the empty one, without proof.
         None => submission.proof.is_empty(),
         Some(last) if last.size == 0 => submission.proof.is_empty(),
         Some(last) if last.size == head.size => submission.proof.is_empty() && last.root == head.root,
@@ -123,6 +124,6 @@ pub fn judge(log: &KnownLog, last: Option<Head>, submission: &Submission) -> Res
     };
     match empty_is_empty && consistent {
         true => Ok((head, note)),
-        false => Err(Refusal::Inconsistent),
+        false => Err(SubmissionError::Inconsistent),
     }
 }

@@ -1,21 +1,27 @@
-//! A witness: sees every checkpoint of a log before the public does, and lends its name only to a log that grows and never
-//! changes what it showed before.
+//! A witness: sees every checkpoint of a log before the public does, and cosigns it only if the log
+//! grew without changing what it showed before.
 //!
-//! Why: a log's own signature does not keep its operator from showing one tree to one and another to others. Who believes a
-//! checkpoint only with the names of enough witnesses believes what they all saw.
+//! Why: a log's own signature does not stop its operator from showing different trees to different
+//! people. Whoever requires the cosignatures of enough witnesses on a checkpoint gets the tree that
+//! all of them saw.
 //!
-//! What is spoken is C2SP, so that other logs can use this witness and Remit's log others' witnesses:
+//! The protocols are C2SP's, so that other logs can use this witness, and Remit's log can use
+//! others' witnesses:
 //!
-//! * `cosignature.rs`: `cosignature/v1`, a timestamped Ed25519 signature on a checkpoint (tlog-cosignature).
-//! * `submission.rs`: the body of `add-checkpoint`, as the log writes it and the witness reads it (tlog-witness).
-//! * `policy.rs`: which witnesses there are, and how many of them are enough (tlog-policy).
-//! * `judge.rs`: what a witness does with a submission: the rules, without I/O.
-//! * `book.rs`: what was seen last of each log, on disk before anything is answered; and `file.rs`, how.
+//! * `cosignature.rs`: `cosignature/v1`, a timestamped Ed25519 signature on a checkpoint
+//!   (tlog-cosignature).
+//! * `submission.rs`: the body of `add-checkpoint`, encoded by the log and decoded by the witness
+//!   (tlog-witness).
+//! * `policy.rs`: the witnesses, and how many of them suffice (tlog-policy).
+//! * `judge.rs`: the rules for a submission, without I/O.
+//! * `book.rs`: the last checkpoint of each log, durable before any response; `file.rs`: atomic
+//!   file replacement.
 //! * `server.rs`: the HTTP interface.
 //!
-//! Invariants: nothing is cosigned that is not consistent with what was cosigned before; what was cosigned is on disk before
-//! it is answered; checking and keeping are one step for each log. A witness whose records are gone does not start over
-//! under its old name. `judge.rs`, `submission.rs`, `policy.rs` and `cosignature.rs` do no I/O; only `server.rs` knows of HTTP.
+//! Invariants: only checkpoints consistent with the last cosigned one are cosigned; a cosigned
+//! checkpoint is durable before the response; checking and storing are one atomic step per log. A
+//! witness that lost its records does not start again under its old name. `judge.rs`,
+//! `submission.rs`, `policy.rs` and `cosignature.rs` do no I/O; only `server.rs` knows HTTP.
 
 mod book;
 mod cosignature;
@@ -27,7 +33,7 @@ mod submission;
 
 pub use book::{Book, OpenError};
 pub use cosignature::{Cosignature, Cosigner, CosignerKey, KeyError};
-pub use judge::{Head, KnownLog, Refusal};
+pub use judge::{Head, KnownLog, SubmissionError};
 pub use policy::{Policy, PolicyError, Witness};
 pub use server::Server;
-pub use submission::{Malformed, SIZE_TYPE, Submission};
+pub use submission::{BodyError, SIZE_TYPE, Submission};

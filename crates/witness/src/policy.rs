@@ -1,6 +1,7 @@
-//! Which witnesses there are, and how many of them are enough: a C2SP tlog-policy file.
+//! A witness policy: the witnesses, and how many of them suffice. A C2SP tlog-policy file.
 //!
-//! The log asks the witnesses by it, and verifiers decide by the same file what they believe.
+//! The log asks the witnesses of its policy for cosignatures; verifiers use the same file to decide
+//! which checkpoints to trust.
 
 use std::collections::HashMap;
 
@@ -9,13 +10,13 @@ use signed_note::{Note, NoteError, StandardVerifier, Verifier, VerifierList};
 
 use crate::cosignature::{Cosignature, CosignerKey, KeyError};
 
-/// A line that cannot be used, and why.
+/// An invalid line of a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct PolicyError {
-    /// Its number, from 1; 0 for what is missing in the whole.
+    /// Its number, from 1; 0 if the fault is not in one line.
     pub line: usize,
-    /// What is wrong with it, and what is expected.
+    /// The problem and what is expected instead.
     pub problem: String,
 }
 
@@ -24,10 +25,10 @@ pub struct PolicyError {
 pub struct Witness {
     /// Its name in the policy.
     pub name: String,
-    /// What its cosignatures are checked with; `None` where that is of a type that is not known here, such as ML-DSA-44: then it
-    /// never counts.
+    /// The key that verifies its cosignatures. `None` if the key's type is unknown here, such as
+    /// ML-DSA-44; such a witness never counts.
     pub key: Option<CosignerKey>,
-    /// Where it takes submissions; `None` where it is only believed, and not asked.
+    /// The URL for submissions. `None` if its cosignatures count but it is not asked for any.
     pub url: Option<String>,
 }
 
@@ -43,12 +44,12 @@ struct Group {
     members: Vec<Member>,
 }
 
-/// A log of the policy: its verifier key, of whatever type.
+/// A log of the policy: its verifier key, of any type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Log(String);
 
 impl Log {
-    /// Whether it signed a note, as its own checkpoint. One whose key is of a type that is not known here never did.
+    /// Whether the log signed a note as its own checkpoint. Always false for keys of unknown types.
     fn signed(&self, note: &Note) -> bool {
         let name = self.0.split('+').next().unwrap_or_default();
         let is_its_own = note.text().split(|byte| *byte == b'\n').next() == Some(name.as_bytes());
@@ -61,7 +62,7 @@ impl Log {
     }
 }
 
-/// A policy. The one without witnesses needs none.
+/// A witness policy. The default has no witnesses and requires none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     logs: Vec<Log>,
@@ -71,7 +72,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads a policy file: octets, of which those that are not ASCII mean nothing.
+    /// Parses a policy file. Comments and names may contain any bytes.
     pub fn parse(file: impl AsRef<[u8]>) -> Result<Self, PolicyError> {
         let mut reader = Reader::default();
         for (line, text) in (1..).zip(file.as_ref().split(|byte| *byte == b'\n')) {
@@ -90,17 +91,17 @@ impl Policy {
             true => Ok(reader.policy),
             false => Err(PolicyError {
                 line: 0,
-                problem: "there is no quorum; write `quorum NAME`, or `quorum none`".to_owned(),
+                problem: "no quorum is defined; write `quorum NAME` or `quorum none`".to_owned(),
             }),
         }
     }
 
-    /// Whether it says which logs are believed. One that does not is for a log that is known otherwise.
+    /// Whether the policy lists trusted logs. If not, the log's key must be known from elsewhere.
     pub fn names_logs(&self) -> bool {
         !self.logs.is_empty()
     }
 
-    /// Whether one of the logs that it names signed a note, as its own checkpoint.
+    /// Whether one of the listed logs signed a note as its own checkpoint.
     pub fn is_signed_by_a_log(&self, note: &Note) -> bool {
         self.logs.iter().any(|log| log.signed(note))
     }
@@ -110,12 +111,12 @@ impl Policy {
         &self.witnesses
     }
 
-    /// Whether any cosignature is needed at all.
+    /// Whether any cosignature is required.
     pub fn needs_witnesses(&self) -> bool {
         self.quorum.is_some()
     }
 
-    /// Whether these witnesses, by their places in the order of the file, are enough.
+    /// Whether these witnesses suffice. `by` receives indexes into [`Policy::witnesses`].
     pub fn is_met(&self, by: impl Fn(usize) -> bool) -> bool {
         self.quorum.is_none_or(|member| self.witnessed(member, &by))
     }
@@ -130,10 +131,11 @@ impl Policy {
         }
     }
 
-    /// The cosignatures on a note, with the places of the witnesses that made them.
+    /// Returns the cosignatures on a note, each with the index of its witness.
     ///
     /// # Errors
-    /// When one bears a witness's name and key and does not verify.
+    ///
+    /// If a signature with a witness's name and key id does not verify.
     pub fn cosignatures(&self, note: &Note) -> Result<Vec<(usize, Cosignature)>, NoteError> {
         let mut found = Vec::new();
         for (place, witness) in self.witnesses.iter().enumerate() {
@@ -146,7 +148,7 @@ impl Policy {
         Ok(found)
     }
 
-    /// Whether enough witnesses have cosigned a note. One with a false cosignature has not been.
+    /// Whether enough witnesses cosigned a note. Never true for a note with an invalid cosignature.
     pub fn is_met_by(&self, note: &Note) -> bool {
         let found = self.cosignatures(note).unwrap_or_default();
         self.is_met(|place| found.iter().any(|(by, _)| *by == place))
@@ -157,17 +159,17 @@ impl Policy {
 struct Reader {
     policy: Policy,
     names: HashMap<Vec<u8>, Member>,
-    /// The public keys of logs and of witnesses: each is there once, whatever it is called.
+    /// The public keys of logs and of witnesses. Each may occur once per kind, whatever its name.
     keys: [Vec<Vec<u8>>; 2],
     taken: Vec<Member>,
     quorum_is_set: bool,
 }
 
-/// Numbers of types of keys.
+/// Key types.
 const ED25519: u8 = 1;
 const TIMESTAMPED: u8 = 4;
 
-/// A verifier key, of a type that is known here or not.
+/// A verifier key of a known or unknown type.
 struct VerifierKey {
     text: String,
     kind: u8,
@@ -190,7 +192,7 @@ impl VerifierKey {
     }
 }
 
-/// For people.
+/// Lossy text for messages.
 fn shown(word: &[u8]) -> String {
     String::from_utf8_lossy(word).into_owned()
 }
@@ -245,7 +247,7 @@ impl Reader {
 
     fn once(&mut self, kind: usize, public: Vec<u8>, what: &str) -> Result<(), String> {
         if self.keys[kind].contains(&public) {
-            return Err(format!("this {what}'s key is there twice"));
+            return Err(format!("this {what}'s key occurs twice"));
         }
         self.keys[kind].push(public);
         Ok(())
@@ -271,7 +273,7 @@ impl Reader {
         for member in members {
             let place = self.find(member)?;
             if self.taken.contains(&place) {
-                return Err(format!("`{}` is in a group already; each counts once", shown(member)));
+                return Err(format!("`{}` is already in a group; each counts once", shown(member)));
             }
             self.taken.push(place);
             found.push(place);
@@ -286,7 +288,7 @@ impl Reader {
 
     fn quorum(&mut self, name: &[u8]) -> Result<(), String> {
         if self.quorum_is_set {
-            return Err("the quorum is there twice".to_owned());
+            return Err("the quorum is defined twice".to_owned());
         }
         self.quorum_is_set = true;
         if name != b"none" {
@@ -297,14 +299,14 @@ impl Reader {
 
     fn define(&mut self, name: &[u8], member: Member) -> Result<(), String> {
         if name == b"none" || self.names.insert(name.to_owned(), member).is_some() {
-            return Err(format!("the name `{}` is taken", shown(name)));
+            return Err(format!("the name `{}` is already in use", shown(name)));
         }
         Ok(())
     }
 
     fn find(&self, name: &[u8]) -> Result<Member, String> {
         let found = self.names.get(name).copied();
-        found.ok_or_else(|| format!("`{}` is not defined in a line above", shown(name)))
+        found.ok_or_else(|| format!("`{}` is not defined above", shown(name)))
     }
 }
 
@@ -325,7 +327,7 @@ mod tests {
             .collect()
     }
 
-    /// An ordinary key of a log, and the same for signatures that say when.
+    /// An ordinary log key, and the same key for timestamped signatures.
     fn log_key(n: u8) -> String {
         let key = ed25519_dalek::SigningKey::from_bytes(&[n; 32]);
         signed_note::new_ed25519_verifier_key("log.test", &key.verifying_key())
@@ -335,7 +337,7 @@ mod tests {
         Cosigner::new("log.test", &[n; 32]).key().vkey()
     }
 
-    /// The verifier key of a type that is not known here: ML-DSA-44, as tlog-cosignature numbers it.
+    /// A verifier key of an unknown type: ML-DSA-44, numbered as in tlog-cosignature.
     fn lattice(name: &str) -> String {
         let key = [&[6][..], &[9; 1_312]].concat();
         let id = signed_note::key_id(name, &key);
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_checkpoints_of_the_named_logs_are_believed() {
+    fn only_checkpoints_of_the_listed_logs_are_trusted() {
         let text = b"log.test\n1\nAAAA\n";
         let plain = |n: u8| {
             let id = log_key(n).split('+').nth(1).unwrap().to_owned();
@@ -370,15 +372,16 @@ mod tests {
             assert!(policy.names_logs());
             assert_eq!(policy.is_signed_by_a_log(&signed(text, by)), believed, "{lines}");
         }
-        // One key may sign for several logs; this policy names one of them.
+        // One key may sign for several logs; this policy lists one of them.
         let policy = Policy::parse(format!("log {}\nquorum none", log_key(1))).unwrap();
         assert!(!policy.is_signed_by_a_log(&signed(b"other.test\n1\nAAAA\n", 1)));
         assert!(!Policy::parse("quorum none").unwrap().names_logs());
     }
 
     #[test]
-    fn what_others_need_does_not_make_the_rest_unusable() {
-        // A witness with a key of a later type, names and comments that are no text, and a quorum without them.
+    fn unknown_keys_and_bytes_do_not_invalidate_the_rest() {
+        // A witness with a key of a future type, a name and a comment that are not UTF-8, and a
+        // quorum without them.
         let mut file = witnesses(2).into_bytes();
         file.extend_from_slice(b"# caf\xe9\n\xe9 is no keyword");
         let error = Policy::parse(&file).unwrap_err();
@@ -395,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn quorums_count_as_they_are_written() {
+    fn quorums_count_as_written() {
         let two_of_three = format!("# ours\n\n{}group g 2 w0 w1 w2\nquorum g\n", witnesses(3));
         let nested = format!(
             "{}group a any w0 w1\ngroup b all w2 w3\ngroup both all a b\nquorum both",
@@ -423,24 +426,24 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_line() {
+    fn invalid_policies_are_refused_with_the_line() {
         let w = witnesses(2);
         let vkey = cosigner(0).key().vkey();
         for (text, line, problem) in [
             ("quorum none\nquorum none".to_owned(), 2, "twice"),
             (w.clone(), 0, "no quorum"),
             (format!("{w}quorum w7"), 3, "`w7` is not defined"),
-            (format!("quorum w0\n{w}"), 1, "not defined in a line above"),
+            (format!("quorum w0\n{w}"), 1, "not defined above"),
             (format!("{w}group g 3 w0 w1\nquorum g"), 3, "from 1 to 2"),
             (format!("{w}group g 0 w0\nquorum g"), 3, "from 1 to 1"),
             (
                 format!("{w}group g any w0\ngroup h any w0\nquorum g"),
                 4,
-                "in a group already",
+                "already in a group",
             ),
-            (format!("{w}group w0 any w1\nquorum w1"), 3, "taken"),
-            (format!("witness none {vkey}\nquorum none"), 1, "taken"),
-            (format!("{w}witness again {vkey}\nquorum none"), 3, "key is there twice"),
+            (format!("{w}group w0 any w1\nquorum w1"), 3, "in use"),
+            (format!("witness none {vkey}\nquorum none"), 1, "in use"),
+            (format!("{w}witness again {vkey}\nquorum none"), 3, "key occurs twice"),
             ("log nonsense\nquorum none".to_owned(), 1, "not the verifier key"),
             ("witness a b\nquorum none".to_owned(), 1, "NAME+12345678"),
             ("wittness a b\nquorum none".to_owned(), 1, "write `log"),
@@ -449,7 +452,7 @@ mod tests {
             (
                 format!("log {}\nlog {}\nquorum none", log_key(1), cosigner_of_log(1)),
                 2,
-                "log's key is there twice",
+                "log's key occurs twice",
             ),
             (
                 format!("log {}\nquorum none", &log_key(1)[..60]),
@@ -464,14 +467,14 @@ mod tests {
     }
 
     #[test]
-    fn a_note_meets_the_policy_by_true_cosignatures_only() {
+    fn only_valid_cosignatures_meet_the_policy() {
         let policy = format!("{}group g 2 w0 w1 w2\nquorum g\n", witnesses(3));
         let policy = Policy::parse(&policy).unwrap();
         let text = b"log.test\n1\nAAAA\n";
         let sign = |n| cosigner(n).sign(text, Time(1_000_000)).unwrap();
         let note = |signatures: &[_]| Note::new(text, signatures).unwrap();
         assert!(policy.is_met_by(&note(&[sign(0), sign(2)])));
-        // Neither one twice, nor a stranger, nor one of another text.
+        // Not the same one twice, not a stranger's, not one of another text.
         let other = cosigner(1).sign(b"log.test\n2\nAAAA\n", Time(1_000_000)).unwrap();
         for signatures in [&[sign(0), sign(0)][..], &[sign(0), sign(7)], &[sign(0), other], &[]] {
             assert!(!policy.is_met_by(&note(signatures)));

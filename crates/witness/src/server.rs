@@ -1,4 +1,4 @@
-//! The HTTP interface of a witness: decodes, asks the book, encodes.
+//! The witness's HTTP interface: decodes, calls the book, encodes.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     book::{AddError, Book},
-    judge::Refusal,
+    judge::SubmissionError,
     submission::{SIZE_TYPE, Submission},
 };
 
@@ -23,18 +23,18 @@ use crate::{
 const BODY_BYTES: usize = 64 << 10;
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A witness on the network. Submissions and what was seen are at the same address; neither needs a token: what counts
-/// is who signed the checkpoint.
+/// A witness on the network. Submissions and last checkpoints share one address. No tokens are
+/// needed: the signature on the checkpoint decides.
 #[derive(Clone, Debug)]
 pub struct Server(Arc<Book>);
 
 impl Server {
-    /// Over its records.
+    /// A server over a witness's records.
     pub fn new(book: Book) -> Self {
         Self(Arc::new(book))
     }
 
-    /// Serves on a listener that the caller bound, until `shutdown`; what is under way is answered first.
+    /// Serves on `listener` until `shutdown`, then completes running requests.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
         let routes = Router::new()
             .route("/add-checkpoint", post(add_checkpoint))
@@ -52,13 +52,14 @@ async fn add_checkpoint(State(book): State<Arc<Book>>, body: Bytes) -> Response 
         Ok(submission) => submission,
         Err(malformed) => return text(StatusCode::BAD_REQUEST, malformed.to_string()),
     };
-    // On a task of its own: a caller who hangs up must not leave the file written and the record of it not.
+    // On a task of its own: a caller that hangs up must not leave the file written and the
+    // in-memory record outdated.
     let added = tokio::spawn(async move { book.add(&submission).await }).await;
     match added {
         Ok(Ok(signature)) => text(StatusCode::OK, signature),
         Ok(Err(AddError::Refused(refusal))) => refused(refusal),
         Ok(Err(error @ AddError::Keep(_))) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "nothing is cosigned");
+            tracing::error!(error = &error as &dyn std::error::Error, "cosigning failed");
             text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         }
         Err(error) => {
@@ -68,16 +69,16 @@ async fn add_checkpoint(State(book): State<Arc<Book>>, body: Bytes) -> Response 
     }
 }
 
-fn refused(refusal: Refusal) -> Response {
+fn refused(refusal: SubmissionError) -> Response {
     let status = match refusal {
-        Refusal::Malformed | Refusal::Shrinks => StatusCode::BAD_REQUEST,
-        Refusal::UnknownLog => StatusCode::NOT_FOUND,
-        Refusal::NotSigned => StatusCode::FORBIDDEN,
-        Refusal::Stale(seen) => {
+        SubmissionError::Malformed | SubmissionError::Shrinks => StatusCode::BAD_REQUEST,
+        SubmissionError::UnknownLog => StatusCode::NOT_FOUND,
+        SubmissionError::NotSigned => StatusCode::FORBIDDEN,
+        SubmissionError::Stale(seen) => {
             let size = format!("{seen}\n");
             return (StatusCode::CONFLICT, [(CONTENT_TYPE, SIZE_TYPE)], size).into_response();
         }
-        Refusal::Inconsistent => StatusCode::UNPROCESSABLE_ENTITY,
+        SubmissionError::Inconsistent => StatusCode::UNPROCESSABLE_ENTITY,
     };
     text(status, refusal.to_string())
 }
@@ -85,7 +86,10 @@ fn refused(refusal: Refusal) -> Response {
 async fn checkpoint(State(book): State<Arc<Book>>, Path(origin_hash): Path<String>) -> Response {
     match book.last(&origin_hash).await {
         Some(note) => text(StatusCode::OK, note),
-        None => text(StatusCode::NOT_FOUND, "nothing was cosigned of this log".to_owned()),
+        None => text(
+            StatusCode::NOT_FOUND,
+            "no checkpoint of this log has been cosigned".to_owned(),
+        ),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `add-checkpoint`, status by status as the specification lists them.
+//! `add-checkpoint`, status by status in the order of the specification.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
@@ -8,10 +8,10 @@ use witness::Submission;
 use crate::support::{Log, ORIGIN, Served, Tree};
 
 #[tokio::test]
-async fn a_log_that_grows_is_cosigned_step_by_step() {
+async fn a_growing_log_is_cosigned_step_by_step() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
     let witness = Served::start(folder.path(), &[&log.vkey]).await;
-    // The last is signed again without growth: a fresh time is all that it gets.
+    // The last submission does not grow the log: it only gets a fresh time.
     for (old, size) in [(0, 0), (0, 3), (3, 256), (256, 700), (700, 700)] {
         let submission = log.submission(old, &Tree::new("a", size));
         let answer = witness.add(&submission).await;
@@ -29,7 +29,7 @@ async fn a_log_that_grows_is_cosigned_step_by_step() {
 }
 
 #[tokio::test]
-async fn what_the_specification_refuses_is_refused_as_it_says() {
+async fn every_refusal_has_the_status_of_the_specification() {
     let (folder, log, stranger) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1), Log::new(ORIGIN, 2));
     let unknown = Log::new("remit.test/other", 1);
     let witness = Served::start(folder.path(), &[&log.vkey]).await;
@@ -92,14 +92,14 @@ async fn what_the_specification_refuses_is_refused_as_it_says() {
         assert_eq!(witness.send("POST", "/add-checkpoint", body).await.status, status);
     }
     assert_eq!(witness.send("GET", "/add-checkpoint", b"").await.status, 405);
-    // None of it has moved anything.
+    // None of them changed the witness's state.
     let answer = witness.add(&good).await;
     assert!(witness.cosigned(&good, &answer), "{}", answer.body);
     witness.stop().await;
 }
 
 #[tokio::test]
-async fn a_tree_without_leaves_has_one_root_and_needs_no_proof() {
+async fn the_empty_tree_has_one_root_and_needs_no_proof() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
     let witness = Served::start(folder.path(), &[&log.vkey]).await;
     let mut submission = log.submission(0, &Tree::new("a", 5));
@@ -114,9 +114,10 @@ async fn a_tree_without_leaves_has_one_root_and_needs_no_proof() {
     witness.stop().await;
 }
 
-/// Two histories at once: whichever is first, the other is refused. Checking and keeping must be one step.
+/// Two histories at once: whichever comes first, the other is refused. Checking and storing must be
+/// one atomic step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_histories_at_the_same_moment_one_is_cosigned() {
+async fn of_two_concurrent_histories_one_is_cosigned() {
     for _ in 0..10 {
         let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
         let witness = Served::start(folder.path(), &[&log.vkey]).await;
@@ -135,11 +136,11 @@ async fn of_two_histories_at_the_same_moment_one_is_cosigned() {
 }
 
 #[tokio::test]
-async fn either_key_of_a_log_that_changes_keys_is_taken() {
+async fn both_keys_of_a_rotating_log_are_accepted() {
     let (folder, old, new) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1), Log::new(ORIGIN, 2));
     let witness = Served::start(folder.path(), &[&old.vkey, &new.vkey]).await;
     assert_eq!(witness.add(&old.submission(0, &Tree::new("a", 5))).await.status, 200);
-    // The records go on: a new key does not begin a new history.
+    // The records continue: a new key does not start a new history.
     assert_eq!(witness.add(&new.submission(0, &Tree::new("b", 6))).await.status, 409);
     assert_eq!(witness.add(&new.submission(5, &Tree::new("a", 6))).await.status, 200);
     witness.stop().await;

@@ -1,4 +1,4 @@
-//! The witness as logs meet it: over HTTP, and across restarts.
+//! The witness as logs use it: over HTTP, and across restarts.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

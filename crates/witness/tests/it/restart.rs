@@ -1,4 +1,4 @@
-//! What a witness goes on from, and what it refuses.
+//! The state that a witness resumes from, and the states it refuses.
 
 use witness::OpenError;
 
@@ -21,7 +21,7 @@ async fn a_witness_remembers_across_restarts() {
 }
 
 #[tokio::test]
-async fn what_would_make_it_forget_is_refused() {
+async fn a_folder_with_missing_state_is_refused() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
     let (path, keys) = (folder.path(), [log.vkey.as_str()]);
     let witness = Served::start(path, &keys).await;
@@ -29,19 +29,19 @@ async fn what_would_make_it_forget_is_refused() {
     assert!(matches!(open(path, NAME, &keys).await, Err(OpenError::InUse(_))));
     witness.stop().await;
 
-    // The records are gone.
+    // The records are missing.
     std::fs::rename(path.join("logs"), path.join("away")).unwrap();
     let error = open(path, NAME, &keys).await.unwrap_err();
     assert!(matches!(error, OpenError::RecordsMissing(_)), "{error}");
     std::fs::rename(path.join("away"), path.join("logs")).unwrap();
 
-    // The key is gone.
+    // The key is missing.
     std::fs::rename(path.join("witness.key"), path.join("away")).unwrap();
     let error = open(path, NAME, &keys).await.unwrap_err();
     assert!(matches!(error, OpenError::KeyMissing(_)), "{error}");
     std::fs::rename(path.join("away"), path.join("witness.key")).unwrap();
 
-    // The record is somebody else's, or of another log, or damaged.
+    // The record is somebody else's, of another log, or damaged.
     let record = std::fs::read_dir(path.join("logs"))
         .unwrap()
         .next()

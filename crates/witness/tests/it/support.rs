@@ -1,4 +1,4 @@
-//! A log that signs what it is told to, and a witness on a port of its own.
+//! A log that signs anything, and a witness on its own port.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -17,7 +17,7 @@ pub const ORIGIN: &str = "remit.test/log";
 pub const NOW: Time = Time(1_795_305_600_000_000);
 pub const NAME: &str = "witness.test/w1";
 
-/// All hashes of a tree, in the order of storage.
+/// All hashes of a tree, in storage order.
 #[derive(Default)]
 pub struct Tree {
     size: u64,
@@ -34,7 +34,7 @@ impl HashReader for &Tree {
 }
 
 impl Tree {
-    /// Of so many leaves; those of different logs differ from the first on.
+    /// A tree with `size` leaves. Trees of different logs differ from the first leaf.
     pub fn new(log: &str, size: u64) -> Self {
         let mut tree = Self::default();
         for n in 0..size {
@@ -60,7 +60,7 @@ impl Tree {
     }
 }
 
-/// Keys of a log.
+/// A log and its keys.
 pub struct Log {
     pub vkey: String,
     signer: StandardSigner,
@@ -130,7 +130,7 @@ impl Served {
         }
     }
 
-    /// Written by hand, so that nothing of ours stands between the bytes and the test.
+    /// Written by hand: none of our code is between the bytes and the test.
     pub async fn send(&self, method: &str, path: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
@@ -138,7 +138,7 @@ impl Served {
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        // Whoever refuses a body early may close before it is written.
+        // A server that refuses a body early may close the connection before it is written.
         let _ = stream.write_all(body).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -156,7 +156,7 @@ impl Served {
             .await
     }
 
-    /// Whether an answer is this witness's cosignature on the submitted checkpoint.
+    /// Whether a response is this witness's cosignature on the submitted checkpoint.
     pub fn cosigned(&self, submission: &Submission, answer: &Answer) -> bool {
         let note = format!("{}{}", submission.checkpoint, answer.body);
         let note = Note::from_bytes(note.as_bytes()).unwrap();
