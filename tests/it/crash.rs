@@ -1,4 +1,5 @@
-//! `kill -9` at random moments under load: nothing acknowledged is lost, nothing is doubled, every chain is whole.
+//! `kill -9` at random moments under load: nothing acknowledged is lost or duplicated, and every
+//! chain is complete.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,14 +13,14 @@ use tokio::task::JoinSet;
 
 use tests::process::{Databases, Process, gambling, until};
 
-/// Kills per backend: a few in every run, more where `REMIT_CRASHES` says so.
+/// Kills per backend: a few in every run, more with `REMIT_CRASHES`.
 fn crashes() -> u32 {
     std::env::var("REMIT_CRASHES").map_or(5, |n| n.parse().expect("REMIT_CRASHES is a number"))
 }
 
 const CALLERS: usize = 16;
 
-/// What callers know: for each request id, the name and receipt that it was answered with, or nothing yet.
+/// The callers' knowledge: for each request id, the name and receipt of the answer, or nothing yet.
 type Known = BTreeMap<String, Option<(String, String)>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +49,8 @@ async fn crash_again_and_again(databases: &Databases) {
     check(&process, &known).await;
 }
 
-/// Callers that got no answer ask again, with the same request id. So do some that got one: it must be the same.
+/// Repeats unanswered requests with the same request id, and some answered ones: the answer must be
+/// the same.
 async fn ask_again(process: &Process, known: &mut Known) {
     let mut intake = process.intake("operator");
     let mut repeats = 20;
@@ -110,7 +112,8 @@ async fn check(process: &Process, known: &Known) {
     assert_eq!(acknowledged.len(), known.len(), "each request has a report of its own");
     assert!(!acknowledged.is_empty(), "the load was load");
 
-    // Every report is routed, and its reporter can see that, before the log is judged: it is complete then.
+    // Before the log is checked, every report must be routed and visible to its reporter: then the
+    // log is complete.
     let mut intake = process.intake("operator");
     for (_, receipt) in known.values().flatten() {
         until("a report is routed and logged", async || {

@@ -1,4 +1,5 @@
-//! Evidence, all the way: uploaded, attached, given out to those whose case it is, expired, compared, by hand too.
+//! Evidence all the way: uploaded, attached, downloaded by those handling the case, expired,
+//! reconciled; by the command line, too.
 
 use std::{path::Path, process::Command};
 
@@ -12,7 +13,7 @@ use tonic::{Code, Status};
 
 use tests::process::{Databases, Process, binary, gambling, until};
 
-/// Sends a file in one piece. Returns the evidence's name.
+/// Uploads a file in one chunk. Returns the evidence's name.
 pub async fn upload(process: &Process, who: &str, bytes: &'static [u8]) -> String {
     let spec = EvidenceSpec {
         size_bytes: i64::try_from(bytes.len()).unwrap(),
@@ -25,7 +26,7 @@ pub async fn upload(process: &Process, who: &str, bytes: &'static [u8]) -> Strin
     response.into_inner().evidence.unwrap().name
 }
 
-/// Asks for a file, and takes all of it.
+/// Downloads a whole file.
 pub async fn download(process: &Process, who: &str, name: &str, justification: &str) -> Result<Vec<u8>, Status> {
     let request = DownloadEvidenceRequest {
         name: name.to_owned(),
@@ -57,7 +58,7 @@ fn remit(process: &Process, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// The files of evidence in a data directory.
+/// The evidence files in a data directory.
 fn files(process: &Process) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for folder in std::fs::read_dir(process.layout.evidence()).unwrap() {
@@ -71,12 +72,12 @@ fn files(process: &Process) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p7_evidence_is_for_its_sender_and_for_those_whose_case_it_is_on_sqlite() {
+async fn p7_evidence_is_for_its_sender_and_the_lead_agency_on_sqlite() {
     given_out(&Databases::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p7_evidence_is_for_its_sender_and_for_those_whose_case_it_is_on_postgres() {
+async fn p7_evidence_is_for_its_sender_and_the_lead_agency_on_postgres() {
     let Some(databases) = Databases::postgres() else { return };
     given_out(&databases).await;
 }
@@ -99,7 +100,7 @@ async fn given_out(databases: &Databases) {
             .unwrap_err();
         assert_eq!(denied.code(), Code::NotFound, "{who}");
     };
-    // Nobody's case yet: the sender's alone.
+    // Before it belongs to a case, only the sender sees it.
     refused("police-450100").await;
     assert_eq!(
         download(&process, "content-regulator-CN", &name, "to hold it against ours")
@@ -127,7 +128,7 @@ async fn given_out(databases: &Databases) {
             .unwrap(),
         b"the contract"
     );
-    // Who supports the case, strangers, and who runs the services: there is no such evidence for them.
+    // For supporting agencies, strangers, operators and auditors, the evidence does not exist.
     for who in ["police-440000", "police-510100", "operator", "auditor"] {
         refused(who).await;
     }
@@ -148,7 +149,8 @@ async fn given_out(databases: &Databases) {
         .unwrap();
     assert_eq!(of_it[2].caused_by, Some(accepted.event_id));
 
-    // Whom a report complains about is kept from its evidence, though the case would be its own.
+    // An agency that the report complains about is kept from its evidence, even if the case would
+    // otherwise be its own.
     let name = upload(&process, "content-regulator-CN", b"about the desk").await;
     let mut request = gambling("");
     let complaint = request.report.as_mut().unwrap();
@@ -171,7 +173,7 @@ async fn given_out(databases: &Databases) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_goes_in_and_out_by_hand() {
+async fn files_are_uploaded_and_downloaded_by_the_command_line() {
     let folder = TempDir::with_prefix("remit-evidence-cli-").unwrap();
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -243,7 +245,7 @@ async fn a_file_goes_in_and_out_by_hand() {
     let (code, text) = remit(&process, &desk);
     assert!(code == Some(2) && text.contains("is there already"), "{text}");
 
-    // One bit of what is stored has flipped: nothing is written, and nobody is left in doubt.
+    // One bit of the stored file has flipped: nothing is written, and the error says so.
     let stored = files(&process);
     assert_eq!(stored.len(), 1);
     let mut damaged = content.clone();
@@ -329,7 +331,7 @@ async fn execute(data: &Path, statement: &'static str) {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_refused_at_the_start() {
+fn an_unwritable_folder_is_refused_at_start() {
     let folder = TempDir::with_prefix("remit-evidence-folder-").unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();

@@ -1,4 +1,4 @@
-//! `remit log …` as whoever runs or audits a log uses it, against real processes.
+//! The `remit log` commands against real processes, as operators and auditors use them.
 
 use std::{
     collections::HashMap,
@@ -12,14 +12,14 @@ use testkit::tls::{Front, Issuer};
 
 use tests::process::{Databases, Process, binary, gambling, until};
 
-/// What a command said, and how it ended.
+/// A command's output and exit code.
 struct Said {
     code: Option<i32>,
     text: String,
 }
 
 impl Said {
-    /// The command ended like this, and said all of this.
+    /// Asserts the exit code and that the output contains all of `parts`. Returns the output.
     #[track_caller]
     fn is(self, code: i32, parts: &[&str]) -> String {
         assert_eq!(self.code, Some(code), "{}", self.text);
@@ -53,7 +53,8 @@ fn json(said: &str) -> serde_json::Value {
     serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
-/// Submits reports, and waits until all of them are routed and in a published log. Returns the name and receipt of the last.
+/// Submits reports and waits until all are routed and in a published log. Returns the name and
+/// receipt of the last.
 async fn submit(process: &Process, reports: usize) -> (String, String) {
     let mut intake = process.intake("operator");
     let mut submissions = Vec::new();
@@ -74,7 +75,7 @@ async fn submit(process: &Process, reports: usize) -> (String, String) {
     submissions.pop().unwrap()
 }
 
-/// Waits until a published checkpoint covers so many changes of each report.
+/// Waits until a published checkpoint covers that many changes of each report.
 async fn published(process: &Process, submissions: &[(String, String)], changes: usize) {
     until("all is published", async || {
         let mut found: HashMap<String, usize> = HashMap::new();
@@ -87,7 +88,7 @@ async fn published(process: &Process, submissions: &[(String, String)], changes:
     .await;
 }
 
-/// Waits until a report has so many changes, all taken by the log.
+/// Waits until a report has that many changes, all in the log.
 async fn logged(process: &Process, receipt: &str, changes: usize) {
     let mut intake = process.intake("operator");
     until("all is logged", async || {
@@ -109,7 +110,7 @@ async fn reveal(process: &Process, name: &str) {
     process.intake("operator").reveal_reporter(request).await.unwrap();
 }
 
-/// The files of a service's database, in another folder.
+/// Copies the files of a service's database to another folder.
 fn copy_database(from: &Path, service: &str, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for suffix in ["", "-wal"] {
@@ -123,7 +124,7 @@ fn copy_database(from: &Path, service: &str, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server() {
+async fn p2_an_export_grows_and_is_verified_counted_and_proven_offline() {
     let folder = TempDir::with_prefix("remit-log-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let data = process.layout.folder().to_owned();
@@ -131,7 +132,7 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server(
     let place = |name: &str| folder.path().join(name).display().to_string();
     let (plain, detailed, receipt) = (place("plain"), place("detailed"), place("r.tlog-proof"));
 
-    // A full bundle and a partial one. What is there already is not fetched again.
+    // A full bundle and a partial one. Files that exist are not fetched again.
     let exported = json(&log(&data, &["export", &plain, "--json"]).is(0, &[]));
     let entries = exported["entries"].as_u64().unwrap();
     assert!(entries > 256 && exported["new"] == exported["entries"], "{exported}");
@@ -146,7 +147,8 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server(
     assert_eq!(exported["new"], exported["entries"].as_u64().unwrap() - entries);
     log(&data, &["verify", &plain]).is(0, &["the log is whole", "each the next of its record"]);
 
-    // An interrupted export has no checkpoint yet. It goes on; and what it finds that is not the log's is fetched anew.
+    // An interrupted export has no checkpoint yet. It resumes, and fetches anything anew that is
+    // not the log's.
     let bundle = folder.path().join("plain/tile/entries/000");
     let whole = std::fs::read(&bundle).unwrap();
     for damage in [false, true] {
@@ -161,7 +163,8 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server(
     }
     log(&data, &["verify", &plain]).is(0, &["the log is whole"]);
 
-    // With details: on a purpose, for auditors, logged. A second that finds nothing new reads nothing.
+    // With details: for auditors, for a purpose, logged. A repeated export that finds nothing new
+    // reads nothing.
     let wants = |who| {
         [
             "export",
@@ -187,7 +190,7 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server(
     log(&data, &["verify", &detailed]).is(0, &["each what its entry commits to"]);
     log(&data, &["reconcile"]).is(0, &["the services and the log agree"]);
 
-    // Figures from the folder are those of the server, but for what was read since.
+    // Figures from the folder equal the server's, except for later readings.
     let figures = |said: Said| {
         let mut figures = json(&said.is(0, &[]));
         figures["kinds"].as_object_mut().unwrap().remove("details.read");
@@ -198,14 +201,14 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_without_a_server(
     assert_eq!(of_folder, figures(log(&data, &of_server)));
     assert_eq!(of_folder.0["report.accepted"], 91);
 
-    // A record's life, and a proof of its last change.
+    // A record's history, and a proof of its last change.
     log(&data, &["show", &name]).is(0, &["report accepted", "report routed", "is proven by the checkpoint"]);
     std::fs::write(&receipt, log(&data, &["receipt", &name]).is(0, &["tlog-proof@v1"])).unwrap();
     log(&data, &["gaps"]).is(0, &["nothing is missing"]);
     log(&data, &["unfreeze", "audit", "--reason", "why"]).is(2, &["producers/intake"]);
     process.kill();
 
-    // Without the server, and with no more than the key.
+    // Without the server, with only the key.
     let key = std::fs::read_to_string(data.join("log.vkey")).unwrap();
     let nowhere = folder.path().join("nowhere");
     let with_key = |arguments: &[&str]| log(&nowhere, &[arguments, &["--key", key.trim()]].concat());
@@ -267,14 +270,14 @@ async fn strangers_read_a_log_over_tls_when_its_issuer_is_trusted() {
         &["the server's certificate is not for localhost", "it is for log.example"],
     );
     log(&data, &["verify", &url, "--ca-file", &exported]).is(2, &["as a file of certificate authorities"]);
-    // What needs a token goes by gRPC, which is plain here: said, not tried.
+    // Calls with a token use gRPC, which is plain here: refused with an explanation, not tried.
     log(&data, &["checkpoint", "--server", &url]).is(2, &["TLS ends at a proxy"]);
     let plain = process.endpoints.audit.clone();
     log(&data, &["verify", &plain, "--ca-file", &by_issuer]).is(0, &["the log is whole"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_an_older_database_is_made_whole_from_an_export_or_not_at_all() {
+async fn p2_an_older_database_is_completed_from_an_export_or_not_at_all() {
     let folder = TempDir::with_prefix("remit-recover-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let data = process.layout.folder().to_owned();
@@ -325,12 +328,12 @@ async fn p2_an_older_database_is_made_whole_from_an_export_or_not_at_all() {
     submit(&process, 1).await;
     log(&data, &["verify"]).is(0, &["the log is whole"]);
     log(&data, &["reconcile"]).is(0, &["agree"]);
-    // What was exported before is continued by what came after.
+    // A later export continues the earlier one.
     log(&data, &["export", &plain]).is(0, &["exported to"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_an_export_of_before_a_key_went_is_continued_and_recovered_from() {
+async fn p2_an_export_from_before_a_rotation_is_continued_and_recovered_from() {
     let folder = TempDir::with_prefix("remit-earlier-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let data = process.layout.folder().to_owned();
@@ -355,7 +358,8 @@ async fn p2_an_export_of_before_a_key_went_is_continued_and_recovered_from() {
     log(&data, &with_detail).is(0, &[]);
     process.kill();
 
-    // The key is replaced, then the database lost: the replaced key's export has what is missing.
+    // The key is replaced, then the database is lost: the export signed by the replaced key has the
+    // missing entries.
     log(&data, &["key", "rotate"]).is(0, &[]);
     log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced"]);
     copy_database(&backup, "audit", &data);
@@ -369,7 +373,8 @@ async fn p2_an_export_of_before_a_key_went_is_continued_and_recovered_from() {
     submit(&process, 1).await;
     process.kill();
 
-    // A key is revoked. What it signed before the tree that the log stands by is continued all the same.
+    // A key is revoked. Exports that it signed up to the tree that the log stands by are continued
+    // all the same.
     log(&data, &["key", "revoke", "--reason", "a laptop was stolen"]).is(0, &[]);
     let _process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     log(&data, &["verify", &later]).is(5, &["revoked"]);
@@ -378,7 +383,7 @@ async fn p2_an_export_of_before_a_key_went_is_continued_and_recovered_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
+async fn p2_a_restored_producer_is_frozen_until_it_is_examined() {
     let folder = TempDir::with_prefix("remit-frozen-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let data = process.layout.folder().to_owned();
@@ -392,7 +397,7 @@ async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
     published(&process, &[(name.clone(), receipt)], 3).await;
     process.kill();
 
-    // Intake forgets the third change of the report, and makes another.
+    // Intake forgets the report's third change and makes another.
     copy_database(&backup, "intake", &data);
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     reveal(&process, &name).await;
@@ -427,7 +432,8 @@ async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
     .is(0, &["intake may append again"]);
     let again = log(&data, &["unfreeze", "intake", "--reason", examined]);
     again.is(0, &["intake is not frozen: nothing was changed"]);
-    // The record itself stays out; all others go on. What was examined is in the log, for auditors.
+    // The record itself stays out of the log; all others continue. The log records the examination,
+    // for auditors.
     submit(&process, 1).await;
     until("it is examined", async || {
         let gaps = log(&data, &["gaps"]).text;
@@ -447,7 +453,7 @@ async fn p2_a_restored_producer_is_frozen_until_somebody_has_looked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
+async fn verification_reports_key_age_and_extent() {
     let folder = TempDir::with_prefix("remit-verify-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let data = process.layout.folder().to_owned();
@@ -460,7 +466,7 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     log(&data, &["export", &plain]).is(0, &[]);
     log(&data, &["checkpoint"]).is(0, &["verified; signed ", " s ago"]);
 
-    // Which key, and since when. A folder's own is believed where no other is known.
+    // Which key, and since when. A folder's own key is used if no other is known.
     let verify = |data: &Path, more: &[&str]| log(data, &[&["verify", &plain], more].concat());
     verify(&data, &[]).is(0, &[" s ago"]);
     verify(&nowhere, &[]).is(0, &["compare it with the key"]);
@@ -476,7 +482,7 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
             "{verified}"
         );
     }
-    // Another log of the same name, with a folder that fits to itself.
+    // Another log of the same name, whose folder is consistent in itself.
     let stranger = TempDir::with_prefix("remit-stranger-").unwrap();
     let other = Process::start(stranger.path(), &Databases::Sqlite, &[]);
     submit(&other, 1).await;
@@ -487,7 +493,7 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     log(&data, &["verify", &theirs]).is(5, &["not signed by the log's key", "--key-file names another"]);
     log(&data, &["export", &theirs]).is(5, &["has another history than was signed"]);
 
-    // An older checkpoint over a folder that has more.
+    // An older checkpoint in a folder that has more entries.
     let checkpoint = folder.path().join("plain/checkpoint");
     let older = std::fs::read(&checkpoint).unwrap();
     submit(&process, 1).await;
@@ -498,7 +504,7 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     std::fs::write(&checkpoint, newer).unwrap();
     verify(&data, &[]).is(0, &[]);
 
-    // Another log's checkpoint and key over our files, the checkpoint alone, and none.
+    // Another log's checkpoint and key with our files, then only its checkpoint, then none.
     let (key_file, their) = (folder.path().join("plain/vkey"), stranger.path().join("theirs"));
     let ours = [&checkpoint, &key_file].map(|file| std::fs::read(file).unwrap());
     std::fs::copy(their.join("checkpoint"), &checkpoint).unwrap();
@@ -515,7 +521,7 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     std::fs::write(&key_file, &ours[1]).unwrap();
     verify(&nowhere, &[]).is(0, &[]);
 
-    // Details that were taken away are missed by whoever asks for them.
+    // With `--with-detail`, removed details are reported as missing.
     verify(&data, &["--with-detail"]).is(5, &["detail/000.p/", "is missing"]);
     let with_detail = [
         "export",
@@ -533,7 +539,8 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     log(&data, &["verify", &process.endpoints.intake]).is(4, &["the log cannot be read from", "audit's address"]);
     process.kill();
 
-    // Who has the old key alone follows it, by the current file or the folder's, whoever gave it.
+    // With only the old key, verification follows it through the current file or the folder's,
+    // whoever supplied it.
     let rotated = log(&data, &["key", "rotate"]).is(0, &["signs from the log's next start on"]);
     assert!(!rotated.contains("  signs\n"), "{rotated}");
     log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced; signs no more from the log's next start on"]);
@@ -551,13 +558,13 @@ async fn whoever_verifies_is_told_by_which_key_and_how_old_and_how_much() {
     with(&["--key-file", &current]).is(0, &["the log is whole"]);
     with(&["--key", &current]).is(2, &["is a file; name it with --key-file"]);
     with(&[]).is(2, &["--key-file"]);
-    // It does not lead backwards, and says that it would have to.
+    // The statements do not lead backwards, and the message says so.
     log(&data, &["verify-receipt", &receipt]).is(5, &["which was replaced"]);
     log(&data, &["verify-receipt", &receipt, "--key", old.trim()]).is(0, &["the change is in the log"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_revoked_key_signs_is_believed_by_nobody_who_knows() {
+async fn signatures_of_a_revoked_key_are_refused_by_those_who_know() {
     let folder = TempDir::with_prefix("remit-revoked-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let data = process.layout.folder().to_owned();
@@ -573,7 +580,8 @@ async fn what_a_revoked_key_signs_is_believed_by_nobody_who_knows() {
     log(&data, &["key", "rotate"]).is(0, &["signs too, until the rotation is finished"]);
     log(&data, &["key", "rotate"]).is(1, &["a rotation is under way"]);
     log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced"]);
-    // The thief has everything of this moment, and goes on with it. The newest key has not signed anything yet.
+    // The thief has everything of this moment and continues with it. The newest key has not signed
+    // anything yet.
     std::fs::create_dir(&stolen).unwrap();
     for file in std::fs::read_dir(&data).unwrap() {
         let file = file.unwrap().path();
@@ -585,7 +593,8 @@ async fn what_a_revoked_key_signs_is_believed_by_nobody_who_knows() {
         .is(0, &["stands by", "revoked", "a laptop was stolen"]);
     let new = std::fs::read_to_string(data.join("log.vkey")).unwrap();
 
-    // Who has the file refuses what the thief signs, and believes what the log signs. Who has the old key alone is told, and believes neither.
+    // With the new file, the thief's checkpoints are refused and the log's accepted. With only the
+    // old key and the statements, both are refused and the revocation is reported.
     let verify = |process: &Process, key: &str| log(process.layout.folder(), &["verify", "--key", key.trim()]);
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     submit(&process, 1).await;
@@ -600,6 +609,6 @@ async fn what_a_revoked_key_signs_is_believed_by_nobody_who_knows() {
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     submit(&process, 1).await;
     verify(&process, &new).is(5, &["revoked"]);
-    // A receipt of before is as good as its own key: it was replaced, not revoked.
+    // An older receipt depends on its own key, which was replaced, not revoked.
     log(&data, &["verify-receipt", &receipt, "--key", old.trim()]).is(0, &["the change is in the log"]);
 }

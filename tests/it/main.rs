@@ -1,4 +1,4 @@
-//! The whole: real processes, real sockets, real files.
+//! End-to-end tests: real processes, real sockets, real files.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

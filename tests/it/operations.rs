@@ -1,4 +1,5 @@
-//! What operators do: look whether anything is late or lost, compare services and log, change keys, have witnesses.
+//! Operators' tasks: checking for late or lost data, comparing services and log, rotating keys,
+//! using witnesses.
 
 use std::{
     path::Path,
@@ -36,7 +37,8 @@ fn text(output: &Output) -> String {
     )
 }
 
-/// Submits a report by a named reporter and waits until it is routed and logged. Returns its name and receipt.
+/// Submits a report with a named reporter and waits until it is routed and logged. Returns its name
+/// and receipt.
 async fn submit(process: &Process) -> (String, String) {
     let mut request = gambling("");
     request.report.as_mut().unwrap().narrative = "CANARY-NARRATIVE".to_owned();
@@ -51,7 +53,7 @@ async fn submit(process: &Process) -> (String, String) {
     (submitted.report.unwrap().name, submitted.receipt)
 }
 
-/// Waits until a report has so many changes, all logged. Returns their kinds.
+/// Waits until a report has that many changes, all logged. Returns their kinds.
 async fn logged(process: &Process, receipt: &str, changes: usize) -> Vec<String> {
     let mut intake = process.intake("operator");
     until("all is logged", async || {
@@ -86,7 +88,7 @@ async fn execute(data: &Path, service: &str, statement: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn status_says_what_is_late_and_what_cannot_be_asked() {
+async fn status_reports_late_data_and_unreachable_services() {
     let folder = TempDir::with_prefix("remit-status-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     submit(&process).await;
@@ -96,11 +98,11 @@ async fn status_says_what_is_late_and_what_cannot_be_asked() {
     let json: serde_json::Value = serde_json::from_slice(&remit(&process, &["status", "--json"]).stdout).unwrap();
     assert_eq!(json["level"], "ok");
 
-    // Agencies are not told.
+    // Agencies may not ask for the status.
     let agency = remit(&process, &["status", "--as", "police-450100"]);
     assert_eq!(code(&agency), Some(3), "{}", text(&agency));
 
-    // A record is parked: its next change was refused.
+    // A record is parked: the consumer refused its next change.
     execute(
         process.layout.folder(),
         "intake",
@@ -135,7 +137,7 @@ async fn p1_reconcile_finds_state_without_entry_and_entry_without_state() {
     assert_eq!(code(&agree), Some(0), "{}", text(&agree));
     process.kill();
 
-    // Each of them alone is found, and named.
+    // Each inconsistency is found and named on its own.
     let data = process.layout.folder().to_owned();
     for (service, statement, undo, found) in [
         (
@@ -183,7 +185,7 @@ async fn p1_reconcile_finds_state_without_entry_and_entry_without_state() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_operators_ask_is_for_operators_only() {
+async fn operators_calls_are_for_operators_only() {
     let folder = TempDir::with_prefix("remit-operators-").unwrap();
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     for address in [
@@ -203,7 +205,7 @@ async fn what_operators_ask_is_for_operators_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p7_a_reporter_is_shown_for_a_purpose_only_and_that_is_logged() {
+async fn p7_a_reporter_is_revealed_only_for_a_purpose_and_that_is_logged() {
     let folder = TempDir::with_prefix("remit-reveal-").unwrap();
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let (name, receipt) = submit(&process).await;
@@ -214,7 +216,7 @@ async fn p7_a_reporter_is_shown_for_a_purpose_only_and_that_is_logged() {
     };
     let good = || request(RevealPurpose::ContactReporter, "to ask for the CANARY-JUSTIFICATION");
 
-    // Supporting agencies, the sender's own kind, and strangers: there is no such report for them.
+    // For supporting agencies, the sender's peers and strangers, the report does not exist.
     for agency in ["police-440000", "content-regulator-CN", "police-510100"] {
         let denied = process.intake(agency).reveal_reporter(good()).await.unwrap_err();
         assert_eq!(denied.code(), Code::NotFound, "{agency}");
@@ -250,7 +252,8 @@ async fn p7_a_reporter_is_shown_for_a_purpose_only_and_that_is_logged() {
     })
     .await;
 
-    // By hand, as an operator; and reports that are not there are answered like those that are not for the caller.
+    // By the command line, as an operator. A missing report is answered like one that the caller
+    // may not see.
     let arguments = [
         "report",
         "reveal",
@@ -272,13 +275,14 @@ async fn p7_a_reporter_is_shown_for_a_purpose_only_and_that_is_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p7_a_report_is_read_for_a_purpose_only_and_that_is_logged() {
+async fn p7_a_report_is_read_only_for_a_purpose_and_that_is_logged() {
     let folder = TempDir::with_prefix("remit-read-").unwrap();
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let (name, receipt) = submit(&process).await;
     let unknown = "reports/01900000-0000-7000-8000-000000000000";
 
-    // Supporting agencies, the sender's own kind, strangers, who inspects the log: a report that is there is as one that is not.
+    // For supporting agencies, the sender's peers, strangers and auditors, an existing report looks
+    // like a missing one.
     for who in ["police-440000", "content-regulator-CN", "police-510100", "auditor"] {
         let mut answers = Vec::new();
         for name in [name.as_str(), unknown] {
@@ -305,14 +309,14 @@ async fn p7_a_report_is_read_for_a_purpose_only_and_that_is_logged() {
     let reading = shown.split_whitespace().find(|word| word.starts_with("readings/"));
     let reading = reading.unwrap_or_else(|| panic!("{shown}"));
 
-    // One entry, and it says neither whose nor by whom.
+    // One entry. It tells neither which report was read nor by whom.
     let entries = until("the reading is published", async || {
         let entries = process.verified_log().await;
         entries.iter().any(|entry| entry.record == reading).then_some(entries)
     })
     .await;
     let readings: Vec<_> = entries.iter().filter(|entry| entry.kind == "report.read").collect();
-    assert_eq!(readings.len(), 1, "who is shown nothing leaves nothing");
+    assert_eq!(readings.len(), 1, "refused readings leave no entry");
     let bytes = readings[0].encode();
     let id = name.strip_prefix("reports/").unwrap();
     for secret in [id, "450100", "handle-case"] {
@@ -327,7 +331,7 @@ async fn p7_a_report_is_read_for_a_purpose_only_and_that_is_logged() {
         "the report's own chain is as it was"
     );
 
-    // Auditors are told; the reader's agency, which may see the report, is not told who else reads.
+    // Auditors see the reading. The reader's agency may see the report, but not who else reads it.
     let told = [
         "log",
         "show",
@@ -353,7 +357,7 @@ async fn p7_a_report_is_read_for_a_purpose_only_and_that_is_logged() {
     let agency = remit(&process, &agency);
     assert_ne!(code(&agency), Some(0), "{}", text(&agency));
 
-    // Intake's state and the log agree on readings, and when one is taken away, that is seen.
+    // Intake's state and the log agree on readings; a removed reading is noticed.
     let agree = remit(&process, &["log", "reconcile"]);
     assert_eq!(code(&agree), Some(0), "{}", text(&agree));
     let figures = ["log", "stats", "--as", "auditor", "--purpose", "figures", "--json"];
@@ -382,7 +386,7 @@ async fn p7_a_report_is_read_for_a_purpose_only_and_that_is_logged() {
     );
 }
 
-/// A witness of its own process.
+/// A witness in its own process.
 struct Witness {
     child: Child,
     line: String,
@@ -425,7 +429,7 @@ impl Witness {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
+async fn a_witnessed_log_rotates_keys_and_verifies_throughout() {
     let folder = TempDir::with_prefix("remit-witness-").unwrap();
     let named = ("REMIT_LOG_ORIGIN", "remit.test/log");
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[named]);
@@ -455,7 +459,7 @@ async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
     let (name, _) = submit(&process).await;
     let checkpoint = text(&remit(&process, &["log", "checkpoint"]));
     assert!(checkpoint.contains("\u{2014} witness.test/w1 "), "{checkpoint}");
-    // A receipt by a policy: of the witness alone, of this log, and of another one.
+    // A receipt checked by policies: of the witness alone, of this log, and of another log.
     let receipt = folder.path().join("r.tlog-proof");
     let given = until("it is published", async || {
         let given = remit(&process, &["log", "receipt", &name]);
@@ -484,7 +488,7 @@ async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
             .arg("--data-dir")
             .arg(match logs.is_empty() {
                 true => process.layout.folder(),
-                // Where no other key is known.
+                // A folder in which no other key is known.
                 false => folder.path(),
             })
             .output()
@@ -503,7 +507,8 @@ async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
         assert!(verified.status.success(), "{}", text(&verified));
     }
 
-    // The witness goes: nothing new is published, the status says so loudly, and reports are taken as before.
+    // The witness disappears: nothing new is published, the status reports it as lost, and reports
+    // are still accepted.
     drop(witness);
     let mut intake = process.intake("operator");
     intake.submit_report(gambling("")).await.unwrap();
@@ -516,7 +521,7 @@ async fn a_log_with_a_witness_changes_keys_and_is_verified_all_along() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_without_a_name_of_its_own_is_warned_of_once_and_has_no_witnesses() {
+async fn a_log_with_the_default_name_warns_once_and_refuses_witnesses() {
     let folder = TempDir::with_prefix("remit-unnamed-").unwrap();
     let stderr = || std::fs::read_to_string(folder.path().join("stderr")).unwrap();
     let warned = "it gets a name that others have too";
@@ -525,7 +530,7 @@ async fn a_log_without_a_name_of_its_own_is_warned_of_once_and_has_no_witnesses(
     process.kill();
     assert_eq!(stderr().matches(warned).count(), 1, "{}", stderr());
     Process::start(folder.path(), &Databases::Sqlite, &[("RUST_LOG", "trace")]).kill();
-    assert_eq!(stderr().matches(warned).count(), 1, "too late to be of use");
+    assert_eq!(stderr().matches(warned).count(), 1, "a second warning comes too late");
     assert!(stderr().contains("RUST_LOG sets nothing"), "{}", stderr());
 
     let policy = folder.path().join("policy");
@@ -557,7 +562,7 @@ async fn a_log_without_a_name_of_its_own_is_warned_of_once_and_has_no_witnesses(
         .unwrap();
     assert_eq!(code(&witness), Some(2));
     assert!(text(&witness).contains("as every log is called"), "{}", text(&witness));
-    // A log with a name is not warned of.
+    // A log with its own name gets no warning.
     let named = TempDir::with_prefix("remit-named-").unwrap();
     Process::start(
         named.path(),
@@ -570,7 +575,7 @@ async fn a_log_without_a_name_of_its_own_is_warned_of_once_and_has_no_witnesses(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p2_deleted_rows_are_noticed_and_put_back_from_an_export() {
+async fn p2_deleted_rows_are_detected_and_restored_from_an_export() {
     let folder = TempDir::with_prefix("remit-deleted-").unwrap();
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let mut intake = process.intake("operator");
@@ -600,7 +605,7 @@ async fn p2_deleted_rows_are_noticed_and_put_back_from_an_export() {
     );
     assert_eq!(code(&exported), Some(0), "{}", text(&exported));
 
-    // While it runs, the last row stays: nothing grows over the others.
+    // Keep the last row while the log runs, so that nothing is appended over the gap.
     const DELETE: &str = "DELETE FROM entries WHERE idx >= (SELECT max(idx) FROM entries) - 99 \
                           AND idx < (SELECT max(idx) FROM entries)";
     execute(process.layout.folder(), "audit", DELETE).await;
@@ -627,7 +632,7 @@ async fn p2_deleted_rows_are_noticed_and_put_back_from_an_export() {
     assert_eq!(code(&recovered), Some(0), "{}", text(&recovered));
 }
 
-/// Free ports.
+/// Options for free ports.
 const ANYWHERE: [&str; 6] = [
     "--intake-listen",
     "127.0.0.1:0",

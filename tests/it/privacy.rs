@@ -1,4 +1,4 @@
-//! What must not be seen where it does not belong.
+//! Data must not appear where it does not belong.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -18,7 +18,7 @@ use tests::process::{Databases, Process, binary, gambling, until};
 
 use crate::evidence::{download, upload};
 
-/// Values that a reporter gave, or that were written about a reporter: only intake may know them.
+/// Values written by or about a reporter: only intake may know them.
 const CANARIES: [&str; 14] = [
     "CANARY-NARRATIVE",
     "CANARY-NAME",
@@ -35,22 +35,22 @@ const CANARIES: [&str; 14] = [
     "CANARY-SAMPLE",
     "canary-download.example",
 ];
-/// A loss is a fact that routing decides by: its own, and nobody else's to see.
+/// The loss is a fact that routing decides by: routing may know it, others may not.
 const LOSS: i64 = 918_273_645;
-/// What a file of evidence says, which not even intake's database knows.
+/// Content of an evidence file, which not even intake's database may contain.
 const FILE: &[u8] = b"CANARY-EVIDENCE";
 
 fn within(bytes: &[u8], what: &[u8]) -> bool {
     bytes.windows(what.len()).any(|window| window == what)
 }
 
-/// What is not there would contain nothing: it has to be.
+/// Whether a file contains something. Fails if the file does not exist.
 fn contains(file: &Path, what: impl AsRef<[u8]>) -> bool {
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     within(&bytes, what.as_ref())
 }
 
-/// Whether any file of a folder contains something.
+/// Whether any file in a folder contains something.
 fn holds(folder: &Path, what: impl AsRef<[u8]> + Copy) -> bool {
     std::fs::read_dir(folder).unwrap().any(|file| {
         let path = file.unwrap().path();
@@ -61,14 +61,14 @@ fn holds(folder: &Path, what: impl AsRef<[u8]> + Copy) -> bool {
     })
 }
 
-/// The hash of the file, in each form in which it could be written down.
+/// The file's hash in every form in which it could be written.
 fn hashes() -> Vec<Vec<u8>> {
     let hash = Sha256::digest(FILE).to_vec();
     let (lower, base64) = (
         data_encoding::HEXLOWER.encode(&hash),
         data_encoding::BASE64.encode(&hash),
     );
-    // As a list of numbers, as debugging prints bytes.
+    // As a list of numbers, the debug format of bytes.
     let numbers = format!("{hash:?}");
     let numbers = numbers.trim_matches(['[', ']']).to_owned();
     vec![
@@ -80,7 +80,7 @@ fn hashes() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What the log serves to everybody without a token: the checkpoint, the entries and their tile.
+/// All that the log serves without a token: the checkpoint, the entries and their tile.
 async fn tile_files(address: &str) -> Vec<u8> {
     let host = address.strip_prefix("http://").unwrap();
     let mut all = Vec::new();
@@ -108,7 +108,7 @@ async fn tile_files(address: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_log_lines() {
+async fn p3_a_reporters_words_reach_neither_routing_nor_the_log_nor_the_log_lines() {
     let folder = TempDir::with_prefix("remit-privacy-").unwrap();
     let collector = Receiver::start().await.unwrap();
     let endpoint = collector.endpoint().to_owned();
@@ -140,7 +140,8 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
     let evidence = upload(&process, "operator", FILE).await;
     report.evidence = vec![evidence.clone()];
     let mut intake = process.intake("operator");
-    // Another with what the first has no place for: the other kinds of subjects, details that are texts and addresses, a loss.
+    // A second report with the fields that the first one lacks: other kinds of subjects, text and
+    // address details, a loss.
     let mut other = gambling("");
     let report = other.report.as_mut().unwrap();
     report.category = "categories/malware".to_owned();
@@ -173,7 +174,7 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
     let downloaded = download(&process, "operator", &evidence, "to look for the CANARY-DOWNLOAD").await;
     assert_eq!(downloaded.unwrap(), FILE);
     let receipts = [submitted.receipt, other.receipt];
-    // Its words are kept by intake; those of refused requests are kept by nobody.
+    // Intake keeps the words of its justification; nobody keeps those of refused requests.
     let mut reveal = RevealReporterRequest {
         name: submitted.report.unwrap().name,
         purpose: RevealPurpose::VerifyReport.into(),
@@ -183,7 +184,7 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
     reveal.justification = "CANARY-REFUSED".to_owned();
     reveal.purpose = 0;
     intake.reveal_reporter(reveal.clone()).await.unwrap_err();
-    // Reading it is logged, and what was read is not.
+    // The reading is logged, its content is not.
     let read = GetReportRequest {
         name: reveal.name,
         purpose: ReadPurpose::CheckSubmission.into(),
@@ -208,7 +209,7 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
         Some(())
     })
     .await;
-    until("so is what befell the evidence", async || {
+    until("the evidence's changes are logged", async || {
         let entries = process.verified_log().await;
         (entries.iter().filter(|entry| entry.record == evidence).count() == 3).then_some(())
     })
@@ -242,7 +243,7 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
         assert!(!within(spans.as_bytes(), secret), "{said} is in a trace");
         assert!(!within(&entries, secret), "{said} is served to everybody");
     }
-    // Nor is it in what is taken away, with details or without.
+    // Exports, with and without details, do not contain them either.
     let (plain, detailed) = (folder.path().join("plain"), folder.path().join("detailed"));
     let with_detail = ["--with-detail", "--purpose", "inspection 7", "--as", "auditor"];
     for (exported, options) in [(&plain, &[][..]), (&detailed, &with_detail)] {
@@ -267,7 +268,8 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
             );
         }
     }
-    // What stands in the details alone is in no folder without them: who acted, for what, whose it is.
+    // Data that only the details contain is missing from exports without them: the actor, the
+    // purpose, the owner.
     for detail in [
         "verify-report",
         "check-submission",
@@ -280,24 +282,26 @@ async fn p3_what_a_reporter_wrote_reaches_neither_routing_nor_the_log_nor_the_lo
     }
     process.kill();
 
-    // Killed, a database has its newest rows beside it; each file is there, and so is what would be in the lines.
+    // A killed database keeps its newest rows in its WAL file. Each file must exist, and so must
+    // the trace lines.
     let data = process.layout.folder();
     let files = |service: &str| ["", "-wal"].map(|suffix| data.join(format!("{service}.db{suffix}")));
     let lines = [folder.path().join("stderr")];
-    assert!(contains(&lines[0], "TRACE"), "not everything was written that could be");
+    assert!(contains(&lines[0], "TRACE"), "logging is not at its most verbose");
     let (routing, audit) = (files("routing"), files("audit"));
     for canary in CANARIES.into_iter().chain([&*loss]) {
         assert!(
             canary == loss || files("intake").iter().any(|file| contains(file, canary)),
             "{canary} is stored where it belongs"
         );
-        // Routing has the loss.
+        // Routing may know the loss.
         let places = routing.iter().filter(|_| canary != loss).chain(&audit).chain(&lines);
         for file in places {
             assert!(!contains(file, canary), "{canary} is in {}", file.display());
         }
     }
-    // The file is where it belongs and nowhere else; its hash is in intake's database besides, and in no other.
+    // The file is where it belongs and nowhere else; its hash is also in intake's database, and in
+    // no other.
     assert!(holds(&data.join("evidence"), FILE));
     assert!(files("intake").iter().any(|file| contains(file, &hashes()[0])));
     for secret in hashes().iter().map(Vec::as_slice).chain([FILE]) {

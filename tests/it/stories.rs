@@ -1,5 +1,5 @@
-//! The stories that the product has to answer, through the program itself: the demo checks each route against its story
-//! and each proof by itself, and fails when one differs.
+//! The product's stories through the program itself. The demo checks each route against its story
+//! and verifies each proof, and fails on a difference.
 
 use std::process::Command;
 
@@ -8,10 +8,10 @@ use tempfile::TempDir;
 use tests::process::{Databases, Process, binary};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_tells_every_story() {
+async fn the_demo_runs_every_story() {
     let folder = TempDir::with_prefix("remit-stories-").unwrap();
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
-    // Twice: what is there from the first run must not change the second.
+    // Twice: data of the first run must not change the second.
     for _ in 0..2 {
         let output = Command::new(binary())
             .args(["demo", "--data-dir"])

@@ -1,4 +1,4 @@
-//! One trace: submit → route → log, across the asynchronous hops, as a collector receives it.
+//! One trace from submit to route to log, across asynchronous hops, as a collector receives it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use testkit::otlp::{Receiver, Span};
 
 use tests::process::{Databases, Process, gambling};
 
-/// What a caller's own tracing would send: a trace that its span began.
+/// A trace begun by the caller's own span.
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +65,7 @@ async fn one_trace_runs_from_submit_over_route_to_log() {
     assert_eq!(
         route.parent_span_id(),
         submit.span_id(),
-        "routing goes on where intake was asked"
+        "routing continues the trace of the call to intake"
     );
     for span in &trace {
         let mut current = span;
@@ -75,7 +75,7 @@ async fn one_trace_runs_from_submit_over_route_to_log() {
         assert_eq!(
             current.span_id(),
             submit.span_id(),
-            "`{}` hangs on the submission",
+            "`{}` descends from the submission",
             span.name()
         );
     }

@@ -1,4 +1,4 @@
-//! One report, all the way: submitted, routed, seen, acknowledged, followed, proven.
+//! One report all the way: submitted, routed, seen, acknowledged, followed, proven.
 
 use api::{
     audit::GetInclusionProofRequest,
@@ -41,7 +41,7 @@ async fn all_the_way(databases: &Databases) {
     let submitted = intake.submit_report(gambling("")).await.unwrap().into_inner();
     let report = submitted.report.unwrap().name;
 
-    // The desk in Nanning hears of it, finds it in its list, and sees the report itself; another desk does not.
+    // The desk in Nanning is notified, lists the case and sees the report; another desk does not.
     let told = watch.message().await.unwrap().unwrap();
     let case = told.case.unwrap();
     assert_eq!(
@@ -87,7 +87,8 @@ async fn all_the_way(databases: &Databases) {
             .is_empty()
     );
 
-    // It takes the case over; the reporter sees that, and checks each change in the log by itself.
+    // The desk acknowledges the case; the reporter sees that and verifies each change in the log
+    // independently.
     let request = AcknowledgeCaseRequest {
         name: case.name.clone(),
         etag: case.etag,
@@ -137,7 +138,7 @@ async fn all_the_way(databases: &Databases) {
             .iter()
             .map(|hash| hash.as_ref().try_into().unwrap())
             .collect();
-        // The reporter's own copy of the entry is what is proven, not the server's.
+        // The proof covers the reporter's own copy of the entry, not the server's.
         let verify = |entry: &[u8]| {
             audit::verify::verify_inclusion(
                 entry,

@@ -1,4 +1,4 @@
-//! What the end-to-end tests and the benchmarks share: real `remit` processes and their clients.
+//! Support for the end-to-end tests and the benchmarks: real `remit` processes and their clients.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A real `remit` process, and what a client of it needs.
+//! A real `remit` process and its clients.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,9 +18,9 @@ use remit::data_dir::{Endpoints, Layout};
 use rpc::client::Caller;
 use testkit::Backend;
 
-/// The program under test, which the workspace's tests build.
+/// Path of the program under test, which the workspace's tests build.
 pub fn binary() -> PathBuf {
-    // Tests lie in `deps` below the folder of the binaries, the benchmarks beside them.
+    // Tests are in `deps` below the folder of the binaries, benchmarks beside them.
     let this = std::env::current_exe().unwrap();
     let found = this
         .ancestors()
@@ -36,11 +36,11 @@ pub fn binary() -> PathBuf {
     })
 }
 
-/// Databases of the three services.
+/// The databases of the three services.
 pub enum Databases {
     /// Files in the data directory.
     Sqlite,
-    /// Databases of a private server.
+    /// Databases on a private server.
     Postgres(Box<[Backend; 3]>),
 }
 
@@ -53,7 +53,7 @@ impl Databases {
         ])))
     }
 
-    /// Hands the databases over in files, as their URLs have passwords.
+    /// Passes the URLs in files, because they contain passwords.
     fn set(&self, command: &mut Command, folder: &Path) {
         if let Self::Postgres(databases) = self {
             for (name, database) in ["INTAKE", "ROUTING", "AUDIT"].into_iter().zip(databases.iter()) {
@@ -73,7 +73,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it on free ports and waits until it says where it is.
+    /// Starts the process on free ports and waits until it reports its addresses.
     pub fn start(folder: &Path, databases: &Databases, environment: &[(&str, &str)]) -> Self {
         let layout = Layout::new(folder.join("data"));
         let _ = std::fs::remove_file(layout.folder().join("endpoints.json"));
@@ -88,7 +88,7 @@ impl Process {
             command.env(format!("REMIT_{service}_LISTEN"), "127.0.0.1:0");
         }
         databases.set(&mut command, folder);
-        // The same name after each start: its leases are its own.
+        // The same replica name after each start, so that it owns the leases of the last run.
         command.env("REMIT_REPLICA", "test").envs(environment.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let nowhere = Endpoints {
@@ -121,18 +121,18 @@ impl Process {
         }
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// The way to a server, as `operator` or an agency.
+    /// A client channel to a server, as `operator` or an agency.
     pub fn channel(&self, address: &str, who: &str) -> Caller {
         let tokens = self.layout.read_tokens().unwrap().unwrap();
         let token = tokens
@@ -158,7 +158,7 @@ impl Process {
         AuditServiceClient::new(self.channel(&self.endpoints.audit, "operator"))
     }
 
-    /// The whole published log, verified: signature, root, every record's chain.
+    /// The complete published log, verified: signature, root and every record's chain.
     pub async fn verified_log(&self) -> Vec<Entry> {
         let mut audit = self.audit();
         let vkey = std::fs::read_to_string(self.layout.log_vkey()).unwrap();
@@ -188,7 +188,7 @@ impl Process {
                 .unwrap()
                 .into_inner()
                 .checkpoint;
-            // The log may have grown since the last page: then it is read again.
+            // The log may have grown since the last page: read again.
             if audit::open_checkpoint(&checkpoint, vkey.trim()).is_ok_and(|head| head.size == verifier.size()) {
                 verifier.finish(&checkpoint, vkey.trim()).unwrap();
                 return entries;
@@ -204,7 +204,7 @@ impl Drop for Process {
     }
 }
 
-/// Asks again until the answer is there; what is waited for happens in other processes.
+/// Polls until the answer is there. The awaited event happens in another process.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -219,7 +219,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     }
 }
 
-/// A gambling site run from Nanning, its server in Foshan.
+/// A gambling site operated from Nanning, with its server in Foshan.
 pub fn gambling(request_id: &str) -> SubmitReportRequest {
     let place = |factor, territory: &str| api::intake::Place {
         factor,

@@ -1,7 +1,7 @@
-//! Audit alone: how many changes it appends durably through gRPC, beside what the machine can do without it.
+//! Audit alone: durable appends through gRPC, compared with the machine's limits.
 //!
-//! Server, client and database share the machine. The references are the database's own bulk insert of the same bytes, a server
-//! that answers the same message and does nothing else, and the disk's own rate of syncs.
+//! Server, client and database share the machine. The references are the database's own bulk insert
+//! of the same bytes, a server that only answers the same message, and the disk's sync rate.
 
 use std::{
     collections::HashMap,
@@ -36,22 +36,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::{BoxFuture, tokio_stream::wrappers::ReceiverStream};
 
-/// What all callers of the bench call with.
+/// Token of all callers of the bench.
 pub const TOKEN: &str = "the-token-of-the-bench";
-/// Changes in a batch of the stream.
+/// Changes per batch of the stream.
 const BATCH: usize = 1_000;
-/// Changes that the stream appends.
+/// Changes appended by the stream.
 const STREAMED: usize = 300_000;
-/// Changes of each record.
+/// Changes per record.
 const PER_RECORD: usize = 3;
 const CALLERS: usize = 64;
-/// Changes that the callers append.
+/// Changes appended by the callers.
 const CALLED: usize = 60_000;
-/// The rate at which the latency is looked at, and how many changes arrive at it.
+/// The rate at which latency is measured, and the number of changes sent at it.
 const RATE: usize = 5_000;
 const PACED: usize = 25_000;
 
-/// All figures, on both databases.
+/// Measures everything on both databases.
 pub async fn run() -> anyhow::Result<()> {
     println!("\nAppending to the log, durable; client, server and database on this machine");
     println!("  disk                     {:>7.0} syncs/s of 4 KiB appended", syncs()?);
@@ -75,7 +75,7 @@ async fn on(name: &str, backend: &Backend) -> anyhow::Result<()> {
         "  {name:<10} batched stream  {streamed:>7.0}/s, {:.2} × the database's own bulk insert of the same bytes ({inserted:.0}/s)",
         streamed / inserted
     );
-    // A machine's speed changes while this runs: the reference is taken on both sides.
+    // The machine's speed varies during the run: the reference is measured before and after.
     let before = echo().await?;
     let called = unary(&log, sealed("called", CALLED, PER_RECORD), None).await?;
     let after = echo().await?;
@@ -92,7 +92,7 @@ async fn on(name: &str, backend: &Backend) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Changes of about the size of a real one, of `n / per_record` records in turn.
+/// Changes of about real size, alternating over `n / per_record` records.
 pub fn sealed(prefix: &str, n: usize, per_record: usize) -> Vec<StateChange> {
     let (entropy, mut heads) = (SystemEntropy, HashMap::new());
     let records = n / per_record;
@@ -137,7 +137,7 @@ fn detail() -> Detail {
     }
 }
 
-/// A log that is served.
+/// A served log.
 pub struct Log {
     audit: Audit,
     address: String,
@@ -145,7 +145,7 @@ pub struct Log {
     _folder: TempDir,
 }
 
-/// Serves a log to one caller, until `shutdown`; returns its address, and what ends with the server.
+/// Serves a log to one caller until `shutdown`. Returns its address and its background work.
 pub async fn serve(
     audit: &Audit,
     system: &str,
@@ -207,7 +207,7 @@ pub fn client(address: &str) -> anyhow::Result<AuditServiceClient<Caller>> {
     Ok(AuditServiceClient::new(rpc::client::connect(address, TOKEN, None)?))
 }
 
-/// Appends all changes on one stream, and returns how many per second.
+/// Appends all changes on one stream. Returns changes per second.
 pub async fn stream(log: &Log, changes: Vec<StateChange>) -> anyhow::Result<f64> {
     let mut client = log.client()?;
     let n = changes.len();
@@ -243,7 +243,7 @@ pub async fn stream(log: &Log, changes: Vec<StateChange>) -> anyhow::Result<f64>
     Ok(n as f64 / taken.as_secs_f64())
 }
 
-/// Appends the changes one by one from many callers; at a rate, or as fast as they are answered.
+/// Appends the changes one by one from many callers, at a rate or as fast as they are answered.
 pub async fn unary(log: &Log, changes: Vec<StateChange>, rate: Option<usize>) -> anyhow::Result<super::load::Measured> {
     call(&log.address, changes, rate).await
 }
@@ -251,7 +251,7 @@ pub async fn unary(log: &Log, changes: Vec<StateChange>, rate: Option<usize>) ->
 async fn call(address: &str, changes: Vec<StateChange>, rate: Option<usize>) -> anyhow::Result<super::load::Measured> {
     let clients: Vec<_> = (0..4).map(|_| client(address)).collect::<Result<_, _>>()?;
     let records = changes.len() / PER_RECORD;
-    // A record's changes go to one caller, so that they come in order.
+    // Each record's changes go to one caller, so that they arrive in order.
     let mut shares: Vec<Vec<StateChange>> = vec![Vec::new(); CALLERS];
     for (i, change) in changes.into_iter().enumerate() {
         shares[i % records % CALLERS].push(change);
@@ -266,7 +266,7 @@ async fn call(address: &str, changes: Vec<StateChange>, rate: Option<usize>) -> 
                 let mut due = Instant::now();
                 if let Some(rate) = rate {
                     let slot = slots.fetch_add(1, Ordering::Relaxed);
-                    // From when it was due, not from when there was time for it.
+                    // Measured from the due time, not from when a caller was free.
                     due = started + Duration::from_secs_f64(slot as f64 / rate as f64);
                     tokio::time::sleep_until(due.into()).await;
                 }
@@ -289,7 +289,8 @@ async fn call(address: &str, changes: Vec<StateChange>, rate: Option<usize>) -> 
     })
 }
 
-/// The database's own bulk insert of the same bytes, as many rows to a transaction as a batch has changes: rows per second.
+/// The database's own bulk insert of the same bytes, with as many rows per transaction as a batch
+/// has changes. Rows per second.
 async fn bulk_insert(backend: &Backend, changes: &[StateChange]) -> anyhow::Result<f64> {
     const BARE: Insert = Insert::into("bare", &[("idx", Kind::Int), ("bytes", Kind::Bytes)]);
     let db = Db::open(backend.url(), &[]).await?;
@@ -317,7 +318,7 @@ async fn bulk_insert(backend: &Backend, changes: &[StateChange]) -> anyhow::Resu
     Ok(rate)
 }
 
-/// Appended blocks that are on disk, per second.
+/// Appends and syncs blocks. Returns syncs per second.
 fn syncs() -> anyhow::Result<f64> {
     let mut file = tempfile::tempfile()?;
     let block = [7; 4_096];
@@ -330,7 +331,7 @@ fn syncs() -> anyhow::Result<f64> {
     Ok(f64::from(n) / started.elapsed().as_secs_f64())
 }
 
-/// The same calls to a server that answers and does nothing else.
+/// The same calls to a server that only replies.
 async fn echo() -> anyhow::Result<super::load::Measured> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -343,7 +344,7 @@ async fn echo() -> anyhow::Result<super::load::Measured> {
     call(&address, sealed("echoed", CALLED, PER_RECORD), None).await
 }
 
-/// One method of audit's, by hand: the generated server would want all of them.
+/// One method of audit's service, by hand: the generated server would require all of them.
 #[derive(Clone)]
 struct Echo;
 

@@ -1,4 +1,4 @@
-//! The directory of a whole country: how long it takes to load, what it holds in memory, how long one look takes.
+//! The directory of a whole country: load time, memory, and look-up time.
 
 use std::{fmt::Write as _, hint::black_box, time::Instant};
 
@@ -12,14 +12,14 @@ use places::{Territories, TerritoryCode};
 
 use crate::memory;
 
-/// Agencies besides the shipped ones.
+/// Number of agencies besides the shipped ones.
 const AGENCIES: usize = 10_000;
 const LOOKS: usize = 1_000_000;
 const RULES: [&str; 2] = [
     include_str!("../../../../deploy/config/rules/ranked.yaml"),
     include_str!("../../../../deploy/config/rules/first-receiver.yaml"),
 ];
-/// Of the made-up agencies.
+/// Seed of the generated agencies.
 const SEED: u64 = 7;
 
 pub fn run() -> anyhow::Result<()> {
@@ -50,7 +50,8 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Places from everywhere, townships mostly, as reports name them; functions as in the directory.
+/// Look-ups at places all over the tree, mostly townships, as in reports, for the directory's
+/// functions.
 fn look(directory: &Directory, territories: &Territories) {
     let entropy = SeededEntropy::new(SEED + 1);
     let codes: Vec<TerritoryCode> = territories.iter().map(|territory| territory.code).collect();
@@ -82,8 +83,8 @@ fn look(directory: &Directory, territories: &Territories) {
     }
 }
 
-/// The shipped file with more agencies: police desks for parts of the categories, one market regulator in each of many counties
-/// and townships.
+/// The shipped file with more agencies: police desks for some categories, and a market regulator in
+/// each of many counties and townships.
 fn agencies(territories: &Territories) -> anyhow::Result<String> {
     let entropy = SeededEntropy::new(SEED);
     let mut file = Directory::shipped().source().trim_end().to_owned();

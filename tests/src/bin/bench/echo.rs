@@ -1,4 +1,4 @@
-//! The reference: a bare tonic server that answers the same message and does nothing else.
+//! The reference: a bare tonic server that only answers the same message.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl IntakeService for Echo {
     }
 }
 
-/// Like [`serve`], behind all that Remit's servers put in front of a service.
+/// Like [`serve`], behind the layers of Remit's servers.
 pub async fn serve_behind_stack(token: &str, shutdown: &CancellationToken) -> anyhow::Result<String> {
     let server = crate::submit::server("echo", token, Arc::new(|| Box::pin(async { true })))?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -59,7 +59,7 @@ pub async fn serve_behind_stack(token: &str, shutdown: &CancellationToken) -> an
     Ok(address)
 }
 
-/// Serves on a free port until the process ends, and returns the address.
+/// Serves on a free port until the process ends. Returns the address.
 pub async fn serve() -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);

@@ -1,4 +1,4 @@
-//! Load: callers that each ask, wait for the answer, and ask again.
+//! Load: callers that send a request, wait for the answer, and repeat.
 
 use std::{
     sync::Arc,
@@ -13,10 +13,10 @@ use journal::{Clock as _, SystemClock, SystemEntropy, ordered_id, random_id};
 use rpc::client::Caller;
 use tokio::task::JoinSet;
 
-/// Connections that the callers share.
+/// Connections shared by the callers.
 const CONNECTIONS: usize = 4;
 
-/// What a run of load measured.
+/// Results of a load run.
 pub struct Measured {
     /// Answers per second.
     pub rate: f64,
@@ -36,7 +36,7 @@ impl Measured {
     }
 }
 
-/// A report of about one kibibyte, like those that come.
+/// A report of about one kibibyte, of typical content.
 pub fn report() -> SubmitReportRequest {
     let report = Report {
         category: "categories/gambling".to_owned(),
@@ -65,17 +65,17 @@ pub fn report() -> SubmitReportRequest {
     }
 }
 
-/// A request id as the contract advises.
+/// A request id as the contract recommends.
 pub fn ordered_request_id() -> String {
     ordered_id(SystemClock.now(), &SystemEntropy).to_string()
 }
 
-/// A request id that lies nowhere near the one before.
+/// A random request id, with no locality.
 pub fn random_request_id() -> String {
     random_id(&SystemEntropy).to_string()
 }
 
-/// Submits reports from `callers` callers for a while, each with a request id, as partners send them.
+/// Submits reports from `callers` callers for `duration`, each with a request id, as partners do.
 pub async fn submit(
     address: &str,
     token: &str,
@@ -86,7 +86,7 @@ pub async fn submit(
     let clients: Vec<IntakeServiceClient<Caller>> = (0..CONNECTIONS)
         .map(|_| Ok(IntakeServiceClient::new(rpc::client::connect(address, token, None)?)))
         .collect::<anyhow::Result<_>>()?;
-    // Connected before the clock runs.
+    // Connect before the clock starts.
     for client in &clients {
         client.clone().submit_report(report()).await?;
     }

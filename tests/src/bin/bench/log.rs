@@ -1,8 +1,10 @@
-//! A log of 10,000,000 entries: proofs from it on both databases, and the verification of all of it from a folder.
+//! A log of 10,000,000 entries: proofs from it on both databases, and verification of all of it
+//! from a folder.
 //!
-//! It is the same in each run, four changes to a record (`generate.rs`). `REMIT_BENCH_ENTRIES` makes it smaller or larger; 10,000,000
-//! entries take 12 GB of disk meanwhile, and some minutes. The proofs come from `remit serve audit` in a process of its own, to a
-//! client on one thread, one after the other (`proofs.rs`).
+//! The log is the same in each run, with four changes per record (`generate.rs`).
+//! `REMIT_BENCH_ENTRIES` changes its size; 10,000,000 entries need 12 GB of disk and some minutes.
+//! The proofs come from `remit serve audit` in a process of its own, for a client on one thread,
+//! one call after the other (`proofs.rs`).
 
 mod generate;
 mod proofs;
@@ -41,16 +43,16 @@ pub async fn run() -> anyhow::Result<()> {
             "key_file": folder.path().join(proofs::KEY),
             "checkpoint_file": folder.path().join(proofs::CHECKPOINT),
         }))?;
-        // Makes key, tables and the first checkpoint.
+        // Creates the key, the tables and the first checkpoint.
         let audit = Audit::start(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
         let vkey = audit.vkey().to_owned();
         audit.stop().await;
         let started = Instant::now();
-        // The files are the same whatever the database.
+        // The files do not depend on the database.
         let files = signed.is_none().then(|| exported.path());
         generate::generate(backend.url(), files, entries).await?;
-        // What a database does about ten million new rows, and gigabytes that are on their way to the disk still: what is measured
-        // next is not that.
+        // Keeps out of the next measurement what the database still does about ten million new
+        // rows, and gigabytes not yet written back.
         if backend.url().starts_with("postgres") {
             settle(backend.url()).await?;
         }
@@ -63,7 +65,8 @@ pub async fn run() -> anyhow::Result<()> {
     verify(exported.path(), &note, &vkey)
 }
 
-/// Does now what PostgreSQL would do beside the calls: vacuum the new rows, and write them back. `pgbench` does so, too.
+/// Makes PostgreSQL do its pending work now: vacuum and write back the new rows. `pgbench` does the
+/// same.
 async fn settle(url: &str) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
@@ -72,7 +75,8 @@ async fn settle(url: &str) -> anyhow::Result<()> {
     Ok(connection.close().await?)
 }
 
-/// Verifies all files, reading on one thread and verifying on another; beside it, the bare hashing of as many blocks.
+/// Verifies all files, reading on one thread and verifying on another. The reference is bare
+/// hashing of as many blocks.
 fn verify(folder: &Path, note: &str, vkey: &str) -> anyhow::Result<()> {
     let mut verifier = FilesVerifier::new(note, vkey, false)?;
     let entries = verifier.signed().size;
@@ -99,7 +103,7 @@ fn verify(folder: &Path, note: &str, vkey: &str) -> anyhow::Result<()> {
     let rate = entries as f64 / started.elapsed().as_secs_f64();
 
     let started = Instant::now();
-    // An entry of 190 bytes is four blocks, and each gives one inner hash of two.
+    // An entry of 190 bytes has four blocks, and the inner hash above it has two.
     let (leaf, node) = ([7; 190], [7; 64]);
     let hashes = entries.min(1_000_000);
     for _ in 0..hashes {

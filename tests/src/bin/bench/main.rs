@@ -1,5 +1,5 @@
-//! Measures what Remit promises about speed. Each figure stands beside a reference from the same run, because machines
-//! differ. `make bench` runs it on a release build.
+//! Measures Remit's performance. Each figure is printed beside a reference from the same run,
+//! because machines differ. `make bench` runs it on a release build.
 
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded for people")]
 
@@ -21,16 +21,16 @@ use testkit::Backend;
 use tests::process::{Databases, Process};
 use tokio_util::sync::CancellationToken;
 
-/// The allocator of `remit` itself, for the reference too.
+/// The allocator of `remit`, for the references too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CALLERS: usize = 64;
 const DURATION: Duration = Duration::from_secs(10);
-/// The rate that a small node has to sustain.
+/// The rate that a small node must sustain, per second.
 const SUSTAINED: u32 = 2_000;
 
-/// The parts of the measurement. Named on the command line, only those run.
+/// The sections. With names on the command line, only those run.
 const SECTIONS: [&str; 7] = ["start", "directory", "submit", "append", "operators", "log", "whole"];
 
 #[tokio::main]
@@ -57,10 +57,11 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Intake alone, beside a bare server that answers the same message. A machine's speed changes while this runs, so the bare
-/// server is measured before and after each, and their mean is the reference.
+/// Intake alone, compared with a bare server that answers the same message. The machine's speed
+/// varies during the run, so the bare server is measured before and after each, and their mean is
+/// the reference.
 async fn submit() -> anyhow::Result<()> {
-    println!("\nSubmitReport, {CALLERS} callers, durable, consumers standing still; {DURATION:?} each");
+    println!("\nSubmitReport, {CALLERS} callers, durable, consumers stopped; {DURATION:?} each");
     let echo = echo::serve().await?;
     let mut before = bare_echo(&echo).await?;
     for (name, backend) in [
@@ -118,7 +119,7 @@ async fn whole_way() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From the start of the process to the first answer, and the memory that it holds when idle.
+/// Time from the start of the process to the first answer, and its idle memory.
 async fn start_up() -> anyhow::Result<()> {
     let folder = TempDir::with_prefix("remit-bench-")?;
     for which in ["first", "second"] {

@@ -1,18 +1,18 @@
-//! What a process holds in memory.
+//! Memory of a process.
 
 use anyhow::Context as _;
 
-/// Kilobytes that a process holds now; `self` is this one.
+/// Resident memory of a process in kB; `self` is this one.
 pub fn resident(process: &str) -> anyhow::Result<i64> {
     read(process, "VmRSS:")
 }
 
-/// The most that this process has held since [`forget_peak`].
+/// Peak memory of this process since [`forget_peak`], in kB.
 pub fn peak() -> anyhow::Result<i64> {
     read("self", "VmHWM:")
 }
 
-/// Begins the high-water mark anew.
+/// Resets the peak.
 pub fn forget_peak() -> std::io::Result<()> {
     std::fs::write("/proc/self/clear_refs", "5")
 }

@@ -1,7 +1,7 @@
-//! The operator register: how fast a million entries are loaded, in how much memory, and how fast one is found among them.
+//! The operator register: load time and memory for a million entries, and look-up time among them.
 //!
-//! The references are the database's own bulk insert of the same rows, already sorted and checked, in one transaction, and a
-//! statement that looks nothing up.
+//! The references are the database's own bulk insert of the same rows, sorted and checked, in one
+//! transaction, and a statement that reads nothing.
 
 use std::{
     collections::BTreeSet,
@@ -32,7 +32,7 @@ use crate::memory;
 
 const ENTRIES: u32 = 1_000_000;
 const LOOK_UPS: u32 = 20_000;
-/// Reports of one delivery.
+/// Reports per delivery.
 const DELIVERY: u32 = 1_000;
 
 const ROWS: Insert = Insert::into(
@@ -47,7 +47,7 @@ const ROWS: Insert = Insert::into(
     ],
 );
 
-/// All figures, on both databases.
+/// Measures everything on both databases.
 pub async fn run() -> anyhow::Result<()> {
     println!("\nThe operator register, {ENTRIES} entries in no order");
     let mut file = csv()?;
@@ -62,7 +62,7 @@ pub async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A domain that nobody has; in no order.
+/// A domain that does not exist otherwise; in no order.
 fn domain(i: u32) -> String {
     format!("site-{:08x}.example.cn", i.wrapping_mul(2_654_435_761))
 }
@@ -126,7 +126,7 @@ async fn on(name: &str, backend: &Backend, file: &mut std::fs::File, inserted: f
     let mut bare = Histogram::<u64>::new(3)?;
     let mut found = Histogram::<u64>::new(3)?;
     for i in 0..LOOK_UPS {
-        // Every other one is there, below a name that is not.
+        // Every other one exists, one label below a registered name.
         let subject = Subject::Host(format!("www.login.{}", domain(i.wrapping_mul(97) % (2 * ENTRIES))));
         let names = candidates(&OperatorSubject { subject: Some(subject) });
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Intake alone: how many reports it accepts durably, its consumers standing still.
+//! Intake alone: durable submissions per second, with its consumers stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub const TOKEN: &str = "the-token-of-the-bench";
 
-/// An intake on a database, whose consumers cannot be reached; returns its address and token.
+/// Serves an intake whose consumers are unreachable. Returns its address and token.
 pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::Result<(String, &'static str)> {
     let nowhere = || rpc::client::connect("http://127.0.0.1:9", TOKEN, Some(Duration::from_secs(1)));
     let parts = Parts {
@@ -24,7 +24,7 @@ pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::R
         territories: Territories::shipped(),
         agencies: Arc::default(),
         in_force: Arc::new(intake::directory::Routings(nowhere()?)),
-        // Nothing is uploaded.
+        // No evidence is uploaded.
         vault: Arc::new(Folder::open(&std::env::temp_dir().join("remit-bench-evidence")).await?),
         evidence: evidence::Limits::default(),
         receipt_key: [1; 32],
@@ -43,7 +43,7 @@ pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::R
     Ok((address, TOKEN))
 }
 
-/// A server as Remit has them, for whoever has the token.
+/// A server with Remit's usual layers, for callers with the token.
 pub fn server(service: &'static str, token: &str, health: rpc::HealthCheck) -> anyhow::Result<Server> {
     let token = Token {
         token: token.to_owned(),

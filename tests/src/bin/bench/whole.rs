@@ -1,4 +1,4 @@
-//! The whole way: submitted, routed, logged and published, by a process of its own.
+//! The complete path of a report: submitted, routed, logged and published, by a process of its own.
 
 use std::{
     collections::HashMap,
@@ -22,14 +22,14 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::load::{self, report};
 
-/// When each report was answered, by its name.
+/// When each report was acknowledged, by name.
 type Answered = Arc<Mutex<HashMap<String, Instant>>>;
 
-/// What the whole way measured.
+/// Results for the complete path.
 pub struct Whole {
-    /// Reports per second, from the first submission until the last route was published in the log.
+    /// Reports per second, from the first submission until the log published the last route.
     pub rate: f64,
-    /// From the submission's answer to the published route, in microseconds.
+    /// From acknowledgement to published route, in microseconds.
     pub lag: Histogram<u64>,
 }
 
@@ -126,7 +126,7 @@ struct Tail {
     state: Arc<Mutex<(Histogram<u64>, Instant)>>,
 }
 
-/// Follows the published log and notes when each route appears.
+/// Follows the published log and records when each route appears.
 fn tail(mut audit: AuditServiceClient<Caller>, from: i64, answered: Answered) -> Tail {
     let state = Arc::new(Mutex::new((
         Histogram::new(3).expect("three digits are possible"),
@@ -134,7 +134,7 @@ fn tail(mut audit: AuditServiceClient<Caller>, from: i64, answered: Answered) ->
     )));
     let seen = Arc::clone(&state);
     let task = tokio::spawn(async move {
-        // Each waits for the other: nothing orders records of different services in the log.
+        // Records of different services arrive in any order, so each side waits for the other.
         let mut names = HashMap::new();
         let mut routed = HashMap::new();
         let mut start_index = from;
@@ -167,7 +167,7 @@ fn tail(mut audit: AuditServiceClient<Caller>, from: i64, answered: Answered) ->
                 let (Some(name), Some(at)) = (names.get(&event), routed.get(&event).copied()) else {
                     continue;
                 };
-                // The route can be published before the submitter has read its answer.
+                // The route may be published before the submitter has read its answer.
                 let answer = answered
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)

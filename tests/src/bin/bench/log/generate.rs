@@ -1,4 +1,5 @@
-//! Makes a log straight in the folder's files and the database's tables: through the service it would take much longer.
+//! Generates a log directly in the folder's files and the database's tables. Through the service it
+//! would take much longer.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,9 +12,9 @@ use journal::{Bytes32, Entry, Time, entry_hash};
 use sql::{Db, Insert, Kind};
 use uuid::Uuid;
 
-/// Changes of one record.
+/// Changes per record.
 const LIFE: u64 = 4;
-/// Records whose changes lie between each other.
+/// Records whose changes are interleaved.
 const SIDE_BY_SIDE: u64 = 1_000;
 const ROWS_AT_ONCE: usize = 20_000;
 
@@ -36,7 +37,7 @@ const DETAILS: Insert = Insert::into(
     &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
 );
 
-/// Makes the entries, and what leads from them to the root.
+/// Generates the entries and the tree above them.
 pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> anyhow::Result<()> {
     let db = Db::open(database, SCHEMAS).await?;
     let mut last: BTreeMap<u64, Bytes32> = BTreeMap::new();
@@ -52,7 +53,7 @@ pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> an
     for bundle in files(entries, false).filter(|file| file.content == Content::Entries) {
         let (mut bytes, mut leaves) = (Vec::new(), Vec::new());
         for _ in 0..bundle.width {
-            // A thousand records live side by side, each through its changes.
+            // A thousand records are interleaved, change by change.
             let (block, place) = (index / (SIDE_BY_SIDE * LIFE), index % SIDE_BY_SIDE);
             let record = block * SIDE_BY_SIDE + place;
             let sequence = index / SIDE_BY_SIDE % LIFE + 1;
@@ -98,7 +99,7 @@ pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> an
                 n: id.n,
                 width,
             };
-            // Partial tiles of the levels above come again and again: only the last counts.
+            // Partial tiles of the upper levels recur: only the last counts.
             if path.is_full() || index == entries {
                 write(path, &hashes)?;
                 tiles.push([id.place().into(), hashes.into()]);
@@ -137,7 +138,7 @@ pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> an
     Ok(())
 }
 
-/// The event of an entry.
+/// The event id of an entry.
 pub fn event(index: u64) -> Uuid {
     Uuid::from_u128(u128::from(index) << 64 | 1)
 }

@@ -1,8 +1,10 @@
-//! Proofs from `remit serve audit`, beside the calls that read one entry, or nothing, and beside bare threads that wake each other.
+//! Proofs from `remit serve audit`, compared with calls that read one entry or nothing, and with
+//! bare threads that wake each other.
 //!
-//! The last is what tells machines apart: a virtual one that lends a processor away as soon as it idles gets it back late, and every
-//! call has a processor wait for another. So all is measured twice, once as the machine is and once with the processors kept awake,
-//! as `cyclictest` keeps them and tuned's profiles for latency do: by the kernel's `/dev/cpu_dma_latency`, which takes root.
+//! The last comparison tells machines apart: a virtual machine that gives up its processor when
+//! idle gets it back late, and every call makes a processor wait for another. So everything is
+//! measured twice: on the machine as it is, and with the processors kept awake as `cyclictest` and
+//! tuned's latency profiles do, by the kernel's `/dev/cpu_dma_latency`, which requires root.
 
 use std::{
     fs::File,
@@ -25,23 +27,23 @@ use rpc::{Role, Token, client::Caller};
 use super::generate::event;
 use crate::{append, memory};
 
-/// The log's name, and its files in the folder.
+/// The log's name and the files in its folder.
 pub const ORIGIN: &str = "remit.bench/log";
 pub const KEY: &str = "log.key";
 pub const CHECKPOINT: &str = "checkpoint";
 
-/// Where the kernel is told how late a processor may wake, in microseconds.
+/// Kernel interface for the maximum wake-up latency, in microseconds.
 const AWAKE: &str = "/dev/cpu_dma_latency";
 /// Calls of each kind.
 const CALLS: u64 = 5_000;
 
-/// Serves the log of a database and asks for proofs; returns the checkpoint that they lead to.
+/// Serves a database's log, measures proofs, and returns the checkpoint they lead to.
 pub fn run(database: &str, folder: &Path, entries: u64) -> anyhow::Result<String> {
     let server = Server::start(database, folder)?;
     let before = memory::resident(&server.id())?;
     println!("  the machine as it is");
     let checkpoint = server.called_by(|client| ask(client, 0, entries))?;
-    // Given back when it is closed.
+    // The setting lasts until the file is closed.
     match keep_awake() {
         Ok(_awake) => {
             println!("  its processors kept awake");
@@ -54,14 +56,14 @@ pub fn run(database: &str, folder: &Path, entries: u64) -> anyhow::Result<String
     Ok(checkpoint)
 }
 
-/// Asks the kernel for no latency at all, until the file is closed.
+/// Requests zero wake-up latency from the kernel until the file is closed.
 fn keep_awake() -> std::io::Result<File> {
     let mut file = File::options().write(true).open(AWAKE)?;
     file.write_all(&0_i32.to_ne_bytes())?;
     Ok(file)
 }
 
-/// Calls for indexes that no other calls were for: those would be in memory already.
+/// Calls for indexes that no earlier call used: those would be cached.
 async fn ask(mut client: AuditServiceClient<Caller>, from: u64, entries: u64) -> anyhow::Result<String> {
     let mut checkpoint = String::new();
     let new = || Histogram::<u64>::new(3);
@@ -94,7 +96,7 @@ async fn ask(mut client: AuditServiceClient<Caller>, from: u64, entries: u64) ->
         note(one_entry, started)?;
         anyhow::ensure!(page.changes.len() == 1, "{} changes instead of 1", page.changes.len());
 
-        // As an auditor asks, and as the owner of a receipt does.
+        // Alternates between an auditor's request and a receipt owner's.
         let request = match i % 2 {
             0 => GetInclusionProofRequest {
                 index: Some(index.cast_signed()),
@@ -136,12 +138,13 @@ fn note(latency: &mut Histogram<u64>, started: Instant) -> anyhow::Result<()> {
     Ok(latency.record(u64::try_from(started.elapsed().as_micros())?)?)
 }
 
-/// The next index that is asked for: spread over the log, and the same in each run.
+/// The i-th requested index: spread over the log, the same in each run.
 fn asked(i: u64, entries: u64) -> u64 {
     i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % entries
 }
 
-/// A thread that answers and does nothing else: what the machine takes to wake one, as often as a call does that reads.
+/// A thread that only replies. Measures the machine's wake-up time, as often as a reading call
+/// needs it.
 struct Partner(UnixStream);
 
 impl Partner {
@@ -184,7 +187,7 @@ impl Server {
             .env("REMIT_LOG_ORIGIN", ORIGIN)
             .env("REMIT_LOG_KEY_FILE", folder.join(KEY))
             .env("REMIT_LOG_CHECKPOINT_FILE", folder.join(CHECKPOINT))
-            // Known to nobody but the bench.
+            // The bench's own variable.
             .env_remove("REMIT_BENCH_ENTRIES")
             .env("REMIT_TELEMETRY_FILTER", "warn")
             .stdout(Stdio::piped())
@@ -203,7 +206,8 @@ impl Server {
         anyhow::bail!("`remit serve audit` ended: {:?}", server.child.wait()?)
     }
 
-    /// What one client does, on one thread, as most do: a runtime of several wakes more of them than it needs.
+    /// Runs one client on one thread, as most clients do: a runtime with several wakes more threads
+    /// than it needs.
     fn called_by<T: Send, F: Future<Output = anyhow::Result<T>>>(
         &self,
         work: impl FnOnce(AuditServiceClient<Caller>) -> F + Send,
