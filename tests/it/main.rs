@@ -4,6 +4,7 @@
 
 mod crash;
 mod evidence;
+mod integrate;
 mod log_commands;
 mod operations;
 mod privacy;
