@@ -13,8 +13,8 @@ use api::{
     },
     routing::case_service_client::CaseServiceClient,
 };
+use host::data_dir::{Endpoints, Layout};
 use journal::Entry;
-use remit::data_dir::{Endpoints, Layout};
 use rpc::client::Caller;
 use testkit::Backend;
 

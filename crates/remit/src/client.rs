@@ -4,15 +4,15 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
+use host::{
+    Unusable,
+    config::{Address, Service},
+    data_dir::{Layout, OPERATOR},
+    tokens::find_token,
+};
 use rpc::client::Caller;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-
-use crate::{
-    config::{Address, Service},
-    data_dir::{Layout, OPERATOR},
-    instance::find_token,
-};
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -230,6 +230,9 @@ fn variable(service: Service) -> &'static str {
     }
 }
 
+/// The exit code for what was asked for in a way that cannot be.
+const USAGE: u8 = 2;
+
 /// Why a command did not do what it was asked for. Decides the exit code.
 #[derive(Debug)]
 pub enum Failed {
@@ -277,7 +280,7 @@ impl Failed {
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) => USAGE,
             Self::NotFound(_) => 3,
             Self::Unreachable { .. } => 4,
             Self::Unverified(_) => 5,
@@ -328,6 +331,9 @@ pub fn is_told(error: &anyhow::Error) -> bool {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error
         .chain()
-        .find_map(|cause| cause.downcast_ref::<Failed>())
-        .map_or(1, Failed::exit_code)
+        .find_map(|cause| match cause.downcast_ref::<Unusable>() {
+            Some(_) => Some(USAGE),
+            None => cause.downcast_ref::<Failed>().map(Failed::exit_code),
+        })
+        .unwrap_or(1)
 }

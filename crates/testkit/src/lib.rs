@@ -3,6 +3,7 @@
 //!
 //! * `postgres.rs`: a database per test, on a private PostgreSQL server (`postgres/cluster.rs`).
 //! * `backend.rs`: one test suite for each storage backend.
+//! * `eventually.rs`: waits for something another process does.
 //! * `otlp.rs`: a collector that stores the spans it receives.
 //! * `python.rs`: Python with a gRPC client's libraries.
 //! * `tls.rs`: a TLS proxy with certificates made in the test.
@@ -13,11 +14,12 @@
 //! # Invariants
 //!
 //! * Nothing outlives the tests, even if they are killed: no server, file, system user or setting.
-//! * Nothing waits by sleeping.
+//! * Nothing waits by sleeping, except [`eventually()`] while polling another process.
 //! * Skipped tests are reported loudly, and are failures if `REMIT_REQUIRE_POSTGRES=1` or
 //!   `REMIT_REQUIRE_PYTHON=1`.
 
 pub mod backend;
+mod eventually;
 pub mod otlp;
 pub mod postgres;
 pub mod python;
@@ -25,4 +27,5 @@ mod seed;
 pub mod tls;
 
 pub use backend::Backend;
+pub use eventually::eventually;
 pub use seed::seed;

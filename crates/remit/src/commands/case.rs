@@ -6,12 +6,12 @@ use api::routing::{
     operator_match,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use host::config::Service;
 use journal::{Clock as _, SystemClock};
 use owo_colors::OwoColorize as _;
 
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    config::Service,
     output::{self, bad, dim, field, id, line, strong},
 };
 

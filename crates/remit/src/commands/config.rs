@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use host::config::{self, Config, Override};
 
-use crate::{
-    client::Failed,
-    config::{self, Config, Override},
-    output::line,
-};
+use crate::{client::Failed, output::line};
 
 /// Show the configuration
 #[derive(Args, Clone, Debug)]

@@ -16,6 +16,7 @@ use api::{
     },
 };
 use clap::Args;
+use host::config::Service;
 use journal::{Clock as _, SystemClock, SystemEntropy, ordered_id};
 use owo_colors::OwoColorize as _;
 use tokio::time::Instant;
@@ -28,7 +29,6 @@ use super::{
 };
 use crate::{
     client::{Access, Failed, Target},
-    config::Service,
     examples::{self, Example},
     output::{self, Progress, bad, dim, id, line, strong},
 };

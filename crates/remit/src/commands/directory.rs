@@ -16,14 +16,13 @@ use api::routing::{
 };
 use clap::{Args, Subcommand};
 use decision::directory::LIMIT;
+use host::{config::Service, input::read};
 use owo_colors::OwoColorize as _;
 use places::{Territories, TerritoryCode};
 use rpc::client::Caller;
 
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    config::Service,
-    input::read,
     output::{self, bad, dim, field, id, line, strong},
 };
 

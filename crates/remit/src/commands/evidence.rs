@@ -15,6 +15,7 @@ use bytes::BytesMut;
 use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::HEXLOWER;
 use futures::{Stream, StreamExt as _, stream};
+use host::config::Service;
 use owo_colors::OwoColorize as _;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -25,7 +26,6 @@ use tokio::{
 
 use crate::{
     client::{Access, Failed, IntakeServer, Target},
-    config::Service,
     output::{self, Progress, dim, field, line, strong},
 };
 

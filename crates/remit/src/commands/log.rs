@@ -19,12 +19,10 @@ use std::path::{Path, PathBuf};
 use api::audit::{GetCheckpointRequest, audit_service_client::AuditServiceClient};
 use audit::{CheckpointError, verify::Fault, with_statements};
 use clap::{Args, Subcommand};
+use host::config::Service;
 
 use super::proof::with_causes;
-use crate::{
-    client::{Access, Failed, Target},
-    config::Service,
-};
+use crate::client::{Access, Failed, Target};
 
 /// Check the log that every change is recorded in
 #[derive(Args, Clone, Debug)]

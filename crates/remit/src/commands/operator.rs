@@ -8,13 +8,13 @@ use api::routing::{
     operator_service_client::OperatorServiceClient, operator_subject::Subject,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use host::config::Service;
 use journal::Time;
 use owo_colors::OwoColorize as _;
 
 pub use self::load::{File, load};
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    config::Service,
     output::{self, dim, field, id, line, strong},
 };
 

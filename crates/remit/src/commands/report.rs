@@ -9,6 +9,7 @@ use api::intake::{
     SubmitReportResponse, intake_service_client::IntakeServiceClient,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use host::config::Service;
 use iso_currency::Currency;
 use owo_colors::OwoColorize as _;
 use rpc::json::JsonError;
@@ -16,7 +17,6 @@ use rpc::json::JsonError;
 use super::proof::{self, Logged};
 use crate::{
     client::{Access, Failed, IntakeServer},
-    config::Service,
     output::{self, bad, dim, field, good, id, line, strong},
 };
 

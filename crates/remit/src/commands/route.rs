@@ -14,14 +14,13 @@ use api::routing::{
     rule_set_service_client::RuleSetServiceClient, simulate_rule_set_response::Event,
 };
 use clap::{Args, Subcommand};
+use host::{config::Service, reference::shipped_rules};
 use owo_colors::OwoColorize as _;
 
 use self::offline::{Data, Report};
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    config::Service,
     output::{self, Progress, bad, field, good, line},
-    reference::shipped_rules,
 };
 
 /// Explain, check, try out and switch what decides where reports go

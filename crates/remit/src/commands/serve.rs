@@ -7,18 +7,18 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use host::{
+    config::{self, Config, Override, Service},
+    data_dir::Layout,
+    instance::Instance,
+    running::{Options, Running},
+};
 use owo_colors::OwoColorize as _;
 use rustix::fs::Mode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config::Settings;
-use crate::{
-    config::{self, Config, Override, Service},
-    data_dir::Layout,
-    instance::{Instance, Options},
-    output::{dim, line, strong},
-    running::Running,
-};
+use crate::output::{dim, line, strong};
 
 /// Run the services
 #[derive(Args, Clone, Debug)]

@@ -5,12 +5,12 @@ use api::operations::{
     operations_service_client::OperationsServiceClient,
 };
 use clap::Args;
+use host::config::Service;
 use journal::Time;
 use owo_colors::OwoColorize as _;
 
 use crate::{
     client::{Access, Failed},
-    config::Service,
     output::{bad, field, good, line, strong},
 };
 

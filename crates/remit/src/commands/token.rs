@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use decision::directory::AgencyId;
+use host::{
+    data_dir::{Layout, secret, write_tokens},
+    tokens::read,
+};
 use journal::SystemEntropy;
 use rpc::{Role, Token, Tokens};
 
-use crate::{
-    client::Failed,
-    data_dir::{Layout, secret, write_tokens},
-    output::line,
-    tokens::read,
-};
+use crate::{client::Failed, output::line};
 
 /// Give an agency's system a token to call with
 #[derive(Args, Clone, Debug)]

@@ -2,7 +2,9 @@
 
 use std::process::Output;
 
-use crate::{cli::remit, eventually, process::Server};
+use testkit::eventually;
+
+use crate::{cli::remit, process::Server};
 
 const AGENCIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/agencies.yaml");
 const CHANGES: &str = "put:\n  - {id: police-320508, functions: [police], territory: '320508', \

@@ -7,8 +7,9 @@ use std::{
 };
 
 use sqlx::Connection as _;
+use testkit::eventually;
 
-use crate::{cli::remit, eventually};
+use crate::cli::remit;
 
 const PORTS: [&str; 6] = [
     "--intake-listen",

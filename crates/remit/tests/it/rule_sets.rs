@@ -1,8 +1,9 @@
 //! `remit route` and `remit operator` at a server: tried out, put in force, decided again.
 
 use serde_json::Value;
+use testkit::eventually;
 
-use crate::{eventually, process::Server};
+use crate::process::Server;
 
 const RANKED: &str = include_str!("../../../../deploy/config/rules/ranked.yaml");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples");

@@ -10,11 +10,12 @@ use decision::{
     directory::view::{agency, applied, located},
     directory::{self, Directory, Function, LIMIT},
 };
+use host::input::read;
 use journal::{Clock as _, SystemClock};
 use places::{Country, Territories, TerritoryCode};
 
 use super::Proposal;
-use crate::{client::Failed, input::read, output};
+use crate::{client::Failed, output};
 
 /// The tree that a file names, or the built-in one.
 pub(super) fn tree(path: Option<&Path>) -> anyhow::Result<Cow<'static, Territories>> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use audit::{KeyState, LogKeys, open_checkpoint};
 use clap::{Args, Subcommand};
+use host::{config::Config, data_dir::DataDir};
 use journal::{Clock as _, SystemClock, SystemEntropy};
 use owo_colors::OwoColorize as _;
 
@@ -12,8 +13,6 @@ use super::Context;
 use crate::{
     client::{Access, Failed},
     commands::config::Settings,
-    config::Config,
-    data_dir::DataDir,
     output::{bad, dim, field, good, line},
 };
 

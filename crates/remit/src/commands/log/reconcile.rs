@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use api::operations::{ListRecordHeadsRequest, RecordHead, operations_service_client::OperationsServiceClient};
 use clap::Args;
+use host::config::Service;
 use owo_colors::OwoColorize as _;
 
 use super::Context;
 use crate::{
     client::{Failed, Target},
-    config::Service,
     output::{Progress, bad, field, good, line},
 };
 

@@ -9,6 +9,11 @@ use audit::{
     tiles::{self, Content},
 };
 use clap::Args;
+use host::{
+    config::{Config, Service},
+    data_dir::DataDir,
+    running::audit_config,
+};
 use journal::{SystemClock, SystemEntropy};
 use owo_colors::OwoColorize as _;
 
@@ -16,10 +21,7 @@ use super::{Context, source::Source};
 use crate::{
     client::Failed,
     commands::{config::Settings, proof::with_causes},
-    config::{Config, Service},
-    data_dir::DataDir,
     output::{Progress, good, line, strong},
-    running::audit_config,
 };
 
 /// Say why the log does not start and what may be done, and make an older database whole where that can be proven

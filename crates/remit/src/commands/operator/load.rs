@@ -16,12 +16,12 @@ use api::routing::{
 use bytes::{Bytes, BytesMut};
 use clap::{Args, ValueEnum};
 use futures::Stream;
+use host::config::Service;
 use owo_colors::OwoColorize as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
     client::{Access, Failed, Target},
-    config::Service,
     output::{self, Progress, dim, field, good, line},
 };
 

@@ -24,6 +24,7 @@ use decision::{
     },
     simulate::{self, Simulation},
 };
+use host::reference::shipped_rules;
 use intake::{
     category::Categories,
     directory::{Known, Routings},
@@ -35,7 +36,7 @@ use rpc::client::Caller;
 use serde::Serialize;
 
 use super::print;
-use crate::{client::Failed, commands::report::parse_request, output::Progress, reference::shipped_rules};
+use crate::{client::Failed, commands::report::parse_request, output::Progress};
 
 /// Lines between two looks at the progress.
 const LOOK: u64 = 50_000;

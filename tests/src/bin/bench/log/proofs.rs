@@ -21,7 +21,7 @@ use api::audit::{
     audit_service_client::AuditServiceClient,
 };
 use hdrhistogram::Histogram;
-use remit::data_dir::write_tokens;
+use host::data_dir::write_tokens;
 use rpc::{Role, Token, client::Caller};
 
 use super::generate::event;

@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rpc::{Authenticate, Identity, Token, Tokens};
+use rpc::{Authenticate, Identity, Role, Token, Tokens};
+
+use crate::data_dir::{AUDITOR, OPERATOR};
 
 /// How often is looked whether the file was written.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -91,4 +93,16 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Token>> {
         .map_err(anyhow::Error::from)
         .and_then(|text| Ok(serde_json::from_str(&text)?))
         .with_context(|| format!("reading the tokens in {}", path.display()))
+}
+
+/// The token of the operator or the auditor, by that word, or of an agency, by its id.
+pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
+    let is_it = |token: &&Token| match token.role {
+        Role::Operator => who == OPERATOR,
+        Role::Auditor => who == AUDITOR,
+        Role::Agency => token.agency.as_deref() == Some(who),
+        Role::Partner => token.system == who,
+        Role::Service => false,
+    };
+    tokens.iter().find(is_it).map(|token| token.token.as_str())
 }

@@ -3,16 +3,18 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use api::{
-    intake::{CheckReceiptRequest, CheckReceiptResponse, ReportState, intake_service_client::IntakeServiceClient},
+    intake::{
+        CheckReceiptRequest, CheckReceiptResponse, ReportState, SubmitReportRequest,
+        intake_service_client::IntakeServiceClient,
+    },
     routing::{ListCasesRequest, case_service_client::CaseServiceClient},
 };
-use remit::{
-    commands::report::parse_request,
+use host::{
     config::{Config, DatabaseUrl, Endpoint, Service},
     data_dir::Endpoints,
-    examples,
-    instance::{Instance, Options, find_token},
-    running::Running,
+    instance::Instance,
+    running::{Options, Running},
+    tokens::find_token,
 };
 use rpc::{
     Role, Token,
@@ -66,8 +68,8 @@ async fn check(instance: &Found, receipt: &str) -> CheckReceiptResponse {
 
 /// Submits the fourth story, and waits until it is routed and logged.
 async fn submit(instance: &Found) -> (String, CheckReceiptResponse) {
-    let file = "04-gambling.json";
-    let request = parse_request(file, &examples::text(None, file).unwrap()).unwrap();
+    let request: SubmitReportRequest =
+        rpc::json::parse(include_str!("../../../../deploy/examples/04-gambling.json")).unwrap();
     let mut intake = IntakeServiceClient::new(channel(instance, Service::Intake, "police-440000"));
     let receipt = intake.submit_report(request).await.unwrap().into_inner().receipt;
     let routed = async {
@@ -205,11 +207,11 @@ async fn each_service_runs_alone() {
 #[test]
 fn the_built_in_rule_sets_are_named_by_their_ids() {
     for id in ["ranked", "first-receiver"] {
-        let files = remit::config::Files {
+        let files = host::config::Files {
             rules: Some(id.into()),
             ..Default::default()
         };
-        assert_eq!(remit::reference::Reference::load(&files).unwrap().rules.id(), id);
+        assert_eq!(host::reference::Reference::load(&files).unwrap().rules.id(), id);
     }
 }
 

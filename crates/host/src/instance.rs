@@ -2,48 +2,15 @@
 //!
 //! Listeners are bound first and handed in, so that port 0 can be asked for and a start that returned can be called.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, bail};
-use journal::{Clock, Entropy, SystemClock, SystemEntropy};
-use rpc::{Role, Token};
+use rpc::Token;
 
 use crate::{
-    config::{Config, Service},
-    data_dir::{AUDITOR, DataDir, Endpoints, Layout, OPERATOR},
-    running::{Common, Running, address, bind, reference},
-    tokens,
+    config::Service,
+    data_dir::{DataDir, Endpoints, Layout},
+    running::{Common, Options, Running, address, bind, reference},
+    tokens::{self, find_token},
 };
-
-/// How an instance is started.
-#[derive(Clone)]
-pub struct Options {
-    /// What an operator sets. Databases that are not set are SQLite files in the data directory.
-    pub config: Config,
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Gives randomness.
-    pub entropy: Arc<dyn Entropy>,
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Options {
-    /// With the machine's clock and randomness.
-    pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        }
-    }
-}
 
 /// All three services, over one data directory.
 #[derive(Debug)]
@@ -145,16 +112,4 @@ impl Instance {
         tokio::join!(intake.stop(), routing.stop());
         audit.stop().await;
     }
-}
-
-/// The token of the operator or the auditor, by that word, or of an agency, by its id.
-pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
-    let is_it = |token: &&Token| match token.role {
-        Role::Operator => who == OPERATOR,
-        Role::Auditor => who == AUDITOR,
-        Role::Agency => token.agency.as_deref() == Some(who),
-        Role::Partner => token.system == who,
-        Role::Service => false,
-    };
-    tokens.iter().find(is_it).map(|token| token.token.as_str())
 }

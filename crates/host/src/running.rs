@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use audit::Audit;
 use intake::{Intake, evidence::Folder};
-use journal::Background;
+use journal::{Background, Clock, Entropy, SystemClock, SystemEntropy};
 use routing::{Routing, active::Active};
 use rpc::{Authenticate, HealthCheck, Role, Server, Token, client::Caller};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -18,13 +18,42 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
-    client::Failed,
+    Unusable,
     config::{Config, DatabaseUrl, Service, variable},
     data_dir::read_key,
-    instance::Options,
     reference::Reference,
     tokens::{self, Followed},
 };
+
+/// How services are started.
+#[derive(Clone)]
+pub struct Options {
+    /// What an operator sets. Databases that are not set are SQLite files in the data directory.
+    pub config: Config,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// With the machine's clock and randomness.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
 
 /// What the services of one process have in common.
 pub(crate) struct Common {
@@ -286,15 +315,19 @@ fn refuse_missing(service: Service, config: &Config) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failed::Usage(format!("{service} needs more to be configured:{}", missing.concat())).into())
+    Err(Unusable(format!("{service} needs more to be configured:{}", missing.concat())).into())
 }
 
 /// The data to decide by; what is wrong with it is a mistake of whoever configured it.
 pub(crate) fn reference(config: &Config) -> anyhow::Result<Reference> {
-    Reference::load(&config.files).map_err(|error| Failed::Usage(format!("{error:#}")).into())
+    Reference::load(&config.files).map_err(|error| Unusable(format!("{error:#}")).into())
 }
 
-pub(crate) fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<audit::Config> {
+/// What audit starts with.
+///
+/// # Errors
+/// When something that it needs is not configured.
+pub fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<audit::Config> {
     Ok(audit::Config {
         database: database.expose().to_owned(),
         origin: config.log.origin.clone(),

@@ -1,6 +1,6 @@
 //! What an operator sets, and what is wrong with it.
 
-use remit::config::{Config, DatabaseUrl, Override, Service, keys, unknown_variables, variable};
+use host::config::{Config, DatabaseUrl, Override, Service, keys, unknown_variables, variable};
 
 fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs

@@ -6,16 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use journal::SystemEntropy;
-use remit::{
+use host::{
     config::Service,
     data_dir::{DataDir, Layout, write_tokens},
-    instance::find_token,
-    tokens::{Followed, LOOK},
+    tokens::{Followed, LOOK, find_token},
 };
+use journal::SystemEntropy;
 use rpc::Authenticate as _;
 
-use crate::eventually;
+use testkit::eventually;
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777

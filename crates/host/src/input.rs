@@ -1,15 +1,15 @@
-//! What is read from files, and no more of it than such a file has.
+//! Files that somebody names, read no further than such a file is long.
 
 use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context as _;
 
-use crate::client::Failed;
+use crate::Unusable;
 
 /// Reads a file, or standard input for `-`, unless it is larger than `limit` bytes: then nothing of it is kept.
 ///
 /// # Errors
-/// As [`Failed::Usage`] when it is not there, or too large.
+/// As [`Unusable`] when it is not there, or too large.
 pub fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let name = match path == Path::new("-") {
         true => "standard input".to_owned(),
@@ -19,14 +19,14 @@ pub fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let too_large = if path == Path::new("-") {
         up_to(std::io::stdin().lock(), limit, &mut bytes)
     } else {
-        let file = File::open(path).map_err(|error| Failed::Usage(format!("{name}: {error}")))?;
+        let file = File::open(path).map_err(|error| Unusable(format!("{name}: {error}")))?;
         match file.metadata().map(|metadata| metadata.len() > limit) {
             Ok(false) => up_to(file, limit, &mut bytes),
             answer => answer,
         }
     };
     match too_large.with_context(|| format!("reading {name}"))? {
-        true => Err(Failed::Usage(format!(
+        true => Err(Unusable(format!(
             "{name} is larger than {} MB, more than any such file: is it the right one?",
             limit / 1_000_000
         ))

@@ -1,0 +1,7 @@
+//! What an operator sets, the data directory, and services in this process.
+
+#![allow(clippy::unwrap_used, reason = "tests, and the helpers of tests")]
+
+mod config;
+mod data_dir;
+mod instance;
