@@ -7,6 +7,7 @@ mod evidence;
 mod integrate;
 mod log_commands;
 mod operations;
+mod papers;
 mod privacy;
 mod stories;
 mod trace;
