@@ -193,7 +193,7 @@ async fn files_are_uploaded_and_downloaded_by_the_command_line() {
         (
             &["evidence", "upload", folder.path().to_str().unwrap()],
             2,
-            "it is no file",
+            "it is not a file",
         ),
         (
             &["evidence", "upload", &path("file"), "--media-type", "image"],
@@ -243,7 +243,7 @@ async fn files_are_uploaded_and_downloaded_by_the_command_line() {
     .await;
     assert_eq!(std::fs::read(&out).unwrap(), content);
     let (code, text) = remit(&process, &desk);
-    assert!(code == Some(2) && text.contains("is there already"), "{text}");
+    assert!(code == Some(2) && text.contains("already exists"), "{text}");
 
     // One bit of the stored file has flipped: nothing is written, and the error says so.
     let stored = files(&process);
@@ -276,10 +276,7 @@ async fn files_are_uploaded_and_downloaded_by_the_command_line() {
         assert!(life.contains(words), "{life}");
     }
     let (code, text) = remit(&process, &["status"]);
-    assert!(
-        code == Some(0) && text.contains("0 files wait for their report"),
-        "{text}"
-    );
+    assert!(code == Some(0) && text.contains("0 unattached files"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,17 +294,17 @@ async fn p1_evidence_without_entry_and_entry_without_evidence_are_found() {
         (
             "UPDATE evidence SET sequence = 2",
             "UPDATE evidence SET sequence = 1",
-            "0 of the 1 between wait to be delivered",
+            "0 of the 1 in between are undelivered",
         ),
         (
             "UPDATE evidence SET id = '01900000-0000-7000-8000-000000000000' WHERE id = (SELECT min(id) FROM evidence)",
             "",
-            "its state is gone",
+            "its state is missing",
         ),
         (
             "UPDATE evidence SET hash = zeroblob(32)",
             "",
-            "another than the service's",
+            "differs from the service's",
         ),
     ] {
         execute(&data, statement).await;

@@ -141,11 +141,11 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_offline() {
         serde_json::Value::Null,
         "nothing but what is public was read"
     );
-    log(&data, &["export", &plain]).is(0, &["of them new 0"]);
+    log(&data, &["export", &plain]).is(0, &["0 of them new"]);
     submit(&process, 1).await;
     let exported = json(&log(&data, &["export", &plain, "--json"]).is(0, &[]));
     assert_eq!(exported["new"], exported["entries"].as_u64().unwrap() - entries);
-    log(&data, &["verify", &plain]).is(0, &["the log is whole", "each the next of its record"]);
+    log(&data, &["verify", &plain]).is(0, &["the log is complete and valid", "each the next of its record"]);
 
     // An interrupted export has no checkpoint yet. It resumes, and fetches anything anew that is
     // not the log's.
@@ -161,7 +161,7 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_offline() {
         log(&data, &["export", &plain]).is(0, &["exported to"]);
         assert_eq!(std::fs::read(&bundle).unwrap(), whole);
     }
-    log(&data, &["verify", &plain]).is(0, &["the log is whole"]);
+    log(&data, &["verify", &plain]).is(0, &["the log is complete and valid"]);
 
     // With details: for auditors, for a purpose, logged. A repeated export that finds nothing new
     // reads nothing.
@@ -186,8 +186,8 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_offline() {
     let reading = reading.trim_end_matches(',');
     log(&data, &["show", reading]).is(0, &["details of the log read"]);
     let own = ["show", reading, "--as", "auditor", "--purpose", "who has read"];
-    log(&data, &own).is(0, &["inspection 7", "from 0 on, as they came", "auditor"]);
-    log(&data, &["verify", &detailed]).is(0, &["each what its entry commits to"]);
+    log(&data, &own).is(0, &["inspection 7", "from 0 on, as they arrived", "auditor"]);
+    log(&data, &["verify", &detailed]).is(0, &["each matching its entry's commitment"]);
     log(&data, &["reconcile"]).is(0, &["the services and the log agree"]);
 
     // Figures from the folder equal the server's, except for later readings.
@@ -213,7 +213,7 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_offline() {
     let nowhere = folder.path().join("nowhere");
     let with_key = |arguments: &[&str]| log(&nowhere, &[arguments, &["--key", key.trim()]].concat());
     with_key(&["verify-receipt", &receipt]).is(0, &["the change is in the log", &name]);
-    with_key(&["verify", &detailed]).is(0, &["the log is whole"]);
+    with_key(&["verify", &detailed]).is(0, &["the log is complete and valid"]);
     let detail = folder.path().join("detailed/detail/000");
     let mut bytes = std::fs::read(&detail).unwrap();
     let middle = bytes.len() / 2;
@@ -245,9 +245,9 @@ async fn strangers_read_a_log_over_tls_when_its_issuer_is_trusted() {
     );
     let exported = folder.path().join("exported").display().to_string();
 
-    log(&data, &["verify", &url, "--ca-file", &by_issuer]).is(0, &["the log is whole"]);
+    log(&data, &["verify", &url, "--ca-file", &by_issuer]).is(0, &["the log is complete and valid"]);
     log(&data, &["export", &exported, "--server", &url, "--ca-file", &by_issuer]).is(0, &["exported to"]);
-    log(&data, &["verify", &exported]).is(0, &["the log is whole"]);
+    log(&data, &["verify", &exported]).is(0, &["the log is complete and valid"]);
     for (arguments, said) in [
         (&["verify", &url][..], &["the server's certificate", "--ca-file"][..]),
         (
@@ -273,7 +273,7 @@ async fn strangers_read_a_log_over_tls_when_its_issuer_is_trusted() {
     // Calls with a token use gRPC, which is plain here: refused with an explanation, not tried.
     log(&data, &["checkpoint", "--server", &url]).is(2, &["TLS ends at a proxy"]);
     let plain = process.endpoints.audit.clone();
-    log(&data, &["verify", &plain, "--ca-file", &by_issuer]).is(0, &["the log is whole"]);
+    log(&data, &["verify", &plain, "--ca-file", &by_issuer]).is(0, &["the log is complete and valid"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -321,12 +321,12 @@ async fn p2_an_older_database_is_completed_from_an_export_or_not_at_all() {
     log(&data, &["recover", "--from", &detailed]).is(5, &["nothing was changed"]);
     log(&data, &["recover"]).is(1, &ways);
     std::fs::write(&width, whole).unwrap();
-    log(&data, &["recover", "--from", &detailed]).is(0, &["the log is what was signed"]);
+    log(&data, &["recover", "--from", &detailed]).is(0, &["the log matches its signed root"]);
     log(&data, &["recover"]).is(0, &["it starts"]);
 
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     submit(&process, 1).await;
-    log(&data, &["verify"]).is(0, &["the log is whole"]);
+    log(&data, &["verify"]).is(0, &["the log is complete and valid"]);
     log(&data, &["reconcile"]).is(0, &["agree"]);
     // A later export continues the earlier one.
     log(&data, &["export", &plain]).is(0, &["exported to"]);
@@ -364,11 +364,11 @@ async fn p2_an_export_from_before_a_rotation_is_continued_and_recovered_from() {
     log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced"]);
     copy_database(&backup, "audit", &data);
     log(&data, &["recover"]).is(1, &["restored from a backup"]);
-    log(&data, &["recover", "--from", &detailed]).is(0, &["the log is what was signed"]);
+    log(&data, &["recover", "--from", &detailed]).is(0, &["the log matches its signed root"]);
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     submit(&process, 1).await;
     log(&data, &["export", &plain]).is(0, &["exported to"]);
-    log(&data, &["verify", &plain]).is(0, &["the log is whole"]);
+    log(&data, &["verify", &plain]).is(0, &["the log is complete and valid"]);
     log(&data, &["export", &later]).is(0, &[]);
     submit(&process, 1).await;
     process.kill();
@@ -379,7 +379,7 @@ async fn p2_an_export_from_before_a_rotation_is_continued_and_recovered_from() {
     let _process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     log(&data, &["verify", &later]).is(5, &["revoked"]);
     log(&data, &["export", &later]).is(0, &["exported to"]);
-    log(&data, &["verify", &later]).is(0, &["the log is whole"]);
+    log(&data, &["verify", &later]).is(0, &["the log is complete and valid"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -420,7 +420,7 @@ async fn p2_a_restored_producer_is_frozen_until_it_is_examined() {
         String::from_utf8_lossy(&status.stdout)
     );
     let reconciled = log(&data, &["reconcile"]);
-    reconciled.is(5, &["another than the service's"]);
+    reconciled.is(5, &["differs from the service's"]);
 
     log(&data, &["unfreeze", "--help"]).is(0, &["\n2. If its newest database", "\n3. If not"]);
     log(&data, &["unfreeze", "intake", "--reason", ""]).is(2, &["must say what was examined"]);
@@ -449,7 +449,7 @@ async fn p2_a_restored_producer_is_frozen_until_it_is_examined() {
         "why intake stood",
     ];
     log(&data, &show).is(0, &["frozen", &name, examined]);
-    log(&data, &["verify"]).is(0, &["the log is whole"]);
+    log(&data, &["verify"]).is(0, &["the log is complete and valid"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -490,7 +490,7 @@ async fn verification_reports_key_age_and_extent() {
     log(other.layout.folder(), &["export", &theirs]).is(0, &[]);
     drop(other);
     log(&nowhere, &["verify", &theirs]).is(0, &["compare it with the key"]);
-    log(&data, &["verify", &theirs]).is(5, &["not signed by the log's key", "--key-file names another"]);
+    log(&data, &["verify", &theirs]).is(5, &["not signed by the log's key", "set another with --key"]);
     log(&data, &["export", &theirs]).is(5, &["has another history than was signed"]);
 
     // An older checkpoint in a folder that has more entries.
@@ -517,7 +517,7 @@ async fn verification_reports_key_age_and_extent() {
     verify(&data, &[]).is(5, &["has no checkpoint"]);
     std::fs::write(&checkpoint, &ours[0]).unwrap();
     std::fs::remove_file(&key_file).unwrap();
-    verify(&nowhere, &[]).is(2, &["no key of the log"]);
+    verify(&nowhere, &[]).is(2, &["no log key"]);
     std::fs::write(&key_file, &ours[1]).unwrap();
     verify(&nowhere, &[]).is(0, &[]);
 
@@ -533,30 +533,30 @@ async fn verification_reports_key_age_and_extent() {
         "auditor",
     ];
     log(&data, &with_detail).is(0, &[]);
-    log(&data, &["verify", &detailed, "--with-detail"]).is(0, &["each what its entry commits to"]);
+    log(&data, &["verify", &detailed, "--with-detail"]).is(0, &["each matching its entry's commitment"]);
     std::fs::remove_dir_all(folder.path().join("detailed/detail")).unwrap();
     log(&data, &["verify", &detailed, "--with-detail"]).is(5, &["is missing"]);
-    log(&data, &["verify", &process.endpoints.intake]).is(4, &["the log cannot be read from", "audit's address"]);
+    log(&data, &["verify", &process.endpoints.intake]).is(4, &["cannot read the log from", "is audit running"]);
     process.kill();
 
     // With only the old key, verification follows it through the current file or the folder's,
     // whoever supplied it.
-    let rotated = log(&data, &["key", "rotate"]).is(0, &["signs from the log's next start on"]);
+    let rotated = log(&data, &["key", "rotate"]).is(0, &["signs from the log's next start"]);
     assert!(!rotated.contains("  signs\n"), "{rotated}");
-    log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced; signs no more from the log's next start on"]);
+    log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced; stops signing at the log's next start"]);
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     log(&data, &["key", "show"]).is(0, &["  signs\n", "  replaced\n"]);
     let key = json(&log(&data, &["key", "--json"]).is(0, &[]));
     assert_ne!(key["verifierKey"], old.trim());
     log(&data, &["export", &plain]).is(0, &[]);
-    verify(&nowhere, &["--key", old.trim()]).is(0, &["the log is whole"]);
+    verify(&nowhere, &["--key", old.trim()]).is(0, &["the log is complete and valid"]);
     let current = data.join("log.vkey").display().to_string();
     let live = ["verify", &process.endpoints.audit];
     let with = |more: &[&str]| log(&nowhere, &[&live, more].concat());
     with(&["--key", old.trim()]).is(5, &["not signed by the log's key"]);
-    with(&["--key", old.trim(), "--key-file", &current]).is(0, &["the log is whole"]);
-    with(&["--key-file", &current]).is(0, &["the log is whole"]);
-    with(&["--key", &current]).is(2, &["is a file; name it with --key-file"]);
+    with(&["--key", old.trim(), "--key-file", &current]).is(0, &["the log is complete and valid"]);
+    with(&["--key-file", &current]).is(0, &["the log is complete and valid"]);
+    with(&["--key", &current]).is(2, &["is a file; use --key-file for it"]);
     with(&[]).is(2, &["--key-file"]);
     // The statements do not lead backwards, and the message says so.
     log(&data, &["verify-receipt", &receipt]).is(5, &["which was replaced"]);
@@ -577,7 +577,7 @@ async fn signatures_of_a_revoked_key_are_refused_by_those_who_know() {
     let old = std::fs::read_to_string(data.join("log.vkey")).unwrap();
 
     log(&data, &["key", "rotate", "--finish"]).is(1, &["no rotation is under way"]);
-    log(&data, &["key", "rotate"]).is(0, &["signs too, until the rotation is finished"]);
+    log(&data, &["key", "rotate"]).is(0, &["also signs, until the rotation is finished"]);
     log(&data, &["key", "rotate"]).is(1, &["a rotation is under way"]);
     log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced"]);
     // The thief has everything of this moment and continues with it. The newest key has not signed
@@ -598,7 +598,7 @@ async fn signatures_of_a_revoked_key_are_refused_by_those_who_know() {
     let verify = |process: &Process, key: &str| log(process.layout.folder(), &["verify", "--key", key.trim()]);
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     submit(&process, 1).await;
-    verify(&process, &new).is(0, &["the log is whole"]);
+    verify(&process, &new).is(0, &["the log is complete and valid"]);
     verify(&process, &old).is(5, &["not signed by the log's key"]);
     let (_, statements) = new.split_once("\n\n").unwrap();
     verify(&process, &format!("{}\n\n{statements}", old.trim())).is(5, &[]);

@@ -144,14 +144,14 @@ async fn p1_reconcile_finds_state_without_entry_and_entry_without_state() {
             "intake",
             "UPDATE report_states SET sequence = sequence + 1 WHERE report = (SELECT min(report) FROM report_states)",
             "UPDATE report_states SET sequence = sequence - 1 WHERE report = (SELECT min(report) FROM report_states)",
-            "0 of the 1 between wait to be delivered",
+            "0 of the 1 in between are undelivered",
         ),
         (
             "routing",
             "UPDATE case_states SET sequence = sequence - 1 WHERE case_id = (SELECT max(case_id) FROM case_states)",
             "UPDATE case_states SET sequence = sequence + 1 WHERE case_id = (SELECT max(case_id) FROM case_states)",
             // The first change is the only one: without a sequence there is no state.
-            "its state is gone",
+            "its state is missing",
         ),
         (
             "intake",
@@ -163,13 +163,13 @@ async fn p1_reconcile_finds_state_without_entry_and_entry_without_state() {
             "routing",
             "DELETE FROM case_states WHERE case_id = (SELECT min(case_id) FROM case_states)",
             "",
-            "its state is gone",
+            "its state is missing",
         ),
         (
             "intake",
             "UPDATE report_states SET hash = zeroblob(32) WHERE report = (SELECT min(report) FROM report_states)",
             "",
-            "another than the service's",
+            "differs from the service's",
         ),
     ] {
         execute(&data, service, statement).await;
@@ -627,7 +627,7 @@ async fn p2_deleted_rows_are_detected_and_restored_from_an_export() {
     assert_eq!(code(&recovered), Some(1), "{}", text(&recovered));
     let recovered = remit(&process, &["log", "recover", "--from", export]);
     assert_eq!(code(&recovered), Some(0), "{}", text(&recovered));
-    assert!(text(&recovered).contains("99 entries put in"), "{}", text(&recovered));
+    assert!(text(&recovered).contains("99 entries restored"), "{}", text(&recovered));
     let recovered = remit(&process, &["log", "recover"]);
     assert_eq!(code(&recovered), Some(0), "{}", text(&recovered));
 }

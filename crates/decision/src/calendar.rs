@@ -1,12 +1,13 @@
 //! Calendars and deadlines: from a clock's rule to the instant at which it ends.
 //!
-//! Each agency has its [`Worktime`]: the calendar that it names ([`Calendars`]), and the [`Hours`] of its desk.
+//! Each agency has its [`Worktime`]: its calendar ([`Calendars`]) and the [`Hours`] of its desk.
 //!
-//! The rule, for days of either kind: the day on which the clock starts does not count, and the clock ends at 24:00 of
-//! its last day by the calendar's local time; a clock in working days, where the agency tells the hours of its desk, when the desk
-//! closes on that day, as civil law counts (民法典 201, 203; from memory, to be checked). Calendar days are not moved off
-//! holidays: a limit that must not end on one is written in working days. Minutes and hours run from the instant of the start;
-//! working hours run while the desk is open, and on all of a working day where the agency tells no hours.
+//! Clocks in days: the day on which the clock starts does not count, and the clock ends at 24:00 of
+//! its last day in the calendar's local time. A clock in working days ends when the desk closes on
+//! that day, if the agency has desk hours (民法典 201, 203; from memory, to be checked). Calendar days
+//! are not moved off holidays: write a limit that must not end on one in working days. Minutes and
+//! hours run from the instant of the start. Working hours run while the desk is open, and all of
+//! each working day if the agency has no desk hours.
 
 mod days;
 mod hours;
@@ -17,14 +18,14 @@ use jiff::{SignedDuration, Timestamp};
 pub use days::{Calendar, Calendars};
 pub use hours::{Hours, InvalidHours};
 
-/// What a clock waits for.
+/// The event that a clock waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClockKind {
-    /// The agency takes the case over.
+    /// The agency acknowledges the case.
     Acknowledge,
-    /// The agency that took it over comes to a result.
+    /// The agency that acknowledged it comes to a result.
     Result,
-    /// The superior names an agency.
+    /// The superior designates an agency.
     Designate,
 }
 
@@ -42,14 +43,14 @@ impl ClockKind {
         }
     }
 
-    /// From its name.
+    /// Parses a name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// In what a clock counts.
+/// The unit that a clock counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
     /// Elapsed minutes.
@@ -60,7 +61,7 @@ pub enum Unit {
     CalendarDays,
     /// Days on which the agency works.
     WorkingDays,
-    /// Hours in which its desk is open.
+    /// Hours in which the agency's desk is open.
     WorkingHours,
 }
 
@@ -86,54 +87,55 @@ impl Unit {
         }
     }
 
-    /// From its name.
+    /// Parses a name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|unit| unit.as_str() == name)
     }
 }
 
-/// A deadline before it is known when it starts.
+/// A time limit, independent of its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClockRule {
-    /// What it waits for.
+    /// The event it waits for.
     pub kind: ClockKind,
-    /// How many units.
+    /// Number of units.
     pub value: u32,
     /// The unit.
     pub unit: Unit,
 }
 
-/// The clocks that an agency's work on a case runs under.
+/// The clocks for an agency's work on a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Clocks {
-    /// By when the lead takes the case over.
+    /// Time until the lead must acknowledge the case.
     pub acknowledge: ClockRule,
-    /// By when it comes to a result then.
+    /// Time from then until it must come to a result.
     pub result: ClockRule,
 }
 
-/// When a clock ends.
+/// The end of a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// The end: at this instant the clock has run out. 24:00 of a day is 00:00 of the next.
+    /// The instant at which the clock expires. 24:00 of a day is 00:00 of the next.
     pub at: Timestamp,
-    /// The last local day on which the matter can be done in time: the date to show.
+    /// The last local day in time: the date to show.
     pub last_day: Date,
-    /// Whether a day was counted in a year whose holidays are not published, so that the end may still move.
+    /// Whether a counted day lies in a year whose holidays are not published, so that the end may
+    /// still move.
     pub provisional: bool,
 }
 
 /// When an agency works.
 #[derive(Debug, Clone, Copy)]
 pub struct Worktime<'a> {
-    /// Which days.
+    /// Its working days.
     pub calendar: &'a Calendar,
-    /// At what hours of such a day; all of it when it does not tell.
+    /// Its hours on working days; the whole day if `None`.
     pub hours: Option<&'a Hours>,
 }
 
-/// When a clock ends that starts at `start`. Past the end of the time line it ends there.
+/// Computes the end of a clock that starts at `start`. Saturates at the end of representable time.
 #[must_use]
 pub fn due(start: Timestamp, rule: ClockRule, worktime: Worktime<'_>) -> Due {
     let calendar = worktime.calendar;
@@ -163,7 +165,7 @@ fn elapsed(start: Timestamp, elapsed: SignedDuration, calendar: &Calendar) -> Du
     }
 }
 
-/// A rule of no days means the day of the start.
+/// A rule of zero days ends on the day of the start.
 fn working_days(start: Timestamp, value: u32, worktime: Worktime<'_>) -> Due {
     let Worktime { calendar, hours } = worktime;
     let mut provisional = false;
@@ -214,7 +216,7 @@ fn working_hours(start: Timestamp, value: u32, worktime: Worktime<'_>) -> Due {
     }
 }
 
-/// The days after one, in order.
+/// The days after a day, ascending.
 fn days_after(day: Date) -> impl Iterator<Item = Date> {
     std::iter::successors(day.tomorrow().ok(), |day| day.tomorrow().ok())
 }

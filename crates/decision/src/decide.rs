@@ -1,11 +1,12 @@
-//! The decision: from facts to who leads, who supports, by when, and why.
+//! The decision: from facts to the lead, the supporting agencies, the clocks and the reasons.
 //!
-//! [`decide`] is pure and total: the same facts, rule set and directory give the same answer, byte for byte, and there
-//! is no input for which there is none. What cannot be used (an unknown code, an unknown factor) is left out and said
-//! so: every step, default and simplification stands in the explanation.
+//! [`decide`] is pure and total: the same facts, rule set and directory give the same answer, byte
+//! for byte, and every input has one. Unusable input (an unknown code or factor) is skipped, and
+//! the explanation says so: it contains every step, default and simplification.
 //!
-//! [`rule`] finds the answer with every step of it, as references and numbers ([`Ruling`]); `decide/words.rs` puts it into
-//! the words of the contract. Whoever decides a million times and shows a hundred needs the words for a hundred only.
+//! [`rule`] finds the answer with all its steps, as references and numbers ([`Ruling`]);
+//! `decide/words.rs` turns it into the contract's words. A simulation that decides a million cases
+//! and shows a hundred pays for the words of a hundred only.
 
 mod operator;
 mod words;
@@ -22,35 +23,35 @@ pub use crate::facts::facts_digest;
 use crate::facts::{Given, Places, Situation, agency_id};
 use crate::rules::{Action, Factor, HoldNeed, Lead, Matched, Review, Row, RuleSet};
 
-/// A loss is fresh, so that a payment may still be stopped, for this long: recalls are practised up to 72 hours after
-/// it. No law gives a figure (反电信网络诈骗法 20: "at once").
+/// Time for which a loss counts as fresh, so that a payment may still be stopped: recalls are
+/// practised up to 72 hours after it. No law gives a figure (反电信网络诈骗法 20: "at once").
 const FRESH_LOSS_SECONDS: i64 = 72 * 3_600;
 
-/// Where a report goes.
+/// A decision about a report's route.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// Who acts.
+    /// The agency that acts.
     pub outcome: Outcome,
-    /// Agencies that support, each once and never the lead, with the reason. Empty while nobody leads.
+    /// Supporting agencies with reasons, each once and never the lead. Empty without a lead.
     pub supporting: Vec<(AgencyId, String)>,
-    /// By when whoever leads takes the case over and comes to a result; `None` when the reporter is advised, since nobody
+    /// Clocks for acknowledgement and result; `None` if the reporter is advised, since no agency
     /// owes anything then.
     pub clocks: Option<Clocks>,
-    /// Every step of the answer.
+    /// Every step of the decision.
     pub explanation: Explanation,
 }
 
-/// Who acts: exactly one of the three.
+/// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// An agency leads.
     Lead {
         /// The agency.
         agency: AgencyId,
-        /// The connecting factor that gave it; `None` when the national default did.
+        /// The connecting factor that gave it; `None` for the national default.
         factor: Option<Factor>,
     },
-    /// No agency can be found; a superior names one.
+    /// No agency was found; a superior designates one.
     Designate {
         /// The superior.
         superior: AgencyId,
@@ -64,13 +65,13 @@ pub enum Outcome {
     },
 }
 
-/// Decides where a report goes.
+/// Decides a report's route.
 #[must_use]
 pub fn decide(facts: &Facts, rules: &RuleSet, directory: &Directory) -> Decision {
     rule(&Situation::from(facts), rules, directory).decision(facts_digest(facts))
 }
 
-/// The answer with every step of it, borrowed from what it was found in.
+/// A decision with all its steps, borrowing from its inputs.
 #[derive(Debug)]
 pub struct Ruling<'a> {
     rules: &'a RuleSet,
@@ -80,19 +81,19 @@ pub struct Ruling<'a> {
     outcome: Verdict<'a>,
     /// In the order tried.
     tried: Vec<Tried<'a>>,
-    /// Who supports and why; who has several reasons stands several times.
+    /// Supporting agencies with reasons; an agency with several reasons occurs several times.
     supporting: Vec<(&'a Agency, Reason<'a>)>,
     holds: Vec<Hold<'a>>,
     excluded: BTreeSet<AgencyId>,
-    /// What the operator register answered, when it was asked.
+    /// The operator register's answer, if it was asked.
     operator: Option<&'a OperatorAnswer>,
     notes: Vec<Note<'a>>,
 }
 
-/// Who acts, as found.
+/// Who acts, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    /// An agency leads: by the step of that number, or as the national default.
+    /// An agency leads: by the step with this index, or as the national default.
     Lead { agency: &'a Agency, by: Option<usize> },
     /// A superior designates.
     Designate(&'a AgencyId),
@@ -100,12 +101,12 @@ pub(crate) enum Verdict<'a> {
     Advise { zh: &'a str, en: &'a str },
 }
 
-/// One connecting factor, as it was tried.
+/// One connecting factor that was tried.
 #[derive(Debug)]
 struct Tried<'a> {
     factor: Factor,
     given: Given<'a>,
-    /// Set when the place is a territory.
+    /// Set if the place is a territory.
     located: Option<Located<'a>>,
 }
 
@@ -114,7 +115,7 @@ struct Tried<'a> {
 enum Reason<'a> {
     /// It has the lead's function at the operator's or the server's place.
     AtPlace(Factor, Located<'a>),
-    /// It would have led as ranked, by the step of that number.
+    /// It would lead by the ranking, at the step with this index.
     Ranked(usize),
     /// The row asks for its function, at the place that gave the lead.
     Function(&'a Function, Factor, Located<'a>),
@@ -124,11 +125,11 @@ enum Reason<'a> {
     Hold(&'a Function),
 }
 
-/// A payment to be stopped.
+/// A payment to stop.
 #[derive(Debug)]
 struct Hold<'a> {
     need: &'a HoldNeed,
-    /// Where it was looked for: the factor that gave the lead; `None` for the nation.
+    /// The factor whose place was searched, which gave the lead; `None` for the nation.
     at: Option<Factor>,
     agency: Option<&'a Agency>,
 }
@@ -136,38 +137,38 @@ struct Hold<'a> {
 /// A default or a simplification. None is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Note<'a> {
-    /// The facts exclude an agency that is not there.
+    /// The facts exclude an agency that does not exist.
     ExcludedUnknown(&'a str),
     UnknownFactor,
     Repeated(Factor),
     CatchAll(&'a str),
     NationalDefault(&'a Agency),
     NobodyMayLead(&'a Function, &'a AgencyId),
-    /// A last resort was passed over as excluded, for the one named.
+    /// A last resort was excluded, and another designates.
     ResortExcluded {
         passed: &'a AgencyId,
         designates: &'a AgencyId,
     },
-    /// Everybody who could designate is excluded: this one designates all the same.
+    /// All who could designate are excluded: this one designates anyway.
     ResortExcludedItself(&'a AgencyId),
     NobodySupportsYet,
-    /// No place to look for a supporting function.
+    /// There is no place to search for a supporting function.
     NoPlaceFor(&'a Function),
-    /// No agency of a supporting function above the place.
+    /// No agency with a supporting function at or above the place.
     NoneAbove(&'a Function, TerritoryCode),
-    /// What the operator register did not give.
+    /// What the operator register did not provide.
     OperatorLeftOut,
     FreshLossWithoutHold,
     NotCompared,
-    /// The receiver has no right to lead in this row.
+    /// This row gives the receiver no right to lead.
     ReceiverNoRight(&'a Agency),
-    /// The receiver leads, as one of the places leads to it.
+    /// The receiver leads, because one of the places leads to it.
     ReceiverKeeps(&'a Agency, Factor),
     /// No place leads to the receiver.
     ReceiverNotConnected(&'a Agency),
 }
 
-/// Decides where a report goes, and keeps every step.
+/// Decides a report's route and keeps every step.
 #[must_use]
 pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Directory) -> Ruling<'a> {
     let places = situation.places(directory);
@@ -198,7 +199,7 @@ pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Di
     desk.ruling
 }
 
-/// One report on the table, with what has been found so far.
+/// The state of a decision in progress.
 struct Desk<'s, 'a> {
     situation: &'s Situation<'a>,
     places: Places<'a>,
@@ -206,7 +207,7 @@ struct Desk<'s, 'a> {
 }
 
 impl<'a> Desk<'_, 'a> {
-    /// Takes up what the facts say beyond conditions and places.
+    /// Notes facts other than conditions and places.
     fn read(&mut self) {
         let ruling = &mut self.ruling;
         for id in &self.situation.excluded {
@@ -235,12 +236,14 @@ impl<'a> Desk<'_, 'a> {
         self.say_what_is_left_out(lead);
     }
 
-    /// Tries the row's factors in order, up to the first that gives an agency; where the receiver may keep the report, all.
+    /// Tries the row's factors in order, up to the first that gives an agency; all of them if the
+    /// receiver may keep the report.
     fn try_factors(&mut self, lead: &'a Lead) {
         let mut found = false;
         for &factor in &lead.factors {
             let given = self.places.get(factor);
-            // Places after the one that gave the lead are not tried; that one counts for nothing is said all the same.
+            // Factors after the one that gave the lead are not tried, but a ruled-out place is
+            // reported anyway.
             let said_anyway = matches!(given, Given::RuledOut(_)) || lead.first_receiver_keeps && self.connects(factor);
             if found && !said_anyway {
                 continue;
@@ -254,7 +257,8 @@ impl<'a> Desk<'_, 'a> {
         }
     }
 
-    /// Whether a factor can connect the receiver with the report: any place of the report can, its own cannot.
+    /// Whether a factor can connect the receiver with the report: any place of the report can, the
+    /// receiver's own cannot.
     fn connects(&self, factor: Factor) -> bool {
         factor != Factor::Received && matches!(self.places.get(factor), Given::Territory(_))
     }
@@ -267,7 +271,7 @@ impl<'a> Desk<'_, 'a> {
                 tried.factor != Factor::Received && tried.agency().is_some_and(|agency| agency.id == receiver.id)
             });
             match connected {
-                // It leads as ranked, too.
+                // The receiver also leads by the ranking.
                 Some(by) if ranked == Some(by) => {}
                 Some(by) => {
                     let factor = self.ruling.tried[by].factor;
@@ -294,7 +298,7 @@ impl<'a> Desk<'_, 'a> {
         Verdict::Designate(superior)
     }
 
-    /// Who designates where nobody may lead.
+    /// The agency that designates if nobody may lead.
     fn last_resort(&mut self) -> &'a AgencyId {
         let (rules, directory) = (self.ruling.rules, self.ruling.directory);
         let LastResort { first, designates } = directory.last_resort_of(rules.last_resort(), &self.ruling.excluded);
@@ -309,7 +313,8 @@ impl<'a> Desk<'_, 'a> {
         designates
     }
 
-    /// Finds who supports. Nobody does before there is a lead: whoever designates first sees the case alone.
+    /// Finds the supporting agencies. There are none without a lead: the designating superior sees
+    /// the case alone at first.
     fn find_support(&mut self, lead: &'a Lead, ranked: Option<usize>) {
         let Verdict::Lead { by, .. } = self.ruling.outcome else {
             self.ruling.notes.push(Note::NobodySupportsYet);
@@ -351,7 +356,7 @@ impl<'a> Desk<'_, 'a> {
         }
     }
 
-    /// Finds who is asked to stop a payment: it supports from the start.
+    /// Finds the agencies asked to stop a payment. They support from the start.
     fn find_holds(&mut self, lead: &'a Lead) {
         let Verdict::Lead { by, .. } = self.ruling.outcome else {
             return;
@@ -368,7 +373,7 @@ impl<'a> Desk<'_, 'a> {
         }
     }
 
-    /// Adds a reason to support, unless it is the lead's.
+    /// Adds a reason to support, unless the agency leads.
     fn support(&mut self, agency: Option<&'a Agency>, reason: Reason<'a>) {
         if let Some(agency) = agency
             && !matches!(self.ruling.outcome, Verdict::Lead { agency: lead, .. } if lead.id == agency.id)
@@ -377,7 +382,8 @@ impl<'a> Desk<'_, 'a> {
         }
     }
 
-    /// The nearest agency of a function, from the place up, that is not kept out by the facts or by the row.
+    /// The nearest agency with a function, climbing from the place, that neither the facts nor the
+    /// row exclude.
     fn locate(&self, lead: &Lead, function: &Function, place: TerritoryCode) -> Located<'a> {
         let directory = self.ruling.directory;
         let search = Search {
@@ -405,7 +411,7 @@ impl<'a> Desk<'_, 'a> {
         located
     }
 
-    /// As located when the factor was tried; its turn may not have come.
+    /// The search result of a tried factor, or a new search if the factor was not tried.
     fn located_again(&self, lead: &Lead, factor: Factor, place: TerritoryCode) -> Located<'a> {
         let tried = self.ruling.tried.iter().find(|tried| tried.factor == factor);
         match tried.and_then(|tried| tried.located.as_ref()) {
@@ -414,7 +420,7 @@ impl<'a> Desk<'_, 'a> {
         }
     }
 
-    /// The agency that received the report first, unless it is kept out or not there.
+    /// The agency that received the report first, unless it is excluded or unknown.
     fn receiver(&self) -> Option<&'a Agency> {
         if self.situation.received_by.is_empty() {
             return None;
@@ -425,7 +431,7 @@ impl<'a> Desk<'_, 'a> {
             .filter(|agency| !directory.is_excluded(&agency.id, &self.ruling.excluded))
     }
 
-    /// Says what a reader of the route might expect and this decision does not do.
+    /// Notes what a reader of the route might expect but this decision does not do.
     fn say_what_is_left_out(&mut self, lead: &Lead) {
         let facts = self.situation;
         let has_operator = |kind: &SubjectKind| {
@@ -467,13 +473,13 @@ impl<'a> Ruling<'a> {
         self.outcome
     }
 
-    /// The row that matched.
+    /// The matching row.
     #[must_use]
     pub const fn row(&self) -> &'a Row {
         self.row
     }
 
-    /// The factor that gave the lead; `None` when a default did, or nobody leads.
+    /// The factor that gave the lead; `None` for a default, or without a lead.
     #[must_use]
     pub fn factor(&self) -> Option<Factor> {
         match self.outcome {
@@ -482,7 +488,7 @@ impl<'a> Ruling<'a> {
         }
     }
 
-    /// Agencies that support, in the order in which they were found, each once.
+    /// Supporting agencies in the order found, each once.
     pub(crate) fn supporters(&self) -> impl Iterator<Item = &'a AgencyId> {
         let all = self.supporting.iter().map(|(agency, _)| &agency.id);
         all.enumerate()
@@ -490,7 +496,7 @@ impl<'a> Ruling<'a> {
             .map(|(_, id)| id)
     }
 
-    /// The rows before the one that matched, each with the first column that did not hold.
+    /// The rows before the matching one, each with the first column that failed.
     pub fn misses(&self) -> impl Iterator<Item = (&'a Row, String)> {
         let columns: Vec<String> = self.rules.columns().map(ToString::to_string).collect();
         let failed: Vec<u8> = self.matched.failed().collect();
@@ -503,7 +509,7 @@ impl<'a> Ruling<'a> {
             })
     }
 
-    /// The decision, in words. The digest is that of the facts that it was made from.
+    /// Puts the decision into words. `facts_digest` is the digest of its facts.
     #[must_use]
     pub fn decision(&self, facts_digest: [u8; 32]) -> Decision {
         let outcome = match self.outcome {
@@ -535,7 +541,7 @@ impl<'a> Ruling<'a> {
         }
     }
 
-    /// The decision as the contract has it.
+    /// The decision as a contract message.
     #[must_use]
     pub fn to_proto(&self, facts_digest: [u8; 32]) -> RouteDecision {
         let decision = self.decision(facts_digest);
@@ -571,7 +577,7 @@ impl<'a> Ruling<'a> {
         answer
     }
 
-    /// Whether a second person has to look at the result.
+    /// Whether a second person must review the result.
     pub(crate) const fn review(&self) -> Review {
         match &self.row.action {
             Action::Lead(lead) => lead.review,
@@ -580,10 +586,11 @@ impl<'a> Ruling<'a> {
     }
 }
 
-/// An explanation for those who do not own the case: it names nobody who is excluded, and not where such a unit is, nor what the
-/// operator register has for a subject.
+/// Removes from an explanation what only the case's owner may see: excluded agencies and their
+/// places, and the operator register's matches for a subject.
 ///
-/// The digest of the facts goes, too: whoever knows the rest could try list after list of excluded agencies against it.
+/// Also removes the facts digest: with the rest known, one could test guesses of the excluded
+/// agencies against it.
 #[must_use]
 pub fn without_excluded(mut explanation: Explanation) -> Explanation {
     explanation.excluded.clear();

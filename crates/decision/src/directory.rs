@@ -1,11 +1,13 @@
-//! The directory: which agency has which function at which territory, for which categories and when, and who is above whom.
+//! The directory of agencies: functions, territories, categories, periods and superiors.
 //!
-//! Immutable once loaded: `directory/file.rs` reads the file and writes one, `directory/check.rs` checks it whole, and
-//! [`difference`] tells two of them apart and applies changes, [`view`] shows them in the words of the contract. [`Directory::locate`] is the one way from a place and a
-//! function to an agency; the decision, the explanation and any later question use it, so that they cannot disagree.
+//! Immutable once loaded. `directory/file.rs` reads and writes the file, `directory/check.rs`
+//! validates it as a whole, [`difference`] compares two directories and applies changes, [`view`]
+//! converts to contract messages. [`Directory::locate`] is the only way from a place and a function
+//! to an agency; the decision, its explanation and all other queries use it, so that they cannot
+//! disagree.
 //!
-//! Days are those of China Standard Time ([`day`]). Nothing here looks at a clock: the day is a parameter, and in a decision
-//! it is a fact, so that a route is decided again as it was.
+//! Days are in China Standard Time ([`day`]). Nothing here reads the clock: the day is a parameter,
+//! and in a decision it is a fact, so that a replay gives the same route.
 
 mod check;
 pub mod difference;
@@ -28,42 +30,43 @@ pub use check::{Finding, LIMIT};
 
 use crate::calendar::Hours;
 
-/// A configuration file cannot be used.
+/// A configuration file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It is not YAML, or not of the expected shape; reading stops at the first such fault.
-    #[error("{file} has not the expected shape")]
+    /// The file is not YAML or has a different structure. Parsing stops at the first such fault.
+    #[error("{file} does not have the expected structure")]
     Shape {
-        /// Which file.
+        /// The file.
         file: &'static str,
-        /// Where and why.
+        /// The position and the problem.
         #[source]
         source: Box<serde_saphyr::Error>,
     },
-    /// It is larger than any such file needs to be; nothing of it was read.
+    /// The file is larger than any such file needs to be, and was not read.
     #[error("{file} has {} MB, more than {} MB: is it the right file?", bytes / 1_000_000, limit / 1_000_000)]
     TooLarge {
-        /// Which file.
+        /// The file.
         file: &'static str,
         /// Its size.
         bytes: u64,
-        /// The largest that is read.
+        /// The maximum size.
         limit: u64,
     },
-    /// It can be read, but says what cannot be; all faults are listed.
+    /// The file has invalid content; lists all faults.
     #[error("{file} has {} fault(s):\n  {}", faults.len(), faults.join("\n  "))]
     Faults {
-        /// Which file.
+        /// The file.
         file: &'static str,
-        /// What is wrong, each with its line where it has one.
+        /// The faults, with lines where known.
         faults: Vec<String>,
     },
 }
 
-/// Keys that a mapping must not have. Collected, not refused by serde, so that all are named at once.
+/// Unknown keys of a mapping. Collected instead of refused by serde, so that all are reported at
+/// once.
 pub(crate) type UnknownKeys = BTreeMap<String, IgnoredAny>;
 
-/// Reads the shape of a file.
+/// Parses a file's structure.
 pub(crate) fn read_yaml<'de, T: Deserialize<'de>>(file: &'static str, yaml: &'de str) -> Result<T, ConfigError> {
     serde_saphyr::from_str(yaml).map_err(|error| ConfigError::Shape {
         file,
@@ -71,15 +74,16 @@ pub(crate) fn read_yaml<'de, T: Deserialize<'de>>(file: &'static str, yaml: &'de
     })
 }
 
-/// The id of an agency, such as `police-320000`.
+/// Id of an agency, such as `police-320000`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgencyId(String);
 
-/// What an agency does, such as `police`. The list is open: a function exists when an agency has it.
+/// A function of agencies, such as `police`. The list is open: a function exists if an agency has
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Function(String);
 
-/// A text that is no id.
+/// A text that is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an id; write 1 to 63 letters, digits and hyphens")]
 pub struct InvalidId(String);
@@ -94,18 +98,20 @@ fn id(text: &str) -> Result<String, InvalidId> {
 }
 
 impl AgencyId {
-    /// Checks an id.
+    /// Parses an id.
     ///
     /// # Errors
-    /// When the text is no id.
+    ///
+    /// If the text is not an id.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
         id(text).map(Self)
     }
 
-    /// Reads a resource name, `agencies/{id}`.
+    /// Parses a resource name, `agencies/{id}`.
     ///
     /// # Errors
-    /// When the prefix is missing or what follows is no id.
+    ///
+    /// If the prefix is missing or the rest is not an id.
     pub fn from_resource_name(name: &str) -> Result<Self, InvalidId> {
         Self::new(
             name.strip_prefix("agencies/")
@@ -119,7 +125,7 @@ impl AgencyId {
         format!("agencies/{}", self.0)
     }
 
-    /// The id.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -127,15 +133,16 @@ impl AgencyId {
 }
 
 impl Function {
-    /// Checks a function's name.
+    /// Parses a function's name.
     ///
     /// # Errors
-    /// When the text is no name.
+    ///
+    /// If the text is not a name.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
         id(text).map(Self)
     }
 
-    /// The name.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -154,24 +161,25 @@ impl fmt::Display for Function {
     }
 }
 
-/// The day of a moment, as the directory counts days: in China Standard Time, which all of the tree has.
+/// The day of an instant in the directory's terms: in China Standard Time, which applies to the
+/// whole tree.
 #[must_use]
 pub fn day(time: moment::Time) -> Date {
     let moment = Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX);
     Offset::constant(8).to_datetime(moment).date()
 }
 
-/// Which categories an agency takes: subtrees, without some of what is in them.
+/// The categories that an agency accepts: subtrees, except some of their subtrees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Takes {
-    /// Roots of the subtrees; all categories when empty.
+    /// Roots of the accepted subtrees; all categories if empty.
     pub only: Vec<String>,
-    /// Roots of subtrees that it does not take.
+    /// Roots of the excepted subtrees.
     pub except: Vec<String>,
 }
 
 impl Takes {
-    /// Whether it takes a category.
+    /// Whether the agency accepts a category.
     #[must_use]
     pub fn takes(&self, category: &str) -> bool {
         let within = |subtrees: &[String]| subtrees.iter().any(|subtree| is_within(category, subtree));
@@ -179,53 +187,54 @@ impl Takes {
     }
 }
 
-/// Whether a category is the root of a subtree or below it: `fraud.loan` is within `fraud`, `fraudulent` is not.
+/// Whether a category is the root of a subtree or below it: `fraud.loan` is within `fraud`,
+/// `fraudulent` is not.
 fn is_within(category: &str, subtree: &str) -> bool {
     category
         .strip_prefix(subtree)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// When a unit works, and how it is reached.
+/// Calendar, hours and contact of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desk {
-    /// Id of the calendar of its working days, such as `CN`; empty for the main one of the service.
+    /// Id of its calendar, such as `CN`; empty for the service's main calendar.
     pub calendar: String,
-    /// Hours on working days; `None` when not told.
+    /// Hours on working days; `None` if unknown.
     pub hours: Option<Hours>,
-    /// How to reach it, such as a telephone number; empty when not told. For people.
+    /// Contact for people, such as a telephone number; empty if unknown.
     pub contact: String,
 }
 
-/// A unit that cases can be given to.
+/// A unit that can be given cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agency {
-    /// Its id.
+    /// Id of the agency.
     pub id: AgencyId,
-    /// What it does.
+    /// Its functions.
     pub functions: Vec<Function>,
-    /// Where it does it.
+    /// Its territory.
     pub territory: TerritoryCode,
-    /// Its name in Chinese.
+    /// Its Chinese name.
     pub title_zh: String,
-    /// Its name in English.
+    /// Its English name.
     pub title_en: String,
-    /// The agency above it; none at the top.
+    /// The agency above; `None` at the top.
     pub superior: Option<AgencyId>,
-    /// The categories that it takes.
+    /// The categories that it accepts.
     pub takes: Takes,
-    /// When and how it can be reached.
+    /// Calendar, hours and contact.
     pub desk: Desk,
-    /// Its first day; since ever when absent.
+    /// Its first day; unlimited if `None`.
     pub valid_from: Option<Date>,
-    /// Its last day; for ever when absent.
+    /// Its last day; unlimited if `None`.
     pub valid_to: Option<Date>,
-    /// Who takes over what it has when it ends. Named before it ends.
+    /// The agency that takes over its cases when it ends. Set before it ends.
     pub successor: Option<AgencyId>,
 }
 
 impl Agency {
-    /// Whether it exists on a day; with no day, whether it has no end.
+    /// Whether it exists on `day`; for `None`, whether it has no last day.
     #[must_use]
     pub fn is_active(&self, day: Option<Date>) -> bool {
         match day {
@@ -234,28 +243,28 @@ impl Agency {
         }
     }
 
-    /// Whether its last day is before a day.
+    /// Whether its last day is before `day`.
     #[must_use]
     pub fn has_ended(&self, day: Date) -> bool {
         self.valid_to.is_some_and(|to| to < day)
     }
 }
 
-/// What an agency is looked for.
+/// Criteria for finding an agency.
 #[derive(Debug, Clone, Copy)]
 pub struct Search<'a> {
-    /// What it does.
+    /// Its function.
     pub function: &'a Function,
-    /// The category that it takes; any when absent.
+    /// A category that it accepts; any if `None`.
     pub category: Option<&'a str>,
-    /// The day on which it exists; when absent, it must have no end.
+    /// A day on which it exists; if `None`, it must have no last day.
     pub day: Option<Date>,
-    /// Who is kept out, with all units below.
+    /// Agencies that are excluded, with all units below them.
     pub excluded: &'a BTreeSet<AgencyId>,
 }
 
 impl<'a> Search<'a> {
-    /// For a function, whatever the category, with nobody kept out.
+    /// Criteria with only a function: any category, nobody excluded.
     #[must_use]
     pub const fn of(function: &'a Function) -> Self {
         static NOBODY: BTreeSet<AgencyId> = BTreeSet::new();
@@ -268,28 +277,28 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The answer of [`Directory::locate`], with the way to it.
+/// The result of [`Directory::locate`], with the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<'a> {
-    /// Abolished codes that were read as others, first the one asked for.
+    /// Abolished codes on the way, the requested one first.
     pub via: Vec<TerritoryCode>,
-    /// How the code was read; `None` when the tree does not have it.
+    /// How the code was resolved; `None` if the tree does not have it.
     pub reading: Option<Reading>,
-    /// The territories climbed, from the place up, the last being where the agency was found; up to the nation when
-    /// none was. Empty when the tree does not have the place.
+    /// The territories climbed, from the place up to the agency's, or to the nation if none was
+    /// found. Empty if the tree does not have the place.
     pub climb: Vec<TerritoryCode>,
-    /// Agencies of the function that were passed over as excluded.
+    /// Agencies with the function that were passed over because they are excluded.
     pub passed: Vec<&'a AgencyId>,
-    /// The agency.
+    /// The agency found.
     pub agency: Option<&'a Agency>,
 }
 
-/// Who decides last.
+/// The last resort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastResort<'a> {
-    /// Who would, were nobody kept out.
+    /// The agency that would designate if nobody were excluded.
     pub first: &'a AgencyId,
-    /// Who does.
+    /// The agency that designates.
     pub designates: &'a AgencyId,
 }
 
@@ -297,12 +306,12 @@ pub struct LastResort<'a> {
 #[derive(Debug, Clone)]
 pub struct Directory {
     territories: Territories,
-    /// Ascending by id. Elsewhere an agency is its place here.
+    /// Ascending by id. Other fields refer to agencies by index.
     agencies: Vec<Agency>,
-    /// The place of each agency's superior.
+    /// Index of each agency's superior.
     superiors: Vec<Option<u32>>,
     functions: HashMap<Function, u32>,
-    /// By function and territory: the agencies, of which each category and day has one at most.
+    /// Agencies by function and territory; for each category and day at most one.
     desks: HashMap<(u32, TerritoryCode), Vec<u32>>,
     last_resort: AgencyId,
     source: Arc<str>,
@@ -310,20 +319,22 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Reads the agencies, as in `deploy/config/agencies.yaml`.
+    /// Parses the agency file, as in `deploy/config/agencies.yaml`.
     ///
     /// # Errors
-    /// When the file is larger than [`LIMIT`] or not of that shape, or with all its faults at once, each naming agency and
-    /// field: unknown keys, ids and territories; a superior that is unknown, ends first, or is below its own unit; no superior
-    /// below the nation; two agencies for one function and territory with overlapping categories and days; a successor that
-    /// cannot take over.
+    ///
+    /// If the file is larger than [`LIMIT`] or has a different structure; otherwise all its faults
+    /// at once, with agency and field: unknown keys, ids and territories; a superior that is
+    /// unknown, ends first, or is below its own unit; a missing superior below the nation; two
+    /// agencies for one function and territory with overlapping categories and days; a successor
+    /// that cannot take over.
     pub fn parse(agencies_yaml: &str, territories: &Territories) -> Result<Self, ConfigError> {
         let (agencies, last_resort) = file::read(agencies_yaml, territories)?;
         let directory = Self::build(agencies, last_resort, agencies_yaml.into(), territories.clone());
         Ok(directory)
     }
 
-    /// Of agencies in ascending order of their ids, which were checked.
+    /// Builds a directory from validated agencies, ascending by id.
     fn build(agencies: Vec<Agency>, last_resort: AgencyId, source: Arc<str>, territories: Territories) -> Self {
         let place = |id: &AgencyId| {
             let found = agencies.binary_search_by(|agency| agency.id.cmp(id)).ok();
@@ -363,30 +374,31 @@ impl Directory {
                 include_str!("../../../deploy/config/agencies.yaml"),
                 Territories::shipped(),
             )
-            .expect("the shipped directory is read by a test of this crate")
+            .expect("a test of this crate parses the shipped directory")
         });
         &SHIPPED
     }
 
-    /// SHA-256 over the digest of the file of territories and the bytes of the file of agencies.
+    /// SHA-256 over the territory file's digest and the bytes of the agency file.
     #[must_use]
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// The file of agencies, byte for byte. With [`Territories::source`] it is all that the digest is of.
+    /// The agency file, byte for byte. Together with [`Territories::source`] it is the input of the
+    /// digest.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The tree that the agencies stand in.
+    /// The tree of territories.
     #[must_use]
     pub const fn territories(&self) -> &Territories {
         &self.territories
     }
 
-    /// The agency of that id.
+    /// The agency with an id.
     #[must_use]
     pub fn agency(&self, id: &AgencyId) -> Option<&Agency> {
         self.place(id).map(|place| &self.agencies[place])
@@ -397,7 +409,7 @@ impl Directory {
         self.agencies.iter()
     }
 
-    /// Agencies whose ids come after one, ascending; all without one.
+    /// Agencies with ids greater than `id`, ascending; all if `None`.
     pub fn after(&self, id: Option<&AgencyId>) -> impl Iterator<Item = &Agency> {
         let start = id.map_or(0, |id| self.agencies.partition_point(|agency| agency.id <= *id));
         self.agencies.iter().skip(start)
@@ -411,31 +423,31 @@ impl Directory {
         functions
     }
 
-    /// Whether any agency has the function.
+    /// Whether any agency has a function.
     #[must_use]
     pub fn has_function(&self, function: &Function) -> bool {
         self.functions.contains_key(function)
     }
 
-    /// The conference that decides where there is nobody else (信访工作条例 24).
+    /// The conference that decides when nobody else can (信访工作条例 24).
     #[must_use]
     pub const fn last_resort(&self) -> &AgencyId {
         &self.last_resort
     }
 
-    /// The agency above; `None` at the top and for an unknown id.
+    /// The agency above; `None` at the top and for unknown ids.
     #[must_use]
     pub fn superior(&self, id: &AgencyId) -> Option<&Agency> {
         self.superiors[self.place(id)?].map(|place| &self.agencies[place as usize])
     }
 
-    /// The agency and those above it, nearest first. Empty for an unknown id.
+    /// The agency and those above it, nearest first. Empty for unknown ids.
     pub fn chain(&self, id: &AgencyId) -> impl Iterator<Item = &Agency> {
         self.chain_from(self.place(id))
     }
 
     fn chain_from(&self, place: Option<usize>) -> impl Iterator<Item = &Agency> {
-        // Ends: a file with a circle does not load.
+        // Terminates: a file with a cycle does not load.
         std::iter::successors(place, |place| self.superiors[*place].map(|above| above as usize))
             .map(|place| &self.agencies[place])
     }
@@ -444,20 +456,21 @@ impl Directory {
         self.agencies.binary_search_by(|agency| agency.id.cmp(id)).ok()
     }
 
-    /// Whether `unit` is `superior` or stands under it.
+    /// Whether `unit` equals `superior` or is below it.
     #[must_use]
     pub fn is_under(&self, unit: &AgencyId, superior: &AgencyId) -> bool {
         unit == superior || self.chain(unit).any(|above| above.id == *superior)
     }
 
-    /// Whether an agency is kept out: it is excluded itself, or stands under a unit that is.
+    /// Whether an agency is excluded: itself, or through a unit above it.
     #[must_use]
     pub fn is_excluded(&self, agency: &AgencyId, excluded: &BTreeSet<AgencyId>) -> bool {
         !excluded.is_empty()
             && (excluded.contains(agency) || self.chain(agency).any(|above| excluded.contains(&above.id)))
     }
 
-    /// The lowest agency above both; where one is above the other, that one; where there is none, the last resort.
+    /// The lowest agency above both; if one is above the other, that one; if there is none, the
+    /// last resort.
     #[must_use]
     pub fn lowest_common_superior(&self, a: &AgencyId, b: &AgencyId) -> &AgencyId {
         self.chain(a)
@@ -466,10 +479,12 @@ impl Directory {
             .map_or(&self.last_resort, |above| &above.id)
     }
 
-    /// Who designates where nobody else can: the first of those `named` that is not kept out, then the directory's
-    /// conference, then any unit at the top. Where all of them are kept out it is the first all the same: never nobody.
+    /// Who designates if nobody else can: the first of `named` that is not excluded, then the
+    /// directory's conference, then any unit at the top. If all are excluded, the first one anyway:
+    /// never nobody.
     ///
-    /// Of those named, who is no longer there or has a last day does not count: a case may be older than the directory.
+    /// Agencies of `named` that no longer exist or have a last day do not count: a case may be
+    /// older than the directory.
     #[must_use]
     pub fn last_resort_of<'a>(&'a self, named: &'a [AgencyId], excluded: &BTreeSet<AgencyId>) -> LastResort<'a> {
         let stays = |id: &&AgencyId| self.agency(id).is_some_and(|agency| agency.valid_to.is_none());
@@ -485,12 +500,12 @@ impl Directory {
         }
     }
 
-    /// Who has what an agency had, on a day after it ended: its successor, or that one's when it ended, too. `None` while the
-    /// agency exists, and for one that names no successor.
+    /// Who has an agency's cases on a day after its end: its successor, or that one's successor if
+    /// it ended, too. `None` while the agency exists, and without a successor.
     #[must_use]
     pub fn heir(&self, id: &AgencyId, day: Date) -> Option<&Agency> {
         let mut at = self.agency(id)?;
-        // Ends: a file where successions run in a circle does not load.
+        // Terminates: a file with a cycle of successors does not load.
         while at.has_ended(day) {
             at = self.agency(at.successor.as_ref()?)?;
         }
@@ -502,14 +517,16 @@ impl Directory {
         self.agencies.iter().filter(move |agency| agency.has_ended(day))
     }
 
-    /// Whether somebody always has what an agency has: it, its successor, or that one's. `false` for an unknown id.
+    /// Whether an agency's cases always have an owner: the agency, its successor, or that one's.
+    /// `false` for unknown ids.
     #[must_use]
     pub fn lasts(&self, id: &AgencyId) -> bool {
         let successor = |agency: &&Agency| agency.successor.as_ref().and_then(|successor| self.agency(successor));
         std::iter::successors(self.agency(id), successor).any(|agency| agency.valid_to.is_none())
     }
 
-    /// The nearest agency that is looked for, from the place up, that is not kept out. The whole way is in the answer.
+    /// Finds the nearest agency that meets the criteria and is not excluded, climbing from the
+    /// place. Returns the whole path.
     #[must_use]
     pub fn locate(&self, search: &Search<'_>, place: TerritoryCode) -> Located<'_> {
         let mut located = Located {
@@ -541,7 +558,7 @@ impl Directory {
         located
     }
 
-    /// The one agency at a territory that is looked for, kept out or not.
+    /// The agency at a territory that meets the criteria, excluded or not.
     fn desk(&self, function: u32, territory: TerritoryCode, search: &Search<'_>) -> Option<&Agency> {
         self.desks
             .get(&(function, territory))?

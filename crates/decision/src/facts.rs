@@ -1,7 +1,8 @@
-//! Facts as the decision reads them: borrowed from wherever they are, in the words of this crate.
+//! Facts as the decision reads them: borrowed from their source, in this crate's types.
 //!
-//! [`Situation`] is read from the contract's [`Facts`] and, for files of millions, straight from a line of their JSON form
-//! ([`FactsLine`]). What cannot be read is kept as such, so that the decision can say that it was left out.
+//! [`Situation`] is read from the contract's [`Facts`] or, for files of millions, directly from a
+//! line of JSON ([`FactsLine`]). Malformed values are kept as such, so that the decision can report
+//! that it skipped them.
 
 mod line;
 
@@ -29,61 +30,61 @@ pub struct Situation<'a> {
     pub publication: bool,
     /// Kinds of the subjects.
     pub subject_kinds: Vec<SubjectKind>,
-    /// What the report says of its places; those of the agencies it names are found in the directory.
+    /// The places of the report; places of agencies are looked up in the directory later.
     pub(crate) named: [Given<'a>; Factor::COUNT],
     /// Factors given more than once; only the first place counts.
     pub(crate) repeated: Vec<Factor>,
-    /// Places whose factor this version does not know.
+    /// Number of places whose factor this version does not know.
     pub(crate) unknown_factors: u32,
-    /// Currency of the loss; empty without one.
+    /// Currency of the loss; empty without a loss.
     pub loss_currency: &'a str,
-    /// Loss in minor units; 0 without one.
+    /// Loss in minor units; 0 without a loss.
     pub loss_minor_units: i64,
-    /// Seconds from the loss to acceptance, when the time of the loss is known.
+    /// Seconds from the loss to acceptance; `None` if the time of the loss is unknown.
     pub loss_age_seconds: Option<i64>,
-    /// The day on which intake accepted the report: agencies that exist then are looked for. Without one, those that have no
-    /// end.
+    /// Day on which intake accepted the report; agencies must exist on it. If `None`, agencies must
+    /// have no last day.
     pub day: Option<Date>,
     /// Kind of victim.
     pub victim_kind: VictimKind,
-    /// How the reporter is related to the act.
+    /// The reporter's relation to the act.
     pub reporter_relation: ReporterRelation,
-    /// Id of the agency that received the report first; empty when no agency did.
+    /// Id of the agency that received the report first; empty if none did.
     pub received_by: &'a str,
-    /// Id of the agency that the report complains of; empty when it complains of none.
+    /// Id of the agency complained of; empty if none.
     pub complained_of: &'a str,
-    /// Ids of agencies that neither lead, support nor see it, with all units under them.
+    /// Ids of agencies that neither lead, support nor see it, including all units below them.
     pub excluded: Vec<&'a str>,
     /// Details of kind choice and integer, by path.
     pub details: Vec<(&'a str, &'a str)>,
-    /// What the operator register answered, when it was asked. The place that it gave is among the places.
+    /// The operator register's answer, if it was asked. Its place is among the places.
     pub operator: Option<&'a OperatorAnswer>,
 }
 
-/// What is known of the place of one connecting factor.
+/// What is known about the place of one connecting factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Given<'a> {
     /// Nothing.
     Absent,
-    /// A place that counts for nothing here, because such a victim complains of a publication. Said even when the factor's
-    /// turn does not come.
+    /// A place that does not count, because this kind of victim complains about a publication.
+    /// Reported even if the factor is not tried.
     RuledOut(&'static str),
-    /// An agency that stands for no place: it receives for the whole nation.
+    /// An agency without a place, which receives for the whole nation.
     Nationwide,
-    /// A place that cannot be read.
+    /// A malformed place.
     Unreadable(&'a str),
     /// A country outside the tree.
     Abroad(Country),
-    /// A well-formed code, which the tree may have or not.
+    /// A well-formed code, in the tree or not.
     Territory(TerritoryCode),
 }
 
-/// What is known of all places, by factor.
+/// What is known about all places, by factor.
 #[derive(Debug, Clone)]
 pub(crate) struct Places<'a>([Given<'a>; Factor::COUNT]);
 
 impl<'a> Places<'a> {
-    /// What is known of one.
+    /// The place of one factor.
     pub(crate) const fn get(&self, factor: Factor) -> Given<'a> {
         self.0[factor as usize]
     }
@@ -94,7 +95,7 @@ impl<'a> Places<'a> {
 }
 
 impl<'a> Situation<'a> {
-    /// Nothing but a category.
+    /// A situation with only a category.
     pub(crate) const fn of(category: &'a str) -> Self {
         Self {
             category,
@@ -118,26 +119,26 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// Takes the place of a factor, unless there is one already.
+    /// Sets the place of a factor, unless it is already set.
     pub(crate) fn take_place(&mut self, factor: Option<Factor>, given: Given<'a>) {
         let Some(factor) = factor else {
             self.unknown_factors += 1;
             return;
         };
-        // Absent also stands for a place without a location, which is as good as none.
+        // Absent also stands for a place without a location.
         match &mut self.named[factor as usize] {
             free @ Given::Absent => *free = given,
             _ => self.repeated.push(factor),
         }
     }
 
-    /// All places, with those of the agencies that the facts name.
+    /// All places, including those of the agencies in the facts.
     pub(crate) fn places(&self, directory: &Directory) -> Places<'a> {
         let mut places = Places(self.named);
         places.set(Factor::Received, received(self.received_by, directory));
         places.set(Factor::ComplainedOf, stands(self.complained_of, directory));
-        // Nobody brings the home police against a critic: where the complaint was handed in is the complainant's home
-        // as a rule, so it counts as little as the victim's place.
+        // Nobody brings the home police against a critic: the complaint is usually submitted where
+        // the complainant lives, so the receiver's place counts as little as the victim's.
         if let Some(victim) = self.complainant_of_publication() {
             for factor in [Factor::Victim, Factor::Received] {
                 if places.get(factor) != Given::Absent {
@@ -156,7 +157,7 @@ impl<'a> Situation<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// The kind of complainant whose place is no factor, where the act is a publication.
+    /// The kind of complainant whose place is not a factor, if the act is a publication.
     fn complainant_of_publication(&self) -> Option<&'static str> {
         match self.victim_kind {
             VictimKind::Organisation if self.publication => Some("an organisation"),
@@ -200,8 +201,8 @@ impl<'a> From<&'a Facts> for Situation<'a> {
     }
 }
 
-/// SHA-256 of the facts as encoded. Fields are encoded in the order of their numbers and maps in the order of their
-/// keys, so that decoding and encoding again gives the same bytes.
+/// SHA-256 of the encoded facts. Fields are encoded by number and maps by key, so that decoding and
+/// encoding again gives the same bytes.
 #[must_use]
 pub fn facts_digest(facts: &Facts) -> [u8; 32] {
     Sha256::digest(facts.encode_to_vec()).into()
@@ -215,12 +216,12 @@ fn given(place: &Place) -> Given<'_> {
     }
 }
 
-/// Reads the name of a territory.
+/// Parses the name of a territory.
 pub(crate) fn territory(name: &str) -> Given<'_> {
     TerritoryCode::from_resource_name(name).map_or(Given::Unreadable(name), Given::Territory)
 }
 
-/// Reads a country.
+/// Parses a country.
 pub(crate) fn country(country: &str) -> Given<'_> {
     match country {
         // The tree's own country is its root.
@@ -229,7 +230,8 @@ pub(crate) fn country(country: &str) -> Given<'_> {
     }
 }
 
-/// Where the receiver is. One that receives for the whole nation, such as a national hotline, says nothing of a place.
+/// The receiver's place. One that receives for the whole nation, such as a national hotline, has
+/// none.
 fn received(id: &str, directory: &Directory) -> Given<'static> {
     match stands(id, directory) {
         Given::Territory(TerritoryCode::ROOT) => Given::Nationwide,
@@ -237,7 +239,7 @@ fn received(id: &str, directory: &Directory) -> Given<'static> {
     }
 }
 
-/// Where an agency is.
+/// The place of an agency.
 fn stands(id: &str, directory: &Directory) -> Given<'static> {
     if id.is_empty() {
         return Given::Absent;
@@ -247,7 +249,7 @@ fn stands(id: &str, directory: &Directory) -> Given<'static> {
         .map_or(Given::Absent, |agency| Given::Territory(agency.territory))
 }
 
-/// Reads an agency's id, as it stands in facts or as a resource name.
+/// Parses an agency's id or resource name.
 pub fn agency_id(text: &str) -> Option<AgencyId> {
     AgencyId::new(text).or_else(|_| AgencyId::from_resource_name(text)).ok()
 }

@@ -1,18 +1,22 @@
-//! The decision: from the facts of a report to who leads, who supports, by when, and why.
+//! The decision: from the facts of a report to the lead, the supporting agencies, the clocks and
+//! the reasons.
 //!
-//! How facts become a route: [`facts`] reads them, from the contract's message or from a line of JSON; a rule set ([`rules`])
-//! says by its first row that matches which function leads and which places count, in which order; the [`directory`] finds the
-//! agency for each place by climbing the tree of territories; [`decide`] puts the answer together with every step of it,
-//! and [`calendar`] says when a clock ends. [`simulate`] decides many facts by two rule sets and tells where the answers differ.
-//! What people write (agencies, rules, calendars, in YAML) and machines send is read here, too, and checked whole.
+//! From facts to a route: [`facts`] reads them from the contract's message or from a line of JSON.
+//! The first matching row of a rule set ([`rules`]) gives the function that leads and the places to
+//! try, in order. The [`directory`] finds the agency for each place by climbing the tree of
+//! territories. [`decide`] combines the answer with all its steps, and [`calendar`] computes when a
+//! clock ends. [`simulate`] decides many facts by two rule sets and reports the differences. Files
+//! written by people (agencies, rules and calendars, in YAML) and messages from machines are also
+//! parsed and validated here.
 //!
-//! Invariants: everything is a pure function of what it is given. The day, what the operator register answered, the age of
-//! a loss are facts; nothing here asks for the time, draws at random, or remembers. The same facts, rule set and directory give
-//! the same answer byte for byte, and there is no input without one. Directories and rule sets are immutable, and known by the
-//! digest of a canonical form.
+//! Invariants: everything is a pure function of its parameters. The day, the operator register's
+//! answer and the age of a loss are facts; nothing here reads the clock, draws random numbers or
+//! keeps state. The same facts, rule set and directory give the same answer byte for byte, and
+//! every input has one. Directories and rule sets are immutable and identified by the digest of a
+//! canonical form.
 //!
-//! What is not here, nor in anything that this crate is built on: a transport (tonic), a runtime (tokio), a database (sqlx),
-//! a source of randomness (rand). A test reads the dependency tree.
+//! Neither this crate nor its dependencies contain a transport (tonic), a runtime (tokio), a
+//! database (sqlx) or a source of randomness (rand). A test reads the dependency tree.
 
 pub mod calendar;
 pub mod decide;

@@ -1,13 +1,14 @@
-//! Rule sets: tables that turn facts into who leads, who supports and by when.
+//! Rule sets: tables from facts to lead, supporting agencies and clocks.
 //!
-//! Rows are tried in the order of their priorities and the first that matches wins; the last matches everything, so
-//! that there is always an answer. Conditions are closed and typed (`rules/column.rs`): no expression language, nothing
-//! that can fail, and everything that a table says can be compared with everything else that it says.
+//! Rows are tried by priority and the first match wins; the last row matches everything, so that
+//! there is always an answer. Conditions are closed and typed (`rules/column.rs`): there is no
+//! expression language, nothing can fail, and everything in a table can be compared with everything
+//! else.
 //!
-//! People write YAML (`rules/yaml.rs`), machines send [`RuleTable`]; both are read by `rules/wire.rs` into the one model
-//! here, and what is wrong is named with row and column. The model has one canonical encoding, whose SHA-256 names the rule
-//! set: comments and the order in which things are written change nothing. `rules/table.rs` compiles it to bitmaps,
-//! [`check`] looks for what was probably not meant.
+//! People write YAML (`rules/yaml.rs`), machines send [`RuleTable`]; `rules/wire.rs` reads both
+//! into the model here and reports faults with row and column. The model has one canonical
+//! encoding, whose SHA-256 identifies the rule set: comments and order of writing do not matter.
+//! `rules/table.rs` compiles it to bitmaps, [`check`] looks for likely mistakes.
 
 pub mod check;
 mod column;
@@ -34,20 +35,21 @@ use crate::facts::{Places, Situation};
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its id, by which explanations name it.
+    /// Id of the row, used in explanations.
     pub id: String,
-    /// Its place in the order, lowest first.
+    /// Its priority; the lowest is tried first.
     pub priority: u32,
-    /// What must hold: at most one condition per column, ascending by column. None for the row that matches everything.
+    /// Conditions that must all hold: at most one per column, ascending by column. Empty for the
+    /// catch-all row.
     pub conditions: Vec<Condition>,
-    /// What it says.
+    /// The result of the row.
     pub action: Action,
-    /// Where it comes from: the law, or that it is ours.
+    /// Its source: the law, or that it is ours.
     pub source: String,
 }
 
 impl Row {
-    /// The subtrees of categories that it is for; empty for any.
+    /// The category subtrees that it applies to; empty for all.
     #[must_use]
     pub fn categories(&self) -> &[String] {
         match self.conditions.first() {
@@ -57,7 +59,7 @@ impl Row {
     }
 }
 
-/// What a row says.
+/// The result of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// An agency leads.
@@ -71,41 +73,42 @@ pub enum Action {
     },
 }
 
-/// How the lead and those who support are found.
+/// How to find the lead and the supporting agencies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lead {
-    /// What the lead does.
+    /// Function of the lead.
     pub function: Function,
     /// The places to try, in order, each once.
     pub factors: Vec<Factor>,
-    /// Functions that support, at the place that gave the lead.
+    /// Functions that support at the place that gave the lead.
     pub support: Vec<Function>,
-    /// Functions that support where the operator or the server is abroad, found at the nation.
+    /// Functions that support if the operator or the server is abroad, found at the nation.
     pub abroad: Vec<Function>,
-    /// By when the lead takes the case over, and by when it comes to a result.
+    /// Clocks for acknowledgement and result.
     pub clocks: Clocks,
-    /// Payments to be stopped at once.
+    /// Payments to stop at once.
     pub holds: Vec<HoldNeed>,
-    /// Whether a second person has to look at the result.
+    /// Whether a second person must review the result.
     pub review: Review,
-    /// Agencies with one of these functions take no part, though they have another one that is asked for.
+    /// Agencies with one of these functions take no part, even if they have a requested one.
     pub exclude: Vec<Function>,
-    /// Whether the agency that received the report first keeps it, if one of the places leads to it.
+    /// Whether the agency that received the report first keeps it, if one of the places leads to
+    /// it.
     pub first_receiver_keeps: bool,
 }
 
 /// A request to stop a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldNeed {
-    /// What the agency does that stops it.
+    /// Function of the agency that stops it.
     pub function: Function,
-    /// By when it has to act: how many units.
+    /// Time limit, in units.
     pub value: u32,
     /// The unit.
     pub unit: Unit,
 }
 
-/// Who has to look at a result besides the lead's officer.
+/// Who must review a result besides the lead's officer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Review {
     /// Nobody.
@@ -116,7 +119,7 @@ pub enum Review {
 }
 
 impl Review {
-    /// The name in rule sets and explanations; empty for nobody.
+    /// The name in rule sets and explanations; empty for none.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -146,7 +149,7 @@ impl PartialEq for RuleSet {
 
 impl Eq for RuleSet {}
 
-/// The rule sets that Remit ships, by id, as they are written.
+/// The rule sets that Remit ships, by id, in YAML.
 pub const SHIPPED: [(&str, &str); 2] = [
     ("ranked", include_str!("../../../deploy/config/rules/ranked.yaml")),
     (
@@ -155,23 +158,24 @@ pub const SHIPPED: [(&str, &str); 2] = [
     ),
 ];
 
-/// Faults of a rule set name it like this.
+/// Name of a rule set in messages.
 const FILE: &str = "the rule set";
 
 impl RuleSet {
-    /// Reads a rule set as people write it, as in `deploy/config/rules/ranked.yaml`, and checks it against the directory
-    /// that it is used with.
+    /// Parses a rule set in YAML, as in `deploy/config/rules/ranked.yaml`, and validates it against
+    /// a directory.
     ///
     /// # Errors
-    /// When the file is not of that shape, or with all its faults at once, each with row and column: unknown columns,
-    /// words, functions, territories and agencies, ids and priorities used twice, rows that are never reached, no row that
-    /// matches everything.
+    ///
+    /// If the file has a different structure; otherwise all its faults at once, with row and
+    /// column: unknown columns, values, functions, territories and agencies, duplicate ids and
+    /// priorities, unreachable rows, a missing catch-all row.
     pub fn parse(yaml: &str, directory: &Directory) -> Result<Self, ConfigError> {
         let written = yaml::read(yaml)?;
         Self::read(&written, directory).map_err(|findings| refused(&findings))
     }
 
-    /// Reads a rule set as machines send it.
+    /// Parses a rule set from a message.
     ///
     /// # Errors
     /// As for [`RuleSet::parse`].
@@ -179,10 +183,11 @@ impl RuleSet {
         Self::read(&wire::Written::from(table), directory).map_err(|findings| refused(&findings))
     }
 
-    /// Reads a rule set from its canonical bytes, or from any other encoding of a [`RuleTable`].
+    /// Parses a rule set from its canonical bytes or any other encoding of a [`RuleTable`].
     ///
     /// # Errors
-    /// As for [`RuleSet::parse`], and when the bytes are no such message.
+    ///
+    /// As for [`RuleSet::parse`], and if the bytes are not such a message.
     pub fn decode(bytes: &[u8], directory: &Directory) -> Result<Self, ConfigError> {
         let table = RuleTable::decode(bytes).map_err(|error| ConfigError::Faults {
             file: FILE,
@@ -191,7 +196,7 @@ impl RuleSet {
         Self::from_table(table, directory)
     }
 
-    /// Reads what was written; all errors that were found otherwise.
+    /// Reads a written table; on failure returns all errors.
     fn read(written: &wire::Written, directory: &Directory) -> Result<Self, Vec<Finding>> {
         let read = wire::read(written, directory);
         match read.parts {
@@ -227,7 +232,7 @@ impl RuleSet {
         &FIRST_RECEIVER
     }
 
-    /// Its id.
+    /// Id of the rule set.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -239,37 +244,36 @@ impl RuleSet {
         self.digest
     }
 
-    /// The canonical bytes: the encoded [`RuleTable`] in its one order.
+    /// The canonical bytes: the encoded [`RuleTable`] in canonical order.
     #[must_use]
     pub fn canonical(&self) -> &[u8] {
         &self.canonical
     }
 
-    /// The table as machines read it, in its canonical order.
+    /// The table as a message, in canonical order.
     #[must_use]
     pub fn to_table(&self) -> RuleTable {
         wire::write(&self.id, &self.rows, &self.last_resort)
     }
 
-    /// All rows in the order in which they are tried.
+    /// All rows, in order of priority.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// The columns that rows of this table have conditions in, in the order in which they are asked.
+    /// The columns in which this table has conditions, in the order they are evaluated.
     pub fn columns(&self) -> impl ExactSizeIterator<Item = &Column> {
         self.table.columns()
     }
 
-    /// The agencies that designate where no agency can be found, in the order in which they are asked; empty for the one of
-    /// the directory.
+    /// Agencies that designate if no agency is found, in order; empty for the directory's.
     #[must_use]
     pub fn last_resort(&self) -> &[AgencyId] {
         &self.last_resort
     }
 
-    /// The first row that matches. There always is one.
+    /// Finds the first matching row. There always is one.
     #[must_use]
     pub(crate) fn find(&self, situation: &Situation<'_>, places: &Places<'_>, directory: &Directory) -> Matched {
         self.table.find(situation, places, directory.territories())
@@ -277,20 +281,21 @@ impl RuleSet {
 
     /// The row of a match.
     pub(crate) fn row(&self, matched: &Matched) -> &Row {
-        // A match is made by this set, whose rows it counts.
+        // The match was made by this set, so the index is valid.
         &self.rows[matched.row()]
     }
 }
 
-/// A clock's length as the contract has it.
+/// The length of a clock as a contract message.
 pub(crate) fn clock_need(rule: ClockRule) -> ClockNeed {
     wire::clock_need(rule.value, rule.unit)
 }
 
-/// Reads a rule set as people write it into what machines send. Whether it can be used is not looked at.
+/// Converts a rule set from YAML to a message without validating it.
 ///
 /// # Errors
-/// When the file is not of that shape, or has columns and words that cannot be sent.
+///
+/// If the file has a different structure, or columns and values that the message cannot express.
 pub fn read_table(yaml: &str) -> Result<RuleTable, ConfigError> {
     let written = yaml::read(yaml)?;
     match written.findings.as_slice() {
@@ -300,7 +305,7 @@ pub fn read_table(yaml: &str) -> Result<RuleTable, ConfigError> {
 }
 
 fn shipped(at: usize) -> RuleSet {
-    RuleSet::parse(SHIPPED[at].1, Directory::shipped()).expect("the shipped rule sets are read by a test of this crate")
+    RuleSet::parse(SHIPPED[at].1, Directory::shipped()).expect("a test of this crate parses the shipped rule sets")
 }
 
 fn refused(findings: &[Finding]) -> ConfigError {
@@ -310,7 +315,8 @@ fn refused(findings: &[Finding]) -> ConfigError {
     }
 }
 
-/// Whether a category is the root of a subtree or below it: `fraud.loan` is within `fraud`, `fraudulent` is not.
+/// Whether a category is the root of a subtree or below it: `fraud.loan` is within `fraud`,
+/// `fraudulent` is not.
 pub(crate) fn within(category: &str, subtree: &str) -> bool {
     category
         .strip_prefix(subtree)

@@ -1,6 +1,6 @@
-//! Simulation: the same facts decided by two rule sets, and where the answers differ.
+//! Simulation: the same facts decided by two rule sets, and the differences.
 //!
-//! Pure: whoever has facts hands them in, one after the other. Only where the answers differ is anything put into words.
+//! Pure: the caller passes facts one by one. Only differing answers are put into words.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::directory::{AgencyId, Directory};
 use crate::facts::Situation;
 use crate::rules::{Action, RuleSet};
 
-/// A simulation that is under way.
+/// A running simulation.
 #[derive(Debug)]
 pub struct Simulation<'a> {
     old: &'a RuleSet,
@@ -24,7 +24,7 @@ pub struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    /// Of a proposed rule set against another, over one directory.
+    /// A simulation of a proposed rule set against another, over one directory.
     #[must_use]
     pub const fn new(old: &'a RuleSet, new: &'a RuleSet, directory: &'a Directory) -> Self {
         Self {
@@ -38,8 +38,9 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Decides by both, and makes something of the two answers where they differ: in who leads or designates, in who
-    /// supports, or in what the reporter is told. That another row or factor gave the same answer is no difference.
+    /// Decides by both rule sets and calls `explain` if the answers differ: in lead or designating
+    /// superior, in supporting agencies, or in the advice. Another row or factor with the same
+    /// answer is not a difference.
     pub fn compare<T>(
         &mut self,
         situation: &Situation<'_>,
@@ -54,7 +55,7 @@ impl<'a> Simulation<'a> {
         self.different += 1;
         let (was, is) = (lead(&old), lead(&new));
         if was != is {
-            // The directory's own, which outlive the answers.
+            // Use the directory's ids, which outlive the answers.
             let known = |id: Option<&AgencyId>| id.and_then(|id| self.directory.agency(id)).map(|agency| &agency.id);
             let (lost, gained) = (known(was), known(is));
             if let Some(agency) = lost {
@@ -67,18 +68,18 @@ impl<'a> Simulation<'a> {
         Some(told(&old, &new))
     }
 
-    /// Notes facts that are gone.
+    /// Counts facts that were erased.
     pub const fn erased(&mut self) {
         self.erased += 1;
     }
 
-    /// How many facts were decided.
+    /// Number of decided facts.
     #[must_use]
     pub const fn decided(&self) -> u64 {
         self.decided
     }
 
-    /// How many answers differ.
+    /// Number of differing answers.
     #[must_use]
     pub const fn different(&self) -> u64 {
         self.different
@@ -86,7 +87,7 @@ impl<'a> Simulation<'a> {
 }
 
 impl Simulation<'_> {
-    /// What came of it.
+    /// The totals.
     #[must_use]
     pub fn summary(&self) -> SimulationSummary {
         let mut agencies: Vec<AgencyBalance> = self
@@ -98,7 +99,7 @@ impl Simulation<'_> {
                 lost: count(*lost),
             })
             .collect();
-        // Ascending by id before, so that equals stay in that order.
+        // Sorted by id before, so that equals stay in that order.
         agencies.sort_by_key(|balance| std::cmp::Reverse(balance.gained + balance.lost));
         SimulationSummary {
             decided: count(self.decided),
@@ -112,7 +113,7 @@ impl Simulation<'_> {
     }
 }
 
-/// Both answers, and why they differ. `case` names the facts.
+/// Both answers and the reason for the difference. `case` identifies the facts.
 #[must_use]
 pub fn difference(case: String, old: &Ruling<'_>, new: &Ruling<'_>) -> RouteDifference {
     RouteDifference {
@@ -130,7 +131,7 @@ fn same(old: &Ruling<'_>, new: &Ruling<'_>) -> bool {
         (was @ Verdict::Advise { .. }, is @ Verdict::Advise { .. }) => was == is,
         _ => false,
     };
-    // Each agency stands once, so that equal numbers and one direction are enough.
+    // Each agency occurs once, so equal counts and one direction suffice.
     acts && old.supporters().count() == new.supporters().count()
         && new.supporters().all(|is| old.supporters().any(|was| was == is))
 }
@@ -159,14 +160,14 @@ fn end(ruling: &Ruling<'_>) -> RouteEnd {
     }
 }
 
-/// What of the rules makes the difference.
+/// The part of the rules that makes the difference.
 fn reason(old: &Ruling<'_>, new: &Ruling<'_>) -> String {
     let (was, is) = (old.row(), new.row());
     if was.id != is.id {
-        return format!("row `{}` matches in place of `{}`", is.id, was.id);
+        return format!("row `{}` matches instead of `{}`", is.id, was.id);
     }
     let (Action::Lead(before), Action::Lead(after)) = (&was.action, &is.action) else {
-        return format!("row `{}` says something else", is.id);
+        return format!("row `{}` has a different result", is.id);
     };
     let parts = [
         ("lead", before.function != after.function),
@@ -186,8 +187,8 @@ fn reason(old: &Ruling<'_>, new: &Ruling<'_>) -> String {
         .map(|(part, _)| part)
         .collect();
     match parts.is_empty() {
-        true => "the last resort is another".to_owned(),
-        false => format!("row `{}` has another {}", is.id, parts.join(", ")),
+        true => "the last resort differs".to_owned(),
+        false => format!("row `{}` has a different {}", is.id, parts.join(", ")),
     }
 }
 

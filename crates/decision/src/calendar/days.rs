@@ -1,4 +1,4 @@
-//! Which days are worked: calendars, each known by its id.
+//! Working days: calendars, identified by id.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use super::Worktime;
 use super::hours::DAY;
 use crate::directory::{Agency, ConfigError, Directory};
 
-/// Which days are worked.
+/// A calendar of working days.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calendar {
     id: String,
@@ -23,7 +23,7 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The day that it is here at a moment.
+    /// The local date at an instant.
     #[must_use]
     pub fn date(&self, at: Timestamp) -> Date {
         self.offset.to_datetime(at).date()
@@ -34,7 +34,7 @@ impl Calendar {
         let offset = offset(&file.utc_offset);
         if offset.is_none() {
             faults.push(format!(
-                "utc_offset: `{}` is no offset; write it as +08:00",
+                "utc_offset: `{}` is not an offset; the form is +08:00",
                 file.utc_offset
             ));
         }
@@ -43,13 +43,11 @@ impl Calendar {
             let mut dates = BTreeSet::new();
             for text in texts {
                 match text.parse::<Date>() {
-                    Err(_) => faults.push(format!("{key}: `{text}` is no date; write it as 2026-01-01")),
+                    Err(_) => faults.push(format!("{key}: `{text}` is not a date; the form is 2026-01-01")),
                     Ok(date) if !years.contains(&date.year()) => {
-                        faults.push(format!(
-                            "{key}: {date} is of a year that is not published; add it to `years`"
-                        ));
+                        faults.push(format!("{key}: the year of {date} is missing from `years`; add it"));
                     }
-                    Ok(date) if !dates.insert(date) => faults.push(format!("{key}: {date} stands twice; remove one")),
+                    Ok(date) if !dates.insert(date) => faults.push(format!("{key}: {date} occurs twice; remove one")),
                     Ok(_) => {}
                 }
             }
@@ -58,7 +56,7 @@ impl Calendar {
         let holidays = dates("holidays", &file.holidays);
         let working_days = dates("working_days", &file.working_days);
         for date in holidays.intersection(&working_days) {
-            faults.push(format!("{date} is a holiday and a working day; remove one"));
+            faults.push(format!("{date} is both a holiday and a working day; remove one"));
         }
         for fault in &mut faults[before..] {
             *fault = format!("calendar `{}`: {fault}", file.id);
@@ -79,7 +77,7 @@ impl Calendar {
         &self.id
     }
 
-    /// The moment of a time of day, in minutes since midnight, at most 24:00.
+    /// The instant of a local time of day, in minutes since midnight, at most 24:00.
     pub(super) fn at(&self, day: Date, minutes: u16) -> Timestamp {
         let midnight = self.offset.to_timestamp(day.to_datetime(Time::midnight()));
         midnight
@@ -98,7 +96,7 @@ impl Calendar {
         self.years.contains(&day.year())
     }
 
-    /// Whether the day is worked: Monday to Friday without holidays, and make-up working days.
+    /// Whether a day is a working day: Monday to Friday except holidays, and make-up working days.
     #[must_use]
     pub fn is_working_day(&self, day: Date) -> bool {
         let weekend = matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
@@ -106,20 +104,21 @@ impl Calendar {
     }
 }
 
-/// The calendars that agencies name.
+/// The calendars that agencies refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calendars {
-    /// That of agencies that name none.
+    /// For agencies without a calendar of their own.
     main: Calendar,
     others: Vec<Calendar>,
 }
 
 impl Calendars {
-    /// Reads a file like `deploy/config/calendar-CN.yaml`. It may have several calendars, as documents with `---` between them: the
-    /// first is that of agencies that name none.
+    /// Parses a file like `deploy/config/calendar-CN.yaml`. It may contain several calendars, as
+    /// documents separated by `---`; the first is for agencies without a calendar of their own.
     ///
     /// # Errors
-    /// When the file is not of that shape, or with all its faults at once.
+    ///
+    /// If the file has a different structure; otherwise all its faults at once.
     pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
         let files: Vec<File> = serde_saphyr::from_multiple(yaml).map_err(|error| ConfigError::Shape {
             file: FILE,
@@ -130,7 +129,7 @@ impl Calendars {
         for file in files {
             if calendars.iter().any(|calendar| calendar.id == file.id) {
                 faults.push(format!(
-                    "calendar `{}`: the id stands twice; give each its own",
+                    "calendar `{}`: the id is used twice; give each calendar its own",
                     file.id
                 ));
             }
@@ -147,7 +146,7 @@ impl Calendars {
             }),
             None => Err(ConfigError::Faults {
                 file: FILE,
-                faults: vec!["it has no calendar; write one, as in deploy/config/calendar-CN.yaml".to_owned()],
+                faults: vec!["it has no calendar; add one as in deploy/config/calendar-CN.yaml".to_owned()],
             }),
         }
     }
@@ -157,18 +156,18 @@ impl Calendars {
     pub fn shipped() -> &'static Self {
         static SHIPPED: LazyLock<Calendars> = LazyLock::new(|| {
             Calendars::parse(include_str!("../../../../deploy/config/calendar-CN.yaml"))
-                .expect("the shipped calendar is read by a test of this crate")
+                .expect("a test of this crate parses the shipped calendar")
         });
         &SHIPPED
     }
 
-    /// The calendar of agencies that name none.
+    /// The calendar of agencies without one of their own.
     #[must_use]
     pub const fn main(&self) -> &Calendar {
         &self.main
     }
 
-    /// The calendar of an id.
+    /// The calendar with an id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Calendar> {
         std::iter::once(&self.main)
@@ -176,7 +175,8 @@ impl Calendars {
             .find(|calendar| calendar.id == id)
     }
 
-    /// When an agency works. One that is not in the directory, or whose calendar is not here, works by the main calendar.
+    /// An agency's working time. An unknown agency, or one with an unknown calendar, works by the
+    /// main calendar.
     #[must_use]
     pub fn worktime<'a>(&'a self, agency: Option<&'a Agency>) -> Worktime<'a> {
         let desk = agency.map(|agency| &agency.desk);
@@ -187,10 +187,11 @@ impl Calendars {
         }
     }
 
-    /// Whether every agency of a directory names a calendar that is here.
+    /// Checks that every calendar referred to by the directory exists.
     ///
     /// # Errors
-    /// With each that does not.
+    ///
+    /// All missing ones.
     pub fn check(&self, directory: &Directory) -> Result<(), ConfigError> {
         let unknown = |agency: &&Agency| !agency.desk.calendar.is_empty() && self.get(&agency.desk.calendar).is_none();
         let known: Vec<_> = std::iter::once(&self.main)
@@ -202,7 +203,7 @@ impl Calendars {
             .filter(unknown)
             .map(|agency| {
                 format!(
-                    "agency `{}`: there is no calendar `{}`, but {}; add it to the service's `files.calendar`, or name another",
+                    "agency `{}`: the calendar `{}` does not exist, only {}; add it to the service's `files.calendar`, or choose another",
                     agency.id,
                     agency.desk.calendar,
                     known.join(", "),
@@ -212,7 +213,7 @@ impl Calendars {
         match faults.is_empty() {
             true => Ok(()),
             false => Err(ConfigError::Faults {
-                file: "the file of agencies",
+                file: "the agency file",
                 faults,
             }),
         }
@@ -231,7 +232,8 @@ struct File {
     working_days: Vec<String>,
 }
 
-/// Reads `+08:00`. Only fixed offsets: a deadline must not depend on which time zone database is installed.
+/// Parses `+08:00`. Only fixed offsets: deadlines must not depend on the installed time zone
+/// database.
 fn offset(text: &str) -> Option<Offset> {
     let (sign, rest) = if let Some(rest) = text.strip_prefix('+') {
         (1, rest)

@@ -1,4 +1,4 @@
-//! The hours of a desk.
+//! Desk hours.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 /// Minutes of a day.
 pub(super) const DAY: u16 = 24 * 60;
 
-/// When a desk is open on a day that is worked: spans, ascending, that do not overlap.
+/// Opening hours of a desk on working days: ascending, non-overlapping spans.
 ///
-/// Written as it was read, such as `08:30-12:00, 14:00-17:30`; `00:00-24:00` never closes.
+/// Keeps its text, such as `08:30-12:00, 14:00-17:30`; `00:00-24:00` never closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hours {
     text: String,
@@ -17,19 +17,19 @@ pub struct Hours {
     spans: Vec<(u16, u16)>,
 }
 
-/// A text that tells no hours.
+/// A text that is not valid desk hours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHours {
-    /// It is not of the shape.
-    #[error("`{0}` are not hours; write spans such as 08:30-12:00, 14:00-17:30")]
+    /// The syntax is wrong.
+    #[error("`{0}` is not valid; write spans such as 08:30-12:00, 14:00-17:30")]
     Shape(String),
-    /// A span begins before the one before it ends.
-    #[error("`{0}` are hours whose spans are not one after the other; write them in their order")]
+    /// A span begins before the previous one ends.
+    #[error("`{0}` has overlapping or unordered spans; write them in order")]
     Order(String),
 }
 
 impl Hours {
-    /// All of the day.
+    /// The whole day.
     pub(super) fn whole_day() -> &'static Self {
         static WHOLE_DAY: LazyLock<Hours> = LazyLock::new(|| Hours {
             text: "00:00-24:00".to_owned(),
@@ -43,7 +43,7 @@ impl Hours {
         self.spans.iter().copied()
     }
 
-    /// When it closes for the day, in minutes since midnight.
+    /// Closing time, in minutes since midnight.
     pub(super) fn close(&self) -> u16 {
         self.spans.last().map_or(DAY, |(_, to)| *to)
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Hours {
     }
 }
 
-/// A span such as `08:30-12:00`.
+/// Parses a span such as `08:30-12:00`.
 fn span(text: &str) -> Option<(u16, u16)> {
     let minutes = |text: &str| -> Option<u16> {
         let (hours, minutes) = text.split_once(':')?;

@@ -1,18 +1,19 @@
-//! What an explanation says of the operator register. Without the names that matched: those are told to the case's owner only.
+//! What an explanation says about the operator register. Never the matched names: only the case's
+//! owner sees those.
 
 use api::routing::{Explanation, OperatorAnswer, OperatorMatch};
 
-/// How the operator's place was found, when the register gave it.
+/// How the register gave the operator's place, if it did.
 pub fn gave_place(answer: &OperatorAnswer) -> Option<String> {
     (!answer.matches.is_empty()).then(|| format!("by the operator register, version {}", answer.version))
 }
 
-/// Whether there is something to say of what it did not give.
+/// Whether there is something to report that the register did not provide.
 pub fn leaves_out(answer: &OperatorAnswer) -> bool {
     answer.matches.is_empty() || !elsewhere(answer).is_empty()
 }
 
-/// Matches that are not where the one is that counts.
+/// Matches with a different place than the first, which counts.
 fn elsewhere(answer: &OperatorAnswer) -> Vec<&OperatorMatch> {
     let first = answer.matches.first().map(|first| &first.location);
     let others = answer.matches.iter();
@@ -22,18 +23,18 @@ fn elsewhere(answer: &OperatorAnswer) -> Vec<&OperatorMatch> {
 /// What a reader of the route might expect of the register and did not get.
 pub fn left_out(answer: Option<&OperatorAnswer>) -> String {
     let Some(answer) = answer else {
-        return "the operator was not looked up: no subject has a name that the register could have".to_owned();
+        return "the operator was not looked up: no subject has a name that the register could contain".to_owned();
     };
     let OperatorAnswer { version, asked, .. } = answer;
     match (version, answer.matches.len(), elsewhere(answer).len()) {
-        (0, ..) => "the operator is not known: the operator register is empty".to_owned(),
+        (0, ..) => "the operator is unknown: the operator register is empty".to_owned(),
         (_, 0, _) => {
             let subjects = if *asked == 1 {
                 "the subject"
             } else {
                 "any of the subjects"
             };
-            format!("the operator is not known: the operator register, version {version}, does not have {subjects}")
+            format!("the operator is unknown: the operator register, version {version}, does not contain {subjects}")
         }
         (_, _, others) => {
             let are = if others == 1 {
@@ -46,7 +47,7 @@ pub fn left_out(answer: Option<&OperatorAnswer>) -> String {
     }
 }
 
-/// For those who do not own the case: which version was asked, but not what matched.
+/// Removes the matches, but not the register's version, for readers who do not own the case.
 pub fn without_matches(explanation: &mut Explanation) {
     if let Some(answer) = &mut explanation.operator {
         answer.matches.clear();

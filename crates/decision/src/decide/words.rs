@@ -1,7 +1,8 @@
-//! The decision in the words of the contract.
+//! The decision in the contract's words.
 //!
-//! What names an excluded unit, or would let somebody infer one, stands in fields of its own, so that it can be left out for
-//! all but the owner: `excluded`, `exclusions`, `passed`, and the place of the agency complained of.
+//! Everything that names an excluded unit, or would let readers infer one, goes into fields of its
+//! own, so that it can be removed for all but the owner: `excluded`, `exclusions`, `passed`, and
+//! the place of the agency complained of.
 
 use api::routing::{Explanation, FactorTried, HoldAsked, Support};
 use places::Reading;
@@ -12,7 +13,7 @@ use crate::facts::Given;
 use crate::rules::{Action, Factor};
 
 impl Ruling<'_> {
-    /// Every step of the answer, in words.
+    /// Every step of the decision, in words.
     pub(super) fn explanation(&self, facts_digest: [u8; 32]) -> Explanation {
         let (mut fallbacks, mut exclusions) = (Vec::new(), Vec::new());
         for tried in &self.tried {
@@ -56,16 +57,16 @@ impl Ruling<'_> {
         }
     }
 
-    /// One factor, with what it gave.
+    /// One factor and its result.
     fn step(&self, tried: &Tried<'_>) -> FactorTried {
         let mut step = FactorTried {
             factor: tried.factor.to_string(),
             ..FactorTried::default()
         };
         step.outcome = match tried.given {
-            Given::Absent => "absent: the report names no such place".to_owned(),
-            Given::RuledOut(victim) => format!("no factor: {victim} complains of a publication"),
-            Given::Nationwide => "no factor: the agency that received it works for the whole nation".to_owned(),
+            Given::Absent => "absent: the report has no such place".to_owned(),
+            Given::RuledOut(victim) => format!("not a factor: {victim} complains about a publication"),
+            Given::Nationwide => "not a factor: the receiving agency works for the whole nation".to_owned(),
             Given::Unreadable(text) => {
                 text.clone_into(&mut step.place);
                 "left out: neither a territory code nor a country".to_owned()
@@ -95,14 +96,14 @@ impl Ruling<'_> {
         step
     }
 
-    /// What a climb gave.
+    /// The result of a climb.
     fn climbed(&self, located: &Located<'_>) -> String {
         let Some(resolved) = located.climb.first() else {
             return "left out: the tree has no such territory".to_owned();
         };
         let read = match located.reading {
-            Some(Reading::Successor) => format!("abolished, read as {resolved} through its successor; "),
-            Some(Reading::Parent) => format!("abolished, read as {resolved}, which it lay in; "),
+            Some(Reading::Successor) => format!("abolished, resolved to its successor {resolved};  "),
+            Some(Reading::Parent) => format!("abolished, resolved to {resolved}, the territory above;  "),
             Some(Reading::InForce) | None => String::new(),
         };
         match (located.agency, &self.row.action) {
@@ -112,30 +113,30 @@ impl Ruling<'_> {
         }
     }
 
-    /// A note, and whether it is for the owner only.
+    /// A note's text, and whether only the owner may see it.
     fn note(&self, note: Note<'_>) -> (String, bool) {
         let words = match note {
             Note::ExcludedUnknown(id) => {
                 return (
-                    format!("excluded agency `{id}` is not in the directory: nobody was kept out by it"),
+                    format!("excluded agency `{id}` is not in the directory: it excluded nobody"),
                     true,
                 );
             }
             Note::ResortExcluded { passed, designates } => {
                 return (
-                    format!("{passed} is excluded itself: {designates} designates in its place"),
+                    format!("{passed} is excluded itself: {designates} designates instead"),
                     true,
                 );
             }
             Note::ResortExcludedItself(superior) => {
                 return (
-                    format!("{superior} is excluded itself, like all others at the top: it designates all the same"),
+                    format!("{superior} is excluded itself, like all others at the top: it designates anyway"),
                     true,
                 );
             }
-            Note::UnknownFactor => "a place with an unknown connecting factor was left out".to_owned(),
+            Note::UnknownFactor => "a place with an unknown connecting factor was skipped".to_owned(),
             Note::Repeated(factor) => format!("{factor}: given more than once; only the first place was used"),
-            Note::CatchAll(category) => format!("no row is for the category `{category}`: the catch-all row decided"),
+            Note::CatchAll(category) => format!("no row has the category `{category}`: the catch-all row decided"),
             Note::NationalDefault(agency) => format!(
                 "no connecting factor gave an agency: {} leads as the national default",
                 agency.id
@@ -147,35 +148,35 @@ impl Ruling<'_> {
             Note::NoPlaceFor(function) => {
                 format!("no {function} agency supports: no connecting factor gave the place to look for one")
             }
-            // Where the agency complained of is, is for the owner only.
+            // Only the owner may see the place of the agency complained of.
             Note::NoneAbove(function, _) if self.factor() == Some(Factor::ComplainedOf) => {
-                format!("no {function} agency supports: there is none above that place that may")
+                format!("no {function} agency supports: none above that place may")
             }
             Note::NoneAbove(function, place) => {
-                format!("no {function} agency supports: there is none above {place} that may")
+                format!("no {function} agency supports: none above {place} may")
             }
             Note::OperatorLeftOut => operator::left_out(self.operator),
             Note::FreshLossWithoutHold => "the loss is fresh, but this row asks for no hold".to_owned(),
             Note::NotCompared => {
-                "not compared with other cases: reports of the same subject each have a case of their own".to_owned()
+                "not compared with other cases: each report of the same subject has its own case".to_owned()
             }
             Note::ReceiverNoRight(agency) => format!(
                 "received first by {}: in this rule set that gives no right to lead",
                 agency.id
             ),
             Note::ReceiverKeeps(agency, factor) => format!(
-                "received first by {}, to which {factor} leads: it keeps the report, and who would lead as ranked supports",
+                "received first by {}, to which {factor} leads: it keeps the report, and the lead by the ranking supports",
                 agency.id
             ),
             Note::ReceiverNotConnected(agency) => format!(
-                "received first by {}, to which no place leads: decided as ranked",
+                "received first by {}, to which no place leads: decided by the ranking",
                 agency.id
             ),
         };
         (words, false)
     }
 
-    /// Who supports, each once with all reasons.
+    /// The supporting agencies, each once with all reasons.
     fn support(&self) -> Vec<Support> {
         let mut supporting: Vec<Support> = Vec::new();
         for (agency, reason) in &self.supporting {
@@ -200,7 +201,11 @@ impl Ruling<'_> {
             Reason::Ranked(by) => {
                 let tried = &self.tried[*by];
                 let path = tried.located.as_ref().map(|located| path(tried.factor, located));
-                format!("would lead as ranked: {}{}", tried.factor, path.unwrap_or_default())
+                format!(
+                    "would lead by the ranking: {}{}",
+                    tried.factor,
+                    path.unwrap_or_default()
+                )
             }
             Reason::Function(function, factor, located) => format!("{function} for {factor}{}", path(*factor, located)),
             Reason::Abroad(factor, country) => format!("{factor} abroad: {country}"),
@@ -208,7 +213,7 @@ impl Ruling<'_> {
         }
     }
 
-    /// The whole in one line.
+    /// The decision in one line.
     fn summary(&self, supporting: &[Support]) -> String {
         let first = match self.outcome {
             Verdict::Lead { agency, by: Some(by) } => {
@@ -227,19 +232,19 @@ impl Ruling<'_> {
     }
 }
 
-/// What was read otherwise than written, or left out.
+/// Input that was interpreted or skipped.
 fn doubt(tried: &Tried<'_>) -> Option<String> {
     let factor = tried.factor;
     match (tried.given, &tried.located) {
-        (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` cannot be read and was left out")),
+        (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` is malformed and was skipped")),
         (Given::Territory(place), Some(located)) => match (located.climb.first(), located.reading) {
-            (None, _) | (_, None) => Some(format!("{factor}: the tree has no territory {place}; it was left out")),
+            (None, _) | (_, None) => Some(format!("{factor}: the tree has no territory {place}; it was skipped")),
             (Some(_), _) if factor == Factor::ComplainedOf => None,
             (Some(resolved), Some(Reading::Successor)) => Some(format!(
-                "{factor}: {place} is abolished and was read as its successor {resolved}"
+                "{factor}: {place} is abolished and was resolved to its successor {resolved}"
             )),
             (Some(resolved), Some(Reading::Parent)) => Some(format!(
-                "{factor}: {place} is abolished, its successor is not certain, and it was read as {resolved}, which it lay in"
+                "{factor}: {place} is abolished, its successor is uncertain, and it was resolved to {resolved}, the territory above"
             )),
             (Some(_), Some(Reading::InForce)) => None,
         },
@@ -250,7 +255,7 @@ fn doubt(tried: &Tried<'_>) -> Option<String> {
 fn asked(hold: &Hold<'_>) -> HoldAsked {
     let place = match hold.at {
         Some(factor) => format!("for {factor}"),
-        None => "for the nation, as no connecting factor gave the lead".to_owned(),
+        None => "for the nation, because no connecting factor gave the lead".to_owned(),
     };
     let function = &hold.need.function;
     HoldAsked {
@@ -263,8 +268,8 @@ fn asked(hold: &Hold<'_>) -> HoldAsked {
     }
 }
 
-/// The way from a place to the agency, after a space: ` 440600 → 440000`. Where the agency complained of is, is for the
-/// owner only, and is not in words.
+/// The path from a place to the agency, with a leading space: ` 440600 → 440000`. Empty for the
+/// place of the agency complained of, which only the owner may see.
 fn path(factor: Factor, located: &Located<'_>) -> String {
     if factor == Factor::ComplainedOf {
         return String::new();

@@ -1,4 +1,4 @@
-//! Whether a directory holds together: what no single entry shows. Every fault names agency and field.
+//! Consistency of a directory as a whole. Every fault names agency and field.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,10 +7,11 @@ use places::{Territories, TerritoryCode};
 
 use super::{Agency, AgencyId, ConfigError, Directory, Function, Takes, file::FILE, is_within};
 
-/// Bytes that a file of agencies, or of territories, has at most. The whole country with ten thousand desks has three million.
+/// Maximum size of an agency or territory file, in bytes. The whole country with ten thousand desks
+/// takes three million.
 pub const LIMIT: u64 = 16 << 20;
 
-/// Refuses a file by its size, before anything of it is read.
+/// Refuses a file by its size before reading it.
 pub(super) fn size(bytes: u64) -> Result<(), ConfigError> {
     match bytes <= LIMIT {
         true => Ok(()),
@@ -22,24 +23,26 @@ pub(super) fn size(bytes: u64) -> Result<(), ConfigError> {
     }
 }
 
-/// Something that is allowed, and that whoever applies a directory should know.
+/// A warning for whoever applies a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Cases of a function that come from these territories, and from all below, find no agency.
+    /// No agency is found for a function from these territories and all below them.
     Unreached {
         /// The function.
         function: Function,
         /// The highest such territories.
         territories: Vec<TerritoryCode>,
     },
-    /// Only agencies with some categories, or with an end, are left between these territories and the nation.
+    /// Between these territories and the nation, only agencies with some categories or with a last
+    /// day exist.
     PartlyReached {
         /// The function.
         function: Function,
         /// The highest such territories.
         territories: Vec<TerritoryCode>,
     },
-    /// An agency ends, and nobody takes over what it has: what it still has then goes before its superior, to designate.
+    /// An agency ends without a successor: its remaining cases then go to its superior for
+    /// designation.
     EndsWithoutSuccessor {
         /// The agency.
         agency: AgencyId,
@@ -48,7 +51,7 @@ pub enum Finding {
     },
 }
 
-/// Checks all agencies together, and puts them in ascending order of their ids.
+/// Validates all agencies together and sorts them by id.
 pub(super) fn whole(
     agencies: &mut [Agency],
     last_resort: Option<&AgencyId>,
@@ -84,11 +87,11 @@ pub(super) fn whole(
     desks(agencies, territories, faults);
     match last_resort.map(|id| (id, known.get(id))) {
         Some((id, None)) => faults.push(format!(
-            "last_resort: there is no agency `{id}`; name the conference that decides last"
+            "last_resort: the agency `{id}` does not exist; use the conference that decides last"
         )),
         Some((id, Some(agency))) if agency.valid_to.is_some() || agency.valid_from.is_some() => {
             faults.push(format!(
-                "last_resort: `{id}` has a first or a last day; the conference is always there"
+                "last_resort: `{id}` has a first or last day; the conference must always exist"
             ));
         }
         _ => {}
@@ -99,14 +102,14 @@ fn superior(at: &str, agency: &Agency, known: &HashMap<&AgencyId, &Agency>, faul
     let Some(id) = &agency.superior else {
         if agency.territory != TerritoryCode::ROOT {
             faults.push(format!(
-                "{at}: superior: it has none, though it stands below the nation; name the agency above it"
+                "{at}: superior: missing for an agency below the nation; add the agency above it"
             ));
         }
         return;
     };
     let Some(superior) = known.get(id) else {
         faults.push(format!(
-            "{at}: superior: there is no agency `{id}`; add it or write null"
+            "{at}: superior: the agency `{id}` does not exist; add it or write null"
         ));
         return;
     };
@@ -117,17 +120,17 @@ fn superior(at: &str, agency: &Agency, known: &HashMap<&AgencyId, &Agency>, faul
     };
     if let (Some(to), true) = (superior.valid_to, ends_first) {
         faults.push(format!(
-            "{at}: superior: `{id}` ends on {to}, before this agency does; name who is above it then"
+            "{at}: superior: `{id}` ends on {to}, before this agency; use one that does not"
         ));
     }
-    // Each agency on the circle is named, whoever hangs below it is not: mending the circle mends them.
+    // Each agency on a cycle is reported, agencies below it are not: fixing the cycle fixes them.
     let mut way = vec![&agency.id];
     let mut next = Some(id);
     while let Some(above) = next {
         if *above == agency.id {
             let way: Vec<_> = way.iter().map(|id| id.as_str()).collect();
             faults.push(format!(
-                "{at}: superior: it is above itself ({} → {}); name a superior higher up",
+                "{at}: superior: the agency is above itself ({} → {}); use a higher superior",
                 way.join(" → "),
                 agency.id
             ));
@@ -145,23 +148,25 @@ fn successor(at: &str, agency: &Agency, known: &HashMap<&AgencyId, &Agency>, fau
     let Some(id) = &agency.successor else { return };
     let Some(to) = agency.valid_to else {
         faults.push(format!(
-            "{at}: successor: it has no last day; write valid_to, or leave the successor out"
+            "{at}: successor: the agency has no last day; add valid_to or remove the successor"
         ));
         return;
     };
     let Some(successor) = known.get(id) else {
-        faults.push(format!("{at}: successor: there is no agency `{id}`; add it first"));
+        faults.push(format!(
+            "{at}: successor: the agency `{id}` does not exist; add it first"
+        ));
         return;
     };
     if successor.valid_to.is_some_and(|end| end <= to) {
         faults.push(format!(
-            "{at}: successor: `{id}` ends no later than this agency; name who is there after {to}"
+            "{at}: successor: `{id}` ends no later than this agency; use one that exists after {to}"
         ));
     }
     let next = to.tomorrow().unwrap_or(to);
     if successor.valid_from.is_some_and(|from| next < from) {
         faults.push(format!(
-            "{at}: successor: `{id}` begins after {next}: nobody would have the cases in between"
+            "{at}: successor: `{id}` begins after {next}: the cases would have no owner in between"
         ));
     }
     if let Some(missing) = agency
@@ -170,12 +175,12 @@ fn successor(at: &str, agency: &Agency, known: &HashMap<&AgencyId, &Agency>, fau
         .find(|function| !successor.functions.contains(function))
     {
         faults.push(format!(
-            "{at}: successor: `{id}` does not have the function `{missing}`; name one that has all of them"
+            "{at}: successor: `{id}` lacks the function `{missing}`; use one that has all of them"
         ));
     }
 }
 
-/// No two agencies may answer the same question.
+/// No two agencies may match the same query.
 fn desks(agencies: &[Agency], territories: &Territories, faults: &mut Vec<String>) {
     let mut desks: BTreeMap<(&Function, TerritoryCode), Vec<&Agency>> = BTreeMap::new();
     for agency in agencies {
@@ -187,8 +192,8 @@ fn desks(agencies: &[Agency], territories: &Territories, faults: &mut Vec<String
                 {
                     let name = territories.name(agency.territory).map(|(zh, _)| zh).unwrap_or_default();
                     faults.push(format!(
-                        "agency `{}`: functions, categories: `{}` has the function `{function}` at {} {name} too, for {}; \
-                         leave one, or part categories or days between them",
+                        "agency `{}`: functions, categories: `{}` also has the function `{function}` at {} {name}, for {}; \
+                         remove one, or divide categories or days between them",
                         agency.id,
                         other.id,
                         agency.territory,
@@ -201,7 +206,7 @@ fn desks(agencies: &[Agency], territories: &Territories, faults: &mut Vec<String
     }
 }
 
-/// Whether there is a day on which both exist.
+/// Whether both exist on some day.
 fn together(a: &Agency, b: &Agency) -> bool {
     let begins_before_end = |a: &Agency, b: &Agency| match (a.valid_from, b.valid_to) {
         (Some(from), Some(to)) => from <= to,
@@ -210,7 +215,7 @@ fn together(a: &Agency, b: &Agency) -> bool {
     begins_before_end(a, b) && begins_before_end(b, a)
 }
 
-/// A subtree that both take, `Some(None)` for all categories; `None` when there is no such.
+/// A subtree that both accept, `Some(None)` for all categories; `None` if there is no overlap.
 fn overlap<'a>(a: &'a Takes, b: &'a Takes) -> Option<Option<&'a str>> {
     let subtrees = |takes: &'a Takes| -> Vec<Option<&'a str>> {
         match takes.only.is_empty() {
@@ -242,8 +247,8 @@ fn overlap<'a>(a: &'a Takes, b: &'a Takes) -> Option<Option<&'a str>> {
 }
 
 impl Directory {
-    /// What whoever applies this directory should know, where a rule set uses these functions: territories that reach no
-    /// agency, and agencies that end without a successor.
+    /// Warnings for whoever applies this directory, for the functions that a rule set uses:
+    /// territories that reach no agency, and agencies that end without a successor.
     #[must_use]
     pub fn findings<'a>(&self, functions: impl IntoIterator<Item = &'a Function>) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -273,7 +278,8 @@ impl Directory {
         findings
     }
 
-    /// The highest territories that reach no agency of a function, and those that reach none for all categories and for ever.
+    /// The highest territories that reach no agency with a function, and those that do not reach
+    /// one for all categories and days.
     fn unreached(&self, function: &Function) -> (Vec<TerritoryCode>, Vec<TerritoryCode>) {
         #[derive(Clone, Copy, PartialEq, PartialOrd)]
         enum Reach {
@@ -294,13 +300,14 @@ impl Directory {
                 if this > reach { this } else { reach }
             })
         };
-        // Territories with an agency somewhere below: of those, what is below is told by itself.
+        // Territories with an agency somewhere below; the territories below them are reported
+        // separately.
         let above = |code| self.territories.ancestors(code).skip(1);
         let desks = self.desks.keys().filter(|(of, _)| Some(*of) == function);
         let parted: HashSet<TerritoryCode> = desks.flat_map(|(_, code)| above(*code)).collect();
         let mut reached: HashMap<TerritoryCode, Reach> = HashMap::new();
         let (mut none, mut partly) = (Vec::new(), Vec::new());
-        // Ascending by code: what is above comes first.
+        // Ascending by code: parents come first.
         for territory in self.territories.iter().filter(|territory| territory.valid_to.is_none()) {
             let above = self.territories.parent(territory.code);
             let inherited = above

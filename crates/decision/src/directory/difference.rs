@@ -1,4 +1,4 @@
-//! What differs between two directories, and directories made by changes.
+//! Differences between two directories, and directories derived by changes.
 
 use std::collections::BTreeSet;
 
@@ -6,37 +6,38 @@ use places::{Territories, TerritoryCode};
 
 use super::{Agency, AgencyId, ConfigError, Directory, file};
 
-/// One difference of a new directory from an old one.
+/// One difference between a new and an old directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// An agency that the old one does not have.
+    /// An agency that only the new one has.
     Added(AgencyId),
-    /// An agency that the new one does not have.
+    /// An agency that only the old one has.
     Removed(AgencyId),
     /// A field of an agency.
     Changed {
         /// The agency.
         agency: AgencyId,
-        /// The field, as in the file.
+        /// The field, named as in the file.
         field: &'static str,
-        /// As written in the old one; empty when it was not.
+        /// Its old value as written; empty if absent.
         before: String,
-        /// As written in the new one; empty when it is not.
+        /// Its new value as written; empty if absent.
         after: String,
     },
-    /// Another conference decides last.
+    /// The last resort changed.
     LastResort {
-        /// In the old one.
+        /// The old one.
         before: AgencyId,
-        /// In the new one.
+        /// The new one.
         after: AgencyId,
     },
-    /// A territory that only one of them has, or that they have otherwise.
+    /// A territory that only one of them has, or that differs.
     Territory(TerritoryCode),
 }
 
 impl Directory {
-    /// How this directory differs from an older one: territories first, then the last resort, then agencies ascending by id.
+    /// The differences from an older directory: territories first, then the last resort, then
+    /// agencies by id.
     #[must_use]
     pub fn differences(&self, old: &Self) -> Vec<Difference> {
         let mut differences: Vec<_> = territories(&old.territories, &self.territories)
@@ -61,11 +62,12 @@ impl Directory {
         differences
     }
 
-    /// The directory that changes make of this one: a file with `put` (agencies added, or replaced as a whole), `remove` (ids),
-    /// or `last_resort`, over the same tree.
+    /// Applies a file of changes to this directory: `put` (agencies added, or replaced as a whole),
+    /// `remove` (ids) and `last_resort`, over the same tree.
     ///
     /// # Errors
-    /// When the changes cannot be read, or what they make is no directory: with all faults.
+    ///
+    /// If the changes are malformed or the result is not a valid directory: all faults.
     pub fn with_changes(&self, changes_yaml: &str) -> Result<Self, ConfigError> {
         let whole = file::merge(
             changes_yaml,
@@ -102,7 +104,7 @@ fn changed(before: &Agency, after: &Agency, differences: &mut Vec<Difference>) {
     }
 }
 
-/// Codes that two trees do not have alike, ascending.
+/// Codes that differ between two trees, ascending.
 fn territories(old: &Territories, new: &Territories) -> Vec<TerritoryCode> {
     if old.digest() == new.digest() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The file of agencies: read with all its faults, and written.
+//! The agency file: read with all its faults, and written.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 use super::{Agency, AgencyId, ConfigError, Desk, Function, Takes, UnknownKeys, check, read_yaml};
 use crate::calendar::Hours;
 
-pub(super) const FILE: &str = "the file of agencies";
+pub(super) const FILE: &str = "the agency file";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +19,7 @@ struct File {
     agencies: Vec<Spanned<Entry>>,
 }
 
-/// Changes of a directory: agencies to be added or replaced as a whole, and ids of agencies to be taken out.
+/// Changes to a directory: agencies to add or replace as a whole, and ids of agencies to remove.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Changes {
@@ -30,7 +30,7 @@ struct Changes {
     remove: Vec<String>,
 }
 
-/// One agency as written. What is missing is read as empty and named with the other faults.
+/// One agency as written. Missing fields are read as empty and reported with the other faults.
 #[derive(Deserialize)]
 struct Entry {
     #[serde(default)]
@@ -68,7 +68,7 @@ struct Name {
     unknown: UnknownKeys,
 }
 
-/// Reads and checks a whole file: the agencies in ascending order of their ids, and the last resort.
+/// Reads and validates a whole file. Returns the agencies by id, and the last resort.
 pub(super) fn read(yaml: &str, territories: &Territories) -> Result<(Vec<Agency>, AgencyId), ConfigError> {
     check::size(yaml.len() as u64)?;
     let file: File = read_yaml(FILE, yaml)?;
@@ -79,7 +79,7 @@ pub(super) fn read(yaml: &str, territories: &Territories) -> Result<(Vec<Agency>
     reader.finish(last_resort.map(|last_resort| (agencies, last_resort)))
 }
 
-/// Applies changes to agencies and writes the whole file that results, which is then read like any other.
+/// Applies changes and returns the resulting file, which is then read like any other.
 pub(super) fn merge(
     yaml: &str,
     mut agencies: Vec<Agency>,
@@ -94,7 +94,7 @@ pub(super) fn merge(
             Some(place) => drop(agencies.remove(place)),
             None => reader
                 .faults
-                .push(format!("remove: there is no agency `{id}`; leave it out")),
+                .push(format!("remove: the agency `{id}` does not exist; omit it")),
         }
     }
     let put = reader.entries(changes.put);
@@ -197,14 +197,14 @@ impl<'a> Reader<'a> {
     fn functions(&mut self, at: &str, functions: &[String]) -> Vec<Function> {
         if functions.is_empty() {
             self.faults
-                .push(format!("{at}: it has no function; write `functions: […]`"));
+                .push(format!("{at}: it has no function; add `functions: […]`"));
         }
         let mut read: Vec<Function> = Vec::with_capacity(functions.len());
         for function in functions {
             match self.take(at, Function::new(function)) {
                 Some(function) if read.contains(&function) => {
                     self.faults
-                        .push(format!("{at}: the function `{function}` is named twice; leave one"));
+                        .push(format!("{at}: the function `{function}` occurs twice; remove one"));
                 }
                 Some(function) => read.push(function),
                 None => {}
@@ -217,11 +217,9 @@ impl<'a> Reader<'a> {
         let found = match text.parse() {
             Err(error) => Err(format!("{error}")),
             Ok(code) => match self.territories.resolve(code) {
-                None => Err(format!(
-                    "the tree has no territory {text}; add it there or write another"
-                )),
+                None => Err(format!("the tree has no territory {text}; add it there or use another")),
                 Some(resolved) if resolved.code != code => Err(format!(
-                    "territory {text} is abolished; write one in force, such as {}",
+                    "territory {text} is abolished; use one in force, such as {}",
                     resolved.code
                 )),
                 Some(_) => Ok(code),
@@ -236,7 +234,7 @@ impl<'a> Reader<'a> {
         let text = text?;
         text.parse()
             .map_err(|_| {
-                let problem = format!("{at}: {field}: `{text}` is not a day; write it as 2026-12-31");
+                let problem = format!("{at}: {field}: `{text}` is not a date; the form is 2026-12-31");
                 self.faults.push(problem);
             })
             .ok()
@@ -248,7 +246,7 @@ fn is_category(text: &str) -> bool {
     text.split('.').all(|part| !part.is_empty() && part.bytes().all(good))
 }
 
-/// The file of these agencies, one a line.
+/// Formats the agency file, one agency per line.
 pub(super) fn write(agencies: &[Agency], last_resort: &AgencyId) -> String {
     let mut file = format!("last_resort: {last_resort}\nagencies:\n");
     for agency in agencies {
@@ -264,7 +262,7 @@ pub(super) fn write(agencies: &[Agency], last_resort: &AgencyId) -> String {
     file
 }
 
-/// The fields of an agency that are not at their defaults, as they are written.
+/// The non-default fields of an agency, as written in the file.
 pub(super) fn fields(agency: &Agency) -> Vec<(&'static str, String)> {
     let list = |texts: Vec<String>| format!("[{}]", texts.join(", "));
     let quoted = |texts: &[String]| list(texts.iter().map(|text| quote(text)).collect());
@@ -304,7 +302,7 @@ pub(super) fn fields(agency: &Agency) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// A text between double quotes, as YAML reads it.
+/// A double-quoted YAML string.
 fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

@@ -1,4 +1,4 @@
-//! Territories, agencies and what differs between directories, as the contract has them.
+//! Contract messages for territories, agencies and differences between directories.
 
 use api::routing::{
     self as proto, ApplyDirectoryResponse, DirectoryDifference, DirectoryFinding, LocateAgencyResponse,
@@ -9,12 +9,12 @@ use places::{Reading, Territories, Territory, TerritoryCode};
 
 use super::{Agency, AgencyId, Directory, Finding, Function, Search, difference::Difference};
 
-/// Differences that an answer shows at most.
+/// Maximum number of differences in a response.
 const DIFFERENCES: usize = 2_000;
-/// Territories that a finding names at most.
+/// Maximum number of territories in a finding.
 const TERRITORIES: usize = 100;
 
-/// A territory of a tree.
+/// Converts a territory.
 #[must_use]
 pub fn territory(tree: &Territories, territory: &Territory<'_>) -> proto::Territory {
     let name = |code: Option<TerritoryCode>| code.map(TerritoryCode::resource_name).unwrap_or_default();
@@ -32,7 +32,7 @@ pub fn territory(tree: &Territories, territory: &Territory<'_>) -> proto::Territ
     }
 }
 
-/// An agency.
+/// Converts an agency.
 #[must_use]
 pub fn agency(agency: &Agency) -> proto::Agency {
     let name = |id: &Option<AgencyId>| id.as_ref().map(AgencyId::resource_name).unwrap_or_default();
@@ -54,7 +54,7 @@ pub fn agency(agency: &Agency) -> proto::Agency {
     }
 }
 
-/// What a proposed directory changes, and what should be known of it where a rule set uses these functions.
+/// The changes of a proposed directory, and its warnings for the functions that a rule set uses.
 #[must_use]
 pub fn applied(next: &Directory, old: &Directory, functions: &[Function]) -> ApplyDirectoryResponse {
     let differences = next.differences(old);
@@ -72,7 +72,7 @@ pub fn applied(next: &Directory, old: &Directory, functions: &[Function]) -> App
     }
 }
 
-/// Who has a function at a place, and the way there.
+/// The agency with a function at a place, and the path.
 #[must_use]
 pub fn located(
     directory: &Directory,
@@ -88,9 +88,9 @@ pub fn located(
     };
     let located = directory.locate(&search, place);
     let read = match (located.reading, located.climb.first()) {
-        (Some(Reading::Successor), Some(code)) => format!("{place} is abolished, read as {code}, its successor; "),
+        (Some(Reading::Successor), Some(code)) => format!("{place} is abolished, resolved to its successor {code};  "),
         (Some(Reading::Parent), Some(code)) => {
-            format!("{place} is abolished, its successor is not certain, read as {code}, which it lay in; ")
+            format!("{place} is abolished, its successor is uncertain, resolved to {code}, the territory above;  ")
         }
         _ => String::new(),
     };
@@ -165,7 +165,7 @@ fn finding(finding: Finding) -> DirectoryFinding {
         },
         Finding::EndsWithoutSuccessor { agency, valid_to } => DirectoryFinding {
             description: format!(
-                "agency `{agency}` ends on {valid_to} without a successor: what it still has then goes before its superior, to designate"
+                "agency `{agency}` ends on {valid_to} without a successor: its remaining cases then go to its superior for designation"
             ),
             agency: agency.resource_name(),
             ..Default::default()
@@ -175,8 +175,8 @@ fn finding(finding: Finding) -> DirectoryFinding {
 
 fn counted(territories: &[TerritoryCode]) -> String {
     match territories {
-        [one] => format!("territory {one} and all below without one of their own"),
-        several => format!("{} territories and all below without one of their own", several.len()),
+        [one] => format!("territory {one} and all below without their own"),
+        several => format!("{} territories and all below without their own", several.len()),
     }
 }
 

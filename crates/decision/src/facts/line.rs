@@ -1,6 +1,7 @@
-//! Facts as a line of a file: their protobuf JSON form, read without copying what stands in it.
+//! Facts as a line of JSON, parsed without copying its content.
 //!
-//! `rpc::json` reads the same through descriptions of the messages, twenty times slower. A test holds both together.
+//! `rpc::json` reads the same format through message descriptors, twenty times slower. A test
+//! compares the two.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +19,7 @@ use super::{Given, Situation, country, territory};
 use crate::directory;
 use crate::rules::Factor;
 
-/// One line: the JSON form of [`api::routing::Facts`], in camel case or as the fields are named in the contract.
+/// One line: [`api::routing::Facts`] in JSON, with field names in camel case or as in the contract.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FactsLine<'a> {
@@ -46,7 +47,7 @@ pub struct FactsLine<'a> {
     excluded: Vec<Text<'a>>,
     #[serde(borrow)]
     details: Details<'a>,
-    /// The day decides which agencies there are.
+    /// The day decides which agencies exist.
     #[serde(borrow, alias = "accept_time")]
     accept_time: Option<Text<'a>>,
     #[serde(borrow, alias = "complained_of")]
@@ -79,20 +80,21 @@ impl Default for FactsLine<'_> {
 }
 
 impl<'a> FactsLine<'a> {
-    /// Reads a line.
+    /// Parses a line.
     ///
     /// # Errors
-    /// When it is not the JSON form of facts: unknown fields and words are errors, so that a misspelt one does not vanish.
-    /// The error names the column.
+    ///
+    /// If the line is not facts in JSON. Unknown fields and enum values are errors, so that a
+    /// misspelt one is not ignored. The error names the column.
     pub fn parse(line: &'a [u8]) -> Result<Self, serde_json::Error> {
-        // A list would be taken for the fields in their order.
+        // serde would accept an array as the fields in order.
         match line.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'[') => Err(Error::custom("expected an object, not a list")),
             _ => serde_json::from_slice(line),
         }
     }
 
-    /// What it says.
+    /// The facts of the line.
     #[must_use]
     pub fn situation(&self) -> Situation<'_> {
         let mut situation = Situation {
@@ -129,7 +131,7 @@ impl<'a> FactsLine<'a> {
     }
 }
 
-/// The day of a moment in its JSON form.
+/// The day of an instant in JSON.
 fn accepted(time: &str) -> Option<Date> {
     let moment: Timestamp = time.parse().ok()?;
     Some(directory::day(Time(moment.as_microsecond())))
@@ -151,7 +153,7 @@ const fn no_factor() -> Word<ConnectingFactor> {
     Word(ConnectingFactor::Unspecified)
 }
 
-/// What the operator register answered, of a line.
+/// The operator register's answer of a line.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct AnswerLine<'a> {
@@ -185,7 +187,7 @@ struct MatchLine<'a> {
     country: Option<Text<'a>>,
 }
 
-/// Copied: it is needed for explanations only, and most facts have none.
+/// Copied, because only explanations need it, and most facts have none.
 fn operator_answer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OperatorAnswer>, D::Error> {
     let Some(line) = Option::<AnswerLine<'de>>::deserialize(deserializer)? else {
         return Ok(None);
@@ -207,7 +209,7 @@ fn operator_answer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     }))
 }
 
-/// A text, borrowed from the line unless something in it is escaped.
+/// A text, borrowed from the line unless it contains escapes.
 #[derive(Debug, Default)]
 struct Text<'a>(Cow<'a, str>);
 
@@ -218,7 +220,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             type Value = Text<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("a string")
             }
 
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
@@ -233,7 +235,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// A 64-bit number, which protobuf writes as text.
+/// A 64-bit integer, which protobuf JSON writes as a string.
 #[derive(Debug)]
 struct Number(i64);
 
@@ -244,7 +246,7 @@ impl<'de> Deserialize<'de> for Number {
             type Value = Number;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
+                f.write_str("an integer")
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<Number, E> {
@@ -263,11 +265,11 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// A word of an enumeration of the contract, or its number.
+/// An enum value of the contract, by name or number.
 #[derive(Debug)]
 struct Word<T>(T);
 
-/// An enumeration of the contract.
+/// An enum of the contract.
 trait Enumeration: Sized {
     fn of_name(name: &str) -> Option<Self>;
     fn of_number(number: i32) -> Option<Self>;
@@ -296,13 +298,13 @@ impl<'de, T: Enumeration> Deserialize<'de> for Word<T> {
             type Value = Word<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a word of the contract, such as `VICTIM_KIND_PERSON`")
+                f.write_str("an enum value of the contract, such as `VICTIM_KIND_PERSON`")
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<Word<T>, E> {
                 T::of_name(name)
                     .map(Word)
-                    .ok_or_else(|| E::custom(format_args!("`{name}` is not a word of the contract here")))
+                    .ok_or_else(|| E::custom(format_args!("`{name}` is not a value of this enum")))
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Word<T>, E> {
@@ -310,7 +312,7 @@ impl<'de, T: Enumeration> Deserialize<'de> for Word<T> {
                     .ok()
                     .and_then(T::of_number)
                     .map(Word)
-                    .ok_or_else(|| E::custom(format_args!("{number} is not a number of the contract here")))
+                    .ok_or_else(|| E::custom(format_args!("{number} is not a value of this enum")))
             }
         }
         deserializer.deserialize_any(Reader(PhantomData))

@@ -1,8 +1,9 @@
-//! What is wrong with a rule set, and what was probably not meant.
+//! Errors in rule sets, and likely mistakes.
 //!
-//! A row is a box: for each column, the classes of values that satisfy it (`table.rs`). What rows take from each other is
-//! computed exactly, by taking boxes out of boxes. So a row that others take all of together is found, too, and a gap is what
-//! is left of a category when every row but the last was taken out of it.
+//! A row is a box: for each column, the classes of values that satisfy it (`table.rs`). What rows
+//! take from each other is computed exactly, by subtracting boxes from boxes. So a row that several
+//! others cover together is found, too, and a gap is the part of a category that remains after
+//! subtracting every row but the last.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,32 +18,32 @@ use super::wire::Written;
 use super::{Action, Column, Condition, Flag, Row, RuleSet, within, yaml};
 use crate::directory::{ConfigError, Directory, Search, read_yaml};
 
-/// How grave a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The rule set can be used, but may not say what was meant.
+    /// The rule set is usable but may contain a mistake.
     Warning,
-    /// The rule set cannot be used.
+    /// The rule set is unusable.
     Error,
 }
 
-/// What was found.
+/// A finding about a rule set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How grave it is.
+    /// Its severity.
     pub severity: Severity,
-    /// The line of the row, in a file.
+    /// The row's line in the file.
     pub line: Option<u64>,
-    /// The row; empty when it is about the table.
+    /// The row; empty for the whole table.
     pub row: String,
-    /// The column or the part of the row; empty when it is about the whole row.
+    /// The column or part of the row; empty for the whole row.
     pub column: String,
-    /// What is so, and what to do.
+    /// The problem and how to fix it.
     pub message: String,
 }
 
 impl Finding {
-    /// As the contract has it.
+    /// Converts to a contract message.
     #[must_use]
     pub fn to_proto(&self) -> RuleFinding {
         let severity = match self.severity {
@@ -71,13 +72,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The taxonomy, as far as rows name parts of it.
+/// The parts of the taxonomy that rows refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Taxonomy {
     categories: Vec<Category>,
 }
 
-/// A category. Keys that rows do not name are not read.
+/// A category. Ignores keys that rows do not refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Category {
     id: String,
@@ -97,7 +98,7 @@ struct Detail {
     choices: Vec<String>,
 }
 
-/// Keys of the taxonomy's file that are not read here.
+/// The taxonomy file; ignores its other keys.
 #[derive(Deserialize)]
 struct Whole {
     #[serde(flatten)]
@@ -107,10 +108,11 @@ struct Whole {
 }
 
 impl Taxonomy {
-    /// Reads a file of categories, such as `deploy/config/categories.yaml`. Whether it is a good one is intake's to say.
+    /// Parses a category file, such as `deploy/config/categories.yaml`. Intake validates it.
     ///
     /// # Errors
-    /// When it has no list of categories with ids.
+    ///
+    /// If it has no list of categories with ids.
     pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
         read_yaml::<Whole>("the file of categories", yaml).map(|whole| whole.taxonomy)
     }
@@ -119,7 +121,7 @@ impl Taxonomy {
     #[must_use]
     pub fn shipped() -> Self {
         Self::parse(include_str!("../../../../deploy/config/categories.yaml"))
-            .expect("the shipped taxonomy is read by a test of this crate")
+            .expect("a test of this crate parses the shipped taxonomy")
     }
 
     /// Ids of the categories.
@@ -128,10 +130,11 @@ impl Taxonomy {
     }
 }
 
-/// Checks a rule set as people write it.
+/// Checks a rule set in YAML.
 ///
 /// # Errors
-/// When the file is not of the shape of a rule set.
+///
+/// If the file does not have the structure of a rule set.
 pub fn check_yaml(yaml: &str, directory: &Directory, taxonomy: &Taxonomy) -> Result<Vec<Finding>, ConfigError> {
     let written = yaml::read(yaml)?;
     let lines: BTreeMap<String, u64> = written
@@ -148,7 +151,7 @@ pub fn check_yaml(yaml: &str, directory: &Directory, taxonomy: &Taxonomy) -> Res
     Ok(findings)
 }
 
-/// Checks a rule set as machines send it.
+/// Checks a rule set from a message.
 #[must_use]
 pub fn check_table(table: RuleTable, directory: &Directory, taxonomy: &Taxonomy) -> Vec<Finding> {
     check_written(&Written::from(table), directory, taxonomy)
@@ -161,7 +164,7 @@ fn check_written(written: &Written, directory: &Directory, taxonomy: &Taxonomy) 
     }
 }
 
-/// Checks a rule set that can be used with the directory: against the taxonomy, and its rows against each other.
+/// Checks a valid rule set against the taxonomy, and its rows against each other.
 #[must_use]
 pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -180,7 +183,7 @@ pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec
             let nation = directory.locate(&Search::of(&lead.function), TerritoryCode::ROOT);
             if nation.agency.is_none() {
                 let message = format!(
-                    "no `{}` agency is at the nation: facts without a place that leads to one go to the last resort",
+                    "there is no `{}` agency at the nation: facts without a place that leads to one go to the last resort",
                     lead.function
                 );
                 find(Severity::Warning, "lead".to_owned(), message);
@@ -193,12 +196,12 @@ pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec
     findings
 }
 
-/// Whether everything that a row names is in the taxonomy, and can be so together.
+/// Checks that everything a row refers to is in the taxonomy and can occur together.
 fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, String, String)) {
     let subtrees = row.categories();
     for subtree in subtrees {
         if !taxonomy.ids().any(|category| within(category, subtree)) {
-            let message = format!("there is no category `{subtree}`; name another, or add it to the taxonomy");
+            let message = format!("the category `{subtree}` does not exist; use another, or add it to the taxonomy");
             find(Severity::Error, Column::Category.to_string(), message);
         }
     }
@@ -234,18 +237,18 @@ fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, Str
                     .filter(|detail| detail.path == *path)
                     .collect();
                 if details.is_empty() {
-                    let message = format!("none of its categories has the detail `{path}`; name another");
+                    let message = format!("none of its categories has the detail `{path}`; use another");
                     find(Severity::Error, column, message);
                 } else if !details
                     .iter()
                     .any(|detail| matches!(detail.kind.as_str(), "choice" | "integer"))
                 {
-                    let message = format!("the detail `{path}` is not of kind choice or integer, and so is no fact");
+                    let message = format!("the detail `{path}` is not of kind choice or integer, so it is not a fact");
                     find(Severity::Error, column, message);
                 } else if details.iter().all(|detail| detail.kind == "choice") {
                     for value in values {
                         if !details.iter().any(|detail| detail.choices.contains(value)) {
-                            let message = format!("`{value}` is no choice of the detail `{path}`; name another");
+                            let message = format!("`{value}` is not a choice of the detail `{path}`; use another");
                             find(Severity::Error, column.clone(), message);
                         }
                     }
@@ -256,10 +259,10 @@ fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, Str
     }
 }
 
-/// Pieces that a box may fall into before the question is given up: what is left then counts as something.
+/// Limit on the pieces a box may be split into. Beyond it, the remainder counts as non-empty.
 const PIECES: usize = 1_000;
 
-/// What is left of boxes when one is taken out; `None` when that is too much to say.
+/// Subtracts a box from boxes; `None` if there are too many pieces.
 fn take_out(from: Vec<RowBox>, by: &[Set]) -> Option<Vec<RowBox>> {
     let mut left = Vec::with_capacity(from.len());
     for mut piece in from {
@@ -309,7 +312,7 @@ pub(super) struct Boxes {
 }
 
 impl Boxes {
-    /// Of rows in the order of their priorities.
+    /// The boxes of rows in order of priority.
     pub(super) fn new(rows: &[Row], tree: &Territories) -> Self {
         let classes = all_classes(rows);
         Self {
@@ -318,7 +321,7 @@ impl Boxes {
         }
     }
 
-    /// The rows before one that together take all of it; empty when something is left to it.
+    /// The earlier rows that together cover a row; empty if something is left for it.
     pub(super) fn taking(&self, at: usize) -> Vec<usize> {
         let own = &self.boxes[at];
         let meeting = || (0..at).filter(|other| meet(own, &self.boxes[*other]));
@@ -332,8 +335,8 @@ impl Boxes {
         }
     }
 
-    /// Rows that meet and say the same: one of them, or a part of it, is needless. The last row meets all others, and is not
-    /// meant.
+    /// Finds overlapping rows with the same result: one of them, or part of it, is redundant. The
+    /// last row overlaps all others and is exempt.
     fn overlaps(&self, rows: &[Row], findings: &mut Vec<Finding>) {
         let last = rows.len().saturating_sub(1);
         for (at, row) in rows[..last].iter().enumerate() {
@@ -350,7 +353,7 @@ impl Boxes {
                     row: row.id.clone(),
                     column,
                     message: format!(
-                        "it overlaps with row `{}` and says the same; make one of both, or tell them apart here",
+                        "it overlaps with row `{}`, which has the same result; merge them or separate them here",
                         other.id
                     ),
                 });
@@ -358,7 +361,7 @@ impl Boxes {
         }
     }
 
-    /// Categories of which something is left to the last row.
+    /// Categories that are partly left to the last row.
     fn gaps(&self, rows: &[Row], taxonomy: &Taxonomy, findings: &mut Vec<Finding>) {
         let Some((last, others)) = self.boxes.split_last() else {
             return;
@@ -389,14 +392,14 @@ impl Boxes {
             };
             let where_ = self.words(piece, &whole, at);
             let message = match where_.is_empty() {
-                true => format!("a gap: only this row takes `{category}`; write a row for it"),
-                false => format!("a gap: only this row takes `{category}` where {where_}; write a row for it"),
+                true => format!("a gap: only this row covers `{category}`; add a row for it"),
+                false => format!("a gap: only this row covers `{category}` where {where_}; add a row for it"),
             };
             gap(findings, message);
         }
     }
 
-    /// What sets a piece apart from the whole, in words: one value for each column in which it is narrower.
+    /// How a piece differs from the whole, in words: one value for each narrower column.
     fn words(&self, piece: &RowBox, whole: &RowBox, category: Option<usize>) -> String {
         let narrower = (0..piece.len()).filter(|at| Some(*at) != category && piece[*at] != whole[*at]);
         let words = narrower.filter_map(|at| {
@@ -414,7 +417,7 @@ impl Boxes {
 struct Set(Vec<u64>);
 
 impl Set {
-    /// Some of so many classes.
+    /// A set of some of `count` classes.
     fn of(count: usize, classes: impl Iterator<Item = usize>) -> Self {
         let mut words = vec![0; count.div_ceil(64)];
         for class in classes {

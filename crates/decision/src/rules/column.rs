@@ -1,4 +1,4 @@
-//! Columns: what a row can ask of facts.
+//! Columns: what rows can require of facts.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use places::{Country, TerritoryCode};
 
 use super::Factor;
 
-/// What is so or not so of a report.
+/// A yes-or-no property of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flag {
     /// The act is a publication about someone.
@@ -27,12 +27,13 @@ impl Flag {
     }
 }
 
-/// A column of the table. The order is the one in which columns are asked, and by which a row's first failure is named.
+/// A column of the table. Columns are evaluated in this order, and a row's first failure is
+/// reported by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
     /// The category.
     Category,
-    /// Where a place is.
+    /// The place of a factor.
     Place(Factor),
     /// The loss.
     Loss,
@@ -40,11 +41,11 @@ pub enum Column {
     LossAge,
     /// Whether the category is urgent.
     Urgent,
-    /// Whether something is so.
+    /// A flag.
     Flag(Flag),
     /// The kinds of the subjects.
     SubjectKind,
-    /// How the reporter is related to the act.
+    /// The reporter's relation to the act.
     ReporterRelation,
     /// The kind of victim.
     VictimKind,
@@ -69,16 +70,17 @@ impl fmt::Display for Column {
     }
 }
 
-/// What must hold in one column. Lists are ascending, without repetitions and not empty.
+/// A condition on one column. Lists are ascending, without duplicates and not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// The category is one of these or lies below one.
+    /// The category is one of these or below one.
     Category(Vec<String>),
-    /// A place is as described.
+    /// A place meets the description.
     Place(Factor, PlaceIs),
-    /// There is a loss in this currency, at least the second and less than the third, in minor units.
+    /// The loss is in this currency, at least the second value and less than the third, in minor
+    /// units.
     Loss(String, i64, Option<i64>),
-    /// The time of the loss is known, and at most so many seconds ago.
+    /// The time of the loss is known and at most this many seconds ago.
     LossAge(i64),
     /// The category is urgent, or is not.
     Urgent(bool),
@@ -94,7 +96,7 @@ pub enum Condition {
     Detail(String, Vec<String>),
 }
 
-/// Where a place may be; any of the ways will do, and at least one is there.
+/// Allowed places; any alternative suffices, and at least one is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlaceIs {
     /// In one of these territories.
@@ -103,12 +105,12 @@ pub struct PlaceIs {
     pub countries: Vec<Country>,
     /// In any country outside the tree.
     pub abroad: bool,
-    /// The report gives none that can be used.
+    /// The report has no usable place of this factor.
     pub absent: bool,
 }
 
 impl Condition {
-    /// Its column.
+    /// The column of the condition.
     #[must_use]
     pub fn column(&self) -> Column {
         match self {

@@ -1,4 +1,4 @@
-//! Places that a route can go by.
+//! Connecting factors.
 
 use std::fmt;
 
@@ -10,22 +10,22 @@ use api::routing::RouteFactor;
 pub enum Factor {
     /// Where the operator of the service is.
     Operator,
-    /// Where the server stands.
+    /// Where the server is.
     Server,
     /// Where the money was paid or the contract performed.
     Transaction,
     /// Where the victim was harmed.
     Victim,
-    /// Where the person or the business complained of is.
+    /// Where the person or business complained of is.
     Suspect,
-    /// Where the agency is that received the report first.
+    /// Where the agency that received the report first is.
     Received,
-    /// Where the agency is that the report complains of.
+    /// Where the agency complained of is.
     ComplainedOf,
 }
 
 impl Factor {
-    /// How many there are.
+    /// Number of factors.
     pub const COUNT: usize = 7;
 
     /// All factors.
@@ -53,13 +53,13 @@ impl Factor {
         }
     }
 
-    /// From its name.
+    /// Parses a name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|factor| factor.as_str() == name)
     }
 
-    /// The factor of a place of a report; `None` for one that this version does not know.
+    /// The factor of a report's place; `None` if this version does not know it.
     #[must_use]
     pub const fn from_proto(factor: ConnectingFactor) -> Option<Self> {
         match factor {
@@ -72,7 +72,7 @@ impl Factor {
         }
     }
 
-    /// As rule sets write it.
+    /// The factor in rule-set messages.
     pub(crate) const fn to_wire(self) -> RouteFactor {
         match self {
             Self::Operator => RouteFactor::Operator,
@@ -85,7 +85,7 @@ impl Factor {
         }
     }
 
-    /// As rule sets write it; `None` for one that this version does not know.
+    /// Parses the factor of a rule-set message; `None` if this version does not know it.
     pub(crate) fn from_wire(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|factor| factor.to_wire() as i32 == number)
     }

@@ -1,12 +1,14 @@
-//! The compiled table: which rows a value of a column leaves, as bitmaps.
+//! The compiled table: for each value of a column, the rows it leaves, as bitmaps.
 //!
-//! The values of each column fall into classes between which no row of the table distinguishes: the loss into the bands
-//! that the rows' bounds cut, a territory into the nearest one that a row names, and so on. Each class of each column has a
-//! bitmap of the rows that it satisfies, a bit for each row in the order of priority. A decision looks up one class
-//! per column, ANDs the bitmaps, and takes the first bit. What is left after each column is kept: the first column in
-//! whose remainder a row is missing is the one that it failed in, and nothing has to be computed for it.
+//! The values of each column fall into classes that the table's rows do not distinguish: the loss
+//! into bands between the rows' bounds, a territory into the nearest one that a row refers to, and
+//! so on. Each class has a bitmap of the rows that it satisfies, with one bit per row in order of
+//! priority. A decision looks up one class per column, ANDs the bitmaps, and takes the first bit.
+//! The remainder after each column is kept: a row's first failed column is the first one in whose
+//! remainder it is missing.
 //!
-//! That classes are finite is also what [`super::check`] rests on: it compares rows class by class.
+//! The finite number of classes is also the basis of [`super::check`], which compares rows class by
+//! class.
 
 use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use places::{Country, Territories, TerritoryCode};
@@ -14,13 +16,13 @@ use places::{Country, Territories, TerritoryCode};
 use super::{Column, Condition, Factor, Flag, PlaceIs, Row, within};
 use crate::facts::{Given, Places, Situation};
 
-/// Rows in one word.
+/// Rows per word.
 const WORD: usize = u64::BITS as usize;
 
-/// All columns that the table has conditions in.
+/// All columns in which the table has conditions.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    /// Words in a bitmap.
+    /// Words per bitmap.
     words: usize,
     /// Ascending.
     columns: Vec<Indexed>,
@@ -28,7 +30,7 @@ pub(super) struct Table {
     bits: Vec<u64>,
 }
 
-/// A column, with where its bitmaps begin.
+/// A column and the start of its bitmaps.
 #[derive(Debug, Clone)]
 struct Indexed {
     column: Column,
@@ -36,7 +38,7 @@ struct Indexed {
     first: usize,
 }
 
-/// The row that matched, and what is needed to say why those before it did not.
+/// The matching row, and the data to say why earlier rows did not match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched {
     row: usize,
@@ -46,14 +48,14 @@ pub struct Matched {
 }
 
 impl Matched {
-    /// The row's place in the order, from 0.
+    /// Index of the row, from 0.
     #[must_use]
     pub const fn row(&self) -> usize {
         self.row
     }
 
-    /// For each row up to the one that matched, the number of the first column that did not hold, counted from 1 in the
-    /// order of [`super::RuleSet::columns`]; 0 for the row that matched.
+    /// For each row up to the matching one, the number of the first column that failed, from 1 in
+    /// the order of [`super::RuleSet::columns`]; 0 for the matching row.
     pub fn failed(&self) -> impl Iterator<Item = u8> {
         (0..=self.row).map(|row| {
             let held = |left: &[u64]| left[row / WORD] >> (row % WORD) & 1 == 1;
@@ -108,7 +110,8 @@ impl Table {
                 }
             }
         }
-        // Only a table of one row has no columns; and the last row satisfies every class of every column.
+        // Only a table of one row has no columns, and the last row satisfies every class of every
+        // column.
         let last = left.len().saturating_sub(words);
         let row = left[last..]
             .iter()
@@ -119,7 +122,7 @@ impl Table {
     }
 }
 
-/// The classes of every column that the rows have conditions in, ascending by column.
+/// The classes of every column in which the rows have conditions, ascending by column.
 pub(super) fn all_classes(rows: &[Row]) -> Vec<(Column, Classes)> {
     let mut columns: Vec<Column> = rows
         .iter()
@@ -137,10 +140,10 @@ pub(super) fn all_classes(rows: &[Row]) -> Vec<(Column, Classes)> {
         .collect()
 }
 
-/// The classes that the values of a column fall into. Class 0 is what is nowhere named, or not there.
+/// The classes of a column's values. Class 0 holds absent values and values that no row refers to.
 #[derive(Debug, Clone)]
 pub(super) enum Classes {
-    /// Named subtrees, ascending.
+    /// Subtrees that rows refer to, ascending.
     Category(Vec<String>),
     Place {
         factor: Factor,
@@ -149,21 +152,21 @@ pub(super) enum Classes {
         /// Ascending.
         countries: Vec<Country>,
     },
-    /// Bounds by currency, ascending; classes of one currency follow those of the one before.
+    /// Bounds by currency, ascending; the classes of one currency follow those of the previous one.
     Loss(Vec<(String, Vec<i64>)>),
     /// Bounds, ascending.
     LossAge(Vec<i64>),
     Urgent,
     Flag(Flag),
-    /// Named kinds. A class is a set of them: those that the facts have.
+    /// Kinds that rows refer to. A class is a set of them: those of the facts.
     SubjectKind(Vec<SubjectKind>),
     ReporterRelation,
     VictimKind,
-    /// Named values, ascending.
+    /// Values that rows refer to, ascending.
     Detail(String, Vec<String>),
 }
 
-/// A place that a row names is class [`NAMED`] and up.
+/// Places that rows refer to are class [`NAMED`] and above.
 const ABSENT: usize = 0;
 const ELSEWHERE: usize = 1;
 const ABROAD: usize = 2;
@@ -247,7 +250,7 @@ impl Classes {
         }
     }
 
-    /// How many classes there are.
+    /// Number of classes.
     pub(super) fn count(&self) -> usize {
         match self {
             Self::Category(named) => 1 + named.len(),
@@ -264,7 +267,7 @@ impl Classes {
         }
     }
 
-    /// The class of what the facts say.
+    /// The class of the facts.
     fn class_of(&self, situation: &Situation<'_>, places: &Places<'_>, tree: &Territories) -> usize {
         match self {
             Self::Category(named) => category_class(named, situation.category),
@@ -284,7 +287,7 @@ impl Classes {
                 }
                 0
             }
-            // Class n: as old as the n-th bound from the end, or younger.
+            // Class n: at most as old as the n-th bound from the end.
             Self::LossAge(bounds) => situation
                 .loss_age_seconds
                 .map_or(0, |age| bounds.len() - bounds.partition_point(|bound| *bound < age)),
@@ -342,7 +345,7 @@ impl Classes {
             (Self::Detail(_, values), Condition::Detail(_, wanted)) => {
                 class.checked_sub(1).is_some_and(|at| wanted.contains(&values[at]))
             }
-            // Conditions are only asked of their own column's classes.
+            // Conditions are only evaluated on their own column's classes.
             _ => false,
         }
     }
@@ -392,7 +395,7 @@ impl Classes {
     }
 }
 
-/// By their numbers in the contract.
+/// By number in the contract.
 const RELATIONS: [ReporterRelation; 5] = [
     ReporterRelation::Unspecified,
     ReporterRelation::Victim,
@@ -401,7 +404,7 @@ const RELATIONS: [ReporterRelation; 5] = [
     ReporterRelation::Organisation,
 ];
 
-/// By their numbers in the contract.
+/// By number in the contract.
 const VICTIMS: [VictimKind; 4] = [
     VictimKind::Unspecified,
     VictimKind::Person,
@@ -409,7 +412,7 @@ const VICTIMS: [VictimKind; 4] = [
     VictimKind::PublicBody,
 ];
 
-/// The nearest named subtree that the category is in.
+/// The nearest subtree that contains the category.
 pub(super) fn category_class(named: &[String], category: &str) -> usize {
     let mut subtree = category;
     loop {
@@ -423,7 +426,7 @@ pub(super) fn category_class(named: &[String], category: &str) -> usize {
     }
 }
 
-/// The nearest named territory that a place lies in, or the named country that it is.
+/// The nearest territory that contains a place, or its country.
 fn place_class(given: Given<'_>, territories: &[TerritoryCode], countries: &[Country], tree: &Territories) -> usize {
     match given {
         Given::Absent | Given::RuledOut(_) | Given::Nationwide | Given::Unreadable(_) => ABSENT,
@@ -450,7 +453,7 @@ fn place_holds(
 ) -> bool {
     match class {
         ABSENT => place.absent,
-        // Whatever a row names is a class of its own.
+        // Every place that a row refers to has its own class.
         ELSEWHERE => false,
         ABROAD => place.abroad,
         _ => match territories.get(class - NAMED) {

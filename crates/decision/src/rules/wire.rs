@@ -1,4 +1,4 @@
-//! Rule sets as machines send them: from the contract's messages to the model, and back in the one canonical order.
+//! Rule sets as messages: from the contract to the model, and back in canonical order.
 
 use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use api::routing::rule_condition::Column as Wire;
@@ -16,16 +16,16 @@ use super::{Action, Condition, Factor, Flag, HoldNeed, Lead, PlaceIs, Review, Ro
 use crate::calendar::{ClockKind, ClockRule, Clocks, Unit};
 use crate::directory::{AgencyId, Directory, Function};
 
-/// Longest clock that a row may set: a year, in hours. Longer ones are slips of the pen.
+/// Longest allowed clock: a year, in hours. Longer values are typing errors.
 const LONGEST_CLOCK: u32 = 366 * 24;
 
-/// A table as somebody wrote it.
+/// A table as written.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) table: RuleTable,
-    /// The line of each row, where there are lines.
+    /// The line of each row, if known.
     pub(super) lines: Vec<u64>,
-    /// What could not be written as a table.
+    /// Faults that prevented writing it as a table.
     pub(super) findings: Vec<Finding>,
 }
 
@@ -38,9 +38,9 @@ impl From<RuleTable> for Written {
     }
 }
 
-/// What was read of it.
+/// The result of reading a table.
 pub(super) struct Read {
-    /// The parts; `None` when a row cannot be read at all.
+    /// The model; `None` if a row is unusable.
     pub(super) parts: Option<Parts>,
     /// Errors only.
     pub(super) findings: Vec<Finding>,
@@ -53,7 +53,7 @@ pub(super) struct Parts {
     pub(super) last_resort: Vec<AgencyId>,
 }
 
-/// Reads a table and finds all its errors, each with row and column.
+/// Reads a table and finds all its errors, with row and column.
 pub(super) fn read(written: &Written, directory: &Directory) -> Read {
     let table = &written.table;
     let mut reader = Reader {
@@ -64,7 +64,10 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
     if !is_id(&table.id) {
         reader.fault(
             "id",
-            format!("`{}` is no id; write small letters, digits and hyphens", table.id),
+            format!(
+                "`{}` is not an id; use lower-case letters, digits and hyphens",
+                table.id
+            ),
         );
     }
     let mut last_resort = Vec::new();
@@ -74,11 +77,11 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
                 Some(agency) if agency.valid_from.is_none() && agency.valid_to.is_none() => last_resort.push(id),
                 Some(_) => reader.fault(
                     "last_resort",
-                    format!("`{id}` has a first or a last day; name an agency that is always there"),
+                    format!("`{id}` has a first or last day; use an agency that always exists"),
                 ),
                 None => reader.fault(
                     "last_resort",
-                    format!("there is no agency `{id}`; add it or name another"),
+                    format!("the agency `{id}` does not exist; add it or use another"),
                 ),
             },
             Err(error) => reader.fault("last_resort", error.to_string()),
@@ -107,7 +110,7 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
     }
 }
 
-/// Where the reader is.
+/// The reader's position.
 #[derive(Default)]
 struct At {
     line: Option<u64>,
@@ -133,13 +136,13 @@ impl Reader<'_> {
 
     fn row(&mut self, row: &RuleRow) -> Option<Row> {
         if !is_id(&row.id) {
-            self.fault("row", "that is no id; write small letters, digits and hyphens");
+            self.fault("row", "this is not an id; use lower-case letters, digits and hyphens");
         }
         if row.priority == 0 {
-            self.fault("priority", "it is missing; write a number from 1, lowest first");
+            self.fault("priority", "missing; add a number from 1, lowest first");
         }
         if row.source.trim().is_empty() {
-            self.fault("source", "it is missing; write the law, or that the rule is ours");
+            self.fault("source", "missing; add the law, or that the rule is ours");
         }
         let before = self.findings.len();
         let mut conditions: Vec<Condition> = Vec::with_capacity(row.conditions.len());
@@ -149,7 +152,7 @@ impl Reader<'_> {
             };
             let column = condition.column();
             if conditions.iter().any(|other| other.column() == column) {
-                self.fault(&column.to_string(), "it stands twice; leave one condition per column");
+                self.fault(&column.to_string(), "it occurs twice; keep one condition per column");
             }
             conditions.push(condition);
         }
@@ -176,7 +179,7 @@ impl Reader<'_> {
         let Some(column) = &condition.column else {
             self.fault(
                 &format!("conditions[{at}]"),
-                "it is of a column that this version does not know, or of none; remove it",
+                "its column is missing or unknown to this version; remove it",
             );
             return None;
         };
@@ -186,7 +189,7 @@ impl Reader<'_> {
             Wire::Loss(loss) => self.loss(loss),
             Wire::LossAge(age) => {
                 if age.at_most_seconds < 1 {
-                    self.fault("loss_age", "it is missing; write at least a second");
+                    self.fault("loss_age", "missing; add at least one second");
                     return None;
                 }
                 Some(Condition::LossAge(age.at_most_seconds))
@@ -195,7 +198,7 @@ impl Reader<'_> {
             Wire::Flag(flag) => match flag.flag() {
                 RouteFlag::Publication => Some(Condition::Flag(Flag::Publication, flag.set)),
                 RouteFlag::Unspecified => {
-                    self.fault("flag", "this version does not know the flag; name another");
+                    self.fault("flag", "this version does not know the flag; use another");
                     None
                 }
             },
@@ -213,14 +216,14 @@ impl Reader<'_> {
             Wire::Detail(detail) => {
                 let column = format!("details.{}", detail.path);
                 if !is_path(&detail.path) {
-                    self.fault(&column, "that is no path; write ids between dots");
+                    self.fault(&column, "this is not a path; write ids separated by dots");
                     return None;
                 }
                 let mut values = detail.values.clone();
                 values.sort();
                 values.dedup();
                 if values.is_empty() {
-                    self.fault(&column, "an empty list matches nothing; name a value or remove it");
+                    self.fault(&column, "an empty list matches nothing; add a value or remove it");
                     return None;
                 }
                 Some(Condition::Detail(detail.path.clone(), values))
@@ -230,14 +233,14 @@ impl Reader<'_> {
 
     fn categories(&mut self, subtrees: &[String]) -> Option<Condition> {
         if subtrees.is_empty() {
-            self.fault("category", "an empty list matches nothing; name one or remove it");
+            self.fault("category", "an empty list matches nothing; add a value or remove it");
             return None;
         }
         let mut good = true;
         for subtree in subtrees.iter().filter(|subtree| !is_path(subtree)) {
             self.fault(
                 "category",
-                format!("`{subtree}` is no category; write ids between dots"),
+                format!("`{subtree}` is not a category; write ids separated by dots"),
             );
             good = false;
         }
@@ -251,7 +254,7 @@ impl Reader<'_> {
         let Some(factor) = Factor::from_wire(place.factor) else {
             self.fault(
                 "factor",
-                "this version does not know the connecting factor; name another",
+                "this version does not know the connecting factor; use another",
             );
             return None;
         };
@@ -281,7 +284,7 @@ impl Reader<'_> {
         if place.within.is_empty() && place.countries.is_empty() && !place.abroad && !place.absent {
             self.fault(
                 column,
-                "nothing is said of it; write `within`, `countries`, `abroad` or `absent`",
+                "it has no condition; add `within`, `countries`, `abroad` or `absent`",
             );
         }
         (self.findings.len() == before).then_some(Condition::Place(factor, is))
@@ -290,11 +293,9 @@ impl Reader<'_> {
     fn territory(&self, text: &str) -> Result<TerritoryCode, String> {
         let code = text.parse::<TerritoryCode>().map_err(|error| error.to_string())?;
         match self.directory.territories().get(code) {
-            None => Err(format!("the tree has no territory {text}; write another")),
+            None => Err(format!("the tree has no territory {text}; use another")),
             Some(territory) => match territory.successor {
-                Some(successor) => Err(format!(
-                    "territory {text} is abolished; write its successor {successor}"
-                )),
+                Some(successor) => Err(format!("territory {text} is abolished; use its successor {successor}")),
                 None => Ok(code),
             },
         }
@@ -305,15 +306,15 @@ impl Reader<'_> {
         if Currency::from_code(&loss.currency).is_none() {
             self.fault(
                 "loss",
-                format!("`{}` is no currency of ISO 4217; write such as CNY", loss.currency),
+                format!("`{}` is not an ISO 4217 currency; use one such as CNY", loss.currency),
             );
         }
         if loss.from_minor_units < 1 {
-            self.fault("loss", "`from` is missing; write at least 1, in minor units");
+            self.fault("loss", "`from` is missing; add at least 1, in minor units");
         }
         let below = (loss.below_minor_units != 0).then_some(loss.below_minor_units);
         if below.is_some_and(|below| below <= loss.from_minor_units) {
-            self.fault("loss", "`below` is not more than `from`, so that nothing matches");
+            self.fault("loss", "`below` is not greater than `from`, so nothing matches");
         }
         (self.findings.len() == before).then(|| Condition::Loss(loss.currency.clone(), loss.from_minor_units, below))
     }
@@ -325,7 +326,7 @@ impl Reader<'_> {
         allowed: impl Fn(&T) -> bool,
     ) -> Option<Vec<T>> {
         if numbers.is_empty() {
-            self.fault(column, "an empty list matches nothing; name one or remove it");
+            self.fault(column, "an empty list matches nothing; add a value or remove it");
             return None;
         }
         let mut numbers = numbers.to_vec();
@@ -337,7 +338,7 @@ impl Reader<'_> {
             .filter(allowed)
             .collect();
         if words.len() < numbers.len() {
-            self.fault(column, "it has a word that this version does not know; name another");
+            self.fault(column, "it has a value that this version does not know; use another");
             return None;
         }
         Some(words)
@@ -348,14 +349,14 @@ impl Reader<'_> {
         for number in &lead.factors {
             match Factor::from_wire(*number) {
                 Some(factor) if factors.contains(&factor) => {
-                    self.fault("factors", format!("`{factor}` stands twice; remove one"));
+                    self.fault("factors", format!("`{factor}` occurs twice; remove one"));
                 }
                 Some(factor) => factors.push(factor),
-                None => self.fault("factors", "this version does not know one of them; name another"),
+                None => self.fault("factors", "this version does not know one of them; use another"),
             }
         }
         if lead.factors.is_empty() {
-            self.fault("factors", "it is missing; write the places to try, in order");
+            self.fault("factors", "missing; add the places to try, in order");
         }
         let function = self.function("lead", &lead.function);
         let support = self.functions("support", &lead.supporting);
@@ -371,7 +372,7 @@ impl Reader<'_> {
             Ok(ReviewNeed::Unspecified) => Review::None,
             Ok(ReviewNeed::SecondPerson) => Review::SecondPerson,
             Err(_) => {
-                self.fault("review", "this version does not know it; write another");
+                self.fault("review", "this version does not know it; use another");
                 return None;
             }
         };
@@ -394,7 +395,7 @@ impl Reader<'_> {
     fn advise(&mut self, advise: &AdviseAction) -> Option<Action> {
         let (zh, en) = (advise.text_zh.trim(), advise.text_en.trim());
         if zh.is_empty() || en.is_empty() {
-            self.fault("advise", "the advice is missing; write `advise: {zh: …, en: …}`");
+            self.fault("advise", "the advice is missing; add `advise: {zh: …, en: …}`");
             return None;
         }
         Some(Action::Advise {
@@ -408,7 +409,7 @@ impl Reader<'_> {
         for name in names {
             match self.function(column, name) {
                 Some(function) if functions.contains(&function) => {
-                    self.fault(column, format!("`{function}` stands twice; remove one"));
+                    self.fault(column, format!("`{function}` occurs twice; remove one"));
                 }
                 Some(function) => functions.push(function),
                 None => {}
@@ -423,7 +424,7 @@ impl Reader<'_> {
             _ => {
                 self.fault(
                     column,
-                    format!("no agency has the function `{name}`; add one or write another"),
+                    format!("no agency has the function `{name}`; add one or use another"),
                 );
                 None
             }
@@ -433,7 +434,7 @@ impl Reader<'_> {
     fn hold(&mut self, hold: &api::routing::HoldNeed) -> Option<HoldNeed> {
         let function = self.function("holds", &hold.function);
         let Some((value, unit)) = hold.clock.as_ref().and_then(span) else {
-            self.fault("holds", "its clock cannot be read; write `{value: 30, unit: minutes}`");
+            self.fault("holds", "its clock is malformed; write `{value: 30, unit: minutes}`");
             return None;
         };
         Some(HoldNeed {
@@ -452,14 +453,14 @@ impl Reader<'_> {
         };
         let Some((value, unit)) = span(clock) else {
             let expected = "write `{value: 24, unit: hours}`, or minutes, calendar-days, working-days or working-hours";
-            self.fault("clocks", format!("the clock `{name}` cannot be read; {expected}"));
+            self.fault("clocks", format!("the clock `{name}` is malformed; {expected}"));
             return None;
         };
         Some(ClockRule { kind, value, unit })
     }
 
-    /// Checks rows against each other; they are in the order in which they are tried. When some could not be read, the
-    /// one that matches everything may be among them, and is not missed.
+    /// Checks rows against each other, in order of priority. If some rows could not be read, a
+    /// missing catch-all row is not reported, because it may be among them.
     fn order(&mut self, rows: &[Row], complete: bool) {
         let boxes = Boxes::new(rows, self.directory.territories());
         for (at, row) in rows.iter().enumerate() {
@@ -469,11 +470,11 @@ impl Reader<'_> {
             };
             for later in &rows[at + 1..] {
                 if later.priority == row.priority && row.priority != 0 {
-                    let message = format!("row `{}` has {}, too; give each its own", later.id, row.priority);
+                    let message = format!("row `{}` also has {}; give each its own", later.id, row.priority);
                     self.fault("priority", message);
                 }
                 if later.id == row.id {
-                    self.fault("row", "it stands twice; give each row its own id");
+                    self.fault("row", "it occurs twice; give each row its own id");
                 }
             }
             let taking = boxes.taking(at);
@@ -485,7 +486,7 @@ impl Reader<'_> {
                     .first()
                     .map_or("row".to_owned(), |first| first.column().to_string());
                 let message = format!(
-                    "it is never reached: {}{together} take all of it; remove one or change the priorities",
+                    "it is never reached: {}{together} cover all of it; remove one or change the priorities",
                     ids.join(", ")
                 );
                 self.fault(&column, message);
@@ -495,13 +496,13 @@ impl Reader<'_> {
         if complete && rows.last().is_none_or(|row| !row.conditions.is_empty()) {
             self.fault(
                 "rows",
-                "the last row must match everything: write one without conditions, with the highest priority",
+                "the last row must match everything: add one without conditions, with the highest priority",
             );
         }
     }
 }
 
-/// How many of what; `None` when it is not set or too long.
+/// Value and unit; `None` if unset or too long.
 fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
     let unit = match clock.unit() {
         ClockUnit::Unspecified => return None,
@@ -516,7 +517,7 @@ fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
         .then_some((clock.value, unit))
 }
 
-/// A length of time as the contract has it.
+/// A duration as a contract message.
 pub(crate) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
     let unit = match unit {
         Unit::Minutes => ClockUnit::Minutes,
@@ -531,7 +532,7 @@ pub(crate) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
     }
 }
 
-/// The canonical table. Rows, conditions and values are in their order already.
+/// The canonical table. Rows, conditions and values are already in order.
 pub(super) fn write(id: &str, rows: &[Row], last_resort: &[AgencyId]) -> RuleTable {
     RuleTable {
         id: id.to_owned(),
@@ -625,7 +626,7 @@ fn numbers<T: Copy + Into<i32>>(words: &[T]) -> Vec<i32> {
     words.iter().map(|word| (*word).into()).collect()
 }
 
-/// Whether a text is ids between dots.
+/// Whether a text consists of ids separated by dots.
 fn is_path(text: &str) -> bool {
     text.split('.').all(|part| {
         !part.is_empty()

@@ -1,4 +1,4 @@
-//! Rule sets as people write them.
+//! Rule sets in YAML.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ struct File {
     rows: Vec<Spanned<RowEntry>>,
 }
 
-/// One row as written. Words are kept as text, so that every wrong one is named, not only the first.
+/// One row as written. Enum values are kept as text, so that every invalid one is reported.
 #[derive(Deserialize)]
 struct RowEntry {
     #[serde(default)]
@@ -160,10 +160,11 @@ struct HoldEntry {
     unknown: UnknownKeys,
 }
 
-/// Reads the shape and the words of a file.
+/// Parses a file's structure and values.
 ///
 /// # Errors
-/// When it is not of that shape.
+///
+/// If the file has a different structure.
 pub(super) fn read(yaml: &str) -> Result<Written, ConfigError> {
     let file: File = read_yaml(FILE, yaml)?;
     let mut written = Written {
@@ -188,7 +189,7 @@ pub(super) fn read(yaml: &str) -> Result<Written, ConfigError> {
     Ok(written)
 }
 
-/// Turns one entry into a row of the table.
+/// Converts one entry to a row of the table.
 struct Writer<'a> {
     line: u64,
     row: String,
@@ -209,7 +210,7 @@ impl Writer<'_> {
     fn unknown(&mut self, under: &str, keys: &UnknownKeys) {
         for key in keys.keys() {
             match under {
-                "when" => self.fault(key, "there is no such column; remove it"),
+                "when" => self.fault(key, "this column does not exist; remove it"),
                 "" => self.fault(key, "unknown key; remove it"),
                 _ => self.fault(under, format!("unknown key `{key}`; remove it")),
             }
@@ -258,7 +259,7 @@ impl Writer<'_> {
             (None, Some(advise)) => {
                 self.unknown("advise", &advise.unknown);
                 for (column, _) in says_lead.into_iter().filter(|(_, said)| *said) {
-                    self.fault(column, "a row that advises has none; remove it");
+                    self.fault(column, "a row with `advise` cannot have this; remove it");
                 }
                 Some(WireAction::Advise(AdviseAction {
                     text_zh: advise.zh,
@@ -272,7 +273,7 @@ impl Writer<'_> {
             if !ROW_CLOCKS.contains(&kind.as_str()) {
                 self.fault(
                     "clocks",
-                    format!("there is no clock `{kind}`; write {}", ROW_CLOCKS.join(" and ")),
+                    format!("the clock `{kind}` does not exist; use {}", ROW_CLOCKS.join(" and ")),
                 );
             }
         }
@@ -326,7 +327,7 @@ impl Writer<'_> {
                 _ => {
                     self.fault(
                         "loss_age",
-                        format!("`{}` is no unit of it; write minutes or hours", age.unit),
+                        format!("`{}` is not a unit of it; use minutes or hours", age.unit),
                     );
                     0
                 }
@@ -366,7 +367,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Reads words of a closed list, each at most once.
+    /// Reads values of a closed list, each at most once.
     fn words<T: PartialEq>(
         &mut self,
         column: &str,
@@ -379,7 +380,7 @@ impl Writer<'_> {
             match read(name) {
                 None => self.fault(column, format!("`{name}` is not one of {expected}")),
                 Some(word) if words.contains(&word) => {
-                    self.fault(column, format!("`{name}` stands twice; remove one"));
+                    self.fault(column, format!("`{name}` occurs twice; remove one"));
                 }
                 Some(word) => words.push(word),
             }
@@ -394,7 +395,7 @@ impl Writer<'_> {
             Some(other) => {
                 self.fault(
                     "review",
-                    format!("`{other}` is no review; write second-person, or remove it"),
+                    format!("`{other}` is not a review; use second-person or remove it"),
                 );
                 ReviewNeed::Unspecified
             }
@@ -408,7 +409,7 @@ impl Writer<'_> {
             Some(other) => {
                 self.fault(
                     "first_receiver",
-                    format!("`{other}` is not known; write keeps, or remove it"),
+                    format!("`{other}` is unknown; use keeps or remove it"),
                 );
                 false
             }
@@ -429,7 +430,7 @@ impl Writer<'_> {
     }
 }
 
-/// A unit that is not known stays unset, which is refused with all that cannot be read of a clock.
+/// An unknown unit stays unset; the model then refuses the clock as malformed.
 fn span(value: u32, unit: &str) -> ClockNeed {
     match Unit::from_name(unit) {
         Some(unit) => wire::clock_need(value, unit),

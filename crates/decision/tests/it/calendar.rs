@@ -109,9 +109,9 @@ fn a_bad_calendar_is_told_all_its_faults() {
         "calendar `X`: utc_offset",
         "`east`",
         "`2026-13-01`",
-        "2025-01-01 is of a year",
-        "2026-01-01 is a holiday and a working day",
-        "working_days: 2026-01-04 stands twice",
+        "the year of 2025-01-01 is missing",
+        "2026-01-01 is both a holiday and a working day",
+        "working_days: 2026-01-04 occurs twice",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -123,14 +123,14 @@ fn a_bad_file_of_calendars_is_told_all_its_faults() {
     let twice = format!("{bad}---\n{bad}");
     let error = Calendars::parse(&twice).expect_err("bad").to_string();
     assert!(
-        error.contains("calendar `X`: utc_offset: `east` is no offset"),
+        error.contains("calendar `X`: utc_offset: `east` is not an offset"),
         "{error}"
     );
     let good = bad.replace("east", "'+00:00'");
     let error = Calendars::parse(&format!("{good}---\n{good}"))
         .expect_err("bad")
         .to_string();
-    assert!(error.contains("calendar `X`: the id stands twice"), "{error}");
+    assert!(error.contains("calendar `X`: the id is used twice"), "{error}");
     assert!(Calendars::parse("").is_err());
 }
 
@@ -239,7 +239,7 @@ fn each_agency_works_by_the_calendar_that_it_names() {
     }
     let error = calendars.check(&nanning("XX")).expect_err("unknown").to_string();
     assert!(
-        error.contains("agency `police-450100`: there is no calendar `XX`, but CN, JP"),
+        error.contains("agency `police-450100`: the calendar `XX` does not exist, only CN, JP"),
         "{error}"
     );
 }

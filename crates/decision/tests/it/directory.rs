@@ -123,16 +123,16 @@ agencies:
         "line 5, agency `c`: a name is missing",
         "line 5, agency `c`: territory: the tree has no territory 999999",
         "line 7, agency `d d`: `d d` is not an id",
-        "territory 320504 is abolished; write one in force, such as 320508",
-        "agency `e`: superior: there is no agency `x`",
-        "agency `f`: the function `press` is named twice",
-        "agency `f`: `all day` are not hours",
+        "territory 320504 is abolished; use one in force, such as 320508",
+        "agency `e`: superior: the agency `x` does not exist",
+        "agency `f`: the function `press` occurs twice",
+        "agency `f`: `all day` is not valid",
         "agency `f`: `Fraud` is not a category",
-        "agency `f`: valid_to: `soon` is not a day",
+        "agency `f`: valid_to: `soon` is not a date",
         "agency `a`: the id is used twice",
-        "agency `b`: superior: it is above itself (b → a → b)",
-        "agency `b`: functions, categories: `a` has the function `police` at 320000 江苏省 too, for all categories",
-        "last_resort: there is no agency `nobody`",
+        "agency `b`: superior: the agency is above itself (b → a → b)",
+        "agency `b`: functions, categories: `a` also has the function `police` at 320000 江苏省, for all categories",
+        "last_resort: the agency `nobody` does not exist",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -193,10 +193,10 @@ fn superiors_in_a_circle_are_each_named() {
         ],
         &[
             "has 4 fault(s)",
-            "agency `x`: superior: it is above itself (x → y → z → x)",
-            "agency `y`: superior: it is above itself (y → z → x → y)",
-            "agency `z`: superior: it is above itself",
-            "agency `own`: superior: it is above itself (own → own)",
+            "agency `x`: superior: the agency is above itself (x → y → z → x)",
+            "agency `y`: superior: the agency is above itself (y → z → x → y)",
+            "agency `z`: superior: the agency is above itself",
+            "agency `own`: superior: the agency is above itself (own → own)",
         ],
     );
 }
@@ -209,8 +209,8 @@ fn an_agency_below_the_nation_is_no_orphan() {
             agency("y", "superior: nobody, categories: [b]"),
         ],
         &[
-            "agency `x`: superior: it has none, though it stands below the nation",
-            "agency `y`: superior: there is no agency `nobody`",
+            "agency `x`: superior: missing for an agency below the nation",
+            "agency `y`: superior: the agency `nobody` does not exist",
         ],
     );
     refused(
@@ -218,7 +218,7 @@ fn an_agency_below_the_nation_is_no_orphan() {
             agency("x", "valid_to: 2026-06-30, categories: [a]"),
             agency("y", "superior: x, categories: [b]"),
         ],
-        &["agency `y`: superior: `x` ends on 2026-06-30, before this agency does"],
+        &["agency `y`: superior: `x` ends on 2026-06-30, before this agency"],
     );
 }
 
@@ -244,7 +244,7 @@ fn two_agencies_never_answer_the_same_question() {
             Some(both) => refused(
                 &agencies,
                 &[&format!(
-                    "agency `y`: functions, categories: `x` has the function `police` at 320000 江苏省 too, for {both}"
+                    "agency `y`: functions, categories: `x` also has the function `police` at 320000 江苏省, for {both}"
                 )],
             ),
             None => drop(read(&agencies.concat()).expect(first)),
@@ -266,11 +266,11 @@ fn a_successor_can_take_over() {
         ],
         &[
             "agency `v`: valid_to: it ends on 2026-06-30, before it begins on 2026-07-30",
-            "agency `w`: successor: it has no last day",
-            "agency `x`: successor: there is no agency `nobody`",
+            "agency `w`: successor: the agency has no last day",
+            "agency `x`: successor: the agency `nobody` does not exist",
             "agency `y`: successor: `z` ends no later than this agency",
-            "agency `z`: successor: `c` does not have the function `police`",
-            "agency `u`: successor: `t` begins after 2026-07-01: nobody would have the cases in between",
+            "agency `z`: successor: `c` lacks the function `police`",
+            "agency `u`: successor: `t` begins after 2026-07-01: the cases would have no owner in between",
         ],
     );
     let ends = "last_resort: c\nagencies:\n  \
@@ -278,7 +278,7 @@ fn a_successor_can_take_over() {
     let error = Directory::parse(ends, Territories::shipped())
         .expect_err("bad")
         .to_string();
-    assert!(error.contains("last_resort: `c` has a first or a last day"), "{error}");
+    assert!(error.contains("last_resort: `c` has a first or last day"), "{error}");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_file_that_is_too_large_is_refused_unread() {
     assert!(matches!(error, ConfigError::TooLarge { .. }), "{error}");
     assert_eq!(
         error.to_string(),
-        "the file of agencies has 16 MB, more than 16 MB: is it the right file?"
+        "the agency file has 16 MB, more than 16 MB: is it the right file?"
     );
 }
 
@@ -409,10 +409,10 @@ remove: [police-320600]
         .with_changes("remove: [nobody, police-450000]")
         .unwrap_err()
         .to_string();
-    assert!(error.contains("remove: there is no agency `nobody`"), "{error}");
+    assert!(error.contains("remove: the agency `nobody` does not exist"), "{error}");
     let error = old.with_changes("remove: [police-450000]").unwrap_err().to_string();
     assert!(
-        error.contains("agency `police-450100`: superior: there is no agency `police-450000`"),
+        error.contains("agency `police-450100`: superior: the agency `police-450000` does not exist"),
         "{error}"
     );
 }

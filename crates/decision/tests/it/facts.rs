@@ -99,7 +99,7 @@ fn what_is_no_line_of_facts_is_refused() {
         ("[]", "not a list"),
         ("{} {}", "trailing"),
         (r#"{"categroy": "x"}"#, "categroy"),
-        (r#"{"category": 7}"#, "a text"),
+        (r#"{"category": 7}"#, "a string"),
         (r#"{"victimKind": "VICTIM_KIND_MARTIAN"}"#, "VICTIM_KIND_MARTIAN"),
         (r#"{"places": [{"factor": 77}]}"#, "77"),
         (r#"{"lossMinorUnits": "much"}"#, "invalid digit"),

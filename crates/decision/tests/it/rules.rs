@@ -170,39 +170,39 @@ fn all_faults_of_rows_are_named_at_once_with_row_and_column() {
         &format!("{rows}{LAST}"),
         &[
             "line 3, row `A`, colour: unknown key",
-            "row `A`, row: that is no id",
-            "row `A`, category: `x..y` is no category",
+            "row `A`, row: this is not an id",
+            "row `A`, category: `x..y` is not a category",
             "row `A`, lead: no agency has the function `fire-brigade`",
             "row `A`, factors: `moon` is not one of",
-            "row `A`, factors: `victim` stands twice",
+            "row `A`, factors: `victim` occurs twice",
             "row `A`, clocks: the clock `acknowledge` is missing",
             "row `A`, clocks: the clock `result` is missing",
-            "line 4, row `b`, weather: there is no such column",
+            "line 4, row `b`, weather: this column does not exist",
             "row `b`, reporter_relation: `cousin` is not one of",
-            "row `b`, priority: it is missing",
-            "row `b`, source: it is missing",
+            "row `b`, priority: missing",
+            "row `b`, source: missing",
             "row `b`, lead: write either `lead` or `advise`",
             "row `c`, advise: the advice is missing",
-            "row `d`, clocks: there is no clock `decide`",
-            "row `d`, clocks: the clock `acknowledge` cannot be read",
-            "row `d`, factors: it is missing",
+            "row `d`, clocks: the clock `decide` does not exist",
+            "row `d`, clocks: the clock `acknowledge` is malformed",
+            "row `d`, factors: missing",
             "row `e`, operator: the tree has no territory 999999",
-            "row `e`, operator: territory 320504 is abolished; write its successor 320508",
+            "row `e`, operator: territory 320504 is abolished; use its successor 320508",
             "row `e`, operator: `XX` is not a country code",
             "row `e`, operator: CN is the root of the tree",
-            "row `e`, server: nothing is said of it",
-            "row `e`, loss: `COINS` is no currency",
-            "row `e`, loss: `below` is not more than `from`",
-            "row `e`, loss_age: `days` is no unit of it",
+            "row `e`, server: it has no condition",
+            "row `e`, loss: `COINS` is not an ISO 4217 currency",
+            "row `e`, loss: `below` is not greater than `from`",
+            "row `e`, loss_age: `days` is not a unit of it",
             "row `f`, subject_kind: an empty list matches nothing",
-            "row `f`, details.Q: that is no path",
+            "row `f`, details.Q: this is not a path",
             "row `f`, details.ok: an empty list matches nothing",
-            "row `f`, holds: a row that advises has none",
+            "row `f`, holds: a row with `advise` cannot have this",
             "row `g`, exclude: `police` leads",
-            "row `g`, review: `third` is no review",
-            "row `g`, first_receiver: `drops` is not known",
+            "row `g`, review: `third` is not a review",
+            "row `g`, first_receiver: `drops` is unknown",
             "row `g`, holds: no agency has the function `fire-brigade`",
-            "row `g`, holds: its clock cannot be read",
+            "row `g`, holds: its clock is malformed",
         ],
     );
     let error = RuleSet::parse(
@@ -213,7 +213,7 @@ fn all_faults_of_rows_are_named_at_once_with_row_and_column() {
         error
             .expect_err("bad")
             .to_string()
-            .contains("last_resort: there is no agency `nobody`")
+            .contains("last_resort: the agency `nobody` does not exist")
     );
 }
 
@@ -261,7 +261,7 @@ fn who_designates_last_is_always_there() {
         let directory = Directory::parse(&source, Directory::shipped().territories()).expect("a directory");
         let error = set(&directory, "inspection-CN").expect_err("bad");
         assert!(
-            error.contains("last_resort: `inspection-CN` has a first or a last day"),
+            error.contains("last_resort: `inspection-CN` has a first or last day"),
             "{day}: {error}"
         );
     }
@@ -277,7 +277,7 @@ fn a_lead_that_is_not_at_the_nation_is_warned_of() {
     let moved = line.replace("functions: [police]", "functions: [night-watch]");
     let directory = Directory::parse(&source.replace(line, &moved), Directory::shipped().territories()).expect("good");
     let findings = check_yaml(&format!("id: test\nrows:\n{LAST}"), &directory, &Taxonomy::shipped()).expect("good");
-    let said = "no `police` agency is at the nation";
+    let said = "there is no `police` agency at the nation";
     assert!(
         findings
             .iter()
@@ -295,11 +295,11 @@ fn a_set_without_a_catch_all_or_with_equal_priorities_is_refused() {
     );
     refused(
         &format!("{}{LAST}", police("a", 9, "category: fraud, ")),
-        &["row `a`, priority: row `last` has 9, too"],
+        &["row `a`, priority: row `last` also has 9"],
     );
     refused(
         &format!("{}{LAST}", police("last", 1, "category: fraud, ")),
-        &["row `last`, row: it stands twice"],
+        &["row `last`, row: it occurs twice"],
     );
 }
 
@@ -307,10 +307,10 @@ fn a_set_without_a_catch_all_or_with_equal_priorities_is_refused() {
 fn rows_that_can_never_match_are_refused() {
     refused(
         &format!("{}{LAST}", police("a", 10, "category: fraud, ")),
-        &["row `a`, category: it is never reached: `last` take all of it"],
+        &["row `a`, category: it is never reached: `last` cover all of it"],
     );
     let both = police("a", 1, "category: fraud, ") + &police("b", 2, "category: fraud.loan, ") + LAST;
-    refused(&both, &["row `b`, category: it is never reached: `a` take all of it"]);
+    refused(&both, &["row `b`, category: it is never reached: `a` cover all of it"]);
     let victims = "category: fraud, when: {reporter_relation: [victim]}, ";
     let narrow_first = police("a", 1, victims) + &police("b", 2, "category: fraud, ") + LAST;
     assert!(parse(&narrow_first).is_ok());
@@ -321,7 +321,7 @@ fn rows_that_can_never_match_are_refused() {
         + LAST;
     refused(
         &together,
-        &["row `c`, category: it is never reached: `a`, `b` together take all of it"],
+        &["row `c`, category: it is never reached: `a`, `b` together cover all of it"],
     );
     // Bands, places, ages, kinds and details are compared as what they are.
     for (wide, narrow) in [
@@ -366,7 +366,7 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
     let id = &table.rows[2].id;
     assert!(
         read.contains(&format!(
-            "row `{id}`, conditions[1]: it is of a column that this version does not know"
+            "row `{id}`, conditions[1]: its column is missing or unknown to this version"
         )),
         "{read}"
     );
@@ -377,7 +377,7 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
     let mut twice = table.clone();
     let condition = twice.rows[0].conditions[0].clone();
     twice.rows[0].conditions.push(condition);
-    assert!(error(twice).contains("category: it stands twice"));
+    assert!(error(twice).contains("category: it occurs twice"));
 
     let mut words = table.clone();
     let place = |factor| api::routing::PlaceCondition {
@@ -417,17 +417,17 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
     let all = error(words);
     for part in [
         "factor: this version",
-        "reporter_relation: it has a word",
+        "reporter_relation: it has a value",
         "flag: this version",
         "factors: this version",
         "the clock `result` is missing",
         "review: this version",
         "loss: `from` is missing",
-        "loss_age: it is missing",
+        "loss_age: missing",
         "category: an empty list matches nothing",
-        "id: `A set` is no id",
-        "factors: `suspect` stands twice",
-        "support: `inspection` stands twice",
+        "id: `A set` is not an id",
+        "factors: `suspect` occurs twice",
+        "support: `inspection` occurs twice",
     ] {
         assert!(all.contains(part), "{part}: {all}");
     }
@@ -473,12 +473,12 @@ fn what_the_taxonomy_does_not_have_is_found() {
             + &police("d", 4, "category: gambling, when: {urgent: true, publication: true}, ")
             + LAST),
         &[
-            (Severity::Error, "a", "category", "there is no category `piracy`"),
+            (Severity::Error, "a", "category", "the category `piracy` does not exist"),
             (
                 Severity::Error,
                 "b",
                 "details.deposit.channel",
-                "`seashells` is no choice",
+                "`seashells` is not a choice",
             ),
             (
                 Severity::Error,
@@ -521,19 +521,19 @@ fn overlaps_that_say_the_same_and_gaps_are_found() {
                 Severity::Warning,
                 "a",
                 "loss",
-                "it overlaps with row `b` and says the same",
+                "it overlaps with row `b`, which has the same result",
             ),
             (
                 Severity::Warning,
                 "last",
                 "category",
-                "only this row takes `gambling`; write",
+                "only this row covers `gambling`; add",
             ),
             (
                 Severity::Warning,
                 "last",
                 "category",
-                "only this row takes `fraud` where loss is none, or less and reporter_relation is unspecified",
+                "only this row covers `fraud` where loss is none, or less and reporter_relation is unspecified",
             ),
         ],
     );
@@ -562,7 +562,7 @@ fn faults_are_findings_too_and_another_shape_is_refused() {
     );
     found(
         &format!("{}{LAST}", police("a", 9, "category: fraud, ")),
-        &[(Severity::Error, "a", "priority", "has 9, too")],
+        &[(Severity::Error, "a", "priority", "also has 9")],
     );
     assert!(RuleSet::parse("id: x\nrows: []\nextra: 1\n", Directory::shipped()).is_err());
     assert!(check_yaml("id: x\nrows: {}", Directory::shipped(), &Taxonomy::shipped()).is_err());

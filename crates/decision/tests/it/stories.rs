@@ -350,7 +350,7 @@ fn story_1_investment_fraud() {
     facts.subject_kinds = vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()];
     facts.received_by = "content-regulator-CN".to_owned();
     let decision = check(&facts, "police-510100 by victim", &["payment-stop-510000"]);
-    let absent = "absent: the report names no such place";
+    let absent = "absent: the report has no such place";
     assert_eq!(
         tried(&decision),
         [
@@ -383,7 +383,7 @@ fn story_2_paid_removal() {
     facts.publication = true;
     let decision = check(&facts, "police-130000 by operator", &["content-regulator-130000"]);
     assert_eq!(decision.explanation.factors[0].climb, ["130100", "130000"]);
-    let said = ("victim", "no factor: an organisation complains of a publication");
+    let said = ("victim", "not a factor: an organisation complains about a publication");
     assert!(tried(&decision).contains(&said));
 }
 
@@ -398,7 +398,7 @@ fn the_home_police_of_an_organisation_never_lead_against_a_publication() {
         let decision = check(&facts, "police-CN by default", &[]);
         let ruled_out = tried(&decision)
             .iter()
-            .filter(|(_, outcome)| outcome.starts_with("no factor: "))
+            .filter(|(_, outcome)| outcome.starts_with("not a factor: "))
             .count();
         assert_eq!(ruled_out, 2, "the victim's place and that of the receiver");
     }
@@ -461,7 +461,10 @@ fn story_6_phishing_domain() {
     );
 
     let decision = check(&by_register("other.example", places()), "police-310000 by server", &[]);
-    says(&decision, "the operator register, version 1, does not have the subject");
+    says(
+        &decision,
+        "the operator register, version 1, does not contain the subject",
+    );
     let mut unnamed = places();
     unnamed.subject_kinds = vec![SubjectKind::Url.into()];
     let decision = check(&unnamed, "police-310000 by server", &[]);
@@ -574,7 +577,7 @@ fn story_14_abolished_code() {
     );
     says(
         &decision,
-        "victim: 320504 is abolished and was read as its successor 320508",
+        "victim: 320504 is abolished and was resolved to its successor 320508",
     );
     assert_eq!(
         decision.explanation.summary,
@@ -587,7 +590,7 @@ fn story_15_drug_sale() {
     let mut facts = facts("drugs", &["server 420100"]);
     facts.subject_kinds = vec![SubjectKind::App.into()];
     let decision = check(&facts, "police-420100 by server", &[]);
-    says(&decision, "reports of the same subject each have a case of their own");
+    says(&decision, "each report of the same subject has its own case");
 }
 
 #[test]
@@ -650,7 +653,7 @@ fn what_cannot_be_used_is_left_out_and_said_so() {
     facts.excluded = vec!["no such".to_owned()];
     let decision = check(&facts, "police-CN by victim", &[]);
     says(&decision, "operator: the tree has no territory 999999");
-    says(&decision, "server: `XX` cannot be read");
+    says(&decision, "server: `XX` is malformed");
     let exclusions = decision.explanation.exclusions.join(" ");
     assert!(
         exclusions.contains("excluded agency `no such` is not in the directory"),

@@ -354,7 +354,7 @@ async fn what_contradicts_itself_is_refused_with_both_lines(backend: Backend) {
     // However many there are, a bounded number is told.
     let twice = domains(3_000, "350200").repeat(2);
     let Err(LoadError::Problems(problems)) = register.load_as(Mode::Replace, false, &csv(&twice)).await else {
-        panic!("each stands twice")
+        panic!("each occurs twice")
     };
     assert_eq!(problems.len(), 1_000);
 }

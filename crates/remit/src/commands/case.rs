@@ -1,4 +1,4 @@
-//! `remit case`: list, show, watch and take over cases.
+//! `remit case`: list, show, watch and acknowledge cases.
 
 use api::routing::{
     AcknowledgeCaseRequest, Case, CaseState, Explanation, FactorTried, GetCaseRequest, ListCasesRequest,
@@ -15,7 +15,7 @@ use crate::{
     output::{self, bad, dim, field, id, line, strong},
 };
 
-/// List, show, watch and take over cases
+/// List, show, watch and acknowledge cases
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -34,39 +34,39 @@ enum Action {
         /// Only cases in this state
         #[arg(long)]
         state: Option<State>,
-        /// How many at most
+        /// Maximum number of cases
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
     },
-    /// Show a case, and why it went where it went
+    /// Show a case, and why it was routed as it was
     #[command(after_help = "Example:\n  remit case show cases/0d9f… --as police-510100")]
     Show {
         /// Its name, `cases/{id}`
         name: String,
     },
-    /// Follow an agency's cases: each change once, as it comes
+    /// Watch an agency's cases: each change once, as it happens
     #[command(after_help = "\
 Examples:
   remit case watch --as police-510100
   remit case watch --as police-510100 --json --limit 10
   remit case watch --as police-510100 --resume TOKEN")]
     Watch {
-        /// Go on after the message that this token came with
+        /// Resume after the message that came with this token
         #[arg(long, value_name = "TOKEN")]
         resume: Option<String>,
-        /// End after so many messages
+        /// Stop after this many messages
         #[arg(long, value_name = "N")]
         limit: Option<u64>,
     },
-    /// Take a case over; only its lead may
+    /// Acknowledge a case, as its lead agency
     #[command(after_help = "Example:\n  remit case acknowledge cases/0d9f… --as police-510100")]
     Acknowledge {
         /// Its name, `cases/{id}`
         name: String,
-        /// Only if the case is still as it was shown with this etag
+        /// Only if the case still has this etag
         #[arg(long)]
         etag: Option<String>,
-        /// Request id, a UUID: repeated within 24 hours it has the first answer
+        /// Request id, a UUID: repeating it within 24 hours returns the first answer
         #[arg(long, value_name = "UUID")]
         request_id: Option<String>,
     },
@@ -98,7 +98,7 @@ impl From<State> for CaseState {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let (access, json) = (&self.access, self.access.json);
         let server = self.server.address();
@@ -132,11 +132,11 @@ impl Command {
                 if json {
                     return output::json(&response);
                 }
-                line("taken over")?;
+                line("acknowledged")?;
                 line("")?;
                 response.case
             }
-            // Handled above: it has no deadline.
+            // Handled above, because it has no deadline.
             Action::Watch { .. } => None,
         };
         print_case(&case.unwrap_or_default())
@@ -192,7 +192,7 @@ async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) 
         ))?;
     }
     if !all.next_page_token.is_empty() {
-        line(format_args!("there are more; ask for them with --limit").style(dim()))?;
+        line(format_args!("more cases exist: raise --limit").style(dim()))?;
     }
     Ok(())
 }
@@ -225,11 +225,11 @@ async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json:
         }
     }
     if !json && !last.is_empty() {
-        line(format_args!("go on with: remit case watch --resume {last}").style(dim()))?;
+        line(format_args!("resume with: remit case watch --resume {last}").style(dim()))?;
     }
     if ended {
         let message = format!("the server at {} ended the stream; it is stopping", routing.address);
-        let help = "go on after the last message with --resume".to_owned();
+        let help = "resume after the last message with --resume".to_owned();
         return Err(Failed::Unreachable { message, help }.into());
     }
     Ok(())
@@ -237,7 +237,7 @@ async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json:
 
 fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
     let case = message.case.clone().unwrap_or_default();
-    // What came after may have changed the case since: of an older message its state is that of now.
+    // For older messages, the case's state is the current one and may have changed since.
     let time = match message.kind.as_str() {
         "case.opened" => case.open_time.as_ref(),
         _ => case.update_time.as_ref(),
@@ -245,7 +245,7 @@ fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
     let time = output::time(time);
     if case.lead.is_empty() && case.category.is_empty() {
         return line(format_args!(
-            "{time}  {:20}  {}  no longer yours to see",
+            "{time}  {:20}  {}  no longer visible to you",
             message.kind, case.name
         ));
     }
@@ -302,7 +302,7 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
     }
 }
 
-/// What the operator register answered, as far as it is told.
+/// The operator register's answer, as far as it is shown.
 fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
     for matched in &answer.matches {
         let name = matched.operator.strip_prefix("operators/").unwrap_or(&matched.operator);
@@ -320,22 +320,26 @@ fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the decision asks for besides a lead: payments to be stopped, and somebody who looks at the result.
+/// The decision's further needs: payment holds and a review.
 pub(crate) fn print_needs(explanation: &Explanation) -> std::io::Result<()> {
     for hold in &explanation.holds {
-        let asked = if hold.agency.is_empty() { "nobody" } else { &hold.agency };
+        let asked = if hold.agency.is_empty() {
+            "no agency"
+        } else {
+            &hold.agency
+        };
         field(
             "stop payment",
             format_args!("{asked} is asked, within {} ({})", hold.within, hold.reason),
         )?;
     }
     if !explanation.review.is_empty() {
-        field("review", "a second person has to look at the result")?;
+        field("review", "a second person must review the result")?;
     }
     Ok(())
 }
 
-/// The decision as a clerk reads it: the answer, the rule, what was tried, and everything that was assumed.
+/// Prints a decision for clerks: the result, the rule, the attempts, and all assumptions.
 pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
     line("")?;
     line("Why it is there".style(strong()))?;
@@ -367,7 +371,7 @@ pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()>
         ("rules", &explanation.rule_set_digest),
         ("directory", &explanation.directory_digest),
     ] {
-        // Of the facts, which hold who is excluded, only the case's owner is given the digest.
+        // Only the case's owner gets the digest of the facts, because they contain the exclusions.
         if !digest.is_empty() {
             field(name, format_args!("{}", format!("sha256:{}", hex(digest)).style(dim())))?;
         }

@@ -1,4 +1,4 @@
-//! `remit config`: what would be used.
+//! `remit config`: show the effective configuration.
 
 use std::path::PathBuf;
 
@@ -17,10 +17,11 @@ pub struct Command {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Print the configuration that would be used, as YAML
+    /// Print the effective configuration as YAML
     ///
-    /// Defaults, then the file, then the environment, then flags. The key `intake.listen` is the environment variable
-    /// REMIT_INTAKE_LISTEN. Secrets are in files that the configuration names, so none is printed.
+    /// Defaults, then the file, then the environment, then flags. The environment variable for the
+    /// key `intake.listen` is REMIT_INTAKE_LISTEN. Secrets are in files named by the configuration,
+    /// so none is printed.
     #[command(after_help = "\
 Examples:
   remit config show
@@ -29,7 +30,7 @@ Examples:
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let Action::Show(settings) = self.action;
         let config = settings.load(Vec::new())?;
@@ -38,24 +39,24 @@ impl Command {
     }
 }
 
-/// What is set where the servers start.
+/// Flags that set the configuration of servers.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Settings {
     /// Configuration file (YAML)
     #[arg(long, global = true, env = "REMIT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Set any key of the configuration, such as intake.listen=127.0.0.1:8301; may be repeated
+    /// Set any configuration key, such as intake.listen=127.0.0.1:8301; may be repeated
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
 impl Settings {
-    /// The configuration, with what other flags say.
+    /// Loads the configuration, with these flags and `flags` on top.
     pub fn load(&self, flags: Vec<Override>) -> anyhow::Result<Config> {
         let mut overrides = Vec::new();
         for set in &self.set {
             let Some((key, value)) = set.split_once('=') else {
-                bail!(Failed::Usage(format!("--set {set}: write it as KEY=VALUE")));
+                bail!(Failed::Usage(format!("--set {set}: the form is KEY=VALUE")));
             };
             overrides.push(Override::flag("--set", key, &value));
         }

@@ -1,4 +1,5 @@
-//! `remit demo`: sends the example stories, waits until each is routed and logged, and checks the log itself.
+//! `remit demo`: submits the example stories, waits until each is routed and logged, and verifies
+//! the log.
 
 mod story;
 
@@ -33,11 +34,12 @@ use crate::{
     output::{self, Progress, bad, dim, id, line, strong},
 };
 
-/// Show it at work: send the example stories and check what became of each
+/// Show Remit at work: submit the example stories and check the outcome of each
 ///
-/// Loads the example operators into the register, sends every example report with its sender's token, waits until it is routed and recorded in the log, and prints where it
-/// went and why. Then it verifies with the log's key that the log holds each change. Fails when an example did not go
-/// where it should. May be repeated: each run sends new reports.
+/// Loads the example operators into the register, submits every example report with its sender's
+/// token, waits until it is routed and recorded in the log, and prints its route with the reasons.
+/// Then verifies with the log's key that the log contains each change. Fails if an example is
+/// routed differently than expected. May be repeated: each run submits new reports.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -45,21 +47,21 @@ Examples:
   remit demo                                  against an instance that runs in ./data
   remit demo --data-dir /var/lib/remit")]
 pub struct Command {
-    /// Start all three services in this process first, and go on serving
+    /// Start all three services in this process first, and keep serving
     #[arg(long)]
     serve: bool,
-    /// Examples to send in place of the built-in ones: a folder with index.yaml
+    /// Folder with index.yaml and examples to submit instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     examples: Option<PathBuf>,
     #[command(flatten)]
     all: All,
 }
 
-/// How long one report may take from submission to proof.
+/// Time limit for one report, from submission to proof.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let quiet = !self.all.says_what_is_logged();
         let mut config = self.all.load()?;
@@ -67,7 +69,7 @@ impl Command {
             return Demo::new(Access::local(config.data_dir), self.examples).run().await;
         }
         if quiet {
-            // What is shown should not drown in lines that say that all is well.
+            // Keeps routine log lines out of the demo's output.
             config.telemetry.filter = "warn".to_owned();
         }
         serve::with_telemetry(&config.telemetry.clone(), async move {
@@ -96,16 +98,16 @@ struct Demo {
     examples: Option<PathBuf>,
 }
 
-/// An example that was sent.
+/// A submitted example.
 struct Sent {
     example: Example,
     report: String,
     receipt: String,
-    /// Whether it is the report that an earlier submission made.
+    /// Whether the answer is that of an earlier submission.
     repeated: bool,
 }
 
-/// What became of it.
+/// The outcome of a submission.
 struct Outcome {
     answer: CheckReceiptResponse,
     proven: Vec<Proven>,
@@ -128,15 +130,15 @@ impl Demo {
     }
 
     async fn run(&self) -> anyhow::Result<()> {
-        // Says it when nothing runs, before anything else can be missing.
+        // Fails first if no server is running, before anything else can be missing.
         self.access.target(Service::Intake, None)?;
         let vkey = self.access.vkey(None)?;
-        let vkey = vkey.context("the data directory has no key of the log")?;
+        let vkey = vkey.context("the data directory has no log key")?;
         let examples = examples::list(self.examples.as_deref())?;
         line(format_args!(
             "{}\n{}",
-            format!("Sending {} examples, each with its sender's token.", examples.len()).style(strong()),
-            "Persons, accounts and companies in them are made up.".style(dim())
+            format!("Submitting {} examples, each with its sender's token.", examples.len()).style(strong()),
+            "All persons, accounts and companies are fictitious.".style(dim())
         ))?;
         self.load_operators().await?;
         let sent = self.send(examples).await?;
@@ -154,8 +156,8 @@ impl Demo {
         self.sum_up(&tally, sent.first(), last.as_ref())
     }
 
-    /// Loads the register that the examples are decided with. Names that they do not use stay as they are, and a second time
-    /// nothing changes.
+    /// Loads the register that the examples need. Other names stay unchanged, and loading it again
+    /// changes nothing.
     async fn load_operators(&self) -> anyhow::Result<()> {
         let own = self.examples.as_ref().map(|folder| folder.join(examples::OPERATORS));
         if own.is_some_and(|file| !file.exists()) {
@@ -185,7 +187,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Submits all, in the order of the list. The same request id in the examples is the same here.
+    /// Submits all examples in order. Examples with the same request id share one here, too.
     async fn send(&self, examples: Vec<Example>) -> anyhow::Result<Vec<Sent>> {
         let mut request_ids: HashMap<String, String> = HashMap::new();
         let mut sent: Vec<Sent> = Vec::with_capacity(examples.len());
@@ -217,9 +219,10 @@ impl Demo {
         Ok(sent)
     }
 
-    /// Waits until all that happened to a report is in the log, and checks that it is.
+    /// Waits until all changes of a report are in the log, and verifies their proofs.
     async fn follow(&self, sent: &Sent, vkey: &str) -> anyhow::Result<Outcome> {
-        // With the operator's token: a sender that the report complains about is not told what became of it.
+        // With the operator's token: a sender that the report complains about does not see the
+        // outcome.
         let intake = self.access.target(Service::Intake, None)?;
         let audit = self.access.target(Service::Audit, None)?;
         let deadline = Instant::now() + PATIENCE;
@@ -255,7 +258,7 @@ impl Demo {
         }
     }
 
-    /// The case of a report, as its lead sees it.
+    /// The case of a report, as its lead agency sees it.
     async fn find_case(&self, answer: &CheckReceiptResponse, report: &str) -> anyhow::Result<Option<Case>> {
         if answer.agency.is_empty() {
             return Ok(None);
@@ -301,7 +304,7 @@ impl Demo {
         } = tally;
         line("")?;
         line(format_args!(
-            "{} {led} with the agency that should have them, {advised} answered with advice, {repeats} recognised as sent before.",
+            "{} {led} with the agency that should have them, {advised} answered with advice, {repeats} recognised as repeated.",
             format!("{reports} reports:").style(strong())
         ))?;
         line(format_args!(
@@ -309,7 +312,7 @@ impl Demo {
         ))?;
         line("")?;
         let (remit, data_dir) = (serve::own_name(), serve::data_dir_flag(&self.access.data_dir));
-        line("Look further:")?;
+        line("Next:")?;
         if let Some(sent) = first {
             line(format_args!("  {remit} report receipt {}{data_dir}", sent.receipt))?;
         }
@@ -323,14 +326,14 @@ impl Demo {
         line(format_args!("  {remit} log verify{data_dir}"))?;
         if *faults > 0 {
             line("")?;
-            line(format!("{faults} did not go where they should").style(bad()))?;
+            line(format!("{faults} were not routed as expected").style(bad()))?;
             return Err(Failed::Told.into());
         }
         Ok(())
     }
 }
 
-/// Proofs of all changes; nothing when the log is still behind.
+/// Proofs of all changes; `None` while the log is still behind.
 async fn prove(audit: &Target, vkey: &str, answer: &CheckReceiptResponse) -> anyhow::Result<Option<Vec<Proven>>> {
     let mut proven = Vec::with_capacity(answer.changes.len());
     for change in &answer.changes {
@@ -345,7 +348,7 @@ async fn prove(audit: &Target, vkey: &str, answer: &CheckReceiptResponse) -> any
     Ok(Some(proven))
 }
 
-/// The first story's loss is two hours old whenever it is told.
+/// Sets the first story's loss to two hours ago.
 fn lose_two_hours_ago(request: &mut SubmitReportRequest) {
     let now = SystemClock.now();
     let lost = journal::Time(now.0 - now.0 % 1_000_000).plus_seconds(-2 * 60 * 60);

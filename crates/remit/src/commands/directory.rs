@@ -1,5 +1,5 @@
-//! `remit directory`: apply directories, and ask who is where. One file per half: this one talks, `directory/offline.rs`
-//! answers from files.
+//! `remit directory`: apply directories of agencies, and query them. This file talks to a server;
+//! `directory/offline.rs` answers from files.
 
 mod offline;
 
@@ -26,7 +26,7 @@ use crate::{
     output::{self, bad, dim, field, id, line, strong},
 };
 
-/// Apply directories of agencies, compare them, and ask who has a function where
+/// Apply and compare directories of agencies, and find the agency for a function and place
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -37,33 +37,33 @@ pub struct Command {
     server: RoutingServer,
 }
 
-/// A directory in files, asked without a server.
+/// A directory in files, queried without a server.
 #[derive(Args, Clone, Debug)]
 struct Files {
-    /// Ask this file of agencies instead of a server
+    /// Query this agency file instead of a server
     #[arg(long, value_name = "FILE")]
     agencies: Option<PathBuf>,
-    /// Tree of territories that the file stands in [default: the built-in one]
+    /// Territory file for the agency file [default: the built-in one]
     #[arg(long, value_name = "FILE", requires = "agencies")]
     territories: Option<PathBuf>,
 }
 
-/// A directory to be applied.
+/// A directory to apply.
 #[derive(Args, Clone, Debug)]
 struct Proposal {
-    /// File of agencies, or of changes; `-` for standard input
+    /// File with agencies, or with changes; `-` for standard input
     file: PathBuf,
-    /// The file has changes: `put` (agencies added or replaced) and `remove` (ids)
+    /// The file contains changes: `put` (agencies added or replaced) and `remove` (ids)
     #[arg(long)]
     changes: bool,
-    /// Tree of territories to go with it [default: the one that is in force, or offline the built-in one]
+    /// Territory file to apply with it [default: the one in force; offline, the built-in one]
     #[arg(long, value_name = "FILE")]
     territories: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Show what a file would change, and what is wrong with it; nothing is applied
+    /// Show what a file would change, and its faults; nothing is applied
     #[command(after_help = "\
 Examples:
   remit directory diff agencies.yaml                       against what is in force
@@ -72,11 +72,11 @@ Examples:
     Diff {
         #[command(flatten)]
         proposal: Proposal,
-        /// Compare with this file instead of what is in force at a server
+        /// Compare with this file instead of the directory in force on a server
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
-    /// Apply a file: checked whole, at once or not at all; every version is kept
+    /// Apply a file, completely or not at all; every version is kept
     #[command(after_help = "\
 Examples:
   remit directory apply agencies.yaml
@@ -89,43 +89,44 @@ Examples:
         #[arg(long)]
         etag: Option<String>,
     },
-    /// Say which agency has a function at a place, and how it is found
+    /// Show which agency has a function at a place, and how it is found
     #[command(after_help = "\
 Examples:
   remit directory locate 320504 police
   remit directory locate 320508018 police --category fraud.loan --day 2026-07-01
   remit directory locate 320500 inspection --agencies agencies.yaml")]
     Locate {
-        /// Code of a territory (six digits, nine for a township, or CN), or of a country in ISO 3166
+        /// Code of a territory (six digits, nine for a township, or CN) or ISO 3166 code of a
+        /// country
         place: String,
-        /// What the agency does, such as police
+        /// Function of the agency, such as police
         function: String,
-        /// Category that it takes
+        /// Category that it accepts
         #[arg(long, value_name = "ID")]
         category: Option<String>,
-        /// Day on which it exists, such as 2026-07-01 [default: today]
+        /// Day on which it is valid, such as 2026-07-01 [default: today]
         #[arg(long, value_name = "DAY")]
         day: Option<String>,
         #[command(flatten)]
         files: Files,
     },
-    /// List the functions that exist at a place, and who has each
+    /// List the functions available at a place, with the agency for each
     #[command(
         after_help = "Examples:\n  remit directory desks 320300\n  remit directory desks 320300 --category fraud"
     )]
     Desks {
         /// Code of a territory
         place: String,
-        /// Category that the agencies take
+        /// Category that the agencies accept
         #[arg(long, value_name = "ID")]
         category: Option<String>,
-        /// Day on which they exist, such as 2026-07-01 [default: today]
+        /// Day on which they are valid, such as 2026-07-01 [default: today]
         #[arg(long, value_name = "DAY")]
         day: Option<String>,
         #[command(flatten)]
         files: Files,
     },
-    /// Show agencies where they stand in the tree of territories
+    /// Show agencies in the tree of territories
     #[command(after_help = "\
 Examples:
   remit directory tree
@@ -133,26 +134,26 @@ Examples:
   remit directory tree 320500 --depth 2                    with territories that have none
   remit directory tree --agencies agencies.yaml")]
     Tree {
-        /// Code of the territory to begin with
+        /// Code of the territory to start from
         #[arg(default_value = "CN")]
         place: String,
         /// Only agencies with this function
         #[arg(long, value_name = "NAME")]
         function: Option<String>,
-        /// Also show territories without an agency, so many levels down
+        /// Also show territories without an agency, this many levels down
         #[arg(long, value_name = "N", default_value_t = 0)]
         depth: usize,
         #[command(flatten)]
         files: Files,
     },
-    /// List which version was put in force when, newest first
+    /// List the versions and when each came into force, newest first
     #[command(after_help = "Example:\n  remit directory versions --limit 10")]
     Versions {
-        /// How many at most
+        /// Maximum number of versions
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: i32,
     },
-    /// Print the file of agencies that is in force, or was, or its tree of territories
+    /// Print the agency file of the version in force or of an earlier one, or its territory file
     #[command(after_help = "\
 Examples:
   remit directory show > agencies.yaml
@@ -162,14 +163,14 @@ Examples:
         /// Etag of the version, from `remit directory versions`
         #[arg(long)]
         etag: Option<String>,
-        /// The tree of territories in place of the agencies
+        /// Print the territory file instead of the agency file
         #[arg(long)]
         territories: bool,
     },
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let json = self.access.json;
         match &self.action {
@@ -352,7 +353,7 @@ impl Command {
         Ok(())
     }
 
-    /// The tree of territories that is in force.
+    /// The tree of territories in force.
     async fn tree(&self) -> anyhow::Result<Territories> {
         let file = self.file(String::new(), true).await?;
         Ok(Territories::parse(std::str::from_utf8(&file)?)?)
@@ -372,7 +373,7 @@ impl Command {
     }
 }
 
-/// Bytes that one message carries.
+/// Bytes per message.
 const PART: usize = 256 << 10;
 
 fn in_parts(file: &bytes::Bytes) -> impl Iterator<Item = bytes::Bytes> {
@@ -381,7 +382,7 @@ fn in_parts(file: &bytes::Bytes) -> impl Iterator<Item = bytes::Bytes> {
         .map(|start| file.slice(start..(start + PART).min(file.len())))
 }
 
-/// A code as the contract names it: countries by their two letters, the rest as territories.
+/// Resource name of a territory, or the two letters of a country.
 fn place_name(code: &str) -> String {
     match code.parse::<places::Country>() {
         Ok(country) => country.to_string(),
@@ -402,7 +403,7 @@ fn print_applied(response: &ApplyDirectoryResponse, tried: bool, json: bool) -> 
     } else {
         print_differences(response, tried)?;
     }
-    // What would be refused ends as the refusal does.
+    // A trial that would be refused fails like the refusal.
     match response.ownerless.is_empty() {
         true => Ok(()),
         false => Err(Failed::Told.into()),
@@ -458,7 +459,11 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
         }
     }
     for ownerless in &response.ownerless {
-        let words = format!("{} would have nobody: {} owns it", ownerless.case, id(&ownerless.owner));
+        let words = format!(
+            "{} would be left without an owner: {} owns it",
+            ownerless.case,
+            id(&ownerless.owner)
+        );
         line(words.style(bad()))?;
     }
     let count = match response.difference_count {
@@ -470,7 +475,7 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
         (true, _, true) => line(format_args!("{count}; nothing was applied")),
         (true, _, false) => line(format_args!("{count}; it would be refused").style(bad())),
         (false, true, _) => line(format_args!("{count}; in force as {}", response.etag).style(strong())),
-        (false, false, _) => line(format_args!("{count}; it is in force already, as {}", response.etag)),
+        (false, false, _) => line(format_args!("{count}; already in force as {}", response.etag)),
     }
 }
 
@@ -522,13 +527,13 @@ fn print_desks(desks: &ListDesksResponse, json: bool) -> anyhow::Result<()> {
                 id(&agency.name).style(strong()),
                 agency.title_en.style(dim())
             ))?,
-            None => line(format_args!("{:width$}  {}", desk.function, "nobody".style(bad())))?,
+            None => line(format_args!("{:width$}  {}", desk.function, "none".style(bad())))?,
         }
     }
     Ok(())
 }
 
-/// Territories that have agencies, with those above them; and all of the first levels when `depth` says so.
+/// Territories with agencies and those above them; all territories of the first `depth` levels.
 fn print_tree(agencies: &[Agency], tree: &Territories, place: &str, depth: usize) -> anyhow::Result<()> {
     let unknown = || Failed::NotFound(format!("the tree of territories has no {place}"));
     let root: TerritoryCode = id(place).parse().map_err(|error| Failed::Usage(format!("{error}")))?;

@@ -1,4 +1,4 @@
-//! `remit evidence`: upload a file, look at what is known of one, download one.
+//! `remit evidence`: upload, show and download evidence files.
 
 use std::{
     io::ErrorKind,
@@ -29,10 +29,10 @@ use crate::{
     output::{self, Progress, dim, field, line, strong},
 };
 
-/// Bytes of a file in one message.
+/// Bytes per message.
 const CHUNK: usize = 256 << 10;
 
-/// Upload evidence and download it
+/// Upload, show and download evidence
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -45,26 +45,27 @@ pub struct Command {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Upload a file, to be named in a report's `evidence`
+    /// Upload a file, to be attached to a report in its field `evidence`
     ///
-    /// It waits 24 hours for the report, which the same sender has to send. The file's own name is not sent.
+    /// It is kept for 24 hours until the same sender submits the report. The file's own name is not
+    /// sent.
     #[command(after_help = "\
 Example:
   remit evidence upload screenshot.png --as police-440000")]
     Upload {
         /// The file
         file: PathBuf,
-        /// What it is, such as image/png; the server also looks by itself what it looks like
+        /// Its media type, such as image/png; the server also detects the type itself
         #[arg(long, value_name = "TYPE", default_value = "")]
         media_type: String,
-        /// Request id, a UUID: sent again with the same one within 24 hours, it is the same evidence
+        /// Request id, a UUID: repeating it within 24 hours returns the same evidence
         #[arg(long, value_name = "UUID", default_value = "")]
         request_id: String,
     },
-    /// Show what is known of a file, without its content
+    /// Show the metadata of a file
     ///
-    /// Shown to the sender's system and agency, and to the agency that leads the report's case; for anyone else there is no such
-    /// evidence.
+    /// Visible to the sender's system and agency and to the lead agency of the report's case; for
+    /// others the evidence does not exist.
     #[command(after_help = "Example:\n  remit evidence show evidence/0d9f… --as police-510100")]
     Show {
         /// Its name, `evidence/{id}`
@@ -72,9 +73,10 @@ Example:
     },
     /// Download a file
     ///
-    /// To the system that uploaded it, and to the agency that leads the report's case. The request is itself recorded as a change
-    /// of the evidence, with its purpose, before anything is sent. What was received is held against the hash that was
-    /// recorded at its upload; FILE is there only when it is that. Nothing opens or runs it: it may be anything.
+    /// For the system that uploaded it and the lead agency of the report's case. The download is
+    /// itself recorded as a change of the evidence, with its purpose, before anything is sent. The
+    /// received bytes are verified against the hash recorded at upload; FILE is created only if
+    /// they match. Nothing opens or runs the file: it may be anything.
     #[command(after_help = "\
 Example:
   remit evidence download evidence/0d9f… --purpose handle-report --justification 'to read the contract' \\
@@ -82,32 +84,32 @@ Example:
     Download {
         /// Its name, `evidence/{id}`
         name: String,
-        /// What it is needed for
+        /// Purpose of the download
         #[arg(long, value_enum)]
         purpose: Purpose,
-        /// Why, in words: 10 to 500 characters; kept by intake, never in the log
+        /// Justification in words, 10 to 500 characters; kept by intake, never in the log
         #[arg(long, value_name = "TEXT")]
         justification: String,
-        /// The file to write, which must not be there yet
+        /// Output file, which must not exist
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
 }
 
-/// What a file is needed for.
+/// Purpose of a download.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Purpose {
-    /// To handle the report that it is attached to
+    /// To handle the report it is attached to
     HandleReport,
-    /// To find out whether it is genuine
+    /// To verify that it is genuine
     VerifyEvidence,
-    /// To keep somebody whom it shows or names from harm
+    /// To protect a person whom it shows or names
     ProtectPerson,
-    /// A court, a prosecutor or another body asks, and the law says that it must be given
+    /// A court, prosecutor or other authority requests it by law
     LegalRequest,
     /// To review how the report was handled
     ReviewHandling,
-    /// To hold what the sender uploaded against its own
+    /// To compare the upload with the sender's own file
     CheckUpload,
 }
 
@@ -125,7 +127,7 @@ impl From<Purpose> for DownloadPurpose {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let (access, server, json) = (&self.access, self.server.address(), self.access.json);
         match self.action {
@@ -134,7 +136,7 @@ impl Command {
                 media_type,
                 request_id,
             } => {
-                // What is wrong with the file is said first: that needs no server.
+                // Report problems with the file first: that needs no server.
                 let (opened, sha256, size) = open(&file).await?;
                 let spec = EvidenceSpec {
                     size_bytes: i64::try_from(size)?,
@@ -179,13 +181,13 @@ impl Command {
     }
 }
 
-/// A file, from its beginning, with its SHA-256 and its length.
+/// Opens a file and returns it, rewound, with its SHA-256 and length.
 async fn open(path: &Path) -> anyhow::Result<(File, [u8; 32], u64)> {
     let unusable = |problem: String| Failed::Usage(format!("{} cannot be uploaded: {problem}", path.display()));
     let failed = |error: std::io::Error| unusable(error.to_string());
     let mut file = File::open(path).await.map_err(failed)?;
     if !file.metadata().await.map_err(failed)?.is_file() {
-        return Err(unusable("it is no file".to_owned()).into());
+        return Err(unusable("it is not a file".to_owned()).into());
     }
     let (mut digest, mut size) = (Sha256::new(), 0);
     let mut data = BytesMut::with_capacity(CHUNK);
@@ -216,11 +218,12 @@ async fn upload(intake: &Target, file: File, spec: EvidenceSpec, json: bool) -> 
     print(&evidence)?;
     line("")?;
     let named = format!("\"evidence\": [\"{}\"]", evidence.name);
-    line(format_args!("{} {named}", "name it in the report:".style(dim())))?;
+    line(format_args!("{} {named}", "reference it in the report:".style(dim())))?;
     Ok(())
 }
 
-/// A file as messages. They end where it cannot be read any further: then fewer bytes came than announced, which is refused.
+/// A file as messages. Ends early if the file cannot be read to its end: the server then receives
+/// fewer bytes than announced, and refuses the upload.
 fn chunks(file: File, size: u64, progress: Progress) -> impl Stream<Item = UploadEvidenceRequest> {
     stream::unfold((file, 0, progress), move |(mut file, mut sent, progress)| async move {
         let mut data = BytesMut::with_capacity(CHUNK);
@@ -238,10 +241,11 @@ fn chunks(file: File, size: u64, progress: Progress) -> impl Stream<Item = Uploa
     })
 }
 
-/// A file beside the one to be written, which has its name when it is whole. Nobody else can read it.
+/// A temporary file beside the output file, renamed once it is complete. Readable only by this
+/// user.
 fn part_of(out: &Path) -> anyhow::Result<NamedTempFile> {
     if out.try_exists().is_ok_and(|there| there) {
-        return Err(Failed::Usage(format!("{} is there already; name another file", out.display())).into());
+        return Err(Failed::Usage(format!("{} already exists; choose another file", out.display())).into());
     }
     let folder = out
         .parent()
@@ -286,7 +290,7 @@ async fn download(
     let evidence = header.evidence.clone().unwrap_or_default();
     if digest.finalize()[..] != evidence.sha256[..] {
         let message = format!(
-            "what was received is not what was recorded as {}; it is not kept",
+            "the received file differs from the recorded {}; it was discarded",
             evidence.name
         );
         return Err(Failed::Unverified(message).into());
@@ -295,7 +299,7 @@ async fn download(
     file.sync_all().await.with_context(unwritten)?;
     part.persist_noclobber(out).map_err(|error| match error.error.kind() {
         ErrorKind::AlreadyExists => {
-            Failed::Usage(format!("{} is there already; name another file", out.display())).into()
+            Failed::Usage(format!("{} already exists; choose another file", out.display())).into()
         }
         _ => anyhow::Error::new(error.error).context(unwritten()),
     })?;
@@ -329,20 +333,20 @@ fn print_downloaded(header: &DownloadHeader, out: &Path) -> anyhow::Result<()> {
         let time = output::time(change.change_time.as_ref());
         field("recorded", format_args!("{time} as event {}", change.event_id))?;
     }
-    field("written to", format_args!("{}, and verified", out.display()))?;
+    field("written to", format_args!("{} (verified)", out.display()))?;
     Ok(())
 }
 
 fn state(state: EvidenceState) -> &'static str {
     match state {
         EvidenceState::Unspecified => "unknown",
-        EvidenceState::Uploaded => "uploaded: no report has named it yet",
+        EvidenceState::Uploaded => "uploaded: not attached to a report yet",
         EvidenceState::Attached => "attached: part of a report",
-        EvidenceState::Expired => "expired: no report named it in time, and the file is gone",
+        EvidenceState::Expired => "expired: no report referred to it in time, and the file was deleted",
     }
 }
 
-/// A number of bytes, for those who wait.
+/// A number of bytes for progress output.
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,4 +1,4 @@
-//! `remit log`: the log that every change is recorded in, one file per subcommand.
+//! `remit log`: the log of all changes. One file per subcommand.
 
 mod checkpoint;
 mod export;
@@ -24,7 +24,7 @@ use host::config::Service;
 use super::proof::with_causes;
 use crate::client::{Access, Failed, Target};
 
-/// Check the log that every change is recorded in
+/// Verify and manage the log of all changes
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -43,7 +43,7 @@ pub struct Command {
     /// The log's verifier key [default: log.vkey of the data directory]
     #[arg(long, global = true, env = "REMIT_LOG_KEY", value_name = "KEY")]
     key: Option<String>,
-    /// Certificates of issuers that are trusted besides the machine's, in PEM form, to read a log's files over https://
+    /// PEM file of further trusted certificate issuers, for reading a log's files over https://
     #[arg(
         long,
         global = true,
@@ -52,13 +52,14 @@ pub struct Command {
         help_heading = "Connection"
     )]
     ca_file: Option<PathBuf>,
-    /// File with the log's verifier key and what the log said of its keys, as `remit log key file` prints it; beside --key, what it
-    /// says is heard and only the key of --key believed: so an old key leads to the one that took its place
+    /// File with the log's verifier key and its statements about its keys, as printed by `remit log
+    /// key file`. With --key, only the key of --key is trusted, and the file's statements lead from
+    /// an old key to its replacement
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
 }
 
-// What each is for stands at its type.
+// Each type documents its subcommand.
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
     Checkpoint(checkpoint::Command),
@@ -75,7 +76,7 @@ enum Action {
     Recover(recover::Command),
 }
 
-/// What all subcommands share.
+/// State shared by all subcommands.
 #[derive(Clone, Copy, Debug)]
 struct Context<'a> {
     access: &'a Access,
@@ -85,14 +86,14 @@ struct Context<'a> {
     key_file: Option<&'a Path>,
 }
 
-/// Where a verifier key is from.
+/// Source of a verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyFrom {
-    /// Whoever asks named it.
+    /// Given on the command line.
     Named,
-    /// The data directory has it.
+    /// From the data directory.
     DataDir,
-    /// It lies with what it is to verify, and proves nothing by itself.
+    /// From the folder to verify; proves nothing by itself.
     Folder,
 }
 
@@ -107,12 +108,12 @@ impl KeyFrom {
 }
 
 impl Context<'_> {
-    /// The way to audit.
+    /// The audit server.
     fn audit(&self) -> anyhow::Result<Target> {
         self.access.target(Service::Audit, self.server)
     }
 
-    /// Where the log's public files are: at audit, or at whatever web server has them. They need no token.
+    /// Address of the log's public files, at audit or at any web server. They need no token.
     fn address(&self) -> anyhow::Result<String> {
         match self.server {
             Some(server) if server.starts_with("https://") => Ok(server.to_owned()),
@@ -120,18 +121,18 @@ impl Context<'_> {
         }
     }
 
-    /// The log's verifier key, where it is known.
+    /// The log's verifier key, if known.
     fn key(&self) -> anyhow::Result<Option<String>> {
         Ok(self.key_and_origin()?.map(|(key, _)| key))
     }
 
-    /// The log's verifier key, where it is known, and where it is from.
+    /// The log's verifier key and its source, if known.
     fn key_and_origin(&self) -> anyhow::Result<Option<(String, KeyFrom)>> {
         if let Some(key) = self.key
             && !key.contains('+')
             && Path::new(key).is_file()
         {
-            return Err(Failed::Usage(format!("--key: {key} is a file; name it with --key-file")).into());
+            return Err(Failed::Usage(format!("--key: {key} is a file; use --key-file for it")).into());
         }
         let read = |file: &Path| {
             let read = std::fs::read_to_string(file);
@@ -145,9 +146,9 @@ impl Context<'_> {
         })
     }
 
-    /// The log's verifier key.
+    /// The log's verifier key, or an error.
     fn needed_key(&self) -> anyhow::Result<String> {
-        let missing = || Failed::Usage("no key of the log; name it with --key, --key-file or REMIT_LOG_KEY".to_owned());
+        let missing = || Failed::Usage("no log key; set it with --key, --key-file or REMIT_LOG_KEY".to_owned());
         Ok(self.key()?.ok_or_else(missing)?)
     }
 
@@ -157,7 +158,7 @@ impl Context<'_> {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let context = Context {
             access: &self.access,
@@ -183,7 +184,7 @@ impl Command {
     }
 }
 
-/// What does not hold; a key that is none is a mistake of ours and says nothing of the log.
+/// A fault as an error. A malformed key is a usage error and says nothing about the log.
 fn broken(fault: Fault) -> Failed {
     match fault {
         Fault::Checkpoint(error @ CheckpointError::VerifierKey(_)) => Failed::Usage(with_causes(&error)),

@@ -1,4 +1,4 @@
-//! `remit operator`: load the operator register, look names up in it, list it.
+//! `remit operator`: load, query and list the operator register.
 
 mod load;
 
@@ -29,23 +29,23 @@ pub struct Command {
     server: RoutingServer,
 }
 
-// What each is for stands at its type, but for the short ones.
+// Types document their subcommands, except the short ones.
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
     Load(load::Command),
-    /// Say who operates something, and where, by the register, with every name that is tried
+    /// Look up who operates something, and where, and print every name tried
     ///
-    /// A domain or an address is tried from the whole host down to its registrable domain. Exits with 3 when the register
-    /// does not have it.
+    /// Domains and addresses are tried from the full host down to the registrable domain. Exits
+    /// with 3 if the register has no entry.
     #[command(after_help = "\
 Examples:
   remit operator lookup https://login.wallet-verify-center.example/x
   remit operator lookup app:cn.example.quick-loan --as police-510100
   remit operator lookup platform:示例视频 --at 2025-12-31T12:00:00+08:00")]
     Lookup {
-        /// A domain or an address; other names as `app:NAME` or `platform:NAME`
+        /// A domain or address; other names as `app:NAME` or `platform:NAME`
         subject: String,
-        /// For a report accepted at this time, with its zone (RFC 3339) [default: now]
+        /// For a report accepted at this time, with time zone (RFC 3339) [default: now]
         #[arg(long, value_name = "TIME")]
         at: Option<jiff::Timestamp>,
     },
@@ -55,7 +55,7 @@ Examples:
         /// Only names of this kind
         #[arg(long)]
         kind: Option<Kind>,
-        /// How many names at most
+        /// Maximum number of names
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
     },
@@ -79,13 +79,13 @@ impl From<Kind> for OperatorKind {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let (access, server, json) = (&self.access, self.server.address(), self.access.json);
         match self.action {
             Action::Load(command) => command.run(access, server).await,
             Action::Lookup { subject, at } => {
-                // What is wrong with the name is said first: that needs no server.
+                // Report problems with the name first: that needs no server.
                 let request = LookupOperatorRequest {
                     subject: Some(subject_of(&subject)?),
                     time: at.map(|at| Time(at.as_microsecond()).to_proto()),
@@ -104,7 +104,7 @@ fn subject_of(text: &str) -> anyhow::Result<OperatorSubject> {
         Some(("domain", name)) => Subject::Host(name.to_owned()),
         _ if text.contains(['.', '。']) => Subject::Host(text.to_owned()),
         _ => {
-            let message = format!("`{text}` is no domain or address; write app:{text} or platform:{text}");
+            let message = format!("`{text}` is not a domain or address; use app:{text} or platform:{text}");
             return Err(Failed::Usage(message).into());
         }
     };
@@ -124,7 +124,7 @@ async fn lookup(routing: &Target, request: LookupOperatorRequest, json: bool) ->
     }
     match response.operator {
         Some(_) => Ok(()),
-        None => Err(Failed::NotFound("the operator register does not have it".to_owned()).into()),
+        None => Err(Failed::NotFound("not in the operator register".to_owned()).into()),
     }
 }
 
@@ -196,7 +196,7 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
     let more = if all.next_page_token.is_empty() {
         ""
     } else {
-        "; there is more, ask for it with --limit"
+        "; more entries exist: raise --limit"
     };
     line(format_args!("{}{more}", version(all.version.as_ref())).style(dim()))?;
     Ok(())
@@ -220,7 +220,7 @@ fn place(period: &OperatorPeriod) -> String {
     }
 }
 
-/// ` from 2026-01-01 to 2026-12-31`, as far as there are limits.
+/// ` from 2026-01-01 to 2026-12-31`, as far as limited.
 fn days(period: &OperatorPeriod) -> String {
     let part = |word: &str, day: &str| match day {
         "" => String::new(),
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_is_what_it_says_or_looks_like() {
+    fn a_subject_is_recognised_by_prefix_or_form() {
         let text = str::to_owned;
         for (given, expected) in [
             ("shop.example.cn", Subject::Host(text("shop.example.cn"))),

@@ -1,4 +1,4 @@
-//! Checks, on the caller's side, that the log holds what a receipt was answered with.
+//! Client-side verification that the log contains a receipt's changes.
 
 use api::{
     audit::{GetInclusionProofRequest, audit_service_client::AuditServiceClient},
@@ -9,27 +9,28 @@ use tonic::Code;
 
 use crate::client::{Failed, Target};
 
-/// An entry that is in the log, proven by ourselves.
+/// A log entry verified by this client.
 #[derive(Clone, Copy, Debug)]
 pub struct Proven {
-    /// Its index.
+    /// Index of the entry.
     pub index: u64,
-    /// How many entries the checkpoint signs.
+    /// Size of the checkpoint.
     pub size: u64,
 }
 
-/// What the log says of a change.
+/// The log's answer about a change.
 #[derive(Clone, Debug)]
 pub enum Logged {
-    /// It is in the log.
+    /// The proof is valid.
     Proven(Proven),
-    /// Not yet.
+    /// Not logged yet.
     NotYet,
-    /// What the log answered does not hold.
+    /// The log's answer is invalid.
     Wrong(String),
 }
 
-/// Asks audit for the proof of a change, and verifies it with the log's key against the entry that intake gave.
+/// Requests the proof of a change from audit and verifies it with the log's key against intake's
+/// copy of the entry.
 pub async fn check(audit: &Target, vkey: &str, change: &LogReference) -> Result<Logged, Failed> {
     let request = GetInclusionProofRequest {
         event_id: change.event_id.clone(),
@@ -47,14 +48,14 @@ pub async fn check(audit: &Target, vkey: &str, change: &LogReference) -> Result<
     let (Some(path), Ok(index)) = (hashes, u64::try_from(proof.index)) else {
         return Ok(Logged::Wrong("the proof is malformed".to_owned()));
     };
-    // Intake's entry, not audit's: what the reporter was shown is what has to be in the log.
+    // Intake's entry, not audit's: the entry shown to the reporter must be in the log.
     match audit::verify::verify_inclusion(&change.entry, index, &path, &proof.checkpoint, vkey) {
         Ok(head) => Ok(Logged::Proven(Proven { index, size: head.size })),
         Err(fault) => Ok(Logged::Wrong(with_causes(&fault))),
     }
 }
 
-/// An error with its causes, on one line.
+/// An error with its causes, in one line.
 pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! `remit report`: submit one, read one, follow one.
+//! `remit report`: submit, read and follow reports.
 
 use std::{io::Read as _, path::PathBuf};
 
@@ -35,58 +35,61 @@ pub struct Command {
 enum Action {
     /// Submit a report
     ///
-    /// FILE holds the protobuf JSON form of remit.intake.v1.SubmitReportRequest: {"report": {…}, "requestId": "…"}.
-    /// Sent again within 24 hours with the same request id, it is the same report and has the same receipt.
+    /// FILE contains remit.intake.v1.SubmitReportRequest in protobuf JSON: {"report": {…},
+    /// "requestId": "…"}. Repeating a request id within 24 hours returns the same report and
+    /// receipt.
     #[command(after_help = "\
 Examples:
   remit report submit deploy/examples/04-gambling.json --as police-440000
   remit report submit --validate-only - < report.json")]
     Submit {
-        /// The file; `-` reads standard input
+        /// The file; `-` for standard input
         file: PathBuf,
-        /// Request id, a UUID, in place of the file's
+        /// Request id, a UUID, instead of the file's
         #[arg(long, value_name = "UUID")]
         request_id: Option<String>,
-        /// Only check it: nothing is recorded
+        /// Only validate: nothing is recorded
         #[arg(long)]
         validate_only: bool,
     },
     /// Show a report with its content
     ///
-    /// Shown to whoever sent it and to the agency that leads its case; for anyone else there is no such report. Each reading is
-    /// itself recorded with its purpose, before anything is shown: `remit log show` tells an auditor who read what.
+    /// Visible to its sender and to the lead agency of its case; for others the report does not
+    /// exist. Each reading is itself recorded with its purpose before anything is shown: `remit log
+    /// show` tells auditors who read what.
     #[command(after_help = "Example:\n  remit report show reports/0d9f… --purpose handle-case --as police-510100")]
     Show {
         /// Its name, `reports/{id}`
         name: String,
-        /// What it is read for
+        /// Purpose of the reading
         #[arg(long, value_enum)]
         purpose: Reading,
     },
     /// Show who reported: name and contact
     ///
-    /// To the agency that leads the report's case, and to operators. The request is itself recorded as a change of the report,
-    /// with its purpose, before anything is shown, and the reporter sees it by the receipt.
+    /// For the lead agency of the report's case, and for operators. The request is itself recorded
+    /// as a change of the report, with its purpose, before anything is shown, and the reporter sees
+    /// it with the receipt.
     #[command(after_help = "\
 Example:
   remit report reveal reports/0d9f… --purpose contact-reporter --because 'the invoice is missing' --as police-510100")]
     Reveal {
         /// Its name, `reports/{id}`
         name: String,
-        /// What it is needed for
+        /// Purpose of the request
         #[arg(long, value_enum)]
         purpose: Purpose,
-        /// Why, in words: 10 to 500 characters; kept by intake, never in the log
+        /// Justification in words, 10 to 500 characters; kept by intake, never in the log
         #[arg(long, value_name = "TEXT")]
         because: String,
     },
-    /// Tell what became of a report, and check that the log holds it
+    /// Show the state of a report, and verify that the log contains its changes
     ///
-    /// Each change of the report is looked up in the log, and the proof is verified here, with the log's key. Exits
-    /// with 5 when a proof does not hold.
+    /// Looks up each change of the report in the log and verifies its proof with the log's key.
+    /// Exits with 5 if a proof is invalid.
     #[command(after_help = "Example:\n  remit report receipt 7Q2M-…")]
     Receipt {
-        /// The code that the submission returned
+        /// The receipt code returned at submission
         code: String,
         /// The log's verifier key [default: log.vkey of the data directory]
         #[arg(long, env = "REMIT_LOG_KEY", value_name = "KEY")]
@@ -97,16 +100,16 @@ Example:
     },
 }
 
-/// What a report is read for.
+/// Purpose of reading a report.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Reading {
-    /// To handle its case: everyday work of the agency that leads it
+    /// To handle its case: the lead agency's everyday work
     HandleCase,
-    /// To check what was sent in, as its sender
+    /// To check the submission, as its sender
     CheckSubmission,
     /// To answer the reporter
     AnswerReporter,
-    /// A court, a prosecutor or another body asks, and the law says that it must be told
+    /// A court, prosecutor or other authority requests it by law
     LegalRequest,
     /// To review how a report was handled
     ReviewHandling,
@@ -124,16 +127,16 @@ impl From<Reading> for ReadPurpose {
     }
 }
 
-/// What a reporter's identity is needed for.
+/// Purpose of revealing a reporter.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Purpose {
-    /// To ask the reporter, or to answer
+    /// To ask or answer the reporter
     ContactReporter,
-    /// To find out whether the report is the reporter's, or is genuine
+    /// To verify that the report is the reporter's, or genuine
     VerifyReport,
-    /// To keep the reporter from harm
+    /// To protect the reporter
     ProtectReporter,
-    /// A court, a prosecutor or another body asks, and the law says that it must be told
+    /// A court, prosecutor or other authority requests it by law
     LegalRequest,
     /// To review how a report was handled
     ReviewHandling,
@@ -152,7 +155,7 @@ impl From<Purpose> for RevealPurpose {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let (access, json) = (&self.access, self.access.json);
         let intake = access.target(Service::Intake, self.server.address());
@@ -162,7 +165,7 @@ impl Command {
                 request_id,
                 validate_only,
             } => {
-                // What is wrong with the file is said first: that needs no server.
+                // Report problems with the file first: that needs no server.
                 let mut request = read_request(&file)?;
                 request.validate_only |= validate_only;
                 if let Some(request_id) = request_id {
@@ -235,18 +238,18 @@ fn read_request(file: &std::path::Path) -> anyhow::Result<SubmitReportRequest> {
         let mut text = String::new();
         std::io::stdin()
             .read_to_string(&mut text)
-            .context("standard input cannot be read")?;
+            .context("cannot read standard input")?;
         ("standard input".to_owned(), text)
     } else {
         let name = file.display().to_string();
         let text =
-            std::fs::read_to_string(file).map_err(|error| Failed::Usage(format!("{name} cannot be read: {error}")))?;
+            std::fs::read_to_string(file).map_err(|error| Failed::Usage(format!("cannot read {name}: {error}")))?;
         (name, text)
     };
     parse_request(&name, &text)
 }
 
-/// Reads a request. The error names file, line, column and field.
+/// Parses a request. The error names file, line, column and field.
 pub fn parse_request(file: &str, text: &str) -> anyhow::Result<SubmitReportRequest> {
     rpc::json::parse(text).map_err(|error| match error {
         JsonError::Malformed { message, field, source } => {
@@ -339,7 +342,7 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
         line(&report.narrative)?;
     }
     line("")?;
-    field("recorded", format_args!("that it was read: {reading}"))?;
+    field("recorded", format_args!("this reading, as {reading}"))?;
     Ok(())
 }
 
@@ -368,7 +371,7 @@ fn print_reporter(response: &RevealReporterResponse) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `128000.00 CNY`; in minor units where the currency is not known.
+/// Formats `128000.00 CNY`; minor units if the currency is unknown.
 fn amount(loss: &Loss) -> String {
     let Loss {
         currency, minor_units, ..
@@ -405,9 +408,9 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
             ),
         )?;
         let taken = if response.acknowledged {
-            "has taken it over"
+            "has acknowledged it"
         } else {
-            "has not taken it over yet"
+            "has not acknowledged it yet"
         };
         field("", taken)?;
     }
@@ -420,7 +423,7 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints each change with what the log says of it. Fails when a proof does not hold.
+/// Prints each change with the log's answer. Fails if a proof is invalid.
 async fn check_changes(
     access: &Access,
     audit: Option<&str>,
@@ -432,7 +435,7 @@ async fn check_changes(
     let ready = match (access.target(Service::Audit, audit), access.vkey(key)?) {
         (Ok(audit), Some(key)) => Some((audit, key)),
         (Ok(_), None) => {
-            problem = Some("not checked: no key of the log; name it with --key or REMIT_LOG_KEY".to_owned());
+            problem = Some("not checked: no log key; set it with --key or REMIT_LOG_KEY".to_owned());
             None
         }
         (Err(error), _) => {

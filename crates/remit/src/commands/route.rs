@@ -1,6 +1,6 @@
-//! `remit route`: explain, check, try out and switch what decides where reports go.
+//! `remit route`: explain, check, simulate and activate rule sets.
 //!
-//! What can be done without a server is in `route/offline.rs`; what is shown, in `route/print.rs`.
+//! `route/offline.rs` works without a server; `route/print.rs` prints.
 
 mod offline;
 mod print;
@@ -23,7 +23,7 @@ use crate::{
     output::{self, Progress, bad, field, good, line},
 };
 
-/// Explain, check, try out and switch what decides where reports go
+/// Explain, check, simulate and activate rule sets
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -36,11 +36,12 @@ pub struct Command {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Say where a report would go, and why; or decide a file of facts, one answer a line
+    /// Explain where a report would go, and why; or decide a file of facts
     ///
-    /// REPORT holds the JSON form of remit.intake.v1.SubmitReportRequest, as `remit report submit` takes it. The server's
-    /// rule set and directory decide; files, or what is built in, when --rules or --directory is given. A file of facts is
-    /// always decided here: one line for each, the JSON form of remit.routing.v1.Facts.
+    /// REPORT contains remit.intake.v1.SubmitReportRequest in JSON, as for `remit report submit`.
+    /// Decided by the server's rule set and directory, or, with --rules or --directory, by files or
+    /// built-in data. A file of facts is always decided locally: each line is
+    /// remit.routing.v1.Facts in JSON and gets one line of output.
     #[command(after_help = "\
 Examples:
   remit route explain report.json --received-by police-440000
@@ -50,7 +51,7 @@ Examples:
         /// The report
         #[arg(required_unless_present = "facts", conflicts_with = "facts")]
         report: Option<PathBuf>,
-        /// File of facts, one a line
+        /// File of facts, one per line
         #[arg(long, value_name = "FILE")]
         facts: Option<PathBuf>,
         /// The agency that received the report first
@@ -59,67 +60,73 @@ Examples:
         /// Rule set: a file, or `ranked` or `first-receiver`
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
-        /// Folder with agencies.yaml and, where they are others than those built in, territories.csv and categories.yaml
+        /// Folder with agencies.yaml and, unless the built-in ones apply, territories.csv and
+        /// categories.yaml
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
-    /// Say what is wrong with a rule set, and what was probably not meant
+    /// Report errors in a rule set, and likely mistakes
     #[command(after_help = "Example:\n  remit route check rules.yaml --directory deploy/config")]
     Check {
         /// Rule set: a file, or `ranked` or `first-receiver`
         rules: PathBuf,
-        /// Folder with agencies.yaml and, where they are others than those built in, territories.csv and categories.yaml
+        /// Folder with agencies.yaml and, unless the built-in ones apply, territories.csv and
+        /// categories.yaml
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
-    /// Show what another rule set would change: for the stored cases, or for a file of facts
+    /// Show what another rule set would change, for the stored cases or a file of facts
     ///
-    /// Nothing changes. For the stored cases the rule set is compared with the one in force, and that it was tried out is
-    /// kept: `remit route activate` asks for it. A file of facts is decided here, without a server.
+    /// Changes nothing. With stored cases, the rule set is compared with the one in force, and the
+    /// simulation is recorded: `remit route activate` requires it. A file of facts is decided
+    /// locally, without a server.
     #[command(after_help = "\
 Examples:
   remit route simulate rules.yaml
   remit route simulate first-receiver --facts facts.ndjson --old ranked --summary")]
     Simulate {
-        /// Rule set: a file, `ranked` or `first-receiver`, or the name of one that is kept, `ruleSets/{digest}`
+        /// Rule set: a file, `ranked` or `first-receiver`, or the name of a stored one,
+        /// `ruleSets/{digest}`
         rules: PathBuf,
-        /// File of facts, one a line
+        /// File of facts, one per line
         #[arg(long, value_name = "FILE")]
         facts: Option<PathBuf>,
-        /// The rule set to compare it with
+        /// The rule set to compare with
         #[arg(long, value_name = "RULES", requires = "facts", default_value = "ranked")]
         old: PathBuf,
-        /// Folder with agencies.yaml and, where they are others than those built in, territories.csv and categories.yaml
+        /// Folder with agencies.yaml and, unless the built-in ones apply, territories.csv and
+        /// categories.yaml
         #[arg(long, value_name = "DIR", requires = "facts")]
         directory: Option<PathBuf>,
-        /// Without the single differences
+        /// Omit the individual differences
         #[arg(long)]
         summary: bool,
     },
-    /// Put a rule set in force; cases in flight keep the route that they have
+    /// Put a rule set in force; existing cases keep their routes
     #[command(after_help = "\
 Examples:
   remit route activate rules.yaml
   remit route activate ruleSets/5f0c… --without-simulation 'order of the ministry'")]
     Activate {
-        /// Rule set: a file, `ranked` or `first-receiver`, or the name of one that is kept, `ruleSets/{digest}`
+        /// Rule set: a file, `ranked` or `first-receiver`, or the name of a stored one,
+        /// `ruleSets/{digest}`
         rules: PathBuf,
-        /// Why it was not tried out before; logged
+        /// Why it was not simulated first; logged
         #[arg(long, value_name = "REASON")]
         without_simulation: Option<String>,
     },
-    /// Decide a stored case again, and say whether it agrees with what was stored and logged
+    /// Decide a stored case again and compare the result with what was stored and logged
     ///
-    /// Ends with 0 when all agrees, 5 when something does not, 3 when the facts were erased.
+    /// Exits with 0 if all agrees, 5 if something differs, 3 if the facts were erased.
     #[command(after_help = "Example:\n  remit route replay cases/0d9f…")]
     Replay {
         /// Name of the case, `cases/{id}`
         case: String,
     },
-    /// List the rule sets that are kept, newest first
+    /// List the stored rule sets, newest first
     #[command(after_help = "Example:\n  remit route list")]
     List,
-    /// Print a rule set that is kept, as JSON
+    /// Print a stored rule set as JSON
     #[command(after_help = "Example:\n  remit route show ruleSets/active")]
     Show {
         /// Its name, `ruleSets/{digest}`, or `ruleSets/active`
@@ -129,7 +136,7 @@ Examples:
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let server = Server {
             access: &self.access,
@@ -212,7 +219,7 @@ impl Command {
     }
 }
 
-/// The routing service, and who calls it.
+/// The routing server and the caller.
 struct Server<'a> {
     access: &'a Access,
     address: Option<&'a str>,
@@ -237,7 +244,7 @@ impl Server<'_> {
         Ok(answer.decision.unwrap_or_default())
     }
 
-    /// The name of a rule set on the server; one from a file is kept there first.
+    /// The name of a rule set on the server; one from a file is stored there first.
     async fn name_of(&self, rules: &Path) -> anyhow::Result<String> {
         if let Some(name) = rules.to_str().filter(|name| name.starts_with("ruleSets/")) {
             return Ok(name.to_owned());
@@ -313,12 +320,12 @@ impl Server<'_> {
         }
         match answer.result() {
             ReplayResult::Agrees if json => Ok(()),
-            ReplayResult::Agrees => Ok(line(format_args!("{name} was decided again: all agrees"))?),
+            ReplayResult::Agrees => Ok(line(format_args!("{name} was decided again: everything agrees"))?),
             ReplayResult::Erased => {
                 let message = format!("the facts of {name} were erased: it cannot be decided again");
                 Err(Failed::NotFound(message).into())
             }
-            _ => Err(Failed::Unverified(format!("{name} was decided again: not all agrees")).into()),
+            _ => Err(Failed::Unverified(format!("{name} was decided again: something differs")).into()),
         }
     }
 
@@ -352,13 +359,13 @@ impl Server<'_> {
     }
 }
 
-/// Says what to do about a rule set that cannot be activated before it was tried out.
+/// Explains what to do about a rule set that cannot be activated without a simulation.
 fn untried(failed: Failed, rules: &Path) -> anyhow::Error {
     let untried = matches!(&failed, Failed::Refused(status) if status.code() == tonic::Code::FailedPrecondition);
     let error = anyhow::Error::new(failed);
     match untried {
         true => error.context(format!(
-            "not in force: try it out with `remit route simulate {}`, or say why not with --without-simulation",
+            "not activated: simulate it with `remit route simulate {}`, or give a reason with --without-simulation",
             rules.display()
         )),
         false => error,

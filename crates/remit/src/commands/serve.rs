@@ -31,19 +31,19 @@ pub struct Command {
 enum Which {
     /// Run all three services in this process
     ///
-    /// Records, keys and tokens are in one data directory; they are made at the first start.
+    /// Keeps records, keys and tokens in one data directory, created at the first start.
     #[command(after_help = "\
 Examples:
   remit serve all
   remit serve all --data-dir /var/lib/remit --intake-listen 0.0.0.0:7301")]
     All(All),
-    /// Run intake by itself, as in a cluster
+    /// Run intake alone, as in a cluster
     #[command(after_help = EXAMPLE_ALONE)]
     Intake(Alone),
-    /// Run routing by itself, as in a cluster
+    /// Run routing alone, as in a cluster
     #[command(after_help = EXAMPLE_ALONE)]
     Routing(Alone),
-    /// Run audit by itself, as in a cluster
+    /// Run audit alone, as in a cluster
     #[command(after_help = EXAMPLE_ALONE)]
     Audit(Alone),
 }
@@ -55,21 +55,21 @@ and receipt_key_file and evidence.folder (intake) or log.key_file and log.checkp
 Example:
   remit serve intake --config /etc/remit/remit.yaml --listen 0.0.0.0:7301";
 
-/// How all three services run.
+/// Options for running all three services.
 #[derive(Args, Clone, Debug)]
 pub struct All {
     #[command(flatten)]
     settings: Settings,
-    /// Where everything is kept [default: data]
+    /// Data directory [default: data]
     #[arg(long, env = "REMIT_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where intake listens; port 0 takes a free one [default: 127.0.0.1:7301]
+    /// Address that intake listens on; port 0 for any free one [default: 127.0.0.1:7301]
     #[arg(long, value_name = "ADDRESS")]
     intake_listen: Option<SocketAddr>,
-    /// Where routing listens [default: 127.0.0.1:7302]
+    /// Address that routing listens on [default: 127.0.0.1:7302]
     #[arg(long, value_name = "ADDRESS")]
     routing_listen: Option<SocketAddr>,
-    /// Where audit listens [default: 127.0.0.1:7303]
+    /// Address that audit listens on [default: 127.0.0.1:7303]
     #[arg(long, value_name = "ADDRESS")]
     audit_listen: Option<SocketAddr>,
     /// Serve gRPC reflection
@@ -77,12 +77,12 @@ pub struct All {
     reflection: bool,
 }
 
-/// How one service runs.
+/// Options for running one service.
 #[derive(Args, Clone, Debug)]
 struct Alone {
     #[command(flatten)]
     settings: Settings,
-    /// Where it listens [default: 127.0.0.1, port 7301, 7302 or 7303]
+    /// Address to listen on [default: 127.0.0.1, port 7301, 7302 or 7303]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Serve gRPC reflection
@@ -91,7 +91,7 @@ struct Alone {
 }
 
 impl All {
-    /// Whether somebody decided which log lines are written.
+    /// Whether the log filter is set explicitly.
     pub fn says_what_is_logged(&self) -> bool {
         let key = "telemetry.filter";
         let variable = config::variable(key);
@@ -100,7 +100,7 @@ impl All {
             || self.settings.set.iter().any(|set| set.starts_with(key))
     }
 
-    /// The configuration that the flags make.
+    /// The configuration with these flags.
     pub fn load(&self) -> anyhow::Result<Config> {
         let mut flags = Vec::new();
         if let Some(data_dir) = &self.data_dir {
@@ -124,7 +124,7 @@ impl All {
 }
 
 impl Command {
-    /// Does it, until interrupted.
+    /// Runs the command until interrupted.
     pub async fn run(self) -> anyhow::Result<()> {
         let (service, alone) = match self.which {
             Which::All(all) => {
@@ -133,7 +133,7 @@ impl Command {
                     let own = Layout::new(&config.data_dir).log_key();
                     warn_unnamed(&config, config.log.key_file.as_ref().unwrap_or(&own));
                     let instance = start(config).await?;
-                    // Nobody has to read it.
+                    // Nobody has to read it, so a closed stdout is no error.
                     let _ = announce(&instance).and_then(|()| suggest(&instance));
                     until_interrupted(instance, async { Ok(()) }).await
                 })
@@ -170,7 +170,7 @@ impl Command {
     }
 }
 
-/// Runs something that serves, with log lines and traces.
+/// Runs a server with log lines and traces.
 pub async fn with_telemetry(
     telemetry: &telemetry::Config,
     serving: impl Future<Output = anyhow::Result<()>>,
@@ -178,10 +178,10 @@ pub async fn with_telemetry(
     let guard = telemetry::init(telemetry, "remit").context("`telemetry`")?;
     log_panics();
     for variable in config::unknown_variables(config::environment().map(|(name, _)| name)) {
-        tracing::warn!(variable, "this environment variable sets nothing; is it misspelt?");
+        tracing::warn!(variable, "unknown environment variable; is it misspelt?");
     }
     if std::env::var_os("RUST_LOG").is_some() {
-        tracing::warn!("RUST_LOG sets nothing; `telemetry.filter` does, or REMIT_TELEMETRY_FILTER");
+        tracing::warn!("RUST_LOG has no effect; use `telemetry.filter` or REMIT_TELEMETRY_FILTER");
     }
     let served = serving.await;
     if let Err(error) = guard.shutdown().await {
@@ -190,25 +190,27 @@ pub async fn with_telemetry(
     served
 }
 
-/// Before the first start the log can still get a name of its own.
+/// Warns before the first start, when the log can still get a name of its own.
 fn warn_unnamed(config: &Config, key_file: &Path) {
     if config.log.origin == audit::DEFAULT_ORIGIN && !key_file.exists() {
         tracing::warn!(
             origin = config.log.origin,
-            "`log.origin` is not set, and this is the log's first start: it gets a name that others have too, and keeps it for \
-             ever. for more than trying out stop it, set log.origin to a name like example.org/log, and start with an empty data \
+            "`log.origin` is not set, and this is the log's first start: it gets the default name and keeps it for \
+             ever. except for trials, stop it, set log.origin to a name like example.org/log, and start with an empty data \
              directory"
         );
     }
 }
 
-/// Starts all three services. What this process writes from now on is its user's alone, databases included.
+/// Starts all three services. Files that this process creates from now on, databases included, are
+/// accessible only to its user.
 pub async fn start(config: Config) -> anyhow::Result<Instance> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     Instance::start(Options::new(config)).await
 }
 
-/// Serves until a signal comes, or until a service cannot go on. Meanwhile does some work, whose outcome is returned in the end.
+/// Serves until a signal arrives or a service cannot continue, and runs `work` meanwhile. Returns
+/// the work's result.
 pub async fn until_interrupted(
     mut instance: Instance,
     work: impl Future<Output = anyhow::Result<()>>,
@@ -259,7 +261,7 @@ impl Signals {
     }
 }
 
-/// A panic is a log line too: in a cluster nobody reads the raw text.
+/// Logs panics, too: in a cluster nobody reads raw stderr.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -268,7 +270,7 @@ fn log_panics() {
     }));
 }
 
-/// Says what runs, and what to do next.
+/// Prints what is running.
 pub fn announce(instance: &Instance) -> std::io::Result<()> {
     let layout = instance.layout();
     let agencies = instance.tokens.iter().filter(|token| token.agency.is_some()).count();
@@ -291,14 +293,14 @@ pub fn announce(instance: &Instance) -> std::io::Result<()> {
     line("")
 }
 
-/// Says what to do next.
+/// Prints next steps.
 fn suggest(instance: &Instance) -> std::io::Result<()> {
     let (remit, data_dir) = (own_name(), data_dir_flag(instance.layout().folder()));
     line("Try, in another terminal:")?;
     for (what, command) in [
-        ("the example stories, sent and followed", "demo"),
-        ("as the operator: check the whole log", "log verify"),
-        ("as an agency: its cases", "case list --as police-510100"),
+        ("submit and follow the example stories", "demo"),
+        ("as the operator: verify the whole log", "log verify"),
+        ("as an agency: list its cases", "case list --as police-510100"),
     ] {
         line(format_args!("  {}", format!("# {what}").style(dim())))?;
         line(format_args!("  {remit} {command}{data_dir}"))?;
@@ -306,7 +308,7 @@ fn suggest(instance: &Instance) -> std::io::Result<()> {
     line("")
 }
 
-/// The flag that names a data directory, where it is not the default.
+/// The flag for a data directory; empty for the default.
 pub fn data_dir_flag(folder: &Path) -> String {
     if folder == Path::new("data") {
         String::new()
@@ -315,14 +317,14 @@ pub fn data_dir_flag(folder: &Path) -> String {
     }
 }
 
-/// How this program was called, as a shell takes it.
+/// The name this program was called by, quoted for a shell.
 pub fn own_name() -> String {
     std::env::args_os()
         .next()
         .map_or_else(|| "remit".to_owned(), |name| quoted(Path::new(&name)))
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);

@@ -14,10 +14,11 @@ use crate::{
     output::{bad, field, good, line, strong},
 };
 
-/// Say whether anything is late or lost, over the three services
+/// Check whether anything is late or lost in the three services
 ///
-/// Asks each service what waits to be delivered, what was refused and parked, which clocks ran out and were not ended, which files of
-/// evidence expired and are still there, how old the newest checkpoint is and whether witnesses cosigned it. For operators.
+/// Asks each service for undelivered changes, refused and parked ones, expired clocks that were not
+/// handled, expired evidence files that still exist, the age of the newest checkpoint and its
+/// cosignatures. For operators.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Exit codes, as monitors take them:
@@ -32,10 +33,11 @@ Examples:
 pub struct Command {
     #[command(flatten)]
     access: Access,
-    /// Seconds after which what should have happened is late; ten times as many, and it is very late
+    /// Seconds after which something counts as late; ten times as many count as very late
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     late: u32,
-    /// Seconds after which a checkpoint is old; ten times as many, and it is very old. Quiet logs are signed every minute
+    /// Seconds after which a checkpoint counts as old; ten times as many count as very old. Quiet
+    /// logs are signed every minute
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     old: u32,
     /// Address of intake
@@ -49,7 +51,7 @@ pub struct Command {
     audit: Option<String>,
 }
 
-/// How bad something is. The numbers are the exit codes.
+/// Severity. The numbers are the exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Fine = 0,
@@ -69,7 +71,7 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
     level: Level,
@@ -78,7 +80,7 @@ struct Finding {
     text: String,
 }
 
-/// After how many seconds something is late or old.
+/// Limits in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     late: i64,
@@ -86,7 +88,7 @@ struct Limits {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let limits = Limits {
             late: self.late.into(),
@@ -136,7 +138,8 @@ async fn status(access: &Access, service: Service, server: Option<&str>) -> anyh
     Ok(response.map_err(Failed::call(&target.address))?.into_inner())
 }
 
-/// What a service's answer means. Its own clock says how late something is: ours may differ.
+/// Evaluates a service's status. Ages are measured by the service's own clock, which may differ
+/// from ours.
 fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> Vec<Finding> {
     let now = status.time.as_ref().and_then(Time::from_proto).unwrap_or_default();
     let mut findings = Vec::new();
@@ -186,38 +189,38 @@ fn waiting(backlog: &Backlog, now: Time, limits: Limits) -> (Level, String) {
         Some(age) if backlog.waiting > 0 => (
             graded(age, limits.late),
             format!(
-                "{} changes wait for {consumer}, the oldest for {age} s",
+                "{} changes are undelivered to {consumer}, the oldest for {age} s",
                 backlog.waiting
             ),
         ),
-        _ => (Level::Fine, format!("nothing waits for {consumer}")),
+        _ => (Level::Fine, format!("all changes are delivered to {consumer}")),
     }
 }
 
 fn clocks(cases: &CaseStatus, now: Time, limits: Limits) -> (Level, String) {
     match age(cases.overdue_since_time.as_ref(), now) {
-        // One that just ran out is ended within a second.
+        // An expired clock is normally handled within a second.
         Some(age) if cases.overdue > 0 => (
             graded(age, limits.late),
-            format!("{} ran out and were not ended, the first {age} s ago", cases.overdue),
+            format!("{} expired and were not handled, the first {age} s ago", cases.overdue),
         ),
-        _ => (Level::Fine, "none ran out".to_owned()),
+        _ => (Level::Fine, "none expired".to_owned()),
     }
 }
 
-/// Files that should be gone are looked for once a minute. Nothing is lost by one that stays, but it should not be there.
+/// Expired files are removed once a minute. One that stays is not a loss, but should not exist.
 fn files(evidence: &EvidenceStatus, now: Time, limits: Limits) -> (Level, String) {
     match age(evidence.overdue_since_time.as_ref(), now) {
         Some(age) if evidence.overdue > 0 => (
             graded(age, limits.late.saturating_add(60)).min(Level::Late),
             format!(
-                "{} files that no report named should be gone, the first for {age} s",
+                "{} unattached files should have been deleted, the first {age} s ago",
                 evidence.overdue
             ),
         ),
         _ => (
             Level::Fine,
-            format!("{} files wait for their report, none for too long", evidence.unattached),
+            format!("{} unattached files, none expired", evidence.unattached),
         ),
     }
 }
@@ -227,7 +230,7 @@ fn checkpoint(log: &LogStatus, now: Time, limits: Limits) -> Vec<(Level, &'stati
     let (size, published) = (log.size, log.published);
     let age = age(log.sign_time.as_ref(), now).unwrap_or(i64::MAX);
     let text = match age {
-        // One that this process did not sign.
+        // Signed by another process.
         age if age > 1_000_000_000 => format!("{published} of {size} entries published by an earlier start"),
         age => format!("{published} of {size} entries published, signed {age} s ago"),
     };
@@ -249,8 +252,7 @@ fn checkpoint(log: &LogStatus, now: Time, limits: Limits) -> Vec<(Level, &'stati
         findings.push((level, "producers", log.troubled_producers.join("; ")));
     }
     if !log.writes {
-        let text =
-            "the process that answers does not write the log: another has taken over, or it had to stop".to_owned();
+        let text = "the answering process does not write the log: another has taken over, or it had to stop".to_owned();
         findings.push((Level::Lost, "log", text));
     }
     findings
@@ -273,8 +275,8 @@ fn print(worst: Level, findings: &[Finding]) -> anyhow::Result<()> {
     line(match worst {
         Level::Fine => "nothing is late or lost".style(good()).to_string(),
         Level::Late => "something is late".style(strong()).to_string(),
-        Level::Lost => "something is lost, or stands still".style(bad()).to_string(),
-        Level::Unknown => "not everything could be asked".style(bad()).to_string(),
+        Level::Lost => "something is lost or stopped".style(bad()).to_string(),
+        Level::Unknown => "not every service could be asked".style(bad()).to_string(),
     })?;
     for finding in findings {
         let word = finding.level.word();
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_is_late_or_lost_is_found() {
+    fn late_and_lost_data_is_found() {
         fn log(status: &mut GetStatusResponse) -> &mut LogStatus {
             status.log.as_mut().unwrap()
         }

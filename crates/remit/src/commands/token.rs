@@ -1,4 +1,4 @@
-//! `remit token`: give callers tokens.
+//! `remit token`: create tokens for callers.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use rpc::{Role, Token, Tokens};
 
 use crate::{client::Failed, output::line};
 
-/// Give an agency's system a token to call with
+/// Create a token for an agency's system
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -22,9 +22,10 @@ pub struct Command {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Make a token for an agency, keep it in the file of tokens and print it
+    /// Create a token for an agency, add it to the token file and print it
     ///
-    /// Servers that use the file accept it within a second or two. To take a token back, take its entry out of the file.
+    /// Servers that use the file accept it within a second or two. To revoke a token, remove its
+    /// entry from the file.
     #[command(after_help = "\
 Examples:
   remit token add police-320508
@@ -36,7 +37,7 @@ Examples:
         /// Name of the calling system [default: the agency's id and `-desk`]
         #[arg(long, value_name = "NAME")]
         system: Option<String>,
-        /// The file of tokens [default: that of the data directory]
+        /// The token file [default: that of the data directory]
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         /// Data directory of an instance on this machine
@@ -46,7 +47,7 @@ Examples:
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let Action::Add {
             agency,
@@ -59,14 +60,14 @@ impl Command {
         let file = file.unwrap_or_else(|| Layout::new(data_dir).tokens());
         if !file.exists() {
             let message = format!(
-                "{} is not there: name the file that the servers use with --file, or their --data-dir",
+                "{} does not exist: set the servers' token file with --file, or their --data-dir",
                 file.display()
             );
             return Err(Failed::Usage(message).into());
         }
         let mut tokens = read(&file)?;
         if tokens.iter().any(|token| token.system == system) {
-            let message = format!("the system `{system}` has a token already; name another with --system");
+            let message = format!("the system `{system}` already has a token; choose another with --system");
             return Err(Failed::Usage(message).into());
         }
         let token = secret(&SystemEntropy);

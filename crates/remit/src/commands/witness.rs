@@ -1,4 +1,4 @@
-//! `remit witness`: lend a name to logs that only grow.
+//! `remit witness`: cosigns logs that only grow.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -20,10 +20,10 @@ use crate::{
     output::{field, line, strong},
 };
 
-/// Run a witness: it cosigns the checkpoints of logs that never change what they showed before
+/// Run a witness: it cosigns checkpoints of logs that never change what they showed before
 ///
-/// A witness speaks C2SP tlog-witness and is run by somebody else than the log, on another machine. It keeps one checkpoint
-/// of each log and nothing of what is in it.
+/// A witness speaks C2SP tlog-witness. Somebody other than the log's operator runs it, on another
+/// machine. It stores one checkpoint per log and none of the log's content.
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -34,8 +34,9 @@ pub struct Command {
 enum Action {
     /// Serve until interrupted
     ///
-    /// The key and the records are made at the first start. Never restore the folder from a backup: a witness that forgets
-    /// what it saw vouches for a second history. Put a proxy that speaks TLS in front of it where others connect to it.
+    /// Creates the key and the records at the first start. Never restore the folder from a backup:
+    /// a witness that forgets what it saw vouches for a second history. For connections from
+    /// elsewhere, put a TLS proxy in front of it.
     #[command(after_help = "\
 Example:
   remit witness serve --dir /var/lib/witness --name witness.example.org/w1 --log-key-file log.vkey
@@ -47,7 +48,7 @@ The log's operator then adds the line that this prints to the policy that `log.w
     /// Print the witness's verifier key
     #[command(after_help = "Example:\n  remit witness key --dir /var/lib/witness")]
     Key {
-        /// Where the witness keeps its key
+        /// Folder with the witness's key
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
     },
@@ -55,19 +56,19 @@ The log's operator then adds the line that this prints to the policy that `log.w
 
 #[derive(Args, Clone, Debug)]
 struct Serve {
-    /// Where key and records are kept
+    /// Folder for key and records
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
-    /// The witness's name, unique in the world and for ever, such as witness.example.org/w1
+    /// The witness's name, unique in the world and permanent, such as witness.example.org/w1
     #[arg(long)]
     name: String,
-    /// Verifier key of a log to cosign, as `remit log key` prints it; may be repeated
+    /// Verifier key of a log to cosign, as printed by `remit log key`; may be repeated
     #[arg(long = "log-key", value_name = "KEY")]
     log_keys: Vec<String>,
     /// File with the verifier keys of one log, such as its log.vkey; may be repeated
     #[arg(long = "log-key-file", value_name = "FILE")]
     log_key_files: Vec<PathBuf>,
-    /// Where it listens
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7304")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -75,19 +76,14 @@ struct Serve {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Serve(serve) => serve.run().await,
             Action::Key { dir } => {
                 let path = dir.join("witness.vkey");
-                let key = std::fs::read_to_string(&path).with_context(|| {
-                    format!(
-                        "there is no witness in {}: cannot read {}",
-                        dir.display(),
-                        path.display()
-                    )
-                })?;
+                let key = std::fs::read_to_string(&path)
+                    .with_context(|| format!("no witness in {}: cannot read {}", dir.display(), path.display()))?;
                 line(key.trim_end())?;
                 Ok(())
             }
@@ -107,8 +103,8 @@ impl Serve {
         }
         if keys.iter().any(|key| key.split('+').next() == Some(DEFAULT_ORIGIN)) {
             let message = format!(
-                "a key is of the log `{DEFAULT_ORIGIN}`, as every log is called whose operator has not named it: a witness would take all \
-                 of them for one. ask for the key of a log with a name of its own (`log.origin`)"
+                "a key belongs to the log `{DEFAULT_ORIGIN}`, the default name of every log: a witness would take all \
+                 of them for the same log. use a log with a name of its own (`log.origin`)"
             );
             return Err(Failed::Usage(message).into());
         }
@@ -126,7 +122,7 @@ impl Serve {
             let address = listener.local_addr()?;
             let mut origins: Vec<&str> = book.origins().collect();
             origins.sort_unstable();
-            // Nobody has to read it.
+            // Nobody has to read it, so a closed stdout is no error.
             let _ = line(format_args!("witness serves at http://{address}").style(strong()))
                 .and_then(|()| field("key", book.vkey()))
                 .and_then(|()| field("logs", origins.join(", ")));

@@ -143,7 +143,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
         (
             &["report", "submit", "no-such-file.json"],
             2,
-            &["no-such-file.json cannot be read"],
+            &["cannot read no-such-file.json"],
         ),
         (&["report", "submit"], 2, &["<FILE>"]),
         (
@@ -197,7 +197,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
                 &nowhere,
             ],
             2,
-            &["no key of the log"],
+            &["no log key"],
         ),
         (
             &[
@@ -211,7 +211,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
                 key,
             ],
             4,
-            &["the log cannot be read from http://127.0.0.1:1: nothing listens at this address"],
+            &["cannot read the log from http://127.0.0.1:1: nothing listens at this address"],
         ),
         (&["demo", "--data-dir", &nowhere], 4, &["nothing serves from"]),
     ] {

@@ -22,7 +22,7 @@ fn files_are_asked_and_compared_without_a_server() {
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("police-320000 "), "{out}");
     assert!(
-        out.contains("320504 is abolished, read as 320508, its successor"),
+        out.contains("320504 is abolished, resolved to its successor 320508"),
         "{out}"
     );
     let (code, _, err) = run(&["directory", "locate", "999999", "police", "--agencies", AGENCIES]);
@@ -138,7 +138,7 @@ fn p4_what_would_leave_an_open_case_without_owner_is_refused_naming_it() {
             .output()
             .unwrap();
         let told = String::from_utf8(tried.stdout).unwrap();
-        let said = format!("{case} would have nobody: police-450100 owns it");
+        let said = format!("{case} would be left without an owner: police-450100 owns it");
         assert!(tried.status.code() == Some(1) && told.contains(&said), "{told}");
     }
     let named = file(
@@ -183,7 +183,7 @@ fn who_is_added_later_is_named_in_reports_sees_its_tree_and_gets_a_token() {
 
     let token = server.ok(&["token", "add", "police-130499"]);
     let (code, err) = server.fails(&["token", "add", "police-130499"]);
-    assert!(code == 2 && err.contains("has a token already"), "{err}");
+    assert!(code == 2 && err.contains("already has a token"), "{err}");
     let out = eventually("the token is not known", || {
         let arguments = [
             "directory",

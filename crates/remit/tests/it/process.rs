@@ -156,7 +156,7 @@ fn a_report_goes_all_the_way() {
     let kinds = [
         "case.opened",
         "case.acknowledged",
-        "go on with: remit case watch --resume ",
+        "resume with: remit case watch --resume ",
     ];
     assert!(kinds.iter().all(|kind| watched.contains(kind)), "{watched}");
 
@@ -230,7 +230,7 @@ fn the_demo_shows_every_story_and_can_be_repeated() {
     for _ in 0..2 {
         let shown = server.ok(&["demo"]);
         for expected in [
-            "20 reports: 19 with the agency that should have them, 1 answered with advice, 1 recognised as sent before.",
+            "20 reports: 19 with the agency that should have them, 1 answered with advice, 1 recognised as repeated.",
             "Chengdu network-police desk",
             "the victim's place counts: 510100 Chengdu",
             "the operator's place counts: 350200 Xiamen",
@@ -251,17 +251,14 @@ fn the_operator_register_is_loaded_looked_up_and_listed() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let (code, stderr) = server.fails(&["operator", "lookup", "shop.example.cn"]);
-    assert_eq!(
-        (code, stderr.as_str()),
-        (3, "error: the operator register does not have it\n")
-    );
+    assert_eq!((code, stderr.as_str()), (3, "error: not in the operator register\n"));
 
     let file = example("operators.csv");
     let valid = server.ok(&["operator", "load", &file, "--validate-only"]);
-    assert!(valid.contains("the file is right; nothing was loaded"), "{valid}");
+    assert!(valid.contains("the file is valid; nothing was loaded"), "{valid}");
     assert!(valid.contains("would be 1, 10 entries"), "{valid}");
     let loaded = server.ok(&["operator", "load", &file, "--replace"]);
-    assert!(loaded.contains("9, in place of all before"), "{loaded}");
+    assert!(loaded.contains("9, replacing all previous ones"), "{loaded}");
     let again = server.json(&["operator", "load", &file, "--replace", "--json"]);
     assert_eq!(again["result"]["unchanged"], true);
 
@@ -329,12 +326,9 @@ fn the_operator_register_is_loaded_looked_up_and_listed() {
     ] {
         assert!(stdout.contains(expected), "{expected}:\n{stdout}");
     }
-    assert!(stderr.ends_with("3 things are wrong; nothing was loaded\n"), "{stderr}");
+    assert!(stderr.ends_with("3 faults; nothing was loaded\n"), "{stderr}");
     let (code, stderr) = server.fails(&["operator", "load", "no-such-file.csv"]);
-    assert!(
-        code == 2 && stderr.contains("no-such-file.csv cannot be read"),
-        "{stderr}"
-    );
+    assert!(code == 2 && stderr.contains("cannot read no-such-file.csv"), "{stderr}");
     let (code, _) = server.fails(&["operator", "load", &file, "--as", "police-510100"]);
     assert_eq!(code, 1);
     let listed = server.json(&["operator", "list", "--json"]);

@@ -28,7 +28,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let reviewed = cases.iter().find(|case| case["urgent"] == true).unwrap();
     let reviewed = server.ok(&["case", "show", reviewed["name"].as_str().unwrap()]);
     assert!(
-        reviewed.contains("a second person has to look at the result"),
+        reviewed.contains("a second person must review the result"),
         "{reviewed}"
     );
 
@@ -48,7 +48,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let out = server.ok(&["route", "simulate", rules]);
     for part in [
         &format!("{case}: police-450100 (with police-440000) → content-regulator-450000"),
-        "row `gambling` has another lead",
+        "row `gambling` has a different lead",
         "3 decided, 2 differ",
         "put it in force with `remit route activate ruleSets/",
     ] {
@@ -86,7 +86,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let server = Server::start(&data_dir);
     let out = server.ok(&["route", "replay", case]);
     assert!(
-        out.ends_with(&format!("{case} was decided again: all agrees\n")),
+        out.ends_with(&format!("{case} was decided again: everything agrees\n")),
         "{out}"
     );
     assert!(!out.contains("DIFFERS"), "{out}");
@@ -119,13 +119,13 @@ fn what_the_server_refuses_of_a_rule_set_names_row_and_column() {
     let (code, err) = try_out(&RANKED[..last]);
     assert!(code != 0 && err.contains("the last row must match everything"), "{err}");
     let (code, err) = try_out(&RANKED.replace("priority: 20\n", "priority: 15\n"));
-    assert!(code != 0 && err.contains("has 15, too; give each its own"), "{err}");
+    assert!(code != 0 && err.contains("also has 15; give each its own"), "{err}");
     let (code, err) = try_out(&RANKED.replace(
         "    category: drugs\n",
         "    category: drugs\n    when: {weather: fine}\n",
     ));
     assert!(
-        code != 0 && err.contains("row `drugs`, weather: there is no such column"),
+        code != 0 && err.contains("row `drugs`, weather: this column does not exist"),
         "{err}"
     );
     assert_eq!(

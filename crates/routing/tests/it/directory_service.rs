@@ -225,7 +225,7 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
         .collect();
     for part in [
         "agency `b`: territory: the tree has no territory 999999",
-        "last_resort: there is no agency `c`",
+        "last_resort: the agency `c` does not exist",
     ] {
         assert!(said.iter().any(|said| said.contains(part)), "{part}: {said:?}");
     }
@@ -288,21 +288,21 @@ async fn agencies_that_do_not_go_together_are_named(backend: Backend) {
             "superiors in a circle",
             circle,
             vec![
-                "agency `a`: superior: it is above itself (a → b → a)",
-                "agency `b`: superior: it is above itself (b → a → b)",
+                "agency `a`: superior: the agency is above itself (a → b → a)",
+                "agency `b`: superior: the agency is above itself (b → a → b)",
             ],
         ),
         (
             "two for one function, territory and category",
             unit("a", ", categories: [fraud, drugs]") + &unit("b", ", categories: [fraud.loan, weapons]"),
             vec![
-                "agency `b`: functions, categories: `a` has the function `police` at 320508 姑苏区 too, for fraud.loan",
+                "agency `b`: functions, categories: `a` also has the function `police` at 320508 姑苏区, for fraud.loan",
             ],
         ),
         (
             "a successor that is not there",
             unit("a", ", valid_to: 2027-01-01, successor: nobody"),
-            vec!["agency `a`: successor: there is no agency `nobody`"],
+            vec!["agency `a`: successor: the agency `nobody` does not exist"],
         ),
     ] {
         let refused = apply(&running, "operator", changes(), &format!("put:\n{put}"))
@@ -442,13 +442,13 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
     assert!(
         found
             .outcome
-            .contains("320504 is abolished, read as 320508, its successor"),
+            .contains("320504 is abolished, resolved to its successor 320508"),
         "{}",
         found.outcome
     );
     let parent = locate("territories/110104", "police").await.unwrap().outcome;
     assert!(
-        parent.contains("its successor is not certain, read as 110100, which it lay in"),
+        parent.contains("its successor is uncertain, resolved to 110100, the territory above"),
         "{parent}"
     );
     // A country lies outside the tree, which is no error; a code that never existed is one.

@@ -382,7 +382,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
     let (facts, ..) = stored(bench, &report).await;
     let active = bench.current.get();
     let fallbacks = decide(&facts, &active.rules, &active.directory).explanation.fallbacks;
-    let words = "the operator register, version 2, does not have the subject";
+    let words = "the operator register, version 2, does not contain the subject";
     assert!(
         fallbacks.iter().any(|fallback| fallback.contains(words)),
         "{fallbacks:?}"

@@ -296,7 +296,7 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
         (old.agency.as_str(), new.agency.as_str()),
         ("police-450100", "police-440000")
     );
-    assert_eq!(differences[0].reason, "row `gambling` has another first_receiver");
+    assert_eq!(differences[0].reason, "row `gambling` has a different first_receiver");
     let balance: Vec<_> = summary
         .agencies
         .iter()

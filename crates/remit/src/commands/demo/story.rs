@@ -1,4 +1,4 @@
-//! What is printed of one story.
+//! Output of one story.
 
 use api::routing::{Explanation, FactorTried};
 use journal::{Clock as _, SystemClock};
@@ -10,7 +10,7 @@ use crate::{
     output::{self, bad, dim, good, id, line, strong},
 };
 
-/// Prints what became of a story, and counts it.
+/// Prints the outcome of a story and counts it.
 pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow::Result<()> {
     let Sent { example, .. } = sent;
     let Outcome { answer, proven, case } = outcome;
@@ -26,7 +26,7 @@ pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow
         tally.repeats += 1;
         field(
             "repeat",
-            &"same request id: the first answer came back, nothing new was recorded",
+            &"same request id: the first answer was returned, nothing new was recorded",
         )?;
     } else {
         tally.reports += 1;
@@ -83,7 +83,7 @@ pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow
     Ok(())
 }
 
-/// Why the lead leads, in one line: the place that counted, or what was done without one.
+/// Why the lead leads, in one line: the place that decided, or the default.
 fn reason(explanation: &Explanation) -> String {
     let gave_lead = |tried: &&FactorTried| tried.factor == explanation.factor && !tried.agency.is_empty();
     match explanation.factors.iter().find(gave_lead) {
@@ -97,13 +97,13 @@ fn reason(explanation: &Explanation) -> String {
     }
 }
 
-/// `12b` of `12b-insult-victim.json`.
+/// Returns `12b` for `12b-insult-victim.json`.
 fn number(file: &str) -> &str {
     let number = file.split_once('-').map_or(file, |(number, _)| number);
     number.strip_prefix('0').unwrap_or(number)
 }
 
-/// What was proven, on one line.
+/// The verified proofs, in one line.
 fn proofs(proven: &[Proven]) -> String {
     let indexes: Vec<_> = proven.iter().map(|proven| proven.index.to_string()).collect();
     let entries = if indexes.len() == 1 { "entry" } else { "entries" };

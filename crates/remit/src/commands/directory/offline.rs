@@ -1,4 +1,4 @@
-//! The same answers from files, without a server.
+//! Answers from files, without a server.
 
 use std::{borrow::Cow, path::Path, sync::Arc};
 
@@ -17,7 +17,7 @@ use places::{Country, Territories, TerritoryCode};
 use super::Proposal;
 use crate::{client::Failed, output};
 
-/// The tree that a file names, or the built-in one.
+/// The territory file at a path, or the built-in one.
 pub(super) fn tree(path: Option<&Path>) -> anyhow::Result<Cow<'static, Territories>> {
     let Some(path) = path else {
         return Ok(Cow::Borrowed(Territories::shipped()));
@@ -40,7 +40,7 @@ fn directory(path: &Path, tree: &Territories) -> anyhow::Result<Directory> {
     Directory::parse(&text(path)?, tree).map_err(|error| wrong(path, &error).into())
 }
 
-/// What a file differs by from another. Every function that either has counts as used.
+/// The differences between two files. Every function in either counts as used.
 pub(super) fn diff(proposal: &Proposal, old: &Path) -> anyhow::Result<ApplyDirectoryResponse> {
     let tree = tree(proposal.territories.as_deref())?;
     let old = directory(old, &tree)?;
@@ -114,7 +114,7 @@ fn place(directory: &Directory, name: &str) -> anyhow::Result<TerritoryCode> {
     match directory.territories().get(code) {
         Some(_) => Ok(code),
         None => Err(Failed::NotFound(format!(
-            "there never was a territory {code}; places outside the tree are countries, by ISO 3166"
+            "the territory {code} never existed; places outside the tree are countries, by ISO 3166"
         ))
         .into()),
     }
@@ -125,6 +125,6 @@ fn day(text: &str) -> anyhow::Result<jiff::civil::Date> {
         "" => Ok(directory::day(SystemClock.now())),
         text => text
             .parse()
-            .map_err(|_| Failed::Usage(format!("`{text}` is not a day; write it as 2026-07-01")).into()),
+            .map_err(|_| Failed::Usage(format!("`{text}` is not a date; the form is 2026-07-01")).into()),
     }
 }

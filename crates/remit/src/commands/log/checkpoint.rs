@@ -9,14 +9,14 @@ use crate::output::{self, line};
 
 /// Print the newest checkpoint: the log's signed head
 ///
-/// A C2SP tlog-checkpoint. Its signature is verified where the log's key is known, and how old it is said beside it, on standard
-/// error; exits with 5 when it does not hold.
+/// A C2SP tlog-checkpoint. Verifies its signature if the log's key is known, and prints its age on
+/// standard error; exits with 5 if the signature is invalid.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example:\n  remit log checkpoint")]
 pub struct Command {}
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let response = get_checkpoint(&context.audit()?).await?;
         let signed_at = match context.key()? {

@@ -1,4 +1,4 @@
-//! `remit log export`: the log in a folder, to be verified anywhere.
+//! `remit log export`: copies the log to a folder that can be verified anywhere.
 
 use std::{
     path::PathBuf,
@@ -23,17 +23,19 @@ use crate::{
     output::{Progress, field, good, line},
 };
 
-/// How often progress is shown.
+/// Interval between progress updates.
 const SHOWN: Duration = Duration::from_millis(100);
-/// How often it is asked whether a reading is published, [`SHOWN`] apart.
+/// Number of checks whether a reading is published, [`SHOWN`] apart.
 const PUBLISHED: u32 = 50;
 
 /// Bring a folder up to date with the log
 ///
-/// The folder then holds the checkpoint, the files of C2SP tlog-tiles and the verifier key, and nothing else is needed to
-/// verify it, or to serve it with any web server. What is there already is neither fetched nor verified again, and what was interrupted
-/// goes on; `remit log verify` tells whether the folder is still what it was. An export
-/// with details that fetches any is itself logged, with its purpose, before it is answered. Exits with 5 when what the server gives is not the log that it signed, or does not continue what the folder holds.
+/// The folder then contains the checkpoint, the files of C2SP tlog-tiles and the verifier key:
+/// everything needed to verify it, or to serve it with any web server. Existing files are neither
+/// fetched nor verified again, and an interrupted export resumes; `remit log verify` verifies the
+/// folder. An export that fetches details is itself logged, with its purpose, before it is
+/// answered. Exits with 5 if the server's files are not the log that it signed, or do not continue
+/// the folder.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -41,19 +43,19 @@ Examples:
   remit log export /mnt/log --server https://log.example --key remit.example/log+1a2b3c4d+AZ…
   remit log export /mnt/log-with-details --with-detail --purpose 'inspection 2027-3' --as auditor")]
 pub struct Command {
-    /// The folder; made when it is not there
+    /// The folder; created if missing
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// With what the entries commit to, for auditors: see --as
+    /// Include the details that entries commit to, for auditors: see --as
     #[arg(long, requires = "purpose")]
     with_detail: bool,
-    /// What the details are read for; logged
+    /// Purpose of reading the details; logged
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let key = context.needed_key()?;
         let address = context.address()?;
@@ -73,14 +75,14 @@ impl Command {
             let (folder, logged) = fetched?;
             match folder.finish() {
                 Ok(signed) => break (before, logged, signed),
-                // What an interrupted export left behind was not the log's: it is gone now.
+                // An interrupted export left files that are not the log's; they are deleted now.
                 Err(ExportError::Fault(Fault::Root { .. })) if found > before => {}
                 Err(ExportError::Fault(Fault::Root { size })) if before > 0 => {
                     let folder = self.folder.display();
                     let message = format!(
-                        "the {before} entries of {folder} and those that the server gives after them do not give the signed \
-                         root of {size}: the folder or the server has another history than was signed. `remit log verify \
-                         {folder}` with the verifier key of its day says whether it is the folder"
+                        "the {before} entries of {folder} and the server's further entries do not give the signed \
+                         root of {size}: the folder or the server has a different history. `remit log verify \
+                         {folder}` with the verifier key of its day shows whether it is the folder"
                     );
                     return Err(Failed::Unverified(message).into());
                 }
@@ -99,7 +101,7 @@ impl Command {
         line(format_args!("{} {folder}", "exported to".style(good())))?;
         field(
             "entries",
-            format_args!("{}, of them new {}", signed.size, signed.size - before),
+            format_args!("{}, {} of them new", signed.size, signed.size - before),
         )?;
         if let Some(reading) = logged {
             field("logged as", format_args!("{reading}, with its purpose"))?;
@@ -115,8 +117,9 @@ impl Command {
         Ok(())
     }
 
-    /// Entries and details, as they come, under one reading. The folder is brought to a checkpoint that covers the entry of that
-    /// reading: an export that lacked it could never be all that was signed, and `remit log recover` needs all.
+    /// Fetches entries and details under one reading. Exports up to a checkpoint that covers the
+    /// reading's own entry: `remit log recover` needs everything that was signed, so an export
+    /// without that entry would be useless to it.
     async fn fetch_details(
         &self,
         mut folder: Folder,
@@ -143,7 +146,7 @@ impl Command {
             let from = folder.size();
             let message = message.ok_or_else(|| {
                 let size = folder.target().size;
-                Failed::Unverified(format!("the server gives {from} entries and has signed {size}"))
+                Failed::Unverified(format!("the server has {from} entries but signed {size}"))
             })?;
             if logged.is_none() {
                 if published(&mut client, &message.reading).await? {
@@ -163,7 +166,8 @@ impl Command {
     }
 }
 
-/// Waits until a checkpoint covers the entry of a reading. `false` when none does for long: a log may lack its witnesses.
+/// Waits until a checkpoint covers a reading's entry. `false` on timeout: the log may lack
+/// witnesses.
 async fn published(client: &mut AuditServiceClient<Caller>, reading: &str) -> anyhow::Result<bool> {
     for _ in 0..PUBLISHED {
         let request = ListChangesRequest {
@@ -182,7 +186,7 @@ async fn published(client: &mut AuditServiceClient<Caller>, reading: &str) -> an
     Ok(false)
 }
 
-/// Entries, bundle by bundle, as files.
+/// Fetches the entry bundles as files.
 async fn fetch(mut folder: Folder, source: &Source, progress: &Progress) -> anyhow::Result<Folder> {
     let size = folder.target().size;
     let first = folder.size() / 256;
@@ -202,7 +206,7 @@ async fn fetch(mut folder: Folder, source: &Source, progress: &Progress) -> anyh
                     problem: "ends inside this entry",
                 })
             })?;
-            // Of the first bundle the folder has a part already.
+            // The folder already has part of the first bundle.
             if path.n * 256 + u64::from(at) == folder.size() {
                 folder.push(entry, None).map_err(failed)?;
             }
@@ -215,7 +219,7 @@ async fn fetch(mut folder: Folder, source: &Source, progress: &Progress) -> anyh
     Ok(folder)
 }
 
-/// What does not hold is told apart from what could not be written.
+/// Distinguishes faults of the log from write errors.
 fn failed(error: ExportError) -> anyhow::Error {
     match error {
         ExportError::Fault(fault) => broken(fault).into(),

@@ -1,4 +1,4 @@
-//! `remit log gaps`: what is missing, and what is at odds.
+//! `remit log gaps`: missing and contradictory changes.
 
 use api::audit::{
     Gap, GapKind, ListGapsRequest, ListGapsResponse, Producer, Standing, audit_service_client::AuditServiceClient,
@@ -12,12 +12,13 @@ use crate::{
     output::{self, bad, dim, good, id, line},
 };
 
-/// List what the log lacks, and producers whose past has changed
+/// List changes missing from the log, and producers whose past has changed
 ///
-/// A gap is a record whose next change never came, so that what follows is kept out; it closes by itself when the missing change
-/// arrives. A fork is another event in a place that is taken: its producer was restored from a backup, and is frozen until
-/// `remit log unfreeze`. Each producer says now and then how far it has come; what the log lacks of that shows here too. Exits
-/// with 1 when something is open that nobody has examined.
+/// A gap is a record whose next change never arrived, so that later ones are kept out; it closes
+/// when the missing change arrives. A fork is a different event for a sequence number that is
+/// already taken: its producer was restored from a backup, and is frozen until `remit log
+/// unfreeze`. Producers regularly report their progress; what the log lacks of it is listed, too.
+/// Exits with 1 if something is open that nobody has examined.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(after_help = "\
 Examples:
@@ -42,7 +43,7 @@ impl Command {
     }
 }
 
-/// All gaps, of all pages, and the producers.
+/// All gaps of all pages, and the producers.
 async fn list(audit: &Target) -> Result<ListGapsResponse, Failed> {
     let mut found = ListGapsResponse::default();
     loop {
@@ -89,8 +90,8 @@ fn print(found: &ListGapsResponse, is_well: bool) -> std::io::Result<()> {
                 )
             }
             GapKind::Fork => format!("change {} came again as another event, {age} ago", gap.first_sequence),
-            GapKind::EventIdReused => format!("an event id that was used before came with other content, {age} ago"),
-            GapKind::Unspecified => "is at odds".to_owned(),
+            GapKind::EventIdReused => format!("a used event id came again with other content, {age} ago"),
+            GapKind::Unspecified => "is inconsistent".to_owned(),
         };
         let what = match is_examined(gap) {
             true => format!("{what} (examined)").style(dim()).to_string(),
@@ -101,10 +102,7 @@ fn print(found: &ListGapsResponse, is_well: bool) -> std::io::Result<()> {
             1 => "once".to_owned(),
             attempts => format!("{attempts} times"),
         };
-        let held = format!(
-            "  kept out: event {} of {}, which came {times}",
-            gap.event_id, gap.source
-        );
+        let held = format!("  kept out: event {} of {}, received {times}", gap.event_id, gap.source);
         line(held.style(dim()))?;
     }
     Ok(())
@@ -116,7 +114,7 @@ fn print_producer(producer: &Producer) -> std::io::Result<()> {
     line(format_args!("{source:8} {held} events in the log"))?;
     if producer.freeze_time.is_some() {
         let frozen = format!(
-            "  frozen since {}: its past has changed. find out why, then: remit log unfreeze {source} --reason …",
+            "  frozen since {}: its past has changed. find the cause, then run: remit log unfreeze {source} --reason …",
             output::time(producer.freeze_time.as_ref())
         );
         line(frozen.style(bad()))?;
@@ -124,9 +122,9 @@ fn print_producer(producer: &Producer) -> std::io::Result<()> {
     let (delivered, committed) = (producer.delivered_count, producer.committed_count);
     let what = match producer.standing() {
         Standing::Unspecified | Standing::Complete => return Ok(()),
-        Standing::Late => format!("not come in time: {} of {committed}", (committed - held).max(0)),
-        Standing::Lost => format!("acknowledged, and gone: {} of {delivered}", (delivered - held).max(0)),
-        Standing::Different => format!("the log has other events than the {committed} that the producer knows"),
+        Standing::Late => format!("overdue: {} of {committed}", (committed - held).max(0)),
+        Standing::Lost => format!("acknowledged but missing: {} of {delivered}", (delivered - held).max(0)),
+        Standing::Different => format!("the log has different events than the producer's {committed}"),
         Standing::Ahead => {
             let more = (held - committed).max(0);
             format!("unknown to the producer: {more}. was its database restored from a backup?")
@@ -136,7 +134,7 @@ fn print_producer(producer: &Producer) -> std::io::Result<()> {
     line(format_args!("  {}", format!("{what}; for {age}").style(bad())))
 }
 
-/// A length of time in its two largest units.
+/// A duration in its two largest units.
 fn span(age: Option<&prost_types::Duration>) -> String {
     let seconds = age.map_or(0, |age| age.seconds);
     match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
@@ -152,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_said_in_two_units() {
+    fn spans_have_two_units() {
         for (seconds, expected) in [
             (0, "0 s"),
             (59, "59 s"),

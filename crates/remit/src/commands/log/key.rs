@@ -1,4 +1,4 @@
-//! `remit log key`: the keys that sign the log's checkpoints.
+//! `remit log key`: the log's signing keys.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,9 @@ use crate::{
     output::{bad, dim, field, good, line},
 };
 
-/// Print the log's verifier key; make, replace and revoke keys
+/// Print the log's verifier key; generate, rotate and revoke keys
 ///
-/// Works on the key files, where the log runs. What it changes takes effect when the log starts again.
+/// Works on the key files, on the log's machine. Changes take effect at the log's next start.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Command {
     #[command(subcommand)]
@@ -29,45 +29,47 @@ pub(super) struct Command {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Make the first key of a log
+    /// Generate the first key of a log
     ///
-    /// Not needed before `remit serve`, which makes one; needed where keys are made elsewhere than where the log runs. An
-    /// existing key is never replaced.
+    /// Not needed before `remit serve`, which generates one; for keys generated elsewhere than on
+    /// the log's machine. Never replaces an existing key.
     #[command(
         after_help = "Example:\n  remit log key generate --set log.origin=remit.example/log --set log.key_file=log.key"
     )]
     Generate,
     /// Print the verifier key file, for verifiers and witnesses
     ///
-    /// One verifier key in a line, the newest first; two while one key takes the other's place. Then what the log said of
-    /// keys that were replaced or revoked, as signed notes.
+    /// One verifier key per line, newest first; two during a rotation. Then the log's statements
+    /// about replaced and revoked keys, as signed notes.
     #[command(after_help = "Example:\n  remit log key file > log.vkey")]
     File,
-    /// List all keys and how they stand
+    /// List all keys and their states
     Show,
-    /// Let a new key take the place of the one that signs
+    /// Replace the signing key by a new one
     ///
-    /// From the next start both sign, and verifiers with either key accept the log. When verifiers and witnesses have the new one,
-    /// run it with --finish: the old key is destroyed and signs no more. Who has the old verifier key alone still
-    /// follows, by the statement of the old key that `remit log key file` holds.
+    /// From the next start both keys sign, and verifiers with either accept the log. When verifiers
+    /// and witnesses have the new key, run the command with --finish: the old key is destroyed.
+    /// Holders of only the old verifier key can still follow, through the old key's statement in
+    /// `remit log key file`.
     #[command(after_help = "\
 Example:
-  remit log key rotate            # then restart the log, and hand out the new verifier key
+  remit log key rotate            # then restart the log, and distribute the new verifier key
   remit log key rotate --finish   # later; then restart the log again")]
     Rotate {
-        /// End the overlap
+        /// End the overlap: destroy the old key
         #[arg(long)]
         finish: bool,
     },
-    /// Take back the belief in the keys that sign: somebody else may have them
+    /// Revoke the signing keys because somebody else may have them
     ///
-    /// The log must be stopped. Makes a new key, and a statement that the log stands by the tree of its last checkpoint and
-    /// by no other that the revoked keys signed. Make sure first that the last checkpoint is yours: compare it
-    /// with a witness, or with an export. Then restart the log, give the new verifier key file to verifiers and witnesses by a
-    /// way that does not depend on the log, and tell holders of older receipts to fetch new ones.
+    /// The log must be stopped. Creates a new key, and a statement that the log stands by the tree
+    /// of its last checkpoint and by no other tree signed by the revoked keys. First make sure that
+    /// the last checkpoint is yours: compare it with a witness or an export. Then restart the log,
+    /// give the new verifier key file to verifiers and witnesses by a channel that does not depend
+    /// on the log, and tell holders of older receipts to fetch new ones.
     #[command(after_help = "Example:\n  remit log key revoke --reason 'the disk was stolen on 1 May'")]
     Revoke {
-        /// Why, for verifiers to read; one line
+        /// Reason, for verifiers to read; one line
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
@@ -92,22 +94,22 @@ impl Command {
             Some(Action::Generate) => {
                 if LogKeys::load(origin, &path).await?.is_some() {
                     bail!(
-                        "{} holds a key already; `remit log key rotate` replaces it without breaking the log",
+                        "{} already contains a key; `remit log key rotate` replaces it without breaking the log",
                         path.display()
                     );
                 }
                 let keys = LogKeys::create(origin, &path, &entropy).await?;
-                field("key", format_args!("{}, which nobody else may read", path.display()))?;
+                field("key", format_args!("{} (keep it secret)", path.display()))?;
                 field("verifier key", keys.vkey())?;
             }
             Some(Action::Rotate { finish }) => {
                 let mut keys = load(origin, &path).await?;
                 if finish {
                     keys.finish().await?;
-                    line("the old key is destroyed; restart the log, and it signs no more")?;
+                    line("the old key is destroyed; restart the log to stop signing with it")?;
                 } else {
                     keys.rotate(&entropy, SystemClock.now()).await?;
-                    line("restart the log: from then on both keys sign")?;
+                    line("restart the log to sign with both keys")?;
                 }
                 show(&keys, &config, access)?;
             }
@@ -122,7 +124,7 @@ async fn load(origin: &str, path: &Path) -> anyhow::Result<LogKeys> {
     let keys = LogKeys::load(origin, path).await?;
     keys.ok_or_else(|| {
         let message = format!(
-            "there is no key of a log at {}; name it with --data-dir or log.key_file",
+            "no log key at {}; set it with --data-dir or log.key_file",
             path.display()
         );
         Failed::NotFound(message).into()
@@ -135,7 +137,7 @@ fn refuse_other_name(origin: &str, vkey: &Path) -> anyhow::Result<()> {
     match known.split_once('+') {
         Some((name, _)) if name != origin => {
             let message = format!(
-                "{} is of the log `{name}`, and `log.origin` is `{origin}`: give the configuration that the log runs with, or \
+                "{} belongs to the log `{name}`, but `log.origin` is `{origin}`: use the log's own configuration, or \
                  --set log.origin={name}",
                 vkey.display()
             );
@@ -149,7 +151,7 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     if reason.trim().is_empty() || reason.contains(char::is_control) {
         return Err(Failed::Usage("--reason must be one line of text".to_owned()).into());
     }
-    // A log that runs would go on signing with the key that is revoked here.
+    // A running log would go on signing with the revoked key.
     let _held = match config.log.key_file {
         None => Some(DataDir::open(&access.data_dir)?),
         Some(_) => None,
@@ -169,7 +171,7 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     line("Now:")?;
     line("  1. start the log; it signs with the new key")?;
     line(
-        "  2. give the output of `remit log key file` to verifiers and witnesses, by a way that does not depend on the log",
+        "  2. give the output of `remit log key file` to verifiers and witnesses, by a channel that does not depend on the log",
     )?;
     line("  3. tell holders of older receipts to fetch new ones")?;
     Ok(())
@@ -181,7 +183,7 @@ fn checkpoint_file(config: &Config, access: &Access) -> PathBuf {
 }
 
 fn show(keys: &LogKeys, config: &Config, access: &Access) -> anyhow::Result<()> {
-    // What a log that runs signs with is what signed its last checkpoint.
+    // A running log signs with the keys that signed its last checkpoint.
     let last = std::fs::read_to_string(checkpoint_file(config, access)).ok();
     let signed_last = |vkey: &str| last.as_ref().map(|note| open_checkpoint(note, vkey).is_ok());
     let all = keys.all();
@@ -205,13 +207,14 @@ fn show(keys: &LogKeys, config: &Config, access: &Access) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// How a key stands; `signed_last` is whether it signed the log's last checkpoint, where there is one.
+/// A key's state in words; `signed_last` tells whether it signed the log's last checkpoint, if
+/// there is one.
 fn words(state: &KeyState, signed_last: Option<bool>) -> String {
     match (state, signed_last) {
-        (KeyState::Signing, Some(false)) => "signs from the log's next start on".to_owned(),
+        (KeyState::Signing, Some(false)) => "signs from the log's next start".to_owned(),
         (KeyState::Signing, _) => "signs".to_owned(),
-        (KeyState::Leaving, _) => "signs too, until the rotation is finished".to_owned(),
-        (KeyState::Replaced, Some(true)) => "replaced; signs no more from the log's next start on".to_owned(),
+        (KeyState::Leaving, _) => "also signs, until the rotation is finished".to_owned(),
+        (KeyState::Replaced, Some(true)) => "replaced; stops signing at the log's next start".to_owned(),
         (KeyState::Replaced, _) => "replaced".to_owned(),
         (KeyState::Revoked { last, reason }, _) => {
             format!("revoked; the log stands by its tree of {last} entries: {reason}")
@@ -224,17 +227,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_not_said_to_sign_before_it_does() {
+    fn a_key_is_not_reported_as_signing_before_it_signs() {
         for (state, signed_last, expected) in [
             (KeyState::Signing, None, "signs"),
             (KeyState::Signing, Some(true), "signs"),
-            (KeyState::Signing, Some(false), "signs from the log's next start on"),
+            (KeyState::Signing, Some(false), "signs from the log's next start"),
             (KeyState::Replaced, Some(false), "replaced"),
             (KeyState::Replaced, None, "replaced"),
             (
                 KeyState::Replaced,
                 Some(true),
-                "replaced; signs no more from the log's next start on",
+                "replaced; stops signing at the log's next start",
             ),
         ] {
             assert_eq!(words(&state, signed_last), expected, "{state:?}");

@@ -1,8 +1,8 @@
-//! What the kinds of changes mean, in words.
+//! Descriptions of the kinds of changes.
 
 use journal::Kind;
 
-/// A kind in words, English and Chinese; the kind itself when this version does not know it.
+/// A kind in English and Chinese; its name if this version does not know it.
 pub(super) fn in_words(kind: &str) -> String {
     match Kind::from_name(kind) {
         Some(known) => format!("{} · {}", known.en(), known.zh()),

@@ -22,24 +22,25 @@ use crate::{
 
 /// Write the proof that a change is in the log, as a file
 ///
-/// A C2SP tlog-proof with the entry in it: it verifies with the log's key alone, without any server, as long as the key is kept. Verified
-/// before it is written, where the key is known. Store it as NAME.tlog-proof.
+/// A C2SP tlog-proof that includes the entry: it verifies with the log's key alone, without a
+/// server, as long as the key is kept. Verified before it is written if the key is known. Store it
+/// as NAME.tlog-proof.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   remit log receipt reports/0199… > report.tlog-proof
   remit log receipt 0199… > event.tlog-proof")]
 pub struct Give {
-    /// A record, whose newest change is meant, or the id of an event
+    /// A record (its newest change) or the id of an event
     #[arg(value_name = "RECORD|EVENT")]
     what: String,
-    /// Which change of the record, from 1 [default: the newest]
+    /// Number of the record's change, from 1 [default: the newest]
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
 }
 
 impl Give {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let audit = context.audit()?;
         let event_id = match self.what.contains('/') {
@@ -61,7 +62,7 @@ impl Give {
         Ok(())
     }
 
-    /// The event of the change that is meant.
+    /// The id of the requested event.
     async fn event(&self, audit: &Target) -> anyhow::Result<String> {
         let entries = life(audit, &self.what).await?;
         let missing = || Failed::NotFound(format!("the log has no such change of {}", self.what));
@@ -102,7 +103,7 @@ async fn life(audit: &Target, record: &str) -> anyhow::Result<Vec<(i64, Entry)>>
     }
 }
 
-/// From what audit answers.
+/// Builds a receipt from audit's response.
 pub(super) fn receipt(proof: GetInclusionProofResponse) -> Result<Receipt, Failed> {
     let path: Option<Vec<Bytes32>> = proof.path.iter().map(|hash| Bytes32::try_from(&**hash).ok()).collect();
     match (path, u64::try_from(proof.index)) {
@@ -116,24 +117,25 @@ pub(super) fn receipt(proof: GetInclusionProofResponse) -> Result<Receipt, Faile
     }
 }
 
-/// Verify such a file, without any server
+/// Verify such a file without a server
 ///
-/// Exits with 5 when it does not hold. With --policy, enough of the named witnesses must have cosigned its checkpoint too: then
-/// not even the log's operator can have shown a tree of its own to the one who got the receipt. Where the policy names logs, one of them
-/// must have signed, and no other key is needed; a key that is named must have signed all the same.
+/// Exits with 5 if it is invalid. With --policy, enough of its witnesses must have cosigned the
+/// checkpoint: then not even the log's operator can have shown a separate tree to the receipt's
+/// owner. If the policy lists logs, one of them must have signed, and no other key is needed; a key
+/// that is given must have signed in any case.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example:\n  remit log verify-receipt report.tlog-proof --key remit.example/log+1a2b3c4d+AZ…")]
 pub struct Verify {
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// A C2SP tlog-policy: which logs are believed, and which witnesses' cosignatures are needed
+    /// A C2SP tlog-policy: the trusted logs, and the required witnesses
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 }
 
 impl Verify {
-    /// Does it.
+    /// Runs the command.
     pub(super) fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
         let naming = policy.as_ref().filter(|policy| policy.names_logs());
@@ -144,7 +146,7 @@ impl Verify {
         let verified = match (naming, context.key_and_origin()?) {
             (None, _) => receipt.verify(&context.needed_key()?),
             (Some(policy), Some((key, KeyFrom::Named))) => receipt.verify_by(policy).and_then(|_| receipt.verify(&key)),
-            // The key of this machine's own log is for when nothing else is said.
+            // The key of this machine's own log is only the default.
             (Some(policy), _) => receipt.verify_by(policy),
         };
         let (entry, head) = verified.map_err(broken)?;
@@ -167,10 +169,7 @@ impl Verify {
             format_args!("{}: {} at {}", entry.sequence, entry.kind, entry.time),
         )?;
         field("by", &entry.source)?;
-        field(
-            "entry",
-            format_args!("{} of {} that were signed", receipt.index, head.size),
-        )?;
+        field("entry", format_args!("{} of {} signed", receipt.index, head.size))?;
         if let Some(names) = cosigned {
             field("cosigned by", names.join(", "))?;
         }
@@ -184,16 +183,16 @@ fn read_policy(file: &Path) -> anyhow::Result<Policy> {
     Ok(Policy::parse(&text).map_err(|error| Failed::Usage(format!("{shown}: {error}")))?)
 }
 
-/// Who cosigned a checkpoint, of the witnesses that a policy names; fails when they are not enough.
+/// The policy's witnesses that cosigned a checkpoint; an error if they are too few.
 fn cosigners(policy: &Policy, checkpoint: &str) -> anyhow::Result<Vec<String>> {
     let unverified = |problem: String| Failed::Unverified(format!("{} {problem}", "not witnessed:".style(bad())));
     let note = Note::from_bytes(checkpoint.as_bytes()).map_err(|error| unverified(error.to_string()))?;
     let found = policy
         .cosignatures(&note)
-        .map_err(|error| unverified(format!("a cosignature is false: {error}")))?;
+        .map_err(|error| unverified(format!("invalid cosignature: {error}")))?;
     if !policy.is_met_by(&note) {
         return Err(unverified(format!(
-            "{} of the policy's witnesses cosigned, and that is not enough",
+            "{} of the policy's witnesses cosigned, which is not enough",
             found.len()
         ))
         .into());

@@ -1,4 +1,4 @@
-//! `remit log reconcile`: what the services' states say against what the log says, in both directions.
+//! `remit log reconcile`: compares the services' states with the log, in both directions.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use crate::{
 
 /// Compare the services' records with the log, in both directions
 ///
-/// Each record of intake and routing must have its last change in the log, and each record of the log must be as its service
-/// says. Changes that are on their way are waited for. A page of records is held at a time. Exits with 5 and names the
-/// first differences when there are any. For operators.
+/// The log must contain the last change of each record of intake and routing, and each record of
+/// the log must match its service's state. Waits for undelivered changes. Reads one page of records
+/// at a time. Exits with 5 and names the first differences if there are any. For operators.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example:\n  remit log reconcile")]
 pub(super) struct Command {
@@ -27,16 +27,17 @@ pub(super) struct Command {
     /// Address of routing
     #[arg(long, env = "REMIT_ROUTING", value_name = "URL", help_heading = "Connection")]
     routing: Option<String>,
-    /// Differences to name
+    /// Maximum number of differences to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     show: usize,
 }
 
-/// What the log is called beside the services.
+/// Name of the log in messages.
 const LOG: &str = "the log";
-/// Records in one page.
+/// Records per page.
 const PAGE: i32 = 500;
-/// How often what differs is looked at again, a second later each time: the two sides are not asked at the same moment.
+/// Number of attempts before a difference counts, a second apart: the two sides are not read at the
+/// same moment.
 const LOOKS: u32 = 5;
 
 type Heads = BTreeMap<String, RecordHead>;
@@ -46,7 +47,7 @@ struct Sides {
     log: Target,
 }
 
-/// What was compared, and what differs.
+/// Number of compared records, and the differences.
 #[derive(Debug, Default)]
 struct Outcome {
     of_services: u64,
@@ -96,11 +97,12 @@ impl Command {
 }
 
 impl Sides {
-    /// Of these records, those that differ, and how.
+    /// The differing ones of these records, with their differences.
     async fn compare(&self, mut records: Vec<String>) -> anyhow::Result<Vec<(String, Difference)>> {
         let mut found = Vec::new();
         for look in 1..=LOOKS {
-            // The log last: what the service has by then is in the log, or waits.
+            // Read the log last: by then it has every change of the service, unless the change is
+            // undelivered.
             let mut states = named(&self.services[0], &records).await?;
             states.append(&mut named(&self.services[1], &records).await?);
             let log = named(&self.log, &records).await?;
@@ -122,12 +124,12 @@ impl Sides {
     }
 }
 
-/// How a record differs.
+/// A difference of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Difference {
-    /// Not at all, but its last changes are still on their way.
+    /// None, but the last changes are not delivered yet.
     Waiting,
-    /// In this way.
+    /// A real difference.
     Real(String),
 }
 
@@ -136,19 +138,19 @@ fn differ(state: Option<&RecordHead>, log: Option<&RecordHead>) -> Option<Differ
     match (state, log) {
         (None, None) => None,
         (None, Some(log)) => real(format!(
-            "the log has {} changes of it, and no service knows it",
+            "the log has {} changes of it, but no service knows it",
             log.sequence
         )),
-        (Some(state), _) if state.sequence == 0 => real("its changes are there, and its state is gone".to_owned()),
+        (Some(state), _) if state.sequence == 0 => real("its changes exist, but its state is missing".to_owned()),
         (Some(state), log) => {
             let logged = log.map_or(0, |log| log.sequence);
             let same = log.is_some_and(|log| log.entry_hash == state.entry_hash);
             match state.sequence - logged {
                 0 if same => None,
-                0 => real(format!("change {logged} in the log is another than the service's")),
+                0 => real(format!("change {logged} in the log differs from the service's")),
                 missing @ 1.. if missing == state.undelivered => Some(Difference::Waiting),
                 missing @ 1.. => real(format!(
-                    "the service is at change {}, the log at {logged}, and {} of the {missing} between wait to be delivered",
+                    "the service is at change {}, the log at {logged}, and {} of the {missing} in between are undelivered",
                     state.sequence, state.undelivered
                 )),
                 _ => real(format!(
@@ -166,7 +168,7 @@ impl Outcome {
             match difference {
                 Difference::Waiting => self.waiting += 1,
                 Difference::Real(text) => {
-                    // Found from both sides, told once.
+                    // Found from both sides, reported once.
                     if self.shown.iter().any(|(shown, _)| *shown == record) {
                         continue;
                     }
@@ -212,7 +214,7 @@ impl Outcome {
         if self.waiting > 0 {
             field(
                 "waiting",
-                format_args!("{}, whose last changes are on their way", self.waiting),
+                format_args!("{}, whose last changes are undelivered", self.waiting),
             )?;
         }
         for (record, text) in &self.shown {
@@ -271,17 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_told_from_what_differs() {
+    fn undelivered_changes_are_distinguished_from_differences() {
         let (state, log) = (head(3, 3, 0), head(3, 3, 0));
         assert_eq!(differ(Some(&state), Some(&log)), None);
         assert_eq!(differ(Some(&head(5, 5, 2)), Some(&log)), Some(Difference::Waiting));
         assert_eq!(differ(Some(&head(1, 1, 1)), None), Some(Difference::Waiting));
         for (state, log, text) in [
             (None, Some(head(3, 3, 0)), "no service knows it"),
-            (Some(head(0, 0, 0)), Some(head(3, 3, 0)), "its state is gone"),
-            (Some(head(3, 4, 0)), Some(head(3, 3, 0)), "another than the service's"),
-            (Some(head(5, 5, 1)), Some(head(3, 3, 0)), "1 of the 2 between wait"),
-            (Some(head(1, 1, 0)), None, "0 of the 1 between wait"),
+            (Some(head(0, 0, 0)), Some(head(3, 3, 0)), "its state is missing"),
+            (Some(head(3, 4, 0)), Some(head(3, 3, 0)), "differs from the service's"),
+            (
+                Some(head(5, 5, 1)),
+                Some(head(3, 3, 0)),
+                "1 of the 2 in between are undelivered",
+            ),
+            (Some(head(1, 1, 0)), None, "0 of the 1 in between are undelivered"),
             (Some(head(2, 2, 0)), Some(head(3, 3, 0)), "older than the log"),
         ] {
             let found = differ(state.as_ref(), log.as_ref());

@@ -1,4 +1,4 @@
-//! `remit log recover`: why the log does not start, and the lawful ways on.
+//! `remit log recover`: why the log does not start, and the legitimate ways out.
 
 use std::sync::Arc;
 
@@ -24,32 +24,35 @@ use crate::{
     output::{Progress, good, line, strong},
 };
 
-/// Say why the log does not start and what may be done, and make an older database whole where that can be proven
+/// Explain why the log does not start and what to do, and restore missing entries where that can be
+/// proven
 ///
-/// The log must be stopped. Without --from nothing is changed. With it, entries that the database lacks, because it is a restored
-/// backup or because rows were deleted, are put in from an export with details, if together with the database they give exactly the
-/// root that was signed last: then they are what was there, byte for byte. Nothing else is ever put in. A log for which there is no such export, nor a newer backup,
-/// must be closed, and a new one be begun under another origin: the command says how.
+/// The log must be stopped. Without --from nothing is changed. With it, entries missing from the
+/// database, because it is a restored backup or because rows were deleted, are restored from an
+/// export with details, if together with the database they give exactly the root that was signed
+/// last: then they are the original entries, byte for byte. Nothing else is ever inserted. A log
+/// without such an export or a newer backup must be closed, and a new one started under another
+/// origin: the command says how.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   remit log recover
   remit log recover --from /mnt/auditor/export")]
 pub(super) struct Command {
-    /// An export with details that holds what is missing: a folder, or an http:// address
+    /// An export with details that has the missing entries: a folder, or an http:// address
     #[arg(long, value_name = "DIR|URL")]
     from: Option<String>,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// Entries that are put in at most: more are a backup's business.
+/// Maximum number of restored entries; for more, restore a backup.
 const MOST: usize = 1_000_000;
 
 impl Command {
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let mut config = self.settings.load(Vec::new())?;
-        // A log that runs would be taken over, and stop.
+        // A running log would lose its lease and stop.
         let _held = match config.log.key_file {
             None => Some(DataDir::open(&context.access.data_dir)?),
             Some(_) => None,
@@ -62,7 +65,7 @@ impl Command {
         config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
         let config = audit(&config)?;
         let Some(refused) = diagnose(&config, &SystemEntropy).await? else {
-            line("the log is as it was signed: it starts".style(good()))?;
+            line("the log matches its signed root: it starts".style(good()))?;
             return Ok(());
         };
         if let Some(from) = &self.from {
@@ -83,28 +86,27 @@ fn audit(config: &Config) -> anyhow::Result<audit::Config> {
     audit_config(config, Config::need("audit.database", database.as_ref())?)
 }
 
-/// The lawful ways on. Each leaves every signature that was given true.
+/// The legitimate ways out. Each keeps every issued signature true.
 fn ways(refused: &Refused) -> Vec<&'static str> {
-    const NEWER: &str = "restore a backup of audit's database that is as new as the checkpoint, or newer; with continuous \
-                         archiving, to its last moment. Never an older checkpoint file to match an older database";
-    const PROVEN: &str = "if an export with details holds what is missing: `remit log recover --from DIR`. It puts the \
-                          missing entries in if they give exactly the signed root";
-    const CLOSE: &str = "if what was signed is lost for good, close this log: keep its key, checkpoint file and database, \
-                         unchanged, for whoever holds its receipts, and say publicly from when on it is closed. Begin a new \
+    const NEWER: &str = "restore a backup of audit's database at least as new as the checkpoint; with continuous \
+                         archiving, restore its last moment. Never match an older database with an older checkpoint file";
+    const PROVEN: &str = "if an export with details has the missing entries: `remit log recover --from DIR`. It restores \
+                          them if they give exactly the signed root";
+    const CLOSE: &str = "if signed entries are lost for good, close this log: keep its key, checkpoint file and database, \
+                         unchanged, for the holders of its receipts, and announce the date of closing. Start a new \
                          log in an empty database with another `log.origin`, key and checkpoint file, and publish its \
                          verifier key together with this one's. The same origin and key must never sign again: that would be \
-                         the fork";
-    const FILE: &str = "put the checkpoint file back. If it is lost: the newest checkpoint that a witness, a mirror or an export \
-                        has is as good, if none of them has a newer one; an older one is not";
-    const WITNESSES: &str =
-        "with `log.witness_policy_file` set, witnesses stand in for the file when enough of them answer";
+                         a fork";
+    const FILE: &str = "put the checkpoint file back. If it is lost, use the newest checkpoint of all witnesses, mirrors and exports; \
+                        an older one is not enough";
+    const WITNESSES: &str = "with `log.witness_policy_file` set, witnesses replace the file if enough of them answer";
     match refused {
         Refused::RolledBack { .. } | Refused::EntriesMissing { .. } => vec![NEWER, PROVEN, CLOSE],
         Refused::Forked { .. } => vec![NEWER, CLOSE],
         Refused::FileMissing { .. } => vec![FILE, WITNESSES, CLOSE],
         Refused::KeyMissing { .. } => vec![
-            "put the key back, from where secrets are kept",
-            "if it is lost: nobody can sign for this log any more",
+            "put the key back from your store of secrets",
+            "if it is lost, nobody can sign for this log any more",
             CLOSE,
         ],
         Refused::KeyRevoked { .. } => vec!["run `remit log key revoke` again, with the same reason"],
@@ -120,7 +122,7 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
     let missing = recovery.missing();
     let count = missing.len();
     let Some(last) = missing.last() else {
-        bail!("nothing is missing that could be put in; run it without --from");
+        bail!("no entries are missing; run it without --from");
     };
     if count > MOST {
         bail!("{count} entries are missing, more than {MOST}; restore a newer backup first");
@@ -131,7 +133,7 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
         .size_of(&note)
         .map_err(|error| Failed::Unverified(format!("{from}: {}", with_causes(&error))))?;
     if there <= *last {
-        let message = format!("{from} has {there} entries, and entry {last} is missing: it is too old");
+        let message = format!("{from} has {there} entries, but entry {last} is missing: it is too old");
         return Err(Failed::Unverified(message).into());
     }
     let progress = Progress::new(json);
@@ -144,7 +146,7 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
         if !is_wanted || missing.range(start..end).next().is_none() {
             continue;
         }
-        let absent = || Failed::Unverified(format!("{from} has no {path}: it must be an export with details"));
+        let absent = || Failed::Unverified(format!("{from} has no {path}; an export with details is needed"));
         let bytes = source.file(path).await?.ok_or_else(absent)?;
         let (mut rest, mut index) = (bytes.as_slice(), start);
         let damaged = || Failed::Unverified(format!("{from}: {path} is damaged"));
@@ -175,6 +177,6 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
         .map_err(|error| Failed::Unverified(error.to_string()))
         .context("nothing was changed")?;
     recovery.close().await;
-    line(format!("{count} entries put in; the log is what was signed, and starts").style(good()))?;
+    line(format!("{count} entries restored; the log matches its signed root and starts").style(good()))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `remit log show`: the life of one record.
+//! `remit log show`: the history of one record.
 
 use api::{
     audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
@@ -16,14 +16,15 @@ use crate::{
     output::{self, bad, dim, good, indented_field, line, strong},
 };
 
-/// Columns of a field's name.
+/// Width of the field names.
 const LABEL: usize = 10;
 
-/// Show the life of one record: each change, its time, and whether the log proves it
+/// Show the history of one record: each change, its time, and whether the log proves it
 ///
-/// Every entry is proven against the signed checkpoint, here, and linked to the one before: none in between is missing, and none is
-/// another. That no newer one is kept back only the whole log shows (`remit log verify`, `remit log export`). With --purpose also what
-/// happened in each change, for auditors and for an agency that has sight of the record. Exits with 5 when something does not hold.
+/// Verifies every entry against the signed checkpoint, and its link to the previous one: no entry
+/// in between is missing or replaced. Only the whole log shows that no newer entry is withheld
+/// (`remit log verify`, `remit log export`). With --purpose also shows the details of each change,
+/// for auditors and for agencies that may see the record. Exits with 5 if a verification fails.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -33,23 +34,23 @@ pub struct Command {
     /// Resource name of the record
     #[arg(value_name = "RECORD")]
     record: String,
-    /// Show the details too, which are read for this; logged
+    /// Also show the details, read for this purpose; logged
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
 }
 
-/// A change as it is shown.
+/// A change to print.
 struct Change {
     index: u64,
     entry: Entry,
     hash: Bytes32,
     detail: Option<Detail>,
-    /// Entries that the checkpoint signs which proves it.
+    /// Size of the checkpoint that proves it.
     size: u64,
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let audit = context.audit()?;
         let key = context.key()?;
@@ -70,17 +71,17 @@ impl Command {
         }
         match (&key, changes.last()) {
             (Some(_), Some(only)) if changes.len() == 1 => line(format_args!(
-                "{} its one change is proven by the checkpoint of {} entries",
+                "{} its only change is proven by the checkpoint of {} entries",
                 "✓".style(good()),
                 only.size
             ))?,
             (Some(_), Some(last)) => line(format_args!(
-                "{} each of the {} changes is proven by the checkpoint of {} entries, and linked to the one before",
+                "{} each of the {} changes is proven by the checkpoint of {} entries and linked to the previous one",
                 "✓".style(good()),
                 changes.len(),
                 last.size
             ))?,
-            _ => line("not verified: no key of the log; name it with --key or REMIT_LOG_KEY".style(bad()))?,
+            _ => line("not verified: no log key; set it with --key or REMIT_LOG_KEY".style(bad()))?,
         }
         Ok(())
     }
@@ -122,7 +123,7 @@ impl Command {
                     .map_err(Failed::call(&audit.address))?;
                 let receipt = receipt(proof.into_inner())?;
                 if receipt.entry != listed.entry || receipt.index.cast_signed() != index {
-                    return Err(wrong("the proof is of another entry than the list has".to_owned()).into());
+                    return Err(wrong("the proof is for a different entry than the list's".to_owned()).into());
                 }
                 let size = match key {
                     Some(key) => receipt.verify(key).map_err(broken)?.1.size,
@@ -144,16 +145,16 @@ impl Command {
     }
 }
 
-/// What an entry commits to.
+/// Opens an entry's commitment to its detail.
 fn opened(entry: &Entry, salt: &[u8], detail: &[u8]) -> Result<Detail, String> {
     let is_it = Bytes32::try_from(salt).is_ok_and(|salt| journal::commitment(&salt, detail) == entry.commitment);
     match is_it {
-        true => Detail::decode(detail).map_err(|error| format!("its detail cannot be read: {error}")),
-        false => Err("its detail is not what it commits to".to_owned()),
+        true => Detail::decode(detail).map_err(|error| format!("malformed detail: {error}")),
+        false => Err("its detail does not match its commitment".to_owned()),
     }
 }
 
-/// What gave a route, in words.
+/// The reason of a route, in words.
 fn reason(route: &Route) -> String {
     match (&*route.row, &*route.factor) {
         ("", "") => String::new(),
@@ -162,15 +163,15 @@ fn reason(route: &Route) -> String {
     }
 }
 
-/// Which entries were read, in words.
+/// The range of entries that were read, in words.
 fn read(reading: &Reading) -> String {
     match reading.end_index {
         Some(end) => format!("{} to {}", reading.first_index, end - 1),
-        None => format!("from {} on, as they came", reading.first_index),
+        None => format!("from {} on, as they arrived", reading.first_index),
     }
 }
 
-/// Each change is the next of the one before.
+/// Verifies that each change continues the previous one.
 fn chained(changes: &[Change]) -> Result<(), Failed> {
     let mut before: (u64, Bytes32) = (0, [0; 32]);
     for change in changes {

@@ -1,4 +1,5 @@
-//! Where the files of a log are read from: a server, or any web server that has an exported folder, or the folder itself.
+//! Sources of a log's files: a server, any web server with an exported folder, or the folder
+//! itself.
 
 use std::{
     fmt,
@@ -17,30 +18,30 @@ use https::{Client, NoAnswer, Trust};
 
 use crate::client::Failed;
 
-/// No file of a log is larger: 256 entries of 65,535 bytes, with their lengths.
+/// Maximum size of a log file: 256 entries of 65,535 bytes, with their lengths.
 const LARGEST: usize = 256 * (65_535 + 2);
-/// How long a connection is waited for.
+/// Time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long an answer is waited for.
+/// Time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a file is asked for that the server is too busy to give.
+/// Number of requests for a file while the server is too busy.
 const TRIES: u32 = 5;
-/// Files that are read ahead.
+/// Number of files to read ahead.
 const AHEAD: usize = 16;
 
-/// A log's files.
+/// The source of a log's files.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// In a folder.
+    /// A folder.
     Folder(PathBuf),
-    /// At an address.
+    /// A server.
     Web(Box<Web>),
 }
 
-/// A log's files behind an address.
+/// A server with a log's files.
 #[derive(Clone, Debug)]
 pub struct Web {
-    /// Without a slash at its end.
+    /// The address without a trailing slash.
     prefix: String,
     client: Client,
 }
@@ -55,25 +56,25 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// From what was named: an address when it begins like one, else a folder. Of an https:// address also certificates are trusted whose
-    /// issuer is in `ca_file`.
+    /// Parses a source: an address if it begins like one, otherwise a folder. For https://
+    /// addresses, the issuers in `ca_file` are trusted, too.
     pub fn named(place: &str, ca_file: Option<&Path>) -> Result<Self, Failed> {
         if place.starts_with("http://") || place.starts_with("https://") {
             return Ok(Self::Web(Box::new(Web::at(place, ca_file)?)));
         }
         if place.contains("://") {
             return Err(Failed::Usage(format!(
-                "`{place}` cannot be read: give an https:// or http:// address, or a folder"
+                "`{place}` is not supported: use an https:// or http:// address, or a folder"
             )));
         }
         let folder = PathBuf::from(place);
         match folder.is_dir() {
             true => Ok(Self::Folder(folder)),
-            false => Err(Failed::Usage(format!("there is no folder {place}"))),
+            false => Err(Failed::Usage(format!("the folder {place} does not exist"))),
         }
     }
 
-    /// The bytes of a file by its path below the log; `None` when it is not there.
+    /// Reads a file by its path below the log; `None` if it does not exist.
     pub async fn read(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Web(web) => Ok(web.read(path).await?),
@@ -81,7 +82,8 @@ impl Source {
                 let file = folder.join(path);
                 match tokio::fs::read(&file).await {
                     Ok(bytes) => Ok(Some(bytes)),
-                    // A file where a folder should be, or the other way round, is no file of a log either.
+                    // A file where a folder should be, or the reverse, is not a file of a log
+                    // either.
                     Err(error) => match error.kind() {
                         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Ok(None),
                         _ => Err(anyhow::Error::new(error).context(format!("reading {}", file.display()))),
@@ -94,21 +96,19 @@ impl Source {
     /// The checkpoint.
     pub async fn checkpoint(&self) -> anyhow::Result<String> {
         match self.read("checkpoint").await? {
-            // What is not text does not open as a note.
+            // Non-UTF-8 bytes do not open as a note anyway.
             Some(note) => Ok(String::from_utf8_lossy(&note).into_owned()),
-            None => {
-                Err(Failed::Unverified(format!("{self} has no checkpoint: it is no log, or not a whole one")).into())
-            }
+            None => Err(Failed::Unverified(format!("{self} has no checkpoint: it is not a log, or incomplete")).into()),
         }
     }
 
-    /// Whether it is a folder that was exported with details.
+    /// Whether this is a folder exported with details.
     pub fn has_details(&self) -> bool {
         matches!(self, Self::Folder(folder) if folder.join("detail").is_dir())
     }
 
-    /// The first file of a folder that holds, or lies above, entries beyond so many. Of a server nothing is asked: what it has
-    /// beyond its checkpoint is not published yet.
+    /// The first file of a folder that contains, or lies above, entries beyond `size`. `None` for
+    /// servers: their entries beyond the checkpoint are not published yet.
     pub fn beyond(&self, size: u64) -> anyhow::Result<Option<TilePath>> {
         let Self::Folder(root) = self else { return Ok(None) };
         let mut first: Option<TilePath> = None;
@@ -127,7 +127,7 @@ impl Source {
                     folders.push(path);
                     continue;
                 }
-                // What has no name of a log's file is none.
+                // Other files are not part of a log.
                 let named = path
                     .strip_prefix(root)
                     .ok()
@@ -140,7 +140,8 @@ impl Source {
         Ok(first)
     }
 
-    /// A file of a log that is at least large enough for it. Where a partial one is gone, the full one has come, and begins with it.
+    /// Reads a log file, at least as large as `path` requires: a partial file may have been
+    /// replaced by the full one, which begins with it.
     pub async fn file(&self, path: TilePath) -> anyhow::Result<Option<Vec<u8>>> {
         if let Some(bytes) = self.read(&path.to_string()).await? {
             return Ok(Some(bytes));
@@ -152,7 +153,7 @@ impl Source {
         Ok(full.and_then(|bytes| path.narrow(bytes)))
     }
 
-    /// These files, in their order, read ahead.
+    /// Reads these files in order, ahead of use.
     pub fn files(
         &self,
         paths: impl Iterator<Item = TilePath> + Send + 'static,
@@ -161,7 +162,7 @@ impl Source {
         futures::stream::iter(paths)
             .map(move |path| {
                 let source = source.clone();
-                // On a task of its own: the other core reads what this one verifies.
+                // On its own task, so that another core reads while this one verifies.
                 let read = tokio::spawn(async move { source.file(path).await });
                 async move { (path, read.await.unwrap_or_else(|error| Err(error.into()))) }
             })
@@ -179,7 +180,7 @@ impl Web {
             .is_ok_and(|uri| uri.host().is_some() && uri.query().is_none());
         if !is_address {
             return Err(Failed::Usage(format!(
-                "`{address}` is not an address; write it like http://127.0.0.1:7303"
+                "`{address}` is not an address; use the form http://127.0.0.1:7303"
             )));
         }
         let trust = Trust::load(ca_file, "--ca-file").map_err(|error| Failed::Usage(error.to_string()))?;
@@ -200,7 +201,7 @@ impl Web {
         }
         match self.try_read(path).await? {
             Answer::Bytes(bytes) => Ok(bytes),
-            Answer::Busy => Err(self.unreachable("it is too busy", None)),
+            Answer::Busy => Err(self.unreachable("the server is too busy", None)),
         }
     }
 
@@ -213,7 +214,7 @@ impl Web {
             .body(Full::default())
             .map_err(|error| Failed::Usage(error.to_string()))?;
         let answer = tokio::time::timeout(PATIENCE, self.client.send(asked, LARGEST)).await;
-        let answer = answer.map_err(|_| self.unreachable("it takes too long", None))?;
+        let answer = answer.map_err(|_| self.unreachable("the server takes too long", None))?;
         let answer = answer.map_err(|NoAnswer { problem, help }| self.unreachable(&problem, help))?;
         let (status, headers) = (answer.status(), answer.headers());
         match status {
@@ -230,49 +231,50 @@ impl Web {
                     .get(header::LOCATION)
                     .map(|place| String::from_utf8_lossy(place.as_bytes()));
                 let elsewhere = location.unwrap_or("another place".into());
-                let help = "redirects are not followed: if the log is there, name that address".to_owned();
-                Err(self.unreachable(&format!("it sends whoever asks for {path} to {elsewhere}"), Some(help)))
+                let help = "redirects are not followed: if the log is there, use that address".to_owned();
+                Err(self.unreachable(&format!("the server redirects {path} to {elsewhere}"), Some(help)))
             }
-            // What was signed and cannot be shown is a fault of the log, and comes not back by asking.
+            // An entry that was signed but cannot be served is a fault of the log; a retry does not
+            // help.
             StatusCode::INTERNAL_SERVER_ERROR => Err(Failed::Unverified(format!(
                 "{} answers {path}: {}",
                 self.prefix,
                 String::from_utf8_lossy(answer.body()).trim()
             ))),
-            _ => Err(self.unreachable(&format!("it answers {path} with {status}"), None)),
+            _ => Err(self.unreachable(&format!("the server answers {path} with {status}"), None)),
         }
     }
 
     fn unreachable(&self, why: &str, help: Option<String>) -> Failed {
         Failed::Unreachable {
-            message: format!("the log cannot be read from {}: {why}", self.prefix),
-            help: help.unwrap_or_else(|| "is it running, and is that audit's address?".to_owned()),
+            message: format!("cannot read the log from {}: {why}", self.prefix),
+            help: help.unwrap_or_else(|| "is audit running at this address?".to_owned()),
         }
     }
 }
 
-/// What was sent, without its compression: a log may compress its bundles without being asked.
+/// Decompresses a response body: a log may compress its bundles without being asked to.
 fn decoded(body: &[u8], encoding: Option<&[u8]>) -> Result<Vec<u8>, &'static str> {
     match encoding {
         None | Some(b"identity" | b"") => Ok(body.to_vec()),
         Some(b"gzip" | b"x-gzip") => {
             let mut bytes = Vec::new();
-            // No more than a file may have, and one byte to know that it has more.
+            // Reads at most the allowed size, plus one byte to detect more.
             let read = GzDecoder::new(body).take(LARGEST as u64 + 1).read_to_end(&mut bytes);
             match read {
                 Ok(read) if read <= LARGEST => Ok(bytes),
-                Ok(_) => Err("is larger than a file of a log can be"),
-                Err(_) => Err("is said to be gzip, and is not, or not whole"),
+                Ok(_) => Err("is larger than any log file"),
+                Err(_) => Err("is not valid gzip"),
             }
         }
-        Some(_) => Err("is compressed in a way that was not asked for"),
+        Some(_) => Err("has an unrequested compression"),
     }
 }
 
 enum Answer {
-    /// The file, if it is there.
+    /// The file, if it exists.
     Bytes(Option<Vec<u8>>),
-    /// Not now.
+    /// Try again later.
     Busy,
 }
 
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_folder_has_beyond_a_size_is_found() {
+    fn files_beyond_a_size_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let source = Source::Folder(folder.path().to_owned());
         assert_eq!(source.beyond(0).unwrap(), None);
@@ -300,7 +302,7 @@ mod tests {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, "").unwrap();
         }
-        // What is not a file of a log, a cut write of one, and what was partial before.
+        // A file that is not of a log, an interrupted write of one, and a former partial file.
         for other in ["tile/entries/003.new", "tile/notes", "tile/entries/002.p/80"] {
             let file = folder.path().join(other);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn compressed_files_are_read_and_bombs_are_not() {
+    fn compressed_files_are_read_and_bombs_are_refused() {
         let file = b"entries ".repeat(100);
         let compressed = gzip(&file);
         assert_eq!(decoded(&file, None).unwrap(), file);

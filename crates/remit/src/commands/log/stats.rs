@@ -1,4 +1,4 @@
-//! `remit log stats`: figures from the log alone.
+//! `remit log stats`: statistics from the log alone.
 
 use api::{
     audit::{ListChangesRequest, audit_service_client::AuditServiceClient},
@@ -23,21 +23,21 @@ use crate::{
     output::{Progress, dim, line, strong},
 };
 
-/// Count what the log tells: entries by kind, agency and day, and how long agencies took
+/// Count the log's entries by kind, agency and day, and measure the agencies' response times
 ///
-/// From an auditor's export (`remit log export --with-detail`), which is verified on the way, or from the server with --purpose. Times run
-/// from the acceptance of the report to the agency's acknowledgement and to the result; median and p90 are times that were taken (nearest
-/// rank). Days are UTC.
+/// Reads an auditor's export (`remit log export --with-detail`) and verifies it, or asks the server
+/// with --purpose. Times run from the acceptance of the report to the agency's acknowledgement and
+/// to the result; median and p90 are measured values (nearest rank). Days are UTC.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   remit log stats /mnt/log-with-details --key remit.example/log+1a2b3c4d+AZ…
   remit log stats --as auditor --purpose 'yearly figures'")]
 pub struct Command {
-    /// A folder that was exported with details [default: the audit server]
+    /// A folder exported with details [default: the audit server]
     #[arg(value_name = "DIR")]
     folder: Option<String>,
-    /// What the details are read for on the server; logged
+    /// Purpose of reading the details from the server; logged
     #[arg(
         long,
         value_name = "TEXT",
@@ -48,7 +48,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let progress = Progress::new(context.json());
         let stats = match &self.folder {
@@ -65,7 +65,10 @@ impl Command {
         }
         show(&stats)?;
         if key_from == Some(KeyFrom::Folder) {
-            line("\nverified with the key that came with the folder: compare it with the one that you were given elsewhere".style(dim()))?;
+            line(
+                "\nverified with the folder's own key: compare it with the key that you received elsewhere"
+                    .style(dim()),
+            )?;
         }
         Ok(())
     }
@@ -96,7 +99,7 @@ impl Command {
     }
 }
 
-/// Verifies an export with details, and counts it.
+/// Verifies an export with details and counts its entries.
 async fn of_folder(
     folder: &str,
     context: &Context<'_>,
@@ -104,8 +107,7 @@ async fn of_folder(
 ) -> anyhow::Result<(Stats, Option<KeyFrom>)> {
     let source = Source::named(folder, context.ca_file)?;
     if !source.has_details() {
-        let message =
-            format!("{folder} is no folder that was exported with details (`remit log export --with-detail`)");
+        let message = format!("{folder} was not exported with details (`remit log export --with-detail`)");
         return Err(Failed::Usage(message).into());
     }
     let key = Key::of(&source, context)?;
@@ -198,7 +200,7 @@ fn as_json(stats: &Stats) -> Value {
     json!({"entries": stats.entries, "kinds": stats.kinds, "days": days, "agencies": agencies})
 }
 
-/// A day, by days since 1970-01-01.
+/// A date from days since 1970-01-01.
 fn date(day: i64) -> String {
     match Timestamp::from_second(day.saturating_mul(86_400)) {
         Ok(day) => day.strftime("%Y-%m-%d").to_string(),
@@ -206,7 +208,7 @@ fn date(day: i64) -> String {
     }
 }
 
-/// How long something took, in its two largest units.
+/// A duration in its two largest units.
 fn span(micros: Option<i64>) -> String {
     let Some(micros) = micros else { return "-".to_owned() };
     let seconds = micros / 1_000_000;

@@ -1,4 +1,4 @@
-//! `remit log unfreeze`: a producer may append again.
+//! `remit log unfreeze`: allows a producer to append again.
 
 use api::audit::{ListGapsRequest, UnfreezeProducerRequest, audit_service_client::AuditServiceClient};
 use clap::Args;
@@ -10,20 +10,20 @@ use crate::{
     output::{self, dim, good, line},
 };
 
-/// Let a producer append again, after its changed past was examined
+/// Let a producer append again after its changed past was examined
 ///
-/// A producer is frozen when it sends another event for a place that the log has: nearly always
-/// its database was restored from a backup and went on. Meanwhile it keeps what it cannot deliver,
-/// and nothing is lost.
+/// A producer is frozen when it sends a different event for a change that the log already has:
+/// nearly
+/// always its database was restored from a backup and continued. Meanwhile it keeps its undelivered
+/// changes, and nothing is lost.
 ///
-/// 1. `remit log gaps` names the records. Stop the producer, and keep its database as it is.
-/// 2. If its newest database can be had (a replica, a later backup, its write-ahead log), restore
-///    that: its chains then go on where the log ends, and the forks close by themselves.
-/// 3. If not, what happened between the backup and its loss is in the log alone. The records that
-///    went on from the backup stay out of the log from there; their cases have to be entered anew,
-///    which refers to them. Use --tolerate-hours: each such record shows when it is next changed.
-/// 4. Unfreeze it, and say in the reason what you did. Reason and operator are committed to in the
-///    log.
+/// 1. `remit log gaps` lists the records. Stop the producer and keep its database as it is.
+/// 2. If its newest database is available (a replica, a later backup, its write-ahead log), restore
+///    it: its chains then continue where the log ends, and the forks close.
+/// 3. If not, only the log has the changes between the backup and its loss. The records that
+///    continued from the backup stay out of the log from there; enter their cases anew, with a
+///    reference to them. Use --tolerate-hours: each such record shows when it is next changed.
+/// 4. Unfreeze it, and say in the reason what you did. The log commits to reason and operator.
 #[derive(Args, Clone, Debug)]
 #[command(
     verbatim_doc_comment,
@@ -36,10 +36,10 @@ pub(super) struct Command {
     /// The producer: intake or routing
     #[arg(value_name = "SOURCE")]
     source: String,
-    /// What was examined, and why it may go on
+    /// What was examined, and why the producer may continue
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// For so many hours, refuse further forks without freezing the producer again; at most 720
+    /// For this many hours, refuse further forks without freezing the producer again; at most 720
     #[arg(long, value_name = "HOURS", default_value_t = 0)]
     tolerate_hours: u32,
 }
@@ -67,11 +67,9 @@ impl Command {
         match (was_frozen, self.tolerate_hours) {
             (true, _) => {
                 line(format!("{source} may append again").style(good()))?;
-                line("it tries again within seconds; look at `remit log gaps`".style(dim()))?;
+                line("it retries within seconds; check `remit log gaps`".style(dim()))?;
             }
-            (false, 0) => line(format!(
-                "{source} is not frozen: nothing was changed, and nothing logged"
-            ))?,
+            (false, 0) => line(format!("{source} is not frozen: nothing was changed or logged"))?,
             (false, hours) => line(format!(
                 "{source} is not frozen; for {hours} h further forks are refused without freezing it"
             ))?,
@@ -80,7 +78,7 @@ impl Command {
     }
 }
 
-/// Whether nothing of a producer is taken. One that the log does not know is for the server to refuse.
+/// Whether a producer is frozen. The server refuses unknown producers.
 async fn is_frozen(audit: &Target, source: &str) -> Result<bool, Failed> {
     let request = ListGapsRequest {
         page_size: 1,

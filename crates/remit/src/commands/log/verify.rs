@@ -1,4 +1,4 @@
-//! `remit log verify`: reads the whole log and checks all of it.
+//! `remit log verify`: reads and verifies the whole log.
 
 use std::{
     io::ErrorKind,
@@ -22,21 +22,24 @@ use crate::{
     output::{self, Progress, field, good, line},
 };
 
-/// How often progress is shown.
+/// Interval between progress updates.
 const SHOWN: Duration = Duration::from_millis(100);
 
 /// Read the whole log and verify it
 ///
-/// Reads the files of C2SP tlog-tiles: from a server, from any web server that has an exported folder, or from the folder. The
-/// checkpoint's signature, every entry against its leaf hash and its record's chain, every tile, and the root are checked, and
-/// every detail against its commitment where an auditor's export has them; of a folder also that it has nothing beyond its
-/// checkpoint. Nothing is asked of a server but the files. When the checkpoint was signed is printed: an old one may be true, and
-/// not the newest.
+/// Reads the files of C2SP tlog-tiles from a server, from any web server with an exported folder,
+/// or from the folder. Verifies the checkpoint's signature, every entry against its leaf hash and
+/// its record's chain, every tile and the root, and every detail of an auditor's export against its
+/// commitment; for a folder also that it has nothing beyond its checkpoint. Requests nothing but
+/// files from a server. Prints when the checkpoint was signed: an old one may be genuine but
+/// outdated.
 ///
-/// The key is the one that is named, else that of the data directory, else the folder's own, which proves only that the folder fits
-/// to itself: compare it. What a folder's own key file says of keys is heard as far as believed keys signed it.
+/// The key is the one given, otherwise the data directory's, otherwise the folder's own, which only
+/// proves that the folder is consistent in itself: compare it. Statements in a folder's own key
+/// file count as far as trusted keys signed them.
 ///
-/// Exits with 5 and names the first fault when something does not hold. Memory: about 100 bytes for each record.
+/// Exits with 5 and names the first fault if a verification fails. Memory: about 100 bytes per
+/// record.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -45,21 +48,21 @@ Examples:
   remit log verify https://log.intern --ca-file our-issuer.pem --key remit.example/log+1a2b3c4d+AZ…
   remit log verify /mnt/exported-log --key remit.example/log+1a2b3c4d+AZ…")]
 pub struct Command {
-    /// An address of the log, or a folder that was exported [default: the audit server]
+    /// Address of the log, or an exported folder [default: the audit server]
     #[arg(value_name = "URL|DIR")]
     place: Option<String>,
-    /// Verify the details too, and that there are any; a folder that has details is verified with them in any case
+    /// Require and verify details; details of a folder are verified in any case
     #[arg(long)]
     with_detail: bool,
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let place = match self.place {
             Some(place) => place,
             None => {
-                // Said first: that nothing can be verified matters more than that nothing answers.
+                // Report a missing key first: it matters more than an unreachable server.
                 context.needed_key()?;
                 context.address()?
             }
@@ -91,14 +94,20 @@ impl Command {
             line(serde_json::to_string_pretty(&verified)?)?;
             return Ok(());
         }
-        line("the log is whole".style(good()))?;
+        line("the log is complete and valid".style(good()))?;
         field("entries", format_args!("{}, each the next of its record", signed.size))?;
         field("records", records)?;
         if with_detail {
-            field("details", format_args!("{details}, each what its entry commits to"))?;
+            field(
+                "details",
+                format_args!("{details}, each matching its entry's commitment"),
+            )?;
         }
         field("files", format_args!("{files}, read in {:.1?}", started.elapsed()))?;
-        field("root", format_args!("{root}, rebuilt from the entries, as signed"))?;
+        field(
+            "root",
+            format_args!("{root}, rebuilt from the entries, matches the signature"),
+        )?;
         field("signed", age(signed_at, SystemClock.now()))?;
         for (place, key) in keys.iter().enumerate() {
             field(if place == 0 { "key" } else { "or" }, key)?;
@@ -106,39 +115,39 @@ impl Command {
         if key.from == KeyFrom::Folder {
             field(
                 "",
-                "it came with the folder: compare it with the key that you were given elsewhere",
+                "it came with the folder: compare it with the key that you received elsewhere",
             )?;
         }
         Ok(())
     }
 }
 
-/// When a checkpoint was signed, for people.
+/// The time of a checkpoint's signature, for people.
 pub(super) fn age(signed_at: Option<Time>, now: Time) -> String {
     let Some(time) = signed_at else {
-        return "at a time that no believed key says".to_owned();
+        return "at a time that no trusted key states".to_owned();
     };
     let at = output::time(Some(&time.to_proto()));
     match (now.0 - time.0).div_euclid(1_000_000) {
-        // Times are signed in whole seconds.
+        // Signed times are whole seconds.
         seconds @ 0..120 => format!("{at}, {seconds} s ago"),
         120.. => format!("{at}, {}", output::distance(Some(&time.to_proto()), now)),
-        _ => format!("{at}, which is yet to come: one of the clocks is wrong"),
+        _ => format!("{at}, which is in the future: one of the clocks is wrong"),
     }
 }
 
-/// The key to believe of a log, and why.
+/// The trusted key of a log, and its source.
 pub(super) struct Key {
     /// A verifier key file.
     pub text: String,
     pub from: KeyFrom,
-    /// What help there is when it does not verify.
+    /// A hint for failed verifications.
     hint: String,
 }
 
 impl Key {
-    /// The one that is named, else that of the data directory, else what the folder itself says. Which keys took whose places is heard
-    /// from the folder in any case: it counts as far as believed keys signed it.
+    /// The given key, otherwise the data directory's, otherwise the folder's own. The folder's
+    /// statements about key replacements are used in any case, as far as trusted keys signed them.
     pub fn of(source: &Source, context: &Context<'_>) -> anyhow::Result<Self> {
         let theirs = match source {
             Source::Web(_) => None,
@@ -147,7 +156,7 @@ impl Key {
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
                 Err(error) => {
                     return Err(error)
-                        .with_context(|| format!("the key {} cannot be read", folder.join("vkey").display()));
+                        .with_context(|| format!("cannot read the key {}", folder.join("vkey").display()));
                 }
             },
         };
@@ -159,20 +168,20 @@ impl Key {
         let heard = theirs.map(|theirs| with_statements(&text, &theirs));
         let hint = match from {
             KeyFrom::DataDir => format!(
-                " (by the key of the data directory {}; --key or --key-file names another)",
+                " (using the key of the data directory {}; set another with --key or --key-file)",
                 context.access.data_dir.display()
             ),
             KeyFrom::Named | KeyFrom::Folder => String::new(),
         };
         Ok(Self {
-            // What somebody has damaged says no more than what is not there.
+            // A damaged key file counts as a missing one.
             text: heard.filter(|heard| Trusted::parse(heard).is_ok()).unwrap_or(text),
             from,
             hint,
         })
     }
 
-    /// The keys that stand in it, without what they say of each other.
+    /// The keys in the file, without its statements.
     fn listed(&self) -> Vec<&str> {
         let keys = self.text.split("\n\n").next().unwrap_or_default();
         keys.lines().map(str::trim).collect()
@@ -184,7 +193,7 @@ impl Key {
         Ok(signed.map_err(|error| broken(error.into()))?)
     }
 
-    /// What does not hold.
+    /// A fault as an error.
     pub fn broken(&self, fault: Fault) -> Failed {
         let is_of_key = matches!(fault, Fault::Checkpoint(_));
         match broken(fault) {
@@ -222,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_said_in_seconds_at_first() {
+    fn ages_begin_in_seconds() {
         let now = Time(1_795_305_600_000_000);
         for (seconds, expected) in [
             (0, ", 0 s ago"),
@@ -234,6 +243,6 @@ mod tests {
             let said = age(Some(now.plus_seconds(seconds)), now);
             assert!(said.ends_with(expected), "{said}");
         }
-        assert_eq!(age(None, now), "at a time that no believed key says");
+        assert_eq!(age(None, now), "at a time that no trusted key states");
     }
 }

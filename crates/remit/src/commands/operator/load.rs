@@ -1,4 +1,4 @@
-//! `remit operator load`: a file, in pieces, with progress, and everything that is wrong with it.
+//! `remit operator load`: uploads a file in pieces, with progress, and prints all its faults.
 
 use std::{
     os::fd::AsFd as _,
@@ -25,16 +25,17 @@ use crate::{
     output::{self, Progress, dim, field, good, line},
 };
 
-/// Bytes of a piece; the server takes up to 1 MiB.
+/// Bytes per piece; the server accepts up to 1 MiB.
 const PIECE: usize = 256 << 10;
 
-/// Load a file into the register: all of it, or nothing
+/// Load a file into the register, completely or not at all
 ///
-/// Without --replace, each name in the file has the file's entries from then on, or none if its action is `remove`; all other
-/// names stay. Columns (or members of the JSON objects): kind (domain, app, platform), key, place (territory code, or country
-/// by ISO 3166-1), and as needed operator (an organisation; leave it empty where a person operates), valid_from, valid_to
-/// (first and last day), action (set, remove). What is wrong is told by line, and then nothing is loaded. Reports that are
-/// routed meanwhile go by the register as it was before.
+/// Without --replace, each name in the file gets the file's entries from then on, or none if its
+/// action is `remove`; all other names stay. Columns (or members of the JSON objects): kind
+/// (domain, app, platform), key, place (territory code, or country by ISO 3166-1), and optionally
+/// operator (an organisation; leave it empty for natural persons), valid_from, valid_to (first and
+/// last day), action (set, remove). Faults are reported by line, and then nothing is loaded.
+/// Reports routed meanwhile use the previous register.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -42,15 +43,15 @@ Examples:
   remit operator load operators.csv --replace
   zcat changes.ndjson.gz | remit operator load - --format ndjson")]
 pub struct Command {
-    /// The file; `-` reads standard input
+    /// The file; `-` for standard input
     file: PathBuf,
-    /// How it is written [default: by the name's end, .ndjson or .jsonl, otherwise csv]
+    /// Format [default: by extension, .ndjson or .jsonl, otherwise csv]
     #[arg(long)]
     format: Option<Format>,
-    /// The file is the whole register: what is not in it goes
+    /// The file is the whole register: remove all names that are not in it
     #[arg(long)]
     replace: bool,
-    /// Only check it, and say what would come of it
+    /// Only check the file and print the effect
     #[arg(long)]
     validate_only: bool,
 }
@@ -61,13 +62,13 @@ enum Format {
     Ndjson,
 }
 
-/// A file on its way to the server.
+/// A file to upload.
 pub struct File {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
-    /// Its bytes.
+    /// Its content.
     pub content: Pin<Box<dyn AsyncRead + Send>>,
-    /// How many there are, where that is known.
+    /// Its size in bytes, if known.
     pub size: Option<u64>,
 }
 
@@ -81,7 +82,7 @@ impl File {
     async fn open(path: &Path) -> anyhow::Result<Self> {
         if path.as_os_str() == "-" {
             let stdin = std::io::stdin().as_fd().try_clone_to_owned();
-            let stdin = std::fs::File::from(stdin.context("standard input cannot be read")?);
+            let stdin = std::fs::File::from(stdin.context("cannot read standard input")?);
             return Ok(Self {
                 name: "standard input".to_owned(),
                 content: Box::pin(tokio::fs::File::from_std(stdin)),
@@ -90,7 +91,7 @@ impl File {
         }
         let name = path.display().to_string();
         let file = tokio::fs::File::open(path).await;
-        let file = file.map_err(|error| Failed::Usage(format!("{name} cannot be read: {error}")))?;
+        let file = file.map_err(|error| Failed::Usage(format!("cannot read {name}: {error}")))?;
         let metadata = file.metadata().await.with_context(|| name.clone())?;
         if metadata.is_dir() {
             return Err(Failed::Usage(format!("{name} is a folder")).into());
@@ -135,7 +136,7 @@ impl Command {
     }
 }
 
-/// Loads a file. What is wrong with it is printed, line by line, and is an error.
+/// Loads a file. Faults are printed line by line and returned as an error.
 pub async fn load(routing: &Target, header: LoadOperatorsHeader, file: File, json: bool) -> anyhow::Result<LoadResult> {
     let File { name, content, size } = file;
     let unread = Arc::new(Mutex::new(None));
@@ -146,7 +147,7 @@ pub async fn load(routing: &Target, header: LoadOperatorsHeader, file: File, jso
     progress.clear();
     // The server only sees that the file ended early.
     if let Some(error) = unread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(anyhow::Error::new(error).context(format!("{name} cannot be read; nothing was loaded")));
+        return Err(anyhow::Error::new(error).context(format!("cannot read {name}; nothing was loaded")));
     }
     if problems.is_empty() {
         return outcome;
@@ -163,9 +164,9 @@ pub async fn load(routing: &Target, header: LoadOperatorsHeader, file: File, jso
         }
     }
     let message = match count {
-        1 => format!("{name}: 1 thing is wrong; nothing was loaded"),
-        1_000.. => format!("{name}: {count} things are wrong, and perhaps more; nothing was loaded"),
-        _ => format!("{name}: {count} things are wrong; nothing was loaded"),
+        1 => format!("{name}: 1 fault; nothing was loaded"),
+        1_000.. => format!("{name}: {count} or more faults; nothing was loaded"),
+        _ => format!("{name}: {count} faults; nothing was loaded"),
     };
     Err(Failed::Usage(message).into())
 }
@@ -193,7 +194,7 @@ async fn receive(
     result.context("the server ended the load without a result")
 }
 
-/// The header, the file in pieces, and the end, but for a file that cannot be read to its end.
+/// The header, the file in pieces, and the end; no end if the file cannot be read completely.
 fn parts(
     header: LoadOperatorsHeader,
     content: Pin<Box<dyn AsyncRead + Send>>,
@@ -258,7 +259,7 @@ fn shown(progress: &LoadProgress, size: Option<u64>) -> String {
     }
 }
 
-/// `operators.csv:17: place: the tree has no territory 999999, …`, as editors jump to it.
+/// Formats a fault as `operators.csv:17: place: …`, a form that editors can jump to.
 fn described(file: &str, problem: &LoadProblem) -> String {
     let at = match problem.line {
         0 => String::new(),
@@ -274,8 +275,8 @@ fn described(file: &str, problem: &LoadProblem) -> String {
 fn print_result(result: &LoadResult, replace: bool, validate_only: bool) -> anyhow::Result<()> {
     let version = result.version.clone().unwrap_or_default();
     let loaded = match (result.unchanged, validate_only) {
-        (true, _) => "nothing to do: the register is like this already",
-        (false, true) => "the file is right; nothing was loaded",
+        (true, _) => "nothing to do: the register is already up to date",
+        (false, true) => "the file is valid; nothing was loaded",
         (false, false) => "loaded",
     };
     line(loaded.style(good()))?;
@@ -290,7 +291,7 @@ fn print_result(result: &LoadResult, replace: bool, validate_only: bool) -> anyh
     )?;
     if !result.unchanged {
         match replace {
-            true => field("names", format_args!("{}, in place of all before", result.added))?,
+            true => field("names", format_args!("{}, replacing all previous ones", result.added))?,
             false => field(
                 "names",
                 format_args!(

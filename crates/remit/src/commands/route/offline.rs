@@ -1,4 +1,4 @@
-//! Deciding without a server: by files, or by what is built in.
+//! Decisions without a server, by files or built-in data.
 
 use std::{
     collections::BTreeSet,
@@ -38,10 +38,10 @@ use serde::Serialize;
 use super::print;
 use crate::{client::Failed, commands::report::parse_request, output::Progress};
 
-/// Lines between two looks at the progress.
+/// Lines between two progress updates.
 const LOOK: u64 = 50_000;
 
-/// What is decided by.
+/// The data that decisions use.
 pub(super) struct Data {
     directory: Directory,
     categories: Categories,
@@ -49,7 +49,7 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// From a folder; what it does not have is built in.
+    /// Loads a folder; missing files are replaced by built-in data.
     pub(super) fn load(folder: Option<&Path>) -> anyhow::Result<Self> {
         let Some(folder) = folder else {
             return Ok(Self {
@@ -81,12 +81,12 @@ impl Data {
         })
     }
 
-    /// Ids of the agencies.
+    /// Ids of all agencies.
     fn agencies(&self) -> BTreeSet<String> {
         self.directory.agencies().map(|agency| agency.id.to_string()).collect()
     }
 
-    /// A rule set, from a file or by the id of a built-in one; *ranked* where none is named.
+    /// A rule set from a file or by the id of a built-in one; *ranked* by default.
     pub(super) fn rules(&self, named: Option<&Path>) -> anyhow::Result<RuleSet> {
         match shipped_rules(named) {
             Ok((id, yaml)) => RuleSet::parse(yaml, &self.directory).with_context(|| id.to_owned()),
@@ -95,7 +95,7 @@ impl Data {
     }
 }
 
-/// A report that was not sent.
+/// A report that is not submitted.
 pub(super) struct Report {
     request: SubmitReportRequest,
     received_by: Option<String>,
@@ -109,7 +109,7 @@ impl Report {
         })
     }
 
-    /// What it would be routed by, were it accepted now by a server.
+    /// The facts that a server would route it by if it were submitted now.
     pub(super) async fn facts_for(self, routing: Caller) -> anyhow::Result<Facts> {
         let data = Data::load(None)?;
         let (territories, agencies) = (data.directory.territories().clone(), Arc::new(data.agencies()));
@@ -118,7 +118,7 @@ impl Report {
         self.facts(&data, &known)
     }
 
-    /// What it would be routed by, were it accepted now.
+    /// The facts that it would be routed by if it were submitted now.
     fn facts(self, data: &Data, known: &Known) -> anyhow::Result<Facts> {
         let (received_by, now) = (self.received_by.as_deref(), SystemClock.now());
         let submission = submission::check(self.request, &data.categories, known, received_by, now);
@@ -126,7 +126,7 @@ impl Report {
             let all = violations
                 .iter()
                 .map(|violation| format!("\n  {}: {}", violation.field, violation.description));
-            Failed::Usage(format!("the report would not be accepted:{}", all.collect::<String>()))
+            Failed::Usage(format!("the report would be refused:{}", all.collect::<String>()))
         })?;
         Ok(facts)
     }
@@ -157,22 +157,22 @@ pub(super) fn check(data: &Data, rules: &Path) -> anyhow::Result<Vec<RuleFinding
     Ok(findings.iter().map(with_line).collect())
 }
 
-/// One answer, for machines. Every field is always there.
+/// One machine-readable answer. All fields are always present.
 #[derive(Serialize)]
 struct Answer<'a> {
-    /// Of the file, from 1.
+    /// Line in the file, from 1.
     line: u64,
-    /// Id of the agency that leads; empty when none does.
+    /// Id of the lead agency; empty if none leads.
     lead: &'a str,
-    /// Id of the agency that must designate; empty unless no lead can be found.
+    /// Id of the agency that must designate; empty if a lead was found.
     designating: &'a str,
     /// Whether no agency can act and the reporter is told who can.
     advised: bool,
     /// Ids of the supporting agencies, in the order found.
     supporting: Vec<&'a str>,
-    /// The factor that gave the lead; empty when a default did.
+    /// The factor that gave the lead; empty for a default.
     factor: &'a str,
-    /// The row that matched.
+    /// The matching row.
     row: &'a str,
     /// Territory codes from the place that gave the lead up to the agency, abolished codes first.
     path: Vec<&'a str>,
@@ -180,14 +180,14 @@ struct Answer<'a> {
     fallbacks: &'a [String],
 }
 
-/// What is said of a line that holds no facts.
+/// A line without valid facts.
 #[derive(Serialize)]
 struct Unread<'a> {
     line: u64,
     error: &'a str,
 }
 
-/// Decides a file of facts, one answer a line.
+/// Decides a file of facts, one answer per line.
 pub(super) fn explain(facts: &Path, rules: &RuleSet, data: &Data, json: bool) -> anyhow::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut unread = 0_u64;
@@ -256,7 +256,7 @@ fn answer(line: u64, decision: &Decision) -> Answer<'_> {
     }
 }
 
-/// Decides a file of facts by two rule sets, and shows where the answers differ.
+/// Decides a file of facts by two rule sets and prints the differences.
 pub(super) fn simulate(
     facts: &Path,
     old: &RuleSet,
@@ -302,12 +302,12 @@ pub(super) fn simulate(
     all_read(unread)
 }
 
-/// Hands over the facts of each line that is not empty, or why it holds none, with its number from 1.
+/// Passes the facts of each non-empty line, or why it has none, with its number from 1.
 fn each_line(
     file: &Path,
     mut each: impl FnMut(u64, Result<&Situation<'_>, String>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let opened = File::open(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut reader = BufReader::with_capacity(1 << 20, opened);
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
@@ -326,7 +326,7 @@ fn each_line(
     }
 }
 
-/// Lines that held no facts are a failure, after everything else was done.
+/// Invalid lines are a failure, reported after everything else is done.
 fn all_read(unread: u64) -> anyhow::Result<()> {
     match unread {
         0 => Ok(()),
@@ -335,5 +335,5 @@ fn all_read(unread: u64) -> anyhow::Result<()> {
 }
 
 pub(super) fn text(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }

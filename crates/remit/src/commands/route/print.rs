@@ -1,4 +1,4 @@
-//! What `remit route` shows.
+//! Output of `remit route`.
 
 use std::{path::Path, time::Duration};
 
@@ -13,18 +13,18 @@ use crate::{
     output::{self, bad, dim, field, id, line, strong},
 };
 
-/// Agencies in a summary; the others are counted.
+/// Maximum number of agencies in a summary; the others are counted.
 const AGENCIES: usize = 30;
 
-/// How much is shown, and for whom.
+/// Format and amount of output.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
     pub(super) json: bool,
-    /// Without the single differences.
+    /// Omit the individual differences.
     pub(super) summary: bool,
 }
 
-/// The decision as a clerk reads it: who, by when, and why.
+/// Prints a decision for clerks: who, by when, and why.
 pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     match (decision.lead.as_str(), decision.designating.as_str(), &decision.advice) {
         ("", "", Some(advice)) => {
@@ -66,7 +66,8 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rows that did not match, by the first column that did not hold, in the order in which they first appear.
+/// The rows that did not match, grouped by the first column that failed, in order of first
+/// appearance.
 fn by_column(decision: &RouteDecision) -> Vec<(&str, Vec<&str>)> {
     let mut columns: Vec<(&str, Vec<&str>)> = Vec::new();
     for miss in &decision.misses {
@@ -87,14 +88,14 @@ fn span(clock: &ClockNeed) -> String {
     format!("{} {}", clock.value, unit.replace('_', " "))
 }
 
-/// All findings; errors make the command fail.
+/// Prints all findings; errors make the command fail.
 pub(super) fn findings(findings: &[RuleFinding], json: bool) -> anyhow::Result<()> {
     if json {
         output::json(&CheckRuleSetResponse {
             findings: findings.to_vec(),
         })?;
     } else if findings.is_empty() {
-        line("nothing was found")?;
+        line("no findings")?;
     } else {
         for finding in findings {
             line(words(finding))?;
@@ -106,7 +107,7 @@ pub(super) fn findings(findings: &[RuleFinding], json: bool) -> anyhow::Result<(
     }
 }
 
-/// A finding on standard error.
+/// Prints a finding on standard error.
 pub(super) fn warning(finding: &RuleFinding) {
     anstream::eprintln!("{}", words(finding));
 }
@@ -123,7 +124,7 @@ fn words(finding: &RuleFinding) -> String {
     format!("{severity}: {row}{}: {}", finding.column, finding.message)
 }
 
-/// One difference.
+/// Prints one difference.
 pub(super) fn difference(difference: &RouteDifference, shown: &Shown) -> anyhow::Result<()> {
     if shown.summary {
         return Ok(());
@@ -153,7 +154,7 @@ pub(super) fn difference(difference: &RouteDifference, shown: &Shown) -> anyhow:
     Ok(())
 }
 
-/// What came of it: a table of what agencies gain and lose.
+/// Prints a summary: a table of the agencies' gains and losses.
 pub(super) fn summary(summary: &SimulationSummary, shown: &Shown) -> anyhow::Result<()> {
     if shown.json {
         return output::json_line(summary);
@@ -164,7 +165,7 @@ pub(super) fn summary(summary: &SimulationSummary, shown: &Shown) -> anyhow::Res
         summary.different.style(strong())
     ))?;
     if summary.erased > 0 {
-        line(format_args!("{} left out: their facts were erased", summary.erased))?;
+        line(format_args!("{} skipped: their facts were erased", summary.erased))?;
     }
     if !summary.agencies.is_empty() {
         line(format_args!("{:<32} {:>10} {:>10}", "agency", "gained", "lost").style(dim()))?;
@@ -181,7 +182,7 @@ pub(super) fn summary(summary: &SimulationSummary, shown: &Shown) -> anyhow::Res
     Ok(())
 }
 
-/// How long it took.
+/// Prints how long it took.
 pub(super) fn speed(decided: u64, taken: Duration) -> anyhow::Result<()> {
     #[allow(clippy::cast_precision_loss, reason = "rounded for people")]
     let rate = decided as f64 / taken.as_secs_f64().max(1e-9);
@@ -189,7 +190,7 @@ pub(super) fn speed(decided: u64, taken: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line that holds no facts, on standard error.
+/// Reports a line without valid facts on standard error.
 pub(super) fn unread(file: &Path, number: u64, error: &str) {
     anstream::eprintln!("{} {}:{number}: {error}", "error:".style(bad()), file.display());
 }
