@@ -7,6 +7,7 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let proto = PathBuf::from("../../proto");
     let files = [
+        "error/v1/error",
         "event/v1/event",
         "intake/v1/intake",
         "intake/v1/evidence",

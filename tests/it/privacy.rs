@@ -165,7 +165,7 @@ async fn p3_a_reporters_words_reach_neither_routing_nor_the_log_nor_the_log_line
     ];
     report.details = details.map(|(path, value)| (path.to_owned(), value.to_owned())).into();
     report.loss = Some(Loss {
-        currency: "CNY".to_owned(),
+        currency_code: "CNY".to_owned(),
         minor_units: LOSS,
         occur_time: None,
     });

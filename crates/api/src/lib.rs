@@ -1,4 +1,5 @@
-//! The contract: what `proto/` says, as Rust types, clients and servers. Generated code only.
+//! The contract: what `proto/` says, as Rust types, clients and servers. Generated code, and what makes and reads the
+//! common types of Google (`common.rs`).
 //!
 //! Clients and servers need the feature `grpc`; without it there are messages only, and no dependency on a transport.
 //!
@@ -14,14 +15,17 @@
 
 use std::sync::LazyLock;
 
+mod common;
+
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/remit.rs"));
 }
 
+pub use common::{bilingual, date, day, text_in};
 pub use generated::{
     google,
     remit::{
-        audit::v1 as audit, event::v1 as event, intake::v1 as intake, operations::v1 as operations,
+        audit::v1 as audit, error::v1 as error, event::v1 as event, intake::v1 as intake, operations::v1 as operations,
         routing::v1 as routing,
     },
 };

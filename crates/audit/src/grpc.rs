@@ -179,6 +179,7 @@ impl From<AppendError> for Failure {
             },
             AppendError::Frozen(source) => Self::WrongState {
                 record: format!("producers/{source}"),
+                state: "FROZEN",
                 description:
                     "the producer is frozen: its past has changed. an operator examines `remit log gaps`, then lets it \
                               append again with `remit log unfreeze`"

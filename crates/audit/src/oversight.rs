@@ -150,7 +150,7 @@ fn gap_message(gap: Gap, now: Time) -> GapMessage {
         event_id: gap.event_id,
         first_seen_time: Some(gap.since.to_proto()),
         age: Some(age(gap.since, now)),
-        attempts: gap.attempts.cast_signed(),
+        attempt_count: gap.attempts.cast_signed(),
         examine_time: gap.examined.map(Time::to_proto),
     }
 }

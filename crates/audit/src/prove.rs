@@ -21,6 +21,16 @@ pub(crate) struct Inclusion {
     pub path: Vec<Bytes32>,
 }
 
+/// What an entry can be proven to be.
+pub(crate) enum Proof {
+    /// In the tree.
+    Inclusion(Inclusion),
+    /// In the log, behind the tree.
+    NotYet,
+    /// Not in the log.
+    Nowhere,
+}
+
 /// Proof that a tree begins with another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Consistency {
@@ -43,19 +53,13 @@ impl Prover {
         }
     }
 
-    /// Proves that an entry is in the tree of the first `size` entries; `None` when it is not, or not yet. `signed` is a tree that
-    /// is known, at least as large.
-    pub async fn inclusion(&self, signed: TreeHead, size: u64, which: Which) -> Result<Option<Inclusion>, sql::Error> {
-        let found = match which {
-            Which::Index(index) if index >= size => None,
-            which => self.store.find(which).await?,
-        };
-        let found = match (found, which) {
+    /// Proves that an entry is in the tree of the first `size` entries. `signed` is a tree that is known, at least as large.
+    pub async fn inclusion(&self, signed: TreeHead, size: u64, which: Which) -> Result<Proof, sql::Error> {
+        let found = match (self.store.find(which).await?, which) {
+            (Some(found), _) if found.index < size => found,
+            (Some(_), _) => return Ok(Proof::NotYet),
             (None, Which::Index(index)) if index < size => return Err(damaged(format!("entry {index} is missing"))),
-            (found, _) => found.filter(|found| found.index < size),
-        };
-        let Some(found) = found else {
-            return Ok(None);
+            (None, _) => return Ok(Proof::Nowhere),
         };
         let (index, entry) = (found.index, found.entry);
         let path = Question::Inclusion { size, index };
@@ -66,7 +70,7 @@ impl Prover {
         let path = answer(&tiles, path)?;
         check_record(&path, size, Hash(tree.root), index, record_hash(&entry))
             .map_err(|error| damaged(format!("entry {index} is not proven by its tiles: {error}")))?;
-        Ok(Some(Inclusion {
+        Ok(Proof::Inclusion(Inclusion {
             tree,
             index,
             entry,

@@ -196,7 +196,11 @@ impl Sight for RoutingsSight {
         };
         let agency = agency.to_owned();
         let answer = CaseServiceClient::new(self.0.clone())
-            .check_access(CheckAccessRequest { report, agency, case })
+            .check_access(CheckAccessRequest {
+                report,
+                agency,
+                case_name: case,
+            })
             .await;
         match answer {
             Ok(answer) => Ok(answer.into_inner().allowed),

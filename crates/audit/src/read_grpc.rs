@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     check::OWN,
     disclosure::{self, Disclosure, Logged},
-    prove::Prover,
+    prove::{Proof, Prover},
     publisher::Published,
     read::{Part, Read, Sight, Wanted, list, refuse_hidden},
     sequencer::Sequencer,
@@ -155,7 +155,11 @@ impl Reading {
             .prover
             .inclusion(head, size.unwrap_or(head.size).min(head.size), which)
             .await?;
-        let proof = proof.ok_or(Failure::NotYetLogged)?;
+        let proof = match proof {
+            Proof::Inclusion(proof) => proof,
+            Proof::NotYet => return Err(Failure::NotYetLogged),
+            Proof::Nowhere => return Err(Failure::NotLogged),
+        };
         Ok(GetInclusionProofResponse {
             index: proof.index.cast_signed(),
             checkpoint: note,

@@ -92,15 +92,15 @@ impl Operated for Operations {
             time: Some(self.clock.now().to_proto()),
             log: Some(LogStatus {
                 size: status.size.cast_signed(),
-                published: status.published.cast_signed(),
+                published_size: status.published.cast_signed(),
                 sign_time: Some(status.signed.to_proto()),
                 unpublished: status.unpublished,
                 silent_witnesses: status.silent,
                 writes: status.writes,
-                gaps: i64::try_from(gaps.len()).unwrap_or(i64::MAX),
+                gap_count: i64::try_from(gaps.len()).unwrap_or(i64::MAX),
                 gaps_since_time: gaps.iter().map(|gap| gap.since).min().map(Time::to_proto),
                 troubled_producers,
-                is_lost,
+                lost: is_lost,
             }),
             ..Default::default()
         })

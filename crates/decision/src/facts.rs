@@ -173,7 +173,7 @@ impl<'a> From<&'a Facts> for Situation<'a> {
             urgent: facts.urgent,
             publication: facts.publication,
             subject_kinds: facts.subject_kinds().collect(),
-            loss_currency: &facts.loss_currency,
+            loss_currency: &facts.loss_currency_code,
             loss_minor_units: facts.loss_minor_units,
             loss_age_seconds: facts.loss_age_seconds,
             day: facts
@@ -191,7 +191,7 @@ impl<'a> From<&'a Facts> for Situation<'a> {
                 .iter()
                 .map(|(path, value)| (path.as_str(), value.as_str()))
                 .collect(),
-            operator: facts.operator.as_ref(),
+            operator: facts.register_answer.as_ref(),
             ..Self::of(&facts.category)
         };
         for place in &facts.places {
@@ -212,7 +212,7 @@ fn given(place: &Place) -> Given<'_> {
     match &place.location {
         None => Given::Absent,
         Some(Location::Territory(name)) => territory(name),
-        Some(Location::Country(country)) => self::country(country),
+        Some(Location::RegionCode(country)) => self::country(country),
     }
 }
 

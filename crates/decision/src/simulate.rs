@@ -95,32 +95,32 @@ impl Simulation<'_> {
             .iter()
             .map(|(agency, (gained, lost))| AgencyBalance {
                 agency: agency.to_string(),
-                gained: count(*gained),
-                lost: count(*lost),
+                gained_count: count(*gained),
+                lost_count: count(*lost),
             })
             .collect();
         // Sorted by id before, so that equals stay in that order.
-        agencies.sort_by_key(|balance| std::cmp::Reverse(balance.gained + balance.lost));
+        agencies.sort_by_key(|balance| std::cmp::Reverse(balance.gained_count + balance.lost_count));
         SimulationSummary {
-            decided: count(self.decided),
-            different: count(self.different),
-            erased: count(self.erased),
+            decided_count: count(self.decided),
+            different_count: count(self.different),
+            erased_count: count(self.erased),
             agencies,
-            old_digest: self.old.digest().to_vec().into(),
-            new_digest: self.new.digest().to_vec().into(),
+            current_digest: self.old.digest().to_vec().into(),
+            proposed_digest: self.new.digest().to_vec().into(),
             directory_digest: self.directory.digest().to_vec().into(),
         }
     }
 }
 
-/// Both answers and the reason for the difference. `case` identifies the facts.
+/// Both answers, and why they differ. Of which facts, the caller adds.
 #[must_use]
-pub fn difference(case: String, old: &Ruling<'_>, new: &Ruling<'_>) -> RouteDifference {
+pub fn difference(old: &Ruling<'_>, new: &Ruling<'_>) -> RouteDifference {
     RouteDifference {
-        case,
-        old: Some(end(old)),
-        new: Some(end(new)),
+        current: Some(end(old)),
+        proposed: Some(end(new)),
         reason: reason(old, new),
+        ..RouteDifference::default()
     }
 }
 

@@ -47,8 +47,8 @@ impl Operated for Operations {
             time: Some(now.to_proto()),
             backlogs: operations::backlogs(&self.db, &store::CONSUMERS).await?,
             evidence: Some(EvidenceStatus {
-                unattached: evidence.unattached.cast_signed(),
-                overdue: evidence.overdue.cast_signed(),
+                unattached_count: evidence.unattached.cast_signed(),
+                overdue_count: evidence.overdue.cast_signed(),
                 overdue_since_time: evidence.overdue_since.map(Time::to_proto),
             }),
             ..Default::default()

@@ -73,6 +73,7 @@ pub fn check(
     report.name.clear();
     report.state = 0;
     report.accept_time = None;
+    canonical_codes(&mut report);
 
     let category = faults.category(&report.category, categories);
     faults.subjects(&report.subjects, category);
@@ -113,6 +114,30 @@ pub fn check(
     }
 }
 
+/// Codes are taken in any letter case. From here on each has one form: what is compared, looked up and committed to.
+fn canonical_codes(report: &mut Report) {
+    report.language_code = language(&report.language_code);
+    if let Some(loss) = &mut report.loss {
+        loss.currency_code.make_ascii_uppercase();
+    }
+    for place in &mut report.places {
+        if let Some(Location::RegionCode(code)) = &mut place.location {
+            code.make_ascii_uppercase();
+        }
+    }
+}
+
+/// A BCP 47 tag in the letter case that it recommends: `zh-Hans-CN`.
+fn language(tag: &str) -> String {
+    let part = |(i, part): (usize, &str)| match (i, part.len()) {
+        (0, _) => part.to_ascii_lowercase(),
+        (_, 2) => part.to_ascii_uppercase(),
+        (_, 4) if part.is_char_boundary(1) => part[..1].to_ascii_uppercase() + &part[1..].to_ascii_lowercase(),
+        _ => part.to_ascii_lowercase(),
+    };
+    tag.split('-').enumerate().map(part).collect::<Vec<_>>().join("-")
+}
+
 /// What a report is routed by: no personal data, and everything in one order, so that equal facts are equal bytes.
 fn facts(
     report: &Report,
@@ -140,10 +165,10 @@ fn facts(
         urgent: category.urgency == Urgency::Urgent,
         subject_kinds: subject_kinds.into_iter().collect(),
         places,
-        loss_currency: report
+        loss_currency_code: report
             .loss
             .as_ref()
-            .map(|loss| loss.currency.clone())
+            .map(|loss| loss.currency_code.clone())
             .unwrap_or_default(),
         loss_minor_units: report.loss.as_ref().map_or(0, |loss| loss.minor_units),
         loss_age_seconds: occurred.map(|occurred| (now.0.saturating_sub(occurred.0)).max(0) / 1_000_000),
@@ -165,7 +190,7 @@ fn facts(
             .unwrap_or_default()
             .to_owned(),
         // Routing asks the register.
-        operator: None,
+        register_answer: None,
     }
 }
 
@@ -349,18 +374,18 @@ impl Faults {
                 Ok(_) => {}
             }
             match &place.location {
-                None => self.add(path, "needs a `territory` or a `country`"),
+                None => self.add(path, "needs a `territory` or a `region_code`"),
                 Some(Location::Territory(name)) => {
                     self.ok(
                         format_args!("{path}.territory"),
                         known.territory(name).then_some(()),
-                        "is not a known territory; they are named like `territories/320200`, and places outside the tree go into `country`",
+                        "is not a known territory; they are named like `territories/320200`, and places outside the tree go into `region_code`",
                     );
                 }
-                Some(Location::Country(code)) => {
+                Some(Location::RegionCode(code)) => {
                     let country = code.parse::<Country>().ok();
                     self.ok(
-                        format_args!("{path}.country"),
+                        format_args!("{path}.region_code"),
                         country,
                         "is not an ISO 3166-1 alpha-2 code outside the tree, such as `US`",
                     );
@@ -371,9 +396,9 @@ impl Faults {
 
     fn loss(&mut self, report: &Report) {
         let Some(loss) = &report.loss else { return };
-        let currency = iso_currency::Currency::from_code(&loss.currency);
+        let currency = iso_currency::Currency::from_code(&loss.currency_code);
         self.ok(
-            "report.loss.currency",
+            "report.loss.currency_code",
             currency,
             "is not an ISO 4217 code, such as `CNY`",
         );
@@ -401,8 +426,13 @@ impl Faults {
         if VictimKind::try_from(report.victim_kind).is_err() {
             self.add("report.victim_kind", "is unknown");
         }
-        if report.language.len() > 35 || !report.language.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-') {
-            self.add("report.language", "must be a BCP 47 tag, such as `zh-CN`");
+        if report.language_code.len() > 35
+            || !report
+                .language_code
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'-')
+        {
+            self.add("report.language_code", "must be a BCP 47 tag, such as `zh-CN`");
         }
         let Some(reporter) = &report.reporter else { return };
         if ReporterRelation::try_from(reporter.relation).is_err() {

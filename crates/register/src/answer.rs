@@ -87,7 +87,7 @@ pub async fn complete(
         // Not needed after the look-up.
         let subjects = std::mem::take(&mut change.subjects);
         let Some(facts) = &mut change.facts else { continue };
-        facts.operator = None;
+        facts.register_answer = None;
         if !names_operator(facts) && !subjects.is_empty() {
             asked.push((facts, subjects));
         }
@@ -135,16 +135,19 @@ pub fn answer(facts: &mut Facts, subjects: &[OperatorSubject], found: &Found, da
             facts.places.sort_by_key(|place| place.factor);
         }
         let operator = entry.key.resource_name();
-        if matches.iter().all(|earlier| earlier.operator != operator) {
+        if matches.iter().all(|earlier| earlier.registered_operator != operator) {
             let location = Some(entry.place.into());
-            matches.push(OperatorMatch { operator, location });
+            matches.push(OperatorMatch {
+                registered_operator: operator,
+                location,
+            });
         }
     }
     let version = found.version.to_proto();
-    facts.operator = Some(OperatorAnswer {
+    facts.register_answer = Some(OperatorAnswer {
         version: version.version,
         digest: version.digest,
-        asked,
+        asked_count: asked,
         matches,
     });
 }

@@ -57,7 +57,7 @@ impl From<Place> for operator_period::Location {
     fn from(place: Place) -> Self {
         match place {
             Place::Territory(code) => Self::Territory(code.resource_name()),
-            Place::Country(country) => Self::Country(country.to_string()),
+            Place::Country(country) => Self::RegionCode(country.to_string()),
         }
     }
 }
@@ -66,7 +66,7 @@ impl From<Place> for operator_match::Location {
     fn from(place: Place) -> Self {
         match place {
             Place::Territory(code) => Self::Territory(code.resource_name()),
-            Place::Country(country) => Self::Country(country.to_string()),
+            Place::Country(country) => Self::RegionCode(country.to_string()),
         }
     }
 }
@@ -75,7 +75,7 @@ impl From<Place> for api::intake::place::Location {
     fn from(place: Place) -> Self {
         match place {
             Place::Territory(code) => Self::Territory(code.resource_name()),
-            Place::Country(country) => Self::Country(country.to_string()),
+            Place::Country(country) => Self::RegionCode(country.to_string()),
         }
     }
 }
@@ -178,10 +178,10 @@ impl Entry {
     /// As in the contract, without its name.
     pub fn period(&self) -> OperatorPeriod {
         OperatorPeriod {
-            operator: self.operator.clone(),
+            organisation: self.operator.clone(),
             location: Some(self.place.into()),
-            valid_from: day_text(self.validity.from),
-            valid_to: day_text(self.validity.to),
+            valid_from_date: self.validity.from.map(api::date),
+            valid_to_date: self.validity.to.map(api::date),
         }
     }
 }

@@ -114,7 +114,7 @@ impl Service {
         Ok(LookupOperatorResponse {
             version: Some(found.version.to_proto()),
             path: path.iter().map(crate::answer::Step::to_proto).collect(),
-            operator: group.map(operator),
+            registered_operator: group.map(operator),
             period: entry.map(crate::entry::Entry::period),
         })
     }
@@ -149,7 +149,7 @@ impl Service {
 
     async fn get(&self, name: &str) -> Result<Operator, Failure> {
         let key = Key::from_resource_name(name).map_err(|_| {
-            let words = "must be `operators/{kind}/{key}`, such as `operators/domain/example.cn`";
+            let words = "must be `operators/{kind}~{key}`, such as `operators/domain~example.cn`";
             Failure::invalid("name", words)
         })?;
         let found = self.store.find(vec![key]).await?;
@@ -261,8 +261,8 @@ async fn load(
 fn tell(answers: &Answers, bytes: u64, entries: u64, written: u64) {
     let progress = LoadProgress {
         bytes: bytes.cast_signed(),
-        entries: entries.cast_signed(),
-        written: written.cast_signed(),
+        entry_count: entries.cast_signed(),
+        written_count: written.cast_signed(),
     };
     let answer = LoadOperatorsResponse {
         progress: Some(progress),
@@ -328,9 +328,9 @@ fn result(outcome: &Outcome) -> LoadResult {
     }
     LoadResult {
         version: Some(version),
-        added: outcome.added.cast_signed(),
-        changed: outcome.changed.cast_signed(),
-        removed: outcome.removed.cast_signed(),
+        added_count: outcome.added.cast_signed(),
+        changed_count: outcome.changed.cast_signed(),
+        removed_count: outcome.removed.cast_signed(),
         unchanged: outcome.unchanged,
     }
 }
@@ -413,7 +413,7 @@ impl OperatorService for Service {
         require_reader(caller(&request)?)?;
         let operator = self.get(&request.get_ref().name).await?;
         Ok(Response::new(GetOperatorResponse {
-            operator: Some(operator),
+            registered_operator: Some(operator),
         }))
     }
 }

@@ -102,18 +102,18 @@ impl Key {
         Ok(Self { kind, name })
     }
 
-    /// Reads a resource name, `operators/{kind}/{key}`.
+    /// Reads a resource name, `operators/{kind}~{key}`.
     pub fn from_resource_name(name: &str) -> Result<Self, InvalidKey> {
         let (kind, name) = name
             .strip_prefix("operators/")
-            .and_then(|name| name.split_once('/'))
+            .and_then(|name| name.split_once('~'))
             .ok_or_else(|| InvalidKey::Kind(shown(name)))?;
         Self::new(kind.parse()?, name)
     }
 
-    /// The resource name, `operators/{kind}/{key}`.
+    /// The resource name, `operators/{kind}~{key}`.
     pub fn resource_name(&self) -> String {
-        format!("operators/{}/{}", self.kind.as_str(), self.name)
+        format!("operators/{}~{}", self.kind.as_str(), self.name)
     }
 
     /// What it is.
@@ -399,9 +399,9 @@ mod tests {
         }
         for name in [
             "operators/domain",
-            "operators/site/x",
+            "operators/site~x",
             "agencies/x",
-            "operators/domain/com.cn",
+            "operators/domain~com.cn",
         ] {
             assert!(Key::from_resource_name(name).is_err(), "{name}");
         }

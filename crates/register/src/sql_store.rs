@@ -179,10 +179,10 @@ impl SqlStore {
                 operator_register: Some(OperatorRegister {
                     version: version.cast_signed(),
                     replaced: activation.mode == Mode::Replace,
-                    entries: activation.entries.cast_signed(),
-                    added: activation.added.cast_signed(),
-                    changed: activation.changed.cast_signed(),
-                    removed: activation.removed.cast_signed(),
+                    entry_count: activation.entries.cast_signed(),
+                    added_count: activation.added.cast_signed(),
+                    changed_count: activation.changed.cast_signed(),
+                    removed_count: activation.removed.cast_signed(),
                 }),
                 ..Default::default()
             },

@@ -49,7 +49,7 @@ impl Version {
                 0 => Default::default(),
                 _ => self.digest.to_vec().into(),
             },
-            entries: self.entries.cast_signed(),
+            entry_count: self.entries.cast_signed(),
             load_time: (self.version > 0).then(|| self.time.to_proto()),
         }
     }

@@ -200,6 +200,11 @@ pub fn id(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, id)| id)
 }
 
+/// A day, as 2026-07-01; empty for none.
+pub fn date(date: Option<&api::google::r#type::Date>) -> String {
+    date.and_then(api::day).map(|day| day.to_string()).unwrap_or_default()
+}
+
 /// A territory code with its name, where it is a known one: `320300 Xuzhou`.
 pub fn territory(code: &str) -> String {
     let name = code.parse().ok().and_then(|code| Territories::shipped().name(code));
@@ -208,7 +213,7 @@ pub fn territory(code: &str) -> String {
 
 /// The way from a place up the tree to where an agency was found.
 pub fn climb(place: &str, climb: &[String]) -> String {
-    let mut way: Vec<&str> = climb.iter().map(String::as_str).collect();
+    let mut way: Vec<&str> = climb.iter().map(|name| id(name)).collect();
     if way.first() != Some(&place) {
         way.insert(0, place);
     }

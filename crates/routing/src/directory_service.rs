@@ -7,7 +7,7 @@ use api::routing::{
     GetDirectoryRequest, GetDirectoryResponse, GetTerritoryRequest, GetTerritoryResponse, ListAgenciesRequest,
     ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest,
     ListDirectoryVersionsResponse, ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest,
-    LocateAgencyResponse, directory_service_server::DirectoryService,
+    LocateAgencyResponse, directory_service_server::DirectoryService, locate_agency_request::Place,
 };
 use data_encoding::HEXLOWER;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -142,7 +142,7 @@ impl Service {
                     .cases
                     .iter()
                     .map(|(owner, case)| proto::OwnerlessCase {
-                        case: store::name(*case),
+                        case_name: store::name(*case),
                         owner: owner.resource_name(),
                     })
                     .collect();
@@ -250,15 +250,15 @@ impl Service {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
         let size = page::size(request.page_size)?;
-        let function = match request.function.as_str() {
+        let function = match request.agency_function.as_str() {
             "" => None,
-            text => Some(Function::new(text).map_err(|error| Failure::invalid("function", error.to_string()))?),
+            text => Some(Function::new(text).map_err(|error| Failure::invalid("agency_function", error.to_string()))?),
         };
         let territory = match request.territory.as_str() {
             "" => None,
             name => Some(known(tree, "territory", name)?),
         };
-        let filter = format!("ListAgencies {} {}", request.function, request.territory);
+        let filter = format!("ListAgencies {} {}", request.agency_function, request.territory);
         let after = page::decode(&filter, &request.page_token)?.and_then(|cursor| AgencyId::new(&cursor).ok());
         let mut found: Vec<_> = directory
             .after(after.as_ref())
@@ -279,18 +279,26 @@ impl Service {
     fn locate(&self, request: &LocateAgencyRequest) -> Result<LocateAgencyResponse, Failure> {
         let active = self.versions.active();
         let mut violations = Vec::new();
-        let function = Function::new(&request.function)
-            .map_err(|error| violations.push(Violation::new("function", error.to_string())))
+        let function = Function::new(&request.agency_function)
+            .map_err(|error| violations.push(Violation::new("agency_function", error.to_string())))
             .ok();
-        let day = self.day(&request.day, &mut violations);
+        let day = self.day(request.effective_date.as_ref(), &mut violations);
         let category = category(&request.category, &mut violations);
-        let place = match request.place.parse::<Country>() {
-            Ok(country) => Some(Err(country)),
-            Err(_) => known(active.directory.territories(), "place", &request.place)
-                .map(Ok)
-                .map_err(|failure| violations.extend(violations_of(failure)))
-                .ok(),
+        let place = match &request.place {
+            None => Err(Failure::invalid(
+                "territory",
+                "is missing; name a territory, or a country by region_code",
+            )),
+            Some(Place::Territory(name)) => known(active.directory.territories(), "territory", name).map(Ok),
+            Some(Place::RegionCode(code)) => match code.to_ascii_uppercase().parse::<Country>() {
+                Ok(country) => Ok(Err(country)),
+                Err(_) => Err(Failure::invalid(
+                    "region_code",
+                    "must be a country outside the tree, by ISO 3166-1, such as `US`",
+                )),
+            },
         };
+        let place = place.map_err(|failure| violations.extend(violations_of(failure))).ok();
         let (Some(function), Some(place), true) = (function, place, violations.is_empty()) else {
             return Err(Failure::InvalidInput(violations));
         };
@@ -307,32 +315,45 @@ impl Service {
         let active = self.versions.active();
         let directory = &active.directory;
         let mut violations = Vec::new();
-        let day = self.day(&request.day, &mut violations);
+        let day = self.day(request.effective_date.as_ref(), &mut violations);
         let category = category(&request.category, &mut violations);
-        let place = known(directory.territories(), "place", &request.place)
+        let place = known(directory.territories(), "territory", &request.territory)
             .map_err(|failure| violations.extend(violations_of(failure)))
             .ok();
-        let (Some(place), true) = (place, violations.is_empty()) else {
+        let filter = format!("ListDesks {} {} {day}", request.territory, request.category);
+        let page = page::size(request.page_size)
+            .and_then(|size| Ok((size, page::decode(&filter, &request.page_token)?)))
+            .map_err(|failure| violations.extend(violations_of(failure)))
+            .ok();
+        let (Some(place), Some((size, after)), true) = (place, page, violations.is_empty()) else {
             return Err(Failure::InvalidInput(violations));
         };
         let desk = |function: &Function| FunctionDesk {
-            function: function.to_string(),
+            agency_function: function.to_string(),
             located: Some(directory_view::located(directory, function, category, day, place)),
         };
+        let functions = directory.functions().into_iter();
+        let mut found: Vec<_> = functions
+            .filter(|function| after.as_deref().is_none_or(|after| function.as_str() > after))
+            .take(size as usize + 1)
+            .collect();
         Ok(ListDesksResponse {
-            desks: directory.functions().into_iter().map(desk).collect(),
+            next_page_token: page::cut(&mut found, size, &filter, |last| last.to_string()),
+            desks: found.into_iter().map(desk).collect(),
         })
     }
 
-    fn day(&self, text: &str, violations: &mut Vec<Violation>) -> Date {
+    fn day(&self, date: Option<&api::google::r#type::Date>, violations: &mut Vec<Violation>) -> Date {
         let today = directory::day(self.clock.now());
-        match text {
-            "" => today,
-            text => text.parse().unwrap_or_else(|_| {
-                violations.push(Violation::new("day", "is not a day; write it as 2026-07-01"));
+        date.map_or(today, |date| {
+            api::day(date).unwrap_or_else(|| {
+                violations.push(Violation::new(
+                    "effective_date",
+                    "is not a day with year, month and day",
+                ));
                 today
-            }),
-        }
+            })
+        })
     }
 }
 
@@ -413,6 +434,7 @@ fn refused(ownerless: &Ownerless) -> Failure {
     };
     Failure::WrongState {
         record: VersionKind::Directory.record().to_owned(),
+        state: "OWNERLESS_CASES",
         description: format!(
             "open cases would have nobody: {}{more}; keep these agencies, or give each a last day and a successor",
             each.join("; ")

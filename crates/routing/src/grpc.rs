@@ -98,13 +98,13 @@ impl Service {
     async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
         let mut violations = Vec::new();
         let report = id(&request.report, "reports/");
-        let case = id(&request.case, "cases/");
-        if report.is_none() && (request.case.is_empty() || !request.report.is_empty()) {
+        let case = id(&request.case_name, "cases/");
+        if report.is_none() && (request.case_name.is_empty() || !request.report.is_empty()) {
             violations.push(Violation::new(
                 "report",
                 "must be the name of a report, such as `reports/{uuid}`",
             ));
-        } else if case.is_none() && !request.case.is_empty() {
+        } else if case.is_none() && !request.case_name.is_empty() {
             violations.push(Violation::new("case", CASE_NAME));
         }
         let agency = AgencyId::from_resource_name(&request.agency).ok();
@@ -223,6 +223,7 @@ impl Service {
             Acknowledged::RequestIdReused => Err(Failure::RequestIdReused),
             Acknowledged::WrongState(state) => Err(Failure::WrongState {
                 record: store::name(case),
+                state: state.name(),
                 description: format!("the case is {}; it can be taken over while ASSIGNED", state.name()),
             }),
         }

@@ -43,9 +43,9 @@ impl Operations {
         };
         let since: Option<i64> = row.get(3)?;
         Ok(CaseStatus {
-            open: row.get(0)?,
-            awaiting_designation: row.get(1)?,
-            overdue: row.get(2)?,
+            open_count: row.get(0)?,
+            awaiting_designation_count: row.get(1)?,
+            overdue_count: row.get(2)?,
             overdue_since_time: since.map(|since| Time(since).to_proto()),
         })
     }

@@ -9,7 +9,7 @@ use api::routing::{
     CreateRuleSetResponse, ExplainRouteRequest, ExplainRouteResponse, GetRuleSetRequest, GetRuleSetResponse,
     ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RouteDecision,
     RuleFinding, RuleTable, SimulateRuleSetRequest, SimulateRuleSetResponse, SimulationProgress,
-    check_rule_set_request::Target, rule_set_service_server::RuleSetService, simulate_rule_set_response::Event,
+    check_rule_set_request::Target, rule_set_service_server::RuleSetService, simulate_rule_set_response::Update,
 };
 use data_encoding::HEXLOWER;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -210,8 +210,8 @@ impl Service {
         system: &str,
         tell: &mpsc::Sender<Told>,
     ) -> Result<(), Ended> {
-        let say = async |event: Event| {
-            let told = tell.send(Ok(SimulateRuleSetResponse { event: Some(event) })).await;
+        let say = async |update: Update| {
+            let told = tell.send(Ok(SimulateRuleSetResponse { update: Some(update) })).await;
             told.map_err(|_| Ended::Abandoned)
         };
         let mut simulation = Simulation::new(&active.rules, proposed, &active.directory);
@@ -223,19 +223,19 @@ impl Service {
                     simulation.erased();
                     continue;
                 };
-                let name = store::name(case.case);
-                let differs = simulation.compare(&Situation::from(facts), |old, new| difference(name, old, new));
-                if let Some(differs) = differs {
-                    say(Event::Difference(differs)).await?;
+                let differs = simulation.compare(&Situation::from(facts), difference);
+                if let Some(mut differs) = differs {
+                    differs.case_name = store::name(case.case);
+                    say(Update::Difference(differs)).await?;
                 }
             }
             let Some(last) = page.last() else { break };
             after = Some(last.case);
             let progress = SimulationProgress {
-                decided: i64::try_from(simulation.decided()).unwrap_or(i64::MAX),
-                different: i64::try_from(simulation.different()).unwrap_or(i64::MAX),
+                decided_count: i64::try_from(simulation.decided()).unwrap_or(i64::MAX),
+                different_count: i64::try_from(simulation.different()).unwrap_or(i64::MAX),
             };
-            say(Event::Progress(progress)).await?;
+            say(Update::Progress(progress)).await?;
         }
         let trial = trial(proposed.digest(), active);
         let (decided, different) = (simulation.decided(), simulation.different());
@@ -243,7 +243,7 @@ impl Service {
             .finish_simulation(&trial, decided, different, system, self.clock.now())
             .await
             .map_err(Failure::from)?;
-        say(Event::Summary(simulation.summary())).await
+        say(Update::Summary(simulation.summary())).await
     }
 
     async fn activate(
@@ -266,6 +266,7 @@ impl Service {
             if reason.is_empty() && !unchanged && !self.simulations.was_simulated(&trial).await? {
                 return Err(Failure::WrongState {
                     record: name_of(&rules.digest()),
+                    state: "NOT_SIMULATED",
                     description: "no finished simulation compares it with the rule set in force over the directory in \
                                   force: run SimulateRuleSet to its end, or say in override_reason why not"
                         .to_owned(),

@@ -2,6 +2,7 @@
 
 use api::{
     audit::{AppendChangesRequest, EventSet, RecordMarkRequest, Standing, audit_service_client::AuditServiceClient},
+    error::ErrorReason,
     event::StateChange,
 };
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use journal::{Bytes32, Deliver, Mark, Outcome, Undelivered, entry_hash};
 use prost::Message as _;
 use tonic_types::StatusExt as _;
 
-use crate::client::Caller;
+use crate::{client::Caller, failure};
 
 /// Delivers changes to audit. The payloads are encoded [`StateChange`] messages.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ pub fn outcome(refusal: String) -> Outcome {
 pub fn undelivered(consumer: &'static str, status: &tonic::Status) -> Undelivered {
     let too_large = status
         .get_details_error_info()
-        .is_some_and(|info| info.reason == "MESSAGE_TOO_LARGE");
+        .is_some_and(|info| info.reason == failure::reason(ErrorReason::MessageTooLarge));
     Undelivered {
         consumer,
         problem: format!("{:?}: {}", status.code(), status.message()),

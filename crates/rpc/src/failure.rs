@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use api::error::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// The domain of every `ErrorInfo`.
-pub const DOMAIN: &str = "remit";
+pub const DOMAIN: &str = "remit.internal";
+
+/// A reason as `ErrorInfo` has it: as in the catalogue, without the prefix.
+pub fn reason(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
 
 /// A field that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +53,10 @@ pub enum Failure {
         /// What was looked for, such as `case`.
         what: &'static str,
     },
-    /// The log does not hold it yet, or no published checkpoint does.
+    /// The log holds it, and no published checkpoint covers it yet.
     NotYetLogged,
+    /// The log does not hold it.
+    NotLogged,
     /// The record changed since the caller saw it.
     EtagMismatch,
     /// The request id was used for other content.
@@ -56,7 +65,9 @@ pub enum Failure {
     WrongState {
         /// Resource name of the record.
         record: String,
-        /// Its state, and what would be needed.
+        /// Its state, as the enum of its kind has it without the prefix.
+        state: &'static str,
+        /// Its state in words, and what would be needed.
         description: String,
     },
     /// The caller is not known.
@@ -110,9 +121,9 @@ const RETRY: Duration = Duration::from_millis(500);
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         let mut details = ErrorDetails::new();
-        let mut info = |reason: &str, metadata: &[(&str, &str)]| {
+        let mut info = |why: ErrorReason, metadata: &[(&str, &str)]| {
             details.set_error_info(
-                reason,
+                reason(why),
                 DOMAIN,
                 metadata
                     .iter()
@@ -122,7 +133,7 @@ impl From<Failure> for Status {
         };
         let (code, message) = match failure {
             Failure::InvalidInput(violations) => {
-                info("INVALID_INPUT", &[]);
+                info(ErrorReason::InvalidInput, &[]);
                 // Details travel in headers, which have a limit of their own.
                 let fields: Vec<_> = violations
                     .iter()
@@ -147,49 +158,60 @@ impl From<Failure> for Status {
                 (Code::InvalidArgument, message)
             }
             Failure::NotFound { what } => {
-                info("NOT_FOUND", &[("what", what)]);
+                info(ErrorReason::NotFound, &[("what", what)]);
                 (Code::NotFound, format!("no such {what}, or not for this caller"))
             }
             Failure::NotYetLogged => {
-                info("NOT_YET_LOGGED", &[]);
+                info(ErrorReason::NotYetLogged, &[]);
                 details.set_retry_info(Some(RETRY));
                 (
                     Code::NotFound,
                     "no published checkpoint holds this entry yet".to_owned(),
                 )
             }
+            Failure::NotLogged => {
+                info(ErrorReason::NotLogged, &[]);
+                (
+                    Code::NotFound,
+                    "the log does not hold this entry; if it is on its way, try again".to_owned(),
+                )
+            }
             Failure::EtagMismatch => {
-                info("ETAG_MISMATCH", &[]);
+                info(ErrorReason::EtagMismatch, &[]);
                 (
                     Code::Aborted,
                     "the record changed since its etag was read; read it again".to_owned(),
                 )
             }
             Failure::RequestIdReused => {
-                info("REQUEST_ID_REUSED", &[]);
+                info(ErrorReason::RequestIdReused, &[]);
                 (
                     Code::AlreadyExists,
                     "the request id was used for other content; choose a new one".to_owned(),
                 )
             }
-            Failure::WrongState { record, description } => {
-                info("WRONG_STATE", &[("record", &record)]);
+            Failure::WrongState {
+                record,
+                state,
+                description,
+            } => {
+                info(ErrorReason::WrongState, &[("record", &record), ("state", state)]);
                 details.add_precondition_failure_violation("STATE", &record, &description);
                 (Code::FailedPrecondition, description)
             }
             Failure::Unauthenticated => {
-                info("UNAUTHENTICATED", &[]);
+                info(ErrorReason::Unauthenticated, &[]);
                 (
                     Code::Unauthenticated,
                     "send a valid token as metadata `authorization: Bearer TOKEN`".to_owned(),
                 )
             }
             Failure::Denied { description, system } => {
-                info("DENIED", &[("system", &system)]);
+                info(ErrorReason::Denied, &[("system", &system)]);
                 (Code::PermissionDenied, format!("`{system}`: {description}"))
             }
             Failure::Overloaded => {
-                info("OVERLOADED", &[]);
+                info(ErrorReason::Overloaded, &[]);
                 details.set_retry_info(Some(RETRY));
                 (
                     Code::ResourceExhausted,
@@ -197,19 +219,19 @@ impl From<Failure> for Status {
                 )
             }
             Failure::DeadlineExceeded => {
-                info("DEADLINE_EXCEEDED", &[]);
+                info(ErrorReason::DeadlineExceeded, &[]);
                 (
                     Code::DeadlineExceeded,
                     "the deadline has passed; repeat with the same request id".to_owned(),
                 )
             }
             Failure::Unavailable { what } => {
-                info("UNAVAILABLE", &[("what", what)]);
+                info(ErrorReason::Unavailable, &[("what", what)]);
                 details.set_retry_info(Some(RETRY));
                 (Code::Unavailable, format!("{what} does not answer; try again"))
             }
             Failure::Damaged { record } => {
-                info("DATA_LOSS", &[("record", &record)]);
+                info(ErrorReason::DataLoss, &[("record", &record)]);
                 (
                     Code::DataLoss,
                     format!("what is stored of {record} is not what was recorded; the operator is told"),
@@ -222,7 +244,7 @@ impl From<Failure> for Status {
                     error = telemetry::with_causes(cause.as_ref()),
                     "internal error"
                 );
-                info("INTERNAL", &[("reference", &reference)]);
+                info(ErrorReason::Internal, &[("reference", &reference)]);
                 (
                     Code::Internal,
                     format!("internal error; the operator finds the cause under reference {reference}"),
@@ -265,53 +287,84 @@ impl From<journal::CommitError> for Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn every_failure_carries_its_reason() {
-        let io = || Box::new(std::io::Error::other("password=hunter2"));
-        for (failure, code, reason) in [
+    /// One failure of each kind.
+    fn each() -> Vec<(Failure, ErrorReason)> {
+        let io = Box::new(std::io::Error::other("password=hunter2"));
+        let record = || "evidence/1".to_owned();
+        vec![
             (
                 Failure::invalid("report.category", "name one"),
-                Code::InvalidArgument,
-                "INVALID_INPUT",
+                ErrorReason::InvalidInput,
             ),
-            (Failure::NotFound { what: "case" }, Code::NotFound, "NOT_FOUND"),
-            (Failure::NotYetLogged, Code::NotFound, "NOT_YET_LOGGED"),
-            (Failure::EtagMismatch, Code::Aborted, "ETAG_MISMATCH"),
-            (Failure::RequestIdReused, Code::AlreadyExists, "REQUEST_ID_REUSED"),
+            (Failure::NotFound { what: "case" }, ErrorReason::NotFound),
+            (Failure::NotYetLogged, ErrorReason::NotYetLogged),
+            (Failure::NotLogged, ErrorReason::NotLogged),
+            (Failure::EtagMismatch, ErrorReason::EtagMismatch),
+            (Failure::RequestIdReused, ErrorReason::RequestIdReused),
             (
                 Failure::WrongState {
-                    record: "cases/1".to_owned(),
-                    description: "it is closed".to_owned(),
+                    record: record(),
+                    state: "EXPIRED",
+                    description: "it has expired".to_owned(),
                 },
-                Code::FailedPrecondition,
-                "WRONG_STATE",
+                ErrorReason::WrongState,
             ),
-            (Failure::Unauthenticated, Code::Unauthenticated, "UNAUTHENTICATED"),
-            (Failure::denied("only agencies", "x"), Code::PermissionDenied, "DENIED"),
-            (Failure::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
-            (Failure::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-            (
-                Failure::Unavailable { what: "routing" },
-                Code::Unavailable,
-                "UNAVAILABLE",
-            ),
-            (
-                Failure::Damaged {
-                    record: "evidence/1".to_owned(),
-                },
-                Code::DataLoss,
-                "DATA_LOSS",
-            ),
-            (Failure::Internal(io()), Code::Internal, "INTERNAL"),
-        ] {
+            (Failure::Unauthenticated, ErrorReason::Unauthenticated),
+            (Failure::denied("only agencies", "x"), ErrorReason::Denied),
+            (Failure::Overloaded, ErrorReason::Overloaded),
+            (Failure::DeadlineExceeded, ErrorReason::DeadlineExceeded),
+            (Failure::Unavailable { what: "routing" }, ErrorReason::Unavailable),
+            (Failure::Damaged { record: record() }, ErrorReason::DataLoss),
+            (Failure::Internal(io), ErrorReason::Internal),
+        ]
+    }
+
+    /// Of the catalogue: its code, whether a delay is promised, and its metadata.
+    pub(crate) fn catalogued(reason: ErrorReason) -> (i32, bool, Vec<String>) {
+        let handling = api::POOL.get_extension_by_name("remit.error.v1.handling").unwrap();
+        let reasons = api::POOL.get_enum_by_name("remit.error.v1.ErrorReason").unwrap();
+        let options = reasons.get_value(reason.into()).unwrap().options();
+        let handling = options.get_extension(&handling);
+        let handling: api::error::Handling = handling.as_message().unwrap().transcode_to().unwrap();
+        (
+            handling.code,
+            handling.retry() == api::error::Retry::AfterDelay,
+            handling.metadata,
+        )
+    }
+
+    /// What a client gets: code, whether it is told when to come back, and the keys of the metadata.
+    pub(crate) fn told(status: &Status) -> (i32, bool, Vec<String>) {
+        let mut keys: Vec<_> = status.get_details_error_info().unwrap().metadata.into_keys().collect();
+        keys.sort();
+        let retry = status
+            .get_details_retry_info()
+            .is_some_and(|info| info.retry_delay.is_some());
+        (status.code().into(), retry, keys)
+    }
+
+    #[test]
+    fn every_failure_is_as_the_catalogue_says() {
+        for (failure, expected) in each() {
             let status = Status::from(failure);
-            assert_eq!(status.code(), code);
             let info = status.get_details_error_info().unwrap();
-            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, DOMAIN));
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason(expected), DOMAIN));
+            assert_eq!(told(&status), catalogued(expected), "{}", info.reason);
             assert!(!status.message().contains("hunter2") && !status.details().windows(7).any(|w| w == b"hunter2"));
+        }
+        let each: std::collections::BTreeSet<_> = each().into_iter().map(|(_, reason)| i32::from(reason)).collect();
+        let of_transport = crate::layers::REASONS.map(i32::from);
+        let catalogue = api::POOL.get_enum_by_name("remit.error.v1.ErrorReason").unwrap();
+        for value in catalogue.values().filter(|value| value.number() != 0) {
+            let number = value.number();
+            assert!(
+                each.contains(&number) != of_transport.contains(&number),
+                "{}",
+                value.name()
+            );
         }
     }
 

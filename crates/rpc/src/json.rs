@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_request_reads_and_writes() {
         let text = r#"{"report":{"category":"categories/gambling","subjects":[{"kind":"SUBJECT_KIND_URL","value":"https://a.example"}],
-            "loss":{"currency":"CNY","minorUnits":"12800000","occurTime":"2026-11-01T10:00:00+08:00"}}}"#;
+            "loss":{"currencyCode":"CNY","minorUnits":"12800000","occurTime":"2026-11-01T10:00:00+08:00"}}}"#;
         let request: SubmitReportRequest = parse(text).unwrap();
         let report = request.report.as_ref().unwrap();
         assert_eq!(report.subjects[0].kind(), SubjectKind::Url);

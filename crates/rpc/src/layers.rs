@@ -1,12 +1,14 @@
 //! What a request meets on its way in, one function each; [`Gated`] has their order.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use api::error::ErrorReason;
 use axum::{body::Body, extract::Request, response::Response};
 use futures::{
     FutureExt as _,
@@ -19,7 +21,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use crate::{Authenticate, DOMAIN, Failure};
+use crate::{Authenticate, DOMAIN, Failure, failure};
 
 /// What a server takes at most. Nothing is unlimited.
 #[derive(Clone, Copy, Debug)]
@@ -152,35 +154,52 @@ fn trace(service: &'static str, request: &Request) -> Option<tracing::Span> {
     Some(span)
 }
 
+/// Reasons that only errors of the transport have.
+#[cfg(test)]
+pub(crate) const REASONS: [ErrorReason; 4] = [
+    ErrorReason::MessageTooLarge,
+    ErrorReason::MalformedMessage,
+    ErrorReason::Unimplemented,
+    ErrorReason::Transport,
+];
+
 /// Gives errors that the transport made by itself the words that every error of ours has.
 fn explain(limits: Limits, response: Response) -> Response {
-    let Some(status) = Status::from_header_map(response.headers()) else {
-        return response;
-    };
-    if status.code() == Code::Ok || !status.details().is_empty() {
-        return response;
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok && status.details().is_empty() => {
+            explained(limits, &status).into_http()
+        }
+        _ => response,
     }
+}
+
+fn explained(limits: Limits, status: &Status) -> Status {
+    let limit = limits.message_bytes;
+    let mut metadata = HashMap::new();
     let (code, reason, message) = match status.code() {
-        Code::OutOfRange => (
-            Code::ResourceExhausted,
-            "MESSAGE_TOO_LARGE",
-            format!("the message is larger than the limit of {} bytes", limits.message_bytes),
-        ),
+        Code::OutOfRange => {
+            metadata.insert("limit_bytes".to_owned(), limit.to_string());
+            (
+                Code::InvalidArgument,
+                ErrorReason::MessageTooLarge,
+                format!("the message is larger than the limit of {limit} bytes"),
+            )
+        }
         Code::Unimplemented => (
             Code::Unimplemented,
-            "UNIMPLEMENTED",
+            ErrorReason::Unimplemented,
             "this server has no such method".to_owned(),
         ),
         Code::Internal | Code::InvalidArgument => (
             Code::InvalidArgument,
-            "MALFORMED_MESSAGE",
+            ErrorReason::MalformedMessage,
             format!("the request cannot be decoded: {}", status.message()),
         ),
-        code => (code, "TRANSPORT", status.message().to_owned()),
+        code => (code, ErrorReason::Transport, status.message().to_owned()),
     };
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, std::collections::HashMap::<String, String>::new());
-    Status::with_error_details(code, message, details).into_http()
+    details.set_error_info(failure::reason(reason), DOMAIN, metadata);
+    Status::with_error_details(code, message, details)
 }
 
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
@@ -377,6 +396,26 @@ mod tests {
             let (status, begun) = answer(timeout).await;
             assert_eq!((status.code(), begun), (code, begins), "{timeout}");
             assert!(status.get_details_error_info().is_some(), "{timeout}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_transport_are_as_the_catalogue_says() {
+        let limits = Limits::default();
+        for (code, expected) in [
+            (Code::OutOfRange, ErrorReason::MessageTooLarge),
+            (Code::Internal, ErrorReason::MalformedMessage),
+            (Code::Unimplemented, ErrorReason::Unimplemented),
+            (Code::Unknown, ErrorReason::Transport),
+        ] {
+            let status = explained(limits, &Status::new(code, "cut"));
+            let reason = status.get_details_error_info().unwrap().reason;
+            assert_eq!(reason, failure::reason(expected));
+            assert_eq!(
+                failure::tests::told(&status),
+                failure::tests::catalogued(expected),
+                "{reason}"
+            );
         }
     }
 

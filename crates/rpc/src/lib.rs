@@ -25,7 +25,7 @@ pub mod operations;
 pub mod page;
 mod server;
 
-pub use failure::{DOMAIN, Failure, Violation};
+pub use failure::{DOMAIN, Failure, Violation, reason};
 pub use identity::{Authenticate, Identity, OFFICER, Role, Token, Tokens, TokensError, caller};
 pub use layers::Limits;
 pub use server::{HealthCheck, Server};

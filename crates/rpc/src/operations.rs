@@ -40,9 +40,9 @@ pub async fn backlogs(db: &Db, consumers: &[&str]) -> Result<Vec<Backlog>, Failu
         let (first_parked, first_reason) = backlog.first_parked.unwrap_or_default();
         backlogs.push(Backlog {
             consumer: (*consumer).to_owned(),
-            waiting: backlog.waiting.cast_signed(),
+            waiting_count: backlog.waiting.cast_signed(),
             oldest_time: backlog.oldest.map(Time::to_proto),
-            parked: backlog.parked.cast_signed(),
+            parked_count: backlog.parked.cast_signed(),
             first_parked,
             first_reason,
         });
@@ -76,7 +76,7 @@ impl Operations {
                     record: head.record,
                     sequence: head.sequence.cast_signed(),
                     entry_hash: head.hash.to_vec().into(),
-                    undelivered: head.undelivered.cast_signed(),
+                    undelivered_count: head.undelivered.cast_signed(),
                 })
                 .collect(),
             next_page_token: next.map(|next| page::encode(FILTER, &next)).unwrap_or_default(),

@@ -319,7 +319,7 @@ async fn bad_input_is_refused_field_by_field() {
     }
 
     for (event_id, code, expected) in [
-        ("01900000-0000-7000-8000-000000000001", Code::NotFound, "NOT_YET_LOGGED"),
+        ("01900000-0000-7000-8000-000000000001", Code::NotFound, "NOT_LOGGED"),
         ("", Code::InvalidArgument, "INVALID_INPUT"),
         ("reports/a", Code::InvalidArgument, "INVALID_INPUT"),
     ] {

@@ -205,7 +205,7 @@ fn simulation(directory: &Directory) {
         "simulation of {FILE} facts ({} MB), ranked against first-receiver: {:.0}/s, {} differ; reading alone {:.0}/s",
         size / 1_000_000,
         FILE as f64 / taken.as_secs_f64(),
-        summary.different,
+        summary.different_count,
         FILE as f64 / read.as_secs_f64()
     );
 }

@@ -25,7 +25,11 @@ pub fn left_out(answer: Option<&OperatorAnswer>) -> String {
     let Some(answer) = answer else {
         return "the operator was not looked up: no subject has a name that the register could contain".to_owned();
     };
-    let OperatorAnswer { version, asked, .. } = answer;
+    let OperatorAnswer {
+        version,
+        asked_count: asked,
+        ..
+    } = answer;
     match (version, answer.matches.len(), elsewhere(answer).len()) {
         (0, ..) => "the operator is unknown: the operator register is empty".to_owned(),
         (_, 0, _) => {
@@ -49,8 +53,8 @@ pub fn left_out(answer: Option<&OperatorAnswer>) -> String {
 
 /// Removes the matches, but not the register's version, for readers who do not own the case.
 pub fn without_matches(explanation: &mut Explanation) {
-    if let Some(answer) = &mut explanation.operator {
+    if let Some(answer) = &mut explanation.register_answer {
         answer.matches.clear();
-        answer.asked = 0;
+        answer.asked_count = 0;
     }
 }

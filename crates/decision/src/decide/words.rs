@@ -53,7 +53,7 @@ impl Ruling<'_> {
             failed_columns: self.matched.failed().collect::<Vec<u8>>().into(),
             holds: self.holds.iter().map(asked).collect(),
             review: self.review().as_str().to_owned(),
-            operator: self.operator.cloned(),
+            register_answer: self.operator.cloned(),
         }
     }
 

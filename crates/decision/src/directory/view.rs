@@ -1,11 +1,12 @@
 //! Contract messages for territories, agencies and differences between directories.
 
 use api::routing::{
-    self as proto, ApplyDirectoryResponse, DirectoryDifference, DirectoryFinding, LocateAgencyResponse,
+    self as proto, ApplyDirectoryResponse, DifferenceKind, DirectoryDifference, DirectoryFinding, LocateAgencyResponse,
+    TerritoryLevel,
 };
 use data_encoding::HEXLOWER;
 use jiff::civil::Date;
-use places::{Reading, Territories, Territory, TerritoryCode};
+use places::{Level, Reading, Territories, Territory, TerritoryCode};
 
 use super::{Agency, AgencyId, Directory, Finding, Function, Search, difference::Difference};
 
@@ -20,13 +21,12 @@ pub fn territory(tree: &Territories, territory: &Territory<'_>) -> proto::Territ
     let name = |code: Option<TerritoryCode>| code.map(TerritoryCode::resource_name).unwrap_or_default();
     proto::Territory {
         name: territory.code.resource_name(),
-        title_zh: territory.name_zh.to_owned(),
-        title_en: territory.name_en.to_string(),
+        titles: api::bilingual(territory.name_zh, territory.name_en.to_string()),
         pinyin: territory.pinyin.to_owned(),
-        level: territory.code.level().as_str().to_owned(),
+        level: level(territory.code.level()).into(),
         parent: name(tree.parent(territory.code)),
-        valid_from: territory.valid_from.unwrap_or_default().to_owned(),
-        valid_to: territory.valid_to.unwrap_or_default().to_owned(),
+        valid_from_date: territory.valid_from.and_then(|day| day.parse().ok()).map(api::date),
+        valid_to_date: territory.valid_to.and_then(|day| day.parse().ok()).map(api::date),
         successor: name(territory.successor),
         read_as: name(tree.resolve(territory.code).map(|resolved| resolved.code)),
     }
@@ -38,18 +38,17 @@ pub fn agency(agency: &Agency) -> proto::Agency {
     let name = |id: &Option<AgencyId>| id.as_ref().map(AgencyId::resource_name).unwrap_or_default();
     proto::Agency {
         name: agency.id.resource_name(),
-        title_zh: agency.title_zh.clone(),
-        title_en: agency.title_en.clone(),
+        titles: api::bilingual(&agency.title_zh, &agency.title_en),
         territory: agency.territory.resource_name(),
         functions: agency.functions.iter().map(ToString::to_string).collect(),
-        categories: agency.takes.only.clone(),
-        except: agency.takes.except.clone(),
+        categories: categories(&agency.takes.only),
+        excluded_categories: categories(&agency.takes.except),
         superior: name(&agency.superior),
         calendar: agency.desk.calendar.clone(),
         hours: agency.desk.hours.as_ref().map(ToString::to_string).unwrap_or_default(),
         contact: agency.desk.contact.clone(),
-        valid_from: agency.valid_from.map(|day| day.to_string()).unwrap_or_default(),
-        valid_to: agency.valid_to.map(|day| day.to_string()).unwrap_or_default(),
+        valid_from_date: agency.valid_from.map(api::date),
+        valid_to_date: agency.valid_to.map(api::date),
         successor: name(&agency.successor),
     }
 }
@@ -96,8 +95,8 @@ pub fn located(
     };
     LocateAgencyResponse {
         agency: located.agency.map(agency),
-        via: located.via.iter().map(ToString::to_string).collect(),
-        climb: located.climb.iter().map(ToString::to_string).collect(),
+        via: located.via.iter().map(|code| code.resource_name()).collect(),
+        climb: located.climb.iter().map(|code| code.resource_name()).collect(),
         outcome: match located.agency {
             Some(agency) => format!("{read}gave {}", agency.id),
             None => format!("{read}no {function} agency up to the nation"),
@@ -105,19 +104,33 @@ pub fn located(
     }
 }
 
-fn count(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+fn categories(ids: &[String]) -> Vec<String> {
+    ids.iter().map(|id| format!("categories/{id}")).collect()
+}
+
+fn level(level: Level) -> TerritoryLevel {
+    match level {
+        Level::Nation => TerritoryLevel::Nation,
+        Level::Province => TerritoryLevel::Province,
+        Level::City => TerritoryLevel::City,
+        Level::County => TerritoryLevel::County,
+        Level::Township => TerritoryLevel::Township,
+    }
+}
+
+fn count(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 fn difference(difference: Difference, old: &Directory, new: &Directory) -> DirectoryDifference {
-    let of = |kind: &str, resource: String| DirectoryDifference {
-        kind: kind.to_owned(),
+    let of = |kind: DifferenceKind, resource: String| DirectoryDifference {
+        kind: kind.into(),
         resource,
         ..Default::default()
     };
     match difference {
-        Difference::Added(id) => of("added", id.resource_name()),
-        Difference::Removed(id) => of("removed", id.resource_name()),
+        Difference::Added(id) => of(DifferenceKind::Added, id.resource_name()),
+        Difference::Removed(id) => of(DifferenceKind::Removed, id.resource_name()),
         Difference::Changed {
             agency,
             field,
@@ -127,18 +140,19 @@ fn difference(difference: Difference, old: &Directory, new: &Directory) -> Direc
             field: field.to_owned(),
             before,
             after,
-            ..of("changed", agency.resource_name())
+            ..of(DifferenceKind::Changed, agency.resource_name())
         },
         Difference::LastResort { before, after } => DirectoryDifference {
+            field: "last_resort".to_owned(),
             before: before.resource_name(),
             after: after.resource_name(),
-            ..of("changed", "last_resort".to_owned())
+            ..of(DifferenceKind::Changed, String::new())
         },
         Difference::Territory(code) => {
             let kind = match (old.territories().get(code), new.territories().get(code)) {
-                (None, _) => "added",
-                (_, None) => "removed",
-                _ => "changed",
+                (None, _) => DifferenceKind::Added,
+                (_, None) => DifferenceKind::Removed,
+                _ => DifferenceKind::Changed,
             };
             of(kind, code.resource_name())
         }
@@ -152,7 +166,7 @@ fn finding(finding: Finding) -> DirectoryFinding {
                 "{} reach no agency with the function `{function}`, which the rule set uses",
                 counted(&territories)
             ),
-            function: function.to_string(),
+            agency_function: function.to_string(),
             ..about(&territories)
         },
         Finding::PartlyReached { function, territories } => DirectoryFinding {
@@ -160,7 +174,7 @@ fn finding(finding: Finding) -> DirectoryFinding {
                 "{} reach agencies with the function `{function}` for some categories or days only",
                 counted(&territories)
             ),
-            function: function.to_string(),
+            agency_function: function.to_string(),
             ..about(&territories)
         },
         Finding::EndsWithoutSuccessor { agency, valid_to } => DirectoryFinding {

@@ -30,7 +30,7 @@ pub struct FactsLine<'a> {
     subject_kinds: Vec<Word<SubjectKind>>,
     #[serde(borrow)]
     places: Vec<PlaceLine<'a>>,
-    #[serde(borrow, alias = "loss_currency")]
+    #[serde(borrow, rename = "lossCurrencyCode", alias = "loss_currency_code")]
     loss_currency: Text<'a>,
     #[serde(alias = "loss_minor_units")]
     loss_minor_units: Number,
@@ -52,7 +52,11 @@ pub struct FactsLine<'a> {
     accept_time: Option<Text<'a>>,
     #[serde(borrow, alias = "complained_of")]
     complained_of: Text<'a>,
-    #[serde(deserialize_with = "operator_answer")]
+    #[serde(
+        rename = "registerAnswer",
+        alias = "register_answer",
+        deserialize_with = "operator_answer"
+    )]
     operator: Option<OperatorAnswer>,
 }
 
@@ -145,7 +149,7 @@ struct PlaceLine<'a> {
     factor: Word<ConnectingFactor>,
     #[serde(borrow)]
     territory: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, rename = "regionCode", alias = "region_code")]
     country: Option<Text<'a>>,
 }
 
@@ -160,6 +164,7 @@ struct AnswerLine<'a> {
     version: Number,
     #[serde(borrow)]
     digest: Text<'a>,
+    #[serde(rename = "askedCount", alias = "asked_count")]
     asked: i32,
     #[serde(borrow)]
     matches: Vec<MatchLine<'a>>,
@@ -179,11 +184,11 @@ impl Default for AnswerLine<'_> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MatchLine<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, rename = "registeredOperator", alias = "registered_operator")]
     operator: Text<'a>,
     #[serde(borrow)]
     territory: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, rename = "regionCode", alias = "region_code")]
     country: Option<Text<'a>>,
 }
 
@@ -194,17 +199,17 @@ fn operator_answer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     };
     let digest = BASE64.decode(line.digest.0.as_bytes()).map_err(Error::custom)?;
     let matched = |line: MatchLine<'_>| OperatorMatch {
-        operator: line.operator.0.into_owned(),
+        registered_operator: line.operator.0.into_owned(),
         location: match (line.territory, line.country) {
             (Some(name), _) => Some(operator_match::Location::Territory(name.0.into_owned())),
-            (None, Some(code)) => Some(operator_match::Location::Country(code.0.into_owned())),
+            (None, Some(code)) => Some(operator_match::Location::RegionCode(code.0.into_owned())),
             (None, None) => None,
         },
     };
     Ok(Some(OperatorAnswer {
         version: line.version.0,
         digest: digest.into(),
-        asked: line.asked,
+        asked_count: line.asked,
         matches: line.matches.into_iter().map(matched).collect(),
     }))
 }

@@ -138,7 +138,7 @@ impl Reader<'_> {
         if !is_id(&row.id) {
             self.fault("row", "this is not an id; use lower-case letters, digits and hyphens");
         }
-        if row.priority == 0 {
+        if row.priority <= 0 {
             self.fault("priority", "missing; add a number from 1, lowest first");
         }
         if row.source.trim().is_empty() {
@@ -168,7 +168,7 @@ impl Reader<'_> {
         };
         (!unread).then_some(Row {
             id: row.id.clone(),
-            priority: row.priority,
+            priority: row.priority.try_into().unwrap_or_default(),
             conditions,
             action: action?,
             source: row.source.trim().to_owned(),
@@ -271,7 +271,7 @@ impl Reader<'_> {
                 Err(problem) => self.fault(column, problem),
             }
         }
-        for text in &place.countries {
+        for text in &place.region_codes {
             match text.parse::<Country>() {
                 Ok(country) => is.countries.push(country),
                 Err(error) => self.fault(column, error.to_string()),
@@ -281,7 +281,7 @@ impl Reader<'_> {
         is.within.dedup();
         is.countries.sort();
         is.countries.dedup();
-        if place.within.is_empty() && place.countries.is_empty() && !place.abroad && !place.absent {
+        if place.within.is_empty() && place.region_codes.is_empty() && !place.abroad && !place.absent {
             self.fault(
                 column,
                 "it has no condition; add `within`, `countries`, `abroad` or `absent`",
@@ -303,10 +303,13 @@ impl Reader<'_> {
 
     fn loss(&mut self, loss: &LossCondition) -> Option<Condition> {
         let before = self.findings.len();
-        if Currency::from_code(&loss.currency).is_none() {
+        if Currency::from_code(&loss.currency_code).is_none() {
             self.fault(
                 "loss",
-                format!("`{}` is not an ISO 4217 currency; use one such as CNY", loss.currency),
+                format!(
+                    "`{}` is not an ISO 4217 currency; use one such as CNY",
+                    loss.currency_code
+                ),
             );
         }
         if loss.from_minor_units < 1 {
@@ -316,7 +319,8 @@ impl Reader<'_> {
         if below.is_some_and(|below| below <= loss.from_minor_units) {
             self.fault("loss", "`below` is not greater than `from`, so nothing matches");
         }
-        (self.findings.len() == before).then(|| Condition::Loss(loss.currency.clone(), loss.from_minor_units, below))
+        (self.findings.len() == before)
+            .then(|| Condition::Loss(loss.currency_code.clone(), loss.from_minor_units, below))
     }
 
     fn enumeration<T: TryFrom<i32> + PartialEq + Copy>(
@@ -358,7 +362,7 @@ impl Reader<'_> {
         if lead.factors.is_empty() {
             self.fault("factors", "missing; add the places to try, in order");
         }
-        let function = self.function("lead", &lead.function);
+        let function = self.function("lead", &lead.agency_function);
         let support = self.functions("support", &lead.supporting);
         let abroad = self.functions("abroad", &lead.supporting_abroad);
         let exclude = self.functions("exclude", &lead.excluded_functions);
@@ -432,7 +436,7 @@ impl Reader<'_> {
     }
 
     fn hold(&mut self, hold: &api::routing::HoldNeed) -> Option<HoldNeed> {
-        let function = self.function("holds", &hold.function);
+        let function = self.function("holds", &hold.agency_function);
         let Some((value, unit)) = hold.clock.as_ref().and_then(span) else {
             self.fault("holds", "its clock is malformed; write `{value: 30, unit: minutes}`");
             return None;
@@ -512,9 +516,8 @@ fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
         ClockUnit::WorkingDays => Unit::WorkingDays,
         ClockUnit::WorkingHours => Unit::WorkingHours,
     };
-    (1..=LONGEST_CLOCK)
-        .contains(&clock.value)
-        .then_some((clock.value, unit))
+    let value = u32::try_from(clock.value).ok()?;
+    (1..=LONGEST_CLOCK).contains(&value).then_some((value, unit))
 }
 
 /// A duration as a contract message.
@@ -527,7 +530,7 @@ pub(crate) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
         Unit::WorkingHours => ClockUnit::WorkingHours,
     };
     ClockNeed {
-        value,
+        value: value.cast_signed(),
         unit: unit.into(),
     }
 }
@@ -540,7 +543,7 @@ pub(super) fn write(id: &str, rows: &[Row], last_resort: &[AgencyId]) -> RuleTab
             .iter()
             .map(|row| RuleRow {
                 id: row.id.clone(),
-                priority: row.priority,
+                priority: row.priority.cast_signed(),
                 conditions: row.conditions.iter().map(write_condition).collect(),
                 action: Some(match &row.action {
                     Action::Lead(lead) => WireAction::Lead(write_lead(lead)),
@@ -564,12 +567,12 @@ fn write_condition(condition: &Condition) -> RuleCondition {
         Condition::Place(factor, is) => Wire::Place(PlaceCondition {
             factor: factor.to_wire().into(),
             within: is.within.iter().map(ToString::to_string).collect(),
-            countries: is.countries.iter().map(ToString::to_string).collect(),
+            region_codes: is.countries.iter().map(ToString::to_string).collect(),
             abroad: is.abroad,
             absent: is.absent,
         }),
         Condition::Loss(currency, from, below) => Wire::Loss(LossCondition {
-            currency: currency.clone(),
+            currency_code: currency.clone(),
             from_minor_units: *from,
             below_minor_units: below.unwrap_or_default(),
         }),
@@ -598,7 +601,7 @@ fn write_lead(lead: &Lead) -> LeadAction {
     let names = |functions: &[Function]| functions.iter().map(ToString::to_string).collect();
     let clock = |rule: ClockRule| Some(clock_need(rule.value, rule.unit));
     LeadAction {
-        function: lead.function.to_string(),
+        agency_function: lead.function.to_string(),
         factors: lead.factors.iter().map(|factor| factor.to_wire().into()).collect(),
         supporting: names(&lead.support),
         supporting_abroad: names(&lead.abroad),
@@ -608,7 +611,7 @@ fn write_lead(lead: &Lead) -> LeadAction {
             .holds
             .iter()
             .map(|hold| api::routing::HoldNeed {
-                function: hold.function.to_string(),
+                agency_function: hold.function.to_string(),
                 clock: Some(clock_need(hold.value, hold.unit)),
             })
             .collect(),

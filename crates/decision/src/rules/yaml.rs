@@ -244,7 +244,7 @@ impl Writer<'_> {
                     Factor::from_name(name).map(Factor::to_wire)
                 });
                 Some(WireAction::Lead(LeadAction {
-                    function,
+                    agency_function: function,
                     factors: factors.into_iter().map(Into::into).collect(),
                     supporting: entry.support,
                     supporting_abroad: entry.abroad,
@@ -279,7 +279,7 @@ impl Writer<'_> {
         }
         RuleRow {
             id: entry.row,
-            priority: entry.priority,
+            priority: entry.priority.try_into().unwrap_or_default(),
             conditions: conditions
                 .into_iter()
                 .map(|column| RuleCondition { column: Some(column) })
@@ -306,7 +306,7 @@ impl Writer<'_> {
             conditions.push(Wire::Place(PlaceCondition {
                 factor: factor.to_wire().into(),
                 within: place.within,
-                countries: place.countries,
+                region_codes: place.countries,
                 abroad: place.abroad,
                 absent: place.absent,
             }));
@@ -314,7 +314,7 @@ impl Writer<'_> {
         if let Some(loss) = when.loss {
             self.unknown("loss", &loss.unknown);
             conditions.push(Wire::Loss(LossCondition {
-                currency: loss.currency,
+                currency_code: loss.currency,
                 from_minor_units: loss.from,
                 below_minor_units: loss.below,
             }));
@@ -425,7 +425,7 @@ impl Writer<'_> {
         self.unknown("holds", &hold.unknown);
         HoldNeed {
             clock: Some(span(hold.value, &hold.unit)),
-            function: hold.function,
+            agency_function: hold.function,
         }
     }
 }
@@ -435,7 +435,7 @@ fn span(value: u32, unit: &str) -> ClockNeed {
     match Unit::from_name(unit) {
         Some(unit) => wire::clock_need(value, unit),
         None => ClockNeed {
-            value,
+            value: value.cast_signed(),
             ..ClockNeed::default()
         },
     }

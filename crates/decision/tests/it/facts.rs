@@ -22,7 +22,7 @@ fn all() -> Facts {
                 ConnectingFactor::Operator,
                 Location::Territory("territories/450100".to_owned()),
             ),
-            place(ConnectingFactor::Server, Location::Country("US".to_owned())),
+            place(ConnectingFactor::Server, Location::RegionCode("US".to_owned())),
             place(
                 ConnectingFactor::Victim,
                 Location::Territory("\u{6570}\"\\x".to_owned()),
@@ -32,7 +32,7 @@ fn all() -> Facts {
                 Location::Territory("territories/CN".to_owned()),
             ),
         ],
-        loss_currency: "CNY".to_owned(),
+        loss_currency_code: "CNY".to_owned(),
         loss_minor_units: 9_007_199_254_740_993,
         loss_age_seconds: Some(0),
         victim_kind: VictimKind::PublicBody.into(),
@@ -45,16 +45,16 @@ fn all() -> Facts {
             .into(),
         accept_time: Some(moment::Time(1_800_000_000_000_000).to_proto()),
         complained_of: "police-130400".to_owned(),
-        operator: Some(OperatorAnswer {
+        register_answer: Some(OperatorAnswer {
             version: 9_007_199_254_740_993,
             digest: vec![0, 255, 62, 63].into(),
-            asked: 3,
+            asked_count: 3,
             matches: [
                 operator_match::Location::Territory("territories/450100".to_owned()),
-                operator_match::Location::Country("US".to_owned()),
+                operator_match::Location::RegionCode("US".to_owned()),
             ]
             .map(|location| OperatorMatch {
-                operator: "operators/platform/线 \"x\"".to_owned(),
+                registered_operator: "operators/platform~线 \"x\"".to_owned(),
                 location: Some(location),
             })
             .into(),

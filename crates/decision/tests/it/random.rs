@@ -48,7 +48,7 @@ fn place() -> impl Strategy<Value = Place> {
     let location = prop_oneof![
         6 => proptest::sample::select(codes).prop_map(|code| Some(Location::Territory(code))),
         1 => "(territories/)?[0-9]{0,7}".prop_map(|code| Some(Location::Territory(code))),
-        1 => "US|NL|HK|CN|us|.{0,3}".prop_map(|country| Some(Location::Country(country))),
+        1 => "US|NL|HK|CN|us|.{0,3}".prop_map(|country| Some(Location::RegionCode(country))),
         1 => Just(None),
     ];
     (-1..8_i32, location).prop_map(|(factor, location)| Place { factor, location })

@@ -395,7 +395,7 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
         words.rows[0].conditions.push(RuleCondition { column: Some(column) });
     }
     let loss = api::routing::LossCondition {
-        currency: "CNY".to_owned(),
+        currency_code: "CNY".to_owned(),
         ..Default::default()
     };
     for column in [

@@ -24,7 +24,7 @@ fn facts(category: &str, places: &[&str]) -> Facts {
     let place = |text: &&str| {
         let (name, code) = text.split_once(' ').expect("a factor and a place");
         let location = match code.len() {
-            2 => Location::Country(code.to_owned()),
+            2 => Location::RegionCode(code.to_owned()),
             _ => Location::Territory(format!("territories/{code}")),
         };
         Place {
@@ -107,7 +107,7 @@ fn stories() -> Vec<Story> {
             ..story(
                 "1",
                 Facts {
-                    loss_currency: "CNY".to_owned(),
+                    loss_currency_code: "CNY".to_owned(),
                     loss_minor_units: 12_800_000,
                     loss_age_seconds: Some(7_200),
                     subject_kinds: vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()],
@@ -344,7 +344,7 @@ fn tried(decision: &Decision) -> Vec<(&str, &str)> {
 #[test]
 fn story_1_investment_fraud() {
     let mut facts = facts("fraud.investment", &["victim 510100"]);
-    facts.loss_currency = "CNY".to_owned();
+    facts.loss_currency_code = "CNY".to_owned();
     facts.loss_minor_units = 12_800_000;
     facts.loss_age_seconds = Some(7_200);
     facts.subject_kinds = vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()];
@@ -447,14 +447,14 @@ fn story_6_phishing_domain() {
         tried(&decision)[0],
         ("operator", "by the operator register, version 1; gave police-350200")
     );
-    let answer = decision.explanation.operator.as_ref().unwrap();
+    let answer = decision.explanation.register_answer.as_ref().unwrap();
     assert_eq!(
-        answer.matches[0].operator,
-        "operators/domain/wallet-verify-center.example"
+        answer.matches[0].registered_operator,
+        "operators/domain~wallet-verify-center.example"
     );
     assert!(
         without_excluded(decision.explanation)
-            .operator
+            .register_answer
             .unwrap()
             .matches
             .is_empty()

@@ -180,7 +180,7 @@ fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> boo
             .any(|subtree| facts.category == *subtree || facts.category.starts_with(&format!("{subtree}."))),
         Condition::Place(factor, is) => place_satisfied(*factor, is, facts, directory),
         Condition::Loss(currency, from, below) => {
-            facts.loss_currency == *currency
+            facts.loss_currency_code == *currency
                 && facts.loss_minor_units >= *from
                 && below.is_none_or(|below| facts.loss_minor_units < below)
         }
@@ -211,14 +211,14 @@ fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Dire
             .and_then(|place| place.location.clone())
             // The tree's own country is its root.
             .map(|location| match location {
-                Location::Country(code) if code == "CN" => root,
+                Location::RegionCode(code) if code == "CN" => root,
                 location => location,
             }),
     };
     let critic = facts.publication && matches!(facts.victim_kind(), VictimKind::Organisation | VictimKind::PublicBody);
     let ruled_out = critic && matches!(factor, Factor::Victim | Factor::Received);
     match location.filter(|_| !ruled_out) {
-        Some(Location::Country(code)) if code.parse::<places::Country>().is_ok() => {
+        Some(Location::RegionCode(code)) if code.parse::<places::Country>().is_ok() => {
             is.abroad || is.countries.iter().any(|country| country.as_str() == code)
         }
         Some(Location::Territory(name)) => {
@@ -295,7 +295,7 @@ fn rule_set(random: &mut StdRng, directory: &Directory) -> RuleSet {
     unreachable!("a table of the last row alone is good")
 }
 
-fn row(random: &mut StdRng, priority: u32, conditions: bool, directory: &Directory) -> RuleRow {
+fn row(random: &mut StdRng, priority: i32, conditions: bool, directory: &Directory) -> RuleRow {
     let mut columns: Vec<Wire> = Vec::new();
     if conditions {
         columns.push(Wire::Category(CategoryCondition {
@@ -348,7 +348,7 @@ fn row(random: &mut StdRng, priority: u32, conditions: bool, directory: &Directo
             result: clock(240),
             holds: match random.random_bool(0.2) {
                 true => vec![HoldNeed {
-                    function: present(random),
+                    agency_function: present(random),
                     clock: clock(1),
                 }],
                 false => vec![],
@@ -359,7 +359,7 @@ fn row(random: &mut StdRng, priority: u32, conditions: bool, directory: &Directo
                 vec![]
             },
             first_receiver_keeps: random.random_bool(0.5),
-            function,
+            agency_function: function,
             ..LeadAction::default()
         }),
     };
@@ -384,7 +384,7 @@ fn condition(random: &mut StdRng) -> Wire {
             } else {
                 vec![]
             },
-            countries: if random.random_bool(0.4) {
+            region_codes: if random.random_bool(0.4) {
                 vec![pick(random, &COUNTRIES).to_owned()]
             } else {
                 vec![]
@@ -393,7 +393,7 @@ fn condition(random: &mut StdRng) -> Wire {
             absent: true,
         }),
         1 => Wire::Loss(LossCondition {
-            currency: "CNY".to_owned(),
+            currency_code: "CNY".to_owned(),
             from_minor_units: random.random_range(1..50),
             below_minor_units: if random.random_bool(0.5) {
                 random.random_range(50..99)
@@ -448,11 +448,11 @@ fn facts(random: &mut StdRng, directory: &Directory) -> Facts {
     for factor in 1..=5 {
         if random.random_bool(0.5) {
             let location = match random.random_range(0..10) {
-                0 => Location::Country("XX".to_owned()),
+                0 => Location::RegionCode("XX".to_owned()),
                 1 => Location::Territory("territories/999999".to_owned()),
                 2 => Location::Territory("territories/320504".to_owned()),
-                3 => Location::Country(pick(random, &COUNTRIES).to_owned()),
-                4 => Location::Country("CN".to_owned()),
+                3 => Location::RegionCode(pick(random, &COUNTRIES).to_owned()),
+                4 => Location::RegionCode("CN".to_owned()),
                 _ => Location::Territory(format!("territories/{}", code(random))),
             };
             let factor: ConnectingFactor = factor.try_into().unwrap();
@@ -478,7 +478,7 @@ fn facts(random: &mut StdRng, directory: &Directory) -> Facts {
         publication: random.random_bool(0.3),
         subject_kinds: (1..=8).filter(|_| random.random_bool(0.2)).collect::<Vec<i32>>(),
         places,
-        loss_currency: pick(random, &["CNY", "USD", ""]).to_owned(),
+        loss_currency_code: pick(random, &["CNY", "USD", ""]).to_owned(),
         loss_minor_units: random.random_range(-1..120),
         loss_age_seconds: random.random_bool(0.5).then(|| random.random_range(0..120)),
         victim_kind: VictimKind::try_from(random.random_range(0..4)).unwrap().into(),

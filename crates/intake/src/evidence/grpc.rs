@@ -135,6 +135,7 @@ impl Service {
         let record = name(wanted.id);
         let expired = || Failure::WrongState {
             record: record.clone(),
+            state: "EXPIRED",
             description: "it has expired: no report named it in time, and its file is gone".to_owned(),
         };
         if stored.state == State::Expired {

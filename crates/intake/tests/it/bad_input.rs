@@ -23,7 +23,7 @@ fn subject(request: &mut SubmitReportRequest, kind: SubjectKind, value: &str) {
 
 fn loss(request: &mut SubmitReportRequest, currency: &str, minor_units: i64, seconds: i64) {
     report(request).loss = Some(Loss {
-        currency: currency.to_owned(),
+        currency_code: currency.to_owned(),
         minor_units,
         occur_time: Some(Timestamp { seconds, nanos: 0 }),
     });
@@ -169,7 +169,7 @@ const CASES: &[(&str, Spoil, &[&str])] = &[
     (
         "unknown currency",
         |r| loss(r, "RMB", 100, PAST),
-        &["report.loss.currency"],
+        &["report.loss.currency_code"],
     ),
     (
         "loss in the future",
@@ -193,8 +193,8 @@ const CASES: &[(&str, Spoil, &[&str])] = &[
     ),
     (
         "unknown country",
-        |r| report(r).places[0].location = Some(Location::Country("XX".to_owned())),
-        &["report.places[0].country"],
+        |r| report(r).places[0].location = Some(Location::RegionCode("XX".to_owned())),
+        &["report.places[0].region_code"],
     ),
     (
         "place without location",
@@ -226,8 +226,8 @@ const CASES: &[(&str, Spoil, &[&str])] = &[
     ),
     (
         "language that is none",
-        |r| report(r).language = "zh CN!".to_owned(),
-        &["report.language"],
+        |r| report(r).language_code = "zh CN!".to_owned(),
+        &["report.language_code"],
     ),
     (
         "malformed request id",
@@ -248,7 +248,7 @@ const CASES: &[(&str, Spoil, &[&str])] = &[
             "report.category",
             "report.subjects[0].value",
             "report.places[0].factor",
-            "report.loss.currency",
+            "report.loss.currency_code",
             "report.loss.minor_units",
             "report.loss.occur_time",
         ],
@@ -290,8 +290,12 @@ async fn a_message_of_10_mb_is_refused() {
     let mut request = good();
     report(&mut request).narrative = "x".repeat(10 << 20);
     let status = served.client("hotline").submit_report(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-    assert_eq!(status.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(
+        (info.reason.as_str(), info.metadata["limit_bytes"].as_str()),
+        ("MESSAGE_TOO_LARGE", "4194304")
+    );
     assert!(status.message().contains("4194304"), "{status}");
     assert_eq!(served.rows().await, 0);
 }

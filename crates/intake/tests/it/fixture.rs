@@ -422,7 +422,7 @@ pub fn good() -> SubmitReportRequest {
             }],
             narrative: "一个赌博网站".to_owned(),
             details: BTreeMap::new(),
-            language: "zh-CN".to_owned(),
+            language_code: "zh-CN".to_owned(),
             ..Report::default()
         }),
         request_id: String::new(),

@@ -110,9 +110,11 @@ fn shown(found: &Found) -> Vec<String> {
     entries
         .map(|entry| {
             let period = entry.period();
-            let days = match (period.valid_from.as_str(), period.valid_to.as_str()) {
-                ("", "") => String::new(),
-                (from, to) => format!(" {from}..{to}"),
+            let days = [period.valid_from_date, period.valid_to_date]
+                .map(|date| date.and_then(|date| api::day(&date)).map(|day| day.to_string()));
+            let days = match days {
+                [None, None] => String::new(),
+                [from, to] => format!(" {}..{}", from.unwrap_or_default(), to.unwrap_or_default()),
             };
             format!("{} {}{days}", entry.key.stored(), entry.place)
         })
@@ -177,7 +179,12 @@ async fn p1_a_version_and_its_entry_in_the_log_are_one(backend: Backend) {
         assert_eq!(detail.actor.unwrap().system, "operator");
         let logged = detail.operator_register.unwrap();
         assert_eq!(
-            (logged.version, logged.entries, logged.added, logged.removed),
+            (
+                logged.version,
+                logged.entry_count,
+                logged.added_count,
+                logged.removed_count
+            ),
             (
                 outcome.version.version.cast_signed(),
                 outcome.version.entries.cast_signed(),
@@ -655,7 +662,7 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
         assert_eq!(change.subjects, vec![], "what was asked does not go on");
         let location = |match_: &api::routing::OperatorMatch| match match_.location.clone().unwrap() {
             operator_match::Location::Territory(name) => name.replace("territories/", ""),
-            operator_match::Location::Country(code) => code,
+            operator_match::Location::RegionCode(code) => code,
         };
         let places: Vec<_> = facts
             .places
@@ -666,16 +673,16 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
         let operator = places.iter().find(|(factor, _)| *factor == ConnectingFactor::Operator);
         let operator = operator.map(|(_, location)| match location {
             place::Location::Territory(name) => name.replace("territories/", ""),
-            place::Location::Country(code) => code.clone(),
+            place::Location::RegionCode(code) => code.clone(),
         });
-        let told = facts.operator.as_ref().map(|answer| {
+        let told = facts.register_answer.as_ref().map(|answer| {
             assert_eq!((answer.version, answer.digest.as_ref()), (1, version.digest.as_slice()));
             let matches: Vec<_> = answer
                 .matches
                 .iter()
-                .map(|one| format!("{} {}", one.operator, location(one)))
+                .map(|one| format!("{} {}", one.registered_operator, location(one)))
                 .collect();
-            (answer.asked, matches.join(", "))
+            (answer.asked_count, matches.join(", "))
         });
         answers.push((operator, told));
     }
@@ -683,14 +690,14 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
     assert_eq!(
         answers,
         [
-            some("110000", 1, "operators/domain/example.cn 110000"),
-            some("350200", 1, "operators/domain/example.cn 350200"),
+            some("110000", 1, "operators/domain~example.cn 110000"),
+            some("350200", 1, "operators/domain~example.cn 350200"),
             some(
                 "US",
                 4,
-                "operators/app/cn.example.loan US, operators/domain/example.cn 110000"
+                "operators/app~cn.example.loan US, operators/domain~example.cn 110000"
             ),
-            some("310000", 1, "operators/platform/示例视频 310000"),
+            some("310000", 1, "operators/platform~示例视频 310000"),
             (None, Some((1, String::new()))),
             (Some("450100".to_owned()), None),
             (None, None),

@@ -305,16 +305,19 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
 /// The operator register's answer, as far as it is shown.
 fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
     for matched in &answer.matches {
-        let name = matched.operator.strip_prefix("operators/").unwrap_or(&matched.operator);
+        let name = matched
+            .registered_operator
+            .strip_prefix("operators/")
+            .unwrap_or(&matched.registered_operator);
         let place = match &matched.location {
             Some(operator_match::Location::Territory(name)) => output::territory(id(name)),
-            Some(operator_match::Location::Country(code)) => code.clone(),
+            Some(operator_match::Location::RegionCode(code)) => code.clone(),
             None => "-".to_owned(),
         };
         let version = format!("operator register, version {}", answer.version);
         field(
             "operator",
-            format_args!("{} → {place} {}", name.replacen('/', " ", 1), version.style(dim())),
+            format_args!("{} → {place} {}", name.replacen('~', " ", 1), version.style(dim())),
         )?;
     }
     Ok(())
@@ -353,7 +356,7 @@ pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()>
         let name = if i == 0 { "tried" } else { "" };
         field(name, step(tried, tried.factor == explanation.factor))?;
     }
-    if let Some(answer) = &explanation.operator {
+    if let Some(answer) = &explanation.register_answer {
         print_register(answer)?;
     }
     for support in &explanation.supporting {

@@ -180,7 +180,7 @@ impl Demo {
         line(
             format_args!(
                 "The operator register is at version {}, with {} entries.",
-                version.version, version.entries
+                version.version, version.entry_count
             )
             .style(dim()),
         )?;

@@ -10,10 +10,11 @@ use std::{
 };
 
 use api::routing::{
-    Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, GetDirectoryRequest, ListAgenciesRequest,
+    Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, GetDirectoryRequest, ListAgenciesRequest,
     ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest, LocateAgencyRequest,
-    LocateAgencyResponse, directory_service_client::DirectoryServiceClient,
+    LocateAgencyResponse, directory_service_client::DirectoryServiceClient, locate_agency_request::Place,
 };
+use api::text_in;
 use clap::{Args, Subcommand};
 use decision::directory::LIMIT;
 use host::{config::Service, input::read};
@@ -200,10 +201,13 @@ impl Command {
                 files,
             } => {
                 let request = LocateAgencyRequest {
-                    place: place_name(place),
-                    function: function.clone(),
+                    place: Some(match place.to_ascii_uppercase().parse::<places::Country>() {
+                        Ok(country) => Place::RegionCode(country.to_string()),
+                        Err(_) => Place::Territory(territory_name(place)),
+                    }),
+                    agency_function: function.clone(),
                     category: category_name(category.as_deref()),
-                    day: day.clone().unwrap_or_default(),
+                    effective_date: effective_date(day.as_deref())?,
                 };
                 let located = match &files.agencies {
                     Some(agencies) => offline::locate(&request, agencies, files.territories.as_deref())?,
@@ -222,9 +226,11 @@ impl Command {
                 files,
             } => {
                 let request = ListDesksRequest {
-                    place: place_name(place),
+                    territory: territory_name(place),
                     category: category_name(category.as_deref()),
-                    day: day.clone().unwrap_or_default(),
+                    effective_date: effective_date(day.as_deref())?,
+                    page_size: 1_000,
+                    ..Default::default()
                 };
                 let desks = match &files.agencies {
                     Some(agencies) => offline::desks(&request, agencies, files.territories.as_deref())?,
@@ -243,8 +249,8 @@ impl Command {
                 files,
             } => {
                 let request = ListAgenciesRequest {
-                    function: function.clone().unwrap_or_default(),
-                    territory: place_name(place),
+                    agency_function: function.clone().unwrap_or_default(),
+                    territory: territory_name(place),
                     page_size: 1_000,
                     ..Default::default()
                 };
@@ -382,13 +388,17 @@ fn in_parts(file: &bytes::Bytes) -> impl Iterator<Item = bytes::Bytes> {
         .map(|start| file.slice(start..(start + PART).min(file.len())))
 }
 
-/// Resource name of a territory, or the two letters of a country.
-fn place_name(code: &str) -> String {
-    match code.parse::<places::Country>() {
-        Ok(country) => country.to_string(),
-        Err(_) if code.starts_with("territories/") => code.to_owned(),
-        Err(_) => format!("territories/{code}"),
-    }
+fn territory_name(code: &str) -> String {
+    format!("territories/{}", id(code))
+}
+
+fn effective_date(day: Option<&str>) -> anyhow::Result<Option<api::google::r#type::Date>> {
+    let read = |text: &str| {
+        text.parse()
+            .map(api::date)
+            .map_err(|_| Failed::Usage(format!("`{text}` is not a date; the form is 2026-07-01")).into())
+    };
+    day.map(read).transpose()
 }
 
 fn category_name(category: Option<&str>) -> String {
@@ -414,11 +424,13 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
     for difference in &response.differences {
         let resource = match difference.resource.strip_prefix("territories/") {
             Some(code) => output::territory(code),
+            // A field of the directory itself.
+            None if difference.resource.is_empty() => "directory".to_owned(),
             None => id(&difference.resource).to_owned(),
         };
-        match difference.kind.as_str() {
-            "added" => line(format_args!("+ {resource}").style(output::good()))?,
-            "removed" => line(format_args!("- {resource}").style(bad()))?,
+        match difference.kind() {
+            DifferenceKind::Added => line(format_args!("+ {resource}").style(output::good()))?,
+            DifferenceKind::Removed => line(format_args!("- {resource}").style(bad()))?,
             _ if difference.field.is_empty() && difference.after.is_empty() => line(format_args!("~ {resource}"))?,
             _ => {
                 let nothing = |text: &str| {
@@ -438,8 +450,9 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
         }
     }
     let shown = response.differences.len();
-    if shown < response.difference_count as usize {
-        line(format_args!("… and {} more", response.difference_count as usize - shown).style(dim()))?;
+    let listed = usize::try_from(response.difference_count).unwrap_or(shown);
+    if shown < listed {
+        line(format_args!("… and {} more", listed - shown).style(dim()))?;
     }
     for finding in &response.findings {
         line(format_args!("note: {}", finding.description))?;
@@ -450,7 +463,7 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
                 .take(8)
                 .map(|name| output::territory(id(name)))
                 .collect();
-            let more = if finding.territory_count as usize > names.len() {
+            let more = if usize::try_from(finding.territory_count).is_ok_and(|count| count > names.len()) {
                 ", …"
             } else {
                 ""
@@ -461,7 +474,7 @@ fn print_differences(response: &ApplyDirectoryResponse, tried: bool) -> std::io:
     for ownerless in &response.ownerless {
         let words = format!(
             "{} would be left without an owner: {} owns it",
-            ownerless.case,
+            ownerless.case_name,
             id(&ownerless.owner)
         );
         line(words.style(bad()))?;
@@ -485,7 +498,7 @@ fn print_located(located: &LocateAgencyResponse, place: &str, json: bool) -> any
     }
     match &located.agency {
         Some(agency) => {
-            let title = format!("{} · {}", agency.title_en, agency.title_zh);
+            let title = format!("{} · {}", text_in(&agency.titles, "en"), text_in(&agency.titles, "zh"));
             line(format_args!(
                 "{} {}",
                 id(&agency.name).style(strong()),
@@ -495,7 +508,7 @@ fn print_located(located: &LocateAgencyResponse, place: &str, json: bool) -> any
         None => line("nobody".style(bad()))?,
     }
     if !located.climb.is_empty() {
-        field("climbed", output::climb(place, &located.climb))?;
+        field("climbed", output::climb(id(place), &located.climb))?;
     }
     field("outcome", &located.outcome)?;
     if let Some(agency) = &located.agency {
@@ -503,7 +516,7 @@ fn print_located(located: &LocateAgencyResponse, place: &str, json: bool) -> any
             ("superior", id(&agency.superior)),
             ("hours", &agency.hours),
             ("contact", &agency.contact),
-            ("ends", &agency.valid_to),
+            ("ends", &output::date(agency.valid_to_date.as_ref())),
         ] {
             if !value.is_empty() {
                 field(name, value)?;
@@ -517,17 +530,22 @@ fn print_desks(desks: &ListDesksResponse, json: bool) -> anyhow::Result<()> {
     if json {
         return output::json(desks);
     }
-    let width = desks.desks.iter().map(|desk| desk.function.len()).max().unwrap_or(0);
+    let width = desks
+        .desks
+        .iter()
+        .map(|desk| desk.agency_function.len())
+        .max()
+        .unwrap_or(0);
     for desk in &desks.desks {
         let located = desk.located.clone().unwrap_or_default();
         match &located.agency {
             Some(agency) => line(format_args!(
                 "{:width$}  {}  {}",
-                desk.function,
+                desk.agency_function,
                 id(&agency.name).style(strong()),
-                agency.title_en.style(dim())
+                text_in(&agency.titles, "en").style(dim())
             ))?,
-            None => line(format_args!("{:width$}  {}", desk.function, "none".style(bad())))?,
+            None => line(format_args!("{:width$}  {}", desk.agency_function, "none".style(bad())))?,
         }
     }
     Ok(())
@@ -559,7 +577,7 @@ fn print_tree(agencies: &[Agency], tree: &Territories, place: &str, depth: usize
         let names = tree.name(code).map(|(zh, en)| format!("{zh} {en}")).unwrap_or_default();
         line(format_args!("{:indent$}{} {}", "", code.style(strong()), names))?;
         for agency in desks.get(&code).into_iter().flatten() {
-            let ends = match agency.valid_to.as_str() {
+            let ends = match output::date(agency.valid_to_date.as_ref()).as_str() {
                 "" => String::new(),
                 day => format!(", ends on {day}"),
             };

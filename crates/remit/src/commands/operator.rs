@@ -122,15 +122,15 @@ async fn lookup(routing: &Target, request: LookupOperatorRequest, json: bool) ->
     } else {
         print_found(&response)?;
     }
-    match response.operator {
+    match response.registered_operator {
         Some(_) => Ok(()),
         None => Err(Failed::NotFound("not in the operator register".to_owned()).into()),
     }
 }
 
 fn print_found(response: &LookupOperatorResponse) -> std::io::Result<()> {
-    if let (Some(operator), Some(period)) = (&response.operator, &response.period) {
-        let named = match period.operator.as_str() {
+    if let (Some(operator), Some(period)) = (&response.registered_operator, &response.period) {
+        let named = match period.organisation.as_str() {
             "" => "not named",
             name => name,
         };
@@ -188,7 +188,7 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
                 kind(operator.kind()),
                 output::padded(&operator.key, width),
                 output::padded(&place(period), 24),
-                period.operator,
+                period.organisation,
                 days(period).style(dim())
             ))?;
         }
@@ -215,18 +215,19 @@ fn kind(kind: OperatorKind) -> &'static str {
 fn place(period: &OperatorPeriod) -> String {
     match &period.location {
         Some(Location::Territory(name)) => output::territory(id(name)),
-        Some(Location::Country(code)) => code.clone(),
+        Some(Location::RegionCode(code)) => code.clone(),
         None => "-".to_owned(),
     }
 }
 
 /// ` from 2026-01-01 to 2026-12-31`, as far as limited.
 fn days(period: &OperatorPeriod) -> String {
-    let part = |word: &str, day: &str| match day {
+    let part = |word: &str, day: String| match day.as_str() {
         "" => String::new(),
         day => format!(" {word} {day}"),
     };
-    part("from", &period.valid_from) + &part("to", &period.valid_to)
+    let (from, to) = (period.valid_from_date.as_ref(), period.valid_to_date.as_ref());
+    part("from", output::date(from)) + &part("to", output::date(to))
 }
 
 /// `version 3, 1000000 entries, loaded 2026-03-02 09:00:00 CST`.
@@ -235,7 +236,7 @@ fn version(version: Option<&OperatorRegisterVersion>) -> String {
         Some(version) if version.version > 0 => format!(
             "version {}, {} entries, loaded {}",
             version.version,
-            version.entries,
+            version.entry_count,
             output::time(version.load_time.as_ref())
         ),
         _ => "the register is empty: load it with `remit operator load`".to_owned(),

@@ -2,10 +2,12 @@
 
 use api::{
     audit::{GetInclusionProofRequest, audit_service_client::AuditServiceClient},
+    error::ErrorReason,
     intake::LogReference,
 };
 use journal::Bytes32;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use crate::client::{Failed, Target};
 
@@ -41,7 +43,14 @@ pub async fn check(audit: &Target, vkey: &str, change: &LogReference) -> Result<
         .await;
     let proof = match response {
         Ok(response) => response.into_inner(),
-        Err(status) if status.code() == Code::NotFound => return Ok(Logged::NotYet),
+        Err(status) if status.code() == Code::NotFound => {
+            let info = status.get_details_error_info();
+            let nowhere = info.is_some_and(|info| info.reason == rpc::reason(ErrorReason::NotLogged));
+            return Ok(match nowhere && change.logged {
+                true => Logged::Wrong("audit confirmed it, and the log does not have it".to_owned()),
+                false => Logged::NotYet,
+            });
+        }
         Err(status) => return Err(Failed::call(&audit.address)(status)),
     };
     let hashes: Option<Vec<Bytes32>> = proof.path.iter().map(|hash| Bytes32::try_from(&**hash).ok()).collect();

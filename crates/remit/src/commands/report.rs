@@ -304,7 +304,7 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
         let factor = lower(place.factor().as_str_name(), "CONNECTING_FACTOR_");
         let at = match &place.location {
             Some(Location::Territory(name)) => output::territory(id(name)),
-            Some(Location::Country(country)) => country.clone(),
+            Some(Location::RegionCode(country)) => country.clone(),
             None => "-".to_owned(),
         };
         field("place", format_args!("{factor} {at}"))?;
@@ -374,7 +374,9 @@ fn print_reporter(response: &RevealReporterResponse) -> anyhow::Result<()> {
 /// Formats `128000.00 CNY`; minor units if the currency is unknown.
 fn amount(loss: &Loss) -> String {
     let Loss {
-        currency, minor_units, ..
+        currency_code: currency,
+        minor_units,
+        ..
     } = loss;
     match Currency::from_code(currency).map(Currency::exponent) {
         Some(Some(0)) => format!("{minor_units} {currency}"),
@@ -498,7 +500,7 @@ mod tests {
             (7, "???", "7 minor units of ???"),
         ] {
             let loss = Loss {
-                currency: currency.to_owned(),
+                currency_code: currency.to_owned(),
                 minor_units,
                 occur_time: None,
             };

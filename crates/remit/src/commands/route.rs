@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use api::routing::{
     ActivateRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetRuleSetRequest, ListRuleSetsRequest,
     ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, RouteDecision, RuleSet, SimulateRuleSetRequest,
-    rule_set_service_client::RuleSetServiceClient, simulate_rule_set_response::Event,
+    rule_set_service_client::RuleSetServiceClient, simulate_rule_set_response::Update,
 };
 use clap::{Args, Subcommand};
 use host::{config::Service, reference::shipped_rules};
@@ -278,15 +278,18 @@ impl Server<'_> {
         let mut events = client.simulate_rule_set(request).await.map_err(&failed)?.into_inner();
         let progress = Progress::new(shown.json);
         while let Some(message) = events.message().await.map_err(&failed)? {
-            match message.event {
-                Some(Event::Difference(difference)) => {
+            match message.update {
+                Some(Update::Difference(difference)) => {
                     progress.clear();
                     print::difference(&difference, shown)?;
                 }
-                Some(Event::Progress(far)) => {
-                    progress.show(format_args!("{} cases, {} differ", far.decided, far.different));
+                Some(Update::Progress(far)) => {
+                    progress.show(format_args!(
+                        "{} cases, {} differ",
+                        far.decided_count, far.different_count
+                    ));
                 }
-                Some(Event::Summary(summary)) => {
+                Some(Update::Summary(summary)) => {
                     progress.clear();
                     print::summary(&summary, shown)?;
                     if !shown.json {

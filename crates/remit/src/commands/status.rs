@@ -154,10 +154,10 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
     for backlog in &status.backlogs {
         let (level, text) = waiting(backlog, now, limits);
         found(level, "outbox", text);
-        if backlog.parked > 0 {
+        if backlog.parked_count > 0 {
             let text = format!(
                 "{} refused changes of {} records; the first is {}: {}",
-                backlog.consumer, backlog.parked, backlog.first_parked, backlog.first_reason
+                backlog.consumer, backlog.parked_count, backlog.first_parked, backlog.first_reason
             );
             found(Level::Lost, "parked", text);
         }
@@ -167,7 +167,7 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
         found(level, "clocks", text);
         let text = format!(
             "{} open, {} await a designation",
-            cases.open, cases.awaiting_designation
+            cases.open_count, cases.awaiting_designation_count
         );
         found(Level::Fine, "cases", text);
     }
@@ -186,11 +186,11 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
 fn waiting(backlog: &Backlog, now: Time, limits: Limits) -> (Level, String) {
     let consumer = &backlog.consumer;
     match age(backlog.oldest_time.as_ref(), now) {
-        Some(age) if backlog.waiting > 0 => (
+        Some(age) if backlog.waiting_count > 0 => (
             graded(age, limits.late),
             format!(
                 "{} changes are undelivered to {consumer}, the oldest for {age} s",
-                backlog.waiting
+                backlog.waiting_count
             ),
         ),
         _ => (Level::Fine, format!("all changes are delivered to {consumer}")),
@@ -200,9 +200,12 @@ fn waiting(backlog: &Backlog, now: Time, limits: Limits) -> (Level, String) {
 fn clocks(cases: &CaseStatus, now: Time, limits: Limits) -> (Level, String) {
     match age(cases.overdue_since_time.as_ref(), now) {
         // An expired clock is normally handled within a second.
-        Some(age) if cases.overdue > 0 => (
+        Some(age) if cases.overdue_count > 0 => (
             graded(age, limits.late),
-            format!("{} expired and were not handled, the first {age} s ago", cases.overdue),
+            format!(
+                "{} expired and were not handled, the first {age} s ago",
+                cases.overdue_count
+            ),
         ),
         _ => (Level::Fine, "none expired".to_owned()),
     }
@@ -211,23 +214,23 @@ fn clocks(cases: &CaseStatus, now: Time, limits: Limits) -> (Level, String) {
 /// Expired files are removed once a minute. One that stays is not a loss, but should not exist.
 fn files(evidence: &EvidenceStatus, now: Time, limits: Limits) -> (Level, String) {
     match age(evidence.overdue_since_time.as_ref(), now) {
-        Some(age) if evidence.overdue > 0 => (
+        Some(age) if evidence.overdue_count > 0 => (
             graded(age, limits.late.saturating_add(60)).min(Level::Late),
             format!(
                 "{} unattached files should have been deleted, the first {age} s ago",
-                evidence.overdue
+                evidence.overdue_count
             ),
         ),
         _ => (
             Level::Fine,
-            format!("{} unattached files, none expired", evidence.unattached),
+            format!("{} unattached files, none expired", evidence.unattached_count),
         ),
     }
 }
 
 fn checkpoint(log: &LogStatus, now: Time, limits: Limits) -> Vec<(Level, &'static str, String)> {
     let mut findings = Vec::new();
-    let (size, published) = (log.size, log.published);
+    let (size, published) = (log.size, log.published_size);
     let age = age(log.sign_time.as_ref(), now).unwrap_or(i64::MAX);
     let text = match age {
         // Signed by another process.
@@ -242,13 +245,13 @@ fn checkpoint(log: &LogStatus, now: Time, limits: Limits) -> Vec<(Level, &'stati
         let text = format!("silent: {}", log.silent_witnesses);
         findings.push((Level::Late, "witnesses", text));
     }
-    if log.gaps > 0 {
+    if log.gap_count > 0 {
         let since = self::age(log.gaps_since_time.as_ref(), now).unwrap_or(0);
-        let text = format!("{} changes are kept out, the first for {since} s", log.gaps);
+        let text = format!("{} changes are kept out, the first for {since} s", log.gap_count);
         findings.push((Level::Lost, "gaps", text));
     }
     if !log.troubled_producers.is_empty() {
-        let level = if log.is_lost { Level::Lost } else { Level::Late };
+        let level = if log.lost { Level::Lost } else { Level::Late };
         findings.push((level, "producers", log.troubled_producers.join("; ")));
     }
     if !log.writes {
@@ -324,12 +327,12 @@ mod tests {
             time: Some(NOW.to_proto()),
             backlogs: vec![Backlog {
                 consumer: "audit".to_owned(),
-                waiting: 3,
+                waiting_count: 3,
                 oldest_time: ago(60),
                 ..Default::default()
             }],
             cases: Some(CaseStatus {
-                overdue: 1,
+                overdue_count: 1,
                 overdue_since_time: ago(60),
                 ..Default::default()
             }),
@@ -339,8 +342,8 @@ mod tests {
                 ..Default::default()
             }),
             evidence: Some(EvidenceStatus {
-                unattached: 7,
-                overdue: 1,
+                unattached_count: 7,
+                overdue_count: 1,
                 overdue_since_time: ago(120),
             }),
         };
@@ -360,7 +363,7 @@ mod tests {
         assert_eq!(worst(|_| {}), Level::Fine);
         assert_eq!(worst(|status| status.backlogs[0].oldest_time = ago(61)), Level::Late);
         assert_eq!(worst(|status| status.backlogs[0].oldest_time = ago(601)), Level::Lost);
-        assert_eq!(worst(|status| status.backlogs[0].parked = 1), Level::Lost);
+        assert_eq!(worst(|status| status.backlogs[0].parked_count = 1), Level::Lost);
         assert_eq!(
             worst(|status| status.cases.as_mut().unwrap().overdue_since_time = ago(61)),
             Level::Late
@@ -380,11 +383,11 @@ mod tests {
             assert_eq!(late, level);
         }
         assert_eq!(worst(|status| log(status).writes = false), Level::Lost);
-        assert_eq!(worst(|status| log(status).gaps = 1), Level::Lost);
+        assert_eq!(worst(|status| log(status).gap_count = 1), Level::Lost);
         let troubled = |is_lost| {
             worst(|status| {
                 log(status).troubled_producers = vec!["intake is late".to_owned()];
-                log(status).is_lost = is_lost;
+                log(status).lost = is_lost;
             })
         };
         assert_eq!((troubled(false), troubled(true)), (Level::Late, Level::Lost));

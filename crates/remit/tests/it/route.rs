@@ -29,7 +29,7 @@ const FACTS: &str = r#"{"category":"gambling","receivedBy":"police-440000","plac
 
 {"category":"malware"}
 {"category":"drugs","places":[{"factor":"CONNECTING_FACTOR_VICTIM","territory":"territories/999999"}]}
-{"category":"drugs","places":[{"factor":"CONNECTING_FACTOR_SERVER","country":"NL"}]}
+{"category":"drugs","places":[{"factor":"CONNECTING_FACTOR_SERVER","regionCode":"NL"}]}
 {"category":"fraud.shopping","places":[{"factor":"CONNECTING_FACTOR_VICTIM","territory":"territories/320504"}]}
 {"category":"drugs","colour":"red"}
 {"category":"insult-defamation"}
@@ -195,7 +195,7 @@ fn two_rule_sets_are_compared_over_a_file() {
     let output = remit(&["simulate", "ranked", "--facts", &facts, "--summary", "--json"]);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
-        (&json["decided"], json.get("different")),
+        (&json["decidedCount"], json.get("differentCount")),
         (&Value::from("6"), None),
         "{json}"
     );

@@ -59,7 +59,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let json = server.ok(&["route", "simulate", rules, "--json", "--summary"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
-        (&json["decided"], &json["different"]),
+        (&json["decidedCount"], &json["differentCount"]),
         (&"3".into(), &"2".into()),
         "{json}"
     );

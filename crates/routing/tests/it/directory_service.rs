@@ -1,11 +1,13 @@
 //! The directory over gRPC: applied by operators, asked by everybody.
 
 use api::routing::{
-    ApplyDirectoryRequest, ApplyDirectoryResponse, GetAgencyRequest, GetDirectoryRequest, GetTerritoryRequest,
-    ListAgenciesRequest, ListDesksRequest, ListDirectoryVersionsRequest, ListTerritoriesRequest, LocateAgencyRequest,
+    ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, GetAgencyRequest, GetDirectoryRequest,
+    GetTerritoryRequest, ListAgenciesRequest, ListDesksRequest, ListDirectoryVersionsRequest, ListTerritoriesRequest,
+    LocateAgencyRequest, TerritoryLevel, locate_agency_request::Place,
 };
 use decision::directory::{Directory, LIMIT};
 use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::civil::Date;
 use routing::store::versions::Versions as _;
 use testkit::Backend;
 use tonic::{Code, Status};
@@ -64,7 +66,7 @@ async fn operators_apply_what_others_only_read(backend: Backend) {
         let name = "agencies/police-CN".to_owned();
         let agency = running.directory(system).get_agency(GetAgencyRequest { name }).await;
         assert_eq!(
-            agency.unwrap().into_inner().agency.unwrap().title_en,
+            api::text_in(&agency.unwrap().into_inner().agency.unwrap().titles, "en"),
             "National network-police desk"
         );
         let file = async |territories| {
@@ -111,8 +113,8 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
     );
     let difference = &tried.differences[0];
     assert_eq!(
-        (difference.kind.as_str(), difference.resource.as_str()),
-        ("added", "agencies/police-320508")
+        (difference.kind(), difference.resource.as_str()),
+        (DifferenceKind::Added, "agencies/police-320508")
     );
     let first = running.bench.store.active().digests().directory;
     assert_eq!(first, Directory::shipped().digest(), "only tried");
@@ -204,7 +206,7 @@ async fn p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_nami
         ..changes()
     };
     let tried = apply(&running, "operator", try_out, gone).await.unwrap();
-    assert_eq!(tried.ownerless[0].case, format!("cases/{case}"));
+    assert_eq!(tried.ownerless[0].case_name, format!("cases/{case}"));
     assert_eq!(tried.ownerless[0].owner, "agencies/police-450100");
     running.finish().await;
 }
@@ -384,20 +386,26 @@ async fn places_and_agencies_are_listed_in_pages(backend: Backend) {
     };
     let gone = get("territories/320504").await.unwrap();
     assert_eq!(
-        (gone.successor.as_str(), gone.valid_to.as_str()),
-        ("territories/320508", "2011-12-31")
+        (
+            gone.successor.as_str(),
+            gone.valid_to_date.and_then(|date| api::day(&date))
+        ),
+        ("territories/320508", Some(Date::constant(2011, 12, 31)))
     );
     let dissolved = get("territories/110104").await.unwrap();
     assert_eq!(
         (dissolved.successor.as_str(), dissolved.read_as.as_str()),
         ("", "territories/110100")
     );
-    assert_eq!(get("territories/110101001").await.unwrap().level, "township");
+    assert_eq!(
+        get("territories/110101001").await.unwrap().level(),
+        TerritoryLevel::Township
+    );
     assert_eq!(get("territories/999999").await.unwrap_err().code(), Code::NotFound);
     assert_eq!(get("US").await.unwrap_err().code(), Code::InvalidArgument);
 
     let mut request = ListAgenciesRequest {
-        function: "police".to_owned(),
+        agency_function: "police".to_owned(),
         territory: "territories/320000".to_owned(),
         page_size: 2,
         ..Default::default()
@@ -420,8 +428,11 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
     let running = Running::start(backend).await;
     let locate = async |place: &str, function: &str| {
         let request = LocateAgencyRequest {
-            place: place.to_owned(),
-            function: function.to_owned(),
+            place: Some(match place.starts_with("territories/") {
+                true => Place::Territory(place.to_owned()),
+                false => Place::RegionCode(place.to_owned()),
+            }),
+            agency_function: function.to_owned(),
             ..Default::default()
         };
         running
@@ -435,8 +446,10 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
     assert_eq!(
         (found.via, found.climb),
         (
-            vec!["320504".to_owned()],
-            ["320508", "320500", "320000"].map(str::to_owned).to_vec()
+            vec!["territories/320504".to_owned()],
+            ["320508", "320500", "320000"]
+                .map(|code| format!("territories/{code}"))
+                .to_vec()
         )
     );
     assert!(
@@ -452,7 +465,7 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
         "{parent}"
     );
     // A country lies outside the tree, which is no error; a code that never existed is one.
-    let abroad = locate("US", "police").await.unwrap();
+    let abroad = locate("us", "police").await.unwrap();
     assert!(
         abroad.agency.is_none() && abroad.outcome.contains("outside the tree"),
         "{abroad:?}"
@@ -473,18 +486,35 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
     );
 
     let request = ListDesksRequest {
-        place: "territories/320300".to_owned(),
+        territory: "territories/320300".to_owned(),
+        page_size: 3,
         ..Default::default()
     };
-    let desks = running
-        .directory("handan")
-        .list_desks(request)
+    let mut caller = running.directory("handan");
+    let mut request = request;
+    let mut desks = Vec::new();
+    loop {
+        let page = caller.list_desks(request.clone()).await.unwrap().into_inner();
+        assert!(page.desks.len() <= 3);
+        desks.extend(page.desks);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    // A token goes on with what it was made for.
+    request.page_size = 1;
+    request.page_token = caller
+        .list_desks(request.clone())
         .await
         .unwrap()
         .into_inner()
-        .desks;
+        .next_page_token;
+    request.territory = "territories/320000".to_owned();
+    let refused = caller.list_desks(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
     let desk = |function: &str| {
-        let desk = desks.iter().find(|desk| desk.function == function).unwrap();
+        let desk = desks.iter().find(|desk| desk.agency_function == function).unwrap();
         desk.located.as_ref().unwrap().agency.as_ref().unwrap().name.clone()
     };
     assert_eq!(desk("police"), "agencies/police-320300");

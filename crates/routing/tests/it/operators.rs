@@ -118,7 +118,7 @@ async fn p7_only_operators_load_and_partners_do_not_read(backend: Backend) {
             time: None,
         };
         let looked = code(caller.lookup_operator(request).await.map(drop));
-        let name = "operators/domain/example.cn".to_owned();
+        let name = "operators/domain~example.cn".to_owned();
         let got = code(caller.get_operator(GetOperatorRequest { name }).await.map(drop));
         let expected = match may {
             true => [Code::Ok, Code::Ok, Code::NotFound],
@@ -134,7 +134,12 @@ async fn a_file_becomes_a_version_and_is_looked_up_and_paged(backend: Backend) {
     let result = load(&running, LoadMode::Replace, FILE).await.unwrap();
     let loaded = result.version.unwrap();
     assert_eq!(
-        (loaded.version, loaded.entries, loaded.digest.len(), result.added),
+        (
+            loaded.version,
+            loaded.entry_count,
+            loaded.digest.len(),
+            result.added_count
+        ),
         (1, 3, 32, 3)
     );
 
@@ -155,12 +160,15 @@ async fn a_file_becomes_a_version_and_is_looked_up_and_paged(backend: Backend) {
         ]
     );
     assert_eq!(
-        found.operator.unwrap().name,
-        "operators/domain/wallet-verify-center.example"
+        found.registered_operator.unwrap().name,
+        "operators/domain~wallet-verify-center.example"
     );
-    assert_eq!(found.period.unwrap().operator, "Example Wallet");
+    assert_eq!(found.period.unwrap().organisation, "Example Wallet");
     let none = lookup(&running, host("nobody.example")).await.unwrap();
-    assert_eq!((none.path.len(), none.operator, none.period), (1, None, None));
+    assert_eq!(
+        (none.path.len(), none.registered_operator, none.period),
+        (1, None, None)
+    );
     for subject in [
         None,
         host("192.0.2.7"),
@@ -174,14 +182,14 @@ async fn a_file_becomes_a_version_and_is_looked_up_and_paged(backend: Backend) {
     let mut caller = client(&running, "nanning");
     let name = |name: &str| GetOperatorRequest { name: name.to_owned() };
     let got = caller
-        .get_operator(name("operators/app/cn.example.loan"))
+        .get_operator(name("operators/app~cn.example.loan"))
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(got.operator.unwrap().kind(), OperatorKind::App);
+    assert_eq!(got.registered_operator.unwrap().kind(), OperatorKind::App);
     for (wrong, code) in [
-        ("operators/app/other", Code::NotFound),
-        ("operators/domain/com.cn", Code::InvalidArgument),
+        ("operators/app~other", Code::NotFound),
+        ("operators/domain~com.cn", Code::InvalidArgument),
         ("app/other", Code::InvalidArgument),
     ] {
         assert_eq!(
@@ -246,7 +254,7 @@ async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
     }
     let mut stream = caller.load_operators(receiver).await.unwrap().into_inner();
     let progress = stream.message().await.unwrap().unwrap().progress.unwrap();
-    assert!(progress.entries > 0);
+    assert!(progress.entry_count > 0);
     drop((stream, caller, sender));
 
     // A load afterwards is not hindered, and finds the register as it was.
@@ -254,7 +262,7 @@ async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
     let result = load(&running, LoadMode::Change, "kind,key,place\napp,y,US\n")
         .await
         .unwrap();
-    assert_eq!((result.version.unwrap().entries, result.added), (4, 1));
+    assert_eq!((result.version.unwrap().entry_count, result.added_count), (4, 1));
     running.finish().await;
 }
 
@@ -368,11 +376,11 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
             (operator.factor.as_str(), operator.outcome.as_str()),
             ("operator", words.as_str())
         );
-        let answer = again.explanation.operator.unwrap();
-        assert_eq!((answer.version, answer.asked), (version, 1));
+        let answer = again.explanation.register_answer.unwrap();
+        assert_eq!((answer.version, answer.asked_count), (version, 1));
         assert_eq!(
-            answer.matches[0].operator,
-            "operators/domain/wallet-verify-center.example"
+            answer.matches[0].registered_operator,
+            "operators/domain~wallet-verify-center.example"
         );
     }
 
@@ -401,7 +409,7 @@ async fn p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody(
     }
     assert_eq!(running.route(vec![change]).await, [""]);
     let case = running.list("operator").await.remove(0).name;
-    let matches = |case: api::routing::Case| case.explanation.unwrap().operator.unwrap().matches.len();
+    let matches = |case: api::routing::Case| case.explanation.unwrap().register_answer.unwrap().matches.len();
     assert_eq!(matches(running.get("nanning", &case).await.unwrap()), 1);
     for system in ["guangdong", "operator"] {
         let seen = running.get(system, &case).await.unwrap();

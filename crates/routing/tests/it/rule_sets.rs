@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::event::{Detail, StateChange};
 use api::routing::rule_set_service_client::RuleSetServiceClient;
-use api::routing::simulate_rule_set_response::Event;
+use api::routing::simulate_rule_set_response::Update;
 use api::routing::{
     ActivateRuleSetRequest, CheckRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetRuleSetRequest,
     ListRuleSetsRequest, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RuleCondition, RuleSet, RuleTable,
@@ -65,7 +65,7 @@ async fn activate(running: &Running, name: &str, override_reason: &str) -> Resul
 }
 
 /// All that a simulation tells, and its summary.
-async fn simulate(running: &Running, name: &str) -> (Vec<Event>, SimulationSummary) {
+async fn simulate(running: &Running, name: &str) -> (Vec<Update>, SimulationSummary) {
     let request = SimulateRuleSetRequest { name: name.to_owned() };
     let mut stream = client(running, "operator")
         .simulate_rule_set(request)
@@ -74,10 +74,10 @@ async fn simulate(running: &Running, name: &str) -> (Vec<Event>, SimulationSumma
         .into_inner();
     let mut events = Vec::new();
     while let Some(message) = stream.message().await.unwrap() {
-        events.push(message.event.unwrap());
+        events.push(message.update.unwrap());
     }
     match events.pop() {
-        Some(Event::Summary(summary)) => (events, summary),
+        Some(Update::Summary(summary)) => (events, summary),
         other => panic!("the last is {other:?}"),
     }
 }
@@ -283,14 +283,17 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
     let differences: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Difference(difference) => Some(difference),
+            Update::Difference(difference) => Some(difference),
             _ => None,
         })
         .collect();
-    assert_eq!((summary.decided, summary.different, differences.len()), (2, 1, 1));
+    assert_eq!(
+        (summary.decided_count, summary.different_count, differences.len()),
+        (2, 1, 1)
+    );
     let (old, new) = (
-        differences[0].old.as_ref().unwrap(),
-        differences[0].new.as_ref().unwrap(),
+        differences[0].current.as_ref().unwrap(),
+        differences[0].proposed.as_ref().unwrap(),
     );
     assert_eq!(
         (old.agency.as_str(), new.agency.as_str()),
@@ -300,13 +303,13 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
     let balance: Vec<_> = summary
         .agencies
         .iter()
-        .map(|balance| (balance.agency.as_str(), balance.gained, balance.lost))
+        .map(|balance| (balance.agency.as_str(), balance.gained_count, balance.lost_count))
         .collect();
     assert_eq!(balance, [("police-440000", 1, 0), ("police-450100", 0, 1)]);
     assert!(
         events
             .iter()
-            .any(|event| matches!(event, Event::Progress(progress) if progress.decided == 2))
+            .any(|event| matches!(event, Update::Progress(progress) if progress.decided_count == 2))
     );
     assert_eq!(running.list("operator").await, before, "nothing changes");
 
@@ -392,7 +395,7 @@ async fn a_simulation_that_is_left_is_not_finished(backend: Backend) {
     );
     assert_eq!(running.bench.count("SELECT count(*) FROM simulations").await, 0);
     let (_, summary) = simulate(&running, &name).await;
-    assert_eq!((summary.decided, summary.different), (1_200, 1_200));
+    assert_eq!((summary.decided_count, summary.different_count), (1_200, 1_200));
     assert_eq!(running.bench.count("SELECT decided FROM simulations").await, 1_200);
     running.finish().await;
 }
@@ -453,7 +456,7 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
     // Erased facts are not decided by a new rule set either, and that is said.
     let name = create(&running, first_receiver()).await.unwrap().name;
     let (_, summary) = simulate(&running, &name).await;
-    assert_eq!((summary.decided, summary.erased), (3, 1));
+    assert_eq!((summary.decided_count, summary.erased_count), (3, 1));
 
     for (name, code) in [
         ("cases/x", Code::InvalidArgument),

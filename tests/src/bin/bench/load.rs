@@ -56,7 +56,7 @@ pub fn report() -> SubmitReportRequest {
             },
         ],
         narrative: "有人在这个网站上组织赌博，注册后可以直接充值下注，客服会发提现教程。".repeat(8),
-        language: "zh-CN".to_owned(),
+        language_code: "zh-CN".to_owned(),
         ..Report::default()
     };
     SubmitReportRequest {

@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, path::Path, sync::Arc};
 
+use api::google::r#type::Date;
 use api::routing::{
     ApplyDirectoryResponse, FunctionDesk, ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest,
-    ListDesksResponse, LocateAgencyRequest, LocateAgencyResponse,
+    ListDesksResponse, LocateAgencyRequest, LocateAgencyResponse, locate_agency_request::Place,
 };
 use decision::{
     directory::view::{agency, applied, located},
@@ -12,7 +13,7 @@ use decision::{
 };
 use host::input::read;
 use journal::{Clock as _, SystemClock};
-use places::{Country, Territories, TerritoryCode};
+use places::{Territories, TerritoryCode};
 
 use super::Proposal;
 use crate::{client::Failed, output};
@@ -61,17 +62,26 @@ pub(super) fn locate(
     agencies: &Path,
     territories: Option<&Path>,
 ) -> anyhow::Result<LocateAgencyResponse> {
-    if let Ok(country) = request.place.parse::<Country>() {
+    if let Some(Place::RegionCode(country)) = &request.place {
         return Ok(LocateAgencyResponse {
             outcome: format!("{country} is outside the tree of territories: no agency there"),
             ..Default::default()
         });
     }
     let directory = directory(agencies, &*tree(territories)?)?;
-    let function = Function::new(&request.function).map_err(|error| Failed::Usage(error.to_string()))?;
-    let place = place(&directory, &request.place)?;
+    let function = Function::new(&request.agency_function).map_err(|error| Failed::Usage(error.to_string()))?;
+    let place = match &request.place {
+        Some(Place::Territory(name)) => place(&directory, name)?,
+        _ => return Err(Failed::Usage("name a place".to_owned()).into()),
+    };
     let category = Some(output::id(&request.category)).filter(|category| !category.is_empty());
-    Ok(located(&directory, &function, category, day(&request.day)?, place))
+    Ok(located(
+        &directory,
+        &function,
+        category,
+        day(request.effective_date.as_ref())?,
+        place,
+    ))
 }
 
 pub(super) fn desks(
@@ -80,14 +90,18 @@ pub(super) fn desks(
     territories: Option<&Path>,
 ) -> anyhow::Result<ListDesksResponse> {
     let directory = Arc::new(directory(agencies, &*tree(territories)?)?);
-    let (place, day) = (place(&directory, &request.place)?, day(&request.day)?);
+    let (place, day) = (
+        place(&directory, &request.territory)?,
+        day(request.effective_date.as_ref())?,
+    );
     let category = Some(output::id(&request.category)).filter(|category| !category.is_empty());
     let desk = |function: &Function| FunctionDesk {
-        function: function.to_string(),
+        agency_function: function.to_string(),
         located: Some(located(&directory, function, category, day, place)),
     };
     Ok(ListDesksResponse {
         desks: directory.functions().into_iter().map(desk).collect(),
+        next_page_token: String::new(),
     })
 }
 
@@ -98,10 +112,14 @@ pub(super) fn agencies(
 ) -> anyhow::Result<ListAgenciesResponse> {
     let directory = directory(agencies, &*tree(territories)?)?;
     let root = place(&directory, &request.territory)?;
-    let has = |functions: &[Function]| functions.iter().any(|function| function.as_str() == request.function);
+    let has = |functions: &[Function]| {
+        functions
+            .iter()
+            .any(|function| function.as_str() == request.agency_function)
+    };
     let wanted = directory
         .agencies()
-        .filter(|agency| request.function.is_empty() || has(&agency.functions))
+        .filter(|agency| request.agency_function.is_empty() || has(&agency.functions))
         .filter(|agency| directory.territories().contains(root, agency.territory));
     Ok(ListAgenciesResponse {
         agencies: wanted.map(agency).collect(),
@@ -120,11 +138,9 @@ fn place(directory: &Directory, name: &str) -> anyhow::Result<TerritoryCode> {
     }
 }
 
-fn day(text: &str) -> anyhow::Result<jiff::civil::Date> {
-    match text {
-        "" => Ok(directory::day(SystemClock.now())),
-        text => text
-            .parse()
-            .map_err(|_| Failed::Usage(format!("`{text}` is not a date; the form is 2026-07-01")).into()),
+fn day(date: Option<&Date>) -> anyhow::Result<jiff::civil::Date> {
+    match date {
+        None => Ok(directory::day(SystemClock.now())),
+        Some(date) => api::day(date).ok_or_else(|| Failed::Usage("that is not a day".to_owned()).into()),
     }
 }

@@ -98,7 +98,7 @@ fn print(found: &ListGapsResponse, is_well: bool) -> std::io::Result<()> {
             false => what.style(bad()).to_string(),
         };
         line(format_args!("{}  {what}", gap.record))?;
-        let times = match gap.attempts {
+        let times = match gap.attempt_count {
             1 => "once".to_owned(),
             attempts => format!("{attempts} times"),
         };

@@ -148,10 +148,10 @@ fn differ(state: Option<&RecordHead>, log: Option<&RecordHead>) -> Option<Differ
             match state.sequence - logged {
                 0 if same => None,
                 0 => real(format!("change {logged} in the log differs from the service's")),
-                missing @ 1.. if missing == state.undelivered => Some(Difference::Waiting),
+                missing @ 1.. if missing == state.undelivered_count => Some(Difference::Waiting),
                 missing @ 1.. => real(format!(
                     "the service is at change {}, the log at {logged}, and {} of the {missing} in between are undelivered",
-                    state.sequence, state.undelivered
+                    state.sequence, state.undelivered_count
                 )),
                 _ => real(format!(
                     "the log is at change {logged}, the service at {}: its database is older than the log",
@@ -268,7 +268,7 @@ mod tests {
             record: "reports/1".to_owned(),
             sequence,
             entry_hash: vec![hash; 32].into(),
-            undelivered,
+            undelivered_count: undelivered,
         }
     }
 

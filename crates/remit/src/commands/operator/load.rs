@@ -244,8 +244,8 @@ async fn piece(content: &mut Pin<Box<dyn AsyncRead + Send>>) -> std::io::Result<
 fn shown(progress: &LoadProgress, size: Option<u64>) -> String {
     let LoadProgress {
         bytes,
-        entries,
-        written,
+        entry_count: entries,
+        written_count: written,
     } = progress;
     if *written > 0 {
         return format!("checked and written: {written} of {entries} entries …");
@@ -287,16 +287,19 @@ fn print_result(result: &LoadResult, replace: bool, validate_only: bool) -> anyh
     };
     field(
         "version",
-        format_args!("{would_be}{}, {} entries", version.version, version.entries),
+        format_args!("{would_be}{}, {} entries", version.version, version.entry_count),
     )?;
     if !result.unchanged {
         match replace {
-            true => field("names", format_args!("{}, replacing all previous ones", result.added))?,
+            true => field(
+                "names",
+                format_args!("{}, replacing all previous ones", result.added_count),
+            )?,
             false => field(
                 "names",
                 format_args!(
                     "{} added, {} changed, {} removed",
-                    result.added, result.changed, result.removed
+                    result.added_count, result.changed_count, result.removed_count
                 ),
             )?,
         }

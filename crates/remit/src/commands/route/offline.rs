@@ -272,9 +272,9 @@ pub(super) fn simulate(
         match line {
             Ok(situation) if shown.summary => drop(simulation.compare(situation, |_, _| ())),
             Ok(situation) => {
-                let name = format!("line {number}");
-                let differs = simulation.compare(situation, |old, new| simulate::difference(name, old, new));
-                if let Some(differs) = differs {
+                let differs = simulation.compare(situation, simulate::difference);
+                if let Some(mut differs) = differs {
+                    differs.line = i64::try_from(number).unwrap_or(i64::MAX);
                     progress.clear();
                     print::difference(&differs, &shown)?;
                 }

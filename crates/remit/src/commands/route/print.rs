@@ -144,11 +144,14 @@ pub(super) fn difference(difference: &RouteDifference, shown: &Shown) -> anyhow:
             false => format!("{who} (with {})", end.supporting.join(", ")),
         }
     };
+    let of = match difference.line {
+        0 => difference.case_name.clone(),
+        number => format!("line {number}"),
+    };
     line(format_args!(
-        "{}: {} → {}  {}",
-        difference.case,
-        end(&difference.old),
-        end(&difference.new),
+        "{of}: {} → {}  {}",
+        end(&difference.current),
+        end(&difference.proposed),
         difference.reason.style(dim())
     ))?;
     Ok(())
@@ -161,11 +164,14 @@ pub(super) fn summary(summary: &SimulationSummary, shown: &Shown) -> anyhow::Res
     }
     line(format_args!(
         "{} decided, {} differ",
-        summary.decided,
-        summary.different.style(strong())
+        summary.decided_count,
+        summary.different_count.style(strong())
     ))?;
-    if summary.erased > 0 {
-        line(format_args!("{} skipped: their facts were erased", summary.erased))?;
+    if summary.erased_count > 0 {
+        line(format_args!(
+            "{} skipped: their facts were erased",
+            summary.erased_count
+        ))?;
     }
     if !summary.agencies.is_empty() {
         line(format_args!("{:<32} {:>10} {:>10}", "agency", "gained", "lost").style(dim()))?;
@@ -173,7 +179,7 @@ pub(super) fn summary(summary: &SimulationSummary, shown: &Shown) -> anyhow::Res
     for balance in summary.agencies.iter().take(AGENCIES) {
         line(format_args!(
             "{:<32} {:>10} {:>10}",
-            balance.agency, balance.gained, balance.lost
+            balance.agency, balance.gained_count, balance.lost_count
         ))?;
     }
     if summary.agencies.len() > AGENCIES {
