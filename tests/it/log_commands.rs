@@ -176,7 +176,10 @@ async fn p2_an_export_grows_and_is_verified_counted_and_proven_offline() {
             who,
         ]
     };
-    log(&data, &wants("operator")).is(1, &["only auditors and the agencies concerned see details"]);
+    log(&data, &wants("operator")).is(
+        1,
+        &["only auditors and agencies may call ListChanges with `with_detail`"],
+    );
     log(&data, &wants("auditor")[..3]).is(2, &["--purpose"]);
     let text = log(&data, &wants("auditor")).is(0, &["logged as", "with its purpose"]);
     let reading = text

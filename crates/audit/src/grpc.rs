@@ -14,14 +14,14 @@ use api::{
 };
 use futures::stream::BoxStream;
 use journal::Clock;
-use rpc::{Failure, Identity, Role};
+use rpc::{Failure, access};
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
 
 use crate::{
     batches,
-    check::{SERVICES, Verdict},
+    check::Verdict,
     oversight,
     read_grpc::{Changes, Reading},
     sequencer::{AppendError, Sequencer},
@@ -36,16 +36,6 @@ pub(crate) struct Grpc {
     pub clock: Arc<dyn Clock>,
     /// Told when something was appended.
     pub grown: Arc<Notify>,
-}
-
-/// Operators see what is missing, and the services what concerns them all.
-fn require_overseer(caller: &Identity) -> Result<(), Failure> {
-    match caller.role {
-        Role::Operator | Role::Service => Ok(()),
-        Role::Auditor | Role::Agency | Role::Partner => {
-            Err(Failure::denied("only operators may see this", &caller.system))
-        }
-    }
 }
 
 /// Runs a write on a task of its own, which a caller that goes away does not stop in the middle.
@@ -67,7 +57,6 @@ impl AuditService for Grpc {
         request: Request<AppendChangesRequest>,
     ) -> Result<Response<AppendChangesResponse>, Status> {
         let caller = rpc::caller(&request)?;
-        caller.require_service(&SERVICES)?;
         let source = caller.system.clone();
         let changes = batches::of_lawful_size(request.into_inner().changes)?;
         let spans = spans(&changes);
@@ -85,14 +74,12 @@ impl AuditService for Grpc {
         request: Request<Streaming<AppendBatchesRequest>>,
     ) -> Result<Response<Self::AppendBatchesStream>, Status> {
         let caller = rpc::caller(&request)?;
-        caller.require_service(&SERVICES)?;
         let (source, batches) = (caller.system.clone(), request.into_inner());
         Ok(Response::new(batches::append(self.sequencer.clone(), source, batches)))
     }
 
     async fn record_mark(&self, request: Request<RecordMarkRequest>) -> Result<Response<RecordMarkResponse>, Status> {
         let caller = rpc::caller(&request)?;
-        caller.require_service(&SERVICES)?;
         let mark = oversight::mark(request.get_ref())?;
         let (store, source) = (Arc::clone(&self.store), caller.system.clone());
         let standing = uncancelled(async move { store.note_mark(&source, mark).await }).await?;
@@ -101,8 +88,6 @@ impl AuditService for Grpc {
     }
 
     async fn list_gaps(&self, request: Request<ListGapsRequest>) -> Result<Response<ListGapsResponse>, Status> {
-        let caller = rpc::caller(&request)?;
-        require_overseer(caller)?;
         let listed = oversight::list(&*self.store, request.into_inner(), self.clock.now()).await?;
         Ok(Response::new(listed))
     }
@@ -112,9 +97,6 @@ impl AuditService for Grpc {
         request: Request<UnfreezeProducerRequest>,
     ) -> Result<Response<UnfreezeProducerResponse>, Status> {
         let caller = rpc::caller(&request)?;
-        if caller.role != Role::Operator {
-            return Err(Failure::denied("only an operator may do this", &caller.system).into());
-        }
         let actor = caller.actor(&[]);
         let (source, unfreezing) = oversight::unfreezing(request.get_ref(), actor)?;
         let (store, name) = (Arc::clone(&self.store), source.clone());
@@ -130,6 +112,9 @@ impl AuditService for Grpc {
         &self,
         request: Request<ListChangesRequest>,
     ) -> Result<Response<ListChangesResponse>, Status> {
+        if request.get_ref().with_detail {
+            access::require(&request)?;
+        }
         let caller = rpc::caller(&request)?.clone();
         Ok(Response::new(self.reading.list(&caller, request.into_inner()).await?))
     }
@@ -140,15 +125,17 @@ impl AuditService for Grpc {
         &self,
         request: Request<WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        if request.get_ref().with_detail {
+            access::require(&request)?;
+        }
         let caller = rpc::caller(&request)?.clone();
         Ok(Response::new(self.reading.watch(caller, request.into_inner()).await?))
     }
 
     async fn get_checkpoint(
         &self,
-        request: Request<GetCheckpointRequest>,
+        _: Request<GetCheckpointRequest>,
     ) -> Result<Response<GetCheckpointResponse>, Status> {
-        rpc::caller(&request)?;
         let checkpoint = self.reading.published.borrow().note.clone();
         Ok(Response::new(GetCheckpointResponse { checkpoint }))
     }
@@ -157,7 +144,6 @@ impl AuditService for Grpc {
         &self,
         request: Request<GetInclusionProofRequest>,
     ) -> Result<Response<GetInclusionProofResponse>, Status> {
-        rpc::caller(&request)?;
         Ok(Response::new(self.reading.inclusion(request.get_ref()).await?))
     }
 
@@ -165,7 +151,6 @@ impl AuditService for Grpc {
         &self,
         request: Request<GetConsistencyProofRequest>,
     ) -> Result<Response<GetConsistencyProofResponse>, Status> {
-        rpc::caller(&request)?;
         Ok(Response::new(self.reading.consistency(request.get_ref()).await?))
     }
 }

@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 
 use crate::{
+    access::{CHECKPOINT, TILES},
     publisher::Published,
     store::Store,
     tiles::{Content, TilePath, put_entry},
@@ -41,8 +42,8 @@ struct Files {
 /// Serves the log's files.
 pub(crate) fn router(store: Arc<dyn Store>, published: watch::Receiver<Published>, vitals: Arc<Vitals>) -> Router {
     Router::new()
-        .route("/checkpoint", get(checkpoint))
-        .route("/tile/{*path}", get(tile))
+        .route(CHECKPOINT, get(checkpoint))
+        .route(TILES, get(tile))
         .with_state(Files {
             store,
             published,

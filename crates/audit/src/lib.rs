@@ -46,6 +46,7 @@
 //!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
 //!   of tables.
 
+mod access;
 mod batches;
 mod check;
 mod checkpoint;
@@ -101,6 +102,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use witnesses::Witnesses;
 
+pub use access::{ACCESS, FILES};
 pub use check::{Checked, Refusal, Verdict, check};
 pub use checkpoint::{CheckpointError, open as open_checkpoint};
 pub use gap::{Gap, GapKind};
@@ -115,9 +117,6 @@ pub use status::Status;
 pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Which};
 pub use tree::{Edge, PlacedTile, TileId, Tiles, TreeHead};
 pub use trust::{Trusted, with_statements};
-
-/// Full names of the gRPC services.
-pub const NAMES: &[&str] = &["remit.audit.v1.AuditService", rpc::operations::NAME];
 
 /// What an operator sets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use api::{
 use async_trait::async_trait;
 use journal::{Bytes32, Entry, Time};
 use prost::Message as _;
-use rpc::{Failure, Role, client::Caller};
+use rpc::{AgencyCaller, Failure, Role, client::Caller};
 use tonic::Code;
 
 use crate::disclosure::Disclosure;
@@ -231,7 +231,7 @@ pub(crate) async fn refuse_hidden(
     match (caller.role, &wanted.record, sight) {
         (Role::Auditor, ..) => Ok(()),
         (Role::Agency, Some(record), Some(sight)) => {
-            let agency = format!("agencies/{}", caller.require_agency()?);
+            let agency = format!("agencies/{}", AgencyCaller::from_identity(caller)?.agency);
             match sight.sees(&agency, record).await? {
                 true => Ok(()),
                 // As if there were none: that there is one of this name stands in the log, whose it is does not.
@@ -243,9 +243,6 @@ pub(crate) async fn refuse_hidden(
             "name the report or case whose details are wanted",
         )),
         (Role::Agency, _, None) => hidden,
-        _ => Err(Failure::denied(
-            "only auditors and the agencies concerned see details",
-            &caller.system,
-        )),
+        (Role::Operator | Role::Partner | Role::Service, ..) => Err(rpc::unlisted()),
     }
 }

@@ -160,7 +160,7 @@ impl Running {
         let message_bytes = config.limits.message_bytes;
         let opening = || format!("opening {service}'s database {database}");
         let mut files = None;
-        let (routes, health, names, ending): (Routes, HealthCheck, _, _) = match service {
+        let (routes, health, access, ending): (Routes, HealthCheck, _, _) = match service {
             Service::Intake => {
                 let receipt_key = Config::need("receipt_key_file", config.receipt_key_file.as_ref())?;
                 let folder = Config::need("evidence.folder", config.evidence.folder.as_ref())?;
@@ -183,7 +183,7 @@ impl Running {
                 let intake = Intake::start(parts, &upkeep);
                 let health = intake.health();
                 let (routes, background) = intake.into_routes(message_bytes);
-                (routes, health, intake::NAMES, Ending::Background(background))
+                (routes, health, intake::ACCESS, Ending::Background(background))
             }
             Service::Routing => {
                 let db = Routing::open(database.expose()).await.with_context(opening)?;
@@ -205,7 +205,7 @@ impl Running {
                 let routing = Routing::start(parts, &upkeep);
                 let health = routing.health();
                 let (routes, background) = routing.into_routes(message_bytes);
-                (routes, health, routing::NAMES, Ending::Background(background))
+                (routes, health, routing::ACCESS, Ending::Background(background))
             }
             Service::Audit => {
                 let audit = Audit::start(audit_config(config, database)?, clock, entropy).await;
@@ -220,7 +220,7 @@ impl Running {
                 };
                 let (routes, health) = (audit.routes(message_bytes, sight), audit.health());
                 files = Some(audit.files());
-                (routes, health, audit::NAMES, Ending::Audit(Box::new(audit)))
+                (routes, health, audit::ACCESS, Ending::Audit(Box::new(audit)))
             }
         };
         let address = address(&listener)?;
@@ -229,7 +229,7 @@ impl Running {
             limits: config.limits.to_rpc(),
             authenticate: Arc::clone(&common.authenticate),
             reflection: config.reflection,
-            names,
+            access,
             health,
         };
         tracing::info!(%service, address, %database, "serving");

@@ -18,13 +18,12 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    access,
     category::Categories,
     directory::Directory,
     evidence::{self, Unattachable},
     reading,
     receipt::Receipts,
-    reveal,
+    reveal, sight,
     state::{self, State},
     store::{
         self, Acceptance, Accepted, CaseNews, Prepared, Reveal, Store, StoredReport,
@@ -54,12 +53,6 @@ pub(crate) struct Service {
 
 impl Service {
     async fn submit(&self, caller: &Identity, request: SubmitReportRequest) -> Result<SubmitReportResponse, Failure> {
-        if !access::may_send(caller) {
-            return Err(Failure::denied(
-                "only agencies, partners and operators submit reports",
-                &caller.system,
-            ));
-        }
         let now = self.clock.now();
         let validate_only = request.validate_only;
         let known = self.directory.known_for(request.report.as_ref()).await;
@@ -230,7 +223,7 @@ impl Service {
     }
 
     async fn may_see(&self, caller: &Identity, report: &str) -> Result<bool, Failure> {
-        access::may_see(&self.routing, caller, report).await
+        sight::may_see(&self.routing, caller, report).await
     }
 
     async fn check_receipt(&self, caller: &Identity, receipt: &str) -> Result<CheckReceiptResponse, Failure> {
@@ -322,10 +315,9 @@ fn not_attachable(files: Unattachables) -> Failure {
     Failure::InvalidInput(files.into_iter().map(violation).collect())
 }
 
-/// Whether the caller may send reports in, and sent this one.
+/// Whether the caller sent this report.
 fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
-    access::may_send(caller)
-        && (caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency))
+    caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency)
 }
 
 /// Whether the caller's agency must not learn what became of a report: it keeps to what it knew when it sent it in.
@@ -383,7 +375,6 @@ impl IntakeService for Service {
         &self,
         request: Request<RecordCaseChangesRequest>,
     ) -> Result<Response<RecordCaseChangesResponse>, Status> {
-        caller(&request)?.require_service(&["routing"])?;
         let results = self.record(request.into_inner()).await?;
         Ok(Response::new(RecordCaseChangesResponse { results }))
     }

@@ -5,7 +5,8 @@
 //! its first change and what is to be delivered of it in one transaction, grouped with others; only then the caller gets its
 //! receipt (`receipt.rs`). Relays carry the change to routing (`relays.rs`) and to audit. Changes of the case come back
 //! as `RecordCaseChanges`; the report's state (`state.rs`) follows. Evidence is uploaded before, and attached in the
-//! transaction that records the report (`evidence.rs` says how). Whether a caller may see what a report says, `access.rs` asks.
+//! transaction that records the report (`evidence.rs` says how). Who may call
+//! what stands in `access.rs`; whether a caller may see what a report says, `sight.rs` asks.
 //!
 //! What each call shows of a report, and to whom:
 //!
@@ -35,9 +36,12 @@ pub mod reading;
 pub mod receipt;
 mod relays;
 pub mod reveal;
+mod sight;
 pub mod state;
 pub mod store;
 pub mod submission;
+
+pub use access::ACCESS;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -57,13 +61,6 @@ use sql::Db;
 use store::{SqlStore, Store, evidence::EvidenceStore};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-
-/// Full names of the gRPC services, for health.
-pub const NAMES: &[&str] = &[
-    "remit.intake.v1.IntakeService",
-    "remit.intake.v1.EvidenceService",
-    rpc::operations::NAME,
-];
 
 /// How long a request id stands for its first answer.
 pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);

@@ -12,7 +12,11 @@ use decision::calendar::Calendars;
 use futures::{StreamExt as _, stream::BoxStream};
 use journal::{Clock, Time};
 use places::Territories;
-use rpc::{Failure, Identity, Role, Violation, caller, page};
+use rpc::{
+    Failure, Identity, Violation,
+    access::{Kind as Caller, Method, Table},
+    caller, page,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -24,6 +28,20 @@ use crate::{
     key::{Key, Kind, candidates},
     load::{self, LoadError, Loader, Outcome},
     store::{Found, Store},
+};
+
+/// Those who read the register.
+const READERS: &[Caller] = &[Caller::Agency, Caller::Operator];
+
+/// Who may call which method.
+pub const ACCESS: Table = Table {
+    service: "remit.routing.v1.OperatorService",
+    methods: &[
+        Method::new("LoadOperators", &[Caller::Operator]),
+        Method::new("LookupOperator", READERS),
+        Method::new("ListOperators", READERS),
+        Method::new("GetOperator", READERS),
+    ],
 };
 
 /// Bytes of a chunk at most, as the contract says.
@@ -344,21 +362,6 @@ fn operator(group: &Group) -> Operator {
     }
 }
 
-fn require(caller: &Identity, roles: &[Role], who: &'static str) -> Result<(), Failure> {
-    if roles.contains(&caller.role) {
-        return Ok(());
-    }
-    Err(Failure::denied(who, &caller.system))
-}
-
-fn require_reader(caller: &Identity) -> Result<(), Failure> {
-    require(
-        caller,
-        &[Role::Agency, Role::Operator],
-        "only agencies and operators read the operator register",
-    )
-}
-
 #[tonic::async_trait]
 impl OperatorService for Service {
     type LoadOperatorsStream = BoxStream<'static, Result<LoadOperatorsResponse, Status>>;
@@ -368,7 +371,6 @@ impl OperatorService for Service {
         request: Request<Streaming<LoadOperatorsRequest>>,
     ) -> Result<Response<Self::LoadOperatorsStream>, Status> {
         let caller = caller(&request)?.clone();
-        require(&caller, &[Role::Operator], "only operators load the operator register")?;
         let permit = Arc::clone(&self.loads).try_acquire_owned();
         let permit = permit.map_err(|_| Failure::Overloaded)?;
         let mut parts = request.into_inner();
@@ -394,7 +396,6 @@ impl OperatorService for Service {
         &self,
         request: Request<LookupOperatorRequest>,
     ) -> Result<Response<LookupOperatorResponse>, Status> {
-        require_reader(caller(&request)?)?;
         Ok(Response::new(self.lookup(request.get_ref()).await?))
     }
 
@@ -402,7 +403,6 @@ impl OperatorService for Service {
         &self,
         request: Request<ListOperatorsRequest>,
     ) -> Result<Response<ListOperatorsResponse>, Status> {
-        require_reader(caller(&request)?)?;
         Ok(Response::new(self.list(request.get_ref()).await?))
     }
 
@@ -410,7 +410,6 @@ impl OperatorService for Service {
         &self,
         request: Request<GetOperatorRequest>,
     ) -> Result<Response<GetOperatorResponse>, Status> {
-        require_reader(caller(&request)?)?;
         let operator = self.get(&request.get_ref().name).await?;
         Ok(Response::new(GetOperatorResponse {
             registered_operator: Some(operator),

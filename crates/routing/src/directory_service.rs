@@ -14,7 +14,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use jiff::civil::Date;
 use journal::{Bytes32, Clock};
 use places::{Country, Territories, TerritoryCode};
-use rpc::{Failure, Identity, Role, Violation, caller, page};
+use rpc::{Failure, Identity, Violation, access, caller, page};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -442,13 +442,6 @@ fn refused(ownerless: &Ownerless) -> Failure {
     }
 }
 
-fn require_operator(caller: &Identity) -> Result<(), Failure> {
-    match caller.role {
-        Role::Operator => Ok(()),
-        _ => Err(Failure::denied("only an operator applies directories", &caller.system)),
-    }
-}
-
 #[tonic::async_trait]
 impl DirectoryService for Service {
     async fn apply_directory(
@@ -456,7 +449,6 @@ impl DirectoryService for Service {
         request: Request<Streaming<ApplyDirectoryRequest>>,
     ) -> Result<Response<ApplyDirectoryResponse>, Status> {
         let caller = caller(&request)?.clone();
-        require_operator(&caller)?;
         let upload = Upload::receive(request.into_inner()).await?;
         Ok(Response::new(self.apply(&caller, upload).await?))
     }
@@ -468,9 +460,8 @@ impl DirectoryService for Service {
         request: Request<GetDirectoryRequest>,
     ) -> Result<Response<Self::GetDirectoryStream>, Status> {
         let asked = request.get_ref();
-        let caller = caller(&request)?;
         if !asked.territories {
-            require_operator(caller)?;
+            access::require(&request)?;
         }
         let (source, digest) = self.source(&asked.etag, asked.territories).await?;
         let (etag, territories) = (HEXLOWER.encode(&digest), asked.territories);
@@ -494,7 +485,6 @@ impl DirectoryService for Service {
         &self,
         request: Request<ListDirectoryVersionsRequest>,
     ) -> Result<Response<ListDirectoryVersionsResponse>, Status> {
-        require_operator(caller(&request)?)?;
         Ok(Response::new(self.list_versions(request.get_ref()).await?))
     }
 
@@ -502,7 +492,6 @@ impl DirectoryService for Service {
         &self,
         request: Request<ListTerritoriesRequest>,
     ) -> Result<Response<ListTerritoriesResponse>, Status> {
-        caller(&request)?;
         Ok(Response::new(self.list_territories(request.get_ref())?))
     }
 
@@ -510,7 +499,6 @@ impl DirectoryService for Service {
         &self,
         request: Request<GetTerritoryRequest>,
     ) -> Result<Response<GetTerritoryResponse>, Status> {
-        caller(&request)?;
         let active = self.versions.active();
         let tree = active.directory.territories();
         let code = TerritoryCode::from_resource_name(&request.get_ref().name)
@@ -525,12 +513,10 @@ impl DirectoryService for Service {
         &self,
         request: Request<ListAgenciesRequest>,
     ) -> Result<Response<ListAgenciesResponse>, Status> {
-        caller(&request)?;
         Ok(Response::new(self.list_agencies(request.get_ref())?))
     }
 
     async fn get_agency(&self, request: Request<GetAgencyRequest>) -> Result<Response<GetAgencyResponse>, Status> {
-        caller(&request)?;
         let id = AgencyId::from_resource_name(&request.get_ref().name)
             .map_err(|_| Failure::invalid("name", "must be the name of an agency, such as `agencies/police-CN`"))?;
         let active = self.versions.active();
@@ -547,12 +533,10 @@ impl DirectoryService for Service {
         &self,
         request: Request<LocateAgencyRequest>,
     ) -> Result<Response<LocateAgencyResponse>, Status> {
-        caller(&request)?;
         Ok(Response::new(self.locate(request.get_ref())?))
     }
 
     async fn list_desks(&self, request: Request<ListDesksRequest>) -> Result<Response<ListDesksResponse>, Status> {
-        caller(&request)?;
         Ok(Response::new(self.list_desks(request.get_ref())?))
     }
 }

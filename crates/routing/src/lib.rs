@@ -26,6 +26,7 @@
 //! rule set or directory changes neither, and every version is kept. A case is opened by the versions that are active when its
 //! transaction commits. Who is excluded is told to the owner of a case only.
 
+mod access;
 pub mod active;
 pub mod clocks;
 mod directory_service;
@@ -40,6 +41,8 @@ pub mod state;
 pub mod store;
 pub mod upkeep;
 pub mod view;
+
+pub use access::ACCESS;
 
 use std::sync::Arc;
 
@@ -62,15 +65,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use upkeep::Upkeep;
-
-/// Full names of the gRPC services, for health.
-pub const NAMES: &[&str] = &[
-    "remit.routing.v1.CaseService",
-    "remit.routing.v1.DirectoryService",
-    "remit.routing.v1.OperatorService",
-    "remit.routing.v1.RuleSetService",
-    rpc::operations::NAME,
-];
 
 /// Acknowledgements that one commit takes at most.
 const ACKNOWLEDGEMENTS: usize = 256;

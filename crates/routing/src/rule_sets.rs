@@ -15,7 +15,7 @@ use data_encoding::HEXLOWER;
 use futures::{StreamExt as _, stream::BoxStream};
 use journal::{Bytes32, Clock, Time};
 use prost::Message as _;
-use rpc::{Failure, Identity, Role, Violation, caller, page};
+use rpc::{Failure, Identity, Violation, caller, page};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -414,27 +414,17 @@ fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> Failure 
     Failure::Internal(Box::new(error))
 }
 
-/// Rule sets tell where reports of any kind go: operators only.
-fn operator<T>(request: &Request<T>) -> Result<&Identity, Failure> {
-    let caller = caller(request)?;
-    match caller.role {
-        Role::Operator => Ok(caller),
-        _ => Err(Failure::denied("only operators handle rule sets", &caller.system)),
-    }
-}
-
 #[tonic::async_trait]
 impl RuleSetService for Service {
     async fn create_rule_set(
         &self,
         request: Request<CreateRuleSetRequest>,
     ) -> Result<Response<CreateRuleSetResponse>, Status> {
-        let caller = operator(&request)?.clone();
+        let caller = caller(&request)?.clone();
         Ok(Response::new(self.create(&caller, request.into_inner()).await?))
     }
 
     async fn get_rule_set(&self, request: Request<GetRuleSetRequest>) -> Result<Response<GetRuleSetResponse>, Status> {
-        operator(&request)?;
         let rule_set = Some(self.get(&request.get_ref().name).await?);
         Ok(Response::new(GetRuleSetResponse { rule_set }))
     }
@@ -443,7 +433,6 @@ impl RuleSetService for Service {
         &self,
         request: Request<ListRuleSetsRequest>,
     ) -> Result<Response<ListRuleSetsResponse>, Status> {
-        operator(&request)?;
         Ok(Response::new(self.list(request.get_ref()).await?))
     }
 
@@ -451,7 +440,6 @@ impl RuleSetService for Service {
         &self,
         request: Request<CheckRuleSetRequest>,
     ) -> Result<Response<CheckRuleSetResponse>, Status> {
-        operator(&request)?;
         let findings = self.check(request.into_inner()).await?;
         Ok(Response::new(CheckRuleSetResponse { findings }))
     }
@@ -460,7 +448,6 @@ impl RuleSetService for Service {
         &self,
         request: Request<ExplainRouteRequest>,
     ) -> Result<Response<ExplainRouteResponse>, Status> {
-        operator(&request)?;
         let decision = Some(self.explain(request.into_inner()).await?);
         Ok(Response::new(ExplainRouteResponse { decision }))
     }
@@ -471,7 +458,7 @@ impl RuleSetService for Service {
         &self,
         request: Request<SimulateRuleSetRequest>,
     ) -> Result<Response<Self::SimulateRuleSetStream>, Status> {
-        let told = self.simulate(operator(&request)?, &request.get_ref().name).await?;
+        let told = self.simulate(caller(&request)?, &request.get_ref().name).await?;
         Ok(Response::new(ReceiverStream::new(told).boxed()))
     }
 
@@ -479,7 +466,7 @@ impl RuleSetService for Service {
         &self,
         request: Request<ActivateRuleSetRequest>,
     ) -> Result<Response<ActivateRuleSetResponse>, Status> {
-        let rule_set = Some(self.activate(operator(&request)?, request.get_ref()).await?);
+        let rule_set = Some(self.activate(caller(&request)?, request.get_ref()).await?);
         Ok(Response::new(ActivateRuleSetResponse { rule_set }))
     }
 

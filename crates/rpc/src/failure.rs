@@ -1,6 +1,6 @@
 //! What went wrong, and the one place where it becomes a gRPC status.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use api::error::ErrorReason;
 use tonic::{Code, Status};
@@ -75,7 +75,7 @@ pub enum Failure {
     /// The caller may not do this.
     Denied {
         /// Who may.
-        description: &'static str,
+        description: Cow<'static, str>,
         /// The calling system.
         system: String,
     },
@@ -104,9 +104,9 @@ impl Failure {
     }
 
     /// The caller may not do this.
-    pub fn denied(description: &'static str, system: &str) -> Self {
+    pub fn denied(description: impl Into<Cow<'static, str>>, system: &str) -> Self {
         Self::Denied {
-            description,
+            description: description.into(),
             system: system.to_owned(),
         }
     }

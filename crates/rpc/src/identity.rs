@@ -40,20 +40,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The agency on whose behalf the caller acts.
-    pub fn require_agency(&self) -> Result<&str, Failure> {
-        match (&self.agency, self.role) {
-            (Some(agency), Role::Agency) => Ok(agency),
-            _ => Err(Failure::denied("only an agency's system may do this", &self.system)),
-        }
-    }
-
-    /// Refuses everyone but the named services.
-    pub fn require_service(&self, services: &[&str]) -> Result<(), Failure> {
-        if self.role == Role::Service && services.contains(&self.system.as_str()) {
-            return Ok(());
-        }
-        Err(Failure::denied("only Remit's own services may do this", &self.system))
+    /// Id of the agency for which the caller acts; `None` for other roles, whatever agency their tokens name.
+    #[must_use]
+    pub fn acts_for(&self) -> Option<&str> {
+        self.agency.as_deref().filter(|_| self.role == Role::Agency)
     }
 
     /// The actor of a change that this caller makes; `salt` hides the officer's pseudonym.
@@ -86,6 +76,38 @@ impl Identity {
 pub trait Authenticate: Send + Sync + 'static {
     /// The caller, or `None` when it cannot be known.
     fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity>;
+}
+
+/// The caller of a request to a method that only agencies may call.
+#[derive(Clone, Copy, Debug)]
+pub struct AgencyCaller<'a> {
+    /// The caller.
+    pub identity: &'a Identity,
+    /// Id of the agency for which it acts.
+    pub agency: &'a str,
+}
+
+impl<'a> AgencyCaller<'a> {
+    /// Of a request.
+    ///
+    /// # Errors
+    /// When the method's row admits others than agencies: a fault of the table, and not of the caller.
+    pub fn of<T>(request: &'a tonic::Request<T>) -> Result<Self, Failure> {
+        Self::from_identity(caller(request)?)
+    }
+
+    /// Of a caller. Errors as for [`AgencyCaller::of`].
+    pub fn from_identity(identity: &'a Identity) -> Result<Self, Failure> {
+        match identity.acts_for() {
+            Some(agency) => Ok(Self { identity, agency }),
+            None => Err(unlisted()),
+        }
+    }
+}
+
+/// A handler met a caller that the method's row should not have admitted.
+pub fn unlisted() -> Failure {
+    Failure::Internal("the table of access admits a caller that the method has no answer for".into())
 }
 
 /// The caller of a request.
@@ -227,8 +249,8 @@ mod tests {
         };
         let caller = authenticate("Bearer 0123456789abcdefghij").unwrap();
         assert_eq!(
-            (caller.require_agency().unwrap(), caller.officer.as_deref()),
-            ("police-510100", Some("o-17"))
+            (caller.acts_for(), caller.officer.as_deref()),
+            (Some("police-510100"), Some("o-17"))
         );
         assert_eq!(
             authenticate("bearer 0123456789abcdefghij").map(|caller| caller.role),

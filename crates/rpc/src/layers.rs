@@ -21,7 +21,11 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
-use crate::{Authenticate, DOMAIN, Failure, failure};
+use crate::{
+    Authenticate, DOMAIN, Failure,
+    access::{self, Method, Methods},
+    failure,
+};
 
 /// What a server takes at most. Nothing is unlimited.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +62,7 @@ impl Default for Limits {
 pub(crate) struct Gate {
     pub(crate) service: &'static str,
     pub(crate) limits: Limits,
+    pub(crate) methods: Arc<Methods>,
     pub(crate) running: Arc<Semaphore>,
 }
 
@@ -94,9 +99,11 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let limits = self.gate.limits;
         // Outermost, so that refusals are in the trace too.
-        let span = trace(self.gate.service, &request);
+        let method = self.gate.methods.get(request.uri().path());
+        let span = trace(self.gate.service, method, &request);
         let is_grpc = is_grpc(&request);
-        let admitted = shed(&self.gate.running, &request).and_then(|permit| Ok((permit, deadline(limits, &request)?)));
+        let admitted =
+            shed(&self.gate.running, &request).and_then(|permit| Ok((permit, deadline(limits, method, &request)?)));
         let answer = match admitted {
             Ok((permit, deadline)) => {
                 let answer = self.inner.call(request);
@@ -131,8 +138,9 @@ impl Refusal {
 }
 
 /// Continues the caller's trace, so that one trace runs through all services.
-fn trace(service: &'static str, request: &Request) -> Option<tracing::Span> {
-    if !telemetry::enabled() || !is_grpc(request) || is_unauthenticated_path(request.uri().path()) {
+fn trace(service: &'static str, method: Option<&Method>, request: &Request) -> Option<tracing::Span> {
+    // Health and reflection are asked all the time, and tell nothing.
+    if !telemetry::enabled() || !is_grpc(request) || method.is_some_and(Method::is_public) {
         return None;
     }
     let method = request.uri().path().trim_start_matches('/').to_owned();
@@ -214,12 +222,9 @@ fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemap
     }
 }
 
-/// The methods that are answered when a whole file has come, however long that is. They look themselves that it does come.
-const UPLOADS: [&str; 1] = ["/remit.intake.v1.EvidenceService/UploadEvidence"];
-
 /// How long a request may take: until its deadline, or the server's own when it names none or a longer one.
-fn deadline(limits: Limits, request: &Request) -> Result<Duration, Refusal> {
-    let longest = match UPLOADS.contains(&request.uri().path()) {
+fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Result<Duration, Refusal> {
+    let longest = match method.is_some_and(|method| method.is_upload) {
         true => limits.upload,
         false => limits.deadline,
     };
@@ -239,27 +244,62 @@ fn late(failure: Failure) -> Refusal {
     Refusal(failure, "it took too long; try again")
 }
 
-/// Finds out who calls, before any service sees the request.
+/// Finds out who calls and whether it may, before any service sees the request.
 #[derive(Clone)]
-pub(crate) struct Authentication(pub(crate) Arc<dyn Authenticate>);
+pub(crate) struct Access {
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) methods: Arc<Methods>,
+}
 
-impl<S> Layer<S> for Authentication {
-    type Service = Authenticated<S>;
+impl<S> Layer<S> for Access {
+    type Service = Permitted<S>;
 
-    fn layer(&self, inner: S) -> Authenticated<S> {
-        let authenticate = Arc::clone(&self.0);
-        Authenticated { authenticate, inner }
+    fn layer(&self, inner: S) -> Permitted<S> {
+        let access = self.clone();
+        Permitted { access, inner }
     }
 }
 
-/// A service that knows who calls.
+/// A service whose methods are called only by those that its tables name.
 #[derive(Clone)]
-pub(crate) struct Authenticated<S> {
-    authenticate: Arc<dyn Authenticate>,
+pub(crate) struct Permitted<S> {
+    access: Access,
     inner: S,
 }
 
-impl<S> Service<Request> for Authenticated<S>
+impl Access {
+    /// Adds the caller and the method's row to a request, or refuses it.
+    fn admit(&self, request: &mut Request) -> Result<(), Response> {
+        // Whoever does not speak gRPC and came this far asks for a file that there is not.
+        if !is_grpc(request) {
+            return Err(not_found());
+        }
+        let method = self.methods.get(request.uri().path());
+        if method.is_some_and(Method::is_public) {
+            return Ok(());
+        }
+        let caller = self
+            .authenticate
+            .authenticate(request.headers())
+            .ok_or_else(|| refuse(Failure::Unauthenticated))?;
+        match method {
+            Some(method) if method.admits(Some(&caller)) => {
+                request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(method);
+                Ok(())
+            }
+            Some(method) => Err(refuse(access::denied(method, &caller))),
+            None if access::is_in_contract(request.uri().path()) => {
+                let description = "nobody may call this method here: it has no row in the table of access";
+                Err(refuse(Failure::denied(description, &caller.system)))
+            }
+            // `explain` finds the words.
+            None => Err(Status::unimplemented("").into_http()),
+        }
+    }
+}
+
+impl<S> Service<Request> for Permitted<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
@@ -272,23 +312,11 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        // Whoever does not speak gRPC and came this far asks for a file that there is not.
-        if !is_grpc(&request) {
-            return Either::Right(ready(Ok(not_found())));
+        match self.access.admit(&mut request) {
+            Ok(()) => Either::Left(self.inner.call(request)),
+            Err(refusal) => Either::Right(ready(Ok(refusal))),
         }
-        if !is_unauthenticated_path(request.uri().path()) {
-            match self.authenticate.authenticate(request.headers()) {
-                Some(identity) => request.extensions_mut().insert(identity),
-                None => return Either::Right(ready(Ok(refuse(Failure::Unauthenticated)))),
-            };
-        }
-        Either::Left(self.inner.call(request))
     }
-}
-
-/// Health and, where it is switched on, reflection tell nothing that needs a caller.
-fn is_unauthenticated_path(path: &str) -> bool {
-    path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.")
 }
 
 /// Others ask for files, and do not understand a gRPC status.
@@ -357,6 +385,7 @@ mod tests {
         Gate {
             service: "test",
             limits: Limits::default(),
+            methods: Arc::new(Methods::new(&[])),
             running: Arc::new(Semaphore::new(1)),
         }
     }
@@ -399,6 +428,84 @@ mod tests {
         }
     }
 
+    /// Two rows, for methods of the contract; its other methods have none.
+    const TABLES: &[access::Table] = &[access::Table {
+        service: "remit.audit.v1.AuditService",
+        methods: &[
+            Method::new("GetCheckpoint", &[access::Kind::Auditor]),
+            Method::new("ListGaps", &[access::Kind::Operator]),
+        ],
+    }];
+
+    #[tokio::test]
+    async fn p7_no_handler_is_called_without_a_row_that_admits_the_caller() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use tower::ServiceExt as _;
+        let token = crate::Token {
+            token: "0123456789abcdefghij".to_owned(),
+            system: "inspection".to_owned(),
+            agency: None,
+            role: crate::Role::Auditor,
+        };
+        let authenticate: Arc<dyn Authenticate> = Arc::new(crate::Tokens::new(&[token]).unwrap());
+        for (path, token, expected) in [
+            (
+                "/remit.audit.v1.AuditService/GetCheckpoint",
+                "0123456789abcdefghij",
+                None,
+            ),
+            (
+                "/remit.audit.v1.AuditService/GetCheckpoint",
+                "another",
+                Some(Code::Unauthenticated),
+            ),
+            (
+                "/remit.audit.v1.AuditService/ListGaps",
+                "0123456789abcdefghij",
+                Some(Code::PermissionDenied),
+            ),
+            // In the contract, and without a row.
+            (
+                "/remit.audit.v1.AuditService/ListChanges",
+                "0123456789abcdefghij",
+                Some(Code::PermissionDenied),
+            ),
+            (
+                "/remit.audit.v1.AuditService/ListSecrets",
+                "0123456789abcdefghij",
+                Some(Code::Unimplemented),
+            ),
+            (
+                "/another.Service/Method",
+                "0123456789abcdefghij",
+                Some(Code::Unimplemented),
+            ),
+            ("/another.Service/Method", "another", Some(Code::Unauthenticated)),
+            ("/grpc.health.v1.Health/Check", "", None),
+        ] {
+            let called = Arc::new(AtomicBool::new(false));
+            let seen = Arc::clone(&called);
+            // Whatever is asked for has a handler.
+            let handler = move || async move { seen.store(true, Ordering::SeqCst) };
+            let router = axum::Router::new().fallback(handler).layer(Access {
+                authenticate: Arc::clone(&authenticate),
+                methods: Arc::new(Methods::new(TABLES)),
+            });
+            let request = http::Request::post(path)
+                .header("content-type", "application/grpc")
+                .header("authorization", format!("Bearer {token}"))
+                .body(Body::empty())
+                .unwrap();
+            let response = router.oneshot(request).await.unwrap();
+            let code = Status::from_header_map(response.headers()).map(|status| status.code());
+            assert_eq!(
+                (code, called.load(Ordering::SeqCst)),
+                (expected, expected.is_none()),
+                "{path} {token}"
+            );
+        }
+    }
+
     #[test]
     fn errors_of_the_transport_are_as_the_catalogue_says() {
         let limits = Limits::default();
@@ -422,19 +529,20 @@ mod tests {
     #[test]
     fn the_longest_time_is_that_of_the_method() {
         let limits = Limits::default();
-        for (path, timeout, expected) in [
-            ("/remit.intake.v1.IntakeService/SubmitReport", "1M", limits.deadline),
-            (UPLOADS[0], "1M", Duration::from_secs(60)),
-            (UPLOADS[0], "99999999H", limits.upload),
+        let (unary, upload) = (Method::new("Unary", &[]), Method::new("Upload", &[]).upload());
+        for (method, timeout, expected) in [
+            (&unary, "1M", limits.deadline),
+            (&upload, "1M", Duration::from_secs(60)),
+            (&upload, "99999999H", limits.upload),
         ] {
-            let request = http::Request::post(path)
+            let request = http::Request::post("/")
                 .header("grpc-timeout", timeout)
                 .body(Body::empty())
                 .unwrap();
-            let Ok(deadline) = deadline(limits, &request) else {
-                panic!("{path} is refused")
+            let Ok(deadline) = deadline(limits, Some(method), &request) else {
+                panic!("{method:?} is refused")
             };
-            assert_eq!(deadline, expected - Duration::from_millis(5), "{path} {timeout}");
+            assert_eq!(deadline, expected - Duration::from_millis(5), "{method:?} {timeout}");
         }
     }
 

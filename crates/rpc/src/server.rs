@@ -7,7 +7,11 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport};
 
-use crate::{Authenticate, Limits, layers};
+use crate::{
+    Authenticate, Limits,
+    access::{Methods, Table},
+    layers,
+};
 
 /// Whether a service can do its work: its database answers.
 pub type HealthCheck = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
@@ -23,8 +27,8 @@ pub struct Server {
     pub authenticate: Arc<dyn Authenticate>,
     /// Whether reflection is served.
     pub reflection: bool,
-    /// Full names of the gRPC services, as health reports them, such as `remit.intake.v1.IntakeService`.
-    pub names: &'static [&'static str],
+    /// Who may call which method of its gRPC services. Health reports these services by their full names.
+    pub access: &'static [Table],
     /// Whether they can do their work.
     pub health: HealthCheck,
 }
@@ -67,14 +71,14 @@ impl Server {
         let accept_http1 = files.is_some();
         let (reporter, health) = tonic_health::server::health_reporter();
         // Known by name from the first moment, serving from when the database has answered.
-        for name in self.names.iter().copied().chain([""]) {
+        for name in names(self.access) {
             reporter
                 .set_service_status(name, tonic_health::ServingStatus::NotServing)
                 .await;
         }
         tokio::spawn(report_health(
             reporter,
-            self.names,
+            self.access,
             Arc::clone(&self.health),
             shutdown.clone(),
         ));
@@ -91,16 +95,21 @@ impl Server {
             }
         }
 
+        let methods = Arc::new(Methods::new(self.access));
         let gate = layers::Gate {
             service: self.service,
             limits: self.limits,
+            methods: Arc::clone(&methods),
             running: Arc::new(Semaphore::new(self.limits.concurrency)),
         };
         // The last layer added is the first that a request meets.
         let router = routes
             .prepare()
             .into_axum_router()
-            .layer(layers::Authentication(self.authenticate))
+            .layer(layers::Access {
+                authenticate: self.authenticate,
+                methods,
+            })
             // Past the question who calls, and inside all limits.
             .merge(files.unwrap_or_default())
             .layer(gate);
@@ -124,13 +133,18 @@ impl Server {
     }
 }
 
+/// What health is asked for: each service, and all together.
+fn names(access: &'static [Table]) -> impl Iterator<Item = &'static str> {
+    access.iter().map(|table| table.service).chain([""])
+}
+
 fn incoming(listener: TcpListener) -> transport::server::TcpIncoming {
     transport::server::TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 async fn report_health(
     reporter: tonic_health::server::HealthReporter,
-    names: &'static [&'static str],
+    access: &'static [Table],
     healthy: HealthCheck,
     shutdown: CancellationToken,
 ) {
@@ -140,7 +154,7 @@ async fn report_health(
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
-        for name in names.iter().copied().chain([""]) {
+        for name in names(access) {
             reporter.set_service_status(name, status).await;
         }
         if shutdown.is_cancelled() {

@@ -6,6 +6,7 @@
 //! * `eventually.rs`: waits for something another process does.
 //! * `otlp.rs`: a collector that stores the spans it receives.
 //! * `python.rs`: Python with a gRPC client's libraries.
+//! * `access.rs`: which calls a running server admits.
 //! * `tls.rs`: a TLS proxy with certificates made in the test.
 //! * `seed.rs`: reproducible randomness.
 //! * `bin/with-postgres.rs`: one PostgreSQL server around a whole test run, for runners with a
@@ -18,6 +19,7 @@
 //! * Skipped tests are reported loudly, and are failures if `REMIT_REQUIRE_POSTGRES=1` or
 //!   `REMIT_REQUIRE_PYTHON=1`.
 
+pub mod access;
 pub mod backend;
 mod eventually;
 pub mod otlp;

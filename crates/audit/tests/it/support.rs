@@ -193,14 +193,30 @@ pub struct Served {
     serving: JoinHandle<()>,
 }
 
-const TOKENS: [(&str, &str, rpc::Role); 6] = [
+const TOKENS: [(&str, &str, rpc::Role); 9] = [
     ("intake", "intake-0123456789abcdef", rpc::Role::Service),
     ("routing", "routing-0123456789abcdef", rpc::Role::Service),
+    ("audit", "audit-0123456789abcdef", rpc::Role::Service),
+    ("relay", "relay-0123456789abcdef", rpc::Role::Service),
+    ("platform", "platform-0123456789abcdef", rpc::Role::Partner),
     ("inspector", "inspector-0123456789abcdef", rpc::Role::Operator),
     ("auditor", "auditor-0123456789abcdef", rpc::Role::Auditor),
     ("police-450100", "nanning-0123456789abcdef", rpc::Role::Agency),
     ("police-440000", "guangdong-0123456789abcdef", rpc::Role::Agency),
 ];
+
+/// Every caller, and its token.
+pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
+    TOKENS.iter().map(|(system, token, role)| {
+        let identity = rpc::Identity {
+            system: (*system).to_owned(),
+            agency: (*role == rpc::Role::Agency).then(|| (*system).to_owned()),
+            role: *role,
+            officer: None,
+        };
+        (identity, (*token).to_owned())
+    })
+}
 
 impl Served {
     pub async fn start(config: Config) -> Self {
@@ -220,7 +236,7 @@ impl Served {
             limits,
             authenticate: Arc::new(rpc::Tokens::new(&tokens).unwrap()),
             reflection: false,
-            names: audit::NAMES,
+            access: audit::ACCESS,
             health: audit.health(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

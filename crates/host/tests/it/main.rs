@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests, and the helpers of tests")]
 
+mod access;
 mod config;
 mod data_dir;
 mod instance;

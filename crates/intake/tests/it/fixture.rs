@@ -297,7 +297,8 @@ pub struct Served {
     _shutdown: tokio_util::sync::DropGuard,
 }
 
-const TOKENS: [(&str, Option<&str>, Role); 9] = [
+const TOKENS: [(&str, Option<&str>, Role); 10] = [
+    ("intake", None, Role::Service),
     ("operator", None, Role::Operator),
     ("hotline-archive", Some("content-regulator-CN"), Role::Agency),
     ("hotline", Some("content-regulator-CN"), Role::Agency),
@@ -312,6 +313,19 @@ const TOKENS: [(&str, Option<&str>, Role); 9] = [
 
 pub fn token(system: &str) -> String {
     format!("{system}-token-of-the-tests")
+}
+
+/// Every caller, and its token.
+pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
+    TOKENS.iter().map(|(system, agency, role)| {
+        let identity = rpc::Identity {
+            system: (*system).to_owned(),
+            agency: agency.map(str::to_owned),
+            role: *role,
+            officer: None,
+        };
+        (identity, token(system))
+    })
 }
 
 pub async fn serve(url: &str, limits: Limits) -> Served {
@@ -360,7 +374,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         limits,
         authenticate: Arc::new(Tokens::new(&tokens).unwrap()),
         reflection: false,
-        names: intake::NAMES,
+        access: intake::ACCESS,
         health: intake.health(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -93,7 +93,7 @@ fn a_directory_is_applied_at_a_server_and_stays_after_a_restart() {
     assert!(out.contains("2 differences; in force as "), "{out}");
     let (code, err) = server.fails(&["directory", "apply", changes, "--changes", "--as", "police-320000"]);
     assert!(
-        code == 1 && err.contains("only an operator applies directories"),
+        code == 1 && err.contains("only operators may call ApplyDirectory"),
         "{err}"
     );
     server.stop();

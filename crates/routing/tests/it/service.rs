@@ -49,7 +49,11 @@ pub struct Running {
 type Client = CaseServiceClient<Caller>;
 
 /// Callers: the system, its agency, its role.
-const CALLERS: [(&str, Option<&str>, Role); 10] = [
+const CALLERS: [(&str, Option<&str>, Role); 14] = [
+    ("routing", None, Role::Service),
+    ("relay", None, Role::Service),
+    ("auditor", None, Role::Auditor),
+    ("platform", None, Role::Partner),
     ("intake", None, Role::Service),
     ("audit", None, Role::Service),
     ("operator", None, Role::Operator),
@@ -64,6 +68,19 @@ const CALLERS: [(&str, Option<&str>, Role); 10] = [
 
 pub fn token(system: &str) -> String {
     format!("token-of-{system}-000000")
+}
+
+/// Every caller, and its token.
+pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
+    CALLERS.iter().map(|(system, agency, role)| {
+        let identity = rpc::Identity {
+            system: (*system).to_owned(),
+            agency: agency.map(str::to_owned),
+            role: *role,
+            officer: None,
+        };
+        (identity, token(system))
+    })
 }
 
 impl Running {
@@ -98,7 +115,7 @@ impl Running {
             limits: Limits::default(),
             authenticate: Arc::new(Tokens::new(&tokens).unwrap()),
             reflection: false,
-            names: routing::NAMES,
+            access: routing::ACCESS,
             health: routing.health(),
         };
         let (routes, background) = routing.into_routes(4 << 20);

@@ -163,7 +163,7 @@ pub async fn serve(
         limits: Limits::default(),
         authenticate: Arc::new(Tokens::new(&[token])?),
         reflection: false,
-        names: audit::NAMES,
+        access: audit::ACCESS,
         health: audit.health(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -56,7 +56,7 @@ pub fn server(service: &'static str, token: &str, health: rpc::HealthCheck) -> a
         limits: Limits::default(),
         authenticate: Arc::new(Tokens::new(&[token])?),
         reflection: false,
-        names: intake::NAMES,
+        access: intake::ACCESS,
         health,
     })
 }

@@ -1,0 +1,28 @@
+//! Who may see what a report says.
+
+use api::routing::{CheckAccessRequest, case_service_client::CaseServiceClient};
+use rpc::{Failure, Identity, client::Caller};
+
+/// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could lag behind.
+pub(crate) async fn may_see(
+    routing: &CaseServiceClient<Caller>,
+    caller: &Identity,
+    report: &str,
+) -> Result<bool, Failure> {
+    // What a token of another role says of an agency gives it no case.
+    let Some(agency) = caller.acts_for() else {
+        return Ok(false);
+    };
+    let request = CheckAccessRequest {
+        report: report.to_owned(),
+        agency: format!("agencies/{agency}"),
+        ..CheckAccessRequest::default()
+    };
+    match routing.clone().check_access(request).await {
+        Ok(response) => Ok(response.into_inner().allowed),
+        Err(error) => {
+            tracing::warn!(%error, "access cannot be checked");
+            Err(Failure::Unavailable { what: "routing" })
+        }
+    }
+}

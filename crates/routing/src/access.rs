@@ -1,0 +1,52 @@
+//! Who may call which method of routing.
+
+use rpc::access::{Kind, Method, Table};
+
+/// Those who see cases.
+const VIEWERS: &[Kind] = &[Kind::Agency, Kind::Operator];
+
+/// The tables of routing's gRPC services.
+pub const ACCESS: &[Table] = &[
+    Table {
+        service: "remit.routing.v1.CaseService",
+        methods: &[
+            Method::new("RouteReports", &[Kind::Service("intake")]),
+            Method::new("CheckAccess", &[Kind::Service("intake"), Kind::Service("audit")]),
+            Method::new("GetCase", VIEWERS),
+            Method::new("ListCases", VIEWERS),
+            Method::new("WatchCases", &[Kind::Agency]),
+            Method::new("AcknowledgeCase", &[Kind::Agency]),
+        ],
+    },
+    // Which desks there are is public; how the directory is written is its operators' own.
+    Table {
+        service: "remit.routing.v1.DirectoryService",
+        methods: &[
+            Method::new("ApplyDirectory", &[Kind::Operator]),
+            Method::new("GetDirectory", &[Kind::Authenticated]).when("without `territories`", &[Kind::Operator]),
+            Method::new("ListDirectoryVersions", &[Kind::Operator]),
+            Method::new("ListTerritories", &[Kind::Authenticated]),
+            Method::new("GetTerritory", &[Kind::Authenticated]),
+            Method::new("ListAgencies", &[Kind::Authenticated]),
+            Method::new("GetAgency", &[Kind::Authenticated]),
+            Method::new("LocateAgency", &[Kind::Authenticated]),
+            Method::new("ListDesks", &[Kind::Authenticated]),
+        ],
+    },
+    register::grpc::ACCESS,
+    // Rule sets tell where reports of any kind go: operators only. Replays are for whoever sees the case, too.
+    Table {
+        service: "remit.routing.v1.RuleSetService",
+        methods: &[
+            Method::new("CreateRuleSet", &[Kind::Operator]),
+            Method::new("GetRuleSet", &[Kind::Operator]),
+            Method::new("ListRuleSets", &[Kind::Operator]),
+            Method::new("CheckRuleSet", &[Kind::Operator]),
+            Method::new("ExplainRoute", &[Kind::Operator]),
+            Method::new("SimulateRuleSet", &[Kind::Operator]),
+            Method::new("ActivateRuleSet", &[Kind::Operator]),
+            Method::new("ReplayRoute", VIEWERS),
+        ],
+    },
+    rpc::operations::ACCESS,
+];

@@ -1,0 +1,350 @@
+//! Which kinds of caller may call which method: one table per gRPC service, checked before a handler is called.
+//!
+//! A service states its tables beside its registration, and [`Server`](crate::Server) enforces them: a method without a
+//! row is never called, whoever asks. What a caller may see of a record is decided where records are, in the stores.
+//!
+//! A later role is a new [`Kind`], admitted in [`Kind::admits`] and named in the rows that it gets: no handler changes.
+
+use std::{borrow::Cow, collections::HashMap, fmt};
+
+use crate::{Failure, Identity, Role};
+
+/// A kind of caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anyone: no token is asked for.
+    Anyone,
+    /// Anyone with a valid token.
+    Authenticated,
+    /// Those who run the services.
+    Operator,
+    /// Those who inspect what was done.
+    Auditor,
+    /// Systems of agencies.
+    Agency,
+    /// Systems that pass reports on.
+    Partner,
+    /// One of Remit's own services.
+    Service(&'static str),
+}
+
+impl Kind {
+    /// Whether a caller is of this kind.
+    #[must_use]
+    pub fn admits(self, caller: &Identity) -> bool {
+        match self {
+            Self::Anyone | Self::Authenticated => true,
+            Self::Operator => caller.role == Role::Operator,
+            Self::Auditor => caller.role == Role::Auditor,
+            Self::Agency => caller.role == Role::Agency,
+            Self::Partner => caller.role == Role::Partner,
+            Self::Service(name) => caller.role == Role::Service && caller.system == name,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::Authenticated => f.write_str("anyone with a token"),
+            Self::Operator => f.write_str("operators"),
+            Self::Auditor => f.write_str("auditors"),
+            Self::Agency => f.write_str("agencies"),
+            Self::Partner => f.write_str("partners"),
+            Self::Service(name) => write!(f, "the service {name}"),
+        }
+    }
+}
+
+/// A row: a method and the kinds of caller that may call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Its name, such as `GetReport`.
+    pub name: &'static str,
+    /// Who may call it.
+    pub kinds: &'static [Kind],
+    /// Who alone may make requests that a field marks; a [`Condition`] is checked by the handler, with [`require`].
+    pub condition: Option<Condition>,
+    /// Whether it is answered only once a whole file has arrived, however long that takes.
+    pub is_upload: bool,
+}
+
+/// Requests of a method that fewer may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What marks these requests, such as `with_detail`.
+    pub when: &'static str,
+    /// Who may make them.
+    pub kinds: &'static [Kind],
+}
+
+impl Method {
+    /// A method and who may call it.
+    #[must_use]
+    pub const fn new(name: &'static str, kinds: &'static [Kind]) -> Self {
+        Self {
+            name,
+            kinds,
+            condition: None,
+            is_upload: false,
+        }
+    }
+
+    /// Of the callers, only these may make requests that `when` describes.
+    #[must_use]
+    pub const fn when(mut self, when: &'static str, kinds: &'static [Kind]) -> Self {
+        self.condition = Some(Condition { when, kinds });
+        self
+    }
+
+    /// It receives a file: the longer limit of time applies.
+    #[must_use]
+    pub const fn upload(mut self) -> Self {
+        self.is_upload = true;
+        self
+    }
+
+    /// Whether no token is asked for.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.kinds.contains(&Kind::Anyone)
+    }
+
+    /// Whether a caller may call it; `None` is a caller without a valid token.
+    #[must_use]
+    pub fn admits(&self, caller: Option<&Identity>) -> bool {
+        match caller {
+            Some(caller) => admits(self.kinds, caller),
+            None => self.is_public(),
+        }
+    }
+}
+
+fn admits(kinds: &[Kind], caller: &Identity) -> bool {
+    kinds.iter().any(|kind| kind.admits(caller))
+}
+
+/// The methods of one gRPC service, and who may call each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Full name of the service, such as `remit.intake.v1.IntakeService`.
+    pub service: &'static str,
+    /// Its rows.
+    pub methods: &'static [Method],
+}
+
+/// What every server has besides its own services.
+pub const SHARED: &[Table] = &[
+    Table {
+        service: "grpc.health.v1.Health",
+        methods: &[
+            Method::new("Check", &[Kind::Anyone]),
+            Method::new("Watch", &[Kind::Anyone]),
+        ],
+    },
+    // Served only where it is switched on.
+    Table {
+        service: "grpc.reflection.v1.ServerReflection",
+        methods: &[Method::new("ServerReflectionInfo", &[Kind::Anyone])],
+    },
+];
+
+/// The tables of a server by path.
+#[derive(Debug)]
+pub(crate) struct Methods(HashMap<String, &'static Method>);
+
+impl Methods {
+    pub(crate) fn new(tables: &'static [Table]) -> Self {
+        let rows = tables.iter().chain(SHARED).flat_map(|table| {
+            let path = |method: &Method| format!("/{}/{}", table.service, method.name);
+            table.methods.iter().map(move |method| (path(method), method))
+        });
+        Self(rows.collect())
+    }
+
+    /// The row of a path such as `/remit.intake.v1.IntakeService/GetReport`.
+    pub(crate) fn get(&self, path: &str) -> Option<&'static Method> {
+        self.0.get(path).copied()
+    }
+}
+
+/// Whether the contract has a method of this path: one without a row is denied, and not said to be missing.
+pub(crate) fn is_in_contract(path: &str) -> bool {
+    let Some((service, name)) = path.trim_start_matches('/').split_once('/') else {
+        return false;
+    };
+    let service = api::POOL.get_service_by_name(service);
+    service.is_some_and(|service| service.methods().any(|method| method.name() == name))
+}
+
+/// What a caller is told who may not call a method.
+pub(crate) fn denied(method: &Method, caller: &Identity) -> Failure {
+    Failure::denied(
+        format!("only {} may call {}", listed(method.kinds), method.name),
+        &caller.system,
+    )
+}
+
+/// Refuses a request that the condition of its method's row keeps from this caller.
+///
+/// # Errors
+/// When the caller is not of the condition's kinds. A method whose row has no condition refuses every such request.
+pub fn require<T>(request: &tonic::Request<T>) -> Result<(), Failure> {
+    let caller = crate::caller(request)?;
+    let method = request.extensions().get::<&'static Method>().copied();
+    let condition = method.and_then(|method| method.condition);
+    let kinds = condition.map_or(&[][..], |condition| condition.kinds);
+    match admits(kinds, caller) {
+        true => Ok(()),
+        false => {
+            let (name, when) = (
+                method.map_or("this", |method| method.name),
+                condition.map_or("so", |condition| condition.when),
+            );
+            let who = listed(kinds);
+            Err(Failure::denied(
+                format!("only {who} may call {name} {when}"),
+                &caller.system,
+            ))
+        }
+    }
+}
+
+/// Kinds in a sentence: `agencies, partners and operators`.
+fn listed(kinds: &[Kind]) -> Cow<'static, str> {
+    let words: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+    match words.split_last() {
+        None => "nobody".into(),
+        Some((last, [])) => last.clone().into(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")).into(),
+    }
+}
+
+/// What is wrong with the tables of a server whose services are those of `package`: methods of the contract without a
+/// row, rows without a method, and doubled rows. For a test of each service.
+#[must_use]
+pub fn faults(package: &str, tables: &[Table]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut rows: Vec<String> = Vec::new();
+    for table in tables {
+        rows.extend(
+            table
+                .methods
+                .iter()
+                .map(|method| format!("{}/{}", table.service, method.name)),
+        );
+    }
+    rows.sort_unstable();
+    let doubled = rows.windows(2).filter(|pair| pair[0] == pair[1]);
+    faults.extend(doubled.map(|pair| format!("{} has two rows", pair[0])));
+    let of_package = |service: &prost_reflect::ServiceDescriptor| service.package_name() == package;
+    let is_served = |service: &prost_reflect::ServiceDescriptor| {
+        of_package(service) || tables.iter().any(|table| table.service == service.full_name())
+    };
+    let mut methods = Vec::new();
+    for service in api::POOL.services().filter(is_served) {
+        methods.extend(
+            service
+                .methods()
+                .map(|method| format!("{}/{}", service.full_name(), method.name())),
+        );
+    }
+    faults.extend(
+        methods
+            .iter()
+            .filter(|method| !rows.contains(method))
+            .map(|method| format!("{method} has no row")),
+    );
+    faults.extend(
+        rows.iter()
+            .filter(|row| !methods.contains(row))
+            .map(|row| format!("{row} is no method of the contract")),
+    );
+    faults
+}
+
+/// The tables as Markdown, for `docs/access.md`.
+#[must_use]
+pub fn markdown(tables: &[Table]) -> String {
+    let mut text = String::new();
+    for table in tables {
+        text.push_str(&format!(
+            "### `{}`\n\n| method | who may call it |\n|---|---|\n",
+            table.service
+        ));
+        for method in table.methods {
+            text.push_str(&format!("| {} | {}", method.name, listed(method.kinds)));
+            if let Some(condition) = method.condition {
+                text.push_str(&format!("; {}: {}", condition.when, listed(condition.kinds)));
+            }
+            text.push_str(" |\n");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLES: &[Table] = &[Table {
+        service: "remit.operations.v1.OperationsService",
+        methods: &[
+            Method::new("GetStatus", &[Kind::Operator]),
+            Method::new("GetStatus", &[Kind::Operator]),
+            Method::new("Vanished", &[Kind::Service("audit"), Kind::Operator, Kind::Agency]),
+        ],
+    }];
+
+    #[test]
+    fn methods_without_rows_and_rows_without_methods_are_faults() {
+        assert_eq!(
+            faults("remit.operations.v1", TABLES),
+            [
+                "remit.operations.v1.OperationsService/GetStatus has two rows",
+                "remit.operations.v1.OperationsService/ListRecordHeads has no row",
+                "remit.operations.v1.OperationsService/Vanished is no method of the contract",
+            ]
+        );
+        assert_eq!(
+            faults("remit.operations.v1", &[]),
+            [
+                "remit.operations.v1.OperationsService/GetStatus has no row",
+                "remit.operations.v1.OperationsService/ListRecordHeads has no row"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_denial_says_who_may() {
+        let caller = Identity {
+            system: "somebody".to_owned(),
+            agency: None,
+            role: Role::Partner,
+            officer: None,
+        };
+        let row = &TABLES[0].methods[2];
+        assert!(!row.admits(Some(&caller)) && !row.admits(None));
+        let status = tonic::Status::from(denied(row, &caller));
+        assert_eq!(
+            status.message(),
+            "`somebody`: only the service audit, operators and agencies may call Vanished"
+        );
+    }
+
+    #[test]
+    fn a_service_is_admitted_by_its_name_only() {
+        let service = |system: &str, role| Identity {
+            system: system.to_owned(),
+            agency: None,
+            role,
+            officer: None,
+        };
+        let kind = Kind::Service("intake");
+        assert!(kind.admits(&service("intake", Role::Service)));
+        assert!(!kind.admits(&service("audit", Role::Service)));
+        assert!(!kind.admits(&service("intake", Role::Agency)));
+    }
+}
