@@ -6,7 +6,7 @@ use sql::Db;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Clock, Deliver, Relay, SqlOutbox};
+use crate::{Clock, Deliver, Relay, SqlOutbox, Writer};
 
 /// What runs beside a service's calls, on its database, until the shutdown that was given.
 #[derive(Debug)]
@@ -39,14 +39,14 @@ impl Background {
             .push(tokio::spawn(supervised(name, self.shutdown.clone(), run)));
     }
 
-    /// Starts a relay to each consumer, in the name of this replica. What is returned wakes them; call it after each commit.
-    pub fn relay<const N: usize>(
+    /// Starts a relay to each consumer, in the name of this replica. What is returned wakes them after each write.
+    pub fn relays<const N: usize>(
         &mut self,
         ways: [(&'static str, Arc<dyn Deliver>); N],
         replica: &str,
         clock: &Arc<dyn Clock>,
-    ) -> impl Fn() + Send + Sync + 'static {
-        let wakes = ways.map(|(consumer, way)| {
+    ) -> Writer {
+        Writer::new(ways.map(|(consumer, way)| {
             let wake = Arc::new(Notify::new());
             let relay = Relay {
                 outbox: Arc::new(SqlOutbox(self.db.clone())),
@@ -58,12 +58,18 @@ impl Background {
             };
             self.run(consumer, move |shutdown| relay.clone().run(shutdown));
             wake
-        });
-        move || {
-            for wake in &wakes {
-                wake.notify_one();
-            }
-        }
+        }))
+    }
+
+    /// Like [`Background::relays`], for whoever wakes them by hand.
+    pub fn relay<const N: usize>(
+        &mut self,
+        ways: [(&'static str, Arc<dyn Deliver>); N],
+        replica: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> impl Fn() + Send + Sync + 'static {
+        let writer = self.relays(ways, replica, clock);
+        move || writer.committed()
     }
 
     /// Waits until all has ended, and closes the database. Call it after the shutdown, when the service takes no calls any

@@ -2,12 +2,12 @@
 //!
 //! How a change flows:
 //!
-//! 1. A service hands a command to its [`Committer`] (`commit.rs`), which groups what callers ask for at the same time
-//!    and runs one transaction for all of it, on a task that no caller can cancel.
+//! 1. A service writes through its [`Writer`] (`writer.rs`), on a task that no caller can cancel. What many call at the same time
+//!    goes through a [`Committer`] (`commit.rs`), which runs one transaction for all that arrived meanwhile.
 //! 2. Inside, each change of a record is sealed against the record's [`Head`] (`change.rs`) into a canonical [`Entry`]
 //!    (`entry.rs`), and written together with the state: once into `journal`, and once per consumer into `outbox`
 //!    (`outbox.rs`).
-//! 3. After the commit the [`Relay`] of each consumer (`relay.rs`) is woken. It reads what is undelivered, in each
+//! 3. After the commit the writer wakes the [`Relay`] of each consumer (`relay.rs`). It reads what is undelivered, in each
 //!    record's order, delivers it in batches, and deletes what was taken. A refused event parks its own record only.
 //!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices what it lacks.
 //!    A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
@@ -36,6 +36,7 @@ mod mark;
 mod outbox;
 mod relay;
 mod source;
+mod writer;
 
 pub use background::{Background, supervised};
 pub use change::{Draft, Head, Sealed, Unloggable, commitment, keyed_hash, seal};
@@ -51,6 +52,7 @@ pub use relay::{
     Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled,
 };
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, ordered_id, random_id};
+pub use writer::Writer;
 
 /// SHA-256 digests, keys and salts.
 pub type Bytes32 = [u8; 32];

@@ -317,7 +317,7 @@ async fn forget(
     Ok(())
 }
 
-/// Runs a transaction on a task of its own: one that is dropped between its statements could leave its connection in it.
+/// Runs a transaction on a task of its own. [`Writer::write`](crate::Writer::write) does that too, and tells of its commit.
 pub async fn uncancelled<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {

@@ -1,0 +1,162 @@
+//! How a service writes: each write on a task of its own, and whoever follows commits is told of each.
+//!
+//! A call that is given up is dropped wherever it waits. The database comes to no harm by that: a transaction that is
+//! dropped is undone, and its connection is mended before it is used again. But a call may be dropped after its `COMMIT`
+//! was sent: then the change is durable, and nobody would wake the relays, tell the watchers, or do what the store does
+//! after a commit, such as taking over a new version in this process. So a write that begins is run to its end.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use sql::Error;
+use tokio::sync::{Notify, watch};
+
+use crate::Committer;
+
+/// Runs the writes of a service.
+#[derive(Clone, Debug)]
+pub struct Writer(Arc<Followers>);
+
+#[derive(Debug)]
+struct Followers {
+    woken: Vec<Arc<Notify>>,
+    commits: watch::Sender<()>,
+}
+
+impl Writer {
+    /// Wakes these after each commit, relays for instance.
+    pub fn new(woken: impl IntoIterator<Item = Arc<Notify>>) -> Self {
+        Self(Arc::new(Followers {
+            woken: woken.into_iter().collect(),
+            commits: watch::Sender::new(()),
+        }))
+    }
+
+    /// Runs a write of a store to its end, whatever becomes of the caller, and tells that there may be a commit.
+    ///
+    /// Trying again is the store's own ([`sql::transact`]): only it knows what a transaction is made of.
+    ///
+    /// # Errors
+    /// Those of the write; and when it panicked, which the log has the place of.
+    pub async fn write<S, T, E, F>(&self, store: &Arc<S>, work: impl FnOnce(Arc<S>) -> F) -> Result<T, E>
+    where
+        S: ?Sized,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let (work, writer) = (work(Arc::clone(store)), self.clone());
+        let written = tokio::spawn(async move {
+            let outcome = work.await;
+            // Failed, too: the answer to a commit may have been lost, and the commit not.
+            writer.committed();
+            outcome
+        });
+        written.await.unwrap_or_else(|_| {
+            Err(E::from(Error::Damaged {
+                what: "task",
+                problem: "it was stopped or panicked".to_owned(),
+            }))
+        })
+    }
+
+    /// Starts a group commit whose every group is told of. See [`Committer::start`].
+    pub fn committer<I, O, A>(&self, lanes: usize, most: usize, apply: A) -> Committer<I, O>
+    where
+        I: Send + Sync + 'static,
+        O: Send + 'static,
+        A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync + 'static,
+    {
+        let writer = self.clone();
+        Committer::start(lanes, most, move |group| {
+            let (applied, writer) = (apply(group), writer.clone());
+            Box::pin(async move {
+                let outcome = applied.await;
+                writer.committed();
+                outcome
+            })
+        })
+    }
+
+    /// Tells that there may be a commit that this did not run.
+    pub fn committed(&self) {
+        for woken in &self.0.woken {
+            woken.notify_one();
+        }
+        self.0.commits.send_replace(());
+    }
+
+    /// Changes after each commit of this process.
+    pub fn commits(&self) -> watch::Receiver<()> {
+        self.0.commits.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::FutureExt as _;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn writer() -> (Writer, Arc<Notify>) {
+        let relay = Arc::new(Notify::new());
+        (Writer::new([Arc::clone(&relay)]), relay)
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_caller_went_away_is_run_to_its_end_and_told_of() {
+        let (writer, relay) = writer();
+        let (store, begun, proceed) = (
+            Arc::new(AtomicU32::new(0)),
+            Arc::new(Notify::new()),
+            Arc::new(Semaphore::new(0)),
+        );
+        let mut commits = writer.commits();
+        let call = writer.write(&store, |store| {
+            let (begun, proceed) = (Arc::clone(&begun), Arc::clone(&proceed));
+            async move {
+                begun.notify_one();
+                let _go = proceed.acquire().await;
+                store.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, Error>(())
+            }
+        });
+        // The caller gives up while the write is under way.
+        tokio::select! {
+            _ = call => panic!("nothing let it proceed"),
+            () = begun.notified() => {}
+        }
+        proceed.add_permits(1);
+        relay.notified().await;
+        commits.changed().await.unwrap();
+        assert_eq!(store.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn failures_and_panics_reach_the_caller_and_a_failure_is_told_of() {
+        let (writer, relay) = writer();
+        let store = Arc::new(());
+        let failed = writer.write(&store, |_| async { Err::<(), _>(Error::Injected("after applying")) });
+        assert!(matches!(failed.await, Err(Error::Injected(_))));
+        relay.notified().await;
+        let panicked = writer.write(&store, |_| async {
+            assert!(Arc::strong_count(&Arc::new(())) > 1, "always");
+            Ok::<_, Error>(())
+        });
+        assert!(matches!(panicked.await, Err(Error::Damaged { what: "task", .. })));
+    }
+
+    #[tokio::test]
+    async fn each_group_is_told_of_before_its_members_are_answered() {
+        let (writer, relay) = writer();
+        let mut commits = writer.commits();
+        let committer = writer.committer(1, 8, |group: Arc<Vec<u32>>| async move { Ok(group.to_vec()) }.boxed());
+        assert_eq!(committer.commit(7).await.unwrap(), 7);
+        assert!(commits.has_changed().unwrap());
+        commits.mark_unchanged();
+        relay.notified().await;
+    }
+}
