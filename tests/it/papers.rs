@@ -110,6 +110,21 @@ fn the_design_has_every_state() {
     );
 }
 
+/// Reasons and codes of errors that the guide tells its reader to look for are those of the contract.
+#[test]
+fn the_guide_names_errors_as_the_contract_does() {
+    let catalogue = read("proto/remit/error/v1/error.proto");
+    let codes = read("proto/vendor/google/rpc/code.proto");
+    let guide = read("docs/integrate.md");
+    let is_name = |word: &&str| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let names: BTreeSet<_> = guide.split('`').filter(is_name).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let known = catalogue.contains(&format!(" ERROR_REASON_{name} =")) || codes.contains(&format!(" {name} ="));
+        assert!(known, "{name}");
+    }
+}
+
 /// The promises have one wording, but for what the design adds to each.
 #[test]
 fn the_readme_and_the_design_make_the_same_promises() {
