@@ -1,7 +1,8 @@
-//! `AppendBatches`: a stream of batches, each answered in its turn.
+//! Batches of changes as callers send them: `AppendBatches`, a stream of which each is answered in its turn, and what it shares
+//! with `AppendChanges`, which is one.
 
 use api::{
-    audit::{AppendBatchesRequest, AppendBatchesResponse},
+    audit::{AppendBatchesRequest, AppendBatchesResponse, AppendResult},
     event::StateChange,
 };
 use futures::{
@@ -12,11 +13,9 @@ use futures::{
 use rpc::Failure;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
+use tracing::Span;
 
-use crate::{
-    grpc::{end_spans, result, spans},
-    sequencer::Sequencer,
-};
+use crate::{check::Verdict, sequencer::Sequencer};
 
 /// Changes in one batch, or in one call.
 const MOST_CHANGES: usize = 1_000;
@@ -91,4 +90,50 @@ async fn enqueue(sequencer: &Sequencer, source: &str, batch: AppendBatchesReques
 
 fn failed(status: Status) -> Answer {
     Box::pin(async move { Err(status) })
+}
+
+/// The answer to one change.
+pub(crate) fn result(verdict: Verdict) -> AppendResult {
+    match verdict {
+        Ok(index) => AppendResult {
+            index: index.cast_signed(),
+            refusal: String::new(),
+        },
+        Err(refusal) => AppendResult {
+            index: 0,
+            refusal: refusal.reason().to_owned(),
+        },
+    }
+}
+
+/// A span for each change whose cause was traced: one trace runs from the submitted report to the log.
+pub(crate) fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
+    if !telemetry::enabled() {
+        return Vec::new();
+    }
+    let traced = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| !change.traceparent.is_empty());
+    traced
+        .map(|(i, change)| {
+            let empty = tracing::field::Empty;
+            let span = tracing::info_span!("append", remit.service = "audit", index = empty, refusal = empty);
+            telemetry::continue_from(&span, &change.traceparent);
+            (i, span)
+        })
+        .collect()
+}
+
+/// Ends the spans of changes, with what came of each.
+pub(crate) fn end_spans(spans: Vec<(usize, Span)>, verdicts: &[Verdict]) {
+    for (i, span) in spans {
+        match verdicts.get(i) {
+            Some(Ok(index)) => span.record("index", index),
+            Some(Err(refusal)) => span.record("refusal", refusal.reason()),
+            None => &span,
+        };
+        // A span that was never entered has no beginning.
+        span.in_scope(|| {});
+    }
 }

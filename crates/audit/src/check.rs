@@ -5,9 +5,7 @@
 
 use api::event::StateChange;
 use bytes::Bytes;
-use journal::{Bytes32, Entry};
-
-use crate::disclosure;
+use journal::{AuditKind, Bytes32, Entry};
 
 /// Who may log changes of which records: the service, and the collections that are its own.
 const SOURCES: [(&str, &[&str]); 3] = [
@@ -23,6 +21,9 @@ pub(crate) const OWN: &str = "audit";
 pub(crate) const PRODUCERS: &str = "producers/";
 /// The records of readings: of the log's details, by audit, and of reports, by intake. Each has one change.
 pub(crate) const READINGS: &str = "readings/";
+
+/// The kind of the one change of a reading of the log's details.
+pub(crate) const READ: &str = AuditKind::DetailsRead.name();
 
 /// The services that may append.
 pub const SERVICES: [&str; 2] = [SOURCES[0].0, SOURCES[1].0];
@@ -129,7 +130,7 @@ fn owns(source: &str, entry: &Entry) -> bool {
     let is_in = |collection: &str| entry.record.strip_prefix(collection).is_some_and(|id| !id.is_empty());
     // What two sources log is nobody's to go on with: a reading belongs to whoever made its one change, and the kind tells who.
     let is_one = !entry.record.starts_with(READINGS) || entry.sequence == 1;
-    let is_own_kind = (entry.kind == disclosure::KIND) == (source == OWN && is_in(READINGS));
+    let is_own_kind = (entry.kind == READ) == (source == OWN && is_in(READINGS));
     is_one && is_own_kind && collections.iter().any(|collection| is_in(collection))
 }
 
@@ -205,13 +206,13 @@ mod tests {
         };
         let verdict = |kind, head, source| check(source, change_of(kind, head, source, "readings/1")).map(drop);
         assert_eq!(verdict("report.read", &first, "intake"), Ok(()));
-        assert_eq!(verdict(disclosure::KIND, &first, OWN), Ok(()));
+        assert_eq!(verdict(READ, &first, OWN), Ok(()));
         for (kind, head, source) in [
             // Nobody goes on with a reading: it may be the other's.
             ("report.read", &taken, "intake"),
-            (disclosure::KIND, &taken, OWN),
+            (READ, &taken, OWN),
             // What audit's are is not looked for with the services' records: no service hides among them.
-            (disclosure::KIND, &first, "intake"),
+            (READ, &first, "intake"),
             ("report.read", &first, OWN),
         ] {
             assert_eq!(
@@ -220,7 +221,7 @@ mod tests {
                 "{kind} {source}"
             );
         }
-        let elsewhere = change_of(disclosure::KIND, &first, "intake", "reports/1");
+        let elsewhere = change_of(READ, &first, "intake", "reports/1");
         assert_eq!(check("intake", elsewhere).unwrap_err(), Refusal::WrongSource);
     }
 

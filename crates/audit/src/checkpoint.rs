@@ -7,7 +7,7 @@ use journal::Time;
 use signed_note::{Note, NoteError, Signer, VerifierError};
 use tlog_tiles::{Checkpoint, Hash};
 
-use crate::{key::LogKey, tree::TreeHead, trust::Trusted};
+use crate::{log_key::LogKey, tree::TreeHead};
 
 /// Why a checkpoint cannot be made or is not to be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -77,12 +77,6 @@ pub(crate) fn sign(head: &TreeHead, keys: &[LogKey], now: Time) -> Result<String
     Ok(note)
 }
 
-/// The head that a checkpoint signs, when a key signed it that `vkeys` says is to be believed: a verifier key, or the content
-/// of a verifier key file. Signatures of others are not looked at.
-pub fn open(note: &str, vkeys: &str) -> Result<TreeHead, CheckpointError> {
-    Trusted::parse(vkeys)?.open(note)
-}
-
 /// The origin and the head that a checkpoint names, whoever signed it: for what is held against something that is known otherwise.
 pub(crate) fn read(note: &str) -> Result<(String, TreeHead), CheckpointError> {
     text(&Note::from_bytes(note.as_bytes())?)
@@ -93,76 +87,4 @@ pub(crate) fn text(note: &Note) -> Result<(String, TreeHead), CheckpointError> {
     let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| CheckpointError::Text)?;
     let (size, Hash(root)) = (checkpoint.size(), *checkpoint.hash());
     Ok((checkpoint.origin().to_owned(), TreeHead { size, root }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEAD: TreeHead = TreeHead {
-        size: 923_748,
-        root: [7; 32],
-    };
-    const NOW: Time = Time(1_795_305_600_000_000);
-
-    fn key(n: u8) -> LogKey {
-        LogKey::new("remit.test/log", &[n; 32])
-    }
-
-    #[test]
-    fn a_signed_head_opens_with_its_key_only() {
-        let note = sign(&HEAD, &[key(1)], NOW).unwrap();
-        assert!(
-            note.starts_with(
-                "remit.test/log\n923748\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n— remit.test/log "
-            )
-        );
-        assert_eq!(open(&note, &key(1).vkey()).unwrap(), HEAD);
-        for other in [key(2), LogKey::new("remit.test/other", &[1; 32])] {
-            assert!(matches!(open(&note, &other.vkey()), Err(CheckpointError::Note(_))));
-        }
-        assert!(matches!(open(&note, "garbage"), Err(CheckpointError::VerifierKey(_))));
-    }
-
-    #[test]
-    fn each_of_two_keys_is_enough_and_each_says_when() {
-        let note = sign(&HEAD, &[key(2), key(1)], NOW).unwrap();
-        for n in [1, 2] {
-            assert_eq!(open(&note, &key(n).vkey()).unwrap(), HEAD);
-            let parsed = Note::from_bytes(note.as_bytes()).unwrap();
-            let found = key(n).timestamper().key().find(&parsed).unwrap().unwrap();
-            assert_eq!(found.time, 1_795_305_600);
-        }
-        assert!(open(&note, &key(3).vkey()).is_err());
-    }
-
-    #[test]
-    fn every_flipped_byte_of_what_the_key_signed_is_noticed() {
-        let note = sign(&HEAD, &[key(1)], NOW).unwrap();
-        // What follows the first signature is of other types, which verifiers leave aside where they do not know them.
-        let end = note.match_indices('\n').nth(4).unwrap().0;
-        for i in 0..note.len() {
-            let mut flipped = note.clone().into_bytes();
-            flipped[i] ^= 1;
-            // Not text at all is noticed earlier.
-            let Ok(flipped) = String::from_utf8(flipped) else {
-                continue;
-            };
-            if let Ok(head) = open(&flipped, &key(1).vkey()) {
-                assert!(i > end && head == HEAD, "byte {i}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_checkpoint_of_another_log_by_the_same_key_is_refused() {
-        let text = Checkpoint::new("remit.test/other", 1, Hash([0; 32]), "").unwrap();
-        let mut note = Note::new(&text.to_bytes(), &[]).unwrap();
-        note.add_sigs(&[&key(1)]).unwrap();
-        let note = String::from_utf8(note.to_bytes()).unwrap();
-        assert!(matches!(
-            open(&note, &key(1).vkey()),
-            Err(CheckpointError::Origin { .. })
-        ));
-    }
 }

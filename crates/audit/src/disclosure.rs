@@ -1,4 +1,5 @@
-//! Reads of details are changes too: each is logged, with who reads, for what, and which, before anything is shown. No I/O.
+//! Reads of details are changes too: each is logged, with who reads, for what, and which, before anything is shown; and who gets
+//! details at all.
 //!
 //! Every reading is a record of its own, `readings/{id}` with one change: the public log tells that details were read, and when,
 //! but neither by whom nor whose. One page or a million, it is one reading: it ends where the published log did when it began, and its
@@ -11,20 +12,21 @@
 use std::ops::Range;
 
 use api::event::{Actor, Detail, Reading, StateChange};
-use journal::{AuditKind, Draft, Entropy, Entry, Head, Time, ordered_id, seal};
+use journal::{Draft, Entropy, Entry, Head, Time, ordered_id, seal};
 use prost::Message as _;
-use rpc::Identity;
+use rpc::{AgencyCaller, Failure, Identity, Role};
 use uuid::Uuid;
 
 use crate::{
-    check::{OWN, READINGS},
-    read::{Read, Wanted},
+    check::{OWN, READ, READINGS},
+    read::{Read, Sight, Wanted},
 };
 
-/// The kind of the change.
-pub(crate) const KIND: &str = AuditKind::DetailsRead.name();
 /// For how long pages can be asked for under a reading's name, in seconds.
 const LASTS: i64 = 24 * 60 * 60;
+
+/// Characters of a purpose.
+const LONGEST_PURPOSE: usize = 200;
 
 /// Who reads which details, and for what.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +63,7 @@ impl Disclosure<'_> {
         let draft = Draft {
             source: OWN,
             record: &name(id),
-            kind: KIND,
+            kind: READ,
             caused_by: None,
             detail: Detail {
                 actor: Some(self.actor(id)),
@@ -82,7 +84,7 @@ impl Disclosure<'_> {
         let began = detail.reading?;
         let indexes = began.first_index.cast_unsigned()..began.end_index?.cast_unsigned();
         let is_it = entry.source == OWN
-            && entry.kind == KIND
+            && entry.kind == READ
             && entry.record == name(id)
             && now < entry.time.plus_seconds(LASTS)
             && detail.actor == Some(self.actor(id))
@@ -112,6 +114,39 @@ impl Disclosure<'_> {
             start_time: wanted.start.map(Time::to_proto),
             end_time: wanted.end.map(Time::to_proto),
         }
+    }
+}
+
+/// Refuses a caller who may not see the details of what it asks for.
+pub(crate) async fn refuse_hidden(
+    Disclosure {
+        caller,
+        purpose,
+        wanted,
+    }: Disclosure<'_>,
+    sight: Option<&dyn Sight>,
+) -> Result<(), Failure> {
+    if !(1..=LONGEST_PURPOSE).contains(&purpose.trim().chars().count()) {
+        let needed = format!("name what the details are read for, in at most {LONGEST_PURPOSE} characters");
+        return Err(Failure::invalid("purpose", needed));
+    }
+    let hidden = Err(Failure::NotFound { what: "record" });
+    match (caller.role, &wanted.record, sight) {
+        (Role::Auditor, ..) => Ok(()),
+        (Role::Agency, Some(record), Some(sight)) => {
+            let agency = format!("agencies/{}", AgencyCaller::from_identity(caller)?.agency);
+            match sight.sees(&agency, record).await? {
+                true => Ok(()),
+                // As if there were none: that there is one of this name stands in the log, whose it is does not.
+                false => hidden,
+            }
+        }
+        (Role::Agency, None, _) => Err(Failure::invalid(
+            "filter.record",
+            "name the report or case whose details are wanted",
+        )),
+        (Role::Agency, _, None) => hidden,
+        (Role::Operator | Role::Partner | Role::Service, ..) => Err(rpc::unlisted()),
     }
 }
 

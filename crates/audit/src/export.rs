@@ -24,7 +24,7 @@ use crate::{
     checkpoint::{self, CheckpointError},
     tiles::{Content, TilePath, WIDTH, put_detail, put_entry, take_detail, take_entry},
     tree::{Edge, TileId, Tiles, TreeHead},
-    trust::Trusted,
+    trust::{self, Trusted},
     verify::{Fault, Problem},
 };
 
@@ -174,7 +174,7 @@ impl Folder {
 
     /// Brings it to the tree of another checkpoint instead, which must not have fewer entries.
     pub fn aim(&mut self, checkpoint: &str) -> Result<(), ExportError> {
-        let target = checkpoint::open(checkpoint, &self.vkeys)?;
+        let target = trust::open(checkpoint, &self.vkeys)?;
         if target.size < self.target.size {
             return Err(ExportError::Behind {
                 folder: self.target.size,

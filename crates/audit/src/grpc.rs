@@ -2,26 +2,21 @@
 
 use std::sync::Arc;
 
-use api::{
-    audit::{
-        AppendBatchesRequest, AppendBatchesResponse, AppendChangesRequest, AppendChangesResponse, AppendResult,
-        GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse,
-        GetInclusionProofRequest, GetInclusionProofResponse, ListChangesRequest, ListChangesResponse, ListGapsRequest,
-        ListGapsResponse, RecordMarkRequest, RecordMarkResponse, UnfreezeProducerRequest, UnfreezeProducerResponse,
-        WatchChangesRequest, audit_service_server::AuditService,
-    },
-    event::StateChange,
+use api::audit::{
+    AppendBatchesRequest, AppendBatchesResponse, AppendChangesRequest, AppendChangesResponse, GetCheckpointRequest,
+    GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse, GetInclusionProofRequest,
+    GetInclusionProofResponse, ListChangesRequest, ListChangesResponse, ListGapsRequest, ListGapsResponse,
+    RecordMarkRequest, RecordMarkResponse, UnfreezeProducerRequest, UnfreezeProducerResponse, WatchChangesRequest,
+    audit_service_server::AuditService,
 };
 use futures::stream::BoxStream;
 use journal::Clock;
 use rpc::{Failure, access};
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Span;
 
 use crate::{
-    batches,
-    check::Verdict,
+    batches::{self, end_spans, result, spans},
     oversight,
     read_grpc::{Changes, Reading},
     sequencer::{AppendError, Sequencer},
@@ -172,49 +167,5 @@ impl From<AppendError> for Failure {
             },
             AppendError::Commit(error) => error.into(),
         }
-    }
-}
-
-pub(crate) fn result(verdict: Verdict) -> AppendResult {
-    match verdict {
-        Ok(index) => AppendResult {
-            index: index.cast_signed(),
-            refusal: String::new(),
-        },
-        Err(refusal) => AppendResult {
-            index: 0,
-            refusal: refusal.reason().to_owned(),
-        },
-    }
-}
-
-/// A span for each change whose cause was traced: one trace runs from the submitted report to the log.
-pub(crate) fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
-    if !telemetry::enabled() {
-        return Vec::new();
-    }
-    let traced = changes
-        .iter()
-        .enumerate()
-        .filter(|(_, change)| !change.traceparent.is_empty());
-    traced
-        .map(|(i, change)| {
-            let empty = tracing::field::Empty;
-            let span = tracing::info_span!("append", remit.service = "audit", index = empty, refusal = empty);
-            telemetry::continue_from(&span, &change.traceparent);
-            (i, span)
-        })
-        .collect()
-}
-
-pub(crate) fn end_spans(spans: Vec<(usize, Span)>, verdicts: &[Verdict]) {
-    for (i, span) in spans {
-        match verdicts.get(i) {
-            Some(Ok(index)) => span.record("index", index),
-            Some(Err(refusal)) => span.record("refusal", refusal.reason()),
-            None => &span,
-        };
-        // A span that was never entered has no beginning.
-        span.in_scope(|| {});
     }
 }

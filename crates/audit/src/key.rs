@@ -11,96 +11,22 @@
 
 use std::path::{Path, PathBuf};
 
-use ed25519_dalek::{SignatureError, Signer as _, SigningKey};
-use journal::{Bytes32, Entropy, Time};
+use journal::{Entropy, Time};
 use signed_note::Signer;
-use witness::Cosigner;
 
 use crate::{
-    Error, checkpoint,
+    Error,
     checkpoint::CheckpointError,
     file,
+    log_key::LogKey,
     statement::{Said, Statement},
     tree::TreeHead,
+    trust,
 };
 
-/// C2SP signed-note's number for Ed25519.
-const ED25519: u8 = 1;
 /// Nobody but this process's user.
 const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
-
-/// One Ed25519 key of a log. The log's origin is its name.
-#[derive(Clone)]
-pub(crate) struct LogKey {
-    origin: String,
-    id: u32,
-    key: SigningKey,
-    timestamper: Cosigner,
-}
-
-impl std::fmt::Debug for LogKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogKey")
-            .field("vkey", &self.vkey())
-            .finish_non_exhaustive()
-    }
-}
-
-impl LogKey {
-    pub fn new(origin: &str, seed: &Bytes32) -> Self {
-        let key = SigningKey::from_bytes(seed);
-        let id = signed_note::key_id(origin, &[&[ED25519], &key.verifying_key().to_bytes()[..]].concat());
-        Self {
-            origin: origin.to_owned(),
-            id,
-            key,
-            timestamper: Cosigner::new(origin, seed),
-        }
-    }
-
-    async fn load(origin: &str, path: &Path) -> Result<Option<Self>, Error> {
-        let Some(seed) = file::read(path)
-            .await
-            .map_err(Error::file("reading the log's key", path))?
-        else {
-            return Ok(None);
-        };
-        let seed = Bytes32::try_from(seed).map_err(|seed| Error::Key {
-            path: path.to_owned(),
-            bytes: seed.len(),
-        })?;
-        Ok(Some(Self::new(origin, &seed)))
-    }
-
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// The same key for signatures that say when. The messages of the two kinds cannot be taken for each other.
-    pub fn timestamper(&self) -> &Cosigner {
-        &self.timestamper
-    }
-
-    /// The verifier key, as C2SP `signed-note` writes it: `origin+id+key`.
-    pub fn vkey(&self) -> String {
-        signed_note::new_ed25519_verifier_key(&self.origin, &self.key.verifying_key())
-    }
-}
-
-impl Signer for LogKey {
-    fn name(&self) -> &str {
-        &self.origin
-    }
-
-    fn key_id(&self) -> u32 {
-        self.id
-    }
-
-    fn sign(&self, text: &[u8]) -> Result<Vec<u8>, SignatureError> {
-        Ok(self.key.try_sign(text)?.to_vec())
-    }
-}
 
 /// How a key of the log stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +64,7 @@ impl LogKeys {
         let mut signing = vec![newest];
         let old = LogKey::load(origin, &beside(path, "log.key.old")).await?;
         // The same twice: a rotation that a crash ended between its two steps.
-        signing.extend(old.filter(|old| old.id != signing[0].id));
+        signing.extend(old.filter(|old| old.key_id() != signing[0].key_id()));
         let keys = beside(path, "log.keys");
         let notes = file::read(&keys)
             .await
@@ -183,7 +109,7 @@ impl LogKeys {
         // First the copy, then the statement that the new key is ours, then the key: after a crash in between, what signs is
         // what signed before.
         let kept = beside(&self.path, "log.key.old");
-        write(&kept, old.key.to_bytes().to_vec(), SECRET).await?;
+        write(&kept, old.seed().to_vec(), SECRET).await?;
         let mut seed = [0; 32];
         entropy.fill(&mut seed);
         let new = LogKey::new(old.origin(), &seed);
@@ -311,7 +237,7 @@ impl LogKeys {
     /// # Errors
     /// When none of the keys that sign signed it, or only a revoked one, and another tree than the log stands by.
     pub fn open(&self, note: &str) -> Result<TreeHead, CheckpointError> {
-        checkpoint::open(note, &self.verifier_key_file())
+        trust::open(note, &self.verifier_key_file())
     }
 
     /// [`LogKeys::open`], for a checkpoint that a key may have signed which was replaced since.
@@ -321,14 +247,14 @@ impl LogKeys {
     pub fn open_earlier(&self, note: &str) -> Result<TreeHead, CheckpointError> {
         let replaced = self.all().into_iter().filter(|(_, state)| *state == KeyState::Replaced);
         let listed = replaced.map(|(key, _)| key + "\n").collect::<String>();
-        checkpoint::open(note, &(listed + &self.verifier_key_file()))
+        trust::open(note, &(listed + &self.verifier_key_file()))
     }
 
     /// The head that a checkpoint of our own signs, whichever of our keys signed it. Not for what others bring: it
     /// believes revoked keys too.
     pub(crate) fn open_own(&self, note: &str) -> Result<TreeHead, CheckpointError> {
         let keys: Vec<_> = self.all().into_iter().map(|(key, _)| key).collect();
-        checkpoint::open(note, &keys.join("\n"))
+        trust::open(note, &keys.join("\n"))
     }
 
     async fn say(&mut self, said: Said, now: Time, by: &[&dyn Signer]) -> Result<(), Error> {
@@ -386,7 +312,7 @@ mod tests {
     use journal::SeededEntropy;
 
     use super::*;
-    use crate::trust::Trusted;
+    use crate::{checkpoint, trust::Trusted};
 
     const ORIGIN: &str = "remit.test/log";
     const NOW: Time = Time(1_795_305_600_000_000);
@@ -441,7 +367,7 @@ mod tests {
             [second.as_str(), first.trim()]
         );
         for verifier in [first.trim(), &second, &file] {
-            assert_eq!(checkpoint::open(&sign(&keys_found), verifier).unwrap(), LAST);
+            assert_eq!(trust::open(&sign(&keys_found), verifier).unwrap(), LAST);
         }
 
         keys.finish().await.unwrap();
@@ -456,7 +382,7 @@ mod tests {
         );
         let file = vkey_file(&path);
         assert_eq!(file.lines().next().unwrap(), second);
-        assert_eq!(checkpoint::open(&sign(&keys), &file).unwrap(), LAST);
+        assert_eq!(trust::open(&sign(&keys), &file).unwrap(), LAST);
         // What the first key signed is known again here, and to others by their old file only.
         let earlier = sign(&LogKeys {
             signing: keys_found.signing()[1..].to_vec(),
@@ -465,9 +391,9 @@ mod tests {
         assert_eq!(keys.open_earlier(&earlier).unwrap(), LAST);
         assert!(keys.open(&earlier).is_err());
         // Who has the first key alone follows it through the statement, and not without.
-        assert!(checkpoint::open(&sign(&keys), &first).is_err());
+        assert!(trust::open(&sign(&keys), &first).is_err());
         let followed = file.replacen(&second, first.trim(), 1);
-        assert_eq!(checkpoint::open(&sign(&keys), &followed).unwrap(), LAST);
+        assert_eq!(trust::open(&sign(&keys), &followed).unwrap(), LAST);
     }
 
     #[tokio::test]
@@ -500,10 +426,10 @@ mod tests {
 
         let larger = TreeHead { size: 10, ..LAST };
         let sign = |keys: &LogKeys, head| checkpoint::sign(&head, keys.signing(), NOW).unwrap();
-        assert_eq!(checkpoint::open(&sign(&keys, larger), &file).unwrap(), larger);
-        assert_eq!(checkpoint::open(&sign(&before, LAST), &file).unwrap(), LAST);
+        assert_eq!(trust::open(&sign(&keys, larger), &file).unwrap(), larger);
+        assert_eq!(trust::open(&sign(&before, LAST), &file).unwrap(), LAST);
         assert!(matches!(
-            checkpoint::open(&sign(&before, larger), &file),
+            trust::open(&sign(&before, larger), &file),
             Err(CheckpointError::Revoked { last: 9, .. })
         ));
         let states = keys.all();

@@ -13,7 +13,7 @@
 //! 3. `store.rs` says what a store promises; `sql_store.rs` keeps it, for both engines: one transaction judges the group
 //!    against the records' chains and the known event ids (`judge.rs`), gives out indexes from the head row, and writes entries,
 //!    details, tiles and head. The new tiles come from the tree's right edge (`tree.rs`).
-//! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`), has the witnesses of the configured policy
+//! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`, each a `log_key.rs`), has the witnesses of the configured policy
 //!    cosign it (`witnesses.rs`, over HTTP or TLS by `https`), and publishes it.
 //!
 //! What is missing: a change whose predecessor never came is kept out and listed (`gap.rs`). A producer whose past has changed is
@@ -25,8 +25,8 @@
 //! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
 //! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
 //! keys (`statement.rs`).
-//! `read.rs` finds entries, and decides who gets their details (`read_grpc.rs` serves both, `read_sql.rs` reads them); that details are
-//! read is an entry too, of the record `readings/{id}`, and durable before they are shown (`disclosure.rs`). Intake's readings of
+//! `read.rs` finds entries (`read_grpc.rs` serves them, `read_sql.rs` reads them); `disclosure.rs` decides who gets their details; that
+//! details are read is an entry too, of the record `readings/{id}`, and durable before they are shown. Intake's readings of
 //! reports are records of that name as well; which are whose, the entry says, and `check.rs` keeps them apart. To be taken away:
 //! `export.rs` brings a folder up to date, `receipt.rs` is one proof as a file, `stats.rs` counts what an export with details tells.
 //!
@@ -41,7 +41,7 @@
 //!   statement that moves the head. The others notice, and stop.
 //! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
-//! * The log tells no secrets: details are in a table of their own, and who gets them is decided in one place (`read.rs`).
+//! * The log tells no secrets: details are in a table of their own, and who gets them is decided in one place (`disclosure.rs`).
 //! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `disclosure.rs`, `tree.rs`, `tile_cache.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
 //!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
 //!   of tables.
@@ -57,6 +57,7 @@ mod grpc;
 mod http;
 mod judge;
 mod key;
+mod log_key;
 mod oversight;
 mod producer;
 mod prove;
@@ -104,7 +105,7 @@ use witnesses::Witnesses;
 
 pub use access::{ACCESS, FILES};
 pub use check::{Checked, Refusal, Verdict, check};
-pub use checkpoint::{CheckpointError, open as open_checkpoint};
+pub use checkpoint::CheckpointError;
 pub use gap::{Gap, GapKind};
 pub use key::{KeyState, LogKeys};
 pub use producer::{Producer, Standing};
@@ -116,7 +117,7 @@ pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
 pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Which};
 pub use tree::{Edge, PlacedTile, TileId, Tiles, TreeHead};
-pub use trust::{Trusted, with_statements};
+pub use trust::{Trusted, open as open_checkpoint, with_statements};
 
 /// What an operator sets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

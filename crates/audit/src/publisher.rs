@@ -26,7 +26,7 @@ use crate::{
     scrub::EntryMissing,
     store::{Store, StoreError},
     tree::TreeHead,
-    vitals::Vitals,
+    vitals::{Behind, Vitals},
     witnesses::{Cosigned, NoCosignature, Witnesses},
 };
 
@@ -210,7 +210,10 @@ impl Publisher {
     }
 
     fn failed(&self, error: &PublishError) {
-        self.parts.vitals.set_behind(Some(error));
+        self.parts.vitals.set_behind(Some(Behind {
+            problem: telemetry::with_causes(error),
+            for_want_of_witnesses: matches!(error, PublishError::Unwitnessed { .. }),
+        }));
         tracing::error!(
             error = error as &dyn std::error::Error,
             "cannot publish a checkpoint; trying again"

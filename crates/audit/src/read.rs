@@ -1,4 +1,4 @@
-//! Which entries are read, and who gets what they commit to.
+//! Which entries are read, and who has sight of a record.
 //!
 //! Entries are public: whoever may call may list them, and anyone may fetch them as files. Details are not. An auditor sees all
 //! of them, on a named purpose. An agency sees those of a report or case that it has sight of *now*, which routing decides at
@@ -14,17 +14,13 @@ use api::{
 use async_trait::async_trait;
 use journal::{Bytes32, Entry, Time};
 use prost::Message as _;
-use rpc::{AgencyCaller, Failure, Role, client::Caller};
+use rpc::{Failure, client::Caller};
 use tonic::Code;
-
-use crate::disclosure::Disclosure;
 
 /// Entries that one page looks at: with a filter that few fit, it ends there and says where to go on.
 const LOOKED_AT: u64 = 32_768;
 /// Entries that are read at once when not all are wanted.
 const WINDOW: u64 = 4_096;
-/// Characters of a purpose.
-const LONGEST_PURPOSE: usize = 200;
 
 /// An entry as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,38 +207,5 @@ impl Sight for RoutingsSight {
                 Err(Failure::Unavailable { what: "routing" })
             }
         }
-    }
-}
-
-/// Refuses a caller who may not see the details of what it asks for.
-pub(crate) async fn refuse_hidden(
-    Disclosure {
-        caller,
-        purpose,
-        wanted,
-    }: Disclosure<'_>,
-    sight: Option<&dyn Sight>,
-) -> Result<(), Failure> {
-    if !(1..=LONGEST_PURPOSE).contains(&purpose.trim().chars().count()) {
-        let needed = format!("name what the details are read for, in at most {LONGEST_PURPOSE} characters");
-        return Err(Failure::invalid("purpose", needed));
-    }
-    let hidden = Err(Failure::NotFound { what: "record" });
-    match (caller.role, &wanted.record, sight) {
-        (Role::Auditor, ..) => Ok(()),
-        (Role::Agency, Some(record), Some(sight)) => {
-            let agency = format!("agencies/{}", AgencyCaller::from_identity(caller)?.agency);
-            match sight.sees(&agency, record).await? {
-                true => Ok(()),
-                // As if there were none: that there is one of this name stands in the log, whose it is does not.
-                false => hidden,
-            }
-        }
-        (Role::Agency, None, _) => Err(Failure::invalid(
-            "filter.record",
-            "name the report or case whose details are wanted",
-        )),
-        (Role::Agency, _, None) => hidden,
-        (Role::Operator | Role::Partner | Role::Service, ..) => Err(rpc::unlisted()),
     }
 }

@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use crate::{
     check::OWN,
-    disclosure::{self, Disclosure, Logged},
+    disclosure::{self, Disclosure, Logged, refuse_hidden},
     prove::{Proof, Prover},
     publisher::Published,
-    read::{Part, Read, Sight, Wanted, list, refuse_hidden},
+    read::{Part, Read, Sight, Wanted, list},
     sequencer::Sequencer,
     store::{Store, Which},
 };

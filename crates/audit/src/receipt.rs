@@ -23,6 +23,7 @@ use witness::Policy;
 use crate::{
     checkpoint::{self, CheckpointError},
     tree::TreeHead,
+    trust,
     verify::{Fault, leads_to},
 };
 
@@ -131,7 +132,7 @@ impl Receipt {
 
     /// Verifies it with the log's key, which must come from elsewhere. Returns the entry, and the tree that the checkpoint signs.
     pub fn verify(&self, vkeys: &str) -> Result<(Entry, TreeHead), Fault> {
-        self.proves(checkpoint::open(&self.checkpoint, vkeys)?)
+        self.proves(trust::open(&self.checkpoint, vkeys)?)
     }
 
     /// [`Receipt::verify`] with a policy that names logs: one of them must have signed. Whether enough witnesses did is another question.

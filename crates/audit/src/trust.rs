@@ -221,15 +221,27 @@ fn split(file: &str) -> Result<Parts, CheckpointError> {
     Ok(Parts { origin, keys, notes })
 }
 
+/// The head that a checkpoint signs, when a key signed it that `vkeys` says is to be believed: a verifier key, or the content
+/// of a verifier key file. Signatures of others are not looked at.
+pub fn open(note: &str, vkeys: &str) -> Result<TreeHead, CheckpointError> {
+    Trusted::parse(vkeys)?.open(note)
+}
+
 #[cfg(test)]
 mod tests {
     use data_encoding::BASE64;
+    use tlog_tiles::{Checkpoint, Hash};
 
     use super::*;
-    use crate::key::LogKey;
+    use crate::log_key::LogKey;
 
     const ORIGIN: &str = "remit.test/log";
     const LAST: TreeHead = TreeHead { size: 7, root: [7; 32] };
+    const HEAD: TreeHead = TreeHead {
+        size: 923_748,
+        root: [7; 32],
+    };
+    const NOW: Time = Time(1_795_305_600_000_000);
 
     fn key(n: u8) -> LogKey {
         LogKey::new(ORIGIN, &[n; 32])
@@ -412,5 +424,62 @@ mod tests {
         }
         // Line ends and space around it do no harm; nor does a key that is there twice.
         assert!(Trusted::parse(&format!("{}\r\n{good}\n\n", key(1).vkey())).is_ok());
+    }
+
+    #[test]
+    fn a_signed_head_opens_with_its_key_only() {
+        let note = checkpoint::sign(&HEAD, &[key(1)], NOW).unwrap();
+        assert!(
+            note.starts_with(
+                "remit.test/log\n923748\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n— remit.test/log "
+            )
+        );
+        assert_eq!(open(&note, &key(1).vkey()).unwrap(), HEAD);
+        for other in [key(2), LogKey::new("remit.test/other", &[1; 32])] {
+            assert!(matches!(open(&note, &other.vkey()), Err(CheckpointError::Note(_))));
+        }
+        assert!(matches!(open(&note, "garbage"), Err(CheckpointError::VerifierKey(_))));
+    }
+
+    #[test]
+    fn each_of_two_keys_is_enough_and_each_says_when() {
+        let note = checkpoint::sign(&HEAD, &[key(2), key(1)], NOW).unwrap();
+        for n in [1, 2] {
+            assert_eq!(open(&note, &key(n).vkey()).unwrap(), HEAD);
+            let parsed = Note::from_bytes(note.as_bytes()).unwrap();
+            let found = key(n).timestamper().key().find(&parsed).unwrap().unwrap();
+            assert_eq!(found.time, 1_795_305_600);
+        }
+        assert!(open(&note, &key(3).vkey()).is_err());
+    }
+
+    #[test]
+    fn every_flipped_byte_of_what_the_key_signed_is_noticed() {
+        let note = checkpoint::sign(&HEAD, &[key(1)], NOW).unwrap();
+        // What follows the first signature is of other types, which verifiers leave aside where they do not know them.
+        let end = note.match_indices('\n').nth(4).unwrap().0;
+        for i in 0..note.len() {
+            let mut flipped = note.clone().into_bytes();
+            flipped[i] ^= 1;
+            // Not text at all is noticed earlier.
+            let Ok(flipped) = String::from_utf8(flipped) else {
+                continue;
+            };
+            if let Ok(head) = open(&flipped, &key(1).vkey()) {
+                assert!(i > end && head == HEAD, "byte {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_log_by_the_same_key_is_refused() {
+        let text = Checkpoint::new("remit.test/other", 1, Hash([0; 32]), "").unwrap();
+        let mut note = Note::new(&text.to_bytes(), &[]).unwrap();
+        note.add_sigs(&[&key(1)]).unwrap();
+        let note = String::from_utf8(note.to_bytes()).unwrap();
+        assert!(matches!(
+            open(&note, &key(1).vkey()),
+            Err(CheckpointError::Origin { .. })
+        ));
     }
 }

@@ -16,11 +16,7 @@ use tlog_tiles::{EMPTY_HASH, Hash, check_record, check_tree, node_hash, record_h
 
 use self::chain::Chains;
 pub use self::files::FilesVerifier;
-use crate::{
-    checkpoint::{self, CheckpointError},
-    tiles::TilePath,
-    tree::TreeHead,
-};
+use crate::{checkpoint::CheckpointError, tiles::TilePath, tree::TreeHead, trust};
 
 /// What does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +165,7 @@ pub fn verify_inclusion(
     checkpoint: &str,
     vkey: &str,
 ) -> Result<TreeHead, Fault> {
-    let head = checkpoint::open(checkpoint, vkey)?;
+    let head = trust::open(checkpoint, vkey)?;
     leads_to(entry, index, path, head)?;
     Ok(head)
 }
@@ -259,7 +255,7 @@ impl LogVerifier {
 
     /// Compares what was taken with what the log's key signed.
     pub fn finish(&self, checkpoint: &str, vkey: &str) -> Result<TreeHead, Fault> {
-        self.ends_as(checkpoint::open(checkpoint, vkey)?)
+        self.ends_as(trust::open(checkpoint, vkey)?)
     }
 
     fn ends_as(&self, signed: TreeHead) -> Result<TreeHead, Fault> {

@@ -4,13 +4,13 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::publisher::PublishError;
-
 /// What was appended and could not be published.
 #[derive(Debug)]
-struct Behind {
-    problem: String,
-    for_want_of_witnesses: bool,
+pub(crate) struct Behind {
+    /// Why, with its causes.
+    pub problem: String,
+    /// Whether nothing but cosignatures is wanting.
+    pub for_want_of_witnesses: bool,
 }
 
 /// The state of this process's log, as the sequencer, the publisher and health share it.
@@ -38,11 +38,7 @@ impl Vitals {
     }
 
     /// Notes why publishing failed, or that it worked.
-    pub fn set_behind(&self, error: Option<&PublishError>) {
-        let behind = error.map(|error| Behind {
-            problem: telemetry::with_causes(error),
-            for_want_of_witnesses: matches!(error, PublishError::Unwitnessed { .. }),
-        });
+    pub fn set_behind(&self, behind: Option<Behind>) {
         if self.halted.is_cancelled() {
             return;
         }

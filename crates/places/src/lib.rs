@@ -2,7 +2,7 @@
 //!
 //! A place arrives as text. [`TerritoryCode`] and [`Country`] are parsed at the edge (`code.rs`,
 //! `country.rs`); [`Territories`] (`territories.rs`) is the tree itself, read from one CSV file by
-//! `parse.rs`. Intake uses it to check that a place exists; routing climbs it.
+//! `parse.rs` and held as `tree.rs` says. Intake uses it to check that a place exists; routing climbs it.
 //!
 //! The shipped tree goes down to townships and contains every code of the yearly lists since 2002.
 //! An abolished code resolves to its successor where that is certain, otherwise to the territory
@@ -16,6 +16,7 @@ mod code;
 mod country;
 mod parse;
 mod territories;
+mod tree;
 
 pub use code::{InvalidCode, Level, TerritoryCode};
 pub use country::{Country, CountryError};

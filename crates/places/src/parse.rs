@@ -5,17 +5,7 @@ use std::sync::OnceLock;
 
 use crate::TerritoryCode;
 use crate::code::Level;
-use crate::territories::{Node, SUCCESSIONS, Standing, Tree};
-
-pub(crate) const COLUMNS: [&str; 7] = [
-    "code",
-    "name_zh",
-    "name_en",
-    "pinyin",
-    "valid_from",
-    "valid_to",
-    "successor",
-];
+use crate::tree::{COLUMNS, Node, SUCCESSIONS, Standing, Tree};
 
 /// The territory file has faults. Lists all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

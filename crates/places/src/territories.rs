@@ -1,12 +1,13 @@
 //! The tree of territories.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::TerritoryCode;
-use crate::parse::{self, COLUMNS, TerritoriesError};
+use crate::parse::{self, TerritoriesError};
+use crate::tree::{COLUMNS, Node, SUCCESSIONS, Standing, Tree};
 
 /// The tree of territories: the nation, its provinces, cities, counties and townships, and
 /// abolished codes still in use, each with the code that replaces it.
@@ -14,38 +15,6 @@ use crate::parse::{self, COLUMNS, TerritoriesError};
 /// Immutable and cheap to clone. Names are slices of the file's text, which is held once.
 #[derive(Debug, Clone)]
 pub struct Territories(Arc<Tree>);
-
-#[derive(Debug)]
-pub(crate) struct Tree {
-    pub(crate) source: Box<str>,
-    /// Ascending. Separate from the nodes, so that a look-up touches few cache lines.
-    pub(crate) codes: Box<[TerritoryCode]>,
-    /// Ordered by code.
-    pub(crate) nodes: Box<[Node]>,
-    pub(crate) digest: OnceLock<[u8; 32]>,
-}
-
-/// One row of the file. References to other nodes are indexes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Node {
-    /// Offset of the row in the text.
-    pub(crate) row: u32,
-    /// The nearest territory above that is in force; for the nation, itself.
-    pub(crate) parent: u32,
-    /// For an abolished code: the node to read instead, which may be abolished, too. Otherwise
-    /// itself.
-    pub(crate) next: u32,
-    pub(crate) standing: Standing,
-}
-
-/// Whether a code is in force and, if not, how it resolves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    InForce,
-    Succeeded,
-    /// Abolished without a certain successor: resolves to the territory above.
-    Dissolved,
-}
 
 /// The data of one territory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,10 +57,6 @@ pub struct Resolved {
     /// How the code was resolved.
     pub reading: Reading,
 }
-
-/// Maximum number of steps from an abolished code to one in force. Longer paths fail to load, so
-/// none is cut short.
-pub(crate) const SUCCESSIONS: usize = 8;
 
 /// Generic last words of township names in pinyin, with their English equivalents.
 const GENERIC: [(&str, &str); 10] = [

@@ -3,7 +3,7 @@
 use journal::RecordHead;
 use sql::{Db, Error};
 
-use crate::disclosure;
+use crate::check::READ;
 
 /// Records of the services, by name, behind a name: all but what the log itself is the source of.
 pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<RecordHead>, Error> {
@@ -11,7 +11,7 @@ pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<Record
         .fetch(
             "SELECT record FROM entries WHERE sequence = 1 AND record > $1 AND record NOT LIKE 'producers/%' \
              AND kind <> $3 ORDER BY record LIMIT $2",
-            vec![after.into(), i64::from(limit).into(), disclosure::KIND.into()],
+            vec![after.into(), i64::from(limit).into(), READ.into()],
         )
         .await?;
     of(db, rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?).await

@@ -5,9 +5,9 @@ use tlog_tiles::{Hash, record_hash};
 
 use super::{Fault, LogVerifier, Problem};
 use crate::{
-    checkpoint,
     tiles::{Content, TilePath, WIDTH, files, take_detail, take_entry},
     tree::TreeHead,
+    trust,
 };
 
 /// Bytes of a hash.
@@ -32,7 +32,7 @@ pub struct FilesVerifier {
 impl FilesVerifier {
     /// Opens the checkpoint: only the key that `vkey` names is believed.
     pub fn new(checkpoint: &str, vkey: &str, with_detail: bool) -> Result<Self, Fault> {
-        let signed = checkpoint::open(checkpoint, vkey)?;
+        let signed = trust::open(checkpoint, vkey)?;
         // The size of a log without entries says what its root must be.
         if signed.size == 0 && signed != TreeHead::EMPTY {
             return Err(Fault::EmptyRoot);
