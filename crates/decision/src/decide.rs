@@ -19,9 +19,10 @@ use places::{Country, TerritoryCode};
 
 use crate::calendar::Clocks;
 use crate::directory::{Agency, AgencyId, Directory, Function, LastResort, Located, Search};
+use crate::factor::Factor;
 pub use crate::facts::facts_digest;
 use crate::facts::{Given, Places, Situation, agency_id};
-use crate::rules::{Action, Factor, HoldNeed, Lead, Matched, Review, Row, RuleSet};
+use crate::rules::{Action, HoldNeed, Lead, Matched, Review, Row, RuleSet};
 
 /// Time for which a loss counts as fresh, so that a payment may still be stopped: recalls are
 /// practised up to 72 hours after it. No law gives a figure (反电信网络诈骗法 20: "at once").

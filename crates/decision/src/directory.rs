@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 pub use check::{Finding, LIMIT};
 
 use crate::calendar::Hours;
+use crate::category::is_within;
 
 /// A configuration file is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,9 @@ pub enum ConfigError {
         faults: Vec<String>,
     },
 }
+
+/// Name of the directory's file in errors.
+const FILE: &str = "the agency file";
 
 /// Unknown keys of a mapping. Collected instead of refused by serde, so that all are reported at
 /// once.
@@ -185,14 +189,6 @@ impl Takes {
         let within = |subtrees: &[String]| subtrees.iter().any(|subtree| is_within(category, subtree));
         (self.only.is_empty() || within(&self.only)) && !within(&self.except)
     }
-}
-
-/// Whether a category is the root of a subtree or below it: `fraud.loan` is within `fraud`,
-/// `fraudulent` is not.
-fn is_within(category: &str, subtree: &str) -> bool {
-    category
-        .strip_prefix(subtree)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Calendar, hours and contact of a unit.

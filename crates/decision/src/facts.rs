@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::line::FactsLine;
 use crate::directory::{self, AgencyId, Directory};
-use crate::rules::Factor;
+use crate::factor::Factor;
 
 /// The facts of one report.
 #[derive(Debug, Clone)]

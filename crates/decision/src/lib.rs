@@ -19,8 +19,10 @@
 //! database (sqlx) or a source of randomness (rand). A test reads the dependency tree.
 
 pub mod calendar;
+pub mod category;
 pub mod decide;
 pub mod directory;
+pub mod factor;
 pub mod facts;
 pub mod rules;
 pub mod simulate;

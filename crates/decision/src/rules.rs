@@ -10,9 +10,11 @@
 //! encoding, whose SHA-256 identifies the rule set: comments and order of writing do not matter.
 //! `rules/table.rs` compiles it to bitmaps, [`check`] looks for likely mistakes.
 
+mod boxes;
 pub mod check;
 mod column;
-mod factor;
+mod finding;
+mod names;
 mod table;
 mod wire;
 mod yaml;
@@ -23,13 +25,14 @@ use api::routing::{ClockNeed, RuleTable};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-pub use self::check::{Finding, Severity, Taxonomy};
+pub use self::check::Taxonomy;
 pub use self::column::{Column, Condition, Flag, PlaceIs};
-pub use self::factor::Factor;
+pub use self::finding::{Finding, Severity};
 pub use self::table::Matched;
 use self::table::Table;
 use crate::calendar::{ClockRule, Clocks, Unit};
 use crate::directory::{AgencyId, ConfigError, Directory, Function};
+use crate::factor::Factor;
 use crate::facts::{Places, Situation};
 
 /// One row.
@@ -313,12 +316,4 @@ fn refused(findings: &[Finding]) -> ConfigError {
         file: FILE,
         faults: findings.iter().map(ToString::to_string).collect(),
     }
-}
-
-/// Whether a category is the root of a subtree or below it: `fraud.loan` is within `fraud`,
-/// `fraudulent` is not.
-pub(crate) fn within(category: &str, subtree: &str) -> bool {
-    category
-        .strip_prefix(subtree)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -9,8 +9,9 @@ use places::Reading;
 
 use super::{Hold, Note, Reason, Ruling, Tried, Verdict, operator};
 use crate::directory::Located;
+use crate::factor::Factor;
 use crate::facts::Given;
-use crate::rules::{Action, Factor};
+use crate::rules::Action;
 
 impl Ruling<'_> {
     /// Every step of the decision, in words.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::civil::Date;
 use places::{Territories, TerritoryCode};
 
-use super::{Agency, AgencyId, ConfigError, Directory, Function, Takes, file::FILE, is_within};
+use super::{Agency, AgencyId, ConfigError, Directory, FILE, Function, Takes};
+use crate::category::is_within;
 
 /// Maximum size of an agency or territory file, in bytes. The whole country with ten thousand desks
 /// takes three million.

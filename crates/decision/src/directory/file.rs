@@ -7,10 +7,8 @@ use places::{Territories, TerritoryCode};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{Agency, AgencyId, ConfigError, Desk, Function, Takes, UnknownKeys, check, read_yaml};
+use super::{Agency, AgencyId, ConfigError, Desk, FILE, Function, Takes, UnknownKeys, check, read_yaml};
 use crate::calendar::Hours;
-
-pub(super) const FILE: &str = "the agency file";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -17,7 +17,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::{Given, Situation, country, territory};
 use crate::directory;
-use crate::rules::Factor;
+use crate::factor::Factor;
 
 /// One line: [`api::routing::Facts`] in JSON, with field names in camel case or as in the contract.
 #[derive(Debug, Deserialize)]

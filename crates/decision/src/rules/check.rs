@@ -1,76 +1,22 @@
 //! Errors in rule sets, and likely mistakes.
 //!
-//! A row is a box: for each column, the classes of values that satisfy it (`table.rs`). What rows
-//! take from each other is computed exactly, by subtracting boxes from boxes. So a row that several
-//! others cover together is found, too, and a gap is the part of a category that remains after
-//! subtracting every row but the last.
+//! A row is a box (`boxes.rs`). So a row that several others cover together is found, too, and a gap
+//! is the part of a category that remains after subtracting every row but the last.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use api::routing::{RuleFinding, RuleTable};
-use places::{Territories, TerritoryCode};
+use api::routing::RuleTable;
+use places::TerritoryCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::table::{Classes, all_classes, category_class};
+use super::boxes::{Boxes, Set, meet, take_out};
+use super::finding::{Finding, Severity};
+use super::table::{Classes, category_class};
 use super::wire::Written;
-use super::{Action, Column, Condition, Flag, Row, RuleSet, within, yaml};
+use super::{Action, Column, Condition, Flag, Row, RuleSet, yaml};
+use crate::category::is_within;
 use crate::directory::{ConfigError, Directory, Search, read_yaml};
-
-/// Severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The rule set is usable but may contain a mistake.
-    Warning,
-    /// The rule set is unusable.
-    Error,
-}
-
-/// A finding about a rule set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Its severity.
-    pub severity: Severity,
-    /// The row's line in the file.
-    pub line: Option<u64>,
-    /// The row; empty for the whole table.
-    pub row: String,
-    /// The column or part of the row; empty for the whole row.
-    pub column: String,
-    /// The problem and how to fix it.
-    pub message: String,
-}
-
-impl Finding {
-    /// Converts to a contract message.
-    #[must_use]
-    pub fn to_proto(&self) -> RuleFinding {
-        let severity = match self.severity {
-            Severity::Warning => api::routing::Severity::Warning,
-            Severity::Error => api::routing::Severity::Error,
-        };
-        RuleFinding {
-            severity: severity.into(),
-            row: self.row.clone(),
-            column: self.column.clone(),
-            message: self.message.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}, ")?;
-        }
-        match (self.row.as_str(), self.column.as_str()) {
-            ("", column) => write!(f, "{column}: {}", self.message),
-            (row, "") => write!(f, "row `{row}`: {}", self.message),
-            (row, column) => write!(f, "row `{row}`, {column}: {}", self.message),
-        }
-    }
-}
 
 /// The parts of the taxonomy that rows refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -200,7 +146,7 @@ pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec
 fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, String, String)) {
     let subtrees = row.categories();
     for subtree in subtrees {
-        if !taxonomy.ids().any(|category| within(category, subtree)) {
+        if !taxonomy.ids().any(|category| is_within(category, subtree)) {
             let message = format!("the category `{subtree}` does not exist; use another, or add it to the taxonomy");
             find(Severity::Error, Column::Category.to_string(), message);
         }
@@ -208,7 +154,7 @@ fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, Str
     let mine: Vec<&Category> = taxonomy
         .categories
         .iter()
-        .filter(|category| subtrees.is_empty() || subtrees.iter().any(|subtree| within(&category.id, subtree)))
+        .filter(|category| subtrees.is_empty() || subtrees.iter().any(|subtree| is_within(&category.id, subtree)))
         .collect();
     for condition in &row.conditions {
         let column = condition.column().to_string();
@@ -259,82 +205,7 @@ fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, Str
     }
 }
 
-/// Limit on the pieces a box may be split into. Beyond it, the remainder counts as non-empty.
-const PIECES: usize = 1_000;
-
-/// Subtracts a box from boxes; `None` if there are too many pieces.
-fn take_out(from: Vec<RowBox>, by: &[Set]) -> Option<Vec<RowBox>> {
-    let mut left = Vec::with_capacity(from.len());
-    for mut piece in from {
-        if !meet(&piece, by) {
-            left.push(piece);
-            continue;
-        }
-        for column in 0..piece.len() {
-            let outside = piece[column].without(&by[column]);
-            if !outside.is_empty() {
-                let mut part = piece.clone();
-                part[column] = outside;
-                left.push(part);
-            }
-            piece[column] = piece[column].and(&by[column]);
-        }
-    }
-    (left.len() <= PIECES).then_some(left)
-}
-
-fn meet(one: &[Set], other: &[Set]) -> bool {
-    one.iter().zip(other).all(|(one, other)| one.meets(other))
-}
-
-fn contains(wide: &[Set], narrow: &[Set]) -> bool {
-    wide.iter()
-        .zip(narrow)
-        .all(|(wide, narrow)| narrow.without(wide).is_empty())
-}
-
-/// The classes that satisfy a row, by column.
-type RowBox = Vec<Set>;
-
-fn row_box(classes: &[(Column, Classes)], row: &Row, tree: &Territories) -> RowBox {
-    let of_column = |(column, classes): &(Column, Classes)| {
-        let condition = row.conditions.iter().find(|condition| condition.column() == *column);
-        let satisfied = |class: &usize| condition.is_none_or(|condition| classes.satisfies(*class, condition, tree));
-        Set::of(classes.count(), (0..classes.count()).filter(satisfied))
-    };
-    classes.iter().map(of_column).collect()
-}
-
-/// The boxes of all rows.
-pub(super) struct Boxes {
-    classes: Vec<(Column, Classes)>,
-    boxes: Vec<RowBox>,
-}
-
 impl Boxes {
-    /// The boxes of rows in order of priority.
-    pub(super) fn new(rows: &[Row], tree: &Territories) -> Self {
-        let classes = all_classes(rows);
-        Self {
-            boxes: rows.iter().map(|row| row_box(&classes, row, tree)).collect(),
-            classes,
-        }
-    }
-
-    /// The earlier rows that together cover a row; empty if something is left for it.
-    pub(super) fn taking(&self, at: usize) -> Vec<usize> {
-        let own = &self.boxes[at];
-        let meeting = || (0..at).filter(|other| meet(own, &self.boxes[*other]));
-        if let Some(one) = meeting().find(|other| contains(&self.boxes[*other], own)) {
-            return vec![one];
-        }
-        let left = meeting().try_fold(vec![own.clone()], |left, other| take_out(left, &self.boxes[other]));
-        match left {
-            Some(left) if left.is_empty() => meeting().collect(),
-            _ => Vec::new(),
-        }
-    }
-
     /// Finds overlapping rows with the same result: one of them, or part of it, is redundant. The
     /// last row overlaps all others and is exempt.
     fn overlaps(&self, rows: &[Row], findings: &mut Vec<Finding>) {
@@ -397,53 +268,5 @@ impl Boxes {
             };
             gap(findings, message);
         }
-    }
-
-    /// How a piece differs from the whole, in words: one value for each narrower column.
-    fn words(&self, piece: &RowBox, whole: &RowBox, category: Option<usize>) -> String {
-        let narrower = (0..piece.len()).filter(|at| Some(*at) != category && piece[*at] != whole[*at]);
-        let words = narrower.filter_map(|at| {
-            let (column, classes) = &self.classes[at];
-            piece[at]
-                .first()
-                .map(|class| format!("{column} is {}", classes.words(class)))
-        });
-        words.collect::<Vec<_>>().join(" and ")
-    }
-}
-
-/// A set of classes of one column. All sets of a column have the same length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Set(Vec<u64>);
-
-impl Set {
-    /// A set of some of `count` classes.
-    fn of(count: usize, classes: impl Iterator<Item = usize>) -> Self {
-        let mut words = vec![0; count.div_ceil(64)];
-        for class in classes {
-            words[class / 64] |= 1 << (class % 64);
-        }
-        Self(words)
-    }
-
-    fn meets(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).any(|(one, two)| one & two != 0)
-    }
-
-    fn and(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(one, two)| one & two).collect())
-    }
-
-    fn without(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(one, two)| one & !two).collect())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
-
-    fn first(&self) -> Option<usize> {
-        let (at, word) = self.0.iter().enumerate().find(|(_, word)| **word != 0)?;
-        Some(at * 64 + word.trailing_zeros() as usize)
     }
 }

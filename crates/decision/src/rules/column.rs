@@ -5,7 +5,7 @@ use std::fmt;
 use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use places::{Country, TerritoryCode};
 
-use super::Factor;
+use crate::factor::Factor;
 
 /// A yes-or-no property of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

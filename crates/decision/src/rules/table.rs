@@ -13,7 +13,10 @@
 use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use places::{Country, Territories, TerritoryCode};
 
-use super::{Column, Condition, Factor, Flag, PlaceIs, Row, within};
+use super::names::{kind_name, relation_name, victim_name};
+use super::{Column, Condition, Flag, PlaceIs, Row};
+use crate::category::is_within;
+use crate::factor::Factor;
 use crate::facts::{Given, Places, Situation};
 
 /// Rows per word.
@@ -313,7 +316,7 @@ impl Classes {
         match (self, condition) {
             (Self::Category(named), Condition::Category(subtrees)) => class
                 .checked_sub(1)
-                .is_some_and(|at| subtrees.iter().any(|subtree| within(&named[at], subtree))),
+                .is_some_and(|at| subtrees.iter().any(|subtree| is_within(&named[at], subtree))),
             (
                 Self::Place {
                     territories, countries, ..
@@ -381,15 +384,15 @@ impl Classes {
             Self::Urgent | Self::Flag(_) => (class == 1).to_string(),
             Self::SubjectKind(kinds) => {
                 let named = kinds.iter().enumerate().filter(|(at, _)| class >> at & 1 == 1);
-                let named: Vec<_> = named.map(|(_, kind)| super::yaml::kind_name(*kind)).collect();
+                let named: Vec<_> = named.map(|(_, kind)| kind_name(*kind)).collect();
                 if named.is_empty() {
                     "any other".to_owned()
                 } else {
                     named.join(" and ")
                 }
             }
-            Self::ReporterRelation => super::yaml::relation_name(RELATIONS[class]).to_owned(),
-            Self::VictimKind => super::yaml::victim_name(VICTIMS[class]).to_owned(),
+            Self::ReporterRelation => relation_name(RELATIONS[class]).to_owned(),
+            Self::VictimKind => victim_name(VICTIMS[class]).to_owned(),
             Self::Detail(_, values) => class.checked_sub(1).map_or("any other", |at| &values[at]).to_owned(),
         }
     }

@@ -11,10 +11,12 @@ use api::routing::{
 use iso_currency::Currency;
 use places::{Country, TerritoryCode};
 
-use super::check::{Boxes, Finding, Severity};
-use super::{Action, Condition, Factor, Flag, HoldNeed, Lead, PlaceIs, Review, Row};
+use super::boxes::Boxes;
+use super::finding::{Finding, Severity};
+use super::{Action, Condition, Flag, HoldNeed, Lead, PlaceIs, Review, Row};
 use crate::calendar::{ClockKind, ClockRule, Clocks, Unit};
 use crate::directory::{AgencyId, Directory, Function};
+use crate::factor::Factor;
 
 /// Longest allowed clock: a year, in hours. Longer values are typing errors.
 const LONGEST_CLOCK: u32 = 366 * 24;

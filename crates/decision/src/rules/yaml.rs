@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{
@@ -13,11 +12,13 @@ use api::routing::{
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::check::{Finding, Severity};
+use super::FILE;
+use super::finding::{Finding, Severity};
+use super::names::{KIND_NAMES, KINDS, RELATION_NAMES, RELATIONS, VICTIM_NAMES, VICTIMS, named};
 use super::wire::{self, Written};
-use super::{FILE, Factor};
 use crate::calendar::{ClockKind, Unit};
 use crate::directory::{ConfigError, UnknownKeys, read_yaml};
+use crate::factor::Factor;
 
 /// The clocks that a row sets. By when a superior designates is the same for all (`state.rs`).
 const ROW_CLOCKS: [&str; 2] = [ClockKind::Acknowledge.as_str(), ClockKind::Result.as_str()];
@@ -443,58 +444,6 @@ fn span(value: u32, unit: &str) -> ClockNeed {
 
 const FACTORS: &str = "the factors operator, server, transaction, victim, suspect, received and complained-of";
 
-const KINDS: [(SubjectKind, &str); 8] = [
-    (SubjectKind::Url, "url"),
-    (SubjectKind::Domain, "domain"),
-    (SubjectKind::Account, "account"),
-    (SubjectKind::App, "app"),
-    (SubjectKind::Phone, "phone"),
-    (SubjectKind::BankAccount, "bank-account"),
-    (SubjectKind::Wallet, "wallet"),
-    (SubjectKind::Organisation, "organisation"),
-];
-const KIND_NAMES: &str = "the kinds url, domain, account, app, phone, bank-account, wallet and organisation";
-
-const RELATIONS: [(ReporterRelation, &str); 5] = [
-    (ReporterRelation::Unspecified, "unspecified"),
-    (ReporterRelation::Victim, "victim"),
-    (ReporterRelation::Representative, "representative"),
-    (ReporterRelation::Bystander, "bystander"),
-    (ReporterRelation::Organisation, "organisation"),
-];
-const RELATION_NAMES: &str = "the relations unspecified, victim, representative, bystander and organisation";
-
-const VICTIMS: [(VictimKind, &str); 4] = [
-    (VictimKind::Unspecified, "unspecified"),
-    (VictimKind::Person, "person"),
-    (VictimKind::Organisation, "organisation"),
-    (VictimKind::PublicBody, "public-body"),
-];
-const VICTIM_NAMES: &str = "the kinds unspecified, person, organisation and public-body";
-
-fn named<T: Copy>(words: &[(T, &str)], name: &str) -> Option<T> {
-    words.iter().find(|(_, known)| *known == name).map(|(word, _)| *word)
-}
-
-fn name_of<T: PartialEq>(words: &[(T, &'static str)], word: &T) -> &'static str {
-    words
-        .iter()
-        .find(|(known, _)| known == word)
-        .map_or("", |(_, name)| *name)
-}
-
 fn numbers<T: Into<i32>>(words: Vec<T>) -> Vec<i32> {
     words.into_iter().map(Into::into).collect()
-}
-
-pub(super) fn kind_name(kind: SubjectKind) -> &'static str {
-    name_of(&KINDS, &kind)
-}
-
-pub(super) fn relation_name(relation: ReporterRelation) -> &'static str {
-    name_of(&RELATIONS, &relation)
-}
-
-pub(super) fn victim_name(kind: VictimKind) -> &'static str {
-    name_of(&VICTIMS, &kind)
 }

@@ -16,8 +16,9 @@ use api::routing::{
 };
 use decision::decide::{Decision, Outcome, decide, rule};
 use decision::directory::{AgencyId, Directory};
+use decision::factor::Factor;
 use decision::facts::Situation;
-use decision::rules::{Action, Condition, Factor, Flag, PlaceIs, RuleSet};
+use decision::rules::{Action, Condition, Flag, PlaceIs, RuleSet};
 use places::{Territories, TerritoryCode};
 use prost::Message as _;
 use rand::rngs::StdRng;

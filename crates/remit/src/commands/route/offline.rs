@@ -18,10 +18,7 @@ use decision::{
     decide::{Decision, Outcome, rule},
     directory::Directory,
     facts::{FactsLine, Situation, facts_digest},
-    rules::{
-        RuleSet, Taxonomy,
-        check::{Finding, check_yaml},
-    },
+    rules::{Finding, RuleSet, Taxonomy, check::check_yaml},
     simulate::{self, Simulation},
 };
 use host::reference::shipped_rules;
