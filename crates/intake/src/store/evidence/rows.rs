@@ -1,0 +1,484 @@
+//! Evidence as rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::event::{Actor, Detail};
+use async_trait::async_trait;
+use journal::{Delivery, Draft, Head, IntakeKind, Sealed, Time, keyed_hash, seal};
+use prost::Message as _;
+use sql::{Batch, Error, Insert, Kind, Row, Tx, Value};
+use uuid::Uuid;
+
+use super::{
+    Attachment, Download, EvidenceStore, Sender, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
+    uploaded_before,
+};
+use crate::{
+    evidence::{State, Unattachable, name},
+    store::{Accepted, MISSING_REPORTS, Prepared, SqlStore, earlier, find_earlier, parse_id},
+};
+
+/// The kind of the change that a download is.
+const DOWNLOADED: IntakeKind = IntakeKind::EvidenceDownloaded;
+
+const EVIDENCE: Insert = Insert::into(
+    "evidence",
+    &[
+        ("id", Kind::Text),
+        ("caller", Kind::Text),
+        ("agency", Kind::Text),
+        ("request_id", Kind::Text),
+        ("size", Kind::Int),
+        ("sha256", Kind::Bytes),
+        ("declared_type", Kind::Text),
+        ("sniffed_type", Kind::Text),
+        ("upload_time", Kind::Int),
+        ("commitment_key", Kind::Bytes),
+        ("state", Kind::Text),
+        ("sequence", Kind::Int),
+        ("hash", Kind::Bytes),
+        ("change_time", Kind::Int),
+    ],
+)
+.then("ON CONFLICT DO NOTHING RETURNING id");
+
+const DOWNLOADS: Insert = Insert::into(
+    "evidence_downloads",
+    &[
+        ("evidence", Kind::Text),
+        ("sequence", Kind::Int),
+        ("purpose", Kind::Text),
+        ("justification", Kind::Text),
+        ("system", Kind::Text),
+        ("agency", Kind::Text),
+        ("download_time", Kind::Int),
+        ("commitment_key", Kind::Bytes),
+    ],
+);
+
+/// A file while a change of it is made.
+struct Current {
+    file: StoredEvidence,
+    head: Head,
+}
+
+impl SqlStore {
+    async fn try_record_upload(&self, tx: &mut Tx, upload: &Upload, now: Time) -> Result<Uploaded, Error> {
+        let detail = Detail {
+            to_state: State::Uploaded.name().to_owned(),
+            actor: Some(upload.actor.clone()),
+            content_commitment: keyed_hash(&upload.commitment_key, "evidence-v1", &upload.sha256)
+                .to_vec()
+                .into(),
+            ..Detail::default()
+        };
+        let kind = State::Uploaded.kind();
+        let change = self.next(
+            upload.id,
+            &Head::default(),
+            kind,
+            None,
+            detail,
+            &upload.traceparent,
+            now,
+        );
+        let head = change.head;
+        let row = [
+            upload.id.into(),
+            upload.sender.system.as_str().into(),
+            Value::text_or_null(upload.sender.agency.as_deref()),
+            Value::text_or_null(upload.request_id.map(|id| id.to_string())),
+            upload.size.cast_signed().into(),
+            upload.sha256.into(),
+            upload.declared_type.as_str().into(),
+            Value::Word(upload.sniffed_type),
+            head.time.0.into(),
+            upload.commitment_key.into(),
+            Value::Word(State::Uploaded.name()),
+            head.sequence.cast_signed().into(),
+            head.hash.into(),
+            head.time.0.into(),
+        ];
+        if !EVIDENCE.rows(tx, vec![row]).await?.is_empty() {
+            journal::append(tx, vec![delivery(change)]).await?;
+        }
+        // Itself, also when an earlier try was committed though it did not look so; or the one that has its request id.
+        let request_id = upload.request_id.map(|id| id.to_string()).unwrap_or_default();
+        let row = tx
+            .fetch_optional(
+                "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
+                 FROM evidence WHERE id = $1 OR (caller = $2 AND request_id = $3) ORDER BY id = $1 DESC LIMIT 1",
+                vec![
+                    upload.id.into(),
+                    upload.sender.system.as_str().into(),
+                    request_id.into(),
+                ],
+            )
+            .await?
+            // Its request id was forgotten in between: now there is room.
+            .ok_or(Error::Raced("a request id"))?;
+        let first = stored(&row)?;
+        let same =
+            (first.size, first.sha256, &first.declared_type) == (upload.size, upload.sha256, &upload.declared_type);
+        Ok(match same {
+            true => Uploaded::Evidence(first),
+            false => Uploaded::RequestIdReused,
+        })
+    }
+
+    async fn try_accept_with(
+        &self,
+        tx: &mut Tx,
+        report: &Prepared,
+        attachment: &Attachment,
+        now: Time,
+    ) -> Result<Result<Accepted, Unattachables>, Error> {
+        let files: Vec<Uuid> = attachment.files.iter().map(|(id, _)| *id).collect();
+        let current = lock(tx, &files).await?;
+        // Asked once the files are locked: a repeat that waited for the first request sees what that has done.
+        if let Some(accepted) = find_earlier(tx, report).await? {
+            return Ok(Ok(accepted));
+        }
+        let unattachable = judge(&files, |id| current.get(id).map(|it| &it.file), &attachment.sender, now);
+        if !unattachable.is_empty() {
+            return Ok(Err(unattachable));
+        }
+        if MISSING_REPORTS.rows(tx, vec![report.row.clone()]).await?.is_empty() {
+            // Another request with its id came between, without these files.
+            return Ok(Ok(earlier(tx, report).await?));
+        }
+        tx.write(&journal::append_to(Batch::default(), &[&report.change])?)
+            .await?;
+        let mut deliveries = Vec::with_capacity(files.len());
+        for (id, actor) in &attachment.files {
+            let Some(Current { file, head }) = current.get(id) else {
+                continue;
+            };
+            let detail = Detail {
+                from_state: file.state.name().to_owned(),
+                to_state: State::Attached.name().to_owned(),
+                actor: Some(actor.clone()),
+                ..Detail::default()
+            };
+            let (kind, cause) = (State::Attached.kind(), Some(attachment.accepted_by));
+            let change = self.next(*id, head, kind, cause, detail, &attachment.traceparent, now);
+            tx.execute(
+                "UPDATE evidence SET state = 'ATTACHED', report = $2, sequence = $3, hash = $4, change_time = $5 \
+                 WHERE id = $1",
+                vec![
+                    (*id).into(),
+                    report.report.into(),
+                    change.head.sequence.cast_signed().into(),
+                    change.head.hash.into(),
+                    change.head.time.0.into(),
+                ],
+            )
+            .await?;
+            deliveries.push(delivery(change));
+        }
+        journal::append(tx, deliveries).await?;
+        Ok(Ok(report.accepted()))
+    }
+
+    async fn try_record_download(
+        &self,
+        tx: &mut Tx,
+        download: &Download,
+        now: Time,
+    ) -> Result<Option<(StoredEvidence, Sealed)>, Error> {
+        let Some(Current { file, head }) = lock(tx, &[download.id]).await?.remove(&download.id) else {
+            return Ok(None);
+        };
+        if file.state == State::Expired {
+            return Ok(None);
+        }
+        let justification = keyed_hash(
+            &download.commitment_key,
+            "justification-v1",
+            download.justification.as_bytes(),
+        );
+        let detail = Detail {
+            from_state: file.state.name().to_owned(),
+            to_state: file.state.name().to_owned(),
+            actor: Some(download.actor.clone()),
+            purpose: download.purpose.to_owned(),
+            content_commitment: justification.to_vec().into(),
+            ..Detail::default()
+        };
+        let change = self.next(download.id, &head, DOWNLOADED, None, detail, &download.traceparent, now);
+        let head = change.head;
+        tx.execute(
+            "UPDATE evidence SET sequence = $2, hash = $3, change_time = $4 WHERE id = $1",
+            vec![
+                download.id.into(),
+                head.sequence.cast_signed().into(),
+                head.hash.into(),
+                head.time.0.into(),
+            ],
+        )
+        .await?;
+        let row = [
+            download.id.into(),
+            head.sequence.cast_signed().into(),
+            download.purpose.into(),
+            download.justification.as_str().into(),
+            download.by.system.as_str().into(),
+            Value::text_or_null(download.by.agency.as_deref()),
+            head.time.0.into(),
+            download.commitment_key.into(),
+        ];
+        DOWNLOADS.rows(tx, vec![row]).await?;
+        journal::append(tx, vec![delivery(change.clone())]).await?;
+        Ok(Some((file, change)))
+    }
+
+    async fn try_expire(&self, tx: &mut Tx, before: Time, now: Time) -> Result<usize, Error> {
+        let rows = tx
+            .fetch(
+                "SELECT id FROM evidence WHERE state = 'UPLOADED' AND upload_time <= $1 \
+                 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED",
+                vec![before.0.into()],
+            )
+            .await?;
+        let ids = rows
+            .iter()
+            .map(|row| parse_id(&row.get::<String>(0)?))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let mut deliveries = Vec::with_capacity(ids.len());
+        for (id, Current { file, head }) in lock(tx, &ids).await? {
+            let detail = Detail {
+                from_state: file.state.name().to_owned(),
+                to_state: State::Expired.name().to_owned(),
+                actor: Some(Actor {
+                    system: "intake".to_owned(),
+                    ..Actor::default()
+                }),
+                ..Detail::default()
+            };
+            let change = self.next(id, &head, State::Expired.kind(), None, detail, "", now);
+            tx.execute(
+                "UPDATE evidence SET state = 'EXPIRED', request_id = NULL, unremoved_since = $5, sequence = $2, \
+                 hash = $3, change_time = $4 WHERE id = $1",
+                vec![
+                    id.into(),
+                    change.head.sequence.cast_signed().into(),
+                    change.head.hash.into(),
+                    change.head.time.0.into(),
+                    change.head.time.0.into(),
+                ],
+            )
+            .await?;
+            deliveries.push(delivery(change));
+        }
+        let expired = deliveries.len();
+        journal::append(tx, deliveries).await?;
+        Ok(expired)
+    }
+
+    /// The next change of a file.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the one change")]
+    fn next(
+        &self,
+        id: Uuid,
+        head: &Head,
+        kind: IntakeKind,
+        caused_by: Option<Uuid>,
+        detail: Detail,
+        traceparent: &str,
+        now: Time,
+    ) -> Sealed {
+        let draft = Draft {
+            source: "intake",
+            record: &name(id),
+            kind: kind.name(),
+            caused_by,
+            detail,
+            traceparent: traceparent.to_owned(),
+        };
+        seal(draft, head, now, &*self.entropy)
+    }
+}
+
+/// The files of these ids as they are, and as they stay until the transaction ends.
+async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Current>, Error> {
+    let rows = tx
+        .fetch(
+            "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report, \
+             sequence, hash, change_time FROM evidence WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+            vec![texts(ids)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let file = stored(row)?;
+            let head = Head {
+                sequence: row.count(10, "sequence")?,
+                hash: row.array(11, "hash")?,
+                time: Time(row.get(12)?),
+            };
+            Ok((file.id, Current { file, head }))
+        })
+        .collect()
+}
+
+/// Which of the files that a report names it cannot have.
+fn judge<'f>(
+    files: &[Uuid],
+    find: impl Fn(&Uuid) -> Option<&'f StoredEvidence>,
+    sender: &Sender,
+    now: Time,
+) -> Unattachables {
+    files
+        .iter()
+        .enumerate()
+        .filter_map(|(place, id)| {
+            let judged = find(id).map_or(Err(Unattachable::Unknown), |file| file.attachable(sender, now));
+            Some((place, judged.err()?))
+        })
+        .collect()
+}
+
+/// For audit alone: routing decides nothing by a file.
+fn delivery(change: Sealed) -> Delivery {
+    let payloads = vec![("audit", change.with_detail().encode_to_vec())];
+    Delivery { change, payloads }
+}
+
+fn texts(ids: &[Uuid]) -> Value {
+    ids.iter().map(Uuid::to_string).collect::<Vec<_>>().into()
+}
+
+fn stored(row: &Row) -> Result<StoredEvidence, Error> {
+    let state: String = row.get(8)?;
+    let report: Option<String> = row.get(9)?;
+    Ok(StoredEvidence {
+        id: parse_id(&row.get::<String>(0)?)?,
+        sender: Sender {
+            system: row.get(1)?,
+            agency: row.get(2)?,
+        },
+        size: row.count(3, "size")?,
+        sha256: row.array(4, "sha256")?,
+        declared_type: row.get(5)?,
+        sniffed_type: row.get(6)?,
+        upload_time: Time(row.get(7)?),
+        state: State::from_name(&state).ok_or(Error::Damaged {
+            what: "state of evidence",
+            problem: state,
+        })?,
+        report: report.as_deref().map(parse_id).transpose()?,
+    })
+}
+
+#[async_trait]
+impl EvidenceStore for SqlStore {
+    async fn record_upload(&self, upload: &Upload, now: Time) -> Result<Uploaded, Error> {
+        sql::transact!(self.db, |tx| self.try_record_upload(&mut tx, upload, now))
+    }
+
+    async fn evidence(&self, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
+        let row = self
+            .db
+            .fetch_optional(
+                "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
+                 FROM evidence WHERE id = $1",
+                vec![id.into()],
+            )
+            .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn unattachable(&self, files: &[Uuid], sender: &Sender, now: Time) -> Result<Unattachables, Error> {
+        let rows = self
+            .db
+            .fetch(
+                "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
+                 FROM evidence WHERE id = ANY($1)",
+                vec![texts(files)],
+            )
+            .await?;
+        let found = rows
+            .iter()
+            .map(|row| stored(row).map(|file| (file.id, file)))
+            .collect::<Result<BTreeMap<_, _>, _>>()?;
+        Ok(judge(files, |id| found.get(id), sender, now))
+    }
+
+    async fn accept_with(
+        &self,
+        report: &Prepared,
+        attachment: &Attachment,
+        now: Time,
+    ) -> Result<Result<Accepted, Unattachables>, Error> {
+        sql::transact!(self.db, |tx| self.try_accept_with(&mut tx, report, attachment, now))
+    }
+
+    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Sealed)>, Error> {
+        sql::transact!(self.db, |tx| self.try_record_download(&mut tx, download, now))
+    }
+
+    async fn expire(&self, before: Time, now: Time) -> Result<usize, Error> {
+        sql::transact!(self.db, |tx| self.try_expire(&mut tx, before, now))
+    }
+
+    async fn unremoved(&self) -> Result<Vec<Uuid>, Error> {
+        let rows = self
+            .db
+            .fetch(
+                "SELECT id FROM evidence WHERE unremoved_since IS NOT NULL ORDER BY unremoved_since LIMIT 100",
+                Vec::new(),
+            )
+            .await?;
+        rows.iter().map(|row| parse_id(&row.get::<String>(0)?)).collect()
+    }
+
+    async fn removed(&self, files: &[Uuid]) -> Result<(), Error> {
+        sql::transact!(self.db, |tx| tx.execute(
+            "UPDATE evidence SET unremoved_since = NULL WHERE id = ANY($1)",
+            vec![texts(files)],
+        ))
+        .map(drop)
+    }
+
+    async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error> {
+        let rows = self
+            .db
+            .fetch(
+                "SELECT id FROM evidence WHERE id = ANY($1) AND state <> 'EXPIRED'",
+                vec![texts(files)],
+            )
+            .await?;
+        rows.iter().map(|row| parse_id(&row.get::<String>(0)?)).collect()
+    }
+
+    async fn forget_upload_requests(&self, before: Time) -> Result<u64, Error> {
+        sql::transact!(self.db, |tx| tx.execute(
+            "UPDATE evidence SET request_id = NULL WHERE id IN (SELECT id FROM evidence \
+             WHERE request_id IS NOT NULL AND upload_time < $1 ORDER BY upload_time LIMIT 1000)",
+            vec![before.0.into()],
+        ))
+    }
+
+    async fn tally(&self, now: Time) -> Result<Tally, Error> {
+        let before = uploaded_before(now);
+        let row = self
+            .db
+            .fetch_optional(
+                "SELECT (SELECT count(*) FROM evidence WHERE state = 'UPLOADED'), \
+                 (SELECT count(*) FROM evidence WHERE state = 'UPLOADED' AND upload_time <= $1), \
+                 (SELECT min(upload_time) FROM evidence WHERE state = 'UPLOADED' AND upload_time <= $1), \
+                 (SELECT count(*) FROM evidence WHERE unremoved_since IS NOT NULL), \
+                 (SELECT min(unremoved_since) FROM evidence WHERE unremoved_since IS NOT NULL)",
+                vec![before.0.into()],
+            )
+            .await?;
+        let Some(row) = row else { return Ok(Tally::default()) };
+        let (unexpired, unremoved): (Option<i64>, Option<i64>) = (row.get(2)?, row.get(4)?);
+        let unexpired = unexpired.map(|upload| upload + (now.0 - before.0));
+        Ok(Tally {
+            unattached: row.count(0, "count")?,
+            overdue: row.count(1, "count")? + row.count(3, "count")?,
+            overdue_since: unexpired.into_iter().chain(unremoved).min().map(Time),
+        })
+    }
+}
