@@ -284,24 +284,7 @@ pub fn write_tokens(path: &Path, tokens: &[Token]) -> anyhow::Result<()> {
     write_private(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes a file that only this user may read. After a crash there is the old content or the new, never a part.
+/// Writes a file that only this user may read, durably and all at once.
 fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    // The name is in the folder, and the folder is not on disk before it is told to.
-    File::open(
-        path.parent()
-            .filter(|folder| *folder != Path::new(""))
-            .unwrap_or(Path::new(".")),
-    )?
-    .sync_all()
+    witness::file::replace_now(path, content, 0o600)
 }

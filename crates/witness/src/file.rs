@@ -25,7 +25,8 @@ pub async fn replace(path: &Path, bytes: Vec<u8>, mode: u32) -> Result<(), Error
         .map_err(Error::other)?
 }
 
-fn replace_now(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+/// [`replace`], blocking: for callers outside a runtime.
+pub fn replace_now(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
