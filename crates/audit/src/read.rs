@@ -122,7 +122,7 @@ fn concerns(detail: &Detail, agency: &str) -> bool {
         .route
         .as_ref()
         .is_some_and(|route| route.lead == agency || route.supporting.iter().any(|name| name == agency));
-    let has_to_act = detail.clock.as_ref().is_some_and(|clock| clock.owner == agency);
+    let has_to_act = detail.clocks.iter().any(|clock| clock.owner == agency);
     acted || has_part || has_to_act
 }
 

@@ -9,12 +9,14 @@
 //! hours run from the instant of the start. Working hours run while the desk is open, and all of
 //! each working day if the agency has no desk hours.
 
+mod budget;
 mod days;
 mod hours;
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
+pub use budget::{due_after, used};
 pub use days::{Calendar, Calendars};
 pub use hours::{Hours, InvalidHours};
 
@@ -27,11 +29,13 @@ pub enum ClockKind {
     Result,
     /// The superior designates an agency.
     Designate,
+    /// The agency that was asked to assist answers.
+    Assist,
 }
 
 impl ClockKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Acknowledge, Self::Result, Self::Designate];
+    pub const ALL: [Self; 4] = [Self::Acknowledge, Self::Result, Self::Designate, Self::Assist];
 
     /// The name in rule sets, contract and log.
     #[must_use]
@@ -40,7 +44,14 @@ impl ClockKind {
             Self::Acknowledge => "acknowledge",
             Self::Result => "result",
             Self::Designate => "designate",
+            Self::Assist => "assist",
         }
+    }
+
+    /// Whether it runs against whoever has the case. One of these always runs while a case is open.
+    #[must_use]
+    pub const fn is_of_the_duty(self) -> bool {
+        !matches!(self, Self::Assist)
     }
 
     /// Parses a name.
@@ -138,21 +149,16 @@ pub struct Worktime<'a> {
 /// Computes the end of a clock that starts at `start`. Saturates at the end of representable time.
 #[must_use]
 pub fn due(start: Timestamp, rule: ClockRule, worktime: Worktime<'_>) -> Due {
-    let calendar = worktime.calendar;
-    match rule.unit {
-        Unit::Minutes => elapsed(start, SignedDuration::from_mins(rule.value.into()), calendar),
-        Unit::Hours => elapsed(start, SignedDuration::from_hours(rule.value.into()), calendar),
-        Unit::CalendarDays => {
-            let last = days_after(calendar.date(start)).take(rule.value as usize).last();
-            let last_day = last.unwrap_or_else(|| calendar.date(start));
-            Due {
-                at: calendar.end_of(last_day),
-                last_day,
-                provisional: false,
-            }
-        }
-        Unit::WorkingDays => working_days(start, rule.value, worktime),
-        Unit::WorkingHours => working_hours(start, rule.value, worktime),
+    due_after(start, rule, 0, worktime)
+}
+
+fn calendar_days(start: Timestamp, days: usize, calendar: &Calendar) -> Due {
+    let last = days_after(calendar.date(start)).take(days).last();
+    let last_day = last.unwrap_or_else(|| calendar.date(start));
+    Due {
+        at: calendar.end_of(last_day),
+        last_day,
+        provisional: false,
     }
 }
 
@@ -165,14 +171,14 @@ fn elapsed(start: Timestamp, elapsed: SignedDuration, calendar: &Calendar) -> Du
     }
 }
 
-/// A rule of zero days ends on the day of the start.
-fn working_days(start: Timestamp, value: u32, worktime: Worktime<'_>) -> Due {
+/// No days means the day of the start.
+fn working_days(start: Timestamp, days: usize, worktime: Worktime<'_>) -> Due {
     let Worktime { calendar, hours } = worktime;
     let mut provisional = false;
     let last = days_after(calendar.date(start))
         .inspect(|day| provisional |= !calendar.is_published(*day))
         .filter(|day| calendar.is_working_day(*day))
-        .take(value as usize)
+        .take(days)
         .last();
     let last_day = last.unwrap_or_else(|| calendar.date(start));
     Due {
@@ -185,10 +191,9 @@ fn working_days(start: Timestamp, value: u32, worktime: Worktime<'_>) -> Due {
     }
 }
 
-fn working_hours(start: Timestamp, value: u32, worktime: Worktime<'_>) -> Due {
+fn working_hours(start: Timestamp, mut left: SignedDuration, worktime: Worktime<'_>) -> Due {
     let Worktime { calendar, hours } = worktime;
     let hours = hours.unwrap_or_else(|| Hours::whole_day());
-    let mut left = SignedDuration::from_hours(value.into());
     let mut provisional = false;
     let first = calendar.date(start);
     for day in std::iter::once(first).chain(days_after(first)) {

@@ -17,12 +17,11 @@ use api::intake::SubjectKind;
 use api::routing::{Explanation, Facts, OperatorAnswer, RouteDecision, RowMiss};
 use places::{Country, TerritoryCode};
 
-use crate::calendar::Clocks;
 use crate::directory::{Agency, AgencyId, Directory, Function, LastResort, Located, Search};
 use crate::factor::Factor;
 pub use crate::facts::facts_digest;
 use crate::facts::{Given, Places, Situation, agency_id};
-use crate::rules::{Action, HoldNeed, Lead, Matched, Review, Row, RuleSet};
+use crate::rules::{Action, HoldNeed, Lead, Matched, Review, Row, RuleSet, Terms};
 
 /// Time for which a loss counts as fresh, so that a payment may still be stopped: recalls are
 /// practised up to 72 hours after it. No law gives a figure (反电信网络诈骗法 20: "at once").
@@ -35,10 +34,9 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Supporting agencies with reasons, each once and never the lead. Empty without a lead.
     pub supporting: Vec<(AgencyId, String)>,
-    /// Clocks for acknowledgement and result; `None` if the reporter is advised, since no agency
-    /// owes anything then.
-    pub clocks: Option<Clocks>,
-    /// Every step of the decision.
+    /// What the row lays down for the case; `None` when the reporter is advised, since nobody owes anything then.
+    pub terms: Option<Terms>,
+    /// Every step of the answer.
     pub explanation: Explanation,
 }
 
@@ -534,8 +532,8 @@ impl<'a> Ruling<'a> {
                 .cloned()
                 .zip(explanation.supporting.iter().map(|support| support.reason.clone()))
                 .collect(),
-            clocks: match &self.row.action {
-                Action::Lead(lead) => Some(lead.clocks),
+            terms: match &self.row.action {
+                Action::Lead(lead) => Some(Terms::of(lead)),
                 Action::Advise { .. } => None,
             },
             explanation,
@@ -546,11 +544,10 @@ impl<'a> Ruling<'a> {
     #[must_use]
     pub fn to_proto(&self, facts_digest: [u8; 32]) -> RouteDecision {
         let decision = self.decision(facts_digest);
+        let terms = decision.terms.as_ref().map(Terms::to_proto).unwrap_or_default();
         let mut answer = RouteDecision {
-            acknowledge: decision
-                .clocks
-                .map(|clocks| crate::rules::clock_need(clocks.acknowledge)),
-            result: decision.clocks.map(|clocks| crate::rules::clock_need(clocks.result)),
+            acknowledge: terms.acknowledge,
+            result: terms.result,
             explanation: Some(decision.explanation),
             misses: self
                 .misses()

@@ -16,12 +16,13 @@ mod column;
 mod finding;
 mod names;
 mod table;
+mod terms;
 mod wire;
 mod yaml;
 
 use std::sync::{Arc, LazyLock};
 
-use api::routing::{ClockNeed, RuleTable};
+use api::routing::{ReviewNeed, RuleTable};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
@@ -30,7 +31,8 @@ pub use self::column::{Column, Condition, Flag, PlaceIs};
 pub use self::finding::{Finding, Severity};
 pub use self::table::Matched;
 use self::table::Table;
-use crate::calendar::{ClockRule, Clocks, Unit};
+pub use self::terms::Terms;
+use crate::calendar::{Clocks, Unit};
 use crate::directory::{AgencyId, ConfigError, Directory, Function};
 use crate::factor::Factor;
 use crate::facts::{Places, Situation};
@@ -128,6 +130,35 @@ impl Review {
         match self {
             Self::None => "",
             Self::SecondPerson => "second-person",
+        }
+    }
+
+    /// As in the contract.
+    #[must_use]
+    pub const fn to_proto(self) -> ReviewNeed {
+        match self {
+            Self::None => ReviewNeed::Unspecified,
+            Self::SecondPerson => ReviewNeed::SecondPerson,
+        }
+    }
+
+    /// From the contract.
+    #[must_use]
+    pub const fn from_proto(need: ReviewNeed) -> Self {
+        match need {
+            ReviewNeed::Unspecified => Self::None,
+            ReviewNeed::SecondPerson => Self::SecondPerson,
+        }
+    }
+}
+
+impl HoldNeed {
+    /// As in the contract.
+    #[must_use]
+    pub fn to_proto(&self) -> api::routing::HoldNeed {
+        api::routing::HoldNeed {
+            agency_function: self.function.to_string(),
+            clock: Some(wire::clock_need(self.value, self.unit)),
         }
     }
 }
@@ -289,12 +320,7 @@ impl RuleSet {
     }
 }
 
-/// The length of a clock as a contract message.
-pub(crate) fn clock_need(rule: ClockRule) -> ClockNeed {
-    wire::clock_need(rule.value, rule.unit)
-}
-
-/// Converts a rule set from YAML to a message without validating it.
+/// Reads a rule set as people write it into what machines send. Whether it can be used is not looked at.
 ///
 /// # Errors
 ///

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anstream::AutoStream;
-use api::{intake::ReportState, routing::CaseState};
+use api::{event::ClockKind, intake::ReportState, routing::CaseState};
 use jiff::{Timestamp, tz::TimeZone};
 use owo_colors::{OwoColorize as _, Style};
 use places::Territories;
@@ -222,12 +222,13 @@ pub fn climb(place: &str, climb: &[String]) -> String {
 }
 
 /// What the owner of a clock has to do before it ends.
-pub fn duty(kind: &str) -> &str {
+pub fn duty(kind: ClockKind) -> &'static str {
     match kind {
-        "acknowledge" => "take it over",
-        "designate" => "designate a lead",
-        "result" => "report a result",
-        kind => kind,
+        ClockKind::Acknowledge => "take it over",
+        ClockKind::Designate => "designate a lead",
+        ClockKind::Result => "report a result",
+        ClockKind::Assist => "answer the request to assist",
+        ClockKind::Unspecified => "act",
     }
 }
 

@@ -16,6 +16,8 @@ pub const ACCESS: &[Table] = &[
             Method::new("ListCases", VIEWERS),
             Method::new("WatchCases", &[Kind::Agency]),
             Method::new("AcknowledgeCase", &[Kind::Agency]),
+            Method::new("RequestAssistance", &[Kind::Agency]),
+            Method::new("AnswerAssistance", &[Kind::Agency]),
         ],
     },
     // Which desks there are is public; how the directory is written is its operators' own.

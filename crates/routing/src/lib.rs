@@ -1,12 +1,15 @@
 //! Routing: assigns each report to its jurisdiction and runs the case.
 //!
-//! How a report becomes a case: `grpc.rs` takes intake's changes; the operator [`register`] completes the facts; the crate
-//! [`decision`](::decision) turns a report's facts into a decision and its explanation, by the rule set and the directory that are
-//! active; [`state`] opens the case, with one owner and a clock that the decision's calendars count; [`store`] writes all of it,
-//! its change and what is to be delivered of it in one
-//! transaction. Relays carry the change to intake (`relays.rs`) and to audit. Agencies are shown their cases ([`view`]),
-//! follow them ([`feed`]) and take them over; [`clocks`] hands up what nobody took over in time, and [`upkeep`] forgets
-//! what is kept for a time only. Which directory and rule set decide is [`active`]: `prepare.rs` makes the configured ones
+//! How a report becomes a case: `reports.rs` takes intake's changes; the operator [`register`] completes the facts; the
+//! crate [`decision`](::decision) turns a report's facts into a decision and its explanation, by the rule set and the
+//! directory that are active; [`case`] opens the case, with one owner and a clock that the decision's calendars count;
+//! [`store`] writes the case, its change and what is to be delivered of it in one transaction. Relays carry the change to
+//! intake (`relays.rs`) and to audit.
+//!
+//! How a case goes on: agencies are shown their cases ([`view`]), follow them ([`feed`]) and act on them. A call becomes a
+//! [`Command`](store::Command) (`grpc.rs`, `cases.rs`); commands that come together are one commit ([`Store::act`]); the
+//! rules of [`case`] say whether each is done, and what the case is then. [`clocks`] hands up what was not done in time,
+//! and [`upkeep`] forgets what is kept for a time only. Which directory and rule set decide is [`active`]: `prepare.rs` makes the configured ones
 //! the first, and every later switch is a logged change ([`store::versions`]), refused when an open case would have nobody.
 //! A rule set is switched to by [`rule_sets`], after it was tried out on the stored cases; and a stored route is
 //! decided again and held against the log by [`replay`].
@@ -18,16 +21,19 @@
 //! text that a person writes here is an operator's, on why a rule set goes in force untried. A call that comes to show what somebody wrote about
 //! a case belongs where a purpose is asked for.
 //!
-//! Invariants: the rules of `state.rs` import neither a transport nor a database; the decision's crate has neither.
-//! An open case has exactly one owner and one running clock, which the database checks, too. Each generation of a clock
-//! ends at most once: whoever ends it compares the generation in the transaction. Who sees a case is one table, and every
-//! read that shows a case to an agency goes through it. An excluded agency is never in it, but for the conference, which
+//! Invariants: the rules of [`case`] import neither a transport nor a database; the decision's crate has neither.
+//! An open case has exactly one owner, and a clock that runs against it: a case without cannot be written down, and the
+//! database allows no second owner. Each generation of a clock ends at most once: whoever ends it compares the
+//! generation in the transaction. Who has which part in a case is one table (`case_parties`), what each part sees is
+//! another ([`case::Part::sees`]), and every read that shows a case to an agency goes through both. An excluded agency is never in it, but for the conference, which
 //! has nobody above it. A stored case keeps the route and the clocks' rules that it was opened with: a later
 //! rule set or directory changes neither, and every version is kept. A case is opened by the versions that are active when its
 //! transaction commits. Who is excluded is told to the owner of a case only.
 
 mod access;
 pub mod active;
+pub mod case;
+mod cases;
 pub mod clocks;
 mod directory_service;
 pub mod feed;
@@ -36,8 +42,8 @@ mod operations;
 mod prepare;
 mod relays;
 pub mod replay;
+mod reports;
 pub mod rule_sets;
-pub mod state;
 pub mod store;
 pub mod upkeep;
 pub mod view;
@@ -66,8 +72,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use upkeep::Upkeep;
 
-/// Acknowledgements that one commit takes at most.
-const ACKNOWLEDGEMENTS: usize = 256;
+/// Commands on cases that one commit takes at most.
+const COMMANDS: usize = 256;
 
 /// What routing needs.
 pub struct Parts {
@@ -215,21 +221,17 @@ impl Routing {
             move |shutdown| active::follow(Arc::clone(&versions), shutdown)
         });
 
-        let acknowledgements = {
+        let commands = {
             let (store, clock, wake) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&wake));
-            Committer::start(
-                db.writers(),
-                ACKNOWLEDGEMENTS,
-                move |batch: Arc<Vec<store::Acknowledgement>>| {
-                    let (store, now, wake) = (Arc::clone(&store), clock.now(), Arc::clone(&wake));
-                    async move {
-                        let answers = store.acknowledge(&batch, now).await;
-                        wake();
-                        answers
-                    }
-                    .boxed()
-                },
-            )
+            Committer::start(db.writers(), COMMANDS, move |batch: Arc<Vec<store::Command>>| {
+                let (store, now, wake) = (Arc::clone(&store), clock.now(), Arc::clone(&wake));
+                async move {
+                    let answers = store.act(&batch, now).await;
+                    wake();
+                    answers
+                }
+                .boxed()
+            })
         };
         let operators = register::grpc::Service::new(
             Arc::clone(&register),
@@ -252,15 +254,21 @@ impl Routing {
             shutdown: shutdown.clone(),
         };
         let service = grpc::Service {
-            versions,
-            store,
-            register,
-            calendars,
-            acknowledgements,
-            wake,
-            commits,
-            clock,
-            shutdown: shutdown.clone(),
+            cases: cases::Cases {
+                versions: Arc::clone(&versions),
+                store: Arc::clone(&store),
+                commands,
+                commits,
+                shutdown: shutdown.clone(),
+            },
+            reports: reports::Reports {
+                versions,
+                store,
+                register,
+                calendars,
+                wake,
+                clock,
+            },
         };
         Self {
             service,
@@ -273,7 +281,7 @@ impl Routing {
 
     /// Whether routing can do its work.
     pub fn health(&self) -> rpc::HealthCheck {
-        let store = Arc::clone(&self.service.store);
+        let store = Arc::clone(&self.service.cases.store);
         Arc::new(move || {
             let store = Arc::clone(&store);
             async move { store.ping().await.is_ok() }.boxed()
@@ -283,10 +291,10 @@ impl Routing {
     /// The gRPC services, and what runs beside them, to be finished after they are.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
         let directory = directory_service::Service {
-            versions: Arc::clone(&self.service.versions),
-            calendars: Arc::clone(&self.service.calendars),
-            wake: Arc::clone(&self.service.wake),
-            clock: Arc::clone(&self.service.clock),
+            versions: Arc::clone(&self.service.cases.versions),
+            calendars: Arc::clone(&self.service.reports.calendars),
+            wake: Arc::clone(&self.service.reports.wake),
+            clock: Arc::clone(&self.service.reports.clock),
         };
         let directory = DirectoryServiceServer::new(directory).max_decoding_message_size(message_bytes);
         let cases = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);

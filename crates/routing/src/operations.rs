@@ -32,9 +32,9 @@ impl Operations {
         let row = self
             .db
             .fetch_optional(
-                "SELECT (SELECT count(*) FROM case_states WHERE owner IS NOT NULL), \
+                "SELECT (SELECT count(*) FROM case_states WHERE state NOT IN ('CLOSED', 'ADVISED')), \
                  (SELECT count(*) FROM case_states WHERE state = 'AWAITING_DESIGNATION'), \
-                 count(*), min(clock_due) FROM case_states WHERE clock_due IS NOT NULL AND clock_due <= $1",
+                 count(*), min(due) FROM case_clocks WHERE due <= $1",
                 vec![now.0.into()],
             )
             .await?;

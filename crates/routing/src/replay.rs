@@ -7,8 +7,8 @@ use api::routing::{Explanation, Facts, ReplayCheck, ReplayResult};
 use journal::{Bytes32, Entry, commitment};
 use prost::Message as _;
 
-use crate::decide::{Decision, facts_digest};
 use crate::view;
+use decision::decide::{Decision, facts_digest};
 
 /// What is stored of the change that opened a case.
 #[derive(Clone, Debug)]

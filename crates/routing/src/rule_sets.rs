@@ -24,9 +24,10 @@ use uuid::Uuid;
 
 use crate::{
     active::{Active, VersionKind},
+    case::{self, Sight},
+    cases::party,
     decide::{decide, rule, without_excluded},
     facts::{Situation, facts_digest},
-    grpc::viewer,
     replay,
     rules::{
         Finding, RuleSet, Severity, Taxonomy,
@@ -34,7 +35,7 @@ use crate::{
     },
     simulate::{Simulation, difference},
     store::{
-        self, Simulations, Store, Versions, Viewer,
+        self, Simulations, Store, Versions,
         simulations::Trial,
         versions::{Activated, Activation, NewVersion, VersionInfo},
     },
@@ -301,7 +302,7 @@ impl Service {
     }
 
     async fn replay(&self, caller: &Identity, name: &str) -> Result<ReplayRouteResponse, Failure> {
-        let viewer = viewer(caller)?;
+        let viewer = party(caller)?;
         let id = name
             .strip_prefix("cases/")
             .and_then(|id| Uuid::parse_str(id).ok())
@@ -337,8 +338,12 @@ impl Service {
         let (result, checks) = replay::replay(&routed, facts, &decide(facts, &rules, &directory));
         let situation = Situation::from(facts);
         let mut decision = rule(&situation, &rules, &directory).to_proto(facts_digest(facts));
-        let owner = stored.case.duty.as_ref().map(|duty| &duty.owner);
-        if !matches!(&viewer, Viewer::Agency(agency) if owner == Some(agency)) {
+        if !case::sees(
+            &stored.case,
+            &viewer,
+            &self.versions.active().directory,
+            Sight::Exclusions,
+        ) {
             decision.explanation = decision.explanation.map(without_excluded);
         }
         Ok(ReplayRouteResponse {

@@ -1,9 +1,10 @@
 //! The stored side of routing: what it promises. `store/sql.rs` keeps it, in SQLite or PostgreSQL.
 //!
-//! What is done with cases is in `store/cases.rs`; how a change is made and written, in `store/change.rs`, and told to those who see
+//! What callers ask to be done with cases is in `store/act.rs`, what Remit does by itself in `store/cases.rs`; how a change is made and written, in `store/change.rs`, and told to those who see
 //! the case, in `store/feeds.rs`; `store/read.rs` reads. What cases are routed by, and the switch from one version to the next, is in
 //! `store/versions.rs`.
 
+mod act;
 mod cases;
 mod change;
 mod feeds;
@@ -15,7 +16,7 @@ pub mod versions;
 
 use api::{
     event::Actor,
-    routing::{Explanation, Facts},
+    routing::{CaseSight, Explanation, Facts},
 };
 use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Entry, Head, Time};
@@ -23,11 +24,9 @@ use uuid::Uuid;
 
 pub(crate) use self::change::ourselves;
 pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
-use crate::{
-    decide::Decision,
-    directory::AgencyId,
-    state::{Case, State},
-};
+use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
+
+use crate::case::{Action, Case, Matter, Party, Refusal, State};
 
 /// Routing's part of its database.
 pub const SCHEMA: ::sql::Schema = ::sql::Schema {
@@ -81,13 +80,15 @@ pub struct Route {
     pub decision: Decision,
 }
 
-/// A request to take a case over.
+/// Something that is asked to be done with a case.
 #[derive(Clone, Debug)]
-pub struct Acknowledgement {
+pub struct Command {
     /// Id of the case.
     pub case: Uuid,
-    /// The agency that asks.
-    pub agency: AgencyId,
+    /// Who asks.
+    pub by: Party,
+    /// For what.
+    pub action: Action,
     /// The case as the caller last saw it; empty for as it is now.
     pub etag: String,
     /// The caller's id for the request.
@@ -109,30 +110,19 @@ pub struct RequestId {
     pub fingerprint: Bytes32,
 }
 
-/// What became of an acknowledgement.
+/// What became of a command.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Acknowledged {
-    /// Done now, or by an earlier request with this id and content: the case as it was after that.
-    Case(Box<api::routing::Case>),
-    /// There is no such case, or not for this agency.
+pub enum Acted {
+    /// Done now, or by an earlier request with this id and content: the case after it, as the caller saw it then.
+    Done(Box<CaseSight>),
+    /// There is no such case, or not for this caller.
     NotFound,
-    /// The agency supports the case; only the lead may.
-    NotLead,
+    /// The rules do not allow it.
+    Refused(Refusal),
     /// The case changed since the caller saw it.
     EtagMismatch,
-    /// The case's state does not allow it.
-    WrongState(State),
     /// The request id stands for other content.
     RequestIdReused,
-}
-
-/// Whose view of the cases is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Viewer {
-    /// An agency: the cases that it leads or supports, or must designate a lead for.
-    Agency(AgencyId),
-    /// An operator: all.
-    Operator,
 }
 
 /// A case as stored.
@@ -146,14 +136,23 @@ pub struct StoredCase {
     pub urgent: bool,
     /// When it was opened.
     pub open_time: Time,
-    /// Why it went where it went, at its first route. Not read for lists.
-    pub explanation: Option<Explanation>,
+    /// What it was opened with. Not read for lists.
+    pub opening: Option<Opening>,
     /// Where it stands.
     pub case: Case,
     /// Its chain of changes.
     pub head: Head,
     /// Its reports.
     pub reports: Vec<Uuid>,
+}
+
+/// What a case was opened with. Never changes.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Why it went where it went, at its first route.
+    pub explanation: Explanation,
+    /// Who is excluded, and what the row that routed it lays down.
+    pub matter: Matter,
 }
 
 /// Where a page of cases ended.
@@ -183,7 +182,9 @@ pub struct FeedItem {
 pub struct MissedClock {
     /// Id of the case.
     pub case: Uuid,
-    /// The clock's generation.
+    /// What the clock waited for.
+    pub kind: ClockKind,
+    /// Its generation.
     pub generation: u64,
 }
 
@@ -195,9 +196,10 @@ pub trait Store: Send + Sync + 'static {
     /// longer active is decided again, by what is.
     async fn open(&self, news: &[ReportNews], now: Time) -> Result<Vec<Arrival>, Error>;
 
-    /// Takes cases over, each with its change, in one durable transaction. A request id that is there already is answered
-    /// as it was then, also inside a batch. What is refused changes nothing.
-    async fn acknowledge(&self, batch: &[Acknowledgement], now: Time) -> Result<Vec<Acknowledged>, Error>;
+    /// Does what is asked for, each with its change, in one durable transaction. Commands on one case are done in their
+    /// order. A request id that is there already is answered as it was then, also inside a batch. What is refused changes
+    /// nothing.
+    async fn act(&self, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error>;
 
     /// Clocks that have run out, longest ago first, at most `limit`.
     async fn missed(&self, now: Time, limit: u32) -> Result<Vec<MissedClock>, Error>;
@@ -213,19 +215,19 @@ pub trait Store: Send + Sync + 'static {
     async fn succeed(&self, now: Time, limit: u32) -> Result<usize, Error>;
 
     /// A case, or `None` when there is none or not for this viewer.
-    async fn case(&self, id: Uuid, viewer: &Viewer) -> Result<Option<StoredCase>, Error>;
+    async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error>;
 
     /// Cases that the viewer sees, newest first, after a cursor, at most `limit`; only those in `state` when it is set.
     async fn cases(
         &self,
-        viewer: &Viewer,
+        viewer: &Party,
         state: Option<State>,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<StoredCase>, Error>;
 
-    /// Whether the agency leads a case of the report.
-    async fn leads(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
+    /// Whether the agency's part in a case of the report lets it see the report's content.
+    async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
 
     /// Changes of the cases that an agency saw before or after each, in the order of commits, after a position, at most
     /// `limit`. Position 0 is the first that is still there; `None` when changes after any other were forgotten.

@@ -5,16 +5,21 @@ use std::collections::BTreeSet;
 use api::{
     event,
     intake::{Advice, CaseChange},
-    routing,
+    routing::{self, CaseSight, LeadOrigin, case_sight},
 };
 use data_encoding::HEXLOWER;
-use journal::{Head, Sealed};
-
-use crate::{
+use decision::{
+    calendar::ClockKind,
     decide::{self, Decision, Outcome},
     directory::{AgencyId, Directory},
-    state::{Case, Duty, Matter},
-    store::{StoredCase, Viewer, name, report_name},
+    rules::Terms,
+};
+use journal::{Head, Sealed};
+use uuid::Uuid;
+
+use crate::{
+    case::{self, Case, Clock, Matter, Party, Sight},
+    store::{StoredCase, name, report_name},
 };
 
 /// The etag of a case: it changes with every change.
@@ -22,48 +27,81 @@ pub fn etag(head: &Head) -> String {
     format!("{}-{}", head.sequence, HEXLOWER.encode(&head.hash[..8]))
 }
 
-/// With the explanation, as far as it was read. Only its owner is told who is excluded.
-pub fn case(stored: &StoredCase, viewer: &Viewer, directory: &Directory) -> routing::Case {
-    let owner = stored.case.duty.as_ref().map(|duty| &duty.owner);
-    let owns = matches!(viewer, Viewer::Agency(agency) if owner == Some(agency));
-    let explanation = stored.explanation.clone();
+/// With what the case was opened with, as far as it was read. Who is excluded is told to those only whose part shows it.
+pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
+    let opening = stored.opening.as_ref();
+    let explanation = opening.map(|opening| opening.explanation.clone());
     routing::Case {
-        explanation: match owns {
+        explanation: match case::sees(&stored.case, viewer, directory, Sight::Exclusions) {
             true => explanation,
             false => explanation.map(decide::without_excluded),
         },
+        terms: opening
+            .and_then(|opening| opening.matter.terms.as_ref())
+            .map(Terms::to_proto),
         ..outline(stored, directory)
     }
 }
 
-/// Without the explanation: for lists.
+/// After a change: the case, or its name for whoever the change took the sight of it from.
+pub fn sight(stored: &StoredCase, viewer: &Party, directory: &Directory) -> CaseSight {
+    match case::sees(&stored.case, viewer, directory, Sight::Case) {
+        true => CaseSight {
+            sight: Some(case_sight::Sight::CurrentCase(case(stored, viewer, directory))),
+        },
+        false => lost(stored.id),
+    }
+}
+
+/// A case that is seen no longer.
+pub fn lost(case: Uuid) -> CaseSight {
+    CaseSight {
+        sight: Some(case_sight::Sight::LostCase(name(case))),
+    }
+}
+
+/// Without what it was opened with: for lists.
 pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
     let (lead, lead_title_zh, lead_title_en) = owner(&stored.case, directory);
     routing::Case {
         name: name(stored.id),
-        state: stored.case.state.to_proto().into(),
+        state: stored.case.state().to_proto().into(),
         reports: stored.reports.iter().copied().map(report_name).collect(),
         category: format!("categories/{}", stored.category),
         lead,
         lead_title_zh,
         lead_title_en,
         supporting: stored.case.supporting.iter().map(AgencyId::resource_name).collect(),
-        clock: stored.case.duty.as_ref().map(clock),
+        clocks: stored.case.all_clocks().map(clock).collect(),
         explanation: None,
         open_time: Some(stored.open_time.to_proto()),
         update_time: Some(stored.head.time.to_proto()),
         etag: etag(&stored.head),
         urgent: stored.urgent,
+        lead_origin: stored.case.duty().map(|duty| LeadOrigin {
+            how: duty.origin.how().into(),
+            former_agency: duty.origin.parts().1.map(AgencyId::resource_name).unwrap_or_default(),
+        }),
+        terms: None,
     }
 }
 
-/// The clock that runs.
-pub fn clock(duty: &Duty) -> event::Clock {
+/// A clock that runs.
+pub fn clock(clock: &Clock) -> event::Clock {
     event::Clock {
-        kind: duty.clock.kind.as_str().to_owned(),
-        generation: duty.clock.generation,
-        owner: duty.owner.resource_name(),
-        due_time: Some(duty.clock.due.to_proto()),
+        kind: match clock.kind() {
+            ClockKind::Acknowledge => event::ClockKind::Acknowledge,
+            ClockKind::Result => event::ClockKind::Result,
+            ClockKind::Designate => event::ClockKind::Designate,
+            ClockKind::Assist => event::ClockKind::Assist,
+        }
+        .into(),
+        generation: clock.generation,
+        owner: clock.owner.resource_name(),
+        due_time: Some(clock.due.to_proto()),
+        budget_count: i32::try_from(clock.rule.value).unwrap_or(i32::MAX),
+        unit: clock.rule.unit.to_proto().into(),
+        provisional: clock.provisional,
     }
 }
 
@@ -83,9 +121,9 @@ pub fn case_change(
         lead,
         lead_title_zh,
         lead_title_en,
-        acknowledged: case.state.is_acknowledged(),
+        acknowledged: case.state().is_acknowledged(),
         advice,
-        state: case.state.name().to_owned(),
+        state: case.state().name().to_owned(),
         hidden_from: hidden_from(matter, directory),
     }
 }
@@ -125,7 +163,7 @@ pub fn route(decision: &Decision) -> event::Route {
 
 /// Resource name and titles of who has the case.
 fn owner(case: &Case, directory: &Directory) -> (String, String, String) {
-    let Some(duty) = &case.duty else {
+    let Some(duty) = case.duty() else {
         return Default::default();
     };
     let agency = directory.agency(&duty.owner);

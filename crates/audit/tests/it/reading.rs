@@ -47,10 +47,13 @@ fn detail(system: &str, agency: &str, lead: &str, owner: &str) -> Detail {
             supporting: vec![name("police-110000")],
             ..Default::default()
         }),
-        clock: (!owner.is_empty()).then(|| Clock {
-            owner: name(owner),
-            ..Default::default()
-        }),
+        clocks: (!owner.is_empty())
+            .then(|| Clock {
+                owner: name(owner),
+                ..Default::default()
+            })
+            .into_iter()
+            .collect(),
         ..Default::default()
     }
 }

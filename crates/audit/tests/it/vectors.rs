@@ -1,6 +1,6 @@
 //! The test vectors of bundles and details, made by a program that is not this one. `bundle-v1.json` is for other languages too.
 
-use api::event::{Actor, Clock, Detail, Reading, Route};
+use api::event::{Actor, Clock, ClockKind, ClockUnit, Detail, Reading, Route};
 use audit::{
     Edge,
     tiles::{Content, TilePath, put_detail, put_entry, take_detail, take_entry},
@@ -137,12 +137,19 @@ fn meant(means: &Value) -> Detail {
             lead: text(&route["lead"]),
             supporting: list(&route["supporting"]).iter().map(text).collect(),
         }),
-        clock: set(&means["clock"]).map(|clock| Clock {
-            kind: text(&clock["kind"]),
-            generation: clock["generation"].as_u64().unwrap(),
-            owner: text(&clock["owner"]),
-            due_time: time(&clock["dueTime"]),
-        }),
+        clocks: set(&means["clocks"])
+            .iter()
+            .flat_map(list)
+            .map(|clock| Clock {
+                kind: ClockKind::from_str_name(&text(&clock["kind"])).unwrap().into(),
+                generation: clock["generation"].as_u64().unwrap(),
+                owner: text(&clock["owner"]),
+                due_time: time(&clock["dueTime"]),
+                budget_count: clock["budgetCount"].as_i64().unwrap().try_into().unwrap(),
+                unit: ClockUnit::from_str_name(&text(&clock["unit"])).unwrap().into(),
+                provisional: clock["provisional"].as_bool().unwrap_or_default(),
+            })
+            .collect(),
         reading: set(&means["reading"]).map(|reading| Reading {
             first_index: reading["firstIndex"].as_i64().unwrap_or_default(),
             end_index: reading["endIndex"].as_i64(),

@@ -4,9 +4,9 @@ use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{
-    AdviseAction, CategoryCondition, ClockNeed, ClockUnit, DetailCondition, FlagCondition, LeadAction,
-    LossAgeCondition, LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition,
-    RuleRow, RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
+    AdviseAction, CategoryCondition, ClockNeed, DetailCondition, FlagCondition, LeadAction, LossAgeCondition,
+    LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition, RuleRow, RuleTable,
+    SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
 use iso_currency::Currency;
 use places::{Country, TerritoryCode};
@@ -375,8 +375,7 @@ impl Reader<'_> {
         let acknowledge = self.clock(ClockKind::Acknowledge, lead.acknowledge.as_ref());
         let result = self.clock(ClockKind::Result, lead.result.as_ref());
         let review = match ReviewNeed::try_from(lead.review) {
-            Ok(ReviewNeed::Unspecified) => Review::None,
-            Ok(ReviewNeed::SecondPerson) => Review::SecondPerson,
+            Ok(need) => Review::from_proto(need),
             Err(_) => {
                 self.fault("review", "this version does not know it; use another");
                 return None;
@@ -509,31 +508,17 @@ impl Reader<'_> {
 }
 
 /// Value and unit; `None` if unset or too long.
-fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
-    let unit = match clock.unit() {
-        ClockUnit::Unspecified => return None,
-        ClockUnit::Minutes => Unit::Minutes,
-        ClockUnit::Hours => Unit::Hours,
-        ClockUnit::CalendarDays => Unit::CalendarDays,
-        ClockUnit::WorkingDays => Unit::WorkingDays,
-        ClockUnit::WorkingHours => Unit::WorkingHours,
-    };
+pub(super) fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
+    let unit = Unit::from_proto(clock.unit())?;
     let value = u32::try_from(clock.value).ok()?;
     (1..=LONGEST_CLOCK).contains(&value).then_some((value, unit))
 }
 
 /// A duration as a contract message.
-pub(crate) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
-    let unit = match unit {
-        Unit::Minutes => ClockUnit::Minutes,
-        Unit::Hours => ClockUnit::Hours,
-        Unit::CalendarDays => ClockUnit::CalendarDays,
-        Unit::WorkingDays => ClockUnit::WorkingDays,
-        Unit::WorkingHours => ClockUnit::WorkingHours,
-    };
+pub(super) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
     ClockNeed {
         value: value.cast_signed(),
-        unit: unit.into(),
+        unit: unit.to_proto().into(),
     }
 }
 
@@ -609,19 +594,8 @@ fn write_lead(lead: &Lead) -> LeadAction {
         supporting_abroad: names(&lead.abroad),
         acknowledge: clock(lead.clocks.acknowledge),
         result: clock(lead.clocks.result),
-        holds: lead
-            .holds
-            .iter()
-            .map(|hold| api::routing::HoldNeed {
-                agency_function: hold.function.to_string(),
-                clock: Some(clock_need(hold.value, hold.unit)),
-            })
-            .collect(),
-        review: match lead.review {
-            Review::None => ReviewNeed::Unspecified,
-            Review::SecondPerson => ReviewNeed::SecondPerson,
-        }
-        .into(),
+        holds: lead.holds.iter().map(HoldNeed::to_proto).collect(),
+        review: lead.review.to_proto().into(),
         excluded_functions: names(&lead.exclude),
         first_receiver_keeps: lead.first_receiver_keeps,
     }

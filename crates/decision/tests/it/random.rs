@@ -134,7 +134,7 @@ proptest! {
                 prop_assert!(!zh.is_empty() && !en.is_empty() && supporters.is_empty());
             }
         }
-        prop_assert_eq!(decision.clocks.is_none(), matches!(decision.outcome, Outcome::Advise { .. }));
+        prop_assert_eq!(decision.terms.is_none(), matches!(decision.outcome, Outcome::Advise { .. }));
         prop_assert!(!decision.explanation.summary.is_empty() && !decision.explanation.summary.contains('\n'));
     }
 }

@@ -370,8 +370,8 @@ fn story_1_investment_fraud() {
     says(&decision, "received first by content-regulator-CN");
     assert_eq!(
         decision
-            .clocks
-            .map(|clocks| (clocks.acknowledge.value, clocks.acknowledge.unit)),
+            .terms
+            .map(|terms| (terms.clocks.acknowledge.value, terms.clocks.acknowledge.unit)),
         Some((24, Unit::Hours))
     );
 }
@@ -523,8 +523,8 @@ fn story_11_seller() {
     );
     assert_eq!(
         decision
-            .clocks
-            .map(|clocks| (clocks.acknowledge.value, clocks.acknowledge.unit)),
+            .terms
+            .map(|terms| (terms.clocks.acknowledge.value, terms.clocks.acknowledge.unit)),
         Some((7, Unit::WorkingDays))
     );
 }
@@ -540,7 +540,7 @@ fn story_12_insult() {
         facts.reporter_relation = relation.into();
         let decision = route(&facts);
         assert!(matches!(&decision.outcome, Outcome::Advise { zh, en } if zh.contains("自诉") && en.contains("court")));
-        assert_eq!((decision.clocks, decision.supporting), (None, vec![]));
+        assert_eq!((decision.terms, decision.supporting), (None, vec![]));
     }
     facts.reporter_relation = ReporterRelation::Victim.into();
     check(&facts, "police-320300 by suspect", &[]);

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use api::event::ClockUnit;
 use api::intake::{ConnectingFactor, Place, ReporterRelation, VictimKind, place::Location};
 use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{
-    AdviseAction, CategoryCondition, ClockNeed, ClockUnit, DetailCondition, Facts, FlagCondition, HoldNeed, LeadAction,
+    AdviseAction, CategoryCondition, ClockNeed, DetailCondition, Facts, FlagCondition, HoldNeed, LeadAction,
     LossAgeCondition, LossCondition, PlaceCondition, ReporterRelationCondition, RouteFlag, RuleCondition, RuleRow,
     RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };

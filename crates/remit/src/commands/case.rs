@@ -1,9 +1,10 @@
 //! `remit case`: list, show, watch and acknowledge cases.
 
+use api::event::AssistanceAnswer;
 use api::routing::{
-    AcknowledgeCaseRequest, Case, CaseState, Explanation, FactorTried, GetCaseRequest, ListCasesRequest,
-    ListCasesResponse, OperatorAnswer, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
-    operator_match,
+    AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, CaseState, Explanation, FactorTried, GetCaseRequest,
+    LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer, RequestAssistanceRequest,
+    WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use host::config::Service;
@@ -61,15 +62,69 @@ Examples:
     /// Acknowledge a case, as its lead agency
     #[command(after_help = "Example:\n  remit case acknowledge cases/0d9f… --as police-510100")]
     Acknowledge {
-        /// Its name, `cases/{id}`
-        name: String,
-        /// Only if the case still has this etag
-        #[arg(long)]
-        etag: Option<String>,
-        /// Request id, a UUID: repeating it within 24 hours returns the first answer
-        #[arg(long, value_name = "UUID")]
-        request_id: Option<String>,
+        #[command(flatten)]
+        change: Change,
     },
+    /// Ask another agency to assist; only the lead may
+    #[command(after_help = "Example:\n  remit case request-assistance cases/0d9f… police-450200 --as police-450100")]
+    RequestAssistance {
+        #[command(flatten)]
+        change: Change,
+        /// The agency to ask
+        agency: String,
+    },
+    /// Answer a request to assist; only the agency that was asked may
+    #[command(after_help = "Example:\n  remit case answer-assistance cases/0d9f… provided --as police-450200")]
+    AnswerAssistance {
+        #[command(flatten)]
+        change: Change,
+        /// The answer
+        answer: Answer,
+    },
+}
+
+/// What every change of a case is told.
+#[derive(Args, Clone, Debug)]
+struct Change {
+    /// The case's name, `cases/{id}`
+    name: String,
+    /// Only if the case is still as it was shown with this etag
+    #[arg(long, default_value = "", hide_default_value = true)]
+    etag: String,
+    /// Request id, a UUID: repeated within 24 hours it has the first answer
+    #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+    request_id: String,
+}
+
+/// An answer to a request to assist.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Answer {
+    /// It assisted
+    Provided,
+    /// It cannot
+    Unable,
+}
+
+impl From<Answer> for AssistanceAnswer {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Provided => Self::Provided,
+            Answer::Unable => Self::Unable,
+        }
+    }
+}
+
+/// Sends a change of a case, with the fields that every one of them has, and shows the answer.
+macro_rules! change {
+    ($client:ident.$method:ident, $failed:ident, $json:ident, $change:ident, $request:ident { $($field:ident: $value:expr),* }) => {{
+        let Change { name, etag, request_id } = $change;
+        let request = $request { name, etag, request_id, $($field: $value),* };
+        let response = $client.$method(request).await.map_err($failed)?.into_inner();
+        if $json {
+            return output::json(&response);
+        }
+        response
+    }};
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -109,7 +164,7 @@ impl Command {
         let routing = access.target(Service::Routing, server)?;
         let mut client = CaseServiceClient::new(routing.channel.clone());
         let failed = Failed::call(&routing.address);
-        let case = match self.action {
+        let (done, sight) = match self.action {
             Action::List { state, limit } => return list(&routing, state, limit, json).await,
             Action::Show { name } => {
                 let response = client
@@ -120,26 +175,44 @@ impl Command {
                 if json {
                     return output::json(&response);
                 }
-                response.case
+                return print_case(&response.current_case.unwrap_or_default());
             }
-            Action::Acknowledge { name, etag, request_id } => {
-                let request = AcknowledgeCaseRequest {
-                    name,
-                    etag: etag.unwrap_or_default(),
-                    request_id: request_id.unwrap_or_default(),
-                };
-                let response = client.acknowledge_case(request).await.map_err(failed)?.into_inner();
-                if json {
-                    return output::json(&response);
-                }
-                line("acknowledged")?;
-                line("")?;
-                response.case
+            Action::Acknowledge { change } => {
+                let answered = change!(client.acknowledge_case, failed, json, change, AcknowledgeCaseRequest {});
+                ("taken over", answered.current_case.map(Sight::CurrentCase))
             }
-            // Handled above, because it has no deadline.
-            Action::Watch { .. } => None,
+            Action::RequestAssistance { change, agency } => {
+                let agency = format!("agencies/{}", id(&agency));
+                let answered = change!(
+                    client.request_assistance,
+                    failed,
+                    json,
+                    change,
+                    RequestAssistanceRequest { agency: agency }
+                );
+                ("asked to assist", answered.current_case.map(Sight::CurrentCase))
+            }
+            Action::AnswerAssistance { change, answer } => {
+                let answer = AssistanceAnswer::from(answer).into();
+                let answered = change!(
+                    client.answer_assistance,
+                    failed,
+                    json,
+                    change,
+                    AnswerAssistanceRequest { answer: answer }
+                );
+                ("answered", answered.sight.and_then(|sight| sight.sight))
+            }
+            // Handled above: it has no deadline.
+            Action::Watch { .. } => return Ok(()),
         };
-        print_case(&case.unwrap_or_default())
+        line(done)?;
+        line("")?;
+        match sight {
+            Some(Sight::CurrentCase(case)) => print_case(&case),
+            Some(Sight::LostCase(name)) => Ok(line(format_args!("{name} is no longer yours to see"))?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -173,10 +246,10 @@ async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) 
     let width = |text: fn(&Case) -> &str| all.cases.iter().map(|case| text(case).len()).max().unwrap_or(0);
     let (categories, leads) = (width(|case| id(&case.category)), width(|case| id(&case.lead)));
     for case in &all.cases {
-        let clock = case.clock.as_ref().map(|clock| {
+        let clock = case.clocks.first().map(|clock| {
             format!(
                 "{} {}",
-                output::duty(&clock.kind),
+                output::duty(clock.kind()),
                 output::distance(clock.due_time.as_ref(), now)
             )
         });
@@ -236,19 +309,26 @@ async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json:
 }
 
 fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
-    let case = message.case.clone().unwrap_or_default();
-    // For older messages, the case's state is the current one and may have changed since.
+    let case = match message.sight.clone().and_then(|sight| sight.sight) {
+        Some(Sight::CurrentCase(case)) => case,
+        lost => {
+            let name = match lost {
+                Some(Sight::LostCase(name)) => name,
+                _ => String::new(),
+            };
+            // When it was lost is not told: the time of the case is no longer the caller's to see.
+            return line(format_args!(
+                "{:20}  {:20}  {name}  no longer yours to see",
+                "", message.kind
+            ));
+        }
+    };
+    // What came after may have changed the case since: of an older message its state is that of now.
     let time = match message.kind.as_str() {
         "case.opened" => case.open_time.as_ref(),
         _ => case.update_time.as_ref(),
     };
     let time = output::time(time);
-    if case.lead.is_empty() && case.category.is_empty() {
-        return line(format_args!(
-            "{time}  {:20}  {}  no longer visible to you",
-            message.kind, case.name
-        ));
-    }
     line(format_args!(
         "{time}  {:20}  {}  now {}, {}, led by {}",
         message.kind,
@@ -271,17 +351,20 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
         let title = format!("{} · {}", case.lead_title_en, case.lead_title_zh);
         field("lead", format_args!("{} {}", id(&case.lead), title.style(dim())))?;
     }
+    if let Some(origin) = &case.lead_origin {
+        field("came by", came_by(origin))?;
+    }
     for agency in &case.supporting {
         field("supporting", id(agency))?;
     }
-    if let Some(clock) = &case.clock {
+    for clock in &case.clocks {
         let due = clock.due_time.as_ref();
         field(
             "clock",
             format_args!(
                 "{} must {} by {} ({})",
                 id(&clock.owner),
-                output::duty(&clock.kind),
+                output::duty(clock.kind()),
                 output::time(due),
                 output::distance(due, SystemClock.now())
             ),
@@ -302,7 +385,18 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
     }
 }
 
-/// The operator register's answer, as far as it is shown.
+/// How the lead came to the case.
+fn came_by(origin: &LeadOrigin) -> String {
+    let former = id(&origin.former_agency);
+    match origin.how() {
+        LeadOriginHow::Routed => "the route".to_owned(),
+        LeadOriginHow::Escalated => format!("being handed up: {former} missed its deadline"),
+        LeadOriginHow::Succeeded => format!("succession: {former} ended"),
+        LeadOriginHow::Unspecified => "a way that this version does not know".to_owned(),
+    }
+}
+
+/// What the operator register answered, as far as it is told.
 fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
     for matched in &answer.matches {
         let name = matched

@@ -284,7 +284,7 @@ impl Demo {
             {
                 let request = GetCaseRequest { name: case.name };
                 let response = client.get_case(request).await.map_err(Failed::call(&routing.address))?;
-                return Ok(response.into_inner().case);
+                return Ok(response.into_inner().current_case);
             }
             if page.next_page_token.is_empty() {
                 return Ok(None);

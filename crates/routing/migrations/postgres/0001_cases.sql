@@ -1,4 +1,4 @@
--- Cases as they were opened. Never changed. `excluded` and `last_resort` are ids between spaces; clocks are written as `24 hours`.
+-- Cases as they were opened. Never changed. `matter` is an encoded `CaseMatter`.
 CREATE TABLE cases (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     category TEXT NOT NULL,
@@ -6,35 +6,43 @@ CREATE TABLE cases (
     open_time BIGINT NOT NULL,
     facts BYTEA NOT NULL,
     explanation BYTEA NOT NULL,
-    excluded TEXT NOT NULL,
-    last_resort TEXT NOT NULL,
-    acknowledge_clock TEXT,
-    result_clock TEXT
+    matter BYTEA NOT NULL
 );
 
 CREATE INDEX cases_newest ON cases (open_time, id);
 
--- Where each case stands: its state, owner, clock and chain. An open case has exactly one owner and one running clock.
+-- Where each case stands, how its owner came to it, and its chain. Its owner is in `case_parties`, its clocks are in
+-- `case_clocks`.
 CREATE TABLE case_states (
     case_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
-    owner TEXT,
-    supporting TEXT NOT NULL,
-    clock_kind TEXT,
-    clock_generation BIGINT,
-    clock_due BIGINT,
-    clock_provisional BIGINT,
+    origin TEXT,
+    former_owner TEXT,
+    generation BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
     hash BYTEA NOT NULL,
     change_time BIGINT NOT NULL,
-    CONSTRAINT an_open_case_has_an_owner CHECK ((owner IS NULL) = (state IN ('CLOSED', 'ADVISED'))),
-    CONSTRAINT an_owner_has_a_clock CHECK (
-        (owner IS NULL) = (clock_kind IS NULL) AND (owner IS NULL) = (clock_generation IS NULL)
-        AND (owner IS NULL) = (clock_due IS NULL) AND (owner IS NULL) = (clock_provisional IS NULL)
-    )
+    CONSTRAINT an_open_case_has_an_owner CHECK ((origin IS NULL) = (state IN ('CLOSED', 'ADVISED')))
 );
 
-CREATE INDEX case_states_clock ON case_states (clock_due) WHERE clock_due IS NOT NULL;
+-- The clocks that run: at least that of the owner for each open case. `due` follows from the rest; it is kept to be found.
+CREATE TABLE case_clocks (
+    case_id TEXT COLLATE "C" NOT NULL,
+    kind TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    unit TEXT NOT NULL,
+    budget BIGINT NOT NULL,
+    used BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    paused_until BIGINT,
+    pauses BYTEA NOT NULL,
+    due BIGINT NOT NULL,
+    provisional BIGINT NOT NULL,
+    PRIMARY KEY (case_id, kind, owner)
+);
+
+CREATE INDEX case_clocks_due ON case_clocks (due);
 
 -- Which case a report belongs to. A report opens a case once, whatever is delivered twice.
 CREATE TABLE case_reports (
@@ -44,14 +52,17 @@ CREATE TABLE case_reports (
 
 CREATE INDEX case_reports_case ON case_reports (case_id);
 
--- Who sees a case: its lead, or whoever must designate, and those who support. Follows `case_states`.
+-- Who has which part in a case: its lead, or whoever must designate one, and those who support, in their order.
 CREATE TABLE case_parties (
     case_id TEXT COLLATE "C" NOT NULL,
     agency TEXT NOT NULL,
-    role TEXT NOT NULL,
+    part TEXT NOT NULL,
+    place BIGINT NOT NULL,
     open_time BIGINT NOT NULL,
     PRIMARY KEY (case_id, agency)
 );
+
+CREATE UNIQUE INDEX case_parties_one_owner ON case_parties (case_id) WHERE part IN ('lead', 'designating');
 
 CREATE INDEX case_parties_newest ON case_parties (agency, open_time, case_id);
 

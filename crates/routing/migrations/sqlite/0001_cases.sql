@@ -1,4 +1,4 @@
--- Cases as they were opened. Never changed. `excluded` and `last_resort` are ids between spaces; clocks are written as `24 hours`.
+-- Cases as they were opened. Never changed. `matter` is an encoded `CaseMatter`.
 -- With row ids, because rows are long.
 CREATE TABLE cases (
     id TEXT NOT NULL PRIMARY KEY,
@@ -7,35 +7,43 @@ CREATE TABLE cases (
     open_time INTEGER NOT NULL,
     facts BLOB NOT NULL,
     explanation BLOB NOT NULL,
-    excluded TEXT NOT NULL,
-    last_resort TEXT NOT NULL,
-    acknowledge_clock TEXT,
-    result_clock TEXT
+    matter BLOB NOT NULL
 );
 
 CREATE INDEX cases_newest ON cases (open_time, id);
 
--- Where each case stands: its state, owner, clock and chain. An open case has exactly one owner and one running clock.
+-- Where each case stands, how its owner came to it, and its chain. Its owner is in `case_parties`, its clocks are in
+-- `case_clocks`.
 CREATE TABLE case_states (
     case_id TEXT NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
-    owner TEXT,
-    supporting TEXT NOT NULL,
-    clock_kind TEXT,
-    clock_generation INTEGER,
-    clock_due INTEGER,
-    clock_provisional INTEGER,
+    origin TEXT,
+    former_owner TEXT,
+    generation INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
     hash BLOB NOT NULL,
     change_time INTEGER NOT NULL,
-    CONSTRAINT an_open_case_has_an_owner CHECK ((owner IS NULL) = (state IN ('CLOSED', 'ADVISED'))),
-    CONSTRAINT an_owner_has_a_clock CHECK (
-        (owner IS NULL) = (clock_kind IS NULL) AND (owner IS NULL) = (clock_generation IS NULL)
-        AND (owner IS NULL) = (clock_due IS NULL) AND (owner IS NULL) = (clock_provisional IS NULL)
-    )
+    CONSTRAINT an_open_case_has_an_owner CHECK ((origin IS NULL) = (state IN ('CLOSED', 'ADVISED')))
 ) WITHOUT ROWID;
 
-CREATE INDEX case_states_clock ON case_states (clock_due) WHERE clock_due IS NOT NULL;
+-- The clocks that run: at least that of the owner for each open case. `due` follows from the rest; it is kept to be found.
+CREATE TABLE case_clocks (
+    case_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    budget INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    paused_until INTEGER,
+    pauses BLOB NOT NULL,
+    due INTEGER NOT NULL,
+    provisional INTEGER NOT NULL,
+    PRIMARY KEY (case_id, kind, owner)
+) WITHOUT ROWID;
+
+CREATE INDEX case_clocks_due ON case_clocks (due);
 
 -- Which case a report belongs to. A report opens a case once, whatever is delivered twice.
 CREATE TABLE case_reports (
@@ -45,14 +53,17 @@ CREATE TABLE case_reports (
 
 CREATE INDEX case_reports_case ON case_reports (case_id);
 
--- Who sees a case: its lead, or whoever must designate, and those who support. Follows `case_states`.
+-- Who has which part in a case: its lead, or whoever must designate one, and those who support, in their order.
 CREATE TABLE case_parties (
     case_id TEXT NOT NULL,
     agency TEXT NOT NULL,
-    role TEXT NOT NULL,
+    part TEXT NOT NULL,
+    place INTEGER NOT NULL,
     open_time INTEGER NOT NULL,
     PRIMARY KEY (case_id, agency)
 ) WITHOUT ROWID;
+
+CREATE UNIQUE INDEX case_parties_one_owner ON case_parties (case_id) WHERE part IN ('lead', 'designating');
 
 CREATE INDEX case_parties_newest ON case_parties (agency, open_time, case_id);
 

@@ -9,14 +9,15 @@ use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
 
 use super::{
-    Route, StoredCase,
+    Opening, Route, StoredCase,
     feeds::{News, feed},
     name, read, report_name, rows,
     sql::SqlStore,
 };
+use decision::directory::Directory;
+
 use crate::{
-    directory::Directory,
-    state::{Case, Matter, Transition},
+    case::{Case, Matter, Sight, Transition},
     view,
 };
 
@@ -25,23 +26,18 @@ const STATES: Insert = Insert::into(
     &[
         ("case_id", Kind::Text),
         ("state", Kind::Text),
-        ("owner", Kind::Text),
-        ("supporting", Kind::Text),
-        ("clock_kind", Kind::Text),
-        ("clock_generation", Kind::Int),
-        ("clock_due", Kind::Int),
-        ("clock_provisional", Kind::Int),
+        ("origin", Kind::Text),
+        ("former_owner", Kind::Text),
+        ("generation", Kind::Int),
         ("sequence", Kind::Int),
         ("hash", Kind::Bytes),
         ("change_time", Kind::Int),
     ],
 )
 .then(
-    "ON CONFLICT (case_id) DO UPDATE SET state = excluded.state, owner = excluded.owner, \
-     supporting = excluded.supporting, clock_kind = excluded.clock_kind, \
-     clock_generation = excluded.clock_generation, clock_due = excluded.clock_due, \
-     clock_provisional = excluded.clock_provisional, sequence = excluded.sequence, hash = excluded.hash, \
-     change_time = excluded.change_time",
+    "ON CONFLICT (case_id) DO UPDATE SET state = excluded.state, origin = excluded.origin, \
+     former_owner = excluded.former_owner, generation = excluded.generation, sequence = excluded.sequence, \
+     hash = excluded.hash, change_time = excluded.change_time",
 );
 
 const PARTIES: Insert = Insert::into(
@@ -49,8 +45,27 @@ const PARTIES: Insert = Insert::into(
     &[
         ("case_id", Kind::Text),
         ("agency", Kind::Text),
-        ("role", Kind::Text),
+        ("part", Kind::Text),
+        ("place", Kind::Int),
         ("open_time", Kind::Int),
+    ],
+);
+
+const CLOCKS: Insert = Insert::into(
+    "case_clocks",
+    &[
+        ("case_id", Kind::Text),
+        ("kind", Kind::Text),
+        ("owner", Kind::Text),
+        ("generation", Kind::Int),
+        ("unit", Kind::Text),
+        ("budget", Kind::Int),
+        ("used", Kind::Int),
+        ("since", Kind::Int),
+        ("paused_until", Kind::Int),
+        ("pauses", Kind::Bytes),
+        ("due", Kind::Int),
+        ("provisional", Kind::Int),
     ],
 );
 
@@ -139,19 +154,21 @@ impl SqlStore {
         directory: &Directory,
         now: Time,
     ) -> Delivery {
+        let mut detail = Detail {
+            from_state: before.map(|case| case.state().name().to_owned()).unwrap_or_default(),
+            to_state: transition.case.state().name().to_owned(),
+            actor: Some(told.actor),
+            route: told.route.map(|route| view::route(&route.decision)),
+            clocks: transition.case.all_clocks().map(view::clock).collect(),
+            ..Default::default()
+        };
+        transition.event.fill(&mut detail);
         let draft = Draft {
             source: "routing",
             record: &name(id),
-            kind: transition.kind,
+            kind: transition.event.kind().name(),
             caused_by: told.caused_by,
-            detail: Detail {
-                from_state: before.map(|case| case.state.name().to_owned()).unwrap_or_default(),
-                to_state: transition.case.state.name().to_owned(),
-                actor: Some(told.actor),
-                route: told.route.map(|route| view::route(&route.decision)),
-                clock: transition.case.duty.as_ref().map(view::clock),
-                ..Default::default()
-            },
+            detail,
             traceparent: told.traceparent,
         };
         let change = seal(draft, head, now, &*self.entropy);
@@ -164,52 +181,57 @@ impl SqlStore {
         }
     }
 
-    /// Writes changes of different cases: the states, who sees them, the journal, and last of all the feed.
+    /// Writes changes of cases: the states, who has which part, the clocks, the journal, and last of all the feed. Changes
+    /// of one case come in their order.
     pub(super) async fn write(&self, tx: &mut Tx, changed: Vec<Changed>) -> Result<(), Error> {
         if changed.is_empty() {
             return Ok(());
         }
-        let states = changed
-            .iter()
-            .map(|changed| rows::state_row(changed.id, &changed.after, &changed.delivery.change.head))
-            .collect();
-        STATES.rows(tx, states).await?;
-
-        let mut left = Vec::new();
-        let mut parties = Vec::new();
-        let mut news = Vec::new();
-        for changed in &changed {
-            let before = changed.before.as_ref().map(roles).unwrap_or_default();
-            let after = roles(&changed.after);
-            if before != after {
-                if !before.is_empty() {
-                    left.push(changed.id.to_string());
-                }
-                parties.extend(after.iter().map(|(agency, role)| {
-                    [
-                        changed.id.to_string().into(),
-                        agency.as_str().into(),
-                        (*role).into(),
-                        changed.open_time.0.into(),
-                    ]
-                }));
-            }
-            let audience: BTreeSet<String> = before.into_keys().chain(after.into_keys()).collect();
+        let mut news = Vec::with_capacity(changed.len());
+        let mut whole: BTreeMap<Uuid, (&Changed, &Changed)> = BTreeMap::new();
+        for change in &changed {
+            whole
+                .entry(change.id)
+                .and_modify(|(_, last)| *last = change)
+                .or_insert((change, change));
+            let before = change.before.iter().flat_map(audience);
+            let audience: BTreeSet<String> = before.chain(audience(&change.after)).collect();
             if !audience.is_empty() {
-                let change = &changed.delivery.change;
+                let logged = &change.delivery.change;
                 news.push(News {
-                    case: changed.id,
-                    kind: change.kind,
-                    time: change.head.time,
+                    case: change.id,
+                    kind: logged.kind,
+                    time: logged.head.time,
                     audience,
                 });
             }
         }
+        let mut states = Vec::with_capacity(whole.len());
+        let (mut left, mut parties) = (Vec::new(), Vec::new());
+        let (mut ended, mut clocks) = (Vec::new(), Vec::new());
+        for (id, (first, last)) in whole {
+            let (before, after) = (first.before.as_ref(), &last.after);
+            states.push(rows::state_row(id, after, &last.delivery.change.head));
+            if before.is_none_or(|before| !before.parties().eq(after.parties())) {
+                left.extend(before.map(|_| id.to_string()));
+                parties.extend(rows::party_rows(id, after, last.open_time));
+            }
+            if before.is_none_or(|before| !before.all_clocks().eq(after.all_clocks())) {
+                ended.extend(before.map(|_| id.to_string()));
+                clocks.extend(after.all_clocks().map(|clock| rows::clock_row(id, clock)));
+            }
+        }
+        STATES.rows(tx, states).await?;
         if !left.is_empty() {
             tx.execute("DELETE FROM case_parties WHERE case_id = ANY($1)", vec![left.into()])
                 .await?;
         }
         PARTIES.rows(tx, parties).await?;
+        if !ended.is_empty() {
+            tx.execute("DELETE FROM case_clocks WHERE case_id = ANY($1)", vec![ended.into()])
+                .await?;
+        }
+        CLOCKS.rows(tx, clocks).await?;
         journal::append(tx, changed.into_iter().map(|changed| changed.delivery).collect()).await?;
         feed(tx, news).await
     }
@@ -223,77 +245,75 @@ pub(crate) fn ourselves() -> Actor {
     }
 }
 
-/// Who sees a case, and as what.
-fn roles(case: &Case) -> BTreeMap<String, &'static str> {
-    let owner = case.duty.iter().map(|duty| {
-        let role = if case.state.has_lead() { "lead" } else { "designating" };
-        (duty.owner.to_string(), role)
-    });
-    let supporting = case.supporting.iter().map(|agency| (agency.to_string(), "supporting"));
-    // The owner last: whoever owns a case does not also support it.
-    supporting.chain(owner).collect()
+/// Ids of the agencies that see a case.
+fn audience(case: &Case) -> impl Iterator<Item = String> {
+    case.parties()
+        .filter(|(_, part)| part.sees().contains(&Sight::Case))
+        .map(|(agency, _)| agency.to_string())
 }
 
-/// Whether cases that other transactions hold are waited for, or left to them.
+/// What to do about rows that another transaction has locked.
 #[derive(Clone, Copy)]
-pub(super) enum Others {
-    AreWaitedFor,
-    KeepTheirs,
+pub(super) enum OnLocked {
+    /// Wait for it.
+    Wait,
+    /// Leave them out.
+    Skip,
 }
 
-macro_rules! standings {
+macro_rules! states {
     () => {
         concat!(
             "SELECT case_id, ",
-            rows::standing_columns!(),
+            rows::state_columns!(),
             " FROM case_states WHERE case_id = ANY($1) ORDER BY case_id"
         )
     };
 }
 
 /// Locks rows of `case_states` and loads their cases.
-pub(super) async fn lock(tx: &mut Tx, others: Others, ids: Vec<String>) -> Result<BTreeMap<Uuid, Locked>, Error> {
-    let statement = match others {
-        Others::AreWaitedFor => concat!(standings!(), " FOR UPDATE"),
-        Others::KeepTheirs => concat!(standings!(), " FOR UPDATE SKIP LOCKED"),
+pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> Result<BTreeMap<Uuid, Locked>, Error> {
+    let statement = match on_locked {
+        OnLocked::Wait => concat!(states!(), " FOR UPDATE"),
+        OnLocked::Skip => concat!(states!(), " FOR UPDATE SKIP LOCKED"),
     };
-    let standing = tx
-        .fetch(statement, vec![ids.into()])
-        .await?
-        .iter()
-        .map(|row| Ok((rows::uuid(row, 0)?, rows::standing(row, 1)?)))
-        .collect::<Result<BTreeMap<_, _>, Error>>()?;
-    if standing.is_empty() {
+    let states = tx.fetch(statement, vec![ids.into()]).await?;
+    if states.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let ids: Vec<String> = standing.keys().map(Uuid::to_string).collect();
-    let found = tx
-        .fetch(
-            "SELECT id, category, urgent, open_time, explanation, excluded, last_resort, acknowledge_clock, result_clock \
-             FROM cases WHERE id = ANY($1)",
-            vec![ids.clone().into()],
-        )
-        .await?;
-    let mut reports = read::reports(&tx.fetch(read::REPORTS_OF, vec![ids.into()]).await?)?;
-    found
+    let mut found = BTreeMap::new();
+    for row in &states {
+        found.insert(rows::uuid(row, 0)?, rows::state(row, 1)?);
+    }
+    let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
+    let opened = "SELECT id, category, urgent, open_time, explanation, matter FROM cases WHERE id = ANY($1)";
+    let opened = tx.fetch(opened, vec![ids.clone().into()]).await?;
+    let mut attached = read::Attached {
+        reports: read::reports(&tx.fetch(read::REPORTS_OF, vec![ids.clone().into()]).await?)?,
+        parties: read::parties(&tx.fetch(read::PARTIES_OF, vec![ids.clone().into()]).await?)?,
+        clocks: read::clocks(&tx.fetch(read::CLOCKS_OF, vec![ids.into()]).await?)?,
+    };
+    opened
         .iter()
         .map(|row| {
             let id = rows::uuid(row, 0)?;
-            let (case, head) = standing
-                .get(&id)
-                .cloned()
+            let state = found
+                .remove(&id)
                 .ok_or_else(|| rows::damaged("case", "it has no state"))?;
+            let Opening { explanation, matter } = rows::opening(row, 4)?;
             let stored = StoredCase {
                 id,
                 category: row.get(1)?,
                 urgent: row.get::<i64>(2)? != 0,
                 open_time: Time(row.get(3)?),
-                explanation: Some(rows::explanation(row, 4)?),
-                case,
-                head,
-                reports: reports.remove(&id).unwrap_or_default(),
+                head: state.head,
+                case: attached.case(id, state)?,
+                reports: attached.reports.remove(&id).unwrap_or_default(),
+                opening: Some(Opening {
+                    explanation,
+                    matter: matter.clone(),
+                }),
             };
-            let matter = rows::matter(row, 5)?;
             Ok((id, Locked { stored, matter }))
         })
         .collect()

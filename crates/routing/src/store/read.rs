@@ -1,4 +1,5 @@
-//! What the store reads: each in one snapshot, and for an agency always through `case_parties`.
+//! What the store reads: each in one snapshot, and for an agency always through `case_parties`, where its part lets it
+//! see what is read ([`Part::seeing`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,65 +8,76 @@ use sql::{Db, Error, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Cursor, FeedItem, MissedClock, StoredCase, Viewer,
-    rows::{self, stored_columns},
+    Cursor, FeedItem, MissedClock, StoredCase,
+    rows::{self, CaseRow, StateRow, stored_columns},
 };
-use crate::{
+use decision::{
+    calendar::ClockKind,
     directory::{AgencyId, Directory},
-    state::State,
 };
+
+use crate::case::{Case, Clock, Part, Party, Sight, State};
 
 /// The reports of cases.
 pub(super) const REPORTS_OF: &str = "SELECT case_id, report FROM case_reports WHERE case_id = ANY($1) ORDER BY report";
 
+/// Who has which part in cases, in their order.
+pub(super) const PARTIES_OF: &str =
+    "SELECT case_id, agency, part FROM case_parties WHERE case_id = ANY($1) ORDER BY case_id, place";
+
+/// The clocks of cases, in the order in which they were set.
+pub(super) const CLOCKS_OF: &str = "SELECT case_id, kind, owner, generation, unit, budget, used, since, paused_until, \
+     pauses, due, provisional FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
+
 pub(super) async fn missed(db: &Db, now: Time, limit: u32) -> Result<Vec<MissedClock>, Error> {
     db.fetch(
-        "SELECT case_id, clock_generation FROM case_states WHERE clock_due <= $1 ORDER BY clock_due LIMIT $2",
+        "SELECT case_id, kind, generation FROM case_clocks WHERE due <= $1 ORDER BY due LIMIT $2",
         vec![now.0.into(), i64::from(limit).into()],
     )
     .await?
     .iter()
     .map(|row| {
+        let kind: String = row.get(1)?;
         Ok(MissedClock {
             case: rows::uuid(row, 0)?,
-            generation: row.count(1, "clock generation")?,
+            kind: ClockKind::from_name(&kind).ok_or_else(|| rows::damaged("clock kind", kind))?,
+            generation: row.count(2, "clock generation")?,
         })
     })
     .collect()
 }
 
-pub(super) async fn case(db: &Db, id: Uuid, viewer: &Viewer) -> Result<Option<StoredCase>, Error> {
+pub(super) async fn case(db: &Db, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
     let mut snapshot = db.snapshot().await?;
     let id = Value::from(id.to_string());
     let row = match viewer {
-        Viewer::Operator => {
+        Party::Operator => {
             let statement = concat!(
                 "SELECT ",
                 stored_columns!(),
-                ", explanation FROM cases JOIN case_states ON case_states.case_id = id WHERE id = $1"
+                ", explanation, matter FROM cases JOIN case_states ON case_states.case_id = id WHERE id = $1"
             );
             snapshot.fetch_optional(statement, vec![id]).await?
         }
-        Viewer::Agency(agency) => {
+        Party::Agency(agency) => {
             let statement = concat!(
                 "SELECT ",
                 stored_columns!(),
-                ", explanation FROM cases JOIN case_states ON case_states.case_id = id \
-                 JOIN case_parties ON case_parties.case_id = id WHERE id = $1 AND agency = $2"
+                ", explanation, matter FROM cases JOIN case_states ON case_states.case_id = id \
+                 JOIN case_parties ON case_parties.case_id = id WHERE id = $1 AND agency = $2 AND part = ANY($3)"
             );
-            snapshot
-                .fetch_optional(statement, vec![id, agency.as_str().into()])
-                .await?
+            let values = vec![id, agency.as_str().into(), Part::seeing(Sight::Case).into()];
+            snapshot.fetch_optional(statement, values).await?
         }
     };
-    let mut found: Vec<_> = row.as_ref().map(rows::explained).transpose()?.into_iter().collect();
-    attach_reports(&mut snapshot, &mut found).await?;
-    Ok(found.pop())
+    let found = row.as_ref().map(rows::stored_with_opening).transpose()?;
+    let mut whole = attach(&mut snapshot, found.into_iter().collect()).await?;
+    Ok(whole.pop())
 }
 
 pub(super) async fn cases(
     db: &Db,
-    viewer: &Viewer,
+    viewer: &Party,
     state: Option<State>,
     after: Option<Cursor>,
     limit: u32,
@@ -76,21 +88,21 @@ pub(super) async fn cases(
     let state = state.map_or("", State::name);
     let mut values = vec![time.into(), id.into(), state.into(), i64::from(limit).into()];
     let statement = match viewer {
-        Viewer::Operator => concat!(
+        Party::Operator => concat!(
             "SELECT ",
             stored_columns!(),
             " FROM cases JOIN case_states ON case_states.case_id = id \
              WHERE (cases.open_time, id) < ($1, $2) AND ($3 = '' OR state = $3) \
              ORDER BY cases.open_time DESC, id DESC LIMIT $4"
         ),
-        Viewer::Agency(agency) => {
-            values.push(agency.as_str().into());
+        Party::Agency(agency) => {
+            values.extend([agency.as_str().into(), Part::seeing(Sight::Case).into()]);
             concat!(
                 "SELECT ",
                 stored_columns!(),
                 " FROM case_parties JOIN cases ON id = case_parties.case_id \
                  JOIN case_states ON case_states.case_id = id \
-                 WHERE agency = $5 AND (case_parties.open_time, case_parties.case_id) < ($1, $2) \
+                 WHERE agency = $5 AND part = ANY($6) AND (case_parties.open_time, case_parties.case_id) < ($1, $2) \
                  AND ($3 = '' OR state = $3) \
                  ORDER BY case_parties.open_time DESC, case_parties.case_id DESC LIMIT $4"
             )
@@ -98,17 +110,20 @@ pub(super) async fn cases(
     };
     let mut snapshot = db.snapshot().await?;
     let rows = snapshot.fetch(statement, values).await?;
-    let mut found = rows.iter().map(rows::stored).collect::<Result<Vec<_>, _>>()?;
-    attach_reports(&mut snapshot, &mut found).await?;
-    Ok(found)
+    let found = rows.iter().map(rows::stored).collect::<Result<Vec<_>, _>>()?;
+    attach(&mut snapshot, found).await
 }
 
-pub(super) async fn leads(db: &Db, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
+pub(super) async fn sees_content(db: &Db, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
     let row = db
         .fetch_optional(
             "SELECT 1 FROM case_reports JOIN case_parties ON case_parties.case_id = case_reports.case_id \
-             WHERE report = $1 AND agency = $2 AND role = 'lead'",
-            vec![report.to_string().into(), agency.as_str().into()],
+             WHERE report = $1 AND agency = $2 AND part = ANY($3)",
+            vec![
+                report.into(),
+                agency.as_str().into(),
+                Part::seeing(Sight::Content).into(),
+            ],
         )
         .await?;
     Ok(row.is_some())
@@ -142,7 +157,7 @@ pub(super) async fn unknown_owners(
     }
     let owned = tx
         .fetch(
-            "SELECT agency, case_id FROM case_parties WHERE agency = ANY($1) AND role IN ('lead', 'designating') \
+            "SELECT agency, case_id FROM case_parties WHERE agency = ANY($1) AND part IN ('lead', 'designating') \
              ORDER BY agency, case_id LIMIT $2",
             vec![unknown.into(), i64::from(limit).into()],
         )
@@ -162,7 +177,7 @@ pub(super) async fn cases_of(tx: &mut Tx, agencies: Vec<String>, limit: u32) -> 
         .fetch(
             "SELECT DISTINCT case_parties.case_id FROM case_parties \
              JOIN case_states ON case_states.case_id = case_parties.case_id \
-             WHERE agency = ANY($1) AND case_states.owner IS NOT NULL LIMIT $2",
+             WHERE agency = ANY($1) AND case_states.state NOT IN ('CLOSED', 'ADVISED') LIMIT $2",
             vec![agencies.into(), i64::from(limit).into()],
         )
         .await?;
@@ -201,14 +216,21 @@ pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> 
     let statement = concat!(
         "SELECT ",
         stored_columns!(),
-        ", explanation FROM cases JOIN case_states ON case_states.case_id = id \
-         JOIN case_parties ON case_parties.case_id = id WHERE agency = $1 AND id = ANY($2)"
+        ", explanation, matter FROM cases JOIN case_states ON case_states.case_id = id \
+         JOIN case_parties ON case_parties.case_id = id WHERE agency = $1 AND id = ANY($2) AND part = ANY($3)"
     );
-    let values = vec![agency.as_str().into(), Value::Texts(ids.into_iter().collect())];
+    let values = vec![
+        agency.as_str().into(),
+        Value::Texts(ids.into_iter().collect()),
+        Part::seeing(Sight::Case).into(),
+    ];
     let mut snapshot = db.snapshot().await?;
     let rows = snapshot.fetch(statement, values).await?;
-    let mut found = rows.iter().map(rows::explained).collect::<Result<Vec<_>, _>>()?;
-    attach_reports(&mut snapshot, &mut found).await?;
+    let found = rows
+        .iter()
+        .map(rows::stored_with_opening)
+        .collect::<Result<Vec<_>, _>>()?;
+    let found = attach(&mut snapshot, found).await?;
     let found: BTreeMap<_, _> = found.into_iter().map(|case| (case.id, case)).collect();
     for item in &mut items {
         item.case = found.get(&item.id).cloned();
@@ -233,13 +255,70 @@ fn position(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }
 
-async fn attach_reports(snapshot: &mut Snapshot, cases: &mut [StoredCase]) -> Result<(), Error> {
-    let ids = cases.iter().map(|case| case.id.to_string()).collect();
-    let found = reports(&snapshot.fetch(REPORTS_OF, vec![Value::Texts(ids)]).await?)?;
-    for case in cases {
-        case.reports = found.get(&case.id).cloned().unwrap_or_default();
+/// What tables of their own hold of cases.
+pub(super) struct Attached {
+    pub(super) reports: BTreeMap<Uuid, Vec<Uuid>>,
+    pub(super) parties: BTreeMap<Uuid, Vec<(AgencyId, Part)>>,
+    pub(super) clocks: BTreeMap<Uuid, Vec<Clock>>,
+}
+
+impl Attached {
+    /// The case as far as it changes.
+    pub(super) fn case(&mut self, id: Uuid, state: StateRow) -> Result<Case, Error> {
+        let parties = self.parties.remove(&id).unwrap_or_default();
+        state.with(parties, self.clocks.remove(&id).unwrap_or_default())
     }
-    Ok(())
+}
+
+/// Completes cases with their reports, parties and clocks.
+async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<StoredCase>, Error> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = || vec![Value::Texts(found.iter().map(|row| row.id.to_string()).collect())];
+    let mut attached = Attached {
+        reports: reports(&snapshot.fetch(REPORTS_OF, ids()).await?)?,
+        parties: parties(&snapshot.fetch(PARTIES_OF, ids()).await?)?,
+        clocks: clocks(&snapshot.fetch(CLOCKS_OF, ids()).await?)?,
+    };
+    let mut whole = Vec::with_capacity(found.len());
+    for row in found {
+        whole.push(StoredCase {
+            head: row.state.head,
+            case: attached.case(row.id, row.state)?,
+            reports: attached.reports.remove(&row.id).unwrap_or_default(),
+            id: row.id,
+            category: row.category,
+            urgent: row.urgent,
+            open_time: row.open_time,
+            opening: row.opening,
+        });
+    }
+    Ok(whole)
+}
+
+/// Parties by case, from the rows of [`PARTIES_OF`].
+pub(super) fn parties(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<(AgencyId, Part)>>, Error> {
+    let mut parties: BTreeMap<Uuid, Vec<(AgencyId, Part)>> = BTreeMap::new();
+    for row in rows {
+        let part: String = row.get(2)?;
+        let part = Part::from_name(&part).ok_or_else(|| rows::damaged("part in a case", part))?;
+        let agency = rows::agency(&row.get::<String>(1)?)?;
+        parties.entry(rows::uuid(row, 0)?).or_default().push((agency, part));
+    }
+    Ok(parties)
+}
+
+/// Clocks by case, from the rows of [`CLOCKS_OF`].
+pub(super) fn clocks(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<Clock>>, Error> {
+    let mut clocks: BTreeMap<Uuid, Vec<Clock>> = BTreeMap::new();
+    for row in rows {
+        clocks
+            .entry(rows::uuid(row, 0)?)
+            .or_default()
+            .push(rows::clock(row, 1)?);
+    }
+    Ok(clocks)
 }
 
 /// Reports by case, from the rows of [`REPORTS_OF`].

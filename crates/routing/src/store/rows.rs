@@ -1,168 +1,260 @@
 //! Between rows and what they stand for.
 
-use std::str::FromStr;
-
-use api::routing::Explanation;
+use api::routing::{CaseMatter, ClockPause, ClockPauses, Explanation};
 use journal::{Head, Time};
 use prost::Message as _;
 use sql::{Error, Kind, Row, Value};
 use uuid::Uuid;
 
-use super::StoredCase;
-use crate::{
-    calendar::{ClockKind, ClockRule, Clocks, Unit},
+use super::Opening;
+use decision::{
+    calendar::{ClockKind, ClockRule, Unit},
     directory::AgencyId,
-    state::{Case, Clock, Duty, Matter, State},
+    rules::Terms,
 };
+
+use crate::case::{Case, Clock, Duty, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State};
 
 /// Columns of [`stored`], from `cases` and `case_states`.
 macro_rules! stored_columns {
     () => {
-        concat!("id, category, urgent, cases.open_time, ", rows::standing_columns!())
+        concat!("id, category, urgent, cases.open_time, ", rows::state_columns!())
     };
 }
 pub(super) use stored_columns;
 
-/// Columns of [`standing`], from `case_states`.
-macro_rules! standing_columns {
+/// Columns of [`state`], from `case_states`.
+macro_rules! state_columns {
     () => {
-        "state, owner, supporting, clock_kind, clock_generation, clock_due, clock_provisional, sequence, hash, change_time"
+        "state, origin, former_owner, generation, sequence, hash, change_time"
     };
 }
-pub(super) use standing_columns;
+pub(super) use state_columns;
 
-/// A case without its reports and its explanation.
-pub(super) fn stored(row: &Row) -> Result<StoredCase, Error> {
-    let (case, head) = standing(row, 4)?;
-    Ok(StoredCase {
+/// What `case_states` says of a case.
+pub(super) struct StateRow {
+    pub(super) state: State,
+    pub(super) origin: Option<Origin>,
+    pub(super) generation: u64,
+    pub(super) head: Head,
+}
+
+/// A row of [`stored_columns`]: the case without what stands in tables of its own.
+pub(super) struct CaseRow {
+    pub(super) id: Uuid,
+    pub(super) category: String,
+    pub(super) urgent: bool,
+    pub(super) open_time: Time,
+    pub(super) state: StateRow,
+    pub(super) opening: Option<Opening>,
+}
+
+/// A case for a list.
+pub(super) fn stored(row: &Row) -> Result<CaseRow, Error> {
+    Ok(CaseRow {
         id: uuid(row, 0)?,
         category: row.get(1)?,
         urgent: row.get::<i64>(2)? != 0,
         open_time: Time(row.get(3)?),
-        explanation: None,
-        case,
-        head,
-        reports: Vec::new(),
+        state: state(row, 4)?,
+        opening: None,
     })
 }
 
-/// A case without its reports, where the explanation is the column after [`stored_columns`].
-pub(super) fn explained(row: &Row) -> Result<StoredCase, Error> {
-    Ok(StoredCase {
-        explanation: Some(explanation(row, 14)?),
+/// A case where `explanation` and `matter` are the columns after [`stored_columns`].
+pub(super) fn stored_with_opening(row: &Row) -> Result<CaseRow, Error> {
+    Ok(CaseRow {
+        opening: Some(opening(row, 11)?),
         ..stored(row)?
     })
 }
 
-pub(super) fn explanation(row: &Row, column: usize) -> Result<Explanation, Error> {
-    let bytes: Vec<u8> = row.get(column)?;
-    Explanation::decode(bytes.as_slice()).map_err(|error| damaged("explanation", error))
+/// From the columns `explanation` and `matter`.
+pub(super) fn opening(row: &Row, from: usize) -> Result<Opening, Error> {
+    let explanation: Vec<u8> = row.get(from)?;
+    let matter: Vec<u8> = row.get(from + 1)?;
+    Ok(Opening {
+        explanation: Explanation::decode(explanation.as_slice()).map_err(|error| damaged("explanation", error))?,
+        matter: matter_from(&matter)?,
+    })
 }
 
-/// Where a case stands, from ten columns in the order of the table.
-pub(super) fn standing(row: &Row, from: usize) -> Result<(Case, Head), Error> {
+/// From [`state_columns`].
+pub(super) fn state(row: &Row, from: usize) -> Result<StateRow, Error> {
     let state: String = row.get(from)?;
-    let state = State::from_name(&state).ok_or_else(|| damaged("case state", state))?;
-    let owner: Option<String> = row.get(from + 1)?;
-    let duty = owner.map(|owner| duty(row, &owner, from + 3)).transpose()?;
-    if state.is_open() != duty.is_some() {
-        return Err(damaged(
-            "case",
-            "it is open without an owner, or has an owner though it ended",
-        ));
-    }
-    let head = Head {
-        sequence: row.count(from + 7, "sequence")?,
-        hash: row.array(from + 8, "hash")?,
-        time: Time(row.get(from + 9)?),
-    };
-    let supporting = agencies(&row.get::<String>(from + 2)?)?;
-    Ok((
-        Case {
-            state,
-            duty,
-            supporting,
-        },
-        head,
-    ))
-}
-
-fn duty(row: &Row, owner: &str, from: usize) -> Result<Duty, Error> {
-    let kind: String = row.get(from)?;
-    Ok(Duty {
-        owner: agency(owner)?,
-        clock: Clock {
-            kind: ClockKind::from_name(&kind).ok_or_else(|| damaged("clock kind", kind))?,
-            generation: row.count(from + 1, "clock generation")?,
-            due: Time(row.get(from + 2)?),
-            provisional: row.get::<i64>(from + 3)? != 0,
+    let origin: Option<String> = row.get(from + 1)?;
+    let former: Option<String> = row.get(from + 2)?;
+    let former = former.as_deref().map(agency).transpose()?;
+    let origin = origin
+        .map(|name| Origin::from_parts(&name, former).ok_or_else(|| damaged("origin of a lead", name)))
+        .transpose()?;
+    Ok(StateRow {
+        state: State::from_name(&state).ok_or_else(|| damaged("case state", state))?,
+        origin,
+        generation: row.count(from + 3, "generation")?,
+        head: Head {
+            sequence: row.count(from + 4, "sequence")?,
+            hash: row.array(from + 5, "hash")?,
+            time: Time(row.get(from + 6)?),
         },
     })
 }
 
+impl StateRow {
+    /// With parties and clocks, the case.
+    pub(super) fn with(self, parties: Vec<(AgencyId, Part)>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
+        let mut owner = None;
+        let mut supporting = Vec::with_capacity(parties.len());
+        for (agency, part) in parties {
+            match part {
+                Part::Supporting => supporting.push(agency),
+                _ => owner = Some((agency, part)),
+            }
+        }
+        let standing = match (self.state, owner, self.origin) {
+            (State::Ended(end), None, None) => Standing::Ended(end),
+            (State::Open(stage), Some((owner, part)), Some(origin))
+                if (stage == Stage::AwaitingDesignation) == (part == Part::Designating) =>
+            {
+                let duty = clocks.iter().position(|clock| clock.kind().is_of_the_duty());
+                let duty = duty.ok_or_else(|| damaged("case", "it is open, and no clock of its owner runs"))?;
+                let clock = clocks.remove(duty);
+                Standing::Open(stage, Duty { owner, origin, clock })
+            }
+            _ => return Err(damaged("case", "its state and its parties do not fit together")),
+        };
+        Ok(Case {
+            standing,
+            supporting,
+            clocks,
+            generation: self.generation,
+        })
+    }
+}
+
 /// The row of a case in `case_states`.
-pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 11] {
-    let clock = case.duty.as_ref().map(|duty| &duty.clock);
-    let int = |value: Option<i64>| value.map_or(Value::Null(Kind::Int), Value::Int);
+pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 8] {
+    let origin = case.duty().map(|duty| duty.origin.parts());
     [
-        id.to_string().into(),
-        case.state.name().into(),
-        Value::text_or_null(case.duty.as_ref().map(|duty| duty.owner.as_str())),
-        agencies_text(&case.supporting).into(),
-        Value::text_or_null(clock.map(|clock| clock.kind.as_str())),
-        int(clock.map(|clock| clock.generation.cast_signed())),
-        int(clock.map(|clock| clock.due.0)),
-        int(clock.map(|clock| i64::from(clock.provisional))),
+        id.into(),
+        Value::Word(case.state().name()),
+        origin.map_or(Value::Null(Kind::Text), |(name, _)| Value::Word(name)),
+        Value::text_or_null(origin.and_then(|(_, former)| former).map(AgencyId::as_str)),
+        case.generation.cast_signed().into(),
         head.sequence.cast_signed().into(),
         head.hash.into(),
         head.time.0.into(),
     ]
 }
 
-/// What never changes of a case, from four columns in the order of the table.
-pub(super) fn matter(row: &Row, from: usize) -> Result<Matter, Error> {
-    let excluded = agencies(&row.get::<String>(from)?)?.into_iter().collect();
-    let last_resort = agencies(&row.get::<String>(from + 1)?)?;
-    let acknowledge: Option<String> = row.get(from + 2)?;
-    let result: Option<String> = row.get(from + 3)?;
-    let clocks = match (acknowledge, result) {
-        (Some(acknowledge), Some(result)) => Some(Clocks {
-            acknowledge: clock_rule(ClockKind::Acknowledge, &acknowledge)?,
-            result: clock_rule(ClockKind::Result, &result)?,
-        }),
-        _ => None,
-    };
-    Ok(Matter {
-        excluded,
-        last_resort,
-        clocks,
+/// The rows of a case in `case_parties`.
+pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterator<Item = [Value; 5]> {
+    let id = Value::from(id);
+    (0_i64..).zip(case.parties()).map(move |(place, (agency, part))| {
+        [
+            id.clone(),
+            agency.as_str().into(),
+            Value::Word(part.name()),
+            place.into(),
+            open_time.0.into(),
+        ]
     })
 }
 
-/// A clock's rule as `24 hours`.
-pub(super) fn clock_text(rule: ClockRule) -> String {
-    format!("{} {}", rule.value, rule.unit.as_str())
-}
-
-fn clock_rule(kind: ClockKind, text: &str) -> Result<ClockRule, Error> {
-    text.split_once(' ')
-        .and_then(|(value, unit)| {
-            Some(ClockRule {
-                kind,
-                value: u32::from_str(value).ok()?,
-                unit: Unit::from_name(unit)?,
+/// The row of a clock in `case_clocks`.
+pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 12] {
+    let Ledger {
+        used,
+        since,
+        paused_until,
+        pauses,
+    } = &clock.ledger;
+    let pauses = ClockPauses {
+        pauses: pauses
+            .iter()
+            .map(|pause| ClockPause {
+                start_time: Some(pause.start.to_proto()),
+                end_time: Some(pause.end.to_proto()),
             })
-        })
-        .ok_or_else(|| damaged("clock rule", text))
+            .collect(),
+    };
+    [
+        id.into(),
+        Value::Word(clock.kind().as_str()),
+        clock.owner.as_str().into(),
+        clock.generation.cast_signed().into(),
+        Value::Word(clock.rule.unit.as_str()),
+        i64::from(clock.rule.value).into(),
+        (*used).into(),
+        since.0.into(),
+        paused_until.map_or(Value::Null(Kind::Int), |until| Value::Int(until.0)),
+        pauses.encode_to_vec().into(),
+        clock.due.0.into(),
+        clock.provisional.into(),
+    ]
 }
 
-/// Ids between spaces, which none of them has.
-pub(super) fn agencies_text<'a>(agencies: impl IntoIterator<Item = &'a AgencyId>) -> String {
-    agencies.into_iter().map(AgencyId::as_str).collect::<Vec<_>>().join(" ")
+/// A clock, from the columns after the case's id, in the order of the table.
+pub(super) fn clock(row: &Row, from: usize) -> Result<Clock, Error> {
+    let kind: String = row.get(from)?;
+    let unit: String = row.get(from + 3)?;
+    let value: i64 = row.get(from + 4)?;
+    let pauses: Vec<u8> = row.get(from + 8)?;
+    let pauses = ClockPauses::decode(pauses.as_slice()).map_err(|error| damaged("pauses of a clock", error))?;
+    let time = |time: Option<Time>| time.ok_or_else(|| damaged("pause of a clock", "a time is missing"));
+    Ok(Clock {
+        rule: ClockRule {
+            kind: ClockKind::from_name(&kind).ok_or_else(|| damaged("clock kind", kind))?,
+            value: u32::try_from(value).map_err(|error| damaged("budget of a clock", error))?,
+            unit: Unit::from_name(&unit).ok_or_else(|| damaged("unit of a clock", unit))?,
+        },
+        owner: agency(&row.get::<String>(from + 1)?)?,
+        generation: row.count(from + 2, "clock generation")?,
+        ledger: Ledger {
+            used: row.get(from + 5)?,
+            since: Time(row.get(from + 6)?),
+            paused_until: row.get::<Option<i64>>(from + 7)?.map(Time),
+            pauses: pauses
+                .pauses
+                .into_iter()
+                .map(|pause| {
+                    Ok(Pause {
+                        start: time(pause.start_time.as_ref().and_then(Time::from_proto))?,
+                        end: time(pause.end_time.as_ref().and_then(Time::from_proto))?,
+                    })
+                })
+                .collect::<Result<_, Error>>()?,
+        },
+        due: Time(row.get(from + 9)?),
+        provisional: row.get::<i64>(from + 10)? != 0,
+    })
 }
 
-fn agencies(text: &str) -> Result<Vec<AgencyId>, Error> {
-    text.split(' ').filter(|id| !id.is_empty()).map(agency).collect()
+/// What never changes of a case, as it is stored.
+pub(super) fn matter_bytes(matter: &Matter) -> Vec<u8> {
+    let names = |agencies: &mut dyn Iterator<Item = &AgencyId>| agencies.map(AgencyId::resource_name).collect();
+    CaseMatter {
+        terms: matter.terms.as_ref().map(Terms::to_proto),
+        excluded: names(&mut matter.excluded.iter()),
+        last_resort: names(&mut matter.last_resort.iter()),
+        supporting: names(&mut matter.supporting.iter()),
+    }
+    .encode_to_vec()
+}
+
+fn matter_from(bytes: &[u8]) -> Result<Matter, Error> {
+    let matter = CaseMatter::decode(bytes).map_err(|error| damaged("matter of a case", error))?;
+    let agency = |name: &String| AgencyId::from_resource_name(name).map_err(|error| damaged("agency", error));
+    let agencies = |names: &[String]| names.iter().map(agency).collect::<Result<Vec<_>, Error>>();
+    Ok(Matter {
+        excluded: agencies(&matter.excluded)?.into_iter().collect(),
+        last_resort: agencies(&matter.last_resort)?,
+        supporting: agencies(&matter.supporting)?,
+        terms: matter
+            .terms
+            .map(|terms| Terms::from_proto(&terms).ok_or_else(|| damaged("terms of a case", "one is missing")))
+            .transpose()?,
+    })
 }
 
 pub(super) fn agency(text: &str) -> Result<AgencyId, Error> {

@@ -1,4 +1,4 @@
-//! Routing's store in SQLite or PostgreSQL: each use case in its transaction. What is done in it is in `cases.rs` and
+//! Routing's store in SQLite or PostgreSQL: each use case in its transaction. What is done in it is in `act.rs`, `cases.rs` and
 //! `versions.rs`, what is read in `read.rs`.
 
 use std::sync::Arc;
@@ -9,15 +9,18 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Acknowledgement, Cursor, FeedItem, MissedClock, ReportNews, Store, StoredCase, Viewer, feeds, read,
+    Acted, Command, Cursor, FeedItem, MissedClock, ReportNews, Store, StoredCase, feeds, read,
     versions::{self, Activated, Activation, NewVersion, PastActivation, VersionInfo, Versions},
 };
-use crate::{
-    active::{Active, Current, VersionKind},
+use decision::{
     calendar::Calendars,
     directory::{self, AgencyId, Directory},
     rules::RuleSet,
-    state::{Rules, State},
+};
+
+use crate::{
+    active::{Active, Current, VersionKind},
+    case::{Party, Rules, State},
 };
 
 /// A store in SQLite or PostgreSQL.
@@ -63,8 +66,8 @@ impl Store for SqlStore {
         sql::transact!(self.db, |tx| self.try_open(&mut tx, news, now))
     }
 
-    async fn acknowledge(&self, batch: &[Acknowledgement], now: Time) -> Result<Vec<Acknowledged>, Error> {
-        sql::transact!(self.db, |tx| self.try_acknowledge(&mut tx, batch, now))
+    async fn act(&self, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error> {
+        sql::transact!(self.db, |tx| self.try_act(&mut tx, commands, now))
     }
 
     async fn missed(&self, now: Time, limit: u32) -> Result<Vec<MissedClock>, Error> {
@@ -83,13 +86,13 @@ impl Store for SqlStore {
         sql::transact!(self.db, |tx| self.try_succeed(&mut tx, now, limit))
     }
 
-    async fn case(&self, id: Uuid, viewer: &Viewer) -> Result<Option<StoredCase>, Error> {
+    async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
         read::case(&self.db, id, viewer).await
     }
 
     async fn cases(
         &self,
-        viewer: &Viewer,
+        viewer: &Party,
         state: Option<State>,
         after: Option<Cursor>,
         limit: u32,
@@ -97,8 +100,8 @@ impl Store for SqlStore {
         read::cases(&self.db, viewer, state, after, limit).await
     }
 
-    async fn leads(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
-        read::leads(&self.db, agency, report).await
+    async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
+        read::sees_content(&self.db, agency, report).await
     }
 
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {

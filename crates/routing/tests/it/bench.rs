@@ -11,11 +11,9 @@ use decision::rules::RuleSet;
 use journal::{Arrival, Draft, Entry, Head, ManualClock, Sealed, SeededEntropy, Time, entry_hash, random_id, seal};
 use routing::Routing;
 use routing::active::{Active, Current};
+use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
 use routing::clocks::Ticker;
-use routing::state::State;
-use routing::store::{
-    Acknowledged, Acknowledgement, FeedItem, ReportNews, RequestId, Route, SqlStore, Store, StoredCase, Viewer,
-};
+use routing::store::{Acted, Command, FeedItem, ReportNews, RequestId, Route, SqlStore, Store, StoredCase};
 use sql::{Db, Row, Value};
 use testkit::Backend;
 use uuid::Uuid;
@@ -35,8 +33,8 @@ pub fn agency(id: &str) -> AgencyId {
     AgencyId::new(id).unwrap()
 }
 
-pub fn agency_viewer(id: &str) -> Viewer {
-    Viewer::Agency(agency(id))
+pub fn agency_viewer(id: &str) -> Party {
+    Party::Agency(agency(id))
 }
 
 /// Facts with places written as `operator 450100`.
@@ -181,13 +179,13 @@ impl Bench {
         Uuid::parse_str(&row.unwrap().get::<String>(0).unwrap()).unwrap()
     }
 
-    pub async fn acknowledge(&self, command: Acknowledgement) -> Acknowledged {
-        let answers = self.store.acknowledge(&[command], self.now()).await.unwrap();
-        answers.into_iter().next().unwrap()
+    pub async fn act(&self, command: Command) -> Acted {
+        let acted = self.store.act(&[command], self.now()).await.unwrap();
+        acted.into_iter().next().unwrap()
     }
 
     pub async fn case(&self, id: Uuid) -> StoredCase {
-        self.store.case(id, &Viewer::Operator).await.unwrap().unwrap()
+        self.store.case(id, &Party::Operator).await.unwrap().unwrap()
     }
 
     pub async fn count(&self, statement: &'static str) -> i64 {
@@ -216,43 +214,68 @@ impl Bench {
     }
 
     /// Promises 4 and 5 as they must hold after every commit: an open case has one owner, who alone leads or designates, and
-    /// one running clock; who is excluded has no part in it; each record's chain is unbroken.
+    /// a clock that runs against it; who is excluded has no part in it; each record's chain is unbroken.
     pub async fn assert_promises(&self) {
-        let cases = self.store.cases(&Viewer::Operator, None, None, 100_000).await.unwrap();
+        let cases = self.store.cases(&Party::Operator, None, None, 100_000).await.unwrap();
         let parties = self
-            .rows("SELECT case_id, agency, role FROM case_parties", vec![])
+            .rows("SELECT case_id, agency, part FROM case_parties", vec![])
             .await;
-        let excluded = self.rows("SELECT id, excluded FROM cases", vec![]).await;
-        for stored in &cases {
+        let clocks = self
+            .rows("SELECT case_id, kind, owner, due FROM case_clocks", vec![])
+            .await;
+        for listed in &cases {
+            let stored = self.case(listed.id).await;
+            assert_eq!(listed.case, stored.case, "lists and single reads agree");
             let id = stored.id.to_string();
-            let owner = stored.case.duty.as_ref().map(|duty| duty.owner.as_str());
-            assert_eq!(stored.case.state.is_open(), owner.is_some(), "{stored:?}");
-            let of = |roles: &[&str]| {
+            let of = |parts: &[&str]| {
                 let rows = parties.iter().filter(|row| row.get::<String>(0).unwrap() == id);
-                let rows = rows.filter(|row| roles.contains(&row.get::<String>(2).unwrap().as_str()));
+                let rows = rows.filter(|row| parts.contains(&row.get::<String>(2).unwrap().as_str()));
                 let mut agencies: Vec<String> = rows.map(|row| row.get(1).unwrap()).collect();
                 agencies.sort();
                 agencies
             };
-            assert_eq!(of(&["lead", "designating"]), owner.into_iter().collect::<Vec<_>>());
-            assert_eq!(of(&["lead"]).is_empty(), !stored.case.state.has_lead());
+            let owners = of(&["lead", "designating"]);
+            assert_eq!(owners.len(), usize::from(stored.case.state().is_open()), "{stored:?}");
+            assert_eq!(
+                owners,
+                stored
+                    .case
+                    .owner()
+                    .map(ToString::to_string)
+                    .into_iter()
+                    .collect::<Vec<_>>()
+            );
+            assert_eq!(
+                of(&["designating"]).len(),
+                usize::from(stored.case.state() == State::AWAITING_DESIGNATION)
+            );
             let mut supporting: Vec<_> = stored.case.supporting.iter().map(ToString::to_string).collect();
             supporting.sort();
             assert_eq!(of(&["supporting"]), supporting);
-            let excluded = excluded.iter().find(|row| row.get::<String>(0).unwrap() == id).unwrap();
-            let excluded: String = excluded.get(1).unwrap();
-            let excluded = excluded.split(' ').filter(|id| !id.is_empty()).map(agency).collect();
+            let excluded = &stored.opening.as_ref().unwrap().matter.excluded;
             for party in of(&["lead", "designating", "supporting"]) {
-                let kept_out = Directory::shipped().is_excluded(&agency(&party), &excluded);
+                let kept_out = Directory::shipped().is_excluded(&agency(&party), excluded);
                 assert!(!kept_out || party == "conference-CN", "{party} sees {id}");
             }
-            if let Some(duty) = &stored.case.duty {
-                assert!(duty.clock.due > stored.head.time, "{stored:?}");
+            let running: Vec<_> = clocks
+                .iter()
+                .filter(|row| row.get::<String>(0).unwrap() == id)
+                .collect();
+            assert_eq!(running.len(), stored.case.all_clocks().count(), "{stored:?}");
+            assert_eq!(running.is_empty(), !stored.case.state().is_open(), "{stored:?}");
+            for row in running {
+                let owner: String = row.get(2).unwrap();
+                assert!(
+                    owners.contains(&owner) || supporting.contains(&owner),
+                    "{owner} has no part in {id}"
+                );
+                assert!(row.get::<i64>(3).unwrap() > stored.head.time.0, "{stored:?}");
             }
         }
-        let unguarded = "SELECT count(*) FROM case_states WHERE state NOT IN ('CLOSED', 'ADVISED') \
-                         AND (owner IS NULL OR clock_due IS NULL)";
-        assert_eq!(self.count(unguarded).await, 0);
+        assert_eq!(
+            (Part::seeing(Sight::Content), Part::seeing(Sight::Case).len()),
+            (vec!["lead".to_owned()], 3)
+        );
         let broken = "SELECT count(*) FROM case_states WHERE sequence <> \
                       (SELECT count(*) FROM journal WHERE record = 'cases/' || case_id)";
         assert_eq!(self.count(broken).await, 0);
@@ -286,10 +309,16 @@ pub fn news(report: Uuid, sealed: &Sealed, route: Option<(Facts, Decision)>) -> 
     }
 }
 
-pub fn by(case: Uuid, by: &str) -> Acknowledgement {
-    Acknowledgement {
+/// The agency takes the case over.
+pub fn by(case: Uuid, by: &str) -> Command {
+    command(case, by, Action::Acknowledge(Acknowledge))
+}
+
+pub fn command(case: Uuid, by: &str, action: Action) -> Command {
+    Command {
         case,
-        agency: agency(by),
+        by: agency_viewer(by),
+        action,
         etag: String::new(),
         request: None,
         actor: api::event::Actor {
@@ -301,10 +330,10 @@ pub fn by(case: Uuid, by: &str) -> Acknowledgement {
 }
 
 /// With a request id; `content` stands for what was asked.
-pub fn request(command: Acknowledgement, id: u128, content: u8) -> Acknowledgement {
-    Acknowledgement {
+pub fn request(command: Command, id: u128, content: u8) -> Command {
+    Command {
         request: Some(RequestId {
-            caller: format!("{}-desk", command.agency),
+            caller: format!("{}-desk", command.by.agency().unwrap()),
             id: Uuid::from_u128(id),
             fingerprint: [content; 32],
         }),
@@ -314,8 +343,5 @@ pub fn request(command: Acknowledgement, id: u128, content: u8) -> Acknowledgeme
 
 /// State and owner.
 pub fn standing(stored: &StoredCase) -> (State, Option<&str>) {
-    (
-        stored.case.state,
-        stored.case.duty.as_ref().map(|duty| duty.owner.as_str()),
-    )
+    (stored.case.state(), stored.case.owner().map(AgencyId::as_str))
 }

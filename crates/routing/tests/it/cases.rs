@@ -1,13 +1,13 @@
 //! Cases in the store: opened once, with their event, and taken over once.
 
-use api::event::{Detail, StateChange};
+use api::event::{ClockKind, Detail, StateChange};
 use api::intake::{CaseChange, ConnectingFactor};
-use api::routing::Facts;
+use api::routing::{Facts, LeadOriginHow, case_sight};
 use decision::decide::facts_digest;
 use journal::{Arrival, Outbox as _, Refusal, SqlOutbox};
 use prost::Message as _;
-use routing::state::State;
-use routing::store::{Acknowledged, Store as _};
+use routing::case::{Refusal as Refused, State};
+use routing::store::{Acted, Store as _};
 use routing::view;
 use testkit::Backend;
 
@@ -28,7 +28,11 @@ testkit::on_each_backend!(
 );
 
 /// Each table that a change writes to, taken away and brought back.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
+    (
+        "ALTER TABLE case_clocks RENAME TO gone",
+        "ALTER TABLE gone RENAME TO case_clocks",
+    ),
     (
         "ALTER TABLE case_states RENAME TO gone",
         "ALTER TABLE gone RENAME TO case_states",
@@ -55,7 +59,7 @@ const TABLES: [(&str, &str); 8] = [
 ];
 
 const EVERYTHING: &str = "SELECT (SELECT count(*) FROM cases) + (SELECT count(*) FROM case_states) \
-     + (SELECT count(*) FROM case_reports) + (SELECT count(*) FROM case_parties) + (SELECT count(*) FROM journal WHERE record LIKE 'cases/%') \
+     + (SELECT count(*) FROM case_reports) + (SELECT count(*) FROM case_clocks) + (SELECT count(*) FROM case_parties) + (SELECT count(*) FROM journal WHERE record LIKE 'cases/%') \
      + (SELECT count(*) FROM outbox WHERE record LIKE 'cases/%') + (SELECT count(*) FROM inbox) + (SELECT count(*) FROM feed) \
      + (SELECT CAST(sum(position) AS BIGINT) FROM feed_head) + (SELECT count(*) FROM requests)";
 
@@ -84,14 +88,11 @@ async fn p1_state_and_event_are_written_together_or_not_at_all(backend: Backend)
     }) {
         bench.execute(away).await;
         let command = request(by(case, "police-450100"), 1, 1);
-        assert!(
-            bench.store.acknowledge(&[command], bench.now()).await.is_err(),
-            "{away}"
-        );
+        assert!(bench.store.act(&[command], bench.now()).await.is_err(), "{away}");
         bench.execute(back).await;
         assert_eq!(bench.count(EVERYTHING).await, opened, "{away}");
     }
-    assert_eq!(bench.case(case).await.case.state, State::Assigned);
+    assert_eq!(bench.case(case).await.case.state(), State::ASSIGNED);
     bench.assert_promises().await;
 }
 
@@ -197,7 +198,7 @@ async fn p6_a_stored_case_can_be_decided_again(backend: Backend) {
         .await;
     let bytes: Vec<u8> = rows[0].get(0).unwrap();
     let stored = Facts::decode(bytes.as_slice()).unwrap();
-    let explanation = bench.case(case).await.explanation.unwrap();
+    let explanation = bench.case(case).await.opening.unwrap().explanation;
     assert_eq!(decided(&stored).explanation, explanation);
     assert_eq!(facts_digest(&stored).as_slice(), explanation.facts_digest);
 }
@@ -237,7 +238,10 @@ async fn intake_and_audit_are_told(backend: Backend) {
     let detail = Detail::decode(audited.detail.clone()).unwrap();
     let salt: journal::Bytes32 = audited.salt.as_ref().try_into().unwrap();
     assert_eq!(journal::commitment(&salt, &audited.detail), entry.commitment);
-    let (route, clock) = (detail.route.unwrap(), detail.clock.unwrap());
+    let route = detail.route.unwrap();
+    let [clock] = &detail.clocks[..] else {
+        panic!("{:?}", detail.clocks)
+    };
     assert_eq!((detail.from_state.as_str(), detail.to_state.as_str()), ("", "ASSIGNED"));
     assert_eq!(
         (route.row.as_str(), route.factor.as_str(), route.lead.as_str()),
@@ -245,8 +249,8 @@ async fn intake_and_audit_are_told(backend: Backend) {
     );
     assert_eq!(route.facts_digest, facts_digest(&official()).as_slice());
     assert_eq!(
-        (clock.kind.as_str(), clock.generation, clock.owner.as_str()),
-        ("acknowledge", 1, "agencies/inspection-130000")
+        (clock.kind(), clock.generation, clock.owner.as_str()),
+        (ClockKind::Acknowledge, 1, "agencies/inspection-130000")
     );
 
     // A unit above others takes all of them along.
@@ -273,7 +277,7 @@ async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
         .open(&[facts("insult-defamation", &[(ConnectingFactor::Victim, "510100")])])
         .await[0];
     let stored = bench.case(case).await;
-    assert_eq!(standing(&stored), (State::Advised, None));
+    assert_eq!(standing(&stored), (State::ADVISED, None));
     assert_eq!(bench.kinds(case).await, ["case.advised"]);
     assert_eq!(bench.count("SELECT count(*) FROM case_parties").await, 0);
     let told = SqlOutbox(bench.db.clone())
@@ -283,11 +287,32 @@ async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
     let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
     assert_eq!((told.lead.as_str(), told.state.as_str()), ("", "ADVISED"));
     assert!(told.advice.unwrap().text_en.contains("court"));
-    assert_eq!(
-        bench.acknowledge(by(case, "police-510100")).await,
-        Acknowledged::NotFound
-    );
+    assert_eq!(bench.act(by(case, "police-510100")).await, Acted::NotFound);
     bench.assert_promises().await;
+}
+
+fn not_lead() -> Acted {
+    Acted::Refused(Refused::NotYours {
+        description: "only the lead may take it over; there is nothing for you to do on it now".to_owned(),
+    })
+}
+
+fn taken_over() -> Acted {
+    Acted::Refused(Refused::WrongState {
+        state: State::IN_PROGRESS,
+        description:
+            "the case is IN_PROGRESS; to take it over it must be ASSIGNED; now you can ask another agency to assist"
+                .to_owned(),
+    })
+}
+
+/// The case as an act left it for its caller.
+fn shown(acted: &Acted) -> &api::routing::Case {
+    let Acted::Done(sight) = acted else { panic!("{acted:?}") };
+    let Some(case_sight::Sight::CurrentCase(case)) = &sight.sight else {
+        panic!("{sight:?}")
+    };
+    case
 }
 
 async fn only_the_lead_takes_a_case_over_and_only_once(backend: Backend) {
@@ -296,28 +321,27 @@ async fn only_the_lead_takes_a_case_over_and_only_once(backend: Backend) {
     bench.clock.advance(HOUR);
     let before = view::etag(&bench.case(case).await.head);
     for (agency, expected) in [
-        ("police-440000", Acknowledged::NotLead),
-        ("police-450000", Acknowledged::NotFound),
-        ("police-450200", Acknowledged::NotFound),
+        ("police-440000", not_lead()),
+        ("police-450000", Acted::NotFound),
+        ("police-450200", Acted::NotFound),
     ] {
-        assert_eq!(bench.acknowledge(by(case, agency)).await, expected, "{agency}");
+        assert_eq!(bench.act(by(case, agency)).await, expected, "{agency}");
     }
     let mut stale = by(case, "police-450100");
     stale.etag = "0-0000000000000000".to_owned();
-    assert_eq!(bench.acknowledge(stale.clone()).await, Acknowledged::EtagMismatch);
+    assert_eq!(bench.act(stale.clone()).await, Acted::EtagMismatch);
     stale.etag = before;
-    let Acknowledged::Case(shown) = bench.acknowledge(stale.clone()).await else {
-        panic!("refused")
-    };
+    let done = bench.act(stale.clone()).await;
+    let shown = shown(&done);
     assert_eq!(shown.lead, "agencies/police-450100");
-    let clock = shown.clock.as_ref().unwrap();
-    assert_eq!((clock.kind.as_str(), clock.generation), ("result", 2));
-    assert_eq!(bench.acknowledge(stale.clone()).await, Acknowledged::EtagMismatch);
+    assert_eq!(shown.lead_origin.as_ref().unwrap().how(), LeadOriginHow::Routed);
+    let [clock] = &shown.clocks[..] else {
+        panic!("{shown:?}")
+    };
+    assert_eq!((clock.kind(), clock.generation), (ClockKind::Result, 2));
+    assert_eq!(bench.act(stale.clone()).await, Acted::EtagMismatch);
     stale.etag = shown.etag.clone();
-    assert_eq!(
-        bench.acknowledge(stale).await,
-        Acknowledged::WrongState(State::InProgress)
-    );
+    assert_eq!(bench.act(stale).await, taken_over());
     assert_eq!(bench.kinds(case).await, ["case.opened", "case.acknowledged"]);
     bench.assert_promises().await;
 }
@@ -326,20 +350,25 @@ async fn a_request_id_stands_for_its_first_answer(backend: Backend) {
     let bench = Bench::new(backend).await;
     let cases = bench.open(&[gambling(), gambling()]).await;
     let command = request(by(cases[0], "police-450100"), 7, 1);
-    let first = bench.acknowledge(command.clone()).await;
-    assert!(matches!(first, Acknowledged::Case(_)));
+    let first = bench.act(command.clone()).await;
+    assert!(matches!(first, Acted::Done(_)), "{first:?}");
     // The case goes on; the answer stays.
     bench.clock.advance(31 * DAY);
     assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 2);
-    assert_eq!(bench.acknowledge(command.clone()).await, first);
+    assert_eq!(bench.act(command.clone()).await, first);
     // Another caller's id is another request.
-    let other = bench.acknowledge(request(by(cases[1], "police-450000"), 7, 2)).await;
-    assert!(matches!(&other, Acknowledged::Case(case) if case.lead == "agencies/police-450000"));
+    let other = bench.act(request(by(cases[1], "police-450000"), 7, 2)).await;
+    assert_eq!(shown(&other).lead, "agencies/police-450000");
+    let origin = shown(&other).lead_origin.as_ref().unwrap();
+    assert_eq!(
+        (origin.how(), origin.former_agency.as_str()),
+        (LeadOriginHow::Escalated, "agencies/police-450100")
+    );
     let reused = request(by(cases[1], "police-450100"), 7, 2);
-    assert_eq!(bench.acknowledge(reused.clone()).await, Acknowledged::RequestIdReused);
+    assert_eq!(bench.act(reused.clone()).await, Acted::RequestIdReused);
     // After the window the id is free again.
     assert_eq!(bench.store.forget_requests(bench.now(), 10).await.unwrap(), 1);
-    assert_eq!(bench.acknowledge(reused).await, Acknowledged::NotLead);
+    assert_eq!(bench.act(reused).await, not_lead());
     bench.assert_promises().await;
 }
 
@@ -356,13 +385,13 @@ async fn a_group_answers_each_member(backend: Backend) {
         by(cases[2], "inspection-130000"),
         by(uuid::Uuid::nil(), "inspection-130000"),
     ];
-    let answers = bench.store.acknowledge(&group, bench.now()).await.unwrap();
-    assert!(matches!(&answers[0], Acknowledged::Case(_)));
-    assert_eq!(answers[1], Acknowledged::NotLead);
+    let answers = bench.store.act(&group, bench.now()).await.unwrap();
+    assert!(matches!(&answers[0], Acted::Done(_)));
+    assert_eq!(answers[1], not_lead());
     assert_eq!(answers[2], answers[0]);
-    assert_eq!(answers[3], Acknowledged::RequestIdReused);
-    assert_eq!(answers[4], Acknowledged::WrongState(State::InProgress));
-    assert!(matches!(&answers[5], Acknowledged::Case(_)));
-    assert_eq!(answers[6], Acknowledged::NotFound);
+    assert_eq!(answers[3], Acted::RequestIdReused);
+    assert_eq!(answers[4], taken_over());
+    assert!(matches!(&answers[5], Acted::Done(_)));
+    assert_eq!(answers[6], Acted::NotFound);
     bench.assert_promises().await;
 }

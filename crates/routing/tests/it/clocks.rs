@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::routing::Facts;
+use decision::calendar::ClockKind;
 use decision::decide::Outcome;
 use decision::directory::{AgencyId, Directory};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use routing::state::State;
+use routing::case::{Refusal, State};
 use routing::store::versions::{Activation, Versions as _};
-use routing::store::{Acknowledged, MissedClock, Store as _};
+use routing::store::{Acted, MissedClock, Store as _};
 use testkit::Backend;
+use uuid::Uuid;
 
 use crate::bench::{Bench, DAY, HOUR, agency, by, decided, facts, gambling, official, standing};
 
@@ -76,11 +78,11 @@ async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
             1 if !cases.is_empty() => {
                 let case = cases[rng.random_range(0..cases.len())];
                 let stored = bench.case(case).await;
-                let caller = match stored.case.duty {
+                let caller = match stored.case.duty() {
                     Some(duty) if rng.random() => duty.owner.to_string(),
                     _ => agencies[rng.random_range(0..agencies.len())].clone(),
                 };
-                bench.acknowledge(by(case, &caller)).await;
+                bench.act(by(case, &caller)).await;
             }
             2 => bench.clock.advance(rng.random_range(0..20 * DAY)),
             _ => {
@@ -110,7 +112,7 @@ async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Ba
         assert_eq!(ticker.step().await.unwrap(), 0, "once");
         let stored = bench.case(case).await;
         let (state, owner) = standing(&stored);
-        assert_eq!(state, State::Assigned);
+        assert_eq!(state, State::ASSIGNED);
         ladder.push(owner.unwrap().to_owned());
         bench.assert_promises().await;
     }
@@ -142,10 +144,12 @@ async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Ba
         BTreeSet::from(["police-440000", "police-450100", "police-450000", "police-CN"]),
         "who led before goes on seeing it"
     );
-    assert!(matches!(
-        bench.acknowledge(by(case, "conference-CN")).await,
-        Acknowledged::Case(_)
-    ));
+    assert!(matches!(bench.act(by(case, "conference-CN")).await, Acted::Done(_)));
+}
+
+fn missed(case: Uuid, generation: u64) -> MissedClock {
+    let kind = ClockKind::Acknowledge;
+    MissedClock { case, kind, generation }
 }
 
 async fn p5_each_generation_ends_once_with_two_replicas(backend: Backend) {
@@ -184,14 +188,14 @@ async fn p5_a_generation_that_ended_ends_nothing_more(backend: Backend) {
     let case = bench.open(&[gambling()]).await[0];
     bench.clock.advance(25 * HOUR);
     let seen = bench.store.missed(bench.now(), 10).await.unwrap();
-    assert_eq!(seen, [MissedClock { case, generation: 1 }]);
+    assert_eq!(seen, [missed(case, 1)]);
     assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 1);
     // A replica that slept since it looked: by now the next generation is due, too, but that one it has not seen.
     bench.clock.advance(25 * HOUR);
     assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 0);
     assert_eq!(bench.kinds(case).await, ["case.opened", "case.escalated"]);
     let seen = bench.store.missed(bench.now(), 10).await.unwrap();
-    assert_eq!(seen, [MissedClock { case, generation: 2 }]);
+    assert_eq!(seen, [missed(case, 2)]);
     assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 1);
 }
 
@@ -199,7 +203,7 @@ async fn p5_a_clock_that_was_met_is_not_missed(backend: Backend) {
     let bench = Bench::new(backend).await;
     let case = bench.open(&[official()]).await[0];
     bench.clock.advance(2 * DAY);
-    bench.acknowledge(by(case, "inspection-130000")).await;
+    bench.act(by(case, "inspection-130000")).await;
     bench.clock.advance(30 * DAY);
     assert_eq!(
         bench.ticker(&bench.store).step().await.unwrap(),
@@ -209,7 +213,7 @@ async fn p5_a_clock_that_was_met_is_not_missed(backend: Backend) {
     bench.clock.advance(70 * DAY);
     assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
     let stored = bench.case(case).await;
-    assert_eq!(standing(&stored), (State::Assigned, Some("inspection-CN")));
+    assert_eq!(standing(&stored), (State::ASSIGNED, Some("inspection-CN")));
     bench.assert_promises().await;
 }
 
@@ -221,14 +225,14 @@ async fn p5_a_late_designation_goes_up(backend: Backend) {
     };
     decision.supporting.clear();
     let case = bench.open_as(&gambling(), decision).await;
-    assert_eq!(
-        bench.acknowledge(by(case, "police-450000")).await,
-        Acknowledged::WrongState(State::AwaitingDesignation)
-    );
+    assert!(matches!(
+        bench.act(by(case, "police-450000")).await,
+        Acted::Refused(Refusal::NotYours { .. })
+    ));
     assert!(
         !bench
             .store
-            .leads(&agency("police-450000"), bench.case(case).await.reports[0])
+            .sees_content(&agency("police-450000"), bench.case(case).await.reports[0])
             .await
             .unwrap(),
         "who designates does not lead"
@@ -239,7 +243,7 @@ async fn p5_a_late_designation_goes_up(backend: Backend) {
         bench.clock.advance(30 * DAY);
         assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
         let stored = bench.case(case).await;
-        assert_eq!(stored.case.state, State::AwaitingDesignation);
+        assert_eq!(stored.case.state(), State::AWAITING_DESIGNATION);
         owners.push(standing(&stored).1.unwrap().to_owned());
     }
     assert_eq!(owners, ["police-CN", "conference-CN", "conference-CN"]);
@@ -301,6 +305,9 @@ async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) 
     assert_eq!(ticker.step().await.unwrap(), 1);
     // The superior tells no hours: all of a working day counts.
     let stored = bench.case(case).await;
-    assert_eq!(standing(&stored), (State::Assigned, Some("police-450000")));
-    assert_eq!(stored.case.duty.unwrap().clock.due, bench.now().plus_seconds(4 * HOUR));
+    assert_eq!(standing(&stored), (State::ASSIGNED, Some("police-450000")));
+    assert_eq!(
+        stored.case.duty().unwrap().clock.due,
+        bench.now().plus_seconds(4 * HOUR)
+    );
 }

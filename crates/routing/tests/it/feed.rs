@@ -8,11 +8,9 @@ use async_trait::async_trait;
 use decision::directory::AgencyId;
 use futures::{FutureExt as _, StreamExt as _};
 use journal::{Arrival, Time};
+use routing::case::{Party, State};
 use routing::feed::Feed;
-use routing::state::State;
-use routing::store::{
-    Acknowledged, Acknowledgement, Cursor, Error, FeedItem, MissedClock, ReportNews, Store, StoredCase, Viewer,
-};
+use routing::store::{Acted, Command, Cursor, Error, FeedItem, MissedClock, ReportNews, Store, StoredCase};
 use routing::upkeep::Upkeep;
 use testkit::Backend;
 use tokio::sync::watch;
@@ -48,9 +46,7 @@ async fn what_is_old_is_forgotten_in_chunks(backend: Backend) {
         "the oldest first"
     );
     let case = bench.open(&[gambling()]).await[0];
-    bench
-        .acknowledge(request(crate::bench::by(case, "police-450100"), 1, 1))
-        .await;
+    bench.act(request(crate::bench::by(case, "police-450100"), 1, 1)).await;
     let upkeep = Upkeep {
         store: bench.store.clone(),
         clock: bench.clock.clone(),
@@ -114,7 +110,7 @@ impl Store for Counting {
     async fn open(&self, _: &[ReportNews], _: Time) -> Result<Vec<Arrival>, Error> {
         Ok(Vec::new())
     }
-    async fn acknowledge(&self, _: &[Acknowledgement], _: Time) -> Result<Vec<Acknowledged>, Error> {
+    async fn act(&self, _: &[Command], _: Time) -> Result<Vec<Acted>, Error> {
         Ok(Vec::new())
     }
     async fn missed(&self, _: Time, _: u32) -> Result<Vec<MissedClock>, Error> {
@@ -126,13 +122,13 @@ impl Store for Counting {
     async fn succeed(&self, _: Time, _: u32) -> Result<usize, Error> {
         Ok(0)
     }
-    async fn case(&self, _: Uuid, _: &Viewer) -> Result<Option<StoredCase>, Error> {
+    async fn case(&self, _: Uuid, _: &Party) -> Result<Option<StoredCase>, Error> {
         Ok(None)
     }
-    async fn cases(&self, _: &Viewer, _: Option<State>, _: Option<Cursor>, _: u32) -> Result<Vec<StoredCase>, Error> {
+    async fn cases(&self, _: &Party, _: Option<State>, _: Option<Cursor>, _: u32) -> Result<Vec<StoredCase>, Error> {
         Ok(Vec::new())
     }
-    async fn leads(&self, _: &AgencyId, _: Uuid) -> Result<bool, Error> {
+    async fn sees_content(&self, _: &AgencyId, _: Uuid) -> Result<bool, Error> {
         Ok(false)
     }
     async fn feed(&self, _: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {

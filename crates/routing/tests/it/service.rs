@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::routing::{
     AcknowledgeCaseRequest, CaseState, CheckAccessRequest, GetCaseRequest, ListCasesRequest, ReportChange,
-    RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient,
+    RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight,
     directory_service_client::DirectoryServiceClient,
 };
 use api::routing::{Case, Facts};
@@ -194,7 +194,7 @@ impl Running {
     pub async fn get(&self, system: &str, name: &str) -> Result<Case, Status> {
         let request = GetCaseRequest { name: name.to_owned() };
         let response = self.caller(system).get_case(request).await?;
-        Ok(response.into_inner().case.unwrap())
+        Ok(response.into_inner().current_case.unwrap())
     }
 
     async fn acknowledge(&self, system: &str, name: &str, etag: &str, request_id: &str) -> Result<Case, Status> {
@@ -204,7 +204,7 @@ impl Running {
             request_id: request_id.to_owned(),
         };
         let response = self.caller(system).acknowledge_case(request).await?;
-        Ok(response.into_inner().case.unwrap())
+        Ok(response.into_inner().current_case.unwrap())
     }
 
     async fn watch(&self, system: &str, resume_token: &str) -> Result<Streaming<WatchCasesResponse>, Status> {
@@ -212,6 +212,14 @@ impl Running {
             resume_token: resume_token.to_owned(),
         };
         Ok(self.watcher(system).watch_cases(request).await?.into_inner())
+    }
+}
+
+/// The case that a message shows.
+fn seen(message: &WatchCasesResponse) -> &Case {
+    match &message.sight.as_ref().unwrap().sight {
+        Some(case_sight::Sight::CurrentCase(case)) => case,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -276,12 +284,18 @@ async fn a_report_becomes_a_case_that_its_agencies_see(backend: Backend) {
     assert_eq!(case.category, "categories/gambling");
     assert_eq!(case.supporting, ["agencies/police-440000"]);
     assert_eq!(case.explanation, None, "lists are short");
-    assert_eq!(case.clock.as_ref().unwrap().kind, "acknowledge");
+    assert_eq!(case.clocks[0].kind(), api::event::ClockKind::Acknowledge);
     for system in ["nanning", "guangdong", "operator"] {
         let got = running.get(system, &case.name).await.unwrap();
         assert_eq!(got.explanation.as_ref().unwrap().row, "gambling", "{system}");
+        assert_eq!(
+            got.terms.as_ref().unwrap().acknowledge.as_ref().unwrap().value,
+            24,
+            "{system}"
+        );
         let short = Case {
             explanation: None,
+            terms: None,
             ..got
         };
         assert_eq!(&short, case, "{system}");
@@ -434,7 +448,7 @@ async fn p7_who_is_excluded_is_told_to_the_owner_only(backend: Backend) {
     assert_eq!(taken.explanation.as_ref(), Some(&whole));
     for (who, case) in [
         ("supporting", running.get("guangdong", &name).await.unwrap()),
-        ("supporting, watching", next(&mut watched).await.case.unwrap()),
+        ("supporting, watching", seen(&next(&mut watched).await).clone()),
         ("operator", running.get("operator", &name).await.unwrap()),
     ] {
         let shown = case.explanation.as_ref().unwrap();
@@ -501,14 +515,14 @@ async fn watching_goes_on_after_a_resume_token(backend: Backend) {
     running.report(gambling()).await;
     let mut stream = running.watch("guangdong", "").await.unwrap();
     let opened = next(&mut stream).await;
-    let name = opened.case.as_ref().unwrap().name.clone();
+    let name = seen(&opened).name.clone();
     assert_eq!(opened.kind, "case.opened");
     // While the stream is open: another agency's case, which is not told, and the own one's change.
     running.report(official()).await;
     running.acknowledge("nanning", &name, "", "").await.unwrap();
     let taken = next(&mut stream).await;
     assert_eq!(
-        (taken.kind.as_str(), taken.case.as_ref().unwrap().state()),
+        (taken.kind.as_str(), seen(&taken).state()),
         ("case.acknowledged", CaseState::InProgress)
     );
     drop(stream);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use routing::state::State;
-use routing::store::{Cursor, Store as _, Viewer};
+use routing::case::{Party, State};
+use routing::store::{Cursor, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
@@ -13,14 +13,14 @@ use crate::bench::{Bench, HOUR, agency, agency_viewer, by, gambling, official};
 testkit::on_each_backend!(
     p7_an_agency_sees_its_own_cases_only,
     p7_the_excluded_see_nothing_at_any_time,
-    p7_content_is_for_who_leads,
+    p7_content_is_for_the_lead,
     pages_go_on_where_they_ended,
     the_feed_is_without_gaps_and_in_the_order_of_commits,
     a_position_waits_for_the_commit_of_the_one_before,
     a_feed_goes_on_without_loss_or_repeat,
 );
 
-async fn listed(bench: &Bench, viewer: &Viewer) -> BTreeSet<Uuid> {
+async fn listed(bench: &Bench, viewer: &Party) -> BTreeSet<Uuid> {
     let found = bench.store.cases(viewer, None, None, 1_000).await.unwrap();
     found.iter().map(|case| case.id).collect()
 }
@@ -29,7 +29,7 @@ async fn listed(bench: &Bench, viewer: &Viewer) -> BTreeSet<Uuid> {
 async fn seen(bench: &Bench, id: &str) -> BTreeSet<Uuid> {
     let viewer = agency_viewer(id);
     let listed = listed(bench, &viewer).await;
-    for case in self::listed(bench, &Viewer::Operator).await {
+    for case in self::listed(bench, &Party::Operator).await {
         let got = bench.store.case(case, &viewer).await.unwrap().is_some();
         assert_eq!(got, listed.contains(&case), "{id} {case}");
     }
@@ -53,7 +53,7 @@ async fn p7_an_agency_sees_its_own_cases_only(backend: Backend) {
     ] {
         assert_eq!(seen(&bench, id).await, expected.into_iter().collect(), "{id}");
     }
-    assert_eq!(listed(&bench, &Viewer::Operator).await.len(), 3);
+    assert_eq!(listed(&bench, &Party::Operator).await.len(), 3);
     // With the lead goes the sight, to the superior and to no one else.
     bench.clock.advance(25 * HOUR);
     bench.ticker(&bench.store).step().await.unwrap();
@@ -70,17 +70,23 @@ async fn p7_the_excluded_see_nothing_at_any_time(backend: Backend) {
         let seen = seen(&bench, "police-130400").await;
         assert_eq!(seen, BTreeSet::new());
         assert_eq!(bench.feed("police-130400", 0).await.len(), 0);
-        assert!(!bench.store.leads(&agency("police-130400"), report).await.unwrap());
+        assert!(
+            !bench
+                .store
+                .sees_content(&agency("police-130400"), report)
+                .await
+                .unwrap()
+        );
         bench.clock.advance(200 * 24 * HOUR);
         bench.ticker(&bench.store).step().await.unwrap();
     }
 }
 
-async fn p7_content_is_for_who_leads(backend: Backend) {
+async fn p7_content_is_for_the_lead(backend: Backend) {
     let bench = Bench::new(backend).await;
     let cases = bench.open(&[gambling(), gambling()]).await;
     let report = bench.case(cases[0]).await.reports[0];
-    let leads = async |id: &str| bench.store.leads(&agency(id), report).await.unwrap();
+    let leads = async |id: &str| bench.store.sees_content(&agency(id), report).await.unwrap();
     assert!(leads("police-450100").await);
     assert!(!leads("police-440000").await, "it supports");
     assert!(!leads("police-450000").await);
@@ -98,7 +104,7 @@ async fn pages_go_on_where_they_ended(backend: Backend) {
         bench.clock.advance(HOUR);
     }
     bench.open(&[official()]).await;
-    bench.acknowledge(by(opened[4], "police-450100")).await;
+    bench.act(by(opened[4], "police-450100")).await;
     let viewer = agency_viewer("police-450100");
     let mut pages = Vec::new();
     let mut after = None;
@@ -122,11 +128,11 @@ async fn pages_go_on_where_they_ended(backend: Backend) {
     assert!(
         shown
             .iter()
-            .all(|case| case.reports.len() == 1 && case.explanation.is_none())
+            .all(|case| case.reports.len() == 1 && case.opening.is_none())
     );
     let taken = bench
         .store
-        .cases(&viewer, Some(State::InProgress), None, 10)
+        .cases(&viewer, Some(State::IN_PROGRESS), None, 10)
         .await
         .unwrap();
     assert_eq!(taken.iter().map(|case| case.id).collect::<Vec<_>>(), [opened[4]]);
@@ -207,7 +213,7 @@ async fn a_feed_goes_on_without_loss_or_repeat(backend: Backend) {
     let case = bench.open(&[gambling()]).await[0];
     let first = bench.feed("police-440000", 0).await;
     bench.open(&[official()]).await;
-    bench.acknowledge(by(case, "police-450100")).await;
+    bench.act(by(case, "police-450100")).await;
     bench.open(&[gambling()]).await;
     let rest = bench.feed("police-440000", first[0].position).await;
     let kinds: Vec<_> = first
@@ -219,6 +225,6 @@ async fn a_feed_goes_on_without_loss_or_repeat(backend: Backend) {
         kinds,
         [(1, "case.opened"), (3, "case.acknowledged"), (4, "case.opened")]
     );
-    assert_eq!(rest[0].case.as_ref().unwrap().case.state, State::InProgress);
+    assert_eq!(rest[0].case.as_ref().unwrap().case.state(), State::IN_PROGRESS);
     assert_eq!(bench.feed("police-440000", 4).await.len(), 0);
 }

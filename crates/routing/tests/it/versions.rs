@@ -84,7 +84,7 @@ async fn replay(bench: &Bench, case: Uuid) {
     let rows = bench.rows("SELECT facts FROM cases WHERE id = $1", values).await;
     let facts: Vec<u8> = rows[0].get(0).unwrap();
     let facts = Facts::decode(facts.as_slice()).unwrap();
-    let explanation = bench.case(case).await.explanation.unwrap();
+    let explanation = bench.case(case).await.opening.unwrap().explanation;
     let directory = bench.store.directory(&explanation.directory_digest).await;
     let directory = directory.unwrap().unwrap();
     let rules = bench.store.rule_set(&explanation.rule_set_digest, &directory).await;
@@ -105,7 +105,7 @@ async fn p6_a_route_is_decided_again_after_a_switch(backend: Backend) {
     switched(&bench, next.clone()).await;
     let decision = decide(&gambling(), &next.rules, &next.directory);
     let after = bench.open_as(&gambling(), decision).await;
-    let explanation = bench.case(after).await.explanation.unwrap();
+    let explanation = bench.case(after).await.opening.unwrap().explanation;
     assert_eq!(explanation.row, "betting");
     assert!(explanation.summary.starts_with("police-nanning leads"));
 
@@ -130,7 +130,7 @@ async fn p6_a_switch_between_decision_and_opening_decides_again(backend: Backend
     other.open(std::slice::from_ref(&theirs), bench.now()).await.unwrap();
     for report in [ours.report, theirs.report] {
         let case = bench.case_of(report).await;
-        let explanation = bench.case(case).await.explanation.unwrap();
+        let explanation = bench.case(case).await.opening.unwrap().explanation;
         assert_eq!(explanation.row, "betting");
         assert_eq!(explanation.directory_digest, next.digests().directory[..]);
         assert_eq!(explanation.rule_set_digest, next.digests().rules[..]);
@@ -218,7 +218,7 @@ async fn p6_every_version_and_every_switch_is_listed(backend: Backend) {
 async fn p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused(backend: Backend) {
     let bench = Bench::new(backend).await;
     let cases = bench.open(&[gambling(), gambling(), official()]).await;
-    bench.acknowledge(by(cases[1], "police-450100")).await;
+    bench.act(by(cases[1], "police-450100")).await;
     let written = "SELECT (SELECT count(*) FROM versions) + (SELECT count(*) FROM activations)";
     let before = bench.count(written).await;
     let refused = switch(&bench, &bench.store, replaced()).await;
@@ -259,7 +259,10 @@ async fn p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner
     bench.store.refresh().await.unwrap();
     let active = bench.store.active();
     let owners = bench
-        .rows("SELECT DISTINCT owner FROM case_states WHERE owner IS NOT NULL", vec![])
+        .rows(
+            "SELECT DISTINCT agency FROM case_parties WHERE part IN ('lead', 'designating')",
+            vec![],
+        )
         .await;
     for row in owners {
         let owner = agency(&row.get::<String>(0).unwrap());
@@ -282,7 +285,7 @@ async fn p4_a_case_that_is_handed_up_goes_by_the_directory_that_is_active(backen
     switched(&bench, shipped().with_directory(Arc::new(directory)).unwrap()).await;
     bench.clock.advance(25 * HOUR);
     assert_eq!(bench.ticker(&other).step().await.unwrap(), 1);
-    let owner = bench.case(case).await.case.duty.unwrap().owner;
+    let owner = bench.case(case).await.case.duty().unwrap().clone().owner;
     assert!(bench.store.active().directory.agency(&owner).is_some(), "{owner}");
 }
 
@@ -413,7 +416,7 @@ const ENDS: &str = "valid_to: 2026-03-31, successor: nanning-new";
 async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backend) {
     let bench = Bench::new(backend).await;
     let cases = bench.open(&[gambling(), gambling()]).await;
-    bench.acknowledge(by(cases[1], "police-450100")).await;
+    bench.act(by(cases[1], "police-450100")).await;
     let ticker = bench.ticker(&bench.store);
     // It names its successor first, and has its cases to the end of its last day.
     switched(&bench, ending("police-450100", ENDS, NEW)).await;
@@ -426,7 +429,7 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
     assert_eq!(ticker.succeed().await.unwrap(), 0);
     for (id, before) in cases.iter().zip(before) {
         let after = bench.case(*id).await;
-        let (old, new) = (before.case.duty.unwrap(), after.case.duty.unwrap());
+        let (old, new) = (before.case.duty().unwrap().clone(), after.case.duty().unwrap().clone());
         assert_eq!(
             (old.owner.as_str(), new.owner.as_str()),
             ("police-450100", "nanning-new")
@@ -435,7 +438,7 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
             (old.clock.due, old.clock.generation + 1),
             (new.clock.due, new.clock.generation)
         );
-        assert_eq!(before.case.state, after.case.state);
+        assert_eq!(before.case.state(), after.case.state());
         assert_eq!(bench.kinds(*id).await.last().unwrap(), "case.succeeded");
         let lost = bench.store.case(*id, &agency_viewer("police-450100")).await.unwrap();
         assert!(lost.is_none(), "who has ended sees nothing");
@@ -459,7 +462,10 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
     let news = crate::bench::news(report, &sealed, Some((facts, decision)));
     bench.store.open(&[news], bench.now()).await.unwrap();
     let case = bench.case_of(report).await;
-    assert_eq!(bench.case(case).await.case.duty.unwrap().owner.as_str(), "nanning-new");
+    assert_eq!(
+        bench.case(case).await.case.duty().unwrap().clone().owner.as_str(),
+        "nanning-new"
+    );
     let gone = active.directory.with_changes("remove: [police-450100]").unwrap();
     switched(&bench, active.with_directory(Arc::new(gone)).unwrap()).await;
 }
@@ -498,8 +504,8 @@ async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Back
     bench.clock.advance(31 * 24 * HOUR);
     assert_eq!(bench.ticker(&bench.store).succeed().await.unwrap(), 1);
     let after = bench.case(case).await.case;
-    assert_eq!(after.state, routing::state::State::AwaitingDesignation);
-    assert_eq!(after.duty.unwrap().owner.as_str(), "police-450000");
+    assert_eq!(after.state(), routing::case::State::AWAITING_DESIGNATION);
+    assert_eq!(after.duty().unwrap().owner.as_str(), "police-450000");
 }
 
 async fn p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superior(backend: Backend) {
@@ -530,10 +536,10 @@ async fn p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superi
     assert_eq!(ticker.succeed().await.unwrap(), 2);
     assert_eq!(ticker.succeed().await.unwrap(), 0, "and no more");
     let after = bench.case(led).await.case;
-    assert_eq!(after.state, routing::state::State::AwaitingDesignation);
-    assert_eq!(after.duty.unwrap().owner.as_str(), "police-450000");
+    assert_eq!(after.state(), routing::case::State::AWAITING_DESIGNATION);
+    assert_eq!(after.duty().unwrap().owner.as_str(), "police-450000");
     let after = bench.case(supported).await.case;
-    assert_eq!(after.duty.unwrap().owner.as_str(), "police-440300");
+    assert_eq!(after.duty().unwrap().owner.as_str(), "police-440300");
     assert_eq!(after.supporting, []);
     for case in [led, supported] {
         let seen = bench.store.case(case, &agency_viewer("police-450100")).await.unwrap();
@@ -560,7 +566,7 @@ async fn p4_the_ladder_ends_by_the_rule_set_that_routed_the_case(backend: Backen
         ticker.step().await.unwrap();
     }
     for (case, last) in [(before, "inspection-CN"), (after, "press-regulator-CN")] {
-        assert_eq!(bench.case(case).await.case.duty.unwrap().owner.as_str(), last);
+        assert_eq!(bench.case(case).await.case.duty().unwrap().clone().owner.as_str(), last);
         assert_eq!(
             bench.kinds(case).await[3..],
             ["case.escalated", "case.clock-missed"],

@@ -127,12 +127,15 @@ fn detail() -> Detail {
             officer_commitment: vec![7; 32].into(),
         }),
         content_commitment: vec![9; 32].into(),
-        clock: Some(Clock {
-            kind: "acknowledge".to_owned(),
+        clocks: vec![Clock {
+            kind: api::event::ClockKind::Acknowledge.into(),
             generation: 1,
             owner: "agencies/police-510100".to_owned(),
             due_time: Some(Time(1_795_305_600_000_000).to_proto()),
-        }),
+            budget_count: 24,
+            unit: api::event::ClockUnit::Hours.into(),
+            provisional: false,
+        }],
         ..Detail::default()
     }
 }

@@ -56,11 +56,11 @@ pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow
         for support in &explanation.supporting {
             field("support", &format_args!("{} ({})", support.agency, support.reason))?;
         }
-        if let Some(clock) = &case.clock {
+        for clock in &case.clocks {
             let by = output::distance(clock.due_time.as_ref(), SystemClock.now());
             field(
                 "clock",
-                &format_args!("{} must {} {by}", id(&clock.owner), output::duty(&clock.kind)),
+                &format_args!("{} must {} {by}", id(&clock.owner), output::duty(clock.kind())),
             )?;
         }
     }

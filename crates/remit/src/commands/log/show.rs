@@ -2,7 +2,7 @@
 
 use api::{
     audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
-    event::{Detail, Reading, Route},
+    event::{AssistanceAnswer, Detail, Reading, Route},
 };
 use clap::Args;
 use journal::{Bytes32, Entry, entry_hash};
@@ -215,12 +215,21 @@ impl Change {
                 show("support", &route.supporting.join(", "))?;
                 show("because", &reason(route))?;
             }
-            if let Some(clock) = &detail.clock {
+            if let Some(clock) = &detail.missed_clock {
                 let due = output::time(clock.due_time.as_ref());
-                show(
-                    "clock",
-                    &format!("{} must {} by {due}", clock.owner, output::duty(&clock.kind)),
-                )?;
+                let duty = output::duty(clock.kind());
+                show("missed", &format!("{} had to {duty} by {due}", clock.owner))?;
+            }
+            show("assistant", &detail.assistant)?;
+            match detail.assistance_answer() {
+                AssistanceAnswer::Unspecified => {}
+                AssistanceAnswer::Provided => show("answer", "assisted")?,
+                AssistanceAnswer::Unable => show("answer", "cannot assist")?,
+            }
+            for clock in &detail.clocks {
+                let due = output::time(clock.due_time.as_ref());
+                let duty = output::duty(clock.kind());
+                show("clock", &format!("{} must {duty} by {due}", clock.owner))?;
             }
             show("read", &detail.read_record)?;
             if let Some(reading) = &detail.reading {

@@ -1,0 +1,81 @@
+//! `AcknowledgeCase`: the lead takes the case over.
+
+use super::{Before, Case, Duty, Effect, Event, Part, Refusal, Rule, Rules, Stage, Standing, State, Transition};
+use decision::calendar::ClockKind;
+
+/// The lead takes the case over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledge;
+
+impl Acknowledge {
+    pub(super) const RULE: &Rule = &Rule {
+        name: "acknowledge",
+        doing: "take it over",
+        may: &[(Part::Lead, &[State::ASSIGNED])],
+        clocks: &[
+            (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Stop),
+            (&[State::ASSIGNED], ClockKind::Result, Effect::Start),
+        ],
+    };
+
+    pub(super) fn apply(self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
+        let case = before.case;
+        let duty = case.duty().ok_or(Refusal::Unseen)?;
+        let generation = case.generation + 1;
+        let clock = rules.duty_clock(Self::RULE, before, duty, &duty.owner, generation);
+        let duty = Duty {
+            clock: clock.ok_or(Refusal::Unseen)?,
+            ..duty.clone()
+        };
+        Ok(Transition {
+            event: Event::Acknowledged,
+            case: Case {
+                standing: Standing::Open(Stage::InProgress, duty),
+                generation,
+                ..case.clone()
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{
+        Action, Origin,
+        tests::{act, assigned, matter, told},
+    };
+
+    #[test]
+    fn only_the_lead_acknowledges_and_only_once() {
+        let case = assigned("police-450100", &["police-440000"]);
+        let by = |case: &Case, agency: &str| act(2, case, &matter(&[]), agency, &Action::Acknowledge(Acknowledge));
+        assert_eq!(
+            by(&case, "police-440000"),
+            Err(Refusal::NotYours {
+                description: "only the lead may take it over; there is nothing for you to do on it now".to_owned()
+            })
+        );
+        assert_eq!(
+            by(&case, "police-450000"),
+            Err(Refusal::Unseen),
+            "not even its superior"
+        );
+        let taken = by(&case, "police-450100").unwrap();
+        assert_eq!(taken.event, Event::Acknowledged);
+        assert_eq!(
+            told(&taken.case),
+            (State::IN_PROGRESS, "police-450100", 2, 102, vec!["police-440000"])
+        );
+        assert_eq!(taken.case.duty().unwrap().origin, Origin::Routed);
+        assert_eq!(
+            by(&taken.case, "police-450100"),
+            Err(Refusal::WrongState {
+                state: State::IN_PROGRESS,
+                description: "the case is IN_PROGRESS; to take it over it must be ASSIGNED; \
+                              now you can ask another agency to assist"
+                    .to_owned()
+            })
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! A clock: a budget, what of it is used up, and the instant at which it ends, which follows from both.
+
+use journal::Time;
+
+use super::instant;
+use decision::{
+    calendar::{self, ClockKind, ClockRule, Worktime},
+    directory::AgencyId,
+};
+
+/// A deadline of a case, and against whom it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// What has to happen, how many units there are for it, and which.
+    pub rule: ClockRule,
+    /// Who has to act.
+    pub owner: AgencyId,
+    /// Which setting of a clock of this case it is. Each generation ends at most once.
+    pub generation: u64,
+    /// What of the budget is used up, and since when.
+    pub ledger: Ledger,
+    /// When it ends: derived, kept to be found. While it is paused, when the pause ends at the latest.
+    pub due: Time,
+    /// Whether the end may still move, as it lies in a year whose holidays are not published.
+    pub provisional: bool,
+}
+
+/// What of a clock's budget is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Used up before `since`: whole days of a clock in days, microseconds of any other.
+    pub used: i64,
+    /// Since when it runs, or is paused.
+    pub since: Time,
+    /// Until when it is paused at most; `None` while it runs.
+    pub paused_until: Option<Time>,
+    /// Pauses that ended, in order.
+    pub pauses: Vec<Pause>,
+}
+
+/// A time in which a clock did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// From when.
+    pub start: Time,
+    /// Until when.
+    pub end: Time,
+}
+
+impl Clock {
+    /// Sets it: from now on, all of its budget left.
+    #[must_use]
+    pub fn start(owner: AgencyId, rule: ClockRule, generation: u64, now: Time, worktime: Worktime<'_>) -> Self {
+        let ledger = Ledger {
+            used: 0,
+            since: now,
+            paused_until: None,
+            pauses: Vec::new(),
+        };
+        Self {
+            rule,
+            owner,
+            generation,
+            ledger,
+            due: now,
+            provisional: false,
+        }
+        .settled(worktime)
+    }
+
+    /// What it waits for.
+    #[must_use]
+    pub const fn kind(&self) -> ClockKind {
+        self.rule.kind
+    }
+
+    /// Stops it for a time, until `until` at the latest. One that is paused stays as it is.
+    #[must_use]
+    pub fn pause(mut self, now: Time, until: Time, worktime: Worktime<'_>) -> Self {
+        if self.ledger.paused_until.is_none() {
+            let ran = calendar::used(instant(self.ledger.since), instant(now), self.rule.unit, worktime);
+            self.ledger.used += ran;
+            self.ledger.since = now;
+            self.ledger.paused_until = Some(until);
+        }
+        self.settled(worktime)
+    }
+
+    /// Lets it run again, with what is left of its budget. One that runs stays as it is.
+    #[must_use]
+    pub fn resume(mut self, now: Time, worktime: Worktime<'_>) -> Self {
+        if self.ledger.paused_until.take().is_some() {
+            let start = self.ledger.since;
+            self.ledger.pauses.push(Pause { start, end: now });
+            self.ledger.since = now;
+        }
+        self.settled(worktime)
+    }
+
+    /// With the end that follows from budget and ledger.
+    fn settled(mut self, worktime: Worktime<'_>) -> Self {
+        (self.due, self.provisional) = match self.ledger.paused_until {
+            Some(until) => (until, false),
+            None => {
+                let due = calendar::due_after(instant(self.ledger.since), self.rule, self.ledger.used, worktime);
+                (Time(due.at.as_microsecond()), due.provisional)
+            }
+        };
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        calendar::{Calendars, Unit},
+        directory::Directory,
+    };
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn worktime() -> Worktime<'static> {
+        let agency = Directory::shipped().agency(&AgencyId::new("police-450100").unwrap());
+        Calendars::shipped().worktime(agency)
+    }
+
+    fn started(unit: Unit, value: u32, at: i64) -> Clock {
+        let rule = ClockRule {
+            kind: ClockKind::Result,
+            value,
+            unit,
+        };
+        Clock::start(AgencyId::new("police-450100").unwrap(), rule, 1, Time(at), worktime())
+    }
+
+    /// 2026-03-02 09:00 in Beijing, a Monday.
+    fn monday() -> i64 {
+        let monday: jiff::Timestamp = "2026-03-02T09:00:00+08:00".parse().unwrap();
+        monday.as_microsecond()
+    }
+
+    fn day(time: Time) -> String {
+        let offset = jiff::tz::Offset::constant(8);
+        // 24:00 of a day is shown as that day.
+        offset.to_datetime(instant(Time(time.0 - 1))).date().to_string()
+    }
+
+    #[test]
+    fn a_pause_on_one_day_changes_no_deadline_in_days() {
+        let clock = started(Unit::WorkingDays, 5, monday());
+        assert_eq!(day(clock.due), "2026-03-09");
+        let at = |hours: i64| Time(monday() + hours * HOUR);
+        let paused = clock.clone().pause(at(49), at(200), worktime());
+        assert_eq!(
+            (paused.due, paused.ledger.used),
+            (at(200), 2),
+            "a pause is bounded itself"
+        );
+        let resumed = paused.clone().resume(at(51), worktime());
+        assert_eq!((resumed.due, resumed.ledger.pauses.len()), (clock.due, 1));
+        // From Wednesday to the Wednesday after: five working days later.
+        let resumed = paused.resume(at(49 + 7 * 24), worktime());
+        assert_eq!(day(resumed.due), "2026-03-16");
+    }
+
+    #[test]
+    fn pausing_twice_is_pausing_once() {
+        let clock = started(Unit::Hours, 24, monday());
+        let at = |hours: i64| Time(monday() + hours * HOUR);
+        let paused = clock.pause(at(1), at(10), worktime());
+        assert_eq!(paused.clone().pause(at(2), at(20), worktime()), paused);
+        let resumed = paused.resume(at(3), worktime());
+        assert_eq!(resumed.clone().resume(at(4), worktime()), resumed);
+    }
+
+    proptest! {
+        /// The end follows from the budget and the pauses alone, whatever the order in which they came; what is
+        /// used up never shrinks.
+        #[test]
+        fn p5_due_is_a_fold_over_the_pauses(
+            unit in prop_oneof![Just(Unit::Minutes), Just(Unit::Hours)],
+            value in 1_u32..500,
+            steps in proptest::collection::vec((0_i64..40, 0_i64..40), 0..8),
+        ) {
+            let mut clock = started(unit, value, monday());
+            let (mut now, mut paused, mut used) = (monday(), 0, 0);
+            let budget = i64::from(value) * if unit == Unit::Hours { HOUR } else { HOUR / 60 };
+            for (runs, stands) in steps {
+                now += runs * HOUR / 7;
+                // It has run out by then: nothing is left to be paused.
+                if now - monday() - paused > budget {
+                    break;
+                }
+                clock = clock.pause(Time(now), Time(i64::MAX), worktime());
+                prop_assert!(clock.ledger.used >= used);
+                used = clock.ledger.used;
+                now += stands * HOUR / 7;
+                paused += stands * HOUR / 7;
+                clock = clock.resume(Time(now), worktime());
+            }
+            prop_assert_eq!(clock.due.0, monday() + budget + paused);
+            let sum: i64 = clock.ledger.pauses.iter().map(|pause| pause.end.0 - pause.start.0).sum();
+            prop_assert_eq!(sum, paused);
+        }
+
+        /// In days: as many days lie between the start and the end as the budget has, without those on which
+        /// the clock stood still.
+        #[test]
+        fn p5_days_count_once_and_pauses_do_not(
+            value in 1_u32..40,
+            runs in 0_i64..200,
+            stands in 0_i64..2_000,
+        ) {
+            let plain = started(Unit::CalendarDays, value, monday());
+            let (from, to) = (monday() + runs * HOUR, monday() + (runs + stands) * HOUR);
+            prop_assume!(from < plain.due.0);
+            let resumed = plain.clone().pause(Time(from), Time(i64::MAX), worktime()).resume(Time(to), worktime());
+            // 09:00 in Beijing: fifteen hours to midnight.
+            let date = |at: i64| (at - monday() + 9 * HOUR).div_euclid(24 * HOUR);
+            prop_assert_eq!(resumed.due.0, plain.due.0 + (date(to) - date(from)) * 24 * HOUR);
+        }
+    }
+}

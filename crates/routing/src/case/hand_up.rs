@@ -1,0 +1,147 @@
+//! What Remit does when a clock has run out: the matter goes to the superior of whoever missed it.
+
+use super::{
+    Before, Case, Clock, Duty, Effect, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Transition,
+};
+use decision::{calendar::ClockKind, directory::AgencyId};
+
+const OPEN: &[State] = &[
+    State::AWAITING_DESIGNATION,
+    State::ASSIGNED,
+    State::IN_PROGRESS,
+    State::IN_REVIEW,
+    State::RESOLVED,
+];
+const LED: &[State] = &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW, State::RESOLVED];
+
+/// The owner missed its clock, and has a superior.
+pub(super) const RULE: &Rule = &Rule {
+    name: "hand-up",
+    doing: "hand it up",
+    may: &[(Part::Remit, OPEN)],
+    clocks: &[
+        (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
+        (LED, ClockKind::Acknowledge, Effect::Start),
+        (LED, ClockKind::Result, Effect::Stop),
+    ],
+};
+
+/// The last resort missed its clock: nobody is above it.
+pub(super) const REPEAT: &Rule = &Rule {
+    name: "repeat-clock",
+    doing: "set the clock again",
+    may: &[(Part::Remit, OPEN)],
+    clocks: &[
+        (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
+        (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Start),
+        (
+            &[State::IN_PROGRESS, State::IN_REVIEW, State::RESOLVED],
+            ClockKind::Result,
+            Effect::Start,
+        ),
+    ],
+};
+
+/// An agency that was asked to assist missed its clock: the request goes to its superior.
+pub(super) const PASS_ON: &Rule = &Rule {
+    name: "pass-assistance-up",
+    doing: "pass the request for assistance up",
+    may: &[(Part::Remit, OPEN)],
+    clocks: &[(OPEN, ClockKind::Assist, Effect::Start)],
+};
+
+impl Rules<'_> {
+    /// A clock has run out. `None` when that generation of it no longer runs, or is not due.
+    pub fn clock_missed(&self, case: &Case, matter: &Matter, kind: ClockKind, generation: u64) -> Option<Transition> {
+        let Standing::Open(stage, duty) = &case.standing else {
+            return None;
+        };
+        let missed = case
+            .all_clocks()
+            .find(|clock| clock.generation == generation && clock.kind() == kind)
+            .filter(|clock| clock.due <= self.now)?;
+        let before = Before { case, matter, by: None };
+        let may = |rule: &Rule| rule.allows(Part::Remit, case.state());
+        match (missed == &duty.clock, self.above(&missed.owner, matter)) {
+            (true, Some(superior)) if may(RULE) => self.escalated(before, *stage, duty, superior.clone()),
+            (true, None) if may(REPEAT) => self.repeated(before, *stage, duty),
+            (false, superior) if may(PASS_ON) => Some(self.passed_on(case, missed, superior.cloned())),
+            _ => None,
+        }
+    }
+
+    /// The superior has the case, and the agency that had it supports.
+    fn escalated(&self, before: Before<'_>, stage: Stage, duty: &Duty, superior: AgencyId) -> Option<Transition> {
+        let case = before.case;
+        let mut supporting = case.supporting.clone();
+        let stage = match stage {
+            Stage::AwaitingDesignation => stage,
+            _ => {
+                supporting.push(duty.owner.clone());
+                Stage::Assigned
+            }
+        };
+        supporting.retain(|agency| *agency != superior);
+        let generation = case.generation + 1;
+        let clock = self.duty_clock(RULE, before, duty, &superior, generation)?;
+        Some(Transition {
+            event: Event::Escalated {
+                missed: duty.clock.clone(),
+            },
+            case: Case {
+                clocks: case
+                    .clocks
+                    .iter()
+                    .filter(|clock| clock.owner != superior)
+                    .cloned()
+                    .collect(),
+                standing: Standing::Open(
+                    stage,
+                    Duty {
+                        clock,
+                        owner: superior,
+                        origin: Origin::Escalated(duty.owner.clone()),
+                    },
+                ),
+                supporting,
+                generation,
+            },
+        })
+    }
+
+    /// Nobody is above: the owner keeps the case, and that it was late is recorded.
+    fn repeated(&self, before: Before<'_>, stage: Stage, duty: &Duty) -> Option<Transition> {
+        let generation = before.case.generation + 1;
+        let clock = self.duty_clock(REPEAT, before, duty, &duty.owner, generation)?;
+        Some(Transition {
+            event: Event::ClockMissed {
+                missed: duty.clock.clone(),
+            },
+            case: Case {
+                standing: Standing::Open(stage, Duty { clock, ..duty.clone() }),
+                generation,
+                ..before.case.clone()
+            },
+        })
+    }
+
+    /// The superior is asked instead, unless it leads the case or was asked itself; the last resort is
+    /// asked again.
+    fn passed_on(&self, case: &Case, missed: &Clock, superior: Option<AgencyId>) -> Transition {
+        let next = superior.unwrap_or_else(|| missed.owner.clone());
+        let mut after = case.clone();
+        after.clocks.retain(|clock| clock != missed);
+        let asked = |clock: &Clock| clock.kind() == missed.kind() && clock.owner == next;
+        if case.owner() != Some(&next) && !after.clocks.iter().any(asked) {
+            after.generation += 1;
+            after.clocks.push(self.clock(&next, missed.rule, after.generation));
+            if !after.supporting.contains(&next) {
+                after.supporting.push(next);
+            }
+        }
+        Transition {
+            event: Event::ClockMissed { missed: missed.clone() },
+            case: after,
+        }
+    }
+}

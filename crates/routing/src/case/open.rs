@@ -1,0 +1,57 @@
+//! Opening: a decision becomes a case.
+
+use super::{Case, Duty, Effect, End, Event, Origin, Part, Rule, Rules, Stage, Standing, State, Transition};
+use decision::{
+    calendar::{ClockKind, ClockRule, Unit},
+    decide::{Decision, Outcome},
+};
+
+/// By when a superior designates: 10 working days, as cyberspace offices have (网信部门行政执法程序规定 13).
+pub const DESIGNATE: ClockRule = ClockRule {
+    kind: ClockKind::Designate,
+    value: 10,
+    unit: Unit::WorkingDays,
+};
+
+pub(super) const RULE: &Rule = &Rule {
+    name: "open",
+    doing: "open it",
+    // There is no case before it.
+    may: &[(Part::Remit, &[])],
+    clocks: &[
+        (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Start),
+        (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
+    ],
+};
+
+impl Rules<'_> {
+    /// Opens the case that a decision asks for.
+    pub fn open(&self, decision: &Decision) -> Transition {
+        let duty = |owner, clock| Duty {
+            clock: self.clock(owner, clock, 1),
+            owner: owner.clone(),
+            origin: Origin::Routed,
+        };
+        let (event, standing) = match (&decision.outcome, &decision.terms) {
+            (Outcome::Lead { agency, .. }, Some(terms)) => {
+                let duty = duty(agency, terms.clocks.acknowledge);
+                (Event::Opened, Standing::Open(Stage::Assigned, duty))
+            }
+            (Outcome::Designate { superior }, Some(_)) => {
+                let duty = duty(superior, DESIGNATE);
+                (Event::Opened, Standing::Open(Stage::AwaitingDesignation, duty))
+            }
+            // A decision has no terms exactly when it advises.
+            (Outcome::Advise { .. }, _) | (_, None) => (Event::Advised, Standing::Ended(End::Advised)),
+        };
+        Transition {
+            event,
+            case: Case {
+                generation: u64::from(matches!(standing, Standing::Open(..))),
+                standing,
+                supporting: decision.supporting.iter().map(|(agency, _)| agency.clone()).collect(),
+                clocks: Vec::new(),
+            },
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What agencies and operators do with cases: read, list, follow, act.
+
+use std::sync::Arc;
+
+use api::routing::{Case, CaseSight, ListCasesRequest, ListCasesResponse};
+use decision::directory::AgencyId;
+use journal::{Committer, Time};
+use rpc::{AgencyCaller, Failure, Identity, Role, Violation, page};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    case::{Action, Party, Refusal, State},
+    feed::Feed,
+    store::{self, Acted, Command, Cursor, RequestId, Store, Versions},
+    upkeep::FEED_WINDOW,
+    view,
+};
+
+/// The use cases of `CaseService`.
+pub(crate) struct Cases {
+    pub(crate) versions: Arc<dyn Versions>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) commands: Committer<Command, Acted>,
+    /// Changes after each commit of this process.
+    pub(crate) commits: watch::Receiver<()>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A change of a case, as it was asked for.
+pub(crate) struct Asked {
+    /// The verb, as the contract names it.
+    pub(crate) method: &'static str,
+    /// Resource name of the case.
+    pub(crate) name: String,
+    /// The case as the caller last saw it; empty for as it is now.
+    pub(crate) etag: String,
+    /// The caller's id for the request; empty for none.
+    pub(crate) request_id: String,
+    /// The encoded arguments, to tell a repeat from other content.
+    pub(crate) content: Vec<u8>,
+    /// What is to be done, or what is wrong with the arguments.
+    pub(crate) action: Result<Action, Vec<Violation>>,
+}
+
+impl Cases {
+    /// A case, as the caller sees it.
+    pub(crate) async fn get(&self, caller: &Identity, name: &str) -> Result<Case, Failure> {
+        let viewer = party(caller)?;
+        let id = id(name, "cases/").ok_or_else(|| Failure::invalid("name", CASE_NAME))?;
+        let stored = self.store.case(id, &viewer).await?;
+        let stored = stored.ok_or(Failure::NotFound { what: "case" })?;
+        Ok(view::case(&stored, &viewer, &self.versions.active().directory))
+    }
+
+    /// A page of the cases that the caller sees.
+    pub(crate) async fn list(
+        &self,
+        caller: &Identity,
+        request: &ListCasesRequest,
+    ) -> Result<ListCasesResponse, Failure> {
+        let viewer = party(caller)?;
+        let mut violations = Vec::new();
+        let size = valid(page::size(request.page_size), &mut violations)?;
+        let state = State::from_proto(request.state());
+        if request.state != 0 && state.is_none() {
+            violations.push(Violation::new("state", "is not one that this server knows"));
+        }
+        let filter = match &viewer {
+            Party::Agency(agency) => format!("ListCases agency={agency} state={}", request.state),
+            Party::Operator => format!("ListCases operator state={}", request.state),
+        };
+        let after = page::decode(&filter, &request.page_token).and_then(|token| {
+            let read = |text: String| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read"));
+            token.map(read).transpose()
+        });
+        let (Some(size), Some(after), true) = (size, valid(after, &mut violations)?, violations.is_empty()) else {
+            return Err(Failure::InvalidInput(violations));
+        };
+        let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
+        let next_page_token = page::cut(&mut found, size, &filter, |last| {
+            format!("{}/{}", last.open_time.0, last.id)
+        });
+        let directory = &self.versions.active().directory;
+        Ok(ListCasesResponse {
+            cases: found.iter().map(|stored| view::outline(stored, directory)).collect(),
+            next_page_token,
+        })
+    }
+
+    /// The changes of the cases that the caller's agency sees, from a token on.
+    pub(crate) async fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
+        let agency = own_agency(caller)?;
+        let position = page::decode(&watched(&agency), resume_token)
+            .ok()
+            .and_then(|cursor| cursor.map_or(Some(0), |text| text.parse().ok()))
+            .ok_or_else(|| {
+                let description = "is not one that this server gave to this agency; start again with an empty one";
+                Failure::invalid("resume_token", description)
+            })?;
+        // An empty one starts with whatever is there.
+        if !resume_token.is_empty() && !self.store.feed_reaches(&agency, position).await? {
+            return Err(forgotten());
+        }
+        Ok(Feed::new(
+            Arc::clone(&self.store),
+            agency,
+            position,
+            self.commits.clone(),
+            self.shutdown.clone(),
+        ))
+    }
+
+    /// Does what is asked for, and returns the case as the caller sees it then.
+    pub(crate) async fn act(&self, caller: &Identity, asked: Asked) -> Result<CaseSight, Failure> {
+        let by = Party::Agency(own_agency(caller)?);
+        let mut violations = Vec::new();
+        let case = id(&asked.name, "cases/");
+        if case.is_none() {
+            violations.push(Violation::new("name", CASE_NAME));
+        }
+        let request_id = match asked.request_id.as_str() {
+            "" => None,
+            text => Uuid::parse_str(text)
+                .inspect_err(|_| violations.push(Violation::new("request_id", "must be a UUID, or empty")))
+                .ok(),
+        };
+        let action = asked.action.map_err(|more| violations.extend(more)).ok();
+        let (Some(case), Some(action), true) = (case, action, violations.is_empty()) else {
+            return Err(Failure::InvalidInput(violations));
+        };
+        let fingerprint = Sha256::new()
+            .chain_update(b"remit-case-command-v1")
+            .chain_update(asked.method)
+            .chain_update([0])
+            .chain_update(case.as_bytes())
+            .chain_update((asked.etag.len() as u64).to_be_bytes())
+            .chain_update(&asked.etag)
+            .chain_update(&asked.content);
+        let command = Command {
+            case,
+            by,
+            action,
+            etag: asked.etag,
+            request: request_id.map(|id| RequestId {
+                caller: caller.system.clone(),
+                id,
+                fingerprint: fingerprint.finalize().into(),
+            }),
+            actor: caller.actor(case.as_bytes()),
+            traceparent: telemetry::traceparent(),
+        };
+        match self.commands.commit(command).await? {
+            Acted::Done(sight) => Ok(*sight),
+            Acted::NotFound => Err(Failure::NotFound { what: "case" }),
+            Acted::EtagMismatch => Err(Failure::EtagMismatch),
+            Acted::RequestIdReused => Err(Failure::RequestIdReused),
+            Acted::Refused(refusal) => Err(refused(refusal, case, caller)),
+        }
+    }
+}
+
+/// The one place where a refusal of the rules becomes an error.
+fn refused(refusal: Refusal, case: Uuid, caller: &Identity) -> Failure {
+    match refusal {
+        Refusal::Unseen => Failure::NotFound { what: "case" },
+        Refusal::NotYours { description } => Failure::denied(description, &caller.system),
+        Refusal::WrongState { state, description } => Failure::WrongState {
+            record: store::name(case),
+            state: state.name(),
+            description,
+        },
+        Refusal::Argument { field, description } => Failure::invalid(field, description),
+    }
+}
+
+pub(crate) const CASE_NAME: &str = "must be the name of a case, such as `cases/{uuid}`";
+
+/// The id in a resource name.
+pub(crate) fn id(name: &str, prefix: &str) -> Option<Uuid> {
+    Uuid::parse_str(name.strip_prefix(prefix)?).ok()
+}
+
+fn cursor(text: &str) -> Option<Cursor> {
+    let (time, id) = text.split_once('/')?;
+    Some(Cursor {
+        open_time: Time(time.parse().ok()?),
+        id: Uuid::parse_str(id).ok()?,
+    })
+}
+
+/// What is right, or what is wrong with it among the other violations.
+fn valid<T>(checked: Result<T, Failure>, violations: &mut Vec<Violation>) -> Result<Option<T>, Failure> {
+    match checked {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::InvalidInput(more)) => {
+            violations.extend(more);
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// A feed cannot go on: it is too old, or the database was restored to a time before it.
+pub(crate) fn forgotten() -> Failure {
+    let days = FEED_WINDOW.as_secs() / (24 * 60 * 60);
+    Failure::invalid(
+        "resume_token",
+        format!("is older than the {days} days that are kept, or not of this database; start again with an empty one"),
+    )
+}
+
+/// What resume tokens of an agency are bound to.
+pub(crate) fn watched(agency: &AgencyId) -> String {
+    format!("WatchCases agency={agency}")
+}
+
+fn own_agency(caller: &Identity) -> Result<AgencyId, Failure> {
+    AgencyId::new(AgencyCaller::from_identity(caller)?.agency)
+        .map_err(|_| Failure::denied("the agency id in its token is malformed", &caller.system))
+}
+
+/// Whom the caller stands for.
+pub(crate) fn party(caller: &Identity) -> Result<Party, Failure> {
+    match caller.role {
+        Role::Operator => Ok(Party::Operator),
+        Role::Agency => own_agency(caller).map(Party::Agency),
+        Role::Auditor | Role::Partner | Role::Service => Err(rpc::unlisted()),
+    }
+}

@@ -1,0 +1,174 @@
+//! Assistance in the store: several clocks on one case, several verbs in one commit, and sight that is lost by an answer.
+
+use api::event::{AssistanceAnswer, ClockKind, Detail, StateChange};
+use api::routing::case_sight::Sight;
+use journal::{Outbox as _, SqlOutbox};
+use prost::Message as _;
+use routing::case::{Action, Answer, AnswerAssistance, Party, RequestAssistance, State};
+use routing::store::{Acted, Command, Store as _};
+use testkit::Backend;
+use uuid::Uuid;
+
+use crate::bench::{Bench, DAY, agency, agency_viewer, by, command, gambling, request, standing};
+
+testkit::on_each_backend!(
+    p5_several_clocks_run_at_once_and_each_is_missed_by_itself,
+    p7_an_answer_can_end_the_sight_of_the_case,
+    verbs_on_one_case_share_a_commit_in_their_order,
+);
+
+fn ask(case: Uuid, of: &str) -> Command {
+    command(
+        case,
+        "police-450100",
+        Action::RequestAssistance(RequestAssistance { of: agency(of) }),
+    )
+}
+
+fn answer(case: Uuid, from: &str, answer: Answer) -> Command {
+    command(case, from, Action::AnswerAssistance(AnswerAssistance { answer }))
+}
+
+async fn taken_over(bench: &Bench) -> Uuid {
+    let case = bench.open(&[gambling()]).await[0];
+    assert!(matches!(bench.act(by(case, "police-450100")).await, Acted::Done(_)));
+    case
+}
+
+async fn p5_several_clocks_run_at_once_and_each_is_missed_by_itself(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = taken_over(&bench).await;
+    assert!(matches!(bench.act(ask(case, "police-440300")).await, Acted::Done(_)));
+    let asked = bench.case(case).await;
+    assert_eq!(asked.case.all_clocks().count(), 2);
+    bench.assert_promises().await;
+    // Five working days and more: the request goes up, the case does not.
+    bench.clock.advance(9 * DAY);
+    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
+    let passed = bench.case(case).await;
+    assert_eq!(standing(&passed), (State::IN_PROGRESS, Some("police-450100")));
+    assert_eq!(passed.case.duty(), asked.case.duty(), "the lead's clock is as it was");
+    assert_eq!(passed.case.clocks[0].owner, agency("police-440000"));
+    bench.assert_promises().await;
+    // What the log is told names the clock, and its generation.
+    let told = SqlOutbox(bench.db.clone())
+        .pending("audit", bench.now(), 10)
+        .await
+        .unwrap();
+    let last = StateChange::decode(told.last().unwrap().payload.as_slice()).unwrap();
+    let detail = Detail::decode(last.detail).unwrap();
+    let missed = detail.missed_clock.unwrap();
+    assert_eq!(
+        (
+            missed.kind(),
+            missed.generation,
+            missed.owner.as_str(),
+            detail.clocks.len()
+        ),
+        (ClockKind::Assist, 3, "agencies/police-440300", 2)
+    );
+    assert_eq!(
+        bench.kinds(case).await,
+        [
+            "case.opened",
+            "case.acknowledged",
+            "case.assistance-requested",
+            "case.clock-missed"
+        ]
+    );
+    // The lead's own clock, thirty days: the case goes up, and the request stays with whoever has it now.
+    bench.clock.advance(30 * DAY);
+    while bench.ticker(&bench.store).step().await.unwrap() > 0 {
+        bench.assert_promises().await;
+    }
+    let escalated = bench.case(case).await;
+    assert_eq!(standing(&escalated).1, Some("police-450000"));
+    assert_eq!(escalated.case.all_clocks().count(), 2);
+}
+
+async fn p7_an_answer_can_end_the_sight_of_the_case(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = taken_over(&bench).await;
+    assert!(matches!(bench.act(ask(case, "police-440300")).await, Acted::Done(_)));
+    let viewer = agency_viewer("police-440300");
+    let report = bench.case(case).await.reports[0];
+    assert!(bench.store.case(case, &viewer).await.unwrap().is_some());
+    assert!(
+        !bench
+            .store
+            .sees_content(&agency("police-440300"), report)
+            .await
+            .unwrap()
+    );
+    let unable = request(answer(case, "police-440300", Answer::Unable), 1, 1);
+    let first = bench.act(unable.clone()).await;
+    let Acted::Done(sight) = &first else {
+        panic!("{first:?}")
+    };
+    assert_eq!(
+        sight.sight,
+        Some(Sight::LostCase(format!("cases/{case}"))),
+        "nothing but the name"
+    );
+    assert_eq!(bench.act(unable).await, first, "a repeat learns no more");
+    assert!(bench.store.case(case, &viewer).await.unwrap().is_none());
+    assert_eq!(bench.store.cases(&viewer, None, None, 10).await.unwrap().len(), 0);
+    let feed = bench.feed("police-440300", 0).await;
+    assert!(
+        feed.iter().all(|item| item.case.is_none()) && feed.len() == 2,
+        "{feed:?}"
+    );
+    assert_eq!(
+        bench.act(answer(case, "police-440300", Answer::Provided)).await,
+        Acted::NotFound
+    );
+    bench.assert_promises().await;
+}
+
+async fn verbs_on_one_case_share_a_commit_in_their_order(backend: Backend) {
+    let bench = Bench::new(backend).await;
+    let case = bench.open(&[gambling()]).await[0];
+    let group = [
+        ask(case, "police-440300"),
+        by(case, "police-450100"),
+        ask(case, "police-440300"),
+        ask(case, "police-450200"),
+        ask(case, "police-450200"),
+        answer(case, "police-440300", Answer::Unable),
+    ];
+    let acted = bench.store.act(&group, bench.now()).await.unwrap();
+    let done: Vec<_> = acted.iter().map(|acted| matches!(acted, Acted::Done(_))).collect();
+    assert_eq!(done, [false, true, true, true, false, true], "{acted:?}");
+    let stored = bench.case(case).await;
+    assert_eq!((stored.head.sequence, stored.case.generation), (5, 4));
+    let parties: Vec<_> = stored.case.parties().map(|(agency, _)| agency.as_str()).collect();
+    assert_eq!(parties, ["police-450100", "police-440000", "police-450200"]);
+    assert_eq!(
+        bench.kinds(case).await,
+        [
+            "case.opened",
+            "case.acknowledged",
+            "case.assistance-requested",
+            "case.assistance-requested",
+            "case.assistance-answered"
+        ]
+    );
+    let answered = bench.store.case(case, &Party::Operator).await.unwrap().unwrap();
+    assert_eq!(answered.case, stored.case);
+    let kinds: Vec<_> = bench
+        .feed("police-440300", 0)
+        .await
+        .into_iter()
+        .map(|item| item.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "case.assistance-requested",
+            "case.assistance-requested",
+            "case.assistance-answered"
+        ]
+    );
+    assert_eq!(AssistanceAnswer::from(Answer::Unable), AssistanceAnswer::Unable);
+    bench.assert_promises().await;
+}
