@@ -269,10 +269,10 @@ pub(crate) struct Permitted<S> {
 
 impl Access {
     /// Adds the caller and the method's row to a request, or refuses it.
-    fn admit(&self, request: &mut Request) -> Result<(), Response> {
+    fn admit(&self, request: &mut Request) -> Result<(), Box<Response>> {
         // Whoever does not speak gRPC and came this far asks for a file that there is not.
         if !is_grpc(request) {
-            return Err(not_found());
+            return Err(Box::new(not_found()));
         }
         let method = self.methods.get(request.uri().path());
         if method.is_some_and(Method::is_public) {
@@ -281,20 +281,20 @@ impl Access {
         let caller = self
             .authenticate
             .authenticate(request.headers())
-            .ok_or_else(|| refuse(Failure::Unauthenticated))?;
+            .ok_or_else(|| Box::new(refuse(Failure::Unauthenticated)))?;
         match method {
             Some(method) if method.admits(Some(&caller)) => {
                 request.extensions_mut().insert(caller);
                 request.extensions_mut().insert(method);
                 Ok(())
             }
-            Some(method) => Err(refuse(access::denied(method, &caller))),
+            Some(method) => Err(Box::new(refuse(access::denied(method, &caller)))),
             None if access::is_in_contract(request.uri().path()) => {
                 let description = "nobody may call this method here: it has no row in the table of access";
-                Err(refuse(Failure::denied(description, &caller.system)))
+                Err(Box::new(refuse(Failure::denied(description, &caller.system))))
             }
             // `explain` finds the words.
-            None => Err(Status::unimplemented("").into_http()),
+            None => Err(Box::new(Status::unimplemented("").into_http())),
         }
     }
 }
@@ -314,7 +314,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         match self.access.admit(&mut request) {
             Ok(()) => Either::Left(self.inner.call(request)),
-            Err(refusal) => Either::Right(ready(Ok(refusal))),
+            Err(refusal) => Either::Right(ready(Ok(*refusal))),
         }
     }
 }
