@@ -31,7 +31,7 @@ const FRESH_LOSS_SECONDS: i64 = 72 * 3_600;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// The agency that acts.
-    pub outcome: Outcome,
+    pub outcome: Destination,
     /// Supporting agencies with reasons, each once and never the lead. Empty without a lead.
     pub supporting: Vec<(AgencyId, String)>,
     /// What the row lays down for the case; `None` when the reporter is advised, since nobody owes anything then.
@@ -42,7 +42,7 @@ pub struct Decision {
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Destination {
     /// An agency leads.
     Lead {
         /// The agency.
@@ -512,14 +512,14 @@ impl<'a> Ruling<'a> {
     #[must_use]
     pub fn decision(&self, facts_digest: [u8; 32]) -> Decision {
         let outcome = match self.outcome {
-            Verdict::Lead { agency, .. } => Outcome::Lead {
+            Verdict::Lead { agency, .. } => Destination::Lead {
                 agency: agency.id.clone(),
                 factor: self.factor(),
             },
-            Verdict::Designate(superior) => Outcome::Designate {
+            Verdict::Designate(superior) => Destination::Designate {
                 superior: superior.clone(),
             },
-            Verdict::Advise { zh, en } => Outcome::Advise {
+            Verdict::Advise { zh, en } => Destination::Advise {
                 zh: zh.to_owned(),
                 en: en.to_owned(),
             },

@@ -1,7 +1,8 @@
-//! What an operator sets: one typed struct, the same file for all services.
+//! The configuration: one typed struct, the same file for all services.
 //!
-//! Defaults, then a YAML file, then the environment, then flags. The key `intake.listen` is the environment variable
-//! `REMIT_INTAKE_LISTEN`. Secrets come from files only: the configuration names the files, so that it can be printed.
+//! Sources in order: defaults, a YAML file, the environment, flags. The environment variable for
+//! the key `intake.listen` is `REMIT_INTAKE_LISTEN`. Secrets come only from files that the
+//! configuration names, so that it can be printed.
 
 mod keys;
 mod values;
@@ -23,19 +24,19 @@ pub use values::{Address, DatabaseUrl};
 /// One of the three services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
-    /// Takes reports in.
+    /// Accepts reports.
     Intake,
-    /// Assigns each to its jurisdiction.
+    /// Assigns each report to an agency.
     Routing,
     /// Records every change.
     Audit,
 }
 
 impl Service {
-    /// All of them.
+    /// All services.
     pub const ALL: [Self; 3] = [Self::Intake, Self::Routing, Self::Audit];
 
-    /// Its name.
+    /// Name of the service.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Intake => "intake",
@@ -44,7 +45,7 @@ impl Service {
         }
     }
 
-    /// Where it listens unless told otherwise: to this machine only.
+    /// Default address: this machine only.
     fn listen(self) -> SocketAddr {
         let port = match self {
             Self::Intake => 7301,
@@ -61,19 +62,21 @@ impl fmt::Display for Service {
     }
 }
 
-/// Everything that can be set. What is absent has its default.
+/// The configuration. Missing values have defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The folder in which all three services in one process keep everything. Not used by a service of its own.
+    /// Data directory of three services in one process. Unused by a single service.
     pub data_dir: PathBuf,
-    /// JSON file with the tokens that are accepted, Remit's own services' among them. Needed by a service of its own.
+    /// JSON file with the accepted tokens, including those of Remit's own services. Required by a
+    /// single service.
     pub tokens_file: Option<PathBuf>,
-    /// File with the 32 bytes that receipts are derived from. Needed by intake of its own; the same for all replicas.
+    /// File with the 32 bytes that receipts are derived from. Required by a single intake; the same
+    /// for all replicas.
     pub receipt_key_file: Option<PathBuf>,
-    /// Name of this replica among others; host name and process id unless set.
+    /// Name of this replica; host name and process id by default.
     pub replica: Option<String>,
-    /// Whether gRPC reflection is served.
+    /// Whether to serve gRPC reflection.
     pub reflection: bool,
     /// Intake's address and database.
     pub intake: Endpoint,
@@ -81,71 +84,73 @@ pub struct Config {
     pub routing: Endpoint,
     /// Audit's address and database.
     pub audit: Endpoint,
-    /// The log that audit keeps.
+    /// Audit's log.
     pub log: Log,
-    /// The files of evidence that intake keeps.
+    /// Intake's evidence files.
     pub evidence: Evidence,
-    /// Data to use in place of what is built in.
+    /// Files that replace built-in data.
     pub files: Files,
-    /// What a server takes at most.
+    /// Limits of a server.
     pub limits: Limits,
     /// Log lines and traces.
     pub telemetry: telemetry::Config,
 }
 
-/// Where one service is, and where it keeps its records.
+/// Address and database of one service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Endpoint {
     /// Address and port to listen on.
     pub listen: Option<SocketAddr>,
-    /// Where the other services reach it, such as `http://intake:7301`.
+    /// Address at which the other services reach it, such as `http://intake:7301`.
     pub address: Option<Address>,
     /// `sqlite://FILE` or `postgres://USER@HOST/NAME`, without a password.
     pub database: Option<DatabaseUrl>,
-    /// File with the database's URL, password included; in place of `database`.
+    /// File with the database's URL including its password; instead of `database`.
     pub database_file: Option<PathBuf>,
 }
 
-/// The log that audit keeps.
+/// Audit's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// The log's name in its checkpoints: unique in the world and for ever, such as `remit.example/log2026`. The default is for
-    /// trying out: each installation has it, and witnesses take none of that name.
+    /// The log's name in its checkpoints: unique in the world and permanent, such as
+    /// `remit.example/log2026`. The default is for trials: every installation has it, and witnesses
+    /// refuse logs of that name.
     pub origin: String,
     /// File with the key that signs checkpoints.
     pub key_file: Option<PathBuf>,
-    /// File that keeps the last checkpoint outside the database.
+    /// File with a copy of the last checkpoint, outside the database.
     pub checkpoint_file: Option<PathBuf>,
-    /// Longest time from growth to the signing of the next checkpoint, in milliseconds; at most 800.
+    /// Maximum time from growth to signing the next checkpoint, in milliseconds; at most 800.
     pub checkpoint_interval_ms: u64,
-    /// Longest time to the next checkpoint when the log does not grow, in milliseconds.
+    /// Maximum time between checkpoints while the log does not grow, in milliseconds.
     pub checkpoint_refresh_ms: u64,
-    /// C2SP tlog-policy file: the witnesses, and how many must cosign a checkpoint before it is published.
+    /// C2SP tlog-policy file: the witnesses, and how many must cosign a checkpoint before it is
+    /// published.
     pub witness_policy_file: Option<PathBuf>,
-    /// How long a witness has to answer, in milliseconds.
+    /// Time limit for a witness's response, in milliseconds.
     pub witness_timeout_ms: u64,
-    /// File of certificates, in PEM form, whose holders issue for witnesses: trusted besides those that the machine trusts.
+    /// PEM file of further trusted certificate issuers for connections to witnesses.
     pub ca_file: Option<PathBuf>,
 }
 
-/// The files of evidence that intake keeps.
+/// Intake's evidence files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evidence {
-    /// The folder that they are in: on a volume that all replicas mount, where there are several. Needed by intake of its own;
-    /// otherwise `evidence` in the data directory.
+    /// The folder, on a volume mounted by all replicas. Required by a single intake; otherwise
+    /// `evidence` in the data directory.
     pub folder: Option<PathBuf>,
-    /// Bytes of one file.
+    /// Maximum size of a file, in bytes.
     pub file_bytes: u64,
-    /// Longest time that an upload or a download stands still, in milliseconds.
+    /// Maximum time without progress in an upload or a download, in milliseconds.
     pub idle_ms: u64,
-    /// Uploads, and downloads, that one replica has under way at once.
+    /// Maximum number of concurrent uploads per replica, and of downloads.
     pub streams: usize,
 }
 
-/// Data to use in place of what is built in.
+/// Files that replace built-in data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Files {
@@ -155,31 +160,31 @@ pub struct Files {
     pub agencies: Option<PathBuf>,
     /// The taxonomy.
     pub categories: Option<PathBuf>,
-    /// The rule set: a file, or `ranked` or `first-receiver`, which are built in.
+    /// The rule set: a file, or one of the built-in `ranked` and `first-receiver`.
     pub rules: Option<PathBuf>,
-    /// The calendars of working days, the main one first; others after a line `---`.
+    /// The calendars of working days, the main one first, separated by lines `---`.
     pub calendar: Option<PathBuf>,
 }
 
-/// What a server takes at most.
+/// Limits of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of one message.
+    /// Bytes per message.
     pub message_bytes: usize,
-    /// Requests that run at once.
+    /// Concurrent requests.
     pub concurrency: usize,
-    /// Streams of one connection.
+    /// Streams per connection.
     pub streams_per_connection: u32,
-    /// Bytes of a request's headers.
+    /// Bytes of headers per request.
     pub header_bytes: u32,
-    /// Longest time that one request may take, in milliseconds.
+    /// Maximum duration of a request, in milliseconds.
     pub deadline_ms: u64,
-    /// Longest time that the upload of a file may take, in milliseconds.
+    /// Maximum duration of a file upload, in milliseconds.
     pub upload_ms: u64,
 }
 
-/// Growth is published within a second; this is what of it may be spent waiting.
+/// Growth is published within a second; the part of it that may be spent waiting.
 const LONGEST_INTERVAL_MS: u64 = 800;
 
 impl Default for Config {
@@ -230,7 +235,7 @@ impl Default for Evidence {
 }
 
 impl Evidence {
-    /// As intake takes it.
+    /// Converts to intake's limits.
     pub fn limits(&self) -> intake::evidence::Limits {
         intake::evidence::Limits {
             file_bytes: self.file_bytes,
@@ -259,7 +264,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// As the server stack takes them.
+    /// Converts to the server's limits.
     pub fn to_rpc(&self) -> rpc::Limits {
         rpc::Limits {
             message_bytes: self.message_bytes,
@@ -272,19 +277,19 @@ impl Limits {
     }
 }
 
-/// One value set over the file's: by the environment or by a flag.
+/// A value that overrides the file: from the environment or a flag.
 #[derive(Clone, Debug)]
 pub struct Override {
     /// The key, such as `intake.listen`.
     pub key: String,
-    /// The value as written.
+    /// The value as text.
     pub value: String,
-    /// Who says so, for errors, such as `environment variable REMIT_INTAKE_LISTEN`.
+    /// The source, for errors, such as `environment variable REMIT_INTAKE_LISTEN`.
     pub origin: String,
 }
 
 impl Override {
-    /// By a flag.
+    /// An override by a flag.
     pub fn flag(flag: &str, key: impl Into<String>, value: &impl ToString) -> Self {
         Self {
             key: key.into(),
@@ -295,7 +300,7 @@ impl Override {
 }
 
 impl Config {
-    /// Reads the file, if one is named, and lays over it what the environment and then the flags say.
+    /// Loads the file, if any, then applies the environment and then the flags.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -306,7 +311,7 @@ impl Config {
             Some(path) => Self::parse(
                 &path.display().to_string(),
                 &std::fs::read_to_string(path)
-                    .with_context(|| format!("the configuration {} cannot be read", path.display()))?,
+                    .with_context(|| format!("cannot read the configuration {}", path.display()))?,
             )?,
         };
         for set in from_environment(environment).into_iter().chain(flags) {
@@ -316,7 +321,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads a file's text.
+    /// Parses a file's text.
     pub fn parse(file: &str, yaml: &str) -> anyhow::Result<Self> {
         if yaml.trim().is_empty() {
             return Ok(Self::default());
@@ -325,7 +330,7 @@ impl Config {
             let at = error.location().map(|at| at.line());
             let written = at.and_then(|line| yaml.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?));
             let faults = faults(yaml);
-            // The one on the line where reading stopped.
+            // Prefer the fault on the line where parsing stopped.
             let fault = faults
                 .iter()
                 .find(|fault| {
@@ -341,12 +346,12 @@ impl Config {
         })
     }
 
-    /// The configuration with one value set.
+    /// The configuration with one value changed.
     fn with(&self, set: &Override) -> anyhow::Result<Self> {
         put(self, &set.key, scalar(&set.value)).map_err(|problem| anyhow!("{}: {problem}", set.origin))
     }
 
-    /// Refuses what can be seen to fail later.
+    /// Refuses values that would fail later.
     fn check(&self) -> anyhow::Result<()> {
         for (key, value) in [
             ("limits.message_bytes", self.limits.message_bytes as u64),
@@ -366,7 +371,7 @@ impl Config {
             ("log.witness_timeout_ms", self.log.witness_timeout_ms),
         ] {
             if value == 0 {
-                bail!("`{key}` is 0; it must be more");
+                bail!("`{key}` is 0; it must be positive");
             }
         }
         if self.log.checkpoint_interval_ms > LONGEST_INTERVAL_MS {
@@ -379,13 +384,13 @@ impl Config {
         for service in Service::ALL {
             let endpoint = self.endpoint(service);
             if endpoint.database.is_some() && endpoint.database_file.is_some() {
-                bail!("`{service}.database` and `{service}.database_file` are both set; leave one");
+                bail!("`{service}.database` and `{service}.database_file` are both set; remove one");
             }
         }
         Ok(())
     }
 
-    /// What is set for a service.
+    /// The settings of a service.
     pub fn endpoint(&self, service: Service) -> &Endpoint {
         match service {
             Service::Intake => &self.intake,
@@ -394,7 +399,7 @@ impl Config {
         }
     }
 
-    /// What is set for a service, to change it.
+    /// The settings of a service, mutable.
     pub fn endpoint_mut(&mut self, service: Service) -> &mut Endpoint {
         match service {
             Service::Intake => &mut self.intake,
@@ -403,12 +408,12 @@ impl Config {
         }
     }
 
-    /// Where a service listens.
+    /// The address that a service listens on.
     pub fn listen(&self, service: Service) -> SocketAddr {
         self.endpoint(service).listen.unwrap_or_else(|| service.listen())
     }
 
-    /// The URL of a service's database, if one is set.
+    /// The URL of a service's database, if set.
     pub fn database(&self, service: Service) -> anyhow::Result<Option<DatabaseUrl>> {
         let endpoint = self.endpoint(service);
         let Some(file) = &endpoint.database_file else {
@@ -421,7 +426,7 @@ impl Config {
         Ok(Some(url))
     }
 
-    /// A value that a service cannot do without.
+    /// A required value, or an error that names its key.
     pub fn need<'a, T>(key: &str, value: Option<&'a T>) -> anyhow::Result<&'a T> {
         value.with_context(|| {
             format!(
@@ -431,7 +436,7 @@ impl Config {
         })
     }
 
-    /// As YAML, with the defaults that are used where nothing is set.
+    /// The configuration as YAML, including defaults.
     pub fn to_yaml(&self) -> anyhow::Result<String> {
         let mut shown = self.clone();
         for service in Service::ALL {

@@ -1,13 +1,14 @@
-//! The folder in which all three services in one process keep everything.
+//! The data directory of three services in one process.
 //!
-//! * `lock`: held by the process that serves from it; names its process id.
+//! * `lock`: locked by the serving process; contains its process id.
 //! * `intake.db`, `routing.db`, `audit.db`: the records.
-//! * `evidence`: the files of evidence, unless the configuration names another folder.
-//! * `receipt.key`, `log.key` and `log.vkey`, `log.checkpoint`: made at the first start, and not again when records are there that need
-//!   them.
-//! * `tokens.json`: who may call. Made at the first start; agencies that are new in the
-//!   configured directory are added at a start, others by `remit token add`.
-//! * `endpoints.json`: the addresses, while it is served from. What client commands find the servers and their tokens by.
+//! * `evidence`: the evidence files, unless the configuration sets another folder.
+//! * `receipt.key`, `log.key` and `log.vkey`, `log.checkpoint`: created at the first start, and
+//!   never again once records depend on them.
+//! * `tokens.json`: the callers' tokens. Created at the first start; each start adds new agencies
+//!   of the configured directory, `remit token add` adds others.
+//! * `endpoints.json`: the addresses, while the instance is serving. Client commands use it to find
+//!   the servers.
 
 use std::{
     collections::BTreeSet,
@@ -26,12 +27,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{DatabaseUrl, Service};
 
-/// Name of the operator among the callers.
+/// Name of the operator as a caller.
 pub const OPERATOR: &str = "operator";
 /// The system whose token reads the log with its details.
 pub const AUDITOR: &str = "auditor";
 
-/// Where the three services are.
+/// Addresses of the three services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
     /// Address of intake, such as `http://127.0.0.1:7301`.
@@ -58,12 +59,12 @@ impl Endpoints {
 pub struct Layout(PathBuf);
 
 impl Layout {
-    /// Of a folder, which need not exist.
+    /// The layout of a folder, which need not exist.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
     }
 
-    /// The folder.
+    /// Path of the folder.
     pub fn folder(&self) -> &Path {
         &self.0
     }
@@ -78,17 +79,17 @@ impl Layout {
         self.0.join("log.vkey")
     }
 
-    /// The newest checkpoint, outside of the database.
+    /// The newest checkpoint, outside the database.
     pub fn checkpoint(&self) -> PathBuf {
         self.0.join("log.checkpoint")
     }
 
-    /// The tokens.
+    /// The token file.
     pub fn tokens(&self) -> PathBuf {
         self.0.join("tokens.json")
     }
 
-    /// The files of evidence.
+    /// The folder of evidence files.
     pub fn evidence(&self) -> PathBuf {
         self.0.join("evidence")
     }
@@ -110,15 +111,15 @@ impl Layout {
         let path = std::path::absolute(self.database_file(service))?;
         let path = path
             .to_str()
-            .context("the data directory's path is not UTF-8, which the database's URL has to be")?
-            // What has a meaning in URLs.
+            .context("the data directory's path must be UTF-8 for the database's URL")?
+            // Escape characters with a meaning in URLs.
             .replace('%', "%25")
             .replace('?', "%3F")
             .replace('#', "%23");
         DatabaseUrl::secret(format!("sqlite://{path}"))
     }
 
-    /// The addresses of the instance that serves from here; `None` when none does.
+    /// The addresses of the instance serving from here; `None` if none is.
     pub fn read_endpoints(&self) -> anyhow::Result<Option<Endpoints>> {
         read_json(&self.endpoints())
     }
@@ -135,10 +136,10 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Opti
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
     };
-    serde_json::from_str(&text).with_context(|| format!("{} is not what Remit wrote", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
 }
 
-/// A data directory that belongs to this process until it is dropped.
+/// A data directory, locked for this process until dropped.
 #[derive(Debug)]
 pub struct DataDir {
     layout: Layout,
@@ -146,13 +147,13 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the folder if it is not there, and takes it for this process.
+    /// Creates the folder if missing, and locks it for this process.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .with_context(|| format!("making the data directory {}", folder.display()))?;
+            .with_context(|| format!("creating the data directory {}", folder.display()))?;
         let path = folder.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -172,7 +173,7 @@ impl DataDir {
                     pid => format!("process {pid}"),
                 };
                 bail!(
-                    "the data directory {} is in use by {holder}; stop that, or name another with --data-dir",
+                    "the data directory {} is in use by {holder}; stop that, or choose another with --data-dir",
                     folder.display()
                 );
             }
@@ -187,20 +188,20 @@ impl DataDir {
         })
     }
 
-    /// Where everything is.
+    /// Paths in the data directory.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// The file with the key of receipts, made when there is none yet. `database` is where intake keeps its records.
+    /// The file with the receipt key, created if missing. `database` is intake's database.
     pub fn receipt_key(&self, database: Option<&DatabaseUrl>, entropy: &dyn Entropy) -> anyhow::Result<PathBuf> {
         let path = self.layout.receipt_key();
         if !path.exists() {
-            // Receipts that were given out could not be followed any more, and a new key would hide that.
+            // A new key would make issued receipts unusable without any error.
             let records = self.layout.database_file(Service::Intake);
             if database == Some(&self.layout.database(Service::Intake)?) && records.exists() {
                 bail!(
-                    "{} is missing, and {} was written with it; put it back from a backup",
+                    "{} is missing, but {} was written with it; put it back from a backup",
                     path.display(),
                     records.display()
                 );
@@ -212,8 +213,8 @@ impl DataDir {
         Ok(path)
     }
 
-    /// The tokens: the operator's, the auditor's, one for each of Remit's own services and for each of the agencies. Those that are missing
-    /// are made.
+    /// The tokens of the operator, the auditor, Remit's own services and the agencies. Creates
+    /// missing ones.
     pub fn tokens(&self, agencies: &BTreeSet<String>, entropy: &dyn Entropy) -> anyhow::Result<Vec<Token>> {
         let path = self.layout.tokens();
         let mut tokens = self.layout.read_tokens()?.unwrap_or_default();
@@ -242,7 +243,7 @@ impl DataDir {
         Ok(tokens)
     }
 
-    /// Lets client commands find the servers.
+    /// Publishes the addresses for client commands.
     pub fn publish(&self, endpoints: &Endpoints) -> anyhow::Result<()> {
         let path = self.layout.endpoints();
         let mut text = serde_json::to_string_pretty(endpoints)?;
@@ -250,18 +251,18 @@ impl DataDir {
         write_private(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// The servers are gone.
+    /// Removes the published addresses.
     pub fn unpublish(&self) {
         let path = self.layout.endpoints();
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != ErrorKind::NotFound
         {
-            tracing::warn!(path = %path.display(), %error, "the addresses cannot be removed");
+            tracing::warn!(path = %path.display(), %error, "cannot remove the addresses");
         }
     }
 }
 
-/// Reads a key of 32 bytes.
+/// Reads a 32-byte key.
 pub fn read_key(path: &Path) -> anyhow::Result<Bytes32> {
     let bytes = std::fs::read(path).with_context(|| format!("reading the key {}", path.display()))?;
     match Bytes32::try_from(bytes) {
@@ -270,21 +271,21 @@ pub fn read_key(path: &Path) -> anyhow::Result<Bytes32> {
     }
 }
 
-/// A new token.
+/// Generates a token.
 pub fn secret(entropy: &dyn Entropy) -> String {
     let mut secret = [0; 24];
     entropy.fill(&mut secret);
     BASE64URL_NOPAD.encode(&secret)
 }
 
-/// Writes a file of tokens. Whoever reads it has the old ones or the new.
+/// Writes a token file atomically: readers see the old tokens or the new ones.
 pub fn write_tokens(path: &Path, tokens: &[Token]) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(tokens)?;
     text.push('\n');
     write_private(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes a file that only this user may read, durably and all at once.
+/// Writes a file readable only by this user, durably and atomically.
 fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     witness::file::replace_now(path, content, 0o600)
 }

@@ -1,4 +1,4 @@
-//! Files that somebody names, read no further than such a file is long.
+//! Input files, read with a size limit.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -6,10 +6,11 @@ use anyhow::Context as _;
 
 use crate::Unusable;
 
-/// Reads a file, or standard input for `-`, unless it is larger than `limit` bytes: then nothing of it is kept.
+/// Reads a file, or standard input for `-`, of at most `limit` bytes.
 ///
 /// # Errors
-/// As [`Unusable`] when it is not there, or too large.
+///
+/// [`Unusable`] if the file does not exist or is too large.
 pub fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let name = match path == Path::new("-") {
         true => "standard input".to_owned(),
@@ -35,7 +36,7 @@ pub fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Reads, and says whether there is more than `limit`.
+/// Reads up to `limit` bytes and returns whether there are more.
 fn up_to(from: impl Read, limit: u64, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
     from.take(limit + 1).read_to_end(bytes)?;
     Ok(bytes.len() as u64 > limit)

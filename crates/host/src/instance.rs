@@ -1,6 +1,7 @@
-//! All three services in this process: started, found, stopped.
+//! All three services in this process: start and stop.
 //!
-//! Listeners are bound first and handed in, so that port 0 can be asked for and a start that returned can be called.
+//! Listeners are bound before the servers start, so that port 0 works and a started instance can be
+//! called at once.
 
 use anyhow::{Context as _, bail};
 use rpc::Token;
@@ -15,19 +16,19 @@ use crate::{
 /// All three services, over one data directory.
 #[derive(Debug)]
 pub struct Instance {
-    /// Where they are.
+    /// Addresses of the services.
     pub endpoints: Endpoints,
-    /// Who may call.
+    /// The accepted tokens.
     pub tokens: Vec<Token>,
     /// The log's verifier key.
     pub vkey: String,
     data_dir: DataDir,
-    /// Intake, routing, audit.
+    /// Intake, routing and audit.
     running: [Running; 3],
 }
 
 impl Instance {
-    /// Starts the services. They serve when this returns.
+    /// Starts the services. On return they are serving.
     pub async fn start(mut options: Options) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&options.config.data_dir)?;
         let layout = data_dir.layout();
@@ -40,7 +41,7 @@ impl Instance {
             }
         };
 
-        // From here on each service starts as it would alone: with everything it needs in the configuration.
+        // From here on each service starts as it would alone, with a complete configuration.
         let config = &mut options.config;
         let mut listeners = Vec::with_capacity(3);
         for service in Service::ALL {
@@ -66,7 +67,7 @@ impl Instance {
             .zip(Service::ALL)
             .map(|(listener, service)| Running::start(service, listener, &common));
         let (Some(intake), Some(routing), Some(audit)) = (starts.next(), starts.next(), starts.next()) else {
-            bail!("there are three services");
+            bail!("expected three services");
         };
         let (intake, routing, audit) = tokio::try_join!(intake, routing, audit)?;
         let endpoints = Endpoints {
@@ -84,17 +85,17 @@ impl Instance {
         })
     }
 
-    /// Where everything is kept.
+    /// Paths of the data directory.
     pub fn layout(&self) -> &Layout {
         self.data_dir.layout()
     }
 
-    /// The token of the operator or the auditor, by that word, or of an agency, by its id.
+    /// The token of `operator`, `auditor`, or an agency by its id.
     pub fn token(&self, who: &str) -> Option<&str> {
         find_token(&self.tokens, who)
     }
 
-    /// Waits until a service ends, which it does by itself only when it cannot go on.
+    /// Waits until a service ends, which only happens if it cannot continue.
     pub async fn ended(&mut self) -> anyhow::Error {
         let [intake, routing, audit] = &mut self.running;
         tokio::select! {
@@ -104,11 +105,11 @@ impl Instance {
         }
     }
 
-    /// Stops gracefully: no new work, what is under way ends, and the databases are closed.
+    /// Stops gracefully: refuses new work, completes running work, and closes the databases.
     pub async fn stop(self) {
         self.data_dir.unpublish();
         let [intake, routing, audit] = self.running;
-        // Audit last: the others may still be handing changes over.
+        // Audit last: the others may still be delivering changes.
         tokio::join!(intake.stop(), routing.stop());
         audit.stop().await;
     }

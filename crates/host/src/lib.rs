@@ -1,18 +1,19 @@
-//! Services in this process: what an operator sets, where an instance keeps its things, and their start and stop.
+//! Hosting of services in this process: configuration, data directory, start and stop.
 //!
-//! * `config.rs`: what an operator sets: defaults, file, environment, flags.
-//! * `input.rs`: files that somebody names, read no further than such a file is long.
+//! * `config.rs`: the configuration: defaults, file, environment, flags.
+//! * `input.rs`: input files, read with a size limit.
 //! * `reference.rs`: directory, taxonomy, rules, calendar: built in, or from files.
-//! * `data_dir.rs`: the folder of an instance: lock, keys, tokens, addresses.
-//! * `tokens.rs`: who may call, as the file of tokens says now.
-//! * `running.rs`: one service, as in a cluster: its database, its listener, the way to the others.
+//! * `data_dir.rs`: the data directory of an instance: lock, keys, tokens, addresses.
+//! * `tokens.rs`: the callers' tokens, reloaded when the token file changes.
+//! * `running.rs`: one service, as in a cluster: its database, its listener, its channels to the
+//!   others.
 //! * `instance.rs`: all three over one data directory, each started as it would be alone.
 //!
-//! What is set wrongly is told as [`Unusable`], before anything is listened on.
+//! Invalid input is reported as [`Unusable`] before any port is opened.
 //!
-//! Invariants: a secret is not in the configuration as printed. A key is made once, and never again over records that were made
-//! with another. Listeners are bound by the caller of a server, never by it, so that port 0 can be asked for. Nothing here knows
-//! a command line, nor prints.
+//! Invariants: the printed configuration contains no secret. A key is created once, and never again
+//! when records depend on another. A server's caller binds its listener, so that port 0 works.
+//! Nothing here knows a command line or prints.
 
 pub mod config;
 pub mod data_dir;
@@ -22,7 +23,7 @@ pub mod reference;
 pub mod running;
 pub mod tokens;
 
-/// What somebody set, named or handed in cannot be used: a mistake of theirs, and not a failure.
+/// Invalid configuration or input: the user's mistake, not a failure.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);

@@ -1,4 +1,4 @@
-//! The data that the services decide by: what is built in, or the files that the configuration names in its place.
+//! The reference data of the services: built in, or from configured files.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use places::Territories;
 
 use crate::{config::Files, input};
 
-/// The data that the services decide by.
+/// The reference data of the services.
 #[derive(Clone, Debug)]
 pub struct Reference {
     /// The tree of territories.
@@ -22,7 +22,7 @@ pub struct Reference {
     pub directory: Arc<Directory>,
     /// The taxonomy.
     pub categories: Arc<Categories>,
-    /// The taxonomy, as far as rule sets name parts of it.
+    /// The parts of the taxonomy that rule sets refer to.
     pub taxonomy: Arc<Taxonomy>,
     /// The rule set.
     pub rules: Arc<RuleSet>,
@@ -31,7 +31,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Reads it. The error names the key, the file and what is wrong with it.
+    /// Loads the data. The error names the key, the file and the problem.
     pub fn load(files: &Files) -> anyhow::Result<Self> {
         let territories = match &files.territories {
             None => Territories::shipped(),
@@ -41,7 +41,7 @@ impl Reference {
         let directory = match &files.agencies {
             None if files.territories.is_none() => Directory::shipped().clone(),
             None => Directory::parse(SHIPPED_AGENCIES, territories)
-                .context("the built-in directory does not fit to `files.territories`; name one as `files.agencies`")?,
+                .context("the built-in directory does not fit `files.territories`; set a matching `files.agencies`")?,
             Some(path) => read("files.agencies", path, |text| Directory::parse(text, territories))?,
         };
         let (categories, taxonomy) = match &files.categories {
@@ -53,7 +53,7 @@ impl Reference {
         };
         let rules = match shipped_rules(files.rules.as_deref()) {
             Ok((id, yaml)) => RuleSet::parse(yaml, &directory).with_context(|| {
-                format!("the built-in rule set `{id}` does not fit to `files.agencies`; name one as `files.rules`")
+                format!("the built-in rule set `{id}` does not fit `files.agencies`; set a matching `files.rules`")
             })?,
             Err(path) => read("files.rules", path, |text| RuleSet::parse(text, &directory))?,
         };
@@ -83,7 +83,7 @@ impl Reference {
 
 const SHIPPED_AGENCIES: &str = include_str!("../../../deploy/config/agencies.yaml");
 
-/// The built-in rule set of that id, *ranked* where none is named; the path where it is none.
+/// The built-in rule set with that id, *ranked* by default; otherwise the path.
 pub fn shipped_rules(named: Option<&Path>) -> Result<(&'static str, &'static str), &Path> {
     let Some(named) = named else {
         return Ok(decision::rules::SHIPPED[0]);

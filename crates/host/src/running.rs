@@ -25,14 +25,14 @@ use crate::{
     tokens::{self, Followed},
 };
 
-/// How services are started.
+/// Parameters for starting services.
 #[derive(Clone)]
 pub struct Options {
-    /// What an operator sets. Databases that are not set are SQLite files in the data directory.
+    /// The configuration. Databases default to SQLite files in the data directory.
     pub config: Config,
-    /// Tells the time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Gives randomness.
+    /// Source of randomness.
     pub entropy: Arc<dyn Entropy>,
 }
 
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Options {
 }
 
 impl Options {
-    /// With the machine's clock and randomness.
+    /// Options with the machine's clock and randomness.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -55,7 +55,7 @@ impl Options {
     }
 }
 
-/// What the services of one process have in common.
+/// State shared by the services of one process.
 pub(crate) struct Common {
     options: Options,
     reference: Reference,
@@ -64,7 +64,7 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// With the tokens that were read from a file, which is followed.
+    /// Creates the state with tokens from a file, which is watched for changes.
     pub(crate) fn new(
         options: Options,
         reference: Reference,
@@ -80,7 +80,7 @@ impl Common {
         })
     }
 
-    /// The way from one service to another.
+    /// The channel from one service to another.
     fn way(&self, from: Service, to: Service) -> anyhow::Result<Caller> {
         let address = self.options.config.endpoint(to).address.as_ref();
         let address = Config::need(&format!("{to}.address"), address)?;
@@ -90,13 +90,13 @@ impl Common {
             .find(|token| token.role == Role::Service && token.system == from.name())
             .with_context(|| {
                 format!(
-                    "the token file has no token of the system `{from}` with the role service, which {from} calls with"
+                    "the token file has no token with the role service for the system `{from}`, which {from} needs for its calls"
                 )
             })?;
         Ok(rpc::client::connect(address.as_str(), &own.token, Some(PATIENCE))?)
     }
 
-    /// Name of this replica. What one process alone can open needs no name that changes.
+    /// Name of this replica. A database that only one process can open needs no unique name.
     fn replica(&self, database: &DatabaseUrl) -> String {
         match &self.options.config.replica {
             Some(replica) => replica.clone(),
@@ -109,25 +109,25 @@ impl Common {
     }
 }
 
-/// How long one service waits for another's answer.
+/// Time limit for calls between services.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One service.
+/// A running service.
 #[derive(Debug)]
 pub struct Running {
-    /// Which.
+    /// The service.
     pub service: Service,
-    /// Where it is.
+    /// Its address.
     pub address: String,
-    /// Ends relays and upkeep.
+    /// Stops relays and upkeep.
     upkeep: CancellationToken,
-    /// Ends the server.
+    /// Stops the server.
     shutdown: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     ending: Ending,
 }
 
-/// What is to be ended after the server.
+/// What to stop after the server.
 #[derive(Debug)]
 enum Ending {
     Background(Background),
@@ -135,7 +135,7 @@ enum Ending {
 }
 
 impl Running {
-    /// Starts one service by itself, as in a cluster: everything it needs is in the configuration.
+    /// Starts a single service, as in a cluster, with a complete configuration.
     pub async fn alone(service: Service, options: Options) -> anyhow::Result<Self> {
         refuse_missing(service, &options.config)?;
         let tokens_file = Config::need("tokens_file", options.config.tokens_file.as_ref())?.clone();
@@ -190,7 +190,7 @@ impl Running {
                 let Reference { directory, rules, .. } = &common.reference;
                 let configured = Active::new(Arc::clone(directory), Arc::clone(rules));
                 let current = Routing::prepare(&db, configured, &*clock, &*entropy).await;
-                let current = Arc::new(current.context("finding what routing decides by")?);
+                let current = Arc::new(current.context("loading routing's rule set and directory")?);
                 let parts = routing::Parts {
                     db,
                     current,
@@ -210,7 +210,7 @@ impl Running {
             Service::Audit => {
                 let audit = Audit::start(audit_config(config, database)?, clock, entropy).await;
                 let audit = audit.context("starting the log")?;
-                // An audit that knows of no routing shows agencies no details, and does all else.
+                // Without routing, audit shows agencies no details but does everything else.
                 let sight = match config.routing.address {
                     Some(_) => {
                         let way = common.way(service, Service::Routing)?;
@@ -243,7 +243,7 @@ impl Running {
         })
     }
 
-    /// The log's verifier key, of audit only.
+    /// The log's verifier key; audit only.
     pub fn vkey(&self) -> Option<&str> {
         match &self.ending {
             Ending::Audit(audit) => Some(audit.vkey()),
@@ -251,7 +251,7 @@ impl Running {
         }
     }
 
-    /// Waits until the server ends, which it does by itself only when it cannot go on.
+    /// Waits until the server ends, which only happens if it cannot continue.
     pub async fn ended(&mut self) -> anyhow::Error {
         let ended = (&mut self.serving).await;
         let service = self.service;
@@ -262,12 +262,12 @@ impl Running {
         }
     }
 
-    /// Stops gracefully: no new work, what is under way ends, and the database is closed.
+    /// Stops gracefully: refuses new work, completes running work, and closes the database.
     pub async fn stop(self) {
         self.upkeep.cancel();
         self.shutdown.cancel();
         let service = self.service;
-        // One that has ended before was told of by `ended`.
+        // If it ended before, `ended` has reported that.
         if !self.serving.is_finished()
             && let Err(error) = self.serving.await
         {
@@ -281,7 +281,7 @@ impl Running {
     }
 }
 
-/// Names everything that a service of its own needs and does not have, at once.
+/// Reports all missing settings of a single service at once.
 fn refuse_missing(service: Service, config: &Config) -> anyhow::Result<()> {
     let endpoint = config.endpoint(service);
     let mut needed = vec![
@@ -315,18 +315,19 @@ fn refuse_missing(service: Service, config: &Config) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Unusable(format!("{service} needs more to be configured:{}", missing.concat())).into())
+    Err(Unusable(format!("{service} lacks configuration:{}", missing.concat())).into())
 }
 
-/// The data to decide by; what is wrong with it is a mistake of whoever configured it.
+/// Loads the reference data; a fault is a configuration mistake.
 pub(crate) fn reference(config: &Config) -> anyhow::Result<Reference> {
     Reference::load(&config.files).map_err(|error| Unusable(format!("{error:#}")).into())
 }
 
-/// What audit starts with.
+/// Audit's part of the configuration.
 ///
 /// # Errors
-/// When something that it needs is not configured.
+///
+/// If a required setting is missing.
 pub fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<audit::Config> {
     Ok(audit::Config {
         database: database.expose().to_owned(),
@@ -341,15 +342,15 @@ pub fn audit_config(config: &Config, database: &DatabaseUrl) -> anyhow::Result<a
     })
 }
 
-/// Binds where the configuration says.
+/// Binds the configured address.
 pub(crate) async fn bind(config: &Config, service: Service) -> anyhow::Result<TcpListener> {
     let listen = config.listen(service);
     TcpListener::bind(listen)
         .await
-        .with_context(|| format!("{service} cannot listen on {listen}; `{service}.listen` in the configuration, or a flag, names another address"))
+        .with_context(|| format!("{service} cannot listen on {listen}; set another address with `{service}.listen` in the configuration, or a flag"))
 }
 
-/// Where a listener is reached from this machine.
+/// The address of a listener for callers on this machine.
 pub(crate) fn address(listener: &TcpListener) -> anyhow::Result<String> {
     let mut address = listener.local_addr()?;
     if address.ip().is_unspecified() {

@@ -1,4 +1,5 @@
-//! Who may call, as the file of tokens says now: a token that is added or taken out counts without a restart.
+//! The callers' tokens, reloaded from the token file: added and removed tokens take effect without
+//! a restart.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -12,13 +13,14 @@ use rpc::{Authenticate, Identity, Role, Token, Tokens};
 
 use crate::data_dir::{AUDITOR, OPERATOR};
 
-/// How often is looked whether the file was written.
+/// Interval between checks whether the file was written.
 pub const LOOK: Duration = Duration::from_secs(1);
 
-/// What tells one writing of a file from another. The time alone does not: two writings may share a tick of the clock.
+/// Identifies a version of the file. Time alone does not suffice: two writes may share a clock
+/// tick.
 type Writing = (SystemTime, u64, u64);
 
-/// The tokens of a file, followed while this is kept.
+/// The tokens of a file, reloaded while this exists.
 #[derive(Debug)]
 pub struct Followed {
     path: PathBuf,
@@ -26,10 +28,11 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Begins with what was read of a file, and follows it. Within a runtime.
+    /// Starts with tokens already read from a file, and watches the file. Call it inside a runtime.
     ///
     /// # Errors
-    /// When the tokens cannot be used.
+    ///
+    /// If the tokens are invalid.
     pub fn new(path: &Path, tokens: &[Token]) -> anyhow::Result<Arc<Self>> {
         let followed = Arc::new(Self {
             path: path.to_owned(),
@@ -39,28 +42,26 @@ impl Followed {
         Ok(followed)
     }
 
-    /// The last writing of the file; `None` when it is not there.
+    /// The file's last write; `None` if it does not exist.
     fn written(&self) -> Option<Writing> {
         let file = std::fs::metadata(&self.path).ok()?;
         Some((file.modified().ok()?, file.ino(), file.len()))
     }
 
-    /// A file that cannot be used changes nothing: whoever has a token keeps it until the file is right.
+    /// Reloads the file. An invalid file changes nothing: existing tokens stay valid until the file
+    /// is corrected.
     fn read_again(&self) {
         match read(&self.path).and_then(|tokens| Ok((tokens.len(), Tokens::new(&tokens)?))) {
             Ok((count, tokens)) => {
                 let mut known = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
                 if **known != tokens {
                     *known = Arc::new(tokens);
-                    tracing::info!(count, "the file of tokens was read again");
+                    tracing::info!(count, "reloaded the token file");
                 }
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                tracing::warn!(
-                    error,
-                    "the file of tokens was written and cannot be used: the former tokens stay"
-                );
+                tracing::warn!(error, "the token file is invalid: the previous tokens stay in effect");
             }
         }
     }
@@ -74,7 +75,7 @@ impl Authenticate for Followed {
 }
 
 async fn follow(followed: Weak<Followed>) {
-    // What it was when it was first read is not known: it may have been written since.
+    // Unknown at first: the file may have been written since it was read.
     let mut last = None;
     loop {
         tokio::time::sleep(LOOK).await;
@@ -87,7 +88,7 @@ async fn follow(followed: Weak<Followed>) {
     }
 }
 
-/// Reads a file of tokens.
+/// Reads a token file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Token>> {
     std::fs::read_to_string(path)
         .map_err(anyhow::Error::from)
@@ -95,7 +96,7 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Token>> {
         .with_context(|| format!("reading the tokens in {}", path.display()))
 }
 
-/// The token of the operator or the auditor, by that word, or of an agency, by its id.
+/// The token of `operator`, `auditor`, or an agency by its id.
 pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
     let is_it = |token: &&Token| match token.role {
         Role::Operator => who == OPERATOR,

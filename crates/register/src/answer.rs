@@ -1,4 +1,4 @@
-//! What the register answers for a subject: the longest name that is registered and holds on the day.
+//! Answers for a subject: the longest registered name with an entry valid on the day.
 
 use api::{
     intake::{ConnectingFactor, Place, place},
@@ -19,12 +19,12 @@ use crate::{
 pub struct Step {
     /// The name.
     pub key: Key,
-    /// What came of it, in words.
+    /// The result, in words.
     pub outcome: String,
 }
 
 impl Step {
-    /// As in the contract.
+    /// Converts to a contract message.
     pub fn to_proto(&self) -> OperatorStep {
         OperatorStep {
             kind: self.key.kind().to_proto().into(),
@@ -34,7 +34,7 @@ impl Step {
     }
 }
 
-/// Tries names, most specific first, up to one with an entry that holds on the day.
+/// Tries names, most specific first, up to one with an entry valid on the day.
 pub fn longest(names: Vec<Key>, found: &Found, day: Date) -> (Vec<Step>, Option<&Entry>) {
     let mut path = Vec::with_capacity(names.len());
     for key in names {
@@ -49,7 +49,7 @@ pub fn longest(names: Vec<Key>, found: &Found, day: Date) -> (Vec<Step>, Option<
                     format!("{} to {}", or(&from, "ever"), or(&to, "now"))
                 };
                 let spans: Vec<_> = entries.iter().map(span).collect();
-                format!("registered from {}, and not for {day}", spans.join(", and from "))
+                format!("registered from {}, but not for {day}", spans.join(", and from "))
             }
         };
         path.push(Step { key, outcome });
@@ -64,18 +64,20 @@ fn or<'t>(text: &'t str, otherwise: &'t str) -> &'t str {
     if text.is_empty() { otherwise } else { text }
 }
 
-/// The day of a moment, as the deployment's main calendar has it.
+/// The day of an instant, by the deployment's main calendar.
 pub fn day(time: Time, calendars: &Calendars) -> Date {
     calendars
         .main()
         .date(Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX))
 }
 
-/// Completes the facts of reports that name no operator's place with what the register answers for their subjects, by one
-/// look-up for all of them. The answer is a fact from then on, and the place counts like one that a report names.
+/// Completes the facts of reports without an operator's place with the register's answers for their
+/// subjects, in one look-up for all of them. From then on the answer is a fact, and its place
+/// counts like one given in the report.
 ///
 /// # Errors
-/// When the register cannot be read: a report is not routed without it.
+///
+/// If the register cannot be read: a report is not routed without it.
 pub async fn complete(
     store: &dyn Store,
     changes: &mut [ReportChange],
@@ -110,8 +112,8 @@ fn names_operator(facts: &Facts) -> bool {
     facts.places.iter().any(is_operator)
 }
 
-/// Puts the answer for a report that names no operator's place into its facts, by what was found under the names of its subjects.
-/// Nothing where no subject has a name that could be registered.
+/// Adds the register's answer to the facts of a report without an operator's place. Does nothing if
+/// no subject has a name that could be registered.
 pub fn answer(facts: &mut Facts, subjects: &[OperatorSubject], found: &Found, day: Date) {
     let names: Vec<_> = subjects
         .iter()

@@ -1,4 +1,4 @@
-//! Rows of a file against each other: names with their entries, or what contradicts what.
+//! Validates a file's rows against each other: groups them by name, or reports contradictions.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::{
     sorted::Merge,
 };
 
-/// Entries of one name at most: it and they are held in memory.
+/// Maximum number of entries per name: all of them are held in memory.
 const PERIODS: usize = 1_000;
 
 /// A name with all its entries, or with none.
@@ -20,24 +20,24 @@ const PERIODS: usize = 1_000;
 pub struct Group {
     /// The name.
     pub key: Key,
-    /// Its entries, earliest first; none to remove it.
+    /// Its entries, earliest first; empty to remove it.
     pub entries: Vec<Entry>,
 }
 
-/// Gives names in their order.
+/// Yields names in order.
 #[derive(Debug)]
 pub struct Checked {
     rows: Merge,
 }
 
 impl Checked {
-    /// Of sorted rows.
+    /// Validates sorted rows.
     pub fn new(rows: Merge) -> Self {
         Self { rows }
     }
 
-    /// The next names, with about so many entries, and whether there may be more. What contradicts itself goes to `problems` in
-    /// place of its name.
+    /// Returns the next names, with about `entries` entries in total, and whether there may be
+    /// more. Contradictory names are reported in `problems` instead.
     pub fn next_groups(&mut self, entries: usize, problems: &mut Vec<Problem>) -> io::Result<(Vec<Group>, bool)> {
         let mut groups = Vec::new();
         let mut count = 0;
@@ -67,7 +67,7 @@ impl Checked {
 #[derive(Default)]
 struct Gathered {
     entries: Vec<Entry>,
-    /// Line of the entry that holds longest, which is the last of `reach`.
+    /// The entry that lasts longest, with its line.
     reach: Option<(Entry, u64)>,
     removed: Option<u64>,
     problems: Vec<Problem>,
@@ -82,7 +82,7 @@ impl Gathered {
                 self.contradicts(
                     other,
                     line,
-                    &format!("{key} is removed on this line, and stands on line {{}} too"),
+                    &format!("{key} is removed on this line, but also occurs on line {{}}"),
                 );
             }
             self.removed.get_or_insert(line);
@@ -98,11 +98,12 @@ impl Gathered {
             self.contradicts(
                 line,
                 other,
-                &format!("{key} is removed on this line, and stands on line {{}} too"),
+                &format!("{key} is removed on this line, but also occurs on line {{}}"),
             );
         }
         match &self.reach {
-            // Rows come by their first day: whoever overlaps an earlier one overlaps the one that reaches furthest.
+            // Rows are ordered by first day: an entry that overlaps any earlier one overlaps the
+            // one that lasts longest.
             Some((other, at)) if other.validity.overlaps(&entry.validity) => {
                 let words =
                     format!("{key} has another entry at the same time, on line {{}}; end one before the other begins");
@@ -126,7 +127,7 @@ impl Gathered {
         }
     }
 
-    /// Two lines, named by the later one; `{}` in the words stands for the other.
+    /// Reports two contradictory lines at the later one; `{}` in `words` stands for the other.
     fn contradicts(&mut self, a: u64, b: u64, words: &str) {
         let (other_line, line) = (a.min(b), a.max(b));
         self.problems.push(Problem {
@@ -138,12 +139,12 @@ impl Gathered {
     }
 }
 
-/// The digest of a register's content, taken in the order of names.
+/// The digest of a register's content, taken in order of names.
 #[derive(Clone, Debug)]
 pub struct Digest(Sha256);
 
 impl Digest {
-    /// Of a whole register, or of changes to one with a digest.
+    /// The digest of a whole register, or of changes to one with the digest `base`.
     pub fn new(mode: Mode, base: &Bytes32) -> Self {
         Self(match mode {
             Mode::Replace => Sha256::new().chain_update(b"remit-operators-v1\n"),
@@ -153,9 +154,9 @@ impl Digest {
         })
     }
 
-    /// Takes the next name.
+    /// Adds the next name.
     pub fn take(&mut self, group: &Group) {
-        // No name has a tab or a line break.
+        // Names contain no tabs or line breaks.
         let mut line = |parts: &[&str]| {
             for part in parts {
                 self.0.update(part);
@@ -173,7 +174,7 @@ impl Digest {
         }
     }
 
-    /// The digest.
+    /// Returns the digest.
     pub fn finish(self) -> Bytes32 {
         self.0.finalize().into()
     }

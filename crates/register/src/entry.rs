@@ -8,20 +8,20 @@ use places::{Country, Territories, TerritoryCode};
 
 use crate::key::{Key, shown};
 
-/// Characters that the name of an operator has at most.
+/// Maximum number of characters in an operator's name.
 const OPERATOR: usize = 200;
 
-/// Where an operator is.
+/// The place of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// In a territory of the tree, which may be abolished meanwhile.
+    /// A territory of the tree, possibly abolished since.
     Territory(TerritoryCode),
-    /// In a country outside the tree.
+    /// A country outside the tree.
     Country(Country),
 }
 
 impl Place {
-    /// Reads a place that the tree has, or a country outside it.
+    /// Parses a place that is in the tree, or a country outside it.
     pub fn new(text: &str, territories: &Territories) -> Result<Self, InvalidEntry> {
         let place: Self = text.parse()?;
         match place {
@@ -80,22 +80,22 @@ impl From<Place> for api::intake::place::Location {
     }
 }
 
-/// Why an entry cannot be taken. Reads behind the name of a column.
+/// Why an entry is invalid. The text follows the name of a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEntry {
     /// Neither a code nor a country.
     #[error(
-        "`{0}` is no place; write a territory code of the tree, such as 350200, or a country outside it by ISO 3166-1, such as US"
+        "`{0}` is not a place; use a territory code of the tree, such as 350200, or an ISO 3166-1 country outside it, such as US"
     )]
     Place(String),
-    /// A code that the tree does not have and never had.
+    /// A code that was never in the tree.
     #[error("the tree has no territory {0}, neither in force nor abolished")]
     UnknownTerritory(TerritoryCode),
-    /// Not a day.
-    #[error("`{0}` is not a day; write it as 2026-03-01, or leave it empty")]
+    /// Not a date.
+    #[error("`{0}` is not a date; the form is 2026-03-01, or empty")]
     Date(String),
-    /// It ends before it begins.
-    #[error("{to} lies before valid_from, {from}")]
+    /// The entry ends before it begins.
+    #[error("{to} is before valid_from, {from}")]
     Ends {
         /// The first day.
         from: Date,
@@ -105,27 +105,27 @@ pub enum InvalidEntry {
     /// The operator's name is too long.
     #[error("has {0} characters, more than {OPERATOR}")]
     Long(usize),
-    /// The operator's name has a character that could not be shown.
+    /// The operator's name contains a control character.
     #[error("has a control character")]
     Character,
 }
 
-/// When an entry holds: from a first to a last day, both included.
+/// The validity of an entry: from the first to the last day, inclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Validity {
-    /// The first day; `None` for as long as can be remembered.
+    /// The first day; unlimited if `None`.
     pub from: Option<Date>,
-    /// The last day; `None` until further notice.
+    /// The last day; unlimited if `None`.
     pub to: Option<Date>,
 }
 
 impl Validity {
-    /// Whether it holds on a day.
+    /// Whether the entry is valid on a day.
     pub fn holds(&self, day: Date) -> bool {
         self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to)
     }
 
-    /// Whether there is a day on which both hold.
+    /// Whether both are valid on some day.
     pub fn overlaps(&self, other: &Self) -> bool {
         let begins_in_time = |a: &Self, b: &Self| match (a.from, b.to) {
             (Some(from), Some(to)) => from <= to,
@@ -135,23 +135,23 @@ impl Validity {
     }
 }
 
-/// Reads a day, or nothing.
+/// Parses a date; `None` if empty.
 pub fn day(text: &str) -> Result<Option<Date>, InvalidEntry> {
     if text.is_empty() {
         return Ok(None);
     }
-    // The parser takes other forms of ISO 8601, too; one form is enough.
+    // The parser accepts other forms of ISO 8601, too; one form is enough.
     let form = text.len() == 10 && text.bytes().all(|c| c.is_ascii_digit() || c == b'-');
     let date = text.parse().ok().filter(|_| form);
     date.map(Some).ok_or_else(|| InvalidEntry::Date(shown(text)))
 }
 
-/// A day as it is written; empty for none.
+/// Formats a date; empty for `None`.
 pub fn day_text(day: Option<Date>) -> String {
     day.map(|day| day.to_string()).unwrap_or_default()
 }
 
-/// Reads the name of an operator.
+/// Parses the name of an operator.
 pub fn operator(text: &str) -> Result<&str, InvalidEntry> {
     let text = text.trim();
     match text.chars().count() {
@@ -164,18 +164,18 @@ pub fn operator(text: &str) -> Result<&str, InvalidEntry> {
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The name that it stands under.
+    /// The name that it is for.
     pub key: Key,
-    /// When it holds.
+    /// Its validity.
     pub validity: Validity,
-    /// Where the operator is.
+    /// The operator's place.
     pub place: Place,
-    /// Name of the operating organisation; may be empty.
+    /// Name of the operating organisation, or empty.
     pub operator: String,
 }
 
 impl Entry {
-    /// As in the contract, without its name.
+    /// Converts to a contract message, without the name.
     pub fn period(&self) -> OperatorPeriod {
         OperatorPeriod {
             organisation: self.operator.clone(),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_are_included() {
+    fn both_ends_are_inclusive() {
         let march = validity("2026-03-01", "2026-03-31");
         for (date, holds) in [
             ("2026-02-28", false),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn days_have_one_form() {
+    fn dates_have_one_form() {
         for text in [
             "2026-13-01",
             "2026-02-30",

@@ -1,6 +1,6 @@
-//! A file of operators: from bytes, as they come, to rows, and to everything that is wrong with it.
+//! A register file: from bytes, as they arrive, to rows and faults.
 //!
-//! A line is a record: no more than one is held, and a fault is told by its line.
+//! Each line is a record. Only one line is held in memory, and faults are reported by line.
 
 mod columns;
 
@@ -12,41 +12,41 @@ use crate::{
     key::{Key, Kind, shown},
 };
 
-/// Bytes of a line at most.
+/// Maximum length of a line, in bytes.
 pub const LINE: usize = 8_192;
-/// Faults that are told at most. Reading ends with the last of them.
+/// Maximum number of reported faults. Reading stops after the last one.
 pub const PROBLEMS: usize = 1_000;
-/// Entries of a file at most.
+/// Maximum number of entries in a file.
 const ROWS: u64 = 10_000_000;
 
-/// How a file is written.
+/// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated values, the first line naming the columns.
+    /// Comma-separated values; the first line names the columns.
     Csv,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Ndjson,
 }
 
-/// What a file does to the register.
+/// How a file is applied to the register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It is the whole register.
+    /// The file is the whole register.
     Replace,
-    /// Its names have its entries; all others stay.
+    /// Each name in the file gets the file's entries; other names stay.
     Change,
 }
 
-/// One thing that is wrong with a file.
+/// A fault in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The line, from 1; 0 for the whole file.
     pub line: u64,
-    /// The other line that it is about, or 0.
+    /// The other line involved, or 0.
     pub other_line: u64,
     /// The column; empty for the whole line.
     pub column: &'static str,
-    /// What is wrong, and what to do. Reads behind the column.
+    /// The problem and how to fix it. Follows the column's name.
     pub description: String,
 }
 
@@ -60,22 +60,22 @@ impl Problem {
         }
     }
 
-    /// Of the whole file.
+    /// A fault of the whole file.
     pub fn of_file(description: impl Into<String>) -> Self {
         Self::at(0, "", description)
     }
 }
 
-/// A line that was read and is right by itself.
+/// A valid line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     /// The name.
     pub key: Key,
-    /// When it holds.
+    /// Its validity.
     pub validity: Validity,
     /// The line, from 1.
     pub line: u64,
-    /// Where the operator is, and its name; `None` to remove the name from the register.
+    /// The operator's place and name; `None` to remove the name from the register.
     pub operated: Option<(Place, String)>,
 }
 
@@ -85,9 +85,9 @@ pub struct Reader {
     format: Format,
     mode: Mode,
     territories: Territories,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     begun: Vec<u8>,
-    /// Whether the line that was begun is too long already.
+    /// Whether the incomplete line is already too long.
     cut: bool,
     line: u64,
     csv: Option<Csv>,
@@ -97,7 +97,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// For places of this tree.
+    /// A reader for places of this tree.
     pub fn new(format: Format, mode: Mode, territories: Territories) -> Self {
         Self {
             format,
@@ -113,12 +113,12 @@ impl Reader {
         }
     }
 
-    /// Rows read so far.
+    /// Number of rows read so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Whether so much is wrong that reading on is of no use.
+    /// Whether there are so many faults that reading on is useless.
     pub fn has_enough(&self) -> bool {
         self.stopped || self.problems.len() >= PROBLEMS || self.rows > ROWS
     }
@@ -128,7 +128,7 @@ impl Reader {
         &self.problems
     }
 
-    /// Takes a piece of the file; `take` gets its rows.
+    /// Reads a piece of the file and passes its rows to `take`.
     pub fn feed<E>(&mut self, mut piece: &[u8], take: &mut impl FnMut(Row) -> Result<(), E>) -> Result<(), E> {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = (&piece[..end], &piece[end + 1..]);
@@ -147,7 +147,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes the end of the file.
+    /// Reads the end of the file.
     pub fn finish<E>(&mut self, take: &mut impl FnMut(Row) -> Result<(), E>) -> Result<(), E> {
         if !self.begun.is_empty() || self.cut {
             self.end(take)?;
@@ -157,15 +157,17 @@ impl Reader {
             self.problems.push(Problem::of_file(words));
         } else if self.rows == 0 && self.problems.is_empty() {
             let words = match (self.format, &self.csv) {
-                (Format::Csv, None) => "the file is empty; its first line names the columns: kind,key,operator,place,…",
-                _ => "the file has no entries; to take names out of the register, remove each of them",
+                (Format::Csv, None) => {
+                    "the file is empty; its first line must name the columns: kind,key,operator,place,…"
+                }
+                _ => "the file has no entries; to remove names from the register, remove each of them",
             };
             self.problems.push(Problem::of_file(words));
         }
         Ok(())
     }
 
-    /// Keeps the beginning of a line, as far as it can still be one.
+    /// Keeps the beginning of a line, unless it is too long already.
     fn begin(&mut self, part: &[u8]) {
         if self.begun.len() + part.len() > LINE + 1 {
             self.cut = true;
@@ -208,7 +210,7 @@ impl Reader {
                 return Ok(());
             }
         };
-        // Spreadsheets begin UTF-8 with a mark.
+        // Spreadsheets begin UTF-8 with a byte order mark.
         let line = if self.line == 1 {
             line.trim_start_matches('\u{feff}')
         } else {
@@ -235,7 +237,7 @@ impl Reader {
                     Err(words) => {
                         let all = words.into_iter().map(|words| Problem::at(self.line, "", words));
                         self.problems.extend(all);
-                        // Nothing of the rest can be read.
+                        // The rest is unreadable.
                         self.stopped = true;
                         return Ok(());
                     }
@@ -253,7 +255,7 @@ impl Reader {
     }
 }
 
-/// What is wrong with a line of JSON, without the line, which is always 1 there.
+/// The problem with a line of JSON, without serde's line number, which is always 1.
 fn json_problem(error: &serde_json::Error) -> String {
     let words = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -264,7 +266,7 @@ fn json_problem(error: &serde_json::Error) -> String {
     )
 }
 
-/// Reads the fields of a line, or finds everything that is wrong with them.
+/// Parses the fields of a line, or finds all faults in them.
 fn row(fields: &Fields<'_>, line: u64, mode: Mode, territories: &Territories) -> Result<Row, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut fault = |column, words: &dyn std::fmt::Display| problems.push(Problem::at(line, column, words.to_string()));
@@ -281,13 +283,13 @@ fn row(fields: &Fields<'_>, line: u64, mode: Mode, territories: &Territories) ->
         "remove" if mode == Mode::Replace => {
             fault(
                 ACTION,
-                &"is remove, but a file that replaces the register has nothing to remove from",
+                &"is remove, but a file that replaces the register removes nothing by name",
             );
             true
         }
         "remove" => true,
         other => {
-            let words = format!("`{}` is no action; write set or remove", shown(other));
+            let words = format!("`{}` is not an action; use set or remove", shown(other));
             fault(ACTION, &words);
             false
         }
@@ -326,7 +328,8 @@ fn row(fields: &Fields<'_>, line: u64, mode: Mode, territories: &Territories) ->
 mod tests {
     use super::*;
 
-    /// Reads a file in pieces of a size: its rows, in short, and its faults as `line column: words`.
+    /// Reads a file in pieces of a size. Returns its rows in short form, and its faults as `line
+    /// column: words`.
     fn read_in(size: usize, format: Format, mode: Mode, file: &[u8]) -> (Vec<String>, Vec<String>) {
         let mut reader = Reader::new(format, mode, Territories::shipped().clone());
         let mut rows = Vec::new();
@@ -355,7 +358,7 @@ mod tests {
         (rows, problems.collect())
     }
 
-    /// Reads a file whole, and checks that pieces of any size are read the same.
+    /// Reads a file as a whole, and checks that pieces of any size give the same result.
     fn read(format: Format, mode: Mode, file: &[u8]) -> (Vec<String>, Vec<String>) {
         let whole = read_in(file.len().max(1), format, mode, file);
         for size in [1, 2, 7, 4_096] {
@@ -372,7 +375,7 @@ mod tests {
         );
     }
 
-    /// Each fault by the beginning of its words.
+    /// Compares the beginning of each fault.
     #[track_caller]
     fn faults(format: Format, mode: Mode, file: &[u8], expected: &[&str]) {
         let (_, problems) = read(format, mode, file);
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_a_line_at_a_time() {
+    fn json_is_read_line_by_line() {
         let file = r#"{"kind": "domain", "key": "example.cn", "place": "350200", "operator": "\u4f8b子"}
 
 {"action": "remove", "key": "example.com", "kind": "domain"}
@@ -412,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_by_line_and_column() {
+    fn all_faults_are_reported_by_line_and_column() {
         let file = "kind,key,place,valid_from,valid_to,operator,action\n\
                     domain,example.cn,999999,,,,\n\
                     domain,exa mple.cn,350200,,,,\n\
@@ -427,13 +430,13 @@ mod tests {
             "2 place: the tree has no territory 999999",
             "3 key: `exa mple.cn` is not a domain name",
             "4 key: `com.cn` is a public suffix",
-            "5 kind: `site` is no kind",
+            "5 kind: `site` is not a kind",
             "6 key: is missing",
-            "6 action: `drop` is no action",
-            "6 valid_from: `2026-02-30` is not a day",
-            "6 valid_to: `tomorrow` is not a day",
-            "6 place: `Xiamen` is no place",
-            "7 valid_to: 2026-02-28 lies before valid_from, 2026-03-01",
+            "6 action: `drop` is not an action",
+            "6 valid_from: `2026-02-30` is not a date",
+            "6 valid_to: `tomorrow` is not a date",
+            "6 place: `Xiamen` is not a place",
+            "7 valid_to: 2026-02-28 is before valid_from, 2026-03-01",
             "8 : has 3 fields, but the first line names 7",
             "9 : a quotation mark is not closed",
         ];
@@ -441,7 +444,7 @@ mod tests {
         assert_eq!(
             read(Format::Csv, Mode::Change, file.as_bytes()).0.len(),
             1,
-            "the last line is right"
+            "the last line is valid"
         );
 
         let file = r#"{"kind": "domain", "key": "example.cn", "place": "999999"}
@@ -462,20 +465,20 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_are_those_of_a_register() {
+    fn the_header_must_name_the_columns() {
         for (header, expected) in [
             ("kind,key", &["1 : the column place is missing"][..]),
             (
                 "kind,key,place,owner,key",
                 &[
-                    "1 : `owner` is no column; the columns are kind, key,",
-                    "1 : the column key stands twice",
+                    "1 : `owner` is not a column; the columns are kind, key,",
+                    "1 : the column key occurs twice",
                 ],
             ),
             ("\"kind", &["1 : a quotation mark is not closed"]),
             (&",".repeat(64), &["1 : the line has more than 64 fields"]),
         ] {
-            // The rest is not read: each of its lines would be wrong.
+            // The rest is not read: every line would be faulty.
             let file = format!("{header}\ndomain,com.cn\ndomain,com.cn\n");
             faults(Format::Csv, Mode::Change, file.as_bytes(), expected);
         }
@@ -502,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf_8_and_lines_without_end_are_told_by_their_line() {
+    fn invalid_utf_8_and_overlong_lines_are_reported_by_line() {
         let mut file = b"kind,key,place\ndomain,ex\xffample.cn,350200\n".to_vec();
         file.extend_from_slice("x".repeat(LINE + 1).as_bytes());
         file.extend_from_slice(b"\ndomain,good.example.cn,350200\n");
@@ -520,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_line_is_held_and_no_more_faults_than_can_be_told() {
+    fn memory_and_number_of_faults_are_bounded() {
         let mut reader = Reader::new(Format::Csv, Mode::Change, Territories::shipped().clone());
         let mut take = |_: Row| Ok::<_, std::convert::Infallible>(());
         for _ in 0..1_000 {

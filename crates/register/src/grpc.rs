@@ -26,14 +26,14 @@ use crate::{
     checked::Group,
     file::{Format, Mode, Problem},
     key::{Key, Kind, candidates},
-    load::{self, LoadError, Loader, Outcome},
+    load::{self, LoadError, LoadSummary, Loader},
     store::{Found, Store},
 };
 
-/// Those who read the register.
+/// Callers that may read the register.
 const READERS: &[Caller] = &[Caller::Agency, Caller::Operator];
 
-/// Who may call which method.
+/// The callers of each method.
 pub const ACCESS: Table = Table {
     service: "remit.routing.v1.OperatorService",
     methods: &[
@@ -44,28 +44,28 @@ pub const ACCESS: Table = Table {
     ],
 };
 
-/// Bytes of a chunk at most, as the contract says.
+/// Maximum size of a chunk, in bytes, as in the contract.
 const CHUNK: usize = 1 << 20;
-/// How long the next part of a load is waited for.
+/// How long to wait for the next part of a load.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Faults in one answer.
+/// Faults per response.
 const TOLD: usize = 100;
-/// Loads that one replica takes at the same time: each holds memory and temporary files.
+/// Concurrent loads per replica: each uses memory and temporary files.
 const LOADS: usize = 2;
-/// Entries between two answers that tell of progress.
+/// Entries between two progress responses.
 const STEP: u64 = 20_000;
 
-/// Gives the tree of territories in force.
+/// Returns the tree of territories in force.
 pub type InForce = Arc<dyn Fn() -> Territories + Send + Sync>;
 
-/// The service.
+/// The gRPC service.
 pub struct Service {
     store: Arc<dyn Store>,
-    /// Places of a load are read by it.
+    /// Returns the tree that a load's places must be in.
     tree: InForce,
     calendars: Arc<Calendars>,
     clock: Arc<dyn Clock>,
-    /// Tells relays that there is something to deliver.
+    /// Wakes the relays.
     wake: Arc<dyn Fn() + Send + Sync>,
     shutdown: CancellationToken,
     loads: Arc<Semaphore>,
@@ -74,7 +74,8 @@ pub struct Service {
 type Answers = mpsc::Sender<Result<LoadOperatorsResponse, Status>>;
 
 impl Service {
-    /// Over a store. `tree` gives the tree of territories in force, `wake` tells relays that there is something to deliver.
+    /// Creates the service. `tree` returns the tree of territories in force, `wake` wakes the
+    /// relays.
     pub fn new(
         store: Arc<dyn Store>,
         tree: InForce,
@@ -213,7 +214,7 @@ impl Service {
     }
 }
 
-/// Takes the parts of a load as they come, and answers with progress, faults and the result.
+/// Reads the parts of a load and responds with progress, faults and the result.
 async fn load(
     mut loader: Loader,
     mut parts: Streaming<LoadOperatorsRequest>,
@@ -232,7 +233,7 @@ async fn load(
                 ));
             }
             Part::Chunk(chunk) => loader = loader.piece(chunk).await.map_err(failure)?,
-            Part::Header(_) => return Err(Failure::invalid("header", "stands twice; one load has one")),
+            Part::Header(_) => return Err(Failure::invalid("header", "occurs twice; a load has only one")),
             Part::End(end) => break end.bytes,
         }
         let (bytes, entries) = loader.progress();
@@ -255,7 +256,7 @@ async fn load(
                 result: Some(result(&outcome)),
                 ..Default::default()
             };
-            // Whoever went away meanwhile finds the version in the register.
+            // A client that has gone away finds the version in the register.
             let _ = answers.send(Ok(result)).await;
             Ok(())
         }
@@ -275,7 +276,7 @@ async fn load(
     }
 }
 
-/// Progress is for people: what they do not take in time is left out.
+/// Sends progress, which is for people only: dropped if the client reads too slowly.
 fn tell(answers: &Answers, bytes: u64, entries: u64, written: u64) {
     let progress = LoadProgress {
         bytes: bytes.cast_signed(),
@@ -289,7 +290,7 @@ fn tell(answers: &Answers, bytes: u64, entries: u64, written: u64) {
     let _ = answers.try_send(Ok(answer));
 }
 
-/// The next part. That the stream ends is no part: a cut may look like it.
+/// The next part. The end of the stream is not a part: a broken connection may look the same.
 async fn next(parts: &mut Streaming<LoadOperatorsRequest>) -> Result<Part, Failure> {
     let missing = || {
         Failure::invalid(
@@ -300,7 +301,7 @@ async fn next(parts: &mut Streaming<LoadOperatorsRequest>) -> Result<Part, Failu
     match tokio::time::timeout(PATIENCE, parts.message()).await {
         Err(_) => Err(Failure::DeadlineExceeded),
         Ok(Err(status)) => {
-            tracing::info!(%status, "a load was cut off; nothing was loaded");
+            tracing::info!(%status, "a load was interrupted; nothing was loaded");
             Err(missing())
         }
         Ok(Ok(None)) => Err(missing()),
@@ -339,7 +340,7 @@ fn problem(problem: &Problem) -> LoadProblem {
     }
 }
 
-fn result(outcome: &Outcome) -> LoadResult {
+fn result(outcome: &LoadSummary) -> LoadResult {
     let mut version = outcome.version.to_proto();
     if outcome.version.time == Time::default() {
         version.load_time = None;
@@ -380,7 +381,7 @@ impl OperatorService for Service {
         let loader = self.loader(&header, &caller)?;
         let (answers, mut answered) = mpsc::channel(16);
         let wake = Arc::clone(&self.wake);
-        // On a task of its own, which nobody cancels in the middle of a statement.
+        // On a task of its own, so that nobody cancels it in the middle of a statement.
         tokio::spawn(async move {
             let _permit = permit;
             if let Err(failure) = load(loader, parts, &answers).await {

@@ -1,14 +1,14 @@
-//! Names that the register has, and the names that a subject is looked up by.
+//! Registered names, and the names to look up for a subject.
 
 use std::fmt;
 
 use api::routing::{OperatorKind, OperatorSubject, operator_subject};
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-/// Characters that the name of an app or a platform has at most.
+/// Maximum number of characters in the name of an app or a platform.
 const NAME: usize = 200;
 
-/// What something registered is.
+/// The kind of a registered name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// An application, by package id or name.
@@ -20,10 +20,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order of the register.
+    /// All kinds, in the order of the register.
     pub const ALL: [Self; 3] = [Self::App, Self::Domain, Self::Platform];
 
-    /// As it is written.
+    /// The kind as written in files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::App => "app",
@@ -32,7 +32,7 @@ impl Kind {
         }
     }
 
-    /// As in the contract.
+    /// Converts to the contract's enum.
     pub fn to_proto(self) -> OperatorKind {
         match self {
             Self::App => OperatorKind::App,
@@ -41,38 +41,39 @@ impl Kind {
         }
     }
 
-    /// From the contract; `None` when it is not set.
+    /// Converts from the contract's enum; `None` if unset.
     pub fn from_proto(kind: OperatorKind) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.to_proto() == kind)
     }
 }
 
-/// Why a text is no name of its kind. Reads behind the name of a column.
+/// Why a text is not a name of its kind. The text follows the name of a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// The kind is not one.
-    #[error("`{0}` is no kind; write domain, app or platform")]
+    /// Unknown kind.
+    #[error("`{0}` is not a kind; use domain, app or platform")]
     Kind(String),
-    /// There is no name.
-    #[error("is missing; name a domain, an app or a platform")]
+    /// The name is missing.
+    #[error("is missing; write a domain, an app or a platform")]
     Missing,
-    /// It is more than a domain name, or none.
+    /// Not a domain name, or more than one.
     #[error("`{0}` is not a domain name; write the name alone, without scheme, port and path, such as shop.example.cn")]
     Domain(String),
-    /// Names below it belong to different people.
+    /// A public suffix: names below it belong to different people.
     #[error(
         "`{0}` is a public suffix: the public registers names below it, each with an operator of its own; register those"
     )]
     PublicSuffix(String),
-    /// Too long.
+    /// The name is too long.
     #[error("has {0} characters, more than {NAME}")]
     Long(usize),
-    /// A character that would make two names look the same, or a resource name ambiguous.
+    /// The name contains a character that would make two names look the same, or a resource name
+    /// ambiguous.
     #[error("`{0}` has a slash or a control character; write the name alone")]
     Character(String),
 }
 
-/// A registered name, in the one form in which names are compared.
+/// A registered name in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     kind: Kind,
@@ -80,10 +81,12 @@ pub struct Key {
 }
 
 impl Key {
-    /// Reads a name as it is registered. Domains are written in any case and script, with or without a final dot.
+    /// Parses a name to register. Domains may be in any case and script, with or without a trailing
+    /// dot.
     ///
     /// # Errors
-    /// When it is no name of its kind, or a public suffix.
+    ///
+    /// If it is not a name of its kind, or is a public suffix.
     pub fn new(kind: Kind, text: &str) -> Result<Self, InvalidKey> {
         let text = text.trim();
         let name = match kind {
@@ -102,7 +105,7 @@ impl Key {
         Ok(Self { kind, name })
     }
 
-    /// Reads a resource name, `operators/{kind}~{key}`.
+    /// Parses a resource name, `operators/{kind}~{key}`.
     pub fn from_resource_name(name: &str) -> Result<Self, InvalidKey> {
         let (kind, name) = name
             .strip_prefix("operators/")
@@ -116,22 +119,22 @@ impl Key {
         format!("operators/{}~{}", self.kind.as_str(), self.name)
     }
 
-    /// What it is.
+    /// Kind of the name.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The name alone.
+    /// The name without its kind.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// As it is stored, `{kind}:{name}`: all names of a kind lie beside each other.
+    /// The stored form, `{kind}:{name}`, which keeps names of one kind together.
     pub fn stored(&self) -> String {
         format!("{}:{}", self.kind.as_str(), self.name)
     }
 
-    /// From how it is stored; `None` when it was not stored by this.
+    /// Parses the stored form; `None` if it is not one.
     pub fn from_stored(stored: &str) -> Option<Self> {
         let (kind, name) = stored.split_once(':')?;
         Some(Self {
@@ -156,18 +159,19 @@ impl std::str::FromStr for Kind {
     }
 }
 
-/// The registered names that would stand for a subject, most specific first. Empty when nothing can: an address in
-/// numbers, a text that is no name.
+/// Returns the registered names that would stand for a subject, most specific first. Empty if none
+/// can: an IP address, or a text that is not a name.
 ///
-/// Of a host these are itself and the names above it down to the registrable domain (the public suffix and one label, by
-/// the list at publicsuffix.org, its private part included: who has a name below `github.io` operates what is there).
-/// Never the suffix: names below it belong to different people.
+/// For a host these are the host and the names above it down to the registrable domain (the public
+/// suffix and one label, by the list at publicsuffix.org including its private part: the owner of a
+/// name below `github.io` operates what is there). Never the suffix: names below it belong to
+/// different people.
 pub fn candidates(subject: &OperatorSubject) -> Vec<Key> {
     match &subject.subject {
         None => Vec::new(),
         Some(operator_subject::Subject::Host(text)) => domains(text),
         Some(operator_subject::Subject::App(text)) => Key::new(Kind::App, text).into_iter().collect(),
-        // People name a platform by its name or by its address.
+        // People refer to a platform by its name or its address.
         Some(operator_subject::Subject::Platform(text)) => {
             let name = Key::new(Kind::Platform, text);
             name.into_iter().chain(domains(text)).collect()
@@ -194,7 +198,7 @@ fn domains(text: &str) -> Vec<Key> {
         .collect()
 }
 
-/// The host of an address; what has neither scheme nor port nor path stays as it is.
+/// The host of an address; a text without scheme, port and path is returned unchanged.
 fn without_scheme_and_port(text: &str) -> &str {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
@@ -205,9 +209,10 @@ fn without_scheme_and_port(text: &str) -> &str {
     }
 }
 
-/// A host name in ASCII and lower case, without a final dot; `None` when it is none: an address in numbers is no name.
+/// A host name in lower-case ASCII without a trailing dot; `None` if it is not one. IP addresses
+/// are not names.
 fn host(text: &str) -> Option<String> {
-    // `url` would take percent signs for escapes.
+    // `url` would decode percent signs.
     let Ok(url::Host::Domain(host)) = url::Host::parse(text) else {
         return None;
     };
@@ -215,13 +220,14 @@ fn host(text: &str) -> Option<String> {
     if !host.contains('.') || text.contains('%') {
         return None;
     }
-    // Narrower than addresses are: `*` and the like are in no name that anybody registers.
+    // Stricter than URLs: `*` and the like occur in no registrable name.
     let letter = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
     let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(letter);
     (host.len() <= 253 && host.split('.').all(label)).then_some(host)
 }
 
-/// The name of an app or a platform: compatible forms (such as full-width letters) as one, lower case, single spaces.
+/// The canonical name of an app or a platform: compatibility forms (such as full-width letters)
+/// unified, lower case, single spaces.
 fn plain(text: &str) -> Result<String, InvalidKey> {
     if text.chars().count() > NAME {
         return Err(InvalidKey::Long(text.chars().count()));
@@ -234,14 +240,14 @@ fn plain(text: &str) -> Result<String, InvalidKey> {
     if name.contains(|c: char| c == '/' || c.is_control()) {
         return Err(InvalidKey::Character(shown(text)));
     }
-    // Compatible forms can be longer than what was written.
+    // Compatibility forms can expand.
     match name.chars().count() {
         length if length > NAME => Err(InvalidKey::Long(length)),
         _ => Ok(name),
     }
 }
 
-/// The beginning of a text, for an error.
+/// The beginning of a text, for messages.
 pub(super) fn shown(text: &str) -> String {
     if text.chars().count() <= 60 {
         return text.to_owned();
@@ -266,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_looked_up_down_to_its_registrable_domain_and_never_above() {
+    fn a_host_is_looked_up_from_itself_to_its_registrable_domain() {
         for (text, expected) in [
             (
                 "a.b.example.com.cn",
@@ -280,12 +286,13 @@ mod tests {
             ("com.cn", &[]),
             ("cn", &[]),
             ("www.gov.cn", &["domain:www.gov.cn"]),
-            // A suffix that is not on the list is its last label.
+            // An unlisted suffix is the last label.
             (
                 "login.wallet.example",
                 &["domain:login.wallet.example", "domain:wallet.example"],
             ),
-            // What one customer of a host does is not the host's: the private part of the list counts.
+            // A hosting customer's conduct is not the hoster's: the private part of the list
+            // counts.
             (
                 "a.someone.github.io",
                 &["domain:a.someone.github.io", "domain:someone.github.io"],
@@ -297,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_written_in_many_ways_and_compared_in_one() {
+    fn spellings_of_a_host_have_one_canonical_form() {
         let one = ["domain:www.xn--fsqu00a.cn", "domain:xn--fsqu00a.cn"];
         for text in [
             "www.例子.cn",
@@ -314,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_not_looked_up() {
+    fn a_text_that_is_not_a_name_is_not_looked_up() {
         for text in [
             "",
             ".",
@@ -338,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_apps_and_platforms_are_compared_without_case_width_and_spaces() {
+    fn names_of_apps_and_platforms_ignore_case_width_and_spaces() {
         let app = |text: &str| OperatorSubject {
             subject: Some(operator_subject::Subject::App(text.to_owned())),
         };
@@ -361,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_registered_is_refused_with_its_reason() {
+    fn invalid_names_are_refused_with_a_reason() {
         use InvalidKey::{Character, Domain, Long, Missing, PublicSuffix};
         let text = |text: &str| text.to_owned();
         for (kind, key, expected) in [
@@ -387,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lead_back() {
+    fn names_round_trip() {
         for (kind, text) in [
             (Kind::Domain, "例子.cn"),
             (Kind::App, "cn.example.loan"),

@@ -1,21 +1,25 @@
 //! The operator register: who operates which domain, app or platform, and where.
 //!
-//! How a file gets into it: `grpc.rs` takes it in pieces; [`load`] drives the rest: [`mod@file`] makes rows of its lines, by
-//! [`key`] and [`entry`], [`sorted`] brings them into the order of their names, [`checked`] compares them with each other, and the
-//! [`store`] (`sql_store.rs`) writes them where nobody sees them, until one small transaction puts the whole into force and logs it.
-//! [`sweep`] deletes what was replaced. How it is asked: `complete` (in [`answer`]) takes a delivery of reports, looks all their
-//! subjects up at once, and puts the answers into the facts.
+//! Loading: `grpc.rs` receives a file in pieces and [`load`] drives the rest. [`mod@file`] parses
+//! its lines into rows, using [`key`] and [`entry`]; [`sorted`] sorts them by name; [`checked`]
+//! validates them against each other; the [`store`] (`sql_store.rs`) writes them where nobody sees
+//! them, until one small transaction puts the whole load in force and logs it. [`sweep`] deletes
+//! replaced rows. Look-up: `complete` (in [`answer`]) takes a delivery of reports, looks up all
+//! their subjects at once, and adds the answers to the facts.
 //!
-//! The register is built on the decision for the calendars by which a day is counted, and is a part of the facts for it.
+//! The register depends on the decision for calendars, which define days, and for facts, which its
+//! answers become part of.
 //!
-//! Invariants: whoever reads sees one version, never half of a load. A version has no two entries for the same name and day. The
-//! register is asked once per report, when it is routed, and its answer, with the version, is a fact: replay asks nobody.
+//! Invariants: readers see exactly one version, never part of a load. A version has no two entries
+//! for the same name and day. The register is asked once per report, when it is routed; its answer
+//! and version are facts, so a replay does not ask it.
 //!
-//! What is kept of a report's subjects: the name of the register's entry that matched, which is the register's own content,
-//! and nothing else. Not the host that was asked for: it can name a person (`someone.blog.example.cn`), and nothing after the
-//! look-up needs it. Intake sends hosts, apps and platforms alone, never an account, a telephone number or an account of a bank, and
-//! only while it delivers. The operator's name is in neither facts nor explanation. As the register is no register of persons,
-//! an entry's operator is an organisation, or empty.
+//! Of a report's subjects, only the name of the matching entry is kept, which is the register's own
+//! content. The requested host is not kept: it can name a person (`someone.blog.example.cn`), and
+//! nothing needs it after the look-up. Intake sends hosts, apps and platforms only, never user
+//! accounts, telephone numbers or bank accounts, and only in deliveries. The operator's name is
+//! neither in facts nor in explanations. The register is not a register of persons: an entry's
+//! operator is an organisation, or empty.
 
 pub mod answer;
 pub mod checked;

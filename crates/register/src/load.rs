@@ -1,4 +1,5 @@
-//! Loading a file: read as it comes, sorted, checked against itself, written, and put into force, or nothing of that.
+//! Loading a file: parsed as it arrives, sorted, validated, written and put in force, or nothing of
+//! it.
 
 use std::{io, sync::Arc};
 
@@ -15,68 +16,70 @@ use crate::{
     store::{self, Activation, Load, Store, Version},
 };
 
-/// Entries that one transaction writes, about: others write in between.
+/// Approximate number of entries per transaction, so that other writers get their turn.
 const BATCH: usize = 4_096;
 
-/// What is to be loaded, and how.
+/// Parameters of a load.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// How the file is written.
+    /// Format of the file.
     pub format: Format,
-    /// What it does to the register.
+    /// How the file is applied.
     pub mode: Mode,
-    /// Whether only to say what would come of it.
+    /// Whether to only report the effect.
     pub validate_only: bool,
-    /// Who loads, as it is logged.
+    /// Who loads, for the log.
     pub actor: Actor,
-    /// Trace context to go on with.
+    /// Trace context to continue.
     pub traceparent: String,
 }
 
-/// What came of a load.
+/// The effect of a load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The register after it, or as it would be.
+pub struct LoadSummary {
+    /// The register after the load, or as it would be.
     pub version: Version,
-    /// Names added; of a replacement all of them.
+    /// Names added; all names of a replacement.
     pub added: u64,
-    /// Names whose entries were changed.
+    /// Names with changed entries.
     pub changed: u64,
     /// Names removed.
     pub removed: u64,
-    /// Whether it was like this before.
+    /// Whether the register was already like this.
     pub unchanged: bool,
 }
 
-/// Why nothing was loaded. The register is as it was.
+/// Why nothing was loaded. The register is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not right.
-    #[error("{} things are wrong with the file", .0.len())]
+    /// The file has faults.
+    #[error("the file has {} faults", .0.len())]
     Problems(Vec<Problem>),
-    /// Another size was announced than came.
-    #[error("{came} bytes came, but the end says {announced}: the file was cut on its way; load it again")]
+    /// The number of received bytes differs from the announced one.
+    #[error(
+        "received {came} bytes instead of the announced {announced}: the file was truncated in transit; load it again"
+    )]
     Cut {
-        /// Bytes that came.
+        /// Bytes received.
         came: u64,
-        /// Bytes that should have come.
+        /// Bytes announced.
         announced: i64,
     },
-    /// The register has another version than when the load began.
-    #[error("another load was put into force meanwhile; load again")]
+    /// The register has a newer version than when the load began.
+    #[error("another load came into force meanwhile; load again")]
     Overtaken,
     /// The service is stopping.
     #[error("the service is stopping; load again")]
     Stopping,
-    /// Sorting failed: there is no room for temporary files, or no right to write them.
+    /// Sorting failed: no space for temporary files, or no permission to write them.
     #[error("sorting in temporary files (TMPDIR)")]
     Sorting(#[from] io::Error),
-    /// The database did not do it.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-/// A load that is under way. Dropped, it leaves nothing that anybody sees.
+/// A load in progress. Dropping it leaves nothing visible.
 pub struct Loader {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -94,7 +97,7 @@ impl std::fmt::Debug for Loader {
     }
 }
 
-/// What needs a processor for long enough that it is done beside the threads that answer requests.
+/// CPU-intensive work, which runs outside the threads that serve requests.
 #[derive(Debug)]
 struct Reading {
     reader: Reader,
@@ -116,7 +119,7 @@ impl Reading {
 }
 
 impl Loader {
-    /// For places of this tree.
+    /// A loader for places of this tree.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -142,12 +145,12 @@ impl Loader {
         (self.bytes, self.reading.reader.rows())
     }
 
-    /// Whether so much is wrong that the rest need not be sent.
+    /// Whether there are so many faults that the rest need not be sent.
     pub fn has_enough(&self) -> bool {
         self.reading.reader.has_enough()
     }
 
-    /// Takes a piece of the file.
+    /// Reads a piece of the file.
     pub async fn piece(mut self, piece: impl AsRef<[u8]> + Send + 'static) -> Result<Self, LoadError> {
         self.bytes += piece.as_ref().len() as u64;
         let reading = self.reading;
@@ -155,8 +158,9 @@ impl Loader {
         Ok(self)
     }
 
-    /// Takes the end of the file, of so many bytes, and puts all of it into force. Tells `written` of entries as they are written.
-    pub async fn end(self, announced: i64, written: &mut (dyn FnMut(u64) + Send)) -> Result<Outcome, LoadError> {
+    /// Reads the end of the file, whose size in bytes is `announced`, and puts the load in force.
+    /// Reports the number of written entries to `written`.
+    pub async fn end(self, announced: i64, written: &mut (dyn FnMut(u64) + Send)) -> Result<LoadSummary, LoadError> {
         let came = self.bytes;
         if !self.has_enough() && u64::try_from(announced) != Ok(came) {
             return Err(LoadError::Cut { came, announced });
@@ -183,12 +187,12 @@ impl Loader {
             problems,
         };
         let outcome = writing.run(checked, written).await;
-        // What was not put into force is given up, whatever the reason.
+        // A load that did not come into force is abandoned, whatever the reason.
         let in_force = outcome.as_ref().is_ok_and(|outcome| !outcome.unchanged);
         if let Some(load) = load.filter(|_| !in_force)
             && let Err(error) = self.store.abandon(&load).await
         {
-            tracing::warn!(%error, load = load.id, "a load cannot be given up now; it is swept in an hour");
+            tracing::warn!(%error, load = load.id, "cannot abandon a load now; it will be swept in an hour");
         }
         outcome
     }
@@ -203,14 +207,14 @@ struct Writing<'a> {
     clock: &'a dyn Clock,
     shutdown: &'a CancellationToken,
     request: &'a Request,
-    /// `None` when nothing is to be written.
+    /// `None` if nothing is to be written.
     load: Option<&'a Load>,
     tally: Tally,
     problems: Vec<Problem>,
 }
 
 impl Writing<'_> {
-    async fn run(mut self, checked: Checked, written: &mut (dyn FnMut(u64) + Send)) -> Result<Outcome, LoadError> {
+    async fn run(mut self, checked: Checked, written: &mut (dyn FnMut(u64) + Send)) -> Result<LoadSummary, LoadError> {
         let (mut checked, mut groups) = self.next(checked).await?;
         let mut count = 0;
         while !groups.is_empty() {
@@ -224,7 +228,7 @@ impl Writing<'_> {
             let effective = self.effective(groups).await?;
             match self.load.filter(|_| self.problems.is_empty() && !effective.is_empty()) {
                 Some(load) => {
-                    // The next are read while these are written.
+                    // Read the next groups while these are written.
                     let (store, now) = (self.store, self.clock.now());
                     let (next, added) = tokio::join!(self.next(checked), store.add(load, &effective, now));
                     added?;
@@ -246,7 +250,7 @@ impl Writing<'_> {
         let next = blocking(move || {
             let mut problems = Vec::new();
             let mut groups = Vec::new();
-            // A batch may hold nothing but problems.
+            // A batch may contain nothing but faults.
             while groups.is_empty() && problems.len() < PROBLEMS {
                 let (next, more) = checked.next_groups(BATCH, &mut problems)?;
                 groups = next;
@@ -264,7 +268,7 @@ impl Writing<'_> {
         Ok((checked, groups))
     }
 
-    /// Counts the names, and leaves out those that a change leaves as they are.
+    /// Counts the names and drops those that a change leaves as they are.
     async fn effective(&mut self, groups: Vec<Group>) -> Result<Vec<Group>, LoadError> {
         if self.request.mode == Mode::Replace {
             groups.iter().for_each(|group| self.tally.replace(group));
@@ -278,7 +282,7 @@ impl Writing<'_> {
         Ok(effective.collect())
     }
 
-    async fn finish(self) -> Result<Outcome, LoadError> {
+    async fn finish(self) -> Result<LoadSummary, LoadError> {
         let mode = self.request.mode;
         let (mut outcome, digest, base) = self.tally.finish(mode);
         let Some(load) = self.load.filter(|_| !outcome.unchanged) else {
@@ -294,14 +298,14 @@ impl Writing<'_> {
             actor: self.request.actor.clone(),
             traceparent: self.request.traceparent.clone(),
         };
-        debug_assert_eq!(base, load.base.version, "what was compared is what is changed");
+        debug_assert_eq!(base, load.base.version, "the compared version is the changed one");
         let activated = self.store.activate(load, activation, self.clock.now()).await?;
         outcome.version = activated.ok_or(LoadError::Overtaken)?;
         Ok(outcome)
     }
 }
 
-/// What a load amounts to.
+/// Totals of a load.
 struct Tally {
     base: Version,
     digest: Digest,
@@ -332,7 +336,7 @@ impl Tally {
         self.added += 1;
     }
 
-    /// Whether it changes anything.
+    /// Counts a change. Returns whether it changes anything.
     fn change(&mut self, group: &Group, before: &[crate::entry::Entry]) -> bool {
         if group.entries == before {
             return false;
@@ -343,13 +347,14 @@ impl Tally {
             (false, false) => &mut self.changed,
         } += 1;
         self.digest.take(group);
-        // What is there is counted in.
+        // The base count already includes the existing entries.
         self.entries = (self.entries + group.entries.len() as u64).saturating_sub(before.len() as u64);
         true
     }
 
-    /// The outcome before anything is put into force, the digest, and the version that it was compared with.
-    fn finish(self, mode: Mode) -> (Outcome, Bytes32, u64) {
+    /// The effect before the load comes into force, the digest, and the version it was compared
+    /// with.
+    fn finish(self, mode: Mode) -> (LoadSummary, Bytes32, u64) {
         let digest = self.digest.finish();
         let unchanged = match mode {
             Mode::Replace => self.base.version > 0 && digest == self.base.digest,
@@ -365,7 +370,7 @@ impl Tally {
                 ..Version::default()
             },
         };
-        let outcome = Outcome {
+        let outcome = LoadSummary {
             version,
             added: self.added,
             changed: self.changed,

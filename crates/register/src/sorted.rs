@@ -1,7 +1,8 @@
-//! Rows in the order of their names, however many: what does not fit into memory is sorted in pieces, on disk, and merged.
+//! Sorting of rows by name, in any number: what exceeds memory is sorted in runs on disk and
+//! merged.
 //!
-//! In that order faults between lines are neighbours, the digest does not depend on how the file was written, and the database
-//! appends to its pages in place of jumping between them.
+//! In this order, contradictory lines are neighbours, the digest does not depend on the order of
+//! the file, and the database appends to its pages instead of jumping between them.
 
 use std::{
     cmp::Reverse,
@@ -19,10 +20,10 @@ use crate::{
     key::Key,
 };
 
-/// Bytes of rows that are held in memory at most, about.
+/// Approximate maximum size of rows in memory, in bytes.
 const MEMORY: usize = 16 << 20;
 
-/// Takes rows in any order.
+/// Accepts rows in any order.
 #[derive(Debug)]
 pub struct Sorter {
     rows: Vec<Row>,
@@ -38,7 +39,7 @@ impl Default for Sorter {
 }
 
 impl Sorter {
-    /// That holds about so many bytes in memory.
+    /// A sorter that holds about `memory` bytes in memory.
     pub fn with_memory(memory: usize) -> Self {
         Self {
             rows: Vec::new(),
@@ -48,8 +49,8 @@ impl Sorter {
         }
     }
 
-    /// Takes a row. What memory is full of goes to files in the folder for temporary ones (`TMPDIR`), which have no name and go with
-    /// this.
+    /// Adds a row. When memory is full, spills to unnamed temporary files (in `TMPDIR`), which
+    /// disappear with this value.
     pub fn push(&mut self, row: Row) -> io::Result<()> {
         let texts = row.key.name().len() + row.operated.as_ref().map_or(0, |(_, operator)| operator.len());
         self.bytes += texts + size_of::<Row>();
@@ -78,7 +79,7 @@ impl Sorter {
         Ok(())
     }
 
-    /// All rows, by name, then by when they begin to hold, then by line.
+    /// All rows, by name, then by first day, then by line.
     pub fn merge(mut self) -> io::Result<Merge> {
         self.rows.sort_unstable();
         let mut sources: Vec<Source> = self.runs.into_iter().map(Source::of_file).collect();
@@ -91,7 +92,7 @@ impl Sorter {
     }
 }
 
-/// Gives rows in their order.
+/// Yields rows in order.
 #[derive(Debug)]
 pub struct Merge {
     sources: Vec<Source>,
@@ -233,7 +234,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn what_is_merged_from_files_is_what_memory_would_sort(rows in rows(), memory in 1..20_000_usize) {
+        fn merging_files_equals_sorting_in_memory(rows in rows(), memory in 1..20_000_usize) {
             let mut sorter = Sorter::with_memory(memory);
             for row in rows.clone() {
                 sorter.push(row).unwrap();
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_files_are_used() {
+    fn memory_is_bounded_by_spilling_to_files() {
         let mut sorter = Sorter::with_memory(10_000);
         for line in 0..1_000 {
             let row = Row {

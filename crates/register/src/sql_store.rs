@@ -48,8 +48,8 @@ const VERSIONS: Insert = Insert::into(
     ],
 );
 
-/// The version in force beside what it has under some names: one statement, so one moment. `CROSS JOIN` has SQLite begin with the
-/// names, of which there are few, and not with the loads.
+/// The version in force and the entries of some names, in one statement and so from one snapshot.
+/// `CROSS JOIN` makes SQLite start with the few names instead of the loads.
 const FIND: &str = "SELECT r.version, r.digest, r.entries, r.change_time, \
      f.key, f.version, f.valid_from, f.valid_to, f.place, f.operator \
      FROM operator_register r LEFT JOIN \
@@ -64,9 +64,9 @@ const LIST: &str = "SELECT DISTINCT e.key FROM operator_entries e CROSS JOIN ope
      WHERE o.key = e.key AND m.state = 'LIVE' AND m.version > l.version) \
      ORDER BY e.key LIMIT $3";
 
-/// Names that one statement looks up.
+/// Names per look-up statement.
 const NAMES: usize = 4_000;
-/// Names whose rows one transaction looks through when it sweeps.
+/// Names per sweep transaction.
 const SWEPT: i64 = 2_000;
 
 /// A register in SQLite or PostgreSQL.
@@ -85,7 +85,7 @@ impl std::fmt::Debug for SqlStore {
 }
 
 impl SqlStore {
-    /// In an open database.
+    /// A store in an open database.
     pub fn new(db: Db, entropy: Arc<dyn Entropy>) -> Self {
         Self { db, entropy }
     }
@@ -159,7 +159,7 @@ impl SqlStore {
             ],
         )
         .await?;
-        // Nobody but the log is told: who routes asks the register anew for each report.
+        // Only the log is notified: routing asks the register anew for each report.
         let payloads = vec![("audit", change.with_detail().encode_to_vec())];
         journal::append(tx, vec![Delivery { change, payloads }]).await?;
         Ok(Some(after))
@@ -192,7 +192,7 @@ impl SqlStore {
     }
 }
 
-const GIVEN_UP: &str = "the load, which was given up,";
+const GIVEN_UP: &str = "the abandoned load";
 
 async fn try_begin(tx: &mut Tx, now: Time) -> Result<Load, Error> {
     let row = tx
@@ -295,7 +295,7 @@ async fn try_sweep(tx: &mut Tx, sweep: Option<&Sweep>, silent: Time) -> Result<O
 }
 
 fn missing() -> Error {
-    damaged("it is missing")
+    damaged("missing")
 }
 
 fn damaged(problem: impl std::fmt::Display) -> Error {
@@ -315,17 +315,17 @@ fn version(row: &Row) -> Result<Version, Error> {
     })
 }
 
-/// Of each name what the newest load says, which may be that it is removed.
+/// For each name, the entries of the newest load, which may be a removal.
 #[derive(Default)]
 struct Newest(BTreeMap<Key, (u64, Vec<Entry>)>);
 
 impl Newest {
-    /// Takes a row of [`FIND`]; one without a name says only the version.
+    /// Adds a row of [`FIND`]; a row without a name has only the version.
     fn take(&mut self, row: &Row) -> Result<(), Error> {
         let Some(key) = row.get::<Option<String>>(4)? else {
             return Ok(());
         };
-        let key = Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is no name")))?;
+        let key = Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is not a name")))?;
         let version = row.count(5, "version")?;
         let (newest, entries) = self.0.entry(key.clone()).or_default();
         if version < *newest {
@@ -392,7 +392,7 @@ impl Store for SqlStore {
     }
 
     async fn list(&self, kind: Option<Kind>, after: Option<&Key>, limit: u32) -> Result<Found, Error> {
-        // A semicolon follows the colon.
+        // A semicolon sorts directly after a colon.
         let (first, end) = match kind {
             Some(kind) => (format!("{}:", kind.as_str()), format!("{};", kind.as_str())),
             None => (String::new(), "z".to_owned()),
@@ -404,7 +404,7 @@ impl Store for SqlStore {
             .await?;
         let key = |row: &Row| {
             let key: String = row.get(0)?;
-            Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is no name")))
+            Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is not a name")))
         };
         self.find(rows.iter().map(key).collect::<Result<_, _>>()?).await
     }

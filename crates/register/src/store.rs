@@ -1,4 +1,4 @@
-//! The stored register: what it promises. `sql_store.rs` keeps it, in SQLite or PostgreSQL.
+//! Contract of the stored register. `sql_store.rs` implements it for SQLite and PostgreSQL.
 
 use api::{event::Actor, routing::OperatorRegisterVersion};
 use async_trait::async_trait;
@@ -11,10 +11,10 @@ use crate::{
     key::{Key, Kind},
 };
 
-/// What the database did not do.
+/// A failed database operation.
 pub type Error = ::sql::Error;
 
-/// The register's part of routing's database.
+/// The register's part of routing's schema.
 pub const SCHEMA: ::sql::Schema = ::sql::Schema {
     base: 2_501,
     changes: &[(
@@ -24,24 +24,24 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
     )],
 };
 
-/// The record in the log whose changes are the register's versions.
+/// The log record whose changes are the register's versions.
 pub const RECORD: &str = "operators/versions";
 
 /// A version of the register.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
-    /// Counts the loads that changed the register; 0 before the first.
+    /// Number of loads that changed the register; 0 before the first.
     pub version: u64,
-    /// Digest of its content; zeros before the first.
+    /// Digest of the content; zeros before the first load.
     pub digest: Bytes32,
-    /// Entries that it has.
+    /// Number of entries.
     pub entries: u64,
-    /// When it was loaded.
+    /// Time of the load.
     pub time: Time,
 }
 
 impl Version {
-    /// As in the contract.
+    /// Converts to a contract message.
     pub fn to_proto(&self) -> OperatorRegisterVersion {
         OperatorRegisterVersion {
             version: self.version.cast_signed(),
@@ -55,12 +55,12 @@ impl Version {
     }
 }
 
-/// What the register has under some names, at one moment.
+/// The register's entries for some names, from one snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// The version that was read.
     pub version: Version,
-    /// The entries, by name, earliest first. Names that it does not have are left out.
+    /// The entries by name, earliest first, without unknown names.
     pub groups: Vec<Group>,
 }
 
@@ -75,37 +75,37 @@ impl Found {
     }
 }
 
-/// A load that is under way. Nobody sees its rows.
+/// A load in progress, whose rows nobody sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Its number among loads.
+    /// Its number.
     pub id: i64,
-    /// The version that it was begun on.
+    /// The version that it is based on.
     pub base: Version,
 }
 
-/// What a load puts into force.
+/// The data needed to put a load in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activation {
-    /// Whether it replaces the register or changes it.
+    /// Whether it replaces or changes the register.
     pub mode: Mode,
-    /// Digest of the register after it.
+    /// Digest of the register afterwards.
     pub digest: Bytes32,
-    /// Entries of the register after it.
+    /// Number of entries afterwards.
     pub entries: u64,
-    /// Names added; of a replacement all.
+    /// Names added; all names of a replacement.
     pub added: u64,
-    /// Names whose entries were changed.
+    /// Names with changed entries.
     pub changed: u64,
     /// Names removed.
     pub removed: u64,
-    /// Who loads, as it is logged.
+    /// Who loads, for the log.
     pub actor: Actor,
-    /// Trace context to go on with.
+    /// Trace context to continue.
     pub traceparent: String,
 }
 
-/// How far a sweep is.
+/// Progress of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sweep {
     pub(super) loads: Vec<String>,
@@ -114,37 +114,40 @@ pub struct Sweep {
 
 /// The stored register. Each method is one atomic use case.
 ///
-/// A load is written in many transactions, so that reports are taken in between, and seen by nobody until [`Store::activate`], which
-/// is one small one. A load that is not heard of for an hour is given up, and its rows are swept.
+/// A load is written in many transactions, so that reports are accepted in between, and invisible
+/// until [`Store::activate`], one small transaction. A load without activity for an hour is
+/// abandoned, and its rows are swept.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The version in force.
     async fn version(&self) -> Result<Version, Error>;
 
-    /// What the register has under these names, all at one moment. One statement per few thousand names.
+    /// The entries of these names, from one snapshot. One statement per few thousand names.
     async fn find(&self, keys: Vec<Key>) -> Result<Found, Error>;
 
-    /// The names after a given one, of one kind or of all, at most `limit`, with their entries.
+    /// Up to `limit` names greater than `after`, of one kind or all, with their entries.
     async fn list(&self, kind: Option<Kind>, after: Option<&Key>, limit: u32) -> Result<Found, Error>;
 
-    /// Begins a load on the version in force.
+    /// Begins a load based on the version in force.
     async fn begin(&self, now: Time) -> Result<Load, Error>;
 
-    /// Adds names to a load, each with all its entries, or with none to remove it; ascending by name.
+    /// Adds names to a load, ascending, each with all its entries, or with none to remove it.
     ///
     /// # Errors
-    /// [`Error::Raced`] when the load was given up meanwhile.
+    ///
+    /// [`Error::Raced`] if the load was abandoned meanwhile.
     async fn add(&self, load: &Load, groups: &[Group], now: Time) -> Result<(), Error>;
 
-    /// Puts a load into force and logs that, in one durable transaction. Whoever reads sees the version before or the one
-    /// after. `None` when another load was put into force since this one was begun; nothing changes then.
+    /// Puts a load in force and logs it, in one durable transaction. Readers see the old version or
+    /// the new one. `None` if another load came into force since this one began; nothing changes
+    /// then.
     async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Option<Version>, Error>;
 
-    /// Gives a load up: its rows are swept.
+    /// Abandons a load; its rows will be swept.
     async fn abandon(&self, load: &Load) -> Result<(), Error>;
 
-    /// Deletes rows that nobody can see any more: of loads that were replaced or given up, or of which nothing was heard since
-    /// `silent`. The first call, with nothing, finds out which; each other one deletes a portion and goes on where the one
-    /// before ended, until there is nothing to go on with.
+    /// Deletes invisible rows: of loads that were replaced or abandoned, or without activity since
+    /// `silent`. The first call, with `None`, finds them; each further call deletes a portion and
+    /// continues where the last one stopped. `None` when done.
     async fn sweep(&self, sweep: Option<Sweep>, silent: Time) -> Result<Option<Sweep>, Error>;
 }

@@ -1,4 +1,4 @@
-//! Deletes what nobody sees any more: rows of loads that were replaced, given up, or left by a process that ended.
+//! Deletes invisible rows: of loads that were replaced, abandoned, or left by a process that ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,24 +7,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, Store};
 
-/// How often is looked.
+/// Interval between sweeps.
 const LOOK: Duration = Duration::from_secs(10 * 60);
-/// How long a load may say nothing. It says something with each transaction.
+/// Maximum time without activity in a load. Each transaction counts as activity.
 const SILENCE: Duration = Duration::from_secs(60 * 60);
-/// Between two portions: others write, too.
+/// Pause between portions, to let other writers in.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Looks every ten minutes until `shutdown`.
+/// Sweeps every ten minutes until `shutdown`.
 pub async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
     while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
         match step(&store, &*clock, &shutdown).await {
-            Ok(portions) => tracing::debug!(portions, "the operator register was swept"),
-            Err(error) => tracing::warn!(%error, "the operator register cannot be swept now"),
+            Ok(portions) => tracing::debug!(portions, "swept the operator register"),
+            Err(error) => tracing::warn!(%error, "sweeping the operator register failed"),
         }
     }
 }
 
-/// Sweeps all that is to be swept by now, or what it gets to before `shutdown`; returns in how many portions.
+/// Sweeps everything due, until `shutdown`. Returns the number of portions.
 pub async fn step(store: &Arc<dyn Store>, clock: &dyn Clock, shutdown: &CancellationToken) -> Result<u64, Error> {
     let silence = i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX);
     let silent = clock.now().plus_seconds(-silence);

@@ -1,4 +1,4 @@
-//! The caller's side: where the servers are, who calls, and what a failed call means.
+//! The client side: server addresses, the caller's identity, and the meaning of failed calls.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -14,13 +14,13 @@ use rpc::client::Caller;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// How long an answer is waited for.
+/// Time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where the servers are, and who calls.
+/// Server addresses and the caller's identity.
 #[derive(Args, Clone, Debug)]
 pub struct Access {
-    /// Data directory of an instance on this machine: gives addresses, tokens and the log's key
+    /// Data directory of an instance on this machine, with addresses, tokens and the log's key
     #[arg(
         long,
         global = true,
@@ -30,10 +30,11 @@ pub struct Access {
         help_heading = "Connection"
     )]
     pub data_dir: PathBuf,
-    /// Who calls, by the tokens of the data directory: `operator`, `auditor`, or the id of an agency [default: operator]
+    /// The caller, from the data directory's tokens: `operator`, `auditor`, or the id of an agency
+    /// [default: operator]
     #[arg(long = "as", global = true, value_name = "WHO", help_heading = "Connection")]
     pub who: Option<String>,
-    /// Token to call with; others on this machine may see it: prefer a file
+    /// Token to call with; visible to other users of this machine: prefer a file
     #[arg(
         long,
         global = true,
@@ -54,21 +55,21 @@ pub struct Access {
         help_heading = "Connection"
     )]
     pub token_file: Option<PathBuf>,
-    /// Print JSON for machines: the protobuf JSON form of the answer
+    /// Print JSON for machines: the response in protobuf JSON
     #[arg(long, global = true)]
     pub json: bool,
 }
 
-/// A service that can be called.
+/// A service to call.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The way to it, with the caller's token.
+    /// A channel with the caller's token.
     pub channel: Caller,
-    /// Where it is.
+    /// Its address.
     pub address: String,
 }
 
-/// Where intake is.
+/// Option for intake's address.
 #[derive(Args, Clone, Debug)]
 pub struct IntakeServer {
     /// Address of intake, such as http://127.0.0.1:7301
@@ -83,13 +84,13 @@ pub struct IntakeServer {
 }
 
 impl IntakeServer {
-    /// Its address, if it was named.
+    /// The address, if given.
     pub fn address(&self) -> Option<&str> {
         self.server.as_deref()
     }
 }
 
-/// Where routing is.
+/// Option for routing's address.
 #[derive(Args, Clone, Debug)]
 pub struct RoutingServer {
     /// Address of routing, such as http://127.0.0.1:7302
@@ -104,14 +105,14 @@ pub struct RoutingServer {
 }
 
 impl RoutingServer {
-    /// Its address, if it was named.
+    /// The address, if given.
     pub fn address(&self) -> Option<&str> {
         self.server.as_deref()
     }
 }
 
 impl Access {
-    /// Of an instance on this machine.
+    /// Access to an instance on this machine.
     pub fn local(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
@@ -122,7 +123,7 @@ impl Access {
         }
     }
 
-    /// The same for another caller.
+    /// The same access for another caller.
     pub fn of(&self, who: &str) -> Self {
         Self {
             who: Some(who.to_owned()),
@@ -135,7 +136,7 @@ impl Access {
         Layout::new(&self.data_dir)
     }
 
-    /// The way to a service; `server` is its address, if one was named.
+    /// A service to call; `server` is its address, if given.
     pub fn target(&self, service: Service, server: Option<&str>) -> anyhow::Result<Target> {
         self.target_within(service, server, Some(PATIENCE))
     }
@@ -157,7 +158,7 @@ impl Access {
         Ok(Target { channel, address })
     }
 
-    /// Where a service is; `server` is its address, if one was named.
+    /// The address of a service; `server` if given.
     pub fn address(&self, service: Service, server: Option<&str>) -> anyhow::Result<String> {
         if let Some(server) = server {
             let server = Address::try_from(server.to_owned());
@@ -169,9 +170,12 @@ impl Access {
         match self.layout().read_endpoints()? {
             Some(endpoints) => Ok(endpoints.of(service).to_owned()),
             None => Err(Failed::Unreachable {
-                message: format!("nothing serves from the data directory {}", self.data_dir.display()),
+                message: format!(
+                    "no instance is serving from the data directory {}",
+                    self.data_dir.display()
+                ),
                 help: format!(
-                    "start it with `remit serve all`, name its directory with --data-dir, or another server with {}",
+                    "start one with `remit serve all`, set its directory with --data-dir, or another server with {}",
                     variable(service)
                 ),
             }
@@ -185,21 +189,21 @@ impl Access {
         }
         if let Some(file) = &self.token_file {
             let text = std::fs::read_to_string(file)
-                .with_context(|| format!("the token file {} cannot be read", file.display()))?;
+                .with_context(|| format!("cannot read the token file {}", file.display()))?;
             return Ok(text.trim().to_owned());
         }
         let who = self.who.as_deref().unwrap_or(OPERATOR);
         let file = self.layout().tokens();
         let Some(tokens) = self.layout().read_tokens()? else {
             let message = format!(
-                "no token to call with: name one with --token-file or REMIT_TOKEN, or a data directory; {} is not there",
+                "no token to call with: set one with --token-file or REMIT_TOKEN, or a data directory; {} does not exist",
                 file.display()
             );
             return Err(Failed::Usage(message).into());
         };
         find_token(&tokens, who).map(str::to_owned).ok_or_else(|| {
             let message = format!(
-                "{} has no token for `{who}`; it is `operator`, `auditor` or the id of an agency, which gets one by \
+                "{} has no token for `{who}`; use `operator`, `auditor` or the id of an agency, and create its token with \
                  `remit token add {who}`",
                 file.display()
             );
@@ -207,7 +211,7 @@ impl Access {
         })
     }
 
-    /// The log's verifier key: the one named, or that of the data directory.
+    /// The log's verifier key: the given one, or that of the data directory.
     pub fn vkey(&self, named: Option<&str>) -> anyhow::Result<Option<String>> {
         if let Some(key) = named {
             return Ok(Some(key.trim().to_owned()));
@@ -215,13 +219,14 @@ impl Access {
         match std::fs::read_to_string(self.layout().log_vkey()) {
             Ok(key) => Ok(Some(key.trim().to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error)
-                .with_context(|| format!("the log's key {} cannot be read", self.layout().log_vkey().display())),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot read the log's key {}", self.layout().log_vkey().display()))
+            }
         }
     }
 }
 
-/// The variable that names a service's address for client commands.
+/// The option or variable that sets a service's address.
 fn variable(service: Service) -> &'static str {
     match service {
         Service::Intake => "--server or REMIT_INTAKE",
@@ -230,35 +235,35 @@ fn variable(service: Service) -> &'static str {
     }
 }
 
-/// The exit code for what was asked for in a way that cannot be.
+/// Exit code for usage errors.
 const USAGE: u8 = 2;
 
-/// Why a command did not do what it was asked for. Decides the exit code.
+/// Why a command failed. Determines the exit code.
 #[derive(Debug)]
 pub enum Failed {
-    /// It was asked for in a way that cannot be.
+    /// Invalid command line, configuration or input.
     Usage(String),
-    /// There is no such thing.
+    /// The requested object does not exist.
     NotFound(String),
-    /// A server does not answer.
+    /// A server does not respond.
     Unreachable {
-        /// Which, and why.
+        /// The server and the cause.
         message: String,
-        /// What to do.
+        /// The remedy.
         help: String,
     },
-    /// What was checked does not hold.
+    /// A verification failed.
     Unverified(String),
-    /// A server refused.
+    /// A server refused the call.
     Refused(Box<Status>),
-    /// Something else, of which everything was said already.
+    /// Another failure, already reported.
     Told,
-    /// What was watched is not as it should be; everything was said already. The exit code is what a monitor takes.
+    /// A check found problems, already reported. The exit code is for monitors.
     Watched(u8),
 }
 
 impl Failed {
-    /// What a failed call to a server means.
+    /// Converts a failed call to an error.
     pub fn call(address: &str) -> impl Fn(Status) -> Self {
         move |status| {
             let from_server = status.get_details_error_info().is_some();
@@ -267,9 +272,12 @@ impl Failed {
                     Self::Unreachable {
                         message: match status.code() {
                             Code::Unavailable => format!("no server answers at {address}"),
-                            _ => format!("the server at {address} does not answer as Remit: {}", status.message()),
+                            _ => format!(
+                                "the server at {address} does not respond like Remit: {}",
+                                status.message()
+                            ),
                         },
-                        help: "is it running, and is that its address?".to_owned(),
+                        help: "is it running at this address?".to_owned(),
                     }
                 }
                 _ => Self::Refused(Box::new(status)),
@@ -317,17 +325,17 @@ impl fmt::Display for Failed {
                 }
                 Ok(())
             }
-            Self::Told | Self::Watched(_) => f.write_str("not everything was as it should be"),
+            Self::Told | Self::Watched(_) => f.write_str("problems were found"),
         }
     }
 }
 
-/// Whether everything was said of an error already.
+/// Whether an error was already reported.
 pub fn is_told(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Failed::Told | Failed::Watched(_)))
 }
 
-/// The exit code of an error: that of the first cause that has one.
+/// The exit code of an error: that of the first cause with one.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error
         .chain()

@@ -1,4 +1,4 @@
-//! What `remit` can be told to do, one file per group of commands.
+//! The commands of `remit`, one file per group.
 
 pub mod case;
 pub mod config;

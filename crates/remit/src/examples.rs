@@ -1,26 +1,26 @@
-//! The stories that Remit is shown with: `deploy/examples`, built in.
+//! The example stories: `deploy/examples`, built in.
 
 use std::{borrow::Cow, path::Path};
 
 use anyhow::Context as _;
 use serde::Deserialize;
 
-/// One submission of the list, in the order of the list.
+/// One submission of the list.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Example {
     /// Its file.
     pub file: String,
     /// Number of the story.
     pub story: u32,
-    /// What it is about.
+    /// Its title.
     pub title: Title,
-    /// Id of the agency that sends it.
+    /// Id of the sending agency.
     pub sender: String,
-    /// What the rule set *ranked* decides.
+    /// The expected decision of the rule set *ranked*.
     pub ranked: Ranked,
 }
 
-/// What an example is about, in both languages.
+/// The title of an example, in both languages.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Title {
     /// In Chinese.
@@ -29,11 +29,11 @@ pub struct Title {
     pub en: String,
 }
 
-/// What the rule set *ranked* decides.
+/// The expected decision of the rule set *ranked*.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Ranked {
-    /// Id of the agency that leads; none when nobody does.
+    /// Id of the lead agency; `None` if none leads.
     pub lead: Option<String>,
 }
 
@@ -48,7 +48,7 @@ macro_rules! built_in {
     };
 }
 
-/// The operator register that the examples are decided with.
+/// The operator register that the examples need.
 pub const OPERATORS: &str = "operators.csv";
 
 const FILES: &[(&str, &str)] = built_in![
@@ -76,19 +76,19 @@ const FILES: &[(&str, &str)] = built_in![
     "16-platform-ignores.json",
 ];
 
-/// The list, from a folder or as it is built in.
+/// The list, from a folder or built in.
 pub fn list(folder: Option<&Path>) -> anyhow::Result<Vec<Example>> {
     let index: Index =
         serde_saphyr::from_str(&text(folder, "index.yaml")?).context("the list of examples, index.yaml")?;
     Ok(index.examples)
 }
 
-/// The text of one file, from a folder or as it is built in.
+/// The text of one file, from a folder or built in.
 pub fn text(folder: Option<&Path>, file: &str) -> anyhow::Result<Cow<'static, str>> {
     match folder {
         Some(folder) => {
             let path = folder.join(file);
-            let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             Ok(Cow::Owned(text))
         }
         None => FILES

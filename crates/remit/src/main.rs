@@ -1,15 +1,17 @@
-//! `remit`: parses the command line and does what it says.
+//! `remit`: parses the command line and runs the command.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use remit::{client, commands, output};
 
-/// Requests allocate much that is short-lived, on several threads: glibc's allocator takes a tenth of the time.
+/// Requests make many short-lived allocations on several threads: glibc's allocator takes a tenth
+/// of the time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Takes reports of online harm in, finds the agency whose remit each one is, and proves what happened to it
+/// Takes reports of online harm in, finds the agency whose remit each one is, and proves what
+/// happened to it
 #[derive(Parser, Debug)]
 #[command(
     name = "remit",
@@ -18,30 +20,30 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     after_help = "\
 Exit codes, of all but `remit status`:
   0  done
-  1  refused, or failed
-  2  not understood: command line, configuration or input
-  3  there is no such thing, or not for this caller
-  4  a server does not answer
+  1  refused or failed
+  2  invalid command line, configuration or input
+  3  not found, or not visible to this caller
+  4  a server does not respond
   5  a verification failed
 
 Examples:
-  remit demo --serve                                       everything, at work, in one process
+  remit demo --serve                                       everything in one process, with examples
   remit serve all --data-dir /var/lib/remit                the same without the examples
-  remit report submit report.json --as police-440000       send a report as an agency's system
-  remit evidence upload screenshot.png --as police-440000  a file that a report can name
-  remit report receipt 7Q2M-…                              what became of it, with proofs
-  remit case list --as police-510100                       the cases of an agency
-  remit operator load operators.csv                        who operates what, and where
-  remit directory locate 320508018 police                  which agency a place leads to
-  remit route explain report.json                          where a report would go, and why
-  remit log verify                                         check the whole log"
+  remit report submit report.json --as police-440000       submit a report as an agency's system
+  remit evidence upload screenshot.png --as police-440000  upload a file for a report
+  remit report receipt 7Q2M-…                              the state of a report, with proofs
+  remit case list --as police-510100                       list an agency's cases
+  remit operator load operators.csv                        load the operator register
+  remit directory locate 320508018 police                  find the agency for a place
+  remit route explain report.json                          preview a report's route
+  remit log verify                                         verify the whole log"
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-// What each is for stands at its type.
+// Types document their subcommands.
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(commands::serve::Command),
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        // Who read the output has seen enough.
+        // The reader closed the output.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             if !client::is_told(&error) {

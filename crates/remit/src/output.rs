@@ -1,4 +1,4 @@
-//! What commands print: text for people, colours only on a terminal, JSON for machines.
+//! Output of commands: text for people, colours only on a terminal, JSON for machines.
 
 use std::{
     fmt::Display,
@@ -12,32 +12,32 @@ use owo_colors::{OwoColorize as _, Style};
 use places::Territories;
 use prost::{Message, Name};
 
-/// A field's name in front of its value.
+/// Width of field names.
 const LABEL: usize = 12;
 
-/// Writes one line to standard output. Colours are left out where it is no terminal.
+/// Writes one line to standard output, without colours unless it is a terminal.
 pub fn line(text: impl Display) -> std::io::Result<()> {
     writeln!(AutoStream::auto(std::io::stdout().lock()), "{text}")
 }
 
-/// Writes a field and its value. On a terminal, long values go on below where they began.
+/// Writes a field and its value. On a terminal, long values wrap with a hanging indent.
 pub fn field(name: &str, value: impl Display) -> std::io::Result<()> {
     indented_field(0, LABEL, name, value)
 }
 
-/// Like [`field`], with so many spaces before it and so many columns for the name.
+/// Like [`field`], with `indent` spaces before it and `label` columns for the name.
 pub fn indented_field(indent: usize, label: usize, name: &str, value: impl Display) -> std::io::Result<()> {
     let value = wrap(&value.to_string(), indent + label + 1, terminal_width());
     line(format_args!("{:indent$}{:label$} {value}", "", name.style(dim())))
 }
 
-/// Columns of the terminal; `None` where the output goes elsewhere and lines must stay whole.
+/// Width of the terminal; `None` for other outputs, where lines are not wrapped.
 fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
-/// Breaks a text at spaces, so that it stands in the columns from `indent` to `width`.
+/// Wraps a text at spaces into the columns from `indent` to `width`.
 fn wrap(text: &str, indent: usize, width: Option<usize>) -> String {
     let Some(width) = width.filter(|width| *width > indent + 20) else {
         return text.to_owned();
@@ -60,12 +60,12 @@ fn wrap(text: &str, indent: usize, width: Option<usize>) -> String {
     wrapped
 }
 
-/// A text with spaces after it, so that it takes at least so many columns of a terminal.
+/// Pads a text with spaces to `width` terminal columns.
 pub fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
-/// Columns that a text takes on a terminal: Chinese characters take two, styles none.
+/// Width of a text on a terminal: Chinese characters take two columns, styles none.
 pub fn columns(word: &str) -> usize {
     let mut columns = 0;
     let mut in_style = false;
@@ -89,56 +89,56 @@ pub fn columns(word: &str) -> usize {
 /// Writes an error to standard error.
 pub fn error(error: &anyhow::Error) {
     let mut stderr = AutoStream::auto(std::io::stderr().lock());
-    // There is nowhere to say that this cannot be said.
+    // If stderr is closed, there is nowhere to report it.
     let _ = writeln!(stderr, "{} {error:#}", "error:".style(Style::new().red().bold()));
 }
 
-/// Writes to standard error what is not part of the output, which may be a file.
+/// Writes remarks to standard error, because the output may be a file.
 pub fn aside(text: impl Display) {
-    // It only helps.
+    // Remarks may be lost.
     let _ = writeln!(AutoStream::auto(std::io::stderr().lock()), "{}", text.style(dim()));
 }
 
-/// Writes a message as its protobuf JSON.
+/// Writes a message as protobuf JSON.
 pub fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(&rpc::json::value(message)?)?)?;
     Ok(())
 }
 
-/// Writes a message as its protobuf JSON, on one line.
+/// Writes a message as protobuf JSON in one line.
 pub fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<()> {
     line(rpc::json::value(message)?)?;
     Ok(())
 }
 
-/// For what only helps to read.
+/// Style of secondary text.
 pub fn dim() -> Style {
     Style::new().dimmed()
 }
 
-/// For what matters most.
+/// Style of the most important text.
 pub fn strong() -> Style {
     Style::new().bold()
 }
 
-/// For what is as it should be.
+/// Style of good news.
 pub fn good() -> Style {
     Style::new().green()
 }
 
-/// For what is not.
+/// Style of bad news.
 pub fn bad() -> Style {
     Style::new().red().bold()
 }
 
-/// A progress line on standard error, on a terminal only.
+/// A progress line on standard error, only on a terminal.
 #[derive(Debug)]
 pub struct Progress {
     shown: bool,
 }
 
 impl Progress {
-    /// Shown unless output is for machines.
+    /// Progress is shown unless `quiet`.
     pub fn new(quiet: bool) -> Self {
         Self {
             shown: !quiet && std::io::stderr().is_terminal(),
@@ -152,7 +152,7 @@ impl Progress {
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn clear(&self) {
         self.show("");
         if self.shown {
@@ -161,7 +161,7 @@ impl Progress {
     }
 }
 
-/// A time in the zone of the machine, to the second.
+/// Formats a time in the local zone, to the second.
 pub fn time(time: Option<&prost_types::Timestamp>) -> String {
     let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
     time.map_or_else(
@@ -174,7 +174,7 @@ pub fn time(time: Option<&prost_types::Timestamp>) -> String {
     )
 }
 
-/// How far a time is from now: `in 23 h 59 min`, `2 d 3 h ago`.
+/// Formats the distance of a time from now: `in 23 h 59 min`, `2 d 3 h ago`.
 pub fn distance(time: Option<&prost_types::Timestamp>, now: journal::Time) -> String {
     let Some(time) = time.and_then(journal::Time::from_proto) else {
         return String::new();
@@ -195,23 +195,23 @@ pub fn distance(time: Option<&prost_types::Timestamp>, now: journal::Time) -> St
     }
 }
 
-/// An id without the collection in front of it: `police-CN` of `agencies/police-CN`.
+/// The id in a resource name: `police-CN` of `agencies/police-CN`.
 pub fn id(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, id)| id)
 }
 
-/// A day, as 2026-07-01; empty for none.
+/// Formats a date as 2026-07-01; empty for none.
 pub fn date(date: Option<&api::google::r#type::Date>) -> String {
     date.and_then(api::day).map(|day| day.to_string()).unwrap_or_default()
 }
 
-/// A territory code with its name, where it is a known one: `320300 Xuzhou`.
+/// A territory code with its name, if known: `320300 Xuzhou`.
 pub fn territory(code: &str) -> String {
     let name = code.parse().ok().and_then(|code| Territories::shipped().name(code));
     name.map_or_else(|| code.to_owned(), |(_, name)| format!("{code} {name}"))
 }
 
-/// The way from a place up the tree to where an agency was found.
+/// The path from a place up to where an agency was found.
 pub fn climb(place: &str, climb: &[String]) -> String {
     let mut way: Vec<&str> = climb.iter().map(|name| id(name)).collect();
     if way.first() != Some(&place) {
@@ -221,10 +221,10 @@ pub fn climb(place: &str, climb: &[String]) -> String {
     way.join(" → ")
 }
 
-/// What the owner of a clock has to do before it ends.
+/// The owner's duty before a clock ends.
 pub fn duty(kind: ClockKind) -> &'static str {
     match kind {
-        ClockKind::Acknowledge => "take it over",
+        ClockKind::Acknowledge => "acknowledge it",
         ClockKind::Designate => "designate a lead",
         ClockKind::Result => "report a result",
         ClockKind::Assist => "answer the request to assist",
@@ -232,19 +232,19 @@ pub fn duty(kind: ClockKind) -> &'static str {
     }
 }
 
-/// A state of a report, in words.
+/// The state of a report, in words.
 pub fn report_state(state: ReportState) -> &'static str {
     match state {
         ReportState::Unspecified => "unknown",
-        ReportState::Accepted => "accepted: recorded, not yet with an agency",
-        ReportState::Routed => "routed: an agency has it",
+        ReportState::Accepted => "accepted: recorded, not assigned to an agency yet",
+        ReportState::Routed => "routed: assigned to an agency",
         ReportState::Closed => "closed: the case has ended",
         ReportState::Advised => "advised: no agency can act, see the advice",
         ReportState::Withdrawn => "withdrawn by the reporter",
     }
 }
 
-/// A state of a case, in words.
+/// The state of a case, in words.
 pub fn case_state(state: CaseState) -> &'static str {
     match state {
         CaseState::Unspecified => "unknown",
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_values_go_on_below_where_they_began() {
+    fn long_values_wrap_with_a_hanging_indent() {
         let text = "one two 南京 three four five";
         for (indent, width, expected) in [
             (4, None, text),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_said_in_two_units() {
+    fn distances_have_two_units() {
         let now = journal::Time(1_795_305_600_000_000);
         for (seconds, expected) in [
             (29, "in less than a minute"),

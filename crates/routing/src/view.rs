@@ -10,7 +10,7 @@ use api::{
 use data_encoding::HEXLOWER;
 use decision::{
     calendar::ClockKind,
-    decide::{self, Decision, Outcome},
+    decide::{self, Decision, Destination},
     directory::{AgencyId, Directory},
     rules::Terms,
 };
@@ -131,7 +131,7 @@ pub fn case_change(
 /// The advice of a decision that gives one.
 pub fn advice(decision: &Decision) -> Option<Advice> {
     match &decision.outcome {
-        Outcome::Advise { zh, en } => Some(Advice {
+        Destination::Advise { zh, en } => Some(Advice {
             text_zh: zh.clone(),
             text_en: en.clone(),
         }),
@@ -143,7 +143,7 @@ pub fn advice(decision: &Decision) -> Option<Advice> {
 pub fn route(decision: &Decision) -> event::Route {
     let explanation = &decision.explanation;
     let lead = match &decision.outcome {
-        Outcome::Lead { agency, .. } => agency.resource_name(),
+        Destination::Lead { agency, .. } => agency.resource_name(),
         _ => String::new(),
     };
     event::Route {

@@ -54,16 +54,16 @@ impl Backend {
 }
 
 /// Return type of a suite: nothing, or a result.
-pub trait Outcome {
+pub trait SuiteResult {
     /// Panics if the suite failed.
     fn check(self);
 }
 
-impl Outcome for () {
+impl SuiteResult for () {
     fn check(self) {}
 }
 
-impl<E: std::fmt::Debug> Outcome for Result<(), E> {
+impl<E: std::fmt::Debug> SuiteResult for Result<(), E> {
     fn check(self) {
         self.expect("the suite failed");
     }
@@ -72,7 +72,7 @@ impl<E: std::fmt::Debug> Outcome for Result<(), E> {
 /// Runs one suite; used by [`on_each_backend!`](crate::on_each_backend).
 ///
 /// Runs on two threads, so that code that only works on one thread fails.
-pub fn run<O: Outcome>(suite: impl Future<Output = O>) {
+pub fn run<O: SuiteResult>(suite: impl Future<Output = O>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

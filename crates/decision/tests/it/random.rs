@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use api::intake::{Place, place::Location};
 use api::routing::Facts;
-use decision::decide::{Outcome, decide, without_excluded};
+use decision::decide::{Destination, decide, without_excluded};
 use decision::directory::{AgencyId, Directory};
 use decision::rules::RuleSet;
 use proptest::prelude::*;
@@ -93,7 +93,7 @@ proptest! {
         let shown = without_excluded(decision.explanation.clone());
         prop_assert!(shown.excluded.is_empty() && shown.facts_digest.is_empty());
         // Who designates though everybody at the top is excluded is named: as who designates.
-        let designates = |id: &AgencyId| matches!(&decision.outcome, Outcome::Designate { superior } if superior == id);
+        let designates = |id: &AgencyId| matches!(&decision.outcome, Destination::Designate { superior } if superior == id);
         let text = format!("{shown:?}");
         for agency in directory.agencies().filter(|agency| directory.is_excluded(&agency.id, &excluded)) {
             prop_assert!(designates(&agency.id) || !text.contains(agency.id.as_str()), "{} in {}", agency.id, text);
@@ -118,23 +118,23 @@ proptest! {
             prop_assert!(!reason.is_empty());
         }
         match &decision.outcome {
-            Outcome::Lead { agency, factor } => {
+            Destination::Lead { agency, factor } => {
                 prop_assert!(!kept_out(agency), "{} leads", agency);
                 prop_assert!(directory.agency(agency).is_some());
                 prop_assert!(!supporters.contains(agency));
                 prop_assert_eq!(factor.map_or("", |factor| factor.as_str()), decision.explanation.factor.as_str());
             }
-            Outcome::Designate { superior } => {
+            Destination::Designate { superior } => {
                 let tops = directory.agencies().filter(|agency| agency.superior.is_none());
                 let nobody = tops.into_iter().all(|agency| kept_out(&agency.id));
                 prop_assert!(!kept_out(superior) || nobody, "{} designates", superior);
                 prop_assert!(supporters.is_empty());
             }
-            Outcome::Advise { zh, en } => {
+            Destination::Advise { zh, en } => {
                 prop_assert!(!zh.is_empty() && !en.is_empty() && supporters.is_empty());
             }
         }
-        prop_assert_eq!(decision.terms.is_none(), matches!(decision.outcome, Outcome::Advise { .. }));
+        prop_assert_eq!(decision.terms.is_none(), matches!(decision.outcome, Destination::Advise { .. }));
         prop_assert!(!decision.explanation.summary.is_empty() && !decision.explanation.summary.contains('\n'));
     }
 }

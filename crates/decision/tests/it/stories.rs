@@ -3,7 +3,7 @@
 use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
 use api::routing::{Facts, OperatorSubject, operator_subject};
 use decision::calendar::Unit;
-use decision::decide::{Decision, Outcome, decide, rule, without_excluded};
+use decision::decide::{Decision, Destination, decide, rule, without_excluded};
 use decision::directory::Directory;
 use decision::facts::Situation;
 use decision::rules::RuleSet;
@@ -288,13 +288,13 @@ fn both_shipped_sets_answer_the_sixteen_stories() {
 /// Who leads by which factor, and who supports.
 fn answer(decision: &Decision) -> (String, Vec<String>) {
     let lead = match &decision.outcome {
-        Outcome::Lead {
+        Destination::Lead {
             agency,
             factor: Some(factor),
         } => format!("{agency} by {factor}"),
-        Outcome::Lead { agency, factor: None } => format!("{agency} by default"),
-        Outcome::Advise { .. } => "advised".to_owned(),
-        Outcome::Designate { superior } => format!("{superior} designates"),
+        Destination::Lead { agency, factor: None } => format!("{agency} by default"),
+        Destination::Advise { .. } => "advised".to_owned(),
+        Destination::Designate { superior } => format!("{superior} designates"),
     };
     let supporting = decision.supporting.iter().map(|(agency, _)| agency.to_string());
     (lead, supporting.collect())
@@ -539,7 +539,7 @@ fn story_12_insult() {
     ] {
         facts.reporter_relation = relation.into();
         let decision = route(&facts);
-        assert!(matches!(&decision.outcome, Outcome::Advise { zh, en } if zh.contains("自诉") && en.contains("court")));
+        assert!(matches!(&decision.outcome, Destination::Advise { zh, en } if zh.contains("自诉") && en.contains("court")));
         assert_eq!((decision.terms, decision.supporting), (None, vec![]));
     }
     facts.reporter_relation = ReporterRelation::Victim.into();
@@ -620,7 +620,7 @@ fn the_conference_designates_where_nobody_is_left() {
     let mut facts = facts("gambling", &["operator 450100", "server US"]);
     facts.excluded = vec!["police-CN".to_owned()];
     let decision = route(&facts);
-    assert!(matches!(&decision.outcome, Outcome::Designate { superior } if superior.as_str() == "conference-CN"));
+    assert!(matches!(&decision.outcome, Destination::Designate { superior } if superior.as_str() == "conference-CN"));
     assert_eq!(decision.supporting, vec![]);
     // The conference has a substitute; where that is excluded, too, any other unit at the top; at last the conference.
     for (excluded, designates) in [

@@ -15,7 +15,7 @@ use api::routing::{
     LossAgeCondition, LossCondition, PlaceCondition, ReporterRelationCondition, RouteFlag, RuleCondition, RuleRow,
     RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
-use decision::decide::{Decision, Outcome, decide, rule};
+use decision::decide::{Decision, Destination, decide, rule};
 use decision::directory::{AgencyId, Directory};
 use decision::factor::Factor;
 use decision::facts::Situation;
@@ -117,7 +117,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
     let supporting: BTreeSet<_> = decision.supporting.iter().map(|(id, _)| id).collect();
     assert_eq!(supporting.len(), decision.supporting.len(), "each once");
     match (&decision.outcome, &row.action) {
-        (Outcome::Lead { agency, .. }, Action::Lead(lead)) => {
+        (Destination::Lead { agency, .. }, Action::Lead(lead)) => {
             assert!(
                 !kept_out(agency) && supporting.iter().all(|id| !kept_out(id)),
                 "never an excluded unit"
@@ -132,7 +132,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
                 );
             }
         }
-        (Outcome::Designate { superior }, Action::Lead(_)) => {
+        (Destination::Designate { superior }, Action::Lead(_)) => {
             assert!(directory.agency(superior).is_some());
             let everybody = directory
                 .agencies()
@@ -144,7 +144,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
             );
             assert!(supporting.is_empty());
         }
-        (Outcome::Advise { .. }, Action::Advise { .. }) => assert!(supporting.is_empty()),
+        (Destination::Advise { .. }, Action::Advise { .. }) => assert!(supporting.is_empty()),
         (outcome, _) => panic!("{outcome:?} is not what the row says"),
     }
 

@@ -1,16 +1,16 @@
-//! Keys: their names, their environment variables, and one of them set or found wrong.
+//! Configuration keys: names, environment variables, setting one, and finding invalid ones.
 
 use anyhow::{anyhow, bail};
 use serde_json::Value;
 
 use super::{Config, Override};
 
-/// The environment variable of a key.
+/// The environment variable for a key.
 pub fn variable(key: &str) -> String {
     format!("REMIT_{}", key.replace('.', "_").to_uppercase())
 }
 
-/// All keys, in the order of their names.
+/// All keys, sorted by name.
 pub fn keys() -> Vec<String> {
     fn collect(value: &Value, path: &str, keys: &mut Vec<String>) {
         match value {
@@ -36,12 +36,12 @@ pub fn keys() -> Vec<String> {
     keys
 }
 
-/// The environment of this process, as far as it is text.
+/// The environment variables of this process that are UTF-8.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Variables that client commands read.
+/// Variables read by client commands.
 const CLIENTS: [&str; 7] = [
     "REMIT_CONFIG",
     "REMIT_INTAKE",
@@ -52,8 +52,8 @@ const CLIENTS: [&str; 7] = [
     "REMIT_LOG_KEY",
 ];
 
-/// Variables that look like ours and set nothing: probably misspelt. Not an error, as orchestrators add some
-/// of the same prefix for each service of a cluster.
+/// Unknown variables with our prefix: probably misspelt. Not an error, because orchestrators add
+/// some with the same prefix for each service of a cluster.
 pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let keys = keys();
     let is_orchestrators = |name: &str| {
@@ -68,8 +68,8 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<String>
         .collect()
 }
 
-/// The variables that set a key. Others are not ours to judge: orchestrators add some of the same prefix, and the
-/// client commands have their own.
+/// The overrides from the environment. Ignores unknown variables: orchestrators add some with our
+/// prefix, and client commands have their own.
 pub(super) fn from_environment(environment: impl IntoIterator<Item = (String, String)>) -> Vec<Override> {
     let keys = keys();
     environment
@@ -85,7 +85,7 @@ pub(super) fn from_environment(environment: impl IntoIterator<Item = (String, St
         .collect()
 }
 
-/// A value as a person writes it: a number or a truth value where it reads as one.
+/// Parses a value: as a number or a boolean if possible, otherwise as text.
 pub(super) fn scalar(text: &str) -> [Value; 2] {
     let read = serde_json::from_str(text)
         .ok()
@@ -93,12 +93,12 @@ pub(super) fn scalar(text: &str) -> [Value; 2] {
     [read.unwrap_or(Value::Null), Value::String(text.to_owned())]
 }
 
-/// Sets one key to the last of the values that fits. The error names the key.
+/// Sets a key to the last of the values that is valid. The error names the key.
 pub(super) fn put<const N: usize>(config: &Config, key: &str, values: [Value; N]) -> anyhow::Result<Config> {
     let whole = serde_json::to_value(config)?;
     let pointer = format!("/{}", key.replace('.', "/"));
     if !keys().iter().any(|known| known == key) {
-        bail!("there is no key `{key}`; `remit config show` lists them");
+        bail!("the key `{key}` does not exist; `remit config show` lists all keys");
     }
     let mut fitting = Err(anyhow!("`{key}`: no value"));
     for value in values {
@@ -109,7 +109,7 @@ pub(super) fn put<const N: usize>(config: &Config, key: &str, values: [Value; N]
         let empty = value.is_null();
         *slot = value;
         match serde_json::from_value(candidate) {
-            // Nothing was read: the text itself comes next.
+            // Nothing was parsed: the text itself comes next.
             Ok(_) if empty => {}
             Ok(config) => fitting = Ok(config),
             Err(error) if fitting.is_err() => fitting = Err(anyhow!("`{key}`: {error}")),
@@ -119,13 +119,13 @@ pub(super) fn put<const N: usize>(config: &Config, key: &str, values: [Value; N]
     fitting
 }
 
-/// A key of a file that cannot be used, and why; the key is empty where the file is no list of keys at all.
+/// An invalid key of a file and the problem; the key is empty if the file is not a mapping at all.
 pub(super) struct Fault {
     pub(super) key: String,
     pub(super) problem: String,
 }
 
-/// All keys of a file that cannot be used. None where the fault is not one of keys or values.
+/// All invalid keys of a file. Empty if the fault is not in keys or values.
 pub(super) fn faults(yaml: &str) -> Vec<Fault> {
     fn visit(value: &Value, path: &str, known: &[String], faults: &mut Vec<Fault>) {
         let mut fault = |problem: &str| {
@@ -146,8 +146,10 @@ pub(super) fn faults(yaml: &str) -> Vec<Fault> {
                     visit(value, &path, known, faults);
                 }
             }
-            _ if is_section => fault("it must have keys of its own"),
-            _ if !known.iter().any(|key| key == path) => fault("there is no such key; `remit config show` lists them"),
+            _ if is_section => fault("it must be a section with keys"),
+            _ if !known.iter().any(|key| key == path) => {
+                fault("this key does not exist; `remit config show` lists all keys")
+            }
             value => {
                 if let Err(error) = put(&Config::default(), path, [value.clone()]) {
                     let problem = error.to_string();

@@ -1,36 +1,36 @@
-//! Values with a form of their own: what is read is good.
+//! Validated values: once parsed, they are valid.
 
 use std::fmt;
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-/// The URL of a database. Printed without its password.
+/// URL of a database. Displayed without its password.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    /// From a file that only the service reads, or from code; it may have a password.
+    /// A URL from a file that only the service reads, or from code; it may contain a password.
     pub fn secret(url: impl Into<String>) -> anyhow::Result<Self> {
         let url = url.into();
         match url.split_once("://") {
             Some(("sqlite" | "postgres" | "postgresql", _)) => Ok(Self(url)),
-            _ => bail!("not the URL of a database; write sqlite://FILE or postgres://USER@HOST/NAME"),
+            _ => bail!("not a database URL; use sqlite://FILE or postgres://USER@HOST/NAME"),
         }
     }
 
-    /// The URL, with its password.
+    /// The URL including its password.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is a file of SQLite.
+    /// Whether it is an SQLite file.
     pub fn is_sqlite(&self) -> bool {
         self.0.starts_with("sqlite:")
     }
 
-    /// The parts around the password, if it has one.
+    /// The parts before and after the password, if there is one.
     fn around_password(&self) -> Option<(&str, &str)> {
         let (scheme, rest) = self.0.split_once("://")?;
         if scheme == "sqlite" {
@@ -53,7 +53,7 @@ impl TryFrom<String> for DatabaseUrl {
     fn try_from(url: String) -> anyhow::Result<Self> {
         let url = Self::secret(url)?;
         if url.around_password().is_some() {
-            bail!("a password does not belong here; put the whole URL into a file and name that as `database_file`");
+            bail!("passwords are not allowed here; put the whole URL into a file and set that as `database_file`");
         }
         Ok(url)
     }
@@ -80,13 +80,13 @@ impl Serialize for DatabaseUrl {
     }
 }
 
-/// The address of a server, such as `http://intake:7301`.
+/// Address of a server, such as `http://intake:7301`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address(String);
 
 impl Address {
-    /// The address.
+    /// The address as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -101,7 +101,7 @@ impl TryFrom<String> for Address {
             _ if address.starts_with("https://") => bail!(
                 "services are called over plain http://, and TLS ends at a proxy in front of them; only a log's public files are read over https://"
             ),
-            _ => bail!("not the address of a server; write it like http://intake:7301"),
+            _ => bail!("not a server address; the form is http://intake:7301"),
         }
     }
 }

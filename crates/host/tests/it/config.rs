@@ -44,11 +44,11 @@ fn a_mistake_in_the_file_is_named_by_key_and_line() {
     for (yaml, expected) in [
         (
             "reflection: true\nintake:\n  lisen: 127.0.0.1:1\n",
-            "remit.yaml, line 3: `intake.lisen`: there is no such key",
+            "remit.yaml, line 3: `intake.lisen`: this key does not exist",
         ),
         (
             "audti:\n  listen: 127.0.0.1:1\n",
-            "remit.yaml, line 1: `audti`: there is no such key",
+            "remit.yaml, line 1: `audti`: this key does not exist",
         ),
         (
             "limits:\n  concurrency: many\n",
@@ -60,15 +60,15 @@ fn a_mistake_in_the_file_is_named_by_key_and_line() {
         ),
         (
             "intake:\n  address: intake:7301\n",
-            "remit.yaml, line 2: `intake.address`: not the address of a server",
+            "remit.yaml, line 2: `intake.address`: not a server address",
         ),
         (
             "audit:\n  database: mysql://x\n",
-            "remit.yaml, line 2: `audit.database`: not the URL of a database",
+            "remit.yaml, line 2: `audit.database`: not a database URL",
         ),
         (
             "limits: 7\n",
-            "remit.yaml, line 1: `limits`: it must have keys of its own",
+            "remit.yaml, line 1: `limits`: it must be a section with keys",
         ),
         ("limits:\n  concurrency: 0\n", "`limits.concurrency` is 0"),
         ("telemetry:\n  fromat: json\n", "remit.yaml, line 2: `telemetry.fromat`"),
@@ -96,7 +96,7 @@ fn a_mistake_elsewhere_is_named_by_its_variable_or_flag() {
     let flags = vec![Override::flag("--set", "limits.concurency", &7)];
     let error = load("", &[], flags).unwrap_err().to_string();
     assert!(
-        error.starts_with("flag --set: there is no key `limits.concurency`"),
+        error.starts_with("flag --set: the key `limits.concurency` does not exist"),
         "{error}"
     );
 }
@@ -151,7 +151,7 @@ fn passwords_come_from_files_and_are_never_printed() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("line 2: `intake.database`: a password does not belong here"),
+            error.contains("line 2: `intake.database`: passwords are not allowed here"),
             "{error}"
         );
         assert!(!error.contains("hunter2"), "{error}");

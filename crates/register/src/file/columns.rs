@@ -1,4 +1,4 @@
-//! The columns of a register's file, and how a line of comma-separated values is taken apart into them.
+//! Columns of a register file, and parsing of comma-separated lines.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::LINE;
 use crate::key::shown;
 
-/// The columns, by their names.
+/// The names of the columns.
 const COLUMNS: [&str; 7] = [KIND, KEY, OPERATOR, PLACE, VALID_FROM, VALID_TO, ACTION];
 pub(super) const KIND: &str = "kind";
 pub(super) const KEY: &str = "key";
@@ -16,10 +16,10 @@ pub(super) const PLACE: &str = "place";
 pub(super) const VALID_FROM: &str = "valid_from";
 pub(super) const VALID_TO: &str = "valid_to";
 pub(super) const ACTION: &str = "action";
-/// Without these there is nothing to register.
+/// Required columns.
 const NEEDED: [&str; 3] = [KIND, KEY, PLACE];
 
-/// What a line says, by column.
+/// The fields of a line, by column.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Fields<'a> {
@@ -39,23 +39,23 @@ pub(super) struct Fields<'a> {
     pub(super) action: Cow<'a, str>,
 }
 
-/// What the columns of a file of comma-separated values are, and a reader of its lines.
+/// The columns of a file of comma-separated values, and its line parser.
 #[derive(Debug)]
 pub(super) struct Csv {
     columns: Vec<&'static str>,
     core: csv_core::Reader,
-    /// The fields of the last line, one behind the other, and where each ends.
+    /// The fields of the last line, concatenated, and where each ends.
     text: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Csv {
-    /// By the first line of a file, or everything that is wrong with that.
+    /// Parses the first line of a file; on failure returns all its faults.
     pub(super) fn by_header(line: &str) -> Result<Self, Vec<String>> {
         let mut csv = Self {
             columns: Vec::new(),
             core: csv_core::Reader::new(),
-            // Unquoted, a line never gets longer.
+            // Unquoting never makes a line longer.
             text: vec![0; LINE + 1],
             ends: vec![0; 64],
         };
@@ -65,25 +65,25 @@ impl Csv {
             let name = csv.field(field).trim();
             match COLUMNS.into_iter().find(|column| *column == name) {
                 None => faults.push(format!(
-                    "`{}` is no column; the columns are {}",
+                    "`{}` is not a column; the columns are {}",
                     shown(name),
                     COLUMNS.join(", ")
                 )),
                 Some(column) if csv.columns.contains(&column) => {
-                    faults.push(format!("the column {column} stands twice"));
+                    faults.push(format!("the column {column} occurs twice"));
                 }
                 Some(column) => csv.columns.push(column),
             }
         }
         for column in NEEDED.into_iter().filter(|column| !csv.columns.contains(column)) {
             faults.push(format!(
-                "the column {column} is missing; the first line names the columns"
+                "the column {column} is missing; the first line must name the columns"
             ));
         }
         if faults.is_empty() { Ok(csv) } else { Err(faults) }
     }
 
-    /// Takes a line apart and returns how many fields it has.
+    /// Splits a line and returns its number of fields.
     fn split(&mut self, line: &str) -> Result<usize, String> {
         use csv_core::ReadRecordResult::{End, InputEmpty, OutputEndsFull, OutputFull, Record};
         self.core.reset();
@@ -111,7 +111,7 @@ impl Csv {
             .text
             .get(start.copied().unwrap_or_default()..end)
             .unwrap_or_default();
-        // Taking quotes away leaves UTF-8 what it was.
+        // Removing quotes keeps valid UTF-8 valid.
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 

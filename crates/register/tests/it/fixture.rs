@@ -1,4 +1,4 @@
-//! A database with the register's schema, and a clock that stands still.
+//! A database with the register's schema, and a manual clock.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Tests of the operator register: of its store on each engine, and of what it answers.
+//! Tests of the operator register: the store on each engine, and the answers.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

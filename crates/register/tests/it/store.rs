@@ -1,4 +1,4 @@
-//! The stored operator register, on each engine: loads are whole or nothing, and readers see one version.
+//! The stored operator register on each engine: loads are atomic, and readers see one version.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use register::answer::{complete, longest};
 use register::checked::Group;
 use register::file::{Format, Mode};
 use register::key::{Key, Kind};
-use register::load::{LoadError, Loader, Outcome, Request};
+use register::load::{LoadError, LoadSummary, Loader, Request};
 use register::store::{Activation, Error, Found, Load, RECORD, Store, Sweep, Version};
 use register::{SqlStore, sweep};
 use testkit::Backend;
@@ -52,8 +52,8 @@ impl Register {
         }
     }
 
-    /// Loads a file, in pieces of a few bytes.
-    async fn load_as(&self, mode: Mode, validate_only: bool, file: &str) -> Result<Outcome, LoadError> {
+    /// Loads a file in pieces of a few bytes.
+    async fn load_as(&self, mode: Mode, validate_only: bool, file: &str) -> Result<LoadSummary, LoadError> {
         let request = Request {
             format: Format::Csv,
             mode,
@@ -77,15 +77,15 @@ impl Register {
         loader.end(file.len() as i64, &mut |_| {}).await
     }
 
-    async fn replace(&self, rows: &str) -> Outcome {
+    async fn replace(&self, rows: &str) -> LoadSummary {
         self.load_as(Mode::Replace, false, &csv(rows)).await.unwrap()
     }
 
-    async fn change(&self, rows: &str) -> Outcome {
+    async fn change(&self, rows: &str) -> LoadSummary {
         self.load_as(Mode::Change, false, &csv(rows)).await.unwrap()
     }
 
-    /// The entries under names, in short.
+    /// The entries of names, in short form.
     async fn at(&self, names: &[&str]) -> Vec<String> {
         let keys = names.iter().map(|name| Key::from_stored(name).unwrap()).collect();
         shown(&self.store.find(keys).await.unwrap())
@@ -104,7 +104,7 @@ fn csv(rows: &str) -> String {
     format!("kind,key,place,valid_from,valid_to,operator,action\n{rows}")
 }
 
-/// `domain:example.cn 350200`, and the days where there are any.
+/// Formats `domain:example.cn 350200`, with the days if there are any.
 fn shown(found: &Found) -> Vec<String> {
     let entries = found.groups.iter().flat_map(|group| &group.entries);
     entries
@@ -194,9 +194,9 @@ async fn p1_a_version_and_its_entry_in_the_log_are_one(backend: Backend) {
         );
     }
     let others = "SELECT count(*) FROM outbox WHERE consumer <> 'audit'";
-    assert_eq!(register.fixture.count(others).await, 0, "nobody else is told");
+    assert_eq!(register.fixture.count(others).await, 0, "only the log is notified");
 
-    // Where the log cannot be written there is no version either.
+    // If the log cannot be written, there is no version either.
     register
         .fixture
         .execute("ALTER TABLE journal RENAME TO elsewhere")
@@ -207,7 +207,7 @@ async fn p1_a_version_and_its_entry_in_the_log_are_one(backend: Backend) {
     assert_eq!(register.whole().await, ["app:cn.example.loan US"]);
 }
 
-/// A register of so many domains, all at one place.
+/// A register of `count` domains at one place.
 fn domains(count: usize, place: &str) -> String {
     (0..count).map(|i| format!("domain,d{i}.cn,{place},,,,\n")).collect()
 }
@@ -226,7 +226,7 @@ async fn readers_see_one_version_whole_while_another_is_loaded(backend: Backend)
                 .collect();
             let mut seen = std::collections::BTreeSet::new();
             loop {
-                // Looked at once more after the load: then it is the new one.
+                // Checked once more after the load, when it must be the new version.
                 let last = done.load(Ordering::SeqCst);
                 let found = register.store.find(keys.clone()).await.unwrap();
                 let place = ["", "350200", "110000"][usize::try_from(found.version.version).unwrap()];
@@ -247,7 +247,7 @@ async fn readers_see_one_version_whole_while_another_is_loaded(backend: Backend)
 
 async fn changes_touch_the_names_that_they_name(backend: Backend) {
     let register = Register::new(backend).await;
-    // Also where there was nothing before.
+    // Also into an empty register.
     let first = register
         .change("domain,example.cn,350200,,,,\ndomain,a.example.cn,110000,,,,\napp,x,US,,,,\n")
         .await;
@@ -275,7 +275,7 @@ async fn changes_touch_the_names_that_they_name(backend: Backend) {
     assert_eq!(register.at(&names).await, expected);
     assert_eq!(register.whole().await, expected);
 
-    // A name that was removed comes back, and a replacement forgets everything else.
+    // A removed name comes back, and a replacement drops everything else.
     let third = register.change("app,x,JP,,,,\n").await;
     assert_eq!((third.added, third.version.entries), (1, 5));
     assert_eq!(register.at(&["app:x"]).await, ["app:x JP"]);
@@ -288,7 +288,7 @@ async fn changes_touch_the_names_that_they_name(backend: Backend) {
     assert_eq!(
         register.at(&["app:x", "platform:例"]).await,
         [""; 0],
-        "what was replaced is found no more"
+        "replaced entries are not found any more"
     );
     let live = "SELECT count(*) FROM operator_loads WHERE state = 'LIVE'";
     assert_eq!(register.fixture.count(live).await, 1);
@@ -301,7 +301,7 @@ async fn changes_touch_the_names_that_they_name(backend: Backend) {
 async fn what_is_loaded_already_is_no_new_version(backend: Backend) {
     let register = Register::new(backend).await;
     let first = register.replace(TWO).await;
-    // Written in another order and otherwise, it is the same.
+    // Written in another order and form, it is the same.
     let again = register
         .replace("app,CN.Example.Loan,US,,,,\n# a comment\ndomain,EXAMPLE.cn.,350200,,,Example Ltd,set\n")
         .await;
@@ -345,7 +345,7 @@ async fn what_contradicts_itself_is_refused_with_both_lines(backend: Backend) {
             .collect();
         let expected: &[_] = match mode {
             Mode::Change => &[(4, 2), (6, 5), (7, 5), (10, 9), (11, 0), (13, 12)],
-            // There a removal is wrong by itself.
+            // In a replacement, a removal itself is an error.
             Mode::Replace => &[(4, 2), (6, 5), (7, 5), (10, 0), (11, 0), (12, 0), (13, 0)],
         };
         assert_eq!(lines, expected, "{problems:#?}");
@@ -358,7 +358,7 @@ async fn what_contradicts_itself_is_refused_with_both_lines(backend: Backend) {
     assert_eq!(register.store.version().await.unwrap(), before);
     assert_eq!(register.whole().await.len(), 2);
 
-    // However many there are, a bounded number is told.
+    // However many faults there are, a bounded number is reported.
     let twice = domains(3_000, "350200").repeat(2);
     let Err(LoadError::Problems(problems)) = register.load_as(Mode::Replace, false, &csv(&twice)).await else {
         panic!("each occurs twice")
@@ -376,7 +376,7 @@ async fn only_looking_leaves_nothing(backend: Backend) {
     let loaded = register.replace(TWO).await;
     assert_eq!(
         loaded.version.digest, looked.version.digest,
-        "it says which digest it would have"
+        "it reports the digest it would have"
     );
     let looked = register
         .load_as(Mode::Change, true, &csv("app,x,US,,,,\n"))
@@ -416,7 +416,7 @@ async fn a_load_that_was_overtaken_changes_nothing(backend: Backend) {
     assert_eq!(register.at(&["domain:example.cn"]).await, ["domain:example.cn 110000"]);
     register.store.abandon(&slow).await.unwrap();
     assert_eq!(register.at(&["domain:example.cn"]).await, ["domain:example.cn 110000"]);
-    // What is in force is not given up any more.
+    // A load in force cannot be abandoned any more.
     register.store.abandon(&fast).await.unwrap();
     assert_eq!(register.at(&["domain:example.cn"]).await, ["domain:example.cn 110000"]);
 }
@@ -435,7 +435,7 @@ async fn what_nobody_sees_is_swept(backend: Backend) {
     register.replace(&domains(100, "110000")).await;
     register.change("domain,d1.cn,,,,,remove\n").await;
 
-    // One that is given up, one whose process died, one that goes on.
+    // One load is abandoned, the process of one has died, one is in progress.
     let (given_up, silent) = (register.begin().await, register.begin().await);
     let now = register.fixture.now();
     for load in [&given_up, &silent] {
@@ -462,7 +462,7 @@ async fn what_nobody_sees_is_swept(backend: Backend) {
     assert_eq!(register.whole().await, before);
     assert_eq!(before.len(), 99);
 
-    // Whoever was given up hears of it, and cannot come into force.
+    // An abandoned load gets an error and cannot come into force.
     for load in [&given_up, &silent] {
         let late = register.store.add(load, &[group("domain:d3.cn", "US")], now).await;
         assert!(matches!(late, Err(Error::Raced(_))), "{late:?}");
@@ -553,14 +553,14 @@ async fn the_longest_registered_name_that_holds_on_the_day_counts(backend: Backe
     assert_eq!(
         told,
         [
-            "registered from 2027-01-01 to now, and not for 2025-12-31",
-            "registered from 2026-01-01 to 2026-06-30, and from 2026-07-01 to 2026-12-31, and not for 2025-12-31",
+            "registered from 2027-01-01 to now, but not for 2025-12-31",
+            "registered from 2026-01-01 to 2026-06-30, and from 2026-07-01 to 2026-12-31, but not for 2025-12-31",
             "registered: 350200"
         ]
     );
 }
 
-/// Counts how often the register is looked into.
+/// Counts the register's look-ups.
 struct Counting(Arc<dyn Store>, AtomicUsize);
 
 #[async_trait]
@@ -629,7 +629,7 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
     let server = [(ConnectingFactor::Server, "310000")];
     let mut changes = vec![
         change(vec![host("www.example.cn")], &server, today),
-        // On the day before, which there begins earlier than by UTC.
+        // The previous day; in the calendar's zone it begins earlier than in UTC.
         change(vec![host("www.example.cn")], &[], today.plus_seconds(-DAY)),
         change(
             vec![
@@ -659,7 +659,7 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
     let mut answers = Vec::new();
     for change in &changes {
         let facts = change.facts.as_ref().unwrap();
-        assert_eq!(change.subjects, vec![], "what was asked does not go on");
+        assert_eq!(change.subjects, vec![], "subjects are not passed on");
         let location = |match_: &api::routing::OperatorMatch| match match_.location.clone().unwrap() {
             operator_match::Location::Territory(name) => name.replace("territories/", ""),
             operator_match::Location::RegionCode(code) => code,
@@ -704,7 +704,7 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
             (None, None),
         ]
     );
-    // Nothing to ask for: nobody is asked.
+    // Without names to look up, the register is not asked.
     complete(&counting, &mut changes, Calendars::shipped(), today)
         .await
         .unwrap();

@@ -108,7 +108,7 @@ struct Sent {
 }
 
 /// The outcome of a submission.
-struct Outcome {
+struct StoryResult {
     answer: CheckReceiptResponse,
     proven: Vec<Proven>,
     case: Option<Case>,
@@ -220,7 +220,7 @@ impl Demo {
     }
 
     /// Waits until all changes of a report are in the log, and verifies their proofs.
-    async fn follow(&self, sent: &Sent, vkey: &str) -> anyhow::Result<Outcome> {
+    async fn follow(&self, sent: &Sent, vkey: &str) -> anyhow::Result<StoryResult> {
         // With the operator's token: a sender that the report complains about does not see the
         // outcome.
         let intake = self.access.target(Service::Intake, None)?;
@@ -242,7 +242,7 @@ impl Demo {
                 && let Some(proven) = prove(&audit, vkey, &answer).await?
             {
                 let case = self.find_case(&answer, &sent.report).await?;
-                return Ok(Outcome { answer, proven, case });
+                return Ok(StoryResult { answer, proven, case });
             }
             if Instant::now() >= deadline {
                 let waited = PATIENCE.as_secs();

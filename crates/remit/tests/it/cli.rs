@@ -168,7 +168,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
         (
             &["case", "list", "--data-dir", &nowhere],
             4,
-            &["nothing serves from the data directory", "remit serve all"],
+            &["no instance is serving from the data directory", "remit serve all"],
         ),
         (
             &["case", "list", "--server", "http://127.0.0.1:1", "--data-dir", &nowhere],
@@ -183,7 +183,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
         (
             &["case", "list", "--server", "127.0.0.1:1", "--token", "x"],
             2,
-            &["not the address of a server"],
+            &["not a server address"],
         ),
         (
             &[
@@ -213,7 +213,7 @@ fn mistakes_have_their_exit_code_and_their_words() {
             4,
             &["cannot read the log from http://127.0.0.1:1: nothing listens at this address"],
         ),
-        (&["demo", "--data-dir", &nowhere], 4, &["nothing serves from"]),
+        (&["demo", "--data-dir", &nowhere], 4, &["no instance is serving from"]),
     ] {
         let (found, stdout, stderr) = run(args);
         assert_eq!((found, stdout.as_str()), (code, ""), "{args:?}\n{stderr}");

@@ -114,7 +114,7 @@ fn a_report_goes_all_the_way() {
         (text.matches("proof verified").count() == 2).then_some(text)
     });
     for expected in [
-        "routed: an agency has it",
+        "routed: assigned to an agency",
         "police-450100",
         "Nanning",
         "report.accepted",
@@ -131,7 +131,7 @@ fn a_report_goes_all_the_way() {
         "Why it is there",
         "450100 Nanning",
         "this gave the lead",
-        "must take it over by",
+        "must acknowledge it by",
         report,
     ] {
         assert!(shown.contains(expected), "{expected}:\n{shown}");

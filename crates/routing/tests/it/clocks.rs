@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::routing::Facts;
 use decision::calendar::ClockKind;
-use decision::decide::Outcome;
+use decision::decide::Destination;
 use decision::directory::{AgencyId, Directory};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use routing::case::{Refusal, State};
@@ -220,7 +220,7 @@ async fn p5_a_clock_that_was_met_is_not_missed(backend: Backend) {
 async fn p5_a_late_designation_goes_up(backend: Backend) {
     let bench = Bench::new(backend).await;
     let mut decision = decided(&gambling());
-    decision.outcome = Outcome::Designate {
+    decision.outcome = Destination::Designate {
         superior: agency("police-450000"),
     };
     decision.supporting.clear();

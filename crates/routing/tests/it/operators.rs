@@ -288,7 +288,7 @@ async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
     for (file, words) in [
         ("", "the file is empty"),
         ("kind,key\n", "the column place is missing"),
-        ("kind,key,place,owner\n", "`owner` is no column"),
+        ("kind,key,place,owner\n", "`owner` is not a column"),
     ] {
         let parts = vec![header(LoadMode::Replace), chunk(file), end(file.len())];
         let (answers, ended) = send(client(&running, "operator"), parts).await;

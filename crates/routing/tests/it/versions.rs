@@ -496,7 +496,7 @@ async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Back
     switched(&bench, ending("police-450100", ENDS, NEW)).await;
     let active = bench.store.active();
     let mut decision = decide(&gambling(), &active.rules, &active.directory);
-    decision.outcome = decision::decide::Outcome::Lead {
+    decision.outcome = decision::decide::Destination::Lead {
         agency: agency("police-450100"),
         factor: None,
     };

@@ -4,16 +4,16 @@ use api::routing::{Explanation, FactorTried};
 use journal::{Clock as _, SystemClock};
 use owo_colors::OwoColorize as _;
 
-use super::{Outcome, Sent, Tally};
+use super::{Sent, StoryResult, Tally};
 use crate::{
     commands::proof::Proven,
     output::{self, bad, dim, good, id, line, strong},
 };
 
 /// Prints the outcome of a story and counts it.
-pub(super) fn print(sent: &Sent, outcome: &Outcome, tally: &mut Tally) -> anyhow::Result<()> {
+pub(super) fn print(sent: &Sent, outcome: &StoryResult, tally: &mut Tally) -> anyhow::Result<()> {
     let Sent { example, .. } = sent;
-    let Outcome { answer, proven, case } = outcome;
+    let StoryResult { answer, proven, case } = outcome;
     line("")?;
     line(format_args!(
         "{:>4}  {}  {}",

@@ -49,7 +49,7 @@ struct Sides {
 
 /// Number of compared records, and the differences.
 #[derive(Debug, Default)]
-struct Outcome {
+struct Comparison {
     of_services: u64,
     of_log: u64,
     waiting: u64,
@@ -68,7 +68,7 @@ impl Command {
             log: context.audit()?,
         };
         let progress = Progress::new(context.json());
-        let mut outcome = Outcome::default();
+        let mut outcome = Comparison::default();
         for (from, name) in [
             (&sides.services[0], "intake"),
             (&sides.services[1], "routing"),
@@ -162,7 +162,7 @@ fn differ(state: Option<&RecordHead>, log: Option<&RecordHead>) -> Option<Differ
     }
 }
 
-impl Outcome {
+impl Comparison {
     fn add(&mut self, found: Vec<(String, Difference)>, show: usize) {
         for (record, difference) in found {
             match difference {

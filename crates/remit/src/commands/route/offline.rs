@@ -15,7 +15,7 @@ use api::{
     routing::{Facts, RouteDecision, RuleFinding},
 };
 use decision::{
-    decide::{Decision, Outcome, rule},
+    decide::{Decision, Destination, rule},
     directory::Directory,
     facts::{FactsLine, Situation, facts_digest},
     rules::{Finding, RuleSet, Taxonomy, check::check_yaml},
@@ -236,9 +236,9 @@ fn answer(line: u64, decision: &Decision) -> Answer<'_> {
         path.extend(tried.climb.iter().map(String::as_str));
     }
     let (lead, designating, advised) = match &decision.outcome {
-        Outcome::Lead { agency, .. } => (agency.as_str(), "", false),
-        Outcome::Designate { superior } => ("", superior.as_str(), false),
-        Outcome::Advise { .. } => ("", "", true),
+        Destination::Lead { agency, .. } => (agency.as_str(), "", false),
+        Destination::Designate { superior } => ("", superior.as_str(), false),
+        Destination::Advise { .. } => ("", "", true),
     };
     Answer {
         line,
