@@ -1,7 +1,9 @@
-//! The log as files over plain HTTP, as C2SP `tlog-tiles` specifies: for tools that know nothing of Remit.
+//! The log as files over plain HTTP, as specified by C2SP `tlog-tiles`, for tools that know nothing
+//! of Remit.
 //!
-//! Public and read-only: what is served says no more than headers and commitments. It ends where the newest published
-//! checkpoint does. A partial file stays there when the full one has come: what was published once can be verified for ever.
+//! Public files: no authentication, read-only, and only headers and commitments. They end at the
+//! newest published checkpoint. A partial file stays available after the full one exists:
+//! everything published once remains verifiable.
 
 use std::{io::Write as _, sync::Arc};
 
@@ -27,9 +29,9 @@ use crate::{
 
 const BYTES: &str = "application/octet-stream";
 const GZIP: &str = "gzip";
-/// What never changes may be kept for ever.
+/// Cache policy for files that never change.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-/// What changes with the next entry, and what may be there in a moment.
+/// Cache policy for files that change with the next entry, or may soon exist.
 const FLEETING: &str = "no-store";
 
 #[derive(Clone)]
@@ -39,7 +41,7 @@ struct Files {
     vitals: Arc<Vitals>,
 }
 
-/// Serves the log's files.
+/// The routes for the log's files.
 pub(crate) fn router(store: Arc<dyn Store>, published: watch::Receiver<Published>, vitals: Arc<Vitals>) -> Router {
     Router::new()
         .route(CHECKPOINT, get(checkpoint))
@@ -58,19 +60,19 @@ async fn checkpoint(State(files): State<Files>) -> Response {
 
 async fn tile(State(files): State<Files>, Path(path): Path<String>, headers: HeaderMap) -> Response {
     let Ok(path) = format!("tile/{path}").parse::<TilePath>() else {
-        return plain(StatusCode::NOT_FOUND, "no file of a log has that name\n");
+        return plain(StatusCode::NOT_FOUND, "no such log file\n");
     };
     let size = files.published.borrow().head.size;
     if !path.is_within(size) {
-        let text = format!("the published log has {size} entries, and they do not fill that file\n");
+        let text = format!("the published log has {size} entries, too few for this file\n");
         return plain(StatusCode::NOT_FOUND, text);
     }
     match read(&*files.store, path).await {
-        // Hashes cannot be made smaller.
+        // Hashes do not compress.
         Ok(bytes) if path.content == Content::Entries => bundle(bytes, takes_gzip(&headers)),
         Ok(bytes) => answer(StatusCode::OK, BYTES, IMMUTABLE, bytes),
         Err(error @ sql::Error::Damaged { .. }) => {
-            // It was signed, and is not there: asking again does not bring it back.
+            // A signed entry is missing: retrying does not bring it back.
             files.vitals.halt(&error);
             plain(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,7 +83,7 @@ async fn tile(State(files): State<Files>, Path(path): Path<String>, headers: Hea
             tracing::error!(%path, error = &error as &dyn std::error::Error, "cannot serve a file of the log");
             let mut response = plain(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the log cannot be read now; try again\n",
+                "the log cannot be read at the moment; try again\n",
             );
             response
                 .headers_mut()
@@ -91,7 +93,7 @@ async fn tile(State(files): State<Files>, Path(path): Path<String>, headers: Hea
     }
 }
 
-/// The bytes of a file that the published log is large enough for.
+/// Reads a file that the published log is large enough for.
 async fn read(store: &dyn Store, path: TilePath) -> Result<Vec<u8>, sql::Error> {
     let missing = || sql::Error::Damaged {
         what: "log",
@@ -112,12 +114,12 @@ async fn read(store: &dyn Store, path: TilePath) -> Result<Vec<u8>, sql::Error> 
             }
             Ok(bundle)
         }
-        // No path below `tile/` names details.
+        // Paths below `tile/` never refer to details.
         Content::Details => Err(missing()),
     }
 }
 
-/// Entries, which the standard wants to be compressed where the client takes that.
+/// A bundle of entries, compressed if the client accepts that, as the standard recommends.
 fn bundle(bytes: Vec<u8>, compress: bool) -> Response {
     let compressed = compress.then(|| gzip(&bytes)).and_then(Result::ok);
     let is_compressed = compressed.is_some();
@@ -136,7 +138,7 @@ fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     writer.finish()
 }
 
-/// Whether a client takes gzip: it says so, and not that it would rather have nothing.
+/// Whether a client accepts gzip with non-zero quality.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let offers = headers.get_all(header::ACCEPT_ENCODING).iter();
     offers
@@ -157,7 +159,7 @@ fn answer(status: StatusCode, content_type: &'static str, caching: &'static str,
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, caching),
-        // A page of anybody's may verify the log.
+        // Any web page may verify the log.
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_say_whether_they_take_gzip() {
+    fn gzip_is_negotiated() {
         for (offers, expected) in [
             (&[][..], false),
             (&["identity"], false),

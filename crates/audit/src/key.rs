@@ -1,13 +1,14 @@
-//! The keys that sign checkpoints, the verifier keys that outsiders check them with, and how one key takes another's place.
+//! The keys that sign checkpoints, their verifier keys, and key rotation.
 //!
-//! Beside the key file, `log.key` unless configured otherwise, lie
+//! Files beside the key file, which is `log.key` by default:
 //!
-//! * `log.key.old`: the key before, while both sign.
-//! * `log.keys`: what the log said of its keys ([`crate::statement`]). Public, and never shortened.
-//! * `log.vkey`: the verifier key file ([`crate::trust`]), for everybody: the keys that sign, newest first, and the
-//!   statements. Made from the others at each start.
+//! * `log.key.old`: the previous key, while both sign.
+//! * `log.keys`: the log's statements about its keys ([`crate::statement`]). Public, and only ever
+//!   appended to.
+//! * `log.vkey`: the public verifier key file ([`crate::trust`]): the signing keys, newest first,
+//!   and the statements. Rebuilt from the others at each start.
 //!
-//! Changes here take effect when the log starts again.
+//! Changes take effect at the log's next start.
 
 use std::path::{Path, PathBuf};
 
@@ -24,46 +25,47 @@ use crate::{
     trust,
 };
 
-/// Nobody but this process's user.
+/// File mode: only this process's user.
 const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
-/// How a key of the log stands.
+/// The state of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// Signs.
+    /// The key signs.
     Signing,
-    /// Signs until the rotation is finished.
+    /// The key signs until the rotation is finished.
     Leaving,
-    /// Signed until another took its place.
+    /// The key was replaced by another.
     Replaced,
-    /// Not to be believed.
+    /// The key must not be trusted.
     Revoked {
-        /// Entries of the last tree signed with it that the log stands by.
+        /// Size of the last tree signed with it that the log stands by.
         last: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The keys of a log: those that sign, and what was said of them and those before.
+/// The keys of a log: the signing ones, and all statements about past and present keys.
 #[derive(Clone, Debug)]
 pub struct LogKeys {
     path: PathBuf,
-    /// Newest first: one, or two while one takes the other's place.
+    /// Newest first: one, or two during a rotation.
     signing: Vec<LogKey>,
     statements: Vec<Statement>,
 }
 
 impl LogKeys {
-    /// The keys of the log with this origin in a key file and those beside it; `None` when there is no key file.
+    /// Loads the keys from a key file and the files beside it; `None` if the key file does not
+    /// exist.
     pub async fn load(origin: &str, path: &Path) -> Result<Option<Self>, Error> {
         let Some(newest) = LogKey::load(origin, path).await? else {
             return Ok(None);
         };
         let mut signing = vec![newest];
         let old = LogKey::load(origin, &beside(path, "log.key.old")).await?;
-        // The same twice: a rotation that a crash ended between its two steps.
+        // Equal keys: a crash interrupted a rotation between its two steps.
         signing.extend(old.filter(|old| old.key_id() != signing[0].key_id()));
         let keys = beside(path, "log.keys");
         let notes = file::read(&keys)
@@ -86,7 +88,8 @@ impl LogKeys {
         }))
     }
 
-    /// Makes the first key of a log and keeps its seed in a file. To be called when [`LogKeys::load`] found none.
+    /// Creates the first key of a log and stores its seed in a file. Call it if [`LogKeys::load`]
+    /// returned `None`.
     pub async fn create(origin: &str, path: &Path, entropy: &dyn Entropy) -> Result<Self, Error> {
         let key = new_key(origin, path, entropy).await?;
         let keys = Self {
@@ -97,17 +100,19 @@ impl LogKeys {
         Ok(keys)
     }
 
-    /// Lets a new key take the place of the one that signs. Until [`LogKeys::finish`] both sign.
+    /// Starts replacing the signing key with a new one. Both sign until [`LogKeys::finish`].
     ///
     /// # Errors
-    /// When a rotation is under way: of three keys nobody could say which a verifier has.
+    ///
+    /// If a rotation is already in progress: with three keys, nobody could say which one a verifier
+    /// has.
     pub async fn rotate(&mut self, entropy: &dyn Entropy, now: Time) -> Result<(), Error> {
         let old = match self.signing.as_slice() {
             [old] => old.clone(),
             _ => return Err(Error::Rotating),
         };
-        // First the copy, then the statement that the new key is ours, then the key: after a crash in between, what signs is
-        // what signed before.
+        // First the copy, then the statement about the new key, then the key: after a crash in
+        // between, the old key still signs.
         let kept = beside(&self.path, "log.key.old");
         write(&kept, old.seed().to_vec(), SECRET).await?;
         let mut seed = [0; 32];
@@ -123,10 +128,11 @@ impl LogKeys {
         self.write_vkey().await
     }
 
-    /// Lets the key before sign no more, and destroys it.
+    /// Ends a rotation: destroys the old key.
     ///
     /// # Errors
-    /// When no rotation is under way.
+    ///
+    /// If no rotation is in progress.
     pub async fn finish(&mut self) -> Result<(), Error> {
         if self.signing.len() < 2 {
             return Err(Error::NotRotating);
@@ -139,10 +145,10 @@ impl LogKeys {
         self.write_vkey().await
     }
 
-    /// Takes back the belief in all keys that sign, because somebody else may have them, and makes a new one.
+    /// Revokes all signing keys, because somebody else may have them, and creates a new one.
     ///
-    /// The log stands by the tree of `last` and what grows from it: whoever has a checkpoint of any other tree by these keys has
-    /// to ask for a new one. The log must not run.
+    /// The log stands by the tree of `last` and its extensions: holders of a checkpoint of any
+    /// other tree by these keys must ask for a new one. The log must not be running.
     pub async fn revoke(
         &mut self,
         last: TreeHead,
@@ -159,7 +165,8 @@ impl LogKeys {
                 last,
                 reason: reason.to_owned(),
             };
-            // By both: for those who list the old one only, and for those who list the new.
+            // Signed by both: for verifiers that list only the old key, and for those that list the
+            // new one.
             self.say(said, now, &[&old, &new]).await?;
         }
         write(&self.path, seed.to_vec(), SECRET).await?;
@@ -184,7 +191,7 @@ impl LogKeys {
         self.signing[0].vkey()
     }
 
-    /// All keys there are or were, with how they stand, newest first.
+    /// All past and present keys with their states, newest first.
     pub fn all(&self) -> Vec<(String, KeyState)> {
         let mut all: Vec<_> = self
             .signing
@@ -215,34 +222,37 @@ impl LogKeys {
         all
     }
 
-    /// Whether a revocation was interrupted: said, but no other key made yet.
+    /// Whether a revocation was interrupted: stated, but without a new key.
     pub(crate) fn signs_with_a_revoked_key(&self) -> bool {
         matches!(self.all().first(), Some((_, KeyState::Revoked { .. })))
     }
 
-    /// What outsiders need: the content of `log.vkey`.
+    /// The public content of `log.vkey`.
     pub fn verifier_key_file(&self) -> String {
         let keys: String = self.signing.iter().map(|key| key.vkey() + "\n").collect();
         let statements = self.statements.iter().map(Statement::note);
         statements.fold(keys, |file, note| format!("{file}\n{note}"))
     }
 
-    /// The keys that sign, newest first.
+    /// The signing keys, newest first.
     pub(crate) fn signing(&self) -> &[LogKey] {
         &self.signing
     }
 
-    /// The head that a checkpoint signs, as everybody may believe it.
+    /// Verifies a checkpoint as outsiders do, and returns its head.
     ///
     /// # Errors
-    /// When none of the keys that sign signed it, or only a revoked one, and another tree than the log stands by.
+    ///
+    /// If no signing key signed it, or only a revoked one and for another tree than the log stands
+    /// by.
     pub fn open(&self, note: &str) -> Result<TreeHead, CheckpointError> {
         trust::open(note, &self.verifier_key_file())
     }
 
-    /// [`LogKeys::open`], for a checkpoint that a key may have signed which was replaced since.
+    /// Like [`LogKeys::open`], but also accepts replaced keys.
     ///
     /// # Errors
+    ///
     /// As there.
     pub fn open_earlier(&self, note: &str) -> Result<TreeHead, CheckpointError> {
         let replaced = self.all().into_iter().filter(|(_, state)| *state == KeyState::Replaced);
@@ -250,8 +260,8 @@ impl LogKeys {
         trust::open(note, &(listed + &self.verifier_key_file()))
     }
 
-    /// The head that a checkpoint of our own signs, whichever of our keys signed it. Not for what others bring: it
-    /// believes revoked keys too.
+    /// Returns the head of our own checkpoint, signed by any of our keys. Not for checkpoints from
+    /// others: it trusts revoked keys, too.
     pub(crate) fn open_own(&self, note: &str) -> Result<TreeHead, CheckpointError> {
         let keys: Vec<_> = self.all().into_iter().map(|(key, _)| key).collect();
         trust::open(note, &keys.join("\n"))
@@ -273,9 +283,10 @@ impl LogKeys {
         }
     }
 
-    /// Writes `log.vkey`, unless it is there.
+    /// Writes `log.vkey` unless it is up to date.
     ///
-    /// Where keys are mounted from a secret store nothing can be written beside them: that is said, and no reason not to start.
+    /// If the key is mounted from a secret store, nothing can be written beside it: that is logged
+    /// and does not prevent the start.
     pub(crate) async fn offer_vkey(&self) {
         if let Err(error) = self.write_vkey().await {
             let error = &error as &dyn std::error::Error;
@@ -284,7 +295,8 @@ impl LogKeys {
     }
 }
 
-/// A file beside the key file: `log.key.old` is named after it, so that two logs' keys may be in one folder.
+/// A file beside the key file. `log.key.old` is named after the key file, so that two logs can
+/// share a folder.
 fn beside(key_file: &Path, name: &str) -> PathBuf {
     match key_file.file_stem().and_then(|stem| stem.to_str()) {
         Some(stem) => key_file.with_file_name(name.replacen("log", stem, 1)),
@@ -327,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_is_made_once_and_is_its_owners_alone() {
+    async fn a_key_is_created_once_and_readable_only_by_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.key");
         assert!(LogKeys::load(ORIGIN, &path).await.unwrap().is_none());
@@ -345,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rotation_has_an_overlap_in_which_either_key_verifies() {
+    async fn during_a_rotation_either_key_verifies() {
         let (folder, entropy) = (tempfile::tempdir().unwrap(), SeededEntropy::new(1));
         let path = folder.path().join("log.key");
         let mut keys = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap();
@@ -403,7 +415,7 @@ mod tests {
         let first = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap().vkey();
         let seed = std::fs::read(&path).unwrap();
         load(&path).await.rotate(&entropy, NOW).await.unwrap();
-        // As before the last step.
+        // The state before the last step.
         std::fs::write(&path, seed).unwrap();
         let mut keys = load(&path).await;
         assert_eq!((keys.vkey(), keys.signing().len()), (first, 1));
@@ -412,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_revoked_key_is_believed_for_one_tree_only() {
+    async fn a_revoked_key_is_trusted_for_one_tree_only() {
         let (folder, entropy) = (tempfile::tempdir().unwrap(), SeededEntropy::new(1));
         let path = folder.path().join("log.key");
         let mut keys = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap();
@@ -438,15 +450,16 @@ mod tests {
                 .iter()
                 .all(|(_, state)| matches!(state, KeyState::Revoked { last: 9, .. }))
         );
-        // A thief has both keys, and who trusts them alone is told so, and not led to a key of the thief's.
+        // A thief has both keys. Verifiers that trust only those learn of the revocation and are
+        // not led to a key of the thief's.
         let stale = format!("{}\n\n{}", before.vkey(), file.split_once("\n\n").unwrap().1);
         assert!(Trusted::parse(&stale).unwrap().keys().is_empty());
-        // Its own files are ours all the same.
+        // The log still recognises its own files.
         assert_eq!(keys.open_own(&sign(&before, larger)).unwrap(), larger);
     }
 
     #[tokio::test]
-    async fn statements_that_cannot_be_read_stop_the_start() {
+    async fn malformed_statements_stop_the_start() {
         let (folder, entropy) = (tempfile::tempdir().unwrap(), SeededEntropy::new(1));
         let path = folder.path().join("log.key");
         let mut keys = LogKeys::create(ORIGIN, &path, &entropy).await.unwrap();

@@ -9,10 +9,10 @@ use witness::Cosigner;
 
 use crate::{Error, file};
 
-/// C2SP signed-note's number for Ed25519.
+/// Signature type of Ed25519 in C2SP signed-note.
 const ED25519: u8 = 1;
 
-/// One Ed25519 key of a log. The log's origin is its name.
+/// One Ed25519 key of a log, named by the log's origin.
 #[derive(Clone)]
 pub(crate) struct LogKey {
     origin: String,
@@ -65,12 +65,12 @@ impl LogKey {
         &self.origin
     }
 
-    /// The same key for signatures that say when. The messages of the two kinds cannot be taken for each other.
+    /// The same key for timestamped signatures. The two kinds of signed messages cannot be confused.
     pub fn timestamper(&self) -> &Cosigner {
         &self.timestamper
     }
 
-    /// The verifier key, as C2SP `signed-note` writes it: `origin+id+key`.
+    /// The verifier key in C2SP `signed-note` format: `origin+id+key`.
     pub fn vkey(&self) -> String {
         signed_note::new_ed25519_verifier_key(&self.origin, &self.key.verifying_key())
     }

@@ -14,14 +14,14 @@ use crate::{
     store::{GapCursor, Store, Unfreezing},
 };
 
-/// What page tokens of `ListGaps` are bound to: it has no filter.
+/// Filter that page tokens of `ListGaps` are bound to: it has none.
 const FILTER: &str = "gaps";
-/// Characters of a reason at most.
+/// Maximum length of a reason, in characters.
 const REASON: usize = 1_000;
-/// Forks are tolerated for 30 days at most.
+/// Maximum tolerance of forks: 30 days.
 const TOLERANCE: i64 = 30 * 24 * 60 * 60;
 
-/// A mark, or all that is wrong with it.
+/// Validates a mark; on failure reports all violations.
 pub(crate) fn mark(request: &RecordMarkRequest) -> Result<Mark, Failure> {
     let mut violations = Vec::new();
     let mut set = |name: &str, set: &Option<EventSet>| {
@@ -65,7 +65,7 @@ pub(crate) fn mark(request: &RecordMarkRequest) -> Result<Mark, Failure> {
     }
 }
 
-/// A page of gaps, and, on the first, the producers.
+/// A page of gaps and, on the first page, the producers.
 pub(crate) async fn list(store: &dyn Store, request: ListGapsRequest, now: Time) -> Result<ListGapsResponse, Failure> {
     let size = page::size(request.page_size)?;
     let after = match page::decode(FILTER, &request.page_token)? {
@@ -76,7 +76,7 @@ pub(crate) async fn list(store: &dyn Store, request: ListGapsRequest, now: Time)
         Some(_) => Vec::new(),
         None => store.producers().await?,
     };
-    // One more than is shown, to know whether there is one.
+    // One more than requested, to know whether there is a next page.
     let mut gaps = store.gaps(after.as_ref(), size + 1).await?;
     let is_last = gaps.len() <= size as usize;
     gaps.truncate(size as usize);
@@ -99,7 +99,7 @@ fn parse_cursor(cursor: &str) -> Option<GapCursor> {
     Some((GapKind::from_name(kind)?, key.to_owned()))
 }
 
-/// The producer that shall append again and how, or all that is wrong with the request.
+/// Validates an unfreeze request: the producer and how it continues, or all violations.
 pub(crate) fn unfreezing(
     request: &UnfreezeProducerRequest,
     actor: api::event::Actor,
@@ -122,7 +122,7 @@ pub(crate) fn unfreezing(
     }
     let tolerate_seconds = request.tolerate.map_or(0, |tolerate| tolerate.seconds);
     if !(0..=TOLERANCE).contains(&tolerate_seconds) {
-        violations.push(Violation::new("tolerate", "must be between nothing and 30 days"));
+        violations.push(Violation::new("tolerate", "must be between 0 and 30 days"));
     }
     let unfreezing = Unfreezing {
         actor,
@@ -155,7 +155,7 @@ fn gap_message(gap: Gap, now: Time) -> GapMessage {
     }
 }
 
-/// As it goes over the wire.
+/// Converts to a contract message.
 pub(crate) fn producer_message(source: &str, producer: &Producer, now: Time) -> ProducerMessage {
     let since = (producer.standing != Standing::Unknown).then_some(producer.standing_since);
     ProducerMessage {
@@ -174,7 +174,7 @@ pub(crate) fn producer_message(source: &str, producer: &Producer, now: Time) -> 
     }
 }
 
-/// As it goes over the wire.
+/// Converts to the contract's enum.
 pub(crate) fn standing(standing: Standing) -> StandingMessage {
     match standing {
         Standing::Unknown => StandingMessage::Unspecified,
@@ -186,7 +186,7 @@ pub(crate) fn standing(standing: Standing) -> StandingMessage {
     }
 }
 
-/// How long ago it was; nothing, where the clock was set back since.
+/// Time since `since`; zero if the clock was set back.
 fn age(since: Time, now: Time) -> prost_types::Duration {
     let micros = now.0.saturating_sub(since.0).max(0);
     prost_types::Duration {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_with_a_mark_is_said_at_once() {
+    fn all_violations_of_a_mark_are_reported_at_once() {
         let set = |count, hash: &[u8]| {
             Some(EventSet {
                 count,

@@ -1,13 +1,13 @@
-//! Signs the log's head and makes it public.
+//! Signs the log's head and publishes it.
 //!
-//! In this order: the head must extend what was signed last; the note is written outside the database, then shown to the
-//! witnesses, if there are any; with enough of their cosignatures it is kept inside the database, then announced. Nobody,
-//! witnesses included, has seen a checkpoint that a crash can take back. A crash after the first write leaves a file that is
-//! ahead of the table, which the next start understands; the other order could leave a used log without a file, which it must
-//! refuse.
+//! The order: the head must extend the last signed one; the note is written outside the database,
+//! then shown to the witnesses, if any; with enough cosignatures it is stored in the database, then
+//! announced. So nobody, witnesses included, sees a checkpoint that a crash can take back. A crash
+//! after the first write leaves a file ahead of the table, which the next start understands; the
+//! reverse order could leave a used log without a file, which a start must refuse.
 //!
-//! A log that does not grow is signed again from time to time, so that readers can tell a quiet log from one whose newest
-//! checkpoint is kept from them.
+//! A log that does not grow is signed again periodically, so that readers can distinguish a quiet
+//! log from a withheld checkpoint.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,70 +30,68 @@ use crate::{
     witnesses::{Cosigned, NoCosignature, Witnesses},
 };
 
-/// A checkpoint that can be relied on: it is on disk in two places, and enough witnesses have cosigned it.
+/// A dependable checkpoint: on disk in two places, with enough cosignatures.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// What it signs.
+    /// The signed head.
     pub head: TreeHead,
     /// The signed note.
     pub note: String,
-    /// When it was signed; the beginning of time for one that this process did not sign.
+    /// When it was signed; the minimum time if another process signed it.
     pub time: Time,
 }
 
-/// Why nothing was published.
+/// Why publishing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The database's tree does not begin with the tree that was signed last.
-    #[error(
-        "the tree of {size} entries does not begin with the tree of {signed} that was signed: the database was changed"
-    )]
+    /// The database's tree does not extend the last signed one.
+    #[error("the tree of {size} entries does not extend the signed tree of {signed}: the database was changed")]
     Inconsistent {
-        /// Entries that were signed.
+        /// Size of the signed tree.
         signed: u64,
-        /// Entries that there are.
+        /// Size of the database's tree.
         size: u64,
     },
-    /// Somebody else has published more.
-    #[error("{} has a checkpoint of {found} entries, more than the {size} of this process: another one writes it", path.display())]
+    /// Another process has published more.
+    #[error("{} has a checkpoint of {found} entries, more than the {size} of this process: another process writes it", path.display())]
     Overtaken {
         /// The checkpoint file.
         path: PathBuf,
-        /// Entries that it covers.
+        /// Entries it covers.
         found: u64,
-        /// Entries that were to be published.
+        /// Entries to be published.
         size: u64,
     },
-    /// Not enough witnesses cosigned it.
+    /// Too few witnesses cosigned the checkpoint.
     #[error("not enough witnesses cosigned the checkpoint of {size} entries: {problems}")]
     Unwitnessed {
-        /// Entries that it covers.
+        /// Entries it covers.
         size: u64,
-        /// Who did not, and why.
+        /// The missing witnesses, and why.
         problems: String,
     },
-    /// What was signed is not all there.
+    /// A signed entry is missing.
     #[error(transparent)]
     EntryMissing(#[from] EntryMissing),
-    /// It could not be signed.
+    /// Signing failed.
     #[error("cannot sign the log's head")]
     Sign(#[source] CheckpointError),
-    /// The checkpoint file could not be read or written.
-    #[error("cannot keep the checkpoint in {}", path.display())]
+    /// The checkpoint file cannot be read or written.
+    #[error("cannot store the checkpoint in {}", path.display())]
     File {
         /// The checkpoint file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl PublishError {
-    /// Whether trying again cannot help, and going on would harm.
+    /// Whether a retry cannot help, and continuing would do harm.
     fn is_final(&self) -> bool {
         match self {
             Self::Store(StoreError::Sql(_)) | Self::File { .. } | Self::Unwitnessed { .. } => false,
@@ -106,7 +104,7 @@ impl PublishError {
     }
 }
 
-/// What a publisher needs.
+/// Dependencies of a publisher.
 pub(crate) struct Parts {
     pub store: Arc<dyn Store>,
     pub keys: LogKeys,
@@ -119,18 +117,20 @@ pub(crate) struct Parts {
 /// Publishes checkpoints.
 pub(crate) struct Publisher {
     parts: Parts,
-    /// The largest head that was ever signed: what comes must extend it, whether or not it was published.
+    /// The largest head ever signed, published or not: later heads must extend it.
     signed: TreeHead,
     published: watch::Sender<Published>,
 }
 
-/// How often it is tried again when something failed, unless the interval is longer.
+/// Pause before a retry, unless the interval is longer.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Publisher {
-    /// Goes on from the last checkpoint, or signs the log without entries as the first. Then publishes what was appended since.
+    /// Resumes from the last checkpoint, or signs the empty log as the first. Then publishes what
+    /// was appended since.
     ///
-    /// Where witnesses are missing this starts all the same, with what was published last: appending must not depend on them.
+    /// Starts even if witnesses are missing, with the last published checkpoint: appending must not
+    /// depend on them.
     pub async fn start(parts: Parts, last: Option<Published>) -> Result<Self, PublishError> {
         let first = match last.clone() {
             Some(last) => last,
@@ -141,7 +141,8 @@ impl Publisher {
             published: watch::Sender::new(first.clone()),
             parts,
         };
-        // What a crash kept in one place only is now in both. Nothing is claimed by a tree without entries.
+        // A checkpoint that a crash left in one place is now stored in both. The empty tree makes
+        // no claim.
         if publisher.is_public(&first) || first.head == TreeHead::EMPTY {
             publisher.keep(first).await?;
         } else if let Some(note) = publisher
@@ -166,13 +167,13 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// The newest checkpoint, now and whenever there is a newer one.
+    /// The newest checkpoint, and updates whenever there is a newer one.
     pub fn published(&self) -> watch::Receiver<Published> {
         self.published.subscribe()
     }
 
-    /// Publishes what `grown` tells of, at once but no more often than every `interval`, until `stop`; then once more. Signs
-    /// again what has not grown for `refresh`.
+    /// Publishes on notification by `grown`, immediately but at most once per `interval`, until
+    /// `stop`; then once more. Signs the head again if it has not grown for `refresh`.
     pub async fn run(mut self, interval: Duration, refresh: Duration, grown: Arc<Notify>, stop: CancellationToken) {
         let vitals = Arc::clone(&self.parts.vitals);
         let mut again = self.is_behind();
@@ -204,7 +205,7 @@ impl Publisher {
         if let Err(error) = self.publish().await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "cannot publish the last checkpoint; the next start does"
+                "cannot publish the last checkpoint; the next start will"
             );
         }
     }
@@ -216,11 +217,11 @@ impl Publisher {
         }));
         tracing::error!(
             error = error as &dyn std::error::Error,
-            "cannot publish a checkpoint; trying again"
+            "cannot publish a checkpoint; retrying"
         );
     }
 
-    /// Whether something was signed that is not public.
+    /// Whether a signed head is not public yet.
     fn is_behind(&self) -> bool {
         self.signed != self.published.borrow().head
     }
@@ -230,7 +231,7 @@ impl Publisher {
         head.map_or(true, |head| head != self.signed)
     }
 
-    /// Publishes the head when it is not yet.
+    /// Publishes the head unless it is already published.
     async fn publish(&mut self) -> Result<(), PublishError> {
         let head = self.parts.store.head().await?;
         if head == self.published.borrow().head && self.published.borrow().time > Time(0) {
@@ -247,7 +248,8 @@ impl Publisher {
                 size: head.size,
             });
         }
-        // The last that was signed: whoever deletes the newest rows deletes it, and more must not grow over them.
+        // The last signed entry: whoever deletes the newest rows deletes it, and nothing may be
+        // appended over the gap.
         let last = self.signed.size.saturating_sub(1)..self.signed.size;
         let missing = self.parts.store.missing(last).await.map_err(StoreError::from)?;
         if let Some(index) = missing.first() {
@@ -265,7 +267,8 @@ impl Publisher {
         };
         let cosigned = witnesses.cosign(&self.parts.store, head, &new.note).await;
         for (witness, problem) in &cosigned.problems {
-            // A witness that saw more than there is has seen the log's future: this is its past.
+            // A witness that saw more than exists has seen this log's future: this database is its
+            // past.
             if matches!(problem, NoCosignature::Ahead { .. }) {
                 tracing::error!(witness, %problem, "THE DATABASE MAY BE AN OLDER COPY OF THE LOG");
             } else {
@@ -285,7 +288,7 @@ impl Publisher {
         self.keep(new).await
     }
 
-    /// Whether a checkpoint may be shown: it bears as many cosignatures as are needed.
+    /// Whether a checkpoint may be published: it has enough cosignatures.
     fn is_public(&self, checkpoint: &Published) -> bool {
         let witnesses = self.parts.witnesses.as_ref();
         witnesses.is_none_or(|witnesses| witnesses.have_cosigned(&checkpoint.note))
@@ -302,7 +305,7 @@ impl Publisher {
         if found.as_deref() == Some(&*new.note) {
             return Ok(());
         }
-        // The fence is in the database; the file has only this.
+        // The fence is in the database; this is the file's only protection.
         let there = found.and_then(|note| self.parts.keys.open_own(&note).ok());
         let there = there.map_or(0, |head| head.size);
         if there > new.head.size {

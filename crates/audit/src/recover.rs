@@ -1,9 +1,11 @@
-//! What can be done when the log must not go on: an older database made whole again, where what is missing can be proven.
+//! Recovery of a log that must not continue: completes an older database if the missing entries can
+//! be proven.
 //!
-//! The one way that changes anything is [`Recovery::append`]: entries that the database lacks, from an export with details.
-//! Those behind its end, as in a restored backup, are taken when, together with what it holds, they give exactly the root that was
-//! signed; those whose rows were deleted, when they are the leaves of its tree. Then they are what was there, in its order, byte for
-//! byte. Anything else is refused before a row is written.
+//! The only modifying operation is [`Recovery::append`]: entries missing from the database, taken
+//! from an export with details. Entries behind its end, as in a restored backup, are accepted if
+//! together with the existing ones they give exactly the signed root; deleted entries, if they are
+//! leaves of the log's tree. Then they are the original entries in the original order, byte for
+//! byte. Anything else is refused before any row is written.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,34 +28,34 @@ use crate::{
 /// Why nothing was appended.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// Not as many as are missing.
-    #[error("{found} entries were given, and {missing} are missing")]
+    /// The number of entries is wrong.
+    #[error("{found} entries were given, but {missing} are missing")]
     Count {
-        /// Entries that were given.
+        /// Number of given entries.
         found: u64,
-        /// Entries that are missing.
+        /// Number of missing entries.
         missing: u64,
     },
-    /// They are not what was signed.
+    /// The entries are not the signed ones.
     #[error(
-        "with these entries the log would have another root than was signed: they are not what is missing, or not in order"
+        "with these entries the log's root would differ from the signed one: they are not the missing entries, or not in order"
     )]
     Unproven,
-    /// One is another than the one that was deleted.
-    #[error("entry {0} is not what was deleted: the log's tree has another there")]
+    /// An entry differs from the deleted one.
+    #[error("entry {0} differs from the deleted one in the log's tree")]
     NotIt(u64),
-    /// One is not an entry with what it commits to.
-    #[error("entry {0} is damaged, or what it commits to is not with it")]
+    /// An entry is damaged, or its detail does not match its commitment.
+    #[error("entry {0} is damaged, or its detail does not match its commitment")]
     Entry(u64),
-    /// The tree's tiles are not what they should be.
+    /// The database's tiles are damaged.
     #[error("the database's own tree is damaged; restore another backup")]
     Tree(#[source] tlog_tiles::Error),
-    /// The store did not take them.
-    #[error("the entries could not be appended")]
+    /// The store failed.
+    #[error("appending the entries failed")]
     Store(#[from] StoreError),
 }
 
-/// An entry, with what it commits to.
+/// An entry with its salt and detail.
 #[derive(Clone, Debug)]
 pub struct Whole {
     /// The canonical entry.
@@ -64,7 +66,7 @@ pub struct Whole {
     pub detail: Vec<u8>,
 }
 
-/// A log that does not run, and what was signed of it.
+/// A stopped log and the heads that were signed.
 pub struct Recovery {
     store: Arc<SqlStore>,
     keys: LogKeys,
@@ -82,20 +84,21 @@ impl std::fmt::Debug for Recovery {
     }
 }
 
-/// Says why a log does not start, without starting it: `None` when it would. Nothing is changed, but that whoever has the
-/// database open is fenced.
+/// Says why a log does not start, without starting it; `None` if it would start. Changes nothing,
+/// except that other processes with the database open are fenced.
 ///
 /// # Errors
-/// When that cannot be said: the database or a file cannot be read.
+///
+/// If the database or a file cannot be read.
 pub async fn diagnose(config: &Config, entropy: &dyn Entropy) -> Result<Option<Refused>, Error> {
     let witnesses = crate::witnesses(config).await?;
     let store = SqlStore::open(&config.database).await?;
-    // A log that was never used has nothing to recover, and no key is made for it here.
+    // An unused log needs no recovery, and no key must be created for it here.
     let diagnosis = match LogKeys::load(&config.origin, &config.key_file).await? {
         None if !resume::was_used(&store, config).await? => Ok(None),
         _ => match resume::resume(&store, config, witnesses.as_ref(), entropy).await {
             Ok(_) => {
-                // A start looks for the newest only.
+                // A start checks only the newest entries.
                 let held = store.head().await?.size;
                 let index = deleted(&store, held, 1).await?.first().copied();
                 Ok(index.map(|index| Refused::EntriesMissing { held, index }))
@@ -109,11 +112,12 @@ pub async fn diagnose(config: &Config, entropy: &dyn Entropy) -> Result<Option<R
 }
 
 impl Recovery {
-    /// Opens a log whose database holds less than was signed.
+    /// Opens a log whose database has fewer entries than were signed.
     ///
     /// # Errors
-    /// When key, checkpoint file or database cannot be read, a checkpoint is not by this log's keys, or the file is missing and no
-    /// witnesses stand in for it.
+    ///
+    /// If the key, the checkpoint file or the database cannot be read, a checkpoint is not by this
+    /// log's keys, or the file is missing and no witnesses replace it.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
         let keys = LogKeys::load(&config.origin, &config.key_file).await?;
         let keys = keys.ok_or_else(|| Refused::KeyMissing {
@@ -143,24 +147,26 @@ impl Recovery {
         })
     }
 
-    /// Entries that an export has, by its checkpoint.
+    /// The size of an export, from its checkpoint.
     ///
-    /// Whichever of the log's keys ever signed that: what is appended is proven by the root that was signed last, and an export of
-    /// before a key was replaced or revoked may be all there is.
+    /// Accepts checkpoints signed by any of the log's keys: appended entries are proven by the root
+    /// signed last, and an export from before a rotation or revocation may be all there is.
     ///
     /// # Errors
-    /// When none of them did.
+    ///
+    /// If none of the log's keys signed it.
     pub fn size_of(&self, checkpoint: &str) -> Result<u64, CheckpointError> {
         self.keys.open_own(checkpoint).map(|head| head.size)
     }
 
-    /// The indexes of the entries that were signed and are not in the database, or not with their details. Of those that were
-    /// deleted from its middle, the newest 1,000,000 at least.
+    /// The indexes of the signed entries that the database lacks, or whose details it lacks. Of
+    /// entries deleted from its middle, at least the newest 1,000,000.
     pub fn missing(&self) -> &BTreeSet<u64> {
         &self.missing
     }
 
-    /// Puts in what is missing, in the order of [`Recovery::missing`], when it is proven to be that.
+    /// Inserts the missing entries, in the order of [`Recovery::missing`], if they are proven to be
+    /// the original ones.
     pub async fn append(&self, entries: Vec<Whole>) -> Result<(), RecoverError> {
         let (found, missing) = (entries.len() as u64, self.missing.len() as u64);
         if found != missing {
@@ -191,7 +197,7 @@ impl Recovery {
         if !tail.is_empty() {
             self.check_tail(tail).await?;
         }
-        // In groups, in order: a crash in between leaves fewer to put in, by the same proof.
+        // In groups, in order: after a crash in between, fewer are missing, with the same proof.
         for group in deleted.chunks(GROUP) {
             self.store.put_back(group).await?;
         }
@@ -205,7 +211,7 @@ impl Recovery {
         }
     }
 
-    /// Whether these entries, behind those that are held, give what was signed.
+    /// Checks that these entries, appended to the existing ones, give the signed root.
     async fn check_tail(&self, tail: &[(u64, Checked)]) -> Result<(), RecoverError> {
         let tiles = self.store.tiles(Edge::places(self.held.size)).await;
         let tiles = tiles.map_err(StoreError::from)?;
@@ -218,18 +224,19 @@ impl Recovery {
         }
     }
 
-    /// Lets the database go.
+    /// Closes the database.
     pub async fn close(self) {
         self.store.close().await;
     }
 }
 
-/// Entries of one transaction.
+/// Entries per transaction.
 const GROUP: usize = 1_000;
-/// Deleted entries that are told and put back at once.
+/// Maximum number of deleted entries to find and restore at once.
 const MOST: usize = 1_000_000;
 
-/// The indexes of a log of `held` entries whose rows are not there: all, or the newest as soon as they are `enough`.
+/// The indexes below `held` whose rows are missing: all, or the newest as soon as there are
+/// `enough`.
 async fn deleted(store: &dyn Store, held: u64, enough: usize) -> Result<BTreeSet<u64>, StoreError> {
     let mut deleted = BTreeSet::new();
     for part in scrub::parts(held) {

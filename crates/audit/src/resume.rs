@@ -1,12 +1,12 @@
-//! What a start may go on from, and when it must not.
+//! The state that a log may resume from, and the states it refuses.
 //!
-//! A log that once signed a tree must never sign one that does not contain it. The danger is a database that was restored
-//! from a backup: by itself it looks whole. So a copy of the last checkpoint lives outside of it, and without that copy, or
-//! against it, nothing starts.
+//! A log that signed a tree must never sign one that does not contain it. The danger is a database
+//! restored from a backup, which looks complete by itself. So a copy of the last checkpoint is kept
+//! outside the database, and the log does not start without it or in contradiction to it.
 //!
-//! Witnesses, where there are any, are asked what they saw last, and count like the file. They stand in for a file that is gone
-//! (in a cluster without a shared volume it goes with each pod) when so many answer that nothing can have been published
-//! without one of them.
+//! Witnesses, if configured, are asked for their last checkpoints, which count like the file. They
+//! replace a missing file (in a cluster without a shared volume it disappears with each pod) if
+//! enough of them answer that nothing can have been published without one of them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,98 +17,98 @@ use crate::{
     tree::TreeHead, witnesses::Witnesses,
 };
 
-/// Why the log must not go on. Each says what was found, and what to do.
+/// Why the log must not continue. Each message states the finding and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Fewer entries than were signed.
+    /// The database has fewer entries than were signed.
     #[error(
-        "the checkpoint in {place} covers {signed} entries, but the database holds {held}: it was restored from a backup or \
-         replaced. going on would fork the log. restore a database that holds all {signed} entries; `remit log recover` says \
-         what else can be done"
+        "the checkpoint in {place} covers {signed} entries, but the database has {held}: it was restored from a backup or \
+         replaced. continuing would fork the log. restore a database that has all {signed} entries; `remit log recover` shows \
+         the alternatives"
     )]
     RolledBack {
-        /// Where the checkpoint is.
+        /// Location of the checkpoint.
         place: Place,
-        /// Entries that were signed.
+        /// Number of signed entries.
         signed: u64,
-        /// Entries that there are.
+        /// Number of entries in the database.
         held: u64,
     },
-    /// Other entries than were signed.
+    /// The database has different entries than were signed.
     #[error(
-        "the checkpoint in {place} covers {signed} entries, and its root differs from the tree that the database holds at that \
+        "the checkpoint in {place} covers {signed} entries, but its root differs from the database's tree at that \
          size: the database is a fork of the log, or another log's. restore the database that the checkpoint was signed from; \
-         `remit log recover` says what else can be done"
+         `remit log recover` shows the alternatives"
     )]
     Forked {
-        /// Where the checkpoint is.
+        /// Location of the checkpoint.
         place: Place,
-        /// Entries that were signed.
+        /// Number of signed entries.
         signed: u64,
     },
-    /// The head says more than there is.
+    /// Entries below the head are missing.
     #[error(
-        "the database says that the log has {held} entries, but entry {index}, or its detail, is missing: rows were \
-         deleted. restore a database that holds them; `remit log recover` says what else can be done"
+        "the database claims {held} entries, but entry {index} or its detail is missing: rows were \
+         deleted. restore a database that has them; `remit log recover` shows the alternatives"
     )]
     EntriesMissing {
-        /// Entries that there should be.
+        /// Number of entries by the head.
         held: u64,
-        /// The first that is missing of those that were looked for.
+        /// The first missing one found.
         index: u64,
     },
-    /// The copy outside of the database is gone.
+    /// The copy outside the database is missing.
     #[error(
         "the log has been used ({held} entries), but its checkpoint file {} is missing: without it nobody can tell whether \
-         the database is the newest. put the file back; when it is lost, put the newest checkpoint there that a verifier has \
+         the database is current. put the file back; if it is lost, use the newest checkpoint that a verifier has \
          kept, not an older one; `remit log recover` says how", path.display()
     )]
     FileMissing {
-        /// Where it should be.
+        /// Path of the file.
         path: PathBuf,
-        /// Entries that there are.
+        /// Number of entries in the database.
         held: u64,
     },
-    /// The key is gone.
+    /// The key is missing.
     #[error(
         "the log has been used, but its key file {} is missing: a new key would make a log that nobody can check against the \
          old. put the key back", path.display()
     )]
     KeyMissing {
-        /// Where it should be.
+        /// Path of the key file.
         path: PathBuf,
     },
-    /// The key that would sign is revoked.
+    /// The signing key is revoked.
     #[error(
-        "the log's key {vkey} is revoked, and no other is there: the revocation was interrupted. run `remit log key revoke` \
+        "the log's key {vkey} is revoked, and there is no other: the revocation was interrupted. run `remit log key revoke` \
          again"
     )]
     KeyRevoked {
         /// Its verifier key.
         vkey: String,
     },
-    /// A checkpoint is not by this log's key.
+    /// A checkpoint is not by this log's keys.
     #[error(
-        "the checkpoint in {place} is not this log's: it is damaged, or key or origin have been changed. put back the \
-         checkpoint, key and origin that belong together"
+        "the checkpoint in {place} is not this log's: it is damaged, or the key or origin was changed. restore the \
+         matching checkpoint, key and origin"
     )]
     NotOurs {
-        /// Where the checkpoint is.
+        /// Location of the checkpoint.
         place: Place,
-        /// Why.
+        /// The cause.
         #[source]
         source: CheckpointError,
     },
 }
 
-/// Where a checkpoint was found.
+/// Location of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the file outside of the database.
+    /// The file outside the database.
     File(PathBuf),
-    /// In the database.
+    /// The database.
     Database,
-    /// At a witness.
+    /// A witness.
     Witness(String),
 }
 
@@ -122,14 +122,15 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Whether anything was ever logged or signed, as far as can be seen here.
+/// Whether anything was ever logged or signed, as far as visible here.
 pub(crate) async fn was_used(store: &dyn Store, config: &Config) -> Result<bool, Error> {
     Ok(store.head().await?.size > 0
         || store.newest_checkpoint().await?.is_some()
         || read_checkpoint(&config.checkpoint_file).await?.is_some())
 }
 
-/// The log's keys, and the last checkpoint to go on from; none when the log was never used, for which a key is made.
+/// Loads the log's keys and the last checkpoint to resume from; `None` for an unused log, which
+/// gets a new key.
 pub(crate) async fn resume(
     store: &dyn Store,
     config: &Config,
@@ -164,7 +165,7 @@ pub(crate) async fn resume(
         }
         .into());
     }
-    // The others are looked for once it runs.
+    // The other entries are checked while the log runs.
     if let Some(index) = store.missing(scrub::newest(held.size)).await?.first() {
         let (held, index) = (held.size, *index);
         return Err(Refused::EntriesMissing { held, index }.into());
@@ -195,7 +196,7 @@ pub(crate) async fn resume(
             }
             .into());
         }
-        // A file that is behind the database was restored itself: the larger one counts.
+        // A file behind the database was itself restored: the larger checkpoint counts.
         if last.as_ref().is_none_or(|last| last.head.size < head.size) {
             let time = Time(0);
             last = Some(Published { head, note, time });
@@ -204,12 +205,13 @@ pub(crate) async fn resume(
     Ok((keys, last))
 }
 
-/// What witnesses know of this log.
+/// The witnesses' knowledge of this log.
 #[derive(Default)]
 struct Seen {
-    /// What each saw last.
+    /// The last checkpoint of each.
     notes: Vec<(Place, String)>,
-    /// Whether nothing can have become public that none of those who answered has seen: then they stand in for the file.
+    /// Whether everything published was seen by at least one of those who answered, so that they
+    /// replace the file.
     is_complete: bool,
 }
 
@@ -220,9 +222,13 @@ async fn seen(witnesses: &Witnesses, keys: &LogKeys) -> Seen {
     for (place, note) in answers {
         let name = witnesses.name(place);
         match note {
-            // Whether it says anything of this log is for the log's own signature to say: a witness alone cannot stop it.
+            // The log's own signature decides whether it concerns this log: a witness alone cannot
+            // stop it.
             Some(note) if keys.open_own(&note).is_ok() => notes.push((Place::Witness(name), note)),
-            Some(_) => tracing::warn!(witness = name, "what this witness saw last is not by this log's keys"),
+            Some(_) => tracing::warn!(
+                witness = name,
+                "this witness's last checkpoint is not signed by this log's keys"
+            ),
             None => {}
         }
     }
@@ -231,11 +237,12 @@ async fn seen(witnesses: &Witnesses, keys: &LogKeys) -> Seen {
     Seen { notes, is_complete }
 }
 
-/// The largest tree that this log's keys ever signed, as far as file, database and witnesses know, and who knows it; `None` when the file is missing
-/// and nothing stands in for it.
+/// The largest tree that this log's keys signed, as far as the file, the database and the witnesses
+/// know, and its source. `None` if the file is missing and nothing replaces it.
 ///
 /// # Errors
-/// When the file or the database has a checkpoint that is not this log's.
+///
+/// If the file or the database has a checkpoint that is not this log's.
 pub(crate) async fn newest_signed(
     store: &dyn Store,
     config: &Config,
@@ -268,6 +275,6 @@ async fn read_checkpoint(path: &Path) -> Result<Option<String>, Error> {
     let note = file::read(path)
         .await
         .map_err(Error::file("reading the checkpoint file", path))?;
-    // What is not text does not open as a note either.
+    // Non-UTF-8 bytes do not open as a note anyway.
     Ok(note.map(|note| String::from_utf8_lossy(&note).into_owned()))
 }

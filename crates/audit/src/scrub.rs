@@ -1,7 +1,9 @@
-//! Looks whether what was logged is still there: rows that somebody deleted show in no signature, until they are asked for.
+//! Checks that logged entries still exist: deleted rows show in no signature until somebody
+//! requests them.
 //!
-//! The newest entries at the start and ten times a second, the others part by part behind them. Where one is missing, this process
-//! neither appends nor signs any more: whatever it signed would promise what it cannot show.
+//! Checks the newest entries at start and ten times a second, and all others in turn. If one is
+//! missing, this process stops appending and signing: every further signature would promise what it
+//! cannot show.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -13,11 +15,11 @@ use crate::{
     vitals::Vitals,
 };
 
-/// Entries that are looked for at once while nothing waits.
+/// Entries per check while nothing waits.
 const AT_ONCE: u64 = 100_000;
-/// And beside calls, which wait the part of a millisecond that it takes.
+/// Entries per check beside calls, which wait the fraction of a millisecond that it takes.
 const BESIDE: u64 = 1_000;
-/// The newest, which are looked for each time.
+/// Number of newest entries in every check.
 const NEWEST: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -25,26 +27,26 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Rows were deleted.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "entry {index} of the log, or its detail, is missing in the database: rows were deleted. nothing is appended or signed \
-     any more. stop the service; `remit log recover` says what can be done"
+    "entry {index} of the log, or its detail, is missing from the database: rows were deleted. nothing is appended or signed \
+     any more. stop the service; `remit log recover` shows what to do"
 )]
 pub struct EntryMissing {
-    /// The first that is missing of those that were looked for.
+    /// The first missing one found.
     pub index: u64,
 }
 
-/// The newest indexes of a log of `size` entries, as many as are looked for at once.
+/// The newest indexes of a log of `size` entries, as many as one check covers.
 pub(crate) fn newest(size: u64) -> Range<u64> {
     size.saturating_sub(AT_ONCE)..size
 }
 
-/// All indexes of a log, in parts that can be looked for at once, the newest first.
+/// All indexes of a log in parts of one check each, newest first.
 pub(crate) fn parts(size: u64) -> impl Iterator<Item = Range<u64>> {
     let ends = std::iter::successors(Some(size), |end| end.checked_sub(AT_ONCE));
     ends.map(newest).filter(|part| !part.is_empty())
 }
 
-/// Looks for one part after the other, until `stop`.
+/// Checks one part after the other until `stop`.
 pub(crate) fn scrub(
     store: Arc<dyn Store>,
     vitals: Arc<Vitals>,
@@ -58,13 +60,13 @@ pub(crate) fn scrub(
                 match look(&*store, &mut end).await {
                     Ok(None) => pause = PAUSE,
                     Ok(Some(missing)) => return vitals.halt(&missing),
-                    // Whoever has taken over looks.
+                    // The process that has taken over does the checks.
                     Err(StoreError::Fenced) => return,
                     Err(StoreError::Sql(error)) => {
                         pause = AFTER_FAILURE;
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
-                            "cannot look now whether all entries are there"
+                            "checking for missing entries failed"
                         );
                     }
                 }
@@ -74,7 +76,7 @@ pub(crate) fn scrub(
     }
 }
 
-/// Looks for the newest, and for the part that ends at `end`, which moves on to where the next one ends.
+/// Checks the newest entries and the part that ends at `end`, and moves `end` to the next part.
 async fn look(store: &dyn Store, end: &mut u64) -> Result<Option<EntryMissing>, StoreError> {
     let size = store.head().await?.size;
     let to = if *end == 0 { size } else { (*end).min(size) };
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_are_the_log() {
+    fn the_parts_cover_the_log() {
         assert_eq!(parts(0).count(), 0);
         for size in [1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE, 3 * AT_ONCE + 7] {
             let mut end = size;

@@ -1,9 +1,11 @@
-//! Gives changes their places in the log: those of concurrent calls together, in one transaction.
+//! Sequences changes in the log: those of concurrent calls together, in one transaction.
 //!
-//! There is one lane, because there is one head row: a second would wait for the first with a transaction open.
+//! There is one lane, because there is one head row: a second lane would wait for the first with an
+//! open transaction.
 //!
-//! What waits is bounded in bytes. A call that finds no room is refused at once ([`Sequencer::append`]); a stream waits for it
-//! ([`Sequencer::enqueue`]), and does not read on meanwhile, so that flow control slows its sender.
+//! The queue is bounded in bytes. A call that finds no room is refused at once
+//! ([`Sequencer::append`]); a stream waits for room ([`Sequencer::enqueue`]) without reading on, so
+//! that flow control slows its sender.
 
 use std::sync::Arc;
 
@@ -18,30 +20,30 @@ use crate::{
     vitals::Vitals,
 };
 
-/// Why nothing is known to have been appended.
+/// Why an append failed or its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppendError {
     /// This process must not write any more.
-    #[error("this process does not write the log any more")]
+    #[error("this process no longer writes the log")]
     Halted,
-    /// The producer's past has changed. Nothing of it is taken until an operator has examined it.
+    /// The producer's past has changed. Its changes are refused until an operator has examined it.
     #[error("the producer `{0}` is frozen")]
     Frozen(String),
-    /// The transaction did not happen, or did not answer.
+    /// The transaction failed or did not answer.
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
 
-/// Calls that one commit takes at most; each brings up to a thousand changes.
+/// Maximum number of calls per commit; each has up to a thousand changes.
 const CALLS: usize = 64;
-/// Bytes of changes that wait or are being written at most.
+/// Maximum size of queued and running changes, in bytes.
 const QUEUE_BYTES: u32 = 64 << 20;
-/// What a change takes beside its bytes.
+/// Overhead of a change in the queue, in bytes.
 const CHANGE_BYTES: usize = 512;
 
 type Calls = Committer<Call, Result<Vec<Verdict>, Fenced>>;
 
-/// The sound changes of a call, and the room in the queue that they take until they are answered.
+/// A call's valid changes, and the room they occupy in the queue until answered.
 struct Call {
     changes: Vec<Checked>,
     _room: OwnedSemaphorePermit,
@@ -50,7 +52,7 @@ struct Call {
 /// Another process has taken over.
 struct Fenced;
 
-/// The one way into the log.
+/// The only way into the log.
 #[derive(Clone)]
 pub(crate) struct Sequencer {
     calls: Calls,
@@ -59,7 +61,7 @@ pub(crate) struct Sequencer {
 }
 
 impl Sequencer {
-    /// `grown` is told after each commit that may have appended something.
+    /// Starts the sequencer. Notifies `grown` after each commit that may have appended something.
     pub fn start(store: Arc<dyn Store>, grown: Arc<Notify>, vitals: Arc<Vitals>) -> Self {
         let fenced = Arc::clone(&vitals);
         let calls = Calls::start(1, CALLS, move |group: Arc<Vec<Call>>| {
@@ -71,7 +73,7 @@ impl Sequencer {
                         grown.notify_one();
                         Ok(verdicts.into_iter().map(Ok).collect())
                     }
-                    // An answer like any other, and not a failure: run again, it would be the same.
+                    // A normal result, not a failure: a retry would give the same.
                     Err(StoreError::Fenced) => {
                         vitals.halt(&StoreError::Fenced);
                         Ok(group.iter().map(|_| Err(Fenced)).collect())
@@ -85,9 +87,10 @@ impl Sequencer {
         Self { calls, room, vitals }
     }
 
-    /// Checks and appends what the service `source` submits. Returns a verdict for each change, in order; what is `Ok` is durable.
+    /// Checks and appends changes from the service `source`. Returns a verdict for each change, in
+    /// order; those with `Ok` are durable.
     ///
-    /// [`CommitError::Overloaded`] when too much waits already.
+    /// [`CommitError::Overloaded`] if the queue is full.
     pub async fn append(&self, source: &str, changes: Vec<StateChange>) -> Result<Vec<Verdict>, AppendError> {
         let checked = CheckedCall::of(source, changes);
         let room = Arc::clone(&self.room)
@@ -99,8 +102,8 @@ impl Sequencer {
         self.submit(source, checked, room)?.await
     }
 
-    /// Like [`Sequencer::append`], but waits for room, and returns when the changes have their place in the queue: what is enqueued
-    /// next comes behind them. The verdicts are what the returned future gives.
+    /// Like [`Sequencer::append`], but waits for room, and returns once the changes are queued:
+    /// later calls come behind them. The returned future gives the verdicts.
     pub async fn enqueue(
         &self,
         source: &str,
@@ -130,7 +133,7 @@ impl Sequencer {
             checks
                 .into_iter()
                 .map(|checked| match checked {
-                    // The committer answers each call with as many verdicts as it had sound changes.
+                    // The committer returns one verdict per valid change.
                     Ok(()) => match placed.next() {
                         Some(Err(Refusal::Frozen)) => Err(AppendError::Frozen(source.clone())),
                         Some(verdict) => Ok(verdict),
@@ -143,9 +146,9 @@ impl Sequencer {
     }
 }
 
-/// A call whose changes were checked, each by itself.
+/// A call whose changes were checked individually.
 struct CheckedCall {
-    /// In the call's order, which changes are sound.
+    /// Which changes are valid, in the call's order.
     checks: Vec<Result<(), Refusal>>,
     sound: Vec<Checked>,
 }
@@ -160,7 +163,7 @@ impl CheckedCall {
         Self { checks, sound }
     }
 
-    /// The room that it takes in the queue; what is larger than the queue takes all of it.
+    /// The room it occupies in the queue; at most the whole queue.
     fn bytes(&self) -> u32 {
         let bytes: usize = self.sound.iter().map(|change| change.size() + CHANGE_BYTES).sum();
         u32::try_from(bytes).unwrap_or(u32::MAX).min(QUEUE_BYTES)

@@ -1,7 +1,8 @@
-//! What a log says of its own keys: that one took the place of another, or that one is not to be believed any more.
+//! The log's statements about its own keys: that one key replaced another, or that a key is
+//! revoked.
 //!
-//! A statement is a signed note, as checkpoints are. Its first line has spaces, which the origin of a log never has: neither
-//! can be taken for the other. The text is
+//! A statement is a signed note, like a checkpoint. Its first line contains spaces, which a log's
+//! origin never does, so that the two cannot be confused. The text is
 //!
 //! ```text
 //! remit log key statement v1
@@ -11,7 +12,8 @@
 //! reason TEXT                      where something is revoked
 //! ```
 //!
-//! `SIZE ROOT` is the last tree that the log stands by: whatever else the key signed may be by whoever stole it.
+//! `SIZE ROOT` is the last tree that the log stands by: everything else signed by the key may be a
+//! thief's.
 
 use data_encoding::BASE64;
 use signed_note::{Note, Signer, StandardVerifier, Verifier as _, VerifierList};
@@ -20,14 +22,14 @@ use crate::{checkpoint::CheckpointError, tree::TreeHead};
 
 const HEADER: &str = "remit log key statement v1";
 
-/// What is said.
+/// The content of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// From now on the log signs with another key.
+    /// The log signs with another key from now on.
     Replaced {
-        /// Verifier key of the one before.
+        /// Verifier key of the old one.
         old: String,
-        /// Verifier key of the one after.
+        /// Verifier key of the new one.
         new: String,
     },
     /// Somebody else may have the key.
@@ -36,17 +38,17 @@ pub enum Said {
         key: String,
         /// The last tree signed with it that the log stands by.
         last: TreeHead,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A statement with its signatures, which nobody has checked yet.
+/// A statement with its unverified signatures.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// What is said.
+    /// Its content.
     pub said: Said,
-    /// When, in seconds since 1970.
+    /// Its time, in seconds since 1970.
     pub time: u64,
     note: String,
 }
@@ -65,11 +67,11 @@ impl Statement {
         let mut note = Note::new(format!("{HEADER}\n{origin}\n{line}").as_bytes(), &[])?;
         note.add_sigs(signers)?;
         let note = String::from_utf8(note.to_bytes()).map_err(|_| CheckpointError::Statement)?;
-        // What cannot be read back must not be written.
+        // Refuse to write a statement that does not parse.
         Self::parse(origin, &note).ok_or(CheckpointError::Statement)
     }
 
-    /// Reads the note of a statement; `None` when it is none of this log.
+    /// Parses the note of a statement; `None` if it is not one of this log.
     pub(crate) fn parse(origin: &str, note: &str) -> Option<Self> {
         let parsed = Note::from_bytes(note.as_bytes()).ok()?;
         let text = std::str::from_utf8(parsed.text()).ok()?;
@@ -110,7 +112,7 @@ impl Statement {
         &self.note
     }
 
-    /// Whether this key signed it.
+    /// Whether a key signed the statement.
     pub(crate) fn is_signed_by(&self, vkey: &str) -> bool {
         let (Ok(note), Ok(key)) = (Note::from_bytes(self.note.as_bytes()), StandardVerifier::new(vkey)) else {
             return false;

@@ -1,4 +1,4 @@
-//! Whether the log is late, and why.
+//! The log's status: whether it is late, and why.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ use crate::{
     vitals::Vitals,
 };
 
-/// How the log is at a moment.
+/// Status of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Entries that are durable.
+    /// Number of durable entries.
     pub size: u64,
-    /// Entries that the newest published checkpoint covers.
+    /// Number of entries covered by the newest published checkpoint.
     pub published: u64,
-    /// When that checkpoint was signed.
+    /// Time of that checkpoint's signature.
     pub signed: Time,
-    /// Why what is beyond it is not published; empty when it is, or will be in a moment.
+    /// Why newer entries are not published; empty if they are, or will be in a moment.
     pub unpublished: String,
-    /// The witnesses that did not cosign it, and why; empty when all did.
+    /// The witnesses that did not cosign it, and why; empty if all did.
     pub silent: String,
     /// Whether this process writes the log.
     pub writes: bool,
@@ -53,10 +53,10 @@ pub(crate) async fn status(
     })
 }
 
-/// Gaps that are counted.
+/// Maximum number of gaps to count.
 const GAPS: u32 = 1_000;
 
-/// What audit tells its operators.
+/// Audit's part of the operations service.
 pub(crate) struct Operations {
     pub store: Arc<dyn Store>,
     pub published: watch::Receiver<Published>,

@@ -1,8 +1,8 @@
-//! Tiles that one proof after the other is made from, in memory. No I/O.
+//! In-memory cache of tiles that many proofs need. No I/O.
 //!
-//! Every proof leads from one tile of leaves up to the same few tiles above: those are kept, and the last, unfinished ones of each
-//! level, with all hashes that are computed from them. What is kept proves nothing, as what is stored: each proof is checked against
-//! the signed root before anyone sees it.
+//! Every proof leads from a tile of leaves up to the same few tiles above: those are cached, and
+//! the partial ones of each level, with all hashes computed from them. Like stored tiles, cached
+//! ones prove nothing: each proof is checked against the signed root before it leaves.
 
 use std::{
     collections::BTreeMap,
@@ -12,17 +12,19 @@ use std::{
 use hashlink::LruCache;
 use tlog_tiles::{Error, HASH_SIZE, Hash, HashReader, node_hash, split_stored_hash_index};
 
-use crate::tree::{HEIGHT, TileId, Wanted};
+use crate::tree::{HEIGHT, NeededTiles, TileId};
 
-/// How many are kept: 16 MiB, which is what 60,000,000 entries have above their leaves. Of a larger log, those asked for last.
+/// Capacity: 16 MiB, enough for the tiles above 60,000,000 entries. Larger logs keep the most
+/// recently used ones.
 const KEPT: usize = 1_024;
 
-/// A tile with every hash inside: its own, then those of two each, and so on, below the one that the next level's tile has.
+/// A tile with all hashes inside: its own, then those of pairs, and so on, up to below the hash in
+/// the next level's tile.
 #[derive(Debug)]
 pub(crate) struct Pyramid(Vec<Vec<Hash>>);
 
 impl Pyramid {
-    /// Of a tile's bytes.
+    /// From a tile's bytes.
     pub fn new(tile: &[u8]) -> Self {
         let (hashes, _) = tile.as_chunks::<HASH_SIZE>();
         let mut row: Vec<Hash> = hashes.iter().copied().map(Hash).collect();
@@ -44,7 +46,7 @@ impl Pyramid {
     }
 }
 
-/// The tiles that some answers are computed from.
+/// The tiles needed for some answers.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered(BTreeMap<TileId, Arc<Pyramid>>);
 
@@ -74,7 +76,7 @@ impl HashReader for Gathered {
     }
 }
 
-/// The kept tiles.
+/// The cache.
 #[derive(Debug)]
 pub(crate) struct TileCache(Mutex<LruCache<TileId, Arc<Pyramid>>>);
 
@@ -83,8 +85,8 @@ impl TileCache {
         Self(Mutex::new(LruCache::new(KEPT)))
     }
 
-    /// Moves what is kept, and wide enough, from what is wanted to what is there.
-    pub fn find(&self, wanted: &mut Wanted, there: &mut Gathered) {
+    /// Moves tiles that are cached and wide enough from `wanted` to `there`.
+    pub fn find(&self, wanted: &mut NeededTiles, there: &mut Gathered) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         wanted.retain(
             |id, bytes| match kept.get(id).filter(|tile| tile.width() * HASH_SIZE >= bytes) {
@@ -97,7 +99,7 @@ impl TileCache {
         );
     }
 
-    /// Keeps a tile that other proofs are likely to need.
+    /// Caches a tile that other proofs are likely to need.
     pub fn keep(&self, id: TileId, tile: &Arc<Pyramid>) {
         if id.level > 0 || !tile.is_full() {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_not_asked_for_unless_it_is_too_narrow() {
+    fn cached_tiles_are_reused_unless_too_narrow() {
         let cache = TileCache::new();
         let full = Arc::new(Pyramid::new(&[2; HASH_SIZE << HEIGHT]));
         for (id, tile) in [(ABOVE, tile(2)), (LEAVES, full), (LAST, tile(2))] {
@@ -130,7 +132,7 @@ mod tests {
         }
 
         let mut there = Gathered::default();
-        let mut wanted: Wanted = [(ABOVE, 32), (LEAVES, 32), (LAST, 96)].into_iter().collect();
+        let mut wanted: NeededTiles = [(ABOVE, 32), (LEAVES, 32), (LAST, 96)].into_iter().collect();
         cache.find(&mut wanted, &mut there);
         assert_eq!(wanted, [(LEAVES, 32), (LAST, 96)].into_iter().collect());
         assert_eq!(there.0.keys().collect::<Vec<_>>(), [&ABOVE]);
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_fit() {
+    fn the_capacity_is_bounded() {
         let cache = TileCache::new();
         for n in 0..3 * KEPT as u64 {
             cache.keep(TileId { level: 1, n }, &tile(1));
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_hash_of_a_tile_is_what_the_library_computes_from_it() {
+    fn hashes_inside_a_tile_match_the_library() {
         for width in [1_usize, 2, 3, 100, 255, 256] {
             for level in [0, 1] {
                 let bytes: Vec<u8> = (0..width).flat_map(|place| entry(place, level)).collect();

@@ -1,10 +1,11 @@
-//! The Merkle tree of RFC 6962: how it grows, and what is computed from its tiles. No I/O.
+//! The Merkle tree of RFC 6962: growth, and computations from its tiles. No I/O.
 //!
-//! It is kept as C2SP `tlog-tiles` of height 8: a tile is up to 256 hashes of one level, and every hash in between is
-//! computed from them. Appending needs the [`Edge`] only: of each level, the tile that is not full.
+//! Stored as C2SP `tlog-tiles` of height 8: a tile has up to 256 hashes of one level, and all
+//! hashes in between are computed from them. Appending needs only the [`Edge`]: the partial tile of
+//! each level.
 //!
-//! Tiles come from a database and prove nothing by themselves. Each use compares what it computed with a root that is
-//! known: [`Edge::open`] with the head's, [`Question`]s with the signed one, by whoever asked.
+//! Tiles come from a database and prove nothing by themselves. Each use compares its result with a
+//! known root: [`Edge::open`] with the head's; whoever asks a [`Question`], with the signed one.
 
 use std::{
     cell::RefCell,
@@ -18,39 +19,40 @@ use tlog_tiles::{
 
 /// Height of tiles.
 pub(crate) const HEIGHT: u8 = 8;
-/// Bits of a tile's place that say where in its level it is: one byte less than an index, as it has 256 hashes.
+/// Bits of a tile's database key for its index in its level: one byte less than an entry index,
+/// because a tile has 256 hashes.
 const PLACE_BITS: u32 = 56;
 /// Bytes of a full tile.
 pub(crate) const TILE_BYTES: usize = HASH_SIZE << HEIGHT;
 
-/// Which tree: how many entries, and their root.
+/// A tree: its size and root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeHead {
-    /// How many entries.
+    /// Number of entries.
     pub size: u64,
     /// The RFC 6962 root hash.
     pub root: Bytes32,
 }
 
 impl TreeHead {
-    /// Of the tree without entries.
+    /// The empty tree.
     pub const EMPTY: Self = Self {
         size: 0,
         root: EMPTY_HASH.0,
     };
 }
 
-/// Where a tile is.
+/// Position of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TileId {
     /// Its level; level 0 holds leaf hashes.
     pub level: u8,
-    /// Its place in the level, from the left.
+    /// Its index in the level, from the left.
     pub n: u64,
 }
 
 impl TileId {
-    /// Where the leaf of an entry is.
+    /// The tile that contains an entry's leaf.
     pub fn of_leaf(index: u64) -> Self {
         Self {
             level: 0,
@@ -58,17 +60,18 @@ impl TileId {
         }
     }
 
-    /// Whether a log of countable entries can have it.
+    /// Whether a log can have this tile.
     pub(crate) fn can_be(&self) -> bool {
         self.n >> PLACE_BITS == 0
     }
 
-    /// As one number, by which all tiles of a level stand side by side; of one that [can be](Self::can_be).
+    /// The position as one number that keeps tiles of a level together; only if it [can
+    /// be](Self::can_be).
     pub fn place(self) -> i64 {
         (i64::from(self.level) << PLACE_BITS) | self.n.cast_signed()
     }
 
-    /// The tile in a place; `None` of a negative number.
+    /// The position from that number; `None` if negative.
     pub fn in_place(place: i64) -> Option<Self> {
         Some(Self {
             level: u8::try_from(place >> PLACE_BITS).ok()?,
@@ -84,15 +87,16 @@ impl TileId {
     }
 }
 
-/// A tile's place and its hashes, 32 bytes each.
+/// A tile's position and its hashes, 32 bytes each.
 pub type PlacedTile = (TileId, Vec<u8>);
 
-/// Tiles by place. A tile may be wider than what is read from it: tiles grow to the right and never change otherwise.
+/// Tiles by position. A tile may be wider than needed: tiles grow to the right and never change
+/// otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Tiles(BTreeMap<TileId, Vec<u8>>);
 
 impl Tiles {
-    /// Takes a tile out.
+    /// Removes and returns a tile.
     pub fn take(&mut self, id: &TileId) -> Option<Vec<u8>> {
         self.0.remove(id)
     }
@@ -131,22 +135,22 @@ impl HashReader for Tiles {
     }
 }
 
-/// The tiles that answers are computed from, and how many bytes of each.
+/// The tiles that answers need, and how many bytes of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted(BTreeMap<TileId, usize>);
+pub struct NeededTiles(BTreeMap<TileId, usize>);
 
-impl Wanted {
-    /// Where they are.
+impl NeededTiles {
+    /// Their positions.
     pub fn places(&self) -> BTreeSet<TileId> {
         self.0.keys().copied().collect()
     }
 
-    /// Wants this one no more.
+    /// Removes a tile.
     pub(crate) fn remove(&mut self, id: &TileId) {
         self.0.remove(id);
     }
 
-    /// Wants only what `keep` says of a tile and its bytes.
+    /// Keeps only the tiles selected by `keep`, which gets the position and the number of bytes.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&TileId, usize) -> bool) {
         self.0.retain(|id, bytes| keep(id, *bytes));
     }
@@ -157,7 +161,7 @@ impl Wanted {
     }
 }
 
-impl FromIterator<(TileId, usize)> for Wanted {
+impl FromIterator<(TileId, usize)> for NeededTiles {
     fn from_iter<I: IntoIterator<Item = (TileId, usize)>>(tiles: I) -> Self {
         let mut wanted = Self::default();
         tiles.into_iter().for_each(|(id, bytes)| wanted.add(id, bytes));
@@ -165,15 +169,15 @@ impl FromIterator<(TileId, usize)> for Wanted {
     }
 }
 
-/// Reads nothing, but remembers what it was asked for.
+/// A reader that returns nothing but records which tiles were requested.
 #[derive(Default)]
-struct Asked(RefCell<Wanted>);
+struct Asked(RefCell<NeededTiles>);
 
 impl HashReader for Asked {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, Error> {
         let mut wanted = self.0.borrow_mut();
         for &index in indexes {
-            // As narrow as it may be.
+            // As narrow as possible.
             let tile = Tile::from_index(HEIGHT, index);
             let bytes = usize::try_from(tile.width()).map_or(usize::MAX, |width| width * HASH_SIZE);
             wanted.add(TileId::of(tile), bytes);
@@ -182,7 +186,7 @@ impl HashReader for Asked {
     }
 }
 
-/// What is asked of a tree of `size` entries.
+/// A question about a tree of `size` entries.
 #[derive(Clone, Copy, Debug)]
 pub enum Question {
     /// The audit path of an entry.
@@ -207,12 +211,12 @@ pub enum Question {
 }
 
 impl Question {
-    /// The tiles that the answer is computed from.
-    pub fn tiles(&self) -> Result<Wanted, Error> {
+    /// The tiles that the answer needs.
+    pub fn tiles(&self) -> Result<NeededTiles, Error> {
         all_tiles(&[*self])
     }
 
-    /// The answer, as good as the tiles are.
+    /// The answer, as trustworthy as the tiles.
     pub fn answer(&self, tiles: &impl HashReader) -> Result<Vec<Hash>, Error> {
         match *self {
             Self::Inclusion { size, index } => prove_record(size, index, tiles),
@@ -222,8 +226,8 @@ impl Question {
     }
 }
 
-/// The tiles that the answers to all of these are computed from.
-pub(crate) fn all_tiles(questions: &[Question]) -> Result<Wanted, Error> {
+/// The tiles that the answers to all questions need.
+pub(crate) fn all_tiles(questions: &[Question]) -> Result<NeededTiles, Error> {
     let asked = Asked::default();
     for question in questions {
         question.answer(&asked)?;
@@ -231,16 +235,16 @@ pub(crate) fn all_tiles(questions: &[Question]) -> Result<Wanted, Error> {
     Ok(asked.0.into_inner())
 }
 
-/// The right edge of a tree: all that appending needs to know of it.
+/// The right edge of a tree: everything needed for appending.
 #[derive(Clone, Debug)]
 pub struct Edge {
     head: TreeHead,
-    /// Of each level the tile that is neither empty nor full.
+    /// The partial tile of each level.
     tiles: Tiles,
 }
 
 impl Edge {
-    /// Of the tree without entries.
+    /// The edge of the empty tree.
     pub fn empty() -> Self {
         Self {
             head: TreeHead::EMPTY,
@@ -248,12 +252,12 @@ impl Edge {
         }
     }
 
-    /// Where the edge's tiles of a tree of `size` entries are.
+    /// Positions of the partial tiles of a tree of `size` entries.
     pub fn places(size: u64) -> BTreeSet<TileId> {
         edge(size).map(|(id, _)| id).collect()
     }
 
-    /// From the tiles in these places, which must give the head's root.
+    /// Builds the edge from its tiles, which must give the head's root.
     pub fn open(head: TreeHead, Tiles(mut stored): Tiles) -> Result<Self, Error> {
         let mut tiles = Tiles::default();
         for (id, bytes) in edge(head.size) {
@@ -270,17 +274,17 @@ impl Edge {
         }
     }
 
-    /// The tree that this is the edge of.
+    /// The head of the edge's tree.
     pub fn head(&self) -> TreeHead {
         self.head
     }
 
-    /// Of each level, the tile that is neither empty nor full.
+    /// The partial tile of each level.
     pub fn tiles(&self) -> impl Iterator<Item = (TileId, &[u8])> {
         self.tiles.0.iter().map(|(id, hashes)| (*id, &hashes[..]))
     }
 
-    /// Appends leaf hashes: the edge after that, and the tiles that are new or have grown.
+    /// Appends leaf hashes. Returns the new edge, and the new and changed tiles.
     pub fn grow(&self, leaves: &[Bytes32]) -> Result<(Self, Vec<PlacedTile>), Error> {
         let Tiles(mut open) = self.tiles.clone();
         let mut full = BTreeMap::new();
@@ -323,13 +327,13 @@ impl Edge {
     }
 }
 
-/// The tiles that are neither empty nor full, and how many bytes each has.
+/// The partial tiles and the number of bytes of each.
 fn edge(size: u64) -> impl Iterator<Item = (TileId, usize)> {
     (0..u64::BITS / u32::from(HEIGHT))
         .zip(0_u8..)
         .map(move |(shift, level)| {
             let hashes = size >> (shift * u32::from(HEIGHT));
-            // Cannot be cut: it is below 256.
+            // Lossless: it is below 256.
             let width = usize::try_from(hashes % (1 << HEIGHT)).unwrap_or(0);
             (
                 TileId {
@@ -363,7 +367,7 @@ mod tests {
 
     use super::*;
 
-    /// RFC 6962 §2.1, word for word.
+    /// RFC 6962 §2.1, verbatim.
     fn root_by_definition(leaves: &[Bytes32]) -> Bytes32 {
         match leaves {
             [] => EMPTY_HASH.0,
@@ -380,7 +384,7 @@ mod tests {
         (0..n).map(|i| record_hash(&i.to_be_bytes()).0).collect()
     }
 
-    /// A tree that grew in steps, and all its tiles.
+    /// A tree grown in steps, and all its tiles.
     fn grown(leaves: &[Bytes32], steps: &[usize]) -> (Edge, Tiles) {
         let (mut edge, mut tiles) = (Edge::empty(), Tiles::default());
         let mut rest = leaves;
@@ -398,9 +402,9 @@ mod tests {
         unreachable!("steps are not empty")
     }
 
-    /// The tree of the Certificate Transparency project's tests, by which other implementations are checked too.
+    /// The test tree of the Certificate Transparency project, which other implementations also use.
     #[test]
-    fn the_roots_of_certificate_transparency_come_out() {
+    fn the_roots_match_certificate_transparency() {
         let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
         let entries = [
             "",
@@ -430,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_the_defined_one_whatever_the_steps() {
+    fn the_root_matches_the_definition_for_all_steps() {
         for size in [0, 1, 2, 3, 255, 256, 257, 511, 512, 700] {
             let leaves = leaves(size);
             for steps in [&[1_000][..], &[1, 255, 256, 257]] {
@@ -490,7 +494,7 @@ mod tests {
             let root = |n: u64| Hash(root_by_definition(&leaves[..usize::try_from(n).unwrap()]));
             let answer = |question: Question| {
                 let wanted = question.tiles().unwrap();
-                // No wider than it says.
+                // No wider than stated.
                 let narrow = |(id, bytes): (&TileId, &usize)| (*id, tiles.0[id][..*bytes].to_vec());
                 question.answer(&wanted.0.iter().map(narrow).collect::<Tiles>()).unwrap()
             };

@@ -1,15 +1,19 @@
-//! Which keys a verifier believes, and what that makes of a checkpoint. No I/O.
+//! Which keys a verifier trusts, and what follows for a checkpoint. No I/O.
 //!
-//! A *verifier key file* begins with the keys that its owner trusts, one in a line: `origin+id+key`. A tool that knows nothing
-//! of Remit reads the first. After an empty line statements may follow ([`crate::statement`]), in any order: they count as far
-//! as trusted keys signed them.
+//! A *verifier key file* begins with the keys that its owner trusts, one per line: `origin+id+key`.
+//! Tools that know nothing of Remit read the first. After an empty line, statements may follow
+//! ([`crate::statement`]) in any order: they count as far as trusted keys signed them.
 //!
-//! * A key is believed that is listed, or that took the place of a believed one, as that one itself said.
-//! * What a believed key says is revoked, its own revocation included, is not believed, whoever lists it. Nothing that a
-//!   revoked key said of other keys counts: a thief could have said it. So who knows the revoked key only has to get
-//!   the new one from the log's operator, by a way that a thief does not have.
-//! * Of what a revoked key signed, one checkpoint is still believed: that of the tree which the revocation names.
-//! * What a key signed before another took its place is not believed by the new one's word. It is told from what a stranger signed.
+//! * A key is trusted if it is listed, or if a trusted key itself stated that it was replaced by
+//!   it.
+//! * A key is not trusted if a trusted key states its revocation, its own included, whoever lists
+//!   it. Nothing that a revoked key stated about other keys counts: a thief could have stated it.
+//!   So holders of only the revoked key must get the new one from the log's operator, by a channel
+//!   that a thief does not control.
+//! * Of a revoked key's signatures, one checkpoint is still trusted: that of the tree named in the
+//!   revocation.
+//! * A key's signatures are not trusted because its successor states that it replaced it. They are
+//!   only distinguished from a stranger's.
 
 use journal::Time;
 use signed_note::{Note, NoteError, StandardVerifier, Verifier as _, VerifierList};
@@ -21,23 +25,25 @@ use crate::{
     tree::TreeHead,
 };
 
-/// The keys that a verifier believes.
+/// The keys that a verifier trusts.
 #[derive(Clone, Debug)]
 pub struct Trusted {
     origin: String,
     keys: Vec<String>,
     revoked: Vec<(String, TreeHead)>,
-    /// Whose places believed keys took, as these say. Not believed for that.
+    /// Keys that trusted keys state they replaced. Not trusted themselves.
     replaced: Vec<String>,
 }
 
 impl Trusted {
-    /// From a verifier key file, or a single verifier key.
+    /// Parses a verifier key file or a single verifier key.
     ///
     /// # Errors
-    /// When a key or a statement cannot be read, or one is of another log: a revocation must not be lost on the way.
+    ///
+    /// If a key or a statement is malformed or belongs to another log: a revocation must not get
+    /// lost.
     pub fn parse(file: &str) -> Result<Self, CheckpointError> {
-        let Parts { origin, keys, notes } = split(file)?;
+        let KeyFileParts { origin, keys, notes } = split(file)?;
         let statements = notes
             .iter()
             .map(|note| Statement::parse(&origin, note).ok_or(CheckpointError::Statement))
@@ -66,17 +72,17 @@ impl Trusted {
         }
     }
 
-    /// The log's name.
+    /// The log's origin.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The verifier keys that are believed, those of the file first.
+    /// The trusted verifier keys, those of the file first.
     pub fn keys(&self) -> &[String] {
         &self.keys
     }
 
-    /// The head that a checkpoint signs, when a believed key signed it. Signatures of others are not looked at.
+    /// Returns the head of a checkpoint signed by a trusted key. Ignores other signatures.
     pub fn open(&self, note: &str) -> Result<TreeHead, CheckpointError> {
         let note = Note::from_bytes(note.as_bytes())?;
         match verified(&note, &self.keys) {
@@ -103,10 +109,12 @@ impl Trusted {
         }
     }
 
-    /// When believed keys signed a checkpoint, as they say: the newest time, or `None` where none says any.
+    /// Returns when trusted keys signed a checkpoint, by their own timestamps: the newest, or
+    /// `None` if there is none.
     ///
     /// # Errors
-    /// When a time bears a believed key's name and was not signed by it.
+    ///
+    /// If a timestamped signature carries a trusted key's name but does not verify.
     pub fn signed_at(&self, note: &str) -> Result<Option<Time>, CheckpointError> {
         let note = Note::from_bytes(note.as_bytes())?;
         let keys = self.keys.iter().filter_map(|vkey| CosignerKey::beside(vkey).ok());
@@ -118,7 +126,8 @@ impl Trusted {
 
     fn head(&self, note: &Note) -> Result<TreeHead, CheckpointError> {
         let (found, head) = checkpoint::text(note)?;
-        // One key may sign for several logs: a checkpoint of another one proves nothing about this.
+        // One key may sign for several logs: a checkpoint of another log proves nothing about this
+        // one.
         if found != self.origin {
             let expected = self.origin.clone();
             return Err(CheckpointError::Origin { found, expected });
@@ -127,7 +136,7 @@ impl Trusted {
     }
 }
 
-/// Those that are listed and not revoked, and what took their places.
+/// The listed keys that are not revoked, and their replacements.
 fn believed(listed: &[String], revoked: &[(String, TreeHead)], statements: &[Statement]) -> Vec<String> {
     let is_revoked = |key: &String| revoked.iter().any(|(known, _)| known == key);
     let mut believed: Vec<String> = listed.iter().filter(|key| !is_revoked(key)).cloned().collect();
@@ -148,7 +157,7 @@ fn believed(listed: &[String], revoked: &[(String, TreeHead)], statements: &[Sta
     believed
 }
 
-/// Those whose places believed keys took, and those before them, as each that came after says itself.
+/// The keys replaced by trusted keys, and their predecessors, as each successor states.
 fn replaced(believed: &[String], statements: &[Statement]) -> Vec<String> {
     let mut known = believed.to_vec();
     let mut next = 0;
@@ -167,8 +176,8 @@ fn replaced(believed: &[String], statements: &[Statement]) -> Vec<String> {
     known.split_off(believed.len())
 }
 
-/// These verifier keys, with the statements of a verifier key file whose own keys are not taken: for whoever knows a key of before, and
-/// was given the current file by somebody who need not be believed.
+/// Combines these verifier keys with the statements of a verifier key file, without the file's own
+/// keys: for holders of an old key who got the current file from an untrusted source.
 pub fn with_statements(vkeys: &str, file: &str) -> String {
     match file.replace("\r\n", "\n").split_once("\n\n") {
         Some((_, statements)) => format!("{}\n\n{statements}", vkeys.trim()),
@@ -185,17 +194,17 @@ fn verified(note: &Note, vkeys: &[String]) -> Result<(), CheckpointError> {
     Ok(())
 }
 
-/// What stands in a verifier key file.
-struct Parts {
-    /// The name of all keys.
+/// The parts of a verifier key file.
+struct KeyFileParts {
+    /// The name shared by all keys.
     origin: String,
     /// At least one.
     keys: Vec<String>,
-    /// The notes of the statements.
+    /// The statements, as notes.
     notes: Vec<String>,
 }
 
-fn split(file: &str) -> Result<Parts, CheckpointError> {
+fn split(file: &str) -> Result<KeyFileParts, CheckpointError> {
     let mut blocks = file.trim().split("\n\n");
     let mut origin = None;
     let mut keys: Vec<String> = Vec::new();
@@ -218,7 +227,7 @@ fn split(file: &str) -> Result<Parts, CheckpointError> {
         let signatures = blocks.next().ok_or(CheckpointError::Statement)?;
         notes.push(format!("{text}\n\n{}\n", signatures.trim_end()));
     }
-    Ok(Parts { origin, keys, notes })
+    Ok(KeyFileParts { origin, keys, notes })
 }
 
 /// The head that a checkpoint signs, when a key signed it that `vkeys` says is to be believed: a verifier key, or the content
@@ -279,14 +288,14 @@ mod tests {
         [&[keys.join("\n") + "\n"], statements].concat().join("\n")
     }
 
-    /// Whose checkpoints of a tree are believed, of keys 1 to 4.
+    /// Which of the keys 1 to 4 are trusted for checkpoints of a tree.
     fn who(file: &str, head: TreeHead) -> Vec<u8> {
         let trusted = Trusted::parse(file).unwrap();
         (1..=4).filter(|n| trusted.open(&signed(*n, head)).is_ok()).collect()
     }
 
     #[test]
-    fn keys_are_believed_that_are_listed_or_took_the_place_of_one() {
+    fn listed_keys_and_their_replacements_are_trusted() {
         let larger = TreeHead { size: 8, ..LAST };
         for (name, keys, statements, believed) in [
             ("one", &[1][..], vec![], &[1][..]),
@@ -324,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_a_revoked_key_signed_only_the_named_tree_is_believed() {
+    fn a_revoked_key_is_trusted_only_for_the_named_tree() {
         let trusted = Trusted::parse(&file(&[2, 1], &[revoked(1, 2)])).unwrap();
         assert_eq!(trusted.open(&signed(1, LAST)).unwrap(), LAST);
         for head in [
@@ -335,14 +344,14 @@ mod tests {
             let error = trusted.open(&signed(1, head)).unwrap_err();
             assert!(matches!(error, CheckpointError::Revoked { last: 7, .. }), "{error}");
         }
-        // Signed by both, it is the other's word that counts.
+        // Signed by both, the other key counts.
         let larger = TreeHead { size: 8, ..LAST };
         let both = checkpoint::sign(&larger, &[key(2), key(1)], Time(1_000_000)).unwrap();
         assert_eq!(trusted.open(&both).unwrap(), larger);
     }
 
     #[test]
-    fn what_a_replaced_key_signed_is_told_from_what_a_stranger_did() {
+    fn replaced_keys_are_distinguished_from_strangers() {
         for (name, keys, statements, is_replaced) in [
             ("by its successor's word", &[2][..], vec![replaced(1, 2, 2)], true),
             ("two before", &[3], vec![replaced(1, 2, 2), replaced(2, 3, 3)], true),
@@ -362,14 +371,14 @@ mod tests {
                 "{name}"
             );
         }
-        // Revoked is worse.
+        // A revocation outweighs a replacement.
         let trusted = Trusted::parse(&file(&[2], &[replaced(1, 2, 2), revoked(1, 2)])).unwrap();
         let error = trusted.open(&signed(1, TreeHead { size: 8, ..LAST })).unwrap_err();
         assert!(matches!(error, CheckpointError::Revoked { .. }), "{error}");
     }
 
     #[test]
-    fn who_has_the_old_key_follows_it_by_the_statements_of_the_current_file() {
+    fn the_old_key_leads_to_the_new_one_through_the_current_file() {
         let current = file(&[3], &[replaced(1, 2, 1), replaced(2, 3, 2)]);
         let (old, stranger) = (key(1).vkey(), key(4).vkey());
         assert_eq!(who(&with_statements(&old, &current), LAST), [1, 2, 3]);
@@ -377,13 +386,13 @@ mod tests {
             who(&with_statements(&old, &current.replace('\n', "\r\n")), LAST),
             [1, 2, 3]
         );
-        // The file's own keys are not believed for being there.
+        // The file's own keys are not trusted.
         assert_eq!(who(&with_statements(&stranger, &current), LAST), [4]);
         assert_eq!(who(&with_statements(&old, &file(&[2], &[])), LAST), [1]);
     }
 
     #[test]
-    fn the_newest_time_is_taken_that_a_believed_key_signed() {
+    fn the_newest_time_signed_by_a_trusted_key_counts() {
         let sign = |keys: &[u8], seconds: i64| {
             let keys: Vec<_> = keys.iter().map(|n| key(*n)).collect();
             checkpoint::sign(&LAST, &keys, Time(seconds * 1_000_000)).unwrap()
@@ -396,7 +405,7 @@ mod tests {
         assert_eq!(trusted.signed_at(&sign(&[4], 7)).unwrap(), None);
         let plain: String = early.split_inclusive('\n').take(5).collect();
         assert_eq!(trusted.signed_at(&plain).unwrap(), None);
-        // A time that somebody else wrote: after the four bytes of the key's id.
+        // A time written by somebody else: after the four bytes of the key's id.
         let (rest, signature) = early.trim_end().rsplit_once(' ').unwrap();
         let mut signature = BASE64.decode(signature.as_bytes()).unwrap();
         signature[4 + 7] ^= 1;
@@ -406,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_whole_is_not_read_at_all() {
+    fn a_partly_malformed_file_is_refused() {
         let revocation = revoked(1, 1);
         let good = file(&[1], std::slice::from_ref(&revocation));
         let other = LogKey::new("remit.test/other", &[1; 32]).vkey();
@@ -422,7 +431,7 @@ mod tests {
         ] {
             assert!(Trusted::parse(&damaged).is_err(), "{damaged}");
         }
-        // Line ends and space around it do no harm; nor does a key that is there twice.
+        // Line endings, surrounding space and duplicate keys do no harm.
         assert!(Trusted::parse(&format!("{}\r\n{good}\n\n", key(1).vkey())).is_ok());
     }
 

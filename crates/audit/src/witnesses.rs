@@ -1,7 +1,8 @@
-//! The log's side of C2SP `tlog-witness`: asks witnesses to cosign a checkpoint, and what they saw last.
+//! The log's client for C2SP `tlog-witness`: asks witnesses to cosign a checkpoint, and for their
+//! last one.
 //!
-//! All are asked at once, each within a time of its own, and nobody waits longer than it takes until enough have answered.
-//! Appending never waits for a witness; what is published does.
+//! Asks all at once, each with its own time limit, and waits only until enough have answered.
+//! Appending never waits for a witness; publishing does.
 
 use std::{
     collections::BTreeMap,
@@ -21,11 +22,11 @@ use witness::{CosignerKey, Policy, Submission};
 
 use crate::{prove, store::Store, tree::TreeHead};
 
-/// Those that answer a moment later than it would take are waited for so long: else they would never be asked to the end.
+/// Extra wait for slower witnesses: without it, they would never be asked to the end.
 const GRACE: Duration = Duration::from_millis(50);
-/// Far more than the signature lines of a witness, or a checkpoint with those of many.
+/// Far more than a witness's signature lines, or a checkpoint with those of many.
 const ANSWER_BYTES: usize = 64 << 10;
-/// Two that race for one witness may find it moved between two tries.
+/// Attempts per witness: two processes racing for one witness may each find its state changed.
 const TRIES: usize = 3;
 
 /// Why a witness gave no cosignature.
@@ -33,36 +34,34 @@ const TRIES: usize = 3;
 pub(crate) enum NoCosignature {
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
-    #[error("it cannot be asked: {0}")]
+    #[error("request failed: {0}")]
     Unreachable(String),
     #[error("it answered {status}: {text}")]
     Refused { status: StatusCode, text: String },
-    #[error("its answer has no cosignature that its key verifies")]
+    #[error("the answer has no valid cosignature")]
     Unverified,
-    #[error(
-        "it has seen {seen} entries of this log, more than the {held} that there are: this is an older copy of the log"
-    )]
+    #[error("it has seen {seen} entries of this log, more than the existing {held}: this is an older copy of the log")]
     Ahead { seen: u64, held: u64 },
-    #[error("the proof from what it saw last cannot be made")]
+    #[error("cannot compute the proof from its last checkpoint")]
     Prove(#[source] sql::Error),
 }
 
-/// The witnesses of a policy that have an address, and a key of a type that is known here.
+/// The witnesses of a policy with an address and a supported key type.
 pub(crate) struct Witnesses {
     policy: Policy,
     origin: String,
     client: Client,
     patience: Duration,
-    /// The size that each saw last, as far as known; by place in the policy.
+    /// Last known size at each witness, by index in the policy.
     seen: Mutex<BTreeMap<usize, u64>>,
 }
 
-/// What came of asking.
+/// The result of asking the witnesses.
 #[derive(Debug, Default)]
 pub(crate) struct Cosigned {
-    /// The cosignatures, by the place of the witness in the policy.
+    /// The cosignatures, by index of the witness in the policy.
     pub signatures: BTreeMap<usize, Signature>,
-    /// Who gave none, by name, and why.
+    /// Names of the witnesses without a cosignature, and why.
     pub problems: Vec<(String, NoCosignature)>,
 }
 
@@ -77,12 +76,12 @@ impl Witnesses {
         }
     }
 
-    /// Whether these cosignatures are enough.
+    /// Whether these cosignatures suffice.
     pub fn are_enough(&self, cosigned: &Cosigned) -> bool {
         self.policy.is_met(|place| cosigned.signatures.contains_key(&place))
     }
 
-    /// Whether a note bears enough cosignatures.
+    /// Whether a note carries enough cosignatures.
     pub fn have_cosigned(&self, note: &str) -> bool {
         Note::from_bytes(note.as_bytes()).is_ok_and(|note| self.policy.is_met_by(&note))
     }
@@ -118,8 +117,8 @@ impl Witnesses {
         cosigned
     }
 
-    /// What each witness saw last of this log: a signed note, `None` where it saw nothing yet. Witnesses that do not answer are
-    /// left out.
+    /// Each witness's last checkpoint of this log, as a signed note; `None` if it saw none yet.
+    /// Omits witnesses that do not answer.
     pub async fn seen(&self) -> Vec<(usize, Option<String>)> {
         let hash = HEXLOWER.encode(&Sha256::digest(&self.origin));
         let asked = self.asked().map(|(place, url, key)| {
@@ -141,7 +140,7 @@ impl Witnesses {
         answers.into_iter().flatten().collect()
     }
 
-    /// Whether those who did not answer could by themselves have made something public.
+    /// Whether the silent witnesses alone could have made a checkpoint public.
     pub fn could_be_enough(&self, silent: impl Fn(usize) -> bool) -> bool {
         self.policy.is_met(silent)
     }
@@ -218,9 +217,9 @@ impl Witnesses {
         let answer = self.client.send(request, ANSWER_BYTES).await;
         let answer = answer.map_err(|error| NoCosignature::Unreachable(error.line()))?;
         let text = match answer.headers().get(header::LOCATION) {
-            // Its policy line names where it is.
+            // The policy states the witness's address.
             Some(place) if answer.status().is_redirection() => format!(
-                "it is sent on to {}, where requests are not sent after it",
+                "it redirects to {}, which is not followed",
                 String::from_utf8_lossy(place.as_bytes())
             ),
             _ => String::from_utf8_lossy(answer.body()).into_owned(),
@@ -239,7 +238,7 @@ impl Witnesses {
     }
 }
 
-/// The cosignature among the lines that a witness answered. Whatever else it answered is left aside.
+/// Finds the cosignature among a witness's response lines. Ignores everything else.
 fn cosignature(note: &str, lines: &str, key: &CosignerKey) -> Option<Signature> {
     let note = Note::from_bytes(note.as_bytes()).ok()?;
     let signatures: Vec<_> = lines
