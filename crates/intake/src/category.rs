@@ -1,11 +1,12 @@
-//! The taxonomy: what may be reported, by which law, protecting whom, and what a report of it needs.
+//! The taxonomy: reportable categories, their legal bases, the interests they protect, and what a
+//! report of each needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-/// The interests that a category may protect. Closed: "public order", opinions and rumour as such are not among them, and
-/// a category that protects none of these does not load.
+/// An interest that a category may protect. The list is closed: "public order", opinions and rumour
+/// as such are not on it, and a category that protects none of these does not load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interest {
@@ -29,33 +30,33 @@ pub enum Interest {
     OfficialIntegrity,
 }
 
-/// How fast a category has to be handled.
+/// Urgency of a category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Urgency {
-    /// In the ordinary time.
+    /// Handled in the ordinary time.
     Routine,
-    /// Before others.
+    /// Handled before others.
     Urgent,
 }
 
-/// Whether a report may or must have a part.
+/// Whether a report must have a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
-    /// It must.
+    /// Required.
     Required,
-    /// It may.
+    /// Optional.
     Optional,
 }
 
-/// Whether evidence is taken.
+/// Whether evidence files are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
-    /// It is.
+    /// Accepted.
     Accepted,
-    /// It is not: possessing it is the offence.
+    /// Refused, because possession is the offence.
     Refused,
 }
 
@@ -79,11 +80,11 @@ pub struct LegalBasis {
     pub articles: String,
     /// The version that was read.
     pub version: String,
-    /// What to know about it, such as that it was replaced.
+    /// Remarks, such as that it was replaced.
     pub note: Option<String>,
 }
 
-/// What a detail's text has to be.
+/// The format of a detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DetailKind {
@@ -95,25 +96,25 @@ pub enum DetailKind {
     Phone,
     /// An account number.
     Account,
-    /// RFC 3339 with its zone, not in the future.
+    /// RFC 3339 with time zone, not in the future.
     Timestamp,
-    /// A whole number.
+    /// An integer.
     Integer,
     /// One of the choices.
     Choice,
 }
 
-/// A detail that a category asks for.
+/// A detail of a category.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Detail {
     /// Its path, such as `payment.paid_at`.
     pub path: String,
-    /// What its text has to be.
+    /// Its format.
     pub kind: DetailKind,
-    /// Whether a report must have it.
+    /// Whether it is required.
     pub required: bool,
-    /// How it is asked for.
+    /// Its label.
     pub title: Text,
     /// The choices, for kind `choice`.
     #[serde(default)]
@@ -128,39 +129,39 @@ pub struct Category {
     pub id: String,
     /// Its name.
     pub title: Text,
-    /// The laws that make the act reportable; at least one.
+    /// Its legal bases; at least one.
     pub legal_basis: Vec<LegalBasis>,
     /// The interests that it protects; at least one.
     pub protects: Vec<Interest>,
-    /// How fast it has to be handled.
+    /// Its urgency.
     pub urgency: Urgency,
-    /// Whether a narrative is needed.
+    /// Whether a narrative is required.
     pub narrative: Need,
-    /// Whether evidence is taken.
+    /// Whether evidence is accepted.
     pub evidence: Evidence,
-    /// Why not, where it is refused.
+    /// The reason if evidence is refused.
     #[serde(default)]
     pub evidence_refusal: Option<Text>,
     /// Whether the act is a publication about someone.
     #[serde(default)]
     pub publication: bool,
-    /// How many subjects a report needs at least.
+    /// Minimum number of subjects.
     #[serde(default)]
     pub subjects: usize,
-    /// The details it asks for.
+    /// Its details.
     #[serde(default)]
     pub details: Vec<Detail>,
-    /// How long a report is kept after its case has ended, in days.
+    /// Retention after the end of the case, in days.
     pub retention_days: u32,
 }
 
 /// Why a category file does not load.
 #[derive(Debug, thiserror::Error)]
 pub enum CategoriesError {
-    /// It is not YAML of the right shape. The text names line, column and field.
+    /// Not YAML of the expected structure. The text names line, column and field.
     #[error("category file: {0}")]
     Malformed(String),
-    /// Categories break rules: all that were found.
+    /// The categories violate rules; lists all faults.
     #[error("category file: {}", .0.join("; "))]
     Unlawful(Vec<String>),
 }
@@ -175,17 +176,17 @@ struct File {
     categories: Vec<Category>,
 }
 
-/// The taxonomy that is built in.
+/// The built-in taxonomy.
 const SHIPPED: &str = include_str!("../../../deploy/config/categories.yaml");
 
 impl Categories {
-    /// The taxonomy that is built in.
+    /// Loads the built-in taxonomy.
     pub fn shipped() -> Result<Self, CategoriesError> {
         Self::parse(SHIPPED)
     }
 
-    /// Reads and checks a category file. A category without a law or without a protected interest does not load, and
-    /// nothing of its file does.
+    /// Parses and validates a category file. If a category lacks a legal basis or a protected
+    /// interest, the whole file is refused.
     pub fn parse(yaml: &str) -> Result<Self, CategoriesError> {
         let file: File = serde_saphyr::from_str(yaml).map_err(|error| CategoriesError::Malformed(error.to_string()))?;
         let mut faults = Vec::new();
@@ -193,7 +194,7 @@ impl Categories {
         for category in file.categories {
             check(&category, &mut faults);
             if let Some(twice) = categories.insert(category.id.clone(), category) {
-                faults.push(format!("category `{}` stands twice", twice.id));
+                faults.push(format!("category `{}` occurs twice", twice.id));
             }
         }
         if categories.is_empty() {
@@ -206,7 +207,7 @@ impl Categories {
         }
     }
 
-    /// A category by its id.
+    /// The category with an id.
     pub fn get(&self, id: &str) -> Option<&Category> {
         self.0.get(id)
     }
@@ -249,13 +250,13 @@ fn check(category: &Category, faults: &mut Vec<String>) {
     for detail in &category.details {
         if !is_id(&detail.path) || !paths.insert(&detail.path) {
             fault(format!(
-                "has a detail `{}` whose path is malformed or stands twice",
+                "has a detail `{}` whose path is malformed or occurs twice",
                 detail.path
             ));
         }
         if (detail.kind == DetailKind::Choice) == detail.choices.is_empty() {
             fault(format!(
-                "has a detail `{}`: choices go with kind `choice`, and only with it",
+                "has a detail `{}`: kind `choice` requires choices, and other kinds forbid them",
                 detail.path
             ));
         }
@@ -320,7 +321,7 @@ categories:
             Categories::parse(&twice)
                 .unwrap_err()
                 .to_string()
-                .contains("stands twice")
+                .contains("occurs twice")
         );
     }
 }

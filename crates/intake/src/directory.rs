@@ -1,7 +1,9 @@
-//! The agencies and territories that reports may name: those that intake starts with, and those of directories applied later.
+//! The agencies and territories that reports may refer to: those known at start, and those of
+//! directories applied later.
 //!
-//! A directory is applied at routing, which has the last word. Intake asks it about a name that it does not know, and knows it from
-//! then on. So it takes reports while routing is down; only one that names what intake does not know yet has to wait.
+//! A directory is applied at routing, which is authoritative. Intake asks routing about unknown
+//! names and remembers the answers. So it accepts reports while routing is down; only a report with
+//! a name still unknown to intake has to wait.
 
 use std::{
     collections::BTreeSet,
@@ -18,17 +20,18 @@ use places::{Territories, TerritoryCode};
 use rpc::client::Caller;
 use tonic::{Code, Status};
 
-/// Names of one report that are asked for at most: as many as a report has places, and agencies to be kept from.
+/// Maximum number of unknown names per report: as many as a report has places and agencies.
 const ASKED: usize = 16;
 
 /// The directory in force.
 #[async_trait]
 pub trait InForce: Send + Sync + 'static {
-    /// Whether it has an agency or a territory of this resource name; `None` when it does not answer.
+    /// Whether it has an agency or a territory with this resource name; `None` if it does not
+    /// answer.
     async fn has(&self, name: &str) -> Option<bool>;
 }
 
-/// The directory in force as routing has it.
+/// Routing's directory in force.
 #[derive(Debug)]
 pub struct Routings(pub Caller);
 
@@ -45,7 +48,7 @@ impl InForce for Routings {
             Ok(()) => Some(true),
             Err(status) if matches!(status.code(), Code::NotFound | Code::InvalidArgument) => Some(false),
             Err(status) => {
-                tracing::warn!(%status, "routing does not say what is in the directory");
+                tracing::warn!(%status, "routing does not answer about the directory");
                 None
             }
         }
@@ -54,7 +57,7 @@ impl InForce for Routings {
 
 const AGENCIES: &str = "agencies/";
 
-/// What reports may name.
+/// The names that reports may refer to.
 pub struct Directory {
     territories: Territories,
     agencies: Arc<BTreeSet<String>>,
@@ -69,18 +72,18 @@ impl std::fmt::Debug for Directory {
     }
 }
 
-/// What is known at a moment.
+/// The names known at one moment.
 #[derive(Clone, Debug)]
 pub struct Known {
     territories: Territories,
     agencies: Arc<BTreeSet<String>>,
     learned: Arc<BTreeSet<String>>,
-    /// Whether a name stands in `learned` for this report alone, because nobody could be asked about it.
+    /// Whether a name is in `learned` for this report only, because routing did not answer.
     unsure: bool,
 }
 
 impl Known {
-    /// A tree and agencies, and nothing beyond them.
+    /// A tree and agencies, and nothing else.
     pub fn only(territories: Territories, agencies: BTreeSet<String>) -> Self {
         Self {
             territories,
@@ -90,24 +93,24 @@ impl Known {
         }
     }
 
-    /// Whether a name of the report passed only because the directory in force did not answer.
+    /// Whether a name of the report was accepted only because routing did not answer.
     pub fn is_unsure(&self) -> bool {
         self.unsure
     }
 
-    /// The id of an agency, by its resource name.
+    /// The id of a known agency, by its resource name.
     pub(crate) fn agency<'n>(&self, name: &'n str) -> Option<&'n str> {
         let id = name.strip_prefix(AGENCIES)?;
         (self.agencies.contains(id) || self.learned.contains(name)).then_some(id)
     }
 
-    /// Whether there is a territory of this resource name, in force or abolished.
+    /// Whether a territory with this resource name exists, in force or abolished.
     pub(crate) fn territory(&self, name: &str) -> bool {
         let code = TerritoryCode::from_resource_name(name).ok();
         code.is_some_and(|code| self.territories.get(code).is_some() || self.learned.contains(name))
     }
 
-    /// Names in a report that are of the right shape, and not known.
+    /// Well-formed but unknown names in a report.
     fn strange<'r>(&self, report: &'r Report) -> BTreeSet<&'r str> {
         let agencies = std::iter::once(&report.complained_of)
             .chain(&report.keep_from)
@@ -122,14 +125,14 @@ impl Known {
     }
 }
 
-/// Whether a name is of the shape that agencies' names have.
+/// Whether a name has the form of an agency's name.
 fn is_agency(name: &str) -> bool {
     let id = name.strip_prefix(AGENCIES).unwrap_or_default();
     (1..=63).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl Directory {
-    /// Starts with a tree and with ids of agencies.
+    /// Starts with a tree and ids of agencies.
     pub fn new(territories: Territories, agencies: Arc<BTreeSet<String>>, in_force: Arc<dyn InForce>) -> Self {
         Self {
             territories,
@@ -139,9 +142,10 @@ impl Directory {
         }
     }
 
-    /// What is known, after the directory in force was asked about what is strange in a report. Nobody is asked where nothing is.
+    /// The known names, after asking routing about unknown names in a report, if there are any.
     ///
-    /// Where it does not answer, the name passes and the answer is unsure: what else is wrong with the report can be told.
+    /// If routing does not answer, the name is accepted and the result is unsure: other violations
+    /// can still be reported.
     pub async fn known_for(&self, report: Option<&Report>) -> Known {
         let mut known = self.known();
         let strange = report.map(|report| known.strange(report)).unwrap_or_default();

@@ -1,18 +1,21 @@
 //! Evidence: files that are uploaded first and attached to a report by name when it is submitted.
 //!
-//! How a file flows: `grpc.rs` takes the stream; `check.rs` reads what it says will come, or all that is wrong with that;
-//! `upload.rs` hashes the bytes as they arrive and has a [`Vault`] (`vault.rs`) keep them under a name of ours. When the file is on
-//! disk, `../store/evidence.rs` writes its row and its first change in one transaction, and only then the sender is answered. A
-//! report that names it takes it over in the transaction that records the report. `download.rs` gives it out, after the
-//! change that says to whom and for what is durable, and hashes what it sends. `upkeep.rs` lets go what no report named in time.
+//! How a file flows: `grpc.rs` receives the stream; `check.rs` validates its announcement;
+//! `upload.rs` hashes the bytes as they arrive and writes them to a [`Vault`] (`vault.rs`) under a
+//! name of ours. When the file is on disk, `../store/evidence.rs` writes its row and its first
+//! change in one transaction, and only then is the sender answered. A report that refers to it
+//! attaches it in the transaction that records the report. `download.rs` sends it, after the change
+//! with recipient and purpose is durable, and hashes what it sends. `upkeep.rs` expires files that
+//! no report referred to in time.
 //!
-//! Invariants: a row's file is on disk, under its id, until the row says that it expired. A file without a row was acknowledged
-//! to nobody, and is removed. No file is held in memory whole, opened by anything but a copy, or named by its sender.
-//! The hash stands in the row alone: in no entry, no detail, no log line. `check.rs` and this file import neither tonic nor sqlx.
+//! Invariants: a row's file is on disk under its id until the row says that it expired. A file
+//! without a row was never acknowledged and is removed. No file is held in memory as a whole,
+//! opened except for copying, or named by its sender. The hash is in the row only: in no entry,
+//! detail or log line. `check.rs` and this file import neither tonic nor sqlx.
 //!
-//! The only vault is a [`Folder`]: several replicas of intake need one that all of them see, a volume that is mounted by
-//! each. An object store would be another implementation of the trait; there is none yet. Files are as private as the
-//! folder is, which only the user that serves can read; they are not encrypted.
+//! The only vault is a [`Folder`]. Several replicas of intake need a shared one, a volume mounted
+//! by each. An object store would be another implementation of the trait; there is none yet. Files
+//! are as private as the folder, which only the service's user can read; they are not encrypted.
 
 mod check;
 mod download;
@@ -32,19 +35,19 @@ pub(crate) use grpc::{Service, sender};
 pub(crate) use upkeep::Upkeep;
 pub use vault::{Folder, FolderError, Unfinished, Vault};
 
-/// For how long a file waits to be named by a report.
+/// How long a file is kept without a report.
 pub const UNATTACHED: Duration = Duration::from_secs(24 * 60 * 60);
-/// Files that a report names at most, as the contract says.
+/// Maximum number of files per report, as in the contract.
 pub const PER_REPORT: usize = 20;
 
-/// What is taken at most.
+/// Limits on evidence.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of one file.
+    /// Bytes per file.
     pub file_bytes: u64,
-    /// Longest time that an upload or a download stands still.
+    /// Maximum time without progress in an upload or a download.
     pub idle: Duration,
-    /// Uploads, and downloads, that one replica has under way at once.
+    /// Maximum number of concurrent uploads per replica, and of downloads.
     pub streams: usize,
 }
 
@@ -63,18 +66,18 @@ pub fn name(id: Uuid) -> String {
     format!("evidence/{id}")
 }
 
-/// Where a file stands.
+/// State of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Recorded, and waiting to be named by a report.
+    /// Recorded, without a report.
     Uploaded,
     /// Part of a report.
     Attached,
-    /// Named by no report in time.
+    /// Not attached to a report in time.
     Expired,
 }
 
-/// State, stored name, and the kind of the change that leads there.
+/// State, stored name, and the kind of the change that leads to it.
 const NAMES: [(State, &str, IntakeKind); 3] = [
     (State::Uploaded, "UPLOADED", IntakeKind::EvidenceUploaded),
     (State::Attached, "ATTACHED", IntakeKind::EvidenceAttached),
@@ -82,17 +85,17 @@ const NAMES: [(State, &str, IntakeKind); 3] = [
 ];
 
 impl State {
-    /// The name that is stored and logged.
+    /// The stored and logged name.
     pub fn name(self) -> &'static str {
         NAMES[self as usize].1
     }
 
-    /// The kind of the change that leads here.
+    /// The kind of the change that leads to the state.
     pub fn kind(self) -> IntakeKind {
         NAMES[self as usize].2
     }
 
-    /// From the stored name.
+    /// Parses a stored name.
     pub fn from_name(name: &str) -> Option<Self> {
         NAMES
             .iter()
@@ -100,7 +103,7 @@ impl State {
             .map(|(state, ..)| *state)
     }
 
-    /// As in the contract.
+    /// Converts to the contract's enum.
     pub fn to_proto(self) -> EvidenceState {
         match self {
             Self::Uploaded => EvidenceState::Uploaded,
@@ -110,23 +113,23 @@ impl State {
     }
 }
 
-/// Why a report cannot have a file.
+/// Why a file cannot be attached to a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unattachable {
-    /// There is none of this name that the sender of the report uploaded.
+    /// The report's sender uploaded no file with this name.
     Unknown,
-    /// No report named it in time.
+    /// No report referred to it in time.
     Expired,
-    /// Another report has it.
+    /// It belongs to another report.
     Attached,
 }
 
 impl Unattachable {
-    /// In words, for who sent the report. Others' files are not told from those that are not there.
+    /// The reason, for the report's sender. Others' files cannot be told from missing ones.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Unknown => "is no evidence that this sender uploaded",
-            Self::Expired => "has expired: evidence waits 24 hours for its report; upload it again",
+            Self::Unknown => "is not evidence uploaded by this sender",
+            Self::Expired => "has expired: evidence is kept for 24 hours without a report; upload it again",
             Self::Attached => "is part of another report; upload it again",
         }
     }
@@ -137,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_back() {
+    fn names_round_trip() {
         for (state, name, kind) in NAMES {
             assert_eq!((state.name(), state.kind()), (name, kind));
             assert_eq!(State::from_name(name), Some(state));

@@ -1,11 +1,15 @@
-//! Reading a report is a change too: logged, with who reads, which report, and for what, before anything is shown. No I/O.
+//! Readings of reports are changes, too: logged with reader, report and purpose before anything is
+//! shown. No I/O.
 //!
-//! Every reading is a record of its own, `readings/{id}` with one change. As a change of the report it would tell everybody that follows
-//! the public log whose report is read how often; and each glance would lengthen the report's chain, and what its reporter is shown of it.
-//! So the public log tells that a report was read, and when. Its detail, for auditors, tells which, by whom and for what.
+//! Every reading is a record of its own, `readings/{id}`, with one change. As a change of the
+//! report it would tell every follower of the public log whose report is read how often, and each
+//! reading would lengthen the report's chain and what its reporter sees of it. So the public log
+//! tells that a report was read, and when. The detail, for auditors, tells which, by whom and for
+//! which purpose.
 //!
-//! Intake keeps the entry, as of every change, and nothing besides: it is the reading's whole state, which reconciling compares with the log.
-//! It names neither report nor reader and is not pruned.
+//! Intake keeps the entry, as for every change, and nothing else: it is the reading's whole state,
+//! which reconciliation compares with the log. It names neither report nor reader and is not
+//! pruned.
 
 use api::{
     event::Detail,
@@ -18,16 +22,16 @@ use uuid::Uuid;
 /// The kind of the change.
 const KIND: IntakeKind = IntakeKind::ReportRead;
 
-/// A request that says all it must.
+/// A valid request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Id of the report.
     pub report: Uuid,
-    /// What it is read for, as it is logged.
+    /// The purpose, as logged.
     pub purpose: &'static str,
 }
 
-/// Reads a request, or says all that is wrong with it.
+/// Validates a request; on failure returns all violations.
 pub fn check(request: &GetReportRequest) -> Result<Wanted, Vec<Violation>> {
     let mut violations = Vec::new();
     let report = report(&request.name, &mut violations);
@@ -48,7 +52,7 @@ pub fn check(request: &GetReportRequest) -> Result<Wanted, Vec<Violation>> {
     }
 }
 
-/// The id in a report's name; `None` is noted.
+/// Parses a report's name; a malformed one is added to the violations.
 pub(crate) fn report(name: &str, violations: &mut Vec<Violation>) -> Option<Uuid> {
     let id = name.strip_prefix("reports/").and_then(|id| Uuid::parse_str(id).ok());
     if id.is_none() {
@@ -60,13 +64,13 @@ pub(crate) fn report(name: &str, violations: &mut Vec<Violation>) -> Option<Uuid
     id
 }
 
-/// What is said to a request without a purpose.
+/// The violation for a missing purpose.
 pub(crate) fn no_purpose() -> Violation {
     Violation::new("purpose", "must be one of those that the contract lists")
 }
 
 impl Wanted {
-    /// The change to be recorded before `caller` is shown the report.
+    /// The change to record before `caller` is shown the report.
     pub fn begin(&self, caller: &Identity, now: Time, entropy: &dyn Entropy, traceparent: String) -> Sealed {
         let id = ordered_id(now, entropy);
         let draft = Draft {

@@ -1,15 +1,16 @@
 //! Receipts: bearer codes, derived from the report's id and stored only as a keyed hash.
 //!
-//! A code is 120 bits: the 48 of the report's time, which its id begins with and which is no secret to who has the code,
-//! and 72 of HMAC-SHA-256 under the receipt key. So a repeated request gets the same one, nobody without the key makes one,
-//! and a report is found by its id's order: an index over hashes would cost every acceptance a page of its own. It is
-//! written in Crockford's base 32, in groups of four.
+//! A code has 120 bits: 48 for the report's time, which its id begins with and which is no secret
+//! to the holder, and 72 of HMAC-SHA-256 under the receipt key. So a repeated request gets the same
+//! code, nobody can make one without the key, and the report is found through the order of ids: an
+//! index over hashes would cost every acceptance a page of its own. Codes are written in
+//! Crockford's base 32, in groups of four.
 
 use data_encoding::{Encoding, Specification};
 use journal::{Bytes32, keyed_hash};
 use uuid::Uuid;
 
-/// Makes and looks up receipts.
+/// Makes and parses receipt codes.
 pub struct Receipts {
     key: Bytes32,
     alphabet: Encoding,
@@ -21,12 +22,12 @@ impl std::fmt::Debug for Receipts {
     }
 }
 
-/// Bytes of the id, and of the HMAC, that a code shows.
+/// Bytes of the id and of the HMAC in a code.
 const TIME: usize = 6;
 const SHOWN: usize = 9;
 
 impl Receipts {
-    /// With the receipt key. Whoever has it can follow every report.
+    /// Uses the receipt key. Whoever has it can follow every report.
     pub fn new(key: Bytes32) -> Self {
         let mut crockford = Specification::new();
         crockford.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
@@ -52,7 +53,8 @@ impl Receipts {
         groups.join("-")
     }
 
-    /// What a code is looked up by. Any text has that: a malformed code takes the same way, and the same time, as a wrong one.
+    /// Converts a code to look-up criteria. Works for any text: a malformed code takes the same
+    /// path and time as a wrong one.
     pub fn lookup(&self, code: &str) -> Lookup {
         let normal: String = code
             .chars()
@@ -77,12 +79,12 @@ impl Receipts {
     }
 }
 
-/// What a receipt is looked up by.
+/// Look-up criteria of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// The lowest and the highest id that its report can have.
+    /// Lowest and highest possible id of the report.
     pub ids: (Uuid, Uuid),
-    /// The keyed hash that is stored with the report.
+    /// The keyed hash stored with the report.
     pub hash: Bytes32,
 }
 

@@ -1,4 +1,4 @@
-//! What a request to show who reported must say. No I/O.
+//! Validation of requests to reveal a reporter. No I/O.
 
 use api::intake::{RevealPurpose, RevealReporterRequest};
 use rpc::Violation;
@@ -6,21 +6,21 @@ use uuid::Uuid;
 
 use crate::reading;
 
-/// Characters of a justification.
+/// Length of a justification, in characters.
 const LENGTH: std::ops::RangeInclusive<usize> = 10..=500;
 
-/// A request that says all it must.
+/// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Id of the report.
     pub report: Uuid,
-    /// What it is needed for, as it is logged.
+    /// The purpose, as logged.
     pub purpose: &'static str,
-    /// Why, in words.
+    /// The reason, in words.
     pub justification: String,
 }
 
-/// Reads a request, or says all that is wrong with it.
+/// Validates a request; on failure returns all violations.
 pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> {
     let mut violations = Vec::new();
     let report = reading::report(&request.name, &mut violations);
@@ -46,7 +46,7 @@ pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> 
     }
 }
 
-/// Why something is needed, in words: the request's field `justification`.
+/// Validates a request's field `justification`.
 pub(crate) fn justification(text: &str, violations: &mut Vec<Violation>) -> String {
     let justification = text.trim();
     if !LENGTH.contains(&justification.chars().count()) || justification.contains(char::is_control) {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_wrong_is_said_at_once() {
+    fn all_violations_are_reported_at_once() {
         let request = |name: &str, purpose, justification: &str| RevealReporterRequest {
             name: name.to_owned(),
             purpose,

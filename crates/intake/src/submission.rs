@@ -1,4 +1,4 @@
-//! From a submitted message to a report that nothing past this point checks again, or to all that is wrong with it.
+//! Validates a submitted message: a report that needs no further checks, or all violations.
 
 use std::{collections::BTreeSet, fmt::Display};
 
@@ -24,32 +24,33 @@ const NARRATIVE: usize = 20_000;
 const SUBJECTS: usize = 50;
 const KEEP_FROM: usize = 10;
 const DETAILS: usize = 50;
-/// One for each connecting factor.
+/// One per connecting factor.
 const PLACES: usize = 5;
 const SUBJECT_VALUE: usize = 2_048;
 const SHORT_TEXT: usize = 200;
 const DETAIL_VALUE: usize = 2_000;
 /// A million million major units: more than any loss, and far from overflow.
 const LARGEST_LOSS: i64 = 100_000_000_000_000;
-/// Senders' clocks differ a little.
+/// Tolerance for the clocks of senders.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
-/// A report that was checked.
+/// A validated report.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// The report without what only Remit sets.
+    /// The report, without fields that only Remit sets.
     pub report: Report,
-    /// What it is routed by.
+    /// The facts to route it by.
     pub facts: Facts,
-    /// What the operator register is asked for.
+    /// The subjects to look up in the operator register.
     pub subjects: Vec<OperatorSubject>,
-    /// Ids of the evidence that it names, in its order.
+    /// Ids of its evidence, in order.
     pub evidence: Vec<Uuid>,
     /// The caller's id for the request.
     pub request_id: Option<Uuid>,
 }
 
-/// Checks a request against the taxonomy and the directory. Every violation is found at once, with its field's path.
+/// Validates a request against the taxonomy and the directory. Reports all violations at once, with
+/// field paths.
 pub fn check(
     request: SubmitReportRequest,
     categories: &Categories,
@@ -69,7 +70,7 @@ pub fn check(
         faults.add("report", "is missing");
         return Err(faults.violations);
     };
-    // What only Remit sets is not read.
+    // Fields that only Remit sets are ignored.
     report.name.clear();
     report.state = 0;
     report.accept_time = None;
@@ -114,7 +115,8 @@ pub fn check(
     }
 }
 
-/// Codes are taken in any letter case. From here on each has one form: what is compared, looked up and committed to.
+/// Codes are taken in any letter case. From here on each has one form: what is compared, looked up
+/// and committed to.
 fn canonical_codes(report: &mut Report) {
     report.language_code = language(&report.language_code);
     if let Some(loss) = &mut report.loss {
@@ -138,7 +140,8 @@ fn language(tag: &str) -> String {
     tag.split('-').enumerate().map(part).collect::<Vec<_>>().join("-")
 }
 
-/// What a report is routed by: no personal data, and everything in one order, so that equal facts are equal bytes.
+/// The facts to route a report by: no personal data, and in canonical order, so that equal facts
+/// are equal bytes.
 fn facts(
     report: &Report,
     category: &Category,
@@ -194,8 +197,9 @@ fn facts(
     }
 }
 
-/// What the operator register is asked for, in the order of the subjects: hosts, apps and platforms, and nothing that names a
-/// person. No address's path, no account, no number leaves intake. Nothing at all where the report names the operator's place.
+/// The subjects to look up in the operator register, in order: hosts, apps and platforms, and
+/// nothing that identifies a person. No URL path, account or number leaves intake. Empty if the
+/// report gives the operator's place.
 fn operator_subjects(report: &Report) -> Vec<OperatorSubject> {
     let is_operator = |place: &Place| place.factor() == ConnectingFactor::Operator;
     if report.places.iter().any(is_operator) {
@@ -212,7 +216,7 @@ fn operator_subject(subject: &Subject) -> Option<OperatorSubject> {
             operator_subject::Subject::Host(url.host_str()?.to_owned())
         }
         SubjectKind::Domain => operator_subject::Subject::Host(value()),
-        // A longer one is a description, which may say anything.
+        // A longer value is a description, which may say anything.
         SubjectKind::App if value().chars().count() <= SHORT_TEXT => operator_subject::Subject::App(value()),
         SubjectKind::Account if !subject.platform.trim().is_empty() => {
             operator_subject::Subject::Platform(subject.platform.trim().to_owned())
@@ -369,7 +373,7 @@ impl Faults {
                     self.add(format_args!("{path}.factor"), "is missing or unknown");
                 }
                 Ok(_) if !factors.insert(place.factor) => {
-                    self.add(format_args!("{path}.factor"), "stands twice; give one place per factor");
+                    self.add(format_args!("{path}.factor"), "occurs twice; give one place per factor");
                 }
                 Ok(_) => {}
             }
@@ -418,7 +422,7 @@ impl Faults {
 
     fn past(&mut self, field: impl Display + Copy, time: Time) {
         if time > self.now.plus_seconds(CLOCK_SKEW_SECONDS) {
-            self.add(field, format!("lies in the future: it is {} now", self.now));
+            self.add(field, format!("is in the future: it is {} now", self.now));
         }
     }
 
@@ -479,9 +483,9 @@ impl Faults {
             match category.details.iter().find(|detail| detail.path == *path) {
                 None => self.add(field, format!("is not a detail of `{}`", category.id)),
                 Some(detail) if value.trim().is_empty() => {
-                    // A required one is named as missing already.
+                    // A missing required detail is already reported.
                     if !detail.required {
-                        self.add(field, "is blank; leave it out");
+                        self.add(field, "is blank; omit it");
                     }
                 }
                 Some(detail) => self.detail(field, value, detail),
@@ -504,7 +508,7 @@ impl Faults {
                 ),
             },
             DetailKind::Integer => {
-                self.ok(field, value.parse::<i64>().ok(), "must be a whole number");
+                self.ok(field, value.parse::<i64>().ok(), "must be an integer");
             }
             DetailKind::Choice => {
                 if !detail.choices.iter().any(|choice| choice == value) {
@@ -514,7 +518,7 @@ impl Faults {
         }
     }
 
-    /// The ids of the evidence, in its order. Whether the sender has it is seen when it is attached.
+    /// The evidence ids, in order. Ownership is checked when the evidence is attached.
     fn evidence(&mut self, names: &[String], category: Option<&Category>) -> Vec<Uuid> {
         const FIELD: &str = "report.evidence";
         if names.len() > evidence::PER_REPORT {
@@ -531,17 +535,17 @@ impl Faults {
             let refusal = refusal
                 .map(|text| format!(": {} {}", text.en, text.zh))
                 .unwrap_or_default();
-            // Said whole, as the law's words are not the caller's.
+            // Not shortened: the law's words are not the caller's.
             self.violations.push(Violation {
                 field: FIELD.to_owned(),
-                description: format!("is not taken for `{}`{refusal}", category.id),
+                description: format!("is not accepted for `{}`{refusal}", category.id),
             });
         }
         let mut ids = Vec::with_capacity(names.len().min(evidence::PER_REPORT));
         for (i, name) in names.iter().take(evidence::PER_REPORT).enumerate() {
             let field = format_args!("{FIELD}[{i}]");
             match evidence::id(name) {
-                Some(id) if ids.contains(&id) => self.add(field, "stands twice"),
+                Some(id) if ids.contains(&id) => self.add(field, "occurs twice"),
                 Some(id) => ids.push(id),
                 None => self.add(field, "must be the name of evidence, such as `evidence/{uuid}`"),
             }
@@ -549,7 +553,7 @@ impl Faults {
         ids
     }
 
-    /// The id of an agency. One that does not exist would keep nobody out: that must not pass in silence.
+    /// The id of an agency. Unknown agencies are refused: silently, they would exclude nobody.
     fn agency(&mut self, field: impl Display + Copy, name: &str, known: &Known) -> Option<String> {
         self.ok(
             field,
@@ -573,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn the_register_is_asked_for_hosts_apps_and_platforms_and_never_for_a_person() {
+    fn only_hosts_apps_and_platforms_are_looked_up_in_the_register() {
         use operator_subject::Subject::{App, Host, Platform};
         let text = str::to_owned;
         for (kind, value, platform, expected) in [
@@ -608,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_where_the_report_names_the_operators_place() {
+    fn nothing_is_looked_up_if_the_report_gives_the_operators_place() {
         let subject = Subject {
             kind: SubjectKind::Domain.into(),
             value: "shop.example.cn".to_owned(),

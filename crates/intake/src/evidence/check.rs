@@ -1,4 +1,4 @@
-//! What requests must say. No I/O.
+//! Validation of evidence requests. No I/O.
 
 use api::intake::{DownloadEvidenceRequest, DownloadPurpose, EvidenceSpec};
 use journal::Bytes32;
@@ -10,7 +10,7 @@ use crate::{reading, reveal};
 const MEDIA_TYPE: usize = 100;
 const NAME: &str = "must be the name of evidence, such as `evidence/{uuid}`";
 
-/// What will be uploaded, as far as it was said.
+/// The announced properties of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Announced {
     pub(super) size: u64,
@@ -19,28 +19,28 @@ pub(super) struct Announced {
     pub(super) request_id: Option<Uuid>,
 }
 
-/// A request for a file that says all it must.
+/// A valid download request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) id: Uuid,
-    /// What it is needed for, as it is logged.
+    /// The purpose, as logged.
     pub(super) purpose: &'static str,
-    /// Why, in words.
+    /// The reason, in words.
     pub(super) justification: String,
 }
 
-/// The id in the name of evidence, which is spelt in one way.
+/// Parses the name of evidence; only the canonical spelling is accepted.
 pub fn id(name: &str) -> Option<Uuid> {
     let id = Uuid::parse_str(name.strip_prefix("evidence/")?).ok()?;
     (super::name(id) == name).then_some(id)
 }
 
-/// Like [`id`], for a request that has the name as its field `name`.
+/// Like [`id`], for a request's field `name`.
 pub(super) fn named(name: &str) -> Result<Uuid, Failure> {
     id(name).ok_or_else(|| Failure::invalid("name", NAME))
 }
 
-/// Reads what will be uploaded, or says all that is wrong with it.
+/// Validates the announcement of an upload; on failure returns all violations.
 pub(super) fn announced(spec: EvidenceSpec, most: u64) -> Result<Announced, Vec<Violation>> {
     let mut violations = Vec::new();
     let size = u64::try_from(spec.size_bytes)
@@ -92,7 +92,8 @@ pub(super) fn announced(spec: EvidenceSpec, most: u64) -> Result<Announced, Vec<
     }
 }
 
-/// A type and a subtype without parameters, of the characters that RFC 6838, section 4.2, has for them.
+/// Whether a text is a type and a subtype without parameters, in the characters of RFC 6838,
+/// section 4.2.
 fn is_media_type(text: &str) -> bool {
     let is_part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -106,7 +107,7 @@ fn is_media_type(text: &str) -> bool {
             .is_some_and(|(kind, subtype)| is_part(kind) && is_part(subtype))
 }
 
-/// Reads a request for a file, or says all that is wrong with it.
+/// Validates a download request; on failure returns all violations.
 pub(super) fn wanted(request: &DownloadEvidenceRequest) -> Result<Wanted, Vec<Violation>> {
     let mut violations = Vec::new();
     let id = id(&request.name);
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_with_an_announcement_is_said_at_once() {
+    fn all_violations_of_an_announcement_are_reported_at_once() {
         let spec = |size_bytes, media_type: &str, sha256: usize, request_id: &str| EvidenceSpec {
             size_bytes,
             media_type: media_type.to_owned(),
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_with_a_request_is_said_at_once() {
+    fn all_violations_of_a_request_are_reported_at_once() {
         let request = |name: &str, purpose, justification: &str| DownloadEvidenceRequest {
             name: name.to_owned(),
             purpose,
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_spelt_in_one_way() {
+    fn names_have_one_spelling() {
         assert!(id(NAMED).is_some());
         for name in [
             "",

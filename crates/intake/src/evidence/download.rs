@@ -1,4 +1,4 @@
-//! Giving a file out: hashed as it is sent, and held against what was recorded.
+//! Sends a file, hashing it on the way and comparing the hash with the recorded one.
 
 use api::intake::{DownloadEvidenceResponse, DownloadHeader, download_evidence_response::Part};
 use bytes::{Bytes, BytesMut};
@@ -14,29 +14,29 @@ use tonic::Status;
 use super::Limits;
 use crate::store::evidence::StoredEvidence;
 
-/// Bytes in one message.
+/// Bytes per message.
 const CHUNK: usize = 128 << 10;
 
 pub(super) type Answers = mpsc::Sender<Result<DownloadEvidenceResponse, Status>>;
 
-/// A file on its way to a caller.
+/// A file being sent to a caller.
 pub(super) struct Outgoing {
     pub(super) stored: StoredEvidence,
     pub(super) header: DownloadHeader,
     pub(super) file: Box<dyn AsyncRead + Send + Unpin>,
-    /// Of the downloads that may run at once.
+    /// Permit of the concurrent downloads.
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// Why a file is not sent any further.
+/// Why sending stopped.
 enum Stopped {
-    /// The caller has gone, or takes nothing.
+    /// The caller has gone or reads nothing.
     Caller,
     Failed(Failure),
 }
 
 impl Outgoing {
-    /// Sends it, until all is sent or the caller takes no more.
+    /// Sends the file until the end, or until the caller stops reading.
     pub(super) async fn send(mut self, answers: Answers, limits: Limits) {
         match self.parts(&answers, limits).await {
             Ok(()) | Err(Stopped::Caller) => {}
@@ -74,24 +74,25 @@ impl Outgoing {
             return Err(Stopped::Failed(damaged(&self.stored, "it is shorter")));
         }
         if digest.finalize()[..] != self.stored.sha256 {
-            return Err(Stopped::Failed(damaged(&self.stored, "its bytes are others")));
+            return Err(Stopped::Failed(damaged(&self.stored, "its bytes differ")));
         }
         Ok(())
     }
 
-    /// The next bytes; none at the end.
+    /// The next bytes; empty at the end.
     async fn read(&mut self) -> Result<Bytes, Failure> {
         let mut data = BytesMut::with_capacity(CHUNK);
         match self.file.read_buf(&mut data).await {
             Ok(_) => Ok(data.freeze()),
-            Err(error) => Err(damaged(&self.stored, &format!("it cannot be read: {error}"))),
+            Err(error) => Err(damaged(&self.stored, &format!("reading failed: {error}"))),
         }
     }
 }
 
-/// The stored file is not what was uploaded. Somebody has to look into it: logged as an error.
+/// The stored file differs from the uploaded one. Logged as an error, because somebody must
+/// investigate.
 pub(super) fn damaged(stored: &StoredEvidence, problem: &str) -> Failure {
     let record = super::name(stored.id);
-    tracing::error!(record, problem, "a stored file is not what was uploaded");
+    tracing::error!(record, problem, "a stored file differs from the uploaded one");
     Failure::Damaged { record }
 }

@@ -1,4 +1,5 @@
-//! Letting go: files that no report named in time, and files that were acknowledged to nobody.
+//! Upkeep of evidence: expires files that no report referred to in time, and removes files whose
+//! upload was never acknowledged.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -12,48 +13,48 @@ use crate::{
     store::evidence::{EvidenceStore, uploaded_before},
 };
 
-/// Time between two looks for files to let go.
+/// Interval between checks for expired files.
 const LOOK: Duration = Duration::from_secs(60);
-/// Looks until files that nobody knows of are looked for again.
+/// Number of such checks between sweeps for unknown files.
 const SWEEP: u32 = 60;
-/// A file that was last written to longer ago is not being uploaded any more, in seconds.
+/// Seconds after the last write when an upload counts as abandoned.
 const STALE: i64 = 60 * 60;
-/// Files asked for at once.
+/// Files per query.
 const PAGE: usize = 500;
-/// More files without a row than crashes leave: then it is the rows that are missing.
+/// Maximum number of files without a row that crashes can explain; beyond it, the rows are missing.
 const CREDIBLE: usize = 1_000;
 
-/// What lets go.
+/// The upkeep task.
 #[derive(Clone)]
 pub(crate) struct Upkeep {
     pub(crate) store: Arc<dyn EvidenceStore>,
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Tells relays that there is something to deliver.
+    /// Wakes the relays.
     pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// Why something could not be let go now. It is tried again.
+/// Why upkeep failed. It is retried.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error("the database: {0}")]
     Store(#[from] sql::Error),
-    #[error("the place for evidence: {0}")]
+    #[error("the evidence storage: {0}")]
     Vault(#[from] io::Error),
 }
 
 impl Upkeep {
-    /// Runs until `shutdown`. What an earlier run left is the first that is looked for.
+    /// Runs until `shutdown`. Starts with what an earlier run left.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut looks = 0;
         loop {
             if let Err(error) = self.look().await {
-                tracing::warn!(%error, "evidence cannot be let go now");
+                tracing::warn!(%error, "expiring evidence failed");
             }
             if looks % SWEEP == 0
                 && let Err(error) = self.sweep(looks == 0).await
             {
-                tracing::warn!(%error, "files that nobody knows of cannot be looked for now");
+                tracing::warn!(%error, "searching for unknown files failed");
             }
             looks += 1;
             if tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_ok() {
@@ -62,7 +63,7 @@ impl Upkeep {
         }
     }
 
-    /// Lets expire what is due, and removes the files of what has expired, now or before.
+    /// Expires due evidence and removes the files of expired evidence.
     async fn look(&self) -> Result<(), Failed> {
         loop {
             let (store, now) = (Arc::clone(&self.store), self.clock.now());
@@ -77,7 +78,7 @@ impl Upkeep {
             for file in self.store.unremoved().await? {
                 match self.vault.remove(file).await {
                     Ok(()) => removed.push(file),
-                    Err(error) => tracing::warn!(%error, "an expired file cannot be removed now"),
+                    Err(error) => tracing::warn!(%error, "removing an expired file failed"),
                 }
             }
             if removed.is_empty() {
@@ -93,14 +94,14 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Removes what uploads left that broke off, and files whose row was never written. At a start of all days; later of the last
-    /// two, as whatever was before has been looked at.
+    /// Removes leftovers of broken-off uploads, and files whose row was never written. At start for
+    /// all days; later for the last two, because earlier ones have been checked.
     async fn sweep(&self, at_start: bool) -> Result<(), Failed> {
         let now = self.clock.now();
         let before = now.plus_seconds(-STALE);
         let torn = self.vault.remove_unfinished(before).await?;
         if torn > 0 {
-            tracing::info!(files = torn, "removed what was left of uploads that broke off");
+            tracing::info!(files = torn, "removed leftovers of broken-off uploads");
         }
         let since = vault::day_of(now.plus_seconds(-24 * 60 * 60));
         let mut unknown = Vec::new();
@@ -110,10 +111,10 @@ impl Upkeep {
             }
         }
         if unknown.len() > CREDIBLE {
-            // As after a restore from a backup: what the rows were is perhaps still to be found out.
+            // As after a restore from a backup: perhaps the rows can still be recovered.
             tracing::error!(
                 files = unknown.len(),
-                "there are many files of evidence that the database does not know; none is removed: is it the right database?"
+                "many evidence files are unknown to the database; none is removed: is this the right database?"
             );
             return Ok(());
         }
@@ -123,7 +124,7 @@ impl Upkeep {
         if !unknown.is_empty() {
             tracing::info!(
                 files = unknown.len(),
-                "removed files of evidence that were acknowledged to nobody"
+                "removed evidence files whose upload was never acknowledged"
             );
         }
         Ok(())

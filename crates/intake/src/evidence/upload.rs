@@ -1,4 +1,4 @@
-//! Taking a file in: hashed and counted as it arrives, and on disk before anybody is told.
+//! Receives a file: hashed and counted as it arrives, and on disk before the sender is answered.
 
 use std::io::ErrorKind;
 
@@ -15,20 +15,20 @@ use super::{
     check::{self, Announced},
 };
 
-/// Bytes of a file's beginning that tell what it looks like.
+/// Bytes of a file's beginning used to detect its type.
 const BEGINNING: usize = 8 << 10;
 
-/// A file whose bytes have all come.
+/// A completely received file.
 pub(super) struct Received {
     pub(super) announced: Announced,
     pub(super) sha256: Bytes32,
-    /// What it looks like.
+    /// The detected type.
     pub(super) sniffed_type: &'static str,
-    /// To be finished.
+    /// The file, to be finished.
     pub(super) file: Box<dyn Unfinished>,
 }
 
-/// Takes the messages of an upload, and has the vault write what they bring.
+/// Receives the messages of an upload and writes their data to the vault.
 pub(super) async fn receive(
     mut messages: impl Stream<Item = Result<UploadEvidenceRequest, Status>> + Unpin,
     vault: &dyn Vault,
@@ -47,7 +47,7 @@ pub(super) async fn receive(
         let data = match part {
             Part::Data(data) if !data.is_empty() => data,
             Part::Data(_) => return Err(Failure::invalid("data", "is empty").into()),
-            Part::Spec(_) => return Err(Failure::invalid("spec", "stands in the first message only").into()),
+            Part::Spec(_) => return Err(Failure::invalid("spec", "is allowed in the first message only").into()),
         };
         size += data.len() as u64;
         if size > announced.size {
@@ -93,20 +93,20 @@ fn wrong_size(announced: &Announced, came: &str) -> Failure {
     Failure::invalid("spec.size_bytes", description)
 }
 
-/// A file that cannot be written.
+/// A file could not be written.
 pub(super) fn unwritten(error: std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            tracing::error!(%error, "evidence cannot be written");
+            tracing::error!(%error, "writing evidence failed");
             Failure::Unavailable {
-                what: "the place for evidence",
+                what: "the evidence storage",
             }
         }
         _ => Failure::Internal(Box::new(error)),
     }
 }
 
-/// What a file looks like by its first bytes.
+/// Detects a file's type by its first bytes.
 fn sniff(beginning: &[u8]) -> &'static str {
     infer::get(beginning).map_or("application/octet-stream", |kind| kind.mime_type())
 }

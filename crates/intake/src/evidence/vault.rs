@@ -1,4 +1,4 @@
-//! Where the files are.
+//! Storage of evidence files.
 
 use std::{
     io::{self, ErrorKind},
@@ -15,35 +15,35 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// Keeps files under the ids that they are given, each as it came.
+/// Stores files unchanged under given ids.
 ///
-/// A file is there whole or not at all. The days of [`Vault::days`] are those of the times in the ids, so that looking for files
-/// that nobody knows of need not look at all of them.
+/// A file exists completely or not at all. The days of [`Vault::days`] come from the times in the
+/// ids, so that a search for unknown files need not visit all of them.
 #[async_trait]
 pub trait Vault: Send + Sync + 'static {
-    /// Begins a file. It is there once it is finished; dropped before, nothing of it is.
+    /// Begins a file. It exists once it is finished; if dropped before, nothing of it remains.
     async fn begin(&self, id: Uuid) -> io::Result<Box<dyn Unfinished>>;
 
-    /// Opens a file from its beginning; `None` when there is none.
+    /// Opens a file at its beginning; `None` if it does not exist.
     async fn open(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>>;
 
-    /// Removes a file, if there is one.
+    /// Removes a file if it exists.
     async fn remove(&self, id: Uuid) -> io::Result<()>;
 
-    /// Removes what is left of files that were not finished and to which nothing came since a time. Returns how many.
+    /// Removes unfinished files without a write since `since`. Returns their number.
     async fn remove_unfinished(&self, since: Time) -> io::Result<usize>;
 
-    /// The days of which there are files, such as `2026-11-22`, in no order.
+    /// The days with files, such as `2026-11-22`, in no order.
     async fn days(&self) -> io::Result<Vec<String>>;
 
     /// The files of a day that were finished before a time.
     async fn files(&self, day: &str, before: Time) -> io::Result<Vec<Uuid>>;
 }
 
-/// A file that is being written.
+/// A file being written.
 #[async_trait]
 pub trait Unfinished: Send {
-    /// Adds bytes at its end.
+    /// Appends bytes.
     async fn write(&mut self, bytes: Bytes) -> io::Result<()>;
 
     /// Makes it durable, and then there under its id.
@@ -56,24 +56,24 @@ pub(super) fn day_of(time: Time) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// The day in an id of UUID version 7; `None` for other ids, which no file has.
+/// The day in a UUID version 7; `None` for other ids, which no file has.
 fn day(id: Uuid) -> Option<String> {
     let (seconds, _) = id.get_timestamp()?.to_unix();
     Some(day_of(Time(i64::try_from(seconds).ok()?.checked_mul(1_000_000)?)))
 }
 
-/// A folder of this machine, or of a volume that is mounted.
+/// A folder on this machine or on a mounted volume.
 ///
-/// `{day}/{id}` are the files, `incoming/{id}` what is not finished.
+/// Files are `{day}/{id}`; unfinished ones are `incoming/{id}`.
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
     incoming: PathBuf,
 }
 
-/// Why a folder cannot be used.
+/// Why a folder is unusable.
 #[derive(Debug, thiserror::Error)]
-#[error("evidence cannot be kept in {}: {doing} fails; make it a folder that the user who serves can write to, or name another", .folder.display())]
+#[error("cannot store evidence in {}: {doing} fails; make it a folder writable by the service's user, or choose another", .folder.display())]
 pub struct FolderError {
     folder: PathBuf,
     doing: &'static str,
@@ -82,7 +82,7 @@ pub struct FolderError {
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, for this user alone, and tries whether a file can be written.
+    /// Creates the folder if missing, for this user alone, and tests whether files can be written.
     pub async fn open(root: &Path) -> Result<Self, FolderError> {
         let incoming = root.join("incoming");
         let failed = |doing| {
@@ -98,7 +98,7 @@ impl Folder {
         let probe = incoming.join(format!("probe-{}", std::process::id()));
         fs::write(&probe, b"probe").await.map_err(failed("writing a file"))?;
         match fs::remove_file(&probe).await {
-            // Another replica that starts has the same process id, as in containers, and was first.
+            // Another starting replica with the same process id, as in containers, was first.
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("removing a file")(error)),
             _ => {}
         }
@@ -113,7 +113,7 @@ impl Folder {
     }
 }
 
-/// Makes a folder's entries durable: a file's name is in its folder, not in the file.
+/// Makes a folder's entries durable: a file's name is stored in its folder, not in the file.
 async fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder).await?.sync_all().await
 }
@@ -126,7 +126,7 @@ struct Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // Gone already once it is finished. What cannot be removed now is removed later.
+        // Already gone if finished. If it cannot be removed now, upkeep removes it later.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -209,12 +209,12 @@ impl Vault for Folder {
     async fn files(&self, day: &str, before: Time) -> io::Result<Vec<Uuid>> {
         let files = untouched(&self.root.join(day), before).await?;
         let id = |file: PathBuf| Uuid::parse_str(file.file_name()?.to_str()?).ok();
-        // What is none of ours is left where it is.
+        // Foreign files are left alone.
         Ok(files.into_iter().filter_map(id).collect())
     }
 }
 
-/// The files in a folder that were last written to before a time.
+/// The files in a folder last written before a time.
 async fn untouched(folder: &Path, before: Time) -> io::Result<Vec<PathBuf>> {
     let before = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(before.0).unwrap_or(0));
     let mut files = Vec::new();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_there_whole_or_not_at_all() {
+    async fn a_file_exists_completely_or_not_at_all() {
         let (_root, folder) = folder().await;
         let id = ordered_id(NOW, &SeededEntropy::new(1));
         assert!(folder.open(id).await.unwrap().is_none());
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_old_is_told_from_what_is_under_way() {
+    async fn abandoned_uploads_are_distinguished_from_running_ones() {
         let (_root, folder) = folder().await;
         let entropy = SeededEntropy::new(1);
         let ids: Vec<_> = (0..2).map(|_| ordered_id(NOW, &entropy)).collect();
@@ -308,13 +308,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_cannot_be_written_to_is_refused_by_name() {
+    async fn an_unwritable_folder_is_refused_with_its_path() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = Folder::open(&file).await.unwrap_err().to_string();
         assert!(
-            error.contains(&file.display().to_string()) && error.contains("name another"),
+            error.contains(&file.display().to_string()) && error.contains("choose another"),
             "{error}"
         );
     }
