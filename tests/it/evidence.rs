@@ -265,7 +265,10 @@ async fn files_are_uploaded_and_downloaded_by_the_command_line() {
         "{left:?}"
     );
     let errors = std::fs::read_to_string(folder.path().join("stderr")).unwrap();
-    assert!(errors.contains("a stored file is not what was uploaded"), "{errors}");
+    assert!(
+        errors.contains("a stored file differs from the uploaded one"),
+        "{errors}"
+    );
 
     let life = until("the log has all of it", async || {
         let (code, text) = remit(&process, &["log", "show", &name]);
@@ -343,7 +346,7 @@ fn an_unwritable_folder_is_refused_at_start() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert!(
-        text.contains("`evidence.folder`") && text.contains("name another") && text.contains(file.to_str().unwrap()),
+        text.contains("`evidence.folder`") && text.contains("choose another") && text.contains(file.to_str().unwrap()),
         "{text}"
     );
 }

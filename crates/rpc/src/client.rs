@@ -1,4 +1,4 @@
-//! Channels that name the caller and carry its trace.
+//! Client channels with the caller's token and trace.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// A channel on which every request names its caller.
+/// A channel that identifies the caller in every request.
 pub type Caller = InterceptedService<Channel, Attach>;
 
-/// Why there is no channel.
+/// Why a channel could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is not one.
-    #[error("`{address}` is not the address of a server; write it like http://127.0.0.1:7301")]
+    /// The address is invalid.
+    #[error("`{address}` is not a server address; the form is http://127.0.0.1:7301")]
     Address {
-        /// What was given.
+        /// The address.
         address: String,
-        /// Why it is none.
+        /// The cause.
         #[source]
         source: tonic::transport::Error,
     },
-    /// The token has characters that metadata cannot carry.
+    /// The token contains characters that metadata cannot carry.
     #[error("the token has characters that a header cannot carry")]
     Token,
 }
 
-/// Opens a channel that connects when it is first used, and again whenever it has to.
+/// Creates a channel that connects on first use and reconnects as needed.
 ///
-/// `deadline` bounds every unary call.
+/// `deadline` limits every unary call.
 pub fn connect(address: &str, token: &str, deadline: Option<Duration>) -> Result<Caller, ClientError> {
     let invalid = |source| ClientError::Address {
         address: address.to_owned(),

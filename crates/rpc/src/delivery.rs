@@ -1,4 +1,4 @@
-//! The way from a service's outbox to audit.
+//! Delivery from a service's outbox to audit.
 
 use api::{
     audit::{AppendChangesRequest, EventSet, RecordMarkRequest, Standing, audit_service_client::AuditServiceClient},
@@ -17,13 +17,13 @@ use crate::{client::Caller, failure};
 pub struct ToAudit(AuditServiceClient<Caller>);
 
 impl ToAudit {
-    /// Over a channel.
+    /// Delivers over a channel.
     pub fn new(channel: Caller) -> Self {
         Self(AuditServiceClient::new(channel))
     }
 }
 
-/// Decodes payloads that an outbox holds for `consumer`.
+/// Decodes the payloads in an outbox for `consumer`.
 pub fn decode_payloads<M: prost::Message + Default>(
     consumer: &'static str,
     payloads: &[Vec<u8>],
@@ -39,7 +39,7 @@ pub fn decode_payloads<M: prost::Message + Default>(
         })
 }
 
-/// What a consumer answered, as the relay takes it.
+/// Converts a consumer's answer for the relay.
 pub fn outcome(refusal: String) -> Outcome {
     if refusal.is_empty() {
         Outcome::Taken
@@ -48,7 +48,7 @@ pub fn outcome(refusal: String) -> Outcome {
     }
 }
 
-/// Why a consumer did not take a delivery.
+/// Converts a failed delivery for the relay.
 pub fn undelivered(consumer: &'static str, status: &tonic::Status) -> Undelivered {
     let too_large = status
         .get_details_error_info()
@@ -75,7 +75,7 @@ impl Deliver for ToAudit {
     }
 
     fn entry_hash(&self, payload: &[u8]) -> Option<Bytes32> {
-        // One that does not decode is refused when it is delivered, and never counted.
+        // A payload that does not decode is refused at delivery and never counted.
         StateChange::decode(payload)
             .ok()
             .map(|change| entry_hash(&change.entry))
@@ -96,7 +96,8 @@ impl Deliver for ToAudit {
     }
 }
 
-/// A span for work on an event that arrived, in the trace that the event began in; no span when nothing is traced.
+/// A span for processing an event, in the trace that the event began in; disabled if nothing is
+/// traced.
 pub fn span(name: &'static str, traceparent: &str) -> tracing::Span {
     if !telemetry::enabled() || traceparent.is_empty() {
         return tracing::Span::none();

@@ -1,4 +1,4 @@
-//! What went wrong, and the one place where it becomes a gRPC status.
+//! Failures, and the one place where they become gRPC statuses.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -9,25 +9,25 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "remit.internal";
 
-/// A reason as `ErrorInfo` has it: as in the catalogue, without the prefix.
+/// A reason in the form of `ErrorInfo`: the catalogue's name without its prefix.
 pub fn reason(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
 
-/// A field that is not as it should be.
+/// A violation in one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Path of the field as in the proto, such as `report.subjects[0].value`.
     pub field: String,
-    /// What is wrong, and what to do.
+    /// The problem and how to fix it.
     pub description: String,
 }
 
 impl Violation {
-    /// For a field.
+    /// A violation in a field.
     ///
-    /// Both are cut at 160 characters: parts of them are the caller's own.
+    /// Both texts are truncated to 160 characters, because parts of them are the caller's own.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
         let cut = |text: String| {
             if text.len() > 160 {
@@ -43,34 +43,35 @@ impl Violation {
     }
 }
 
-/// Why a request was not done. What the caller may know is in the variant; what only the log may know is in `Internal`.
+/// Why a request failed. The variant contains what the caller may know; the cause in `Internal` is
+/// only logged.
 #[derive(Debug)]
 pub enum Failure {
-    /// Fields are not as they should be: all of them.
+    /// All violations in the request's fields.
     InvalidInput(Vec<Violation>),
-    /// There is no such thing, or not for this caller.
+    /// The object does not exist, or is not visible to this caller.
     NotFound {
-        /// What was looked for, such as `case`.
+        /// The kind of object, such as `case`.
         what: &'static str,
     },
-    /// The log holds it, and no published checkpoint covers it yet.
+    /// The log has the entry, but no published checkpoint covers it yet.
     NotYetLogged,
-    /// The log does not hold it.
+    /// The log does not have the entry.
     NotLogged,
-    /// The record changed since the caller saw it.
+    /// The record changed since the caller read it.
     EtagMismatch,
-    /// The request id was used for other content.
+    /// The request id was used for different content.
     RequestIdReused,
-    /// The record's state does not allow it.
+    /// The record's state does not allow the request.
     WrongState {
         /// Resource name of the record.
         record: String,
-        /// Its state, as the enum of its kind has it without the prefix.
+        /// Its state: the name in its enum, without the prefix.
         state: &'static str,
-        /// Its state in words, and what would be needed.
+        /// Its state in words, and the required one.
         description: String,
     },
-    /// The caller is not known.
+    /// The caller is unknown.
     Unauthenticated,
     /// The caller may not do this.
     Denied {
@@ -79,26 +80,26 @@ pub enum Failure {
         /// The calling system.
         system: String,
     },
-    /// Too much is going on.
+    /// Overloaded.
     Overloaded,
     /// The deadline has passed.
     DeadlineExceeded,
-    /// A part of Remit that is needed does not answer.
+    /// A required part of Remit does not respond.
     Unavailable {
-        /// Which.
+        /// The part.
         what: &'static str,
     },
-    /// What is stored is not what was recorded. Why is in the log.
+    /// Stored data differs from what was recorded. The cause is logged.
     Damaged {
         /// Resource name of the record.
         record: String,
     },
-    /// Anything else. The cause is logged and does not leave.
+    /// Any other failure. The cause is logged and not sent.
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Failure {
-    /// One field is not as it should be.
+    /// A violation in one field.
     pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::InvalidInput(vec![Violation::new(field, description)])
     }
@@ -112,10 +113,11 @@ impl Failure {
     }
 }
 
-/// Violations that an error carries, and fields that its message names: beyond, it says how many more there are.
+/// Maximum number of violations in an error, and of fields in its message. Beyond, it gives the
+/// number of the rest.
 const SHOWN: usize = 40;
 const NAMED: usize = 12;
-/// When an overloaded caller should come back.
+/// Delay that an overloaded caller is told to wait.
 const RETRY: Duration = Duration::from_millis(500);
 
 impl From<Failure> for Status {
@@ -134,7 +136,7 @@ impl From<Failure> for Status {
         let (code, message) = match failure {
             Failure::InvalidInput(violations) => {
                 info(ErrorReason::InvalidInput, &[]);
-                // Details travel in headers, which have a limit of their own.
+                // Details are sent in headers, whose size is limited.
                 let fields: Vec<_> = violations
                     .iter()
                     .take(NAMED)
@@ -159,7 +161,7 @@ impl From<Failure> for Status {
             }
             Failure::NotFound { what } => {
                 info(ErrorReason::NotFound, &[("what", what)]);
-                (Code::NotFound, format!("no such {what}, or not for this caller"))
+                (Code::NotFound, format!("no such {what}, or not visible to this caller"))
             }
             Failure::NotYetLogged => {
                 info(ErrorReason::NotYetLogged, &[]);
@@ -173,7 +175,7 @@ impl From<Failure> for Status {
                 info(ErrorReason::NotLogged, &[]);
                 (
                     Code::NotFound,
-                    "the log does not hold this entry; if it is on its way, try again".to_owned(),
+                    "the log does not have this entry; if it is still being delivered, try again".to_owned(),
                 )
             }
             Failure::EtagMismatch => {
@@ -187,7 +189,7 @@ impl From<Failure> for Status {
                 info(ErrorReason::RequestIdReused, &[]);
                 (
                     Code::AlreadyExists,
-                    "the request id was used for other content; choose a new one".to_owned(),
+                    "the request id was used for different content; choose a new one".to_owned(),
                 )
             }
             Failure::WrongState {
@@ -215,7 +217,7 @@ impl From<Failure> for Status {
                 details.set_retry_info(Some(RETRY));
                 (
                     Code::ResourceExhausted,
-                    "too much is going on; come back a little later".to_owned(),
+                    "the server is overloaded; try again later".to_owned(),
                 )
             }
             Failure::DeadlineExceeded => {
@@ -228,13 +230,13 @@ impl From<Failure> for Status {
             Failure::Unavailable { what } => {
                 info(ErrorReason::Unavailable, &[("what", what)]);
                 details.set_retry_info(Some(RETRY));
-                (Code::Unavailable, format!("{what} does not answer; try again"))
+                (Code::Unavailable, format!("{what} does not respond; try again"))
             }
             Failure::Damaged { record } => {
                 info(ErrorReason::DataLoss, &[("record", &record)]);
                 (
                     Code::DataLoss,
-                    format!("what is stored of {record} is not what was recorded; the operator is told"),
+                    format!("stored data of {record} differs from what was recorded; the operator is notified"),
                 )
             }
             Failure::Internal(cause) => {
@@ -247,7 +249,7 @@ impl From<Failure> for Status {
                 info(ErrorReason::Internal, &[("reference", &reference)]);
                 (
                     Code::Internal,
-                    format!("internal error; the operator finds the cause under reference {reference}"),
+                    format!("internal error; the operator can find the cause by reference {reference}"),
                 )
             }
         };
@@ -264,10 +266,10 @@ impl From<sql::Error> for Failure {
     }
 }
 
-/// What a caller can do about a failure of the database, if anything: come back later.
+/// What a caller can do about a database failure, if anything: retry later.
 fn classify(error: &sql::Error) -> Option<Failure> {
     if error.is_outage() {
-        tracing::warn!(error = telemetry::with_causes(error), "the database does not answer");
+        tracing::warn!(error = telemetry::with_causes(error), "the database does not respond");
         return Some(Failure::Unavailable { what: "the database" });
     }
     error.is_transient().then_some(Failure::Overloaded)
@@ -322,7 +324,7 @@ pub(crate) mod tests {
         ]
     }
 
-    /// Of the catalogue: its code, whether a delay is promised, and its metadata.
+    /// A reason's code, whether it promises a delay, and its metadata keys, from the catalogue.
     pub(crate) fn catalogued(reason: ErrorReason) -> (i32, bool, Vec<String>) {
         let handling = api::POOL.get_extension_by_name("remit.error.v1.handling").unwrap();
         let reasons = api::POOL.get_enum_by_name("remit.error.v1.ErrorReason").unwrap();
@@ -336,7 +338,7 @@ pub(crate) mod tests {
         )
     }
 
-    /// What a client gets: code, whether it is told when to come back, and the keys of the metadata.
+    /// A status's code, whether it contains a delay, and its metadata keys.
     pub(crate) fn told(status: &Status) -> (i32, bool, Vec<String>) {
         let mut keys: Vec<_> = status.get_details_error_info().unwrap().metadata.into_keys().collect();
         keys.sort();
@@ -347,7 +349,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_failure_is_as_the_catalogue_says() {
+    fn every_failure_matches_the_catalogue() {
         for (failure, expected) in each() {
             let status = Status::from(failure);
             let info = status.get_details_error_info().unwrap();
@@ -369,7 +371,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn all_violations_are_named_at_once() {
+    fn all_violations_are_reported_at_once() {
         let failure = Failure::InvalidInput(vec![
             Violation::new("a", "is missing"),
             Violation::new("b[1]", "is too long"),

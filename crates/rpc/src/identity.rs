@@ -1,4 +1,4 @@
-//! Who calls.
+//! Identity of callers.
 
 use std::collections::HashMap;
 
@@ -7,46 +7,49 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Failure;
 
-/// Metadata key in which an authenticated system names the officer that acts, by a pseudonym.
+/// Metadata key for the pseudonym of the acting officer, set by an authenticated system.
 pub const OFFICER: &str = "remit-officer";
 
-/// What a caller may do.
+/// Role of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Runs the services. Sees that everything moves, not what is in it.
+    /// Operates the services. Sees that everything moves, but no content.
     Operator,
-    /// Inspects what was done. Reads the log with its details, on a named purpose; sees no report and no case.
+    /// Inspects what was done. Reads the log with its details for a stated purpose; sees no report
+    /// and no case.
     Auditor,
     /// A system of an agency.
     Agency,
-    /// A system that passes reports on: a platform, a bank, a hotline without a remit of its own. Sees what it sent.
+    /// A system that passes reports on: a platform, a bank, a hotline without a remit of its own.
+    /// Sees what it submitted.
     Partner,
     /// One of Remit's own services.
     Service,
 }
 
-/// Who calls: known for every call before a service sees it.
+/// The identity of a caller, known before a service sees the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The calling system, such as `police-510100-desk`.
     pub system: String,
-    /// Id of the agency on whose behalf it calls, such as `police-510100`.
+    /// Id of its agency, such as `police-510100`.
     pub agency: Option<String>,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// Pseudonym of the officer that acts, where a person does.
+    /// Pseudonym of the acting officer, if a person acts.
     pub officer: Option<String>,
 }
 
 impl Identity {
-    /// Id of the agency for which the caller acts; `None` for other roles, whatever agency their tokens name.
+    /// Id of the agency for which the caller acts; `None` for other roles, whatever agency their
+    /// tokens name.
     #[must_use]
     pub fn acts_for(&self) -> Option<&str> {
         self.agency.as_deref().filter(|_| self.role == Role::Agency)
     }
 
-    /// The actor of a change that this caller makes; `salt` hides the officer's pseudonym.
+    /// The actor of this caller's changes; `salt` hides the officer's pseudonym.
     pub fn actor(&self, salt: &[u8]) -> api::event::Actor {
         let officer_commitment = self
             .officer
@@ -72,9 +75,9 @@ impl Identity {
     }
 }
 
-/// Decides who calls, from a request's headers. The seam for certificates and identity providers.
+/// Identifies callers by request headers. The interface for certificates and identity providers.
 pub trait Authenticate: Send + Sync + 'static {
-    /// The caller, or `None` when it cannot be known.
+    /// The caller, or `None` if unknown.
     fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity>;
 }
 
@@ -91,7 +94,8 @@ impl<'a> AgencyCaller<'a> {
     /// Of a request.
     ///
     /// # Errors
-    /// When the method's row admits others than agencies: a fault of the table, and not of the caller.
+    /// When the method's row admits others than agencies: a fault of the table, and not of the
+    /// caller.
     pub fn of<T>(request: &'a tonic::Request<T>) -> Result<Self, Failure> {
         Self::from_identity(caller(request)?)
     }
@@ -115,7 +119,7 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<&Identity, Failure> {
     request.extensions().get().ok_or(Failure::Unauthenticated)
 }
 
-/// A bearer token and whom it names.
+/// A bearer token and its owner.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
@@ -126,7 +130,7 @@ pub struct Token {
     /// Id of its agency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agency: Option<String>,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
 }
 
@@ -139,32 +143,33 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Why a token file cannot be used.
+/// Why a token file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// It is not what it should be.
+    /// Not a JSON list of tokens.
     #[error("the token file is not a JSON list of tokens")]
     Malformed(#[source] serde_json::Error),
     /// A token is too short to be a secret.
     #[error("the token of `{0}` is shorter than 20 characters")]
     Short(String),
-    /// An agency's token names no agency.
+    /// An agency's token has no agency.
     #[error("the token of `{0}` has the role agency but names no agency")]
     NoAgency(String),
-    /// Two tokens of one system differ in what they may do.
+    /// Two tokens of one system have different roles or agencies.
     #[error("the tokens of `{0}` name different roles or agencies; a system has one of each")]
     Ambiguous(String),
-    /// A token stands twice.
+    /// Two systems have the same token.
     #[error("the token of `{0}` is also another system's")]
     Repeated(String),
 }
 
-/// The tokens that a server accepts. Looked up by digest, so that the time an answer takes tells nothing of a token.
+/// The tokens that a server accepts. Looked up by digest, so that response times reveal nothing
+/// about a token.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tokens(HashMap<[u8; 32], Identity>);
 
 impl Tokens {
-    /// From tokens.
+    /// Builds the table from tokens.
     pub fn new(tokens: &[Token]) -> Result<Self, TokensError> {
         let mut identities = HashMap::with_capacity(tokens.len());
         let mut systems = HashMap::new();
@@ -195,7 +200,7 @@ impl Tokens {
         Ok(Self(identities))
     }
 
-    /// From the text of a token file: a JSON list of [`Token`].
+    /// Parses a token file: a JSON list of [`Token`].
     pub fn parse(text: &str) -> Result<Self, TokensError> {
         let tokens: Vec<Token> = serde_json::from_str(text).map_err(TokensError::Malformed)?;
         Self::new(&tokens)

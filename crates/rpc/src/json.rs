@@ -1,32 +1,32 @@
-//! The JSON form of messages, as the protobuf specification gives it.
+//! Messages in protobuf JSON.
 
 use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_path_to_error::{Path, Segment, Track};
 
-/// Why a text is not the JSON form of a message.
+/// Why a text is not a message in JSON.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// The text does not fit to the message. The source names line and column.
-    #[error("not the JSON form of `{message}`")]
+    /// The text does not fit the message. The source names line and column.
+    #[error("not `{message}` in JSON")]
     Malformed {
         /// The message.
         message: String,
-        /// The field, as in `report.subjects[0].kind`; empty where it is about no single one.
+        /// The field, such as `report.subjects[0].kind`; empty if no single field is at fault.
         field: String,
-        /// What is wrong, and where.
+        /// The problem and its position.
         #[source]
         source: serde_json::Error,
     },
-    /// The contract that was built in does not know the message.
+    /// The built-in contract does not contain the message.
     #[error("the contract has no message `{0}`")]
     Unknown(String),
-    /// The two forms of the message differ.
+    /// The dynamic and the generated form of the message differ.
     #[error("the message cannot be converted")]
     Convert(#[from] prost::DecodeError),
 }
 
-/// Reads a message. Unknown fields are errors: a misspelt one must not vanish.
+/// Parses a message. Unknown fields are errors, so that a misspelt one is not ignored.
 pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
     let malformed = |field, source| JsonError::Malformed {
         message: M::full_name(),
@@ -45,7 +45,7 @@ pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
     Ok(message.transcode_to()?)
 }
 
-/// Writes a message.
+/// Converts a message to JSON.
 pub fn value<M: Message + Name>(message: &M) -> Result<serde_json::Value, JsonError> {
     let mut dynamic = DynamicMessage::new(descriptor::<M>()?);
     dynamic.transcode_from(message)?;
@@ -58,7 +58,7 @@ pub fn value<M: Message + Name>(message: &M) -> Result<serde_json::Value, JsonEr
         })
 }
 
-/// The field that a path leads to. A field that the message does not have is named by what is wrong with it.
+/// The field at a path. Empty for an unknown field, which the problem itself names.
 fn field(path: &Path) -> String {
     let known = path.iter().all(|segment| !matches!(segment, Segment::Unknown));
     if known && path.iter().len() > 0 {

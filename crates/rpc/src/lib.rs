@@ -1,22 +1,22 @@
-//! The server and the client stack that all services share.
+//! The server and client stack shared by all services.
 //!
-//! A request meets, top to bottom ([`Server`], `server.rs`): the trace it continues, the words that every error needs,
-//! the limit on how many run at once, the deadline, who calls, and whether that caller may. Then the service decodes, calls
-//! its rules, encodes.
+//! A request passes, top to bottom ([`Server`], `server.rs`): continuation of its trace, wording of
+//! transport errors, the concurrency limit, the deadline, authentication and access. Then the
+//! service decodes, calls its rules and encodes.
 //!
-//! * `identity.rs`: who calls, and the seam behind which that is decided.
+//! * `identity.rs`: callers, and the interface that identifies them.
 //! * `access.rs`: which kinds of caller may call which method.
-//! * `failure.rs`: the one place where what went wrong becomes a gRPC status.
-//! * `layers.rs`: what a request meets on its way in.
+//! * `failure.rs`: the one place where failures become gRPC statuses.
+//! * `layers.rs`: the layers in front of every service.
 //! * `server.rs`: the stack, health, reflection, graceful stop.
-//! * `client.rs`: channels that name the caller and carry its trace.
-//! * `delivery.rs`: the way from an outbox to audit, and what every such way needs.
-//! * `operations.rs`: what every service tells its operators, in the same words.
-//! * `page.rs`: page tokens, bound to the filter that they were made for.
-//! * `json.rs`: the JSON form of messages.
+//! * `client.rs`: channels with the caller's token and trace.
+//! * `delivery.rs`: delivery from an outbox to audit, and parts shared by all deliveries.
+//! * `operations.rs`: the operations service that all services serve.
+//! * `page.rs`: page tokens, bound to their filter.
+//! * `json.rs`: messages in protobuf JSON.
 //!
-//! Invariants: no service binds a socket; no handler is called without a row that admits the caller; no error leaves without
-//! `ErrorInfo`; the cause of an internal error stays in the log.
+//! Invariants: no service binds a socket; no handler is called without a row that admits the
+//! caller; no error leaves without `ErrorInfo`; the cause of an internal error stays in the log.
 
 pub mod access;
 pub mod client;

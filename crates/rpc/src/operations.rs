@@ -25,24 +25,24 @@ pub const ACCESS: Table = Table {
         Method::new("ListRecordHeads", &[Kind::Operator]),
     ],
 };
-/// Records that may be named at once.
+/// Maximum number of requested records.
 const NAMED: usize = 1_000;
-/// What page tokens are bound to.
+/// Filter that page tokens are bound to.
 const FILTER: &str = "record heads";
 
-/// What a service tells its operators.
+/// A service's answers for operators.
 #[async_trait]
 pub trait Operated: Send + Sync + 'static {
-    /// How it is.
+    /// Its status.
     async fn status(&self) -> Result<GetStatusResponse, Failure>;
-    /// A page of its records with their last changes, behind the cursor of the page before (empty: from the first), and the
-    /// cursor of the next; `None` after the last.
+    /// A page of its records with their last changes, after `cursor` (empty: from the first), and
+    /// the next cursor; `None` after the last page.
     async fn heads(&self, cursor: &str, limit: u32) -> Result<(Vec<journal::RecordHead>, Option<String>), Failure>;
     /// Those of these records that it has.
     async fn heads_of(&self, records: Vec<String>) -> Result<Vec<journal::RecordHead>, Failure>;
 }
 
-/// What waits for these consumers.
+/// The undelivered changes for these consumers.
 pub async fn backlogs(db: &Db, consumers: &[&str]) -> Result<Vec<Backlog>, Failure> {
     let mut backlogs = Vec::with_capacity(consumers.len());
     for consumer in consumers {
@@ -60,7 +60,7 @@ pub async fn backlogs(db: &Db, consumers: &[&str]) -> Result<Vec<Backlog>, Failu
     Ok(backlogs)
 }
 
-/// The service over what it tells of.
+/// The gRPC service over a service's answers.
 pub fn server(operated: Arc<dyn Operated>) -> OperationsServiceServer<impl OperationsService> {
     OperationsServiceServer::new(Operations(operated))
 }
@@ -70,7 +70,7 @@ struct Operations(Arc<dyn Operated>);
 impl Operations {
     async fn heads(&self, request: ListRecordHeadsRequest) -> Result<ListRecordHeadsResponse, Failure> {
         if request.records.len() > NAMED {
-            return Err(Failure::invalid("records", format!("{NAMED} at most")));
+            return Err(Failure::invalid("records", format!("at most {NAMED}")));
         }
         let (heads, next) = if request.records.is_empty() {
             let limit = page::size(request.page_size)?;

@@ -1,4 +1,4 @@
-//! Page tokens: opaque, and bound to the filter that they were made for.
+//! Page tokens: opaque, and bound to their filter.
 
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest as _, Sha256};
@@ -9,7 +9,7 @@ const DEFAULT_SIZE: u32 = 100;
 const LARGEST_SIZE: u32 = 1_000;
 const CHECK: usize = 8;
 
-/// How many items a page has: 0 means 100, more than 1,000 means 1,000.
+/// The page size: 0 means 100, more than 1,000 means 1,000.
 pub fn size(page_size: i32) -> Result<u32, Failure> {
     match u32::try_from(page_size) {
         Ok(0) => Ok(DEFAULT_SIZE),
@@ -18,13 +18,13 @@ pub fn size(page_size: i32) -> Result<u32, Failure> {
     }
 }
 
-/// A token that goes on after `cursor`, for requests with the same `filter`.
+/// A token that continues after `cursor`, for requests with the same `filter`.
 pub fn encode(filter: &str, cursor: &str) -> String {
     BASE64URL_NOPAD.encode(&[&check(filter, cursor.as_bytes()), cursor.as_bytes()].concat())
 }
 
-/// Cuts what was found to a page, where one more than a page was looked for, and returns the token of the next page: that goes on
-/// after the `cursor` of the last item. Empty on the last page.
+/// Truncates results, which include one more than a page, to a page. Returns the token of the next
+/// page, which continues after the `cursor` of the last item; empty on the last page.
 pub fn cut<T>(found: &mut Vec<T>, size: u32, filter: &str, cursor: impl FnOnce(&T) -> String) -> String {
     let size = size as usize;
     let more = found.len() > size;
@@ -35,7 +35,7 @@ pub fn cut<T>(found: &mut Vec<T>, size: u32, filter: &str, cursor: impl FnOnce(&
     }
 }
 
-/// The cursor in a token; `None` when there is no token.
+/// The cursor in a token; `None` without a token.
 pub fn decode(filter: &str, token: &str) -> Result<Option<String>, Failure> {
     if token.is_empty() {
         return Ok(None);
@@ -43,7 +43,7 @@ pub fn decode(filter: &str, token: &str) -> Result<Option<String>, Failure> {
     let invalid = || {
         Failure::invalid(
             "page_token",
-            "is not one that this server gave for this request; start without one",
+            "is not a token of this server for this request; start without one",
         )
     };
     let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).map_err(|_| invalid())?;
@@ -54,8 +54,8 @@ pub fn decode(filter: &str, token: &str) -> Result<Option<String>, Failure> {
     String::from_utf8(cursor.to_vec()).map(Some).map_err(|_| invalid())
 }
 
-/// Ties a cursor to its filter. It keeps honest callers from mistakes; the cursor itself is no secret, and what it leads to is
-/// checked like any other read.
+/// Ties a cursor to its filter. It keeps honest callers from mistakes; the cursor itself is no
+/// secret, and what it leads to is checked like any other read.
 fn check(filter: &str, cursor: &[u8]) -> [u8; CHECK] {
     let digest = Sha256::new()
         .chain_update(b"remit-page-v1")

@@ -13,23 +13,23 @@ use crate::{
     layers,
 };
 
-/// Whether a service can do its work: its database answers.
+/// Whether a service can work: its database responds.
 pub type HealthCheck = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
-/// What all servers have in common.
+/// Settings shared by all servers.
 #[derive(Clone)]
 pub struct Server {
     /// Name of the service in traces, such as `intake`.
     pub service: &'static str,
-    /// What it takes at most.
+    /// Its limits.
     pub limits: Limits,
-    /// Who decides who calls.
+    /// Identifies callers.
     pub authenticate: Arc<dyn Authenticate>,
-    /// Whether reflection is served.
+    /// Whether to serve reflection.
     pub reflection: bool,
-    /// Who may call which method of its gRPC services. Health reports these services by their full names.
+    /// Access tables of its gRPC services. Health reports these services by their full names.
     pub access: &'static [Table],
-    /// Whether they can do their work.
+    /// Whether the services can work.
     pub health: HealthCheck,
 }
 
@@ -42,14 +42,14 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// How often health is looked at.
+/// Interval between health checks.
 const HEALTH: Duration = Duration::from_secs(2);
-/// How long requests that are under way may take after a stop was asked for.
+/// Time for running requests to end after a stop.
 const GRACE: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// Serves the routes on a listener that the caller bound, until `shutdown`: then health turns, new work is refused, and
-    /// what is under way ends.
+    /// Serves the routes on `listener` until `shutdown`: then health turns, new work is refused,
+    /// and running work ends.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -59,8 +59,8 @@ impl Server {
         self.serve_with_files(listener, routes, None, shutdown).await
     }
 
-    /// Like [`Server::serve`], and on the same listener files for everybody, by HTTP/1.1 and HTTP/2. They are limited like
-    /// everything else, but whoever asks for them is not asked who it is.
+    /// Like [`Server::serve`], with public files on the same listener, over HTTP/1.1 and HTTP/2.
+    /// All limits apply to them, but no authentication.
     pub async fn serve_with_files(
         self,
         listener: TcpListener,
@@ -70,7 +70,7 @@ impl Server {
     ) -> Result<(), transport::Error> {
         let accept_http1 = files.is_some();
         let (reporter, health) = tonic_health::server::health_reporter();
-        // Known by name from the first moment, serving from when the database has answered.
+        // Known to health from the start; serving once the database has responded.
         for name in names(self.access) {
             reporter
                 .set_service_status(name, tonic_health::ServingStatus::NotServing)
@@ -85,13 +85,14 @@ impl Server {
 
         let mut routes = routes.add_service(health);
         if self.reflection {
-            // The descriptors were made by our own build: if they do not decode, a test of `api` fails first.
+            // Our own build made the descriptors: if they do not decode, a test of `api` fails
+            // first.
             match tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(api::DESCRIPTORS)
                 .build_v1()
             {
                 Ok(reflection) => routes = routes.add_service(reflection),
-                Err(error) => tracing::error!(%error, "reflection is not served"),
+                Err(error) => tracing::error!(%error, "cannot serve reflection"),
             }
         }
 
@@ -102,7 +103,7 @@ impl Server {
             methods: Arc::clone(&methods),
             running: Arc::new(Semaphore::new(self.limits.concurrency)),
         };
-        // The last layer added is the first that a request meets.
+        // The last layer added is the first that a request passes.
         let router = routes
             .prepare()
             .into_axum_router()
@@ -110,7 +111,7 @@ impl Server {
                 authenticate: self.authenticate,
                 methods,
             })
-            // Past the question who calls, and inside all limits.
+            // Public files: no authentication, but all limits apply.
             .merge(files.unwrap_or_default())
             .layer(gate);
 
@@ -119,7 +120,7 @@ impl Server {
             .accept_http1(accept_http1)
             .http2_max_header_list_size(self.limits.header_bytes)
             .max_concurrent_streams(self.limits.streams_per_connection)
-            // Peers that went away without a word are noticed.
+            // Detects peers that disappeared.
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .tcp_nodelay(true)
@@ -127,13 +128,14 @@ impl Server {
             .serve_with_incoming_shutdown(incoming(listener), shutdown.cancelled_owned());
         tokio::select! {
             served = serving => served,
-            // Watchers keep their streams open for ever: after the grace period they are cut.
+            // Health watchers keep their streams open for ever: they are cut after the grace
+            // period.
             () = async { stopped.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
         }
     }
 }
 
-/// What health is asked for: each service, and all together.
+/// Names for health: each service, and all together.
 fn names(access: &'static [Table]) -> impl Iterator<Item = &'static str> {
     access.iter().map(|table| table.service).chain([""])
 }
