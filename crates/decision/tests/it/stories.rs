@@ -539,7 +539,9 @@ fn story_12_insult() {
     ] {
         facts.reporter_relation = relation.into();
         let decision = route(&facts);
-        assert!(matches!(&decision.outcome, Destination::Advise { zh, en } if zh.contains("自诉") && en.contains("court")));
+        assert!(
+            matches!(&decision.outcome, Destination::Advise { zh, en } if zh.contains("自诉") && en.contains("court"))
+        );
         assert_eq!((decision.terms, decision.supporting), (None, vec![]));
     }
     facts.reporter_relation = ReporterRelation::Victim.into();

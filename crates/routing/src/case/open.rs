@@ -3,7 +3,7 @@
 use super::{Case, Duty, Effect, End, Event, Origin, Part, Rule, Rules, Stage, Standing, State, Transition};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
-    decide::{Decision, Outcome},
+    decide::{Decision, Destination},
 };
 
 /// By when a superior designates: 10 working days, as cyberspace offices have (网信部门行政执法程序规定 13).
@@ -33,16 +33,16 @@ impl Rules<'_> {
             origin: Origin::Routed,
         };
         let (event, standing) = match (&decision.outcome, &decision.terms) {
-            (Outcome::Lead { agency, .. }, Some(terms)) => {
+            (Destination::Lead { agency, .. }, Some(terms)) => {
                 let duty = duty(agency, terms.clocks.acknowledge);
                 (Event::Opened, Standing::Open(Stage::Assigned, duty))
             }
-            (Outcome::Designate { superior }, Some(_)) => {
+            (Destination::Designate { superior }, Some(_)) => {
                 let duty = duty(superior, DESIGNATE);
                 (Event::Opened, Standing::Open(Stage::AwaitingDesignation, duty))
             }
             // A decision has no terms exactly when it advises.
-            (Outcome::Advise { .. }, _) | (_, None) => (Event::Advised, Standing::Ended(End::Advised)),
+            (Destination::Advise { .. }, _) | (_, None) => (Event::Advised, Standing::Ended(End::Advised)),
         };
         Transition {
             event,
