@@ -1,4 +1,4 @@
-//! Where time and randomness come from: parameters everywhere else.
+//! Sources of time and randomness, which are parameters everywhere else.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -9,9 +9,9 @@ use moment::Time;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// The current time.
     fn now(&self) -> Time;
 }
 
@@ -31,12 +31,12 @@ impl Clock for SystemClock {
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// Stands at this moment.
+    /// A clock at this time.
     pub fn at(time: Time) -> Self {
         Self(AtomicI64::new(time.0))
     }
 
-    /// Moves on, or back when negative.
+    /// Advances the clock, or sets it back if negative.
     pub fn advance(&self, seconds: i64) {
         self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
@@ -48,9 +48,9 @@ impl Clock for ManualClock {
     }
 }
 
-/// Gives random bytes.
+/// A source of random bytes.
 pub trait Entropy: Send + Sync + 'static {
-    /// Fills `bytes` with bytes that nobody can guess.
+    /// Fills `bytes` with unpredictable bytes.
     fn fill(&self, bytes: &mut [u8]);
 }
 
@@ -65,12 +65,12 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Repeatable bytes from a seed. For tests only: whoever knows the seed knows every key and salt.
+/// Reproducible bytes from a seed. For tests only: whoever knows the seed knows every key and salt.
 #[derive(Debug)]
 pub struct SeededEntropy(Mutex<rand::rngs::StdRng>);
 
 impl SeededEntropy {
-    /// From a seed.
+    /// Bytes from a seed.
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(rand::rngs::StdRng::seed_from_u64(seed)))
     }
@@ -91,8 +91,9 @@ pub fn random_id(entropy: &dyn Entropy) -> Uuid {
 
 /// An id that sorts by time (UUID version 7), for records and events.
 ///
-/// New rows then lie beside each other in every index, which is most of what a commit writes. The time in it is no secret, as
-/// it stands in the log's entries; the other 74 bits are random, and nobody gets a record for knowing its name.
+/// New rows are then adjacent in every index, and index pages are most of what a commit writes. The
+/// time in the id is no secret, because the log's entries contain it; the other 74 bits are random,
+/// and knowing a record's name gives no access to it.
 pub fn ordered_id(time: Time, entropy: &dyn Entropy) -> Uuid {
     let mut bytes = [0; 10];
     entropy.fill(&mut bytes);

@@ -1,10 +1,10 @@
-//! Deadlines, against days that three independent packages agree on.
+//! Deadlines, checked against days that three independent packages agree on.
 
 use decision::calendar::{Calendars, ClockKind, ClockRule, Due, Hours, Unit, Worktime, due};
 use decision::directory::{AgencyId, Directory};
 use jiff::Timestamp;
 
-/// Public holidays of Japan in 2026, after the shipped calendar: another one that an agency may name.
+/// Public holidays of Japan in 2026, after the shipped calendar: a second calendar for agencies.
 const JP: &str = "
 ---
 id: JP
@@ -20,7 +20,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
-/// Where no hours are told.
+/// Without desk hours.
 fn count(start: &str, value: u32, unit: Unit) -> Due {
     due(at(start), rule(value, unit), shipped(None))
 }
@@ -60,7 +60,7 @@ fn working_days_over_the_long_holidays() {
 
 #[test]
 fn make_up_days_are_worked() {
-    // Saturday 2026-02-14 is worked for the Spring Festival that follows.
+    // Saturday 2026-02-14 is a make-up day for the following Spring Festival.
     check("2026-02-13T09:00:00+08:00", 1, Unit::WorkingDays, "2026-02-14", false);
     check("2025-09-27T09:00:00+08:00", 1, Unit::WorkingDays, "2025-09-28", false);
     check("2026-11-20T09:00:00+08:00", 1, Unit::WorkingDays, "2026-11-23", false);
@@ -87,7 +87,7 @@ fn hours_elapse_whatever_the_day() {
 }
 
 #[test]
-fn the_end_of_the_time_line_is_no_panic() {
+fn the_end_of_representable_time_does_not_panic() {
     let hours: Hours = "08:00-18:00".parse().unwrap();
     for unit in Unit::ALL {
         for worktime in [shipped(None), shipped(Some(&hours))] {
@@ -101,7 +101,7 @@ fn the_end_of_the_time_line_is_no_panic() {
 }
 
 #[test]
-fn a_bad_calendar_is_told_all_its_faults() {
+fn all_faults_of_a_calendar_are_reported() {
     let yaml = "id: X\nutc_offset: east\nyears: [2026]\nholidays: [\"2026-13-01\", \"2025-01-01\", \"2026-01-01\"]\n\
                 working_days: [\"2026-01-01\", \"2026-01-04\", \"2026-01-04\"]\n";
     let error = Calendars::parse(yaml).expect_err("bad").to_string();
@@ -118,7 +118,7 @@ fn a_bad_calendar_is_told_all_its_faults() {
 }
 
 #[test]
-fn a_bad_file_of_calendars_is_told_all_its_faults() {
+fn all_faults_of_a_calendar_file_are_reported() {
     let bad = "id: X\nutc_offset: east\nyears: []\nholidays: []\nworking_days: []\n";
     let twice = format!("{bad}---\n{bad}");
     let error = Calendars::parse(&twice).expect_err("bad").to_string();
@@ -141,13 +141,14 @@ fn working_hours_run_while_the_desk_is_open() {
     for (start, hours, value, end) in [
         // Monday to Tuesday.
         ("2026-03-02T17:00:00+08:00", DAY, 4, "2026-03-03T11:00:00+08:00"),
-        // The Saturday before the Spring Festival is worked, the festival is not.
+        // The Saturday before the Spring Festival is a working day, the festival is not.
         ("2026-02-13T17:00:00+08:00", DAY, 4, "2026-02-14T11:00:00+08:00"),
         ("2026-02-14T17:00:00+08:00", DAY, 4, "2026-02-24T11:00:00+08:00"),
-        // Over a weekend, and over the National Day's week, whose last Saturday is worked.
+        // Over a weekend, and over the week of the National Day, whose last Saturday is a working
+        // day.
         ("2026-03-06T17:30:00+08:00", DAY, 1, "2026-03-09T08:30:00+08:00"),
         ("2026-09-30T12:00:00+08:00", DAY, 20, "2026-10-09T12:00:00+08:00"),
-        // Breaks do not count; what ends with the desk ends that day.
+        // Breaks do not count; a clock that ends with the desk ends that day.
         ("2026-03-02T11:00:00+08:00", BREAK, 2, "2026-03-02T15:00:00+08:00"),
         ("2026-03-02T13:00:00+08:00", BREAK, 1, "2026-03-02T15:00:00+08:00"),
         ("2026-03-02T16:30:00+08:00", BREAK, 1, "2026-03-02T17:30:00+08:00"),
@@ -187,7 +188,7 @@ fn a_clock_in_working_days_ends_when_the_desk_closes() {
 }
 
 #[test]
-fn hours_are_spans_one_after_the_other() {
+fn hours_are_ordered_spans() {
     for good in [
         "08:30-12:00",
         "08:30-12:00, 14:00-17:30",
@@ -210,7 +211,7 @@ fn hours_are_spans_one_after_the_other() {
     }
 }
 
-/// The shipped agencies, where Nanning's police name a calendar and hours.
+/// The shipped agencies, with a calendar and hours for Nanning's police.
 fn nanning(calendar: &str) -> Directory {
     let desk = format!("calendar: {calendar}, hours: '09:00-17:00', superior:");
     let source = Directory::shipped().source();
@@ -220,7 +221,7 @@ fn nanning(calendar: &str) -> Directory {
 }
 
 #[test]
-fn each_agency_works_by_the_calendar_that_it_names() {
+fn each_agency_uses_its_own_calendar() {
     let yaml = include_str!("../../../../deploy/config/calendar-CN.yaml");
     let calendars = Calendars::parse(&format!("{yaml}{JP}")).unwrap();
     let directory = nanning("JP");

@@ -1,4 +1,4 @@
-//! The directory: the shipped one, the climb, superiors, and what a bad file is told.
+//! The directory: the shipped one, the climb, superiors, and the messages for faulty files.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ fn check(function: &str, place: &str, excluded: &[&str], climb: &str, agency: Op
 }
 
 #[test]
-fn climbs_to_the_nearest_agency_that_is_not_kept_out() {
+fn climbs_to_the_nearest_agency_that_is_not_excluded() {
     check("police", "450100", &[], "450100", Some("police-450100"));
     check("police", "520100", &[], "520100 520000 CN", Some("police-CN"));
     check(
@@ -102,7 +102,7 @@ fn the_digest_covers_both_files() {
 }
 
 #[test]
-fn all_faults_are_named_at_once() {
+fn all_faults_are_reported_at_once() {
     let yaml = "\
 last_resort: nobody
 agencies:
@@ -139,7 +139,7 @@ agencies:
 }
 
 #[test]
-fn a_file_of_another_shape_is_refused_with_its_place() {
+fn a_file_of_another_structure_is_refused_with_the_position() {
     let error = Directory::parse("last_resort: c\nagencies: 3\n", Territories::shipped()).expect_err("bad");
     let ConfigError::Shape { source, .. } = error else {
         panic!("{error}")
@@ -158,7 +158,7 @@ fn read(agencies: &str) -> Result<Directory, String> {
     Directory::parse(&yaml, Territories::shipped()).map_err(|error| error.to_string())
 }
 
-/// An agency with the function police in Jiangsu, below `top`, where `rest` adds or replaces nothing that is there.
+/// An agency with the function police in Jiangsu, below `top`; `rest` adds fields.
 fn agency(id: &str, rest: &str) -> String {
     let superior = if rest.contains("superior:") {
         ""
@@ -182,7 +182,7 @@ fn refused(agencies: &[String], parts: &[&str]) {
 }
 
 #[test]
-fn superiors_in_a_circle_are_each_named() {
+fn superiors_in_a_cycle_are_all_reported() {
     refused(
         &[
             agency("x", "superior: y, categories: [a]"),
@@ -202,7 +202,7 @@ fn superiors_in_a_circle_are_each_named() {
 }
 
 #[test]
-fn an_agency_below_the_nation_is_no_orphan() {
+fn an_agency_below_the_nation_needs_a_superior() {
     refused(
         &[
             agency("x", "superior: null"),
@@ -223,8 +223,8 @@ fn an_agency_below_the_nation_is_no_orphan() {
 }
 
 #[test]
-fn two_agencies_never_answer_the_same_question() {
-    // What the first takes, what the second takes, and whether there is something that both do.
+fn two_agencies_never_match_the_same_query() {
+    // What the first accepts, what the second accepts, and what both accept.
     for (first, second, both) in [
         ("categories: []", "categories: []", Some("all categories")),
         ("categories: []", "categories: [fraud]", Some("fraud")),
@@ -282,7 +282,7 @@ fn a_successor_can_take_over() {
 }
 
 #[test]
-fn who_is_found_depends_on_category_and_day() {
+fn the_agency_found_depends_on_category_and_day() {
     let directory = read(
         &[
             agency("general", "except: [fraud], valid_to: 2026-06-30, successor: new"),
@@ -314,7 +314,7 @@ fn who_is_found_depends_on_category_and_day() {
 }
 
 #[test]
-fn territories_that_reach_nobody_are_found() {
+fn territories_without_an_agency_are_found() {
     let directory = read(
         &[
             "  - {id: p1, functions: [press], territory: '320000', name: {zh: 报, en: P}, superior: c}\n".to_owned(),
@@ -373,7 +373,7 @@ fn a_file_that_is_too_large_is_refused_unread() {
 }
 
 #[test]
-fn changes_make_a_directory_and_are_told_apart() {
+fn changes_make_a_directory_and_are_listed() {
     let old = Directory::shipped();
     let changes = "\
 put:
@@ -402,7 +402,7 @@ remove: [police-320600]
         "08:30-12:00, 14:00-17:30"
     );
     assert!(old.differences(old).is_empty());
-    // Nothing is lost on the way through the file.
+    // The file round-trips.
     let again = Directory::parse(new.source(), Territories::shipped()).unwrap();
     assert!(again.differences(&new).is_empty());
     let error = old

@@ -1,4 +1,4 @@
-//! The example register, by which stories are told.
+//! The example register of the stories.
 
 use places::Territories;
 use register::checked::Checked;
@@ -6,7 +6,7 @@ use register::file::{Format, Mode, Reader};
 use register::sorted::Sorter;
 use register::store::{Found, Version};
 
-/// The example register, as it would be found in version 1.
+/// The example register, as found in version 1.
 pub fn example() -> Found {
     let mut sorter = Sorter::default();
     let mut take = |row| sorter.push(row);

@@ -1,4 +1,4 @@
-//! Facts from a line of a file are those of the contract.
+//! Facts from a line of JSON equal those of the contract.
 
 use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
 use api::routing::{Facts, OperatorAnswer, OperatorMatch, operator_match};
@@ -7,7 +7,7 @@ use decision::directory::Directory;
 use decision::facts::{FactsLine, Situation};
 use decision::rules::RuleSet;
 
-/// Every field is set: one that the reader of lines does not know fails here.
+/// Sets every field: one unknown to the line parser fails here.
 fn all() -> Facts {
     let place = |factor: ConnectingFactor, location| Place {
         factor: factor.into(),
@@ -63,7 +63,7 @@ fn all() -> Facts {
 }
 
 #[test]
-fn a_line_says_what_the_contract_says() {
+fn a_line_equals_the_contracts_message() {
     for facts in [all(), Facts::default()] {
         let json = rpc::json::value(&facts).unwrap().to_string();
         let line = FactsLine::parse(json.as_bytes()).unwrap();
@@ -81,7 +81,7 @@ fn a_line_says_what_the_contract_says() {
 }
 
 #[test]
-fn other_ways_to_write_the_same_are_read() {
+fn alternative_spellings_are_accepted() {
     let line = br#"{"loss_minor_units": 12, "lossAgeSeconds": "7", "victim_kind": 1,
         "places": [{"factor": 4, "territory": "territories/510100"}], "details": {"a": "b"}}"#;
     let line = FactsLine::parse(line).unwrap();
@@ -92,7 +92,7 @@ fn other_ways_to_write_the_same_are_read() {
 }
 
 #[test]
-fn what_is_no_line_of_facts_is_refused() {
+fn invalid_lines_are_refused() {
     for (line, part) in [
         ("", "EOF"),
         ("{", "EOF"),

@@ -1,4 +1,4 @@
-//! Tests of the decision: of its rules, its files and its answers, and of what it is not built on.
+//! Tests of the decision: its rules, files, answers and dependencies.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

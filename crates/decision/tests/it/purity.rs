@@ -1,4 +1,4 @@
-//! What the decision is not built on, at any depth.
+//! Crates that the decision must not depend on, at any depth.
 
 use std::process::Command;
 

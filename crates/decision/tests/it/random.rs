@@ -1,4 +1,4 @@
-//! What holds for any facts at all.
+//! Properties that hold for all facts.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ fn agency() -> impl Strategy<Value = String> {
         .agencies()
         .map(|agency| agency.id.to_string())
         .collect();
-    // Those at the top, so that whole functions are excluded often; and what is no agency.
+    // Those at the top, so that whole functions are often excluded, and a name that is not an
+    // agency.
     let tops = [
         "police-CN",
         "conference-CN",
@@ -92,7 +93,8 @@ proptest! {
         let excluded: BTreeSet<AgencyId> = facts.excluded.iter().filter_map(|id| AgencyId::new(id).ok()).collect();
         let shown = without_excluded(decision.explanation.clone());
         prop_assert!(shown.excluded.is_empty() && shown.facts_digest.is_empty());
-        // Who designates though everybody at the top is excluded is named: as who designates.
+        // A superior that designates although everybody at the top is excluded may be named, as the
+        // designator.
         let designates = |id: &AgencyId| matches!(&decision.outcome, Destination::Designate { superior } if superior == id);
         let text = format!("{shown:?}");
         for agency in directory.agencies().filter(|agency| directory.is_excluded(&agency.id, &excluded)) {
@@ -139,7 +141,7 @@ proptest! {
     }
 }
 
-/// Many are examined by `cargo run --release -p decision --example figures`.
+/// `cargo run --release -p decision --example figures` examines many more.
 #[test]
 fn p4_p6_in_random_worlds_there_is_one_owner_and_replays_are_equal() {
     let worlds = std::env::var("REMIT_WORLDS").ok().and_then(|count| count.parse().ok());

@@ -1,4 +1,4 @@
-//! Rule sets: the shipped one covers every category, and a bad one is told all its faults.
+//! Rule sets: the shipped ones cover every category, and all faults of a bad one are reported.
 
 use api::routing::Facts;
 use api::routing::{RuleCondition, RuleRow, RuleTable, rule_condition};
@@ -9,7 +9,7 @@ use decision::rules::check::{check, check_table, check_yaml};
 use decision::rules::{Action, RuleSet, SHIPPED, Severity, Taxonomy};
 use prost::Message as _;
 
-/// The row that the shipped set has for a category, and its lead.
+/// The shipped set's row for a category, and its lead.
 fn row(category: &str) -> (String, String) {
     let facts = Facts {
         category: category.to_owned(),
@@ -39,7 +39,7 @@ fn every_shipped_category_has_a_row_of_its_own() {
 }
 
 #[test]
-fn nothing_is_found_in_the_shipped_sets() {
+fn the_shipped_sets_have_no_findings() {
     for rules in both() {
         assert_eq!(
             check(rules, Directory::shipped(), &Taxonomy::shipped()),
@@ -90,7 +90,7 @@ fn the_lead_of_each_kind() {
 }
 
 #[test]
-fn a_category_is_matched_on_its_dots() {
+fn categories_match_at_dots() {
     assert_eq!(row("fraud").0, "fraud");
     assert_eq!(row("fraud.of.a.new.kind").0, "fraud");
     assert_eq!(row("fraudulent").0, "catch-all");
@@ -119,7 +119,7 @@ fn refused(rows: &str, parts: &[&str]) {
 }
 
 #[test]
-fn the_digest_is_of_what_is_said_and_not_of_how() {
+fn the_digest_depends_on_content_not_on_spelling() {
     let set = parse(LAST).expect("good");
     assert_eq!(set.rows().len(), 1);
     assert_eq!(
@@ -135,7 +135,7 @@ fn the_digest_is_of_what_is_said_and_not_of_how() {
             again.digest().as_slice(),
             <sha2::Sha256 as sha2::Digest>::digest(again.canonical()).as_slice()
         );
-        // The order in which a machine sends things does not matter either.
+        // The order in a message does not matter either.
         let mut table = rules.to_table();
         table.rows.reverse();
         for row in &mut table.rows {
@@ -151,13 +151,13 @@ fn the_digest_is_of_what_is_said_and_not_of_how() {
 
 const CLOCKS: &str = "clocks: {acknowledge: {value: 1, unit: working-days}, result: {value: 30, unit: calendar-days}}";
 
-/// A row whose lead is the police.
+/// A row led by the police.
 fn police(id: &str, priority: u32, more: &str) -> String {
     format!("  - {{row: {id}, priority: {priority}, {more}lead: police, factors: [victim], {CLOCKS}, source: ours}}\n")
 }
 
 #[test]
-fn all_faults_of_rows_are_named_at_once_with_row_and_column() {
+fn all_faults_of_rows_are_reported_at_once_with_row_and_column() {
     let rows = "  - {row: A, priority: 1, category: x..y, lead: fire-brigade, factors: [moon, victim, victim], colour: red, source: ours}
   - {row: b, lead: police, advise: {zh: 一, en: b}, when: {weather: fine, reporter_relation: [cousin]}}
   - {row: c, priority: 2, category: c, advise: {zh: 一, en: ''}, source: ours}
@@ -218,7 +218,7 @@ fn all_faults_of_rows_are_named_at_once_with_row_and_column() {
 }
 
 #[test]
-fn keys_that_are_not_known_are_named_wherever_they_stand() {
+fn unknown_keys_are_reported_at_every_level() {
     let advise = "advise: {zh: 一, en: b, de: c}, source: ours}\n";
     let when = "when: {operator: {abroad: true, near: '320500'}, loss: {currency: CNY, from: 1, to: 5}, \
                 loss_age: {at_most: 3, unit: hours, exactly: true}}, ";
@@ -242,7 +242,7 @@ fn keys_that_are_not_known_are_named_wherever_they_stand() {
 }
 
 #[test]
-fn who_designates_last_is_always_there() {
+fn the_last_resort_always_exists() {
     let set = |directory: &Directory, last_resort: &str| {
         RuleSet::parse(
             &format!("id: test\nlast_resort: [{last_resort}]\nrows:\n{LAST}"),
@@ -268,7 +268,7 @@ fn who_designates_last_is_always_there() {
 }
 
 #[test]
-fn a_lead_that_is_not_at_the_nation_is_warned_of() {
+fn a_lead_function_missing_at_the_nation_is_a_warning() {
     let source = Directory::shipped().source();
     let line = source
         .lines()
@@ -314,7 +314,7 @@ fn rows_that_can_never_match_are_refused() {
     let victims = "category: fraud, when: {reporter_relation: [victim]}, ";
     let narrow_first = police("a", 1, victims) + &police("b", 2, "category: fraud, ") + LAST;
     assert!(parse(&narrow_first).is_ok());
-    // Taken by two rows together, neither of which takes all of it.
+    // Covered by two rows together, but by neither alone.
     let together = police("a", 1, "when: {urgent: true}, ")
         + &police("b", 2, "when: {urgent: false}, ")
         + &police("c", 3, "category: fraud, ")
@@ -323,7 +323,7 @@ fn rows_that_can_never_match_are_refused() {
         &together,
         &["row `c`, category: it is never reached: `a`, `b` together cover all of it"],
     );
-    // Bands, places, ages, kinds and details are compared as what they are.
+    // Bands, places, ages, kinds and details are compared by meaning.
     for (wide, narrow) in [
         (
             "loss: {currency: CNY, from: 1}",
@@ -348,7 +348,7 @@ fn rows_that_can_never_match_are_refused() {
 }
 
 #[test]
-fn what_a_machine_sends_is_refused_with_row_and_column() {
+fn messages_are_refused_with_row_and_column() {
     let error = |table: RuleTable| {
         RuleSet::from_table(table, Directory::shipped())
             .expect_err("bad")
@@ -356,7 +356,7 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
     };
     let table = RuleSet::shipped().to_table();
 
-    // A column that this version does not know: its field is skipped, and the condition is empty.
+    // A column unknown to this version: its field is skipped, and the condition is empty.
     let mut newer = table.clone();
     newer.rows[2].conditions.push(RuleCondition { column: None });
     let sent = newer.encode_to_vec();
@@ -437,7 +437,7 @@ fn what_a_machine_sends_is_refused_with_row_and_column() {
     assert!(RuleSet::decode(b"no protobuf", Directory::shipped()).is_err());
 }
 
-/// What is found, as `severity row column`, with a part of the message.
+/// Expected findings, as severity, row, column and a part of the message.
 #[track_caller]
 fn found(rows: &str, expected: &[(Severity, &str, &str, &str)]) {
     let yaml = format!("id: test\nrows:\n{rows}");
@@ -453,7 +453,7 @@ fn found(rows: &str, expected: &[(Severity, &str, &str, &str)]) {
         let mut of_row = findings.iter().filter(|finding| finding.row == *row && !row.is_empty());
         assert!(of_row.all(|finding| finding.line.is_some()), "{findings:#?}");
     }
-    // What a machine sends is found out the same.
+    // A message gives the same findings.
     if let Ok(rules) = RuleSet::parse(&yaml, Directory::shipped()) {
         let sent = check_table(rules.to_table(), Directory::shipped(), &Taxonomy::shipped());
         assert_eq!(sent.len(), findings.len());
@@ -461,7 +461,7 @@ fn found(rows: &str, expected: &[(Severity, &str, &str, &str)]) {
 }
 
 #[test]
-fn what_the_taxonomy_does_not_have_is_found() {
+fn references_missing_from_the_taxonomy_are_found() {
     found(
         &(police("a", 1, "category: piracy, ")
             + &police(
@@ -509,7 +509,7 @@ fn what_the_taxonomy_does_not_have_is_found() {
 }
 
 #[test]
-fn overlaps_that_say_the_same_and_gaps_are_found() {
+fn redundant_overlaps_and_gaps_are_found() {
     let market = police("c", 3, "category: fraud.loan, ").replace("lead: police", "lead: market-regulator");
     found(
         &(police("a", 1, "category: fraud, when: {reporter_relation: [victim]}, ")
@@ -555,7 +555,7 @@ fn overlaps_that_say_the_same_and_gaps_are_found() {
 }
 
 #[test]
-fn faults_are_findings_too_and_another_shape_is_refused() {
+fn faults_are_findings_and_another_structure_is_refused() {
     found(
         "  []\n",
         &[(Severity::Error, "", "rows", "the last row must match everything")],

@@ -1,4 +1,4 @@
-//! The sixteen stories under both shipped rule sets, and what else must be visible in an answer.
+//! The sixteen stories under both shipped rule sets, and further requirements on answers.
 
 use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
 use api::routing::{Facts, OperatorSubject, operator_subject};
@@ -43,11 +43,11 @@ fn facts(category: &str, places: &[&str]) -> Facts {
 struct Story {
     name: &'static str,
     facts: Facts,
-    /// The answer of *ranked*: who leads by which factor, and who supports.
+    /// The answer of *ranked*: the lead with its factor, and the supporting agencies.
     ranked: (&'static str, &'static [&'static str]),
     /// The answer of *first-receiver*.
     first_receiver: (&'static str, &'static [&'static str]),
-    /// What *first-receiver* says about the receiver.
+    /// The note of *first-receiver* about the receiver.
     says: &'static str,
 }
 
@@ -68,7 +68,7 @@ fn received_by(agency: &str, facts: Facts) -> Facts {
     }
 }
 
-/// Facts of a report about a domain, as the example register completes them.
+/// Facts of a report about a domain, completed by the example register.
 fn by_register(host: &str, facts: Facts) -> Facts {
     let mut facts = Facts {
         subject_kinds: vec![SubjectKind::Domain.into()],
@@ -86,7 +86,7 @@ fn by_register(host: &str, facts: Facts) -> Facts {
     facts
 }
 
-/// The sixteen stories. Story 6 gives the operator by the example register.
+/// The sixteen stories. In story 6 the example register gives the operator.
 fn stories() -> Vec<Story> {
     let centre = "content-regulator-CN";
     let of_publication = |category, places: &[&str]| Facts {
@@ -285,7 +285,7 @@ fn both_shipped_sets_answer_the_sixteen_stories() {
     }
 }
 
-/// Who leads by which factor, and who supports.
+/// The lead with its factor, and the supporting agencies.
 fn answer(decision: &Decision) -> (String, Vec<String>) {
     let lead = match &decision.outcome {
         Destination::Lead {
@@ -331,7 +331,7 @@ fn says(decision: &Decision, words: &str) {
     assert!(said, "{words}: {:#?}", decision.explanation.fallbacks);
 }
 
-/// The factors tried, with what came of each.
+/// The factors tried, with their results.
 fn tried(decision: &Decision) -> Vec<(&str, &str)> {
     decision
         .explanation
@@ -605,7 +605,7 @@ fn story_16_platform_ignores_reports() {
 }
 
 #[test]
-fn exclusion_covers_the_units_below_and_the_climb_goes_past_them() {
+fn exclusion_covers_the_units_below_and_the_climb_skips_them() {
     let mut facts = facts("gambling", &["operator 450100", "server 440600"]);
     facts.excluded = vec!["police-450000".to_owned()];
     let decision = check(&facts, "police-CN by operator", &["police-440000"]);
@@ -618,13 +618,14 @@ fn exclusion_covers_the_units_below_and_the_climb_goes_past_them() {
 }
 
 #[test]
-fn the_conference_designates_where_nobody_is_left() {
+fn the_conference_designates_if_nobody_is_left() {
     let mut facts = facts("gambling", &["operator 450100", "server US"]);
     facts.excluded = vec!["police-CN".to_owned()];
     let decision = route(&facts);
     assert!(matches!(&decision.outcome, Destination::Designate { superior } if superior.as_str() == "conference-CN"));
     assert_eq!(decision.supporting, vec![]);
-    // The conference has a substitute; where that is excluded, too, any other unit at the top; at last the conference.
+    // The conference has a substitute; if that is excluded, too, any other unit at the top; finally
+    // the conference.
     for (excluded, designates) in [
         ("conference-CN", "inspection-CN"),
         ("inspection-CN", "content-regulator-CN"),
@@ -650,7 +651,7 @@ fn the_conference_designates_where_nobody_is_left() {
 }
 
 #[test]
-fn what_cannot_be_used_is_left_out_and_said_so() {
+fn unusable_input_is_skipped_and_reported() {
     let mut facts = facts("gambling", &["operator 999999", "server XX", "victim CN"]);
     facts.excluded = vec!["no such".to_owned()];
     let decision = check(&facts, "police-CN by victim", &[]);
@@ -685,7 +686,7 @@ fn one_agency_supports_once_with_all_reasons() {
 }
 
 #[test]
-fn the_rows_passed_over_name_the_first_column_that_failed() {
+fn skipped_rows_name_the_first_column_that_failed() {
     let mut facts = facts("fraud.loan", &["victim 520100"]);
     facts.loss_age_seconds = Some(73 * 3_600);
     let situation = Situation::from(&facts);
@@ -711,7 +712,7 @@ fn the_rows_passed_over_name_the_first_column_that_failed() {
 }
 
 #[test]
-fn who_is_complained_of_is_not_told_by_where_it_is() {
+fn the_agency_complained_of_is_not_revealed_by_its_place() {
     let mut facts = facts("official-misconduct", &[]);
     facts.excluded = vec!["police-130400".to_owned()];
     facts.complained_of = "police-130400".to_owned();

@@ -1,6 +1,6 @@
-//! Random worlds: directories, rule sets and facts of all kinds, and what holds in each of them.
+//! Random worlds: directories, rule sets and facts of all kinds, and properties that hold in each.
 //!
-//! `examples/figures` runs ten thousand of them; the test here fewer, or `REMIT_WORLDS` of them.
+//! `examples/figures` runs ten thousand of them; the test here runs fewer, or `REMIT_WORLDS`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -40,11 +40,11 @@ const PATHS: [&str; 2] = ["means", "threat.when"];
 const VALUES: [&str; 3] = ["now", "later", "x"];
 const COUNTRIES: [&str; 3] = ["US", "NL", "HK"];
 
-/// Makes and examines so many worlds; the panic of one that fails names its seed.
+/// Generates and examines worlds. A panic in one prints its seed.
 pub fn examine(worlds: u64, seed: u64) {
     for world in 0..worlds {
         let seed = seed.wrapping_add(world);
-        // Tells the seed when the world fails.
+        // Prints the seed if the world fails.
         let told = Seed(seed);
         one(&mut StdRng::seed_from_u64(seed));
         std::mem::forget(told);
@@ -66,7 +66,7 @@ fn one(random: &mut StdRng) {
     let yaml = directory(random);
     let directory = Directory::parse(&yaml, tree()).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     let rules = rule_set(random, &directory);
-    // As they are kept: by their text and their canonical bytes.
+    // As stored: by text and canonical bytes.
     let kept_directory = Directory::parse(directory.source(), directory.territories()).unwrap();
     let kept_rules = RuleSet::decode(rules.canonical(), &kept_directory).unwrap();
     for _ in 0..4 {
@@ -82,7 +82,8 @@ fn one(random: &mut StdRng) {
     }
 }
 
-/// The codes that worlds are made of, the last one abolished; out of the shipped tree, which takes a while to check against.
+/// The codes used in worlds, the last one abolished; from the shipped tree, which takes a while to
+/// parse.
 const CODES: [&str; 9] = [
     "CN", "110000", "320000", "320500", "320508", "440000", "440300", "440600", "320504",
 ];
@@ -100,7 +101,7 @@ fn tree() -> &'static Territories {
     &TREE
 }
 
-/// What holds of every decision.
+/// Properties of every decision.
 fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Directory) {
     let excluded: BTreeSet<AgencyId> = facts
         .excluded
@@ -148,7 +149,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
         (outcome, _) => panic!("{outcome:?} is not what the row says"),
     }
 
-    // The bitmaps say what the conditions say, one after the other.
+    // The bitmaps agree with evaluating the conditions one by one.
     let situation = Situation::from(facts);
     let ruling = rule(&situation, rules, directory);
     let mut misses = ruling.misses();
@@ -174,7 +175,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
     assert!(misses.next().is_none());
 }
 
-/// A condition as its documentation has it, evaluated plainly.
+/// Evaluates a condition plainly, as documented.
 fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> bool {
     match condition {
         Condition::Category(subtrees) => subtrees
@@ -234,13 +235,13 @@ fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Dire
     }
 }
 
-/// A few agencies anywhere; some functions stand nowhere else than at one place.
+/// A few agencies anywhere; some functions exist at one place only.
 fn directory(random: &mut StdRng) -> String {
     let count = random.random_range(FUNCTIONS.len()..24);
     let mut yaml = "last_resort: agency-0\nagencies:\n".to_owned();
     let mut desks = BTreeSet::new();
     for at in 0..count {
-        // Each function is somewhere, so that rules can name it.
+        // Each function exists somewhere, so that rules can refer to it.
         let function = FUNCTIONS.get(at).copied().unwrap_or_else(|| pick(random, &FUNCTIONS));
         let place = if at == 0 || random.random_bool(0.3) {
             "CN".to_owned()
@@ -259,7 +260,7 @@ fn directory(random: &mut StdRng) -> String {
                 continue;
             }
         }
-        // Below the nation everybody has a superior: one that was surely written, the last resort.
+        // Below the nation every agency has a superior; the last resort always exists.
         let superior = match at > 0 && (place != "CN" || random.random_bool(0.5)) {
             true => "agency-0",
             false => "null",
@@ -289,7 +290,7 @@ fn rule_set(random: &mut StdRng, directory: &Directory) -> RuleSet {
             },
         };
         table.rows.push(row(random, 100, false, directory));
-        // Rows that take each other's place are refused: fewer of them do not.
+        // Rows that cover each other are refused: retry with fewer.
         if let Ok(rules) = RuleSet::from_table(table, directory) {
             return rules;
         }

@@ -1,4 +1,4 @@
-//! What an operator sets, and what is wrong with it.
+//! The configuration and its faults.
 
 use host::config::{Config, DatabaseUrl, Override, Service, keys, unknown_variables, variable};
 
@@ -30,7 +30,7 @@ fn defaults_then_file_then_environment_then_flags() {
 }
 
 #[test]
-fn checkpoints_cannot_be_made_to_come_too_late() {
+fn the_checkpoint_interval_is_limited() {
     let load = |ms: &str| load("", &[("REMIT_LOG_CHECKPOINT_INTERVAL_MS", ms)], Vec::new());
     assert!(load("800").is_ok());
     for ms in ["801", "1000", "0"] {
@@ -72,7 +72,7 @@ fn a_mistake_in_the_file_is_named_by_key_and_line() {
         ),
         ("limits:\n  concurrency: 0\n", "`limits.concurrency` is 0"),
         ("telemetry:\n  fromat: json\n", "remit.yaml, line 2: `telemetry.fromat`"),
-        // Two mistakes: the line and the key belong together.
+        // Two mistakes: line and key must belong together.
         (
             "reflection: maybe\naudit:\n  listen: x\n",
             "remit.yaml, line 1: `reflection`",
@@ -102,14 +102,14 @@ fn a_mistake_elsewhere_is_named_by_its_variable_or_flag() {
 }
 
 #[test]
-fn values_are_read_as_their_key_wants_them() {
+fn values_are_parsed_by_the_type_of_their_key() {
     let env = [
         ("REMIT_REPLICA", "17"),
         ("REMIT_REFLECTION", "true"),
         ("REMIT_LIMITS_CONCURRENCY", "17"),
         ("REMIT_TELEMETRY_ENDPOINT", ""),
         ("REMIT_INTAKE_DATABASE", "postgres://remit@db/intake"),
-        // Not ours: the client's, and an orchestrator's.
+        // Other variables: the client's, and an orchestrator's.
         ("REMIT_INTAKE", "http://127.0.0.1:1"),
         ("REMIT_INTAKE_PORT", "tcp://10.0.0.1:7301"),
     ];
@@ -128,7 +128,7 @@ fn every_key_has_a_variable_of_its_own() {
     variables.sort();
     variables.dedup();
     assert_eq!(variables.len(), all);
-    // The variables of client commands mean something else.
+    // Variables of client commands have other meanings.
     for client in [
         "REMIT_INTAKE",
         "REMIT_ROUTING",
@@ -172,7 +172,7 @@ fn passwords_come_from_files_and_are_never_printed() {
 }
 
 #[test]
-fn what_is_shown_can_be_read_again() {
+fn the_printed_configuration_round_trips() {
     let env = [
         ("REMIT_AUDIT_DATABASE", "sqlite:///var/lib/remit/audit.db"),
         ("REMIT_INTAKE_ADDRESS", "http://intake:7301"),
@@ -184,7 +184,7 @@ fn what_is_shown_can_be_read_again() {
 }
 
 #[test]
-fn misspelt_variables_are_noticed() {
+fn misspelt_variables_are_reported() {
     let names = [
         "REMIT_INTAKE_LISEN",
         "REMIT_INTAKE_LISTEN",

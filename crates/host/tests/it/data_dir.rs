@@ -1,4 +1,4 @@
-//! The data directory: whose it is, and what is in it.
+//! The data directory: locking and content.
 
 use std::{
     collections::BTreeSet,
@@ -34,12 +34,13 @@ fn it_belongs_to_one_process() {
     assert!(error.contains(&folder.display().to_string()), "{error}");
     assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
     drop(first);
-    // A process that another test just started holds a copy of the lock until it runs its own program.
+    // A process just started by another test holds a copy of the lock until it executes its
+    // program.
     eventually("the folder is not free", || DataDir::open(&folder).ok());
 }
 
 #[test]
-fn secrets_are_its_owners_alone_and_made_once() {
+fn secrets_are_private_and_created_once() {
     let (_parent, folder) = folder();
     let agencies = BTreeSet::from(["police-CN".to_owned()]);
     let make = |agencies: &BTreeSet<String>| {
@@ -91,9 +92,9 @@ fn paths_survive_in_database_urls() {
     assert_eq!(url.expose(), "sqlite:///tmp/100%25 of %231%3F/audit.db");
 }
 
-/// Time stands still but for what is waited for, so each wait is a look at the file and no guess.
+/// Paused time advances only for awaited timers, so each wait checks the file deterministically.
 #[tokio::test(start_paused = true)]
-async fn the_file_of_tokens_is_followed_and_a_bad_one_changes_nothing() {
+async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
     let (_parent, folder) = folder();
     let data_dir = DataDir::open(&folder).unwrap();
     let tokens = data_dir
@@ -117,7 +118,7 @@ async fn the_file_of_tokens_is_followed_and_a_bad_one_changes_nothing() {
     };
     assert!(knows(agency) && !knows(&added));
 
-    // One more, and one taken back.
+    // One token more, and one removed.
     let mut others: Vec<_> = tokens
         .iter()
         .filter(|token| token.system != agency.system)

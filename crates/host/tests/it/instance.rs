@@ -33,7 +33,7 @@ fn config(data_dir: &Path) -> Config {
     config
 }
 
-/// Servers, and who may call them.
+/// Servers and their callers.
 struct Found {
     endpoints: Endpoints,
     tokens: Vec<Token>,
@@ -66,7 +66,7 @@ async fn check(instance: &Found, receipt: &str) -> CheckReceiptResponse {
     intake.check_receipt(request).await.unwrap().into_inner()
 }
 
-/// Submits the fourth story, and waits until it is routed and logged.
+/// Submits the fourth story and waits until it is routed and logged.
 async fn submit(instance: &Found) -> (String, CheckReceiptResponse) {
     let request: SubmitReportRequest =
         rpc::json::parse(include_str!("../../../../deploy/examples/04-gambling.json")).unwrap();
@@ -95,7 +95,7 @@ async fn cases(instance: &Found, who: &str) -> Vec<api::routing::Case> {
         .cases
 }
 
-/// Starts, submits, stops, and starts again: everything is still there, and nothing is there twice.
+/// Starts, submits, stops and starts again: everything is still there, once.
 async fn starts_again(config: Config) {
     let first = Instance::start(Options::new(config.clone())).await.unwrap();
     let (receipt, answer) = submit(&Found::from(&first)).await;
@@ -141,7 +141,7 @@ async fn databases_may_be_elsewhere() {
     assert!(!folder.path().join("intake.db").exists());
 }
 
-/// As in a cluster: each service by itself, found by its address.
+/// Each service alone, found by its address, as in a cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_service_runs_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What an operator sets, the data directory, and services in this process.
+//! Tests of the configuration, the data directory, and services in this process.
 
 #![allow(clippy::unwrap_used, reason = "tests, and the helpers of tests")]
 

@@ -106,13 +106,13 @@ fn every_command_explains_itself_with_an_example() {
         for expected in expected {
             assert!(stdout.contains(expected), "{args:?} lacks {expected}:\n{stdout}");
         }
-        // Nobody reads what runs out of the window.
+        // Text wider than the window is not read.
         assert!(stdout.lines().all(|line| line.chars().count() <= 130), "{stdout}");
     }
 }
 
 #[test]
-fn mistakes_have_their_exit_code_and_their_words() {
+fn mistakes_have_exit_codes_and_messages() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);

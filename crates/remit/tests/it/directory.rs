@@ -1,4 +1,4 @@
-//! `remit directory`: from files alone, and at a server.
+//! `remit directory`: with files only, and with a server.
 
 use std::process::Output;
 
@@ -17,7 +17,7 @@ fn run(args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn files_are_asked_and_compared_without_a_server() {
+fn files_are_queried_and_compared_without_a_server() {
     let (code, out, err) = run(&["directory", "locate", "320504", "police", "--agencies", AGENCIES]);
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("police-320000 "), "{out}");
@@ -82,7 +82,7 @@ fn a_file_of_200_megabytes_is_refused_unread() {
 }
 
 #[test]
-fn a_directory_is_applied_at_a_server_and_stays_after_a_restart() {
+fn a_directory_is_applied_and_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("data");
     let changes = folder.path().join("changes.yaml");
@@ -151,7 +151,7 @@ fn p4_what_would_leave_an_open_case_without_owner_is_refused_naming_it() {
 }
 
 #[test]
-fn who_is_added_later_is_named_in_reports_sees_its_tree_and_gets_a_token() {
+fn an_agency_added_later_works_in_reports_trees_and_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let official = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples/09-official.json");
@@ -169,7 +169,7 @@ fn who_is_added_later_is_named_in_reports_sees_its_tree_and_gets_a_token() {
         assert!(err.contains(field), "{err}");
     }
 
-    // The tree that is in force, with a county more, and an agency there.
+    // The tree in force, with an additional county and an agency there.
     let tree = server.ok(&["directory", "show", "--territories"]);
     let tree = tree.replace("\n130500,", "\n130499,新区,Newtown,Xin Qu,,,\n130500,");
     let tree = file("territories.csv", &tree);

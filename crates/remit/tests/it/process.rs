@@ -20,7 +20,7 @@ const PORTS: [&str; 6] = [
     "127.0.0.1:0",
 ];
 
-/// `remit serve all`, serving; killed when the test fails.
+/// A serving `remit serve all`; killed if the test fails.
 pub struct Server {
     child: Child,
     data_dir: PathBuf,
@@ -36,7 +36,7 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // What it says first, up to the commands to try, says that it serves.
+        // Its first output, up to the suggested commands, says that it serves.
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let said: Vec<_> = lines.take_while(|line| !line.starts_with("Try")).collect();
         Self {
@@ -52,7 +52,7 @@ impl Server {
         command
     }
 
-    /// Standard output of a command that has to succeed.
+    /// Standard output of a command that must succeed.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.remit(args).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -60,7 +60,7 @@ impl Server {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Exit code and standard error of a command that has to fail.
+    /// Exit code and standard error of a command that must fail.
     pub fn fails(&self, args: &[&str]) -> (i32, String) {
         let output = self.remit(args).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -247,7 +247,7 @@ fn the_demo_shows_every_story_and_can_be_repeated() {
 }
 
 #[test]
-fn the_operator_register_is_loaded_looked_up_and_listed() {
+fn the_operator_register_is_loaded_queried_and_listed() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let (code, stderr) = server.fails(&["operator", "lookup", "shop.example.cn"]);
@@ -286,7 +286,7 @@ fn the_operator_register_is_loaded_looked_up_and_listed() {
         assert_eq!(found["period"]["territory"], format!("territories/{place}"), "{at}");
     }
 
-    // A change comes from standard input, as JSON.
+    // A change from standard input, in JSON.
     let mut change = server.remit(&["operator", "load", "-", "--format", "ndjson"]);
     let mut child = change.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = "{\"kind\":\"app\",\"key\":\"New\",\"place\":\"US\"}\n{\"kind\":\"app\",\"key\":\"示例快聊\",\"action\":\"remove\"}\n";
@@ -306,7 +306,7 @@ fn the_operator_register_is_loaded_looked_up_and_listed() {
     let two = server.json(&["operator", "list", "--limit", "2", "--json"]);
     assert_eq!(two["operators"].as_array().unwrap().len(), 2);
 
-    // All that is wrong is told by line, and nothing is loaded.
+    // All faults are reported by line, and nothing is loaded.
     let wrong = folder.path().join("wrong.csv");
     std::fs::write(
         &wrong,
@@ -333,7 +333,7 @@ fn the_operator_register_is_loaded_looked_up_and_listed() {
     assert_eq!(code, 1);
     let listed = server.json(&["operator", "list", "--json"]);
     assert_eq!(listed["version"]["version"], "2");
-    // Each version is in the log, beside the first directory and rule set.
+    // Each version is logged, beside the first directory and rule set.
     eventually("the versions are not logged", || {
         let verified = server.json(&["log", "verify", "--json"]);
         (verified["entries"].as_u64() == Some(4)).then_some(())
@@ -342,7 +342,7 @@ fn the_operator_register_is_loaded_looked_up_and_listed() {
 }
 
 #[test]
-fn the_demo_fails_when_a_story_goes_elsewhere() {
+fn the_demo_fails_if_a_story_is_routed_differently() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let examples = folder.path().join("examples");
@@ -361,7 +361,7 @@ fn the_demo_fails_when_a_story_goes_elsewhere() {
 }
 
 #[test]
-fn a_log_that_was_changed_is_found_out() {
+fn a_changed_log_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("data");
     let server = Server::start(&data_dir);

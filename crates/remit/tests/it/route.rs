@@ -1,4 +1,4 @@
-//! `remit route` without a server: as a stranger's own oracle would use it.
+//! `remit route` without a server, as an independent oracle would use it.
 
 use std::process::{Command, Output};
 
@@ -23,7 +23,8 @@ fn err(output: &Output) -> String {
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples");
 
-/// Story 4, something that is no fact, story 10, a code that never was, a country as a place.
+/// Story 4, a line that is not facts, story 10, a code that never existed, and a country as a
+/// place.
 const FACTS: &str = r#"{"category":"gambling","receivedBy":"police-440000","places":[{"factor":"CONNECTING_FACTOR_OPERATOR","territory":"territories/450100"},{"factor":"CONNECTING_FACTOR_SERVER","territory":"territories/440600"}]}
 {"category":"gambl
 
@@ -44,7 +45,7 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn many_facts_are_answered_one_a_line_and_garbage_is_named_by_its_line() {
+fn facts_get_one_line_each_and_garbage_is_reported_by_line() {
     let (_folder, facts) = file("facts.ndjson", FACTS);
     let rules = format!("{CONFIG}/rules/ranked.yaml");
     let output = remit(&[
@@ -106,7 +107,7 @@ fn many_facts_are_answered_one_a_line_and_garbage_is_named_by_its_line() {
 }
 
 #[test]
-fn a_clerk_is_told_why() {
+fn a_clerk_sees_the_reasons() {
     let report = format!("{EXAMPLES}/11-seller.json");
     let explain = |rules: &str| {
         let arguments = [

@@ -1,4 +1,4 @@
-//! `remit route` and `remit operator` at a server: tried out, put in force, decided again.
+//! `remit route` and `remit operator` with a server: simulate, activate, replay.
 
 use serde_json::Value;
 use testkit::eventually;
@@ -32,7 +32,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
         "{reviewed}"
     );
 
-    // Regulators lead where police did, but for the official.
+    // Regulators lead where police did, except for the official.
     let rules = folder.path().join("rules.yaml");
     std::fs::write(&rules, RANKED.replace("lead: police", "lead: content-regulator")).unwrap();
     let rules = rules.to_str().unwrap();
@@ -64,7 +64,8 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
         "{json}"
     );
 
-    // What was tried out is put in force; the case keeps its route, and is decided again by what it was decided by.
+    // The simulated rule set is activated; the case keeps its route and is replayed by its own rule
+    // set.
     let out = server.ok(&["route", "activate", rules]);
     assert!(out.starts_with("in force: ranked (ruleSets/"), "{out}");
     let listed = server.json(&["route", "list", "--json"]);
@@ -93,7 +94,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let (code, err) = server.fails(&["route", "replay", "cases/00000000-0000-7000-8000-000000000000"]);
     assert_eq!(code, 3, "{err}");
 
-    // Back, with a reason in place of a trial.
+    // Back, with a reason instead of a simulation.
     let before = server.json(&["route", "list", "--json"])["ruleSets"][1]["name"].clone();
     let before = before.as_str().unwrap();
     let out = server.ok(&["route", "activate", before, "--without-simulation", "as it was"]);
@@ -107,7 +108,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
 }
 
 #[test]
-fn what_the_server_refuses_of_a_rule_set_names_row_and_column() {
+fn the_server_refuses_rule_sets_with_row_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("data"));
     let try_out = |text: &str| {
@@ -146,7 +147,7 @@ fn the_register_is_listed_in_columns() {
     assert_eq!(out, "the register is empty: load it with `remit operator load`\n");
     server.ok(&["operator", "load", &format!("{EXAMPLES}/operators.csv")]);
     let out = server.ok(&["operator", "list"]);
-    // Where the place begins on a terminal, where Chinese characters take two columns each.
+    // Column of the place on a terminal, where Chinese characters are two columns wide.
     let places: Vec<usize> = out
         .lines()
         .filter_map(|line| {
