@@ -1,12 +1,12 @@
-//! What stock generators make of the contract for other languages, and that Python imports and uses it.
+//! Stock generators' output for other languages; Python imports and uses it.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// Imports every generated module, reads every stub, and names every field of every message as a keyword argument, which a reserved
-/// word cannot be.
+/// Imports every generated module, reads every stub, and passes every field of every message as a
+/// keyword argument, which fails for reserved words.
 const USE: &str = r#"
 import ast, importlib, pathlib, sys
 
@@ -40,7 +40,8 @@ fn protos() -> Vec<String> {
         .collect()
 }
 
-/// Generates code into a folder of its own: `compiler` is the command that does, `options` are protoc's names of where to.
+/// Generates code into a folder of its own. `compiler` is the command, `options` are protoc's
+/// output options.
 fn generate(compiler: &mut Command, options: &[&str]) -> tempfile::TempDir {
     let out = tempfile::tempdir().unwrap();
     let proto = root().join("proto");
@@ -94,7 +95,7 @@ fn other_languages_generate() {
     }
 }
 
-/// Files with an ending, in a folder and all below.
+/// Files with an extension, in a folder and below.
 fn count(folder: &Path, ending: &str) -> usize {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries

@@ -1,4 +1,4 @@
-//! The integrator's guide, run as its reader would run it.
+//! The integrator's guide, run as its readers would run it.
 
 use std::{
     os::unix::fs::symlink,
@@ -11,12 +11,12 @@ use tests::process::{Databases, Process};
 /// A fenced block of the guide.
 #[derive(Debug)]
 struct Block {
-    /// The words behind the fence, such as `python`.
+    /// The words after the fence, such as `python`.
     kind: String,
     text: String,
 }
 
-/// Stands between the outputs of two blocks.
+/// Separates the outputs of two blocks.
 const END: &str = "-- end of block";
 
 fn root() -> PathBuf {
@@ -43,7 +43,7 @@ fn blocks(guide: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether printed text is what the guide shows, where `…` stands for anything within a line.
+/// Whether printed text matches the guide, where `…` matches anything within a line.
 fn fits(shown: &str, printed: &str) -> bool {
     let fits_line = |shown: &str, printed: &str| {
         let mut parts = shown.split('…');
@@ -51,7 +51,7 @@ fn fits(shown: &str, printed: &str) -> bool {
             return false;
         };
         for part in parts {
-            // The rest of the line has to be used up by the last part.
+            // The last part must match the rest of the line.
             match rest.find(part) {
                 Some(_) if part.is_empty() => rest = "",
                 Some(at) => rest = &rest[at + part.len()..],
@@ -83,7 +83,7 @@ fn shown_output_has_gaps_only_where_it_says_so() {
     }
 }
 
-/// Every library that the guide has its reader install is in the pinned environment that it is tested in.
+/// Every library that the guide tells its readers to install is in the pinned test environment.
 #[test]
 fn the_guide_installs_what_it_is_tested_with() {
     let guide = std::fs::read_to_string(root().join("docs/integrate.md")).unwrap();
@@ -106,7 +106,8 @@ fn the_guide_works_as_written() {
     };
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
-    // What its reader has: the repository's root as working directory, with a data directory and a Python environment.
+    // The reader's situation: the repository's root as working directory, a data directory and a
+    // Python environment.
     let repository = root().canonicalize().unwrap();
     let client = folder.path().join("client");
     std::fs::create_dir(&client).unwrap();
@@ -145,7 +146,7 @@ fn the_guide_works_as_written() {
         assert!(script.contains(shipped), "{shipped}");
         script = script.replace(shipped, actual.strip_prefix("http://").unwrap());
     }
-    // What no real server can be made to do at a given moment.
+    // Behaviour that no real server shows on demand.
     script.push_str(include_str!("../python/after_integrate.py"));
     std::fs::write(folder.path().join("client.py"), script).unwrap();
 
@@ -162,7 +163,7 @@ fn the_guide_works_as_written() {
     assert_eq!(printed.next(), Some("checked\n"));
 }
 
-/// Runs it, and returns what it printed.
+/// Runs it and returns its output.
 fn run(command: &mut Command, folder: &Path) -> String {
     let output = command.current_dir(folder).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();

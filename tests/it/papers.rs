@@ -1,4 +1,4 @@
-//! What the papers say of the repository, held against the repository.
+//! Checks the documents' statements about the repository.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// All papers, from the root.
+/// All documents, from the root.
 fn papers() -> Vec<String> {
     let mut papers = Vec::new();
     for folder in ["", "docs", "deploy/examples"] {
@@ -39,7 +39,7 @@ fn links(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The anchors of a paper's headings, as forges make them.
+/// The anchors of a document's headings, as forges generate them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let anchor = |heading: &str| {
@@ -74,7 +74,8 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// Names in backquotes in the first column of the tables below a heading, up to the next heading of its rank.
+/// Names in backquotes in the first column of the tables below a heading, up to the next heading of
+/// the same level.
 fn first_column(text: &str, heading: &str) -> BTreeSet<String> {
     let (_, below) = text.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}"));
     let section = below.split("\n## ").next().unwrap();
@@ -110,7 +111,7 @@ fn the_design_has_every_state() {
     );
 }
 
-/// Reasons and codes of errors that the guide tells its reader to look for are those of the contract.
+/// The error reasons and codes that the guide mentions are those of the contract.
 #[test]
 fn the_guide_names_errors_as_the_contract_does() {
     let catalogue = read("proto/remit/error/v1/error.proto");
@@ -125,7 +126,7 @@ fn the_guide_names_errors_as_the_contract_does() {
     }
 }
 
-/// The promises have one wording, but for what the design adds to each.
+/// The promises have one wording, except for the design's additions.
 #[test]
 fn the_readme_and_the_design_make_the_same_promises() {
     let titles = |text: &str| -> Vec<String> {

@@ -34,7 +34,8 @@ pub struct Decision {
     pub outcome: Destination,
     /// Supporting agencies with reasons, each once and never the lead. Empty without a lead.
     pub supporting: Vec<(AgencyId, String)>,
-    /// What the row lays down for the case; `None` when the reporter is advised, since nobody owes anything then.
+    /// The row's terms for the case; `None` if the reporter is advised, since no agency owes
+    /// anything then.
     pub terms: Option<Terms>,
     /// Every step of the answer.
     pub explanation: Explanation,

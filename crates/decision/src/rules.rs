@@ -320,7 +320,7 @@ impl RuleSet {
     }
 }
 
-/// Reads a rule set as people write it into what machines send. Whether it can be used is not looked at.
+/// Converts a rule set from YAML to a message without validating it.
 ///
 /// # Errors
 ///

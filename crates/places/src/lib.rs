@@ -1,8 +1,9 @@
 //! Places: the tree of territories that reports are tied to, and the countries outside it.
 //!
 //! A place arrives as text. [`TerritoryCode`] and [`Country`] are parsed at the edge (`code.rs`,
-//! `country.rs`); [`Territories`] (`territories.rs`) is the tree itself, read from one CSV file by
-//! `parse.rs` and held as `tree.rs` says. Intake uses it to check that a place exists; routing climbs it.
+//! `country.rs`); [`Territories`] (`territories.rs`) is the tree itself, parsed from one CSV file
+//! by `parse.rs` and stored as in `tree.rs`. Intake uses it to check that a place exists; routing
+//! climbs it.
 //!
 //! The shipped tree goes down to townships and contains every code of the yearly lists since 2002.
 //! An abolished code resolves to its successor where that is certain, otherwise to the territory

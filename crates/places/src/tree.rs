@@ -1,4 +1,4 @@
-//! The tree as it lies in memory: the file's text, and its rows as nodes.
+//! The tree in memory: the file's text, and its rows as nodes.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! Who is let through to which method of a running server.
+//! Access to the methods of a running server.
 
 use tonic::{
     Code, Status,
@@ -7,20 +7,21 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// A call that a server lets through or refuses before it looks at the message.
+/// A call that a server admits or refuses before it reads the message.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// What is called, such as `/remit.intake.v1.IntakeService/GetReport`.
+    /// The method, such as `/remit.intake.v1.IntakeService/GetReport`.
     pub path: String,
-    /// Who calls.
+    /// The caller.
     pub who: String,
-    /// With which token.
+    /// The caller's token.
     pub token: Option<String>,
-    /// Whether this is to be let through.
+    /// Whether the call should be admitted.
     pub admitted: bool,
 }
 
-/// Makes each attempt, with an empty body, at the server of an address, and returns what was wrong with the answers.
+/// Makes each call with an empty body to the server at an address, and returns the unexpected
+/// answers.
 pub async fn faults(address: &str, attempts: Vec<Attempt>) -> Vec<String> {
     let channel = Endpoint::from_shared(address.to_owned()).map(|endpoint| endpoint.connect_lazy());
     let Ok(channel) = channel else {
@@ -52,7 +53,7 @@ pub async fn faults(address: &str, attempts: Vec<Attempt>) -> Vec<String> {
     faults
 }
 
-/// The status with which a call ends before the first message of its answer, if it does.
+/// The status of a call that ends before the first message of its response; `None` otherwise.
 async fn refusal(mut channel: Channel, attempt: &Attempt) -> Result<Option<Status>, String> {
     let mut request = http::Request::post(&attempt.path)
         .header("content-type", "application/grpc")

@@ -1,10 +1,10 @@
 //! Measures the decision: `cargo run --release -p decision --example figures [FOLDER]`.
 //!
-//! Leaves in FOLDER what `benches/zen` needs to decide the same in another engine.
+//! Writes to FOLDER what `benches/zen` needs for the same decisions in another engine.
 //!
-//! Prints the median of single decisions, with the explanation as numbers and with its words; the rate of a simulation
-//! over a file of a million facts, reading included; how long both shipped rule sets take to read and compile; and examines
-//! ten thousand random worlds.
+//! Prints the median of single decisions, with the explanation as numbers and in words; the rate of
+//! a simulation over a file of a million facts, including reading; and the time to read and compile
+//! both shipped rule sets. Examines ten thousand random worlds.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,9 +33,9 @@ use serde_json::json;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Random worlds examined.
+/// Number of random worlds examined.
 const WORLDS: u64 = 10_000;
-/// Facts in the file of the simulation.
+/// Number of facts in the simulation's file.
 const FILE: usize = 1_000_000;
 
 fn main() {
@@ -108,7 +108,7 @@ fn main() {
     );
 }
 
-/// Median and 99th percentile of single calls, in nanoseconds, after a round to warm up.
+/// Median and 99th percentile of single calls, in nanoseconds, after a warm-up round.
 fn median(facts: &[Facts], mut call: impl FnMut(&Facts)) -> [u64; 2] {
     let mut taken: Vec<u64> = Vec::with_capacity(facts.len() * 50);
     for round in 0..51 {
@@ -132,8 +132,8 @@ fn line(what: &str, [median, p99]: &[u64; 2]) {
     );
 }
 
-/// Leaves what another engine needs to decide the same: the rows, what their columns ask of each of the facts, the row that
-/// was found, and the medians to hold its own against.
+/// Writes the input for another engine: the rows, the columns' inputs for each of the facts, the
+/// matching rows, and the medians for comparison.
 fn hand_over(
     folder: &Path,
     reports: &[table::Report],
@@ -171,7 +171,7 @@ fn hand_over(
     std::fs::write(folder.join("medians.json"), medians.to_string()).unwrap();
 }
 
-/// As `remit route simulate --summary` does it: line by line from a file.
+/// As `remit route simulate --summary`: line by line from a file.
 fn simulation(directory: &Directory) {
     let path = std::env::temp_dir().join(format!("remit-figures-{}.ndjson", std::process::id()));
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());

@@ -1,13 +1,13 @@
-//! The table that the figures are measured on: 200 rows of 4 conditions, and facts for it.
+//! The table measured: 200 rows of 4 conditions, and facts for it.
 //!
-//! `benches/zen` gets them from here, so that both engines decide the same.
+//! `benches/zen` takes them from here, so that both engines decide the same.
 
 use decision::directory::Directory;
 use decision::rules::{RuleSet, Taxonomy};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-/// Rows before the last.
+/// Number of rows before the last.
 pub const ROWS: usize = 200;
 
 /// The conditions of one row.
@@ -19,7 +19,7 @@ pub struct Row {
     pub relation: &'static str,
 }
 
-/// Relations as rule sets name them, and as the contract does.
+/// Relations as named in rule sets and in the contract.
 pub const RELATIONS: [(&str, &str); 4] = [
     ("victim", "REPORTER_RELATION_VICTIM"),
     ("representative", "REPORTER_RELATION_REPRESENTATIVE"),
@@ -27,8 +27,8 @@ pub const RELATIONS: [(&str, &str); 4] = [
     ("organisation", "REPORTER_RELATION_ORGANISATION"),
 ];
 
-/// The rows, in the order of their priorities. Every pair of category and relation comes with falling bounds of the loss, so
-/// that none is taken by one before it.
+/// The rows in order of priority. Each pair of category and relation occurs with falling loss
+/// bounds, so that no row is covered by an earlier one.
 pub fn rows() -> Vec<Row> {
     let taxonomy = Taxonomy::shipped();
     let categories: Vec<&str> = taxonomy.ids().filter(|id| *id != "fraud").collect();
@@ -42,10 +42,10 @@ pub fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// What the rows say where an agency is looked for: as the shipped ones do.
+/// The rows' action with a search for an agency, as in the shipped sets.
 const LEADS: &str = "lead: police, factors: [operator, server, transaction, victim, suspect, received], abroad: [partner-hotline], \
                      clocks: {acknowledge: {value: 24, unit: hours}, result: {value: 30, unit: calendar-days}}, source: ours";
-/// What they say where only the row is asked for.
+/// The rows' action if only the row is of interest.
 const ADVISES: &str = "advise: {zh: 无, en: none}, source: ours";
 
 /// The rule set of these rows.
@@ -53,7 +53,7 @@ pub fn rule_set() -> RuleSet {
     with(LEADS)
 }
 
-/// The same rows, where nothing is to be done when one is found.
+/// The same rows without a search for an agency.
 pub fn rows_alone() -> RuleSet {
     with(ADVISES)
 }
@@ -82,9 +82,9 @@ pub struct Report {
     pub category: String,
     pub urgent: bool,
     pub loss: i64,
-    /// As rule sets name it.
+    /// Named as in rule sets.
     pub relation: &'static str,
-    /// Codes of the operator's, the server's and the victim's place; any may be missing.
+    /// Codes of the operator's, the server's and the victim's place; each may be missing.
     pub places: [Option<String>; 3],
     pub received_by: Option<String>,
 }
@@ -127,7 +127,7 @@ pub fn reports(count: usize, seed: u64) -> Vec<Report> {
 }
 
 impl Report {
-    /// The JSON form of the facts.
+    /// The facts in JSON.
     pub fn json(&self) -> String {
         let factors = ["OPERATOR", "SERVER", "VICTIM"];
         let places = factors.iter().zip(&self.places).filter_map(|(factor, code)| {

@@ -1,8 +1,8 @@
-//! A clock's budget: what of it is used up between two moments, and when what is left will be.
+//! A clock's budget: the amount used between two instants, and when the rest will be used.
 //!
-//! Used up is counted in whole days for clocks in days, in microseconds for all others. A day on which
-//! a clock runs is used up when the clock is paused on it, but for the day of its start: a pause that
-//! begins and ends on one day moves no deadline.
+//! Use is counted in whole days for clocks in days, and in microseconds for all others. A day on
+//! which a clock runs counts as used if the clock is paused on it, except the day of its start: a
+//! pause that begins and ends on the same day moves no deadline.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,7 +10,7 @@ use super::{
     Calendar, ClockRule, Due, Hours, Unit, Worktime, calendar_days, days_after, elapsed, working_days, working_hours,
 };
 
-/// When a clock ends that runs from `since` on, with `used` of its budget used up before.
+/// The end of a clock that runs from `since` on, with `used` of its budget already used.
 #[must_use]
 pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktime<'_>) -> Due {
     let left = total(rule).saturating_sub(used).max(0);
@@ -23,7 +23,7 @@ pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktim
     }
 }
 
-/// What a clock that counts in `unit` uses up between two moments.
+/// The amount that a clock in `unit` uses between two instants.
 #[must_use]
 pub fn used(from: Timestamp, to: Timestamp, unit: Unit, worktime: Worktime<'_>) -> i64 {
     if to <= from {
@@ -49,7 +49,7 @@ fn total(rule: ClockRule) -> i64 {
     }
 }
 
-/// Days after the first moment's, up to and with the second's.
+/// Days after the first instant's day, up to and including the second's.
 fn days_between(
     from: Timestamp,
     to: Timestamp,
@@ -61,7 +61,7 @@ fn days_between(
     i64::try_from(days.filter(|day| counts(*day)).count()).unwrap_or(i64::MAX)
 }
 
-/// How long the desk is open between two moments.
+/// How long the desk is open between two instants.
 fn open_between(from: Timestamp, to: Timestamp, Worktime { calendar, hours }: Worktime<'_>) -> i64 {
     let hours = hours.unwrap_or_else(|| Hours::whole_day());
     let (first, last) = (calendar.date(from), calendar.date(to));

@@ -1,7 +1,7 @@
 //! Errors in rule sets, and likely mistakes.
 //!
-//! A row is a box (`boxes.rs`). So a row that several others cover together is found, too, and a gap
-//! is the part of a category that remains after subtracting every row but the last.
+//! A row is a box (`boxes.rs`). So a row that several others cover together is found, too, and a
+//! gap is the part of a category that remains after subtracting every row but the last.
 
 use std::collections::BTreeMap;
 

@@ -323,7 +323,7 @@ fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
             ));
         }
     };
-    // What came after may have changed the case since: of an older message its state is that of now.
+    // For older messages, the case's state is the current one and may have changed since.
     let time = match message.kind.as_str() {
         "case.opened" => case.open_time.as_ref(),
         _ => case.update_time.as_ref(),
