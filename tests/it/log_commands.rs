@@ -494,7 +494,7 @@ async fn verification_reports_key_age_and_extent() {
     drop(other);
     log(&nowhere, &["verify", &theirs]).is(0, &["compare it with the key"]);
     log(&data, &["verify", &theirs]).is(5, &["not signed by the log's key", "set another with --key"]);
-    log(&data, &["export", &theirs]).is(5, &["has another history than was signed"]);
+    log(&data, &["export", &theirs]).is(5, &["has a different history"]);
 
     // An older checkpoint in a folder that has more entries.
     let checkpoint = folder.path().join("plain/checkpoint");

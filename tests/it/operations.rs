@@ -524,14 +524,14 @@ async fn a_witnessed_log_rotates_keys_and_verifies_throughout() {
 async fn a_log_with_the_default_name_warns_once_and_refuses_witnesses() {
     let folder = TempDir::with_prefix("remit-unnamed-").unwrap();
     let stderr = || std::fs::read_to_string(folder.path().join("stderr")).unwrap();
-    let warned = "it gets a name that others have too";
+    let warned = "it gets the default name and keeps it";
     let mut process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     let key = text(&remit(&process, &["log", "key"])).trim().to_owned();
     process.kill();
     assert_eq!(stderr().matches(warned).count(), 1, "{}", stderr());
     Process::start(folder.path(), &Databases::Sqlite, &[("RUST_LOG", "trace")]).kill();
     assert_eq!(stderr().matches(warned).count(), 1, "a second warning comes too late");
-    assert!(stderr().contains("RUST_LOG sets nothing"), "{}", stderr());
+    assert!(stderr().contains("RUST_LOG has no effect"), "{}", stderr());
 
     let policy = folder.path().join("policy");
     std::fs::write(&policy, "quorum none\n").unwrap();
@@ -561,7 +561,7 @@ async fn a_log_with_the_default_name_warns_once_and_refuses_witnesses() {
         .output()
         .unwrap();
     assert_eq!(code(&witness), Some(2));
-    assert!(text(&witness).contains("as every log is called"), "{}", text(&witness));
+    assert!(text(&witness).contains("the default name of every log"), "{}", text(&witness));
     // A log with its own name gets no warning.
     let named = TempDir::with_prefix("remit-named-").unwrap();
     Process::start(

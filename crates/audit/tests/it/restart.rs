@@ -109,7 +109,7 @@ async fn an_emptied_database_is_refused(backend: Backend) {
     let (files, mut intake, empty) = (Files::new(), Producer::intake(), another(&backend));
     run(&files, backend.url(), &mut intake, 4).await;
     let error = refused(files.config(empty.url())).await;
-    assert!(error.contains("covers 4 entries, but the database holds 0"), "{error}");
+    assert!(error.contains("covers 4 entries, but the database has 0"), "{error}");
     assert!(error.contains("`remit log recover`"), "{error}");
     assert!(
         error.contains(files.checkpoint().to_str().unwrap()) && error.contains("restore a database"),
@@ -133,7 +133,7 @@ fn a_restored_backup_is_refused() {
         std::fs::write(database, &backup).unwrap();
         let error = refused(files.config(backend.url())).await;
         assert!(
-            error.contains("covers 305 entries, but the database holds 300"),
+            error.contains("covers 305 entries, but the database has 300"),
             "{error}"
         );
 
@@ -145,7 +145,7 @@ fn a_restored_backup_is_refused() {
             .unwrap();
         store.close().await;
         let error = refused(files.config(backend.url())).await;
-        assert!(error.contains("covers 305 entries, and its root differs"), "{error}");
+        assert!(error.contains("covers 305 entries, but its root differs"), "{error}");
     });
 }
 
@@ -158,7 +158,7 @@ async fn another_log_s_database_is_refused(backend: Backend) {
         store.append(&[call(&stranger.many(entries))]).await.unwrap();
         store.close().await;
         let error = refused(files.config(other.url())).await;
-        assert!(error.contains("covers 4 entries, and its root differs"), "{error}");
+        assert!(error.contains("covers 4 entries, but its root differs"), "{error}");
         assert!(error.contains("`remit log recover`"), "{error}");
     }
 }

@@ -296,7 +296,7 @@ async fn a_rewritten_log_is_cosigned_by_nobody(backend: Backend) {
     // With the witness in sight it does not even start.
     let error = refused(config.clone()).await;
     assert!(
-        error.contains("witness w0 covers 10 entries, and its root differs"),
+        error.contains("witness w0 covers 10 entries, but its root differs"),
         "{error}"
     );
     // Started where the witness cannot be seen, it signs what it likes, for nobody.
@@ -350,7 +350,7 @@ async fn a_restored_database_is_refused_for_what_a_witness_saw(backend: Backend)
     };
     let error = refused(restored).await;
     assert!(
-        error.contains("witness w0 covers 10 entries, but the database holds 7"),
+        error.contains("witness w0 covers 10 entries, but the database has 7"),
         "{error}"
     );
 }

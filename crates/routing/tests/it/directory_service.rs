@@ -260,7 +260,7 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
     let elsewhere = GUSU.replace("superior:", "calendar: XX, superior:");
     let refused = apply(&running, "operator", changes(), &elsewhere).await.unwrap_err();
     let violations = refused.get_details_bad_request().unwrap().field_violations;
-    let said = "agency `police-320508`: there is no calendar `XX`, but CN";
+    let said = "agency `police-320508`: the calendar `XX` does not exist, only CN";
     assert!(violations[0].description.contains(said), "{violations:?}");
     let nothing = futures::stream::iter(Vec::new());
     let refused = running
