@@ -1,44 +1,31 @@
-//! Batches of changes as callers send them: `AppendBatches`, a stream of which each is answered in its turn, and what it shares
-//! with `AppendChanges`, which is one.
+//! `AppendBatches`: a stream of batches, each answered in its turn.
 
-use api::{
-    audit::{AppendBatchesRequest, AppendBatchesResponse, AppendResult},
-    event::StateChange,
-};
+use api::audit::{AppendBatchesRequest, AppendBatchesResponse};
 use futures::{
-    StreamExt as _,
+    Stream, StreamExt as _,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
 use rpc::Failure;
 use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
-use tracing::Span;
 
-use crate::{check::Verdict, sequencer::Sequencer};
+use crate::{
+    appending::{end_spans, of_lawful_size, result, spans},
+    sequencer::Sequencer,
+};
 
-/// Changes in one batch, or in one call.
-const MOST_CHANGES: usize = 1_000;
 /// Batches of one stream that are checked ahead of the one that is being written: enough to fill the next commit, and few enough
 /// that one stream does not fill the queue.
 const AHEAD: usize = 8;
 
-type Answer = BoxFuture<'static, Result<AppendBatchesResponse, Status>>;
-
-/// These changes, when they are neither none nor too many.
-pub(crate) fn of_lawful_size(changes: Vec<StateChange>) -> Result<Vec<StateChange>, Failure> {
-    match (1..=MOST_CHANGES).contains(&changes.len()) {
-        true => Ok(changes),
-        false => Err(Failure::invalid("changes", format!("1 to {MOST_CHANGES} at once"))),
-    }
-}
+type Answer = BoxFuture<'static, Result<AppendBatchesResponse, Failure>>;
 
 /// Appends the batches of a stream in their order. The first error is the last answer.
 pub(crate) fn append(
     sequencer: Sequencer,
     source: String,
-    batches: Streaming<AppendBatchesRequest>,
-) -> BoxStream<'static, Result<AppendBatchesResponse, Status>> {
+    batches: impl Stream<Item = Result<AppendBatchesRequest, Failure>> + Unpin + Send + 'static,
+) -> BoxStream<'static, Result<AppendBatchesResponse, Failure>> {
     let (answers, coming) = mpsc::channel(AHEAD);
     // On a task of its own: it checks the next batches while answers are being sent. It ends with the stream, or when nobody
     // takes its answers any more.
@@ -57,30 +44,30 @@ pub(crate) fn append(
 async fn read(
     sequencer: Sequencer,
     source: String,
-    mut batches: Streaming<AppendBatchesRequest>,
+    mut batches: impl Stream<Item = Result<AppendBatchesRequest, Failure>> + Unpin,
     answers: mpsc::Sender<Answer>,
 ) {
     // The place for the answer comes first: without one, nothing more is read, and flow control slows the sender.
     while let Ok(place) = answers.reserve().await {
-        let batch = match batches.message().await {
-            Ok(Some(batch)) => batch,
-            Ok(None) => return,
-            Err(status) => return place.send(failed(status)),
+        let batch = match batches.next().await {
+            Some(Ok(batch)) => batch,
+            None => return,
+            Some(Err(failure)) => return place.send(failed(failure)),
         };
         match enqueue(&sequencer, &source, batch).await {
             Ok(answer) => place.send(answer),
-            Err(status) => return place.send(failed(status)),
+            Err(failure) => return place.send(failed(failure)),
         }
     }
 }
 
 /// Puts a batch in the queue, and returns its answer to come.
-async fn enqueue(sequencer: &Sequencer, source: &str, batch: AppendBatchesRequest) -> Result<Answer, Status> {
+async fn enqueue(sequencer: &Sequencer, source: &str, batch: AppendBatchesRequest) -> Result<Answer, Failure> {
     let changes = of_lawful_size(batch.changes)?;
     let spans = spans(&changes);
-    let verdicts = sequencer.enqueue(source, changes).await.map_err(Failure::from)?;
+    let verdicts = sequencer.enqueue(source, changes).await?;
     Ok(Box::pin(async move {
-        let verdicts = verdicts.await.map_err(Failure::from)?;
+        let verdicts = verdicts.await?;
         end_spans(spans, &verdicts);
         Ok(AppendBatchesResponse {
             results: verdicts.into_iter().map(result).collect(),
@@ -88,52 +75,6 @@ async fn enqueue(sequencer: &Sequencer, source: &str, batch: AppendBatchesReques
     }))
 }
 
-fn failed(status: Status) -> Answer {
-    Box::pin(async move { Err(status) })
-}
-
-/// The answer to one change.
-pub(crate) fn result(verdict: Verdict) -> AppendResult {
-    match verdict {
-        Ok(index) => AppendResult {
-            index: index.cast_signed(),
-            refusal: String::new(),
-        },
-        Err(refusal) => AppendResult {
-            index: 0,
-            refusal: refusal.reason().to_owned(),
-        },
-    }
-}
-
-/// A span for each change whose cause was traced: one trace runs from the submitted report to the log.
-pub(crate) fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
-    if !telemetry::enabled() {
-        return Vec::new();
-    }
-    let traced = changes
-        .iter()
-        .enumerate()
-        .filter(|(_, change)| !change.traceparent.is_empty());
-    traced
-        .map(|(i, change)| {
-            let empty = tracing::field::Empty;
-            let span = tracing::info_span!("append", remit.service = "audit", index = empty, refusal = empty);
-            telemetry::continue_from(&span, &change.traceparent);
-            (i, span)
-        })
-        .collect()
-}
-
-/// Ends the spans of changes, with what came of each.
-pub(crate) fn end_spans(spans: Vec<(usize, Span)>, verdicts: &[Verdict]) {
-    for (i, span) in spans {
-        match verdicts.get(i) {
-            Some(Ok(index)) => span.record("index", index),
-            Some(Err(refusal)) => span.record("refusal", refusal.reason()),
-            None => &span,
-        };
-        // A span that was never entered has no beginning.
-        span.in_scope(|| {});
-    }
+fn failed(failure: Failure) -> Answer {
+    Box::pin(async move { Err(failure) })
 }

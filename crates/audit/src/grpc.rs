@@ -7,21 +7,14 @@ use api::audit::{
     GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse, GetInclusionProofRequest,
     GetInclusionProofResponse, ListChangesRequest, ListChangesResponse, ListGapsRequest, ListGapsResponse,
     RecordMarkRequest, RecordMarkResponse, UnfreezeProducerRequest, UnfreezeProducerResponse, WatchChangesRequest,
-    audit_service_server::AuditService,
+    WatchChangesResponse, audit_service_server::AuditService,
 };
-use futures::stream::BoxStream;
-use journal::Clock;
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use journal::{Clock, Writer};
 use rpc::{Failure, access};
-use tokio::sync::Notify;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{
-    batches::{self, end_spans, result, spans},
-    oversight,
-    read_grpc::{Changes, Reading},
-    sequencer::{AppendError, Sequencer},
-    store::{Store, StoreError},
-};
+use crate::{appending, batches, oversight, reading::Reading, sequencer::Sequencer, store::Store};
 
 /// The service.
 pub(crate) struct Grpc {
@@ -29,20 +22,7 @@ pub(crate) struct Grpc {
     pub store: Arc<dyn Store>,
     pub reading: Reading,
     pub clock: Arc<dyn Clock>,
-    /// Told when something was appended.
-    pub grown: Arc<Notify>,
-}
-
-/// Runs a write on a task of its own, which a caller that goes away does not stop in the middle.
-async fn uncancelled<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, Failure> {
-    match tokio::spawn(work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(StoreError::Fenced)) => Err(AppendError::Halted.into()),
-        Ok(Err(StoreError::Sql(error))) => Err(error.into()),
-        Err(panic) => Err(Failure::Internal(Box::new(panic))),
-    }
+    pub writer: Writer,
 }
 
 #[tonic::async_trait]
@@ -53,13 +33,10 @@ impl AuditService for Grpc {
     ) -> Result<Response<AppendChangesResponse>, Status> {
         let caller = rpc::caller(&request)?;
         let source = caller.system.clone();
-        let changes = batches::of_lawful_size(request.into_inner().changes)?;
-        let spans = spans(&changes);
-        let verdicts = self.sequencer.append(&source, changes).await.map_err(Failure::from)?;
-        end_spans(spans, &verdicts);
-        Ok(Response::new(AppendChangesResponse {
-            results: verdicts.into_iter().map(result).collect(),
-        }))
+        let changes = request.into_inner().changes;
+        Ok(Response::new(
+            appending::append(&self.sequencer, &source, changes).await?,
+        ))
     }
 
     type AppendBatchesStream = BoxStream<'static, Result<AppendBatchesResponse, Status>>;
@@ -69,16 +46,18 @@ impl AuditService for Grpc {
         request: Request<Streaming<AppendBatchesRequest>>,
     ) -> Result<Response<Self::AppendBatchesStream>, Status> {
         let caller = rpc::caller(&request)?;
-        let (source, batches) = (caller.system.clone(), request.into_inner());
-        Ok(Response::new(batches::append(self.sequencer.clone(), source, batches)))
+        let source = caller.system.clone();
+        let batches = request.into_inner().map_err(Failure::transport);
+        let answers = batches::append(self.sequencer.clone(), source, batches);
+        Ok(Response::new(answers.map_err(Status::from).boxed()))
     }
 
     async fn record_mark(&self, request: Request<RecordMarkRequest>) -> Result<Response<RecordMarkResponse>, Status> {
         let caller = rpc::caller(&request)?;
         let mark = oversight::mark(request.get_ref())?;
-        let (store, source) = (Arc::clone(&self.store), caller.system.clone());
-        let standing = uncancelled(async move { store.note_mark(&source, mark).await }).await?;
-        let standing = oversight::standing(standing).into();
+        let standing = oversight::note(&self.store, &self.writer, &caller.system, mark)
+            .await?
+            .into();
         Ok(Response::new(RecordMarkResponse { standing }))
     }
 
@@ -93,14 +72,9 @@ impl AuditService for Grpc {
     ) -> Result<Response<UnfreezeProducerResponse>, Status> {
         let caller = rpc::caller(&request)?;
         let actor = caller.actor(&[]);
-        let (source, unfreezing) = oversight::unfreezing(request.get_ref(), actor)?;
-        let (store, name) = (Arc::clone(&self.store), source.clone());
-        let producer = uncancelled(async move { store.unfreeze(&name, unfreezing).await }).await?;
-        let producer = producer.ok_or(Failure::NotFound { what: "producer" })?;
-        self.grown.notify_one();
-        Ok(Response::new(UnfreezeProducerResponse {
-            producer: Some(oversight::producer_message(&source, &producer, self.clock.now())),
-        }))
+        let unfrozen = oversight::unfreeze(&self.store, &self.writer, request.get_ref(), actor, self.clock.now());
+        let producer = Some(unfrozen.await?);
+        Ok(Response::new(UnfreezeProducerResponse { producer }))
     }
 
     async fn list_changes(
@@ -114,7 +88,7 @@ impl AuditService for Grpc {
         Ok(Response::new(self.reading.list(&caller, request.into_inner()).await?))
     }
 
-    type WatchChangesStream = Changes;
+    type WatchChangesStream = BoxStream<'static, Result<WatchChangesResponse, Status>>;
 
     async fn watch_changes(
         &self,
@@ -124,7 +98,8 @@ impl AuditService for Grpc {
             access::require(&request)?;
         }
         let caller = rpc::caller(&request)?.clone();
-        Ok(Response::new(self.reading.watch(caller, request.into_inner()).await?))
+        let changes = self.reading.watch(caller, request.into_inner()).await?;
+        Ok(Response::new(changes.map_err(Status::from).boxed()))
     }
 
     async fn get_checkpoint(
@@ -147,25 +122,5 @@ impl AuditService for Grpc {
         request: Request<GetConsistencyProofRequest>,
     ) -> Result<Response<GetConsistencyProofResponse>, Status> {
         Ok(Response::new(self.reading.consistency(request.get_ref()).await?))
-    }
-}
-
-impl From<AppendError> for Failure {
-    fn from(error: AppendError) -> Self {
-        match error {
-            // Another process has taken over, or an operator has to look: either way a later call finds one that writes.
-            AppendError::Halted => Self::Unavailable {
-                what: "the writer of the log",
-            },
-            AppendError::Frozen(source) => Self::WrongState {
-                record: format!("producers/{source}"),
-                state: "FROZEN",
-                description:
-                    "the producer is frozen: its past has changed. an operator examines `remit log gaps`, then lets it \
-                              append again with `remit log unfreeze`"
-                        .to_owned(),
-            },
-            AppendError::Commit(error) => error.into(),
-        }
     }
 }

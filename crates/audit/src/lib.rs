@@ -20,12 +20,12 @@
 //! frozen until an operator has examined it. How far each producer has come it says by marks, which are compared with what the log
 //! holds (`producer.rs`). What befalls a producer is an entry too, of the record `producers/{source}`. `oversight.rs` shows it.
 //!
-//! How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles, the upper of
+//! Who may call what stands in `access.rs`. How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles, the upper of
 //! which stay in memory (`tile_cache.rs`), and checked against the signed root before they leave. `http.rs` serves the log as files, named and encoded as C2SP `tlog-tiles` has
 //! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
 //! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
 //! keys (`statement.rs`).
-//! `read.rs` finds entries (`read_grpc.rs` serves them, `read_sql.rs` reads them); `disclosure.rs` decides who gets their details; that
+//! `read.rs` finds entries (`reading.rs` serves them, `read_sql.rs` reads them); `disclosure.rs` decides who gets their details; that
 //! details are read is an entry too, of the record `readings/{id}`, and durable before they are shown. Intake's readings of
 //! reports are records of that name as well; which are whose, the entry says, and `check.rs` keeps them apart. To be taken away:
 //! `export.rs` brings a folder up to date, `receipt.rs` is one proof as a file, `stats.rs` counts what an export with details tells.
@@ -47,6 +47,7 @@
 //!   of tables.
 
 mod access;
+mod appending;
 mod batches;
 mod check;
 mod checkpoint;
@@ -63,8 +64,8 @@ mod producer;
 mod prove;
 mod publisher;
 mod read;
-mod read_grpc;
 mod read_sql;
+mod reading;
 pub mod receipt;
 pub mod recover;
 mod resume;
@@ -92,7 +93,7 @@ use std::{
 use ::witness::{Policy, PolicyError, file};
 use api::audit::audit_service_server::AuditServiceServer;
 use futures::{FutureExt as _, future::BoxFuture};
-use journal::{Clock, Entropy};
+use journal::{Clock, Entropy, Writer};
 use prove::Prover;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -282,7 +283,7 @@ pub struct Audit {
     verifier_key_file: String,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    grown: Arc<Notify>,
+    writer: Writer,
 }
 
 /// The witnesses of the configured policy. Those that may only be believed, and not asked, can never be enough.
@@ -371,8 +372,9 @@ impl Audit {
         let interval = Duration::from_millis(config.checkpoint_interval_ms);
         let refresh = Duration::from_millis(config.checkpoint_refresh_ms);
         let publishing = tokio::spawn(publisher.run(interval, refresh, Arc::clone(&grown), stop.clone()));
-        let sequencer = sequencer::Sequencer::start(Arc::clone(&store), Arc::clone(&grown), Arc::clone(&vitals));
-        let reviewing = review(Arc::clone(&store), Arc::clone(&grown), stop.clone());
+        let writer = Writer::new([grown]);
+        let sequencer = sequencer::Sequencer::start(Arc::clone(&store), &writer, Arc::clone(&vitals));
+        let reviewing = review(Arc::clone(&store), writer.clone(), stop.clone());
         tokio::spawn(journal::supervised("review of producers", stop.clone(), reviewing));
         let scrubbing = scrub::scrub(Arc::clone(&store), Arc::clone(&vitals), stop.clone());
         tokio::spawn(journal::supervised("looking for entries", stop.clone(), scrubbing));
@@ -381,7 +383,7 @@ impl Audit {
             sequencer,
             clock,
             entropy,
-            grown,
+            writer,
             published,
             publishing,
             stop: stop.drop_guard(),
@@ -395,7 +397,7 @@ impl Audit {
     pub fn routes(&self, message_bytes: usize, sight: Option<Arc<dyn Sight>>) -> Routes {
         let service = grpc::Grpc {
             sequencer: self.sequencer.clone(),
-            reading: read_grpc::Reading {
+            reading: reading::Reading {
                 store: Arc::clone(&self.store),
                 prover: Arc::new(Prover::new(Arc::clone(&self.store))),
                 published: self.published.clone(),
@@ -406,7 +408,7 @@ impl Audit {
             },
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
-            grown: Arc::clone(&self.grown),
+            writer: self.writer.clone(),
         };
         let operations = Arc::new(status::Operations {
             store: Arc::clone(&self.store),
@@ -470,13 +472,13 @@ impl Audit {
 const REVIEW: Duration = Duration::from_secs(5);
 
 /// Looks at the producers now and then, until `stop`.
-fn review(store: Arc<dyn Store>, grown: Arc<Notify>, stop: CancellationToken) -> impl Fn() -> BoxFuture<'static, ()> {
+fn review(store: Arc<dyn Store>, writer: Writer, stop: CancellationToken) -> impl Fn() -> BoxFuture<'static, ()> {
     move || {
-        let (store, grown, stop) = (Arc::clone(&store), Arc::clone(&grown), stop.clone());
+        let (store, writer, stop) = (Arc::clone(&store), writer.clone(), stop.clone());
         async move {
             while tokio::time::timeout(REVIEW, stop.cancelled()).await.is_err() {
                 match store.review().await {
-                    Ok(()) => grown.notify_one(),
+                    Ok(()) => writer.committed(),
                     // Whoever has taken over looks at them.
                     Err(StoreError::Fenced) => return,
                     Err(StoreError::Sql(error)) => {

@@ -1,14 +1,17 @@
-//! `RecordMark`, `ListGaps` and `UnfreezeProducer`: decode, call, encode.
+//! Marks of producers, the gaps that they show, and producers that an operator lets append again.
+
+use std::sync::Arc;
 
 use api::audit::{
     EventSet, Gap as GapMessage, GapKind as KindMessage, ListGapsRequest, ListGapsResponse,
     Producer as ProducerMessage, RecordMarkRequest, Standing as StandingMessage, UnfreezeProducerRequest,
 };
-use journal::{Mark, SetHash, Time};
-use rpc::{Failure, Violation, page};
+use journal::{Mark, SetHash, Time, Writer};
+use names::Collection;
+use rpc::{Failure, Violations, page};
 
 use crate::{
-    check::{PRODUCERS, SERVICES},
+    check::SERVICES,
     gap::{Gap, GapKind},
     producer::{Producer, Standing},
     store::{GapCursor, Store, Unfreezing},
@@ -23,21 +26,21 @@ const TOLERANCE: i64 = 30 * 24 * 60 * 60;
 
 /// Validates a mark; on failure reports all violations.
 pub(crate) fn mark(request: &RecordMarkRequest) -> Result<Mark, Failure> {
-    let mut violations = Vec::new();
+    let mut violations = Violations::new();
     let mut set = |name: &str, set: &Option<EventSet>| {
         let Some(set) = set else {
-            violations.push(Violation::new(name, "is missing"));
+            violations.add(name, "is missing");
             return Default::default();
         };
         let count = u64::try_from(set.count).unwrap_or_else(|_| {
-            violations.push(Violation::new(format!("{name}.count"), "must not be negative"));
+            violations.add(format!("{name}.count"), "must not be negative");
             0
         });
         let hash = match <[u8; 32]>::try_from(&*set.hash) {
             Ok(hash) => Some(SetHash::from_bytes(hash)),
             Err(_) if set.hash.is_empty() => None,
             Err(_) => {
-                violations.push(Violation::new(format!("{name}.hash"), "must have 32 bytes, or none"));
+                violations.add(format!("{name}.hash"), "must have 32 bytes, or none");
                 None
             }
         };
@@ -46,23 +49,49 @@ pub(crate) fn mark(request: &RecordMarkRequest) -> Result<Mark, Failure> {
     let (delivered, delivered_hash) = set("delivered", &request.delivered);
     let (committed, committed_hash) = set("committed", &request.committed);
     if violations.is_empty() && delivered_hash.is_none() {
-        violations.push(Violation::new("delivered.hash", "must have 32 bytes"));
+        violations.add("delivered.hash", "must have 32 bytes");
     }
     if violations.is_empty() && committed < delivered {
         let wrong = "must not be smaller than delivered.count: what was delivered was committed";
-        violations.push(Violation::new("committed.count", wrong));
+        violations.add("committed.count", wrong);
     }
-    match violations.is_empty() {
-        true => Ok(Mark {
+    Ok(violations.finish(|| {
+        Some(Mark {
             delivered: journal::EventSet {
                 count: delivered,
-                hash: delivered_hash.unwrap_or_default(),
+                hash: delivered_hash?,
             },
             committed,
             committed_hash,
-        }),
-        false => Err(Failure::InvalidInput(violations)),
-    }
+        })
+    })?)
+}
+
+/// Compares a producer's mark with the log, and keeps it.
+pub(crate) async fn note(
+    store: &Arc<dyn Store>,
+    writer: &Writer,
+    source: &str,
+    mark: Mark,
+) -> Result<StandingMessage, Failure> {
+    let source = source.to_owned();
+    let noted = writer.write(store, |store| async move { store.note_mark(&source, mark).await });
+    Ok(standing(noted.await?))
+}
+
+/// Lets a producer append again.
+pub(crate) async fn unfreeze(
+    store: &Arc<dyn Store>,
+    writer: &Writer,
+    request: &UnfreezeProducerRequest,
+    actor: api::event::Actor,
+    now: Time,
+) -> Result<ProducerMessage, Failure> {
+    let (source, unfreezing) = unfreezing(request, actor)?;
+    let name = source.clone();
+    let unfrozen = writer.write(store, |store| async move { store.unfreeze(&name, unfreezing).await });
+    let producer = unfrozen.await?.ok_or(Failure::NotFound { what: "producer" })?;
+    Ok(producer_message(&source, &producer, now))
 }
 
 /// A page of gaps and, on the first page, the producers.
@@ -104,35 +133,31 @@ pub(crate) fn unfreezing(
     request: &UnfreezeProducerRequest,
     actor: api::event::Actor,
 ) -> Result<(String, Unfreezing), Failure> {
-    let mut violations = Vec::new();
-    let source = request.name.strip_prefix(PRODUCERS).unwrap_or_default().to_owned();
+    let mut violations = Violations::new();
+    let source = Collection::PRODUCERS.id(&request.name).unwrap_or_default().to_owned();
     if !SERVICES.contains(&&*source) {
-        let names = SERVICES.map(|service| format!("`{PRODUCERS}{service}`")).join(" or ");
-        violations.push(Violation::new("name", format!("must be {names}")));
+        let names = SERVICES
+            .map(|service| format!("`{}`", Collection::PRODUCERS.of(service)))
+            .join(" or ");
+        violations.add("name", format!("must be {names}"));
     }
     let reason = request.reason.trim();
     if reason.is_empty() {
-        violations.push(Violation::new("reason", "must say what was examined: it is logged"));
+        violations.add("reason", "must say what was examined: it is logged");
     }
     if reason.chars().count() > REASON {
-        violations.push(Violation::new(
-            "reason",
-            format!("must have at most {REASON} characters"),
-        ));
+        violations.add("reason", format!("must have at most {REASON} characters"));
     }
     let tolerate_seconds = request.tolerate.map_or(0, |tolerate| tolerate.seconds);
     if !(0..=TOLERANCE).contains(&tolerate_seconds) {
-        violations.push(Violation::new("tolerate", "must be between 0 and 30 days"));
+        violations.add("tolerate", "must be between nothing and 30 days");
     }
     let unfreezing = Unfreezing {
         actor,
         reason: reason.to_owned(),
         tolerate_seconds,
     };
-    match violations.is_empty() {
-        true => Ok((source, unfreezing)),
-        false => Err(Failure::InvalidInput(violations)),
-    }
+    Ok(violations.finish(|| Some((source, unfreezing)))?)
 }
 
 fn gap_message(gap: Gap, now: Time) -> GapMessage {
@@ -159,7 +184,7 @@ fn gap_message(gap: Gap, now: Time) -> GapMessage {
 pub(crate) fn producer_message(source: &str, producer: &Producer, now: Time) -> ProducerMessage {
     let since = (producer.standing != Standing::Unknown).then_some(producer.standing_since);
     ProducerMessage {
-        name: format!("{PRODUCERS}{source}"),
+        name: Collection::PRODUCERS.of(source),
         held: Some(EventSet {
             count: producer.held.count.cast_signed(),
             hash: producer.held.hash.to_bytes().to_vec().into(),

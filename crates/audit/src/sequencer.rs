@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use api::event::StateChange;
 use futures::FutureExt as _;
-use journal::{CommitError, Committer};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use journal::{CommitError, Committer, Writer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::{
     check::{Checked, Refusal, Verdict, check},
@@ -61,19 +61,16 @@ pub(crate) struct Sequencer {
 }
 
 impl Sequencer {
-    /// Starts the sequencer. Notifies `grown` after each commit that may have appended something.
-    pub fn start(store: Arc<dyn Store>, grown: Arc<Notify>, vitals: Arc<Vitals>) -> Self {
+    /// `writer` tells of each commit.
+    pub fn start(store: Arc<dyn Store>, writer: &Writer, vitals: Arc<Vitals>) -> Self {
         let fenced = Arc::clone(&vitals);
-        let calls = Calls::start(1, CALLS, move |group: Arc<Vec<Call>>| {
-            let (store, grown, vitals) = (Arc::clone(&store), Arc::clone(&grown), Arc::clone(&fenced));
+        let calls = writer.committer(1, CALLS, move |group: Arc<Vec<Call>>| {
+            let (store, vitals) = (Arc::clone(&store), Arc::clone(&fenced));
             async move {
                 let changes: Vec<&[Checked]> = group.iter().map(|call| &*call.changes).collect();
                 match store.append_calls(&changes).await {
-                    Ok(verdicts) => {
-                        grown.notify_one();
-                        Ok(verdicts.into_iter().map(Ok).collect())
-                    }
-                    // A normal result, not a failure: a retry would give the same.
+                    Ok(verdicts) => Ok(verdicts.into_iter().map(Ok).collect()),
+                    // An answer like any other, and not a failure: run again, it would be the same.
                     Err(StoreError::Fenced) => {
                         vitals.halt(&StoreError::Fenced);
                         Ok(group.iter().map(|_| Err(Fenced)).collect())

@@ -21,6 +21,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
+pub use names::{AgencyId, InvalidId};
 use places::{Reading, Territories, TerritoryCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -78,63 +79,10 @@ pub(crate) fn read_yaml<'de, T: Deserialize<'de>>(file: &'static str, yaml: &'de
     })
 }
 
-/// Id of an agency, such as `police-320000`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AgencyId(String);
-
 /// A function of agencies, such as `police`. The list is open: a function exists if an agency has
 /// it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Function(String);
-
-/// A text that is not an id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an id; write 1 to 63 letters, digits and hyphens")]
-pub struct InvalidId(String);
-
-fn id(text: &str) -> Result<String, InvalidId> {
-    let good = (1..=63).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if good {
-        Ok(text.to_owned())
-    } else {
-        Err(InvalidId(text.to_owned()))
-    }
-}
-
-impl AgencyId {
-    /// Parses an id.
-    ///
-    /// # Errors
-    ///
-    /// If the text is not an id.
-    pub fn new(text: &str) -> Result<Self, InvalidId> {
-        id(text).map(Self)
-    }
-
-    /// Parses a resource name, `agencies/{id}`.
-    ///
-    /// # Errors
-    ///
-    /// If the prefix is missing or the rest is not an id.
-    pub fn from_resource_name(name: &str) -> Result<Self, InvalidId> {
-        Self::new(
-            name.strip_prefix("agencies/")
-                .ok_or_else(|| InvalidId(name.to_owned()))?,
-        )
-    }
-
-    /// The resource name, `agencies/{id}`.
-    #[must_use]
-    pub fn resource_name(&self) -> String {
-        format!("agencies/{}", self.0)
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl Function {
     /// Parses a function's name.
@@ -143,19 +91,13 @@ impl Function {
     ///
     /// If the text is not a name.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
-        id(text).map(Self)
+        names::word(text).map(Self)
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for AgencyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -16,6 +16,7 @@ use api::{
 };
 use async_trait::async_trait;
 use futures::future::join_all;
+use names::Collection;
 use places::{Territories, TerritoryCode};
 use rpc::client::Caller;
 use tonic::{Code, Status};
@@ -40,7 +41,7 @@ impl InForce for Routings {
     async fn has(&self, name: &str) -> Option<bool> {
         let mut routing = DirectoryServiceClient::new(self.0.clone());
         let name = name.to_owned();
-        let answer: Result<(), Status> = match name.starts_with(AGENCIES) {
+        let answer: Result<(), Status> = match is_agency(&name) {
             true => routing.get_agency(GetAgencyRequest { name }).await.map(drop),
             false => routing.get_territory(GetTerritoryRequest { name }).await.map(drop),
         };
@@ -54,8 +55,6 @@ impl InForce for Routings {
         }
     }
 }
-
-const AGENCIES: &str = "agencies/";
 
 /// The names that reports may refer to.
 pub struct Directory {
@@ -100,7 +99,7 @@ impl Known {
 
     /// The id of a known agency, by its resource name.
     pub(crate) fn agency<'n>(&self, name: &'n str) -> Option<&'n str> {
-        let id = name.strip_prefix(AGENCIES)?;
+        let id = Collection::AGENCIES.id(name)?;
         (self.agencies.contains(id) || self.learned.contains(name)).then_some(id)
     }
 
@@ -127,8 +126,7 @@ impl Known {
 
 /// Whether a name has the form of an agency's name.
 fn is_agency(name: &str) -> bool {
-    let id = name.strip_prefix(AGENCIES).unwrap_or_default();
-    (1..=63).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    names::AGENCY.id(name).is_some()
 }
 
 impl Directory {

@@ -1,6 +1,6 @@
 //! Evidence: files that are uploaded first and attached to a report by name when it is submitted.
 //!
-//! How a file flows: `grpc.rs` receives the stream; `check.rs` validates its announcement;
+//! How a file flows: `grpc.rs`, for `service.rs`, receives the stream; `check.rs` validates its announcement;
 //! `upload.rs` hashes the bytes as they arrive and writes them to a [`Vault`] (`vault.rs`) under a
 //! name of ours. When the file is on disk, `../store/evidence.rs` writes its row and its first
 //! change in one transaction, and only then is the sender answered. A report that refers to it
@@ -20,6 +20,7 @@
 mod check;
 mod download;
 mod grpc;
+mod service;
 mod upkeep;
 mod upload;
 mod vault;
@@ -30,8 +31,7 @@ use api::intake::EvidenceState;
 use journal::IntakeKind;
 use uuid::Uuid;
 
-pub use check::id;
-pub(crate) use grpc::{Service, sender};
+pub(crate) use service::{Service, sender};
 pub(crate) use upkeep::Upkeep;
 pub use vault::{Folder, FolderError, Unfinished, Vault};
 
@@ -63,7 +63,7 @@ impl Default for Limits {
 
 /// Resource name of a file.
 pub fn name(id: Uuid) -> String {
-    format!("evidence/{id}")
+    names::EVIDENCE.of(id)
 }
 
 /// State of a file.

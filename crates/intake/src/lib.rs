@@ -1,6 +1,6 @@
 //! Intake: takes reports in, and tells reporters what became of them.
 //!
-//! How a report flows: `grpc.rs` takes the request; `submission.rs` checks it against the taxonomy (`category.rs`) and
+//! How a report flows: `grpc.rs` takes the request, and `service.rs` has a file for each use case; `submission.rs` checks it against the taxonomy (`category.rs`) and
 //! `directory.rs`, and turns it into a report and the facts it is routed by, or into all that is wrong with it; `store.rs` writes it,
 //! its first change and what is to be delivered of it in one transaction, grouped with others; only then the caller gets its
 //! receipt (`receipt.rs`). Relays carry the change to routing (`relays.rs`) and to audit. Changes of the case come back
@@ -36,6 +36,7 @@ pub mod reading;
 pub mod receipt;
 mod relays;
 pub mod reveal;
+mod service;
 mod sight;
 pub mod state;
 pub mod store;
@@ -53,7 +54,7 @@ use category::Categories;
 use directory::{Directory, InForce};
 use evidence::Vault;
 use futures::FutureExt as _;
-use journal::{Background, Bytes32, Clock, Committer, Entropy};
+use journal::{Background, Bytes32, Clock, Entropy};
 use places::Territories;
 use receipt::Receipts;
 use rpc::{client::Caller, delivery::ToAudit};
@@ -110,7 +111,7 @@ impl std::fmt::Debug for Parts {
 
 /// A running intake.
 pub struct Intake {
-    service: grpc::Service,
+    service: service::Service,
     evidence: evidence::Service,
     operations: Arc<operations::Operations>,
     background: Background,
@@ -160,14 +161,14 @@ impl Intake {
         });
         let mut background = Background::new("intake", db.clone(), shutdown.clone());
         let [to_routing, to_audit] = store::CONSUMERS;
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(background.relay(
+        let writer = background.relays(
             [
                 (to_routing, Arc::new(relays::ToRouting::new(routing.clone()))),
                 (to_audit, Arc::new(ToAudit::new(audit))),
             ],
             &replica,
             &clock,
-        ));
+        );
         background.run("request ids", {
             let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
             move |shutdown| forget_requests(Arc::clone(&store), Arc::clone(&clock), shutdown)
@@ -176,44 +177,34 @@ impl Intake {
             store: Arc::clone(&evidence_store),
             vault: Arc::clone(&vault),
             clock: Arc::clone(&clock),
-            wake: Arc::clone(&wake),
+            writer: writer.clone(),
         };
         background.run("evidence", move |shutdown| upkeep.clone().run(shutdown));
-        let acceptances = {
-            let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
-            Committer::start(db.writers(), ACCEPTANCES, move |batch: Arc<Vec<store::Prepared>>| {
-                let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
-                async move {
-                    let accepted = store.accept(&batch).await;
-                    wake();
-                    accepted
-                }
-                .boxed()
-            })
-        };
-        let readings = {
-            let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
-            Committer::start(db.writers(), READINGS, move |batch: Arc<Vec<journal::Rows>>| {
-                let (store, wake) = (Arc::clone(&store), Arc::clone(&wake));
-                async move {
-                    store.record_readings(&batch).await?;
-                    wake();
-                    Ok(vec![(); batch.len()])
-                }
-                .boxed()
-            })
-        };
+        let accepting = Arc::clone(&store);
+        let acceptances = writer.committer(db.writers(), ACCEPTANCES, move |batch: Arc<Vec<store::Prepared>>| {
+            let store = Arc::clone(&accepting);
+            async move { store.accept(&batch).await }.boxed()
+        });
+        let reading = Arc::clone(&store);
+        let readings = writer.committer(db.writers(), READINGS, move |batch: Arc<Vec<journal::Rows>>| {
+            let store = Arc::clone(&reading);
+            async move {
+                store.record_readings(&batch).await?;
+                Ok(vec![(); batch.len()])
+            }
+            .boxed()
+        });
         let routing = CaseServiceClient::new(routing);
         let evidence = evidence::Service::new(
             Arc::clone(&evidence_store),
             vault,
             evidence,
-            Arc::clone(&wake),
+            writer.clone(),
             routing.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
         );
-        let service = grpc::Service {
+        let service = service::Service {
             categories,
             directory: Directory::new(territories.clone(), agencies, in_force),
             receipts: Receipts::new(receipt_key),
@@ -222,7 +213,7 @@ impl Intake {
             evidence: evidence_store,
             acceptances,
             readings,
-            wake,
+            writer,
             routing,
             clock,
             entropy,
@@ -261,8 +252,7 @@ async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown:
     let mut pause = PRUNE;
     while tokio::time::timeout(pause, shutdown.cancelled()).await.is_err() {
         let before = clock.now().plus_seconds(-window);
-        let store = Arc::clone(&store);
-        pause = match journal::uncancelled(async move { store.forget_requests(before).await }).await {
+        pause = match store.forget_requests(before).await {
             Ok(0) => PRUNE,
             // There may be more: soon, but others write in between.
             Ok(_) => Duration::from_millis(100),

@@ -16,7 +16,7 @@ use api::{
     intake::{GetReportRequest, ReadPurpose},
 };
 use journal::{Draft, Entropy, Head, IntakeKind, Sealed, Time, ordered_id, seal};
-use rpc::{Identity, Violation};
+use rpc::{Identity, Violation, Violations};
 use uuid::Uuid;
 
 /// The kind of the change.
@@ -33,41 +33,27 @@ pub struct Wanted {
 
 /// Validates a request; on failure returns all violations.
 pub fn check(request: &GetReportRequest) -> Result<Wanted, Vec<Violation>> {
-    let mut violations = Vec::new();
-    let report = report(&request.name, &mut violations);
+    let mut violations = Violations::new();
+    let report = violations.name("name", names::REPORT, &request.name);
     let purpose = match ReadPurpose::try_from(request.purpose) {
         Ok(ReadPurpose::HandleCase) => Some("handle-case"),
         Ok(ReadPurpose::CheckSubmission) => Some("check-submission"),
         Ok(ReadPurpose::AnswerReporter) => Some("answer-reporter"),
         Ok(ReadPurpose::LegalRequest) => Some("legal-request"),
         Ok(ReadPurpose::ReviewHandling) => Some("review-handling"),
-        Ok(ReadPurpose::Unspecified) | Err(_) => {
-            violations.push(no_purpose());
-            None
-        }
+        Ok(ReadPurpose::Unspecified) | Err(_) => None,
     };
-    match (report, purpose) {
-        (Some(report), Some(purpose)) => Ok(Wanted { report, purpose }),
-        _ => Err(violations),
-    }
+    let purpose = violations.check("purpose", purpose, NO_PURPOSE);
+    violations.finish(|| {
+        Some(Wanted {
+            report: report?,
+            purpose: purpose?,
+        })
+    })
 }
 
-/// Parses a report's name; a malformed one is added to the violations.
-pub(crate) fn report(name: &str, violations: &mut Vec<Violation>) -> Option<Uuid> {
-    let id = name.strip_prefix("reports/").and_then(|id| Uuid::parse_str(id).ok());
-    if id.is_none() {
-        violations.push(Violation::new(
-            "name",
-            "must be the name of a report, such as `reports/{uuid}`",
-        ));
-    }
-    id
-}
-
-/// The violation for a missing purpose.
-pub(crate) fn no_purpose() -> Violation {
-    Violation::new("purpose", "must be one of those that the contract lists")
-}
+/// What is said to a request without a purpose.
+pub(crate) const NO_PURPOSE: &str = "must be one of those that the contract lists";
 
 impl Wanted {
     /// The change to record before `caller` is shown the report.
@@ -75,7 +61,7 @@ impl Wanted {
         let id = ordered_id(now, entropy);
         let draft = Draft {
             source: "intake",
-            record: &format!("readings/{id}"),
+            record: &names::READING.of(id),
             kind: KIND.name(),
             caused_by: None,
             detail: Detail {

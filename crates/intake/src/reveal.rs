@@ -1,10 +1,10 @@
 //! Validation of requests to reveal a reporter. No I/O.
 
 use api::intake::{RevealPurpose, RevealReporterRequest};
-use rpc::Violation;
+use rpc::{Violation, Violations};
 use uuid::Uuid;
 
-use crate::reading;
+use crate::reading::NO_PURPOSE;
 
 /// Length of a justification, in characters.
 const LENGTH: std::ops::RangeInclusive<usize> = 10..=500;
@@ -22,38 +22,35 @@ pub struct Wanted {
 
 /// Validates a request; on failure returns all violations.
 pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> {
-    let mut violations = Vec::new();
-    let report = reading::report(&request.name, &mut violations);
+    let mut violations = Violations::new();
+    let report = violations.name("name", names::REPORT, &request.name);
     let purpose = match RevealPurpose::try_from(request.purpose) {
         Ok(RevealPurpose::ContactReporter) => Some("contact-reporter"),
         Ok(RevealPurpose::VerifyReport) => Some("verify-report"),
         Ok(RevealPurpose::ProtectReporter) => Some("protect-reporter"),
         Ok(RevealPurpose::LegalRequest) => Some("legal-request"),
         Ok(RevealPurpose::ReviewHandling) => Some("review-handling"),
-        Ok(RevealPurpose::Unspecified) | Err(_) => {
-            violations.push(reading::no_purpose());
-            None
-        }
+        Ok(RevealPurpose::Unspecified) | Err(_) => None,
     };
+    let purpose = violations.check("purpose", purpose, NO_PURPOSE);
     let justification = justification(&request.justification, &mut violations);
-    match (report, purpose, violations.is_empty()) {
-        (Some(report), Some(purpose), true) => Ok(Wanted {
-            report,
-            purpose,
+    violations.finish(|| {
+        Some(Wanted {
+            report: report?,
+            purpose: purpose?,
             justification,
-        }),
-        _ => Err(violations),
-    }
+        })
+    })
 }
 
-/// Validates a request's field `justification`.
-pub(crate) fn justification(text: &str, violations: &mut Vec<Violation>) -> String {
+/// Why something is needed, in words: the request's field `justification`.
+pub(crate) fn justification(text: &str, violations: &mut Violations) -> String {
     let justification = text.trim();
     if !LENGTH.contains(&justification.chars().count()) || justification.contains(char::is_control) {
-        violations.push(Violation::new(
+        violations.add(
             "justification",
             format!("must be {} to {} characters on one line", LENGTH.start(), LENGTH.end()),
-        ));
+        );
     }
     justification.to_owned()
 }

@@ -15,7 +15,7 @@ pub(crate) async fn may_see(
     };
     let request = CheckAccessRequest {
         report: report.to_owned(),
-        agency: format!("agencies/{agency}"),
+        agency: names::Collection::AGENCIES.of(agency),
         ..CheckAccessRequest::default()
     };
     match routing.clone().check_access(request).await {

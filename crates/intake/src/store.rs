@@ -215,7 +215,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// The resource name of a report.
 pub fn name(report: Uuid) -> String {
-    format!("reports/{report}")
+    names::REPORT.of(report)
 }
 
 /// A store in SQLite or PostgreSQL.
@@ -310,7 +310,7 @@ impl SqlStore {
         let ids: BTreeSet<String> = news
             .iter()
             .flat_map(|news| &news.change.reports)
-            .filter_map(|name| Some(name.strip_prefix("reports/")?.to_owned()))
+            .filter_map(|name| Some(names::REPORT.id(name)?.to_string()))
             .collect();
         let mut reports = load_states(tx, ids.into_iter().collect()).await?;
 
@@ -321,7 +321,8 @@ impl SqlStore {
             if arrival == Arrival::New {
                 inbox.advance(&news.entry, news.hash);
                 for name in &news.change.reports {
-                    let report = name.strip_prefix("reports/").and_then(|id| reports.get_mut(id));
+                    let id = names::REPORT.id(name).map(|id| id.to_string());
+                    let report = id.and_then(|id| reports.get_mut(&id));
                     deliveries.extend(report.and_then(|report| report.follow(news, now, &*self.entropy)));
                 }
             }

@@ -10,8 +10,9 @@ use api::{
     routing::{Facts, OperatorSubject, operator_subject},
 };
 use journal::Time;
+use names::Collection;
 use places::Country;
-use rpc::Violation;
+use rpc::{Violation, Violations};
 use uuid::Uuid;
 
 use crate::{
@@ -59,16 +60,13 @@ pub fn check(
     now: Time,
 ) -> Result<Submission, Vec<Violation>> {
     let mut faults = Faults {
-        violations: Vec::new(),
+        violations: Violations::new(),
         now,
     };
-    let request_id = match request.request_id.as_str() {
-        "" => None,
-        id => faults.ok("request_id", Uuid::parse_str(id).ok(), "must be a UUID, or empty"),
-    };
+    let request_id = faults.violations.request_id("request_id", &request.request_id);
     let Some(mut report) = request.report else {
         faults.add("report", "is missing");
-        return Err(faults.violations);
+        return faults.violations.finish(|| None);
     };
     // Fields that only Remit sets are ignored.
     report.name.clear();
@@ -100,19 +98,16 @@ pub fn check(
         excluded.extend(faults.agency(format_args!("report.keep_from[{i}]"), agency, known));
     }
 
-    match category {
-        Some(category) if faults.violations.is_empty() => {
-            let facts = facts(&report, category, excluded, received_by, now);
-            Ok(Submission {
-                subjects: operator_subjects(&report),
-                report,
-                facts,
-                evidence,
-                request_id,
-            })
-        }
-        _ => Err(faults.violations),
-    }
+    faults.violations.finish(|| {
+        let facts = facts(&report, category?, excluded, received_by, now);
+        Some(Submission {
+            subjects: operator_subjects(&report),
+            report,
+            facts,
+            evidence,
+            request_id,
+        })
+    })
 }
 
 /// Codes are taken in any letter case. From here on each has one form: what is compared, looked up
@@ -187,9 +182,8 @@ fn facts(
             .map(|(path, value)| (path.clone(), value.clone()))
             .collect(),
         accept_time: Some(now.to_proto()),
-        complained_of: report
-            .complained_of
-            .strip_prefix("agencies/")
+        complained_of: Collection::AGENCIES
+            .id(&report.complained_of)
             .unwrap_or_default()
             .to_owned(),
         // Routing asks the register.
@@ -233,20 +227,17 @@ fn operator_subject(subject: &Subject) -> Option<OperatorSubject> {
 }
 
 struct Faults {
-    violations: Vec<Violation>,
+    violations: Violations,
     now: Time,
 }
 
 impl Faults {
     fn add(&mut self, field: impl Display, description: impl Into<String>) {
-        self.violations.push(Violation::new(field.to_string(), description));
+        self.violations.add(field, description);
     }
 
     fn ok<T>(&mut self, field: impl Display + Copy, value: Option<T>, description: &str) -> Option<T> {
-        if value.is_none() {
-            self.add(field, description);
-        }
-        value
+        self.violations.check(field, value, description)
     }
 
     fn at_most(&mut self, field: impl Display + Copy, text: &str, limit: usize) {
@@ -264,7 +255,7 @@ impl Faults {
             );
             return None;
         }
-        let category = name.strip_prefix("categories/").and_then(|id| categories.get(id));
+        let category = Collection::CATEGORIES.id(name).and_then(|id| categories.get(id));
         self.ok(
             "report.category",
             category,
@@ -518,36 +509,36 @@ impl Faults {
         }
     }
 
-    /// The evidence ids, in order. Ownership is checked when the evidence is attached.
-    fn evidence(&mut self, names: &[String], category: Option<&Category>) -> Vec<Uuid> {
+    /// The ids of the evidence, in its order. Whether the sender has it is seen when it is attached.
+    fn evidence(&mut self, wanted: &[String], category: Option<&Category>) -> Vec<Uuid> {
         const FIELD: &str = "report.evidence";
-        if names.len() > evidence::PER_REPORT {
+        if wanted.len() > evidence::PER_REPORT {
             self.add(
                 FIELD,
-                format!("names {} files, more than {}", names.len(), evidence::PER_REPORT),
+                format!("names {} files, more than {}", wanted.len(), evidence::PER_REPORT),
             );
         }
         if let Some(category) = category
             && category.evidence == Evidence::Refused
-            && !names.is_empty()
+            && !wanted.is_empty()
         {
             let refusal = category.evidence_refusal.as_ref();
             let refusal = refusal
                 .map(|text| format!(": {} {}", text.en, text.zh))
                 .unwrap_or_default();
-            // Not shortened: the law's words are not the caller's.
-            self.violations.push(Violation {
+            // Said whole, as the law's words are not the caller's.
+            self.violations.add_whole(Violation {
                 field: FIELD.to_owned(),
                 description: format!("is not accepted for `{}`{refusal}", category.id),
             });
         }
-        let mut ids = Vec::with_capacity(names.len().min(evidence::PER_REPORT));
-        for (i, name) in names.iter().take(evidence::PER_REPORT).enumerate() {
+        let mut ids = Vec::with_capacity(wanted.len().min(evidence::PER_REPORT));
+        for (i, name) in wanted.iter().take(evidence::PER_REPORT).enumerate() {
             let field = format_args!("{FIELD}[{i}]");
-            match evidence::id(name) {
-                Some(id) if ids.contains(&id) => self.add(field, "occurs twice"),
+            match self.violations.name(field, names::EVIDENCE, name) {
+                Some(id) if ids.contains(&id) => self.add(field, "stands twice"),
                 Some(id) => ids.push(id),
-                None => self.add(field, "must be the name of evidence, such as `evidence/{uuid}`"),
+                None => {}
             }
         }
         ids

@@ -61,17 +61,6 @@ impl Background {
         }))
     }
 
-    /// Like [`Background::relays`], for whoever wakes them by hand.
-    pub fn relay<const N: usize>(
-        &mut self,
-        ways: [(&'static str, Arc<dyn Deliver>); N],
-        replica: &str,
-        clock: &Arc<dyn Clock>,
-    ) -> impl Fn() + Send + Sync + 'static {
-        let writer = self.relays(ways, replica, clock);
-        move || writer.committed()
-    }
-
     /// Waits until all has ended, and closes the database. Call it after the shutdown, when the service takes no calls any
     /// more.
     pub async fn finish(self) {

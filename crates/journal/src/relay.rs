@@ -117,26 +117,21 @@ const LONGEST_PARKED_SECONDS: i64 = 60 * PARKED_SECONDS;
 #[async_trait]
 impl Outbox for SqlOutbox {
     async fn lease(&self, consumer: &str, owner: &str, now: Time, until: Time) -> Result<bool, Error> {
-        let db = self.0.clone();
-        let (consumer, owner) = (consumer.to_owned(), owner.to_owned());
-        uncancelled(async move {
-            let taken = sql::transact!(db, |tx| tx.fetch(
-                "INSERT INTO relay_leases (consumer, owner, until_time) VALUES ($1, $2, $3) \
-                 ON CONFLICT (consumer) DO UPDATE SET owner = excluded.owner, until_time = excluded.until_time \
-                 WHERE relay_leases.owner = excluded.owner OR relay_leases.until_time < $4 \
-                     OR relay_leases.until_time > $5 RETURNING owner",
-                vec![
-                    consumer.as_str().into(),
-                    owner.as_str().into(),
-                    until.0.into(),
-                    now.0.into(),
-                    // Written by a clock that was far ahead: it would stand until then.
-                    now.plus_seconds(2 * LEASE_SECONDS).0.into(),
-                ],
-            ))?;
-            Ok(!taken.is_empty())
-        })
-        .await
+        let taken = sql::transact!(self.0, |tx| tx.fetch(
+            "INSERT INTO relay_leases (consumer, owner, until_time) VALUES ($1, $2, $3) \
+             ON CONFLICT (consumer) DO UPDATE SET owner = excluded.owner, until_time = excluded.until_time \
+             WHERE relay_leases.owner = excluded.owner OR relay_leases.until_time < $4 \
+                 OR relay_leases.until_time > $5 RETURNING owner",
+            vec![
+                consumer.into(),
+                owner.into(),
+                until.0.into(),
+                now.0.into(),
+                // Written by a clock that was far ahead: it would stand until then.
+                now.plus_seconds(2 * LEASE_SECONDS).0.into(),
+            ],
+        ))?;
+        Ok(!taken.is_empty())
     }
 
     async fn pending(&self, consumer: &str, now: Time, limit: u32) -> Result<Vec<Pending>, Error> {
@@ -186,34 +181,29 @@ impl Outbox for SqlOutbox {
             }
         }
         freed.retain(|record| !parked.contains_key(record));
-        let db = self.0.clone();
-        let consumer = consumer.to_owned();
-        uncancelled(async move {
-            sql::transact!(db, |tx| async {
-                forget(&mut tx, &consumer, taken.clone(), &hashes).await?;
-                tx.execute(
-                    "DELETE FROM outbox_parked WHERE consumer = $1 AND record = ANY($2)",
-                    vec![consumer.as_str().into(), freed.clone().into()],
-                )
-                .await?;
-                let rows = parked
-                    .iter()
-                    .map(|(record, reason)| {
-                        [
-                            consumer.as_str().into(),
-                            record.as_str().into(),
-                            now.0.into(),
-                            1.into(),
-                            now.plus_seconds(PARKED_SECONDS).0.into(),
-                            reason.as_str().into(),
-                        ]
-                    })
-                    .collect();
-                PARKED.rows(&mut tx, rows).await?;
-                Ok::<_, Error>(())
-            })
+        sql::transact!(self.0, |tx| async {
+            forget(&mut tx, consumer, taken.clone(), &hashes).await?;
+            tx.execute(
+                "DELETE FROM outbox_parked WHERE consumer = $1 AND record = ANY($2)",
+                vec![consumer.into(), freed.clone().into()],
+            )
+            .await?;
+            let rows = parked
+                .iter()
+                .map(|(record, reason)| {
+                    [
+                        consumer.into(),
+                        record.as_str().into(),
+                        now.0.into(),
+                        1.into(),
+                        now.plus_seconds(PARKED_SECONDS).0.into(),
+                        reason.as_str().into(),
+                    ]
+                })
+                .collect();
+            PARKED.rows(&mut tx, rows).await?;
+            Ok::<_, Error>(())
         })
-        .await
     }
 
     async fn mark(&self, consumer: &str, entry_hash: EntryHash<'_>) -> Result<Mark, Error> {

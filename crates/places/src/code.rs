@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use names::{Collection, Id, Name};
+
 /// The code of a territory: six digits as in GB/T 2260, nine for a township (its county's six and
 /// three of its own), or `CN` for the nation.
 ///
@@ -11,6 +13,15 @@ use std::str::FromStr;
 /// first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TerritoryCode(u32);
+
+/// Names of territories.
+pub const TERRITORY: Name<TerritoryCode> = Name::new(Collection::TERRITORIES);
+
+impl Id for TerritoryCode {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
 
 /// A text that is not a territory code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,15 +37,13 @@ impl TerritoryCode {
     /// # Errors
     /// If the prefix is missing or the rest is not a code.
     pub fn from_resource_name(name: &str) -> Result<Self, InvalidCode> {
-        name.strip_prefix("territories/")
-            .ok_or_else(|| InvalidCode(name.to_owned()))?
-            .parse()
+        TERRITORY.id(name).ok_or_else(|| InvalidCode(name.to_owned()))
     }
 
     /// The resource name, `territories/{code}`.
     #[must_use]
     pub fn resource_name(self) -> String {
-        format!("territories/{self}")
+        TERRITORY.of(self)
     }
 
     /// The code's level, derived from its digits.

@@ -19,7 +19,7 @@ mod parse;
 mod territories;
 mod tree;
 
-pub use code::{InvalidCode, Level, TerritoryCode};
+pub use code::{InvalidCode, Level, TERRITORY, TerritoryCode};
 pub use country::{Country, CountryError};
 pub use parse::{Fault, TerritoriesError};
 pub use territories::{Reading, Resolved, Territories, Territory};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use api::routing::{OperatorKind, OperatorSubject, operator_subject};
 use icu_normalizer::ComposingNormalizerBorrowed;
+use names::Collection;
 
 /// Maximum number of characters in the name of an app or a platform.
 const NAME: usize = 200;
@@ -107,16 +108,21 @@ impl Key {
 
     /// Parses a resource name, `operators/{kind}~{key}`.
     pub fn from_resource_name(name: &str) -> Result<Self, InvalidKey> {
-        let (kind, name) = name
-            .strip_prefix("operators/")
-            .and_then(|name| name.split_once('~'))
+        let (kind, key) = Collection::OPERATORS
+            .id(name)
+            .and_then(|id| id.split_once('~'))
             .ok_or_else(|| InvalidKey::Kind(shown(name)))?;
-        Self::new(kind.parse()?, name)
+        let key = Self::new(kind.parse()?, key)?;
+        match key.resource_name() == name {
+            true => Ok(key),
+            // Another spelling of it, such as a host in capitals: what is looked up is forgiven that, a name is not.
+            false => Err(InvalidKey::Kind(shown(name))),
+        }
     }
 
     /// The resource name, `operators/{kind}~{key}`.
     pub fn resource_name(&self) -> String {
-        format!("operators/{}~{}", self.kind.as_str(), self.name)
+        Collection::OPERATORS.of(format_args!("{}~{}", self.kind.as_str(), self.name))
     }
 
     /// Kind of the name.

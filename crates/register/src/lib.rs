@@ -1,6 +1,6 @@
 //! The operator register: who operates which domain, app or platform, and where.
 //!
-//! Loading: `grpc.rs` receives a file in pieces and [`load`] drives the rest. [`mod@file`] parses
+//! Loading: `grpc.rs`, for `service.rs`, receives a file in pieces and [`load`] drives the rest. [`mod@file`] parses
 //! its lines into rows, using [`key`] and [`entry`]; [`sorted`] sorts them by name; [`checked`]
 //! validates them against each other; the [`store`] (`sql_store.rs`) writes them where nobody sees
 //! them, until one small transaction puts the whole load in force and logs it. [`sweep`] deletes
@@ -28,6 +28,7 @@ pub mod file;
 pub mod grpc;
 pub mod key;
 pub mod load;
+pub mod service;
 pub mod sorted;
 pub mod sql_store;
 pub mod store;

@@ -31,8 +31,7 @@ pub async fn step(store: &Arc<dyn Store>, clock: &dyn Clock, shutdown: &Cancella
     let mut portions = 0;
     let mut sweep = None;
     loop {
-        let store = Arc::clone(store);
-        sweep = journal::uncancelled(async move { store.sweep(sweep, silent).await }).await?;
+        sweep = store.sweep(sweep, silent).await?;
         if sweep.is_none() || shutdown.is_cancelled() {
             return Ok(portions);
         }

@@ -211,11 +211,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Looks every second until `shutdown` whether there was a switch.
 pub(crate) async fn follow(versions: Arc<dyn Versions>, shutdown: CancellationToken) {
     while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
-        let looked = {
-            let versions = Arc::clone(&versions);
-            journal::uncancelled(async move { versions.refresh().await }).await
-        };
-        match looked {
+        match versions.refresh().await {
             Ok(false) => {}
             Ok(true) => tracing::info!(active = ?versions.active(), "what decides was switched"),
             Err(error) => tracing::warn!(%error, "what decides cannot be looked at now"),

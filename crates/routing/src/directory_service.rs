@@ -1,52 +1,41 @@
-//! `remit.routing.v1.DirectoryService`: decodes, calls, encodes.
+//! What is done with the directory: applied, given out, listed, asked which agency stands where. No transport.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use api::routing::{
-    self as proto, ApplyDirectoryRequest, ApplyDirectoryResponse, FunctionDesk, GetAgencyRequest, GetAgencyResponse,
-    GetDirectoryRequest, GetDirectoryResponse, GetTerritoryRequest, GetTerritoryResponse, ListAgenciesRequest,
+    self as proto, ApplyDirectoryRequest, ApplyDirectoryResponse, FunctionDesk, ListAgenciesRequest,
     ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest,
     ListDirectoryVersionsResponse, ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest,
-    LocateAgencyResponse, directory_service_server::DirectoryService, locate_agency_request::Place,
+    LocateAgencyResponse, locate_agency_request::Place,
 };
 use data_encoding::HEXLOWER;
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{Stream, TryStreamExt as _};
 use jiff::civil::Date;
 use journal::{Bytes32, Clock};
-use places::{Country, Territories, TerritoryCode};
-use rpc::{Failure, Identity, Violation, access, caller, page};
-use tonic::{Request, Response, Status, Streaming};
+use places::{Country, TERRITORY, Territories, TerritoryCode};
+use rpc::{Failure, Identity, Violation, Violations, page};
 
 use crate::{
     active::{Active, VersionKind},
     calendar::Calendars,
     directory::{self, AgencyId, ConfigError, Directory, Function, LIMIT},
     directory_view,
-    store::{
-        self, Versions,
-        versions::{Activated, Activation, Ownerless},
-    },
+    store::{self, Versions, versions::Activation},
+    switching::Switching,
 };
 
-/// Cases that a refusal names: it travels in headers, which have a limit.
-const NAMED: usize = 20;
-/// Bytes of a file in one message.
-const PART: usize = 64 << 10;
-/// How often a switch is proposed again, when others come first each time.
-const TRIES: usize = 8;
-
-/// The service.
+/// The directory's use cases.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) versions: Arc<dyn Versions>,
+    pub(crate) switching: Switching,
     pub(crate) calendars: Arc<Calendars>,
-    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// A directory as it was sent.
 #[derive(Default)]
-struct Upload {
+pub(crate) struct Upload {
     changes: bool,
     validate_only: bool,
     etag: String,
@@ -56,9 +45,11 @@ struct Upload {
 
 impl Upload {
     /// Takes the parts, no more than files have.
-    async fn receive(mut parts: Streaming<ApplyDirectoryRequest>) -> Result<Self, Status> {
+    pub(crate) async fn receive(
+        mut parts: impl Stream<Item = Result<ApplyDirectoryRequest, Failure>> + Unpin,
+    ) -> Result<Self, Failure> {
         let mut upload: Option<Self> = None;
-        while let Some(part) = parts.message().await? {
+        while let Some(part) = parts.try_next().await? {
             let upload = upload.get_or_insert_with(|| Self {
                 changes: part.changes,
                 validate_only: part.validate_only,
@@ -71,12 +62,12 @@ impl Upload {
             ] {
                 if (file.len() + bytes.len()) as u64 > LIMIT {
                     let problem = format!("is larger than {} MB: is it the right file?", LIMIT / 1_000_000);
-                    return Err(Failure::invalid(field, problem).into());
+                    return Err(Failure::invalid(field, problem));
                 }
                 file.extend_from_slice(bytes);
             }
         }
-        upload.ok_or_else(|| Failure::invalid("agencies", "is missing: send the file").into())
+        upload.ok_or_else(|| Failure::invalid("agencies", "is missing: send the file"))
     }
 
     /// The directory that it makes, where this one is in force.
@@ -121,63 +112,63 @@ fn invalid(field: &str, error: &ConfigError) -> Failure {
 }
 
 impl Service {
-    async fn apply(&self, caller: &Identity, upload: Upload) -> Result<ApplyDirectoryResponse, Failure> {
+    /// Checks a directory and, unless it is only to be validated, puts it into force.
+    pub(crate) async fn apply(&self, caller: &Identity, upload: Upload) -> Result<ApplyDirectoryResponse, Failure> {
         let expected = etag(&upload.etag)?;
         let upload = Arc::new(upload);
-        for _ in 0..TRIES {
-            let active = self.versions.active();
-            let seen = active.digests();
-            if expected.is_some_and(|expected| expected != seen.directory) {
-                return Err(Failure::EtagMismatch);
-            }
-            let (next, mut response) = {
-                let (upload, calendars) = (Arc::clone(&upload), Arc::clone(&self.calendars));
-                // Off the runtime: reading a large file takes a moment.
-                let proposed = tokio::task::spawn_blocking(move || propose(&upload, &active, &calendars));
-                proposed.await.map_err(|error| Failure::Internal(Box::new(error)))??
-            };
-            if upload.validate_only {
-                let ownerless = self.ownerless(&next.directory).await?;
-                response.ownerless = ownerless
-                    .cases
-                    .iter()
-                    .map(|(owner, case)| proto::OwnerlessCase {
-                        case_name: store::name(*case),
-                        owner: owner.resource_name(),
-                    })
-                    .collect();
-                return Ok(response);
-            }
-            let activation = Activation {
-                next,
-                seen,
-                purpose: String::new(),
-                actor: caller.actor(&seen.directory),
-                traceparent: telemetry::traceparent(),
-            };
-            let (versions, now) = (Arc::clone(&self.versions), self.clock.now());
-            let activated = journal::uncancelled(async move { versions.activate(&activation, now).await }).await?;
-            match activated {
-                Activated::Done(_) => {
-                    (self.wake)();
-                    response.applied = true;
-                    return Ok(response);
-                }
-                Activated::Unchanged => return Ok(response),
-                Activated::Ownerless(ownerless) => return Err(refused(&ownerless)),
-                Activated::Outdated => {}
-            }
+        let proposed = |active: Arc<Active>| self.proposed(Arc::clone(&upload), expected, active);
+        if upload.validate_only {
+            let (next, mut response) = proposed(self.versions.active()).await?;
+            let ownerless = self.versions.ownerless(&next.directory).await?;
+            response.ownerless = ownerless
+                .cases
+                .iter()
+                .map(|(owner, case)| proto::OwnerlessCase {
+                    case_name: store::name(*case),
+                    owner: owner.resource_name(),
+                })
+                .collect();
+            return Ok(response);
         }
-        Err(Failure::Overloaded)
+        let propose = |active: Arc<Active>| {
+            let (seen, proposed) = (active.digests(), proposed(active));
+            async move {
+                let (next, response) = proposed.await?;
+                let activation = Activation {
+                    next,
+                    seen,
+                    purpose: String::new(),
+                    actor: caller.actor(&seen.directory),
+                    traceparent: telemetry::traceparent(),
+                };
+                Ok((activation, response))
+            }
+        };
+        let switched = self.switching.switch(propose).await?;
+        Ok(ApplyDirectoryResponse {
+            applied: switched.is_new,
+            ..switched.proposal
+        })
     }
 
-    async fn ownerless(&self, directory: &Arc<Directory>) -> Result<Ownerless, Failure> {
-        let (versions, directory) = (Arc::clone(&self.versions), Arc::clone(directory));
-        Ok(journal::uncancelled(async move { versions.ownerless(&directory).await }).await?)
+    /// What an upload makes of the directory in force, where that is the expected one.
+    async fn proposed(
+        &self,
+        upload: Arc<Upload>,
+        expected: Option<Bytes32>,
+        active: Arc<Active>,
+    ) -> Result<(Active, ApplyDirectoryResponse), Failure> {
+        if expected.is_some_and(|expected| expected != active.digests().directory) {
+            return Err(Failure::EtagMismatch);
+        }
+        let calendars = Arc::clone(&self.calendars);
+        // Off the runtime: reading a large file takes a moment.
+        let proposed = tokio::task::spawn_blocking(move || propose(&upload, &active, &calendars));
+        proposed.await.map_err(|error| Failure::Internal(Box::new(error)))?
     }
 
     /// The file of agencies of a version, or of its territories.
-    async fn source(&self, wanted: &str, territories: bool) -> Result<(Vec<u8>, Bytes32), Failure> {
+    pub(crate) async fn source(&self, wanted: &str, territories: bool) -> Result<(Vec<u8>, Bytes32), Failure> {
         let active = self.versions.active();
         let digest = etag(wanted)?.unwrap_or(active.digests().directory);
         let kept = match digest == active.digests().directory {
@@ -196,7 +187,7 @@ impl Service {
         Ok((source.as_bytes().to_vec(), digest))
     }
 
-    async fn list_versions(
+    pub(crate) async fn list_versions(
         &self,
         request: &ListDirectoryVersionsRequest,
     ) -> Result<ListDirectoryVersionsResponse, Failure> {
@@ -219,7 +210,10 @@ impl Service {
         })
     }
 
-    fn list_territories(&self, request: &ListTerritoriesRequest) -> Result<ListTerritoriesResponse, Failure> {
+    pub(crate) fn list_territories(
+        &self,
+        request: &ListTerritoriesRequest,
+    ) -> Result<ListTerritoriesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
         let size = page::size(request.page_size)?;
@@ -246,7 +240,7 @@ impl Service {
         })
     }
 
-    fn list_agencies(&self, request: &ListAgenciesRequest) -> Result<ListAgenciesResponse, Failure> {
+    pub(crate) fn list_agencies(&self, request: &ListAgenciesRequest) -> Result<ListAgenciesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
         let size = page::size(request.page_size)?;
@@ -276,32 +270,31 @@ impl Service {
         })
     }
 
-    fn locate(&self, request: &LocateAgencyRequest) -> Result<LocateAgencyResponse, Failure> {
+    pub(crate) fn locate(&self, request: &LocateAgencyRequest) -> Result<LocateAgencyResponse, Failure> {
         let active = self.versions.active();
-        let mut violations = Vec::new();
+        let mut violations = Violations::new();
         let function = Function::new(&request.agency_function)
-            .map_err(|error| violations.push(Violation::new("agency_function", error.to_string())))
+            .map_err(|error| violations.add("agency_function", error.to_string()))
             .ok();
         let day = self.day(request.effective_date.as_ref(), &mut violations);
         let category = category(&request.category, &mut violations);
         let place = match &request.place {
-            None => Err(Failure::invalid(
-                "territory",
-                "is missing; name a territory, or a country by region_code",
-            )),
-            Some(Place::Territory(name)) => known(active.directory.territories(), "territory", name).map(Ok),
-            Some(Place::RegionCode(code)) => match code.to_ascii_uppercase().parse::<Country>() {
-                Ok(country) => Ok(Err(country)),
-                Err(_) => Err(Failure::invalid(
+            None => {
+                violations.add("territory", "is missing; name a territory, or a country by region_code");
+                None
+            }
+            Some(Place::Territory(name)) => violations
+                .note(known(active.directory.territories(), "territory", name))?
+                .map(Ok),
+            Some(Place::RegionCode(code)) => violations
+                .check(
                     "region_code",
+                    code.to_ascii_uppercase().parse::<Country>().ok(),
                     "must be a country outside the tree, by ISO 3166-1, such as `US`",
-                )),
-            },
+                )
+                .map(Err),
         };
-        let place = place.map_err(|failure| violations.extend(violations_of(failure))).ok();
-        let (Some(function), Some(place), true) = (function, place, violations.is_empty()) else {
-            return Err(Failure::InvalidInput(violations));
-        };
+        let (function, place) = violations.finish(|| Some((function?, place?)))?;
         Ok(match place {
             Err(country) => LocateAgencyResponse {
                 outcome: format!("{country} is outside the tree of territories: no agency there"),
@@ -311,23 +304,17 @@ impl Service {
         })
     }
 
-    fn list_desks(&self, request: &ListDesksRequest) -> Result<ListDesksResponse, Failure> {
+    pub(crate) fn list_desks(&self, request: &ListDesksRequest) -> Result<ListDesksResponse, Failure> {
         let active = self.versions.active();
         let directory = &active.directory;
-        let mut violations = Vec::new();
+        let mut violations = Violations::new();
         let day = self.day(request.effective_date.as_ref(), &mut violations);
         let category = category(&request.category, &mut violations);
-        let place = known(directory.territories(), "territory", &request.territory)
-            .map_err(|failure| violations.extend(violations_of(failure)))
-            .ok();
+        let place = violations.note(known(directory.territories(), "territory", &request.territory))?;
         let filter = format!("ListDesks {} {} {day}", request.territory, request.category);
-        let page = page::size(request.page_size)
-            .and_then(|size| Ok((size, page::decode(&filter, &request.page_token)?)))
-            .map_err(|failure| violations.extend(violations_of(failure)))
-            .ok();
-        let (Some(place), Some((size, after)), true) = (place, page, violations.is_empty()) else {
-            return Err(Failure::InvalidInput(violations));
-        };
+        let size = violations.note(page::size(request.page_size))?;
+        let after = violations.note(page::decode(&filter, &request.page_token))?;
+        let (place, size, after) = violations.finish(|| Some((place?, size?, after?)))?;
         let desk = |function: &Function| FunctionDesk {
             agency_function: function.to_string(),
             located: Some(directory_view::located(directory, function, category, day, place)),
@@ -343,16 +330,38 @@ impl Service {
         })
     }
 
-    fn day(&self, date: Option<&api::google::r#type::Date>, violations: &mut Vec<Violation>) -> Date {
+    pub(crate) fn territory(&self, name: &str) -> Result<proto::Territory, Failure> {
+        let active = self.versions.active();
+        let tree = active.directory.territories();
+        let mut violations = Violations::new();
+        let code = violations.name("name", TERRITORY, name);
+        let code = violations.finish(|| code)?;
+        let territory = tree.get(code).ok_or(Failure::NotFound { what: "territory" })?;
+        Ok(directory_view::territory(tree, &territory))
+    }
+
+    pub(crate) fn agency(&self, name: &str) -> Result<proto::Agency, Failure> {
+        let mut violations = Violations::new();
+        let id = violations.name("name", names::AGENCY, name);
+        let id = violations.finish(|| id)?;
+        let active = self.versions.active();
+        let agency = active
+            .directory
+            .agency(&id)
+            .ok_or(Failure::NotFound { what: "agency" })?;
+        Ok(directory_view::agency(agency))
+    }
+
+    fn day(&self, date: Option<&api::google::r#type::Date>, violations: &mut Violations) -> Date {
         let today = directory::day(self.clock.now());
         date.map_or(today, |date| {
-            api::day(date).unwrap_or_else(|| {
-                violations.push(Violation::new(
+            violations
+                .check(
                     "effective_date",
+                    api::day(date),
                     "is not a day with year, month and day",
-                ));
-                today
-            })
+                )
+                .unwrap_or(today)
         })
     }
 }
@@ -376,8 +385,9 @@ fn propose(
 
 /// A territory that the tree has, in force or abolished.
 fn known(tree: &Territories, field: &str, name: &str) -> Result<TerritoryCode, Failure> {
-    let code = TerritoryCode::from_resource_name(name)
-        .map_err(|_| Failure::invalid(field, "must be the name of a territory, such as `territories/320500`"))?;
+    let mut violations = Violations::new();
+    let code = violations.name(field, TERRITORY, name);
+    let code = violations.finish(|| code)?;
     match tree.get(code) {
         Some(_) => Ok(code),
         None => Err(Failure::invalid(
@@ -388,23 +398,12 @@ fn known(tree: &Territories, field: &str, name: &str) -> Result<TerritoryCode, F
 }
 
 /// The id of a category; whether there is such a one, the directory does not know.
-fn category<'a>(name: &'a str, violations: &mut Vec<Violation>) -> Option<&'a str> {
+fn category<'a>(name: &'a str, violations: &mut Violations) -> Option<&'a str> {
     if name.is_empty() {
         return None;
     }
-    let id = name.strip_prefix("categories/").filter(|id| !id.is_empty());
-    if id.is_none() {
-        let problem = "must be the name of a category, such as `categories/fraud.loan`";
-        violations.push(Violation::new("category", problem));
-    }
-    id
-}
-
-fn violations_of(failure: Failure) -> Vec<Violation> {
-    match failure {
-        Failure::InvalidInput(violations) => violations,
-        _ => Vec::new(),
-    }
+    let categories = names::Collection::CATEGORIES;
+    violations.check("category", categories.id(name), categories.fault())
 }
 
 fn etag(text: &str) -> Result<Option<Bytes32>, Failure> {
@@ -416,127 +415,4 @@ fn etag(text: &str) -> Result<Option<Bytes32>, Failure> {
     digest
         .map(Some)
         .ok_or_else(|| Failure::invalid("etag", "must be a version's etag, 64 hexadecimal digits"))
-}
-
-/// Open cases would have nobody.
-fn refused(ownerless: &Ownerless) -> Failure {
-    let mut cases: BTreeMap<&AgencyId, Vec<String>> = BTreeMap::new();
-    for (owner, case) in ownerless.cases.iter().take(NAMED) {
-        cases.entry(owner).or_default().push(store::name(*case));
-    }
-    let each: Vec<_> = cases
-        .iter()
-        .map(|(agency, cases)| format!("`{agency}` owns {}", cases.join(", ")))
-        .collect();
-    let more = match ownerless.more || ownerless.cases.len() > NAMED {
-        true => "; and more",
-        false => "",
-    };
-    Failure::WrongState {
-        record: VersionKind::Directory.record().to_owned(),
-        state: "OWNERLESS_CASES",
-        description: format!(
-            "open cases would have nobody: {}{more}; keep these agencies, or give each a last day and a successor",
-            each.join("; ")
-        ),
-    }
-}
-
-#[tonic::async_trait]
-impl DirectoryService for Service {
-    async fn apply_directory(
-        &self,
-        request: Request<Streaming<ApplyDirectoryRequest>>,
-    ) -> Result<Response<ApplyDirectoryResponse>, Status> {
-        let caller = caller(&request)?.clone();
-        let upload = Upload::receive(request.into_inner()).await?;
-        Ok(Response::new(self.apply(&caller, upload).await?))
-    }
-
-    type GetDirectoryStream = BoxStream<'static, Result<GetDirectoryResponse, Status>>;
-
-    async fn get_directory(
-        &self,
-        request: Request<GetDirectoryRequest>,
-    ) -> Result<Response<Self::GetDirectoryStream>, Status> {
-        let asked = request.get_ref();
-        if !asked.territories {
-            access::require(&request)?;
-        }
-        let (source, digest) = self.source(&asked.etag, asked.territories).await?;
-        let (etag, territories) = (HEXLOWER.encode(&digest), asked.territories);
-        let source = bytes::Bytes::from(source);
-        let parts = (0..source.len().max(1)).step_by(PART).map(move |start| {
-            let part = source.slice(start..(start + PART).min(source.len()));
-            let (agencies, territories) = match territories {
-                true => (bytes::Bytes::new(), part),
-                false => (part, bytes::Bytes::new()),
-            };
-            Ok(GetDirectoryResponse {
-                agencies,
-                territories,
-                etag: etag.clone(),
-            })
-        });
-        Ok(Response::new(futures::stream::iter(parts).boxed()))
-    }
-
-    async fn list_directory_versions(
-        &self,
-        request: Request<ListDirectoryVersionsRequest>,
-    ) -> Result<Response<ListDirectoryVersionsResponse>, Status> {
-        Ok(Response::new(self.list_versions(request.get_ref()).await?))
-    }
-
-    async fn list_territories(
-        &self,
-        request: Request<ListTerritoriesRequest>,
-    ) -> Result<Response<ListTerritoriesResponse>, Status> {
-        Ok(Response::new(self.list_territories(request.get_ref())?))
-    }
-
-    async fn get_territory(
-        &self,
-        request: Request<GetTerritoryRequest>,
-    ) -> Result<Response<GetTerritoryResponse>, Status> {
-        let active = self.versions.active();
-        let tree = active.directory.territories();
-        let code = TerritoryCode::from_resource_name(&request.get_ref().name)
-            .map_err(|_| Failure::invalid("name", "must be the name of a territory, such as `territories/320500`"))?;
-        let territory = tree.get(code).ok_or(Failure::NotFound { what: "territory" })?;
-        Ok(Response::new(GetTerritoryResponse {
-            territory: Some(directory_view::territory(tree, &territory)),
-        }))
-    }
-
-    async fn list_agencies(
-        &self,
-        request: Request<ListAgenciesRequest>,
-    ) -> Result<Response<ListAgenciesResponse>, Status> {
-        Ok(Response::new(self.list_agencies(request.get_ref())?))
-    }
-
-    async fn get_agency(&self, request: Request<GetAgencyRequest>) -> Result<Response<GetAgencyResponse>, Status> {
-        let id = AgencyId::from_resource_name(&request.get_ref().name)
-            .map_err(|_| Failure::invalid("name", "must be the name of an agency, such as `agencies/police-CN`"))?;
-        let active = self.versions.active();
-        let agency = active
-            .directory
-            .agency(&id)
-            .ok_or(Failure::NotFound { what: "agency" })?;
-        Ok(Response::new(GetAgencyResponse {
-            agency: Some(directory_view::agency(agency)),
-        }))
-    }
-
-    async fn locate_agency(
-        &self,
-        request: Request<LocateAgencyRequest>,
-    ) -> Result<Response<LocateAgencyResponse>, Status> {
-        Ok(Response::new(self.locate(request.get_ref())?))
-    }
-
-    async fn list_desks(&self, request: Request<ListDesksRequest>) -> Result<Response<ListDesksResponse>, Status> {
-        Ok(Response::new(self.list_desks(request.get_ref())?))
-    }
 }

@@ -1,5 +1,7 @@
 //! Routing: assigns each report to its jurisdiction and runs the case.
 //!
+//! Who may call what stands in `access.rs`.
+//!
 //! How a report becomes a case: `reports.rs` takes intake's changes; the operator [`register`] completes the facts; the
 //! crate [`decision`](::decision) turns a report's facts into a decision and its explanation, by the rule set and the
 //! directory that are active; [`case`] opens the case, with one owner and a clock that the decision's calendars count;
@@ -10,7 +12,8 @@
 //! [`Command`](store::Command) (`grpc.rs`, `cases.rs`); commands that come together are one commit ([`Store::act`]); the
 //! rules of [`case`] say whether each is done, and what the case is then. [`clocks`] hands up what was not done in time,
 //! and [`upkeep`] forgets what is kept for a time only. Which directory and rule set decide is [`active`]: `prepare.rs` makes the configured ones
-//! the first, and every later switch is a logged change ([`store::versions`]), refused when an open case would have nobody.
+//! the first, and every later switch is a logged change ([`store::versions`]), refused when an open case would have nobody
+//! (`switching.rs`). The directory's calls are `directory_service.rs`, behind `directory_grpc.rs`.
 //! A rule set is switched to by [`rule_sets`], after it was tried out on the stored cases; and a stored route is
 //! decided again and held against the log by [`replay`].
 //!
@@ -35,6 +38,7 @@ pub mod active;
 pub mod case;
 mod cases;
 pub mod clocks;
+mod directory_grpc;
 mod directory_service;
 pub mod feed;
 mod grpc;
@@ -44,7 +48,9 @@ mod relays;
 pub mod replay;
 mod reports;
 pub mod rule_sets;
+mod rule_sets_grpc;
 pub mod store;
+mod switching;
 pub mod upkeep;
 pub mod view;
 
@@ -67,7 +73,7 @@ use journal::{Background, Clock, Committer, Entropy};
 use rpc::{client::Caller, delivery::ToAudit};
 use sql::Db;
 use store::{Simulations, SqlStore, Store, Versions};
-use tokio::sync::watch;
+use switching::Switching;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use upkeep::Upkeep;
@@ -108,7 +114,8 @@ impl std::fmt::Debug for Parts {
 /// A running routing service.
 pub struct Routing {
     service: grpc::Service,
-    operators: register::grpc::Service,
+    directory: directory_service::Service,
+    operators: register::service::Service,
     rule_sets: rule_sets::Service,
     operations: Arc<operations::Operations>,
     background: Background,
@@ -188,7 +195,7 @@ impl Routing {
         });
         let mut background = Background::new("routing", db.clone(), shutdown.clone());
         let [to_intake, to_audit] = store::CONSUMERS;
-        let wake_relays = background.relay(
+        let writer = background.relays(
             [
                 (to_intake, Arc::new(relays::ToIntake::new(intake))),
                 (to_audit, Arc::new(ToAudit::new(audit))),
@@ -196,11 +203,16 @@ impl Routing {
             &replica,
             &clock,
         );
-        let (committed, commits) = watch::channel(());
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
-            wake_relays();
-            committed.send_replace(());
-        });
+        let commits = writer.commits();
+        let wake: Arc<dyn Fn() + Send + Sync> = {
+            let writer = writer.clone();
+            Arc::new(move || writer.committed())
+        };
+        let switching = Switching {
+            versions: Arc::clone(&versions),
+            writer: writer.clone(),
+            clock: Arc::clone(&clock),
+        };
         let ticker = Ticker {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
@@ -233,7 +245,7 @@ impl Routing {
                 .boxed()
             })
         };
-        let operators = register::grpc::Service::new(
+        let operators = register::service::Service::new(
             Arc::clone(&register),
             {
                 let versions = Arc::clone(&versions);
@@ -241,15 +253,21 @@ impl Routing {
             },
             Arc::clone(&calendars),
             Arc::clone(&clock),
-            Arc::clone(&wake),
+            writer,
             shutdown.clone(),
         );
+        let directory = directory_service::Service {
+            versions: Arc::clone(&versions),
+            switching: switching.clone(),
+            calendars: Arc::clone(&calendars),
+            clock: Arc::clone(&clock),
+        };
         let rule_sets = rule_sets::Service {
             versions: Arc::clone(&versions),
             simulations,
             store: Arc::clone(&store),
             taxonomy,
-            wake: Arc::clone(&wake),
+            switching,
             clock: Arc::clone(&clock),
             shutdown: shutdown.clone(),
         };
@@ -272,6 +290,7 @@ impl Routing {
         };
         Self {
             service,
+            directory,
             operators,
             rule_sets,
             operations,
@@ -290,13 +309,7 @@ impl Routing {
 
     /// The gRPC services, and what runs beside them, to be finished after they are.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
-        let directory = directory_service::Service {
-            versions: Arc::clone(&self.service.cases.versions),
-            calendars: Arc::clone(&self.service.reports.calendars),
-            wake: Arc::clone(&self.service.reports.wake),
-            clock: Arc::clone(&self.service.reports.clock),
-        };
-        let directory = DirectoryServiceServer::new(directory).max_decoding_message_size(message_bytes);
+        let directory = DirectoryServiceServer::new(self.directory).max_decoding_message_size(message_bytes);
         let cases = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);
         let operators = OperatorServiceServer::new(self.operators).max_decoding_message_size(message_bytes);
         let rule_sets = RuleSetServiceServer::new(self.rule_sets).max_decoding_message_size(message_bytes);

@@ -1,26 +1,22 @@
-//! The service of rule sets: kept, checked, tried out, put in force; and routes explained and decided again.
+//! What is done with rule sets: kept, checked, tried out, put in force; and routes explained and decided again. No transport.
 //!
 //! For operators. Replays are for whoever sees the case, too.
 
 use std::sync::Arc;
 
 use api::routing::{
-    ActivateRuleSetRequest, ActivateRuleSetResponse, CheckRuleSetRequest, CheckRuleSetResponse, CreateRuleSetRequest,
-    CreateRuleSetResponse, ExplainRouteRequest, ExplainRouteResponse, GetRuleSetRequest, GetRuleSetResponse,
-    ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RouteDecision,
-    RuleFinding, RuleTable, SimulateRuleSetRequest, SimulateRuleSetResponse, SimulationProgress,
-    check_rule_set_request::Target, rule_set_service_server::RuleSetService, simulate_rule_set_response::Update,
+    ActivateRuleSetRequest, CheckRuleSetRequest, CreateRuleSetRequest, CreateRuleSetResponse, ExplainRouteRequest,
+    ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteResponse, RouteDecision, RuleFinding,
+    RuleTable, SimulateRuleSetResponse, SimulationProgress, check_rule_set_request::Target,
+    simulate_rule_set_response::Update,
 };
 use data_encoding::HEXLOWER;
-use futures::{StreamExt as _, stream::BoxStream};
 use journal::{Bytes32, Clock, Time};
+use names::Id as _;
 use prost::Message as _;
-use rpc::{Failure, Identity, Violation, caller, page};
+use rpc::{Failure, Identity, Violation, Violations, page};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use crate::{
     active::{Active, VersionKind},
@@ -37,16 +33,15 @@ use crate::{
     store::{
         self, Simulations, Store, Versions,
         simulations::Trial,
-        versions::{Activated, Activation, NewVersion, VersionInfo},
+        versions::{Activation, NewVersion, VersionInfo},
     },
+    switching::Switching,
 };
 
 /// Cases read at once.
 const PAGE: u32 = 500;
 /// Messages that wait for a slow reader; the simulation waits with them.
 const AHEAD: usize = 64;
-/// Times that an activation is tried again because another switch came first.
-const TRIES: usize = 5;
 /// The name of the rule set in force.
 const ACTIVE: &str = "ruleSets/active";
 
@@ -57,13 +52,17 @@ pub(crate) struct Service {
     pub(crate) simulations: Arc<dyn Simulations>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) taxonomy: Arc<Taxonomy>,
-    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
+    pub(crate) switching: Switching,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shutdown: CancellationToken,
 }
 
 impl Service {
-    async fn create(&self, caller: &Identity, request: CreateRuleSetRequest) -> Result<CreateRuleSetResponse, Failure> {
+    pub(crate) async fn create(
+        &self,
+        caller: &Identity,
+        request: CreateRuleSetRequest,
+    ) -> Result<CreateRuleSetResponse, Failure> {
         let table = request.rule_set.and_then(|rule_set| rule_set.table);
         let table = table.ok_or_else(|| Failure::invalid("rule_set.table", "is missing"))?;
         let active = self.versions.active();
@@ -88,9 +87,13 @@ impl Service {
                 actor: caller.actor(&rules.digest()),
                 traceparent: telemetry::traceparent(),
             };
-            let (versions, now) = (Arc::clone(&self.versions), self.clock.now());
-            journal::uncancelled(async move { versions.create(&version, now).await }).await?;
-            (self.wake)();
+            let now = self.clock.now();
+            self.switching
+                .writer
+                .write(&self.versions, |versions| async move {
+                    versions.create(&version, now).await
+                })
+                .await?;
             kept.create_time = Some(now.to_proto());
         }
         kept.table = Some(rules.to_table());
@@ -113,7 +116,7 @@ impl Service {
         found.map(Arc::new).ok_or(Failure::NotFound { what: "rule set" })
     }
 
-    async fn get(&self, name: &str) -> Result<api::routing::RuleSet, Failure> {
+    pub(crate) async fn get(&self, name: &str) -> Result<api::routing::RuleSet, Failure> {
         let active = self.versions.active();
         let rules = self.named("name", name, &active).await?;
         Ok(api::routing::RuleSet {
@@ -123,7 +126,7 @@ impl Service {
         })
     }
 
-    async fn list(&self, request: &ListRuleSetsRequest) -> Result<ListRuleSetsResponse, Failure> {
+    pub(crate) async fn list(&self, request: &ListRuleSetsRequest) -> Result<ListRuleSetsResponse, Failure> {
         const FILTER: &str = "ListRuleSets";
         let size = page::size(request.page_size)?;
         let after = page::decode(FILTER, &request.page_token)?
@@ -154,7 +157,7 @@ impl Service {
         })
     }
 
-    async fn check(&self, request: CheckRuleSetRequest) -> Result<Vec<RuleFinding>, Failure> {
+    pub(crate) async fn check(&self, request: CheckRuleSetRequest) -> Result<Vec<RuleFinding>, Failure> {
         let active = self.versions.active();
         let findings = match request.target {
             None => {
@@ -172,7 +175,7 @@ impl Service {
         Ok(findings.iter().map(Finding::to_proto).collect())
     }
 
-    async fn explain(&self, request: ExplainRouteRequest) -> Result<RouteDecision, Failure> {
+    pub(crate) async fn explain(&self, request: ExplainRouteRequest) -> Result<RouteDecision, Failure> {
         let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
         let active = self.versions.active();
         let name = match request.rule_set.as_str() {
@@ -184,7 +187,7 @@ impl Service {
         Ok(rule(&situation, &rules, &active.directory).to_proto(facts_digest(&facts)))
     }
 
-    async fn simulate(&self, caller: &Identity, name: &str) -> Result<mpsc::Receiver<Told>, Failure> {
+    pub(crate) async fn simulate(&self, caller: &Identity, name: &str) -> Result<mpsc::Receiver<Told>, Failure> {
         let active = self.versions.active();
         let proposed = self.named("name", name, &active).await?;
         let (tell, told) = mpsc::channel(AHEAD);
@@ -197,7 +200,7 @@ impl Service {
                 ended = service.run(&active, &proposed, &system, &tell) => ended,
             };
             if let Err(Ended::Failed(failure)) = ended {
-                let _ = tell.send(Err(failure.into())).await;
+                let _ = tell.send(Err(failure)).await;
             }
         });
         Ok(told)
@@ -247,7 +250,7 @@ impl Service {
         say(Update::Summary(simulation.summary())).await
     }
 
-    async fn activate(
+    pub(crate) async fn activate(
         &self,
         caller: &Identity,
         request: &ActivateRuleSetRequest,
@@ -259,8 +262,7 @@ impl Service {
                 format!("has more than {REASON} characters"),
             ));
         }
-        for _ in 0..TRIES {
-            let active = self.versions.active();
+        let propose = |active: Arc<Active>| async move {
             let rules = self.named("name", &request.name, &active).await?;
             let trial = trial(rules.digest(), &active);
             let unchanged = trial.proposed == trial.against;
@@ -283,32 +285,23 @@ impl Service {
                 actor: caller.actor(&rules.digest()),
                 traceparent: telemetry::traceparent(),
             };
-            let (versions, now) = (Arc::clone(&self.versions), self.clock.now());
-            match journal::uncancelled(async move { versions.activate(&activation, now).await }).await? {
-                Activated::Done(_) | Activated::Unchanged => {
-                    (self.wake)();
-                    return Ok(api::routing::RuleSet {
-                        active: true,
-                        ..outline(&rules.digest(), rules.id())
-                    });
-                }
-                // What was simulated was compared with something else: look again.
-                Activated::Outdated => {}
-                // The directory stays as it is.
-                Activated::Ownerless(_) => break,
-            }
-        }
-        Err(Failure::Unavailable { what: "routing" })
+            Ok((activation, rules))
+        };
+        let rules = self.switching.switch(propose).await?.proposal;
+        Ok(api::routing::RuleSet {
+            active: true,
+            ..outline(&rules.digest(), rules.id())
+        })
     }
 
-    async fn replay(&self, caller: &Identity, name: &str) -> Result<ReplayRouteResponse, Failure> {
-        let viewer = party(caller)?;
-        let id = name
-            .strip_prefix("cases/")
-            .and_then(|id| Uuid::parse_str(id).ok())
-            .ok_or_else(|| Failure::invalid("name", "must be the name of a case, such as `cases/{uuid}`"))?;
+    /// Decides the route of a case again, for who may see the case.
+    pub(crate) async fn replay(&self, caller: &Identity, name: &str) -> Result<ReplayRouteResponse, Failure> {
+        let viewer = &party(caller)?;
+        let mut violations = Violations::new();
+        let id = violations.name("name", names::CASE, name);
+        let id = violations.finish(|| id)?;
         let not_found = || Failure::NotFound { what: "case" };
-        let stored = self.store.case(id, &viewer).await?.ok_or_else(not_found)?;
+        let stored = self.store.case(id, viewer).await?.ok_or_else(not_found)?;
         let routed = self.simulations.routed(id).await?.ok_or_else(not_found)?;
         let Some(facts) = &routed.facts else {
             return Ok(ReplayRouteResponse {
@@ -340,7 +333,7 @@ impl Service {
         let mut decision = rule(&situation, &rules, &directory).to_proto(facts_digest(facts));
         if !case::sees(
             &stored.case,
-            &viewer,
+            viewer,
             &self.versions.active().directory,
             Sight::Exclusions,
         ) {
@@ -355,7 +348,7 @@ impl Service {
 }
 
 /// What a simulation tells.
-type Told = Result<SimulateRuleSetResponse, Status>;
+pub(crate) type Told = Result<SimulateRuleSetResponse, Failure>;
 
 /// Why a simulation ended early.
 enum Ended {
@@ -402,84 +395,18 @@ fn outline(digest: &Bytes32, table_id: &str) -> api::routing::RuleSet {
 }
 
 fn name_of(digest: &Bytes32) -> String {
-    format!("ruleSets/{}", HEXLOWER.encode(digest))
+    names::RULE_SET.of(names::Digest(*digest))
 }
 
 fn digest_of(name: &str) -> Option<Bytes32> {
-    let digest = HEXLOWER.decode(name.strip_prefix("ruleSets/")?.as_bytes()).ok()?;
-    digest.try_into().ok()
+    names::RULE_SET.id(name).map(|digest| digest.0)
 }
 
 fn cursor(text: &str) -> Option<(Time, Bytes32)> {
     let (time, digest) = text.split_once('/')?;
-    Some((Time(time.parse().ok()?), digest_of(&format!("ruleSets/{digest}"))?))
+    Some((Time(time.parse().ok()?), names::Digest::parse(digest)?.0))
 }
 
 fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Internal(Box::new(error))
-}
-
-#[tonic::async_trait]
-impl RuleSetService for Service {
-    async fn create_rule_set(
-        &self,
-        request: Request<CreateRuleSetRequest>,
-    ) -> Result<Response<CreateRuleSetResponse>, Status> {
-        let caller = caller(&request)?.clone();
-        Ok(Response::new(self.create(&caller, request.into_inner()).await?))
-    }
-
-    async fn get_rule_set(&self, request: Request<GetRuleSetRequest>) -> Result<Response<GetRuleSetResponse>, Status> {
-        let rule_set = Some(self.get(&request.get_ref().name).await?);
-        Ok(Response::new(GetRuleSetResponse { rule_set }))
-    }
-
-    async fn list_rule_sets(
-        &self,
-        request: Request<ListRuleSetsRequest>,
-    ) -> Result<Response<ListRuleSetsResponse>, Status> {
-        Ok(Response::new(self.list(request.get_ref()).await?))
-    }
-
-    async fn check_rule_set(
-        &self,
-        request: Request<CheckRuleSetRequest>,
-    ) -> Result<Response<CheckRuleSetResponse>, Status> {
-        let findings = self.check(request.into_inner()).await?;
-        Ok(Response::new(CheckRuleSetResponse { findings }))
-    }
-
-    async fn explain_route(
-        &self,
-        request: Request<ExplainRouteRequest>,
-    ) -> Result<Response<ExplainRouteResponse>, Status> {
-        let decision = Some(self.explain(request.into_inner()).await?);
-        Ok(Response::new(ExplainRouteResponse { decision }))
-    }
-
-    type SimulateRuleSetStream = BoxStream<'static, Told>;
-
-    async fn simulate_rule_set(
-        &self,
-        request: Request<SimulateRuleSetRequest>,
-    ) -> Result<Response<Self::SimulateRuleSetStream>, Status> {
-        let told = self.simulate(caller(&request)?, &request.get_ref().name).await?;
-        Ok(Response::new(ReceiverStream::new(told).boxed()))
-    }
-
-    async fn activate_rule_set(
-        &self,
-        request: Request<ActivateRuleSetRequest>,
-    ) -> Result<Response<ActivateRuleSetResponse>, Status> {
-        let rule_set = Some(self.activate(caller(&request)?, request.get_ref()).await?);
-        Ok(Response::new(ActivateRuleSetResponse { rule_set }))
-    }
-
-    async fn replay_route(
-        &self,
-        request: Request<ReplayRouteRequest>,
-    ) -> Result<Response<ReplayRouteResponse>, Status> {
-        let replayed = self.replay(caller(&request)?, &request.get_ref().name).await?;
-        Ok(Response::new(replayed))
-    }
 }

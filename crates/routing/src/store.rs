@@ -249,10 +249,10 @@ pub trait Store: Send + Sync + 'static {
 
 /// The resource name of a case.
 pub fn name(case: Uuid) -> String {
-    format!("cases/{case}")
+    names::CASE.of(case)
 }
 
 /// The resource name of a report.
 pub fn report_name(report: Uuid) -> String {
-    format!("reports/{report}")
+    names::REPORT.of(report)
 }

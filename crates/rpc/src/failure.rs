@@ -94,6 +94,8 @@ pub enum Failure {
         /// Resource name of the record.
         record: String,
     },
+    /// The transport ended a request's stream, with a status of its own.
+    Transport(Box<Status>),
     /// Any other failure. The cause is logged and not sent.
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -102,6 +104,11 @@ impl Failure {
     /// A violation in one field.
     pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::InvalidInput(vec![Violation::new(field, description)])
+    }
+
+    /// A stream of messages was ended by the transport. Not for what another service answered.
+    pub fn transport(status: Status) -> Self {
+        Self::Transport(Box::new(status))
     }
 
     /// The caller may not do this.
@@ -134,6 +141,7 @@ impl From<Failure> for Status {
             );
         };
         let (code, message) = match failure {
+            Failure::Transport(status) => return *status,
             Failure::InvalidInput(violations) => {
                 info(ErrorReason::InvalidInput, &[]);
                 // Details are sent in headers, whose size is limited.

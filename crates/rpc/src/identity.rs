@@ -67,7 +67,7 @@ impl Identity {
             agency: self
                 .agency
                 .as_ref()
-                .map(|id| format!("agencies/{id}"))
+                .map(|id| names::Collection::AGENCIES.of(id))
                 .unwrap_or_default(),
             system: self.system.clone(),
             officer_commitment: officer_commitment.into(),
@@ -155,7 +155,10 @@ pub enum TokensError {
     /// An agency's token has no agency.
     #[error("the token of `{0}` has the role agency but names no agency")]
     NoAgency(String),
-    /// Two tokens of one system have different roles or agencies.
+    /// A token names an agency by what cannot be an agency's id.
+    #[error("the token of `{0}` names an agency whose id is malformed; write 1 to 63 letters, digits and hyphens")]
+    Agency(String),
+    /// Two tokens of one system differ in what they may do.
     #[error("the tokens of `{0}` name different roles or agencies; a system has one of each")]
     Ambiguous(String),
     /// Two systems have the same token.
@@ -179,6 +182,13 @@ impl Tokens {
             }
             if token.role == Role::Agency && token.agency.is_none() {
                 return Err(TokensError::NoAgency(token.system.clone()));
+            }
+            if token
+                .agency
+                .as_deref()
+                .is_some_and(|agency| names::AgencyId::new(agency).is_err())
+            {
+                return Err(TokensError::Agency(token.system.clone()));
             }
             let rights = (token.role, token.agency.as_deref());
             if *systems.entry(&token.system).or_insert(rights) != rights {
@@ -276,6 +286,10 @@ mod tests {
             (
                 vec![token("a", "0123456789abcdefghij", None, Role::Agency)],
                 "the token of `a` has the role agency but names no agency",
+            ),
+            (
+                vec![token("a", "0123456789abcdefghij", Some("not an id"), Role::Agency)],
+                "the token of `a` names an agency whose id is malformed; write 1 to 63 letters, digits and hyphens",
             ),
             (
                 vec![

@@ -7,6 +7,7 @@
 //! * `identity.rs`: callers, and the interface that identifies them.
 //! * `access.rs`: which kinds of caller may call which method.
 //! * `failure.rs`: the one place where failures become gRPC statuses.
+//! * `violations.rs`: collects all violations of a request.
 //! * `layers.rs`: the layers in front of every service.
 //! * `server.rs`: the stack, health, reflection, graceful stop.
 //! * `client.rs`: channels with the caller's token and trace.
@@ -28,8 +29,10 @@ mod layers;
 pub mod operations;
 pub mod page;
 mod server;
+mod violations;
 
 pub use failure::{DOMAIN, Failure, Violation, reason};
 pub use identity::{AgencyCaller, Authenticate, Identity, OFFICER, Role, Token, Tokens, TokensError, caller, unlisted};
 pub use layers::Limits;
 pub use server::{HealthCheck, Server};
+pub use violations::Violations;

@@ -133,8 +133,8 @@ impl Db {
 
     /// Begins a write transaction. Prefer [`transact!`](crate::transact), which also retries.
     ///
-    /// Not cancellation safe in the middle of a statement: run it on a task of its own, not in a
-    /// request's future.
+    /// Dropped before its commit, it is undone and its connection mended. Dropped while it commits,
+    /// it may be either: run it on a task of its own where something must follow a commit.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let failed = |source| Error::execute("begin", source);
         Ok(Tx(match &self.0 {

@@ -2,13 +2,12 @@
 
 use api::intake::{DownloadEvidenceRequest, DownloadPurpose, EvidenceSpec};
 use journal::Bytes32;
-use rpc::{Failure, Violation};
+use rpc::{Failure, Violation, Violations};
 use uuid::Uuid;
 
-use crate::{reading, reveal};
+use crate::{reading::NO_PURPOSE, reveal};
 
 const MEDIA_TYPE: usize = 100;
-const NAME: &str = "must be the name of evidence, such as `evidence/{uuid}`";
 
 /// The announced properties of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,67 +28,43 @@ pub(super) struct Wanted {
     pub(super) justification: String,
 }
 
-/// Parses the name of evidence; only the canonical spelling is accepted.
-pub fn id(name: &str) -> Option<Uuid> {
-    let id = Uuid::parse_str(name.strip_prefix("evidence/")?).ok()?;
-    (super::name(id) == name).then_some(id)
-}
-
-/// Like [`id`], for a request's field `name`.
+/// The id in the name of evidence: a request's field `name`.
 pub(super) fn named(name: &str) -> Result<Uuid, Failure> {
-    id(name).ok_or_else(|| Failure::invalid("name", NAME))
+    let mut violations = Violations::new();
+    let id = violations.name("name", names::EVIDENCE, name);
+    Ok(violations.finish(|| id)?)
 }
 
 /// Validates the announcement of an upload; on failure returns all violations.
 pub(super) fn announced(spec: EvidenceSpec, most: u64) -> Result<Announced, Vec<Violation>> {
-    let mut violations = Vec::new();
+    let mut violations = Violations::new();
     let size = u64::try_from(spec.size_bytes)
         .ok()
         .filter(|size| (1..=most).contains(size));
-    if size.is_none() {
-        violations.push(Violation::new(
-            "spec.size_bytes",
-            format!("is {}; a file has 1 to {most} bytes", spec.size_bytes),
-        ));
-    }
+    let description = format!("is {}; a file has 1 to {most} bytes", spec.size_bytes);
+    let size = violations.check("spec.size_bytes", size, description);
     if !spec.media_type.is_empty() && !is_media_type(&spec.media_type) {
-        violations.push(Violation::new(
+        violations.add(
             "spec.media_type",
             format!("must be a type and a subtype, such as `image/png`, of {MEDIA_TYPE} characters at most; or empty"),
-        ));
+        );
     }
     let sha256 = match &*spec.sha256 {
         [] => None,
         bytes => {
-            let sha256 = Bytes32::try_from(bytes).ok();
-            if sha256.is_none() {
-                violations.push(Violation::new(
-                    "spec.sha256",
-                    format!("has {} bytes; a SHA-256 has 32", bytes.len()),
-                ));
-            }
-            sha256
+            let description = format!("has {} bytes; a SHA-256 has 32", bytes.len());
+            violations.check("spec.sha256", Bytes32::try_from(bytes).ok(), description)
         }
     };
-    let request_id = match spec.request_id.as_str() {
-        "" => None,
-        id => {
-            let id = Uuid::parse_str(id).ok();
-            if id.is_none() {
-                violations.push(Violation::new("spec.request_id", "must be a UUID, or empty"));
-            }
-            id
-        }
-    };
-    match (size, violations.is_empty()) {
-        (Some(size), true) => Ok(Announced {
-            size,
+    let request_id = violations.request_id("spec.request_id", &spec.request_id);
+    violations.finish(|| {
+        Some(Announced {
+            size: size?,
             media_type: spec.media_type,
             sha256,
             request_id,
-        }),
-        _ => Err(violations),
-    }
+        })
+    })
 }
 
 /// Whether a text is a type and a subtype without parameters, in the characters of RFC 6838,
@@ -109,11 +84,8 @@ fn is_media_type(text: &str) -> bool {
 
 /// Validates a download request; on failure returns all violations.
 pub(super) fn wanted(request: &DownloadEvidenceRequest) -> Result<Wanted, Vec<Violation>> {
-    let mut violations = Vec::new();
-    let id = id(&request.name);
-    if id.is_none() {
-        violations.push(Violation::new("name", NAME));
-    }
+    let mut violations = Violations::new();
+    let id = violations.name("name", names::EVIDENCE, &request.name);
     let purpose = match DownloadPurpose::try_from(request.purpose) {
         Ok(DownloadPurpose::HandleReport) => Some("handle-report"),
         Ok(DownloadPurpose::VerifyEvidence) => Some("verify-evidence"),
@@ -121,20 +93,17 @@ pub(super) fn wanted(request: &DownloadEvidenceRequest) -> Result<Wanted, Vec<Vi
         Ok(DownloadPurpose::LegalRequest) => Some("legal-request"),
         Ok(DownloadPurpose::ReviewHandling) => Some("review-handling"),
         Ok(DownloadPurpose::CheckUpload) => Some("check-upload"),
-        Ok(DownloadPurpose::Unspecified) | Err(_) => {
-            violations.push(reading::no_purpose());
-            None
-        }
+        Ok(DownloadPurpose::Unspecified) | Err(_) => None,
     };
+    let purpose = violations.check("purpose", purpose, NO_PURPOSE);
     let justification = reveal::justification(&request.justification, &mut violations);
-    match (id, purpose, violations.is_empty()) {
-        (Some(id), Some(purpose), true) => Ok(Wanted {
-            id,
-            purpose,
+    violations.finish(|| {
+        Some(Wanted {
+            id: id?,
+            purpose: purpose?,
             justification,
-        }),
-        _ => Err(violations),
-    }
+        })
+    })
 }
 
 #[cfg(test)]
@@ -206,8 +175,8 @@ mod tests {
     }
 
     #[test]
-    fn names_have_one_spelling() {
-        assert!(id(NAMED).is_some());
+    fn a_name_is_spelt_in_one_way() {
+        assert!(named(NAMED).is_ok());
         for name in [
             "",
             "evidence/",
@@ -218,7 +187,7 @@ mod tests {
             "evidence/01900000-0000-7000-8000-00000000000A",
             "evidence/../../etc/passwd",
         ] {
-            assert_eq!(id(name), None, "{name}");
+            assert!(named(name).is_err(), "{name}");
         }
     }
 }

@@ -9,7 +9,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::timeout,
 };
-use tonic::Status;
 
 use super::Limits;
 use crate::store::evidence::StoredEvidence;
@@ -17,7 +16,7 @@ use crate::store::evidence::StoredEvidence;
 /// Bytes per message.
 const CHUNK: usize = 128 << 10;
 
-pub(super) type Answers = mpsc::Sender<Result<DownloadEvidenceResponse, Status>>;
+pub(super) type Answers = mpsc::Sender<Result<DownloadEvidenceResponse, Failure>>;
 
 /// A file being sent to a caller.
 pub(super) struct Outgoing {
@@ -41,7 +40,7 @@ impl Outgoing {
         match self.parts(&answers, limits).await {
             Ok(()) | Err(Stopped::Caller) => {}
             Err(Stopped::Failed(failure)) => {
-                let _ = timeout(limits.idle, answers.send(Err(failure.into()))).await;
+                let _ = timeout(limits.idle, answers.send(Err(failure))).await;
             }
         }
         drop(self.permit);

@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use journal::{Clock, Time};
+use journal::{Clock, Time, Writer};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -30,8 +30,7 @@ pub(crate) struct Upkeep {
     pub(crate) store: Arc<dyn EvidenceStore>,
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Wakes the relays.
-    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
+    pub(crate) writer: Writer,
 }
 
 /// Why upkeep failed. It is retried.
@@ -66,12 +65,12 @@ impl Upkeep {
     /// Expires due evidence and removes the files of expired evidence.
     async fn look(&self) -> Result<(), Failed> {
         loop {
-            let (store, now) = (Arc::clone(&self.store), self.clock.now());
-            let expiring = async move { store.expire(uploaded_before(now), now).await };
-            if journal::uncancelled(expiring).await? == 0 {
+            let now = self.clock.now();
+            let expired = self.store.expire(uploaded_before(now), now).await?;
+            if expired == 0 {
                 break;
             }
-            (self.wake)();
+            self.writer.committed();
         }
         loop {
             let mut removed = Vec::new();
@@ -84,13 +83,12 @@ impl Upkeep {
             if removed.is_empty() {
                 break;
             }
-            let store = Arc::clone(&self.store);
-            journal::uncancelled(async move { store.removed(&removed).await }).await?;
+            self.store.removed(&removed).await?;
         }
-        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        let now = self.clock.now();
         let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
         let before = now.plus_seconds(-window);
-        journal::uncancelled(async move { store.forget_upload_requests(before).await }).await?;
+        self.store.forget_upload_requests(before).await?;
         Ok(())
     }
 
@@ -164,7 +162,7 @@ mod tests {
             store: Arc::new(SqlStore::new(db, Arc::clone(&entropy) as _)),
             vault: Arc::new(folder.clone()),
             clock: Arc::new(ManualClock::at(NOW)),
-            wake: Arc::new(|| {}),
+            writer: Writer::new([]),
         };
         let old = SystemTime::UNIX_EPOCH + Duration::from_micros(NOW.plus_seconds(-2 * STALE).0.unsigned_abs());
         for _ in 0..=CREDIBLE {

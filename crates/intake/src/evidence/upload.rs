@@ -7,7 +7,6 @@ use futures::{Stream, StreamExt as _};
 use journal::Bytes32;
 use rpc::Failure;
 use sha2::{Digest as _, Sha256};
-use tonic::Status;
 use uuid::Uuid;
 
 use super::{
@@ -28,16 +27,26 @@ pub(super) struct Received {
     pub(super) file: Box<dyn Unfinished>,
 }
 
-/// Receives the messages of an upload and writes their data to the vault.
+/// The messages of an upload, as they come.
+pub(crate) trait Messages: Stream<Item = Result<UploadEvidenceRequest, Failure>> + Unpin + Send {}
+
+impl<S: Stream<Item = Result<UploadEvidenceRequest, Failure>> + Unpin + Send> Messages for S {}
+
+/// Takes the messages of an upload, and has the vault write what they bring.
 pub(super) async fn receive(
-    mut messages: impl Stream<Item = Result<UploadEvidenceRequest, Status>> + Unpin,
+    mut messages: impl Messages,
     vault: &dyn Vault,
     id: Uuid,
     limits: Limits,
-) -> Result<Received, Status> {
+) -> Result<Received, Failure> {
     let announced = match next(&mut messages, limits).await? {
-        Some(Part::Spec(spec)) => check::announced(spec, limits.file_bytes).map_err(Failure::InvalidInput)?,
-        _ => return Err(Failure::invalid("spec", "is missing; the first message says what will come").into()),
+        Some(Part::Spec(spec)) => check::announced(spec, limits.file_bytes)?,
+        _ => {
+            return Err(Failure::invalid(
+                "spec",
+                "is missing; the first message says what will come",
+            ));
+        }
     };
     let mut file = vault.begin(id).await.map_err(unwritten)?;
     let mut digest = Sha256::new();
@@ -46,12 +55,12 @@ pub(super) async fn receive(
     while let Some(part) = next(&mut messages, limits).await? {
         let data = match part {
             Part::Data(data) if !data.is_empty() => data,
-            Part::Data(_) => return Err(Failure::invalid("data", "is empty").into()),
-            Part::Spec(_) => return Err(Failure::invalid("spec", "is allowed in the first message only").into()),
+            Part::Data(_) => return Err(Failure::invalid("data", "is empty")),
+            Part::Spec(_) => return Err(Failure::invalid("spec", "stands in the first message only")),
         };
         size += data.len() as u64;
         if size > announced.size {
-            return Err(wrong_size(&announced, "more").into());
+            return Err(wrong_size(&announced, "more"));
         }
         digest.update(&data);
         let missing = BEGINNING.saturating_sub(beginning.len());
@@ -59,11 +68,14 @@ pub(super) async fn receive(
         file.write(data).await.map_err(unwritten)?;
     }
     if size < announced.size {
-        return Err(wrong_size(&announced, "fewer").into());
+        return Err(wrong_size(&announced, "fewer"));
     }
     let sha256 = digest.finalize().into();
     if announced.sha256.is_some_and(|announced| announced != sha256) {
-        return Err(Failure::invalid("spec.sha256", "is not that of the bytes that came; upload them again").into());
+        return Err(Failure::invalid(
+            "spec.sha256",
+            "is not that of the bytes that came; upload them again",
+        ));
     }
     Ok(Received {
         announced,
@@ -74,16 +86,13 @@ pub(super) async fn receive(
 }
 
 /// The next part; `None` after the last.
-async fn next(
-    messages: &mut (impl Stream<Item = Result<UploadEvidenceRequest, Status>> + Unpin),
-    limits: Limits,
-) -> Result<Option<Part>, Status> {
+async fn next(messages: &mut impl Messages, limits: Limits) -> Result<Option<Part>, Failure> {
     let message = tokio::time::timeout(limits.idle, messages.next())
         .await
         .map_err(|_| Failure::DeadlineExceeded)?
         .transpose()?;
     match message.map(|message| message.part) {
-        Some(None) => Err(Failure::invalid("part", "is missing; a message has a `spec` or `data`").into()),
+        Some(None) => Err(Failure::invalid("part", "is missing; a message has a `spec` or `data`")),
         part => Ok(part.flatten()),
     }
 }

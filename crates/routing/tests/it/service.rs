@@ -49,7 +49,7 @@ pub struct Running {
 type Client = CaseServiceClient<Caller>;
 
 /// Callers: the system, its agency, its role.
-const CALLERS: [(&str, Option<&str>, Role); 14] = [
+const CALLERS: [(&str, Option<&str>, Role); 13] = [
     ("routing", None, Role::Service),
     ("relay", None, Role::Service),
     ("auditor", None, Role::Auditor),
@@ -63,7 +63,6 @@ const CALLERS: [(&str, Option<&str>, Role); 14] = [
     ("guangxi", Some("police-450000"), Role::Agency),
     ("handan", Some("police-130400"), Role::Agency),
     ("inspection", Some("inspection-130000"), Role::Agency),
-    ("nowhere", Some("not an id"), Role::Agency),
 ];
 
 pub fn token(system: &str) -> String {
@@ -250,11 +249,11 @@ async fn everyone_does_what_is_theirs_only(backend: Backend) {
             _ => refused(checked, denied.0, denied.1),
         };
     }
-    for system in ["intake", "audit", "nowhere"] {
+    for system in ["intake", "audit", "auditor"] {
         refused(running.get(system, "cases/x").await, denied.0, denied.1);
         refused(running.page(system, "", 0).await, denied.0, denied.1);
     }
-    for system in ["intake", "operator", "nowhere"] {
+    for system in ["intake", "operator", "platform"] {
         refused(running.watch(system, "").await, denied.0, denied.1);
         refused(running.acknowledge(system, "cases/x", "", "").await, denied.0, denied.1);
     }

@@ -1,4 +1,4 @@
-//! The reading methods of `AuditService`: decode, call, encode.
+//! The log is read: pages of changes, a stream of them, and proofs. No transport.
 
 use std::{fmt, sync::Arc};
 
@@ -10,9 +10,8 @@ use api::audit::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use journal::{Clock, Entropy, Time};
-use rpc::{Failure, Identity, Violation, page};
+use rpc::{Failure, Identity, Violations, page};
 use tokio::sync::watch;
-use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
@@ -43,15 +42,15 @@ pub(crate) struct Reading {
     pub entropy: Arc<dyn Entropy>,
 }
 
-pub(crate) type Changes = BoxStream<'static, Result<WatchChangesResponse, Status>>;
+pub(crate) type Changes = BoxStream<'static, Result<WatchChangesResponse, Failure>>;
 
 impl Reading {
     pub async fn list(&self, caller: &Identity, request: ListChangesRequest) -> Result<ListChangesResponse, Failure> {
-        let mut violations = Vec::new();
+        let mut violations = Violations::new();
         let wanted = wanted(request.filter.as_ref(), request.with_detail, &mut violations);
         let bound_to = format!("ListChanges {wanted:?}");
-        let size = noted(page::size(request.page_size), &mut violations)?;
-        let token = noted(page::decode(&bound_to, &request.page_token), &mut violations)?;
+        let size = violations.note(page::size(request.page_size))?;
+        let token = violations.note(page::decode(&bound_to, &request.page_token))?.flatten();
         let cursor = match token.as_deref().map(Cursor::parse) {
             Some(None) => return Err(not_ours()),
             Some(Some(cursor)) => cursor,
@@ -60,9 +59,7 @@ impl Reading {
                 reading: None,
             },
         };
-        if !violations.is_empty() {
-            return Err(Failure::InvalidInput(violations));
-        }
+        let size = violations.finish(|| size)?;
         let end = self.published.borrow().head.size;
         let start = cursor.next.min(end);
         let (indexes, reading) = if wanted.with_detail {
@@ -102,12 +99,10 @@ impl Reading {
     }
 
     pub async fn watch(&self, caller: Identity, request: WatchChangesRequest) -> Result<Changes, Failure> {
-        let mut violations = Vec::new();
+        let mut violations = Violations::new();
         let wanted = wanted(request.filter.as_ref(), request.with_detail, &mut violations);
         let start = index("start_index", request.start_index, &mut violations);
-        if !violations.is_empty() {
-            return Err(Failure::InvalidInput(violations));
-        }
+        let start = violations.finish(|| Some(start))?;
         let mut watching = Watching {
             reading: self.clone(),
             caller,
@@ -127,7 +122,7 @@ impl Reading {
                 Ok(Some(message)) => Some((Ok(message), Some(watching))),
                 Ok(None) => None,
                 // Whoever watches asks again, from where it ended.
-                Err(failure) => Some((Err(failure.into()), None)),
+                Err(failure) => Some((Err(failure), None)),
             }
         });
         Ok(messages.boxed())
@@ -135,7 +130,7 @@ impl Reading {
 
     pub async fn inclusion(&self, request: &GetInclusionProofRequest) -> Result<GetInclusionProofResponse, Failure> {
         let Published { head, note, .. } = self.published.borrow().clone();
-        let mut violations = Vec::new();
+        let mut violations = Violations::new();
         let size = self.size("tree_size", request.tree_size, &mut violations);
         let which = match (request.event_id.as_str(), request.index) {
             ("", Some(at)) => Some(Which::Index(index("index", at, &mut violations))),
@@ -143,14 +138,9 @@ impl Reading {
             _ => None,
         };
         if which.is_none() {
-            violations.push(Violation::new(
-                "event_id",
-                "must be the UUID of an event; or name an index, not both",
-            ));
+            violations.add("event_id", "must be the UUID of an event; or name an index, not both");
         }
-        let (Some(which), true) = (which, violations.is_empty()) else {
-            return Err(Failure::InvalidInput(violations));
-        };
+        let which = violations.finish(|| which)?;
         let proof = self
             .prover
             .inclusion(head, size.unwrap_or(head.size).min(head.size), which)
@@ -175,20 +165,15 @@ impl Reading {
         request: &GetConsistencyProofRequest,
     ) -> Result<GetConsistencyProofResponse, Failure> {
         let Published { head, note, .. } = self.published.borrow().clone();
-        let mut violations = Vec::new();
+        let mut violations = Violations::new();
         let new = self
             .size("new_size", request.new_size, &mut violations)
             .unwrap_or(head.size);
         let old = self.size("old_size", request.old_size, &mut violations).unwrap_or(0);
         if violations.is_empty() && !(1..=new).contains(&old) {
-            violations.push(Violation::new(
-                "old_size",
-                format!("must be from 1 to the later size, {new}"),
-            ));
+            violations.add("old_size", format!("must be from 1 to the later size, {new}"));
         }
-        if !violations.is_empty() {
-            return Err(Failure::InvalidInput(violations));
-        }
+        violations.finish(|| Some(()))?;
         let proof = self.prover.consistency(head, old, new).await?;
         Ok(GetConsistencyProofResponse {
             path: proof.path.into_iter().map(Bytes::from_owner).collect(),
@@ -200,12 +185,12 @@ impl Reading {
     }
 
     /// A size up to the published one; `None` for 0.
-    fn size(&self, field: &str, size: i64, violations: &mut Vec<Violation>) -> Option<u64> {
+    fn size(&self, field: &str, size: i64, violations: &mut Violations) -> Option<u64> {
         let published = self.published.borrow().head.size;
         let size = index(field, size, violations);
         if size > published {
             let problem = format!("is larger than the published log, which has {published} entries");
-            violations.push(Violation::new(field, problem));
+            violations.add(field, problem);
         }
         Some(size).filter(|size| *size > 0)
     }
@@ -331,7 +316,7 @@ fn logged(read: Read) -> LoggedChange {
     }
 }
 
-fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Vec<Violation>) -> Wanted {
+fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Violations) -> Wanted {
     let Some(filter) = filter else {
         return Wanted {
             with_detail,
@@ -342,7 +327,7 @@ fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Vec
     let mut time = |field: &str, time: &Option<_>| {
         let read = time.as_ref().map(Time::from_proto);
         if read == Some(None) {
-            violations.push(Violation::new(field, "is no time of the years 1 to 9999"));
+            violations.add(field, "is no time of the years 1 to 9999");
         }
         read.flatten()
     };
@@ -363,33 +348,22 @@ fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Vec
     ] {
         if value.as_ref().is_some_and(|value| value.len() > LONGEST_TEXT) {
             let problem = format!("must have at most {LONGEST_TEXT} bytes: no name and no kind is longer");
-            violations.push(Violation::new(field, problem));
+            violations.add(field, problem);
         }
     }
     if wanted.looks_into_details() && !with_detail {
         for (field, value) in [("filter.agency", &wanted.agency), ("filter.actor", &wanted.actor)] {
             if value.is_some() {
-                violations.push(Violation::new(field, "stands in the details: set with_detail too"));
+                violations.add(field, "stands in the details: set with_detail too");
             }
         }
     }
     wanted
 }
 
-fn index(field: &str, index: i64, violations: &mut Vec<Violation>) -> u64 {
+fn index(field: &str, index: i64, violations: &mut Violations) -> u64 {
     u64::try_from(index).unwrap_or_else(|_| {
-        violations.push(Violation::new(field, "must not be negative"));
+        violations.add(field, "must not be negative");
         0
     })
-}
-
-/// Keeps what is wrong with a field, so that the others are looked at too.
-fn noted<T: Default>(parsed: Result<T, Failure>, violations: &mut Vec<Violation>) -> Result<T, Failure> {
-    match parsed {
-        Err(Failure::InvalidInput(found)) => {
-            violations.extend(found);
-            Ok(T::default())
-        }
-        other => other,
-    }
 }

@@ -1,0 +1,222 @@
+//! What intake does with evidence: taken in, told of, given out. No transport.
+
+use std::sync::Arc;
+
+use api::{
+    intake::{DownloadEvidenceRequest, DownloadHeader, Evidence, LogReference},
+    routing::case_service_client::CaseServiceClient,
+};
+use journal::{Clock, Entropy, Writer, ordered_id};
+use rpc::{Failure, Identity, client::Caller};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use super::{
+    Limits, State, Vault, check, download,
+    download::Outgoing,
+    name,
+    upload::{self, Messages, Received},
+};
+use crate::{
+    sight::may_see,
+    store::{
+        self,
+        evidence::{Download, EvidenceStore, Sender, StoredEvidence, Upload, Uploaded},
+    },
+};
+
+/// Evidence's use cases.
+pub(crate) struct Service {
+    store: Arc<dyn EvidenceStore>,
+    vault: Arc<dyn Vault>,
+    pub(crate) limits: Limits,
+    writer: Writer,
+    routing: CaseServiceClient<Caller>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    uploads: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
+}
+
+impl Service {
+    pub(crate) fn new(
+        store: Arc<dyn EvidenceStore>,
+        vault: Arc<dyn Vault>,
+        limits: Limits,
+        writer: Writer,
+        routing: CaseServiceClient<Caller>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            store,
+            vault,
+            limits,
+            writer,
+            routing,
+            clock,
+            entropy,
+            uploads: Arc::new(Semaphore::new(limits.streams)),
+            downloads: Arc::new(Semaphore::new(limits.streams)),
+        }
+    }
+
+    /// Takes a file in, and answers when file and row are durable.
+    pub(crate) async fn upload(&self, caller: &Identity, messages: impl Messages) -> Result<StoredEvidence, Failure> {
+        let _permit = one_of(&self.uploads)?;
+        let id = ordered_id(self.clock.now(), &*self.entropy);
+        let Received {
+            announced,
+            sha256,
+            sniffed_type,
+            file,
+        } = upload::receive(messages, &*self.vault, id, self.limits).await?;
+        let upload = Upload {
+            id,
+            sender: sender(caller),
+            request_id: announced.request_id,
+            size: announced.size,
+            sha256,
+            declared_type: announced.media_type,
+            sniffed_type,
+            actor: caller.actor(id.as_bytes()),
+            commitment_key: self.key(),
+            traceparent: telemetry::traceparent(),
+        };
+        let (vault, now) = (Arc::clone(&self.vault), self.clock.now());
+        // The file, then its row, and nothing in between that a caller who goes away could stop.
+        let recording = |store: Arc<dyn EvidenceStore>| async move {
+            file.finish().await.map_err(upload::unwritten)?;
+            let uploaded = store.record_upload(&upload, now).await?;
+            // When that fails the file stays: whether its row is there is not known. The upkeep finds out.
+            let is_new = matches!(&uploaded, Uploaded::Evidence(stored) if stored.id == id);
+            if !is_new && let Err(error) = vault.remove(id).await {
+                tracing::warn!(%error, "a file that was uploaded again cannot be removed now");
+            }
+            Ok::<_, Failure>(uploaded)
+        };
+        match self.writer.write(&self.store, recording).await? {
+            Uploaded::Evidence(stored) => Ok(stored),
+            Uploaded::RequestIdReused => Err(Failure::RequestIdReused),
+        }
+    }
+
+    /// A file, for those who may know of it.
+    pub(crate) async fn get(&self, caller: &Identity, id: Uuid) -> Result<StoredEvidence, Failure> {
+        let stored = self.store.evidence(id).await?;
+        let is_own = |stored: &StoredEvidence| stored.is_of(&sender(caller));
+        self.shown(caller, id, stored, is_own).await
+    }
+
+    /// Opens a file for who may have it, once it is durable to whom it is given and for what.
+    pub(super) async fn download(
+        &self,
+        caller: &Identity,
+        request: &DownloadEvidenceRequest,
+    ) -> Result<Outgoing, Failure> {
+        let wanted = check::wanted(request)?;
+        let permit = one_of(&self.downloads)?;
+        let stored = self.store.evidence(wanted.id).await?;
+        let is_own = |stored: &StoredEvidence| stored.sender.system == caller.system;
+        let stored = self.shown(caller, wanted.id, stored, is_own).await?;
+        let record = name(wanted.id);
+        let expired = || Failure::WrongState {
+            record: record.clone(),
+            state: "EXPIRED",
+            description: "it has expired: no report named it in time, and its file is gone".to_owned(),
+        };
+        if stored.state == State::Expired {
+            return Err(expired());
+        }
+        // Opened first: that it is given out is not logged when there is nothing to give.
+        let file = match self.vault.open(wanted.id).await {
+            Ok(Some(file)) => file,
+            Ok(None) => return Err(download::damaged(&stored, "it is not there")),
+            Err(error) => return Err(download::damaged(&stored, &format!("it cannot be opened: {error}"))),
+        };
+        let download = Download {
+            id: wanted.id,
+            purpose: wanted.purpose,
+            justification: wanted.justification,
+            by: sender(caller),
+            actor: caller.actor(wanted.id.as_bytes()),
+            commitment_key: self.key(),
+            traceparent: telemetry::traceparent(),
+        };
+        let now = self.clock.now();
+        // Recorded before it is sent; a caller who goes away meanwhile has been given it as far as the log knows.
+        let recorded = self
+            .writer
+            .write(&self.store, |store| async move {
+                store.record_download(&download, now).await
+            })
+            .await?;
+        let (stored, change) = recorded.ok_or_else(expired)?;
+        let header = DownloadHeader {
+            evidence: Some(message(&stored)),
+            change: Some(LogReference {
+                entry: change.entry,
+                event_id: change.event_id.to_string(),
+                kind: change.kind.to_owned(),
+                change_time: Some(change.head.time.to_proto()),
+                logged: false,
+            }),
+        };
+        Ok(Outgoing {
+            stored,
+            header,
+            file,
+            permit,
+        })
+    }
+
+    /// The file, when it is the caller's own or its report's case is the caller's agency's.
+    async fn shown(
+        &self,
+        caller: &Identity,
+        id: Uuid,
+        stored: Option<StoredEvidence>,
+        is_own: impl Fn(&StoredEvidence) -> bool,
+    ) -> Result<StoredEvidence, Failure> {
+        let own = stored.as_ref().is_some_and(is_own);
+        let report = stored.as_ref().and_then(|stored| stored.report);
+        // Asked also when there is no file, or no report: neither the answer nor its time tells that.
+        let sees = own || may_see(&self.routing, caller, &store::name(report.unwrap_or(id))).await?;
+        stored
+            .filter(|stored| own || (sees && stored.report.is_some()))
+            .ok_or(Failure::NotFound { what: "evidence" })
+    }
+
+    fn key(&self) -> journal::Bytes32 {
+        let mut key = [0; 32];
+        self.entropy.fill(&mut key);
+        key
+    }
+}
+
+fn one_of(streams: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
+    Arc::clone(streams).try_acquire_owned().map_err(|_| Failure::Overloaded)
+}
+
+/// The caller as somebody who sends something in.
+pub(crate) fn sender(caller: &Identity) -> Sender {
+    Sender {
+        system: caller.system.clone(),
+        agency: caller.agency.clone(),
+    }
+}
+
+/// A file as callers are told of it.
+pub(super) fn message(stored: &StoredEvidence) -> Evidence {
+    Evidence {
+        name: name(stored.id),
+        state: stored.state.to_proto().into(),
+        size_bytes: stored.size.cast_signed(),
+        sha256: stored.sha256.to_vec().into(),
+        media_type: stored.declared_type.clone(),
+        sniffed_media_type: stored.sniffed_type.clone(),
+        upload_time: Some(stored.upload_time.to_proto()),
+        expire_time: (stored.state != State::Attached).then(|| stored.expire_time().to_proto()),
+        report: stored.report.map(store::name).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Routing delivers what became of cases.
+
+use api::intake::{ChangeResult, RecordCaseChangesRequest};
+use journal::{Arrival, Entry, entry_hash};
+use rpc::Failure;
+
+use super::Service;
+use crate::{state, store::CaseNews};
+
+/// Changes in one delivery at most, as the contract says.
+const DELIVERY: usize = 1_000;
+
+impl Service {
+    /// Records what became of reports, and answers for each change.
+    pub(crate) async fn record(&self, request: RecordCaseChangesRequest) -> Result<Vec<ChangeResult>, Failure> {
+        if request.changes.len() > DELIVERY {
+            return Err(Failure::invalid(
+                "changes",
+                format!("has {}, more than {DELIVERY}", request.changes.len()),
+            ));
+        }
+        let mut results = vec![ChangeResult::default(); request.changes.len()];
+        let mut spans = Vec::new();
+        let mut places = Vec::with_capacity(request.changes.len());
+        let mut news = Vec::with_capacity(request.changes.len());
+        for (place, change) in request.changes.into_iter().enumerate() {
+            let logged = change.change.clone().unwrap_or_default();
+            // One that cannot be read parks its own record, and not its neighbours'.
+            let (entry, state) = match (Entry::decode(&logged.entry), state::case_state(&change.state)) {
+                (Ok(entry), Some(state)) => (entry, state),
+                (Err(_), _) => {
+                    results[place].refusal = "MALFORMED_ENTRY".to_owned();
+                    continue;
+                }
+                (Ok(_), None) => {
+                    results[place].refusal = "UNKNOWN_CASE_STATE".to_owned();
+                    continue;
+                }
+            };
+            let span = rpc::delivery::span("record case change", &logged.traceparent);
+            let traceparent = span.in_scope(telemetry::traceparent);
+            spans.push(span);
+            places.push(place);
+            news.push(CaseNews {
+                hash: entry_hash(&logged.entry),
+                entry,
+                change,
+                state,
+                traceparent,
+            });
+        }
+        let now = self.clock.now();
+        let arrivals = self
+            .writer
+            .write(&self.store, |store| async move {
+                store.record_case_changes(&news, now).await
+            })
+            .await?;
+        for (place, arrival) in places.into_iter().zip(arrivals) {
+            results[place].refusal = match arrival {
+                Arrival::New | Arrival::Repeated => String::new(),
+                Arrival::Refused(refusal) => refusal.reason().to_owned(),
+            };
+        }
+        Ok(results)
+    }
+}

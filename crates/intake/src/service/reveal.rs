@@ -1,0 +1,57 @@
+//! Who reports is revealed.
+
+use api::intake::{LogReference, Report, RevealReporterRequest, RevealReporterResponse};
+use prost::Message as _;
+use rpc::{Failure, Identity, Role};
+
+use super::Service;
+use crate::{
+    reveal,
+    store::{self, Reveal},
+};
+
+impl Service {
+    /// Shows who reports, once it is durable to whom and for what.
+    pub(crate) async fn reveal(
+        &self,
+        caller: &Identity,
+        request: &RevealReporterRequest,
+    ) -> Result<RevealReporterResponse, Failure> {
+        let wanted = reveal::check(request)?;
+        // Asked also when there is no such report, as in `get`.
+        let allowed = caller.role == Role::Operator || self.may_see(caller, &store::name(wanted.report)).await?;
+        if !allowed {
+            return Err(Failure::NotFound { what: "report" });
+        }
+        let mut commitment_key = [0; 32];
+        self.entropy.fill(&mut commitment_key);
+        let reveal = Reveal {
+            report: wanted.report,
+            purpose: wanted.purpose,
+            justification: wanted.justification,
+            system: caller.system.clone(),
+            agency: caller.agency.clone(),
+            actor: caller.actor(wanted.report.as_bytes()),
+            commitment_key,
+            traceparent: telemetry::traceparent(),
+        };
+        let now = self.clock.now();
+        // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.
+        let revealed = self
+            .writer
+            .write(&self.store, |store| async move { store.reveal(&reveal, now).await })
+            .await?;
+        let (stored, change) = revealed.ok_or(Failure::NotFound { what: "report" })?;
+        let report = Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
+        Ok(RevealReporterResponse {
+            reporter: report.reporter,
+            change: Some(LogReference {
+                entry: change.entry,
+                event_id: change.event_id.to_string(),
+                kind: change.kind.to_owned(),
+                change_time: Some(change.head.time.to_proto()),
+                logged: false,
+            }),
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! A report is submitted.
+
+use api::{
+    event::Detail,
+    intake::{Report, SubmitReportRequest, SubmitReportResponse},
+};
+use journal::{Draft, Head, Time, keyed_hash, ordered_id, seal};
+use prost::Message as _;
+use rpc::{Failure, Identity, Violation};
+use uuid::Uuid;
+
+use super::Service;
+use crate::{
+    evidence::{self, Unattachable},
+    state::State,
+    store::{
+        self, Acceptance, Accepted, Prepared,
+        evidence::{Attachment, Unattachables},
+    },
+    submission,
+};
+
+impl Service {
+    /// Checks a report, and records it unless it is only to be validated.
+    pub(crate) async fn submit(
+        &self,
+        caller: &Identity,
+        request: SubmitReportRequest,
+    ) -> Result<SubmitReportResponse, Failure> {
+        let now = self.clock.now();
+        let validate_only = request.validate_only;
+        let known = self.directory.known_for(request.report.as_ref()).await;
+        let mut submission = submission::check(request, &self.categories, &known, caller.agency.as_deref(), now)?;
+        if known.is_unsure() {
+            return Err(Failure::Unavailable { what: "routing" });
+        }
+        if validate_only {
+            self.attachable(caller, &submission.evidence, now).await?;
+            return Ok(SubmitReportResponse::default());
+        }
+        let evidence = std::mem::take(&mut submission.evidence);
+        let acceptance = self.acceptance(caller, submission, now);
+        let accepted = match evidence.is_empty() {
+            true => self.acceptances.commit(acceptance.into()).await?,
+            false => self.accept_with(caller, acceptance, evidence, now).await?,
+        };
+        match accepted {
+            Accepted::RequestIdReused => Err(Failure::RequestIdReused),
+            Accepted::Report { report, accept_time } => Ok(SubmitReportResponse {
+                report: Some(Report {
+                    name: store::name(report),
+                    state: State::Accepted.to_proto().into(),
+                    accept_time: Some(accept_time.to_proto()),
+                    ..Default::default()
+                }),
+                receipt: self.receipts.code(report),
+            }),
+        }
+    }
+
+    fn acceptance(&self, caller: &Identity, submission: submission::Submission, now: Time) -> Acceptance {
+        let report = ordered_id(now, &*self.entropy);
+        let content = submission.report.encode_to_vec();
+        let mut commitment_key = [0; 32];
+        self.entropy.fill(&mut commitment_key);
+        let draft = Draft {
+            source: "intake",
+            record: &store::name(report),
+            kind: State::Accepted.kind().name(),
+            caused_by: None,
+            detail: Detail {
+                to_state: State::Accepted.name().to_owned(),
+                actor: Some(caller.actor(report.as_bytes())),
+                content_commitment: keyed_hash(&commitment_key, "content-v1", &content).to_vec().into(),
+                ..Default::default()
+            },
+            traceparent: telemetry::traceparent(),
+        };
+        Acceptance {
+            report,
+            caller: caller.system.clone(),
+            agency: caller.agency.clone(),
+            request_id: submission.request_id,
+            fingerprint: keyed_hash(&self.fingerprint_key, "fingerprint-v1", &content),
+            receipt_hash: self.receipts.lookup(&self.receipts.code(report)).hash,
+            commitment_key,
+            content,
+            change: seal(draft, &Head::default(), now, &*self.entropy),
+            facts: submission.facts,
+            subjects: submission.subjects,
+        }
+    }
+
+    /// Like a commit of `acceptances`, for a report that names evidence: one transaction attaches that too, or nothing is recorded.
+    async fn accept_with(
+        &self,
+        caller: &Identity,
+        acceptance: Acceptance,
+        evidence: Vec<Uuid>,
+        now: Time,
+    ) -> Result<Accepted, Failure> {
+        let files = evidence.into_iter().map(|id| (id, caller.actor(id.as_bytes())));
+        let attachment = Attachment {
+            files: files.collect(),
+            sender: evidence::sender(caller),
+            accepted_by: acceptance.change.event_id,
+            traceparent: telemetry::traceparent(),
+        };
+        let report = Prepared::from(acceptance);
+        let accepted = self
+            .writer
+            .write(&self.evidence, |store| async move {
+                store.accept_with(&report, &attachment, now).await
+            })
+            .await?;
+        accepted.map_err(not_attachable)
+    }
+
+    async fn attachable(&self, caller: &Identity, evidence: &[Uuid], now: Time) -> Result<(), Failure> {
+        if evidence.is_empty() {
+            return Ok(());
+        }
+        let sender = evidence::sender(caller);
+        match self.evidence.unattachable(evidence, &sender, now).await? {
+            none if none.is_empty() => Ok(()),
+            some => Err(not_attachable(some)),
+        }
+    }
+}
+
+fn not_attachable(files: Unattachables) -> Failure {
+    let violation = |(i, why): (usize, Unattachable)| Violation::new(format!("report.evidence[{i}]"), why.words());
+    Failure::InvalidInput(files.into_iter().map(violation).collect())
+}
