@@ -325,7 +325,7 @@ impl Service {
             .take(size as usize + 1)
             .collect();
         Ok(ListDesksResponse {
-            next_page_token: page::cut(&mut found, size, &filter, |last| last.to_string()),
+            next_page_token: page::cut(&mut found, size, &filter, ToString::to_string),
             desks: found.into_iter().map(desk).collect(),
         })
     }
