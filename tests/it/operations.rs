@@ -317,7 +317,7 @@ async fn p7_a_report_is_read_only_for_a_purpose_and_that_is_logged() {
     .await;
     let readings: Vec<_> = entries.iter().filter(|entry| entry.kind == "report.read").collect();
     assert_eq!(readings.len(), 1, "refused readings leave no entry");
-    let bytes = readings[0].encode();
+    let bytes = &readings[0].entry;
     let id = name.strip_prefix("reports/").unwrap();
     for secret in [id, "450100", "handle-case"] {
         assert!(
@@ -561,7 +561,11 @@ async fn a_log_with_the_default_name_warns_once_and_refuses_witnesses() {
         .output()
         .unwrap();
     assert_eq!(code(&witness), Some(2));
-    assert!(text(&witness).contains("the default name of every log"), "{}", text(&witness));
+    assert!(
+        text(&witness).contains("the default name of every log"),
+        "{}",
+        text(&witness)
+    );
     // A log with its own name gets no warning.
     let named = TempDir::with_prefix("remit-named-").unwrap();
     Process::start(

@@ -1,6 +1,7 @@
 //! A real `remit` process and its clients.
 
 use std::{
+    ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -8,15 +9,18 @@ use std::{
 
 use api::{
     audit::{GetCheckpointRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
+    event::Detail,
     intake::{
         Report, Subject, SubjectKind, SubmitReportRequest, intake_service_client::IntakeServiceClient, place::Location,
     },
     routing::case_service_client::CaseServiceClient,
 };
 use host::data_dir::{Endpoints, Layout};
-use journal::Entry;
+use journal::{Opened, Openings};
+use prost::Message as _;
 use rpc::client::Caller;
 use testkit::Backend;
+use uuid::Uuid;
 
 /// Path of the program under test, which the workspace's tests build.
 pub fn binary() -> PathBuf {
@@ -34,6 +38,28 @@ pub fn binary() -> PathBuf {
             this.display()
         )
     })
+}
+
+/// A change in the log, opened.
+#[derive(Clone, Debug)]
+pub struct Change {
+    opened: Opened,
+    /// The event that caused it.
+    pub caused_by: Option<Uuid>,
+    /// The canonical entry.
+    pub entry: Vec<u8>,
+}
+
+impl Deref for Change {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        &self.opened
+    }
+}
+
+fn changes_seen(verifier: &audit::verify::LogVerifier) -> usize {
+    usize::try_from(verifier.size()).unwrap()
 }
 
 /// The databases of the three services.
@@ -158,8 +184,50 @@ impl Process {
         AuditServiceClient::new(self.channel(&self.endpoints.audit, "operator"))
     }
 
-    /// The complete published log, verified: signature, root and every record's chain.
-    pub async fn verified_log(&self) -> Vec<Entry> {
+    /// All changes of the published log, verified: signature, root, every producer's marks and every record's chain. That they are
+    /// read is logged behind them.
+    pub async fn verified_log(&self) -> Vec<Change> {
+        let entries = self.verified_entries().await;
+        let mut auditor = AuditServiceClient::new(self.channel(&self.endpoints.audit, "auditor"));
+        let mut verifier = audit::verify::LogVerifier::new();
+        let mut changes = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListChangesRequest {
+                page_size: 1_000,
+                page_token,
+                with_detail: true,
+                purpose: "end-to-end test".to_owned(),
+                ..ListChangesRequest::default()
+            };
+            let page = auditor.list_changes(request).await.unwrap().into_inner();
+            for (found, expected) in page.changes.into_iter().zip(&entries[changes_seen(&verifier)..]) {
+                assert_eq!(found.entry, *expected, "entry {}", found.index);
+                let openings = found.chain.as_ref().zip(found.detail.as_ref());
+                let opened = openings.map(|(chain, detail)| Openings {
+                    chain: chain.into(),
+                    detail: detail.into(),
+                });
+                verifier
+                    .push_opened(found.index.cast_unsigned(), &found.entry, opened)
+                    .unwrap();
+                if let Some((chain, detail)) = openings {
+                    changes.push(Change {
+                        opened: Opened::new(&found.entry, chain.into()).unwrap(),
+                        caused_by: Detail::decode(&*detail.content).unwrap().caused_by.parse().ok(),
+                        entry: found.entry.to_vec(),
+                    });
+                }
+            }
+            page_token = page.next_page_token;
+            if page_token.is_empty() || verifier.size() == entries.len() as u64 {
+                return changes;
+            }
+        }
+    }
+
+    /// All entries of the published log, verified: signature, root and every producer's marks.
+    pub async fn verified_entries(&self) -> Vec<Vec<u8>> {
         let mut audit = self.audit();
         let vkey = std::fs::read_to_string(self.layout.log_vkey()).unwrap();
         loop {
@@ -175,7 +243,7 @@ impl Process {
                 let page = audit.list_changes(request).await.unwrap().into_inner();
                 for change in page.changes {
                     verifier.push(change.index.cast_unsigned(), &change.entry).unwrap();
-                    entries.push(Entry::decode(&change.entry).unwrap());
+                    entries.push(change.entry.to_vec());
                 }
                 page_token = page.next_page_token;
                 if page_token.is_empty() {

@@ -3,9 +3,10 @@
 //! Two steps. [`check`] looks at a change by itself and is run before the transaction, on the caller's task: that is
 //! where the hashing is. `judge.rs` looks at it against the log, inside the transaction, and only compares.
 
-use api::event::StateChange;
+use api::event::{Opening, StateChange};
 use bytes::Bytes;
-use journal::{AuditKind, Bytes32, Entry};
+use journal::{AuditKind, Bytes32, Content, Entry, EventSet, Opened, Openings, Time, Unopened};
+use uuid::Uuid;
 
 /// Who may log changes of which records: the service, and the collections that are its own.
 const SOURCES: [(&str, &[&str]); 3] = [
@@ -37,7 +38,7 @@ pub enum Refusal {
     Malformed,
     /// The entry names another producer than the caller, or a record that is not the producer's.
     WrongSource,
-    /// Salt and detail are not what the entry commits to.
+    /// Chain or detail are not what the entry commits to.
     CommitmentMismatch,
     /// An earlier change of the record is missing.
     OutOfOrder,
@@ -80,17 +81,16 @@ pub type Verdict = Result<u64, Refusal>;
 /// A change that is sound in itself.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    pub(crate) entry: Entry,
-    pub(crate) hash: Bytes32,
+    pub(crate) entry: Opened,
     pub(crate) bytes: Bytes,
-    pub(crate) salt: Bytes,
-    pub(crate) detail: Bytes,
+    pub(crate) chain_salt: Bytes,
+    pub(crate) detail: Opening,
 }
 
 impl Checked {
     /// Bytes that are stored of it.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len() + self.salt.len() + self.detail.len()
+        self.bytes.len() + self.entry.record.len() + self.entry.kind.len() + self.detail.content.len() + 3 * 32
     }
 }
 
@@ -98,31 +98,104 @@ impl Checked {
 pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
     let StateChange {
         entry: bytes,
-        salt,
+        chain,
         detail,
         traceparent: _,
     } = change;
-    if bytes.len() > journal::ENTRY_BYTES || detail.len() > journal::DETAIL_BYTES {
+    let (chain, detail) = (chain.unwrap_or_default(), detail.unwrap_or_default());
+    if bytes.len() > journal::ENTRY_BYTES || detail.content.len() > journal::DETAIL_BYTES {
         return Err(Refusal::TooLarge);
     }
-    let entry = Entry::decode(&bytes).map_err(|_| Refusal::Malformed)?;
+    let entry = Opened::new(&bytes, (&chain).into()).map_err(|unopened| match unopened {
+        Unopened::Commitment => Refusal::CommitmentMismatch,
+        Unopened::Entry(_) | Unopened::Mark | Unopened::Chain(_) => Refusal::Malformed,
+    })?;
     if entry.source != source || !owns(source, &entry) {
         return Err(Refusal::WrongSource);
     }
-    let committed = Bytes32::try_from(&*salt).is_ok_and(|salt| journal::commitment(&salt, &detail) == entry.commitment);
-    if !committed {
+    if !journal::Opens::from(&detail).is_detail_of(&entry.detail) {
         return Err(Refusal::CommitmentMismatch);
     }
     Ok(Checked {
-        hash: journal::entry_hash(&bytes),
         entry,
         bytes,
-        salt,
+        chain_salt: chain.salt,
         detail,
     })
 }
 
-fn owns(source: &str, entry: &Entry) -> bool {
+/// A producer's mark as an entry of the log: in the clear, and so without openings.
+#[derive(Clone, Debug)]
+pub struct MarkEntry {
+    pub(crate) id: Uuid,
+    pub(crate) time: Time,
+    pub(crate) source: String,
+    pub(crate) set: EventSet,
+    pub(crate) hash: Bytes32,
+    pub(crate) bytes: Bytes,
+}
+
+impl MarkEntry {
+    /// The entry that says of a source what the log holds of it.
+    ///
+    /// Audit writes it, in the place where it is true. That it cannot forge one rests on what a mark says: everybody who has the entries
+    /// before it counts the same, and one that they do not meet is a fault of the log for every verifier.
+    pub(crate) fn new(source: &str, set: EventSet, id: Uuid, time: Time) -> Self {
+        let entry = Entry {
+            id,
+            time,
+            source: source.to_owned(),
+            content: Content::Mark(set),
+        };
+        let bytes = entry.encode();
+        Self {
+            id,
+            time,
+            source: entry.source,
+            set,
+            hash: journal::entry_hash(&bytes),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+/// What stands in one place of the log.
+#[derive(Clone, Debug)]
+pub enum Leaf {
+    /// A change.
+    Change(Box<Checked>),
+    /// A producer's mark.
+    Mark(MarkEntry),
+}
+
+impl Leaf {
+    /// An entry that is the log's, with what it commits to; without for a mark.
+    pub(crate) fn whole(bytes: Vec<u8>, openings: Option<Openings<'_>>) -> Result<Self, Refusal> {
+        let entry = Entry::decode(&bytes).map_err(|_| Refusal::Malformed)?;
+        match (entry.content, openings) {
+            (Content::Mark(set), None) => Ok(Self::Mark(MarkEntry::new(&entry.source, set, entry.id, entry.time))),
+            (Content::Change { .. }, Some(openings)) => {
+                let change = StateChange {
+                    entry: bytes.into(),
+                    chain: Some(openings.chain.to_message()),
+                    detail: Some(openings.detail.to_message()),
+                    traceparent: String::new(),
+                };
+                Ok(Self::Change(Box::new(check(&entry.source, change)?)))
+            }
+            _ => Err(Refusal::CommitmentMismatch),
+        }
+    }
+
+    pub(crate) fn hash(&self) -> Bytes32 {
+        match self {
+            Self::Change(change) => change.entry.hash,
+            Self::Mark(mark) => mark.hash,
+        }
+    }
+}
+
+fn owns(source: &str, entry: &Opened) -> bool {
     let collections = SOURCES
         .iter()
         .find(|(service, _)| *service == source)
@@ -172,7 +245,7 @@ mod tests {
             ("routing", "operators/versions"),
         ] {
             let checked = check(source, change(source, record)).unwrap();
-            assert_eq!(checked.hash, journal::entry_hash(&checked.bytes));
+            assert_eq!(checked.entry.hash, journal::entry_hash(&checked.bytes));
         }
     }
 
@@ -226,28 +299,40 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_byte_of_salt_and_detail_is_noticed() {
+    fn every_flipped_byte_of_an_opening_is_noticed() {
+        type Part = fn(&mut StateChange) -> &mut Option<Opening>;
         let sound = change("intake", "reports/1");
-        for i in 0..sound.salt.len() + sound.detail.len() {
-            let mut bytes = [&sound.salt[..], &sound.detail[..]].concat();
-            bytes[i] ^= 1;
-            let (salt, detail) = bytes.split_at(sound.salt.len());
-            let flipped = StateChange {
-                salt: Bytes::copy_from_slice(salt),
-                detail: Bytes::copy_from_slice(detail),
-                ..sound.clone()
+        let parts: [Part; 2] = [|change| &mut change.chain, |change| &mut change.detail];
+        for part in parts {
+            let opening = part(&mut sound.clone()).clone().unwrap();
+            let with = |opening: Option<Opening>| {
+                let mut change = sound.clone();
+                *part(&mut change) = opening;
+                check("intake", change).unwrap_err()
             };
-            assert_eq!(
-                check("intake", flipped).unwrap_err(),
-                Refusal::CommitmentMismatch,
-                "byte {i}"
-            );
+            for i in 0..opening.salt.len() + opening.content.len() {
+                let mut bytes = [&opening.salt[..], &opening.content[..]].concat();
+                bytes[i] ^= 1;
+                let (salt, content) = bytes.split_at(opening.salt.len());
+                let flipped = Opening {
+                    salt: Bytes::copy_from_slice(salt),
+                    content: Bytes::copy_from_slice(content),
+                };
+                assert_eq!(with(Some(flipped)), Refusal::CommitmentMismatch, "byte {i}");
+            }
+            let short = Opening {
+                salt: opening.salt.slice(1..),
+                ..opening
+            };
+            assert_eq!(with(Some(short)), Refusal::CommitmentMismatch);
+            assert_eq!(with(None), Refusal::CommitmentMismatch);
         }
-        let short = StateChange {
-            salt: sound.salt.slice(1..),
+        let swapped = StateChange {
+            chain: sound.detail.clone(),
+            detail: sound.chain.clone(),
             ..sound
         };
-        assert_eq!(check("intake", short).unwrap_err(), Refusal::CommitmentMismatch);
+        assert_eq!(check("intake", swapped).unwrap_err(), Refusal::CommitmentMismatch);
     }
 
     #[test]
@@ -257,7 +342,12 @@ mod tests {
             entry: sound.entry.slice(..sound.entry.len() - 1),
             ..sound.clone()
         };
-        for malformed in [StateChange::default(), cut] {
+        // A service says how far it has come by a call: its marks are the log's to write.
+        let mark = StateChange {
+            entry: MarkEntry::new("intake", EventSet::default(), Uuid::from_u128(0x4000 << 64), Time(0)).bytes,
+            ..sound
+        };
+        for malformed in [StateChange::default(), cut, mark] {
             assert_eq!(check("intake", malformed).unwrap_err(), Refusal::Malformed);
         }
     }

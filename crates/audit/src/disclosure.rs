@@ -1,8 +1,8 @@
 //! Reads of details are changes too: each is logged, with who reads, for what, and which, before anything is shown; and who gets
 //! details at all.
 //!
-//! Every reading is a record of its own, `readings/{id}` with one change: the public log tells that details were read, and when,
-//! but neither by whom nor whose. One page or a million, it is one reading: it ends where the published log did when it began, and its
+//! Every reading is a record of its own, `readings/{id}` with one change: the public log tells that audit logged something, and when,
+//! but not that it was a reading, by whom, or whose. One page or a million, it is one reading: it ends where the published log did when it began, and its
 //! pages go on under its name. The name is no secret and is not believed: a page is shown only when the log holds the reading, and it is
 //! the caller's, for this purpose, of these entries, and not older than [`LASTS`]. So nothing can be read under a
 //! reading's name that the reading does not say.
@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use api::event::{Actor, Detail, Reading, StateChange};
-use journal::{Draft, Entropy, Entry, Head, Time, ordered_id, seal};
+use journal::{Draft, Entropy, Head, Opened, Time, ordered_id, seal};
 use prost::Message as _;
 use rpc::{AgencyCaller, Failure, Identity, Role};
 use uuid::Uuid;
@@ -78,9 +78,8 @@ impl Disclosure<'_> {
 
     /// Whether a logged entry is the beginning of this reading, which then goes on at `next`.
     pub fn goes_on(&self, id: Uuid, logged: &Read, next: u64, now: Time) -> Option<Logged> {
-        let entry = Entry::decode(&logged.entry).ok()?;
-        let (_, detail) = logged.detail.as_ref()?;
-        let detail = Detail::decode(&**detail).ok()?;
+        let entry = Opened::new(&logged.entry, logged.chain.as_ref()?.into()).ok()?;
+        let detail = Detail::decode(&*logged.detail.as_ref()?.content).ok()?;
         let began = detail.reading?;
         let indexes = began.first_index.cast_unsigned()..began.end_index?.cast_unsigned();
         let is_it = entry.source == OWN
@@ -117,6 +116,26 @@ impl Disclosure<'_> {
     }
 }
 
+/// Refuses a caller who may not see which entries are of a record.
+pub(crate) async fn refuse_chain(caller: &Identity, record: &str, sight: Option<&dyn Sight>) -> Result<(), Failure> {
+    match (caller.role, sight) {
+        (Role::Auditor | Role::Operator, _) => Ok(()),
+        (Role::Agency, Some(sight)) => {
+            let agency = format!("agencies/{}", AgencyCaller::from_identity(caller)?.agency);
+            match sight.sees(&agency, record).await? {
+                true => Ok(()),
+                // As if there were none: whether there is one is not public.
+                false => Err(Failure::NotFound { what: "record" }),
+            }
+        }
+        (Role::Agency, None) => Err(Failure::NotFound { what: "record" }),
+        (Role::Partner | Role::Service, _) => Err(Failure::denied(
+            "only auditors, operators and the agencies concerned see which entries are of a record",
+            &caller.system,
+        )),
+    }
+}
+
 /// Refuses a caller who may not see the details of what it asks for.
 pub(crate) async fn refuse_hidden(
     Disclosure {
@@ -137,7 +156,7 @@ pub(crate) async fn refuse_hidden(
             let agency = format!("agencies/{}", AgencyCaller::from_identity(caller)?.agency);
             match sight.sees(&agency, record).await? {
                 true => Ok(()),
-                // As if there were none: that there is one of this name stands in the log, whose it is does not.
+                // As if there were none.
                 false => hidden,
             }
         }
@@ -152,7 +171,7 @@ pub(crate) async fn refuse_hidden(
 
 #[cfg(test)]
 mod tests {
-    use journal::{Bytes32, SeededEntropy};
+    use journal::SeededEntropy;
     use rpc::Role;
 
     use super::*;
@@ -165,6 +184,7 @@ mod tests {
             agency: None,
             role: Role::Auditor,
             officer: Some("o-17".to_owned()),
+            officer_key: rpc::OfficerKey::default(),
         }
     }
 
@@ -181,7 +201,8 @@ mod tests {
         Read {
             index: 7,
             entry: change.entry.to_vec(),
-            detail: Some((Bytes32::try_from(&*change.salt).unwrap(), change.detail.to_vec())),
+            chain: change.chain.clone(),
+            detail: change.detail.clone(),
         }
     }
 

@@ -18,11 +18,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use journal::{Bytes32, Entry, entry_hash};
+use journal::{Bytes32, Content as What, Entry, Opened, Openings, entry_hash};
 
 use crate::{
     checkpoint::{self, CheckpointError},
-    tiles::{Content, TilePath, WIDTH, put_detail, put_entry, take_detail, take_entry},
+    tiles::{Content, TilePath, WIDTH, put_entry, put_openings, take_entry, take_openings},
     tree::{Edge, TileId, Tiles, TreeHead},
     trust::{self, Trusted},
     verify::{Fault, Problem},
@@ -191,16 +191,15 @@ impl Folder {
     }
 
     /// Takes the next entry, with what it commits to when the folder has details.
-    pub fn push(&mut self, entry: &[u8], detail: Option<(&Bytes32, &[u8])>) -> Result<(), ExportError> {
+    pub fn push(&mut self, entry: &[u8], openings: Option<Openings<'_>>) -> Result<(), ExportError> {
         let index = self.size();
         let fault = |problem| ExportError::from(Fault::Entry { index, problem });
         let decoded = Entry::decode(entry).map_err(|error| fault(error.into()))?;
         if self.with_detail {
-            let (salt, detail) = detail.ok_or_else(|| fault(Problem::Detail))?;
-            if journal::commitment(salt, detail) != decoded.commitment {
+            if !fits(decoded, openings) {
                 return Err(fault(Problem::Detail));
             }
-            put_detail(&mut self.details, salt, detail);
+            put_openings(&mut self.details, openings);
         }
         put_entry(&mut self.entries, entry);
         self.leaves.push(entry_hash(entry));
@@ -346,38 +345,35 @@ impl Folder {
                 return Ok(());
             };
             let known = usize::try_from(self.size() % u64::from(WIDTH)).unwrap_or(0);
-            for (at, entry) in entries.iter().enumerate().skip(known) {
-                let detail = details.as_ref().and_then(|details| details.get(at));
-                self.push(entry, detail.map(|(salt, detail)| (salt, &detail[..])))?;
+            let (mut entries, mut details) = (&entries[..], &details[..]);
+            for at in 0..usize::from(WIDTH) {
+                // Both were found to be whole.
+                let entry = take_entry(&mut entries).unwrap_or_default();
+                let openings = take_openings(&mut details).flatten();
+                if at >= known {
+                    self.push(entry, openings)?;
+                }
             }
             self.resumed.push(n);
         }
     }
 
-    /// A full bundle beyond the checkpoint; `None` when it is not there, or not whole.
-    #[expect(clippy::type_complexity, reason = "read once, in the next function")]
-    fn found(&self, n: u64) -> Option<(Vec<Vec<u8>>, Option<Vec<(Bytes32, Vec<u8>)>>)> {
+    /// A full bundle of entries beyond the checkpoint, and what they commit to; `None` when it is not there, or not whole.
+    fn found(&self, n: u64) -> Option<(Vec<u8>, Vec<u8>)> {
         let read = |content| std::fs::read(self.path.join(full(content, n).to_string())).ok();
         let bundle = read(Content::Entries)?;
-        let mut rest = &bundle[..];
-        let entries: Vec<_> = std::iter::from_fn(|| take_entry(&mut rest).map(<[u8]>::to_vec)).collect();
-        let is_whole = |rest: &[u8], items: usize| rest.is_empty() && items == usize::from(WIDTH);
-        if !is_whole(rest, entries.len()) || !entries.iter().all(|entry| Entry::decode(entry).is_ok()) {
-            return None;
-        }
-        if !self.with_detail {
-            return Some((entries, None));
-        }
-        let bundle = read(Content::Details)?;
-        let mut rest = &bundle[..];
-        let details: Vec<_> =
-            std::iter::from_fn(|| take_detail(&mut rest).map(|(salt, detail)| (*salt, detail.to_vec()))).collect();
-        let fits = |entry: &Vec<u8>, (salt, detail): &(Bytes32, Vec<u8>)| {
-            Entry::decode(entry).is_ok_and(|entry| entry.commitment == journal::commitment(salt, detail))
+        let details = match self.with_detail {
+            true => read(Content::Details)?,
+            false => Vec::new(),
         };
-        let fit =
-            is_whole(rest, details.len()) && entries.iter().zip(&details).all(|(entry, detail)| fits(entry, detail));
-        fit.then_some((entries, Some(details)))
+        let (mut entries, mut openings) = (&bundle[..], &details[..]);
+        for _ in 0..WIDTH {
+            let entry = Entry::decode(take_entry(&mut entries)?).ok()?;
+            if self.with_detail && !fits(entry, take_openings(&mut openings)?) {
+                return None;
+            }
+        }
+        (entries.is_empty() && openings.is_empty()).then_some((bundle, details))
     }
 
     /// Writes the bundle that is full now.
@@ -452,6 +448,18 @@ impl Folder {
             path: self.path.clone(),
             problem,
         }
+    }
+}
+
+/// Whether these are what an entry commits to: nothing, for a mark.
+fn fits(entry: Entry, openings: Option<Openings<'_>>) -> bool {
+    match (entry.content, openings) {
+        (What::Mark(_), None) => true,
+        (What::Change { .. }, Some(Openings { chain, detail })) => {
+            let opened = Opened::of(entry, Bytes32::default(), chain);
+            opened.is_ok_and(|opened| detail.is_detail_of(&opened.detail))
+        }
+        (What::Mark(_), Some(_)) | (What::Change { .. }, None) => false,
     }
 }
 

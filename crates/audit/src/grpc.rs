@@ -55,10 +55,8 @@ impl AuditService for Grpc {
     async fn record_mark(&self, request: Request<RecordMarkRequest>) -> Result<Response<RecordMarkResponse>, Status> {
         let caller = rpc::caller(&request)?;
         let mark = oversight::mark(request.get_ref())?;
-        let standing = oversight::note(&self.store, &self.writer, &caller.system, mark)
-            .await?
-            .into();
-        Ok(Response::new(RecordMarkResponse { standing }))
+        let noted = oversight::note(&self.store, &self.writer, &caller.system, mark).await?;
+        Ok(Response::new(noted))
     }
 
     async fn list_gaps(&self, request: Request<ListGapsRequest>) -> Result<Response<ListGapsResponse>, Status> {

@@ -48,7 +48,7 @@ impl<'a> Judge<'a> {
     pub fn place(&mut self, change: &'a Checked) -> Placed {
         let entry = &change.entry;
         if let Some((index, hash)) = self.known.get(&entry.event_id) {
-            if *hash == change.hash {
+            if *hash == entry.hash {
                 return Placed::Repeated(*index);
             }
             let head = self.head(&entry.record);
@@ -61,14 +61,14 @@ impl<'a> Judge<'a> {
             return Placed::Refused(Refusal::Frozen);
         }
         let head = self.head(&entry.record);
-        match Arrival::at(&head, entry, &change.hash) {
+        match Arrival::at(&head, entry) {
             Arrival::New => {
                 let index = self.next;
                 self.next += 1;
-                self.heads.insert(&entry.record, (entry.sequence, change.hash));
-                self.known.insert(entry.event_id, (index, change.hash));
+                self.heads.insert(&entry.record, (entry.sequence, entry.hash));
+                self.known.insert(entry.event_id, (index, entry.hash));
                 if !is_own {
-                    self.producer(&entry.source).held.add(&change.hash);
+                    self.producer(&entry.source).held.add(&entry.hash);
                 }
                 Placed::New(index)
             }
@@ -98,10 +98,9 @@ impl<'a> Judge<'a> {
             let entry = &change.entry;
             let head = heads.get(&*entry.record).copied();
             let head = head.unwrap_or_else(|| self.head(&entry.record));
-            heads.insert(&entry.record, (entry.sequence, change.hash));
+            heads.insert(&entry.record, (entry.sequence, entry.hash));
             let is_free = |producer: &Producer| producer.frozen.is_none();
-            Arrival::at(&head, entry, &change.hash) == Arrival::New
-                && self.producers.get(&entry.source).is_none_or(is_free)
+            Arrival::at(&head, entry) == Arrival::New && self.producers.get(&entry.source).is_none_or(is_free)
         })
     }
 
@@ -130,7 +129,7 @@ impl<'a> Judge<'a> {
             last_sequence,
             event_id: entry.event_id,
             sequence: entry.sequence,
-            hash: change.hash,
+            hash: entry.hash,
         });
     }
 

@@ -2,7 +2,8 @@
 //!
 //! What it is for: nobody, operators included, can change, drop or reorder what happened to a report without it showing. Each
 //! change of each record is an entry; the entries form one Merkle tree; its head is signed, and everyone who has seen one
-//! signed head can hold the log to it.
+//! signed head can hold the log to it. An entry says neither which record changed nor how: it commits to both, and audit keeps what
+//! opens that beside the log. Between the changes stand marks: how many of a producer's there are, for everybody to count.
 //!
 //! How changes flow in:
 //!
@@ -12,7 +13,7 @@
 //!    together to the store as one group.
 //! 3. `store.rs` says what a store promises; `sql_store.rs` keeps it, for both engines: one transaction judges the group
 //!    against the records' chains and the known event ids (`judge.rs`), gives out indexes from the head row, and writes entries,
-//!    details, tiles and head. The new tiles come from the tree's right edge (`tree.rs`).
+//!    openings, tiles and head. The new tiles come from the tree's right edge (`tree.rs`).
 //! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`, each a `log_key.rs`), has the witnesses of the configured policy
 //!    cosign it (`witnesses.rs`, over HTTP or TLS by `https`), and publishes it.
 //!
@@ -41,7 +42,9 @@
 //!   statement that moves the head. The others notice, and stop.
 //! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
 //! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
-//! * The log tells no secrets: details are in a table of their own, and who gets them is decided in one place (`disclosure.rs`).
+//! * The log tells no secrets, and nobody can follow a record in it: what opens the entries' commitments is in a table of its own, and who
+//!   gets it is decided in one place (`disclosure.rs`).
+//! * A mark in the log is met by the entries of its source before it.
 //! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `disclosure.rs`, `tree.rs`, `tile_cache.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
 //!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
 //!   of tables.
@@ -105,11 +108,11 @@ use tonic::service::Routes;
 use witnesses::Witnesses;
 
 pub use access::{ACCESS, FILES};
-pub use check::{Checked, Refusal, Verdict, check};
+pub use check::{Checked, Leaf, MarkEntry, Refusal, Verdict, check};
 pub use checkpoint::CheckpointError;
 pub use gap::{Gap, GapKind};
 pub use key::{KeyState, LogKeys};
-pub use producer::{Producer, Standing};
+pub use producer::{Noted, Producer, Standing};
 pub use publisher::{PublishError, Published};
 pub use read::{Part, Read, Reader, RoutingsSight, Sight};
 pub use resume::{Place, Refused};

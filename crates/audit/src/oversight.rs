@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use api::audit::{
     EventSet, Gap as GapMessage, GapKind as KindMessage, ListGapsRequest, ListGapsResponse,
-    Producer as ProducerMessage, RecordMarkRequest, Standing as StandingMessage, UnfreezeProducerRequest,
+    Producer as ProducerMessage, RecordMarkRequest, RecordMarkResponse, Standing as StandingMessage,
+    UnfreezeProducerRequest,
 };
 use journal::{Mark, SetHash, Time, Writer};
 use names::Collection;
@@ -73,10 +74,14 @@ pub(crate) async fn note(
     writer: &Writer,
     source: &str,
     mark: Mark,
-) -> Result<StandingMessage, Failure> {
+) -> Result<RecordMarkResponse, Failure> {
     let source = source.to_owned();
     let noted = writer.write(store, |store| async move { store.note_mark(&source, mark).await });
-    Ok(standing(noted.await?))
+    let noted = noted.await?;
+    Ok(RecordMarkResponse {
+        standing: standing(noted.standing).into(),
+        logged: noted.is_logged,
+    })
 }
 
 /// Lets a producer append again.

@@ -6,6 +6,10 @@
 //! nothing else can have been delivered. What contradicts this is *lost*, *different* or *ahead*, and stays so until a later mark
 //! does not. What was committed and does not come within [`PATIENCE`] is *late*.
 //!
+//! What the log holds of a producer when a mark says the same is also an entry, in the clear: a mark for everybody, from which on the
+//! log can drop nothing of that source without every verifier counting it. One is logged when the producer has come farther since the last
+//! one, at most every [`MARKED_EVERY`]; what comes after it is for the next.
+//!
 //! One lawful history looks like *ahead*: a replica that was paused between reading its mark and sending it, while another one
 //! delivered more. The next mark ends it; so whatever is found is reported at once, and raises an alarm when it has lasted.
 
@@ -13,6 +17,17 @@ use journal::{EventSet, Mark, Time};
 
 /// How long events may wait with their producer, and how long a contradiction may last, before it is an alarm, in seconds.
 pub const PATIENCE: i64 = 30;
+/// How far apart marks in the log are at least, in seconds.
+pub const MARKED_EVERY: i64 = 60;
+
+/// What came of a mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// How the log stands to it.
+    pub standing: Standing,
+    /// Whether the log's newest mark of the producer says as much, so that there is no need to say it again.
+    pub is_logged: bool,
+}
 
 /// How the log stands to a producer's newest mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +103,8 @@ pub struct Producer {
     pub standing_since: Time,
     /// The standing that was logged last.
     pub logged: Standing,
+    /// How many events its newest mark in the log counts, and when that was logged.
+    pub marked: Option<(u64, Time)>,
 }
 
 impl Producer {
@@ -111,6 +128,21 @@ impl Producer {
             self.awaited = Some((mark.committed, now));
         }
         self.review(now);
+    }
+
+    /// What is to be logged as a mark now: what the log holds, when the producer says the same of what it delivered.
+    pub fn to_be_marked(&self, now: Time) -> Option<EventSet> {
+        let delivered = self.mark?.delivered;
+        // The clock may have been set back since.
+        let is_due = |(_, time): (u64, Time)| time.plus_seconds(MARKED_EVERY) <= now || now < time;
+        let is_progress = delivered.count > self.marked.map_or(0, |(count, _)| count);
+        (delivered == self.held && is_progress && self.marked.is_none_or(is_due)).then_some(delivered)
+    }
+
+    /// Whether the log's newest mark says as much as the producer's.
+    pub fn is_marked(&self) -> bool {
+        let said = self.mark.map_or(0, |mark| mark.committed);
+        self.marked.map_or(0, |(count, _)| count) >= said
     }
 
     /// Looks again: after more was appended, or as time passes.
@@ -263,6 +295,45 @@ mod tests {
         producer.review(back.plus_seconds(PATIENCE));
         assert_eq!(producer.standing, Standing::Late);
         assert!(producer.standing_since <= back);
+    }
+
+    #[test]
+    fn marks_are_logged_on_progress_that_the_producer_confirms_and_not_often() {
+        let mut producer = holding(events(0..5));
+        let said = |producer: &mut Producer, mark: Mark, now: Time| {
+            producer.take(mark, now);
+            let set = producer.to_be_marked(now);
+            if let Some(set) = set {
+                producer.marked = Some((set.count, now));
+            }
+            (set.map(|set| set.count), producer.is_marked())
+        };
+        let set = |n| events(0..n);
+        // Nothing was sent, and the producer's word is missing: what is held beyond it may be the last answer's.
+        assert_eq!(said(&mut holding(set(0)), mark(set(0), set(0)), T), (None, true));
+        assert_eq!(said(&mut producer, mark(set(4), set(5)), T), (None, false));
+        assert_eq!(said(&mut producer, mark(events(1..6), events(1..6)), T), (None, false));
+        assert_eq!(said(&mut producer, mark(set(5), set(5)), T), (Some(5), true));
+        assert_eq!(
+            said(&mut producer, mark(set(5), set(5)), T.plus_seconds(3_600)),
+            (None, true)
+        );
+        producer.marked = Some((5, T));
+        producer.held = set(7);
+        assert_eq!(
+            said(&mut producer, mark(set(7), set(7)), T.plus_seconds(59)),
+            (None, false)
+        );
+        assert_eq!(
+            said(&mut producer, mark(set(7), set(7)), T.plus_seconds(60)),
+            (Some(7), true)
+        );
+        producer.held = set(8);
+        assert_eq!(
+            said(&mut producer, mark(set(8), set(8)), T),
+            (Some(8), true),
+            "the clock was set back"
+        );
     }
 
     #[test]

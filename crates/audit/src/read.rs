@@ -1,18 +1,19 @@
 //! Which entries are read, and who has sight of a record.
 //!
-//! Entries are public: whoever may call may list them, and anyone may fetch them as files. Details are not. An auditor sees all
-//! of them, on a named purpose. An agency sees those of a report or case that it has sight of *now*, which routing decides at
-//! each call. That they were read is itself logged, before they are shown (`disclosure.rs`). Nobody learns from a filter what he would not be shown: what stands in the details can be asked for only by whoever gets
-//! them.
+//! Entries are public: whoever may call may list them, and anyone may fetch them as files. What they commit to is not. Details an auditor
+//! sees all, on a named purpose. An agency sees those of a report or case that it has sight of *now*, which routing decides at
+//! each call. That they were read is itself logged, before they are shown (`disclosure.rs`). The chain of a record, which change each of
+//! its entries is, is shown to auditors, to operators, and to an agency that has sight of it. Nobody learns from a filter what he would not be
+//! shown: what is committed to can be asked for only by whoever gets it.
 
 use std::ops::Range;
 
 use api::{
-    event::Detail,
+    event::{Detail, Opening},
     routing::{CheckAccessRequest, case_service_client::CaseServiceClient},
 };
 use async_trait::async_trait;
-use journal::{Bytes32, Entry, Time};
+use journal::{Entry, Opened, Time};
 use prost::Message as _;
 use rpc::{Failure, client::Caller};
 use tonic::Code;
@@ -29,8 +30,10 @@ pub struct Read {
     pub index: u64,
     /// Its bytes.
     pub entry: Vec<u8>,
-    /// What it commits to, when that was asked for.
-    pub detail: Option<(Bytes32, Vec<u8>)>,
+    /// Opens its chain, when that was asked for; a mark has none.
+    pub chain: Option<Opening>,
+    /// Opens its detail, when that was asked for; a mark has none.
+    pub detail: Option<Opening>,
 }
 
 /// A part of the log.
@@ -40,7 +43,7 @@ pub struct Part<'a> {
     pub indexes: Range<u64>,
     /// Only the changes of this record.
     pub record: Option<&'a str>,
-    /// With what the entries commit to.
+    /// With all that the entries commit to; the changes of one record come with their chains in any case.
     pub with_detail: bool,
     /// At most so many.
     pub limit: u64,
@@ -69,12 +72,12 @@ pub(crate) struct Wanted {
     pub start: Option<Time>,
     /// Before this time.
     pub end: Option<Time>,
-    /// With what they commit to.
+    /// With all that they commit to.
     pub with_detail: bool,
 }
 
 impl Wanted {
-    /// Whether it can be told only from what entries commit to.
+    /// Whether it can be told only from the details.
     pub fn looks_into_details(&self) -> bool {
         self.agency.is_some() || self.actor.is_some()
     }
@@ -94,18 +97,28 @@ impl Wanted {
         let damaged = |what, problem: String| sql::Error::Damaged { what, problem };
         let entry = Entry::decode(&read.entry)
             .map_err(|error| damaged("log", format!("entry {} is malformed: {error}", read.index)))?;
-        let header_fits = self.record.as_ref().is_none_or(|record| *record == entry.record)
-            && self.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
-            && self.start.is_none_or(|start| entry.time >= start)
-            && self.end.is_none_or(|end| entry.time < end);
-        if !header_fits || !self.looks_into_details() {
+        let header_fits =
+            self.start.is_none_or(|start| entry.time >= start) && self.end.is_none_or(|end| entry.time < end);
+        let is_time_all = self.record.is_none() && self.kind.is_none() && !self.looks_into_details();
+        if !header_fits || is_time_all {
             return Ok(header_fits);
         }
-        let (_, detail) = read
+        // A mark is of no record, and of no kind.
+        let Some(chain) = &read.chain else {
+            return Ok(false);
+        };
+        let opened = Opened::new(&read.entry, chain.into())
+            .map_err(|error| damaged("log", format!("entry {}: {error}", read.index)))?;
+        let chain_fits = self.record.as_ref().is_none_or(|record| *record == opened.record)
+            && self.kind.as_ref().is_none_or(|kind| *kind == opened.kind);
+        if !chain_fits || !self.looks_into_details() {
+            return Ok(chain_fits);
+        }
+        let detail = read
             .detail
             .as_ref()
             .ok_or_else(|| damaged("log", format!("entry {} has no detail", read.index)))?;
-        let detail = Detail::decode(&**detail)
+        let detail = Detail::decode(&*detail.content)
             .map_err(|error| damaged("log", format!("the detail of entry {}: {error}", read.index)))?;
         Ok(self.agency.as_ref().is_none_or(|agency| concerns(&detail, agency))
             && self

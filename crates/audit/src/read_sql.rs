@@ -1,6 +1,8 @@
 //! Reads the log in the database.
 
+use api::event::Opening;
 use async_trait::async_trait;
+use journal::Chain;
 use sql::{Error, Row, Value};
 
 use crate::{
@@ -8,14 +10,17 @@ use crate::{
     sql_store::SqlStore,
 };
 
+// What is not asked for is not read: its columns are left out.
 const ENTRIES: &str = "SELECT idx, entry FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx LIMIT $3";
-const WITH_DETAIL: &str = "SELECT e.idx, e.entry, d.salt, d.detail FROM entries e LEFT JOIN details d ON d.idx = e.idx \
-     WHERE e.idx >= $1 AND e.idx < $2 ORDER BY e.idx LIMIT $3";
+const WITH_DETAIL: &str = "SELECT e.idx, e.entry, o.record, o.sequence, o.previous, o.kind, o.chain_salt, o.detail_salt, \
+     o.detail FROM entries e LEFT JOIN openings o ON o.idx = e.idx WHERE e.idx >= $1 AND e.idx < $2 ORDER BY e.idx LIMIT $3";
 // By sequence, which is the order of the index; of one record it is that of the log too.
-const OF_RECORD: &str =
-    "SELECT idx, entry FROM entries WHERE idx >= $1 AND idx < $2 AND record = $4 ORDER BY sequence LIMIT $3";
-const OF_RECORD_WITH_DETAIL: &str = "SELECT e.idx, e.entry, d.salt, d.detail FROM entries e \
-     LEFT JOIN details d ON d.idx = e.idx WHERE e.idx >= $1 AND e.idx < $2 AND e.record = $4 ORDER BY e.sequence LIMIT $3";
+const OF_RECORD: &str = "SELECT e.idx, e.entry, o.record, o.sequence, o.previous, o.kind, o.chain_salt \
+     FROM openings o JOIN entries e ON e.idx = o.idx WHERE o.idx >= $1 AND o.idx < $2 AND o.record = $4 \
+     ORDER BY o.sequence LIMIT $3";
+const OF_RECORD_WITH_DETAIL: &str = "SELECT e.idx, e.entry, o.record, o.sequence, o.previous, o.kind, o.chain_salt, \
+     o.detail_salt, o.detail FROM openings o JOIN entries e ON e.idx = o.idx WHERE o.idx >= $1 AND o.idx < $2 \
+     AND o.record = $4 ORDER BY o.sequence LIMIT $3";
 
 #[async_trait]
 impl Reader for SqlStore {
@@ -32,7 +37,7 @@ impl Reader for SqlStore {
         let rows = self.db().fetch(statement, values).await?;
         let mut read = Vec::with_capacity(rows.len());
         for row in &rows {
-            read.push(one(row, part.with_detail)?);
+            read.push(one(row, part.record.is_some(), part.with_detail)?);
         }
         if part.record.is_none() {
             let expected = part.indexes.end.saturating_sub(part.indexes.start).min(part.limit);
@@ -51,14 +56,33 @@ impl Reader for SqlStore {
     }
 }
 
-fn one(row: &Row, with_detail: bool) -> Result<Read, Error> {
-    let detail = match with_detail {
-        true => Some((row.array(2, "salt")?, row.get(3)?)),
+fn one(row: &Row, of_record: bool, with_detail: bool) -> Result<Read, Error> {
+    let is_change = (of_record || with_detail) && row.get::<Option<String>>(2)?.is_some();
+    let chain = match is_change {
+        true => Some(Opening {
+            salt: row.get::<Vec<u8>>(6)?.into(),
+            content: Chain {
+                record: row.get(2)?,
+                sequence: row.count(3, "sequence")?,
+                previous: row.array(4, "previous hash")?,
+                kind: row.get(5)?,
+            }
+            .encode()
+            .into(),
+        }),
+        false => None,
+    };
+    let detail = match is_change && with_detail {
+        true => Some(Opening {
+            salt: row.get::<Vec<u8>>(7)?.into(),
+            content: row.get::<Vec<u8>>(8)?.into(),
+        }),
         false => None,
     };
     Ok(Read {
         index: row.count(0, "log index")?,
         entry: row.get(1)?,
+        chain,
         detail,
     })
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     check::OWN,
-    disclosure::{self, Disclosure, Logged, refuse_hidden},
+    disclosure::{self, Disclosure, Logged, refuse_chain, refuse_hidden},
     prove::{Proof, Prover},
     publisher::Published,
     read::{Part, Read, Sight, Wanted, list},
@@ -82,6 +82,9 @@ impl Reading {
             };
             (logged.indexes.clone(), Some(logged))
         } else {
+            if let Some(record) = &wanted.record {
+                refuse_chain(caller, record, self.sight.as_deref()).await?;
+            }
             (start..end, None)
         };
         let (found, next) = list(&*self.store, &wanted, indexes, u64::from(size)).await?;
@@ -115,6 +118,8 @@ impl Reading {
             let disclosure = watching.disclosure();
             refuse_hidden(disclosure, self.sight.as_deref()).await?;
             watching.logged = disclosure::name(self.begin(disclosure, start, None).await?);
+        } else if let Some(record) = &watching.wanted.record {
+            refuse_chain(&watching.caller, record, self.sight.as_deref()).await?;
         }
         let messages = stream::unfold(Some(watching), |watching| async {
             let mut watching = watching?;
@@ -292,6 +297,8 @@ impl Watching {
         // Sight may have been lost since the last message.
         if self.wanted.with_detail {
             refuse_hidden(self.disclosure(), self.reading.sight.as_deref()).await?;
+        } else if let Some(record) = &self.wanted.record {
+            refuse_chain(&self.caller, record, self.reading.sight.as_deref()).await?;
         }
         let (found, next) = list(&*self.reading.store, &self.wanted, next..end, BATCH).await?;
         self.next = next.unwrap_or(end);
@@ -304,15 +311,11 @@ impl Watching {
 }
 
 fn logged(read: Read) -> LoggedChange {
-    let (salt, detail) = read
-        .detail
-        .map(|(salt, detail)| (Bytes::from_owner(salt), detail.into()))
-        .unwrap_or_default();
     LoggedChange {
         index: read.index.cast_signed(),
         entry: read.entry.into(),
-        salt,
-        detail,
+        chain: read.chain,
+        detail: read.detail,
     }
 }
 
@@ -350,6 +353,10 @@ fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Vio
             let problem = format!("must have at most {LONGEST_TEXT} bytes: no name and no kind is longer");
             violations.add(field, problem);
         }
+    }
+    if wanted.kind.is_some() && wanted.record.is_none() && !with_detail {
+        let problem = "is committed to, and not public: name the record too, or set with_detail";
+        violations.add("filter.kind", problem);
     }
     if wanted.looks_into_details() && !with_detail {
         for (field, value) in [("filter.agency", &wanted.agency), ("filter.actor", &wanted.actor)] {

@@ -1,12 +1,13 @@
 //! Receipts: one entry's proof as a file, which verifies without any server. No I/O.
 //!
-//! The form is C2SP `tlog-proof`. Its `extra` line carries the entry itself, so that the file says what it proves. It is not
-//! authenticated by being there; it is what the proof is checked for. The checkpoint stands in it as it was published, the
+//! The form is C2SP `tlog-proof`. Its `extra` line carries the entry itself, so that the file says what it proves; and, where whoever has
+//! it may know, what opens the entry's chain: its record, sequence, link and kind, and no more. Neither is
+//! authenticated by being there; the entry is what the proof is checked for, and the chain is what the entry commits to. The checkpoint stands in it as it was published, the
 //! witnesses' cosignatures included.
 //!
 //! ```text
 //! c2sp.org/tlog-proof@v1
-//! extra <the canonical entry, base64>
+//! extra <in base64: the length of the canonical entry, 2 bytes big-endian; the entry; then, where its chain is opened: the salt, 32 bytes; the chain>
 //! index <place in the log, decimal>
 //! <hash, base64>                      as many as the path has, from the leaf's sibling upward
 //!
@@ -16,15 +17,16 @@
 use std::fmt;
 
 use data_encoding::BASE64;
-use journal::{Bytes32, Entry};
+use journal::{Bytes32, Entry, Opened, Opens};
 use signed_note::Note;
 use witness::Policy;
 
 use crate::{
     checkpoint::{self, CheckpointError},
+    tiles::{put_entry, take_entry},
     tree::TreeHead,
     trust,
-    verify::{Fault, leads_to},
+    verify::{Fault, Problem, leads_to},
 };
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
@@ -36,12 +38,25 @@ const LONGEST_PATH: usize = 64;
 pub struct Receipt {
     /// The canonical entry.
     pub entry: Vec<u8>,
+    /// Opens its chain: the salt, and the chain.
+    pub chain: Option<(Bytes32, Vec<u8>)>,
     /// Its index.
     pub index: u64,
     /// RFC 6962 audit path, leaf to root.
     pub path: Vec<Bytes32>,
     /// The signed note, with all signatures.
     pub checkpoint: String,
+}
+
+/// What a receipt proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proved {
+    /// The entry.
+    pub entry: Entry,
+    /// Which change it is, where the receipt opens that.
+    pub opened: Option<Opened>,
+    /// The tree that the checkpoint signs.
+    pub head: TreeHead,
 }
 
 /// Why a file is no receipt.
@@ -51,7 +66,7 @@ pub enum NotAReceipt {
     #[error("it is no receipt: its first line is not `{FIRST_LINE}`")]
     FirstLine,
     /// There is no entry in it.
-    #[error("line 2 has no entry: it must be `extra` and base64")]
+    #[error("line 2 has no entry: it must be `extra` and base64 of the entry behind its length")]
     Extra,
     /// It names no place in the log.
     #[error("line 3 must be `index` and a decimal number")]
@@ -67,7 +82,13 @@ pub enum NotAReceipt {
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{FIRST_LINE}")?;
-        writeln!(f, "extra {}", BASE64.encode(&self.entry))?;
+        let mut extra = Vec::with_capacity(256);
+        put_entry(&mut extra, &self.entry);
+        if let Some((salt, chain)) = &self.chain {
+            extra.extend_from_slice(salt);
+            extra.extend_from_slice(chain);
+        }
+        writeln!(f, "extra {}", BASE64.encode(&extra))?;
         writeln!(f, "index {}", self.index)?;
         for hash in &self.path {
             writeln!(f, "{}", BASE64.encode(hash))?;
@@ -88,10 +109,17 @@ impl Receipt {
         if line() != Some(FIRST_LINE) {
             return Err(NotAReceipt::FirstLine);
         }
-        let entry = line()
+        let extra = line()
             .and_then(|line| line.strip_prefix("extra "))
             .ok_or(NotAReceipt::Extra)?;
-        let entry = BASE64.decode(entry.as_bytes()).map_err(|_| NotAReceipt::Extra)?;
+        let extra = BASE64.decode(extra.as_bytes()).map_err(|_| NotAReceipt::Extra)?;
+        let mut rest_of_it = &extra[..];
+        let entry = take_entry(&mut rest_of_it).ok_or(NotAReceipt::Extra)?.to_vec();
+        let chain = match rest_of_it.split_first_chunk() {
+            Some((salt, chain)) => Some((*salt, chain.to_vec())),
+            None if rest_of_it.is_empty() => None,
+            None => return Err(NotAReceipt::Extra),
+        };
         let index = line()
             .and_then(|line| line.strip_prefix("index "))
             .ok_or(NotAReceipt::Index)?;
@@ -124,19 +152,20 @@ impl Receipt {
         }
         Ok(Self {
             entry,
+            chain,
             index,
             path,
             checkpoint: rest.to_owned(),
         })
     }
 
-    /// Verifies it with the log's key, which must come from elsewhere. Returns the entry, and the tree that the checkpoint signs.
-    pub fn verify(&self, vkeys: &str) -> Result<(Entry, TreeHead), Fault> {
+    /// Verifies it with the log's key, which must come from elsewhere. Returns what it proves.
+    pub fn verify(&self, vkeys: &str) -> Result<Proved, Fault> {
         self.proves(trust::open(&self.checkpoint, vkeys)?)
     }
 
     /// [`Receipt::verify`] with a policy that names logs: one of them must have signed. Whether enough witnesses did is another question.
-    pub fn verify_by(&self, policy: &Policy) -> Result<(Entry, TreeHead), Fault> {
+    pub fn verify_by(&self, policy: &Policy) -> Result<Proved, Fault> {
         let note = Note::from_bytes(self.checkpoint.as_bytes()).map_err(CheckpointError::from)?;
         if !policy.is_signed_by_a_log(&note) {
             return Err(CheckpointError::NotListed.into());
@@ -145,14 +174,19 @@ impl Receipt {
         self.proves(head)
     }
 
-    /// The entry, when it is in this tree.
-    fn proves(&self, head: TreeHead) -> Result<(Entry, TreeHead), Fault> {
+    /// What it proves, when its entry is in this tree.
+    fn proves(&self, head: TreeHead) -> Result<Proved, Fault> {
         let index = self.index;
         leads_to(&self.entry, index, &self.path, head)?;
-        let entry = Entry::decode(&self.entry).map_err(|error| Fault::Entry {
-            index,
-            problem: error.into(),
-        })?;
-        Ok((entry, head))
+        let fault = |problem| Fault::Entry { index, problem };
+        let entry = Entry::decode(&self.entry).map_err(|error| fault(error.into()))?;
+        let opened = match &self.chain {
+            Some((salt, content)) => {
+                let opened = Opened::new(&self.entry, Opens { salt, content });
+                Some(opened.map_err(|error| fault(Problem::Chain(error)))?)
+            }
+            None => None,
+        };
+        Ok(Proved { entry, opened, head })
     }
 }

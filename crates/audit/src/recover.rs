@@ -9,12 +9,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::event::StateChange;
-use journal::{Bytes32, Clock, Entropy, Entry};
+use api::event::Opening;
+use journal::{Bytes32, Clock, Entropy, Openings};
 
 use crate::{
     Config, Error,
-    check::{Checked, check},
+    check::Leaf,
     checkpoint::CheckpointError,
     key::LogKeys,
     prove::{self, Prover},
@@ -60,10 +60,8 @@ pub enum RecoverError {
 pub struct Whole {
     /// The canonical entry.
     pub entry: Vec<u8>,
-    /// The salt of the commitment.
-    pub salt: Bytes32,
-    /// The encoded detail.
-    pub detail: Vec<u8>,
+    /// Opens its chain and its detail; `None` for a mark.
+    pub openings: Option<(Opening, Opening)>,
 }
 
 /// A stopped log and the heads that were signed.
@@ -174,22 +172,18 @@ impl Recovery {
         }
         let mut checked = Vec::with_capacity(entries.len());
         for (&index, whole) in self.missing.iter().zip(entries) {
-            let source = Entry::decode(&whole.entry)
-                .map_err(|_| RecoverError::Entry(index))?
-                .source;
-            let change = StateChange {
-                entry: whole.entry.into(),
-                salt: whole.salt.to_vec().into(),
-                detail: whole.detail.into(),
-                traceparent: String::new(),
-            };
-            checked.push((index, check(&source, change).map_err(|_| RecoverError::Entry(index))?));
+            let openings = whole.openings.as_ref().map(|(chain, detail)| Openings {
+                chain: chain.into(),
+                detail: detail.into(),
+            });
+            let leaf = Leaf::whole(whole.entry, openings).map_err(|_| RecoverError::Entry(index))?;
+            checked.push((index, leaf));
         }
         let behind = checked.partition_point(|(index, _)| *index < self.held.size);
         let (deleted, tail) = checked.split_at(behind);
         let prover = Prover::new(Arc::clone(&self.store) as Arc<dyn Store>);
-        for (index, change) in deleted {
-            let is_proven = prover.holds(self.held, *index, change.hash).await;
+        for (index, leaf) in deleted {
+            let is_proven = prover.holds(self.held, *index, leaf.hash()).await;
             if !is_proven.map_err(StoreError::from)? {
                 return Err(RecoverError::NotIt(*index));
             }
@@ -202,7 +196,7 @@ impl Recovery {
             self.store.put_back(group).await?;
         }
         for group in tail.chunks(GROUP) {
-            let group: Vec<&Checked> = group.iter().map(|(_, change)| change).collect();
+            let group: Vec<&Leaf> = group.iter().map(|(_, leaf)| leaf).collect();
             self.store.append_proven(&group).await?;
         }
         match tail.is_empty() || self.store.head().await? == self.signed {
@@ -212,11 +206,11 @@ impl Recovery {
     }
 
     /// Checks that these entries, appended to the existing ones, give the signed root.
-    async fn check_tail(&self, tail: &[(u64, Checked)]) -> Result<(), RecoverError> {
+    async fn check_tail(&self, tail: &[(u64, Leaf)]) -> Result<(), RecoverError> {
         let tiles = self.store.tiles(Edge::places(self.held.size)).await;
         let tiles = tiles.map_err(StoreError::from)?;
         let edge = Edge::open(self.held, tiles).map_err(RecoverError::Tree)?;
-        let leaves: Vec<Bytes32> = tail.iter().map(|(_, change)| change.hash).collect();
+        let leaves: Vec<Bytes32> = tail.iter().map(|(_, leaf)| leaf.hash()).collect();
         let (grown, _) = edge.grow(&leaves).map_err(RecoverError::Tree)?;
         match grown.head() == self.signed {
             true => Ok(()),

@@ -20,7 +20,7 @@ use self::state::Memory;
 use crate::{
     check::{Checked, Verdict},
     gap::Gap,
-    producer::{Producer, Standing},
+    producer::{Noted, Producer},
     store::{Found, GapCursor, Store, StoreError, Unfreezing, Which},
     tree::{TileId, Tiles, TreeHead},
 };
@@ -32,7 +32,7 @@ pub const SCHEMAS: &[Schema] = &[
         base: 2_001,
         changes: &[
             (
-                "entries, details, tiles, head and checkpoints",
+                "entries, openings, tiles, head and checkpoints",
                 include_str!("../migrations/sqlite/0001_audit.sql"),
                 include_str!("../migrations/postgres/0001_audit.sql"),
             ),
@@ -134,7 +134,7 @@ impl Store for SqlStore {
             .collect())
     }
 
-    async fn note_mark(&self, source: &str, mark: Mark) -> Result<Standing, StoreError> {
+    async fn note_mark(&self, source: &str, mark: Mark) -> Result<Noted, StoreError> {
         self.take_mark(source, mark).await
     }
 
@@ -293,10 +293,10 @@ impl Store for SqlStore {
 
 const TILE: &str = "SELECT hashes FROM tiles WHERE place = $1";
 
-/// Entries that are there with their details.
-const COUNT_WHOLE: &str = "SELECT COUNT(*) FROM entries JOIN details ON details.idx = entries.idx \
+/// Entries that are there with their openings.
+const COUNT_WHOLE: &str = "SELECT COUNT(*) FROM entries JOIN openings ON openings.idx = entries.idx \
      WHERE entries.idx >= $1 AND entries.idx < $2";
-const LIST_WHOLE: &str = "SELECT entries.idx FROM entries JOIN details ON details.idx = entries.idx \
+const LIST_WHOLE: &str = "SELECT entries.idx FROM entries JOIN openings ON openings.idx = entries.idx \
      WHERE entries.idx >= $1 AND entries.idx < $2";
 
 /// Entries with the tiles of their leaves, which are of level 0.

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use api::event::Detail;
-use journal::{Entry, IntakeKind, RoutingKind, Time};
+use journal::{IntakeKind, Opened, RoutingKind, Time};
 use uuid::Uuid;
 
 use crate::check::READINGS;
@@ -29,7 +29,7 @@ const DAY: i64 = 86_400_000_000;
 /// What was counted so far.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// Entries.
+    /// Changes.
     pub entries: u64,
     /// Entries of each kind.
     pub kinds: BTreeMap<String, u64>,
@@ -93,8 +93,8 @@ impl Times {
 }
 
 impl Stats {
-    /// Counts the next entry of the log.
-    pub fn add(&mut self, entry: &Entry, detail: &Detail) {
+    /// Counts the next change of the log.
+    pub fn add(&mut self, entry: &Opened, detail: &Detail) {
         self.entries += 1;
         *self.kinds.entry(entry.kind.clone()).or_default() += 1;
         *self.days.entry(entry.time.0.div_euclid(DAY)).or_default() += 1;
@@ -114,7 +114,7 @@ impl Stats {
             REPORT_ACCEPTED => {
                 self.accepted.insert(entry.event_id, entry.time);
             }
-            CASE_OPENED => self.open(entry),
+            CASE_OPENED => self.open(entry, detail),
             CASE_ACKNOWLEDGED => self.acknowledge(entry, by),
             _ => {}
         }
@@ -123,8 +123,9 @@ impl Stats {
         }
     }
 
-    fn open(&mut self, entry: &Entry) {
-        let accepted = entry.caused_by.and_then(|event| self.accepted.get(&event)).copied();
+    fn open(&mut self, entry: &Opened, detail: &Detail) {
+        let cause: Option<Uuid> = detail.caused_by.parse().ok();
+        let accepted = cause.and_then(|event| self.accepted.get(&event)).copied();
         let case = Case {
             // A part of a log may lack the report: then the case's own time is all there is to count from.
             accepted: accepted.unwrap_or(entry.time),
@@ -135,7 +136,7 @@ impl Stats {
         self.cases.insert(entry.record.clone(), case);
     }
 
-    fn acknowledge(&mut self, entry: &Entry, by: String) {
+    fn acknowledge(&mut self, entry: &Opened, by: String) {
         let Some(case) = self.cases.get_mut(&entry.record).filter(|_| !by.is_empty()) else {
             return;
         };
@@ -151,7 +152,7 @@ impl Stats {
         case.leads = Some(by);
     }
 
-    fn result(&mut self, entry: &Entry) {
+    fn result(&mut self, entry: &Opened) {
         let Some(case) = self.cases.get_mut(&entry.record).filter(|case| !case.has_result) else {
             return;
         };
@@ -178,19 +179,23 @@ mod tests {
     fn told(story: &[Told]) -> Stats {
         let mut stats = Stats::default();
         for (minute, record, kind, agency, to_state, event, cause) in story {
-            let entry = Entry {
+            let entry = Opened {
                 event_id: Uuid::from_u128(*event),
                 source: "routing".to_owned(),
                 record: (*record).to_owned(),
                 sequence: 1,
                 previous: [0; 32],
-                caused_by: (*cause > 0).then(|| Uuid::from_u128(*cause)),
                 kind: (*kind).to_owned(),
                 time: START.plus_seconds(minute * 60),
-                commitment: [0; 32],
+                hash: [0; 32],
+                detail: [0; 32],
             };
             let detail = Detail {
                 to_state: (*to_state).to_owned(),
+                caused_by: match cause {
+                    0 => String::new(),
+                    cause => Uuid::from_u128(*cause).to_string(),
+                },
                 actor: Some(Actor {
                     agency: (*agency).to_owned(),
                     ..Actor::default()

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     check::{Checked, Verdict},
     gap::{Gap, GapKind},
-    producer::{Producer, Standing},
+    producer::{Noted, Producer},
     read::Reader,
     tree::{PlacedTile, TileId, Tiles, TreeHead},
 };
@@ -77,9 +77,9 @@ pub trait Store: Reader {
         self.append_calls(&calls).await
     }
 
-    /// Compares a producer's mark with the log and stores it. `Fenced` if another store has taken
-    /// over.
-    async fn note_mark(&self, source: &str, mark: Mark) -> Result<Standing, StoreError>;
+    /// Compares a producer's mark with the log and stores it, from time to time also as an entry.
+    /// `Fenced` if another store has taken over.
+    async fn note_mark(&self, source: &str, mark: Mark) -> Result<Noted, StoreError>;
 
     /// Logs, and raises an alarm for, producers that did not reach their marks for too long. Call
     /// it periodically.
@@ -107,7 +107,7 @@ pub trait Store: Reader {
     /// the head's size.
     async fn entries(&self, indexes: Range<u64>) -> Result<Vec<Vec<u8>>, sql::Error>;
 
-    /// Those of these indexes, all below the head's size, whose entry or detail is missing, in
+    /// Those of these indexes, all below the head's size, whose entry or openings are missing, in
     /// order.
     async fn missing(&self, indexes: Range<u64>) -> Result<Vec<u64>, sql::Error>;
 

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `tile/<L>/<N>` | hashes of 32 bytes, one after the other; level 0 are leaf hashes, each of the others the root of a full tile below |
 //! | `tile/entries/<N>` | for each entry: its length, 2 bytes big-endian; the entry |
-//! | `detail/<N>` | for each entry: the salt, 32 bytes; the length of the detail, 4 bytes big-endian; the detail |
+//! | `detail/<N>` | for each change: the length of the chain, 2 bytes big-endian; the chain's salt, 32 bytes; the chain; the detail's salt, 32 bytes; the length of the detail, 4 bytes big-endian; the detail. For each mark: 2 zero bytes |
 //!
 //! Test vectors for other languages, of bundles and of what details mean: `crates/audit/vectors/bundle-v1.json`; of entries:
 //! `crates/journal/vectors/entry-v1.json`.
@@ -20,12 +20,14 @@
 
 use std::{fmt, str::FromStr};
 
-use journal::Bytes32;
+use journal::{Openings, Opens};
 
 /// Hashes of a full tile, entries of a full bundle.
 pub const WIDTH: u16 = 256;
 /// Bytes of a hash.
 const HASH: usize = 32;
+/// Bytes of a salt.
+const SALT: usize = 32;
 /// The highest level that a path can name.
 const TOP: u8 = 63;
 /// Digits of one element of a path.
@@ -84,7 +86,7 @@ impl TilePath {
         let end = match self.content {
             Content::Hashes(_) => usize::from(self.width) * HASH,
             Content::Entries => end_of(&bytes, self.width, entry)?,
-            Content::Details => end_of(&bytes, self.width, detail)?,
+            Content::Details => end_of(&bytes, self.width, openings)?,
         };
         (end <= bytes.len()).then(|| {
             bytes.truncate(end);
@@ -113,8 +115,8 @@ fn entry(rest: &mut &[u8]) -> Option<()> {
     take_entry(rest).map(drop)
 }
 
-fn detail(rest: &mut &[u8]) -> Option<()> {
-    take_detail(rest).map(drop)
+fn openings(rest: &mut &[u8]) -> Option<()> {
+    take_openings(rest).map(drop)
 }
 
 impl fmt::Display for TilePath {
@@ -273,25 +275,45 @@ pub fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(entry)
 }
 
-/// Appends what an entry commits to to a bundle of details.
+/// Appends what an entry commits to to a bundle of details: nothing, for a mark.
 ///
 /// # Panics
 ///
-/// When the detail is longer than 4 GiB: a message to the log is at most a few megabytes.
-pub fn put_detail(bundle: &mut Vec<u8>, salt: &Bytes32, detail: &[u8]) {
-    let length = u32::try_from(detail.len()).expect("a detail is below 4 GiB");
-    bundle.extend_from_slice(salt);
+/// When the detail is longer than 4 GiB, or the chain than 64 KiB: a message to the log is at most a few megabytes, and a chain has two
+/// texts of at most 255 bytes.
+pub fn put_openings(bundle: &mut Vec<u8>, openings: Option<Openings<'_>>) {
+    let Some(Openings { chain, detail }) = openings else {
+        return bundle.extend_from_slice(&[0, 0]);
+    };
+    let length = u16::try_from(chain.content.len()).expect("a chain is below 64 KiB");
     bundle.extend_from_slice(&length.to_be_bytes());
-    bundle.extend_from_slice(detail);
+    bundle.extend_from_slice(chain.salt);
+    bundle.extend_from_slice(chain.content);
+    let length = u32::try_from(detail.content.len()).expect("a detail is below 4 GiB");
+    bundle.extend_from_slice(detail.salt);
+    bundle.extend_from_slice(&length.to_be_bytes());
+    bundle.extend_from_slice(detail.content);
 }
 
-/// Takes the next salt and detail off a bundle of details; `None` when it ends before they do.
-pub fn take_detail<'a>(rest: &mut &'a [u8]) -> Option<(&'a Bytes32, &'a [u8])> {
-    let (salt, tail) = rest.split_first_chunk()?;
+/// Takes the next openings off a bundle of details, or that there are none; `None` when it ends before they do.
+pub fn take_openings<'a>(rest: &mut &'a [u8]) -> Option<Option<Openings<'a>>> {
+    let (length, tail) = rest.split_first_chunk()?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    if length == 0 {
+        *rest = tail;
+        return Some(None);
+    }
+    let (salt, tail) = tail.split_at_checked(SALT)?;
+    let (content, tail) = tail.split_at_checked(length)?;
+    let chain = Opens { salt, content };
+    let (salt, tail) = tail.split_at_checked(SALT)?;
     let (length, tail) = tail.split_first_chunk()?;
-    let (detail, tail) = tail.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    let (content, tail) = tail.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
     *rest = tail;
-    Some((salt, detail))
+    Some(Some(Openings {
+        chain,
+        detail: Opens { salt, content },
+    }))
 }
 
 #[cfg(test)]
@@ -416,12 +438,22 @@ mod tests {
         let (mut entries, mut details) = (Vec::new(), Vec::new());
         for i in 0..3_u8 {
             put_entry(&mut entries, &vec![i; usize::from(i)]);
-            put_detail(&mut details, &[i; 32], &vec![i; usize::from(i)]);
+            let content = vec![i; usize::from(i)];
+            let opens = Opens {
+                salt: &[i; 32],
+                content: &content,
+            };
+            let openings = Openings {
+                chain: opens,
+                detail: opens,
+            };
+            put_openings(&mut details, (i > 0).then_some(openings));
         }
         for (text, bytes, end) in [
             ("tile/entries/000.p/2", &entries, 5),
             ("tile/entries/000.p/3", &entries, 9),
-            ("detail/000.p/1", &details, 36),
+            ("detail/000.p/1", &details, 2),
+            ("detail/000.p/2", &details, 2 + 2 + 33 + 32 + 4 + 1),
             ("tile/0/000.p/3", &vec![7; 100], 96),
         ] {
             assert_eq!(path(text).narrow(bytes.clone()).unwrap(), bytes[..end], "{text}");

@@ -2,7 +2,8 @@
 //! server's own code but the formats.
 //!
 //! * [`verify_inclusion`], [`verify_consistency`]: one proof.
-//! * [`LogVerifier`]: all entries, one after the other, as a list gives them (`verify/chain.rs` has the records' chains).
+//! * [`LogVerifier`]: all entries, one after the other, as a list gives them: each producer's marks are met by what stands before them
+//!   (`verify/producers.rs`), and, with what the entries commit to, each record's chain is whole (`verify/chain.rs`).
 //! * [`FilesVerifier`]: all files of a log, as [`tiles`](crate::tiles) names them (`verify/files.rs`).
 //!
 //! Nothing that was read is believed because another thing that was read fits to it: each hash of each tile is compared with
@@ -10,12 +11,15 @@
 
 mod chain;
 mod files;
+mod producers;
 
-use journal::{Bytes32, Entry, MalformedEntry};
+use std::collections::BTreeMap;
+
+use journal::{Bytes32, Content, Entry, Malformed, Opened, Openings, Unopened};
 use tlog_tiles::{EMPTY_HASH, Hash, check_record, check_tree, node_hash, record_hash};
 
-use self::chain::Chains;
-pub use self::files::FilesVerifier;
+use self::{chain::Chains, producers::Producers};
+pub use self::{files::FilesVerifier, producers::Counted};
 use crate::{checkpoint::CheckpointError, tiles::TilePath, tree::TreeHead, trust};
 
 /// What does not hold.
@@ -131,7 +135,7 @@ pub enum Problem {
     },
     /// It is not a canonical entry.
     #[error("malformed: {0}")]
-    Malformed(#[from] MalformedEntry),
+    Malformed(#[from] Malformed),
     /// A change of the record is missing, or is there twice.
     #[error("change {found} of {record} stands where change {expected} should")]
     Sequence {
@@ -150,9 +154,32 @@ pub enum Problem {
         /// Sequence of the change before.
         after: u64,
     },
+    /// Its chain does not open.
+    #[error(transparent)]
+    Chain(Unopened),
     /// Salt and detail are not what it commits to.
     #[error("its detail is not what it commits to")]
     Detail,
+    /// A mark has what it commits to, or a change has not.
+    #[error("{0}")]
+    Openings(&'static str),
+    /// What a producer's mark says is not what stands before it.
+    #[error("the mark of {source_name} says {said} changes, and {}", counted(*said, *found))]
+    Mark {
+        /// The producer.
+        source_name: String,
+        /// How many changes the mark says.
+        said: u64,
+        /// How many stand before it.
+        found: u64,
+    },
+}
+
+fn counted(said: u64, found: u64) -> String {
+    match said == found {
+        true => "as many stand before it that are not the same".to_owned(),
+        false => format!("{found} stand before it"),
+    }
 }
 
 /// Verifies that an entry stands at an index of the log that a checkpoint signs. Returns what the checkpoint signs.
@@ -199,11 +226,13 @@ pub fn verify_consistency(proof: &[Bytes32], old: TreeHead, new: TreeHead) -> Re
 
 /// Verifies a whole log, entry by entry from the first.
 ///
-/// A change of an entry is noticed where the record's next entry links to it, else by the root; what was taken out or moved,
-/// where the first gap shows. Memory grows with the number of records, not of entries: 65 to 130 bytes for each.
+/// Of entries alone: a change of one is noticed by its producer's next mark, else by the root, and so is what was taken out, doubled
+/// or moved. With what they commit to, each entry is also the next of its record. Memory then grows with the number of records, not of
+/// entries: 65 to 130 bytes for each.
 #[derive(Clone, Debug, Default)]
 pub struct LogVerifier {
     tree: Frontier,
+    producers: Producers,
     records: Chains,
 }
 
@@ -218,31 +247,70 @@ impl LogVerifier {
         self.tree.size
     }
 
-    /// How many records they are about.
+    /// How many records they are about, where that was seen.
     pub fn records(&self) -> usize {
         self.records.len()
+    }
+
+    /// What stands in the log of each source, and what its newest mark confirms.
+    pub fn producers(&self) -> &BTreeMap<String, Counted> {
+        &self.producers.0
     }
 
     /// Takes the next entry. After a fault the verifier has not moved.
     pub fn push(&mut self, index: u64, bytes: &[u8]) -> Result<(), Fault> {
         let fault = |problem| Fault::Entry { index, problem };
-        if index != self.tree.size {
-            return Err(fault(Problem::Index {
-                expected: self.tree.size,
-            }));
-        }
+        self.is_next(index)?;
+        self.take(bytes, record_hash(bytes), |_, _| ()).map_err(fault)?;
+        Ok(())
+    }
+
+    /// Takes the next entry with what it commits to; a mark commits to nothing. After a fault the verifier has not moved.
+    pub fn push_opened(&mut self, index: u64, bytes: &[u8], openings: Option<Openings<'_>>) -> Result<(), Fault> {
+        let fault = |problem| Fault::Entry { index, problem };
+        self.is_next(index)?;
         let leaf = record_hash(bytes);
+        let entry = Entry::decode(bytes).map_err(|error| fault(error.into()))?;
+        self.open(entry, leaf.0, openings).map_err(fault)?;
+        // Of a change, which is what can have been opened, nothing else can be wrong.
         self.take(bytes, leaf, |_, _| ()).map_err(fault)?;
         Ok(())
+    }
+
+    fn is_next(&self, index: u64) -> Result<(), Fault> {
+        let expected = self.tree.size;
+        let problem = Problem::Index { expected };
+        match index == expected {
+            true => Ok(()),
+            false => Err(Fault::Entry { index, problem }),
+        }
     }
 
     /// Takes the next entry, whose leaf hash is known. `roots` is told of each hash that a tile holds and that is complete now: its
     /// level and the hash.
     fn take(&mut self, bytes: &[u8], leaf: Hash, roots: impl FnMut(u8, Hash)) -> Result<Entry, Problem> {
         let entry = Entry::decode(bytes)?;
-        self.records.take(&entry, leaf.0)?;
+        self.producers.take(&entry, leaf.0)?;
         self.tree.push(leaf, roots);
         Ok(entry)
+    }
+
+    /// Takes what an entry commits to: its chain as the next of its record.
+    fn open(&mut self, entry: Entry, leaf: Bytes32, openings: Option<Openings<'_>>) -> Result<(), Problem> {
+        match (entry.content, openings) {
+            (Content::Mark(_), None) => Ok(()),
+            (Content::Mark(_), Some(_)) => {
+                Err(Problem::Openings("it is a mark, and something is said to be behind it"))
+            }
+            (Content::Change { .. }, None) => Err(Problem::Openings("what it commits to is not there")),
+            (Content::Change { .. }, Some(openings)) => {
+                let opened = Opened::of(entry, leaf, openings.chain).map_err(Problem::Chain)?;
+                if !openings.detail.is_detail_of(&opened.detail) {
+                    return Err(Problem::Detail);
+                }
+                self.records.take(&opened)
+            }
+        }
     }
 
     /// The tree of the entries that were taken.

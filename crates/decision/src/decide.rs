@@ -68,7 +68,7 @@ pub enum Destination {
 /// Decides a report's route.
 #[must_use]
 pub fn decide(facts: &Facts, rules: &RuleSet, directory: &Directory) -> Decision {
-    rule(&Situation::from(facts), rules, directory).decision(facts_digest(facts))
+    rule(&Situation::from(facts), rules, directory).decision()
 }
 
 /// A decision with all its steps, borrowing from its inputs.
@@ -509,9 +509,9 @@ impl<'a> Ruling<'a> {
             })
     }
 
-    /// Puts the decision into words. `facts_digest` is the digest of its facts.
+    /// Puts the decision into words.
     #[must_use]
-    pub fn decision(&self, facts_digest: [u8; 32]) -> Decision {
+    pub fn decision(&self) -> Decision {
         let outcome = match self.outcome {
             Verdict::Lead { agency, .. } => Destination::Lead {
                 agency: agency.id.clone(),
@@ -525,7 +525,7 @@ impl<'a> Ruling<'a> {
                 en: en.to_owned(),
             },
         };
-        let explanation = self.explanation(facts_digest);
+        let explanation = self.explanation();
         Decision {
             outcome,
             supporting: self
@@ -543,8 +543,8 @@ impl<'a> Ruling<'a> {
 
     /// The decision as a contract message.
     #[must_use]
-    pub fn to_proto(&self, facts_digest: [u8; 32]) -> RouteDecision {
-        let decision = self.decision(facts_digest);
+    pub fn to_proto(&self) -> RouteDecision {
+        let decision = self.decision();
         let terms = decision.terms.as_ref().map(Terms::to_proto).unwrap_or_default();
         let mut answer = RouteDecision {
             acknowledge: terms.acknowledge,
@@ -588,13 +588,14 @@ impl<'a> Ruling<'a> {
 /// Removes from an explanation what only the case's owner may see: excluded agencies and their
 /// places, and the operator register's matches for a subject.
 ///
-/// Also removes the facts digest: with the rest known, one could test guesses of the excluded
-/// agencies against it.
+/// Also removes the facts digest and its salt: with the rest known, one could test guesses of the
+/// excluded agencies against it.
 #[must_use]
 pub fn without_excluded(mut explanation: Explanation) -> Explanation {
     explanation.excluded.clear();
     explanation.exclusions.clear();
     explanation.facts_digest.clear();
+    explanation.facts_salt.clear();
     operator::without_matches(&mut explanation);
     for tried in &mut explanation.factors {
         tried.passed.clear();

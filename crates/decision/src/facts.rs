@@ -201,11 +201,19 @@ impl<'a> From<&'a Facts> for Situation<'a> {
     }
 }
 
-/// SHA-256 of the encoded facts. Fields are encoded by number and maps by key, so that decoding and
-/// encoding again gives the same bytes.
+/// Salted SHA-256 of the encoded facts. Fields are encoded by number and maps by key, so that decoding
+/// and encoding again gives the same bytes.
+///
+/// Facts can be guessed: without the salt, anybody with the digest could test guesses against it.
 #[must_use]
-pub fn facts_digest(facts: &Facts) -> [u8; 32] {
-    Sha256::digest(facts.encode_to_vec()).into()
+pub fn facts_digest(facts: &Facts, salt: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"remit-facts-v1")
+        .chain_update(u64::try_from(salt.len()).unwrap_or(u64::MAX).to_be_bytes())
+        .chain_update(salt)
+        .chain_update(facts.encode_to_vec())
+        .finalize()
+        .into()
 }
 
 fn given(place: &Place) -> Given<'_> {

@@ -2,10 +2,9 @@
 //! shown. No I/O.
 //!
 //! Every reading is a record of its own, `readings/{id}`, with one change. As a change of the
-//! report it would tell every follower of the public log whose report is read how often, and each
-//! reading would lengthen the report's chain and what its reporter sees of it. So the public log
-//! tells that a report was read, and when. The detail, for auditors, tells which, by whom and for
-//! which purpose.
+//! report it would lengthen the report's chain and what its reporter sees of it. The public log
+//! tells that intake logged something, and when. The detail, for auditors, tells which report was
+//! read, by whom and for which purpose.
 //!
 //! Intake keeps the entry, as for every change, and nothing else: it is the reading's whole state,
 //! which reconciliation compares with the log. It names neither report nor reader and is not
@@ -78,7 +77,7 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use journal::{Entry, SeededEntropy};
+    use journal::{Opened, SeededEntropy};
     use prost::Message as _;
     use rpc::Role;
 
@@ -129,11 +128,12 @@ mod tests {
             agency: Some("police-450100".to_owned()),
             role: Role::Agency,
             officer: Some("o-17".to_owned()),
+            officer_key: rpc::OfficerKey::default(),
         };
         let wanted = check(&request(REPORT, 1)).unwrap();
         let now = Time(1_795_305_600_000_000);
         let change = wanted.begin(&caller, now, &SeededEntropy::new(1), String::new());
-        let entry = Entry::decode(&change.entry).unwrap();
+        let entry = Opened::of_change(&change.without_detail()).unwrap();
         assert_eq!(
             (entry.source.as_str(), entry.kind.as_str(), entry.sequence),
             ("intake", KIND.name(), 1)
@@ -153,7 +153,7 @@ mod tests {
         }
         assert!(!change.entry.windows(16).any(|window| window == id.as_bytes()));
 
-        let detail = Detail::decode(change.with_detail().detail).unwrap();
+        let detail = Detail::decode(change.with_detail().detail.unwrap().content).unwrap();
         let actor = detail.actor.unwrap();
         assert_eq!(
             (

@@ -50,12 +50,15 @@ fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
 
 /// Whether the caller's agency must not learn what became of a report: it keeps to what it knew when it sent it in.
 fn is_hidden_from(caller: &Identity, stored: &StoredReport) -> bool {
-    let (Some(agency), Some(case)) = (&caller.agency, &stored.case) else {
-        return false;
-    };
-    case.hidden_from
-        .iter()
-        .any(|name| names::Collection::AGENCIES.id(name) == Some(agency))
+    caller.agency.as_deref().is_some_and(|agency| is_hidden(agency, stored))
+}
+
+/// Whether an agency must not learn what became of a report.
+fn is_hidden(agency: &str, stored: &StoredReport) -> bool {
+    stored.case.as_ref().is_some_and(|case| {
+        let mut hidden = case.hidden_from.iter();
+        hidden.any(|name| names::Collection::AGENCIES.id(name) == Some(agency))
+    })
 }
 
 fn shown_state(caller: &Identity, stored: &StoredReport) -> State {

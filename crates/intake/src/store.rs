@@ -11,7 +11,7 @@ use api::{
     routing::{CaseState, ReportChange},
 };
 use async_trait::async_trait;
-use journal::{Arrival, Bytes32, Delivery, Draft, Entropy, Entry, Head, Inbox, Logged, Sealed, Time, seal};
+use journal::{Arrival, Bytes32, Delivery, Draft, Entropy, Head, Inbox, Logged, Opened, Sealed, Time, seal};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Schema, Tx};
 use uuid::Uuid;
@@ -144,10 +144,8 @@ pub enum Accepted {
 /// A change of a case that arrived from routing.
 #[derive(Clone, Debug)]
 pub struct CaseNews {
-    /// The change's entry.
-    pub entry: Entry,
-    /// Hash of the entry.
-    pub hash: Bytes32,
+    /// The change, its chain opened.
+    pub entry: Opened,
     /// The message.
     pub change: CaseChange,
     /// Where the case stands after it.
@@ -317,9 +315,9 @@ impl SqlStore {
         let mut deliveries = Vec::new();
         let mut arrivals = Vec::with_capacity(news.len());
         for news in news {
-            let arrival = inbox.check(&news.entry, &news.hash);
+            let arrival = inbox.check(&news.entry);
             if arrival == Arrival::New {
-                inbox.advance(&news.entry, news.hash);
+                inbox.advance(&news.entry);
                 for name in &news.change.reports {
                     let id = names::REPORT.id(name).map(|id| id.to_string());
                     let report = id.and_then(|id| reports.get_mut(&id));

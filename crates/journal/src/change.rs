@@ -1,17 +1,21 @@
 //! Sealing a change: from what happened to canonical bytes, against the record's head.
 
-use api::event::{Detail, StateChange};
+use api::event::{Detail, Opening, StateChange};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use prost::Message as _;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::{
-    Bytes32, Entropy, Entry, Time,
-    entry::{DETAIL_BYTES, ENTRY_BYTES, TEXT_BYTES, entry_hash, in_kind, in_record},
-    source::ordered_id,
+    Bytes32, Content, Entropy, Entry, Time,
+    bytes::TEXT_BYTES,
+    chain::{chain_bytes, chain_commitment, detail_commitment, in_kind, in_record},
+    entry::{ENTRY_BYTES, entry_hash},
 };
+
+/// Bytes of a detail at most, so that it fits into a message to audit.
+pub const DETAIL_BYTES: usize = 1 << 20;
 
 /// Where a record's chain of changes stands. Kept in the record's own row, and locked with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +24,8 @@ pub struct Head {
     pub sequence: u64,
     /// Hash of the last entry; zeros before the first.
     pub hash: Bytes32,
-    /// Time of the last change. The next is never earlier, whatever the machine's clock says.
+    /// Time of the last change as the record has it: the next is never earlier, whatever the machine's clock says. Entries have the
+    /// clock's time: one that was moved up to an earlier change's would tell which that is.
     pub time: Time,
 }
 
@@ -54,28 +59,33 @@ pub struct Sealed {
     pub head: Head,
     /// The canonical entry.
     pub entry: Bytes,
-    salt: Bytes32,
+    pub(crate) chain_salt: Bytes32,
+    chain: Bytes,
+    detail_salt: Bytes32,
     detail: Bytes,
     traceparent: String,
 }
 
 /// Seals a change as the next of its record.
 pub fn seal(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> Sealed {
-    let time = now.max(head.time);
-    let mut salt = [0; 32];
-    entropy.fill(&mut salt);
-    let detail = draft.detail.encode_to_vec();
-    let event_id = ordered_id(time, entropy);
+    // At once: the id and both salts.
+    let mut random = [0; 80];
+    entropy.fill(&mut random);
+    let event_id = uuid::Builder::from_random_bytes(part(&random, 0)).into_uuid();
+    let (chain_salt, detail_salt): (Bytes32, Bytes32) = (part(&random, 16), part(&random, 48));
+    let mut detail = draft.detail;
+    detail.caused_by = draft.caused_by.map(|event| event.to_string()).unwrap_or_default();
+    let detail = detail.encode_to_vec();
+    let sequence = head.sequence + 1;
+    let chain = chain_bytes(draft.record, sequence, &head.hash, draft.kind);
     let entry = Entry {
-        event_id,
+        id: event_id,
+        time: now,
         source: draft.source.to_owned(),
-        record: draft.record.to_owned(),
-        sequence: head.sequence + 1,
-        previous: head.hash,
-        caused_by: draft.caused_by,
-        kind: draft.kind.to_owned(),
-        time,
-        commitment: commitment(&salt, &detail),
+        content: Content::Change {
+            chain: chain_commitment(&chain_salt, &chain),
+            detail: detail_commitment(&detail_salt, &detail),
+        },
     }
     .encode();
     Sealed {
@@ -83,25 +93,22 @@ pub fn seal(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> 
         record: draft.record.to_owned(),
         kind: draft.kind,
         head: Head {
-            sequence: head.sequence + 1,
+            sequence,
             hash: entry_hash(&entry),
-            time,
+            time: now.max(head.time),
         },
         entry: entry.into(),
-        salt,
+        chain_salt,
+        chain: chain.into(),
+        detail_salt,
         detail: detail.into(),
         traceparent: draft.traceparent,
     }
 }
 
-/// The salted commitment to a detail that stands in an entry.
-pub fn commitment(salt: &Bytes32, detail: &[u8]) -> Bytes32 {
-    Sha256::new()
-        .chain_update(b"remit-detail-v1")
-        .chain_update(salt)
-        .chain_update(detail)
-        .finalize()
-        .into()
+/// The bytes from `at` on.
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    std::array::from_fn(|i| bytes[at + i])
 }
 
 /// HMAC-SHA-256 under a key, of data that belongs to a domain: the same data elsewhere gives another hash.
@@ -182,22 +189,32 @@ impl Sealed {
         }
     }
 
-    /// For audit: with salt and detail.
+    /// For audit: with chain and detail.
     pub fn with_detail(&self) -> StateChange {
-        self.message(Bytes::copy_from_slice(&self.salt), self.detail.clone())
+        StateChange {
+            detail: Some(Opening {
+                salt: Bytes::copy_from_slice(&self.detail_salt),
+                content: self.detail.clone(),
+            }),
+            ..self.without_detail()
+        }
     }
 
-    /// For other consumers: the entry alone.
+    /// For other consumers: with the chain alone.
     pub fn without_detail(&self) -> StateChange {
-        self.message(Bytes::new(), Bytes::new())
-    }
-
-    fn message(&self, salt: Bytes, detail: Bytes) -> StateChange {
         StateChange {
             entry: self.entry.clone(),
-            salt,
-            detail,
+            chain: Some(self.chain()),
+            detail: None,
             traceparent: self.traceparent.clone(),
+        }
+    }
+
+    /// Opens its chain.
+    pub fn chain(&self) -> Opening {
+        Opening {
+            salt: Bytes::copy_from_slice(&self.chain_salt),
+            content: self.chain.clone(),
         }
     }
 }
@@ -265,11 +282,50 @@ mod tests {
         }
     }
 
-    /// The longest texts and no detail: version 1 cannot come near the limit, whatever a producer does.
+    /// Whatever a producer does: the texts that it chooses are not in the entry.
     #[test]
-    fn entries_of_version_1_are_far_below_the_limit() {
-        assert!(sealed(&"r".repeat(255), 0).entry.len() <= 117 + 3 * 255);
-        const { assert!(117 + 3 * 255 <= ENTRY_BYTES) };
+    fn p3_entries_of_one_source_are_equally_long() {
+        for (record, purpose) in [("r", 0), (&*"r".repeat(255), 0), ("reports/1", 100_000)] {
+            assert_eq!(sealed(record, purpose).entry.len(), 91 + "intake".len());
+        }
+        const { assert!(91 + TEXT_BYTES <= ENTRY_BYTES) };
+    }
+
+    #[test]
+    fn the_cause_is_in_the_detail() {
+        let cause = Uuid::from_u128(7);
+        let draft = Draft {
+            source: "intake",
+            record: "reports/1",
+            kind: "report.routed",
+            caused_by: Some(cause),
+            detail: Detail::default(),
+            traceparent: String::new(),
+        };
+        let change = seal(draft, &Head::default(), Time(0), &SeededEntropy::new(2)).with_detail();
+        let detail = Detail::decode(change.detail.unwrap().content).unwrap();
+        assert_eq!(detail.caused_by, cause.to_string());
+    }
+
+    /// Were it moved up to the record's last time, that would tell whose it is.
+    #[test]
+    fn p3_an_entrys_time_is_the_clocks_whatever_the_records_is() {
+        let first = sealed("reports/1", 0);
+        let head = Head {
+            time: Time(3_600_000_000),
+            ..first.head
+        };
+        let draft = Draft {
+            source: "intake",
+            record: "reports/1",
+            kind: "report.routed",
+            caused_by: None,
+            detail: Detail::default(),
+            traceparent: String::new(),
+        };
+        let second = seal(draft, &head, Time(5), &SeededEntropy::new(2));
+        assert_eq!(Entry::decode(&second.entry).unwrap().time, Time(5));
+        assert_eq!(second.head.time, head.time);
     }
 
     #[test]

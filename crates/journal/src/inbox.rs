@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sql::{Error, Insert, Kind, Tx};
 
-use crate::{Bytes32, Entry};
+use crate::{Bytes32, Opened};
 
 /// What a consumer makes of an event that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,12 @@ impl Refusal {
 }
 
 impl Arrival {
-    /// Of an event whose bytes hash to `hash`, where the record's last one has this sequence and this hash: zeros before the first.
-    pub fn at(&(sequence, head): &(u64, Bytes32), entry: &Entry, hash: &Bytes32) -> Self {
-        match entry.sequence {
-            n if n == sequence + 1 && entry.previous == head => Self::New,
+    /// Of an event, where the record's last one has this sequence and this hash: zeros before the first.
+    pub fn at(&(sequence, head): &(u64, Bytes32), event: &Opened) -> Self {
+        match event.sequence {
+            n if n == sequence + 1 && event.previous == head => Self::New,
             n if n == sequence + 1 => Self::Refused(Refusal::BrokenLink),
-            n if n == sequence && *hash != head => Self::Refused(Refusal::BrokenLink),
+            n if n == sequence && event.hash != head => Self::Refused(Refusal::BrokenLink),
             n if n <= sequence => Self::Repeated,
             _ => Self::Refused(Refusal::OutOfOrder),
         }
@@ -91,18 +91,18 @@ impl Inbox {
         })
     }
 
-    /// Judges an event whose bytes hash to `hash`.
-    pub fn check(&self, entry: &Entry, hash: &Bytes32) -> Arrival {
+    /// Judges an event.
+    pub fn check(&self, event: &Opened) -> Arrival {
         let head = self
             .advanced
-            .get(&entry.record)
-            .or_else(|| self.heads.get(&entry.record));
-        Arrival::at(&head.copied().unwrap_or_default(), entry, hash)
+            .get(&event.record)
+            .or_else(|| self.heads.get(&event.record));
+        Arrival::at(&head.copied().unwrap_or_default(), event)
     }
 
     /// Notes that an event was applied.
-    pub fn advance(&mut self, entry: &Entry, hash: Bytes32) {
-        self.advanced.insert(entry.record.clone(), (entry.sequence, hash));
+    pub fn advance(&mut self, event: &Opened) {
+        self.advanced.insert(event.record.clone(), (event.sequence, event.hash));
     }
 
     /// Writes the heads that advanced.

@@ -139,7 +139,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::entry::in_kind;
+    use crate::chain::in_kind;
 
     #[test]
     fn each_kind_has_a_lawful_name_of_its_own_and_words() {

@@ -5,18 +5,19 @@
 //! 1. A service writes through its [`Writer`] (`writer.rs`), on a task that no caller can cancel. What many call at the same time
 //!    goes through a [`Committer`] (`commit.rs`), which runs one transaction for all that arrived meanwhile.
 //! 2. Inside, each change of a record is sealed against the record's [`Head`] (`change.rs`) into a canonical [`Entry`]
-//!    (`entry.rs`), and written together with the state: once into `journal`, and once per consumer into `outbox`
-//!    (`outbox.rs`).
+//!    (`entry.rs`, `bytes.rs`), which commits to its chain and to its detail (`chain.rs`), and written together with the state: once into
+//!    `journal`, and once per consumer into `outbox` (`outbox.rs`).
 //! 3. After the commit the writer wakes the [`Relay`] of each consumer (`relay.rs`). It reads what is undelivered, in each
 //!    record's order, delivers it in batches, and deletes what was taken. A refused event parks its own record only.
 //!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices what it lacks.
 //!    A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
-//! 4. The consumer checks every event against the record's sequence and link (`inbox.rs`) in the transaction in which it
-//!    applies it.
+//! 4. The consumer opens the event's chain ([`Opened`]: it believes nothing that the entry does not commit to) and checks it against the
+//!    record's sequence and link (`inbox.rs`) in the transaction in which it applies it.
 //!
 //! Invariants: an event exists if and only if the state it describes was committed. A record's times never decrease, so
 //! reading `outbox` by time gives each record's events in their sequence, and a late commit is never overtaken: what is
-//! read is what is there, not what lies past a position. Delivery is at least once; `inbox` makes it once.
+//! read is what is there, not what lies past a position. Among events of one time and sequence the order is random, and the time in an
+//! entry is the clock's: neither order nor time ties two entries of a record. Delivery is at least once; `inbox` makes it once.
 //! Two relays that both believe to hold the lease deliver twice, which is harmless.
 //!
 //! The kinds of changes, of every service, and the words for them are one list (`kind.rs`).
@@ -26,6 +27,8 @@
 //! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
 
 mod background;
+mod bytes;
+mod chain;
 mod change;
 mod commit;
 mod entry;
@@ -39,9 +42,11 @@ mod source;
 mod writer;
 
 pub use background::{Background, supervised};
-pub use change::{Draft, Head, Sealed, Unloggable, commitment, keyed_hash, seal};
+pub use bytes::Malformed;
+pub use chain::{Chain, Opened, Openings, Opens, Unopened, chain_commitment, detail_commitment};
+pub use change::{DETAIL_BYTES, Draft, Head, Sealed, Unloggable, keyed_hash, seal};
 pub use commit::{CommitError, Committer};
-pub use entry::{DETAIL_BYTES, ENTRY_BYTES, Entry, MalformedEntry, entry_hash};
+pub use entry::{Content, ENTRY_BYTES, Entry, entry_hash};
 pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_heads_of};
 pub use inbox::{Arrival, Inbox, Refusal};
 pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};

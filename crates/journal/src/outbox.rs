@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use api::event::Opening;
 use sql::{Batch, Db, Error, Insert, Kind, Schema, Tx, Value};
 
-use crate::{Sealed, Time, Unloggable};
+use crate::{Sealed, Time, Unloggable, chain::chain_bytes, entry_hash};
 
 /// The journal's part of a producer's database.
 pub const SCHEMA: Schema = Schema {
@@ -34,6 +35,7 @@ const JOURNAL: Insert = Insert::into(
         ("kind", Kind::Text),
         ("time", Kind::Int),
         ("entry", Kind::Bytes),
+        ("chain_salt", Kind::Bytes),
     ],
 );
 
@@ -50,7 +52,7 @@ const OUTBOX: Insert = Insert::into(
 /// The rows of one change: in the journal, and in the outbox for each consumer.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    journal: [Value; 6],
+    journal: [Value; 7],
     outbox: Vec<[Value; 4]>,
     /// Why it may not be written.
     unloggable: Option<Unloggable>,
@@ -61,7 +63,7 @@ impl Delivery {
     pub fn into_rows(self) -> Rows {
         let Self { change, payloads } = self;
         let unloggable = change.fits().err();
-        let position: Arc<str> = position(change.head.time, &change.record, change.head.sequence).into();
+        let position: Arc<str> = position(change.head.time, change.head.sequence, &change.event_id.to_string()).into();
         let record: Arc<str> = change.record.into();
         let outbox = payloads
             .into_iter()
@@ -82,6 +84,7 @@ impl Delivery {
             change.head.time.0.into(),
             // Not copied where the payloads, which have their own, were the only others that had it.
             Vec::from(change.entry).into(),
+            change.chain_salt.into(),
         ];
         Rows {
             journal,
@@ -116,10 +119,11 @@ pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>
         ))
 }
 
-/// A text that sorts by time, then by record and sequence: the order of delivery.
-fn position(time: Time, record: &str, sequence: u64) -> String {
+/// A text that sorts by time, then by sequence: the order of delivery, and so of the log. What is the same in both, such as the changes
+/// of one batch, comes in the order of its random ids: by its records' names it would show whose it is.
+fn position(time: Time, sequence: u64, event_id: &str) -> String {
     // Flipping the sign bit makes times before 1970 sort first.
-    format!("{:016x}/{record}/{sequence:08x}", time.0.cast_unsigned() ^ (1 << 63))
+    format!("{:016x}/{sequence:08x}/{event_id}", time.0.cast_unsigned() ^ (1 << 63))
 }
 
 /// The time in a position.
@@ -139,6 +143,8 @@ pub struct Logged {
     pub time: Time,
     /// The canonical entry.
     pub entry: Vec<u8>,
+    /// Opens its chain.
+    pub chain: Opening,
     /// Whether `consumer` has taken it.
     pub delivered: bool,
 }
@@ -147,20 +153,29 @@ pub struct Logged {
 pub async fn changes_of(db: &Db, record: &str, consumer: &str) -> Result<Vec<Logged>, Error> {
     let rows = db
         .fetch(
-            "SELECT event_id, kind, time, entry, sequence FROM journal WHERE record = $1 ORDER BY sequence",
+            "SELECT event_id, kind, time, entry, sequence, chain_salt FROM journal WHERE record = $1 ORDER BY sequence",
             vec![record.into()],
         )
         .await?;
+    let mut previous = [0; 32];
     let mut changes = rows
         .iter()
         .map(|row| {
-            let time = Time(row.get(2)?);
-            let position = position(time, record, row.count(4, "sequence")?);
+            let (event_id, kind, time): (String, String, _) = (row.get(0)?, row.get(1)?, Time(row.get(2)?));
+            let (entry, sequence): (Vec<u8>, _) = (row.get(3)?, row.count(4, "sequence")?);
+            // Made again as it was: what it says stands in the row, and its link is to the row before.
+            let chain = Opening {
+                salt: row.get::<Vec<u8>>(5)?.into(),
+                content: chain_bytes(record, sequence, &previous, &kind).into(),
+            };
+            previous = entry_hash(&entry);
+            let position = position(time, sequence, &event_id);
             let change = Logged {
-                event_id: row.get(0)?,
-                kind: row.get(1)?,
+                event_id,
+                kind,
                 time,
-                entry: row.get(3)?,
+                entry,
+                chain,
                 delivered: true,
             };
             Ok((position, change))
@@ -190,12 +205,12 @@ mod tests {
     #[test]
     fn positions_sort_by_time_then_sequence() {
         let positions = [
-            position(Time(-5), "cases/a", 1),
-            position(Time(0), "cases/a", 2),
-            position(Time(7), "cases/a", 9),
-            position(Time(7), "cases/a", 10),
-            position(Time(7), "cases/b", 1),
-            position(Time(1_795_305_600_123_456), "cases/a", 11),
+            position(Time(-5), 1, "f"),
+            position(Time(0), 2, "e"),
+            position(Time(7), 9, "d"),
+            position(Time(7), 10, "a"),
+            position(Time(7), 10, "b"),
+            position(Time(1_795_305_600_123_456), 1, "a"),
         ];
         assert!(positions.is_sorted(), "{positions:?}");
         assert_eq!(

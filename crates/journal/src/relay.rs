@@ -54,7 +54,7 @@ pub trait Deliver: Send + Sync + 'static {
         None
     }
 
-    /// Says how far the producer has come. Returns whether the consumer agrees.
+    /// Says how far the producer has come. Returns whether the consumer agrees, and need not hear it again.
     async fn mark(&self, _mark: &Mark) -> Result<bool, Undelivered> {
         Ok(true)
     }

@@ -89,11 +89,12 @@ pub fn random_id(entropy: &dyn Entropy) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// An id that sorts by time (UUID version 7), for records and events.
+/// An id that sorts by time (UUID version 7), for records.
 ///
 /// New rows are then adjacent in every index, and index pages are most of what a commit writes. The
-/// time in the id is no secret, because the log's entries contain it; the other 74 bits are random,
-/// and knowing a record's name gives no access to it.
+/// time in the id is when the record began, which whoever may see the record is shown anyway; the
+/// other 74 bits are random, and knowing a record's name gives no access to it. Entries have random
+/// ids instead.
 pub fn ordered_id(time: Time, entropy: &dyn Entropy) -> Uuid {
     let mut bytes = [0; 10];
     entropy.fill(&mut bytes);

@@ -4,7 +4,7 @@
 
 use api::event::Route;
 use api::routing::{Explanation, Facts, ReplayCheck, ReplayResult};
-use journal::{Bytes32, Entry, commitment};
+use journal::{Bytes32, Content, Entry, detail_commitment};
 use prost::Message as _;
 
 use crate::view;
@@ -15,7 +15,7 @@ use decision::decide::{Decision, facts_digest};
 pub struct Opening {
     /// The canonical entry, as it was logged.
     pub entry: Vec<u8>,
-    /// The salt of its commitment.
+    /// The salt of its commitment to the detail.
     pub salt: Bytes32,
     /// The detail that the entry commits to.
     pub detail: Vec<u8>,
@@ -47,7 +47,7 @@ pub fn replay(routed: &Routed, facts: &Facts, again: &Decision) -> (ReplayResult
         .to_owned(),
     }];
     let logged = logged.unwrap_or_default();
-    let digest = facts_digest(facts);
+    let digest = facts_digest(facts, &stored.facts_salt);
     let mut check = |subject: &str, agrees: bool, what: &str| {
         checks.push(ReplayCheck {
             subject: subject.to_owned(),
@@ -57,7 +57,9 @@ pub fn replay(routed: &Routed, facts: &Facts, again: &Decision) -> (ReplayResult
     };
     check(
         "facts",
-        digest == stored.facts_digest[..] && digest == logged.facts_digest[..],
+        digest == stored.facts_digest[..]
+            && digest == logged.facts_digest[..]
+            && stored.facts_salt == logged.facts_salt,
         "the stored facts, the explanation and the log",
     );
     check(
@@ -93,8 +95,9 @@ pub fn replay(routed: &Routed, facts: &Facts, again: &Decision) -> (ReplayResult
 /// The route that was logged; `None` when the log commits to something else than what is stored.
 fn logged(opening: &Opening) -> Option<Route> {
     let entry = Entry::decode(&opening.entry).ok()?;
-    if entry.commitment != commitment(&opening.salt, &opening.detail) {
-        return None;
+    match entry.content {
+        Content::Change { detail, .. } if detail == detail_commitment(&opening.salt, &opening.detail) => {}
+        _ => return None,
     }
     api::event::Detail::decode(opening.detail.as_slice()).ok()?.route
 }
@@ -103,6 +106,9 @@ fn logged(opening: &Opening) -> Option<Route> {
 fn steps(explanation: &Explanation) -> Explanation {
     let mut steps = explanation.clone();
     steps.summary.clear();
+    // Compared by themselves: only what is stored has them.
+    steps.facts_digest.clear();
+    steps.facts_salt.clear();
     steps.source.clear();
     steps.fallbacks.clear();
     steps.exclusions.clear();

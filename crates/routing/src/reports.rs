@@ -7,7 +7,7 @@ use api::{
     routing::{CheckAccessRequest, ReportChange, RouteReportsRequest},
 };
 use decision::{calendar::Calendars, decide, directory::AgencyId};
-use journal::{Arrival, Clock, Entry, entry_hash};
+use journal::{Arrival, Clock, Opened, Unopened};
 use rpc::{Failure, Violation};
 use uuid::Uuid;
 
@@ -111,8 +111,7 @@ impl Reports {
 
 /// Reads a change and decides where its report goes, or says why the change cannot be taken.
 fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static str> {
-    let bytes = change.change.unwrap_or_default().entry;
-    let entry = Entry::decode(&bytes).map_err(|_| "MALFORMED_ENTRY")?;
+    let entry = Opened::of_change(&change.change.unwrap_or_default()).map_err(Unopened::reason)?;
     let report = entry
         .record
         .strip_prefix("reports/")
@@ -128,7 +127,6 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static
         _ => None,
     };
     Ok(ReportNews {
-        hash: entry_hash(&bytes),
         entry,
         report,
         route,

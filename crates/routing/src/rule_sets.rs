@@ -23,7 +23,7 @@ use crate::{
     case::{self, Sight},
     cases::party,
     decide::{decide, rule, without_excluded},
-    facts::{Situation, facts_digest},
+    facts::Situation,
     replay,
     rules::{
         Finding, RuleSet, Severity, Taxonomy,
@@ -184,7 +184,7 @@ impl Service {
         };
         let rules = self.named("rule_set", name, &active).await?;
         let situation = Situation::from(&facts);
-        Ok(rule(&situation, &rules, &active.directory).to_proto(facts_digest(&facts)))
+        Ok(rule(&situation, &rules, &active.directory).to_proto())
     }
 
     pub(crate) async fn simulate(&self, caller: &Identity, name: &str) -> Result<mpsc::Receiver<Told>, Failure> {
@@ -330,7 +330,7 @@ impl Service {
         };
         let (result, checks) = replay::replay(&routed, facts, &decide(facts, &rules, &directory));
         let situation = Situation::from(facts);
-        let mut decision = rule(&situation, &rules, &directory).to_proto(facts_digest(facts));
+        let mut decision = rule(&situation, &rules, &directory).to_proto();
         if !case::sees(
             &stored.case,
             viewer,

@@ -19,7 +19,7 @@ use api::{
     routing::{CaseSight, Explanation, Facts},
 };
 use async_trait::async_trait;
-use journal::{Arrival, Bytes32, Entry, Head, Time};
+use journal::{Arrival, Bytes32, Head, Opened, Time};
 use uuid::Uuid;
 
 pub(crate) use self::change::ourselves;
@@ -59,10 +59,8 @@ pub type Error = ::sql::Error;
 /// A change of a report that arrived from intake.
 #[derive(Clone, Debug)]
 pub struct ReportNews {
-    /// The change's entry.
-    pub entry: Entry,
-    /// Hash of the entry.
-    pub hash: Bytes32,
+    /// The change, its chain opened.
+    pub entry: Opened,
     /// Id of the report.
     pub report: Uuid,
     /// Where the report goes; set on its first change. Later changes are only taken.

@@ -324,6 +324,7 @@ mod tests {
             agency: None,
             role: Role::Partner,
             officer: None,
+            officer_key: crate::OfficerKey::default(),
         };
         let row = &TABLES[0].methods[2];
         assert!(!row.admits(Some(&caller)) && !row.admits(None));
@@ -341,6 +342,7 @@ mod tests {
             agency: None,
             role,
             officer: None,
+            officer_key: crate::OfficerKey::default(),
         };
         let kind = Kind::Service("intake");
         assert!(kind.admits(&service("intake", Role::Service)));

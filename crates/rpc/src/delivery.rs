@@ -92,7 +92,8 @@ impl Deliver for ToAudit {
         };
         let response = self.0.clone().record_mark(request).await;
         let response = response.map_err(|status| undelivered("audit", &status))?;
-        Ok(response.into_inner().standing() == Standing::Complete)
+        let response = response.into_inner();
+        Ok(response.standing() == Standing::Complete && response.logged)
     }
 }
 

@@ -39,6 +39,32 @@ pub struct Identity {
     pub role: Role,
     /// Pseudonym of the acting officer, if a person acts.
     pub officer: Option<String>,
+    /// Keys the commitment to it.
+    pub officer_key: OfficerKey,
+}
+
+/// Key of commitments to officers' pseudonyms, derived from the caller's token. Pseudonyms can be
+/// guessed, and who may see a commitment knows its record; only the officer's system and Remit have
+/// the key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OfficerKey([u8; 32]);
+
+impl OfficerKey {
+    fn of_token(token: &str) -> Self {
+        Self(
+            Sha256::new()
+                .chain_update(b"remit-officer-key-v1")
+                .chain_update(token)
+                .finalize()
+                .into(),
+        )
+    }
+}
+
+impl std::fmt::Debug for OfficerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OfficerKey(…)")
+    }
 }
 
 impl Identity {
@@ -49,18 +75,16 @@ impl Identity {
         self.agency.as_deref().filter(|_| self.role == Role::Agency)
     }
 
-    /// The actor of this caller's changes; `salt` hides the officer's pseudonym.
+    /// The actor of this caller's changes. `salt`, such as the record's id, keeps commitments to one
+    /// officer apart.
     pub fn actor(&self, salt: &[u8]) -> api::event::Actor {
         let officer_commitment = self
             .officer
             .as_ref()
             .map(|officer| {
-                Sha256::new()
-                    .chain_update(b"remit-officer-v1")
-                    .chain_update(salt)
-                    .chain_update(officer)
-                    .finalize()
-                    .to_vec()
+                let length = u64::try_from(salt.len()).unwrap_or(u64::MAX).to_be_bytes();
+                let data = [&length, salt, officer.as_bytes()].concat();
+                journal::keyed_hash(&self.officer_key.0, "remit-officer-v1", &data).to_vec()
             })
             .unwrap_or_default();
         api::event::Actor {
@@ -199,6 +223,7 @@ impl Tokens {
                 agency: token.agency.clone(),
                 role: token.role,
                 officer: None,
+                officer_key: OfficerKey::of_token(&token.token),
             };
             if identities
                 .insert(Sha256::digest(&token.token).into(), identity)
@@ -274,6 +299,42 @@ mod tests {
         assert_eq!(authenticate("Bearer 0123456789abcdefghiX"), None);
         assert_eq!(authenticate("Basic 0123456789abcdefghij"), None);
         assert_eq!(tokens.authenticate(&http::HeaderMap::new()), None);
+    }
+
+    /// Whoever sees the commitment knows the record and can list all pseudonyms: without the key of the officer's system that tells nothing.
+    #[test]
+    fn p3_an_officers_commitment_cannot_be_tried_without_the_systems_token() {
+        let of = |secret: &str| {
+            let tokens = [token("desk", secret, Some("police-510100"), Role::Agency)];
+            let mut headers = http::HeaderMap::new();
+            headers.insert("authorization", format!("Bearer {secret}").parse().unwrap());
+            headers.insert(OFFICER, "o-17".parse().unwrap());
+            Tokens::new(&tokens).unwrap().authenticate(&headers).unwrap()
+        };
+        let caller = of("0123456789abcdefghij");
+        let commitment = caller.actor(b"case").officer_commitment;
+        assert_eq!(commitment, caller.actor(b"case").officer_commitment);
+        assert_ne!(commitment, caller.actor(b"other case").officer_commitment);
+        assert_ne!(
+            commitment,
+            of("another-0123456789abcdef").actor(b"case").officer_commitment
+        );
+        let keyless = Identity {
+            officer_key: OfficerKey::default(),
+            ..caller.clone()
+        };
+        assert_ne!(commitment, keyless.actor(b"case").officer_commitment);
+        let unkeyed = [&b"remit-officer-v1"[..], b"case", b"o-17"].concat();
+        assert_ne!(commitment, Sha256::digest(unkeyed).to_vec());
+        assert!(
+            !format!("{caller:?}").contains("0123456789"),
+            "no key where callers are logged"
+        );
+        let nobody = Identity {
+            officer: None,
+            ..caller
+        };
+        assert!(nobody.actor(b"case").officer_commitment.is_empty());
     }
 
     #[test]

@@ -32,7 +32,9 @@ mod server;
 mod violations;
 
 pub use failure::{DOMAIN, Failure, Violation, reason};
-pub use identity::{AgencyCaller, Authenticate, Identity, OFFICER, Role, Token, Tokens, TokensError, caller, unlisted};
+pub use identity::{
+    AgencyCaller, Authenticate, Identity, OFFICER, OfficerKey, Role, Token, Tokens, TokensError, caller, unlisted,
+};
 pub use layers::Limits;
 pub use server::{HealthCheck, Server};
 pub use violations::Violations;

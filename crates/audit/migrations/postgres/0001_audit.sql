@@ -2,20 +2,22 @@
 CREATE TABLE entries (
     idx BIGINT NOT NULL PRIMARY KEY,
     event_id TEXT NOT NULL UNIQUE,
-    record TEXT NOT NULL,
-    sequence BIGINT NOT NULL,
-    kind TEXT NOT NULL,
-    time BIGINT NOT NULL,
-    entry BYTEA NOT NULL,
-    -- The chain check's last resort: the database itself takes no place of a record twice.
-    UNIQUE (record, sequence)
+    entry BYTEA NOT NULL
 );
 
--- What entries commit to. Apart from them, so that whoever may read the log need not be able to read this.
-CREATE TABLE details (
+-- What entries commit to: the chain, and the detail. Apart from them, so that whoever may read the log need not be able to read this.
+-- A mark commits to nothing: its row is empty, and says that nothing is missing.
+CREATE TABLE openings (
     idx BIGINT NOT NULL PRIMARY KEY,
-    salt BYTEA NOT NULL,
-    detail BYTEA NOT NULL
+    record TEXT,
+    sequence BIGINT,
+    previous BYTEA,
+    kind TEXT,
+    chain_salt BYTEA,
+    detail_salt BYTEA,
+    detail BYTEA,
+    -- The chain check's last resort: the database itself takes no place of a record twice.
+    UNIQUE (record, sequence)
 );
 
 -- The Merkle tree in C2SP tlog-tiles layout, height 8. The right-most tile of each level grows, all others are final.

@@ -20,7 +20,10 @@ CREATE TABLE marks (
     awaited_since BIGINT,
     standing TEXT NOT NULL,
     standing_since BIGINT NOT NULL,
-    logged TEXT NOT NULL
+    logged TEXT NOT NULL,
+    -- The newest mark that is an entry: how many events it counts, and when it was logged.
+    marked BIGINT,
+    marked_time BIGINT
 );
 
 -- Changes that are kept out. `key` is the record, or the event id that was used again.

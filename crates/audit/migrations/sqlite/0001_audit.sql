@@ -2,20 +2,22 @@
 CREATE TABLE entries (
     idx INTEGER NOT NULL PRIMARY KEY,
     event_id TEXT NOT NULL UNIQUE,
-    record TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    time INTEGER NOT NULL,
-    entry BLOB NOT NULL,
-    -- The chain check's last resort: the database itself takes no place of a record twice.
-    UNIQUE (record, sequence)
+    entry BLOB NOT NULL
 );
 
--- What entries commit to. Apart from them, so that whoever may read the log need not be able to read this.
-CREATE TABLE details (
+-- What entries commit to: the chain, and the detail. Apart from them, so that whoever may read the log need not be able to read this.
+-- A mark commits to nothing: its row is empty, and says that nothing is missing.
+CREATE TABLE openings (
     idx INTEGER NOT NULL PRIMARY KEY,
-    salt BLOB NOT NULL,
-    detail BLOB NOT NULL
+    record TEXT,
+    sequence INTEGER,
+    previous BLOB,
+    kind TEXT,
+    chain_salt BLOB,
+    detail_salt BLOB,
+    detail BLOB,
+    -- The chain check's last resort: the database itself takes no place of a record twice.
+    UNIQUE (record, sequence)
 );
 
 -- The Merkle tree in C2SP tlog-tiles layout, height 8. The right-most tile of each level grows, all others are final.

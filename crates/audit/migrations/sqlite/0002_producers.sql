@@ -20,7 +20,10 @@ CREATE TABLE marks (
     awaited_since INTEGER,
     standing TEXT NOT NULL,
     standing_since INTEGER NOT NULL,
-    logged TEXT NOT NULL
+    logged TEXT NOT NULL,
+    -- The newest mark that is an entry: how many events it counts, and when it was logged.
+    marked INTEGER,
+    marked_time INTEGER
 ) WITHOUT ROWID;
 
 -- Changes that are kept out. `key` is the record, or the event id that was used again.

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use journal::{Bytes32, Draft, Entry, Head, Time, seal};
+use journal::{Bytes32, Draft, Entry, EventSet, Head, Time, random_id, seal};
 use sql::{Batch, Engine, Error, Insert, Kind, Tx, Value, transact};
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ use super::{
     state::{Memory, State},
 };
 use crate::{
-    check::{Checked, OWN, PRODUCERS, Verdict, check},
+    check::{Checked, Leaf, MarkEntry, OWN, PRODUCERS, Verdict, check},
     gap::{Finding, GapKind, OwnChange},
     judge::{Judge, Placed, RecordHead},
     producer::Producer,
@@ -30,24 +30,34 @@ use crate::{
 
 const ENTRIES: Insert = Insert::into(
     "entries",
-    &[
-        ("idx", Kind::Int),
-        ("event_id", Kind::Text),
-        ("record", Kind::Text),
-        ("sequence", Kind::Int),
-        ("kind", Kind::Text),
-        ("time", Kind::Int),
-        ("entry", Kind::Bytes),
-    ],
+    &[("idx", Kind::Int), ("event_id", Kind::Text), ("entry", Kind::Bytes)],
 );
 
-const DETAILS: Insert = Insert::into(
-    "details",
-    &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
+const OPENINGS: Insert = Insert::into(
+    "openings",
+    &[
+        ("idx", Kind::Int),
+        ("record", Kind::Text),
+        ("sequence", Kind::Int),
+        ("previous", Kind::Bytes),
+        ("kind", Kind::Text),
+        ("chain_salt", Kind::Bytes),
+        ("detail_salt", Kind::Bytes),
+        ("detail", Kind::Bytes),
+    ],
 );
 
 const TILES: Insert = Insert::into("tiles", &[("place", Kind::Int), ("hashes", Kind::Bytes)])
     .then("ON CONFLICT (place) DO UPDATE SET hashes = excluded.hashes");
+
+/// What the log itself logs beside producers' changes.
+#[derive(Default)]
+pub(super) struct Own {
+    /// What befell producers.
+    pub changes: Vec<OwnChange>,
+    /// What it holds of a source, said in the clear.
+    pub mark: Option<(String, EventSet)>,
+}
 
 /// What came of a transaction.
 enum Outcome<T> {
@@ -75,12 +85,21 @@ struct Locked {
     epoch: i64,
 }
 
+/// What is written in one place of the log.
+#[derive(Clone, Copy)]
+enum Row<'a> {
+    Change(&'a Checked),
+    Mark(&'a MarkEntry),
+}
+
 /// All that a transaction writes.
 struct Additions<'a> {
-    /// Changes with their places, in order, right behind the head.
-    new: Vec<(u64, &'a Checked)>,
+    /// Entries with their places, in order, right behind the head.
+    new: Vec<(u64, Row<'a>)>,
     /// What the log itself logs behind them.
     own: Vec<OwnChange>,
+    /// The mark that it logs last.
+    mark: Option<MarkEntry>,
     /// The producers, after all of it.
     producers: BTreeMap<String, Producer>,
     has_gaps: bool,
@@ -114,7 +133,7 @@ impl SqlStore {
     /// Changes what is known of producers, and logs what `change` returns.
     pub(super) async fn change_producers<F>(&self, mut change: F) -> Result<(), StoreError>
     where
-        F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Vec<OwnChange> + Send,
+        F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Own + Send,
     {
         let mut memory = self.memory.lock().await;
         match transact!(self.db, |tx| self.try_change(&mut tx, &memory, &mut change)) {
@@ -132,7 +151,7 @@ impl SqlStore {
 
     /// Appends entries that are proven to be what the log had in these places: nothing is judged, and the log says nothing of
     /// its own between them. What they tell of the producers is taken over.
-    pub(crate) async fn append_proven(&self, entries: &[&Checked]) -> Result<(), StoreError> {
+    pub(crate) async fn append_proven(&self, entries: &[&Leaf]) -> Result<(), StoreError> {
         let mut memory = self.memory.lock().await;
         *memory = Memory::unread();
         match transact!(self.db, |tx| self.try_append_proven(&mut tx, entries))? {
@@ -142,7 +161,7 @@ impl SqlStore {
     }
 
     /// Puts entries back that are proven to be what the log has in these places. Where one is there, it stays.
-    pub(crate) async fn put_back(&self, entries: &[(u64, Checked)]) -> Result<(), StoreError> {
+    pub(crate) async fn put_back(&self, entries: &[(u64, Leaf)]) -> Result<(), StoreError> {
         let mut memory = self.memory.lock().await;
         *memory = Memory::unread();
         match transact!(self.db, |tx| self.try_put_back(&mut tx, entries))? {
@@ -152,44 +171,51 @@ impl SqlStore {
     }
 
     /// `false` when this store is fenced, and nothing was written.
-    async fn try_put_back(&self, tx: &mut Tx, entries: &[(u64, Checked)]) -> Result<bool, Error> {
+    async fn try_put_back(&self, tx: &mut Tx, entries: &[(u64, Leaf)]) -> Result<bool, Error> {
         const THERE: &str = "ON CONFLICT DO NOTHING";
         if lock_head(tx).await?.epoch != self.epoch {
             return Ok(false);
         }
-        let rows = || entries.iter().map(|(index, change)| (index.cast_signed(), change));
-        let entries = rows().map(|(index, change)| entry_row(index, change));
+        let rows = || entries.iter().map(|(index, leaf)| (index.cast_signed(), leaf.into()));
+        let entries = rows().map(|(index, row)| entry_row(index, row));
         ENTRIES.then(THERE).rows(tx, entries.collect()).await?;
-        let details = rows().map(|(index, change)| detail_row(index, change));
-        DETAILS.then(THERE).rows(tx, details.collect()).await?;
+        let openings = rows().map(|(index, row)| opening_row(index, row));
+        OPENINGS.then(THERE).rows(tx, openings.collect()).await?;
         Ok(true)
     }
 
     /// `false` when this store is fenced, and nothing was written.
-    async fn try_append_proven(&self, tx: &mut Tx, entries: &[&Checked]) -> Result<bool, Error> {
+    async fn try_append_proven(&self, tx: &mut Tx, entries: &[&Leaf]) -> Result<bool, Error> {
         let locked = lock_head(tx).await?;
         if locked.epoch != self.epoch {
             return Ok(false);
         }
         let state = State::read(tx, locked.head).await?;
         let mut producers = state.producers.clone();
-        for change in entries {
-            let Entry {
-                source,
-                record,
-                kind,
-                time,
-                ..
-            } = &change.entry;
-            if source != OWN {
-                producers.entry(source.clone()).or_default().held.add(&change.hash);
-            } else if let Some(producer) = record.strip_prefix(PRODUCERS) {
-                OwnChange::happened(kind, *time, producers.entry(producer.to_owned()).or_default());
+        let mut records = Vec::new();
+        for leaf in entries {
+            let change = match leaf {
+                Leaf::Change(change) => &change.entry,
+                Leaf::Mark(mark) => {
+                    let producer = producers.entry(mark.source.clone()).or_default();
+                    producer.marked = Some((mark.set.count, mark.time));
+                    continue;
+                }
+            };
+            records.push(change.record.clone());
+            if change.source != OWN {
+                let producer = producers.entry(change.source.clone()).or_default();
+                producer.held.add(&change.hash);
+            } else if let Some(producer) = change.record.strip_prefix(PRODUCERS) {
+                let producer = producers.entry(producer.to_owned()).or_default();
+                OwnChange::happened(&change.kind, change.time, producer);
             }
         }
+        let rows = entries.iter().map(|leaf| Row::from(*leaf));
         let additions = Additions {
-            new: (locked.head.size..).zip(entries.iter().copied()).collect(),
+            new: (locked.head.size..).zip(rows).collect(),
             own: Vec::new(),
+            mark: None,
             producers,
             has_gaps: state.has_gaps,
             speaks: false,
@@ -199,7 +225,6 @@ impl SqlStore {
             return Ok(false);
         }
         if state.has_gaps {
-            let records = entries.iter().map(|change| change.entry.record.clone()).collect();
             gaps::close(tx, records).await?;
         }
         Ok(true)
@@ -268,7 +293,7 @@ impl SqlStore {
         let new: Vec<_> = placed
             .iter()
             .filter_map(|(placed, change)| match placed {
-                Placed::New(index) => Some((*index, *change)),
+                Placed::New(index) => Some((*index, Row::Change(change))),
                 _ => None,
             })
             .collect();
@@ -306,17 +331,25 @@ impl SqlStore {
         let additions = Additions {
             new,
             own,
+            mark: None,
             producers: judge.producers,
             has_gaps,
             speaks: true,
             now: judge.now,
         };
         let advanced: Vec<(String, RecordHead)> = {
-            let records: HashSet<&str> = additions.new.iter().map(|(_, change)| &*change.entry.record).collect();
+            let record = |row: &Row<'_>| match row {
+                Row::Change(change) => Some(change.entry.record.clone()),
+                Row::Mark(_) => None,
+            };
+            let records: HashSet<String> = additions.new.iter().filter_map(|(_, row)| record(row)).collect();
             let head = |record: &str| judge.heads.get(record).copied().unwrap_or_default();
             records
                 .into_iter()
-                .map(|record| (record.to_owned(), head(record)))
+                .map(|record| {
+                    let head = head(&record);
+                    (record, head)
+                })
                 .collect()
         };
         let Some(mut remembered) = self.write(tx, state, &locked, additions).await? else {
@@ -336,7 +369,7 @@ impl SqlStore {
 
     async fn try_change<F>(&self, tx: &mut Tx, memory: &Memory, change: &mut F) -> Result<Outcome<()>, Error>
     where
-        F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Vec<OwnChange> + Send,
+        F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Own + Send,
     {
         let locked = lock_head(tx).await?;
         if locked.epoch != self.epoch {
@@ -350,10 +383,12 @@ impl SqlStore {
             &read
         };
         let (now, mut producers) = (self.clock.now(), state.producers.clone());
-        let own = change(&mut producers, now);
+        let Own { changes, mark } = change(&mut producers, now);
+        let mark = mark.map(|(source, set)| MarkEntry::new(&source, set, random_id(&*self.entropy), now));
         let additions = Additions {
             new: Vec::new(),
-            own,
+            own: changes,
+            mark,
             producers,
             has_gaps: state.has_gaps,
             speaks: true,
@@ -377,6 +412,7 @@ impl SqlStore {
         let Additions {
             new,
             mut own,
+            mark,
             mut producers,
             has_gaps,
             speaks,
@@ -391,29 +427,30 @@ impl SqlStore {
         }
         let sealed = self.seal_own(tx, &own, now).await?;
         let behind = locked.head.size + new.len() as u64;
-        let rows = || new.iter().copied().chain((behind..).zip(&sealed));
+        let last = || sealed.iter().map(Row::Change).chain(mark.iter().map(Row::Mark));
+        let rows = || new.iter().copied().chain((behind..).zip(last()));
         let mut edge = state.edge.clone();
-        let mut entries: Vec<[Value; 7]> = Vec::new();
-        let mut details: Vec<[Value; 3]> = Vec::new();
+        let mut entries: Vec<[Value; 3]> = Vec::new();
+        let mut openings: Vec<[Value; 8]> = Vec::new();
         let mut placed: Vec<[Value; 2]> = Vec::new();
         if rows().next().is_some() {
-            let leaves: Vec<Bytes32> = rows().map(|(_, change)| change.hash).collect();
+            let leaves: Vec<Bytes32> = rows().map(|(_, row)| row.hash()).collect();
             let (grown, tiles) = edge.grow(&leaves).map_err(|error| damaged(&error))?;
             if !self.move_head(tx, locked.head, grown.head()).await? {
                 return Ok(None);
             }
-            entries.extend(rows().map(|(index, change)| entry_row(index.cast_signed(), change)));
-            details.extend(rows().map(|(index, change)| detail_row(index.cast_signed(), change)));
+            entries.extend(rows().map(|(index, row)| entry_row(index.cast_signed(), row)));
+            openings.extend(rows().map(|(index, row)| opening_row(index.cast_signed(), row)));
             placed.extend(tiles.into_iter().map(|(id, hashes)| [id.place().into(), hashes.into()]));
             edge = grown;
         }
         let (known, marks) = producers::rows(&state.producers, &producers);
         let batch = Batch::default()
-            .with(&ENTRIES, entries.iter().map(<[Value; 7]>::as_slice))
-            .with(&DETAILS, details.iter().map(<[Value; 3]>::as_slice))
+            .with(&ENTRIES, entries.iter().map(<[Value; 3]>::as_slice))
+            .with(&OPENINGS, openings.iter().map(<[Value; 8]>::as_slice))
             .with(&TILES, placed.iter().map(<[Value; 2]>::as_slice))
             .with(&producers::PRODUCERS, known.iter().map(<[Value; 6]>::as_slice))
-            .with(&producers::MARKS, marks.iter().map(<[Value; 11]>::as_slice));
+            .with(&producers::MARKS, marks.iter().map(<[Value; 13]>::as_slice));
         // Only entries are inserted where nothing may be.
         tx.write(&batch)
             .await
@@ -529,12 +566,13 @@ async fn find_heads<'a>(
     heads: &mut HashMap<&'a str, RecordHead>,
     records: &HashSet<&'a str>,
 ) -> Result<(), Error> {
-    const SQLITE: &str = "SELECT last.record, last.sequence, last.entry FROM json_each($1) AS wanted \
-         JOIN entries AS last ON last.record = wanted.value AND last.sequence = \
-         (SELECT max(entries.sequence) FROM entries WHERE entries.record = wanted.value)";
-    const POSTGRES: &str = "SELECT wanted.record, last.sequence, last.entry FROM UNNEST($1::TEXT[]) AS wanted (record) \
-         CROSS JOIN LATERAL (SELECT sequence, entry FROM entries WHERE entries.record = wanted.record \
-         ORDER BY sequence DESC LIMIT 1) AS last";
+    const SQLITE: &str = "SELECT last.record, last.sequence, entries.entry FROM json_each($1) AS wanted \
+         JOIN openings AS last ON last.record = wanted.value AND last.sequence = \
+         (SELECT max(openings.sequence) FROM openings WHERE openings.record = wanted.value) \
+         JOIN entries ON entries.idx = last.idx";
+    const POSTGRES: &str = "SELECT wanted.record, last.sequence, entries.entry FROM UNNEST($1::TEXT[]) AS wanted (record) \
+         CROSS JOIN LATERAL (SELECT sequence, idx FROM openings WHERE openings.record = wanted.record \
+         ORDER BY sequence DESC LIMIT 1) AS last JOIN entries ON entries.idx = last.idx";
     if records.is_empty() {
         return Ok(());
     }
@@ -556,7 +594,8 @@ async fn find_heads<'a>(
 async fn last_of(tx: &mut Tx, record: &str) -> Result<Head, Error> {
     let row = tx
         .fetch_optional(
-            "SELECT entry FROM entries WHERE record = $1 ORDER BY sequence DESC LIMIT 1",
+            "SELECT entries.entry, openings.sequence FROM openings JOIN entries ON entries.idx = openings.idx \
+             WHERE openings.record = $1 ORDER BY openings.sequence DESC LIMIT 1",
             vec![record.into()],
         )
         .await?;
@@ -567,7 +606,7 @@ async fn last_of(tx: &mut Tx, record: &str) -> Result<Head, Error> {
         problem: error.to_string(),
     })?;
     Ok(Head {
-        sequence: entry.sequence,
+        sequence: row.count(1, "sequence")?,
         hash: journal::entry_hash(&bytes),
         time: entry.time,
     })
@@ -598,19 +637,52 @@ async fn known<'a>(
         .collect()
 }
 
-fn detail_row(index: i64, change: &Checked) -> [Value; 3] {
-    [index.into(), change.salt[..].into(), change.detail[..].into()]
+impl<'a> From<&'a Leaf> for Row<'a> {
+    fn from(leaf: &'a Leaf) -> Self {
+        match leaf {
+            Leaf::Change(change) => Self::Change(change),
+            Leaf::Mark(mark) => Self::Mark(mark),
+        }
+    }
 }
 
-fn entry_row(index: i64, change: &Checked) -> [Value; 7] {
-    let entry = &change.entry;
+impl Row<'_> {
+    fn hash(self) -> Bytes32 {
+        match self {
+            Self::Change(change) => change.entry.hash,
+            Self::Mark(mark) => mark.hash,
+        }
+    }
+}
+
+fn entry_row(index: i64, row: Row<'_>) -> [Value; 3] {
+    let (id, bytes) = match row {
+        Row::Change(change) => (change.entry.event_id, &change.bytes),
+        Row::Mark(mark) => (mark.id, &mark.bytes),
+    };
+    [index.into(), id.to_string().into(), bytes[..].into()]
+}
+
+fn opening_row(index: i64, row: Row<'_>) -> [Value; 8] {
+    let Row::Change(Checked {
+        entry,
+        chain_salt,
+        detail,
+        bytes: _,
+    }) = row
+    else {
+        let (text, bytes) = (|| Value::Null(Kind::Text), || Value::Null(Kind::Bytes));
+        let number = Value::Null(Kind::Int);
+        return [index.into(), text(), number, bytes(), text(), bytes(), bytes(), bytes()];
+    };
     [
         index.into(),
-        entry.event_id.to_string().into(),
         entry.record.as_str().into(),
         entry.sequence.cast_signed().into(),
+        entry.previous.into(),
         entry.kind.as_str().into(),
-        entry.time.0.into(),
-        change.bytes[..].into(),
+        chain_salt[..].into(),
+        detail.salt[..].into(),
+        detail.content[..].into(),
     ]
 }

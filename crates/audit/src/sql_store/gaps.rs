@@ -63,7 +63,7 @@ pub(super) async fn note(tx: &mut Tx, found: Vec<Finding>, now: Time) -> Result<
 pub(super) async fn close(tx: &mut Tx, advanced: Vec<String>) -> Result<bool, Error> {
     tx.execute(
         "DELETE FROM gaps WHERE record = ANY($1) AND kind <> 'EVENT_ID_REUSED' AND last_sequence <= \
-         (SELECT max(entries.sequence) FROM entries WHERE entries.record = gaps.record)",
+         (SELECT max(openings.sequence) FROM openings WHERE openings.record = gaps.record)",
         vec![advanced.into()],
     )
     .await?;

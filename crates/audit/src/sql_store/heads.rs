@@ -9,7 +9,7 @@ use crate::check::READ;
 pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<RecordHead>, Error> {
     let rows = db
         .fetch(
-            "SELECT record FROM entries WHERE sequence = 1 AND record > $1 AND record NOT LIKE 'producers/%' \
+            "SELECT record FROM openings WHERE sequence = 1 AND record > $1 AND record NOT LIKE 'producers/%' \
              AND kind <> $3 ORDER BY record LIMIT $2",
             vec![after.into(), i64::from(limit).into(), READ.into()],
         )
@@ -21,8 +21,10 @@ pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<Record
 pub(super) async fn of(db: &Db, records: Vec<String>) -> Result<Vec<RecordHead>, Error> {
     let rows = db
         .fetch(
-            "SELECT record, sequence, entry FROM entries WHERE record = ANY($1) AND sequence = \
-             (SELECT max(later.sequence) FROM entries AS later WHERE later.record = entries.record) ORDER BY record",
+            "SELECT openings.record, openings.sequence, entries.entry FROM openings \
+             JOIN entries ON entries.idx = openings.idx WHERE openings.record = ANY($1) AND openings.sequence = \
+             (SELECT max(later.sequence) FROM openings AS later WHERE later.record = openings.record) \
+             ORDER BY openings.record",
             vec![records.into()],
         )
         .await?;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use journal::{EventSet, Mark, SetHash, Time};
 use sql::{Error, Insert, Kind, Row, Snapshot, Tx, Value};
 
-use super::{SqlStore, gaps};
+use super::{SqlStore, append::Own, gaps};
 use crate::{
     gap::OwnChange,
-    producer::{Producer, Standing},
+    producer::{Noted, Producer, Standing},
     store::{StoreError, Unfreezing},
 };
 
@@ -42,20 +42,23 @@ pub(super) const MARKS: Insert = Insert::into(
         ("standing", Kind::Text),
         ("standing_since", Kind::Int),
         ("logged", Kind::Text),
+        ("marked", Kind::Int),
+        ("marked_time", Kind::Int),
     ],
 )
 .then(
     "ON CONFLICT (source) DO UPDATE SET delivered = excluded.delivered, delivered_hash = excluded.delivered_hash, \
      committed = excluded.committed, committed_hash = excluded.committed_hash, found = excluded.found, \
      awaited = excluded.awaited, awaited_since = excluded.awaited_since, standing = excluded.standing, \
-     standing_since = excluded.standing_since, logged = excluded.logged",
+     standing_since = excluded.standing_since, logged = excluded.logged, \
+     marked = excluded.marked, marked_time = excluded.marked_time",
 );
 
 /// The rows of producers, and of their marks, that differ from what the tables hold.
 pub(super) fn rows(
     before: &BTreeMap<String, Producer>,
     now: &BTreeMap<String, Producer>,
-) -> (Vec<[Value; 6]>, Vec<[Value; 11]>) {
+) -> (Vec<[Value; 6]>, Vec<[Value; 13]>) {
     // What an append changes is not among it, as long as the log keeps pace.
     let mark = |producer: &Producer| Producer {
         held: EventSet::default(),
@@ -86,7 +89,7 @@ fn producer_row(source: &str, producer: &Producer) -> [Value; 6] {
     ]
 }
 
-fn mark_row(source: &str, producer: &Producer, mark: &Mark) -> [Value; 11] {
+fn mark_row(source: &str, producer: &Producer, mark: &Mark) -> [Value; 13] {
     let committed_hash = mark.committed_hash.map(SetHash::to_bytes);
     [
         source.into(),
@@ -102,6 +105,10 @@ fn mark_row(source: &str, producer: &Producer, mark: &Mark) -> [Value; 11] {
         producer.standing.name().into(),
         producer.standing_since.0.into(),
         producer.logged.name().into(),
+        producer
+            .marked
+            .map_or(Value::Null(Kind::Int), |(count, _)| count.cast_signed().into()),
+        time_or_null(producer.marked.map(|(_, time)| time)),
     ]
 }
 
@@ -118,8 +125,8 @@ pub(super) enum From<'a> {
 /// All producers.
 pub(super) async fn read(from: From<'_>) -> Result<BTreeMap<String, Producer>, Error> {
     const ALL: &str = "SELECT producers.source, events, set_hash, frozen, tolerated_until, incidents, delivered, \
-         delivered_hash, committed, committed_hash, found, awaited, awaited_since, standing, standing_since, logged \
-         FROM producers LEFT JOIN marks ON marks.source = producers.source";
+         delivered_hash, committed, committed_hash, found, awaited, awaited_since, standing, standing_since, logged, \
+         marked, marked_time FROM producers LEFT JOIN marks ON marks.source = producers.source";
     let rows = match from {
         From::Tx(tx) => tx.fetch(ALL, Vec::new()).await?,
         From::Snapshot(snapshot) => snapshot.fetch(ALL, Vec::new()).await?,
@@ -159,6 +166,10 @@ fn producer(row: &Row) -> Result<Producer, Error> {
         producer.standing = standing(row, 13)?;
         producer.standing_since = Time(row.get(14)?);
         producer.logged = standing(row, 15)?;
+        producer.marked = match (row.get::<Option<i64>>(16)?, row.get::<Option<i64>>(17)?) {
+            (Some(_), Some(time)) => Some((row.count(16, "count of events")?, Time(time))),
+            _ => None,
+        };
     }
     Ok(producer)
 }
@@ -172,16 +183,26 @@ fn standing(row: &Row, column: usize) -> Result<Standing, Error> {
 }
 
 impl SqlStore {
-    pub(super) async fn take_mark(&self, source: &str, mark: Mark) -> Result<Standing, StoreError> {
-        let mut standing = Standing::Unknown;
+    pub(super) async fn take_mark(&self, source: &str, mark: Mark) -> Result<Noted, StoreError> {
+        let mut noted = Noted::default();
         self.change_producers(|producers, now| {
             let producer = producers.entry(source.to_owned()).or_default();
             producer.take(mark, now);
-            standing = producer.standing;
-            Vec::new()
+            let set = producer.to_be_marked(now);
+            if let Some(set) = set {
+                producer.marked = Some((set.count, now));
+            }
+            noted = Noted {
+                standing: producer.standing,
+                is_logged: producer.is_marked(),
+            };
+            Own {
+                changes: Vec::new(),
+                mark: set.map(|set| (source.to_owned(), set)),
+            }
         })
         .await?;
-        Ok(standing)
+        Ok(noted)
     }
 
     pub(super) async fn review_producers(&self) -> Result<(), StoreError> {
@@ -192,7 +213,7 @@ impl SqlStore {
         if producers.values().all(|producer| producer.to_be_logged(now).is_none()) {
             return Ok(());
         }
-        self.change_producers(|_, _| Vec::new()).await
+        self.change_producers(|_, _| Own::default()).await
     }
 
     pub(super) async fn unfreeze_producer(
@@ -203,7 +224,7 @@ impl SqlStore {
         let mut unfrozen = None;
         self.change_producers(|producers, now| {
             let Some(producer) = producers.get_mut(source) else {
-                return Vec::new();
+                return Own::default();
             };
             let was_frozen = producer.frozen.take().is_some();
             if unfreezing.tolerate_seconds > 0 {
@@ -212,13 +233,13 @@ impl SqlStore {
             let logs = was_frozen || unfreezing.tolerate_seconds > 0;
             unfrozen = Some(producer.clone());
             if !logs {
-                return Vec::new();
+                return Own::default();
             }
-            vec![OwnChange::unfrozen(
-                source,
-                unfreezing.actor.clone(),
-                unfreezing.reason.clone(),
-            )]
+            let unfrozen = OwnChange::unfrozen(source, unfreezing.actor.clone(), unfreezing.reason.clone());
+            Own {
+                changes: vec![unfrozen],
+                mark: None,
+            }
         })
         .await?;
         Ok(unfrozen)

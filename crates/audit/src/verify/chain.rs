@@ -1,11 +1,11 @@
-//! Where the chain of each record stands: what makes a gap visible in an export alone.
+//! Where the chain of each record stands: what makes a gap visible in an export with details alone.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-use journal::{Bytes32, Entry};
+use journal::{Bytes32, Opened};
 use sha2::{Digest as _, Sha256};
 
 use super::Problem;
@@ -24,7 +24,7 @@ impl Chains {
     }
 
     /// Takes an entry as the next of its record. Nothing has changed when it is not.
-    pub fn take(&mut self, entry: &Entry, hash: Bytes32) -> Result<(), Problem> {
+    pub fn take(&mut self, entry: &Opened) -> Result<(), Problem> {
         let last = self.0.entry(key(&entry.record)).or_default();
         let (sequence, previous) = *last;
         let problem = if entry.sequence != sequence + 1 {
@@ -39,7 +39,7 @@ impl Chains {
                 after: sequence,
             }
         } else {
-            *last = (entry.sequence, hash);
+            *last = (entry.sequence, entry.hash);
             return Ok(());
         };
         if sequence == 0 {

@@ -1,11 +1,11 @@
 //! Verifies a log file by file, as it is served over HTTP or lies in an exported folder.
 
-use journal::Bytes32;
+use journal::{Bytes32, Entry};
 use tlog_tiles::{Hash, record_hash};
 
-use super::{Fault, LogVerifier, Problem};
+use super::{Fault, LogVerifier};
 use crate::{
-    tiles::{Content, TilePath, WIDTH, files, take_detail, take_entry},
+    tiles::{Content, TilePath, WIDTH, files, take_entry, take_openings},
     tree::TreeHead,
     trust,
 };
@@ -24,8 +24,8 @@ pub struct FilesVerifier {
     leaves: Vec<u8>,
     /// Of each level above, the hashes that the entries give and that no tile has been compared with.
     above: [Vec<u8>; 8],
-    /// What the entries of the last bundle commit to.
-    commitments: Vec<Bytes32>,
+    /// The entries of the last bundle with their hashes, until what they commit to has been compared with them.
+    unopened: Vec<(Entry, Bytes32)>,
     details: u64,
 }
 
@@ -43,7 +43,7 @@ impl FilesVerifier {
             log: LogVerifier::new(),
             leaves: Vec::new(),
             above: std::array::from_fn(|_| Vec::new()),
-            commitments: Vec::new(),
+            unopened: Vec::new(),
             details: 0,
         })
     }
@@ -114,7 +114,7 @@ impl FilesVerifier {
 
     fn take_entries(&mut self, path: TilePath, bytes: &[u8], mut each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
         let mut rest = bytes;
-        self.commitments.clear();
+        self.unopened.clear();
         let tile = TilePath {
             content: Content::Hashes(0),
             ..path
@@ -140,7 +140,7 @@ impl FilesVerifier {
             });
             let decoded = decoded.map_err(|problem| Fault::Entry { index, problem })?;
             if self.with_detail {
-                self.commitments.push(decoded.commitment);
+                self.unopened.push((decoded, leaf.0));
             }
             each(index, entry);
         }
@@ -156,19 +156,18 @@ impl FilesVerifier {
 
     fn take_details(&mut self, path: TilePath, bytes: &[u8]) -> Result<(), Fault> {
         let mut rest = bytes;
-        let mut index = self.log.size() - self.commitments.len() as u64;
-        for commitment in &self.commitments {
-            let (salt, detail) = take_detail(&mut rest).ok_or(Fault::Form {
+        let unopened = std::mem::take(&mut self.unopened);
+        let mut index = self.log.size() - unopened.len() as u64;
+        for (entry, leaf) in unopened {
+            let openings = take_openings(&mut rest).ok_or(Fault::Form {
                 path,
                 index,
                 problem: "ends inside the detail of this entry",
             })?;
-            if journal::commitment(salt, detail) != *commitment {
-                let problem = Problem::Detail;
-                return Err(Fault::Entry { index, problem });
-            }
+            let opened = self.log.open(entry, leaf, openings);
+            opened.map_err(|problem| Fault::Entry { index, problem })?;
             index += 1;
-            self.details += 1;
+            self.details += u64::from(openings.is_some());
         }
         match rest.is_empty() {
             true => Ok(()),

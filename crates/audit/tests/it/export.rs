@@ -12,7 +12,7 @@ use audit::{
 use journal::Bytes32;
 use tlog_tiles::{Hash, record_hash};
 
-use crate::support::{ORIGIN, Producer, TestKey};
+use crate::support::{ORIGIN, Producer, TestKey, decoded, openings};
 
 /// The checkpoint of a log.
 fn checkpoint(changes: &[StateChange]) -> String {
@@ -36,8 +36,7 @@ fn open(folder: &Path, of: &[StateChange], with_detail: bool) -> Result<Folder, 
 fn push(folder: &mut Folder, changes: &[StateChange], until: usize) {
     let from = folder.size() as usize;
     for change in &changes[from.min(until)..until] {
-        let salt: Bytes32 = (*change.salt).try_into().unwrap();
-        folder.push(&change.entry, Some((&salt, &change.detail))).unwrap();
+        folder.push(&change.entry, openings(change)).unwrap();
     }
 }
 
@@ -181,7 +180,14 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     assert!(matches!(error, ExportError::Details { has: false, .. }), "{error}");
     let lies = tempfile::tempdir().unwrap();
     let mut lied = open(lies.path(), &changes, true).unwrap();
-    assert!(lied.push(&changes[0].entry, Some((&[0; 32], b"lie"))).is_err());
+    // Of another entry; of none; and a chain that is right with a detail that is not.
+    assert!(lied.push(&changes[0].entry, openings(&changes[1])).is_err());
+    assert!(lied.push(&changes[0].entry, None).is_err());
+    let half = journal::Openings {
+        detail: openings(&changes[1]).unwrap().detail,
+        ..openings(&changes[0]).unwrap()
+    };
+    assert!(lied.push(&changes[0].entry, Some(half)).is_err());
     assert!(matches!(
         open(lies.path(), &changes, true),
         Err(ExportError::Busy { .. })
@@ -263,6 +269,10 @@ fn receipt(changes: &[StateChange], index: usize) -> Receipt {
     path(&leaves, index, &mut hashes);
     Receipt {
         entry: changes[index].entry.to_vec(),
+        chain: (index != 15).then(|| {
+            let chain = changes[index].chain.clone().unwrap();
+            ((*chain.salt).try_into().unwrap(), chain.content.to_vec())
+        }),
         index: index as u64,
         path: hashes,
         checkpoint: checkpoint(changes),
@@ -278,8 +288,11 @@ fn a_receipt_verifies_by_itself_and_no_byte_of_it_can_be_changed() {
         assert!(text.starts_with("c2sp.org/tlog-proof@v1\nextra "));
         let read = Receipt::parse(&text).unwrap();
         assert_eq!((&read, read.to_string()), (&receipt, text.clone()));
-        let (entry, head) = read.verify(&vkey()).unwrap();
-        assert_eq!((entry.encode(), head.size), (receipt.entry.clone(), 21));
+        let proved = read.verify(&vkey()).unwrap();
+        assert_eq!((proved.entry.encode(), proved.head.size), (receipt.entry.clone(), 21));
+        // Only of an entry whose chain it opens does it say which change it is.
+        let opened = (index != 15).then(|| decoded(&changes[index]));
+        assert_eq!(proved.opened, opened);
         assert!(read.verify(&TestKey::new(ORIGIN, 4).vkey).is_err());
         for at in 0..text.len() {
             let mut forged = text.clone().into_bytes();

@@ -6,7 +6,7 @@ use api::{
     audit::{
         AppendChangesRequest, GetCheckpointRequest, GetInclusionProofRequest, ListChangesRequest, ListGapsRequest,
     },
-    event::StateChange,
+    event::{Opening, StateChange},
 };
 use audit::{Audit, Refusal, SqlStore, verify::LogVerifier};
 use journal::{Entry, ManualClock, SeededEntropy};
@@ -37,10 +37,10 @@ async fn set_full(db: &Db, full: bool) {
         (Engine::Postgres, true) => &[
             "CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$",
-            "CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON details DEFERRABLE INITIALLY DEFERRED \
+            "CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON openings DEFERRABLE INITIALLY DEFERRED \
              FOR EACH ROW EXECUTE FUNCTION full_disk()",
         ],
-        (Engine::Postgres, false) => &["DROP TRIGGER full_disk ON details"],
+        (Engine::Postgres, false) => &["DROP TRIGGER full_disk ON openings"],
     };
     for statement in statements {
         let mut tx = db.begin().await.unwrap();
@@ -144,7 +144,7 @@ async fn a_clock_that_is_set_back_stops_nothing(backend: Backend) {
     let _missing = intake.next("reports/b");
     let late = intake.next("reports/b");
     log.append(std::slice::from_ref(&late)).await;
-    let reused = |kind: &str| altered(&first, |entry| kind.clone_into(&mut entry.kind));
+    let reused = |kind: &str| altered(&first, |chain| kind.clone_into(&mut chain.kind));
     log.append(&[reused("report.one")]).await;
     log.published(2).await;
 
@@ -168,17 +168,17 @@ async fn a_clock_that_is_set_back_stops_nothing(backend: Backend) {
     assert!((log.audit.health())().await);
     log.stop().await;
 
-    // A record's times never go back, the log's own neither.
+    // An entry has the time that the clock said, also where the record had a later one.
     let mut times = Vec::new();
     for row in rows(
         &backend,
-        "SELECT entry FROM entries WHERE record = 'producers/intake' ORDER BY idx",
+        "SELECT entry FROM entries JOIN openings USING (idx) WHERE record = 'producers/intake' ORDER BY idx",
     )
     .await
     {
         times.push(Entry::decode(&row.get::<Vec<u8>>(0).unwrap()).unwrap().time);
     }
-    assert_eq!(times, [NOW, NOW]);
+    assert_eq!(times, [NOW, NOW.plus_seconds(-3_600)]);
     // And it starts again on that clock.
     let audit = Audit::start(files.config(backend.url()), clock, Arc::new(SeededEntropy::new(8)))
         .await
@@ -197,7 +197,10 @@ async fn what_is_too_large_is_refused_by_itself(backend: Backend) {
         ..sound.clone()
     };
     let detail = StateChange {
-        detail: vec![0; journal::DETAIL_BYTES + 1].into(),
+        detail: Some(Opening {
+            content: vec![0; journal::DETAIL_BYTES + 1].into(),
+            ..Opening::default()
+        }),
         ..sound.clone()
     };
     let results = log.append(&[sound, entry.clone(), detail]).await;

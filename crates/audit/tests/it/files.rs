@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use api::event::StateChange;
 use audit::{
-    tiles::{Content, TilePath, files, put_detail, put_entry},
+    tiles::{Content, TilePath, files, put_entry, put_openings},
     verify::{Fault, FilesVerifier, Problem},
 };
 use tlog_tiles::{Hash, node_hash, record_hash};
 
-use crate::support::{ORIGIN, Producer, TestKey};
+use crate::support::{ORIGIN, Producer, TestKey, mark_of, openings};
 
 /// A log as files.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ impl Log {
                     .iter()
                     .for_each(|change| put_entry(&mut bytes, &change.entry)),
                 Content::Details => changes[range].iter().for_each(|change| {
-                    put_detail(&mut bytes, &(*change.salt).try_into().unwrap(), &change.detail);
+                    put_openings(&mut bytes, openings(change));
                 }),
             }
             (path, bytes)
@@ -121,6 +121,63 @@ fn log_of(entries: usize) -> Log {
     Log::of(&Producer::intake().many(entries), true)
 }
 
+/// Marks are part of a log like its changes, and have nothing in a detail bundle.
+#[test]
+fn p2_a_log_with_marks_verifies_with_its_details_and_without() {
+    let mut changes = Producer::intake().many(600);
+    for at in [600, 300, 256, 255, 7] {
+        changes.insert(at, mark_of("intake", &changes[..at]));
+    }
+    for with_detail in [false, true] {
+        assert_eq!(Log::of(&changes, with_detail).verify().unwrap(), 605);
+        let mut fewer = changes.clone();
+        fewer.remove(100);
+        let fault = Log::of(&fewer, with_detail).verify().unwrap_err();
+        let is_found = match with_detail {
+            true => matches!(
+                fault,
+                Fault::Entry {
+                    problem: Problem::Mark { .. } | Problem::Sequence { .. },
+                    ..
+                }
+            ),
+            false => matches!(
+                fault,
+                Fault::Entry {
+                    index: 255,
+                    problem: Problem::Mark {
+                        said: 255,
+                        found: 254,
+                        ..
+                    }
+                }
+            ),
+        };
+        assert!(is_found, "{fault}");
+    }
+    // A mark with something behind it, and a change with nothing: neither can be told from the entries alone.
+    let mut swapped = changes.clone();
+    let opened = swapped[8].clone();
+    (swapped[7].chain, swapped[7].detail) = (opened.chain, opened.detail);
+    for (log, at) in [
+        (swapped, 7),
+        (
+            {
+                let mut bare = changes.clone();
+                (bare[9].chain, bare[9].detail) = (None, None);
+                bare
+            },
+            9,
+        ),
+    ] {
+        let fault = Log::of(&log, true).verify().unwrap_err();
+        assert!(
+            matches!(fault, Fault::Entry { index, problem: Problem::Openings(_) } if index == at),
+            "{fault}"
+        );
+    }
+}
+
 #[test]
 fn logs_of_every_shape_verify() {
     for entries in [0, 1, 2, 255, 256, 257, 511, 512, 513, 1_000] {
@@ -161,30 +218,24 @@ fn a_forged_byte_of_tile_0_100_is_noticed_at_size_70000() {
 #[test]
 fn a_flipped_bit_in_every_class_of_bytes_is_noticed_where_it_is() {
     let log = log_of(600);
-    // Entry 256 is the first of the second bundle; a header of a report's entry has these fields at these places.
-    let entry = Producer::intake().many(600)[256].entry.to_vec();
-    let record = 1 + 16 + 1 + 6 + 1;
-    let name = entry[record - 1] as usize;
-    let kind = record + name + 8 + 32 + 16 + 1;
+    // Entry 256 is the first of the second bundle; an entry has these fields at these places.
     for (class, at) in [
         ("version", 0),
-        ("event id", 5),
-        ("length of the source", 17),
-        ("source", 19),
-        ("length of the record", record - 1),
-        ("record", record + 2),
-        ("sequence", record + name + 7),
-        ("previous hash, first", record + name + 8),
-        ("previous hash, last", record + name + 39),
-        ("cause", record + name + 41),
-        ("length of the kind", kind - 1),
-        ("kind", kind + 1),
-        ("time", entry.len() - 40 + 7),
-        ("commitment", entry.len() - 1),
+        ("type", 1),
+        ("entry id", 5),
+        ("version of the id", 8),
+        ("time", 25),
+        ("length of the source", 26),
+        ("source", 29),
+        ("chain commitment, first", 33),
+        ("chain commitment, last", 64),
+        ("detail commitment, first", 65),
+        ("detail commitment, last", 96),
     ] {
         let fault = log.with("tile/entries/001", |bundle| bundle[2 + at] ^= 1);
         assert_eq!(named(&fault), Some(256), "{class}: {fault}");
     }
+    let chain = Producer::intake().many(600)[256].chain.clone().unwrap().content.len();
     // The length before it: what follows is read from elsewhere.
     for at in [0, 1] {
         let fault = log.with("tile/entries/001", |bundle| bundle[at] ^= 1);
@@ -194,9 +245,15 @@ fn a_flipped_bit_in_every_class_of_bytes_is_noticed_where_it_is() {
         ("tile/0/001", 5 * 32, 261),
         ("tile/0/002.p/88", 87 * 32 + 31, 599),
         ("tile/1/000.p/2", 32, 256),
+        // Of the first entry: the length of the chain, its salt, the chain, the detail's salt, its length, and the detail.
         ("detail/001", 0, 256),
+        ("detail/001", 1, 256),
+        ("detail/001", 2, 256),
         ("detail/001", 40, 256),
-        ("detail/001", 35, 256),
+        ("detail/001", 34 + chain, 256),
+        ("detail/001", 34 + chain + 32, 256),
+        ("detail/001", 34 + chain + 35, 256),
+        ("detail/001", 34 + chain + 36, 256),
     ] {
         let fault = log.with(path, |bytes| bytes[at] ^= 0x10);
         assert_eq!(named(&fault), Some(index), "{path}: {fault}");
@@ -327,7 +384,7 @@ fn p2_a_rewritten_and_resigned_log_shows_its_gaps() {
         "{fault}"
     );
     let mut linked_elsewhere = changes.clone();
-    linked_elsewhere[300] = crate::support::altered(&changes[300], |entry| entry.previous[31] ^= 1);
+    linked_elsewhere[300] = crate::support::altered(&changes[300], |chain| chain.previous[31] ^= 1);
     let fault = Log::of(&linked_elsewhere, true).verify().unwrap_err();
     assert!(
         matches!(
@@ -340,7 +397,7 @@ fn p2_a_rewritten_and_resigned_log_shows_its_gaps() {
         "{fault}"
     );
     let mut lied: Vec<_> = changes;
-    lied[77].detail = b"something else".to_vec().into();
+    lied[77].detail.as_mut().unwrap().content = b"something else".to_vec().into();
     let fault = Log::of(&lied, true).verify().unwrap_err();
     assert!(
         matches!(

@@ -48,7 +48,7 @@ async fn verdicts_come_in_the_order_of_the_request(backend: Backend) {
     let mut malformed = a[0].clone();
     malformed.entry = malformed.entry.slice(1..);
     let mut uncommitted = intake.next("reports/b");
-    uncommitted.detail = b"something else".to_vec().into();
+    uncommitted.detail.as_mut().unwrap().content = b"something else".to_vec().into();
     let reused = altered(&a[0], |entry| entry.kind = "report.withdrawn".to_owned());
     let unlinked = altered(&intake.next("reports/a"), |entry| entry.previous = [1; 32]);
     let changes = [

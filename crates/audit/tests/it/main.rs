@@ -10,6 +10,7 @@ mod forged;
 mod gaps;
 mod grpc;
 mod http;
+mod observer;
 mod proofs;
 mod reading;
 mod recover;

@@ -6,7 +6,7 @@ use api::{
 };
 use audit::{SqlStore, Store as _};
 use futures::{StreamExt as _, TryStreamExt as _};
-use journal::{Bytes32, Entry, commitment};
+use journal::{Chain, Opened, Opens};
 use prost::Message as _;
 use testkit::Backend;
 use tonic::{Code, Status};
@@ -226,19 +226,26 @@ async fn every_filter_finds_what_fits_and_nothing_else(backend: Backend) {
         // Behind the story the log has what was read of it.
         let found = list(&log, "auditor", with_detail(filter.clone())).await.unwrap();
         assert_eq!(of_the_story(&found), expected, "{filter:?}");
-        if filter.agency.is_empty() && filter.actor.is_empty() {
+        let is_public = filter.kind.is_empty() || !filter.record.is_empty();
+        if filter.agency.is_empty() && filter.actor.is_empty() && is_public {
             let request = ListChangesRequest {
                 filter: Some(filter.clone()),
                 ..Default::default()
             };
             let found = list(&log, "inspector", request).await.unwrap();
             assert_eq!(of_the_story(&found), expected, "{filter:?}");
+            // Which entries are of a record is told with what proves it; otherwise nothing is.
+            let opened = found
+                .iter()
+                .all(|change| change.chain.is_some() && change.detail.is_none());
+            assert!(filter.record.is_empty() || opened, "{filter:?}");
         }
     }
     let request = ListChangesRequest {
         filter: Some(ChangeFilter {
             agency: text("agencies/police-450100"),
             actor: text("bank"),
+            kind: text("case.opened"),
             start_time: Some(prost_types::Timestamp {
                 seconds: i64::MAX,
                 nanos: 0,
@@ -253,7 +260,13 @@ async fn every_filter_finds_what_fits_and_nothing_else(backend: Backend) {
     let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(
         fields,
-        ["filter.start_time", "filter.agency", "filter.actor", "start_index"]
+        [
+            "filter.start_time",
+            "filter.kind",
+            "filter.agency",
+            "filter.actor",
+            "start_index"
+        ]
     );
     log.stop().await;
 }
@@ -273,11 +286,10 @@ async fn a_filter_that_few_fit_goes_on_page_by_page(backend: Backend) {
         kind: "report.withdrawn".to_owned(),
         ..Default::default()
     };
-    let request = ListChangesRequest {
-        filter: Some(filter),
-        ..Default::default()
-    };
-    assert_eq!(indexes(&list(&log, "inspector", request).await.unwrap()), [9_000]);
+    assert_eq!(
+        indexes(&list(&log, "auditor", with_detail(filter)).await.unwrap()),
+        [9_000]
+    );
     // A token is bound to its filter.
     let page = log
         .client("inspector")
@@ -288,7 +300,7 @@ async fn a_filter_that_few_fit_goes_on_page_by_page(backend: Backend) {
     let request = ListChangesRequest {
         page_token: page.next_page_token,
         filter: Some(ChangeFilter {
-            kind: "report.closed".to_owned(),
+            start_time: Some(NOW.to_proto()),
             ..Default::default()
         }),
         ..Default::default()
@@ -316,25 +328,55 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
     assert_eq!(all.len(), 6);
     for (found, change) in all.iter().zip(&changes) {
         assert_eq!(
-            (&found.entry, &found.salt, &found.detail),
-            (&change.entry, &change.salt, &change.detail)
+            (&found.entry, &found.chain, &found.detail),
+            (&change.entry, &change.chain, &change.detail)
         );
-        let salt: Bytes32 = (&*found.salt).try_into().unwrap();
-        assert_eq!(commitment(&salt, &found.detail), decoded(change).commitment);
+        assert!(Opens::from(found.detail.as_ref().unwrap()).is_detail_of(&decoded(change).detail));
     }
     for record in ["cases/a", "reports/a"] {
         let found = list(&log, "police-450100", of(record)).await.unwrap();
         assert!(
-            !found.is_empty() && found.iter().all(|change| !change.detail.is_empty()),
+            !found.is_empty() && found.iter().all(|change| change.detail.is_some()),
             "{record}"
         );
+    }
+    // Which entries are of a record is for those who have sight of it, for auditors and for operators.
+    let chain_of = |record: &str| ListChangesRequest {
+        filter: Some(ChangeFilter {
+            record: record.to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    for who in ["auditor", "inspector", "police-450100"] {
+        assert_eq!(
+            indexes(&list(&log, who, chain_of("reports/a")).await.unwrap()),
+            [0, 5],
+            "{who}"
+        );
+    }
+    for (who, record, code) in [
+        ("intake", "reports/a", Code::PermissionDenied),
+        ("police-450100", "reports/b", Code::NotFound),
+        ("police-440000", "reports/a", Code::NotFound),
+        // What there is not looks the same.
+        ("police-440000", "reports/none", Code::NotFound),
+    ] {
+        let status = list(&log, who, chain_of(record)).await.unwrap_err();
+        assert_eq!(status.code(), code, "{who}: {record}");
+        let watched = WatchChangesRequest {
+            filter: chain_of(record).filter,
+            ..Default::default()
+        };
+        let watched = log.client(who).watch_changes(watched).await.map(drop);
+        assert_eq!(watched.unwrap_err().code(), code, "{who}: {record}");
     }
     // Not without asking.
     let plain = list(&log, "auditor", ListChangesRequest::default()).await.unwrap();
     assert!(
         plain
             .iter()
-            .all(|change| change.detail.is_empty() && change.salt.is_empty())
+            .all(|change| change.detail.is_none() && change.chain.is_none())
     );
 
     for (who, request, code) in [
@@ -392,15 +434,27 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
 }
 
 /// The reads of details that are in the log, with where they stand.
-async fn readings(backend: &Backend) -> Vec<(Entry, Detail)> {
+async fn readings(backend: &Backend) -> Vec<(Opened, Detail)> {
     let rows = rows(
         backend,
-        "SELECT entry, detail FROM entries JOIN details USING (idx) WHERE record LIKE 'readings/%' ORDER BY idx",
+        "SELECT entry, detail, chain_salt, record, kind FROM entries JOIN openings USING (idx) \
+         WHERE record LIKE 'readings/%' ORDER BY idx",
     )
     .await;
     let read = |row: &sql::Row| {
         let (entry, detail): (Vec<u8>, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
-        (Entry::decode(&entry).unwrap(), Detail::decode(&*detail).unwrap())
+        let chain = Chain {
+            record: row.get(3).unwrap(),
+            sequence: 1,
+            previous: [0; 32],
+            kind: row.get(4).unwrap(),
+        };
+        let (salt, content) = (row.get::<Vec<u8>>(2).unwrap(), chain.encode());
+        let chain = Opens {
+            salt: &salt,
+            content: &content,
+        };
+        (Opened::new(&entry, chain).unwrap(), Detail::decode(&*detail).unwrap())
     };
     rows.iter().map(read).collect()
 }
@@ -552,7 +606,7 @@ async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend:
         ..ChangeFilter::default()
     });
     let read = list(&log, "auditor", of_it.clone()).await.unwrap();
-    let shown = Detail::decode(read[0].detail.clone()).unwrap();
+    let shown = Detail::decode(read[0].detail.clone().unwrap().content).unwrap();
     assert_eq!((indexes(&read), shown.read_record.as_str()), (vec![0], "reports/a"));
     // Not for agencies: neither whose report it is nor who reads is theirs to know.
     assert_eq!(
@@ -637,7 +691,7 @@ async fn p7_following_details_is_one_reading(backend: Backend) {
     while !seen.contains(&6) {
         let message = stream.try_next().await.unwrap().unwrap();
         assert_eq!(message.reading, entry.record);
-        assert!(message.changes.iter().all(|change| !change.detail.is_empty()));
+        assert!(message.changes.iter().all(|change| change.detail.is_some()));
         seen.extend(indexes(&message.changes));
     }
     assert_eq!(seen, [4, 5, 6]);
@@ -652,9 +706,9 @@ async fn a_stream_goes_on_where_it_ended(backend: Backend) {
     let mut intake = Producer::intake();
     log.append(&intake.many(3)).await;
     log.published(3).await;
-    let watch = async |start_index, kind: &str| {
+    let watch = async |start_index, start_time| {
         let filter = Some(ChangeFilter {
-            kind: kind.to_owned(),
+            start_time,
             ..Default::default()
         });
         let request = WatchChangesRequest {
@@ -668,7 +722,7 @@ async fn a_stream_goes_on_where_it_ended(backend: Backend) {
             .unwrap()
             .into_inner()
     };
-    let mut stream = watch(1, "").await;
+    let mut stream = watch(1, None).await;
     let first = stream.try_next().await.unwrap().unwrap();
     assert_eq!((indexes(&first.changes), first.next_index), (vec![1, 2], 3));
     log.append(&intake.many(2)).await;
@@ -681,7 +735,7 @@ async fn a_stream_goes_on_where_it_ended(backend: Backend) {
     let (mut seen, mut next) = (Vec::new(), first.next_index);
     while next < 605 {
         // Each message from a stream of its own, as after a break.
-        let message = watch(next, "").await.next().await.unwrap().unwrap();
+        let message = watch(next, None).await.next().await.unwrap().unwrap();
         assert!(message.next_index > next);
         seen.extend(indexes(&message.changes));
         next = message.next_index;
@@ -689,10 +743,15 @@ async fn a_stream_goes_on_where_it_ended(backend: Backend) {
     assert_eq!(seen, (3..605).collect::<Vec<_>>());
 
     // What does not fit moves the stream on all the same.
-    let message = watch(0, "report.closed").await.next().await.unwrap().unwrap();
+    let message = watch(0, Some(NOW.plus_seconds(1).to_proto()))
+        .await
+        .next()
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((message.changes.len(), message.next_index), (0, 605));
     // Who waits for more is let go when the server stops.
-    let waiting = watch(605, "").await;
+    let waiting = watch(605, None).await;
     log.stop().await;
     drop(waiting);
 }

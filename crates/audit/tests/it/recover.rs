@@ -7,11 +7,11 @@ use audit::{
     Config, Error, LogKeys, Refused, SqlStore, Store, TreeHead, Unfreezing,
     recover::{RecoverError, Recovery, Whole, diagnose},
 };
-use journal::{Bytes32, ManualClock, SeededEntropy};
+use journal::{ManualClock, SeededEntropy};
 use testkit::Backend;
 
 use crate::{
-    store::rows,
+    store::whole_rows,
     support::{Files, NOW, ORIGIN, Producer, Served, TestKey, call, execute, start},
 };
 
@@ -38,9 +38,16 @@ async fn diagnosis(config: &Config) -> Option<Refused> {
 fn whole(change: &api::event::StateChange) -> Whole {
     Whole {
         entry: change.entry.to_vec(),
-        salt: Bytes32::try_from(&*change.salt).unwrap(),
-        detail: change.detail.to_vec(),
+        openings: change.chain.clone().zip(change.detail.clone()),
     }
+}
+
+/// Changes a byte.
+fn flip(bytes: Option<&mut bytes::Bytes>) {
+    let bytes = bytes.unwrap();
+    let mut flipped = bytes.to_vec();
+    flipped[0] ^= 1;
+    *bytes = flipped.into();
 }
 
 /// A log of 300 entries that were signed, whose database is one of another day with the first 280; and the 20.
@@ -98,8 +105,19 @@ async fn nothing_else_is_appended(backend: Backend) {
         ("one twice", with(|tail| tail[1] = tail[0].clone())),
         ("two in each other's place", with(|tail| tail.swap(3, 4))),
         ("a flipped byte of an entry", with(|tail| tail[9].entry[30] ^= 1)),
-        ("another detail", with(|tail| tail[9].detail[0] ^= 1)),
-        ("another salt", with(|tail| tail[9].salt[0] ^= 1)),
+        (
+            "another detail",
+            with(|tail| flip(tail[9].openings.as_mut().map(|(_, detail)| &mut detail.content))),
+        ),
+        (
+            "another chain",
+            with(|tail| flip(tail[9].openings.as_mut().map(|(chain, _)| &mut chain.content))),
+        ),
+        ("nothing behind it", with(|tail| tail[9].openings = None)),
+        (
+            "another salt",
+            with(|tail| flip(tail[9].openings.as_mut().map(|(_, detail)| &mut detail.salt))),
+        ),
         ("other entries", {
             let others = Producer::new("intake", 9).many_from("other", 20);
             others.iter().map(whole).collect()
@@ -139,13 +157,13 @@ async fn p2_what_was_deleted_is_put_back_when_it_is_proven(backend: Backend) {
             "the last",
             &[
                 "DELETE FROM entries WHERE idx >= 600",
-                "DELETE FROM details WHERE idx >= 600",
+                "DELETE FROM openings WHERE idx >= 600",
             ],
             (600..700).collect(),
         ),
         (
             "of details",
-            &["DELETE FROM details WHERE idx IN (0, 699)"],
+            &["DELETE FROM openings WHERE idx IN (0, 699)"],
             vec![0, 699],
         ),
     ] {
@@ -215,7 +233,7 @@ async fn p2_rows_that_are_deleted_show_without_being_asked_for(backend: Backend)
     }
     log.published(1_100).await;
     // Neither among the newest nor the last, and the entry stays.
-    execute(backend.url(), "DELETE FROM details WHERE idx = 17").await;
+    execute(backend.url(), "DELETE FROM openings WHERE idx = 17").await;
     assert!(!log.settled(1_101).await);
     let status = log.audit.status().await.unwrap();
     assert!(
@@ -296,7 +314,7 @@ async fn what_a_backup_says_of_producers_does_not_come_between(backend: Backend)
         }
         let size = store.head().await.unwrap().size;
         assert_eq!(size, 2_602, "frozen and unfrozen are entries too");
-        rows = whole_rows(backend).await.split_off(281);
+        rows = wholes(backend).await.split_off(281);
         store.close().await;
     }
     let log = Served::start(files.config(newer.url())).await;
@@ -323,18 +341,9 @@ async fn what_a_backup_says_of_producers_does_not_come_between(backend: Backend)
 }
 
 /// All entries of a log, with what they commit to.
-async fn whole_rows(backend: &Backend) -> Vec<Whole> {
-    let rows = rows(
-        backend,
-        "SELECT entry, salt, detail FROM entries JOIN details USING (idx) ORDER BY idx",
-    )
-    .await;
-    let whole = |row: &sql::Row| Whole {
-        entry: row.get(0).unwrap(),
-        salt: row.array(1, "salt").unwrap(),
-        detail: row.get(2).unwrap(),
-    };
-    rows.iter().map(whole).collect()
+async fn wholes(backend: &Backend) -> Vec<Whole> {
+    let whole = |(entry, openings)| Whole { entry, openings };
+    whole_rows(backend).await.into_iter().map(whole).collect()
 }
 
 async fn what_stands_in_the_way_is_said_without_a_start(backend: Backend) {

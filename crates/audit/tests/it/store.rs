@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeSet, slice::from_ref, sync::Arc};
 
-use audit::{Refusal, SqlStore, Store, StoreError, TileId, Verdict, Which, verify::LogVerifier};
-use journal::{Time, entry_hash};
+use api::event::Opening;
+use audit::{Part, Reader as _, Refusal, SqlStore, Store, StoreError, TileId, Verdict, Which, verify::LogVerifier};
+use journal::{Chain, Openings, Time, entry_hash};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;
 
@@ -40,12 +41,55 @@ pub async fn rows(backend: &Backend, statement: &'static str) -> Vec<sql::Row> {
         .unwrap()
 }
 
-/// Checks the whole log as an outsider would, against its head.
+/// An entry, and what opens its chain and its detail.
+pub type Whole = (Vec<u8>, Option<(Opening, Opening)>);
+
+/// All entries with what they commit to, as they lie in the tables.
+pub async fn whole_rows(backend: &Backend) -> Vec<Whole> {
+    let all = "SELECT entry, record, sequence, previous, kind, chain_salt, detail_salt, detail \
+               FROM entries JOIN openings USING (idx) ORDER BY idx";
+    let whole = |row: &sql::Row| {
+        let bytes = |column| bytes::Bytes::from(row.get::<Vec<u8>>(column).unwrap());
+        let record: Option<String> = row.get(1).unwrap();
+        let openings = record.map(|record| {
+            let chain = Chain {
+                record,
+                sequence: row.count(2, "sequence").unwrap(),
+                previous: row.array(3, "previous").unwrap(),
+                kind: row.get(4).unwrap(),
+            };
+            let chain = Opening {
+                salt: bytes(5),
+                content: chain.encode().into(),
+            };
+            let detail = Opening {
+                salt: bytes(6),
+                content: bytes(7),
+            };
+            (chain, detail)
+        });
+        (row.get(0).unwrap(), openings)
+    };
+    rows(backend, all).await.iter().map(whole).collect()
+}
+
+/// Checks the whole log as an auditor would, against its head.
 pub async fn verify(store: &SqlStore) -> u64 {
     let head = store.head().await.unwrap();
+    let all = Part {
+        indexes: 0..head.size,
+        record: None,
+        with_detail: true,
+        limit: head.size,
+    };
     let mut verifier = LogVerifier::new();
-    for (index, entry) in (0..).zip(store.entries(0..head.size).await.unwrap()) {
-        verifier.push(index, &entry).unwrap();
+    for read in store.read(all).await.unwrap() {
+        let openings = read.chain.as_ref().zip(read.detail.as_ref());
+        let openings = openings.map(|(chain, detail)| Openings {
+            chain: chain.into(),
+            detail: detail.into(),
+        });
+        verifier.push_opened(read.index, &read.entry, openings).unwrap();
     }
     assert_eq!(verifier.head(), head);
     head.size
@@ -67,9 +111,9 @@ async fn p2_each_change_once(backend: Backend) {
 
     // The same id for something else, of the same record or of another one.
     for record in ["reports/a", "reports/c"] {
-        let other = altered(&a[0], |entry| {
-            record.clone_into(&mut entry.record);
-            entry.kind = "report.withdrawn".to_owned();
+        let other = altered(&a[0], |chain| {
+            record.clone_into(&mut chain.record);
+            chain.kind = "report.withdrawn".to_owned();
         });
         assert_eq!(append(&store, &[other]).await, [Err(Refusal::EventIdReused)]);
     }
@@ -130,8 +174,9 @@ async fn p3_entries_hold_no_detail(backend: Backend) {
 
     let canaries: Vec<Vec<u8>> = changes
         .iter()
-        .map(|change| change.salt.to_vec())
-        .chain([CANARY.as_bytes().to_vec()])
+        .flat_map(|change| [change.chain.clone().unwrap(), change.detail.clone().unwrap()])
+        .flat_map(|opening| [opening.salt.to_vec(), opening.content.to_vec()])
+        .chain(["reports/", "report.changed", CANARY].map(|text| text.as_bytes().to_vec()))
         .collect();
     let finds = |text: &[u8]| {
         canaries
@@ -139,14 +184,9 @@ async fn p3_entries_hold_no_detail(backend: Backend) {
             .any(|canary| text.windows(canary.len()).any(|window| window == canary))
     };
     let mut seen = 0;
-    for row in rows(
-        &backend,
-        "SELECT event_id, record, kind, entry, sequence, time FROM entries",
-    )
-    .await
-    {
-        let texts = (0..3).map(|column| row.get::<String>(column).unwrap().into_bytes());
-        assert!(!texts.chain([row.get(3).unwrap()]).any(|text| finds(&text)));
+    for row in rows(&backend, "SELECT event_id, entry FROM entries").await {
+        let texts = [row.get::<String>(0).unwrap().into_bytes(), row.get(1).unwrap()];
+        assert!(!texts.iter().any(|text| finds(text)));
         seen += 1;
     }
     for row in rows(&backend, "SELECT hashes FROM tiles UNION ALL SELECT root FROM head").await {
@@ -155,7 +195,7 @@ async fn p3_entries_hold_no_detail(backend: Backend) {
     }
     assert_eq!(seen, 9 + 2);
     // Not for lack of a canary.
-    let details = rows(&backend, "SELECT detail FROM details").await;
+    let details = rows(&backend, "SELECT detail FROM openings").await;
     assert!(details.len() == 9 && details.iter().all(|row| finds(&row.get::<Vec<u8>>(0).unwrap())));
 }
 

@@ -4,11 +4,14 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use api::{
     audit::{AppendChangesRequest, AppendResult, audit_service_client::AuditServiceClient},
-    event::{Detail, StateChange},
+    event::{Detail, Opening, StateChange},
 };
 use audit::{Audit, Checked, Config};
 use ed25519_dalek::SigningKey;
-use journal::{Bytes32, Draft, Entry, Head, ManualClock, SeededEntropy, Time, seal};
+use journal::{
+    Bytes32, Chain, Content, Draft, Entry, EventSet, Head, ManualClock, Opened, Openings, SeededEntropy, Time,
+    chain_commitment, seal,
+};
 use rpc::client::Caller;
 use signed_note::{Note, StandardSigner, new_ed25519_verifier_key};
 use tempfile::TempDir;
@@ -96,17 +99,57 @@ impl Producer {
     }
 }
 
-pub fn decoded(change: &StateChange) -> Entry {
-    Entry::decode(&change.entry).unwrap()
+pub fn decoded(change: &StateChange) -> Opened {
+    Opened::of_change(change).unwrap()
 }
 
-/// The same change with another entry.
-pub fn altered(change: &StateChange, alter: impl FnOnce(&mut Entry)) -> StateChange {
-    let mut entry = decoded(change);
-    alter(&mut entry);
+/// The same event with another chain, committed to as it should be.
+pub fn altered(change: &StateChange, alter: impl FnOnce(&mut Chain)) -> StateChange {
+    let opening = change.chain.clone().unwrap();
+    let mut chain = Chain::decode(&opening.content).unwrap();
+    alter(&mut chain);
+    let (salt, content) = ((*opening.salt).try_into().unwrap(), chain.encode());
+    let mut entry = Entry::decode(&change.entry).unwrap();
+    let Content::Change { chain, .. } = &mut entry.content else {
+        panic!("a mark")
+    };
+    *chain = chain_commitment(&salt, &content);
     StateChange {
         entry: entry.encode().into(),
+        chain: Some(Opening {
+            content: content.into(),
+            ..opening
+        }),
         ..change.clone()
+    }
+}
+
+/// What an entry commits to: nothing, where it is a mark.
+pub fn openings(change: &StateChange) -> Option<Openings<'_>> {
+    let (chain, detail) = change.chain.as_ref().zip(change.detail.as_ref())?;
+    Some(Openings {
+        chain: chain.into(),
+        detail: detail.into(),
+    })
+}
+
+/// The mark of a source whose changes these are, as it stands in the log behind them.
+pub fn mark_of(source: &str, changes: &[StateChange]) -> StateChange {
+    let mut set = EventSet::default();
+    for change in changes.iter().filter(|change| change.chain.is_some()) {
+        if decoded(change).source == source {
+            set.add(&journal::entry_hash(&change.entry));
+        }
+    }
+    let entry = Entry {
+        id: journal::random_id(&SeededEntropy::new(set.count)),
+        time: NOW,
+        source: source.to_owned(),
+        content: Content::Mark(set),
+    };
+    StateChange {
+        entry: entry.encode().into(),
+        ..StateChange::default()
     }
 }
 
@@ -213,6 +256,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
             agency: (*role == rpc::Role::Agency).then(|| (*system).to_owned()),
             role: *role,
             officer: None,
+            officer_key: rpc::OfficerKey::default(),
         };
         (identity, (*token).to_owned())
     })

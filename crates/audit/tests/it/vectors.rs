@@ -3,9 +3,9 @@
 use api::event::{Actor, Clock, ClockKind, ClockUnit, Detail, Reading, Route};
 use audit::{
     Edge,
-    tiles::{Content, TilePath, put_detail, put_entry, take_detail, take_entry},
+    tiles::{Content, TilePath, put_entry, put_openings, take_entry, take_openings},
 };
-use journal::{Bytes32, Time};
+use journal::{Bytes32, Openings, Opens, Time};
 use prost::Message as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -29,15 +29,32 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
-/// The bundles, the tile and the root of some entries and their details.
-fn made(entries: &[Vec<u8>], details: &[(Bytes32, Vec<u8>)]) -> [Vec<u8>; 4] {
+/// What a vector says that an entry commits to: of chain and detail the salts and the contents; nothing for a mark.
+type Opening = Option<[Vec<u8>; 4]>;
+
+fn openings(opening: &Opening) -> Option<Openings<'_>> {
+    let [chain_salt, chain, detail_salt, detail] = opening.as_ref()?;
+    Some(Openings {
+        chain: Opens {
+            salt: chain_salt,
+            content: chain,
+        },
+        detail: Opens {
+            salt: detail_salt,
+            content: detail,
+        },
+    })
+}
+
+/// The bundles, the tile and the root of some entries and what they commit to.
+fn made(entries: &[Vec<u8>], details: &[Opening]) -> [Vec<u8>; 4] {
     let (mut bundle, mut beside, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
         put_entry(&mut bundle, entry);
         leaves.push(record_hash(entry).0);
     }
-    for (salt, detail) in details {
-        put_detail(&mut beside, salt, detail);
+    for opening in details {
+        put_openings(&mut beside, openings(opening));
     }
     let root = Edge::empty().grow(&leaves).unwrap().0.head().root.to_vec();
     [bundle, beside, leaves.concat(), root]
@@ -48,9 +65,12 @@ fn bundles_are_read_and_written_as_the_vectors_say() {
     let vectors = vectors();
     for vector in list(&vectors["valid"]) {
         let entries: Vec<_> = list(&vector["entries"]).iter().map(hex).collect();
-        let details: Vec<_> = list(&vector["details"])
+        let details: Vec<Opening> = list(&vector["openings"])
             .iter()
-            .map(|detail| (salt(&detail["salt"]), hex(&detail["detail"])))
+            .map(|opening| {
+                let part = |name: &str| hex(&opening[name]);
+                (!opening.is_null()).then(|| ["chain_salt", "chain", "detail_salt", "detail"].map(part))
+            })
             .collect();
         let [bundle, beside, tile, root] = made(&entries, &details);
         assert_eq!(bundle, hex(&vector["entry_bundle"]), "{}", vector["name"]);
@@ -60,13 +80,18 @@ fn bundles_are_read_and_written_as_the_vectors_say() {
         let (mut bundle, mut beside) = (&bundle[..], &beside[..]);
         let read: Vec<_> = std::iter::from_fn(|| take_entry(&mut bundle).map(<[u8]>::to_vec)).collect();
         assert_eq!((&read, bundle), (&entries, &[][..]), "{}", vector["name"]);
-        let read: Vec<_> =
-            std::iter::from_fn(|| take_detail(&mut beside).map(|(salt, detail)| (*salt, detail.to_vec()))).collect();
-        assert_eq!((&read, beside), (&details, &[][..]), "{}", vector["name"]);
+        let read: Vec<_> = std::iter::from_fn(|| take_openings(&mut beside)).collect();
+        let expected: Vec<_> = details.iter().map(openings).collect();
+        assert_eq!((&read, beside), (&expected, &[][..]), "{}", vector["name"]);
     }
     let full = &vectors["full"];
     let entries: Vec<_> = (0..256_u16).map(|i| i.to_be_bytes().to_vec()).collect();
-    let details: Vec<_> = (0..=255_u8).map(|i| ([i; 32], vec![i; usize::from(i)])).collect();
+    let details: Vec<Opening> = (0..=255_u8)
+        .map(|i| {
+            let n = usize::from(i);
+            Some([vec![i; 32], vec![i; n + 1], vec![i; 32], vec![i; n]])
+        })
+        .collect();
     let [bundle, beside, tile, root] = made(&entries, &details);
     for (made, name) in [
         (bundle, "entry_bundle_sha256"),
@@ -85,7 +110,7 @@ fn what_the_vectors_call_malformed_is_not_read() {
         let mut rest = &bytes[..];
         match vector["bundle"].as_str().unwrap() {
             "entries" => while take_entry(&mut rest).is_some() {},
-            _ => while take_detail(&mut rest).is_some() {},
+            _ => while take_openings(&mut rest).is_some() {},
         }
         assert!(!rest.is_empty(), "{}", vector["name"]);
     }
@@ -136,6 +161,7 @@ fn meant(means: &Value) -> Detail {
             factor: text(&route["factor"]),
             lead: text(&route["lead"]),
             supporting: list(&route["supporting"]).iter().map(text).collect(),
+            facts_salt: bytes(&route["factsSalt"]),
         }),
         clocks: set(&means["clocks"])
             .iter()
@@ -171,7 +197,7 @@ fn details_mean_and_are_committed_to_what_the_vectors_say() {
             "{}",
             vector["name"]
         );
-        let commitment = journal::commitment(&salt(&vector["salt"]), &detail);
+        let commitment = journal::detail_commitment(&salt(&vector["salt"]), &detail);
         assert_eq!(commitment.to_vec(), hex(&vector["commitment"]), "{}", vector["name"]);
     }
 }

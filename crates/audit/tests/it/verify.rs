@@ -1,21 +1,18 @@
-//! What a verifier of the whole log notices. No server here: entries and a signed head are all it has.
+//! What a verifier of the whole log notices. No server here: entries, what they commit to, and a signed head are all it has.
 
+use api::event::StateChange;
 use audit::verify::{Fault, LogVerifier, Problem};
 
-use crate::support::{ORIGIN, Producer, TestKey};
+use crate::support::{ORIGIN, Producer, TestKey, mark_of, openings};
 
 const ENTRIES: usize = 300;
 
 /// A log of 100 records with three entries each, its checkpoint and its verifier key.
-fn log() -> (Vec<Vec<u8>>, String, String) {
-    let entries: Vec<_> = Producer::intake()
-        .many(ENTRIES)
-        .iter()
-        .map(|change| change.entry.to_vec())
-        .collect();
+fn log() -> (Vec<StateChange>, String, String) {
+    let entries = Producer::intake().many(ENTRIES);
     let mut verifier = LogVerifier::new();
-    for (index, entry) in (0..).zip(&entries) {
-        verifier.push(index, entry).unwrap();
+    for (index, change) in (0..).zip(&entries) {
+        verifier.push_opened(index, &change.entry, openings(change)).unwrap();
     }
     assert_eq!((verifier.size(), verifier.records()), (300, 100));
     let head = verifier.head();
@@ -34,10 +31,10 @@ struct Tampered<'a> {
 
 impl Tampered<'_> {
     /// The first fault, when the log goes on with these entries under the indexes that they claim.
-    fn fault<'e>(&self, rest: impl Iterator<Item = (u64, &'e [u8])>) -> Option<Fault> {
+    fn fault<'e>(&self, rest: impl Iterator<Item = (u64, &'e StateChange)>) -> Option<Fault> {
         let mut verifier = self.before.clone();
-        for (index, entry) in rest {
-            if let Err(fault) = verifier.push(index, entry) {
+        for (index, change) in rest {
+            if let Err(fault) = verifier.push_opened(index, &change.entry, openings(change)) {
                 return Some(fault);
             }
         }
@@ -45,26 +42,36 @@ impl Tampered<'_> {
     }
 
     /// The first fault, when the log goes on with these entries as if nothing had happened.
-    fn fault_of<'e>(&self, rest: impl IntoIterator<Item = &'e Vec<u8>>) -> Fault {
-        self.fault((self.before.size()..).zip(rest.into_iter().map(Vec::as_slice)))
+    fn fault_of<'e>(&self, rest: impl IntoIterator<Item = &'e StateChange>) -> Fault {
+        self.fault((self.before.size()..).zip(rest))
             .expect("it was not noticed")
     }
 }
 
 /// Calls `check` for each entry, with the log before it.
-fn for_every_entry(check: impl Fn(usize, &[Vec<u8>], &Tampered<'_>)) {
+fn for_every_entry(check: impl Fn(usize, &[StateChange], &Tampered<'_>)) {
     let (entries, checkpoint, vkey) = log();
     let mut tampered = Tampered {
         before: LogVerifier::new(),
         checkpoint: &checkpoint,
         vkey: &vkey,
     };
-    for (i, entry) in entries.iter().enumerate() {
+    for (i, change) in entries.iter().enumerate() {
         check(i, &entries, &tampered);
-        tampered.before.push(i as u64, entry).unwrap();
+        let before = &mut tampered.before;
+        before.push_opened(i as u64, &change.entry, openings(change)).unwrap();
     }
     // What is not tampered with verifies.
     assert!(tampered.fault([].into_iter()).is_none());
+}
+
+fn with_entry(change: &StateChange, alter: impl FnOnce(&mut Vec<u8>)) -> StateChange {
+    let mut entry = change.entry.to_vec();
+    alter(&mut entry);
+    StateChange {
+        entry: entry.into(),
+        ..change.clone()
+    }
 }
 
 /// The index that a fault names, when it names one.
@@ -79,8 +86,10 @@ fn named(fault: &Fault) -> Option<u64> {
 fn p2_a_flipped_byte_of_any_entry_is_noticed() {
     for_every_entry(|i, entries, log| {
         let mut rest = entries[i..].to_vec();
-        let at = i * 7 % rest[0].len();
-        rest[0][at] ^= 1;
+        rest[0] = with_entry(&rest[0], |entry| {
+            let at = i * 7 % entry.len();
+            entry[at] ^= 1;
+        });
         let fault = log.fault_of(&rest);
         // In the entry itself, where the record's next one links to it, or by the root.
         match named(&fault) {
@@ -98,10 +107,7 @@ fn p2_any_missing_entry_is_noticed() {
     for_every_entry(|i, entries, log| {
         // The gap shows in the indexes.
         let next = i as u64 + 1;
-        match log
-            .fault((next..).zip(entries[i + 1..].iter().map(Vec::as_slice)))
-            .expect("it was not noticed")
-        {
+        match log.fault((next..).zip(&entries[i + 1..])).expect("it was not noticed") {
             Fault::Entry {
                 index,
                 problem: Problem::Index { expected },
@@ -154,8 +160,7 @@ fn p2_any_truncation_is_noticed() {
         );
         // Within the entry.
         let mut rest = entries[i..].to_vec();
-        let end = i % rest[0].len();
-        rest[0].truncate(end);
+        rest[0] = with_entry(&rest[0], |entry| entry.truncate(i % entry.len()));
         let fault = log.fault_of(&rest);
         assert!(
             matches!(fault, Fault::Entry { index, problem: Problem::Malformed(_) } if index == i as u64),
@@ -174,4 +179,81 @@ fn another_key_s_checkpoint_is_not_believed() {
         vkey: &other,
     };
     assert!(matches!(log.fault_of(&entries), Fault::Checkpoint(_)));
+}
+
+/// Without anything that the entries commit to: whoever re-signs a log from which an entry was taken, to which one was added, or in
+/// which one is another, is found out by the producer's next mark.
+#[test]
+fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_were() {
+    let (mut intake, mut routing) = (Producer::intake(), Producer::new("routing", 2));
+    let mut log = Vec::new();
+    for i in 0..90 {
+        log.push(intake.next(&format!("reports/{}", i % 7)));
+        log.push(routing.next(&format!("cases/{}", i % 5)));
+        if i % 10 == 9 {
+            log.push(mark_of("intake", &log));
+        }
+        if i == 49 {
+            log.push(mark_of("routing", &log));
+        }
+    }
+    let first_fault = |log: &[StateChange]| {
+        let mut verifier = LogVerifier::new();
+        let faults = (0..)
+            .zip(log)
+            .find_map(|(index, change)| verifier.push(index, &change.entry).err());
+        (faults, verifier)
+    };
+    let (fault, verifier) = first_fault(&log);
+    assert!(fault.is_none());
+    let counted = |source: &str| {
+        let counted = verifier.producers()[source];
+        (
+            counted.held.count,
+            counted.marked.map(|(count, _)| count),
+            counted.marks,
+        )
+    };
+    assert_eq!(
+        (counted("intake"), counted("routing")),
+        ((90, Some(90), 9), (90, Some(50), 1))
+    );
+
+    let of =
+        |source: &str, change: &StateChange| change.chain.is_some() && crate::support::decoded(change).source == source;
+    let is_mark_of = |source: &str, change: &StateChange| {
+        let entry = journal::Entry::decode(&change.entry).unwrap();
+        change.chain.is_none() && entry.source == source
+    };
+    let mut stranger = Producer::new("intake", 77);
+    for at in 0..log.len() {
+        let source = if of("intake", &log[at]) { "intake" } else { "routing" };
+        if !of(source, &log[at]) {
+            continue;
+        }
+        let (mut without, mut doubled, mut other) = (log.clone(), log.clone(), log.clone());
+        without.remove(at);
+        doubled.insert(at, log[at].clone());
+        other[at] = match source {
+            "intake" => stranger.next("reports/0"),
+            _ => Producer::new("routing", 78).next("cases/0"),
+        };
+        // The next mark of the same source, wherever it stands now; behind the last one nothing is confirmed.
+        for (log, moved) in [(&without, -1), (&doubled, 1), (&other, 0)] {
+            let fault = first_fault(log).0;
+            match log
+                .iter()
+                .enumerate()
+                .skip(at)
+                .find(|(_, change)| is_mark_of(source, change))
+            {
+                Some((next, _)) => assert!(
+                    matches!(&fault, Some(Fault::Entry { index, problem: Problem::Mark { said, found, .. } })
+                        if *index == next as u64 && i64::try_from(*found).unwrap() - i64::try_from(*said).unwrap() == moved),
+                    "{at} {moved}: {fault:?}"
+                ),
+                None => assert!(fault.is_none(), "{at} {moved}: {fault:?}"),
+            }
+        }
+    }
 }

@@ -271,7 +271,7 @@ async fn a_rewritten_log_is_cosigned_by_nobody(backend: Backend) {
 
     for statement in [
         "DELETE FROM entries",
-        "DELETE FROM details",
+        "DELETE FROM openings",
         "DELETE FROM tiles",
         "DELETE FROM checkpoints",
         "DELETE FROM inbox",
@@ -426,8 +426,7 @@ async fn what_only_a_witness_saw_is_appended_too(backend: Backend) {
     assert!(behind.missing().iter().copied().eq(7..10));
     let whole = |change: &api::event::StateChange| Whole {
         entry: change.entry.to_vec(),
-        salt: (*change.salt).try_into().unwrap(),
-        detail: change.detail.to_vec(),
+        openings: change.chain.clone().zip(change.detail.clone()),
     };
     behind.append(changes[7..].iter().map(whole).collect()).await.unwrap();
     behind.close().await;

@@ -15,7 +15,7 @@ use crate::rules::Action;
 
 impl Ruling<'_> {
     /// Every step of the decision, in words.
-    pub(super) fn explanation(&self, facts_digest: [u8; 32]) -> Explanation {
+    pub(super) fn explanation(&self) -> Explanation {
         let (mut fallbacks, mut exclusions) = (Vec::new(), Vec::new());
         for tried in &self.tried {
             fallbacks.extend(doubt(tried));
@@ -47,7 +47,9 @@ impl Ruling<'_> {
             fallbacks,
             summary: self.summary(&supporting),
             supporting,
-            facts_digest: facts_digest.to_vec().into(),
+            // Set where a decision is kept, with the salt that is kept with it.
+            facts_digest: Default::default(),
+            facts_salt: Default::default(),
             rule_set_digest: self.rules.digest().to_vec().into(),
             directory_digest: self.directory.digest().to_vec().into(),
             exclusions,

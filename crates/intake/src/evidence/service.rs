@@ -155,6 +155,7 @@ impl Service {
         let header = DownloadHeader {
             evidence: Some(message(&stored)),
             change: Some(LogReference {
+                chain: Some(change.chain()),
                 entry: change.entry,
                 event_id: change.event_id.to_string(),
                 kind: change.kind.to_owned(),

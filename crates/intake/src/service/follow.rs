@@ -1,9 +1,10 @@
 //! A report is followed by its receipt.
 
-use api::intake::{CheckReceiptResponse, LogReference};
-use rpc::{Failure, Identity};
+use api::intake::{Advice, CheckReceiptResponse, LogReference};
+use rpc::{Failure, Identity, Role};
 
-use super::{Service, is_hidden_from, shown_state};
+use super::{Service, is_hidden, is_hidden_from};
+use crate::{state::State, store::StoredReport};
 
 impl Service {
     /// Tells whoever has a receipt how its report stands.
@@ -17,14 +18,17 @@ impl Service {
             .report_by_receipt(self.receipts.lookup(receipt))
             .await?
             .ok_or(Failure::NotFound { what: "receipt" })?;
-        let hidden = is_hidden_from(caller, &stored);
+        let hidden = is_hidden_from(caller, &stored) || is_senders_to_know(caller, &stored);
         let mut changes = self.store.changes(stored.report).await?;
         if hidden {
             changes.truncate(1);
         }
         let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
+        let state = if hidden { State::Accepted } else { stored.state };
         Ok(CheckReceiptResponse {
-            state: shown_state(caller, &stored).to_proto().into(),
+            state: state.to_proto().into(),
+            // The same as before it is routed: nothing shows that somebody is excluded.
+            inquiry: (state == State::Accepted).then(inquiry),
             accept_time: Some(stored.accept_time.to_proto()),
             agency: case.lead,
             agency_title_zh: case.lead_title_zh,
@@ -35,6 +39,7 @@ impl Service {
                 .into_iter()
                 .map(|change| LogReference {
                     entry: change.entry.into(),
+                    chain: Some(change.chain),
                     event_id: change.event_id,
                     kind: change.kind,
                     change_time: Some(change.time.to_proto()),
@@ -43,5 +48,22 @@ impl Service {
                 .collect(),
             advice: case.advice,
         })
+    }
+}
+
+/// Whether the report's receipt must not tell its outcome because its sender is excluded: it may have
+/// kept the receipt, or show it through somebody else. Operators are told: reporters ask them.
+fn is_senders_to_know(caller: &Identity, stored: &StoredReport) -> bool {
+    let sender = stored.agency.as_deref();
+    caller.role != Role::Operator && sender.is_some_and(|agency| is_hidden(agency, stored))
+}
+
+/// Where a reporter can ask for more than a receipt tells.
+fn inquiry() -> Advice {
+    Advice {
+        text_zh: "本查询码目前只能证明举报已受理。举报人可凭本查询码，向运行本平台的受理中心查询后续情况。".to_owned(),
+        text_en: "For now this receipt shows only that the report was accepted. Its reporter can ask the centre that runs this \
+                  service, with this receipt, what became of it."
+            .to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! Routing delivers what became of cases.
 
 use api::intake::{ChangeResult, RecordCaseChangesRequest};
-use journal::{Arrival, Entry, entry_hash};
+use journal::{Arrival, Opened};
 use rpc::Failure;
 
 use super::Service;
@@ -26,10 +26,10 @@ impl Service {
         for (place, change) in request.changes.into_iter().enumerate() {
             let logged = change.change.clone().unwrap_or_default();
             // One that cannot be read parks its own record, and not its neighbours'.
-            let (entry, state) = match (Entry::decode(&logged.entry), state::case_state(&change.state)) {
+            let (entry, state) = match (Opened::of_change(&logged), state::case_state(&change.state)) {
                 (Ok(entry), Some(state)) => (entry, state),
-                (Err(_), _) => {
-                    results[place].refusal = "MALFORMED_ENTRY".to_owned();
+                (Err(unopened), _) => {
+                    unopened.reason().clone_into(&mut results[place].refusal);
                     continue;
                 }
                 (Ok(_), None) => {
@@ -42,7 +42,6 @@ impl Service {
             spans.push(span);
             places.push(place);
             news.push(CaseNews {
-                hash: entry_hash(&logged.entry),
                 entry,
                 change,
                 state,

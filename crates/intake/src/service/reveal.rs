@@ -46,6 +46,7 @@ impl Service {
         Ok(RevealReporterResponse {
             reporter: report.reporter,
             change: Some(LogReference {
+                chain: Some(change.chain()),
                 entry: change.entry,
                 event_id: change.event_id.to_string(),
                 kind: change.kind.to_owned(),

@@ -180,7 +180,7 @@ async fn a_file_is_uploaded_attached_and_downloaded(backend: Backend) {
     let header = header.unwrap();
     assert_eq!(header.evidence, Some(attached));
     let change = header.change.unwrap();
-    let entry = journal::Entry::decode(&change.entry).unwrap();
+    let entry = journal::Opened::new(&change.entry, change.chain.as_ref().unwrap().into()).unwrap();
     assert_eq!(
         (entry.record, entry.kind.as_str(), entry.sequence),
         (evidence.name, "evidence.downloaded", 3)

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use api::event::Actor;
+use api::event::{Detail, StateChange};
 use intake::{
     evidence::{State, Unattachable, name},
     store::{
@@ -10,7 +11,8 @@ use intake::{
         evidence::{Attachment, Download, EvidenceStore as _, Sender, Tally, Upload, Uploaded},
     },
 };
-use journal::{Entropy, Entry, Time, entry_hash};
+use journal::{Entropy, Opened, Time, entry_hash};
+use prost::Message as _;
 use testkit::Backend;
 use uuid::Uuid;
 
@@ -170,11 +172,20 @@ async fn p1_a_report_takes_its_evidence_with_it_or_is_not_recorded(backend: Back
         let stored = store.evidence(file).await.unwrap().unwrap();
         assert_eq!((stored.state, stored.report), (State::Attached, Some(id)));
         let changes = journal::changes_of(&db, &name(file), "audit").await.unwrap();
-        let entry = Entry::decode(&changes[1].entry).unwrap();
-        assert_eq!(
-            (entry.kind.as_str(), entry.caused_by),
-            ("evidence.attached", Some(attachment.accepted_by))
+        assert_eq!(changes[1].kind, "evidence.attached");
+        let rows = db.fetch(
+            "SELECT payload FROM outbox WHERE consumer = 'audit' AND record = $1",
+            vec![name(file).into()],
         );
+        let causes: Vec<_> = rows
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| StateChange::decode(&*row.get::<Vec<u8>>(0).unwrap()).unwrap())
+            .filter(|change| change.entry == changes[1].entry)
+            .map(|change| Detail::decode(change.detail.unwrap().content).unwrap().caused_by)
+            .collect();
+        assert_eq!(causes, [attachment.accepted_by.to_string()]);
     }
     assert_eq!(
         count(&db, "SELECT count(*) FROM outbox WHERE consumer = 'routing'").await,
@@ -321,10 +332,10 @@ async fn p2_the_chain_of_a_file_is_unbroken(backend: Backend) {
     );
     let (mut previous, mut time) = ([0; 32], Time(0));
     for (change, sequence) in changes.iter().zip(1..) {
-        let entry = Entry::decode(&change.entry).unwrap();
+        let entry = Opened::new(&change.entry, (&change.chain).into()).unwrap();
         assert_eq!((entry.sequence, entry.previous), (sequence, previous));
-        assert!(entry.time >= time);
-        (previous, time) = (entry_hash(&change.entry), entry.time);
+        assert!(change.time >= time, "the record's time, whatever the clock says");
+        (previous, time) = (entry_hash(&change.entry), change.time);
     }
     let row = db
         .fetch("SELECT sequence, hash FROM evidence", Vec::new())

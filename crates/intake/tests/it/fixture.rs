@@ -32,9 +32,7 @@ use intake::{
         },
     },
 };
-use journal::{
-    Arrival, Clock, Draft, Entropy, Entry, Head, Logged, ManualClock, Sealed, SeededEntropy, Time, entry_hash, seal,
-};
+use journal::{Arrival, Clock, Draft, Entropy, Head, Logged, ManualClock, Opened, Sealed, SeededEntropy, Time, seal};
 use places::Territories;
 use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
 use sql::Error;
@@ -95,8 +93,7 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
     let change: Sealed = seal(draft, head, NOW, entropy);
     *head = change.head;
     CaseNews {
-        entry: Entry::decode(&change.entry).unwrap(),
-        hash: entry_hash(&change.entry),
+        entry: Opened::of_change(&change.without_detail()).unwrap(),
         change: CaseChange {
             change: Some(change.without_detail()),
             reports: reports.iter().map(|id| intake::store::name(*id)).collect(),
@@ -323,6 +320,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
             agency: agency.map(str::to_owned),
             role: *role,
             officer: None,
+            officer_key: rpc::OfficerKey::default(),
         };
         (identity, token(system))
     })

@@ -9,7 +9,7 @@ use api::routing::ReportChange;
 use async_trait::async_trait;
 use intake::store::Store as _;
 use journal::{
-    Clock, Deliver, Entry, Head, ManualClock, Outbox as _, OutboxStatus, Outcome, Relay, SqlOutbox, Time, Undelivered,
+    Clock, Deliver, Head, ManualClock, Opened, Outbox as _, OutboxStatus, Outcome, Relay, SqlOutbox, Time, Undelivered,
 };
 use prost::Message as _;
 use testkit::Backend;
@@ -28,7 +28,7 @@ testkit::on_each_backend!(
 /// A consumer that keeps what it took, and refuses or fails as told.
 #[derive(Default)]
 struct Consumer {
-    taken: Mutex<Vec<Entry>>,
+    taken: Mutex<Vec<Opened>>,
     refused: Mutex<BTreeSet<String>>,
     down: Mutex<bool>,
     unreadable: Mutex<Option<String>>,
@@ -46,8 +46,8 @@ impl Deliver for Consumer {
         }
         let unreadable = self.unreadable.lock().unwrap().clone();
         let name = |payload: &[u8]| {
-            let entry = ReportChange::decode(payload).unwrap().change.unwrap().entry;
-            Entry::decode(&entry).unwrap().record
+            let change = ReportChange::decode(payload).unwrap().change.unwrap();
+            Opened::of_change(&change).unwrap().record
         };
         if unreadable.is_some_and(|record| payloads.iter().any(|payload| name(payload) == record)) {
             return Err(Undelivered {
@@ -61,8 +61,8 @@ impl Deliver for Consumer {
         Ok(payloads
             .iter()
             .map(|payload| {
-                let entry =
-                    Entry::decode(&ReportChange::decode(payload.as_slice()).unwrap().change.unwrap().entry).unwrap();
+                let change = ReportChange::decode(payload.as_slice()).unwrap().change.unwrap();
+                let entry = Opened::of_change(&change).unwrap();
                 if refused.contains(&entry.record) {
                     return Outcome::Refused("OUT_OF_ORDER".to_owned());
                 }

@@ -47,7 +47,8 @@ async fn a_submitted_report_is_followed_by_its_receipt(backend: Backend) {
         !followed.changes[0].logged,
         "audit does not answer here: it must not be claimed"
     );
-    let entry = journal::Entry::decode(&followed.changes[0].entry).unwrap();
+    let first = &followed.changes[0];
+    let entry = journal::Opened::new(&first.entry, first.chain.as_ref().unwrap().into()).unwrap();
     assert_eq!(
         (entry.record.as_str(), entry.event_id.to_string()),
         (name.as_str(), followed.changes[0].event_id.clone())
@@ -231,11 +232,6 @@ async fn p7_a_report_is_shown_only_once_its_reading_is_durable(backend: Backend)
         .await
         .unwrap();
     let entry: Vec<u8> = journaled[0].get(0).unwrap();
-    let header = journal::Entry::decode(&entry).unwrap();
-    assert_eq!(
-        (header.source.as_str(), header.kind.as_str(), header.sequence),
-        ("intake", "report.read", 1)
-    );
     let waiting = served
         .db
         .fetch(
@@ -249,7 +245,13 @@ async fn p7_a_report_is_shown_only_once_its_reading_is_durable(backend: Backend)
         (1, "audit")
     );
     let change = StateChange::decode(&*waiting[0].get::<Vec<u8>>(1).unwrap()).unwrap();
-    let detail = Detail::decode(change.detail).unwrap();
+    let opened = journal::Opened::of_change(&change).unwrap();
+    assert_eq!(
+        (opened.source.as_str(), opened.kind.as_str(), opened.sequence),
+        ("intake", "report.read", 1)
+    );
+    assert_eq!(change.entry, entry);
+    let detail = Detail::decode(change.detail.unwrap().content).unwrap();
     let actor = detail.actor.unwrap();
     assert_eq!(
         (
@@ -289,12 +291,6 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
         .into_inner();
     let name = submitted.report.unwrap().name;
     let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
-    let news = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[id], "ASSIGNED");
-    let request = RecordCaseChangesRequest {
-        changes: vec![news.change],
-    };
-    served.client("routing").record_case_changes(request).await.unwrap();
-
     let follow = async |system: &str| {
         served
             .client(system)
@@ -305,20 +301,69 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
             .unwrap()
             .into_inner()
     };
-    let hidden = follow("handan").await;
+    let before = follow("platform").await;
+    assert_eq!((before.state(), before.changes.len()), (ReportState::Accepted, 1));
+
+    let news = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[id], "ASSIGNED");
+    let request = RecordCaseChangesRequest {
+        changes: vec![news.change],
+    };
+    served.client("routing").record_case_changes(request).await.unwrap();
+    // It has had the receipt, and may show it through anybody: nothing is said that was not said before, by any field.
+    for system in ["handan", "hotline", "hotline-archive", "platform", "inspector"] {
+        assert_eq!(follow(system).await, before, "{system}");
+    }
+    let inquiry = before.inquiry.unwrap();
+    assert!(inquiry.text_en.contains("can ask the centre") && !inquiry.text_zh.is_empty());
+    // Which is where its reporter asks.
+    let shown = follow("operator").await;
     assert_eq!(
-        (hidden.state(), hidden.agency.as_str(), hidden.changes.len()),
-        (ReportState::Accepted, "", 1)
-    );
-    assert_eq!(hidden.as_of_time, hidden.accept_time);
-    let shown = follow("hotline").await;
-    assert_eq!(
-        (shown.state(), shown.agency.as_str(), shown.changes.len()),
-        (ReportState::Routed, "agencies/police-450100", 2)
+        (shown.state(), shown.agency.as_str(), shown.changes.len(), shown.inquiry),
+        (ReportState::Routed, "agencies/police-450100", 2, None)
     );
     let read = served.get("handan", &name, ReadPurpose::CheckSubmission).await;
     let report = read.unwrap().report.unwrap();
     assert_eq!(report.state(), ReportState::Accepted);
+}
+
+/// Who is excluded and not the sender sees no more than its own; others see what became of it, with what proves it.
+#[tokio::test]
+async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_report() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served
+        .client("hotline")
+        .submit_report(good())
+        .await
+        .unwrap()
+        .into_inner();
+    let name = submitted.report.unwrap().name;
+    let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
+    let news = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[id], "ASSIGNED");
+    let request = RecordCaseChangesRequest {
+        changes: vec![news.change],
+    };
+    served.client("routing").record_case_changes(request).await.unwrap();
+    let follow = async |system: &str| {
+        let request = CheckReceiptRequest {
+            receipt: submitted.receipt.clone(),
+        };
+        served.client(system).check_receipt(request).await.unwrap().into_inner()
+    };
+    let hidden = follow("handan").await;
+    assert_eq!((hidden.state(), hidden.changes.len()), (ReportState::Accepted, 1));
+    let shown = follow("platform").await;
+    assert_eq!((shown.state(), shown.inquiry), (ReportState::Routed, None));
+    let mut before = (0, [0; 32]);
+    for change in &shown.changes {
+        let opened = journal::Opened::new(&change.entry, change.chain.as_ref().unwrap().into()).unwrap();
+        assert_eq!(
+            (&*opened.record, opened.sequence, opened.previous, &*opened.kind),
+            (&*name, before.0 + 1, before.1, &*change.kind)
+        );
+        before = (opened.sequence, opened.hash);
+    }
+    assert_eq!(before.0, 2);
 }
 
 /// A newer routing may know states that this intake does not: its reporters must not be told that an agency has the report.

@@ -6,10 +6,12 @@ CREATE TABLE journal (
     kind TEXT NOT NULL,
     time BIGINT NOT NULL,
     entry BYTEA NOT NULL,
+    -- Opens the entry's chain commitment: what that is to stands in this row, and in the one before.
+    chain_salt BYTEA NOT NULL,
     PRIMARY KEY (record, sequence)
 );
 
--- What consumers have not taken yet. `position` sorts by time, then record and sequence.
+-- What consumers have not taken yet. `position` sorts by time, then sequence.
 CREATE TABLE outbox (
     consumer TEXT NOT NULL,
     position TEXT COLLATE "C" NOT NULL,

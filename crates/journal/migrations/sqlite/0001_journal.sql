@@ -6,10 +6,12 @@ CREATE TABLE journal (
     kind TEXT NOT NULL,
     time INTEGER NOT NULL,
     entry BLOB NOT NULL,
+    -- Opens the entry's chain commitment: what that is to stands in this row, and in the one before.
+    chain_salt BLOB NOT NULL,
     PRIMARY KEY (record, sequence)
 ) WITHOUT ROWID;
 
--- What consumers have not taken yet. `position` sorts by time, then record and sequence. With row ids, because payloads are long.
+-- What consumers have not taken yet. `position` sorts by time, then sequence. With row ids, because payloads are long.
 CREATE TABLE outbox (
     consumer TEXT NOT NULL,
     position TEXT NOT NULL,

@@ -164,7 +164,7 @@ async fn p1_a_version_and_its_entry_in_the_log_are_one(backend: Backend) {
         .fixture
         .rows(
             "SELECT j.kind, j.sequence, o.payload FROM journal j JOIN outbox o ON o.record = j.record \
-             AND o.consumer = 'audit' WHERE j.record = $1 AND o.position LIKE '%/0000000' || j.sequence ORDER BY j.sequence",
+             AND o.consumer = 'audit' WHERE j.record = $1 AND o.position LIKE '%/0000000' || j.sequence || '/%' ORDER BY j.sequence",
             vec![RECORD.into()],
         )
         .await;
@@ -174,7 +174,7 @@ async fn p1_a_version_and_its_entry_in_the_log_are_one(backend: Backend) {
         assert_eq!(row.get::<i64>(1).unwrap(), outcome.version.version.cast_signed());
         let change: Vec<u8> = row.get(2).unwrap();
         let change = api::event::StateChange::decode(change.as_slice()).unwrap();
-        let detail = Detail::decode(change.detail).unwrap();
+        let detail = Detail::decode(change.detail.unwrap().content).unwrap();
         assert_eq!(detail.version_digest.as_ref(), outcome.version.digest);
         assert_eq!(detail.actor.unwrap().system, "operator");
         let logged = detail.operator_register.unwrap();

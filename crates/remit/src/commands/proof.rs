@@ -5,7 +5,7 @@ use api::{
     error::ErrorReason,
     intake::LogReference,
 };
-use journal::Bytes32;
+use journal::{Bytes32, Opened};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -62,6 +62,28 @@ pub async fn check(audit: &Target, vkey: &str, change: &LogReference) -> Result<
         Ok(head) => Ok(Logged::Proven(Proven { index, size: head.size })),
         Err(fault) => Ok(Logged::Wrong(with_causes(&fault))),
     }
+}
+
+/// Opens the chain of a report's changes and verifies it: all are of one record, and each continues the
+/// previous one.
+pub fn chained(changes: &[LogReference]) -> Result<Vec<Opened>, String> {
+    let mut opened: Vec<Opened> = Vec::with_capacity(changes.len());
+    for change in changes {
+        let wrong = |problem: &dyn std::fmt::Display| format!("event {}: {problem}", change.event_id);
+        let chain = change.chain.clone().unwrap_or_default();
+        let next = Opened::new(&change.entry, (&chain).into()).map_err(|error| wrong(&error))?;
+        if next.event_id.to_string() != change.event_id || next.kind != change.kind {
+            return Err(wrong(&"it is not the change that it is said to be"));
+        }
+        let (record, sequence, hash) = opened.last().map_or((&*next.record, 0, [0; 32]), |last| {
+            (&*last.record, last.sequence, last.hash)
+        });
+        if (&*next.record, next.sequence, next.previous) != (record, sequence + 1, hash) {
+            return Err(wrong(&"it does not continue the previous change"));
+        }
+        opened.push(next);
+    }
+    Ok(opened)
 }
 
 /// An error with its causes, in one line.

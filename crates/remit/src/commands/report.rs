@@ -420,6 +420,10 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
         field("advice", &advice.text_en)?;
         field("", &advice.text_zh)?;
     }
+    if let Some(inquiry) = &response.inquiry {
+        field("ask", &inquiry.text_en)?;
+        field("", &inquiry.text_zh)?;
+    }
     field("accepted", output::time(response.accept_time.as_ref()))?;
     field("as of", output::time(response.as_of_time.as_ref()))?;
     Ok(())
@@ -445,6 +449,10 @@ async fn check_changes(
             None
         }
     };
+    // Needs no server and no key.
+    if let Err(fault) = proof::chained(changes) {
+        return Err(Failed::Unverified(format!("the changes of the report: {fault}")).into());
+    }
     let mut wrong = 0;
     for change in changes {
         let logged = match &ready {

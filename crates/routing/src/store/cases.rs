@@ -46,11 +46,13 @@ impl SqlStore {
         let mut openings = Vec::new();
         let mut changed = Vec::new();
         for news in news {
-            let arrival = inbox.check(&news.entry, &news.hash);
+            let arrival = inbox.check(&news.entry);
             if arrival == Arrival::New {
-                inbox.advance(&news.entry, news.hash);
+                inbox.advance(&news.entry);
                 if let Some(route) = &news.route {
-                    let route = &*decided_by(&active, route);
+                    let mut route = decided_by(&active, route);
+                    self.commit_to_facts(route.to_mut());
+                    let route = &*route;
                     let id = ordered_id(now, &*self.entropy);
                     let matter = Matter {
                         excluded: route
@@ -83,6 +85,15 @@ impl SqlStore {
         inbox.save(tx).await?;
         self.write(tx, changed).await?;
         Ok(arrivals)
+    }
+
+    /// Commits the explanation of a route, which is kept, to the facts that it was decided from.
+    fn commit_to_facts(&self, route: &mut Route) {
+        let mut salt = [0; 32];
+        self.entropy.fill(&mut salt);
+        let explanation = &mut route.decision.explanation;
+        explanation.facts_digest = crate::facts::facts_digest(&route.facts, &salt).to_vec().into();
+        explanation.facts_salt = salt.to_vec().into();
     }
 
     fn opened(

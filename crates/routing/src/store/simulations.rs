@@ -78,11 +78,11 @@ pub(super) const OPENINGS: Insert = Insert::into(
 
 /// One of them.
 pub(super) fn opening_row(case: Uuid, change: &Sealed) -> [Value; 3] {
-    let change = change.with_detail();
+    let detail = change.with_detail().detail.unwrap_or_default();
     [
         case.to_string().into(),
-        change.salt.to_vec().into(),
-        change.detail.to_vec().into(),
+        detail.salt.to_vec().into(),
+        detail.content.to_vec().into(),
     ]
 }
 

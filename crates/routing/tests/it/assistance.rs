@@ -56,7 +56,7 @@ async fn p5_several_clocks_run_at_once_and_each_is_missed_by_itself(backend: Bac
         .await
         .unwrap();
     let last = StateChange::decode(told.last().unwrap().payload.as_slice()).unwrap();
-    let detail = Detail::decode(last.detail).unwrap();
+    let detail = Detail::decode(last.detail.unwrap().content).unwrap();
     let missed = detail.missed_clock.unwrap();
     assert_eq!(
         (

@@ -8,7 +8,7 @@ use decision::calendar::Calendars;
 use decision::decide::{Decision, decide};
 use decision::directory::{AgencyId, Directory};
 use decision::rules::RuleSet;
-use journal::{Arrival, Draft, Entry, Head, ManualClock, Sealed, SeededEntropy, Time, entry_hash, random_id, seal};
+use journal::{Arrival, Draft, Head, ManualClock, Opened, Sealed, SeededEntropy, Time, random_id, seal};
 use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
@@ -301,8 +301,7 @@ fn store(db: &Db, current: &Arc<Current>, entropy: &Arc<SeededEntropy>) -> Arc<S
 
 pub fn news(report: Uuid, sealed: &Sealed, route: Option<(Facts, Decision)>) -> ReportNews {
     ReportNews {
-        entry: Entry::decode(&sealed.entry).unwrap(),
-        hash: entry_hash(&sealed.entry),
+        entry: Opened::of_change(&sealed.without_detail()).unwrap(),
         report,
         route: route.map(|(facts, decision)| Route { facts, decision }),
         traceparent: String::new(),

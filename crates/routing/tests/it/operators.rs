@@ -1,6 +1,6 @@
 //! The operator register's service in process, and what a route says of it.
 
-use api::routing::{Facts, OperatorKind};
+use api::routing::{Explanation, Facts, OperatorKind};
 use api::routing::{
     GetOperatorRequest, ListOperatorsRequest, LoadMode, LoadOperatorsEnd, LoadOperatorsHeader, LoadOperatorsRequest,
     LoadOperatorsResponse, LoadProblem, LoadResult, LookupOperatorRequest, LookupOperatorResponse, OperatorFormat,
@@ -362,7 +362,10 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
         let (facts, _, explanation) = stored(bench, report).await;
         let active = bench.current.get();
         let again = decide(&facts, &active.rules, &active.directory);
-        assert_eq!(again.explanation.encode_to_vec(), explanation);
+        let mut explanation = Explanation::decode(explanation.as_slice()).unwrap();
+        explanation.facts_digest.clear();
+        explanation.facts_salt.clear();
+        assert_eq!(again.explanation, explanation);
         assert!(
             again
                 .explanation

@@ -304,7 +304,16 @@ async fn bulk_insert(backend: &Backend, changes: &[StateChange]) -> anyhow::Resu
     transact!(db, |tx| tx.execute(blob, Vec::new()))?;
     let rows: Vec<(i64, Vec<u8>)> = (0..)
         .zip(changes)
-        .map(|(i, change)| (i, [&change.entry[..], &change.salt, &change.detail].concat()))
+        .map(|(i, change)| {
+            let opening = |opening: &Option<api::event::Opening>| {
+                let opening = opening.clone().unwrap_or_default();
+                [opening.salt, opening.content].concat()
+            };
+            (
+                i,
+                [&change.entry[..], &opening(&change.chain), &opening(&change.detail)].concat(),
+            )
+        })
         .collect();
     let started = Instant::now();
     for batch in rows.chunks(BATCH) {

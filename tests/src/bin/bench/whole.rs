@@ -11,11 +11,13 @@ use std::{
 
 use anyhow::Context as _;
 use api::{
-    audit::{ListChangesRequest, audit_service_client::AuditServiceClient},
+    audit::{WatchChangesRequest, audit_service_client::AuditServiceClient},
+    event::Detail,
     intake::{SubmitReportRequest, intake_service_client::IntakeServiceClient},
 };
 use hdrhistogram::Histogram;
-use journal::Entry;
+use journal::Opened;
+use prost::Message as _;
 use rpc::client::Caller;
 use tests::process::Process;
 use tokio::task::{JoinHandle, JoinSet};
@@ -50,7 +52,8 @@ pub async fn run(process: &Process, callers: usize, rate: Option<u32>, duration:
     let answered = Answered::default();
     let mut audit = process.audit();
     let from = end_of_log(&mut audit).await?;
-    let tail = tail(audit, from, Arc::clone(&answered));
+    let auditor = AuditServiceClient::new(process.channel(&process.endpoints.audit, "auditor"));
+    let tail = tail(auditor, from, Arc::clone(&answered));
     let started = Instant::now();
     let slots = Arc::new(AtomicU64::new(0));
     let mut load = JoinSet::new();
@@ -137,28 +140,33 @@ fn tail(mut audit: AuditServiceClient<Caller>, from: i64, answered: Answered) ->
         // Records of different services arrive in any order, so each side waits for the other.
         let mut names = HashMap::new();
         let mut routed = HashMap::new();
-        let mut start_index = from;
+        // Which entries are routes is in what they commit to. Following them is logged once.
+        let request = WatchChangesRequest {
+            start_index: from,
+            with_detail: true,
+            purpose: "benchmark".to_owned(),
+            ..WatchChangesRequest::default()
+        };
+        let mut published = audit.watch_changes(request).await?.into_inner();
         loop {
-            let request = ListChangesRequest {
-                page_size: 1_000,
-                start_index,
-                ..ListChangesRequest::default()
-            };
-            let changes = audit.list_changes(request).await?.into_inner().changes;
+            let message = published
+                .message()
+                .await?
+                .context("the log is followed until the end")?;
             let now = Instant::now();
-            if changes.len() < 1_000 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            for change in changes {
-                start_index = change.index + 1;
-                let entry = Entry::decode(&change.entry)?;
+            for change in message.changes {
+                let (Some(chain), Some(detail)) = (&change.chain, &change.detail) else {
+                    continue;
+                };
+                let entry = Opened::new(&change.entry, chain.into())?;
                 let event = match entry.kind.as_str() {
                     "report.accepted" => {
                         names.insert(entry.event_id, entry.record);
                         entry.event_id
                     }
                     "case.opened" => {
-                        let cause = entry.caused_by.context("a case has a cause")?;
+                        let cause = Detail::decode(&*detail.content)?.caused_by;
+                        let cause = cause.parse().context("a case has a cause")?;
                         routed.insert(cause, now);
                         cause
                     }

@@ -13,7 +13,7 @@ use audit::{
 };
 use clap::Args;
 use futures::StreamExt as _;
-use journal::Bytes32;
+use journal::Openings;
 use owo_colors::OwoColorize as _;
 use rpc::client::Caller;
 
@@ -156,9 +156,12 @@ impl Command {
             }
             let left = folder.target().size - from;
             for change in message.changes.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                let salt = Bytes32::try_from(&*change.salt).ok();
-                let detail = salt.as_ref().map(|salt| (salt, &*change.detail));
-                folder.push(&change.entry, detail).map_err(failed)?;
+                let openings = change.chain.as_ref().zip(change.detail.as_ref());
+                let openings = openings.map(|(chain, detail)| Openings {
+                    chain: chain.into(),
+                    detail: detail.into(),
+                });
+                folder.push(&change.entry, openings).map_err(failed)?;
             }
             progress.show(format_args!("{} of {} entries", folder.size(), folder.target().size));
         }

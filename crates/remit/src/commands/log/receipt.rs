@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use api::audit::{
-    ChangeFilter, GetInclusionProofRequest, GetInclusionProofResponse, ListChangesRequest,
-    audit_service_client::AuditServiceClient,
+use api::{
+    audit::{
+        ChangeFilter, GetInclusionProofRequest, GetInclusionProofResponse, ListChangesRequest,
+        audit_service_client::AuditServiceClient,
+    },
+    event::Opening,
 };
-use audit::receipt::Receipt;
+use audit::receipt::{Proved, Receipt};
 use clap::Args;
-use journal::{Bytes32, Entry};
+use journal::{Bytes32, Opened};
 use owo_colors::OwoColorize as _;
 use signed_note::Note;
 use witness::Policy;
@@ -22,9 +25,10 @@ use crate::{
 
 /// Write the proof that a change is in the log, as a file
 ///
-/// A C2SP tlog-proof that includes the entry: it verifies with the log's key alone, without a
-/// server, as long as the key is kept. Verified before it is written if the key is known. Store it
-/// as NAME.tlog-proof.
+/// A C2SP tlog-proof that includes the entry and, if a record is named, opens the entry's chain:
+/// record, sequence, link and kind. A record's receipts are for auditors, operators and agencies
+/// that may see it. It verifies with the log's key alone, without a server, as long as the key is
+/// kept. Verified before it is written if the key is known. Store it as NAME.tlog-proof.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -43,9 +47,12 @@ impl Give {
     /// Runs the command.
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let audit = context.audit()?;
-        let event_id = match self.what.contains('/') {
-            false => self.what.clone(),
-            true => self.event(&audit).await?,
+        let (event_id, chain) = match self.what.contains('/') {
+            false => (self.what.clone(), None),
+            true => {
+                let (event_id, chain) = self.event(&audit).await?;
+                (event_id, Some(chain))
+            }
         };
         let request = GetInclusionProofRequest {
             event_id,
@@ -54,7 +61,8 @@ impl Give {
         let proof = AuditServiceClient::new(audit.channel.clone())
             .get_inclusion_proof(request)
             .await;
-        let receipt = receipt(proof.map_err(Failed::call(&audit.address))?.into_inner())?;
+        let mut receipt = receipt(proof.map_err(Failed::call(&audit.address))?.into_inner())?;
+        receipt.chain = chain;
         if let Some(key) = context.key()? {
             receipt.verify(&key).map_err(broken)?;
         }
@@ -62,20 +70,22 @@ impl Give {
         Ok(())
     }
 
-    /// The id of the requested event.
-    async fn event(&self, audit: &Target) -> anyhow::Result<String> {
+    /// The id of the requested event, and the opening of its chain.
+    async fn event(&self, audit: &Target) -> anyhow::Result<(String, (Bytes32, Vec<u8>))> {
         let entries = life(audit, &self.what).await?;
         let missing = || Failed::NotFound(format!("the log has no such change of {}", self.what));
         let entry = match self.sequence {
             None => entries.last(),
-            Some(sequence) => entries.iter().find(|(_, entry)| entry.sequence == sequence),
+            Some(sequence) => entries.iter().find(|(entry, _)| entry.sequence == sequence),
         };
-        Ok(entry.ok_or_else(missing)?.1.event_id.to_string())
+        let (entry, chain) = entry.ok_or_else(missing)?;
+        let salt = Bytes32::try_from(&*chain.salt).context("a salt that opens a chain has 32 bytes")?;
+        Ok((entry.event_id.to_string(), (salt, chain.content.to_vec())))
     }
 }
 
-/// All published changes of a record, with their indexes.
-async fn life(audit: &Target, record: &str) -> anyhow::Result<Vec<(i64, Entry)>> {
+/// All published changes of a record, with what opens their chains.
+async fn life(audit: &Target, record: &str) -> anyhow::Result<Vec<(Opened, Opening)>> {
     let mut request = ListChangesRequest {
         page_size: 1_000,
         filter: Some(ChangeFilter {
@@ -92,9 +102,10 @@ async fn life(audit: &Target, record: &str) -> anyhow::Result<Vec<(i64, Entry)>>
         let page = page.map_err(Failed::call(&audit.address))?.into_inner();
         for change in page.changes {
             let index = change.index;
-            let entry = Entry::decode(&change.entry)
-                .map_err(|error| Failed::Unverified(format!("entry {index}: malformed: {error}")))?;
-            entries.push((index, entry));
+            let chain = change.chain.unwrap_or_default();
+            let entry = Opened::new(&change.entry, (&chain).into())
+                .map_err(|error| Failed::Unverified(format!("entry {index}: {error}")))?;
+            entries.push((entry, chain));
         }
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
@@ -109,6 +120,7 @@ pub(super) fn receipt(proof: GetInclusionProofResponse) -> Result<Receipt, Faile
     match (path, u64::try_from(proof.index)) {
         (Some(path), Ok(index)) => Ok(Receipt {
             entry: proof.entry.into(),
+            chain: None,
             index,
             path,
             checkpoint: proof.checkpoint,
@@ -149,25 +161,35 @@ impl Verify {
             // The key of this machine's own log is only the default.
             (Some(policy), _) => receipt.verify_by(policy),
         };
-        let (entry, head) = verified.map_err(broken)?;
+        let Proved { entry, opened, head } = verified.map_err(broken)?;
         let cosigned = policy
             .map(|policy| cosigners(&policy, &receipt.checkpoint))
             .transpose()?;
         if context.json() {
-            let verified = serde_json::json!({
-                "record": entry.record, "sequence": entry.sequence, "kind": entry.kind, "time": entry.time.to_string(),
-                "source": entry.source, "event_id": entry.event_id.to_string(), "index": receipt.index, "size": head.size,
-                "cosigned_by": cosigned,
+            let mut verified = serde_json::json!({
+                "time": entry.time.to_string(), "source": entry.source, "event_id": entry.id.to_string(),
+                "index": receipt.index, "size": head.size, "cosigned_by": cosigned,
             });
+            if let Some(opened) = opened {
+                verified["record"] = opened.record.into();
+                verified["sequence"] = opened.sequence.into();
+                verified["previous"] = data_encoding::HEXLOWER.encode(&opened.previous).into();
+                verified["kind"] = opened.kind.into();
+            }
             line(serde_json::to_string_pretty(&verified)?)?;
             return Ok(());
         }
-        line("the change is in the log".style(good()))?;
-        field("record", &entry.record)?;
-        field(
-            "change",
-            format_args!("{}: {} at {}", entry.sequence, entry.kind, entry.time),
-        )?;
+        // Which change an entry is, only a receipt that opens its chain proves.
+        let what = if opened.is_some() { "change" } else { "entry" };
+        line(format!("the {what} is in the log").style(good()))?;
+        match opened {
+            Some(opened) => {
+                field("record", &opened.record)?;
+                field("change", format_args!("{}: {}", opened.sequence, opened.kind))?;
+            }
+            None => field("record", "not stated: this receipt does not open the entry's chain")?,
+        }
+        field("at", entry.time)?;
         field("by", &entry.source)?;
         field("entry", format_args!("{} of {} signed", receipt.index, head.size))?;
         if let Some(names) = cosigned {

@@ -149,20 +149,19 @@ async fn append(config: &audit::Config, from: &str, json: bool) -> anyhow::Resul
         let absent = || Failed::Unverified(format!("{from} has no {path}; an export with details is needed"));
         let bytes = source.file(path).await?.ok_or_else(absent)?;
         let (mut rest, mut index) = (bytes.as_slice(), start);
-        let damaged = || Failed::Unverified(format!("{from}: {path} is damaged"));
+        let damaged = || Failed::Unverified(format!("{from}: {path} is damaged; nothing was changed"));
         while !rest.is_empty() {
             if path.content == Content::Entries {
                 let entry = tiles::take_entry(&mut rest).ok_or_else(damaged)?;
                 entries.push((index, entry.to_vec()));
             } else {
-                let (salt, detail) = tiles::take_detail(&mut rest).ok_or_else(damaged)?;
+                let openings = tiles::take_openings(&mut rest).ok_or_else(damaged)?;
                 let at = entries.iter().position(|(at, _)| *at == index).ok_or_else(damaged)?;
                 let (_, entry) = entries.swap_remove(at);
                 if missing.contains(&index) {
                     wholes.push(Whole {
                         entry,
-                        salt: *salt,
-                        detail: detail.to_vec(),
+                        openings: openings.map(|all| (all.chain.to_message(), all.detail.to_message())),
                     });
                 }
             }

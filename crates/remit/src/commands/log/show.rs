@@ -2,10 +2,10 @@
 
 use api::{
     audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
-    event::{AssistanceAnswer, Detail, Reading, Route},
+    event::{AssistanceAnswer, Detail, Opening, Reading, Route},
 };
 use clap::Args;
-use journal::{Bytes32, Entry, entry_hash};
+use journal::{Bytes32, Opened, Opens};
 use owo_colors::OwoColorize as _;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -22,9 +22,10 @@ const LABEL: usize = 10;
 /// Show the history of one record: each change, its time, and whether the log proves it
 ///
 /// Verifies every entry against the signed checkpoint, and its link to the previous one: no entry
-/// in between is missing or replaced. Only the whole log shows that no newer entry is withheld
-/// (`remit log verify`, `remit log export`). With --purpose also shows the details of each change,
-/// for auditors and for agencies that may see the record. Exits with 5 if a verification fails.
+/// in between is missing or replaced. Only the whole log with its details shows that no newer entry
+/// is withheld (`remit log export --with-detail`). For auditors, operators and agencies that may see
+/// the record: the public log does not tell which entries belong to it. With --purpose also shows
+/// the details of each change, for auditors and such agencies. Exits with 5 if a verification fails.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -42,8 +43,7 @@ pub struct Command {
 /// A change to print.
 struct Change {
     index: u64,
-    entry: Entry,
-    hash: Bytes32,
+    entry: Opened,
     detail: Option<Detail>,
     /// Size of the checkpoint that proves it.
     size: u64,
@@ -108,9 +108,13 @@ impl Command {
             for listed in page.changes {
                 let index = listed.index;
                 let wrong = |problem: String| Failed::Unverified(format!("entry {index}: {problem}"));
-                let entry = Entry::decode(&listed.entry).map_err(|error| wrong(format!("malformed: {error}")))?;
+                let chain = listed.chain.unwrap_or_default();
+                let entry = Opened::new(&listed.entry, (&chain).into()).map_err(|error| wrong(error.to_string()))?;
+                if entry.record != self.record {
+                    return Err(wrong(format!("it is a change of {}", entry.record)).into());
+                }
                 let detail = match self.purpose {
-                    Some(_) => Some(opened(&entry, &listed.salt, &listed.detail).map_err(wrong)?),
+                    Some(_) => Some(opened(&entry, &listed.detail.unwrap_or_default()).map_err(wrong)?),
                     None => None,
                 };
                 let proof = GetInclusionProofRequest {
@@ -126,12 +130,11 @@ impl Command {
                     return Err(wrong("the proof is for a different entry than the list's".to_owned()).into());
                 }
                 let size = match key {
-                    Some(key) => receipt.verify(key).map_err(broken)?.1.size,
+                    Some(key) => receipt.verify(key).map_err(broken)?.head.size,
                     None => 0,
                 };
                 changes.push(Change {
                     index: receipt.index,
-                    hash: entry_hash(&listed.entry),
                     entry,
                     detail,
                     size,
@@ -146,10 +149,9 @@ impl Command {
 }
 
 /// Opens an entry's commitment to its detail.
-fn opened(entry: &Entry, salt: &[u8], detail: &[u8]) -> Result<Detail, String> {
-    let is_it = Bytes32::try_from(salt).is_ok_and(|salt| journal::commitment(&salt, detail) == entry.commitment);
-    match is_it {
-        true => Detail::decode(detail).map_err(|error| format!("malformed detail: {error}")),
+fn opened(entry: &Opened, detail: &Opening) -> Result<Detail, String> {
+    match Opens::from(detail).is_detail_of(&entry.detail) {
+        true => Detail::decode(&*detail.content).map_err(|error| format!("malformed detail: {error}")),
         false => Err("its detail does not match its commitment".to_owned()),
     }
 }
@@ -182,7 +184,7 @@ fn chained(changes: &[Change]) -> Result<(), Failed> {
                 change.index, entry.sequence, entry.record, before.0
             )));
         }
-        before = (entry.sequence, change.hash);
+        before = (entry.sequence, entry.hash);
     }
     Ok(())
 }
@@ -248,8 +250,8 @@ impl Change {
                 show("event", &incident.event_id)?;
             }
         }
-        if let Some(cause) = entry.caused_by {
-            show("caused by", &format!("event {cause}"))?;
+        if let Some(detail) = self.detail.as_ref().filter(|detail| !detail.caused_by.is_empty()) {
+            show("caused by", &format!("event {}", detail.caused_by))?;
         }
         show("entry", &format!("{}, event {}", self.index, entry.event_id))?;
         Ok(())
@@ -263,8 +265,7 @@ impl Change {
             .map(|detail| rpc::json::value(detail).unwrap_or_default());
         json!({
             "index": self.index, "sequence": entry.sequence, "kind": entry.kind, "time": entry.time.to_string(),
-            "event_id": entry.event_id.to_string(),
-            "caused_by": entry.caused_by.map(|event| event.to_string()), "source": entry.source,
+            "event_id": entry.event_id.to_string(), "source": entry.source,
             "detail": detail, "proven_by_checkpoint_of": is_verified.then_some(self.size),
         })
     }

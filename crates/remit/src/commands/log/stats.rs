@@ -2,17 +2,17 @@
 
 use api::{
     audit::{ListChangesRequest, audit_service_client::AuditServiceClient},
-    event::Detail,
+    event::{Detail, Opening},
 };
 use audit::{
     stats::{Stats, Times},
-    tiles::{Content, take_detail},
+    tiles::{Content as FileContent, take_openings},
     verify::FilesVerifier,
 };
 use clap::Args;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use journal::Entry;
+use journal::{Content, Entry, Opened, Opens};
 use owo_colors::OwoColorize as _;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
@@ -88,7 +88,11 @@ impl Command {
                 .await;
             let page = page.map_err(Failed::call(&audit.address))?.into_inner();
             for change in page.changes {
-                count(&mut stats, &change.entry, &change.detail)?;
+                count(
+                    &mut stats,
+                    &change.entry,
+                    change.chain.as_ref().zip(change.detail.as_ref()),
+                )?;
             }
             progress.show(format_args!("{} entries", stats.entries));
             request.page_token = page.next_page_token;
@@ -123,11 +127,16 @@ async fn of_folder(
         verifier
             .take(path, &bytes, |_, entry| entries.push(entry.to_vec()))
             .map_err(broken)?;
-        if path.content == Content::Details {
+        if path.content == FileContent::Details {
             let mut rest = &bytes[..];
             for entry in entries.drain(..) {
-                let (_, detail) = take_detail(&mut rest).unwrap_or((&[0; 32], &[]));
-                count(&mut stats, &entry, detail)?;
+                let opened = take_openings(&mut rest).flatten();
+                let opened = opened.map(|openings| (openings.chain.to_message(), openings.detail.to_message()));
+                count(
+                    &mut stats,
+                    &entry,
+                    opened.as_ref().map(|(chain, detail)| (chain, detail)),
+                )?;
             }
             progress.show(format_args!("{} of {} entries", stats.entries, verifier.signed().size));
         }
@@ -136,11 +145,22 @@ async fn of_folder(
     Ok((stats, Some(key.from)))
 }
 
-fn count(stats: &mut Stats, entry: &[u8], detail: &[u8]) -> Result<(), Failed> {
-    let unreadable = |problem: String| Failed::Unverified(format!("entry {}: {problem}", stats.entries));
-    let entry = Entry::decode(entry).map_err(|error| unreadable(error.to_string()))?;
-    let detail = Detail::decode(detail).map_err(|error| unreadable(format!("its detail: {error}")))?;
-    stats.add(&entry, &detail);
+/// Counts a change. A producer's mark, which commits to nothing, is none.
+fn count(stats: &mut Stats, entry: &[u8], openings: Option<(&Opening, &Opening)>) -> Result<(), Failed> {
+    let unreadable =
+        |problem: String| Failed::Unverified(format!("the entry behind change {}: {problem}", stats.entries));
+    let Some((chain, detail)) = openings else {
+        return match Entry::decode(entry).map(|entry| entry.content) {
+            Ok(Content::Mark(_)) => Ok(()),
+            _ => Err(unreadable("what it commits to is not there".to_owned())),
+        };
+    };
+    let opened = Opened::new(entry, chain.into()).map_err(|error| unreadable(error.to_string()))?;
+    if !Opens::from(detail).is_detail_of(&opened.detail) {
+        return Err(unreadable("its detail is not what it commits to".to_owned()));
+    }
+    let detail = Detail::decode(&*detail.content).map_err(|error| unreadable(format!("its detail: {error}")))?;
+    stats.add(&opened, &detail);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `remit log verify`: reads and verifies the whole log.
 
 use std::{
+    collections::BTreeMap,
     io::ErrorKind,
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use audit::{
     Trusted,
-    verify::{Fault, FilesVerifier},
+    verify::{Counted, Fault, FilesVerifier},
     with_statements,
 };
 use clap::Args;
@@ -28,18 +29,18 @@ const SHOWN: Duration = Duration::from_millis(100);
 /// Read the whole log and verify it
 ///
 /// Reads the files of C2SP tlog-tiles from a server, from any web server with an exported folder,
-/// or from the folder. Verifies the checkpoint's signature, every entry against its leaf hash and
-/// its record's chain, every tile and the root, and every detail of an auditor's export against its
-/// commitment; for a folder also that it has nothing beyond its checkpoint. Requests nothing but
-/// files from a server. Prints when the checkpoint was signed: an old one may be genuine but
-/// outdated.
+/// or from the folder. Verifies the checkpoint's signature, every entry against its leaf hash, every
+/// producer's marks against the entries before them, every tile and the root; of an auditor's export
+/// also every record's chain and every detail against the entries' commitments; for a folder also
+/// that it has nothing beyond its checkpoint. Requests nothing but files from a server. Prints when
+/// the checkpoint was signed: an old one may be genuine but outdated.
 ///
 /// The key is the one given, otherwise the data directory's, otherwise the folder's own, which only
 /// proves that the folder is consistent in itself: compare it. Statements in a folder's own key
 /// file count as far as trusted keys signed them.
 ///
-/// Exits with 5 and names the first fault if a verification fails. Memory: about 100 bytes per
-/// record.
+/// Exits with 5 and names the first fault if a verification fails. Memory, with details: about 100
+/// bytes per record.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -81,13 +82,15 @@ impl Command {
         checked?;
 
         let (records, details) = (verifier.log().records(), verifier.details());
+        let producers = verifier.log().producers().clone();
         let signed = verifier.finish().map_err(broken)?;
         let keys = key.listed();
         let root = data_encoding::BASE64.encode(&signed.root);
         let files = audit::tiles::count_files(signed.size, with_detail);
         if context.json() {
             let verified = serde_json::json!({
-                "entries": signed.size, "records": records, "details": with_detail.then_some(details), "files": files,
+                "entries": signed.size, "records": with_detail.then_some(records),
+                "producers": as_json(&producers), "details": with_detail.then_some(details), "files": files,
                 "root": root, "signed_at": signed_at.map(|time| time.to_string()), "checkpoint": checkpoint, "key": key.text,
                 "key_from": key.from.name(),
             });
@@ -95,13 +98,19 @@ impl Command {
             return Ok(());
         }
         line("the log is complete and valid".style(good()))?;
-        field("entries", format_args!("{}, each the next of its record", signed.size))?;
-        field("records", records)?;
-        if with_detail {
-            field(
-                "details",
-                format_args!("{details}, each matching its entry's commitment"),
-            )?;
+        field("entries", signed.size)?;
+        for (place, (source, counted)) in producers.iter().enumerate() {
+            field(if place == 0 { "producers" } else { "" }, marked(source, counted))?;
+        }
+        match with_detail {
+            true => {
+                field("records", format_args!("{records}, each entry the next of its record"))?;
+                field(
+                    "details",
+                    format_args!("{details}, each matching its entry's commitment"),
+                )?;
+            }
+            false => field("records", "not visible: only an export with details shows their chains")?,
         }
         field("files", format_args!("{files}, read in {:.1?}", started.elapsed()))?;
         field(
@@ -120,6 +129,32 @@ impl Command {
         }
         Ok(())
     }
+}
+
+/// A producer's changes and marks, for people.
+fn marked(source: &str, Counted { held, marked, marks }: &Counted) -> String {
+    let changes = format!("{source}: {} changes", held.count);
+    match (marked, source) {
+        (Some((count, time)), _) => {
+            let at = output::time(Some(&time.to_proto()));
+            format!("{changes}; {marks} marks, each met; the newest, of {at}, counts {count}")
+        }
+        // Nobody else counts the log's own changes.
+        (None, "audit") => changes,
+        (None, _) => format!("{changes}, no mark yet"),
+    }
+}
+
+fn as_json(producers: &BTreeMap<String, Counted>) -> serde_json::Value {
+    let producer = |(source, counted): (&String, &Counted)| {
+        let told = serde_json::json!({
+            "changes": counted.held.count, "set_hash": data_encoding::HEXLOWER.encode(&counted.held.hash.to_bytes()),
+            "marks": counted.marks, "marked_changes": counted.marked.map(|(count, _)| count),
+            "marked_time": counted.marked.map(|(_, time)| time.to_string()),
+        });
+        (source.clone(), told)
+    };
+    producers.iter().map(producer).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// The time of a checkpoint's signature, for people.

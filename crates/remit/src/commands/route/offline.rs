@@ -17,7 +17,7 @@ use api::{
 use decision::{
     decide::{Decision, Destination, rule},
     directory::Directory,
-    facts::{FactsLine, Situation, facts_digest},
+    facts::{FactsLine, Situation},
     rules::{Finding, RuleSet, Taxonomy, check::check_yaml},
     simulate::{self, Simulation},
 };
@@ -133,7 +133,7 @@ impl Report {
         let known = Known::only(data.directory.territories().clone(), data.agencies());
         let facts = self.facts(data, &known)?;
         let situation = Situation::from(&facts);
-        Ok(rule(&situation, &rules, &data.directory).to_proto(facts_digest(&facts)))
+        Ok(rule(&situation, &rules, &data.directory).to_proto())
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) fn explain(facts: &Path, rules: &RuleSet, data: &Data, json: bool) ->
     each_line(facts, |number, line| {
         match line {
             Ok(situation) => {
-                let decision = rule(situation, rules, &data.directory).decision([0; 32]);
+                let decision = rule(situation, rules, &data.directory).decision();
                 match json {
                     true => {
                         serde_json::to_writer(&mut out, &answer(number, &decision))?;

@@ -8,7 +8,7 @@ use audit::{
     Edge, SCHEMAS,
     tiles::{Content, TilePath, files, put_entry},
 };
-use journal::{Bytes32, Entry, Time, entry_hash};
+use journal::{Bytes32, Chain, Content as EntryContent, Entry, Time, chain_commitment, detail_commitment, entry_hash};
 use sql::{Db, Insert, Kind};
 use uuid::Uuid;
 
@@ -22,19 +22,20 @@ const TILES: Insert = Insert::into("tiles", &[("place", Kind::Int), ("hashes", K
     .then("ON CONFLICT (place) DO UPDATE SET hashes = excluded.hashes");
 const ROWS: Insert = Insert::into(
     "entries",
+    &[("idx", Kind::Int), ("event_id", Kind::Text), ("entry", Kind::Bytes)],
+);
+const OPENINGS: Insert = Insert::into(
+    "openings",
     &[
         ("idx", Kind::Int),
-        ("event_id", Kind::Text),
         ("record", Kind::Text),
         ("sequence", Kind::Int),
+        ("previous", Kind::Bytes),
         ("kind", Kind::Text),
-        ("time", Kind::Int),
-        ("entry", Kind::Bytes),
+        ("chain_salt", Kind::Bytes),
+        ("detail_salt", Kind::Bytes),
+        ("detail", Kind::Bytes),
     ],
-);
-const DETAILS: Insert = Insert::into(
-    "details",
-    &[("idx", Kind::Int), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
 );
 
 /// Generates the entries and the tree above them.
@@ -48,7 +49,7 @@ pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> an
         std::fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
         Ok(std::fs::write(file, bytes)?)
     };
-    let (mut tiles, mut rows, mut details) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tiles, mut rows, mut openings) = (Vec::new(), Vec::new(), Vec::new());
     let mut index = 0;
     for bundle in files(entries, false).filter(|file| file.content == Content::Entries) {
         let (mut bytes, mut leaves) = (Vec::new(), Vec::new());
@@ -57,18 +58,22 @@ pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> an
             let (block, place) = (index / (SIDE_BY_SIDE * LIFE), index % SIDE_BY_SIDE);
             let record = block * SIDE_BY_SIDE + place;
             let sequence = index / SIDE_BY_SIDE % LIFE + 1;
-            let mut commitment = [7; 32];
-            commitment[..8].copy_from_slice(&index.to_be_bytes());
-            let entry = Entry {
-                event_id: event(index),
-                source: "routing".to_owned(),
+            let mut salt = [7; 32];
+            salt[..8].copy_from_slice(&index.to_be_bytes());
+            let chain = Chain {
                 record: format!("cases/{}", Uuid::from_u128(u128::from(record) << 64 | 2)),
                 sequence,
                 previous: last.remove(&record).unwrap_or_default(),
-                caused_by: None,
                 kind: "case.acknowledged".to_owned(),
+            };
+            let entry = Entry {
+                id: event(index),
                 time: Time(1_795_305_600_000_000 + index.cast_signed()),
-                commitment,
+                source: "routing".to_owned(),
+                content: EntryContent::Change {
+                    chain: chain_commitment(&salt, &chain.encode()),
+                    detail: detail_commitment(&salt, &[7; 80]),
+                },
             };
             let encoded = entry.encode();
             let hash = entry_hash(&encoded);
@@ -76,16 +81,17 @@ pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> an
                 last.insert(record, hash);
             }
             put_entry(&mut bytes, &encoded);
-            rows.push([
+            rows.push([index.cast_signed().into(), entry.id.to_string().into(), encoded.into()]);
+            openings.push([
                 index.cast_signed().into(),
-                entry.event_id.to_string().into(),
-                entry.record.into(),
+                chain.record.into(),
                 sequence.cast_signed().into(),
-                entry.kind.into(),
-                entry.time.0.into(),
-                encoded.into(),
+                chain.previous.into(),
+                chain.kind.into(),
+                salt.into(),
+                salt.into(),
+                vec![7; 80].into(),
             ]);
-            details.push([index.cast_signed().into(), [7; 32].into(), vec![7; 80].into()]);
             leaves.push(hash);
             index += 1;
         }
@@ -109,7 +115,7 @@ pub async fn generate(database: &str, folder: Option<&Path>, entries: u64) -> an
             let mut tx = db.begin().await?;
             TILES.rows(&mut tx, std::mem::take(&mut tiles)).await?;
             ROWS.rows(&mut tx, std::mem::take(&mut rows)).await?;
-            DETAILS.rows(&mut tx, std::mem::take(&mut details)).await?;
+            OPENINGS.rows(&mut tx, std::mem::take(&mut openings)).await?;
             tx.commit().await?;
         }
     }
