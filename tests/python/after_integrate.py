@@ -80,4 +80,15 @@ for index, entries in ((proof.index, 4 * size), (0, 1), (size, size), (-1, size)
 assert open_checkpoint(note, vkey) == (size, root)
 assert refused(open_checkpoint, note.replace(f"\n{size}\n", f"\n{size + 1}\n", 1), vkey)
 assert refused(open_checkpoint, note, vkey.replace("remit.local", "other.example"))
+
+# A chain that commits to something else, or that belongs to another entry.
+first, last = followed.changes[0], followed.changes[-1]
+assert open_chain(first)[:3] == (accepted.report.name, 1, bytes(32))
+swapped = type(first)()
+swapped.CopyFrom(first)
+swapped.chain.CopyFrom(last.chain)
+assert refused(open_chain, swapped)
+swapped.CopyFrom(first)
+swapped.chain.content = first.chain.content.replace(b"accepted", b"withdrew")
+assert refused(open_chain, swapped)
 print("checked")
