@@ -309,7 +309,7 @@ mod tests {
 
     /// Were it moved up to the record's last time, that would tell whose it is.
     #[test]
-    fn p3_an_entrys_time_is_the_clocks_whatever_the_records_is() {
+    fn p3_the_time_of_an_entry_is_the_clocks_whatever_the_records_is() {
         let first = sealed("reports/1", 0);
         let head = Head {
             time: Time(3_600_000_000),
