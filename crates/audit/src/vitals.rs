@@ -27,10 +27,11 @@ pub(crate) struct Vitals {
 impl Vitals {
     /// Stops all writing.
     pub fn halt(&self, reason: &(dyn std::error::Error + 'static)) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.halted.is_cancelled() {
             tracing::error!(reason, "the log is not written by this process any more");
             self.halted.cancel();
-            *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = Some(Behind {
+            *behind = Some(Behind {
                 problem: telemetry::with_causes(reason),
                 for_want_of_witnesses: false,
             });
@@ -39,10 +40,11 @@ impl Vitals {
 
     /// Records a failed or successful publication.
     pub fn set_behind(&self, behind: Option<Behind>) {
-        if self.halted.is_cancelled() {
-            return;
+        let mut stored = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at under the lock: why this process had to stop stays.
+        if !self.halted.is_cancelled() {
+            *stored = behind;
         }
-        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = behind;
     }
 
     /// Records the witnesses that did not cosign.

@@ -285,7 +285,7 @@ impl SqlStore {
             .rows(tx, rows)
             .await?
             .iter()
-            .map(|row| row.get(0))
+            .map(|row| row.get("id"))
             .collect::<Result<HashSet<String>, _>>()?;
 
         let is_new = |report: &Prepared| inserted.contains(&report.report.to_string());
@@ -409,17 +409,17 @@ async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, C
         .await?;
     rows.iter()
         .map(|row| {
-            let id: String = row.get(0)?;
+            let id: String = row.get("id")?;
             let current = Current {
                 report: parse_id(&id)?,
-                state: parse_state(row, 1)?,
+                state: parse_state(row)?,
                 head: Head {
-                    sequence: row.count(2, "sequence")?,
-                    hash: row.array(3, "hash")?,
-                    time: Time(row.get(4)?),
+                    sequence: row.count("sequence", "sequence")?,
+                    hash: row.array("hash", "hash")?,
+                    time: Time(row.get("change_time")?),
                 },
-                known_time: Time(row.get(5)?),
-                case: row.get(6)?,
+                known_time: Time(row.get("known_time")?),
+                case: row.get("case_view")?,
                 touched: false,
             };
             Ok((id, current))
@@ -449,12 +449,12 @@ async fn find_earlier(tx: &mut Tx, report: &Prepared) -> Result<Option<Accepted>
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    if row.array::<32>(1, "fingerprint")? != report.fingerprint {
+    if row.array::<32>("fingerprint", "fingerprint")? != report.fingerprint {
         return Ok(Some(Accepted::RequestIdReused));
     }
     Ok(Some(Accepted::Report {
-        report: parse_id(&row.get::<String>(0)?)?,
-        accept_time: Time(row.get(2)?),
+        report: parse_id(&row.get::<String>("id")?)?,
+        accept_time: Time(row.get("accept_time")?),
     }))
 }
 
@@ -493,8 +493,8 @@ fn parse_id(id: &str) -> Result<Uuid, Error> {
     })
 }
 
-fn parse_state(row: &Row, column: usize) -> Result<State, Error> {
-    let name: String = row.get(column)?;
+fn parse_state(row: &Row) -> Result<State, Error> {
+    let name: String = row.get("state")?;
     State::from_name(&name).ok_or(Error::Damaged {
         what: "report state",
         problem: name,
@@ -502,7 +502,7 @@ fn parse_state(row: &Row, column: usize) -> Result<State, Error> {
 }
 
 fn stored(row: &Row) -> Result<StoredReport, Error> {
-    let case: Option<Vec<u8>> = row.get(7)?;
+    let case: Option<Vec<u8>> = row.get("case_view")?;
     let case = case
         .map(|case| CaseChange::decode(case.as_slice()))
         .transpose()
@@ -511,13 +511,13 @@ fn stored(row: &Row) -> Result<StoredReport, Error> {
             problem: error.to_string(),
         })?;
     Ok(StoredReport {
-        report: parse_id(&row.get::<String>(0)?)?,
-        caller: row.get(1)?,
-        agency: row.get(2)?,
-        content: row.get(3)?,
-        accept_time: Time(row.get(4)?),
-        state: parse_state(row, 5)?,
-        known_time: Time(row.get(6)?),
+        report: parse_id(&row.get::<String>("id")?)?,
+        caller: row.get("caller")?,
+        agency: row.get("agency")?,
+        content: row.get("content")?,
+        accept_time: Time(row.get("accept_time")?),
+        state: parse_state(row)?,
+        known_time: Time(row.get("known_time")?),
         case,
     })
 }

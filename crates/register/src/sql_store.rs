@@ -51,7 +51,7 @@ const VERSIONS: Insert = Insert::into(
 /// The version in force and the entries of some names, in one statement and so from one snapshot.
 /// `CROSS JOIN` makes SQLite start with the few names instead of the loads.
 const FIND: &str = "SELECT r.version, r.digest, r.entries, r.change_time, \
-     f.key, f.version, f.valid_from, f.valid_to, f.place, f.operator \
+     f.key, f.version AS load_version, f.valid_from, f.valid_to, f.place, f.operator \
      FROM operator_register r LEFT JOIN \
      (SELECT e.key, l.version, e.valid_from, e.valid_to, e.place, e.operator \
       FROM operator_entries e CROSS JOIN operator_loads l \
@@ -109,8 +109,8 @@ impl SqlStore {
             return Ok(None);
         }
         let head = Head {
-            sequence: row.count(4, "sequence")?,
-            hash: row.array(5, "hash")?,
+            sequence: row.count("sequence", "sequence")?,
+            hash: row.array("hash", "hash")?,
             time: before.time,
         };
         let next = before.version + 1;
@@ -204,7 +204,7 @@ async fn try_begin(tx: &mut Tx, now: Time) -> Result<Load, Error> {
         .await?
         .ok_or_else(missing)?;
     let load = Load {
-        id: row.get(4)?,
+        id: row.get("last_load")?,
         base: version(&row)?,
     };
     LOADS
@@ -253,11 +253,14 @@ async fn try_sweep(tx: &mut Tx, sweep: Option<&Sweep>, silent: Time) -> Result<O
         .await?;
         let dead = tx
             .fetch(
-                "SELECT CAST(load AS TEXT) FROM operator_loads WHERE state = 'DEAD'",
+                "SELECT CAST(load AS TEXT) AS load FROM operator_loads WHERE state = 'DEAD'",
                 vec![],
             )
             .await?;
-        let loads = dead.iter().map(|row| row.get(0)).collect::<Result<Vec<String>, _>>()?;
+        let loads = dead
+            .iter()
+            .map(|row| row.get("load"))
+            .collect::<Result<Vec<String>, _>>()?;
         return Ok((!loads.is_empty()).then(|| Sweep {
             loads,
             after: String::new(),
@@ -282,7 +285,7 @@ async fn try_sweep(tx: &mut Tx, sweep: Option<&Sweep>, silent: Time) -> Result<O
         .await?;
         return Ok(None);
     };
-    let until: String = until.get(0)?;
+    let until: String = until.get("key")?;
     tx.execute(
         "DELETE FROM operator_entries WHERE key > $1 AND key <= $2 AND CAST(load AS TEXT) = ANY($3)",
         vec![after.as_str().into(), until.as_str().into(), loads.clone().into()],
@@ -305,13 +308,13 @@ fn damaged(problem: impl std::fmt::Display) -> Error {
     }
 }
 
-/// The version in the first four columns.
+/// The version in a row of `operator_register`.
 fn version(row: &Row) -> Result<Version, Error> {
     Ok(Version {
-        version: row.count(0, "version")?,
-        digest: row.array(1, "digest")?,
-        entries: row.count(2, "number of entries")?,
-        time: Time(row.get(3)?),
+        version: row.count("version", "version")?,
+        digest: row.array("digest", "digest")?,
+        entries: row.count("entries", "number of entries")?,
+        time: Time(row.get("change_time")?),
     })
 }
 
@@ -322,11 +325,11 @@ struct Newest(BTreeMap<Key, (u64, Vec<Entry>)>);
 impl Newest {
     /// Adds a row of [`FIND`]; a row without a name has only the version.
     fn take(&mut self, row: &Row) -> Result<(), Error> {
-        let Some(key) = row.get::<Option<String>>(4)? else {
+        let Some(key) = row.get::<Option<String>>("key")? else {
             return Ok(());
         };
         let key = Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is not a name")))?;
-        let version = row.count(5, "version")?;
+        let version = row.count("load_version", "version")?;
         let (newest, entries) = self.0.entry(key.clone()).or_default();
         if version < *newest {
             return Ok(());
@@ -335,17 +338,17 @@ impl Newest {
             *newest = version;
             entries.clear();
         }
-        let place: String = row.get(8)?;
+        let place: String = row.get("place")?;
         if !place.is_empty() {
-            let day = |column| entry::day(&row.get::<String>(column)?).map_err(damaged);
+            let day = |column: &str| entry::day(&row.get::<String>(column)?).map_err(damaged);
             entries.push(Entry {
                 key,
                 validity: Validity {
-                    from: day(6)?,
-                    to: day(7)?,
+                    from: day("valid_from")?,
+                    to: day("valid_to")?,
                 },
                 place: place.parse().map_err(damaged)?,
-                operator: row.get(9)?,
+                operator: row.get("operator")?,
             });
         }
         Ok(())
@@ -403,7 +406,7 @@ impl Store for SqlStore {
             .fetch(LIST, vec![after.into(), end.into(), i64::from(limit).into()])
             .await?;
         let key = |row: &Row| {
-            let key: String = row.get(0)?;
+            let key: String = row.get("key")?;
             Key::from_stored(&key).ok_or_else(|| damaged(format!("`{key}` is not a name")))
         };
         self.find(rows.iter().map(key).collect::<Result<_, _>>()?).await

@@ -114,11 +114,11 @@ impl Tx {
         match self.engine() {
             _ if batch.parts.is_empty() => {}
             Engine::Postgres => {
-                self.fetch_arrays(&batch.postgres(), &batch.parts).await?;
+                self.fetch_arrays(&batch.postgres(), "a batch", &batch.parts).await?;
             }
             Engine::Sqlite => {
                 for (text, values) in batch.sqlite() {
-                    self.fetch_text(text, values).await?;
+                    self.fetch_text(text, "a batch", values).await?;
                 }
             }
         }

@@ -166,14 +166,20 @@ impl Db {
                 let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
                 let rows = readers.run(async |connection| query.fetch_all(connection).await).await;
                 let rows = rows.map_err(failed)?;
-                Ok(rows.into_iter().map(|row| Row(Inner::Sqlite(row))).collect())
+                Ok(rows
+                    .into_iter()
+                    .map(|row| Row::new(Inner::Sqlite(row), statement))
+                    .collect())
             }
             Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(statement, arguments);
                 let rows = pool.run(async |connection| query.fetch_all(connection).await).await;
                 let rows = rows.map_err(failed)?;
-                Ok(rows.into_iter().map(|row| Row(Inner::Postgres(row))).collect())
+                Ok(rows
+                    .into_iter()
+                    .map(|row| Row::new(Inner::Postgres(row), statement))
+                    .collect())
             }
         }
     }
@@ -190,7 +196,7 @@ impl Db {
                     .run(async |connection| query.fetch_optional(connection).await)
                     .await;
                 let row = row.map_err(failed)?;
-                Ok(row.map(|row| Row(Inner::Sqlite(row))))
+                Ok(row.map(|row| Row::new(Inner::Sqlite(row), statement)))
             }
             Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
@@ -199,7 +205,7 @@ impl Db {
                     .run(async |connection| query.fetch_optional(connection).await)
                     .await;
                 let row = row.map_err(failed)?;
-                Ok(row.map(|row| Row(Inner::Postgres(row))))
+                Ok(row.map(|row| Row::new(Inner::Postgres(row), statement)))
             }
         }
     }
@@ -258,7 +264,7 @@ impl Tx {
             TxInner::Sqlite(_) => sqlite_spelling(statement),
             TxInner::Postgres(_) => Cow::Borrowed(statement),
         };
-        self.fetch_text(text, values).await
+        self.fetch_text(text, statement, values).await
     }
 
     /// Runs a statement that returns at most one row.
@@ -312,6 +318,7 @@ impl Tx {
     pub(crate) async fn fetch_text(
         &mut self,
         statement: impl Into<Cow<'static, str>>,
+        from: &'static str,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, Error> {
         let statement = statement.into();
@@ -325,22 +332,27 @@ impl Tx {
                 Ok(rows
                     .map_err(failed)?
                     .into_iter()
-                    .map(|row| Row(Inner::Sqlite(row)))
+                    .map(|row| Row::new(Inner::Sqlite(row), from))
                     .collect())
             }
             TxInner::Postgres(tx) => {
                 let arguments = postgres_arguments(values).map_err(|source| Error::execute(&statement, source))?;
-                fetch_postgres(tx, &statement, arguments).await
+                fetch_postgres(tx, &statement, from, arguments).await
             }
         }
     }
 
     /// Runs a PostgreSQL statement with one array parameter per column of every part.
-    pub(crate) async fn fetch_arrays(&mut self, statement: &str, parts: &[Part<'_>]) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn fetch_arrays(
+        &mut self,
+        statement: &str,
+        from: &'static str,
+        parts: &[Part<'_>],
+    ) -> Result<Vec<Row>, Error> {
         let TxInner::Postgres(tx) = &mut self.0 else {
             return Err(no_arrays(statement));
         };
-        fetch_postgres(tx, statement, array_arguments(statement, parts)?).await
+        fetch_postgres(tx, statement, from, array_arguments(statement, parts)?).await
     }
 }
 
@@ -369,6 +381,7 @@ fn array_arguments(statement: &str, parts: &[Part<'_>]) -> Result<PgArguments, E
 async fn fetch_postgres(
     tx: &mut Transaction<PgConnection>,
     statement: &str,
+    from: &'static str,
     arguments: PgArguments,
 ) -> Result<Vec<Row>, Error> {
     let failed = |source| Error::execute(statement, source);
@@ -378,7 +391,7 @@ async fn fetch_postgres(
     Ok(rows
         .map_err(failed)?
         .into_iter()
-        .map(|row| Row(Inner::Postgres(row)))
+        .map(|row| Row::new(Inner::Postgres(row), from))
         .collect())
 }
 

@@ -47,10 +47,12 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// A column's type differs from the schema's.
-    #[error("column {column}")]
+    #[error("column `{column}` of {from}")]
     Decode {
-        /// Position of the column, from 0.
-        column: usize,
+        /// Name of the column, or its position from 0.
+        column: String,
+        /// The first words of the statement, or the table of a bulk insert.
+        from: String,
         /// The cause.
         #[source]
         source: sqlx::Error,
@@ -71,10 +73,24 @@ pub enum Error {
     Injected(&'static str),
 }
 
+fn first_words(statement: &str) -> String {
+    statement.split_whitespace().take(6).collect::<Vec<_>>().join(" ")
+}
+
 impl Error {
     pub(crate) fn execute(statement: &str, source: sqlx::Error) -> Self {
-        let doing: String = statement.split_whitespace().take(6).collect::<Vec<_>>().join(" ");
-        Self::Execute { doing, source }
+        Self::Execute {
+            doing: first_words(statement),
+            source,
+        }
+    }
+
+    pub(crate) fn decode(column: &dyn std::fmt::Display, from: &str, source: sqlx::Error) -> Self {
+        Self::Decode {
+            column: column.to_string(),
+            from: first_words(from),
+            source,
+        }
     }
 
     /// Whether the database was unreachable or out of connections, memory or disk space, whatever

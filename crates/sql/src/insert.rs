@@ -51,7 +51,7 @@ impl Insert {
         match tx.engine() {
             Engine::Postgres => {
                 let rows: Vec<&[Value]> = rows.iter().map(<[Value; N]>::as_slice).collect();
-                tx.fetch_arrays(&self.postgres(1), &[(self, rows)]).await
+                tx.fetch_arrays(&self.postgres(1), self.table, &[(self, rows)]).await
             }
             Engine::Sqlite => {
                 let mut answers = Vec::new();
@@ -59,7 +59,7 @@ impl Insert {
                 while rows.len() > 0 {
                     let n = chunk(rows.len(), N);
                     let values = rows.by_ref().take(n).flatten().collect();
-                    answers.extend(tx.fetch_text(self.sqlite(n), values).await?);
+                    answers.extend(tx.fetch_text(self.sqlite(n), self.table, values).await?);
                 }
                 Ok(answers)
             }

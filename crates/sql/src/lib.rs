@@ -32,7 +32,7 @@ pub use db::{Db, Engine, Snapshot, Tx};
 pub use error::{Error, Retry};
 pub use insert::{Column, Insert, Kind};
 pub use migrate::Schema;
-pub use value::{FromColumn, Row, Value};
+pub use value::{ColumnIndex, FromColumn, Row, Value};
 
 /// Runs `$body` in a write transaction and commits it. Repeats the whole on a transient error
 /// (serialization failure, deadlock, busy file).

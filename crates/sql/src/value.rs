@@ -1,6 +1,10 @@
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
-use sqlx::{Decode, Postgres, Row as _, Sqlite, Type, postgres::PgArguments, sqlite::SqliteArguments};
+use sqlx::{
+    Decode, Postgres, Row as _, Sqlite, Type,
+    postgres::{PgArguments, PgRow},
+    sqlite::{SqliteArguments, SqliteRow},
+};
 use uuid::Uuid;
 
 use crate::Error;
@@ -179,12 +183,16 @@ fn json_array(texts: &[String]) -> String {
 
 /// A row of a result.
 #[derive(Debug)]
-pub struct Row(pub(crate) Inner);
+pub struct Row {
+    pub(crate) inner: Inner,
+    /// The statement that returned it, or the table of a bulk insert.
+    pub(crate) from: &'static str,
+}
 
 #[derive(Debug)]
 pub(crate) enum Inner {
-    Sqlite(sqlx::sqlite::SqliteRow),
-    Postgres(sqlx::postgres::PgRow),
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
 }
 
 /// A column type that both engines share.
@@ -200,18 +208,29 @@ impl FromColumn for Option<String> {}
 impl FromColumn for Option<i64> {}
 impl FromColumn for Option<Vec<u8>> {}
 
+/// A column of a row: its name, or its position from 0.
+pub trait ColumnIndex: Copy + Display + sqlx::ColumnIndex<SqliteRow> + sqlx::ColumnIndex<PgRow> {}
+
+impl ColumnIndex for &str {}
+impl ColumnIndex for usize {}
+
 impl Row {
-    /// The value of a column, by position from 0.
-    pub fn get<T: FromColumn>(&self, column: usize) -> Result<T, Error> {
-        match &self.0 {
+    pub(crate) fn new(inner: Inner, from: &'static str) -> Self {
+        Self { inner, from }
+    }
+
+    /// The value of a column. Prefer its name: a position breaks silently if two columns of one
+    /// type are swapped.
+    pub fn get<T: FromColumn>(&self, column: impl ColumnIndex) -> Result<T, Error> {
+        match &self.inner {
             Inner::Sqlite(row) => row.try_get(column),
             Inner::Postgres(row) => row.try_get(column),
         }
-        .map_err(|source| Error::Decode { column, source })
+        .map_err(|source| Error::decode(&column, self.from, source))
     }
 
     /// A column of exactly `N` bytes.
-    pub fn array<const N: usize>(&self, column: usize, what: &'static str) -> Result<[u8; N], Error> {
+    pub fn array<const N: usize>(&self, column: impl ColumnIndex, what: &'static str) -> Result<[u8; N], Error> {
         let bytes: Vec<u8> = self.get(column)?;
         bytes.try_into().map_err(|bytes: Vec<u8>| Error::Damaged {
             what,
@@ -220,7 +239,7 @@ impl Row {
     }
 
     /// A column that holds a count.
-    pub fn count(&self, column: usize, what: &'static str) -> Result<u64, Error> {
+    pub fn count(&self, column: impl ColumnIndex, what: &'static str) -> Result<u64, Error> {
         let int: i64 = self.get(column)?;
         u64::try_from(int).map_err(|_| Error::Damaged {
             what,

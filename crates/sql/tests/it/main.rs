@@ -1,5 +1,6 @@
-//! Connections and transactions, on both engines.
+//! Connections, transactions and rows, on both engines.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod connections;
+mod rows;

@@ -242,7 +242,7 @@ impl SqlStore {
             .await?;
         let ids = rows
             .iter()
-            .map(|row| parse_id(&row.get::<String>(0)?))
+            .map(|row| parse_id(&row.get::<String>("id")?))
             .collect::<Result<Vec<_>, Error>>()?;
         let mut deliveries = Vec::with_capacity(ids.len());
         for (id, Current { file, head }) in lock(tx, &ids).await? {
@@ -312,9 +312,9 @@ async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Current>, Erro
         .map(|row| {
             let file = stored(row)?;
             let head = Head {
-                sequence: row.count(10, "sequence")?,
-                hash: row.array(11, "hash")?,
-                time: Time(row.get(12)?),
+                sequence: row.count("sequence", "sequence")?,
+                hash: row.array("hash", "hash")?,
+                time: Time(row.get("change_time")?),
             };
             Ok((file.id, Current { file, head }))
         })
@@ -349,19 +349,19 @@ fn texts(ids: &[Uuid]) -> Value {
 }
 
 fn stored(row: &Row) -> Result<StoredEvidence, Error> {
-    let state: String = row.get(8)?;
-    let report: Option<String> = row.get(9)?;
+    let state: String = row.get("state")?;
+    let report: Option<String> = row.get("report")?;
     Ok(StoredEvidence {
-        id: parse_id(&row.get::<String>(0)?)?,
+        id: parse_id(&row.get::<String>("id")?)?,
         sender: Sender {
-            system: row.get(1)?,
-            agency: row.get(2)?,
+            system: row.get("caller")?,
+            agency: row.get("agency")?,
         },
-        size: row.count(3, "size")?,
-        sha256: row.array(4, "sha256")?,
-        declared_type: row.get(5)?,
-        sniffed_type: row.get(6)?,
-        upload_time: Time(row.get(7)?),
+        size: row.count("size", "size")?,
+        sha256: row.array("sha256", "sha256")?,
+        declared_type: row.get("declared_type")?,
+        sniffed_type: row.get("sniffed_type")?,
+        upload_time: Time(row.get("upload_time")?),
         state: State::from_name(&state).ok_or(Error::Damaged {
             what: "state of evidence",
             problem: state,
@@ -429,7 +429,7 @@ impl EvidenceStore for SqlStore {
                 Vec::new(),
             )
             .await?;
-        rows.iter().map(|row| parse_id(&row.get::<String>(0)?)).collect()
+        rows.iter().map(|row| parse_id(&row.get::<String>("id")?)).collect()
     }
 
     async fn removed(&self, files: &[Uuid]) -> Result<(), Error> {
@@ -448,7 +448,7 @@ impl EvidenceStore for SqlStore {
                 vec![texts(files)],
             )
             .await?;
-        rows.iter().map(|row| parse_id(&row.get::<String>(0)?)).collect()
+        rows.iter().map(|row| parse_id(&row.get::<String>("id")?)).collect()
     }
 
     async fn forget_upload_requests(&self, before: Time) -> Result<u64, Error> {
@@ -464,20 +464,22 @@ impl EvidenceStore for SqlStore {
         let row = self
             .db
             .fetch_optional(
-                "SELECT (SELECT count(*) FROM evidence WHERE state = 'UPLOADED'), \
-                 (SELECT count(*) FROM evidence WHERE state = 'UPLOADED' AND upload_time <= $1), \
-                 (SELECT min(upload_time) FROM evidence WHERE state = 'UPLOADED' AND upload_time <= $1), \
-                 (SELECT count(*) FROM evidence WHERE unremoved_since IS NOT NULL), \
-                 (SELECT min(unremoved_since) FROM evidence WHERE unremoved_since IS NOT NULL)",
+                "SELECT (SELECT count(*) FROM evidence WHERE state = 'UPLOADED') AS unattached, \
+                 (SELECT count(*) FROM evidence WHERE state = 'UPLOADED' AND upload_time <= $1) AS unexpired, \
+                 (SELECT min(upload_time) FROM evidence WHERE state = 'UPLOADED' AND upload_time <= $1) \
+                 AS unexpired_since, \
+                 (SELECT count(*) FROM evidence WHERE unremoved_since IS NOT NULL) AS unremoved, \
+                 (SELECT min(unremoved_since) FROM evidence WHERE unremoved_since IS NOT NULL) AS unremoved_since",
                 vec![before.0.into()],
             )
             .await?;
         let Some(row) = row else { return Ok(Tally::default()) };
-        let (unexpired, unremoved): (Option<i64>, Option<i64>) = (row.get(2)?, row.get(4)?);
+        let (unexpired, unremoved): (Option<i64>, Option<i64>) =
+            (row.get("unexpired_since")?, row.get("unremoved_since")?);
         let unexpired = unexpired.map(|upload| upload + (now.0 - before.0));
         Ok(Tally {
-            unattached: row.count(0, "count")?,
-            overdue: row.count(1, "count")? + row.count(3, "count")?,
+            unattached: row.count("unattached", "count")?,
+            overdue: row.count("unexpired", "count")? + row.count("unremoved", "count")?,
             overdue_since: unexpired.into_iter().chain(unremoved).min().map(Time),
         })
     }
