@@ -106,6 +106,7 @@ async fn reveal(process: &Process, name: &str) {
         name: name.to_owned(),
         purpose: RevealPurpose::VerifyReport.into(),
         justification: "the address is incomplete".to_owned(),
+        request_id: String::new(),
     };
     process.intake("operator").reveal_reporter(request).await.unwrap();
 }

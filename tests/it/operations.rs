@@ -213,6 +213,7 @@ async fn p7_a_reporter_is_revealed_only_for_a_purpose_and_that_is_logged() {
         name: name.clone(),
         purpose: purpose.into(),
         justification: justification.to_owned(),
+        request_id: String::new(),
     };
     let good = || request(RevealPurpose::ContactReporter, "to ask for the CANARY-JUSTIFICATION");
 

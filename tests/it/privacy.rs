@@ -179,6 +179,7 @@ async fn p3_a_reporters_words_reach_neither_routing_nor_the_log_nor_the_log_line
         name: submitted.report.unwrap().name,
         purpose: RevealPurpose::VerifyReport.into(),
         justification: "CANARY-JUSTIFICATION".to_owned(),
+        request_id: String::new(),
     };
     intake.reveal_reporter(reveal.clone()).await.unwrap();
     reveal.justification = "CANARY-REFUSED".to_owned();

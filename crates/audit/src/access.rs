@@ -12,9 +12,6 @@ pub const ACCESS: &[Table] = &[
     Table {
         service: "remit.audit.v1.AuditService",
         methods: &[
-            Method::new("AppendChanges", PRODUCERS),
-            Method::new("AppendBatches", PRODUCERS),
-            Method::new("RecordMark", PRODUCERS),
             // What is missing concerns the services, too.
             Method::new(
                 "ListGaps",
@@ -31,6 +28,14 @@ pub const ACCESS: &[Table] = &[
             Method::new("GetCheckpoint", &[Kind::Authenticated]),
             Method::new("GetInclusionProof", &[Kind::Authenticated]),
             Method::new("GetConsistencyProof", &[Kind::Authenticated]),
+        ],
+    },
+    Table {
+        service: "remit.audit.v1.AuditInboundService",
+        methods: &[
+            Method::new("AppendChanges", PRODUCERS),
+            Method::new("AppendBatches", PRODUCERS),
+            Method::new("RecordMark", PRODUCERS),
         ],
     },
     rpc::operations::ACCESS,

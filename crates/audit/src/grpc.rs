@@ -7,7 +7,7 @@ use api::audit::{
     GetCheckpointResponse, GetConsistencyProofRequest, GetConsistencyProofResponse, GetInclusionProofRequest,
     GetInclusionProofResponse, ListChangesRequest, ListChangesResponse, ListGapsRequest, ListGapsResponse,
     RecordMarkRequest, RecordMarkResponse, UnfreezeProducerRequest, UnfreezeProducerResponse, WatchChangesRequest,
-    WatchChangesResponse, audit_service_server::AuditService,
+    WatchChangesResponse, audit_inbound_service_server::AuditInboundService, audit_service_server::AuditService,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use journal::{Clock, Writer};
@@ -27,40 +27,14 @@ pub(crate) struct Grpc {
 
 #[tonic::async_trait]
 impl AuditService for Grpc {
-    async fn append_changes(
-        &self,
-        request: Request<AppendChangesRequest>,
-    ) -> Result<Response<AppendChangesResponse>, Status> {
-        let caller = rpc::caller(&request)?;
-        let source = caller.system.clone();
-        let changes = request.into_inner().changes;
-        Ok(Response::new(
-            appending::append(&self.sequencer, &source, changes).await?,
-        ))
-    }
-
-    type AppendBatchesStream = BoxStream<'static, Result<AppendBatchesResponse, Status>>;
-
-    async fn append_batches(
-        &self,
-        request: Request<Streaming<AppendBatchesRequest>>,
-    ) -> Result<Response<Self::AppendBatchesStream>, Status> {
-        let caller = rpc::caller(&request)?;
-        let source = caller.system.clone();
-        let batches = request.into_inner().map_err(Failure::transport);
-        let answers = batches::append(self.sequencer.clone(), source, batches);
-        Ok(Response::new(answers.map_err(Status::from).boxed()))
-    }
-
-    async fn record_mark(&self, request: Request<RecordMarkRequest>) -> Result<Response<RecordMarkResponse>, Status> {
-        let caller = rpc::caller(&request)?;
-        let mark = oversight::mark(request.get_ref())?;
-        let noted = oversight::note(&self.store, &self.writer, &caller.system, mark).await?;
-        Ok(Response::new(noted))
-    }
-
     async fn list_gaps(&self, request: Request<ListGapsRequest>) -> Result<Response<ListGapsResponse>, Status> {
-        let listed = oversight::list(&*self.store, request.into_inner(), self.clock.now()).await?;
+        let listed = oversight::list(
+            &*self.store,
+            &self.reading.tokens.seal().await?,
+            request.into_inner(),
+            self.clock.now(),
+        )
+        .await?;
         Ok(Response::new(listed))
     }
 
@@ -120,5 +94,40 @@ impl AuditService for Grpc {
         request: Request<GetConsistencyProofRequest>,
     ) -> Result<Response<GetConsistencyProofResponse>, Status> {
         Ok(Response::new(self.reading.consistency(request.get_ref()).await?))
+    }
+}
+
+#[tonic::async_trait]
+impl AuditInboundService for Grpc {
+    async fn append_changes(
+        &self,
+        request: Request<AppendChangesRequest>,
+    ) -> Result<Response<AppendChangesResponse>, Status> {
+        let caller = rpc::caller(&request)?;
+        let source = caller.system.clone();
+        let changes = request.into_inner().changes;
+        Ok(Response::new(
+            appending::append(&self.sequencer, &source, changes).await?,
+        ))
+    }
+
+    type AppendBatchesStream = BoxStream<'static, Result<AppendBatchesResponse, Status>>;
+
+    async fn append_batches(
+        &self,
+        request: Request<Streaming<AppendBatchesRequest>>,
+    ) -> Result<Response<Self::AppendBatchesStream>, Status> {
+        let caller = rpc::caller(&request)?;
+        let source = caller.system.clone();
+        let batches = request.into_inner().map_err(Failure::transport);
+        let answers = batches::append(self.sequencer.clone(), source, batches);
+        Ok(Response::new(answers.map_err(Status::from).boxed()))
+    }
+
+    async fn record_mark(&self, request: Request<RecordMarkRequest>) -> Result<Response<RecordMarkResponse>, Status> {
+        let caller = rpc::caller(&request)?;
+        let mark = oversight::mark(request.get_ref())?;
+        let noted = oversight::note(&self.store, &self.writer, &caller.system, mark).await?;
+        Ok(Response::new(noted))
     }
 }

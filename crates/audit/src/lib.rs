@@ -94,7 +94,7 @@ use std::{
 };
 
 use ::witness::{Policy, PolicyError, file};
-use api::audit::audit_service_server::AuditServiceServer;
+use api::audit::{audit_inbound_service_server::AuditInboundServiceServer, audit_service_server::AuditServiceServer};
 use futures::{FutureExt as _, future::BoxFuture};
 use journal::{Clock, Entropy, Writer};
 use prove::Prover;
@@ -402,6 +402,7 @@ impl Audit {
             sequencer: self.sequencer.clone(),
             reading: reading::Reading {
                 store: Arc::clone(&self.store),
+                tokens: self.store.tokens(),
                 prover: Arc::new(Prover::new(Arc::clone(&self.store))),
                 published: self.published.clone(),
                 sight,
@@ -419,8 +420,12 @@ impl Audit {
             vitals: Arc::clone(&self.vitals),
             clock: Arc::clone(&self.clock),
         });
-        Routes::new(AuditServiceServer::new(service).max_decoding_message_size(message_bytes))
-            .add_service(rpc::operations::server(operations))
+        let service = Arc::new(service);
+        let inbound =
+            AuditInboundServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
+        Routes::new(AuditServiceServer::from_arc(service).max_decoding_message_size(message_bytes))
+            .add_service(inbound)
+            .add_service(rpc::operations::server(operations, self.store.tokens()))
     }
 
     /// The log's files over plain HTTP. Public: no caller is known there.

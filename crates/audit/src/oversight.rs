@@ -99,10 +99,15 @@ pub(crate) async fn unfreeze(
     Ok(producer_message(&source, &producer, now))
 }
 
-/// A page of gaps and, on the first page, the producers.
-pub(crate) async fn list(store: &dyn Store, request: ListGapsRequest, now: Time) -> Result<ListGapsResponse, Failure> {
+/// A page of gaps, and, on the first, the producers.
+pub(crate) async fn list(
+    store: &dyn Store,
+    seal: &page::Seal,
+    request: ListGapsRequest,
+    now: Time,
+) -> Result<ListGapsResponse, Failure> {
     let size = page::size(request.page_size)?;
-    let after = match page::decode(FILTER, &request.page_token)? {
+    let after = match seal.decode(FILTER, &request.page_token)? {
         Some(cursor) => Some(parse_cursor(&cursor).ok_or_else(|| Failure::invalid("page_token", "start without one"))?),
         None => None,
     };
@@ -115,7 +120,7 @@ pub(crate) async fn list(store: &dyn Store, request: ListGapsRequest, now: Time)
     let is_last = gaps.len() <= size as usize;
     gaps.truncate(size as usize);
     let next_page_token = match gaps.last() {
-        Some(gap) if !is_last => page::encode(FILTER, &format!("{} {}", gap.kind.name(), gap.key)),
+        Some(gap) if !is_last => seal.encode(FILTER, &format!("{} {}", gap.kind.name(), gap.key)),
         _ => String::new(),
     };
     Ok(ListGapsResponse {
@@ -207,7 +212,7 @@ pub(crate) fn producer_message(source: &str, producer: &Producer, now: Time) -> 
 /// Converts to the contract's enum.
 pub(crate) fn standing(standing: Standing) -> StandingMessage {
     match standing {
-        Standing::Unknown => StandingMessage::Unspecified,
+        Standing::Unknown => StandingMessage::Unmarked,
         Standing::Complete => StandingMessage::Complete,
         Standing::Late => StandingMessage::Late,
         Standing::Lost => StandingMessage::Lost,

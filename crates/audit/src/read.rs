@@ -10,7 +10,9 @@ use std::ops::Range;
 
 use api::{
     event::{Detail, Opening},
-    routing::{CheckAccessRequest, case_service_client::CaseServiceClient},
+    routing::{
+        CheckAccessRequest, check_access_request::Target, routing_inbound_service_client::RoutingInboundServiceClient,
+    },
 };
 use async_trait::async_trait;
 use journal::{Entry, Opened, Time};
@@ -199,17 +201,14 @@ pub struct RoutingsSight(pub Caller);
 #[async_trait]
 impl Sight for RoutingsSight {
     async fn sees(&self, agency: &str, record: &str) -> Result<bool, Failure> {
-        let (report, case) = match record.starts_with("cases/") {
-            true => (String::new(), record.to_owned()),
-            false => (record.to_owned(), String::new()),
-        };
+        let record = record.to_owned();
+        let target = Some(match record.starts_with("cases/") {
+            true => Target::CaseName(record),
+            false => Target::Report(record),
+        });
         let agency = agency.to_owned();
-        let answer = CaseServiceClient::new(self.0.clone())
-            .check_access(CheckAccessRequest {
-                report,
-                agency,
-                case_name: case,
-            })
+        let answer = RoutingInboundServiceClient::new(self.0.clone())
+            .check_access(CheckAccessRequest { target, agency })
             .await;
         match answer {
             Ok(answer) => Ok(answer.into_inner().allowed),

@@ -33,6 +33,7 @@ const LONGEST_TEXT: usize = 255;
 #[derive(Clone)]
 pub(crate) struct Reading {
     pub store: Arc<dyn Store>,
+    pub tokens: page::Tokens,
     pub prover: Arc<Prover>,
     pub published: watch::Receiver<Published>,
     pub sight: Option<Arc<dyn Sight>>,
@@ -49,8 +50,9 @@ impl Reading {
         let mut violations = Violations::new();
         let wanted = wanted(request.filter.as_ref(), request.with_detail, &mut violations);
         let bound_to = format!("ListChanges {wanted:?}");
+        let seal = self.tokens.seal().await?;
         let size = violations.note(page::size(request.page_size))?;
-        let token = violations.note(page::decode(&bound_to, &request.page_token))?.flatten();
+        let token = violations.note(seal.decode(&bound_to, &request.page_token))?.flatten();
         let cursor = match token.as_deref().map(Cursor::parse) {
             Some(None) => return Err(not_ours()),
             Some(Some(cursor)) => cursor,
@@ -95,7 +97,7 @@ impl Reading {
         Ok(ListChangesResponse {
             changes: found.into_iter().map(logged).collect(),
             next_page_token: next
-                .map(|next| page::encode(&bound_to, &next.to_string()))
+                .map(|next| seal.encode(&bound_to, &next.to_string()))
                 .unwrap_or_default(),
             reading: reading.map(|reading| reading.name()).unwrap_or_default(),
         })

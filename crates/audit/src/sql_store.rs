@@ -126,6 +126,10 @@ impl SqlStore {
 
 #[async_trait]
 impl Store for SqlStore {
+    fn tokens(&self) -> rpc::page::Tokens {
+        rpc::page::Tokens::of(&self.db)
+    }
+
     async fn append_calls(&self, group: &[&[Checked]]) -> Result<Vec<Vec<Verdict>>, StoreError> {
         let mut verdicts = self.append_group(group).await?.into_iter();
         Ok(group

@@ -62,10 +62,12 @@ pub struct Found {
 /// Stores one log. Of all stores open on one database, only the last one opened can write.
 #[async_trait]
 pub trait Store: Reader {
-    /// Judges the changes of a group of calls, in order, and appends the new ones: entries,
-    /// details, tiles, head and the records' heads, all or nothing. Returns a verdict for each
-    /// change. Refused changes leave nothing behind and do not affect others; `Ok` changes are
-    /// durable.
+    /// What seals page tokens, with the key that the log's database has.
+    fn tokens(&self) -> rpc::page::Tokens;
+
+    /// Judges the changes of all calls of a group, in order, and appends those that are new: entries, details, tiles, head and
+    /// the records' heads together or not at all. Returns a verdict for each change; refused changes leave nothing behind and do
+    /// not keep others out. What is `Ok` is durable.
     ///
     /// `Fenced` if there was something to append and another store has taken over: nothing was
     /// appended.

@@ -562,14 +562,12 @@ impl<'a> Ruling<'a> {
         match self.outcome {
             Verdict::Lead { agency, .. } => {
                 answer.lead = agency.id.resource_name();
-                answer.lead_title_zh.clone_from(&agency.title_zh);
-                answer.lead_title_en.clone_from(&agency.title_en);
+                answer.lead_titles = api::bilingual(&agency.title_zh, &agency.title_en);
             }
             Verdict::Designate(superior) => answer.designating = superior.resource_name(),
             Verdict::Advise { zh, en } => {
                 answer.advice = Some(api::intake::Advice {
-                    text_zh: zh.to_owned(),
-                    text_en: en.to_owned(),
+                    texts: api::bilingual(zh, en),
                 });
             }
         }

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use api::intake::ConnectingFactor;
-use api::routing::RouteFactor;
 
 /// A place that ties a report to a territory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +62,8 @@ impl Factor {
     #[must_use]
     pub const fn from_proto(factor: ConnectingFactor) -> Option<Self> {
         match factor {
-            ConnectingFactor::Unspecified => None,
+            // Where those places are, routing finds itself: no report names them.
+            ConnectingFactor::Unspecified | ConnectingFactor::Received | ConnectingFactor::ComplainedOf => None,
             ConnectingFactor::Operator => Some(Self::Operator),
             ConnectingFactor::Server => Some(Self::Server),
             ConnectingFactor::Transaction => Some(Self::Transaction),
@@ -73,15 +73,15 @@ impl Factor {
     }
 
     /// The factor in rule-set messages.
-    pub(crate) const fn to_wire(self) -> RouteFactor {
+    pub(crate) const fn to_wire(self) -> ConnectingFactor {
         match self {
-            Self::Operator => RouteFactor::Operator,
-            Self::Server => RouteFactor::Server,
-            Self::Transaction => RouteFactor::Transaction,
-            Self::Victim => RouteFactor::Victim,
-            Self::Suspect => RouteFactor::Suspect,
-            Self::Received => RouteFactor::Received,
-            Self::ComplainedOf => RouteFactor::ComplainedOf,
+            Self::Operator => ConnectingFactor::Operator,
+            Self::Server => ConnectingFactor::Server,
+            Self::Transaction => ConnectingFactor::Transaction,
+            Self::Victim => ConnectingFactor::Victim,
+            Self::Suspect => ConnectingFactor::Suspect,
+            Self::Received => ConnectingFactor::Received,
+            Self::ComplainedOf => ConnectingFactor::ComplainedOf,
         }
     }
 

@@ -137,17 +137,18 @@ impl Review {
     #[must_use]
     pub const fn to_proto(self) -> ReviewNeed {
         match self {
-            Self::None => ReviewNeed::Unspecified,
+            Self::None => ReviewNeed::None,
             Self::SecondPerson => ReviewNeed::SecondPerson,
         }
     }
 
-    /// From the contract.
+    /// From the contract; `None` when it is not set.
     #[must_use]
-    pub const fn from_proto(need: ReviewNeed) -> Self {
+    pub const fn from_proto(need: ReviewNeed) -> Option<Self> {
         match need {
-            ReviewNeed::Unspecified => Self::None,
-            ReviewNeed::SecondPerson => Self::SecondPerson,
+            ReviewNeed::Unspecified => None,
+            ReviewNeed::None => Some(Self::None),
+            ReviewNeed::SecondPerson => Some(Self::SecondPerson),
         }
     }
 }

@@ -14,8 +14,11 @@ pub const ACCESS: &[Table] = &[
             Method::new("GetReport", SENDERS),
             Method::new("CheckReceipt", &[Kind::Authenticated]),
             Method::new("RevealReporter", &[Kind::Agency, Kind::Operator]),
-            Method::new("RecordCaseChanges", &[Kind::Service("routing")]),
         ],
+    },
+    Table {
+        service: "remit.intake.v1.IntakeInboundService",
+        methods: &[Method::new("RecordCaseChanges", &[Kind::Service("routing")])],
     },
     Table {
         service: "remit.intake.v1.EvidenceService",

@@ -3,7 +3,7 @@
 use api::intake::{
     CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RecordCaseChangesRequest,
     RecordCaseChangesResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest,
-    SubmitReportResponse, intake_service_server::IntakeService,
+    SubmitReportResponse, intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
 };
 use rpc::caller;
 use tonic::{Request, Response, Status};
@@ -42,7 +42,10 @@ impl IntakeService for Service {
         let caller = caller(&request)?.clone();
         Ok(Response::new(self.reveal(&caller, request.get_ref()).await?))
     }
+}
 
+#[tonic::async_trait]
+impl IntakeInboundService for Service {
     async fn record_case_changes(
         &self,
         request: Request<RecordCaseChangesRequest>,

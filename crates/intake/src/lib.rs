@@ -47,8 +47,11 @@ pub use access::ACCESS;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{
-    intake::{evidence_service_server::EvidenceServiceServer, intake_service_server::IntakeServiceServer},
-    routing::case_service_client::CaseServiceClient,
+    intake::{
+        evidence_service_server::EvidenceServiceServer, intake_inbound_service_server::IntakeInboundServiceServer,
+        intake_service_server::IntakeServiceServer,
+    },
+    routing::routing_inbound_service_client::RoutingInboundServiceClient,
 };
 use category::Categories;
 use directory::{Directory, InForce};
@@ -114,6 +117,7 @@ pub struct Intake {
     service: service::Service,
     evidence: evidence::Service,
     operations: Arc<operations::Operations>,
+    tokens: rpc::page::Tokens,
     background: Background,
 }
 
@@ -154,6 +158,7 @@ impl Intake {
             clock,
             entropy,
         } = parts;
+        let tokens = rpc::page::Tokens::of(&db);
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
             evidence: Arc::clone(&evidence_store),
@@ -194,7 +199,7 @@ impl Intake {
             }
             .boxed()
         });
-        let routing = CaseServiceClient::new(routing);
+        let routing = RoutingInboundServiceClient::new(routing);
         let evidence = evidence::Service::new(
             Arc::clone(&evidence_store),
             vault,
@@ -222,6 +227,7 @@ impl Intake {
             service,
             evidence,
             operations,
+            tokens,
             background,
         }
     }
@@ -237,11 +243,17 @@ impl Intake {
 
     /// The gRPC services, and what runs beside them, to be finished after they are.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
-        let service = IntakeServiceServer::new(self.service).max_decoding_message_size(message_bytes);
+        let service = Arc::new(self.service);
+        let inbound =
+            IntakeInboundServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
+        let service = IntakeServiceServer::from_arc(service).max_decoding_message_size(message_bytes);
         let evidence = EvidenceServiceServer::new(self.evidence).max_decoding_message_size(message_bytes);
-        let operations = rpc::operations::server(self.operations);
+        let operations = rpc::operations::server(self.operations, self.tokens);
         (
-            Routes::new(service).add_service(evidence).add_service(operations),
+            Routes::new(service)
+                .add_service(inbound)
+                .add_service(evidence)
+                .add_service(operations),
             self.background,
         )
     }

@@ -1,18 +1,18 @@
 //! The way from intake's outbox to routing.
 
-use api::routing::{ReportChange, RouteReportsRequest, case_service_client::CaseServiceClient};
+use api::routing::{ReportChange, RouteReportsRequest, routing_inbound_service_client::RoutingInboundServiceClient};
 use async_trait::async_trait;
 use journal::{Deliver, Outcome, Undelivered};
 use rpc::{client::Caller, delivery};
 
 /// Delivers changes of reports to routing. The payloads are encoded [`ReportChange`] messages.
 #[derive(Clone, Debug)]
-pub struct ToRouting(CaseServiceClient<Caller>);
+pub struct ToRouting(RoutingInboundServiceClient<Caller>);
 
 impl ToRouting {
     /// Over a channel.
     pub fn new(channel: Caller) -> Self {
-        Self(CaseServiceClient::new(channel))
+        Self(RoutingInboundServiceClient::new(channel))
     }
 }
 

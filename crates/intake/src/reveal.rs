@@ -18,6 +18,8 @@ pub struct Wanted {
     pub purpose: &'static str,
     /// The reason, in words.
     pub justification: String,
+    /// The id by which a repeat is known.
+    pub request_id: Option<Uuid>,
 }
 
 /// Validates a request; on failure returns all violations.
@@ -34,8 +36,15 @@ pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> 
     };
     let purpose = violations.check("purpose", purpose, NO_PURPOSE);
     let justification = justification(&request.justification, &mut violations);
+    let request_id = match request.request_id.as_str() {
+        "" => Some(None),
+        id => violations
+            .check("request_id", Uuid::parse_str(id).ok(), "must be a UUID, or empty")
+            .map(Some),
+    };
     violations.finish(|| {
         Some(Wanted {
+            request_id: request_id?,
             report: report?,
             purpose: purpose?,
             justification,
@@ -65,6 +74,7 @@ mod tests {
             name: name.to_owned(),
             purpose,
             justification: justification.to_owned(),
+            request_id: String::new(),
         };
         let report = "reports/0d9f8c1e-0000-7000-8000-000000000000";
         let good = check(&request(report, 1, "  to ask for the invoice ")).unwrap();
@@ -85,6 +95,11 @@ mod tests {
             let found: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
             assert_eq!(found, fields, "{justification:?}");
         }
+        let odd = RevealReporterRequest {
+            request_id: "1".to_owned(),
+            ..request(report, 1, "to ask for the invoice")
+        };
+        assert_eq!(check(&odd).unwrap_err()[0].field, "request_id");
         assert!(check(&request(report, 5, &"查".repeat(500))).is_ok());
     }
 }

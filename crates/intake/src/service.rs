@@ -8,7 +8,7 @@ mod submit;
 
 use std::sync::Arc;
 
-use api::routing::case_service_client::CaseServiceClient;
+use api::routing::routing_inbound_service_client::RoutingInboundServiceClient;
 use journal::{Clock, Committer, Entropy, Writer};
 use rpc::{Failure, Identity, client::Caller};
 
@@ -32,7 +32,7 @@ pub(crate) struct Service {
     pub(crate) acceptances: Committer<Prepared, Accepted>,
     pub(crate) readings: Committer<journal::Rows, ()>,
     pub(crate) writer: Writer,
-    pub(crate) routing: CaseServiceClient<Caller>,
+    pub(crate) routing: RoutingInboundServiceClient<Caller>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }

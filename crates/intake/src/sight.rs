@@ -1,11 +1,13 @@
 //! Who may see what a report says.
 
-use api::routing::{CheckAccessRequest, case_service_client::CaseServiceClient};
+use api::routing::{
+    CheckAccessRequest, check_access_request::Target, routing_inbound_service_client::RoutingInboundServiceClient,
+};
 use rpc::{Failure, Identity, client::Caller};
 
 /// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could lag behind.
 pub(crate) async fn may_see(
-    routing: &CaseServiceClient<Caller>,
+    routing: &RoutingInboundServiceClient<Caller>,
     caller: &Identity,
     report: &str,
 ) -> Result<bool, Failure> {
@@ -14,9 +16,8 @@ pub(crate) async fn may_see(
         return Ok(false);
     };
     let request = CheckAccessRequest {
-        report: report.to_owned(),
+        target: Some(Target::Report(report.to_owned())),
         agency: names::Collection::AGENCIES.of(agency),
-        ..CheckAccessRequest::default()
     };
     match routing.clone().check_access(request).await {
         Ok(response) => Ok(response.into_inner().allowed),

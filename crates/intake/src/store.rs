@@ -23,7 +23,7 @@ mod reading;
 mod reveal;
 
 pub use reading::rows as reading_rows;
-pub use reveal::Reveal;
+pub use reveal::{Reveal, Revealed};
 
 /// Intake's part of its database.
 pub const SCHEMA: Schema = Schema {
@@ -43,6 +43,11 @@ pub const SCHEMA: Schema = Schema {
             "evidence",
             include_str!("../migrations/sqlite/0003_evidence.sql"),
             include_str!("../migrations/postgres/0003_evidence.sql"),
+        ),
+        (
+            "request ids of reveals",
+            include_str!("../migrations/sqlite/0004_reveal_requests.sql"),
+            include_str!("../migrations/postgres/0004_reveal_requests.sql"),
         ),
     ],
 };
@@ -197,9 +202,9 @@ pub trait Store: Send + Sync + 'static {
     /// The changes of a report, first to last, and whether audit has taken each.
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error>;
 
-    /// Records that a reporter's identity is shown, and returns the report as it then is; `None` when there is no such report.
-    /// What is returned is durably recorded.
-    async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error>;
+    /// Records that a reporter's identity is shown, and returns the report as it then is. What is returned is durably recorded.
+    /// A repeat of a request by the same system is not recorded again.
+    async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error>;
 
     /// Records that reports are read: what [`reading_rows`] makes of each reading's change. When this returns, it is durable.
     async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error>;
@@ -550,8 +555,8 @@ impl Store for SqlStore {
         row.as_ref().map(stored).transpose()
     }
 
-    async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error> {
-        sql::transact!(self.db, |tx| self.try_reveal(&mut tx, reveal, now))
+    async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error> {
+        self.reveal_once(reveal, now).await
     }
 
     async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error> {
@@ -577,11 +582,16 @@ impl Store for SqlStore {
     }
 
     async fn forget_requests(&self, before: Time) -> Result<u64, Error> {
-        sql::transact!(self.db, |tx| tx.execute(
+        let reports = sql::transact!(self.db, |tx| tx.execute(
             "UPDATE reports SET request_id = NULL WHERE id IN (SELECT id FROM reports \
              WHERE request_id IS NOT NULL AND accept_time < $1 ORDER BY accept_time LIMIT 1000)",
             vec![before.0.into()],
-        ))
+        ))?;
+        let reveals = sql::transact!(self.db, |tx| tx.execute(
+            "UPDATE reveals SET request_id = NULL WHERE request_id IS NOT NULL AND reveal_time < $1",
+            vec![before.0.into()],
+        ))?;
+        Ok(reports + reveals)
     }
 
     async fn ping(&self) -> Result<(), Error> {

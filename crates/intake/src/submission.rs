@@ -360,7 +360,8 @@ impl Faults {
         for (i, place) in places.iter().take(PLACES).enumerate() {
             let path = format_args!("report.places[{i}]");
             match ConnectingFactor::try_from(place.factor) {
-                Ok(ConnectingFactor::Unspecified) | Err(_) => {
+                Ok(ConnectingFactor::Unspecified | ConnectingFactor::Received | ConnectingFactor::ComplainedOf)
+                | Err(_) => {
                     self.add(format_args!("{path}.factor"), "is missing or unknown");
                 }
                 Ok(_) if !factors.insert(place.factor) => {

@@ -22,6 +22,8 @@
 //!
 //! The kinds of changes, of every service, and the words for them are one list (`kind.rs`).
 //!
+//! The key that seals page tokens stands beside the journal (`token_key.rs`), one for all replicas of a service.
+//!
 //! Whether all that arrives where it should is seen from outside, by what `heads.rs` lists and counts.
 //!
 //! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
@@ -39,6 +41,7 @@ mod mark;
 mod outbox;
 mod relay;
 mod source;
+mod token_key;
 mod writer;
 
 pub use background::{Background, supervised};
@@ -57,6 +60,7 @@ pub use relay::{
     Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled,
 };
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, ordered_id, random_id};
+pub use token_key::token_key;
 pub use writer::Writer;
 
 /// SHA-256 digests, keys and salts.

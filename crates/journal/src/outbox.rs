@@ -10,11 +10,18 @@ use crate::{Sealed, Time, Unloggable, chain::chain_bytes, entry_hash};
 /// The journal's part of a producer's database.
 pub const SCHEMA: Schema = Schema {
     base: 1_001,
-    changes: &[(
-        "journal, outbox and inbox",
-        include_str!("../migrations/sqlite/0001_journal.sql"),
-        include_str!("../migrations/postgres/0001_journal.sql"),
-    )],
+    changes: &[
+        (
+            "journal, outbox and inbox",
+            include_str!("../migrations/sqlite/0001_journal.sql"),
+            include_str!("../migrations/postgres/0001_journal.sql"),
+        ),
+        (
+            "the key of page tokens",
+            include_str!("../migrations/sqlite/0002_token_keys.sql"),
+            include_str!("../migrations/postgres/0002_token_keys.sql"),
+        ),
+    ],
 };
 
 /// A sealed change on its way to its consumers.

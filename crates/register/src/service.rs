@@ -46,6 +46,7 @@ pub struct Service {
     calendars: Arc<Calendars>,
     clock: Arc<dyn Clock>,
     writer: Writer,
+    tokens: page::Tokens,
     shutdown: CancellationToken,
     loads: Arc<Semaphore>,
 }
@@ -65,6 +66,7 @@ impl Service {
         calendars: Arc<Calendars>,
         clock: Arc<dyn Clock>,
         writer: Writer,
+        tokens: page::Tokens,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -73,6 +75,7 @@ impl Service {
             calendars,
             clock,
             writer,
+            tokens,
             shutdown,
             loads: Arc::new(Semaphore::new(LOADS)),
         }
@@ -116,6 +119,7 @@ impl Service {
     }
 
     pub(crate) async fn list(&self, request: &ListOperatorsRequest) -> Result<ListOperatorsResponse, Failure> {
+        let seal = self.tokens.seal().await?;
         let mut violations = Violations::new();
         let size = violations.note(page::size(request.page_size))?;
         let kind = Kind::from_proto(request.kind());
@@ -123,12 +127,12 @@ impl Service {
             violations.add("kind", "is not one that this server knows");
         }
         let filter = format!("ListOperators kind={}", request.kind);
-        let after = violations.note(page::decode(&filter, &request.page_token))?;
+        let after = violations.note(seal.decode(&filter, &request.page_token))?;
         let (size, after) = violations.finish(|| Some((size?, after?)))?;
         let after = after.as_deref().and_then(Key::from_stored);
         let Found { version, mut groups } = self.store.list(kind, after.as_ref(), size + 1).await?;
         Ok(ListOperatorsResponse {
-            next_page_token: page::cut(&mut groups, size, &filter, |last| last.key.stored()),
+            next_page_token: seal.cut(&mut groups, size, &filter, |last| last.key.stored()),
             operators: groups.iter().map(operator).collect(),
             version: Some(version.to_proto()),
         })

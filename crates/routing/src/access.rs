@@ -10,14 +10,19 @@ pub const ACCESS: &[Table] = &[
     Table {
         service: "remit.routing.v1.CaseService",
         methods: &[
-            Method::new("RouteReports", &[Kind::Service("intake")]),
-            Method::new("CheckAccess", &[Kind::Service("intake"), Kind::Service("audit")]),
             Method::new("GetCase", VIEWERS),
             Method::new("ListCases", VIEWERS),
             Method::new("WatchCases", &[Kind::Agency]),
             Method::new("AcknowledgeCase", &[Kind::Agency]),
             Method::new("RequestAssistance", &[Kind::Agency]),
             Method::new("AnswerAssistance", &[Kind::Agency]),
+        ],
+    },
+    Table {
+        service: "remit.routing.v1.RoutingInboundService",
+        methods: &[
+            Method::new("RouteReports", &[Kind::Service("intake")]),
+            Method::new("CheckAccess", &[Kind::Service("intake"), Kind::Service("audit")]),
         ],
     },
     // Which desks there are is public; how the directory is written is its operators' own.

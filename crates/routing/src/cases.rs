@@ -26,6 +26,7 @@ pub(crate) struct Cases {
     pub(crate) commands: Committer<Command, Acted>,
     /// Changes after each commit of this process.
     pub(crate) commits: watch::Receiver<()>,
+    pub(crate) tokens: page::Tokens,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -63,6 +64,7 @@ impl Cases {
     ) -> Result<ListCasesResponse, Failure> {
         let viewer = party(caller)?;
         let mut violations = Vec::new();
+        let seal = self.tokens.seal().await?;
         let size = valid(page::size(request.page_size), &mut violations)?;
         let state = State::from_proto(request.state());
         if request.state != 0 && state.is_none() {
@@ -72,7 +74,7 @@ impl Cases {
             Party::Agency(agency) => format!("ListCases agency={agency} state={}", request.state),
             Party::Operator => format!("ListCases operator state={}", request.state),
         };
-        let after = page::decode(&filter, &request.page_token).and_then(|token| {
+        let after = seal.decode(&filter, &request.page_token).and_then(|token| {
             let read = |text: String| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read"));
             token.map(read).transpose()
         });
@@ -80,7 +82,7 @@ impl Cases {
             return Err(Failure::InvalidInput(violations));
         };
         let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
-        let next_page_token = page::cut(&mut found, size, &filter, |last| {
+        let next_page_token = seal.cut(&mut found, size, &filter, |last| {
             format!("{}/{}", last.open_time.0, last.id)
         });
         let directory = &self.versions.active().directory;
@@ -93,7 +95,9 @@ impl Cases {
     /// The changes of the cases that the caller's agency sees, from a token on.
     pub(crate) async fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
         let agency = own_agency(caller)?;
-        let position = page::decode(&watched(&agency), resume_token)
+        let seal = self.tokens.seal().await?;
+        let position = seal
+            .decode(&watched(&agency), resume_token)
             .ok()
             .and_then(|cursor| cursor.map_or(Some(0), |text| text.parse().ok()))
             .ok_or_else(|| {

@@ -67,7 +67,7 @@ impl DirectoryService for Service {
         &self,
         request: Request<ListTerritoriesRequest>,
     ) -> Result<Response<ListTerritoriesResponse>, Status> {
-        Ok(Response::new(self.list_territories(request.get_ref())?))
+        Ok(Response::new(self.list_territories(request.get_ref()).await?))
     }
 
     async fn get_territory(
@@ -82,7 +82,7 @@ impl DirectoryService for Service {
         &self,
         request: Request<ListAgenciesRequest>,
     ) -> Result<Response<ListAgenciesResponse>, Status> {
-        Ok(Response::new(self.list_agencies(request.get_ref())?))
+        Ok(Response::new(self.list_agencies(request.get_ref()).await?))
     }
 
     async fn get_agency(&self, request: Request<GetAgencyRequest>) -> Result<Response<GetAgencyResponse>, Status> {
@@ -98,6 +98,6 @@ impl DirectoryService for Service {
     }
 
     async fn list_desks(&self, request: Request<ListDesksRequest>) -> Result<Response<ListDesksResponse>, Status> {
-        Ok(Response::new(self.list_desks(request.get_ref())?))
+        Ok(Response::new(self.list_desks(request.get_ref()).await?))
     }
 }

@@ -31,6 +31,7 @@ pub(crate) struct Service {
     pub(crate) switching: Switching,
     pub(crate) calendars: Arc<Calendars>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tokens: page::Tokens,
 }
 
 /// A directory as it was sent.
@@ -192,12 +193,15 @@ impl Service {
         request: &ListDirectoryVersionsRequest,
     ) -> Result<ListDirectoryVersionsResponse, Failure> {
         const FILTER: &str = "ListDirectoryVersions";
+        let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
-        let below = page::decode(FILTER, &request.page_token)?.and_then(|cursor| cursor.parse().ok());
+        let below = seal
+            .decode(FILTER, &request.page_token)?
+            .and_then(|cursor| cursor.parse().ok());
         let kind = VersionKind::Directory;
         let mut past = self.versions.activations(kind, below, size + 1).await?;
         Ok(ListDirectoryVersionsResponse {
-            next_page_token: page::cut(&mut past, size, FILTER, |last| last.sequence.to_string()),
+            next_page_token: seal.cut(&mut past, size, FILTER, |last| last.sequence.to_string()),
             versions: past
                 .into_iter()
                 .map(|past| proto::DirectoryVersion {
@@ -210,19 +214,22 @@ impl Service {
         })
     }
 
-    pub(crate) fn list_territories(
+    pub(crate) async fn list_territories(
         &self,
         request: &ListTerritoriesRequest,
     ) -> Result<ListTerritoriesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
+        let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
         let parent = match request.parent.as_str() {
             "" => None,
             name => Some(known(tree, "parent", name)?),
         };
         let filter = format!("ListTerritories parent={}", request.parent);
-        let after = page::decode(&filter, &request.page_token)?.and_then(|cursor| cursor.parse().ok());
+        let after = seal
+            .decode(&filter, &request.page_token)?
+            .and_then(|cursor| cursor.parse().ok());
         let mut found: Vec<_> = match parent {
             None => tree.after(after).take(size as usize + 1).collect(),
             Some(parent) => tree
@@ -232,7 +239,7 @@ impl Service {
                 .collect(),
         };
         Ok(ListTerritoriesResponse {
-            next_page_token: page::cut(&mut found, size, &filter, |last| last.code.to_string()),
+            next_page_token: seal.cut(&mut found, size, &filter, |last| last.code.to_string()),
             territories: found
                 .iter()
                 .map(|territory| directory_view::territory(tree, territory))
@@ -240,9 +247,10 @@ impl Service {
         })
     }
 
-    pub(crate) fn list_agencies(&self, request: &ListAgenciesRequest) -> Result<ListAgenciesResponse, Failure> {
+    pub(crate) async fn list_agencies(&self, request: &ListAgenciesRequest) -> Result<ListAgenciesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
+        let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
         let function = match request.agency_function.as_str() {
             "" => None,
@@ -253,7 +261,9 @@ impl Service {
             name => Some(known(tree, "territory", name)?),
         };
         let filter = format!("ListAgencies {} {}", request.agency_function, request.territory);
-        let after = page::decode(&filter, &request.page_token)?.and_then(|cursor| AgencyId::new(&cursor).ok());
+        let after = seal
+            .decode(&filter, &request.page_token)?
+            .and_then(|cursor| AgencyId::new(&cursor).ok());
         let mut found: Vec<_> = directory
             .after(after.as_ref())
             .filter(|agency| {
@@ -265,7 +275,7 @@ impl Service {
             .take(size as usize + 1)
             .collect();
         Ok(ListAgenciesResponse {
-            next_page_token: page::cut(&mut found, size, &filter, |last| last.id.to_string()),
+            next_page_token: seal.cut(&mut found, size, &filter, |last| last.id.to_string()),
             agencies: found.into_iter().map(directory_view::agency).collect(),
         })
     }
@@ -304,7 +314,7 @@ impl Service {
         })
     }
 
-    pub(crate) fn list_desks(&self, request: &ListDesksRequest) -> Result<ListDesksResponse, Failure> {
+    pub(crate) async fn list_desks(&self, request: &ListDesksRequest) -> Result<ListDesksResponse, Failure> {
         let active = self.versions.active();
         let directory = &active.directory;
         let mut violations = Violations::new();
@@ -312,8 +322,9 @@ impl Service {
         let category = category(&request.category, &mut violations);
         let place = violations.note(known(directory.territories(), "territory", &request.territory))?;
         let filter = format!("ListDesks {} {} {day}", request.territory, request.category);
+        let seal = self.tokens.seal().await?;
         let size = violations.note(page::size(request.page_size))?;
-        let after = violations.note(page::decode(&filter, &request.page_token))?;
+        let after = violations.note(seal.decode(&filter, &request.page_token))?;
         let (place, size, after) = violations.finish(|| Some((place?, size?, after?)))?;
         let desk = |function: &Function| FunctionDesk {
             agency_function: function.to_string(),
@@ -325,7 +336,7 @@ impl Service {
             .take(size as usize + 1)
             .collect();
         Ok(ListDesksResponse {
-            next_page_token: page::cut(&mut found, size, &filter, ToString::to_string),
+            next_page_token: seal.cut(&mut found, size, &filter, |last| last.to_string()),
             desks: found.into_iter().map(desk).collect(),
         })
     }

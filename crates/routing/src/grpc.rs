@@ -9,13 +9,13 @@ use api::{
         CaseSight, CheckAccessRequest, CheckAccessResponse, GetCaseRequest, GetCaseResponse, ListCasesRequest,
         ListCasesResponse, RequestAssistanceRequest, RequestAssistanceResponse, RouteReportsRequest,
         RouteReportsResponse, WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
-        case_sight::Sight,
+        case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::directory::AgencyId;
 use futures::{StreamExt as _, stream::BoxStream};
 use prost::{Message, Name};
-use rpc::{Failure, Violation, caller, page};
+use rpc::{Failure, Violation, caller};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -146,22 +146,6 @@ impl Service {
 
 #[tonic::async_trait]
 impl CaseService for Service {
-    async fn route_reports(
-        &self,
-        request: Request<RouteReportsRequest>,
-    ) -> Result<Response<RouteReportsResponse>, Status> {
-        let results = self.reports.take(request.into_inner()).await?;
-        Ok(Response::new(RouteReportsResponse { results }))
-    }
-
-    async fn check_access(
-        &self,
-        request: Request<CheckAccessRequest>,
-    ) -> Result<Response<CheckAccessResponse>, Status> {
-        let allowed = self.reports.check_access(request.get_ref()).await?;
-        Ok(Response::new(CheckAccessResponse { allowed }))
-    }
-
     async fn get_case(&self, request: Request<GetCaseRequest>) -> Result<Response<GetCaseResponse>, Status> {
         let case = self.cases.get(caller(&request)?, &request.get_ref().name).await?;
         Ok(Response::new(GetCaseResponse {
@@ -182,7 +166,7 @@ impl CaseService for Service {
     ) -> Result<Response<Self::WatchCasesStream>, Status> {
         let token = &request.get_ref().resume_token;
         let feed = self.cases.watch(caller(&request)?, token).await?;
-        let bound_to = watched(feed.agency());
+        let (bound_to, seal) = (watched(feed.agency()), self.cases.tokens.seal().await?);
         let viewer = Party::Agency(feed.agency().clone());
         let versions = Arc::clone(&self.cases.versions);
         let messages = feed.into_stream().map(move |item| {
@@ -197,7 +181,7 @@ impl CaseService for Service {
             Ok(WatchCasesResponse {
                 sight: Some(sight),
                 kind: item.kind,
-                resume_token: page::encode(&bound_to, &item.position.to_string()),
+                resume_token: seal.encode(&bound_to, &item.position.to_string()),
             })
         });
         Ok(Response::new(messages.boxed()))
@@ -222,5 +206,24 @@ impl CaseService for Service {
         request: Request<AnswerAssistanceRequest>,
     ) -> Result<Response<AnswerAssistanceResponse>, Status> {
         self.act(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl RoutingInboundService for Service {
+    async fn route_reports(
+        &self,
+        request: Request<RouteReportsRequest>,
+    ) -> Result<Response<RouteReportsResponse>, Status> {
+        let results = self.reports.take(request.into_inner()).await?;
+        Ok(Response::new(RouteReportsResponse { results }))
+    }
+
+    async fn check_access(
+        &self,
+        request: Request<CheckAccessRequest>,
+    ) -> Result<Response<CheckAccessResponse>, Status> {
+        let allowed = self.reports.check_access(request.get_ref()).await?;
+        Ok(Response::new(CheckAccessResponse { allowed }))
     }
 }

@@ -61,7 +61,8 @@ use std::sync::Arc;
 use active::{Active, Current};
 use api::routing::{
     case_service_server::CaseServiceServer, directory_service_server::DirectoryServiceServer,
-    operator_service_server::OperatorServiceServer, rule_set_service_server::RuleSetServiceServer,
+    operator_service_server::OperatorServiceServer, routing_inbound_service_server::RoutingInboundServiceServer,
+    rule_set_service_server::RuleSetServiceServer,
 };
 use clocks::Ticker;
 use decision::{
@@ -70,7 +71,7 @@ use decision::{
 };
 use futures::FutureExt as _;
 use journal::{Background, Clock, Committer, Entropy};
-use rpc::{client::Caller, delivery::ToAudit};
+use rpc::{client::Caller, delivery::ToAudit, page};
 use sql::Db;
 use store::{Simulations, SqlStore, Store, Versions};
 use switching::Switching;
@@ -189,6 +190,7 @@ impl Routing {
             tracing::warn!(%error, "agencies whose calendar is not here work by the main one");
         }
         let register: Arc<dyn register::store::Store> = Arc::new(register::SqlStore::new(db.clone(), entropy));
+        let tokens = page::Tokens::of(&db);
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
             clock: Arc::clone(&clock),
@@ -254,6 +256,7 @@ impl Routing {
             Arc::clone(&calendars),
             Arc::clone(&clock),
             writer,
+            tokens.clone(),
             shutdown.clone(),
         );
         let directory = directory_service::Service {
@@ -261,6 +264,7 @@ impl Routing {
             switching: switching.clone(),
             calendars: Arc::clone(&calendars),
             clock: Arc::clone(&clock),
+            tokens: tokens.clone(),
         };
         let rule_sets = rule_sets::Service {
             versions: Arc::clone(&versions),
@@ -269,6 +273,7 @@ impl Routing {
             taxonomy,
             switching,
             clock: Arc::clone(&clock),
+            tokens: tokens.clone(),
             shutdown: shutdown.clone(),
         };
         let service = grpc::Service {
@@ -277,6 +282,7 @@ impl Routing {
                 store: Arc::clone(&store),
                 commands,
                 commits,
+                tokens,
                 shutdown: shutdown.clone(),
             },
             reports: reports::Reports {
@@ -310,15 +316,20 @@ impl Routing {
     /// The gRPC services, and what runs beside them, to be finished after they are.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
         let directory = DirectoryServiceServer::new(self.directory).max_decoding_message_size(message_bytes);
-        let cases = CaseServiceServer::new(self.service).max_decoding_message_size(message_bytes);
+        let tokens = self.service.cases.tokens.clone();
+        let service = Arc::new(self.service);
+        let inbound =
+            RoutingInboundServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
+        let cases = CaseServiceServer::from_arc(service).max_decoding_message_size(message_bytes);
         let operators = OperatorServiceServer::new(self.operators).max_decoding_message_size(message_bytes);
         let rule_sets = RuleSetServiceServer::new(self.rule_sets).max_decoding_message_size(message_bytes);
         (
             Routes::new(cases)
+                .add_service(inbound)
                 .add_service(directory)
                 .add_service(operators)
                 .add_service(rule_sets)
-                .add_service(rpc::operations::server(self.operations)),
+                .add_service(rpc::operations::server(self.operations, tokens)),
             self.background,
         )
     }

@@ -1,18 +1,18 @@
 //! The way from routing's outbox to intake.
 
-use api::intake::{CaseChange, RecordCaseChangesRequest, intake_service_client::IntakeServiceClient};
+use api::intake::{CaseChange, RecordCaseChangesRequest, intake_inbound_service_client::IntakeInboundServiceClient};
 use async_trait::async_trait;
 use journal::{Deliver, Outcome, Undelivered};
 use rpc::{client::Caller, delivery};
 
 /// Delivers changes of cases to intake. The payloads are encoded [`CaseChange`] messages.
 #[derive(Clone, Debug)]
-pub struct ToIntake(IntakeServiceClient<Caller>);
+pub struct ToIntake(IntakeInboundServiceClient<Caller>);
 
 impl ToIntake {
     /// Over a channel.
     pub fn new(channel: Caller) -> Self {
-        Self(IntakeServiceClient::new(channel))
+        Self(IntakeInboundServiceClient::new(channel))
     }
 }
 

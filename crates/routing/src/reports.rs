@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use api::{
     intake::ChangeResult,
-    routing::{CheckAccessRequest, ReportChange, RouteReportsRequest},
+    routing::{CheckAccessRequest, ReportChange, RouteReportsRequest, check_access_request::Target},
 };
 use decision::{calendar::Calendars, decide, directory::AgencyId};
 use journal::{Arrival, Clock, Opened, Unopened};
-use rpc::{Failure, Violation};
+use rpc::Failure;
 use uuid::Uuid;
 
 use crate::{
@@ -81,30 +81,21 @@ impl Reports {
 
     /// Whether an agency may see a report's content, or a case.
     pub(crate) async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
-        let mut violations = Vec::new();
-        let report = id(&request.report, "reports/");
-        let case = id(&request.case_name, "cases/");
-        if report.is_none() && (request.case_name.is_empty() || !request.report.is_empty()) {
-            violations.push(Violation::new(
-                "report",
-                "must be the name of a report, such as `reports/{uuid}`",
-            ));
-        } else if case.is_none() && !request.case_name.is_empty() {
-            violations.push(Violation::new("case", CASE_NAME));
-        }
-        let agency = AgencyId::from_resource_name(&request.agency).ok();
-        if agency.is_none() {
-            violations.push(Violation::new(
-                "agency",
-                "must be the name of an agency, such as `agencies/{id}`",
-            ));
-        }
-        match (report, case, agency) {
-            _ if !violations.is_empty() => Err(Failure::InvalidInput(violations)),
-            (Some(report), None, Some(agency)) => Ok(self.store.sees_content(&agency, report).await?),
-            (None, Some(case), Some(agency)) => Ok(self.store.case(case, &Party::Agency(agency)).await?.is_some()),
-            // Of both at once neither is said.
-            _ => Err(Failure::invalid("case", "name a report or a case, not both")),
+        let Ok(agency) = AgencyId::from_resource_name(&request.agency) else {
+            let expected = "must be the name of an agency, such as `agencies/{id}`";
+            return Err(Failure::invalid("agency", expected));
+        };
+        match &request.target {
+            Some(Target::Report(name)) => {
+                let expected = "must be the name of a report, such as `reports/{uuid}`";
+                let report = id(name, "reports/").ok_or_else(|| Failure::invalid("report", expected))?;
+                Ok(self.store.sees_content(&agency, report).await?)
+            }
+            Some(Target::CaseName(name)) => {
+                let case = id(name, "cases/").ok_or_else(|| Failure::invalid("case_name", CASE_NAME))?;
+                Ok(self.store.case(case, &Party::Agency(agency)).await?.is_some())
+            }
+            None => Err(Failure::invalid("report", "is missing; name a report or a case")),
         }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) struct Service {
     pub(crate) taxonomy: Arc<Taxonomy>,
     pub(crate) switching: Switching,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tokens: page::Tokens,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -128,12 +129,14 @@ impl Service {
 
     pub(crate) async fn list(&self, request: &ListRuleSetsRequest) -> Result<ListRuleSetsResponse, Failure> {
         const FILTER: &str = "ListRuleSets";
+        let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
-        let after = page::decode(FILTER, &request.page_token)?
+        let after = seal
+            .decode(FILTER, &request.page_token)?
             .map(|text| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read")))
             .transpose()?;
         let mut found = self.versions.versions(VersionKind::RuleSet, after, size + 1).await?;
-        let next_page_token = page::cut(&mut found, size, FILTER, |last| {
+        let next_page_token = seal.cut(&mut found, size, FILTER, |last| {
             format!("{}/{}", last.create_time.0, HEXLOWER.encode(&last.digest))
         });
         let active = self.versions.active().rules.digest();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use api::{
     event,
+    google::r#type::LocalizedText,
     intake::{Advice, CaseChange},
     routing::{self, CaseSight, LeadOrigin, case_sight},
 };
@@ -62,15 +63,14 @@ pub fn lost(case: Uuid) -> CaseSight {
 
 /// Without what it was opened with: for lists.
 pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
-    let (lead, lead_title_zh, lead_title_en) = owner(&stored.case, directory);
+    let (lead, lead_titles) = owner(&stored.case, directory);
     routing::Case {
         name: name(stored.id),
         state: stored.case.state().to_proto().into(),
         reports: stored.reports.iter().copied().map(report_name).collect(),
         category: format!("categories/{}", stored.category),
         lead,
-        lead_title_zh,
-        lead_title_en,
+        lead_titles,
         supporting: stored.case.supporting.iter().map(AgencyId::resource_name).collect(),
         clocks: stored.case.all_clocks().map(clock).collect(),
         explanation: None,
@@ -114,13 +114,12 @@ pub fn case_change(
     advice: Option<Advice>,
     directory: &Directory,
 ) -> CaseChange {
-    let (lead, lead_title_zh, lead_title_en) = owner(case, directory);
+    let (lead, lead_titles) = owner(case, directory);
     CaseChange {
         change: Some(change.without_detail()),
         reports,
         lead,
-        lead_title_zh,
-        lead_title_en,
+        lead_titles,
         acknowledged: case.state().is_acknowledged(),
         advice,
         state: case.state().name().to_owned(),
@@ -132,8 +131,7 @@ pub fn case_change(
 pub fn advice(decision: &Decision) -> Option<Advice> {
     match &decision.outcome {
         Destination::Advise { zh, en } => Some(Advice {
-            text_zh: zh.clone(),
-            text_en: en.clone(),
+            texts: api::bilingual(zh, en),
         }),
         _ => None,
     }
@@ -163,15 +161,16 @@ pub fn route(decision: &Decision) -> event::Route {
 }
 
 /// Resource name and titles of who has the case.
-fn owner(case: &Case, directory: &Directory) -> (String, String, String) {
+fn owner(case: &Case, directory: &Directory) -> (String, Vec<LocalizedText>) {
     let Some(duty) = case.duty() else {
         return Default::default();
     };
     let agency = directory.agency(&duty.owner);
     (
         duty.owner.resource_name(),
-        agency.map(|agency| agency.title_zh.clone()).unwrap_or_default(),
-        agency.map(|agency| agency.title_en.clone()).unwrap_or_default(),
+        agency
+            .map(|agency| api::bilingual(&agency.title_zh, &agency.title_en))
+            .unwrap_or_default(),
     )
 }
 

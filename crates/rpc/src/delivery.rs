@@ -1,7 +1,10 @@
 //! Delivery from a service's outbox to audit.
 
 use api::{
-    audit::{AppendChangesRequest, EventSet, RecordMarkRequest, Standing, audit_service_client::AuditServiceClient},
+    audit::{
+        AppendChangesRequest, EventSet, RecordMarkRequest, Standing,
+        audit_inbound_service_client::AuditInboundServiceClient,
+    },
     error::ErrorReason,
     event::StateChange,
 };
@@ -14,12 +17,12 @@ use crate::{client::Caller, failure};
 
 /// Delivers changes to audit. The payloads are encoded [`StateChange`] messages.
 #[derive(Clone, Debug)]
-pub struct ToAudit(AuditServiceClient<Caller>);
+pub struct ToAudit(AuditInboundServiceClient<Caller>);
 
 impl ToAudit {
     /// Delivers over a channel.
     pub fn new(channel: Caller) -> Self {
-        Self(AuditServiceClient::new(channel))
+        Self(AuditInboundServiceClient::new(channel))
     }
 }
 

@@ -13,7 +13,7 @@
 //! * `client.rs`: channels with the caller's token and trace.
 //! * `delivery.rs`: delivery from an outbox to audit, and parts shared by all deliveries.
 //! * `operations.rs`: the operations service that all services serve.
-//! * `page.rs`: page tokens, bound to their filter.
+//! * `page.rs`: page and resume tokens, sealed under a key of the service's database.
 //! * `json.rs`: messages in protobuf JSON.
 //!
 //! Invariants: no service binds a socket; no handler is called without a row that admits the

@@ -60,21 +60,22 @@ pub async fn backlogs(db: &Db, consumers: &[&str]) -> Result<Vec<Backlog>, Failu
     Ok(backlogs)
 }
 
-/// The gRPC service over a service's answers.
-pub fn server(operated: Arc<dyn Operated>) -> OperationsServiceServer<impl OperationsService> {
-    OperationsServiceServer::new(Operations(operated))
+/// The service over what it tells of.
+pub fn server(operated: Arc<dyn Operated>, tokens: page::Tokens) -> OperationsServiceServer<impl OperationsService> {
+    OperationsServiceServer::new(Operations(operated, tokens))
 }
 
-struct Operations(Arc<dyn Operated>);
+struct Operations(Arc<dyn Operated>, page::Tokens);
 
 impl Operations {
     async fn heads(&self, request: ListRecordHeadsRequest) -> Result<ListRecordHeadsResponse, Failure> {
         if request.records.len() > NAMED {
             return Err(Failure::invalid("records", format!("at most {NAMED}")));
         }
+        let seal = self.1.seal().await?;
         let (heads, next) = if request.records.is_empty() {
             let limit = page::size(request.page_size)?;
-            let cursor = page::decode(FILTER, &request.page_token)?.unwrap_or_default();
+            let cursor = seal.decode(FILTER, &request.page_token)?.unwrap_or_default();
             self.0.heads(&cursor, limit).await?
         } else {
             (self.0.heads_of(request.records).await?, None)
@@ -89,7 +90,7 @@ impl Operations {
                     undelivered_count: head.undelivered.cast_signed(),
                 })
                 .collect(),
-            next_page_token: next.map(|next| page::encode(FILTER, &next)).unwrap_or_default(),
+            next_page_token: next.map(|next| seal.encode(FILTER, &next)).unwrap_or_default(),
         })
     }
 }

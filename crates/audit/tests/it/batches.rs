@@ -29,7 +29,7 @@ type Batches = (mpsc::Sender<AppendBatchesRequest>, Streaming<AppendBatchesRespo
 /// A stream as this system.
 async fn stream(log: &Served, system: &str) -> Result<Batches, Status> {
     let (send, batches) = mpsc::channel(1);
-    let answers = log.client(system).append_batches(ReceiverStream::new(batches)).await?;
+    let answers = log.inbound(system).append_batches(ReceiverStream::new(batches)).await?;
     Ok((send, answers.into_inner()))
 }
 
@@ -164,7 +164,7 @@ async fn a_full_queue_refuses_calls_and_slows_streams(backend: Backend) {
     // 64 MiB have room: sixteen calls of 4 MB, and a little.
     let mut waiting = Vec::new();
     let refused = loop {
-        let (mut client, changes) = (log.client("intake"), large(waiting.len()));
+        let (mut client, changes) = (log.inbound("intake"), large(waiting.len()));
         let mut call = tokio::spawn(async move { client.append_changes(AppendChangesRequest { changes }).await });
         match tokio::time::timeout(Duration::from_millis(500), &mut call).await {
             Ok(answer) => break answer.unwrap().unwrap_err(),

@@ -399,7 +399,7 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
     assert_eq!(log.append(std::slice::from_ref(&fork)).await[0].refusal, "BROKEN_LINK");
 
     let changes = vec![intake.next("reports/b")];
-    let mut client = log.client("intake");
+    let mut client = log.inbound("intake");
     let status = client
         .append_changes(AppendChangesRequest {
             changes: changes.clone(),
@@ -439,7 +439,11 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
         reason: "examined".to_owned(),
         tolerate: None,
     };
-    let status = client.unfreeze_producer(request.clone()).await.unwrap_err();
+    let status = log
+        .client("intake")
+        .unfreeze_producer(request.clone())
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied, "not by itself");
     let mut inspector = log.client("inspector");
     let long = "x".repeat(1_001);
@@ -533,9 +537,9 @@ async fn gaps_are_listed_page_by_page(backend: Backend) {
         delivered: set(7),
         committed: set(7),
     };
-    let status = log.client("inspector").record_mark(request.clone()).await.unwrap_err();
+    let status = log.inbound("inspector").record_mark(request.clone()).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
-    let response = log.client("intake").record_mark(request).await.unwrap().into_inner();
+    let response = log.inbound("intake").record_mark(request).await.unwrap().into_inner();
     assert_eq!(response.standing(), Standing::Lost);
     let producers = list(&log, ListGapsRequest::default()).await.producers;
     let intake = producers

@@ -179,7 +179,7 @@ async fn a_process_that_was_taken_over_says_so_and_is_not_well(backend: Backend)
     for _ in 0..2 {
         let changes = vec![intake.next("reports/more")];
         let status = log
-            .client("intake")
+            .inbound("intake")
             .append_changes(Request::new(AppendChangesRequest { changes }))
             .await
             .unwrap_err();
@@ -256,7 +256,7 @@ async fn only_the_services_append() {
     let changes = Producer::intake().many(1);
     let append = |system: &str| {
         let (mut client, request) = (
-            log.client(system),
+            log.inbound(system),
             AppendChangesRequest {
                 changes: changes.clone(),
             },
@@ -309,9 +309,9 @@ async fn bad_input_is_refused_field_by_field() {
         );
     }
 
-    let mut intake = log.client("intake");
+    let (mut intake, mut inbound) = (log.client("intake"), log.inbound("intake"));
     for changes in [vec![], vec![Producer::intake().next("reports/a"); 1_001]] {
-        let status = intake
+        let status = inbound
             .append_changes(Request::new(AppendChangesRequest { changes }))
             .await
             .unwrap_err();

@@ -511,7 +511,9 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
         "ListChanges {}",
         "Wanted { record: None, kind: None, agency: None, actor: None, start: None, end: None, with_detail: true }"
     );
-    let forged = |cursor: &str| rpc::page::encode(&bound_to, cursor);
+    let db = sql::Db::open(backend.url(), audit::SCHEMAS).await.unwrap();
+    let seal = rpc::page::Tokens::of(&db).seal().await.unwrap();
+    let forged = |cursor: &str| seal.encode(&bound_to, cursor);
     let unknown = "01900000-0000-7000-8000-000000000000";
     assert_eq!(
         first.next_page_token,

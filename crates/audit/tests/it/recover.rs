@@ -243,7 +243,7 @@ async fn p2_rows_that_are_deleted_show_without_being_asked_for(backend: Backend)
     );
     let changes = vec![Producer::new("intake", 4).next("reports/more")];
     let refused = log
-        .client("intake")
+        .inbound("intake")
         .append_changes(AppendChangesRequest { changes })
         .await;
     assert_eq!(refused.unwrap_err().code(), tonic::Code::Unavailable);

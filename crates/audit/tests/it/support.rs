@@ -3,7 +3,10 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use api::{
-    audit::{AppendChangesRequest, AppendResult, audit_service_client::AuditServiceClient},
+    audit::{
+        AppendChangesRequest, AppendResult, audit_inbound_service_client::AuditInboundServiceClient,
+        audit_service_client::AuditServiceClient,
+    },
     event::{Detail, Opening, StateChange},
 };
 use audit::{Audit, Checked, Config};
@@ -299,15 +302,24 @@ impl Served {
         }
     }
 
+    fn caller(&self, system: &str) -> Caller {
+        let (_, token, _) = TOKENS.iter().find(|(name, ..)| *name == system).unwrap();
+        rpc::client::connect(&format!("http://{}", self.address), token, None).unwrap()
+    }
+
     /// A client that calls as this system.
     pub fn client(&self, system: &str) -> AuditServiceClient<Caller> {
-        let (_, token, _) = TOKENS.iter().find(|(name, ..)| *name == system).unwrap();
-        AuditServiceClient::new(rpc::client::connect(&format!("http://{}", self.address), token, None).unwrap())
+        AuditServiceClient::new(self.caller(system))
+    }
+
+    /// A client, as this system, of what only Remit's own services call.
+    pub fn inbound(&self, system: &str) -> AuditInboundServiceClient<Caller> {
+        AuditInboundServiceClient::new(self.caller(system))
     }
 
     /// Appends as the system that the changes come from.
     pub async fn append(&self, changes: &[StateChange]) -> Vec<AppendResult> {
-        let mut client = self.client(&decoded(&changes[0]).source);
+        let mut client = self.inbound(&decoded(&changes[0]).source);
         let request = Request::new(AppendChangesRequest {
             changes: changes.to_vec(),
         });

@@ -67,7 +67,7 @@ impl Terms {
                     Some(HoldNeed { function, value, unit })
                 })
                 .collect::<Option<_>>()?,
-            review: Review::from_proto(ReviewNeed::try_from(terms.review).ok()?),
+            review: Review::from_proto(ReviewNeed::try_from(terms.review).ok()?)?,
             support: terms
                 .supporting_functions
                 .iter()

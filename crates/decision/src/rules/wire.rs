@@ -8,6 +8,7 @@ use api::routing::{
     LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition, RuleRow, RuleTable,
     SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
+use api::{bilingual, text_in};
 use iso_currency::Currency;
 use places::{Country, TerritoryCode};
 
@@ -374,10 +375,10 @@ impl Reader<'_> {
         let holds = lead.holds.iter().filter_map(|hold| self.hold(hold)).collect();
         let acknowledge = self.clock(ClockKind::Acknowledge, lead.acknowledge.as_ref());
         let result = self.clock(ClockKind::Result, lead.result.as_ref());
-        let review = match ReviewNeed::try_from(lead.review) {
-            Ok(need) => Review::from_proto(need),
-            Err(_) => {
-                self.fault("review", "this version does not know it; use another");
+        let review = match ReviewNeed::try_from(lead.review).ok().and_then(Review::from_proto) {
+            Some(review) => review,
+            None => {
+                self.fault("review", "it is missing, or this version does not know it; use another");
                 return None;
             }
         };
@@ -398,7 +399,7 @@ impl Reader<'_> {
     }
 
     fn advise(&mut self, advise: &AdviseAction) -> Option<Action> {
-        let (zh, en) = (advise.text_zh.trim(), advise.text_en.trim());
+        let (zh, en) = (text_in(&advise.texts, "zh").trim(), text_in(&advise.texts, "en").trim());
         if zh.is_empty() || en.is_empty() {
             self.fault("advise", "the advice is missing; add `advise: {zh: …, en: …}`");
             return None;
@@ -535,8 +536,7 @@ pub(super) fn write(id: &str, rows: &[Row], last_resort: &[AgencyId]) -> RuleTab
                 action: Some(match &row.action {
                     Action::Lead(lead) => WireAction::Lead(write_lead(lead)),
                     Action::Advise { zh, en } => WireAction::Advise(AdviseAction {
-                        text_zh: zh.clone(),
-                        text_en: en.clone(),
+                        texts: bilingual(zh, en),
                     }),
                 }),
                 source: row.source.clone(),

@@ -263,8 +263,7 @@ impl Writer<'_> {
                     self.fault(column, "a row with `advise` cannot have this; remove it");
                 }
                 Some(WireAction::Advise(AdviseAction {
-                    text_zh: advise.zh,
-                    text_en: advise.en,
+                    texts: api::bilingual(advise.zh, advise.en),
                 }))
             }
             _ => None,
@@ -391,7 +390,7 @@ impl Writer<'_> {
 
     fn review(&mut self, name: Option<&str>) -> ReviewNeed {
         match name {
-            None => ReviewNeed::Unspecified,
+            None => ReviewNeed::None,
             Some("second-person") => ReviewNeed::SecondPerson,
             Some(other) => {
                 self.fault(

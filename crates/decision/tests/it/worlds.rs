@@ -12,8 +12,8 @@ use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{
     AdviseAction, CategoryCondition, ClockNeed, DetailCondition, Facts, FlagCondition, HoldNeed, LeadAction,
-    LossAgeCondition, LossCondition, PlaceCondition, ReporterRelationCondition, RouteFlag, RuleCondition, RuleRow,
-    RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
+    LossAgeCondition, LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition,
+    RuleRow, RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
 use decision::decide::{Decision, Destination, decide, rule};
 use decision::directory::{AgencyId, Directory};
@@ -332,8 +332,7 @@ fn row(random: &mut StdRng, priority: i32, conditions: bool, directory: &Directo
     let excluded = present(random);
     let action = match random.random_bool(0.1) {
         true => WireAction::Advise(AdviseAction {
-            text_zh: "甲".to_owned(),
-            text_en: "a".to_owned(),
+            texts: api::bilingual("甲", "a"),
         }),
         false => WireAction::Lead(LeadAction {
             factors,
@@ -363,7 +362,7 @@ fn row(random: &mut StdRng, priority: i32, conditions: bool, directory: &Directo
             },
             first_receiver_keeps: random.random_bool(0.5),
             agency_function: function,
-            ..LeadAction::default()
+            review: ReviewNeed::None.into(),
         }),
     };
     RuleRow {

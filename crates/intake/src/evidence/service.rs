@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::{
     intake::{DownloadEvidenceRequest, DownloadHeader, Evidence, LogReference},
-    routing::case_service_client::CaseServiceClient,
+    routing::routing_inbound_service_client::RoutingInboundServiceClient,
 };
 use journal::{Clock, Entropy, Writer, ordered_id};
 use rpc::{Failure, Identity, client::Caller};
@@ -31,7 +31,7 @@ pub(crate) struct Service {
     vault: Arc<dyn Vault>,
     pub(crate) limits: Limits,
     writer: Writer,
-    routing: CaseServiceClient<Caller>,
+    routing: RoutingInboundServiceClient<Caller>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     uploads: Arc<Semaphore>,
@@ -44,7 +44,7 @@ impl Service {
         vault: Arc<dyn Vault>,
         limits: Limits,
         writer: Writer,
-        routing: CaseServiceClient<Caller>,
+        routing: RoutingInboundServiceClient<Caller>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {

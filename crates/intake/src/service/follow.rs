@@ -31,8 +31,7 @@ impl Service {
             inquiry: (state == State::Accepted).then(inquiry),
             accept_time: Some(stored.accept_time.to_proto()),
             agency: case.lead,
-            agency_title_zh: case.lead_title_zh,
-            agency_title_en: case.lead_title_en,
+            agency_titles: case.lead_titles,
             acknowledged: case.acknowledged,
             as_of_time: Some(if hidden { stored.accept_time } else { stored.known_time }.to_proto()),
             changes: changes
@@ -60,10 +59,10 @@ fn is_senders_to_know(caller: &Identity, stored: &StoredReport) -> bool {
 
 /// Where a reporter can ask for more than a receipt tells.
 fn inquiry() -> Advice {
+    let zh = "本查询码目前只能证明举报已受理。举报人可凭本查询码，向运行本平台的受理中心查询后续情况。";
+    let en = "For now this receipt shows only that the report was accepted. Its reporter can ask the centre that runs this \
+              service, with this receipt, what became of it.";
     Advice {
-        text_zh: "本查询码目前只能证明举报已受理。举报人可凭本查询码，向运行本平台的受理中心查询后续情况。".to_owned(),
-        text_en: "For now this receipt shows only that the report was accepted. Its reporter can ask the centre that runs this \
-                  service, with this receipt, what became of it."
-            .to_owned(),
+        texts: api::bilingual(zh, en),
     }
 }

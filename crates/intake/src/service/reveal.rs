@@ -1,13 +1,14 @@
 //! Who reports is revealed.
 
 use api::intake::{LogReference, Report, RevealReporterRequest, RevealReporterResponse};
+use journal::keyed_hash;
 use prost::Message as _;
 use rpc::{Failure, Identity, Role};
 
 use super::Service;
 use crate::{
     reveal,
-    store::{self, Reveal},
+    store::{self, Reveal, Revealed},
 };
 
 impl Service {
@@ -25,6 +26,8 @@ impl Service {
         }
         let mut commitment_key = [0; 32];
         self.entropy.fill(&mut commitment_key);
+        let asked = [request.name.as_str(), wanted.purpose, &wanted.justification].join("\0");
+        let fingerprint = keyed_hash(&self.fingerprint_key, "reveal-fingerprint-v1", asked.as_bytes());
         let reveal = Reveal {
             report: wanted.report,
             purpose: wanted.purpose,
@@ -34,6 +37,7 @@ impl Service {
             actor: caller.actor(wanted.report.as_bytes()),
             commitment_key,
             traceparent: telemetry::traceparent(),
+            request: wanted.request_id.map(|id| (id, fingerprint)),
         };
         let now = self.clock.now();
         // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.
@@ -41,17 +45,21 @@ impl Service {
             .writer
             .write(&self.store, |store| async move { store.reveal(&reveal, now).await })
             .await?;
-        let (stored, change) = revealed.ok_or(Failure::NotFound { what: "report" })?;
+        let (stored, change) = match revealed {
+            Revealed::NotFound => return Err(Failure::NotFound { what: "report" }),
+            Revealed::RequestIdReused => return Err(Failure::RequestIdReused),
+            Revealed::Report(stored, change) => (stored, change),
+        };
         let report = Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
         Ok(RevealReporterResponse {
             reporter: report.reporter,
             change: Some(LogReference {
-                chain: Some(change.chain()),
-                entry: change.entry,
-                event_id: change.event_id.to_string(),
-                kind: change.kind.to_owned(),
-                change_time: Some(change.head.time.to_proto()),
-                logged: false,
+                chain: Some(change.chain),
+                entry: change.entry.into(),
+                event_id: change.event_id,
+                kind: change.kind,
+                change_time: Some(change.time.to_proto()),
+                logged: change.delivered,
             }),
         })
     }

@@ -1,7 +1,7 @@
 //! Showing who reported: recorded in the transaction that reads it.
 
 use api::event::{Actor, Detail};
-use journal::{Bytes32, Draft, IntakeKind, Sealed, Time, keyed_hash, seal};
+use journal::{Bytes32, Draft, IntakeKind, Logged, Sealed, Time, keyed_hash, seal};
 use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
 
@@ -29,6 +29,28 @@ pub struct Reveal {
     pub commitment_key: Bytes32,
     /// Trace context to go on with.
     pub traceparent: String,
+    /// The id by which a repeat is known, and what tells whether it asks for the same.
+    pub request: Option<(Uuid, Bytes32)>,
+}
+
+/// What became of a request to show who reported.
+#[derive(Clone, Debug)]
+pub enum Revealed {
+    /// There is no such report.
+    NotFound,
+    /// The request id was used for something else.
+    RequestIdReused,
+    /// The report as it is now, and the change of it that the request is: a new one, or that of the first request.
+    Report(Box<StoredReport>, Logged),
+}
+
+/// What a transaction found.
+enum Found {
+    NotFound,
+    RequestIdReused,
+    New(Box<StoredReport>, Sealed),
+    /// The first request is this change of the report.
+    Repeated(Box<StoredReport>, i64),
 }
 
 const REVEALS: Insert = Insert::into(
@@ -42,19 +64,51 @@ const REVEALS: Insert = Insert::into(
         ("agency", Kind::Text),
         ("reveal_time", Kind::Int),
         ("commitment_key", Kind::Bytes),
+        ("request_id", Kind::Text),
+        ("fingerprint", Kind::Bytes),
     ],
 );
 
 impl SqlStore {
-    pub(super) async fn try_reveal(
-        &self,
-        tx: &mut Tx,
-        reveal: &Reveal,
-        now: Time,
-    ) -> Result<Option<(StoredReport, Sealed)>, Error> {
+    pub(super) async fn reveal_once(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error> {
+        let found = match sql::transact!(self.db, |tx| self.try_reveal(&mut tx, reveal, now)) {
+            // The same id, for another report at the same moment: now it is found.
+            Err(error) if error.is_unique_violation() => {
+                sql::transact!(self.db, |tx| self.try_reveal(&mut tx, reveal, now))?
+            }
+            found => found?,
+        };
+        Ok(match found {
+            Found::NotFound => Revealed::NotFound,
+            Found::RequestIdReused => Revealed::RequestIdReused,
+            Found::New(report, change) => {
+                let logged = Logged {
+                    event_id: change.event_id.to_string(),
+                    kind: KIND.name().to_owned(),
+                    time: change.head.time,
+                    entry: change.entry.to_vec(),
+                    chain: change.chain(),
+                    delivered: false,
+                };
+                Revealed::Report(report, logged)
+            }
+            Found::Repeated(report, sequence) => {
+                let changes = journal::changes_of(&self.db, &name(report.report), "audit").await?;
+                let place = usize::try_from(sequence - 1).ok();
+                let logged = place.and_then(|place| changes.into_iter().nth(place));
+                let logged = logged.ok_or_else(|| Error::Damaged {
+                    what: "reveals",
+                    problem: format!("{} has no change {sequence}", name(report.report)),
+                })?;
+                Revealed::Report(report, logged)
+            }
+        })
+    }
+
+    async fn try_reveal(&self, tx: &mut Tx, reveal: &Reveal, now: Time) -> Result<Found, Error> {
         let id = reveal.report.to_string();
         let Some(current) = load_states(tx, vec![id.clone()]).await?.remove(&id) else {
-            return Ok(None);
+            return Ok(Found::NotFound);
         };
         let row = tx
             .fetch_optional(
@@ -63,9 +117,24 @@ impl SqlStore {
                 vec![id.as_str().into()],
             )
             .await?;
-        let Some(report) = row.as_ref().map(stored).transpose()? else {
-            return Ok(None);
+        let Some(report) = row.as_ref().map(stored).transpose()?.map(Box::new) else {
+            return Ok(Found::NotFound);
         };
+        // Behind the lock of the report: a repeat that was sent at the same time waits for the first.
+        if let Some((request_id, fingerprint)) = reveal.request {
+            let first = tx
+                .fetch_optional(
+                    "SELECT report, sequence, fingerprint FROM reveals WHERE system = $1 AND request_id = $2",
+                    vec![reveal.system.as_str().into(), request_id.to_string().into()],
+                )
+                .await?;
+            if let Some(row) = first {
+                return match row.array::<32>(2, "fingerprint")? == fingerprint {
+                    true => Ok(Found::Repeated(report, row.get(1)?)),
+                    false => Ok(Found::RequestIdReused),
+                };
+            }
+        }
         let state = current.state.name().to_owned();
         let draft = Draft {
             source: "intake",
@@ -111,9 +180,14 @@ impl SqlStore {
             sql::Value::text_or_null(reveal.agency.as_deref()),
             head.time.0.into(),
             reveal.commitment_key.into(),
+            sql::Value::text_or_null(reveal.request.map(|(id, _)| id.to_string())),
+            match reveal.request {
+                Some((_, fingerprint)) => fingerprint.into(),
+                None => Vec::<u8>::new().into(),
+            },
         ];
         REVEALS.rows(tx, vec![row]).await?;
         journal::append(tx, vec![delivery(change.clone(), None)]).await?;
-        Ok(Some((report, change)))
+        Ok(Found::New(report, change))
     }
 }

@@ -15,7 +15,8 @@ use api::{
     intake::{
         CaseChange, GetReportRequest, GetReportResponse, Place, ReadPurpose, Report, Subject, SubjectKind,
         SubmitReportRequest, evidence_service_client::EvidenceServiceClient,
-        intake_service_client::IntakeServiceClient, place::Location,
+        intake_inbound_service_client::IntakeInboundServiceClient, intake_service_client::IntakeServiceClient,
+        place::Location,
     },
 };
 use async_trait::async_trait;
@@ -98,8 +99,7 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             change: Some(change.without_detail()),
             reports: reports.iter().map(|id| intake::store::name(*id)).collect(),
             lead: "agencies/police-450100".to_owned(),
-            lead_title_zh: "南宁".to_owned(),
-            lead_title_en: "Nanning".to_owned(),
+            lead_titles: api::bilingual("南宁", "Nanning"),
             acknowledged: state == "IN_PROGRESS",
             advice: None,
             state: state.to_owned(),
@@ -174,7 +174,7 @@ impl Store for Faulty {
         self.inner.changes(report).await
     }
 
-    async fn reveal(&self, reveal: &intake::store::Reveal, now: Time) -> Result<Option<(StoredReport, Sealed)>, Error> {
+    async fn reveal(&self, reveal: &intake::store::Reveal, now: Time) -> Result<intake::store::Revealed, Error> {
         self.inner.reveal(reveal, now).await
     }
 
@@ -390,6 +390,10 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
 }
 
 impl Served {
+    pub fn inbound(&self, system: &str) -> IntakeInboundServiceClient<Caller> {
+        IntakeInboundServiceClient::new(rpc::client::connect(&self.address, &token(system), None).unwrap())
+    }
+
     pub fn client(&self, system: &str) -> IntakeServiceClient<Caller> {
         let channel = rpc::client::connect(&self.address, &token(system), None).unwrap();
         IntakeServiceClient::new(channel).max_encoding_message_size(64 << 20)

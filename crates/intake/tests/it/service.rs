@@ -308,13 +308,14 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
     let request = RecordCaseChangesRequest {
         changes: vec![news.change],
     };
-    served.client("routing").record_case_changes(request).await.unwrap();
+    served.inbound("routing").record_case_changes(request).await.unwrap();
     // It has had the receipt, and may show it through anybody: nothing is said that was not said before, by any field.
     for system in ["handan", "hotline", "hotline-archive", "platform", "inspector"] {
         assert_eq!(follow(system).await, before, "{system}");
     }
     let inquiry = before.inquiry.unwrap();
-    assert!(inquiry.text_en.contains("can ask the centre") && !inquiry.text_zh.is_empty());
+    assert!(api::text_in(&inquiry.texts, "en").contains("can ask the centre"));
+    assert!(!api::text_in(&inquiry.texts, "zh").is_empty());
     // Which is where its reporter asks.
     let shown = follow("operator").await;
     assert_eq!(
@@ -343,7 +344,7 @@ async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_re
     let request = RecordCaseChangesRequest {
         changes: vec![news.change],
     };
-    served.client("routing").record_case_changes(request).await.unwrap();
+    served.inbound("routing").record_case_changes(request).await.unwrap();
     let follow = async |system: &str| {
         let request = CheckReceiptRequest {
             receipt: submitted.receipt.clone(),
@@ -389,7 +390,7 @@ async fn a_case_in_an_unknown_state_is_refused_and_its_report_stays_as_it_was() 
         let request = RecordCaseChangesRequest {
             changes: vec![known.clone(), unknown],
         };
-        let response = served.client("routing").record_case_changes(request).await.unwrap();
+        let response = served.inbound("routing").record_case_changes(request).await.unwrap();
         let refusals: Vec<_> = response
             .into_inner()
             .results
@@ -426,7 +427,7 @@ async fn every_call_needs_a_caller_who_may_make_it() {
     );
     for system in ["hotline", "operator", "audit"] {
         let status = served
-            .client(system)
+            .inbound(system)
             .record_case_changes(RecordCaseChangesRequest::default())
             .await
             .unwrap_err();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use intake::{
     receipt::Lookup,
     state::State,
-    store::{Accepted, Store as _},
+    store::{Accepted, Revealed, Store as _},
 };
 use journal::{Arrival, Head, Refusal, entry_hash};
 use testkit::Backend;
@@ -14,6 +14,7 @@ use crate::fixture::{NOW, acceptance, case_news, count, open, prepared};
 
 testkit::on_each_backend!(
     p7_a_reveal_is_a_change_of_the_report_and_keeps_its_words_here,
+    a_repeated_reveal_is_recorded_once,
     p1_a_report_and_its_event_are_recorded_together,
     p1_a_transaction_that_fails_leaves_nothing,
     p1_a_commit_that_only_seemed_to_fail_is_recognised,
@@ -324,6 +325,43 @@ async fn p1_a_commit_that_only_seemed_to_fail_is_recognised(backend: Backend) {
     assert_eq!(count(&db, "SELECT count(*) FROM journal").await, 2);
 }
 
+async fn a_repeated_reveal_is_recorded_once(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let (first, second) = (acceptance(&*entropy, None, 1), acceptance(&*entropy, None, 2));
+    let ids = [first.report, second.report];
+    store.accept(&prepared(&[first, second])).await.unwrap();
+    let reveal = |report, fingerprint: u8, system: &str| intake::store::Reveal {
+        report,
+        purpose: "contact-reporter",
+        justification: "to ask for the invoice".to_owned(),
+        system: system.to_owned(),
+        agency: Some("police-450100".to_owned()),
+        actor: api::event::Actor::default(),
+        commitment_key: [5; 32],
+        traceparent: String::new(),
+        request: Some((uuid::Uuid::from_u128(9), [fingerprint; 32])),
+    };
+    let asked = reveal(ids[0], 1, "desk");
+    let (once, twice) = tokio::join!(store.reveal(&asked, NOW), store.reveal(&asked, NOW));
+    let entry = |revealed| match revealed {
+        Revealed::Report(_, change) => change.entry,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(entry(once.unwrap()), entry(twice.unwrap()));
+    assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 1);
+    // The same id for something else, or of somebody else.
+    for other in [reveal(ids[0], 2, "desk"), reveal(ids[1], 3, "desk")] {
+        let refused = store.reveal(&other, NOW).await.unwrap();
+        assert!(matches!(refused, Revealed::RequestIdReused), "{refused:?}");
+    }
+    entry(store.reveal(&reveal(ids[0], 1, "another"), NOW).await.unwrap());
+    assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 2);
+    // After its window it is a request of its own.
+    store.forget_requests(NOW.plus_seconds(1)).await.unwrap();
+    entry(store.reveal(&asked, NOW).await.unwrap());
+    assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 3);
+}
+
 async fn p7_a_reveal_is_a_change_of_the_report_and_keeps_its_words_here(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let accepted = acceptance(&*entropy, None, 1);
@@ -338,20 +376,19 @@ async fn p7_a_reveal_is_a_change_of_the_report_and_keeps_its_words_here(backend:
         actor: api::event::Actor::default(),
         commitment_key: [5; 32],
         traceparent: String::new(),
+        request: None,
     };
     // One that is not there leaves nothing behind.
-    assert!(
-        store
-            .reveal(&reveal(uuid::Uuid::from_u128(7)), NOW)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let nowhere = store.reveal(&reveal(uuid::Uuid::from_u128(7)), NOW).await;
+    assert!(matches!(nowhere.unwrap(), Revealed::NotFound));
     assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 0);
 
     for sequence in 2..=3 {
-        let (report, change) = store.reveal(&reveal(id), NOW).await.unwrap().unwrap();
-        assert_eq!((report.report, change.head.sequence), (id, sequence));
+        let Revealed::Report(report, change) = store.reveal(&reveal(id), NOW).await.unwrap() else {
+            panic!("it is there")
+        };
+        let opened = journal::Opened::new(&change.entry, (&change.chain).into()).unwrap();
+        assert_eq!((report.report, opened.sequence), (id, sequence));
         assert_eq!(report.state, State::Accepted, "the state stays");
     }
     let kinds: Vec<_> = store

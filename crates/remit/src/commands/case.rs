@@ -6,6 +6,7 @@ use api::routing::{
     LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer, RequestAssistanceRequest,
     WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
 };
+use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
 use host::config::Service;
 use journal::{Clock as _, SystemClock};
@@ -348,7 +349,11 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
         format_args!("{}{}", id(&case.category), urgent.style(bad())),
     )?;
     if !case.lead.is_empty() {
-        let title = format!("{} · {}", case.lead_title_en, case.lead_title_zh);
+        let title = format!(
+            "{} · {}",
+            text_in(&case.lead_titles, "en"),
+            text_in(&case.lead_titles, "zh")
+        );
         field("lead", format_args!("{} {}", id(&case.lead), title.style(dim())))?;
     }
     if let Some(origin) = &case.lead_origin {

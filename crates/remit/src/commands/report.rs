@@ -8,6 +8,7 @@ use api::intake::{
     Report, RevealPurpose, RevealReporterRequest, RevealReporterResponse, SubjectKind, SubmitReportRequest,
     SubmitReportResponse, intake_service_client::IntakeServiceClient,
 };
+use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
 use host::config::Service;
 use iso_currency::Currency;
@@ -204,6 +205,7 @@ impl Command {
                     name,
                     purpose: RevealPurpose::from(purpose).into(),
                     justification: because,
+                    request_id: String::new(),
                 };
                 let response = IntakeServiceClient::new(intake.channel)
                     .reveal_reporter(request)
@@ -404,8 +406,8 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
             "agency",
             format_args!(
                 "{} · {} ({})",
-                response.agency_title_en,
-                response.agency_title_zh,
+                text_in(&response.agency_titles, "en"),
+                text_in(&response.agency_titles, "zh"),
                 id(&response.agency)
             ),
         )?;
@@ -417,12 +419,12 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
         field("", taken)?;
     }
     if let Some(advice) = &response.advice {
-        field("advice", &advice.text_en)?;
-        field("", &advice.text_zh)?;
+        field("advice", text_in(&advice.texts, "en"))?;
+        field("", text_in(&advice.texts, "zh"))?;
     }
     if let Some(inquiry) = &response.inquiry {
-        field("ask", &inquiry.text_en)?;
-        field("", &inquiry.text_zh)?;
+        field("ask", text_in(&inquiry.texts, "en"))?;
+        field("", text_in(&inquiry.texts, "zh"))?;
     }
     field("accepted", output::time(response.accept_time.as_ref()))?;
     field("as of", output::time(response.as_of_time.as_ref()))?;

@@ -229,7 +229,7 @@ async fn intake_and_audit_are_told(backend: Backend) {
         (told.lead.as_str(), told.state.as_str(), told.acknowledged),
         ("agencies/inspection-130000", "ASSIGNED", false)
     );
-    assert!(told.lead_title_en.contains("Hebei") && !told.lead_title_zh.is_empty());
+    assert!(told.lead_titles[1].text.contains("Hebei") && !told.lead_titles[0].text.is_empty());
     assert_eq!(told.hidden_from, ["agencies/police-130400"]);
     let change = told.change.unwrap();
     assert!(change.detail.is_none(), "the detail is not for intake");
@@ -297,7 +297,7 @@ async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
         .unwrap();
     let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
     assert_eq!((told.lead.as_str(), told.state.as_str()), ("", "ADVISED"));
-    assert!(told.advice.unwrap().text_en.contains("court"));
+    assert!(told.advice.unwrap().texts[1].text.contains("court"));
     assert_eq!(bench.act(by(case, "police-510100")).await, Acted::NotFound);
     bench.assert_promises().await;
 }

@@ -515,7 +515,7 @@ async fn routes_are_explained_and_nothing_is_kept(backend: Backend) {
             .decision
             .unwrap();
         assert_eq!(decision.lead, lead);
-        assert!(!decision.lead_title_zh.is_empty());
+        assert!(!api::text_in(&decision.lead_titles, "zh").is_empty());
         assert!(
             decision.misses.iter().all(|miss| miss.column == "category"),
             "{:?}",

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use api::{
     audit::{
         AppendBatchesRequest, AppendBatchesResponse, AppendChangesRequest, AppendChangesResponse, AppendResult,
-        audit_service_client::AuditServiceClient,
+        audit_inbound_service_client::AuditInboundServiceClient, audit_service_client::AuditServiceClient,
     },
     event::{Actor, Clock, Detail, StateChange},
 };
@@ -196,8 +196,8 @@ impl Log {
         })
     }
 
-    fn client(&self) -> anyhow::Result<AuditServiceClient<Caller>> {
-        client(&self.address)
+    fn client(&self) -> anyhow::Result<AuditInboundServiceClient<Caller>> {
+        inbound(&self.address)
     }
 
     pub async fn stop(self) {
@@ -208,6 +208,13 @@ impl Log {
 
 pub fn client(address: &str) -> anyhow::Result<AuditServiceClient<Caller>> {
     Ok(AuditServiceClient::new(rpc::client::connect(address, TOKEN, None)?))
+}
+
+/// A client of what only Remit's own services call.
+fn inbound(address: &str) -> anyhow::Result<AuditInboundServiceClient<Caller>> {
+    Ok(AuditInboundServiceClient::new(rpc::client::connect(
+        address, TOKEN, None,
+    )?))
 }
 
 /// Appends all changes on one stream. Returns changes per second.
@@ -252,7 +259,7 @@ pub async fn unary(log: &Log, changes: Vec<StateChange>, rate: Option<usize>) ->
 }
 
 async fn call(address: &str, changes: Vec<StateChange>, rate: Option<usize>) -> anyhow::Result<super::load::Measured> {
-    let clients: Vec<_> = (0..4).map(|_| client(address)).collect::<Result<_, _>>()?;
+    let clients: Vec<_> = (0..4).map(|_| inbound(address)).collect::<Result<_, _>>()?;
     let records = changes.len() / PER_RECORD;
     // Each record's changes go to one caller, so that they arrive in order.
     let mut shares: Vec<Vec<StateChange>> = vec![Vec::new(); CALLERS];
@@ -361,7 +368,7 @@ async fn echo() -> anyhow::Result<super::load::Measured> {
 struct Echo;
 
 impl tonic::server::NamedService for Echo {
-    const NAME: &'static str = "remit.audit.v1.AuditService";
+    const NAME: &'static str = "remit.audit.v1.AuditInboundService";
 }
 
 impl tonic::codegen::Service<tonic::codegen::http::Request<tonic::body::Body>> for Echo {

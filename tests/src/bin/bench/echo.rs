@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RecordCaseChangesRequest,
-    RecordCaseChangesResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest,
-    SubmitReportResponse,
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RevealReporterRequest,
+    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
 };
 use tokio::net::TcpListener;
@@ -38,13 +37,6 @@ impl IntakeService for Echo {
         &self,
         _: Request<RevealReporterRequest>,
     ) -> Result<Response<RevealReporterResponse>, Status> {
-        Err(Status::unimplemented("the reference echoes only"))
-    }
-
-    async fn record_case_changes(
-        &self,
-        _: Request<RecordCaseChangesRequest>,
-    ) -> Result<Response<RecordCaseChangesResponse>, Status> {
         Err(Status::unimplemented("the reference echoes only"))
     }
 }

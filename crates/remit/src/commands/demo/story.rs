@@ -1,6 +1,7 @@
 //! Output of one story.
 
 use api::routing::{Explanation, FactorTried};
+use api::text_in;
 use journal::{Clock as _, SystemClock};
 use owo_colors::OwoColorize as _;
 
@@ -38,8 +39,8 @@ pub(super) fn print(sent: &Sent, outcome: &StoryResult, tally: &mut Tally) -> an
             "went to",
             &format_args!(
                 "{} · {} ({lead})",
-                answer.agency_title_en.style(strong()),
-                answer.agency_title_zh
+                text_in(&answer.agency_titles, "en").style(strong()),
+                text_in(&answer.agency_titles, "zh")
             ),
         )?,
         None => field(
@@ -48,7 +49,7 @@ pub(super) fn print(sent: &Sent, outcome: &StoryResult, tally: &mut Tally) -> an
         )?,
     }
     if let Some(advice) = &answer.advice {
-        field("advice", &advice.text_en)?;
+        field("advice", &text_in(&advice.texts, "en"))?;
     }
     if let Some(case) = case {
         let explanation = case.explanation.clone().unwrap_or_default();

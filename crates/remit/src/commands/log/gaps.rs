@@ -67,7 +67,7 @@ fn is_examined(gap: &Gap) -> bool {
 }
 
 fn producer_is_well(producer: &Producer) -> bool {
-    producer.freeze_time.is_none() && matches!(producer.standing(), Standing::Unspecified | Standing::Complete)
+    producer.freeze_time.is_none() && matches!(producer.standing(), Standing::Unmarked | Standing::Complete)
 }
 
 fn print(found: &ListGapsResponse, is_well: bool) -> std::io::Result<()> {
@@ -121,7 +121,7 @@ fn print_producer(producer: &Producer) -> std::io::Result<()> {
     }
     let (delivered, committed) = (producer.delivered_count, producer.committed_count);
     let what = match producer.standing() {
-        Standing::Unspecified | Standing::Complete => return Ok(()),
+        Standing::Unspecified | Standing::Unmarked | Standing::Complete => return Ok(()),
         Standing::Late => format!("overdue: {} of {committed}", (committed - held).max(0)),
         Standing::Lost => format!("acknowledged but missing: {} of {delivered}", (delivered - held).max(0)),
         Standing::Different => format!("the log has different events than the producer's {committed}"),

@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use api::routing::{
     CheckRuleSetResponse, ClockNeed, RouteDecision, RouteDifference, RouteEnd, RuleFinding, Severity, SimulationSummary,
 };
+use api::text_in;
 use owo_colors::OwoColorize as _;
 
 use crate::{
@@ -29,8 +30,8 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     match (decision.lead.as_str(), decision.designating.as_str(), &decision.advice) {
         ("", "", Some(advice)) => {
             line("No agency can act; the reporter is told:".style(strong()))?;
-            line(&advice.text_zh)?;
-            line(&advice.text_en)?;
+            line(text_in(&advice.texts, "zh"))?;
+            line(text_in(&advice.texts, "en"))?;
         }
         ("", designating, _) => field("designates", id(designating).style(strong()))?,
         (lead, ..) => field(
@@ -38,8 +39,8 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
             format_args!(
                 "{}  {} / {}",
                 id(lead).style(strong()),
-                decision.lead_title_zh,
-                decision.lead_title_en
+                text_in(&decision.lead_titles, "zh"),
+                text_in(&decision.lead_titles, "en")
             ),
         )?,
     }
