@@ -11,13 +11,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "event/v1/event",
         "intake/v1/intake",
         "intake/v1/evidence",
-        "intake/v1/inbound",
+        "intake/v1/intake_inbound",
         "routing/v1/routing",
         "routing/v1/directory",
-        "routing/v1/inbound",
+        "routing/v1/routing_inbound",
         "routing/v1/rule_set",
         "audit/v1/audit",
-        "audit/v1/inbound",
+        "audit/v1/audit_inbound",
         "operations/v1/operations",
     ]
     .map(|file| proto.join(format!("remit/{file}.proto")))

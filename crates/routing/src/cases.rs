@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::routing::{Case, CaseSight, ListCasesRequest, ListCasesResponse};
 use decision::directory::AgencyId;
 use journal::{Committer, Time};
-use rpc::{AgencyCaller, Failure, Identity, Role, Violation, page};
+use rpc::{AgencyCaller, Failure, Identity, Role, Violation, Violations, page};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,9 @@ impl Cases {
     /// A case, as the caller sees it.
     pub(crate) async fn get(&self, caller: &Identity, name: &str) -> Result<Case, Failure> {
         let viewer = party(caller)?;
-        let id = id(name, "cases/").ok_or_else(|| Failure::invalid("name", CASE_NAME))?;
+        let mut violations = Violations::new();
+        let id = violations.name("name", names::CASE, name);
+        let id = violations.finish(|| id).map_err(Failure::InvalidInput)?;
         let stored = self.store.case(id, &viewer).await?;
         let stored = stored.ok_or(Failure::NotFound { what: "case" })?;
         Ok(view::case(&stored, &viewer, &self.versions.active().directory))
@@ -63,12 +65,12 @@ impl Cases {
         request: &ListCasesRequest,
     ) -> Result<ListCasesResponse, Failure> {
         let viewer = party(caller)?;
-        let mut violations = Vec::new();
+        let mut violations = Violations::new();
         let seal = self.tokens.seal().await?;
-        let size = valid(page::size(request.page_size), &mut violations)?;
+        let size = violations.note(page::size(request.page_size))?;
         let state = State::from_proto(request.state());
         if request.state != 0 && state.is_none() {
-            violations.push(Violation::new("state", "is not one that this server knows"));
+            violations.add("state", "is not one that this server knows");
         }
         let filter = match &viewer {
             Party::Agency(agency) => format!("ListCases agency={agency} state={}", request.state),
@@ -78,9 +80,8 @@ impl Cases {
             let read = |text: String| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read"));
             token.map(read).transpose()
         });
-        let (Some(size), Some(after), true) = (size, valid(after, &mut violations)?, violations.is_empty()) else {
-            return Err(Failure::InvalidInput(violations));
-        };
+        let after = violations.note(after)?;
+        let (size, after) = violations.finish(|| size.zip(after)).map_err(Failure::InvalidInput)?;
         let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
         let next_page_token = seal.cut(&mut found, size, &filter, |last| {
             format!("{}/{}", last.open_time.0, last.id)
@@ -120,21 +121,11 @@ impl Cases {
     /// Does what is asked for, and returns the case as the caller sees it then.
     pub(crate) async fn act(&self, caller: &Identity, asked: Asked) -> Result<CaseSight, Failure> {
         let by = Party::Agency(own_agency(caller)?);
-        let mut violations = Vec::new();
-        let case = id(&asked.name, "cases/");
-        if case.is_none() {
-            violations.push(Violation::new("name", CASE_NAME));
-        }
-        let request_id = match asked.request_id.as_str() {
-            "" => None,
-            text => Uuid::parse_str(text)
-                .inspect_err(|_| violations.push(Violation::new("request_id", "must be a UUID, or empty")))
-                .ok(),
-        };
-        let action = asked.action.map_err(|more| violations.extend(more)).ok();
-        let (Some(case), Some(action), true) = (case, action, violations.is_empty()) else {
-            return Err(Failure::InvalidInput(violations));
-        };
+        let mut violations = Violations::new();
+        let case = violations.name("name", names::CASE, &asked.name);
+        let request_id = violations.request_id("request_id", &asked.request_id);
+        let action = violations.note(asked.action.map_err(Failure::InvalidInput))?;
+        let (case, action) = violations.finish(|| case.zip(action)).map_err(Failure::InvalidInput)?;
         let fingerprint = Sha256::new()
             .chain_update(b"remit-case-command-v1")
             .chain_update(asked.method)
@@ -180,31 +171,12 @@ fn refused(refusal: Refusal, case: Uuid, caller: &Identity) -> Failure {
     }
 }
 
-pub(crate) const CASE_NAME: &str = "must be the name of a case, such as `cases/{uuid}`";
-
-/// The id in a resource name.
-pub(crate) fn id(name: &str, prefix: &str) -> Option<Uuid> {
-    Uuid::parse_str(name.strip_prefix(prefix)?).ok()
-}
-
 fn cursor(text: &str) -> Option<Cursor> {
     let (time, id) = text.split_once('/')?;
     Some(Cursor {
         open_time: Time(time.parse().ok()?),
         id: Uuid::parse_str(id).ok()?,
     })
-}
-
-/// What is right, or what is wrong with it among the other violations.
-fn valid<T>(checked: Result<T, Failure>, violations: &mut Vec<Violation>) -> Result<Option<T>, Failure> {
-    match checked {
-        Ok(value) => Ok(Some(value)),
-        Err(Failure::InvalidInput(more)) => {
-            violations.extend(more);
-            Ok(None)
-        }
-        Err(other) => Err(other),
-    }
 }
 
 /// A feed cannot go on: it is too old, or the database was restored to a time before it.

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use journal::Clock;
+use journal::{Clock, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, MissedClock, Store};
@@ -22,8 +22,8 @@ pub struct Ticker {
     pub store: Arc<dyn Store>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Called after each commit.
-    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// Is told of each commit.
+    pub writer: Writer,
 }
 
 impl std::fmt::Debug for Ticker {
@@ -67,7 +67,7 @@ impl Ticker {
             };
             total += ended;
             if ended > 0 {
-                (self.wake)();
+                self.writer.committed();
             }
             // Nothing ended: others hold the rest, and end it or leave it to the next look.
             if ended == 0 || missed.len() < BATCH as usize {
@@ -84,7 +84,7 @@ impl Ticker {
             let handed = journal::uncancelled(async move { store.succeed(now, BATCH).await }).await?;
             total += handed;
             if handed > 0 {
-                (self.wake)();
+                self.writer.committed();
             }
             if handed < BATCH as usize {
                 return Ok(total);

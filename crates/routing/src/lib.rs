@@ -70,7 +70,7 @@ use decision::{
     simulate,
 };
 use futures::FutureExt as _;
-use journal::{Background, Clock, Committer, Entropy};
+use journal::{Background, Clock, Entropy};
 use rpc::{client::Caller, delivery::ToAudit, page};
 use sql::Db;
 use store::{Simulations, SqlStore, Store, Versions};
@@ -206,10 +206,6 @@ impl Routing {
             &clock,
         );
         let commits = writer.commits();
-        let wake: Arc<dyn Fn() + Send + Sync> = {
-            let writer = writer.clone();
-            Arc::new(move || writer.committed())
-        };
         let switching = Switching {
             versions: Arc::clone(&versions),
             writer: writer.clone(),
@@ -218,7 +214,7 @@ impl Routing {
         let ticker = Ticker {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
-            wake: Arc::clone(&wake),
+            writer: writer.clone(),
         };
         background.run("clocks", move |shutdown| ticker.clone().run(shutdown));
         let upkeep = Upkeep {
@@ -236,15 +232,10 @@ impl Routing {
         });
 
         let commands = {
-            let (store, clock, wake) = (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&wake));
-            Committer::start(db.writers(), COMMANDS, move |batch: Arc<Vec<store::Command>>| {
-                let (store, now, wake) = (Arc::clone(&store), clock.now(), Arc::clone(&wake));
-                async move {
-                    let answers = store.act(&batch, now).await;
-                    wake();
-                    answers
-                }
-                .boxed()
+            let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+            writer.committer(db.writers(), COMMANDS, move |batch: Arc<Vec<store::Command>>| {
+                let (store, now) = (Arc::clone(&store), clock.now());
+                async move { store.act(&batch, now).await }.boxed()
             })
         };
         let operators = register::service::Service::new(
@@ -255,7 +246,7 @@ impl Routing {
             },
             Arc::clone(&calendars),
             Arc::clone(&clock),
-            writer,
+            writer.clone(),
             tokens.clone(),
             shutdown.clone(),
         );
@@ -290,7 +281,7 @@ impl Routing {
                 store,
                 register,
                 calendars,
-                wake,
+                writer,
                 clock,
             },
         };

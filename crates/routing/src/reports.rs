@@ -6,20 +6,25 @@ use api::{
     intake::ChangeResult,
     routing::{CheckAccessRequest, ReportChange, RouteReportsRequest, check_access_request::Target},
 };
-use decision::{calendar::Calendars, decide, directory::AgencyId};
-use journal::{Arrival, Clock, Opened, Unopened};
-use rpc::Failure;
+use decision::{calendar::Calendars, decide};
+use journal::{Arrival, Clock, Opened, Unopened, Writer};
+use rpc::{Failure, Violations};
 use uuid::Uuid;
 
 use crate::{
     active::Active,
     case::Party,
-    cases::{CASE_NAME, id},
-    store::{self, ReportNews, Route, Store, Versions},
+    store::{ReportNews, Route, Store, Versions},
 };
 
 /// Changes in one delivery at most, as the contract says.
 const DELIVERY: usize = 1_000;
+
+/// What an agency may see or not.
+enum Asked {
+    Report(Uuid),
+    Case(Uuid),
+}
 
 /// Takes reports, and answers for the sight of them.
 pub(crate) struct Reports {
@@ -27,7 +32,7 @@ pub(crate) struct Reports {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) register: Arc<dyn register::store::Store>,
     pub(crate) calendars: Arc<Calendars>,
-    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
+    pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -58,9 +63,11 @@ impl Reports {
             }
             spans.push(span);
         }
-        let (store, now) = (Arc::clone(&self.store), self.clock.now());
-        let arrivals = journal::uncancelled(async move { store.open(&news, now).await }).await?;
-        (self.wake)();
+        let now = self.clock.now();
+        let opening = self
+            .writer
+            .write(&self.store, |store| async move { store.open(&news, now).await });
+        let arrivals = opening.await?;
         let mut arrivals = arrivals.into_iter();
         Ok(unreadable
             .into_iter()
@@ -81,21 +88,20 @@ impl Reports {
 
     /// Whether an agency may see a report's content, or a case.
     pub(crate) async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
-        let Ok(agency) = AgencyId::from_resource_name(&request.agency) else {
-            let expected = "must be the name of an agency, such as `agencies/{id}`";
-            return Err(Failure::invalid("agency", expected));
+        let mut violations = Violations::new();
+        let agency = violations.name("agency", names::AGENCY, &request.agency);
+        let asked = match &request.target {
+            Some(Target::Report(name)) => violations.name("report", names::REPORT, name).map(Asked::Report),
+            Some(Target::CaseName(name)) => violations.name("case_name", names::CASE, name).map(Asked::Case),
+            None => {
+                violations.add("report", "is missing; name a report or a case");
+                None
+            }
         };
-        match &request.target {
-            Some(Target::Report(name)) => {
-                let expected = "must be the name of a report, such as `reports/{uuid}`";
-                let report = id(name, "reports/").ok_or_else(|| Failure::invalid("report", expected))?;
-                Ok(self.store.sees_content(&agency, report).await?)
-            }
-            Some(Target::CaseName(name)) => {
-                let case = id(name, "cases/").ok_or_else(|| Failure::invalid("case_name", CASE_NAME))?;
-                Ok(self.store.case(case, &Party::Agency(agency)).await?.is_some())
-            }
-            None => Err(Failure::invalid("report", "is missing; name a report or a case")),
+        let (agency, asked) = violations.finish(|| agency.zip(asked)).map_err(Failure::InvalidInput)?;
+        match asked {
+            Asked::Report(report) => Ok(self.store.sees_content(&agency, report).await?),
+            Asked::Case(case) => Ok(self.store.case(case, &Party::Agency(agency)).await?.is_some()),
         }
     }
 }
@@ -103,12 +109,7 @@ impl Reports {
 /// Reads a change and decides where its report goes, or says why the change cannot be taken.
 fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static str> {
     let entry = Opened::of_change(&change.change.unwrap_or_default()).map_err(Unopened::reason)?;
-    let report = entry
-        .record
-        .strip_prefix("reports/")
-        .and_then(|id| Uuid::parse_str(id).ok())
-        .filter(|id| store::report_name(*id) == entry.record)
-        .ok_or("NOT_A_REPORT")?;
+    let report = names::REPORT.id(&entry.record).ok_or("NOT_A_REPORT")?;
     let route = match (entry.sequence, change.facts) {
         (1, None) => return Err("NO_FACTS"),
         (1, Some(facts)) => Some(Route {

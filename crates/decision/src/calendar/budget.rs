@@ -43,8 +43,8 @@ fn total(rule: ClockRule) -> i64 {
     const MINUTE: i64 = 60_000_000;
     let value = i64::from(rule.value);
     match rule.unit {
-        Unit::Minutes => value * MINUTE,
-        Unit::Hours | Unit::WorkingHours => value * 60 * MINUTE,
+        Unit::Minutes => value.saturating_mul(MINUTE),
+        Unit::Hours | Unit::WorkingHours => value.saturating_mul(60 * MINUTE),
         Unit::CalendarDays | Unit::WorkingDays => value,
     }
 }

@@ -421,7 +421,7 @@ fn messages_are_refused_with_row_and_column() {
         "flag: this version",
         "factors: this version",
         "the clock `result` is missing",
-        "review: this version",
+        "review: it is missing, or this version",
         "loss: `from` is missing",
         "loss_age: missing",
         "category: an empty list matches nothing",

@@ -81,7 +81,7 @@ fn p6_a_rule_set_is_tried_out_put_in_force_and_a_route_is_decided_again() {
     let explained = server.json(&["route", "explain", &format!("{EXAMPLES}/04-gambling.json"), "--json"]);
     assert_eq!(explained["lead"], "agencies/content-regulator-450000");
     let kept = server.json(&["case", "show", case, "--json"]);
-    assert_eq!(kept["case"]["lead"], "agencies/police-450100");
+    assert_eq!(kept["currentCase"]["lead"], "agencies/police-450100");
     server.stop();
 
     let server = Server::start(&data_dir);

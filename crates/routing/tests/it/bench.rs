@@ -115,7 +115,7 @@ impl Bench {
         Ticker {
             store: Arc::clone(store) as Arc<dyn Store>,
             clock: Arc::clone(&self.clock) as Arc<dyn journal::Clock>,
-            wake: Arc::new(|| {}),
+            writer: journal::Writer::new([]),
         }
     }
 
