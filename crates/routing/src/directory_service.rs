@@ -336,7 +336,7 @@ impl Service {
             .take(size as usize + 1)
             .collect();
         Ok(ListDesksResponse {
-            next_page_token: seal.cut(&mut found, size, &filter, |last| last.to_string()),
+            next_page_token: seal.cut(&mut found, size, &filter, ToString::to_string),
             desks: found.into_iter().map(desk).collect(),
         })
     }

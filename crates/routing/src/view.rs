@@ -146,7 +146,6 @@ pub fn route(decision: &Decision) -> event::Route {
     };
     event::Route {
         facts_digest: explanation.facts_digest.clone(),
-        facts_salt: explanation.facts_salt.clone(),
         rule_set_digest: explanation.rule_set_digest.clone(),
         directory_digest: explanation.directory_digest.clone(),
         row: explanation.row.clone(),

@@ -161,7 +161,6 @@ fn meant(means: &Value) -> Detail {
             factor: text(&route["factor"]),
             lead: text(&route["lead"]),
             supporting: list(&route["supporting"]).iter().map(text).collect(),
-            facts_salt: bytes(&route["factsSalt"]),
         }),
         clocks: set(&means["clocks"])
             .iter()

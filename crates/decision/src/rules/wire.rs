@@ -375,12 +375,9 @@ impl Reader<'_> {
         let holds = lead.holds.iter().filter_map(|hold| self.hold(hold)).collect();
         let acknowledge = self.clock(ClockKind::Acknowledge, lead.acknowledge.as_ref());
         let result = self.clock(ClockKind::Result, lead.result.as_ref());
-        let review = match ReviewNeed::try_from(lead.review).ok().and_then(Review::from_proto) {
-            Some(review) => review,
-            None => {
-                self.fault("review", "it is missing, or this version does not know it; use another");
-                return None;
-            }
+        let Some(review) = ReviewNeed::try_from(lead.review).ok().and_then(Review::from_proto) else {
+            self.fault("review", "it is missing, or this version does not know it; use another");
+            return None;
         };
         Some(Lead {
             function: function?,

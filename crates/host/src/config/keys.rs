@@ -148,7 +148,7 @@ pub(super) fn faults(yaml: &str) -> Vec<Fault> {
             }
             _ if is_section => fault("it must be a section with keys"),
             _ if !known.iter().any(|key| key == path) => {
-                fault("this key does not exist; `remit config show` lists all keys")
+                fault("this key does not exist; `remit config show` lists all keys");
             }
             value => {
                 if let Err(error) = put(&Config::default(), path, [value.clone()]) {

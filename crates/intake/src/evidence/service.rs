@@ -118,6 +118,7 @@ impl Service {
         let permit = one_of(&self.downloads)?;
         let stored = self.store.evidence(wanted.id).await?;
         let is_own = |stored: &StoredEvidence| stored.sender.system == caller.system;
+        let own = stored.as_ref().is_some_and(is_own);
         let stored = self.shown(caller, wanted.id, stored, is_own).await?;
         let record = name(wanted.id);
         let expired = || Failure::WrongState {
@@ -155,7 +156,8 @@ impl Service {
         let header = DownloadHeader {
             evidence: Some(message(&stored)),
             change: Some(LogReference {
-                chain: Some(change.chain()),
+                // The chain of a file tells how often it was given out, and the entry before: not for its sender to know.
+                chain: (!own).then(|| change.chain()),
                 entry: change.entry,
                 event_id: change.event_id.to_string(),
                 kind: change.kind.to_owned(),

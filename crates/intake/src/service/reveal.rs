@@ -26,7 +26,9 @@ impl Service {
         }
         let mut commitment_key = [0; 32];
         self.entropy.fill(&mut commitment_key);
-        let asked = [request.name.as_str(), wanted.purpose, &wanted.justification].join("\0");
+        // Who asks is part of what is asked: another officer's repeat must be a record of its own.
+        let officer = caller.officer.as_deref().unwrap_or_default();
+        let asked = [request.name.as_str(), wanted.purpose, &wanted.justification, officer].join("\0");
         let fingerprint = keyed_hash(&self.fingerprint_key, "reveal-fingerprint-v1", asked.as_bytes());
         let reveal = Reveal {
             report: wanted.report,

@@ -46,9 +46,9 @@ pub enum Revealed {
 
 /// What a transaction found.
 enum Found {
-    NotFound,
+    Nothing,
     RequestIdReused,
-    New(Box<StoredReport>, Sealed),
+    New(Box<StoredReport>, Box<Sealed>),
     /// The first request is this change of the report.
     Repeated(Box<StoredReport>, i64),
 }
@@ -79,7 +79,7 @@ impl SqlStore {
             found => found?,
         };
         Ok(match found {
-            Found::NotFound => Revealed::NotFound,
+            Found::Nothing => Revealed::NotFound,
             Found::RequestIdReused => Revealed::RequestIdReused,
             Found::New(report, change) => {
                 let logged = Logged {
@@ -108,7 +108,7 @@ impl SqlStore {
     async fn try_reveal(&self, tx: &mut Tx, reveal: &Reveal, now: Time) -> Result<Found, Error> {
         let id = reveal.report.to_string();
         let Some(current) = load_states(tx, vec![id.clone()]).await?.remove(&id) else {
-            return Ok(Found::NotFound);
+            return Ok(Found::Nothing);
         };
         let row = tx
             .fetch_optional(
@@ -118,7 +118,7 @@ impl SqlStore {
             )
             .await?;
         let Some(report) = row.as_ref().map(stored).transpose()?.map(Box::new) else {
-            return Ok(Found::NotFound);
+            return Ok(Found::Nothing);
         };
         // Behind the lock of the report: a repeat that was sent at the same time waits for the first.
         if let Some((request_id, fingerprint)) = reveal.request {
@@ -188,6 +188,6 @@ impl SqlStore {
         ];
         REVEALS.rows(tx, vec![row]).await?;
         journal::append(tx, vec![delivery(change.clone(), None)]).await?;
-        Ok(Found::New(report, change))
+        Ok(Found::New(report, Box::new(change)))
     }
 }

@@ -99,7 +99,7 @@ CREATE TABLE requests (
     fingerprint BYTEA NOT NULL,
     answer BYTEA NOT NULL,
     answer_time BIGINT NOT NULL,
-    PRIMARY KEY (caller, request_id)
+    PRIMARY KEY (request_id, caller)
 );
 
 CREATE INDEX requests_window ON requests (answer_time);

@@ -100,7 +100,7 @@ CREATE TABLE requests (
     fingerprint BLOB NOT NULL,
     answer BLOB NOT NULL,
     answer_time INTEGER NOT NULL,
-    PRIMARY KEY (caller, request_id)
+    PRIMARY KEY (request_id, caller)
 ) WITHOUT ROWID;
 
 CREATE INDEX requests_window ON requests (answer_time);

@@ -14,6 +14,9 @@ pub const ASSIST: ClockRule = ClockRule {
     unit: Unit::WorkingDays,
 };
 
+/// Requests for assistance that may run at once. Each is told to everybody who sees the case.
+const AT_ONCE: usize = 32;
+
 /// The lead asks another agency to assist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestAssistance {
@@ -55,6 +58,12 @@ impl RequestAssistance {
         }
         if rules.directory.is_excluded(of, &matter.excluded) {
             return refused("is excluded from the case; name another agency".to_owned());
+        }
+        let running = case.clocks.iter().filter(|clock| clock.kind() == ClockKind::Assist);
+        if running.count() >= AT_ONCE {
+            return refused(format!(
+                "is one too many: {AT_ONCE} agencies have not answered yet; wait for one"
+            ));
         }
         let asked = |clock: &&super::Clock| clock.kind() == ClockKind::Assist && clock.owner == *of;
         if case.clocks.iter().any(|clock| asked(&clock)) {
@@ -112,6 +121,14 @@ mod tests {
         assert_eq!(
             (clock.rule, clock.owner.as_str(), clock.generation),
             (ASSIST, "police-450200", 3)
+        );
+        // So many at once, and no more.
+        let mut many = asked.case.clone();
+        many.clocks = vec![clock.clone(); AT_ONCE];
+        let refused = act(3, &many, &matter(&[]), "police-450100", &request("police-450300"));
+        assert!(
+            matches!(refused, Err(Refusal::Argument { field: "agency", .. })),
+            "{refused:?}"
         );
         // One that supports already gets a clock, and no second place.
         let again = act(3, &asked.case, &matter(&[]), "police-450100", &request("police-440000")).unwrap();

@@ -13,6 +13,7 @@ use super::{
     change::{Locked, OnLocked, Told, lock},
     rows,
     sql::SqlStore,
+    versions,
 };
 use decision::directory::Directory;
 
@@ -43,7 +44,9 @@ struct Answer {
 
 impl SqlStore {
     pub(super) async fn try_act(&self, tx: &mut Tx, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error> {
-        let directory = &self.current.get().directory;
+        // Who gets a part has to be in the directory that is active when it does.
+        let active = versions::hold(tx, &self.current).await?;
+        let directory = &active.directory;
         // Cases first: whoever waits here for another transaction sees that one's requests below.
         let ids = commands.iter().map(|command| command.case.to_string()).collect();
         let mut locked = lock(tx, OnLocked::Wait, ids).await?;
@@ -64,8 +67,7 @@ impl SqlStore {
                 acted.push(Acted::NotFound);
                 continue;
             };
-            let now = now.max(case.stored.head.time);
-            let transition = match self.judge(case, command, directory, now) {
+            let transition = match self.judge(case, command, directory, now.max(case.stored.head.time)) {
                 Ok(transition) => transition,
                 Err(refused) => {
                     acted.push(refused);

@@ -145,9 +145,9 @@ impl SqlStore {
         let locked = lock(tx, OnLocked::Skip, ids).await?;
         let mut changed = Vec::new();
         for (id, mut case) in locked {
-            let now = now.max(case.stored.head.time);
+            let at = now.max(case.stored.head.time);
             for missed in of_case.get(&id).into_iter().flatten() {
-                let rules = self.rules(directory, now);
+                let rules = self.rules(directory, at);
                 let transition = rules.clock_missed(&case.stored.case, &case.matter, missed.kind, missed.generation);
                 if let Some(transition) = transition {
                     changed.push(self.change(&mut case, transition, Told::by_time(), directory, now));
@@ -168,9 +168,9 @@ impl SqlStore {
         let locked = lock(tx, OnLocked::Skip, ids).await?;
         let mut changed = Vec::new();
         for (_, mut case) in locked {
-            let now = now.max(case.stored.head.time);
+            let at = now.max(case.stored.head.time);
             if let Some(transition) = self
-                .rules(directory, now)
+                .rules(directory, at)
                 .succeeded(&case.stored.case, &case.matter, today)
             {
                 changed.push(self.change(&mut case, transition, Told::by_time(), directory, now));
