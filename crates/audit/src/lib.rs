@@ -476,7 +476,7 @@ impl Audit {
     }
 }
 
-/// How often producers are looked at whose marks have not been reached.
+/// Poll interval for producers whose marks have not been reached.
 const REVIEW: Duration = Duration::from_secs(5);
 
 /// Looks at the producers now and then, until `stop`.

@@ -343,7 +343,7 @@ const BATCH: u32 = 512;
 const BATCH_BYTES: usize = 1 << 20;
 /// How long a lease lasts; it is renewed in half that time.
 const LEASE_SECONDS: i64 = 10;
-/// How often an idle relay looks by itself: another replica's commit does not wake it.
+/// Poll interval of an idle relay: another replica's commit does not wake it.
 const IDLE: Duration = Duration::from_millis(500);
 /// Deliveries begin at most this often while there is little in each: a delivery costs both sides a commit, however
 /// little it carries. The first after a pause goes at once.
@@ -351,7 +351,7 @@ const CADENCE: Duration = Duration::from_millis(20);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
-/// How often a relay looks whether there is a new mark to send.
+/// Poll interval for a new mark to send.
 const MARK: Duration = Duration::from_secs(2);
 /// How long a relay that stops takes at most to send the last one.
 const LAST_MARK: Duration = Duration::from_secs(2);

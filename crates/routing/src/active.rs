@@ -205,7 +205,8 @@ impl Current {
     }
 }
 
-/// How often is looked whether another replica switched. Until then this one shows what was active; it opens no case by it.
+/// Poll interval for another replica's switch. Until then this one shows the former version, but
+/// opens no case by it.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Looks every second until `shutdown` whether there was a switch.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, MissedClock, Store};
 
-/// How often is looked.
+/// Poll interval.
 const LOOK: Duration = Duration::from_secs(1);
 /// Clocks that one transaction ends at most.
 const BATCH: u32 = 256;

@@ -11,9 +11,9 @@ use crate::{
     store::{Error, FeedItem, Store},
 };
 
-/// How often is looked when this process commits nothing: other replicas' commits do not wake it.
+/// Poll interval while this process commits nothing: other replicas' commits do not wake it.
 const IDLE: Duration = Duration::from_millis(500);
-/// How often is looked at most, however much is committed. A change after a quiet time is told at once.
+/// Shortest interval between two reads under load. A change after a quiet time is told at once.
 const GAP: Duration = Duration::from_millis(50);
 /// Changes that are read at once.
 const BATCH: u32 = 128;

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// How often a switch is proposed, when others come first each time.
+/// Attempts at a switch, when others come first each time.
 const TRIES: usize = 8;
 /// Cases that a refusal names: it travels in headers, which have a limit.
 const NAMED: usize = 20;

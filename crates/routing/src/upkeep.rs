@@ -12,7 +12,7 @@ pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an agency can go on after a change that it was told of.
 pub const FEED_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How often is looked.
+/// Poll interval.
 const LOOK: Duration = Duration::from_secs(10 * 60);
 /// Rows that one transaction deletes at most: others wait for its locks, in SQLite for all of it.
 const CHUNK: u32 = 1_000;
