@@ -9,7 +9,7 @@ use routing::store::{Acted, Command, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::bench::{Bench, DAY, agency, agency_viewer, by, command, gambling, request, standing};
+use crate::fixture::{DAY, Fixture, agency, agency_viewer, by, command, gambling, request, standing};
 
 testkit::on_each_backend!(
     p5_several_clocks_run_at_once_and_each_is_missed_by_itself,
@@ -29,30 +29,30 @@ fn answer(case: Uuid, from: &str, answer: Answer) -> Command {
     command(case, from, Action::AnswerAssistance(AnswerAssistance { answer }))
 }
 
-async fn taken_over(bench: &Bench) -> Uuid {
-    let case = bench.open(&[gambling()]).await[0];
-    assert!(matches!(bench.act(by(case, "police-450100")).await, Acted::Done(_)));
+async fn taken_over(fixture: &Fixture) -> Uuid {
+    let case = fixture.open(&[gambling()]).await[0];
+    assert!(matches!(fixture.act(by(case, "police-450100")).await, Acted::Done(_)));
     case
 }
 
 async fn p5_several_clocks_run_at_once_and_each_is_missed_by_itself(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = taken_over(&bench).await;
-    assert!(matches!(bench.act(ask(case, "police-440300")).await, Acted::Done(_)));
-    let asked = bench.case(case).await;
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    assert!(matches!(fixture.act(ask(case, "police-440300")).await, Acted::Done(_)));
+    let asked = fixture.case(case).await;
     assert_eq!(asked.case.all_clocks().count(), 2);
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
     // Five working days and more: the request goes up, the case does not.
-    bench.clock.advance(9 * DAY);
-    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
-    let passed = bench.case(case).await;
+    fixture.clock.advance(9 * DAY);
+    assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 1);
+    let passed = fixture.case(case).await;
     assert_eq!(standing(&passed), (State::IN_PROGRESS, Some("police-450100")));
     assert_eq!(passed.case.duty(), asked.case.duty(), "the lead's clock is as it was");
     assert_eq!(passed.case.clocks[0].owner, agency("police-440000"));
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
     // What the log is told names the clock, and its generation.
-    let told = SqlOutbox(bench.db.clone())
-        .pending("audit", bench.now(), 10)
+    let told = SqlOutbox(fixture.db.clone())
+        .pending("audit", fixture.now(), 10)
         .await
         .unwrap();
     let last = StateChange::decode(told.last().unwrap().payload.as_slice()).unwrap();
@@ -68,7 +68,7 @@ async fn p5_several_clocks_run_at_once_and_each_is_missed_by_itself(backend: Bac
         (ClockKind::Assist, 3, "agencies/police-440300", 2)
     );
     assert_eq!(
-        bench.kinds(case).await,
+        fixture.kinds(case).await,
         [
             "case.opened",
             "case.acknowledged",
@@ -77,31 +77,31 @@ async fn p5_several_clocks_run_at_once_and_each_is_missed_by_itself(backend: Bac
         ]
     );
     // The lead's own clock, thirty days: the case goes up, and the request stays with whoever has it now.
-    bench.clock.advance(30 * DAY);
-    while bench.ticker(&bench.store).step().await.unwrap() > 0 {
-        bench.assert_promises().await;
+    fixture.clock.advance(30 * DAY);
+    while fixture.ticker(&fixture.store).step().await.unwrap() > 0 {
+        fixture.assert_promises().await;
     }
-    let escalated = bench.case(case).await;
+    let escalated = fixture.case(case).await;
     assert_eq!(standing(&escalated).1, Some("police-450000"));
     assert_eq!(escalated.case.all_clocks().count(), 2);
 }
 
 async fn p7_an_answer_can_end_the_sight_of_the_case(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = taken_over(&bench).await;
-    assert!(matches!(bench.act(ask(case, "police-440300")).await, Acted::Done(_)));
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    assert!(matches!(fixture.act(ask(case, "police-440300")).await, Acted::Done(_)));
     let viewer = agency_viewer("police-440300");
-    let report = bench.case(case).await.reports[0];
-    assert!(bench.store.case(case, &viewer).await.unwrap().is_some());
+    let report = fixture.case(case).await.reports[0];
+    assert!(fixture.store.case(case, &viewer).await.unwrap().is_some());
     assert!(
-        !bench
+        !fixture
             .store
             .sees_content(&agency("police-440300"), report)
             .await
             .unwrap()
     );
     let unable = request(answer(case, "police-440300", Answer::Unable), 1, 1);
-    let first = bench.act(unable.clone()).await;
+    let first = fixture.act(unable.clone()).await;
     let Acted::Done(sight) = &first else {
         panic!("{first:?}")
     };
@@ -110,24 +110,24 @@ async fn p7_an_answer_can_end_the_sight_of_the_case(backend: Backend) {
         Some(Sight::LostCase(format!("cases/{case}"))),
         "nothing but the name"
     );
-    assert_eq!(bench.act(unable).await, first, "a repeat learns no more");
-    assert!(bench.store.case(case, &viewer).await.unwrap().is_none());
-    assert_eq!(bench.store.cases(&viewer, None, None, 10).await.unwrap().len(), 0);
-    let feed = bench.feed("police-440300", 0).await;
+    assert_eq!(fixture.act(unable).await, first, "a repeat learns no more");
+    assert!(fixture.store.case(case, &viewer).await.unwrap().is_none());
+    assert_eq!(fixture.store.cases(&viewer, None, None, 10).await.unwrap().len(), 0);
+    let feed = fixture.feed("police-440300", 0).await;
     assert!(
         feed.iter().all(|item| item.case.is_none()) && feed.len() == 2,
         "{feed:?}"
     );
     assert_eq!(
-        bench.act(answer(case, "police-440300", Answer::Provided)).await,
+        fixture.act(answer(case, "police-440300", Answer::Provided)).await,
         Acted::NotFound
     );
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
 }
 
 async fn verbs_on_one_case_share_a_commit_in_their_order(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[gambling()]).await[0];
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
     let group = [
         ask(case, "police-440300"),
         by(case, "police-450100"),
@@ -136,15 +136,15 @@ async fn verbs_on_one_case_share_a_commit_in_their_order(backend: Backend) {
         ask(case, "police-450200"),
         answer(case, "police-440300", Answer::Unable),
     ];
-    let acted = bench.store.act(&group, bench.now()).await.unwrap();
+    let acted = fixture.store.act(&group, fixture.now()).await.unwrap();
     let done: Vec<_> = acted.iter().map(|acted| matches!(acted, Acted::Done(_))).collect();
     assert_eq!(done, [false, true, true, true, false, true], "{acted:?}");
-    let stored = bench.case(case).await;
+    let stored = fixture.case(case).await;
     assert_eq!((stored.head.sequence, stored.case.generation), (5, 4));
     let parties: Vec<_> = stored.case.parties().map(|(agency, _)| agency.as_str()).collect();
     assert_eq!(parties, ["police-450100", "police-440000", "police-450200"]);
     assert_eq!(
-        bench.kinds(case).await,
+        fixture.kinds(case).await,
         [
             "case.opened",
             "case.acknowledged",
@@ -153,9 +153,9 @@ async fn verbs_on_one_case_share_a_commit_in_their_order(backend: Backend) {
             "case.assistance-answered"
         ]
     );
-    let answered = bench.store.case(case, &Party::Operator).await.unwrap().unwrap();
+    let answered = fixture.store.case(case, &Party::Operator).await.unwrap().unwrap();
     assert_eq!(answered.case, stored.case);
-    let kinds: Vec<_> = bench
+    let kinds: Vec<_> = fixture
         .feed("police-440300", 0)
         .await
         .into_iter()
@@ -170,5 +170,5 @@ async fn verbs_on_one_case_share_a_commit_in_their_order(backend: Backend) {
         ]
     );
     assert_eq!(AssistanceAnswer::from(Answer::Unable), AssistanceAnswer::Unable);
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
 }

@@ -11,7 +11,7 @@ use routing::store::{Acted, Store as _};
 use routing::view;
 use testkit::Backend;
 
-use crate::bench::{Bench, DAY, HOUR, by, decided, facts, gambling, news, official, request, standing};
+use crate::fixture::{DAY, Fixture, HOUR, by, decided, facts, gambling, news, official, request, standing};
 
 testkit::on_each_backend!(
     p1_state_and_event_are_written_together_or_not_at_all,
@@ -64,61 +64,64 @@ const EVERYTHING: &str = "SELECT (SELECT count(*) FROM cases) + (SELECT count(*)
      + (SELECT CAST(sum(position) AS BIGINT) FROM feed_head) + (SELECT count(*) FROM requests)";
 
 async fn p1_state_and_event_are_written_together_or_not_at_all(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let arrival = bench.arrival(&gambling());
+    let fixture = Fixture::new(backend).await;
+    let arrival = fixture.arrival(&gambling());
     for (away, back) in TABLES {
-        bench.execute(away).await;
+        fixture.execute(away).await;
         assert!(
-            bench
+            fixture
                 .store
-                .open(std::slice::from_ref(&arrival), bench.now())
+                .open(std::slice::from_ref(&arrival), fixture.now())
                 .await
                 .is_err(),
             "{away}"
         );
-        bench.execute(back).await;
-        assert_eq!(bench.count(EVERYTHING).await, 0, "{away}");
+        fixture.execute(back).await;
+        assert_eq!(fixture.count(EVERYTHING).await, 0, "{away}");
     }
-    let case = bench.open(&[gambling()]).await[0];
-    let opened = bench.count(EVERYTHING).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    let opened = fixture.count(EVERYTHING).await;
     for (away, back) in TABLES.into_iter().filter(|(away, _)| {
         !["case_reports", "case_parties", "inbox"]
             .iter()
             .any(|table| away.contains(table))
     }) {
-        bench.execute(away).await;
+        fixture.execute(away).await;
         let command = request(by(case, "police-450100"), 1, 1);
-        assert!(bench.store.act(&[command], bench.now()).await.is_err(), "{away}");
-        bench.execute(back).await;
-        assert_eq!(bench.count(EVERYTHING).await, opened, "{away}");
+        assert!(fixture.store.act(&[command], fixture.now()).await.is_err(), "{away}");
+        fixture.execute(back).await;
+        assert_eq!(fixture.count(EVERYTHING).await, opened, "{away}");
     }
-    assert_eq!(bench.case(case).await.case.state(), State::ASSIGNED);
-    bench.assert_promises().await;
+    assert_eq!(fixture.case(case).await.case.state(), State::ASSIGNED);
+    fixture.assert_promises().await;
 }
 
 async fn p2_the_same_change_twice_opens_one_case(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let arrival = bench.arrival(&gambling());
+    let fixture = Fixture::new(backend).await;
+    let arrival = fixture.arrival(&gambling());
     let both = [arrival.clone(), arrival.clone()];
     assert_eq!(
-        bench.store.open(&both, bench.now()).await.unwrap(),
+        fixture.store.open(&both, fixture.now()).await.unwrap(),
         [Arrival::New, Arrival::Repeated]
     );
     assert_eq!(
-        bench.store.open(&[arrival], bench.now()).await.unwrap(),
+        fixture.store.open(&[arrival], fixture.now()).await.unwrap(),
         [Arrival::Repeated]
     );
-    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM cases").await, 1);
     let changes = "SELECT count(*) FROM journal WHERE record LIKE 'cases/%'";
-    assert_eq!(bench.count(changes).await, 1);
+    assert_eq!(fixture.count(changes).await, 1);
 }
 
 async fn p2_the_same_change_at_two_replicas_opens_one_case(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let other = bench.replica().await;
+    let fixture = Fixture::new(backend).await;
+    let other = fixture.replica().await;
     for _ in 0..10 {
-        let batch: Vec<_> = (0..8).map(|_| bench.arrival(&gambling())).collect();
-        let (one, two) = futures::join!(bench.store.open(&batch, bench.now()), other.open(&batch, bench.now()));
+        let batch: Vec<_> = (0..8).map(|_| fixture.arrival(&gambling())).collect();
+        let (one, two) = futures::join!(
+            fixture.store.open(&batch, fixture.now()),
+            other.open(&batch, fixture.now())
+        );
         for (one, two) in one.unwrap().into_iter().zip(two.unwrap()) {
             assert!(
                 matches!(
@@ -129,16 +132,16 @@ async fn p2_the_same_change_at_two_replicas_opens_one_case(backend: Backend) {
             );
         }
     }
-    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 80);
-    bench.assert_promises().await;
+    assert_eq!(fixture.count("SELECT count(*) FROM cases").await, 80);
+    fixture.assert_promises().await;
 }
 
 async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let (report, first, _) = bench.accepted(gambling());
-    let second = bench.change(report, "report.routed", &first.head);
-    let third = bench.change(report, "report.closed", &second.head);
-    let forged = bench.change(
+    let fixture = Fixture::new(backend).await;
+    let (report, first, _) = fixture.accepted(gambling());
+    let second = fixture.change(report, "report.routed", &first.head);
+    let third = fixture.change(report, "report.closed", &second.head);
+    let forged = fixture.change(
         report,
         "report.withdrawn",
         &journal::Head {
@@ -146,7 +149,7 @@ async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
             ..first.head
         },
     );
-    let neighbours = [bench.arrival(&gambling()), bench.arrival(&official())];
+    let neighbours = [fixture.arrival(&gambling()), fixture.arrival(&official())];
     let route = Some((gambling(), decided(&gambling())));
     let batch = [
         neighbours[0].clone(),
@@ -154,10 +157,10 @@ async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
         neighbours[1].clone(),
     ];
     assert_eq!(
-        bench.store.open(&batch, bench.now()).await.unwrap(),
+        fixture.store.open(&batch, fixture.now()).await.unwrap(),
         [Arrival::New, Arrival::Refused(Refusal::OutOfOrder), Arrival::New]
     );
-    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM cases").await, 2);
     let batch = [
         news(report, &first, route),
         news(report, &forged, None),
@@ -165,7 +168,7 @@ async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
         news(report, &third, None),
     ];
     assert_eq!(
-        bench.store.open(&batch, bench.now()).await.unwrap(),
+        fixture.store.open(&batch, fixture.now()).await.unwrap(),
         [
             Arrival::New,
             Arrival::Refused(Refusal::BrokenLink),
@@ -173,16 +176,16 @@ async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
             Arrival::New
         ]
     );
-    assert_eq!(bench.count("SELECT count(*) FROM cases").await, 3);
-    bench.assert_promises().await;
+    assert_eq!(fixture.count("SELECT count(*) FROM cases").await, 3);
+    fixture.assert_promises().await;
 }
 
 async fn ids_of_cases_sort_by_time(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
-        ids.extend(bench.open(&[gambling()]).await);
-        bench.clock.advance(1);
+        ids.extend(fixture.open(&[gambling()]).await);
+        fixture.clock.advance(1);
     }
     assert!(
         ids.is_sorted() && ids.iter().all(|id| id.get_version_num() == 7),
@@ -191,14 +194,14 @@ async fn ids_of_cases_sort_by_time(backend: Backend) {
 }
 
 async fn p6_a_stored_case_can_be_decided_again(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[official()]).await[0];
-    let rows = bench
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[official()]).await[0];
+    let rows = fixture
         .rows("SELECT facts FROM cases WHERE id = $1", vec![case.to_string().into()])
         .await;
     let bytes: Vec<u8> = rows[0].get(0).unwrap();
     let stored = Facts::decode(bytes.as_slice()).unwrap();
-    let explanation = bench.case(case).await.opening.unwrap().explanation;
+    let explanation = fixture.case(case).await.opening.unwrap().explanation;
     // What is kept commits to the facts, under a salt of its own.
     let digest = facts_digest(&stored, &explanation.facts_salt);
     assert_eq!(
@@ -214,16 +217,16 @@ async fn p6_a_stored_case_can_be_decided_again(backend: Backend) {
 }
 
 async fn intake_and_audit_are_told(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let arrival = bench.arrival(&official());
-    bench
+    let fixture = Fixture::new(backend).await;
+    let arrival = fixture.arrival(&official());
+    fixture
         .store
-        .open(std::slice::from_ref(&arrival), bench.now())
+        .open(std::slice::from_ref(&arrival), fixture.now())
         .await
         .unwrap();
-    let case = bench.case_of(arrival.report).await;
-    let outbox = SqlOutbox(bench.db.clone());
-    let told = outbox.pending("intake", bench.now(), 10).await.unwrap();
+    let case = fixture.case_of(arrival.report).await;
+    let outbox = SqlOutbox(fixture.db.clone());
+    let told = outbox.pending("intake", fixture.now(), 10).await.unwrap();
     let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
     assert_eq!(told.reports, [format!("reports/{}", arrival.report)]);
     assert_eq!(
@@ -237,7 +240,7 @@ async fn intake_and_audit_are_told(backend: Backend) {
     let entry = journal::Opened::of_change(&change).unwrap();
     assert_eq!((entry.kind.as_str(), entry.sequence), ("case.opened", 1));
 
-    let audited = outbox.pending("audit", bench.now(), 10).await.unwrap();
+    let audited = outbox.pending("audit", fixture.now(), 10).await.unwrap();
     // Beside it, in any order, is what was logged at the same time.
     let mut audited = audited
         .iter()
@@ -257,7 +260,7 @@ async fn intake_and_audit_are_told(backend: Backend) {
         ("official-misconduct", "suspect", "agencies/inspection-130000")
     );
     // The salt is routing's: whoever is shown the log's detail cannot try facts against the digest.
-    let salt = bench.case(case).await.opening.unwrap().explanation.facts_salt;
+    let salt = fixture.case(case).await.opening.unwrap().explanation.facts_salt;
     assert_eq!(
         (salt.len(), &route.facts_digest[..]),
         (32, &facts_digest(&official(), &salt)[..])
@@ -272,8 +275,8 @@ async fn intake_and_audit_are_told(backend: Backend) {
         excluded: vec!["police-130000".to_owned()],
         ..official()
     };
-    bench.open(&[excluded]).await;
-    let told = outbox.pending("intake", bench.now(), 10).await.unwrap();
+    fixture.open(&[excluded]).await;
+    let told = outbox.pending("intake", fixture.now(), 10).await.unwrap();
     let mut hidden: Vec<_> = told
         .iter()
         .map(|told| CaseChange::decode(told.payload.as_slice()).unwrap().hidden_from)
@@ -286,23 +289,23 @@ async fn intake_and_audit_are_told(backend: Backend) {
 }
 
 async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench
+    let fixture = Fixture::new(backend).await;
+    let case = fixture
         .open(&[facts("insult-defamation", &[(ConnectingFactor::Victim, "510100")])])
         .await[0];
-    let stored = bench.case(case).await;
+    let stored = fixture.case(case).await;
     assert_eq!(standing(&stored), (State::ADVISED, None));
-    assert_eq!(bench.kinds(case).await, ["case.advised"]);
-    assert_eq!(bench.count("SELECT count(*) FROM case_parties").await, 0);
-    let told = SqlOutbox(bench.db.clone())
-        .pending("intake", bench.now(), 10)
+    assert_eq!(fixture.kinds(case).await, ["case.advised"]);
+    assert_eq!(fixture.count("SELECT count(*) FROM case_parties").await, 0);
+    let told = SqlOutbox(fixture.db.clone())
+        .pending("intake", fixture.now(), 10)
         .await
         .unwrap();
     let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
     assert_eq!((told.lead.as_str(), told.state.as_str()), ("", "ADVISED"));
     assert!(told.advice.unwrap().texts[1].text.contains("court"));
-    assert_eq!(bench.act(by(case, "police-510100")).await, Acted::NotFound);
-    bench.assert_promises().await;
+    assert_eq!(fixture.act(by(case, "police-510100")).await, Acted::NotFound);
+    fixture.assert_promises().await;
 }
 
 fn not_lead() -> Acted {
@@ -330,22 +333,22 @@ fn shown(acted: &Acted) -> &api::routing::Case {
 }
 
 async fn only_the_lead_takes_a_case_over_and_only_once(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[gambling()]).await[0];
-    bench.clock.advance(HOUR);
-    let before = view::etag(&bench.case(case).await.head);
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    fixture.clock.advance(HOUR);
+    let before = view::etag(&fixture.case(case).await.head);
     for (agency, expected) in [
         ("police-440000", not_lead()),
         ("police-450000", Acted::NotFound),
         ("police-450200", Acted::NotFound),
     ] {
-        assert_eq!(bench.act(by(case, agency)).await, expected, "{agency}");
+        assert_eq!(fixture.act(by(case, agency)).await, expected, "{agency}");
     }
     let mut stale = by(case, "police-450100");
     stale.etag = "0-0000000000000000".to_owned();
-    assert_eq!(bench.act(stale.clone()).await, Acted::EtagMismatch);
+    assert_eq!(fixture.act(stale.clone()).await, Acted::EtagMismatch);
     stale.etag = before;
-    let done = bench.act(stale.clone()).await;
+    let done = fixture.act(stale.clone()).await;
     let shown = shown(&done);
     assert_eq!(shown.lead, "agencies/police-450100");
     assert_eq!(shown.lead_origin.as_ref().unwrap().how(), LeadOriginHow::Routed);
@@ -353,25 +356,25 @@ async fn only_the_lead_takes_a_case_over_and_only_once(backend: Backend) {
         panic!("{shown:?}")
     };
     assert_eq!((clock.kind(), clock.generation), (ClockKind::Result, 2));
-    assert_eq!(bench.act(stale.clone()).await, Acted::EtagMismatch);
+    assert_eq!(fixture.act(stale.clone()).await, Acted::EtagMismatch);
     stale.etag = shown.etag.clone();
-    assert_eq!(bench.act(stale).await, taken_over());
-    assert_eq!(bench.kinds(case).await, ["case.opened", "case.acknowledged"]);
-    bench.assert_promises().await;
+    assert_eq!(fixture.act(stale).await, taken_over());
+    assert_eq!(fixture.kinds(case).await, ["case.opened", "case.acknowledged"]);
+    fixture.assert_promises().await;
 }
 
 async fn a_request_id_stands_for_its_first_answer(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&[gambling(), gambling()]).await;
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&[gambling(), gambling()]).await;
     let command = request(by(cases[0], "police-450100"), 7, 1);
-    let first = bench.act(command.clone()).await;
+    let first = fixture.act(command.clone()).await;
     assert!(matches!(first, Acted::Done(_)), "{first:?}");
     // The case goes on; the answer stays.
-    bench.clock.advance(31 * DAY);
-    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 2);
-    assert_eq!(bench.act(command.clone()).await, first);
+    fixture.clock.advance(31 * DAY);
+    assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 2);
+    assert_eq!(fixture.act(command.clone()).await, first);
     // Another caller's id is another request.
-    let other = bench.act(request(by(cases[1], "police-450000"), 7, 2)).await;
+    let other = fixture.act(request(by(cases[1], "police-450000"), 7, 2)).await;
     assert_eq!(shown(&other).lead, "agencies/police-450000");
     let origin = shown(&other).lead_origin.as_ref().unwrap();
     assert_eq!(
@@ -379,16 +382,16 @@ async fn a_request_id_stands_for_its_first_answer(backend: Backend) {
         (LeadOriginHow::Escalated, "agencies/police-450100")
     );
     let reused = request(by(cases[1], "police-450100"), 7, 2);
-    assert_eq!(bench.act(reused.clone()).await, Acted::RequestIdReused);
+    assert_eq!(fixture.act(reused.clone()).await, Acted::RequestIdReused);
     // After the window the id is free again.
-    assert_eq!(bench.store.forget_requests(bench.now(), 10).await.unwrap(), 1);
-    assert_eq!(bench.act(reused).await, not_lead());
-    bench.assert_promises().await;
+    assert_eq!(fixture.store.forget_requests(fixture.now(), 10).await.unwrap(), 1);
+    assert_eq!(fixture.act(reused).await, not_lead());
+    fixture.assert_promises().await;
 }
 
 async fn a_group_answers_each_member(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&[gambling(), gambling(), official()]).await;
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&[gambling(), gambling(), official()]).await;
     let twice = request(by(cases[0], "police-450100"), 1, 1);
     let group = [
         twice.clone(),
@@ -399,7 +402,7 @@ async fn a_group_answers_each_member(backend: Backend) {
         by(cases[2], "inspection-130000"),
         by(uuid::Uuid::nil(), "inspection-130000"),
     ];
-    let answers = bench.store.act(&group, bench.now()).await.unwrap();
+    let answers = fixture.store.act(&group, fixture.now()).await.unwrap();
     assert!(matches!(&answers[0], Acted::Done(_)));
     assert_eq!(answers[1], not_lead());
     assert_eq!(answers[2], answers[0]);
@@ -407,5 +410,5 @@ async fn a_group_answers_each_member(backend: Backend) {
     assert_eq!(answers[4], taken_over());
     assert!(matches!(&answers[5], Acted::Done(_)));
     assert_eq!(answers[6], Acted::NotFound);
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
 }

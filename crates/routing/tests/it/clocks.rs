@@ -14,7 +14,7 @@ use routing::store::{Acted, MissedClock, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::bench::{Bench, DAY, HOUR, agency, by, decided, facts, gambling, official, standing};
+use crate::fixture::{DAY, Fixture, HOUR, agency, by, decided, facts, gambling, official, standing};
 
 testkit::on_each_backend!(
     p4_exactly_one_owner_whatever_happens,
@@ -29,7 +29,7 @@ testkit::on_each_backend!(
 
 async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
     use api::intake::ConnectingFactor::{Operator, Server, Suspect, Victim};
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let mut rng = StdRng::seed_from_u64(testkit::seed());
     let agencies: Vec<String> = Directory::shipped()
         .agencies()
@@ -73,48 +73,48 @@ async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
                         }
                     })
                     .collect();
-                cases.extend(bench.open(&batch).await);
+                cases.extend(fixture.open(&batch).await);
             }
             1 if !cases.is_empty() => {
                 let case = cases[rng.random_range(0..cases.len())];
-                let stored = bench.case(case).await;
+                let stored = fixture.case(case).await;
                 let caller = match stored.case.duty() {
                     Some(duty) if rng.random() => duty.owner.to_string(),
                     _ => agencies[rng.random_range(0..agencies.len())].clone(),
                 };
-                bench.act(by(case, &caller)).await;
+                fixture.act(by(case, &caller)).await;
             }
-            2 => bench.clock.advance(rng.random_range(0..20 * DAY)),
+            2 => fixture.clock.advance(rng.random_range(0..20 * DAY)),
             _ => {
-                bench.ticker(&bench.store).step().await.unwrap();
+                fixture.ticker(&fixture.store).step().await.unwrap();
                 assert_eq!(
-                    bench.store.missed(bench.now(), 10).await.unwrap(),
+                    fixture.store.missed(fixture.now(), 10).await.unwrap(),
                     [],
                     "none is left over"
                 );
             }
         }
-        bench.assert_promises().await;
+        fixture.assert_promises().await;
     }
 }
 
 async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[gambling()]).await[0];
-    let ticker = bench.ticker(&bench.store);
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    let ticker = fixture.ticker(&fixture.store);
     assert_eq!(ticker.step().await.unwrap(), 0, "nothing is due");
-    bench.clock.advance(24 * HOUR - 1);
+    fixture.clock.advance(24 * HOUR - 1);
     assert_eq!(ticker.step().await.unwrap(), 0, "a second is left");
     let mut ladder = Vec::new();
     for _ in 0..5 {
-        bench.clock.advance(24 * HOUR);
+        fixture.clock.advance(24 * HOUR);
         assert_eq!(ticker.step().await.unwrap(), 1);
         assert_eq!(ticker.step().await.unwrap(), 0, "once");
-        let stored = bench.case(case).await;
+        let stored = fixture.case(case).await;
         let (state, owner) = standing(&stored);
         assert_eq!(state, State::ASSIGNED);
         ladder.push(owner.unwrap().to_owned());
-        bench.assert_promises().await;
+        fixture.assert_promises().await;
     }
     assert_eq!(
         ladder,
@@ -127,7 +127,7 @@ async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Ba
         ]
     );
     assert_eq!(
-        bench.kinds(case).await,
+        fixture.kinds(case).await,
         [
             "case.opened",
             "case.escalated",
@@ -137,14 +137,14 @@ async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Ba
             "case.clock-missed"
         ]
     );
-    let stored = bench.case(case).await;
+    let stored = fixture.case(case).await;
     let supporting: BTreeSet<_> = stored.case.supporting.iter().map(AgencyId::as_str).collect();
     assert_eq!(
         supporting,
         BTreeSet::from(["police-440000", "police-450100", "police-450000", "police-CN"]),
         "who led before goes on seeing it"
     );
-    assert!(matches!(bench.act(by(case, "conference-CN")).await, Acted::Done(_)));
+    assert!(matches!(fixture.act(by(case, "conference-CN")).await, Acted::Done(_)));
 }
 
 fn missed(case: Uuid, generation: u64) -> MissedClock {
@@ -153,13 +153,13 @@ fn missed(case: Uuid, generation: u64) -> MissedClock {
 }
 
 async fn p5_each_generation_ends_once_with_two_replicas(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&vec![gambling(); 40]).await;
-    let other = bench.replica().await;
-    let (one, two) = (bench.ticker(&bench.store), bench.ticker(&other));
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&vec![gambling(); 40]).await;
+    let other = fixture.replica().await;
+    let (one, two) = (fixture.ticker(&fixture.store), fixture.ticker(&other));
     let mut ended = 0;
     for _ in 0..3 {
-        bench.clock.advance(25 * HOUR);
+        fixture.clock.advance(25 * HOUR);
         let (a, b) = tokio::join!(
             tokio::spawn({
                 let one = one.clone();
@@ -176,79 +176,79 @@ async fn p5_each_generation_ends_once_with_two_replicas(backend: Backend) {
     assert_eq!(ended, 120);
     for case in cases {
         assert_eq!(
-            bench.kinds(case).await,
+            fixture.kinds(case).await,
             ["case.opened", "case.escalated", "case.escalated", "case.escalated"]
         );
     }
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
 }
 
 async fn p5_a_generation_that_ended_ends_nothing_more(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[gambling()]).await[0];
-    bench.clock.advance(25 * HOUR);
-    let seen = bench.store.missed(bench.now(), 10).await.unwrap();
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    fixture.clock.advance(25 * HOUR);
+    let seen = fixture.store.missed(fixture.now(), 10).await.unwrap();
     assert_eq!(seen, [missed(case, 1)]);
-    assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 1);
+    assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 1);
     // A replica that slept since it looked: by now the next generation is due, too, but that one it has not seen.
-    bench.clock.advance(25 * HOUR);
-    assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 0);
-    assert_eq!(bench.kinds(case).await, ["case.opened", "case.escalated"]);
-    let seen = bench.store.missed(bench.now(), 10).await.unwrap();
+    fixture.clock.advance(25 * HOUR);
+    assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 0);
+    assert_eq!(fixture.kinds(case).await, ["case.opened", "case.escalated"]);
+    let seen = fixture.store.missed(fixture.now(), 10).await.unwrap();
     assert_eq!(seen, [missed(case, 2)]);
-    assert_eq!(bench.store.hand_up(&seen, bench.now()).await.unwrap(), 1);
+    assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 1);
 }
 
 async fn p5_a_clock_that_was_met_is_not_missed(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[official()]).await[0];
-    bench.clock.advance(2 * DAY);
-    bench.act(by(case, "inspection-130000")).await;
-    bench.clock.advance(30 * DAY);
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[official()]).await[0];
+    fixture.clock.advance(2 * DAY);
+    fixture.act(by(case, "inspection-130000")).await;
+    fixture.clock.advance(30 * DAY);
     assert_eq!(
-        bench.ticker(&bench.store).step().await.unwrap(),
+        fixture.ticker(&fixture.store).step().await.unwrap(),
         0,
         "90 days for the result"
     );
-    bench.clock.advance(70 * DAY);
-    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
-    let stored = bench.case(case).await;
+    fixture.clock.advance(70 * DAY);
+    assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 1);
+    let stored = fixture.case(case).await;
     assert_eq!(standing(&stored), (State::ASSIGNED, Some("inspection-CN")));
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
 }
 
 async fn p5_a_late_designation_goes_up(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let mut decision = decided(&gambling());
     decision.outcome = Destination::Designate {
         superior: agency("police-450000"),
     };
     decision.supporting.clear();
-    let case = bench.open_as(&gambling(), decision).await;
+    let case = fixture.open_as(&gambling(), decision).await;
     assert!(matches!(
-        bench.act(by(case, "police-450000")).await,
+        fixture.act(by(case, "police-450000")).await,
         Acted::Refused(Refusal::NotYours { .. })
     ));
     assert!(
-        !bench
+        !fixture
             .store
-            .sees_content(&agency("police-450000"), bench.case(case).await.reports[0])
+            .sees_content(&agency("police-450000"), fixture.case(case).await.reports[0])
             .await
             .unwrap(),
         "who designates does not lead"
     );
     let mut owners = Vec::new();
     for _ in 0..3 {
-        bench.assert_promises().await;
-        bench.clock.advance(30 * DAY);
-        assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 1);
-        let stored = bench.case(case).await;
+        fixture.assert_promises().await;
+        fixture.clock.advance(30 * DAY);
+        assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 1);
+        let stored = fixture.case(case).await;
         assert_eq!(stored.case.state(), State::AWAITING_DESIGNATION);
         owners.push(standing(&stored).1.unwrap().to_owned());
     }
     assert_eq!(owners, ["police-CN", "conference-CN", "conference-CN"]);
     // Who had to designate and did not, has lost it: it is told so, and no more.
-    let lost = bench.feed("police-450000", 0).await;
+    let lost = fixture.feed("police-450000", 0).await;
     let told: Vec<_> = lost
         .iter()
         .map(|item| (item.kind.as_str(), item.case.is_some()))
@@ -257,22 +257,22 @@ async fn p5_a_late_designation_goes_up(backend: Backend) {
 }
 
 async fn p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&vec![gambling(); 3]).await;
-    sql::transact!(bench.db, |tx| tx.execute(
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&vec![gambling(); 3]).await;
+    sql::transact!(fixture.db, |tx| tx.execute(
         "UPDATE case_states SET state = 'NO SUCH STATE' WHERE case_id = $1",
         vec![cases[1].to_string().into()],
     ))
     .unwrap();
-    bench.clock.advance(25 * HOUR);
-    assert_eq!(bench.ticker(&bench.store).step().await.unwrap(), 2);
+    fixture.clock.advance(25 * HOUR);
+    assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 2);
     for (case, changes) in cases.into_iter().zip([2, 1, 2]) {
-        assert_eq!(bench.kinds(case).await.len(), changes);
+        assert_eq!(fixture.kinds(case).await.len(), changes);
     }
 }
 
 async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let source = Directory::shipped().source().replace(
         "zh: 南宁市公安局网安支队举报受理点, en: Nanning network-police desk}",
         "zh: 南, en: N}, hours: '08:00-18:00'",
@@ -282,32 +282,32 @@ async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) 
         "acknowledge: {value: 24, unit: hours}",
         "acknowledge: {value: 4, unit: working-hours}",
     );
-    let next = crate::bench::shipped()
+    let next = crate::fixture::shipped()
         .with_directory(Arc::new(directory))
         .unwrap()
         .with_rules(&rules)
         .unwrap();
     let activation = Activation {
-        seen: bench.store.active().digests(),
+        seen: fixture.store.active().digests(),
         next,
         purpose: String::new(),
         actor: Default::default(),
         traceparent: String::new(),
     };
-    bench.store.activate(&activation, bench.now()).await.unwrap();
+    fixture.store.activate(&activation, fixture.now()).await.unwrap();
     // Monday 17:00: an hour on that day, and three on the next.
-    bench.clock.advance(8 * HOUR);
-    let case = bench.open(&[gambling()]).await[0];
-    let ticker = bench.ticker(&bench.store);
-    bench.clock.advance(18 * HOUR - 1);
+    fixture.clock.advance(8 * HOUR);
+    let case = fixture.open(&[gambling()]).await[0];
+    let ticker = fixture.ticker(&fixture.store);
+    fixture.clock.advance(18 * HOUR - 1);
     assert_eq!(ticker.step().await.unwrap(), 0, "Tuesday, a second before 11:00");
-    bench.clock.advance(1);
+    fixture.clock.advance(1);
     assert_eq!(ticker.step().await.unwrap(), 1);
     // The superior tells no hours: all of a working day counts.
-    let stored = bench.case(case).await;
+    let stored = fixture.case(case).await;
     assert_eq!(standing(&stored), (State::ASSIGNED, Some("police-450000")));
     assert_eq!(
         stored.case.duty().unwrap().clock.due,
-        bench.now().plus_seconds(4 * HOUR)
+        fixture.now().plus_seconds(4 * HOUR)
     );
 }

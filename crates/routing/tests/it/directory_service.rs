@@ -13,7 +13,7 @@ use testkit::Backend;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::bench::gambling;
+use crate::fixture::gambling;
 use crate::service::Running;
 
 testkit::on_each_backend!(
@@ -116,7 +116,7 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
         (difference.kind(), difference.resource.as_str()),
         (DifferenceKind::Added, "agencies/police-320508")
     );
-    let first = running.bench.store.active().digests().directory;
+    let first = running.fixture.store.active().digests().directory;
     assert_eq!(first, Directory::shipped().digest(), "only tried");
 
     let applied = apply(&running, "operator", changes(), GUSU).await.unwrap();
@@ -195,7 +195,7 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
 
 async fn p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_naming_the_cases(backend: Backend) {
     let running = Running::start(backend).await;
-    let case = running.bench.open(&[gambling()]).await[0];
+    let case = running.fixture.open(&[gambling()]).await[0];
     let gone = "remove: [police-450100]";
     let refused = apply(&running, "operator", changes(), gone).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -270,7 +270,7 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
         .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert_eq!(
-        running.bench.store.active().digests().directory,
+        running.fixture.store.active().digests().directory,
         Directory::shipped().digest()
     );
     running.finish().await;
@@ -318,7 +318,7 @@ async fn agencies_that_do_not_go_together_are_named(backend: Backend) {
         }
     }
     assert_eq!(
-        running.bench.store.active().digests().directory,
+        running.fixture.store.active().digests().directory,
         Directory::shipped().digest()
     );
     running.finish().await;

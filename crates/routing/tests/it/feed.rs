@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::bench::{Bench, DAY, agency, gambling, official, request};
+use crate::fixture::{DAY, Fixture, agency, gambling, official, request};
 
 testkit::on_each_backend!(
     what_is_old_is_forgotten_in_chunks,
@@ -25,7 +25,7 @@ testkit::on_each_backend!(
 );
 
 async fn what_is_old_is_forgotten_in_chunks(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     for statement in [
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
          INSERT INTO feed (agency, position, case_id, kind, change_time) \
@@ -36,48 +36,50 @@ async fn what_is_old_is_forgotten_in_chunks(backend: Backend) {
          INSERT INTO requests (caller, request_id, fingerprint, answer, answer_time) \
          SELECT 'desk', 'request ' || i, '', '', i FROM n",
     ] {
-        bench.execute(statement).await;
+        fixture.execute(statement).await;
     }
-    assert_eq!(bench.store.forget_feed(Time(3_000), 1_000).await.unwrap(), 1_000);
-    assert_eq!(bench.store.forget_requests(Time(3_000), 1_000).await.unwrap(), 1_000);
+    assert_eq!(fixture.store.forget_feed(Time(3_000), 1_000).await.unwrap(), 1_000);
+    assert_eq!(fixture.store.forget_requests(Time(3_000), 1_000).await.unwrap(), 1_000);
     assert_eq!(
-        bench.count("SELECT min(position) FROM feed").await,
+        fixture.count("SELECT min(position) FROM feed").await,
         1_001,
         "the oldest first"
     );
-    let case = bench.open(&[gambling()]).await[0];
-    bench.act(request(crate::bench::by(case, "police-450100"), 1, 1)).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    fixture
+        .act(request(crate::fixture::by(case, "police-450100"), 1, 1))
+        .await;
     let upkeep = Upkeep {
-        store: bench.store.clone(),
-        clock: bench.clock.clone(),
+        store: fixture.store.clone(),
+        clock: fixture.clock.clone(),
     };
     let go_on = CancellationToken::new();
     assert_eq!(upkeep.step(&go_on).await.unwrap(), 3_000);
     assert_eq!(
-        bench.count("SELECT count(*) FROM feed").await,
+        fixture.count("SELECT count(*) FROM feed").await,
         4,
         "two changes for two agencies"
     );
-    assert_eq!(bench.count("SELECT count(*) FROM requests").await, 1);
-    bench.clock.advance(DAY + 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM requests").await, 1);
+    fixture.clock.advance(DAY + 1);
     assert_eq!(upkeep.step(&go_on).await.unwrap(), 1, "a request id is kept for a day");
-    bench.clock.advance(29 * DAY);
+    fixture.clock.advance(29 * DAY);
     assert_eq!(upkeep.step(&go_on).await.unwrap(), 4, "a change for thirty");
 }
 
 async fn a_feed_tells_that_it_has_missed_changes(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let (guangdong, inspection) = (agency("police-440000"), agency("inspection-130000"));
-    let reaches = async |id: &AgencyId, position| bench.store.feed_reaches(id, position).await.unwrap();
+    let reaches = async |id: &AgencyId, position| fixture.store.feed_reaches(id, position).await.unwrap();
     assert!(reaches(&guangdong, 0).await);
     assert!(!reaches(&guangdong, 1).await, "it was never given");
-    bench.open(&[official(), gambling(), gambling()]).await;
+    fixture.open(&[official(), gambling(), gambling()]).await;
     for (position, expected) in [(0, true), (3, true), (4, false), (u64::MAX, false)] {
         assert_eq!(reaches(&guangdong, position).await, expected, "{position}");
     }
-    bench.clock.advance(DAY);
-    bench.open(&[gambling()]).await;
-    bench.store.forget_feed(bench.now(), 10).await.unwrap();
+    fixture.clock.advance(DAY);
+    fixture.open(&[gambling()]).await;
+    fixture.store.forget_feed(fixture.now(), 10).await.unwrap();
     // Only what concerns the agency counts: position 3 was Guangdong's last, position 1 the inspection's.
     for (id, position, expected) in [
         (&guangdong, 2, false),
@@ -89,7 +91,7 @@ async fn a_feed_tells_that_it_has_missed_changes(backend: Backend) {
         assert_eq!(reaches(id, position).await, expected, "{id} {position}");
     }
     // The same in the middle of a stream; one that begins takes what is there.
-    let told = async |after| bench.store.feed(&guangdong, after, 10).await.unwrap();
+    let told = async |after| fixture.store.feed(&guangdong, after, 10).await.unwrap();
     assert!(told(2).await.is_none());
     for after in [0, 3] {
         let items = told(after).await.unwrap();

@@ -4,11 +4,11 @@
 
 mod access;
 mod assistance;
-mod bench;
 mod cases;
 mod clocks;
 mod directory_service;
 mod feed;
+mod fixture;
 mod operators;
 mod rule_sets;
 mod service;

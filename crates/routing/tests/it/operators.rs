@@ -13,7 +13,7 @@ use testkit::Backend;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::bench::{Bench, HOUR, facts};
+use crate::fixture::{Fixture, HOUR, facts};
 use crate::service::{Running, token};
 
 testkit::on_each_backend!(
@@ -283,7 +283,7 @@ async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
     assert!(refused.message().contains("more"), "{}", refused.message());
     assert_eq!(version(&running).await, 0);
     let loads = "SELECT count(*) FROM operator_loads";
-    assert_eq!(running.bench.count(loads).await, 0, "it was not even begun");
+    assert_eq!(running.fixture.count(loads).await, 0, "it was not even begun");
 
     for (file, words) in [
         ("", "the file is empty"),
@@ -321,30 +321,30 @@ async fn parts_that_make_no_load_are_refused(backend: Backend) {
 }
 
 /// A report of a domain in Shanghai, as intake sends it.
-fn phishing(bench: &Bench, domain: &str) -> (String, api::routing::ReportChange) {
+fn phishing(fixture: &Fixture, domain: &str) -> (String, api::routing::ReportChange) {
     let places = [(api::intake::ConnectingFactor::Server, "310000")];
     let mut facts = facts("fraud", &places);
     facts.subject_kinds = vec![api::intake::SubjectKind::Domain.into()];
-    facts.accept_time = Some(bench.now().to_proto());
-    let (report, _, mut change) = bench.accepted(facts);
+    facts.accept_time = Some(fixture.now().to_proto());
+    let (report, _, mut change) = fixture.accepted(facts);
     change.subjects = host(domain).into_iter().collect();
     (format!("reports/{report}"), change)
 }
 
 /// What is stored of a report's case: its facts, and its explanation as bytes.
-async fn stored(bench: &Bench, report: &str) -> (Facts, Vec<u8>, Vec<u8>) {
+async fn stored(fixture: &Fixture, report: &str) -> (Facts, Vec<u8>, Vec<u8>) {
     let id = report.strip_prefix("reports/").unwrap();
     let statement = "SELECT facts, explanation FROM cases JOIN case_reports ON case_id = id WHERE report = $1";
-    let rows = bench.rows(statement, vec![id.into()]).await;
+    let rows = fixture.rows(statement, vec![id.into()]).await;
     let facts: Vec<u8> = rows[0].get(0).unwrap();
     (Facts::decode(facts.as_slice()).unwrap(), facts, rows[0].get(1).unwrap())
 }
 
 async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend) {
     let running = Running::start(backend).await;
-    let bench = &running.bench;
+    let fixture = &running.fixture;
     load(&running, LoadMode::Replace, FILE).await.unwrap();
-    let (report, change) = phishing(bench, "login.wallet-verify-center.example");
+    let (report, change) = phishing(fixture, "login.wallet-verify-center.example");
     assert_eq!(running.route(vec![change]).await, [""]);
 
     // The register has changed since: a new report goes elsewhere, the stored one is decided as it was.
@@ -355,12 +355,12 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
     )
     .await
     .unwrap();
-    bench.clock.advance(HOUR);
-    let (later, change) = phishing(bench, "login.wallet-verify-center.example");
+    fixture.clock.advance(HOUR);
+    let (later, change) = phishing(fixture, "login.wallet-verify-center.example");
     assert_eq!(running.route(vec![change]).await, [""]);
     for (report, lead, version) in [(&report, "police-350200", 1), (&later, "police-450100", 2)] {
-        let (facts, _, explanation) = stored(bench, report).await;
-        let active = bench.current.get();
+        let (facts, _, explanation) = stored(fixture, report).await;
+        let active = fixture.current.get();
         let again = decide(&facts, &active.rules, &active.directory);
         let mut explanation = Explanation::decode(explanation.as_slice()).unwrap();
         explanation.facts_digest.clear();
@@ -388,10 +388,10 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
     }
 
     // What the register does not have is said, too.
-    let (report, change) = phishing(bench, "nobody.example");
+    let (report, change) = phishing(fixture, "nobody.example");
     assert_eq!(running.route(vec![change]).await, [""]);
-    let (facts, ..) = stored(bench, &report).await;
-    let active = bench.current.get();
+    let (facts, ..) = stored(fixture, &report).await;
+    let active = fixture.current.get();
     let fallbacks = decide(&facts, &active.rules, &active.directory).explanation.fallbacks;
     let words = "the operator register, version 2, does not contain the subject";
     assert!(
@@ -405,7 +405,7 @@ async fn p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody(
     let running = Running::start(backend).await;
     let file = "kind,key,place\ndomain,wallet-verify-center.example,450100\n";
     load(&running, LoadMode::Replace, file).await.unwrap();
-    let (report, mut change) = phishing(&running.bench, "wang-wei.wallet-verify-center.example");
+    let (report, mut change) = phishing(&running.fixture, "wang-wei.wallet-verify-center.example");
     // Nanning leads, Guangdong supports.
     for place in &mut change.facts.as_mut().unwrap().places {
         place.location = Some(api::intake::place::Location::Territory("territories/440600".to_owned()));
@@ -421,8 +421,8 @@ async fn p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody(
         assert_eq!(matches(seen), 0, "{system}");
     }
     // The host that was asked for is nowhere, with the person that it names.
-    let (_, facts, explanation) = stored(&running.bench, &report).await;
-    let outbox = running.bench.rows("SELECT payload FROM outbox", vec![]).await;
+    let (_, facts, explanation) = stored(&running.fixture, &report).await;
+    let outbox = running.fixture.rows("SELECT payload FROM outbox", vec![]).await;
     let outbox = outbox.iter().map(|row| row.get::<Vec<u8>>(0).unwrap());
     for bytes in outbox.chain([facts, explanation]) {
         assert!(!String::from_utf8_lossy(&bytes).contains("wang-wei"));

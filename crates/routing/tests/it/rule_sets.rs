@@ -17,7 +17,7 @@ use testkit::Backend;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::bench::{gambling, official};
+use crate::fixture::{gambling, official};
 use crate::service::{Running, token};
 
 type Client = RuleSetServiceClient<Caller>;
@@ -138,7 +138,7 @@ async fn a_rule_set_is_kept_once_and_listed(backend: Backend) {
         .unwrap();
     assert_eq!(kept.name, again.name);
     assert_eq!(kept.digest, rules::RuleSet::shipped_first_receiver().digest().to_vec());
-    running.bench.clock.advance(1);
+    running.fixture.clock.advance(1);
     let mut names = list().await;
     names.sort();
     assert_eq!(
@@ -358,7 +358,7 @@ async fn p2_an_override_is_logged_with_its_reason(backend: Backend) {
     assert_eq!(long.code(), Code::InvalidArgument);
     activate(&running, &name, "order of the ministry, today").await.unwrap();
     let rows = running
-        .bench
+        .fixture
         .rows(
             "SELECT payload FROM outbox WHERE record = 'ruleSets/versions' AND consumer = 'audit'",
             vec![],
@@ -379,7 +379,7 @@ async fn p2_an_override_is_logged_with_its_reason(backend: Backend) {
 async fn a_simulation_that_is_left_is_not_finished(backend: Backend) {
     let running = Running::start(backend).await;
     // More than the transport takes ahead of a reader who does not read.
-    running.bench.open(&vec![received_by_guangdong(); 1_200]).await;
+    running.fixture.open(&vec![received_by_guangdong(); 1_200]).await;
     let name = create(&running, first_receiver()).await.unwrap().name;
     let request = SimulateRuleSetRequest { name: name.clone() };
     let mut stream = client(&running, "operator")
@@ -393,10 +393,10 @@ async fn a_simulation_that_is_left_is_not_finished(backend: Backend) {
         activate(&running, &name, "").await.unwrap_err().code(),
         Code::FailedPrecondition
     );
-    assert_eq!(running.bench.count("SELECT count(*) FROM simulations").await, 0);
+    assert_eq!(running.fixture.count("SELECT count(*) FROM simulations").await, 0);
     let (_, summary) = simulate(&running, &name).await;
     assert_eq!((summary.decided_count, summary.different_count), (1_200, 1_200));
-    assert_eq!(running.bench.count("SELECT decided FROM simulations").await, 1_200);
+    assert_eq!(running.fixture.count("SELECT decided FROM simulations").await, 1_200);
     running.finish().await;
 }
 
@@ -435,7 +435,7 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
         set("facts", &ids[2], Vec::new()),
         set("detail", &ids[3], b"\x0a\x01x".to_vec()),
     ] {
-        sql::transact!(running.bench.db, |tx| tx.execute(statement, values.clone())).unwrap();
+        sql::transact!(running.fixture.db, |tx| tx.execute(statement, values.clone())).unwrap();
     }
     let failed = async |name: &str| {
         let replayed = replay(&running, "operator", name).await.unwrap();
@@ -497,7 +497,7 @@ async fn p7_a_replay_tells_of_excluded_units_to_the_owner_only(backend: Backend)
 async fn routes_are_explained_and_nothing_is_kept(backend: Backend) {
     let running = Running::start(backend).await;
     let name = create(&running, first_receiver()).await.unwrap().name;
-    let kept = running.bench.count("SELECT count(*) FROM journal").await;
+    let kept = running.fixture.count("SELECT count(*) FROM journal").await;
     let mut operator = client(&running, "operator");
     for (rule_set, lead) in [
         ("", "agencies/police-450100"),
@@ -528,8 +528,8 @@ async fn routes_are_explained_and_nothing_is_kept(backend: Backend) {
         .await
         .unwrap_err();
     assert_eq!(none.code(), Code::InvalidArgument);
-    assert_eq!(running.bench.count("SELECT count(*) FROM journal").await, kept);
-    assert_eq!(running.bench.count("SELECT count(*) FROM cases").await, 0);
+    assert_eq!(running.fixture.count("SELECT count(*) FROM journal").await, kept);
+    assert_eq!(running.fixture.count("SELECT count(*) FROM cases").await, 0);
     running.finish().await;
 }
 

@@ -22,7 +22,7 @@ use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use crate::bench::{Bench, DAY, gambling, official};
+use crate::fixture::{DAY, Fixture, gambling, official};
 
 testkit::on_each_backend!(
     everyone_does_what_is_theirs_only,
@@ -40,7 +40,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running server and its callers.
 pub struct Running {
-    pub bench: Bench,
+    pub fixture: Fixture,
     pub address: String,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
@@ -86,20 +86,20 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
 
 impl Running {
     pub async fn start(backend: Backend) -> Self {
-        let bench = Bench::new(backend).await;
+        let fixture = Fixture::new(backend).await;
         let shutdown = CancellationToken::new();
         // Nobody listens there: what is to be delivered waits.
         let nobody = || connect("http://127.0.0.1:1", "nobody", Some(Duration::from_secs(1))).unwrap();
         let parts = Parts {
-            db: bench.db.clone(),
-            current: Arc::clone(&bench.current),
+            db: fixture.db.clone(),
+            current: Arc::clone(&fixture.current),
             calendars: Arc::new(decision::calendar::Calendars::shipped().clone()),
             taxonomy: Arc::new(decision::rules::Taxonomy::shipped()),
             intake: nobody(),
             audit: nobody(),
             replica: "test".to_owned(),
-            clock: bench.clock.clone(),
-            entropy: bench.entropy.clone(),
+            clock: fixture.clock.clone(),
+            entropy: fixture.entropy.clone(),
         };
         let tokens: Vec<Token> = CALLERS
             .iter()
@@ -125,7 +125,7 @@ impl Running {
         let stop = shutdown.clone();
         let server = tokio::spawn(async move { server.serve(listener, routes, stop).await.unwrap() });
         Self {
-            bench,
+            fixture,
             address,
             shutdown,
             server,
@@ -167,7 +167,7 @@ impl Running {
 
     /// Routes one report and returns its name.
     pub(crate) async fn report(&self, facts: Facts) -> String {
-        let (report, _, change) = self.bench.accepted(facts);
+        let (report, _, change) = self.fixture.accepted(facts);
         assert_eq!(self.route(vec![change]).await, [""]);
         format!("reports/{report}")
     }
@@ -344,15 +344,15 @@ async fn a_report_becomes_a_case_that_its_agencies_see(backend: Backend) {
 
 async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
     let running = Running::start(backend).await;
-    let bench = &running.bench;
-    let (report, first, good) = bench.accepted(gambling());
+    let fixture = &running.fixture;
+    let (report, first, good) = fixture.accepted(gambling());
     let second = ReportChange {
-        change: Some(bench.change(report, "report.routed", &first.head).without_detail()),
+        change: Some(fixture.change(report, "report.routed", &first.head).without_detail()),
         ..ReportChange::default()
     };
-    let mut without_facts = bench.accepted(gambling()).2;
+    let mut without_facts = fixture.accepted(gambling()).2;
     without_facts.facts = None;
-    let mut other_record = bench.accepted(gambling()).2;
+    let mut other_record = fixture.accepted(gambling()).2;
     let draft = journal::Draft {
         source: "intake",
         record: "persons/1",
@@ -361,7 +361,7 @@ async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
         detail: api::event::Detail::default(),
         traceparent: String::new(),
     };
-    let sealed = journal::seal(draft, &journal::Head::default(), bench.now(), &*bench.entropy);
+    let sealed = journal::seal(draft, &journal::Head::default(), fixture.now(), &*fixture.entropy);
     other_record.change = Some(sealed.without_detail());
     let changes = vec![
         ReportChange::default(),
@@ -370,7 +370,7 @@ async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
         second,
         other_record,
         good,
-        bench.accepted(official()).2,
+        fixture.accepted(official()).2,
     ];
     assert_eq!(
         running.route(changes).await,
@@ -541,9 +541,9 @@ async fn watching_goes_on_after_a_resume_token(backend: Backend) {
     let kinds = [next(&mut from_first).await, next(&mut from_first).await].map(|message| message.kind);
     assert_eq!(kinds, ["case.acknowledged", "case.opened"]);
     // Another process commits: nothing wakes this one, and it is told all the same.
-    let replica = running.bench.replica().await;
-    let arrival = running.bench.arrival(&gambling());
-    routing::store::Store::open(&*replica, &[arrival], running.bench.now())
+    let replica = running.fixture.replica().await;
+    let arrival = running.fixture.arrival(&gambling());
+    routing::store::Store::open(&*replica, &[arrival], running.fixture.now())
         .await
         .unwrap();
     assert_eq!(next(&mut resumed).await.kind, "case.opened");
@@ -578,12 +578,12 @@ async fn a_resume_token_that_cannot_be_gone_on_from_is_refused(backend: Backend)
     let mut slow = running.watch("guangdong", &first).await.unwrap();
     next(&mut slow).await;
 
-    let bench = &running.bench;
-    bench.clock.advance(31 * DAY);
+    let fixture = &running.fixture;
+    fixture.clock.advance(31 * DAY);
     running.report(gambling()).await;
     let upkeep = routing::upkeep::Upkeep {
-        store: bench.store.clone(),
-        clock: bench.clock.clone(),
+        store: fixture.store.clone(),
+        clock: fixture.clock.clone(),
     };
     assert_eq!(upkeep.step(&running.shutdown).await.unwrap(), 6, "of two agencies");
     let mut anew = running.watch("guangdong", "").await.unwrap();
@@ -591,7 +591,7 @@ async fn a_resume_token_that_cannot_be_gone_on_from_is_refused(backend: Backend)
     assert_eq!(fourth.kind, "case.opened");
     let mut resumed = running.watch("guangdong", &fourth.resume_token).await.unwrap();
     // As after a restore: a token that the feed has not come to.
-    let seal = rpc::page::Tokens::of(&running.bench.db).seal().await.unwrap();
+    let seal = rpc::page::Tokens::of(&running.fixture.db).seal().await.unwrap();
     let ahead = seal.encode("WatchCases agency=police-440000", "5");
     let far = seal.encode("WatchCases agency=police-440000", &u64::MAX.to_string());
     for token in [&first, &second, &ahead, &far] {

@@ -8,7 +8,7 @@ use routing::store::{Cursor, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::bench::{Bench, HOUR, agency, agency_viewer, by, gambling, official};
+use crate::fixture::{Fixture, HOUR, agency, agency_viewer, by, gambling, official};
 
 testkit::on_each_backend!(
     p7_an_agency_sees_its_own_cases_only,
@@ -20,27 +20,27 @@ testkit::on_each_backend!(
     a_feed_goes_on_without_loss_or_repeat,
 );
 
-async fn listed(bench: &Bench, viewer: &Party) -> BTreeSet<Uuid> {
-    let found = bench.store.cases(viewer, None, None, 1_000).await.unwrap();
+async fn listed(fixture: &Fixture, viewer: &Party) -> BTreeSet<Uuid> {
+    let found = fixture.store.cases(viewer, None, None, 1_000).await.unwrap();
     found.iter().map(|case| case.id).collect()
 }
 
 /// What an agency sees by each of the three ways, which must agree.
-async fn seen(bench: &Bench, id: &str) -> BTreeSet<Uuid> {
+async fn seen(fixture: &Fixture, id: &str) -> BTreeSet<Uuid> {
     let viewer = agency_viewer(id);
-    let listed = listed(bench, &viewer).await;
-    for case in self::listed(bench, &Party::Operator).await {
-        let got = bench.store.case(case, &viewer).await.unwrap().is_some();
+    let listed = listed(fixture, &viewer).await;
+    for case in self::listed(fixture, &Party::Operator).await {
+        let got = fixture.store.case(case, &viewer).await.unwrap().is_some();
         assert_eq!(got, listed.contains(&case), "{id} {case}");
     }
-    let watched: BTreeSet<_> = bench.feed(id, 0).await.iter().map(|item| item.id).collect();
+    let watched: BTreeSet<_> = fixture.feed(id, 0).await.iter().map(|item| item.id).collect();
     assert_eq!(watched, listed, "{id}");
     listed
 }
 
 async fn p7_an_agency_sees_its_own_cases_only(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&[gambling(), official(), gambling()]).await;
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&[gambling(), official(), gambling()]).await;
     let [first, second, third] = cases[..] else { panic!() };
     for (id, expected) in [
         ("police-450100", vec![first, third]),
@@ -51,65 +51,65 @@ async fn p7_an_agency_sees_its_own_cases_only(backend: Backend) {
         ("conference-CN", vec![]),
         ("no-such-agency", vec![]),
     ] {
-        assert_eq!(seen(&bench, id).await, expected.into_iter().collect(), "{id}");
+        assert_eq!(seen(&fixture, id).await, expected.into_iter().collect(), "{id}");
     }
-    assert_eq!(listed(&bench, &Party::Operator).await.len(), 3);
+    assert_eq!(listed(&fixture, &Party::Operator).await.len(), 3);
     // With the lead goes the sight, to the superior and to no one else.
-    bench.clock.advance(25 * HOUR);
-    bench.ticker(&bench.store).step().await.unwrap();
-    assert_eq!(seen(&bench, "police-450000").await, BTreeSet::from([first, third]));
-    assert_eq!(seen(&bench, "police-450100").await, BTreeSet::from([first, third]));
-    assert_eq!(seen(&bench, "police-CN").await, BTreeSet::new());
+    fixture.clock.advance(25 * HOUR);
+    fixture.ticker(&fixture.store).step().await.unwrap();
+    assert_eq!(seen(&fixture, "police-450000").await, BTreeSet::from([first, third]));
+    assert_eq!(seen(&fixture, "police-450100").await, BTreeSet::from([first, third]));
+    assert_eq!(seen(&fixture, "police-CN").await, BTreeSet::new());
 }
 
 async fn p7_the_excluded_see_nothing_at_any_time(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[official()]).await[0];
-    let report = bench.case(case).await.reports[0];
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[official()]).await[0];
+    let report = fixture.case(case).await.reports[0];
     for _ in 0..4 {
-        let seen = seen(&bench, "police-130400").await;
+        let seen = seen(&fixture, "police-130400").await;
         assert_eq!(seen, BTreeSet::new());
-        assert_eq!(bench.feed("police-130400", 0).await.len(), 0);
+        assert_eq!(fixture.feed("police-130400", 0).await.len(), 0);
         assert!(
-            !bench
+            !fixture
                 .store
                 .sees_content(&agency("police-130400"), report)
                 .await
                 .unwrap()
         );
-        bench.clock.advance(200 * 24 * HOUR);
-        bench.ticker(&bench.store).step().await.unwrap();
+        fixture.clock.advance(200 * 24 * HOUR);
+        fixture.ticker(&fixture.store).step().await.unwrap();
     }
 }
 
 async fn p7_content_is_for_the_lead(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&[gambling(), gambling()]).await;
-    let report = bench.case(cases[0]).await.reports[0];
-    let leads = async |id: &str| bench.store.sees_content(&agency(id), report).await.unwrap();
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&[gambling(), gambling()]).await;
+    let report = fixture.case(cases[0]).await.reports[0];
+    let leads = async |id: &str| fixture.store.sees_content(&agency(id), report).await.unwrap();
     assert!(leads("police-450100").await);
     assert!(!leads("police-440000").await, "it supports");
     assert!(!leads("police-450000").await);
-    bench.clock.advance(25 * HOUR);
-    bench.ticker(&bench.store).step().await.unwrap();
+    fixture.clock.advance(25 * HOUR);
+    fixture.ticker(&fixture.store).step().await.unwrap();
     assert!(leads("police-450000").await);
     assert!(!leads("police-450100").await, "it led");
 }
 
 async fn pages_go_on_where_they_ended(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let mut opened = Vec::new();
     for _ in 0..5 {
-        opened.extend(bench.open(&vec![gambling(); 3]).await);
-        bench.clock.advance(HOUR);
+        opened.extend(fixture.open(&vec![gambling(); 3]).await);
+        fixture.clock.advance(HOUR);
     }
-    bench.open(&[official()]).await;
-    bench.act(by(opened[4], "police-450100")).await;
+    fixture.open(&[official()]).await;
+    fixture.act(by(opened[4], "police-450100")).await;
     let viewer = agency_viewer("police-450100");
     let mut pages = Vec::new();
     let mut after = None;
     loop {
-        let page = bench.store.cases(&viewer, None, after, 4).await.unwrap();
+        let page = fixture.store.cases(&viewer, None, after, 4).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(Cursor {
             open_time: last.open_time,
@@ -130,7 +130,7 @@ async fn pages_go_on_where_they_ended(backend: Backend) {
             .iter()
             .all(|case| case.reports.len() == 1 && case.opening.is_none())
     );
-    let taken = bench
+    let taken = fixture
         .store
         .cases(&viewer, Some(State::IN_PROGRESS), None, 10)
         .await
@@ -139,13 +139,17 @@ async fn pages_go_on_where_they_ended(backend: Backend) {
 }
 
 async fn the_feed_is_without_gaps_and_in_the_order_of_commits(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let other = bench.replica().await;
+    let fixture = Fixture::new(backend).await;
+    let other = fixture.replica().await;
     let writers = (0..8).map(|i| {
-        let batch: Vec<_> = (0..5).map(|_| bench.arrival(&gambling())).collect();
+        let batch: Vec<_> = (0..5).map(|_| fixture.arrival(&gambling())).collect();
         let (store, now) = (
-            if i % 2 == 0 { bench.store.clone() } else { other.clone() },
-            bench.now(),
+            if i % 2 == 0 {
+                fixture.store.clone()
+            } else {
+                other.clone()
+            },
+            fixture.now(),
         );
         async move {
             tokio::spawn(async move { store.open(&batch, now).await })
@@ -156,7 +160,7 @@ async fn the_feed_is_without_gaps_and_in_the_order_of_commits(backend: Backend) 
     });
     // A reader goes along: what it has read up to, nothing comes in below.
     let reader = {
-        let store = bench.replica().await;
+        let store = fixture.replica().await;
         tokio::spawn(async move {
             let mut read: Vec<u64> = Vec::new();
             while read.len() < 40 {
@@ -176,8 +180,8 @@ async fn a_position_waits_for_the_commit_of_the_one_before(backend: Backend) {
     if backend.url().starts_with("sqlite:") {
         return; // One writer: there is no other transaction to overtake.
     }
-    let bench = Bench::new(backend).await;
-    let mut slow = bench.db.begin().await.unwrap();
+    let fixture = Fixture::new(backend).await;
+    let mut slow = fixture.db.begin().await.unwrap();
     for statement in [
         "UPDATE feed_head SET position = position + 1 WHERE id = 1",
         "INSERT INTO feed (agency, position, case_id, kind, change_time) \
@@ -185,21 +189,21 @@ async fn a_position_waits_for_the_commit_of_the_one_before(backend: Backend) {
     ] {
         slow.execute(statement, vec![]).await.unwrap();
     }
-    let (store, arrival, now) = (bench.store.clone(), bench.arrival(&gambling()), bench.now());
+    let (store, arrival, now) = (fixture.store.clone(), fixture.arrival(&gambling()), fixture.now());
     let quick = tokio::spawn(async move { store.open(&[arrival], now).await });
     let waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
                    WHERE NOT granted AND datname = current_database()";
-    while bench.count(waiting).await == 0 {
+    while fixture.count(waiting).await == 0 {
         assert!(
             !quick.is_finished(),
             "it was given a position above one that is not committed"
         );
         tokio::task::yield_now().await;
     }
-    assert_eq!(bench.feed("police-440000", 0).await.len(), 0);
+    assert_eq!(fixture.feed("police-440000", 0).await.len(), 0);
     slow.commit().await.unwrap();
     quick.await.unwrap().unwrap();
-    let positions: Vec<_> = bench
+    let positions: Vec<_> = fixture
         .feed("police-440000", 0)
         .await
         .iter()
@@ -209,13 +213,13 @@ async fn a_position_waits_for_the_commit_of_the_one_before(backend: Backend) {
 }
 
 async fn a_feed_goes_on_without_loss_or_repeat(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[gambling()]).await[0];
-    let first = bench.feed("police-440000", 0).await;
-    bench.open(&[official()]).await;
-    bench.act(by(case, "police-450100")).await;
-    bench.open(&[gambling()]).await;
-    let rest = bench.feed("police-440000", first[0].position).await;
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    let first = fixture.feed("police-440000", 0).await;
+    fixture.open(&[official()]).await;
+    fixture.act(by(case, "police-450100")).await;
+    fixture.open(&[gambling()]).await;
+    let rest = fixture.feed("police-440000", first[0].position).await;
     let kinds: Vec<_> = first
         .iter()
         .chain(&rest)
@@ -226,5 +230,5 @@ async fn a_feed_goes_on_without_loss_or_repeat(backend: Backend) {
         [(1, "case.opened"), (3, "case.acknowledged"), (4, "case.opened")]
     );
     assert_eq!(rest[0].case.as_ref().unwrap().case.state(), State::IN_PROGRESS);
-    assert_eq!(bench.feed("police-440000", 4).await.len(), 0);
+    assert_eq!(fixture.feed("police-440000", 4).await.len(), 0);
 }

@@ -17,7 +17,7 @@ use routing::store::{SqlStore, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::bench::{Bench, HOUR, agency, agency_viewer, by, gambling, official, shipped};
+use crate::fixture::{Fixture, HOUR, agency, agency_viewer, by, gambling, official, shipped};
 
 testkit::on_each_backend!(
     p6_a_route_is_decided_again_after_a_switch,
@@ -62,7 +62,7 @@ fn operator() -> Actor {
     }
 }
 
-async fn switch(bench: &Bench, store: &SqlStore, next: Active) -> Activated {
+async fn switch(fixture: &Fixture, store: &SqlStore, next: Active) -> Activated {
     let activation = Activation {
         next,
         seen: store.active().digests(),
@@ -70,24 +70,24 @@ async fn switch(bench: &Bench, store: &SqlStore, next: Active) -> Activated {
         actor: operator(),
         traceparent: String::new(),
     };
-    store.activate(&activation, bench.now()).await.unwrap()
+    store.activate(&activation, fixture.now()).await.unwrap()
 }
 
-async fn switched(bench: &Bench, next: Active) {
-    let activated = switch(bench, &bench.store, next).await;
+async fn switched(fixture: &Fixture, next: Active) {
+    let activated = switch(fixture, &fixture.store, next).await;
     assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
 }
 
 /// Decides a stored case again, from what is stored alone, and compares.
-async fn replay(bench: &Bench, case: Uuid) {
+async fn replay(fixture: &Fixture, case: Uuid) {
     let values = vec![case.to_string().into()];
-    let rows = bench.rows("SELECT facts FROM cases WHERE id = $1", values).await;
+    let rows = fixture.rows("SELECT facts FROM cases WHERE id = $1", values).await;
     let facts: Vec<u8> = rows[0].get(0).unwrap();
     let facts = Facts::decode(facts.as_slice()).unwrap();
-    let mut explanation = bench.case(case).await.opening.unwrap().explanation;
-    let directory = bench.store.directory(&explanation.directory_digest).await;
+    let mut explanation = fixture.case(case).await.opening.unwrap().explanation;
+    let directory = fixture.store.directory(&explanation.directory_digest).await;
     let directory = directory.unwrap().unwrap();
-    let rules = bench.store.rule_set(&explanation.rule_set_digest, &directory).await;
+    let rules = fixture.store.rule_set(&explanation.rule_set_digest, &directory).await;
     // What is stored commits to the facts, too.
     explanation.facts_digest.clear();
     explanation.facts_salt.clear();
@@ -98,46 +98,46 @@ async fn replay(bench: &Bench, case: Uuid) {
 }
 
 async fn p6_a_route_is_decided_again_after_a_switch(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let before = bench.open(&[gambling(), official()]).await;
+    let fixture = Fixture::new(backend).await;
+    let before = fixture.open(&[gambling(), official()]).await;
     // What it leads would hinder the change of its name.
-    bench.clock.advance(25 * HOUR);
-    bench.ticker(&bench.store).step().await.unwrap();
+    fixture.clock.advance(25 * HOUR);
+    fixture.ticker(&fixture.store).step().await.unwrap();
 
     let next = replaced();
-    switched(&bench, next.clone()).await;
+    switched(&fixture, next.clone()).await;
     let decision = decide(&gambling(), &next.rules, &next.directory);
-    let after = bench.open_as(&gambling(), decision).await;
-    let explanation = bench.case(after).await.opening.unwrap().explanation;
+    let after = fixture.open_as(&gambling(), decision).await;
+    let explanation = fixture.case(after).await.opening.unwrap().explanation;
     assert_eq!(explanation.row, "betting");
     assert!(explanation.summary.starts_with("police-nanning leads"));
 
     for case in before.into_iter().chain([after]) {
-        replay(&bench, case).await;
+        replay(&fixture, case).await;
     }
 }
 
 async fn p6_a_switch_between_decision_and_opening_decides_again(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     // Decided by what is shipped, by this replica and by another that has not heard of the switch.
-    let other = bench.replica().await;
-    let (ours, theirs) = (bench.arrival(&gambling()), bench.arrival(&gambling()));
+    let other = fixture.replica().await;
+    let (ours, theirs) = (fixture.arrival(&gambling()), fixture.arrival(&gambling()));
     let next = replaced();
-    switched(&bench, next.clone()).await;
+    switched(&fixture, next.clone()).await;
     assert_eq!(other.active().digests(), shipped().digests());
-    bench
+    fixture
         .store
-        .open(std::slice::from_ref(&ours), bench.now())
+        .open(std::slice::from_ref(&ours), fixture.now())
         .await
         .unwrap();
-    other.open(std::slice::from_ref(&theirs), bench.now()).await.unwrap();
+    other.open(std::slice::from_ref(&theirs), fixture.now()).await.unwrap();
     for report in [ours.report, theirs.report] {
-        let case = bench.case_of(report).await;
-        let explanation = bench.case(case).await.opening.unwrap().explanation;
+        let case = fixture.case_of(report).await;
+        let explanation = fixture.case(case).await.opening.unwrap().explanation;
         assert_eq!(explanation.row, "betting");
         assert_eq!(explanation.directory_digest, next.digests().directory[..]);
         assert_eq!(explanation.rule_set_digest, next.digests().rules[..]);
-        replay(&bench, case).await;
+        replay(&fixture, case).await;
     }
     assert_eq!(
         other.active().digests(),
@@ -147,9 +147,13 @@ async fn p6_a_switch_between_decision_and_opening_decides_again(backend: Backend
 }
 
 async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let count = "SELECT count(*) FROM versions";
-    assert_eq!(bench.count(count).await, 3, "the tree, the directory and the rule set");
+    assert_eq!(
+        fixture.count(count).await,
+        3,
+        "the tree, the directory and the rule set"
+    );
     // A tree that is the same is shared.
     let other = remarked("changed");
     let version = NewVersion {
@@ -158,16 +162,19 @@ async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
         actor: operator(),
         traceparent: String::new(),
     };
-    assert!(bench.store.create(&version, bench.now()).await.unwrap());
-    assert!(!bench.store.create(&version, bench.now()).await.unwrap(), "it is kept");
-    assert_eq!(bench.count(count).await, 4);
-    assert_eq!(bench.store.active().digests(), shipped().digests());
+    assert!(fixture.store.create(&version, fixture.now()).await.unwrap());
+    assert!(
+        !fixture.store.create(&version, fixture.now()).await.unwrap(),
+        "it is kept"
+    );
+    assert_eq!(fixture.count(count).await, 4);
+    assert_eq!(fixture.store.active().digests(), shipped().digests());
 
     let digest = other.digest();
-    let loaded = bench.store.directory(&digest).await.unwrap().unwrap();
+    let loaded = fixture.store.directory(&digest).await.unwrap().unwrap();
     assert_eq!((loaded.digest(), loaded.source()), (digest, other.source()));
     assert_eq!(
-        bench
+        fixture
             .store
             .source(VersionKind::Directory, &digest)
             .await
@@ -175,56 +182,60 @@ async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
             .unwrap(),
         other.source().as_bytes()
     );
-    assert!(bench.store.directory(&[7; 32]).await.unwrap().is_none());
+    assert!(fixture.store.directory(&[7; 32]).await.unwrap().is_none());
     let rules = RuleSet::shipped().digest();
-    assert!(bench.store.directory(&rules).await.unwrap().is_none(), "a rule set");
-    bench
+    assert!(fixture.store.directory(&rules).await.unwrap().is_none(), "a rule set");
+    fixture
         .execute("UPDATE versions SET content = (SELECT content FROM versions WHERE kind = 'territories') WHERE kind = 'rule-set'")
         .await;
-    assert!(bench.store.rule_set(&rules, Directory::shipped()).await.is_err());
+    assert!(fixture.store.rule_set(&rules, Directory::shipped()).await.is_err());
 }
 
 async fn p6_every_version_and_every_switch_is_listed(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     for remark in ["a", "b", "a"] {
-        bench.clock.advance(HOUR);
+        fixture.clock.advance(HOUR);
         let next = shipped().with_directory(Arc::new(remarked(remark))).unwrap();
-        switched(&bench, next).await;
+        switched(&fixture, next).await;
     }
-    let versions = bench.store.versions(VersionKind::Directory, None, 10).await.unwrap();
+    let versions = fixture.store.versions(VersionKind::Directory, None, 10).await.unwrap();
     let digests: Vec<_> = versions.iter().map(|version| version.digest).collect();
     let [a, b] = ["a", "b"].map(|remark| remarked(remark).digest());
     let first = shipped().digests().directory;
     assert_eq!(digests, [b, a, first]);
     let makers: Vec<_> = versions.iter().map(|version| version.created_by.as_str()).collect();
     assert_eq!(makers, ["operator-1", "operator-1", "routing"]);
-    let page = bench
+    let page = fixture
         .store
         .versions(VersionKind::Directory, Some((versions[0].create_time, b)), 1)
         .await
         .unwrap();
     assert_eq!(page, versions[1..2]);
 
-    let past = bench.store.activations(VersionKind::Directory, None, 10).await.unwrap();
+    let past = fixture
+        .store
+        .activations(VersionKind::Directory, None, 10)
+        .await
+        .unwrap();
     let digests: Vec<_> = past.iter().map(|past| (past.sequence, past.digest)).collect();
     assert_eq!(digests, [(4, a), (3, b), (2, a), (1, first)]);
-    let page = bench
+    let page = fixture
         .store
         .activations(VersionKind::Directory, Some(3), 1)
         .await
         .unwrap();
     assert_eq!(page, past[2..3]);
-    let rules = bench.store.activations(VersionKind::RuleSet, None, 10).await.unwrap();
+    let rules = fixture.store.activations(VersionKind::RuleSet, None, 10).await.unwrap();
     assert_eq!(rules.len(), 1);
 }
 
 async fn p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&[gambling(), gambling(), official()]).await;
-    bench.act(by(cases[1], "police-450100")).await;
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&[gambling(), gambling(), official()]).await;
+    fixture.act(by(cases[1], "police-450100")).await;
     let written = "SELECT (SELECT count(*) FROM versions) + (SELECT count(*) FROM activations)";
-    let before = bench.count(written).await;
-    let refused = switch(&bench, &bench.store, replaced()).await;
+    let before = fixture.count(written).await;
+    let refused = switch(&fixture, &fixture.store, replaced()).await;
     let Activated::Ownerless(ownerless) = refused else {
         panic!("{refused:?}")
     };
@@ -240,28 +251,28 @@ async fn p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused(back
             .iter()
             .all(|(agency, _)| agency.as_str() == "police-450100")
     );
-    assert_eq!(bench.count(written).await, before, "nothing is written");
+    assert_eq!(fixture.count(written).await, before, "nothing is written");
 
     // Who only supports owes nothing: the cases go up, and the directory may change.
-    bench.clock.advance(200 * 24 * HOUR);
-    bench.ticker(&bench.store).step().await.unwrap();
-    switched(&bench, replaced()).await;
+    fixture.clock.advance(200 * 24 * HOUR);
+    fixture.ticker(&fixture.store).step().await.unwrap();
+    switched(&fixture, replaced()).await;
 }
 
 async fn p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let other = bench.replica().await;
+    let fixture = Fixture::new(backend).await;
+    let other = fixture.replica().await;
     let next = replaced();
-    let batch: Vec<_> = (0..50).map(|_| bench.arrival(&gambling())).collect();
+    let batch: Vec<_> = (0..50).map(|_| fixture.arrival(&gambling())).collect();
     let opening = async {
         for news in batch.chunks(5) {
-            other.open(news, bench.now()).await.unwrap();
+            other.open(news, fixture.now()).await.unwrap();
         }
     };
-    let ((), activated) = futures::join!(opening, switch(&bench, &bench.store, next.clone()));
-    bench.store.refresh().await.unwrap();
-    let active = bench.store.active();
-    let owners = bench
+    let ((), activated) = futures::join!(opening, switch(&fixture, &fixture.store, next.clone()));
+    fixture.store.refresh().await.unwrap();
+    let active = fixture.store.active();
+    let owners = fixture
         .rows(
             "SELECT DISTINCT agency FROM case_parties WHERE part IN ('lead', 'designating')",
             vec![],
@@ -279,25 +290,25 @@ async fn p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner
 }
 
 async fn p4_a_case_that_is_handed_up_goes_by_the_directory_that_is_active(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[gambling()]).await[0];
-    let other = bench.replica().await;
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    let other = fixture.replica().await;
     // The region's desk has another name now; the other replica does not know.
     let agencies = Directory::shipped().source().replace("police-450000", "police-guangxi");
     let directory = Directory::parse(&agencies, Territories::shipped()).unwrap();
-    switched(&bench, shipped().with_directory(Arc::new(directory)).unwrap()).await;
-    bench.clock.advance(25 * HOUR);
-    assert_eq!(bench.ticker(&other).step().await.unwrap(), 1);
-    let owner = bench.case(case).await.case.duty().unwrap().clone().owner;
-    assert!(bench.store.active().directory.agency(&owner).is_some(), "{owner}");
+    switched(&fixture, shipped().with_directory(Arc::new(directory)).unwrap()).await;
+    fixture.clock.advance(25 * HOUR);
+    assert_eq!(fixture.ticker(&other).step().await.unwrap(), 1);
+    let owner = fixture.case(case).await.case.duty().unwrap().clone().owner;
+    assert!(fixture.store.active().directory.agency(&owner).is_some(), "{owner}");
 }
 
 async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let everything = "SELECT (SELECT count(*) FROM versions) + (SELECT count(*) FROM activations) \
          + (SELECT CAST(sum(sequence) AS BIGINT) FROM active_versions) \
          + (SELECT count(*) FROM journal) + (SELECT count(*) FROM outbox)";
-    let before = bench.count(everything).await;
+    let before = fixture.count(everything).await;
     let tables = [
         (
             "ALTER TABLE activations RENAME TO gone",
@@ -310,7 +321,7 @@ async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: 
         ("ALTER TABLE outbox RENAME TO gone", "ALTER TABLE gone RENAME TO outbox"),
     ];
     for (away, back) in tables {
-        bench.execute(away).await;
+        fixture.execute(away).await;
         let activation = Activation {
             next: replaced(),
             seen: shipped().digests(),
@@ -318,27 +329,30 @@ async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: 
             actor: operator(),
             traceparent: String::new(),
         };
-        assert!(bench.store.activate(&activation, bench.now()).await.is_err(), "{away}");
-        bench.execute(back).await;
-        assert_eq!(bench.count(everything).await, before, "{away}");
-        assert_eq!(bench.store.active().digests(), shipped().digests());
+        assert!(
+            fixture.store.activate(&activation, fixture.now()).await.is_err(),
+            "{away}"
+        );
+        fixture.execute(back).await;
+        assert_eq!(fixture.count(everything).await, before, "{away}");
+        assert_eq!(fixture.store.active().digests(), shipped().digests());
     }
-    switched(&bench, replaced()).await;
+    switched(&fixture, replaced()).await;
 }
 
 async fn p2_switches_are_one_chain_that_audit_is_told(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let version = NewVersion {
         proposed: shipped().with_directory(Arc::new(remarked("a"))).unwrap(),
         kind: VersionKind::Directory,
         actor: operator(),
         traceparent: String::new(),
     };
-    assert!(bench.store.create(&version, bench.now()).await.unwrap());
-    switched(&bench, version.proposed.clone()).await;
-    let outbox = SqlOutbox(bench.db.clone());
-    assert!(outbox.pending("intake", bench.now(), 100).await.unwrap().is_empty());
-    let pending = outbox.pending("audit", bench.now(), 100).await.unwrap();
+    assert!(fixture.store.create(&version, fixture.now()).await.unwrap());
+    switched(&fixture, version.proposed.clone()).await;
+    let outbox = SqlOutbox(fixture.db.clone());
+    assert!(outbox.pending("intake", fixture.now(), 100).await.unwrap().is_empty());
+    let pending = outbox.pending("audit", fixture.now(), 100).await.unwrap();
     let changes: Vec<_> = pending
         .iter()
         .map(|pending| StateChange::decode(pending.payload.as_slice()).unwrap())
@@ -365,38 +379,38 @@ async fn p2_switches_are_one_chain_that_audit_is_told(backend: Backend) {
 }
 
 async fn configuration_gives_the_first_and_never_replaces(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let entries = "SELECT count(*) FROM journal";
-    assert_eq!(bench.count(entries).await, 2, "one for each kind");
-    let again = Routing::prepare(&bench.db, replaced(), &*bench.clock, &*bench.entropy).await;
+    assert_eq!(fixture.count(entries).await, 2, "one for each kind");
+    let again = Routing::prepare(&fixture.db, replaced(), &*fixture.clock, &*fixture.entropy).await;
     assert_eq!(again.unwrap().get().digests(), shipped().digests());
-    assert_eq!(bench.count(entries).await, 2);
-    assert_eq!(bench.count("SELECT count(*) FROM versions").await, 3);
+    assert_eq!(fixture.count(entries).await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM versions").await, 3);
 
     // After a switch every start finds what was switched to, whatever is configured.
-    switched(&bench, replaced()).await;
+    switched(&fixture, replaced()).await;
     for configured in [shipped(), replaced()] {
-        let again = Routing::prepare(&bench.db, configured, &*bench.clock, &*bench.entropy).await;
+        let again = Routing::prepare(&fixture.db, configured, &*fixture.clock, &*fixture.entropy).await;
         assert_eq!(again.unwrap().get().digests(), replaced().digests());
     }
 }
 
 async fn a_proposal_made_before_another_switch_is_outdated(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let other = bench.replica().await;
+    let fixture = Fixture::new(backend).await;
+    let other = fixture.replica().await;
     let next = |remark| shipped().with_directory(Arc::new(remarked(remark))).unwrap();
-    switched(&bench, next("a")).await;
-    let activated = switch(&bench, &other, next("b")).await;
+    switched(&fixture, next("a")).await;
+    let activated = switch(&fixture, &other, next("b")).await;
     assert!(matches!(activated, Activated::Outdated), "{activated:?}");
     // It has learned of the other switch, and may propose again.
     assert_eq!(other.active().digests(), next("a").digests());
-    let activated = switch(&bench, &other, next("a")).await;
+    let activated = switch(&fixture, &other, next("a")).await;
     assert!(matches!(activated, Activated::Unchanged), "{activated:?}");
-    let activated = switch(&bench, &other, next("b")).await;
+    let activated = switch(&fixture, &other, next("b")).await;
     assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
-    assert!(bench.store.refresh().await.unwrap());
-    assert!(!bench.store.refresh().await.unwrap());
-    assert_eq!(bench.store.active().digests(), next("b").digests());
+    assert!(fixture.store.refresh().await.unwrap());
+    assert!(!fixture.store.refresh().await.unwrap());
+    assert_eq!(fixture.store.active().digests(), next("b").digests());
 }
 
 /// The shipped agencies, where one ends on a day and names a successor, and these are added.
@@ -417,21 +431,21 @@ const NEW: &str = "  - {id: nanning-new, functions: [police], territory: '450100
 const ENDS: &str = "valid_to: 2026-03-31, successor: nanning-new";
 
 async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let cases = bench.open(&[gambling(), gambling()]).await;
-    bench.act(by(cases[1], "police-450100")).await;
-    let ticker = bench.ticker(&bench.store);
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&[gambling(), gambling()]).await;
+    fixture.act(by(cases[1], "police-450100")).await;
+    let ticker = fixture.ticker(&fixture.store);
     // It names its successor first, and has its cases to the end of its last day.
-    switched(&bench, ending("police-450100", ENDS, NEW)).await;
-    bench.clock.advance(29 * 24 * HOUR + 14 * HOUR);
-    assert_eq!(decision::directory::day(bench.now()).to_string(), "2026-03-31");
+    switched(&fixture, ending("police-450100", ENDS, NEW)).await;
+    fixture.clock.advance(29 * 24 * HOUR + 14 * HOUR);
+    assert_eq!(decision::directory::day(fixture.now()).to_string(), "2026-03-31");
     assert_eq!(ticker.succeed().await.unwrap(), 0);
-    let before = [bench.case(cases[0]).await, bench.case(cases[1]).await];
-    bench.clock.advance(2 * HOUR);
+    let before = [fixture.case(cases[0]).await, fixture.case(cases[1]).await];
+    fixture.clock.advance(2 * HOUR);
     assert_eq!(ticker.succeed().await.unwrap(), 2);
     assert_eq!(ticker.succeed().await.unwrap(), 0);
     for (id, before) in cases.iter().zip(before) {
-        let after = bench.case(*id).await;
+        let after = fixture.case(*id).await;
         let (old, new) = (before.case.duty().unwrap().clone(), after.case.duty().unwrap().clone());
         assert_eq!(
             (old.owner.as_str(), new.owner.as_str()),
@@ -442,11 +456,11 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
             (new.clock.due, new.clock.generation)
         );
         assert_eq!(before.case.state(), after.case.state());
-        assert_eq!(bench.kinds(*id).await.last().unwrap(), "case.succeeded");
-        let lost = bench.store.case(*id, &agency_viewer("police-450100")).await.unwrap();
+        assert_eq!(fixture.kinds(*id).await.last().unwrap(), "case.succeeded");
+        let lost = fixture.store.case(*id, &agency_viewer("police-450100")).await.unwrap();
         assert!(lost.is_none(), "who has ended sees nothing");
         assert!(
-            bench
+            fixture
                 .store
                 .case(*id, &agency_viewer("nanning-new"))
                 .await
@@ -455,30 +469,30 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
         );
     }
     // A new report goes to the successor at once, and the ended one may leave the directory now.
-    let (report, sealed, _) = bench.accepted(gambling());
+    let (report, sealed, _) = fixture.accepted(gambling());
     let facts = Facts {
-        accept_time: Some(bench.now().to_proto()),
+        accept_time: Some(fixture.now().to_proto()),
         ..gambling()
     };
-    let active = bench.store.active();
+    let active = fixture.store.active();
     let decision = decide(&facts, &active.rules, &active.directory);
-    let news = crate::bench::news(report, &sealed, Some((facts, decision)));
-    bench.store.open(&[news], bench.now()).await.unwrap();
-    let case = bench.case_of(report).await;
+    let news = crate::fixture::news(report, &sealed, Some((facts, decision)));
+    fixture.store.open(&[news], fixture.now()).await.unwrap();
+    let case = fixture.case_of(report).await;
     assert_eq!(
-        bench.case(case).await.case.duty().unwrap().clone().owner.as_str(),
+        fixture.case(case).await.case.duty().unwrap().clone().owner.as_str(),
         "nanning-new"
     );
     let gone = active.directory.with_changes("remove: [police-450100]").unwrap();
-    switched(&bench, active.with_directory(Arc::new(gone)).unwrap()).await;
+    switched(&fixture, active.with_directory(Arc::new(gone)).unwrap()).await;
 }
 
 async fn p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_refused(backend: Backend) {
-    let bench = Bench::new(backend).await;
-    let case = bench.open(&[gambling()]).await[0];
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
     let refused = switch(
-        &bench,
-        &bench.store,
+        &fixture,
+        &fixture.store,
         ending("police-450100", "valid_to: 2026-03-31", ""),
     )
     .await;
@@ -487,94 +501,97 @@ async fn p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_ref
     };
     assert_eq!(ownerless.cases, [(agency("police-450100"), case)]);
     // Who has no case may end: that is only said.
-    switched(&bench, ending("police-350500", "valid_to: 2026-03-31", "")).await;
+    switched(&fixture, ending("police-350500", "valid_to: 2026-03-31", "")).await;
 }
 
 async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let facts = Facts {
         excluded: vec!["nanning-new".to_owned()],
         ..gambling()
     };
-    switched(&bench, ending("police-450100", ENDS, NEW)).await;
-    let active = bench.store.active();
+    switched(&fixture, ending("police-450100", ENDS, NEW)).await;
+    let active = fixture.store.active();
     let mut decision = decide(&gambling(), &active.rules, &active.directory);
     decision.outcome = decision::decide::Destination::Lead {
         agency: agency("police-450100"),
         factor: None,
     };
-    let case = bench.open_as(&facts, decision).await;
-    bench.clock.advance(31 * 24 * HOUR);
-    assert_eq!(bench.ticker(&bench.store).succeed().await.unwrap(), 1);
-    let after = bench.case(case).await.case;
+    let case = fixture.open_as(&facts, decision).await;
+    fixture.clock.advance(31 * 24 * HOUR);
+    assert_eq!(fixture.ticker(&fixture.store).succeed().await.unwrap(), 1);
+    let after = fixture.case(case).await.case;
     assert_eq!(after.state(), routing::case::State::AWAITING_DESIGNATION);
     assert_eq!(after.duty().unwrap().owner.as_str(), "police-450000");
 }
 
 async fn p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superior(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     // Nothing stands in the way of the end while there is no case; the cases come after.
-    switched(&bench, ending("police-450100", "valid_to: 2026-03-31", "")).await;
+    switched(&fixture, ending("police-450100", "valid_to: 2026-03-31", "")).await;
     let until = |facts: Facts| Facts {
-        accept_time: Some(bench.now().to_proto()),
+        accept_time: Some(fixture.now().to_proto()),
         ..facts
     };
-    let active = bench.store.active();
+    let active = fixture.store.active();
     let decided = |facts: &Facts| decide(facts, &active.rules, &active.directory);
     let led = until(gambling());
-    let led = bench.open_as(&led, decided(&led)).await;
-    let supported = until(crate::bench::facts(
+    let led = fixture.open_as(&led, decided(&led)).await;
+    let supported = until(crate::fixture::facts(
         "gambling",
         &[
             (api::intake::ConnectingFactor::Operator, "440300"),
             (api::intake::ConnectingFactor::Server, "450100"),
         ],
     ));
-    let supported = bench.open_as(&supported, decided(&supported)).await;
-    assert_eq!(bench.case(supported).await.case.supporting, [agency("police-450100")]);
-    let ticker = bench.ticker(&bench.store);
+    let supported = fixture.open_as(&supported, decided(&supported)).await;
+    assert_eq!(fixture.case(supported).await.case.supporting, [agency("police-450100")]);
+    let ticker = fixture.ticker(&fixture.store);
     assert_eq!(ticker.succeed().await.unwrap(), 0);
 
-    bench.clock.advance(31 * 24 * HOUR);
+    fixture.clock.advance(31 * 24 * HOUR);
     assert_eq!(ticker.succeed().await.unwrap(), 2);
     assert_eq!(ticker.succeed().await.unwrap(), 0, "and no more");
-    let after = bench.case(led).await.case;
+    let after = fixture.case(led).await.case;
     assert_eq!(after.state(), routing::case::State::AWAITING_DESIGNATION);
     assert_eq!(after.duty().unwrap().owner.as_str(), "police-450000");
-    let after = bench.case(supported).await.case;
+    let after = fixture.case(supported).await.case;
     assert_eq!(after.duty().unwrap().owner.as_str(), "police-440300");
     assert_eq!(after.supporting, []);
     for case in [led, supported] {
-        let seen = bench.store.case(case, &agency_viewer("police-450100")).await.unwrap();
+        let seen = fixture.store.case(case, &agency_viewer("police-450100")).await.unwrap();
         assert!(seen.is_none(), "who has ended sees nothing");
     }
 }
 
 async fn p4_the_ladder_ends_by_the_rule_set_that_routed_the_case(backend: Backend) {
-    let bench = Bench::new(backend).await;
+    let fixture = Fixture::new(backend).await;
     let named = |resort: &str| {
         let rules = decision::rules::SHIPPED[0]
             .1
             .replace("[conference-CN, inspection-CN]", resort);
         shipped().with_rules(&rules).unwrap()
     };
-    switched(&bench, named("[inspection-CN]")).await;
-    let before = bench.open(&[gambling()]).await[0];
-    switched(&bench, named("[press-regulator-CN]")).await;
-    let after = bench.open(&[gambling()]).await[0];
-    switched(&bench, shipped()).await;
-    let ticker = bench.ticker(&bench.store);
+    switched(&fixture, named("[inspection-CN]")).await;
+    let before = fixture.open(&[gambling()]).await[0];
+    switched(&fixture, named("[press-regulator-CN]")).await;
+    let after = fixture.open(&[gambling()]).await[0];
+    switched(&fixture, shipped()).await;
+    let ticker = fixture.ticker(&fixture.store);
     for _ in 0..4 {
-        bench.clock.advance(25 * HOUR);
+        fixture.clock.advance(25 * HOUR);
         ticker.step().await.unwrap();
     }
     for (case, last) in [(before, "inspection-CN"), (after, "press-regulator-CN")] {
-        assert_eq!(bench.case(case).await.case.duty().unwrap().clone().owner.as_str(), last);
         assert_eq!(
-            bench.kinds(case).await[3..],
+            fixture.case(case).await.case.duty().unwrap().clone().owner.as_str(),
+            last
+        );
+        assert_eq!(
+            fixture.kinds(case).await[3..],
             ["case.escalated", "case.clock-missed"],
             "there it ends"
         );
     }
-    bench.assert_promises().await;
+    fixture.assert_promises().await;
 }

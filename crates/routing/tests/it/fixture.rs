@@ -74,7 +74,7 @@ pub fn decided(facts: &Facts) -> Decision {
     decide(facts, RuleSet::shipped(), Directory::shipped())
 }
 
-pub struct Bench {
+pub struct Fixture {
     pub db: Db,
     pub store: Arc<SqlStore>,
     pub current: Arc<Current>,
@@ -83,7 +83,7 @@ pub struct Bench {
     backend: Backend,
 }
 
-impl Bench {
+impl Fixture {
     pub async fn new(backend: Backend) -> Self {
         let entropy = Arc::new(SeededEntropy::new(testkit::seed()));
         let db = Routing::open(backend.url()).await.unwrap();
