@@ -3,7 +3,7 @@
 use rpc::Identity;
 use testkit::{Backend, access::Attempt};
 
-use crate::support::{Files, Served, callers};
+use crate::fixture::{Files, Served, callers};
 
 #[test]
 fn p7_every_method_of_the_contract_has_a_row_and_every_row_a_method() {

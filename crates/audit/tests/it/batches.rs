@@ -14,8 +14,8 @@ use tonic::{Code, Status, Streaming, codegen::tokio_stream::wrappers::ReceiverSt
 use tonic_types::StatusExt as _;
 
 use crate::{
+    fixture::{Files, NOW, Producer, Served},
     grpc::{fields, reason},
-    support::{Files, NOW, Producer, Served},
 };
 
 testkit::on_each_backend!(

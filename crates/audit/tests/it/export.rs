@@ -12,7 +12,7 @@ use audit::{
 use journal::Bytes32;
 use tlog_tiles::{Hash, record_hash};
 
-use crate::support::{ORIGIN, Producer, TestKey, decoded, openings};
+use crate::fixture::{ORIGIN, Producer, TestKey, decoded, openings};
 
 /// The checkpoint of a log.
 fn checkpoint(changes: &[StateChange]) -> String {

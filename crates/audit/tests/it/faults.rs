@@ -15,9 +15,9 @@ use testkit::Backend;
 use tonic::Code;
 
 use crate::{
+    fixture::{Files, NOW, Producer, Served, altered, decoded},
     grpc::reason,
     store::rows,
-    support::{Files, NOW, Producer, Served, altered, decoded},
 };
 
 testkit::on_each_backend!(

@@ -9,7 +9,7 @@ use audit::{
 };
 use tlog_tiles::{Hash, node_hash, record_hash};
 
-use crate::support::{ORIGIN, Producer, TestKey, mark_of, openings};
+use crate::fixture::{ORIGIN, Producer, TestKey, mark_of, openings};
 
 /// A log as files.
 #[derive(Clone)]
@@ -384,7 +384,7 @@ fn p2_a_rewritten_and_resigned_log_shows_its_gaps() {
         "{fault}"
     );
     let mut linked_elsewhere = changes.clone();
-    linked_elsewhere[300] = crate::support::altered(&changes[300], |chain| chain.previous[31] ^= 1);
+    linked_elsewhere[300] = crate::fixture::altered(&changes[300], |chain| chain.previous[31] ^= 1);
     let fault = Log::of(&linked_elsewhere, true).verify().unwrap_err();
     assert!(
         matches!(

@@ -9,8 +9,8 @@ use testkit::Backend;
 use tonic::Code;
 
 use crate::{
+    fixture::{Files, Producer, Served, call, start},
     http,
-    support::{Files, Producer, Served, call, start},
 };
 
 testkit::on_each_backend!(a_forged_byte_of_tile_0_100_is_noticed_by_whoever_meets_it);

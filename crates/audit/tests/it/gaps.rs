@@ -19,9 +19,9 @@ use testkit::Backend;
 use tonic::Code;
 
 use crate::{
+    fixture::{Files, NOW, Producer, Served, altered, decoded},
     grpc::{fields, reason},
     store::{append, verify, whole_rows},
-    support::{Files, NOW, Producer, Served, altered, decoded},
 };
 
 testkit::on_each_backend!(

@@ -8,7 +8,7 @@ use testkit::Backend;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Files, Producer, Served, altered, decoded, execute};
+use crate::fixture::{Files, Producer, Served, altered, decoded, execute};
 
 testkit::on_each_backend!(
     verdicts_come_in_the_order_of_the_request,

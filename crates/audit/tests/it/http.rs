@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use testkit::Backend;
 
-use crate::support::{Files, Producer, Served, execute};
+use crate::fixture::{Files, Producer, Served, execute};
 
 testkit::on_each_backend!(
     every_published_checkpoint_stays_verifiable,

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use sql::Db;
 use testkit::Backend;
 
-use crate::support::{NOW, call};
+use crate::fixture::{NOW, call};
 
 const WORLDS: usize = 240;
 const REPORTS: usize = 8;
@@ -165,7 +165,7 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
         lives.push(life);
     }
     let is_mine = |change: &StateChange, lives: &[Life]| {
-        let record = crate::support::decoded(change).record;
+        let record = crate::fixture::decoded(change).record;
         [&lives[me].report, &lives[me].case].contains(&&record)
     };
     // Routed together: the cases are opened by one transaction, in the order of arrival, and what intake makes of that by another.
@@ -197,7 +197,7 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
             let case = life.case.clone();
             let cause = opened
                 .iter()
-                .find(|change| crate::support::decoded(change).record == case);
+                .find(|change| crate::fixture::decoded(change).record == case);
             let cause = cause.map(|change| Entry::decode(&change.entry).unwrap().id);
             (
                 draft(intake.source, &life.report, "report.routed", cause, ""),

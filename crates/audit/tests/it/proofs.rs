@@ -11,7 +11,7 @@ use testkit::Backend;
 use tlog_tiles::{Checkpoint, Hash};
 use tonic::{Code, Request};
 
-use crate::support::{Files, Producer, Served, decoded, execute};
+use crate::fixture::{Files, Producer, Served, decoded, execute};
 
 testkit::on_each_backend!(
     every_entry_is_proven_at_every_size_and_nothing_else_is,

@@ -13,8 +13,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::{
+    fixture::{Files, NOW, Producer, Served, decoded},
     store::{rows, verify},
-    support::{Files, NOW, Producer, Served, decoded},
 };
 
 testkit::on_each_backend!(

@@ -11,8 +11,8 @@ use journal::{ManualClock, SeededEntropy};
 use testkit::Backend;
 
 use crate::{
+    fixture::{Files, NOW, ORIGIN, Producer, Served, TestKey, call, execute, start},
     store::whole_rows,
-    support::{Files, NOW, ORIGIN, Producer, Served, TestKey, call, execute, start},
 };
 
 testkit::on_each_backend!(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use audit::{Config, SqlStore, Store, open_checkpoint};
 use testkit::Backend;
 
-use crate::support::{Files, Producer, Served, call, execute, refused, start};
+use crate::fixture::{Files, Producer, Served, call, execute, refused, start};
 
 testkit::on_each_backend!(
     a_log_goes_on_where_it_stopped,

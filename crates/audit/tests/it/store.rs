@@ -8,7 +8,7 @@ use journal::{Chain, Openings, Time, entry_hash};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{CANARY, NOW, Producer, altered, call, checked, decoded, execute};
+use crate::fixture::{CANARY, NOW, Producer, altered, call, checked, decoded, execute};
 
 testkit::on_each_backend!(
     p2_each_change_once,

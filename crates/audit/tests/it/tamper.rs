@@ -12,7 +12,7 @@ use audit::{
 };
 use tlog_tiles::record_hash;
 
-use crate::support::{ORIGIN, Producer, TestKey};
+use crate::fixture::{ORIGIN, Producer, TestKey};
 
 /// A log of a few entries is tampered with in seconds.
 const SAMPLE: usize = 520;

@@ -3,7 +3,7 @@
 use api::event::StateChange;
 use audit::verify::{Fault, LogVerifier, Problem};
 
-use crate::support::{ORIGIN, Producer, TestKey, mark_of, openings};
+use crate::fixture::{ORIGIN, Producer, TestKey, mark_of, openings};
 
 const ENTRIES: usize = 300;
 
@@ -220,7 +220,7 @@ fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_wer
     );
 
     let of =
-        |source: &str, change: &StateChange| change.chain.is_some() && crate::support::decoded(change).source == source;
+        |source: &str, change: &StateChange| change.chain.is_some() && crate::fixture::decoded(change).source == source;
     let is_mark_of = |source: &str, change: &StateChange| {
         let entry = journal::Entry::decode(&change.entry).unwrap();
         change.chain.is_none() && entry.source == source

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use witness::{Book, Policy, Server};
 
-use crate::support::{Files, NOW, Producer, Served, call, execute, refused, start};
+use crate::fixture::{Files, NOW, Producer, Served, call, execute, refused, start};
 
 testkit::on_each_backend!(
     checkpoints_bear_the_cosignatures_of_a_quorum,

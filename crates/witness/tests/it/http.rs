@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tlog_tiles::Hash;
 use witness::Submission;
 
-use crate::support::{Log, ORIGIN, Served, Tree};
+use crate::fixture::{Log, ORIGIN, Served, Tree};
 
 #[tokio::test]
 async fn a_growing_log_is_cosigned_step_by_step() {

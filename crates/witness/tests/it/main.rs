@@ -2,6 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod fixture;
 mod http;
 mod restart;
-mod support;

@@ -2,7 +2,7 @@
 
 use witness::OpenError;
 
-use crate::support::{Log, NAME, ORIGIN, Served, Tree, open};
+use crate::fixture::{Log, NAME, ORIGIN, Served, Tree, open};
 
 #[tokio::test]
 async fn a_witness_remembers_across_restarts() {
