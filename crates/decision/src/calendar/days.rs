@@ -1,12 +1,15 @@
 //! Working days: calendars, identified by id.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde_saphyr::Spanned;
+use sha2::{Digest as _, Sha256};
 
 use super::Worktime;
 use super::hours::DAY;
@@ -31,42 +34,57 @@ impl Calendar {
 
     fn read(file: File, faults: &mut Vec<String>) -> Option<Self> {
         let before = faults.len();
-        let offset = offset(&file.utc_offset);
+        let id = &file.id.value;
+        let mut fault = |at: &Spanned<String>, problem: String| faults.push(placed(at, id, &problem));
+        if id.trim().is_empty() {
+            fault(&file.id, "the id is missing; write one such as CN".to_owned());
+        }
+        let offset = offset(&file.utc_offset.value);
         if offset.is_none() {
-            faults.push(format!(
+            let problem = format!(
                 "utc_offset: `{}` is not an offset; the form is +08:00",
-                file.utc_offset
-            ));
+                file.utc_offset.value
+            );
+            fault(&file.utc_offset, problem);
         }
         let years: BTreeSet<i16> = file.years.into_iter().collect();
-        let mut dates = |key: &str, texts: &[String]| -> BTreeSet<Date> {
+        let mut days: BTreeMap<Date, &str> = BTreeMap::new();
+        let mut dates = |key: &'static str, texts: &[Spanned<String>]| -> BTreeSet<Date> {
             let mut dates = BTreeSet::new();
             for text in texts {
-                match text.parse::<Date>() {
-                    Err(_) => faults.push(format!("{key}: `{text}` is not a date; the form is 2026-01-01")),
-                    Ok(date) if !years.contains(&date.year()) => {
-                        faults.push(format!("{key}: the year of {date} is missing from `years`; add it"));
+                let date = match day(&text.value) {
+                    None => {
+                        let problem = format!("{key}: `{}` is not a date; the form is 2026-01-01", text.value);
+                        fault(text, problem);
+                        continue;
                     }
-                    Ok(date) if !dates.insert(date) => faults.push(format!("{key}: {date} occurs twice; remove one")),
-                    Ok(_) => {}
+                    Some(date) if !years.contains(&date.year()) => {
+                        let problem = format!("{key}: the year of {date} is missing from `years`; add it");
+                        fault(text, problem);
+                        continue;
+                    }
+                    Some(date) => date,
+                };
+                match days.insert(date, key) {
+                    None => {}
+                    Some(other) if other == key => fault(text, format!("{key}: {date} occurs twice; remove one")),
+                    Some(_) => fault(
+                        text,
+                        format!("{key}: {date} is both a holiday and a working day; remove one"),
+                    ),
                 }
+                dates.insert(date);
             }
             dates
         };
         let holidays = dates("holidays", &file.holidays);
         let working_days = dates("working_days", &file.working_days);
-        for date in holidays.intersection(&working_days) {
-            faults.push(format!("{date} is both a holiday and a working day; remove one"));
-        }
-        for fault in &mut faults[before..] {
-            *fault = format!("calendar `{}`: {fault}", file.id);
-        }
         Some(Self {
-            id: file.id,
             offset: offset?,
             years,
             holidays,
             working_days,
+            id: file.id.value,
         })
         .filter(|_| faults.len() == before)
     }
@@ -90,10 +108,28 @@ impl Calendar {
         self.at(day, DAY)
     }
 
-    /// Whether the holidays of the day's year are published.
+    /// Whether it is settled if a day is worked: its year's holidays are published, and in its last days
+    /// those of the next year, too, because a New Year's holiday begins or is made up for in December
+    /// (2018-12-31 was off by the notice for 2019, and 2018-12-29, a Saturday, was worked).
     #[must_use]
     pub fn is_published(&self, day: Date) -> bool {
-        self.years.contains(&day.year())
+        let year = day.year();
+        let by_next_notice = day.month() == 12 && day.day() >= FIRST_DAY_OF_NEXT_NOTICE;
+        self.years.contains(&year) && (!by_next_notice || self.years.contains(&(year + 1)))
+    }
+
+    /// The id and the digest of what deadlines depend on: two calendars with the same text give the
+    /// same deadlines.
+    pub(super) fn write_canonical(&self, text: &mut String) {
+        let Self {
+            id,
+            offset,
+            years,
+            holidays,
+            working_days,
+        } = self;
+        // Writing to a string cannot fail. Debug form of sets: elements in order, delimited.
+        let _ = writeln!(text, "{id:?} {offset} {years:?} {holidays:?} {working_days:?}");
     }
 
     /// Whether a day is a working day: Monday to Friday except holidays, and make-up working days.
@@ -127,11 +163,9 @@ impl Calendars {
         let mut faults = Vec::new();
         let mut calendars: Vec<Calendar> = Vec::new();
         for file in files {
-            if calendars.iter().any(|calendar| calendar.id == file.id) {
-                faults.push(format!(
-                    "calendar `{}`: the id is used twice; give each calendar its own",
-                    file.id
-                ));
+            if calendars.iter().any(|calendar| calendar.id == file.id.value) {
+                let problem = "the id is used twice; give each calendar its own";
+                faults.push(placed(&file.id, &file.id.value, problem));
             }
             calendars.extend(Calendar::read(file, &mut faults));
         }
@@ -159,6 +193,16 @@ impl Calendars {
                 .expect("a test of this crate parses the shipped calendar")
         });
         &SHIPPED
+    }
+
+    /// SHA-256 of everything that deadlines depend on. Comments and the order of days do not count.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut text = String::new();
+        for calendar in std::iter::once(&self.main).chain(&self.others) {
+            calendar.write_canonical(&mut text);
+        }
+        Sha256::digest(text).into()
     }
 
     /// The calendar of agencies without one of their own.
@@ -225,11 +269,26 @@ const FILE: &str = "the calendar";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    id: String,
-    utc_offset: String,
+    id: Spanned<String>,
+    utc_offset: Spanned<String>,
     years: Vec<i16>,
-    holidays: Vec<String>,
-    working_days: Vec<String>,
+    holidays: Vec<Spanned<String>>,
+    working_days: Vec<Spanned<String>>,
+}
+
+/// A fault with its place in the file.
+fn placed(at: &Spanned<String>, calendar: &str, problem: &str) -> String {
+    let (line, column) = (at.referenced.line(), at.referenced.column());
+    format!("line {line}, column {column}: calendar `{calendar}`: {problem}")
+}
+
+/// The first day of December that the notice for the next year is known to have changed is the 29th;
+/// a few days more, because nothing keeps a later notice from an earlier one.
+const FIRST_DAY_OF_NEXT_NOTICE: i8 = 26;
+
+/// Parses `2026-01-01`, and no other spelling of a day: the library would cut a time and a zone.
+fn day(text: &str) -> Option<Date> {
+    text.parse().ok().filter(|day: &Date| day.to_string() == text)
 }
 
 /// Parses `+08:00`. Only fixed offsets: deadlines must not depend on the installed time zone
@@ -241,9 +300,10 @@ fn offset(text: &str) -> Option<Offset> {
         (-1, text.strip_prefix('-')?)
     };
     let (hours, minutes) = rest.split_once(':')?;
-    if hours.len() != 2 || minutes.len() != 2 {
-        return None;
-    }
-    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let two = |text: &str| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse::<i32>().ok()).flatten()
+    };
+    let (hours, minutes) = (two(hours)?, two(minutes).filter(|minutes| *minutes < 60)?);
     Offset::from_seconds(sign * (hours * 3_600 + minutes * 60)).ok()
 }

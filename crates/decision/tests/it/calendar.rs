@@ -69,8 +69,66 @@ fn make_up_days_are_worked() {
 #[test]
 fn a_deadline_in_an_unpublished_year_is_provisional() {
     check("2026-12-28T09:00:00+08:00", 10, Unit::WorkingDays, "2027-01-11", true);
-    check("2026-12-28T09:00:00+08:00", 3, Unit::WorkingDays, "2026-12-31", false);
     check("2026-12-28T09:00:00+08:00", 10, Unit::CalendarDays, "2027-01-07", false);
+}
+
+#[test]
+fn the_last_days_of_december_are_settled_by_the_next_years_notice() {
+    // The notice for 2019 made a Monday in December 2018 a holiday, and the one for 2023 Saturday
+    // 2022-12-31: until the notice for 2027 is known, the last days of 2026 may still change.
+    check("2026-12-28T09:00:00+08:00", 3, Unit::WorkingDays, "2026-12-31", true);
+    check("2026-12-21T09:00:00+08:00", 4, Unit::WorkingDays, "2026-12-25", false);
+    check("2025-12-28T09:00:00+08:00", 3, Unit::WorkingDays, "2025-12-31", false);
+}
+
+#[test]
+fn every_year_from_2019_on_is_shipped() {
+    // Days from the notices' texts: Labour Day 2019 as changed, Spring Festival 2020 as extended, and
+    // the make-up days around them.
+    let calendar = Calendars::shipped().main();
+    let works = |day: &str| calendar.is_working_day(day.parse().unwrap());
+    for off in [
+        "2019-05-03",
+        "2019-10-07",
+        "2020-01-31",
+        "2020-10-08",
+        "2021-02-17",
+        "2022-01-31",
+        "2022-12-31",
+        "2023-10-06",
+        "2024-02-16",
+        "2024-09-17",
+    ] {
+        assert!(!works(off), "{off}");
+    }
+    for worked in [
+        "2019-04-28",
+        "2019-05-05",
+        "2020-01-19",
+        "2020-02-03",
+        "2020-06-28",
+        "2021-09-26",
+        "2022-10-09",
+        "2023-06-25",
+        "2024-02-18",
+        "2024-10-12",
+    ] {
+        assert!(works(worked), "{worked}");
+    }
+    assert!(!works("2020-02-01"), "the extension took the make-up day away");
+    for year in 2019..=2026 {
+        let day = jiff::civil::date(year, 6, 30);
+        assert!(calendar.is_published(day), "{year}");
+        // Public holidays with the weekends in them: 27 (2023) to 33 (2026) days each year.
+        let first = jiff::civil::date(year, 1, 1);
+        let days = first
+            .series(jiff::Span::new().days(1))
+            .take_while(|day| day.year() == year);
+        let worked = days.filter(|day| calendar.is_working_day(*day)).count();
+        assert!((246..=252).contains(&worked), "{year}: {worked} working days");
+    }
+    check("2024-02-08T09:00:00+08:00", 2, Unit::WorkingDays, "2024-02-18", false);
+    check("2020-01-22T09:00:00+08:00", 2, Unit::WorkingDays, "2020-02-03", false);
 }
 
 #[test]
@@ -106,14 +164,53 @@ fn all_faults_of_a_calendar_are_reported() {
                 working_days: [\"2026-01-01\", \"2026-01-04\", \"2026-01-04\"]\n";
     let error = Calendars::parse(yaml).expect_err("bad").to_string();
     for part in [
-        "calendar `X`: utc_offset",
-        "`east`",
-        "`2026-13-01`",
-        "the year of 2025-01-01 is missing",
-        "2026-01-01 is both a holiday and a working day",
-        "working_days: 2026-01-04 occurs twice",
+        "line 2, column 13: calendar `X`: utc_offset: `east`",
+        "line 4, column 12: calendar `X`: holidays: `2026-13-01` is not a date",
+        "line 4, column 26: calendar `X`: holidays: the year of 2025-01-01 is missing",
+        "line 5, column 16: calendar `X`: working_days: 2026-01-01 is both a holiday and a working day",
+        "line 5, column 44: calendar `X`: working_days: 2026-01-04 occurs twice",
     ] {
         assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn days_and_offsets_have_one_spelling() {
+    let yaml = |offset: &str, day: &str| {
+        format!("id: X\nutc_offset: \"{offset}\"\nyears: [2026]\nholidays: [\"{day}\"]\nworking_days: []\n")
+    };
+    assert!(Calendars::parse(&yaml("+08:00", "2026-01-01")).is_ok());
+    assert!(Calendars::parse(&yaml("-03:30", "2026-01-01")).is_ok());
+    for offset in [
+        "+-8:00",
+        "+8:00",
+        "08:00",
+        "+08:60",
+        "+08:0x",
+        "+ 8:00",
+        "+08:00:00",
+        "",
+    ] {
+        let error = Calendars::parse(&yaml(offset, "2026-01-01"))
+            .expect_err(offset)
+            .to_string();
+        assert!(error.contains("line 2, column 13"), "{offset}: {error}");
+    }
+    for day in [
+        "2026-1-1",
+        "20260101",
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00:00+08:00",
+        "2026-01-01 ",
+    ] {
+        let error = Calendars::parse(&yaml("+08:00", day)).expect_err(day).to_string();
+        assert!(error.contains("line 4, column 12"), "{day}: {error}");
+    }
+    for blank in ["holidays: []", "id: X", "utc_offset: \"+08:00\"", "years: [2026]"] {
+        let good = yaml("+08:00", "2026-01-01").replace("[\"2026-01-01\"]", "[]");
+        let key = blank.split(' ').next().unwrap();
+        let error = Calendars::parse(&good.replace(blank, key));
+        assert!(error.is_err(), "`{key}` without a value");
     }
 }
 
