@@ -12,13 +12,16 @@ pub enum Malformed {
     /// The entry's id is not a random UUID.
     #[error("its id is not a random UUID (version 4)")]
     Id,
+    /// The entry's time is past what microseconds in 64 bits can say.
+    #[error("its time is out of range")]
+    Time,
     /// The bytes end inside a field.
     #[error("it ends inside {0}")]
     Truncated(&'static str),
     /// A text is empty or has a character that it may not have.
     #[error("{0} is empty or has a character that it may not have")]
     Text(&'static str),
-    /// The sequence is 0, or the link does not fit to it.
+    /// The sequence is 0, or does not match the link.
     #[error("the first change has a link, or a later one has none")]
     Link,
     /// Bytes follow the last field.
@@ -29,15 +32,15 @@ pub enum Malformed {
 /// Bytes of a text at most.
 pub(crate) const TEXT_BYTES: usize = 255;
 
-/// Texts are made by Remit itself; one that is too long is cut here, and the change refused before it is written
-/// ([`append`](crate::append)).
+/// Remit itself makes the texts; one that is too long is cut here, and its change is refused before
+/// it is written ([`append`](crate::append)).
 pub(crate) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     let text = &text.as_bytes()[..text.len().min(TEXT_BYTES)];
     bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
     bytes.extend_from_slice(text);
 }
 
-/// Bytes that are not read yet.
+/// Bytes not yet read.
 pub(crate) struct Rest<'a>(pub &'a [u8]);
 
 impl Rest<'_> {

@@ -8,7 +8,7 @@
 //! | 1 | version, `01` |
 //! | 1 | type: `01` a change, `02` a mark |
 //! | 16 | entry id, a random UUID (version 4); of a change it is the event id |
-//! | 8 | time, microseconds since 1970-01-01 UTC, signed |
+//! | 8 | time, seconds since 1970-01-01 UTC, signed |
 //! | 1 + n | source: the producer, such as `intake`; characters `a-z`, `0-9`, `-` |
 //!
 //! A change ends with two commitments, each under a salt of its own (`chain.rs`):
@@ -27,9 +27,11 @@
 //!
 //! Nothing follows. The hash of an entry is its RFC 6962 leaf hash: SHA-256(`00` ‖ entry).
 //!
-//! All changes of one source are equally long, their ids and salts are random, and nothing in an entry repeats in another but
-//! the source: without the openings nobody can tell whether two changes are of one record. The time is the clock's when the change was
-//! made, whatever the record's earlier times are.
+//! All changes of one source are equally long, their ids and salts are random, and nothing in an
+//! entry repeats in another but the source: without the openings nobody can tell whether two
+//! changes are of one record. The time is the clock's when the change was made, whatever the
+//! record's earlier times are, and in whole seconds: changes of one transaction share their
+//! microsecond, which would tie them together.
 //!
 //! Test vectors for other languages: `crates/journal/vectors/entry-v1.json`.
 
@@ -46,7 +48,7 @@ use crate::{
 pub struct Entry {
     /// Random id of the entry; of a change it is the event id.
     pub id: Uuid,
-    /// When it was made.
+    /// When it was made, in whole seconds: encoding rounds down.
     pub time: Time,
     /// The producer, such as `intake`.
     pub source: String,
@@ -71,8 +73,10 @@ pub enum Content {
 const VERSION: u8 = 1;
 const CHANGE: u8 = 1;
 const MARK: u8 = 2;
+/// In microseconds.
+const SECOND: i64 = 1_000_000;
 
-/// Bytes of an entry at most: C2SP `tlog-tiles` gives it two bytes of length in an entry bundle.
+/// Bytes of an entry at most: its length has two bytes in an entry bundle of C2SP `tlog-tiles`.
 pub const ENTRY_BYTES: usize = 65_535;
 /// Bytes of an entry beside its source, at most.
 const FIXED: usize = 1 + 1 + 16 + 8 + 1 + 32 + 32;
@@ -87,7 +91,7 @@ impl Entry {
             Content::Mark(_) => MARK,
         });
         bytes.extend_from_slice(self.id.as_bytes());
-        bytes.extend_from_slice(&self.time.0.to_be_bytes());
+        bytes.extend_from_slice(&self.time.0.div_euclid(SECOND).to_be_bytes());
         put_text(&mut bytes, &self.source);
         match &self.content {
             Content::Change { chain, detail } => {
@@ -117,7 +121,8 @@ impl Entry {
         if id.get_version_num() != 4 {
             return Err(Malformed::Id);
         }
-        let time = Time(i64::from_be_bytes(rest.array("time")?));
+        let seconds = i64::from_be_bytes(rest.array("time")?);
+        let time = seconds.checked_mul(SECOND).map(Time).ok_or(Malformed::Time)?;
         let source = rest.text("source", in_source)?;
         let content = match kind {
             MARK => Content::Mark(EventSet {
@@ -159,7 +164,7 @@ mod tests {
     fn sample() -> Entry {
         Entry {
             id: Uuid::from_u128(0x0190_0000_0000_4000_8000_0000_0000_0001),
-            time: Time(1_795_305_600_123_456),
+            time: Time(1_795_305_600_000_000),
             source: "intake".to_owned(),
             content: Content::Change {
                 chain: chain_commitment(&[6; 32], b"chain"),
@@ -186,7 +191,7 @@ mod tests {
             [
                 &[1, kind][..],
                 &[1, 0x90, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1],
-                &1_795_305_600_123_456_i64.to_be_bytes(),
+                &1_795_305_600_i64.to_be_bytes(),
                 &[6],
                 b"intake",
             ]
@@ -207,8 +212,8 @@ mod tests {
         );
     }
 
-    /// The vectors are what other languages check themselves against, made by a program that is not this one: they may be added to,
-    /// never changed.
+    /// Other languages check themselves against the vectors, which another program makes: they may
+    /// be added to, never changed.
     #[test]
     fn the_published_vectors_hold() {
         let vectors: serde_json::Value = serde_json::from_str(include_str!("../vectors/entry-v1.json")).unwrap();
@@ -223,7 +228,7 @@ mod tests {
             assert_eq!(entry_hash(bytes), array(&vector["hash"]));
             assert_eq!(entry.id.to_string(), vector["entry_id"].as_str().unwrap());
             assert_eq!(entry.source, vector["source"].as_str().unwrap());
-            assert_eq!(entry.time.0, vector["time"].as_i64().unwrap());
+            assert_eq!(entry.time.0, vector["time"].as_i64().unwrap() * SECOND);
         };
         assert!(list("changes").len() >= 5 && list("marks").len() >= 3);
         for vector in list("changes") {

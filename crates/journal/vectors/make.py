@@ -87,18 +87,18 @@ def varint(value):
 
 IDS = ["019ab8c2-5e40-4a11-9c3d-0123456789ab", "f2a1c8d0-5e63-4b22-8d4e-1123456789ab", "7c0de5f1-5e70-4c33-9e5f-2123456789ab",
        "00000000-0000-4000-8000-000000000001", "ffffffff-ffff-4fff-bfff-ffffffffffff"]
-first = add("first change of a report", IDS[0], 1795305600123456, "intake", REPORT, 1, ZEROS, "report.accepted", detail("", "ACCEPTED"))
-add("a case opened because of it", IDS[1], 1795305600158001, "routing", CASE, 1, ZEROS, "case.opened", detail("", "ASSIGNED", IDS[0]))
-second = add("second change of the report, linked to the first", IDS[2], 1795305600171000, "intake", REPORT, 2, first,
+first = add("first change of a report", IDS[0], 1795305600, "intake", REPORT, 1, ZEROS, "report.accepted", detail("", "ACCEPTED"))
+add("a case opened because of it", IDS[1], 1795305600, "routing", CASE, 1, ZEROS, "case.opened", detail("", "ASSIGNED", IDS[0]))
+second = add("second change of the report, linked to the first", IDS[2], 1795305600, "intake", REPORT, 2, first,
              "report.routed", detail("ACCEPTED", "ROUTED", IDS[1]))
 add("a time before 1970 and an empty detail", IDS[3], -1, "audit", "producers/intake", 1, ZEROS, "producer.frozen", b"")
-add("the longest texts, the greatest sequence and the latest time", IDS[4], 2**63 - 1, "z" * 255, "R" * 255, 2**64 - 1,
+add("the longest texts, the greatest sequence and the latest time", IDS[4], (2**63 - 1) // 1_000_000, "z" * 255, "R" * 255, 2**64 - 1,
     bytes([255]) * 32, "k" * 255, b"x")
 
 marks = []
 for name, entry_id, time, source, hashes in [
     ("nothing yet", "11111111-1111-4111-8111-111111111111", 0, "routing", []),
-    ("the report's changes", "22222222-2222-4222-8222-222222222222", 1795305600200000, "intake", [first, second]),
+    ("the report's changes", "22222222-2222-4222-8222-222222222222", 1795305602, "intake", [first, second]),
     ("a sum that wraps around", "33333333-3333-4333-b333-333333333333", 5, "routing", [bytes([255]) * 32, b"\0" * 31 + b"\2"]),
 ]:
     entry = mark(entry_id, time, source, hashes)
@@ -111,6 +111,7 @@ malformed_entries = [
     ("unknown version", b"\2" + good[1:], "version 2 is unknown"),
     ("unknown type", good[:1] + b"\3" + good[2:], "type 3 is unknown"),
     ("an id that tells a time", good[:8] + b"\x7a" + good[9:], "its id is not a random UUID (version 4)"),
+    ("a time past what microseconds can say", good[:18] + ((2**63 - 1) // 1_000_000 + 1).to_bytes(8, "big") + good[26:], "its time is out of range"),
     ("nothing at all", b"", "it ends inside version"),
     ("one byte short", good[:-1], "it ends inside detail commitment"),
     ("one byte too many", good + b"\0", "1 bytes follow the last field"),
@@ -138,7 +139,7 @@ malformed_chains = [
     ("an underscore in the kind", chain(REPORT, 1, ZEROS, "report_accepted"), chars("kind")),
 ]
 entries = {
-    "about": "Canonical entry, version 1. Bytes in lower-case hex. The chain commitment is SHA-256(\"remit-chain-v1\" + chain_salt + chain), "
+    "about": "Canonical entry, version 1. Bytes in lower-case hex, times in seconds since 1970-01-01 UTC. The chain commitment is SHA-256(\"remit-chain-v1\" + chain_salt + chain), "
              "the detail commitment SHA-256(\"remit-detail-v1\" + detail_salt + detail); hash = SHA-256(00 + entry); a mark's set_hash is the "
              "sum of the hashes modulo 2^256. Made by make.py. Vectors are added to, never changed.",
     "changes": changes,
