@@ -173,6 +173,7 @@ impl Intake {
             ],
             &replica,
             &clock,
+            &entropy,
         );
         background.run("request ids", {
             let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));

@@ -1,4 +1,4 @@
-//! What runs beside a service's calls: its relays and its upkeep.
+//! Background tasks of a service: its relays and its upkeep.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,9 +6,9 @@ use sql::Db;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Clock, Deliver, Relay, SqlOutbox, Writer};
+use crate::{Clock, Deliver, Entropy, Relay, SqlOutbox, Writer};
 
-/// What runs beside a service's calls, on its database, until the shutdown that was given.
+/// The background tasks of a service, on its database, until the shutdown that was given.
 #[derive(Debug)]
 pub struct Background {
     service: &'static str,
@@ -18,7 +18,7 @@ pub struct Background {
 }
 
 impl Background {
-    /// Nothing yet.
+    /// No tasks yet.
     pub fn new(service: &'static str, db: Db, shutdown: CancellationToken) -> Self {
         Self {
             service,
@@ -28,7 +28,7 @@ impl Background {
         }
     }
 
-    /// Runs something that ends at the shutdown it is given. When it panics, it is started again.
+    /// Runs a task that ends at the shutdown it is given, and starts it again when it panics.
     pub fn run<F>(&mut self, name: &'static str, start: impl Fn(CancellationToken) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -39,12 +39,14 @@ impl Background {
             .push(tokio::spawn(supervised(name, self.shutdown.clone(), run)));
     }
 
-    /// Starts a relay to each consumer, in the name of this replica. What is returned wakes them after each write.
+    /// Starts a relay to each consumer, in the name of this replica. The writer it returns wakes
+    /// them after each write.
     pub fn relays<const N: usize>(
         &mut self,
         ways: [(&'static str, Arc<dyn Deliver>); N],
         replica: &str,
         clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
     ) -> Writer {
         Writer::new(ways.map(|(consumer, way)| {
             let wake = Arc::new(Notify::new());
@@ -53,6 +55,7 @@ impl Background {
                 consumer,
                 way,
                 clock: Arc::clone(clock),
+                entropy: Arc::clone(entropy),
                 owner: replica.to_owned(),
                 wake: Arc::clone(&wake),
             };
@@ -61,19 +64,20 @@ impl Background {
         }))
     }
 
-    /// Waits until all has ended, and closes the database. Call it after the shutdown, when the service takes no calls any
-    /// more.
+    /// Waits until all tasks have ended, and closes the database. Call it after the shutdown, when
+    /// the service no longer takes calls.
     pub async fn finish(self) {
         for task in self.tasks {
             if let Err(error) = task.await {
-                tracing::error!(service = self.service, %error, "what runs beside the calls was stopped");
+                tracing::error!(service = self.service, %error, "a background task was stopped");
             }
         }
         self.db.close().await;
     }
 }
 
-/// Keeps a task going: one that panics is started again after a second, with an error in the log, until `shutdown`.
+/// Keeps a task going until `shutdown`: one that panics is started again after a second, with an
+/// error in the log.
 pub async fn supervised<F>(name: &'static str, shutdown: CancellationToken, start: impl Fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,

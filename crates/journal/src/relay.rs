@@ -1,13 +1,17 @@
 //! The relay: delivers a producer's outbox to one consumer, in each record's order, at least once.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use sql::{Db, Error, Insert, Kind, Row, Tx};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Bytes32, Clock, EventSet, Mark, SetHash, Time};
+use crate::{Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time};
 
 /// An event that its consumer has not taken yet.
 #[derive(Clone, Debug)]
@@ -329,8 +333,10 @@ pub struct Relay {
     pub consumer: &'static str,
     /// The way there.
     pub way: Arc<dyn Deliver>,
-    /// Tells the time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
+    /// Source of the order in which records' events are mixed.
+    pub entropy: Arc<dyn Entropy>,
     /// Who delivers: replicas have different names. A process that restarts under its old name goes on at once.
     pub owner: String,
     /// Woken after each commit that wrote something for the consumer.
@@ -476,16 +482,15 @@ impl Relay {
         if pending.is_empty() {
             return Ok(0);
         }
+        pending.truncate(fitting(&pending));
+        let mut pending = mixed(pending, &*self.entropy);
         for event in &mut pending {
             event.hash = self.way.entry_hash(&event.payload);
         }
-        let mut payloads: Vec<_> = pending
+        let payloads = pending
             .iter_mut()
             .map(|event| std::mem::take(&mut event.payload))
             .collect();
-        let fitting = fitting(&payloads);
-        payloads.truncate(fitting);
-        pending.truncate(fitting);
         let outcomes = self.deliver(payloads).await.map_err(|error| error.to_string())?;
         let settled: Vec<_> = pending.into_iter().zip(outcomes).collect();
         for (event, outcome) in &settled {
@@ -535,12 +540,77 @@ impl Relay {
     }
 }
 
-/// How many of these payloads go into one delivery: at least one.
-fn fitting(payloads: &[Vec<u8>]) -> usize {
+/// How many of these events go into one delivery: at least one.
+fn fitting(pending: &[Pending]) -> usize {
     let mut bytes = 0;
-    let fits = payloads.iter().take_while(|payload| {
-        bytes += payload.len();
+    let fits = pending.iter().take_while(|event| {
+        bytes += event.payload.len();
         bytes <= BATCH_BYTES
     });
     fits.count().max(1)
+}
+
+/// Mixes the records of a batch at random, each record's events in their order.
+///
+/// The log has the order of delivery, and the log is public: were it the order of commits, the
+/// changes of one transaction would stand side by side, and the later changes of records behind the
+/// first ones.
+fn mixed(pending: Vec<Pending>, entropy: &dyn Entropy) -> Vec<Pending> {
+    let mut events: HashMap<Arc<str>, VecDeque<Pending>> = HashMap::new();
+    let mut turns = Vec::with_capacity(pending.len());
+    for event in pending {
+        let record: Arc<str> = event.record.as_str().into();
+        turns.push(Arc::clone(&record));
+        events.entry(record).or_default().push_back(event);
+    }
+    let mut random = vec![0; 8 * turns.len()];
+    entropy.fill(&mut random);
+    // Fisher and Yates: each order of turns is as likely as another.
+    for (last, random) in (1..turns.len()).rev().zip(random.as_chunks().0) {
+        let any = u64::from_be_bytes(*random) % (last as u64 + 1);
+        turns.swap(last, usize::try_from(any).unwrap_or(last));
+    }
+    let next = |record| events.get_mut(&record).and_then(VecDeque::pop_front);
+    turns.into_iter().filter_map(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::SeededEntropy;
+
+    fn pending(records: &[&str]) -> Vec<Pending> {
+        let event = |(n, record): (usize, &&str)| Pending {
+            position: n.to_string(),
+            record: (*record).to_owned(),
+            payload: Vec::new(),
+            hash: None,
+        };
+        records.iter().enumerate().map(event).collect()
+    }
+
+    fn orders(records: &[&str]) -> BTreeMap<String, u32> {
+        let entropy = SeededEntropy::new(7);
+        let mut orders = BTreeMap::new();
+        for _ in 0..6_000 {
+            let mixed = mixed(pending(records), &entropy);
+            let order = mixed.iter().map(|event| event.position.as_str()).collect();
+            *orders.entry(order).or_default() += 1;
+        }
+        orders
+    }
+
+    #[test]
+    fn a_batch_is_mixed_and_each_records_events_keep_their_order() {
+        // Six orders of three records, each as likely as another: within five standard deviations.
+        let found = orders(&["a", "b", "c"]);
+        assert_eq!(found.len(), 6);
+        assert!(found.values().all(|count| (856..=1_144).contains(count)), "{found:?}");
+        // `0`, `1` and `3` are of one record.
+        let found: BTreeSet<_> = orders(&["a", "a", "b", "a"]).into_keys().collect();
+        assert_eq!(found, ["0123", "0132", "0213", "2013"].map(str::to_owned).into());
+        assert!(mixed(Vec::new(), &SeededEntropy::new(1)).is_empty());
+    }
 }

@@ -189,7 +189,8 @@ impl Routing {
         if let Err(error) = calendars.check(&versions.active().directory) {
             tracing::warn!(%error, "agencies whose calendar is not here work by the main one");
         }
-        let register: Arc<dyn register::store::Store> = Arc::new(register::SqlStore::new(db.clone(), entropy));
+        let register: Arc<dyn register::store::Store> =
+            Arc::new(register::SqlStore::new(db.clone(), Arc::clone(&entropy)));
         let tokens = page::Tokens::of(&db);
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
@@ -204,6 +205,7 @@ impl Routing {
             ],
             &replica,
             &clock,
+            &entropy,
         );
         let commits = writer.commits();
         let switching = Switching {

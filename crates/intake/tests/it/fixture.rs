@@ -33,7 +33,7 @@ use intake::{
         },
     },
 };
-use journal::{Arrival, Clock, Draft, Entropy, Head, Logged, ManualClock, Opened, Sealed, SeededEntropy, Time, seal};
+use journal::{Arrival, Change, Clock, Draft, Entropy, Head, Logged, ManualClock, Opened, SeededEntropy, Time};
 use places::Territories;
 use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
 use sql::Error;
@@ -63,7 +63,7 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
         },
         traceparent: String::new(),
     };
-    let change = seal(draft, &Head::default(), NOW, entropy);
+    let change = draft.into_change(&Head::default(), NOW, entropy);
     let mut receipt_hash = [0; 32];
     entropy.fill(&mut receipt_hash);
     Acceptance {
@@ -91,7 +91,7 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
         detail: Detail::default(),
         traceparent: String::new(),
     };
-    let change: Sealed = seal(draft, head, NOW, entropy);
+    let change: Change = draft.into_change(head, NOW, entropy);
     *head = change.head;
     CaseNews {
         entry: Opened::of_change(&change.without_detail()).unwrap(),
@@ -210,7 +210,7 @@ impl EvidenceStore for Faulty {
         self.around(self.inner.accept_with(report, attachment, now)).await
     }
 
-    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Sealed)>, Error> {
+    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Change)>, Error> {
         self.around(self.inner.record_download(download, now)).await
     }
 

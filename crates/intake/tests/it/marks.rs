@@ -6,8 +6,8 @@ use api::event::StateChange;
 use async_trait::async_trait;
 use intake::store::Store as _;
 use journal::{
-    Bytes32, Clock, Deliver, EventSet, ManualClock, Mark, Outbox as _, Outcome, Relay, SqlOutbox, Time, Undelivered,
-    entry_hash,
+    Bytes32, Clock, Deliver, EventSet, ManualClock, Mark, Outbox as _, Outcome, Relay, SeededEntropy, SqlOutbox, Time,
+    Undelivered, entry_hash,
 };
 use prost::Message as _;
 use testkit::Backend;
@@ -79,6 +79,7 @@ fn relay(db: &sql::Db, audit: &Arc<Audit>, clock: &Arc<ManualClock>, owner: &str
         consumer: "audit",
         way: Arc::clone(audit) as Arc<dyn Deliver>,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
+        entropy: Arc::new(SeededEntropy::new(1)),
         owner: owner.to_owned(),
         wake: Arc::new(Notify::new()),
     }

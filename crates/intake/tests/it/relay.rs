@@ -9,7 +9,8 @@ use api::routing::ReportChange;
 use async_trait::async_trait;
 use intake::store::Store as _;
 use journal::{
-    Clock, Deliver, Head, ManualClock, Opened, Outbox as _, OutboxStatus, Outcome, Relay, SqlOutbox, Time, Undelivered,
+    Clock, Deliver, Head, ManualClock, Opened, Outbox as _, OutboxStatus, Outcome, Relay, SeededEntropy, SqlOutbox,
+    Time, Undelivered,
 };
 use prost::Message as _;
 use testkit::Backend;
@@ -79,6 +80,7 @@ fn relay(db: &sql::Db, consumer: &Arc<Consumer>, clock: &Arc<ManualClock>, owner
         consumer: "routing",
         way: Arc::clone(consumer) as Arc<dyn Deliver>,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
+        entropy: Arc::new(SeededEntropy::new(1)),
         owner: owner.to_owned(),
         wake: Arc::new(Notify::new()),
     }
