@@ -209,7 +209,7 @@ fn owns(source: &str, entry: &Opened) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use journal::{Draft, Head, SeededEntropy, Time, seal};
+    use journal::{Draft, Head, SeededEntropy, Time};
 
     use super::*;
 
@@ -230,7 +230,9 @@ mod tests {
             detail,
             traceparent: String::new(),
         };
-        seal(draft, head, Time(1_795_305_600_000_000), &SeededEntropy::new(1)).with_detail()
+        draft
+            .into_change(head, Time(1_795_305_600_000_000), &SeededEntropy::new(1))
+            .with_detail()
     }
 
     #[test]

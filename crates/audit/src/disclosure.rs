@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use api::event::{Actor, Detail, Reading, StateChange};
-use journal::{Draft, Entropy, Head, Opened, Time, ordered_id, seal};
+use journal::{Draft, Entropy, Head, Opened, Time, ordered_id};
 use prost::Message as _;
 use rpc::{AgencyCaller, Failure, Identity, Role};
 use uuid::Uuid;
@@ -73,7 +73,7 @@ impl Disclosure<'_> {
             },
             traceparent: String::new(),
         };
-        (id, seal(draft, &Head::default(), now, entropy).with_detail())
+        (id, draft.into_change(&Head::default(), now, entropy).with_detail())
     }
 
     /// Whether a logged entry is the beginning of this reading, which then goes on at `next`.

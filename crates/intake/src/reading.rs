@@ -14,7 +14,7 @@ use api::{
     event::Detail,
     intake::{GetReportRequest, ReadPurpose},
 };
-use journal::{Draft, Entropy, Head, IntakeKind, Sealed, Time, ordered_id, seal};
+use journal::{Change, Draft, Entropy, Head, IntakeKind, Time, ordered_id};
 use rpc::{Identity, Violation, Violations};
 use uuid::Uuid;
 
@@ -56,7 +56,7 @@ pub(crate) const NO_PURPOSE: &str = "must be one of those that the contract list
 
 impl Wanted {
     /// The change to record before `caller` is shown the report.
-    pub fn begin(&self, caller: &Identity, now: Time, entropy: &dyn Entropy, traceparent: String) -> Sealed {
+    pub fn begin(&self, caller: &Identity, now: Time, entropy: &dyn Entropy, traceparent: String) -> Change {
         let id = ordered_id(now, entropy);
         let draft = Draft {
             source: "intake",
@@ -71,7 +71,7 @@ impl Wanted {
             },
             traceparent,
         };
-        seal(draft, &Head::default(), now, entropy)
+        draft.into_change(&Head::default(), now, entropy)
     }
 }
 

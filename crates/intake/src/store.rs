@@ -11,7 +11,7 @@ use api::{
     routing::{CaseState, ReportChange},
 };
 use async_trait::async_trait;
-use journal::{Arrival, Bytes32, Delivery, Draft, Entropy, Head, Inbox, Logged, Opened, Sealed, Time, seal};
+use journal::{Arrival, Bytes32, Change, Delivery, Draft, Entropy, Head, Inbox, Logged, Opened, Time};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Schema, Tx};
 use uuid::Uuid;
@@ -75,7 +75,7 @@ pub struct Acceptance {
     /// The encoded report.
     pub content: Vec<u8>,
     /// Its first change.
-    pub change: Sealed,
+    pub change: Change,
     /// The facts for routing.
     pub facts: api::routing::Facts,
     /// What the operator register is asked for; kept until routing has taken it.
@@ -392,7 +392,7 @@ impl Current {
             },
             traceparent: news.traceparent.clone(),
         };
-        let change = seal(draft, &self.head, now, entropy);
+        let change = draft.into_change(&self.head, now, entropy);
         self.head = change.head;
         self.state = next;
         Some(delivery(change, None))
@@ -476,7 +476,7 @@ fn state_row(report: Uuid, state: State, head: Head, known_time: Time, case: Opt
 }
 
 /// `routed_by` is set on the first change of a report.
-fn delivery(change: Sealed, routed_by: Option<(api::routing::Facts, Vec<api::routing::OperatorSubject>)>) -> Delivery {
+fn delivery(change: Change, routed_by: Option<(api::routing::Facts, Vec<api::routing::OperatorSubject>)>) -> Delivery {
     let (facts, subjects) = routed_by.unzip();
     let routing = ReportChange {
         change: Some(change.without_detail()),

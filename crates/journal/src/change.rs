@@ -1,4 +1,4 @@
-//! Sealing a change: from what happened to canonical bytes, against the record's head.
+//! From what happened to canonical bytes, against the record's head.
 
 use api::event::{Detail, Opening, StateChange};
 use bytes::Bytes;
@@ -24,12 +24,13 @@ pub struct Head {
     pub sequence: u64,
     /// Hash of the last entry; zeros before the first.
     pub hash: Bytes32,
-    /// Time of the last change as the record has it: the next is never earlier, whatever the machine's clock says. Entries have the
-    /// clock's time: one that was moved up to an earlier change's would tell which that is.
+    /// Time of the last change as the record has it: the next is never earlier, whatever the
+    /// machine's clock says. Entries have the clock's time: one that was moved up to an earlier
+    /// change's would tell which that is.
     pub time: Time,
 }
 
-/// A change before it is sealed.
+/// A change before its bytes are made.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
     /// The producer, such as `intake`.
@@ -48,7 +49,7 @@ pub struct Draft<'a> {
 
 /// A change whose bytes are made, once and for all.
 #[derive(Clone, Debug)]
-pub struct Sealed {
+pub struct Change {
     /// Id of the event.
     pub event_id: Uuid,
     /// Resource name of the record.
@@ -66,43 +67,45 @@ pub struct Sealed {
     traceparent: String,
 }
 
-/// Seals a change as the next of its record.
-pub fn seal(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> Sealed {
-    // At once: the id and both salts.
-    let mut random = [0; 80];
-    entropy.fill(&mut random);
-    let event_id = uuid::Builder::from_random_bytes(part(&random, 0)).into_uuid();
-    let (chain_salt, detail_salt): (Bytes32, Bytes32) = (part(&random, 16), part(&random, 48));
-    let mut detail = draft.detail;
-    detail.caused_by = draft.caused_by.map(|event| event.to_string()).unwrap_or_default();
-    let detail = detail.encode_to_vec();
-    let sequence = head.sequence + 1;
-    let chain = chain_bytes(draft.record, sequence, &head.hash, draft.kind);
-    let entry = Entry {
-        id: event_id,
-        time: now,
-        source: draft.source.to_owned(),
-        content: Content::Change {
-            chain: chain_commitment(&chain_salt, &chain),
-            detail: detail_commitment(&detail_salt, &detail),
-        },
-    }
-    .encode();
-    Sealed {
-        event_id,
-        record: draft.record.to_owned(),
-        kind: draft.kind,
-        head: Head {
-            sequence,
-            hash: entry_hash(&entry),
-            time: now.max(head.time),
-        },
-        entry: entry.into(),
-        chain_salt,
-        chain: chain.into(),
-        detail_salt,
-        detail: detail.into(),
-        traceparent: draft.traceparent,
+impl Draft<'_> {
+    /// Makes the bytes of the record's next change.
+    pub fn into_change(self, head: &Head, now: Time, entropy: &dyn Entropy) -> Change {
+        // The id and both salts, drawn together.
+        let mut random = [0; 80];
+        entropy.fill(&mut random);
+        let event_id = uuid::Builder::from_random_bytes(part(&random, 0)).into_uuid();
+        let (chain_salt, detail_salt): (Bytes32, Bytes32) = (part(&random, 16), part(&random, 48));
+        let mut detail = self.detail;
+        detail.caused_by = self.caused_by.map(|event| event.to_string()).unwrap_or_default();
+        let detail = detail.encode_to_vec();
+        let sequence = head.sequence + 1;
+        let chain = chain_bytes(self.record, sequence, &head.hash, self.kind);
+        let entry = Entry {
+            id: event_id,
+            time: now,
+            source: self.source.to_owned(),
+            content: Content::Change {
+                chain: chain_commitment(&chain_salt, &chain),
+                detail: detail_commitment(&detail_salt, &detail),
+            },
+        }
+        .encode();
+        Change {
+            event_id,
+            record: self.record.to_owned(),
+            kind: self.kind,
+            head: Head {
+                sequence,
+                hash: entry_hash(&entry),
+                time: now.max(head.time),
+            },
+            entry: entry.into(),
+            chain_salt,
+            chain: chain.into(),
+            detail_salt,
+            detail: detail.into(),
+            traceparent: self.traceparent,
+        }
     }
 }
 
@@ -111,7 +114,8 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|i| bytes[at + i])
 }
 
-/// HMAC-SHA-256 under a key, of data that belongs to a domain: the same data elsewhere gives another hash.
+/// HMAC-SHA-256 of data under a key. The domain separates uses: the same data in another domain has
+/// another hash.
 pub fn keyed_hash(key: &Bytes32, domain: &str, data: &[u8]) -> Bytes32 {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
     mac.update(domain.as_bytes());
@@ -120,7 +124,7 @@ pub fn keyed_hash(key: &Bytes32, domain: &str, data: &[u8]) -> Bytes32 {
     mac.finalize().into_bytes().into()
 }
 
-/// Why a change cannot be logged, ever: no consumer would take it.
+/// Why a change can never be logged: no consumer would take it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unloggable {
     /// Its record's name or its kind has a character that an entry may not have.
@@ -159,8 +163,9 @@ pub enum Unloggable {
     },
 }
 
-impl Sealed {
-    /// Whether the log takes it. Asked before it is written: what was written with a state can never be taken back.
+impl Change {
+    /// Checks that the log takes it. Called before it is written: once written together with a
+    /// state, it cannot be taken back.
     pub fn fits(&self) -> Result<(), Unloggable> {
         for (field, text, is_lawful) in [
             ("record", &*self.record, self.record.bytes().all(in_record)),
@@ -224,56 +229,58 @@ mod tests {
     use super::*;
     use crate::SeededEntropy;
 
-    fn sealed(record: &str, purpose: usize) -> Sealed {
-        let draft = Draft {
+    fn draft(record: &str) -> Draft<'_> {
+        Draft {
             source: "intake",
             record,
             kind: "report.accepted",
             caused_by: None,
-            detail: Detail {
-                purpose: "x".repeat(purpose),
-                ..Detail::default()
-            },
+            detail: Detail::default(),
             traceparent: String::new(),
-        };
-        seal(draft, &Head::default(), Time(0), &SeededEntropy::new(1))
+        }
+    }
+
+    fn change(record: &str, purpose: usize) -> Change {
+        let mut draft = draft(record);
+        draft.detail.purpose = "x".repeat(purpose);
+        draft.into_change(&Head::default(), Time(0), &SeededEntropy::new(1))
     }
 
     #[test]
     fn what_no_log_takes_is_refused_where_it_is_made() {
         let name = |bytes: usize| format!("reports/{}", "a".repeat(bytes - "reports/".len()));
-        assert_eq!(sealed(&name(255), 1_000_000).fits(), Ok(()));
+        assert_eq!(change(&name(255), 1_000_000).fits(), Ok(()));
         for (change, expected) in [
             (
-                sealed(&name(256), 0),
+                change(&name(256), 0),
                 format!("record `{}…` has 256 bytes; an entry takes 1 to 255", &name(256)[..40]),
             ),
             (
-                sealed("", 0),
+                change("", 0),
                 "record `…` has 0 bytes; an entry takes 1 to 255".to_owned(),
             ),
             (
-                sealed("reports/举报", 0),
+                change("reports/举报", 0),
                 "record `reports/举报` has a character that an entry may not have".to_owned(),
             ),
             (
-                Sealed {
+                Change {
                     kind: "report.clock_missed",
-                    ..sealed("reports/1", 0)
+                    ..change("reports/1", 0)
                 },
                 "kind `report.clock_missed` has a character that an entry may not have".to_owned(),
             ),
             (
-                sealed("reports/1", DETAIL_BYTES),
+                change("reports/1", DETAIL_BYTES),
                 format!(
                     "the detail of the change of reports/1 has {} bytes; the log takes at most {DETAIL_BYTES}",
                     DETAIL_BYTES + 4
                 ),
             ),
             (
-                Sealed {
+                Change {
                     entry: vec![0; ENTRY_BYTES + 1].into(),
-                    ..sealed("reports/1", 0)
+                    ..change("reports/1", 0)
                 },
                 "the entry for reports/1 has 65536 bytes; the log takes at most 65535".to_owned(),
             ),
@@ -286,7 +293,7 @@ mod tests {
     #[test]
     fn p3_entries_of_one_source_are_equally_long() {
         for (record, purpose) in [("r", 0), (&*"r".repeat(255), 0), ("reports/1", 100_000)] {
-            assert_eq!(sealed(record, purpose).entry.len(), 91 + "intake".len());
+            assert_eq!(change(record, purpose).entry.len(), 91 + "intake".len());
         }
         const { assert!(91 + TEXT_BYTES <= ENTRY_BYTES) };
     }
@@ -295,54 +302,36 @@ mod tests {
     fn the_cause_is_in_the_detail() {
         let cause = Uuid::from_u128(7);
         let draft = Draft {
-            source: "intake",
-            record: "reports/1",
-            kind: "report.routed",
             caused_by: Some(cause),
-            detail: Detail::default(),
-            traceparent: String::new(),
+            ..draft("reports/1")
         };
-        let change = seal(draft, &Head::default(), Time(0), &SeededEntropy::new(2)).with_detail();
-        let detail = Detail::decode(change.detail.unwrap().content).unwrap();
+        let change = draft.into_change(&Head::default(), Time(0), &SeededEntropy::new(2));
+        let detail = Detail::decode(change.with_detail().detail.unwrap().content).unwrap();
         assert_eq!(detail.caused_by, cause.to_string());
     }
 
     /// Were it moved up to the record's last time, that would tell whose it is.
     #[test]
     fn p3_the_time_of_an_entry_is_the_clocks_whatever_the_records_is() {
-        let first = sealed("reports/1", 0);
         let head = Head {
             time: Time(3_600_000_000),
-            ..first.head
+            ..change("reports/1", 0).head
         };
-        let draft = Draft {
-            source: "intake",
-            record: "reports/1",
-            kind: "report.routed",
-            caused_by: None,
-            detail: Detail::default(),
-            traceparent: String::new(),
-        };
-        let second = seal(draft, &head, Time(5), &SeededEntropy::new(2));
-        assert_eq!(Entry::decode(&second.entry).unwrap().time, Time(5));
+        let second = draft("reports/1").into_change(&head, Time(5_000_000), &SeededEntropy::new(2));
+        assert_eq!(Entry::decode(&second.entry).unwrap().time, Time(5_000_000));
         assert_eq!(second.head.time, head.time);
     }
 
+    /// A microsecond would be the name of a transaction: whatever shares it belongs together.
     #[test]
-    fn a_records_times_never_go_back() {
-        let first = sealed("reports/1", 0);
-        let head = Head {
-            time: Time(3_600_000_000),
-            ..first.head
-        };
-        let draft = Draft {
-            source: "intake",
-            record: "reports/1",
-            kind: "report.routed",
-            caused_by: None,
-            detail: Detail::default(),
-            traceparent: String::new(),
-        };
-        assert_eq!(seal(draft, &head, Time(0), &SeededEntropy::new(2)).head.time, head.time);
+    fn p3_the_time_of_an_entry_is_in_whole_seconds() {
+        for (now, entry) in [
+            (1_795_305_600_999_999, 1_795_305_600_000_000),
+            (1_795_305_600_000_000, 1_795_305_600_000_000),
+            (-1, -1_000_000),
+        ] {
+            let change = draft("reports/1").into_change(&Head::default(), Time(now), &SeededEntropy::new(2));
+            assert_eq!(Entry::decode(&change.entry).unwrap().time, Time(entry));
+        }
     }
 }

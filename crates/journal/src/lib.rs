@@ -4,27 +4,35 @@
 //!
 //! 1. A service writes through its [`Writer`] (`writer.rs`), on a task that no caller can cancel. What many call at the same time
 //!    goes through a [`Committer`] (`commit.rs`), which runs one transaction for all that arrived meanwhile.
-//! 2. Inside, each change of a record is sealed against the record's [`Head`] (`change.rs`) into a canonical [`Entry`]
-//!    (`entry.rs`, `bytes.rs`), which commits to its chain and to its detail (`chain.rs`), and written together with the state: once into
+//! 2. Inside, a [`Draft`] of each change of a record becomes a [`Change`] against the record's
+//!    [`Head`] (`change.rs`): a canonical [`Entry`] (`entry.rs`, `bytes.rs`) that commits to its
+//!    chain and to its detail (`chain.rs`). It is written together with the state: once into
 //!    `journal`, and once per consumer into `outbox` (`outbox.rs`).
-//! 3. After the commit the writer wakes the [`Relay`] of each consumer (`relay.rs`). It reads what is undelivered, in each
-//!    record's order, delivers it in batches, and deletes what was taken. A refused event parks its own record only.
-//!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices what it lacks.
-//!    A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
-//! 4. The consumer opens the event's chain ([`Opened`]: it believes nothing that the entry does not commit to) and checks it against the
-//!    record's sequence and link (`inbox.rs`) in the transaction in which it applies it.
+//! 3. After the commit the writer wakes the [`Relay`] of each consumer (`relay.rs`). It reads
+//!    undelivered events, in each record's order, delivers them in batches in which the records are
+//!    mixed at random, and deletes those that were taken. A refused event parks its own record only.
+//!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices missing
+//!    events. A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
+//! 4. The consumer opens the event's chain ([`Opened`]: it believes only what the entry commits to)
+//!    and checks it against the record's sequence and link (`inbox.rs`) in the transaction in which
+//!    it applies it.
 //!
-//! Invariants: an event exists if and only if the state it describes was committed. A record's times never decrease, so
-//! reading `outbox` by time gives each record's events in their sequence, and a late commit is never overtaken: what is
-//! read is what is there, not what lies past a position. Among events of one time and sequence the order is random, and the time in an
-//! entry is the clock's: neither order nor time ties two entries of a record. Delivery is at least once; `inbox` makes it once.
-//! Two relays that both believe to hold the lease deliver twice, which is harmless.
+//! Invariants: an event exists if and only if the state it describes was committed. A record's times
+//! never decrease, so reading `outbox` by time and sequence gives each record's events in their
+//! order. A late commit is never overtaken: a relay reads all rows that are there, not those past a
+//! position. Delivery is at least once; `inbox` makes it once. Two relays that both believe they
+//! hold the lease deliver twice, which is harmless.
 //!
-//! The kinds of changes, of every service, and the words for them are one list (`kind.rs`).
+//! What the public log shows of a record: its entries have whole seconds of the clock and stand in an
+//! order that keeps each record's changes in sequence and is random otherwise. Where nothing else
+//! happens within some seconds, the reader can still guess that two entries belong together.
 //!
-//! The key that seals page tokens stands beside the journal (`token_key.rs`), one for all replicas of a service.
+//! The kinds of changes of every service, and the words for them, are one list (`kind.rs`).
 //!
-//! Whether all that arrives where it should is seen from outside, by what `heads.rs` lists and counts.
+//! The key that seals page tokens stands beside the journal (`token_key.rs`), one for all replicas
+//! of a service.
+//!
+//! `heads.rs` lists and counts what operators compare, to see from outside that everything arrives.
 //!
 //! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
 
@@ -47,7 +55,7 @@ mod writer;
 pub use background::{Background, supervised};
 pub use bytes::Malformed;
 pub use chain::{Chain, Opened, Openings, Opens, Unopened, chain_commitment, detail_commitment};
-pub use change::{DETAIL_BYTES, Draft, Head, Sealed, Unloggable, keyed_hash, seal};
+pub use change::{Change, DETAIL_BYTES, Draft, Head, Unloggable, keyed_hash};
 pub use commit::{CommitError, Committer};
 pub use entry::{Content, ENTRY_BYTES, Entry, entry_hash};
 pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_heads_of};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::event::Opening;
 use sql::{Batch, Db, Error, Insert, Kind, Schema, Tx, Value};
 
-use crate::{Sealed, Time, Unloggable, chain::chain_bytes, entry_hash};
+use crate::{Change, Time, Unloggable, chain::chain_bytes, entry_hash};
 
 /// The journal's part of a producer's database.
 pub const SCHEMA: Schema = Schema {
@@ -28,7 +28,7 @@ pub const SCHEMA: Schema = Schema {
 #[derive(Debug)]
 pub struct Delivery {
     /// The change.
-    pub change: Sealed,
+    pub change: Change,
     /// For each consumer, the encoded message that it gets.
     pub payloads: Vec<(&'static str, Vec<u8>)>,
 }
@@ -110,7 +110,7 @@ pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error>
 
 /// Adds changes and what is to be delivered of them to the batch that writes the state they describe.
 ///
-/// Fails for a change that no log takes ([`Sealed::fits`](crate::Sealed::fits)): its state must not be written either.
+/// Fails for a change that no log takes ([`Change::fits`](crate::Change::fits)): its state must not be written either.
 pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>, Error> {
     if let Some(unloggable) = changes.iter().find_map(|rows| rows.unloggable.as_ref()) {
         return Err(Error::Damaged {

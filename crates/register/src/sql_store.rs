@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use api::event::{Detail, OperatorRegister};
 use async_trait::async_trait;
-use journal::{Delivery, Draft, Entropy, Head, RoutingKind, Time, seal};
+use journal::{Delivery, Draft, Entropy, Head, RoutingKind, Time};
 use prost::Message as _;
 use sql::{Db, Insert, Kind as Column, Row, Tx, Value};
 
@@ -165,7 +165,7 @@ impl SqlStore {
         Ok(Some(after))
     }
 
-    fn change(&self, head: &Head, version: u64, activation: &Activation, now: Time) -> journal::Sealed {
+    fn change(&self, head: &Head, version: u64, activation: &Activation, now: Time) -> journal::Change {
         let draft = Draft {
             source: "routing",
             record: RECORD,
@@ -188,7 +188,7 @@ impl SqlStore {
             },
             traceparent: activation.traceparent.clone(),
         };
-        seal(draft, head, now, &*self.entropy)
+        draft.into_change(head, now, &*self.entropy)
     }
 }
 

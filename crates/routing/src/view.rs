@@ -15,7 +15,7 @@ use decision::{
     directory::{AgencyId, Directory},
     rules::Terms,
 };
-use journal::{Head, Sealed};
+use journal::{Change, Head};
 use uuid::Uuid;
 
 use crate::{
@@ -107,7 +107,7 @@ pub fn clock(clock: &Clock) -> event::Clock {
 
 /// For intake: what reporters are told, and whom to keep it from. Whoever must designate has the case until somebody leads.
 pub fn case_change(
-    change: &Sealed,
+    change: &Change,
     case: &Case,
     matter: &Matter,
     reports: Vec<String>,

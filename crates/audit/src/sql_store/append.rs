@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use journal::{Bytes32, Draft, Entry, EventSet, Head, Time, random_id, seal};
+use journal::{Bytes32, Draft, Entry, EventSet, Head, Time, random_id};
 use sql::{Batch, Engine, Error, Insert, Kind, Tx, Value, transact};
 use uuid::Uuid;
 
@@ -493,7 +493,7 @@ impl SqlStore {
                 detail: change.detail.clone(),
                 traceparent: String::new(),
             };
-            let next = seal(draft, head, now, &*self.entropy);
+            let next = draft.into_change(head, now, &*self.entropy);
             *head = next.head;
             sealed.push(check(OWN, next.with_detail()).map_err(|refusal| Error::Damaged {
                 what: "entry of the log's own",

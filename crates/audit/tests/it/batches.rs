@@ -7,7 +7,7 @@ use api::{
     event::StateChange,
 };
 use audit::verify::LogVerifier;
-use journal::{Draft, Head, SeededEntropy, seal};
+use journal::{Draft, Head, SeededEntropy};
 use testkit::Backend;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming, codegen::tokio_stream::wrappers::ReceiverStream};
@@ -144,7 +144,7 @@ fn large(i: usize) -> Vec<StateChange> {
             detail,
             traceparent: String::new(),
         };
-        seal(draft, &Head::default(), NOW, &entropy).with_detail()
+        draft.into_change(&Head::default(), NOW, &entropy).with_detail()
     };
     (0..4).map(change).collect()
 }

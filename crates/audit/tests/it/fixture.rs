@@ -13,7 +13,7 @@ use audit::{Audit, Checked, Config};
 use ed25519_dalek::SigningKey;
 use journal::{
     Bytes32, Chain, Content, Draft, Entry, EventSet, Head, ManualClock, Opened, Openings, SeededEntropy, Time,
-    chain_commitment, seal,
+    chain_commitment,
 };
 use rpc::client::Caller;
 use signed_note::{Note, StandardSigner, new_ed25519_verifier_key};
@@ -69,7 +69,7 @@ impl Producer {
             detail,
             traceparent,
         };
-        let sealed = seal(draft, head, now, &self.entropy);
+        let sealed = draft.into_change(head, now, &self.entropy);
         *head = sealed.head;
         sealed.with_detail()
     }

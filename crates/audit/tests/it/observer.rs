@@ -9,7 +9,7 @@ use api::event::{Actor, Detail, Opening, StateChange};
 use audit::{SqlStore, Store as _};
 use journal::{
     Chain, Content, Delivery, Draft, Entropy as _, Entry, Head, Outbox as _, Outcome, SeededEntropy, SqlOutbox, Time,
-    chain_commitment, detail_commitment, entry_hash, ordered_id, seal,
+    chain_commitment, detail_commitment, entry_hash, ordered_id,
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -56,7 +56,7 @@ impl Service {
 
     /// Seals a change that is committed and delivered by itself.
     fn seal(&self, draft: Draft<'_>, head: &mut Head, now: Time) -> StateChange {
-        let change = seal(draft, head, now, &self.entropy);
+        let change = draft.into_change(head, now, &self.entropy);
         *head = change.head;
         change.with_detail()
     }
@@ -65,7 +65,7 @@ impl Service {
     async fn commit(&self, changes: Vec<(Draft<'_>, &mut Head)>, now: Time) -> Vec<StateChange> {
         let mut deliveries = Vec::new();
         for (draft, head) in changes {
-            let change = seal(draft, head, now, &self.entropy);
+            let change = draft.into_change(head, now, &self.entropy);
             *head = change.head;
             let payloads = vec![("audit", change.with_detail().encode_to_vec())];
             deliveries.push(Delivery { change, payloads });

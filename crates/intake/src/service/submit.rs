@@ -4,7 +4,7 @@ use api::{
     event::Detail,
     intake::{Report, SubmitReportRequest, SubmitReportResponse},
 };
-use journal::{Draft, Head, Time, keyed_hash, ordered_id, seal};
+use journal::{Draft, Head, Time, keyed_hash, ordered_id};
 use prost::Message as _;
 use rpc::{Failure, Identity, Violation};
 use uuid::Uuid;
@@ -85,7 +85,7 @@ impl Service {
             receipt_hash: self.receipts.lookup(&self.receipts.code(report)).hash,
             commitment_key,
             content,
-            change: seal(draft, &Head::default(), now, &*self.entropy),
+            change: draft.into_change(&Head::default(), now, &*self.entropy),
             facts: submission.facts,
             subjects: submission.subjects,
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use api::event::Actor;
 use async_trait::async_trait;
-use journal::{Bytes32, Sealed, Time};
+use journal::{Bytes32, Change, Time};
 use sql::Error;
 use uuid::Uuid;
 
@@ -174,7 +174,7 @@ pub trait EvidenceStore: Send + Sync + 'static {
     ) -> Result<Result<Accepted, Unattachables>, Error>;
 
     /// Records that a file is given out, and returns it; `None` when there is none, or its file is gone.
-    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Sealed)>, Error>;
+    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Change)>, Error>;
 
     /// Lets files expire that were uploaded at this time or before and that no report has named; a hundred at most. Returns how many.
     async fn expire(&self, before: Time, now: Time) -> Result<usize, Error>;

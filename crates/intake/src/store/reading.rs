@@ -1,13 +1,13 @@
 //! Readings of reports: recorded before what is read is shown.
 
-use journal::{Delivery, Rows, Sealed};
+use journal::{Change, Delivery, Rows};
 use prost::Message as _;
 use sql::{Batch, Error};
 
 use super::SqlStore;
 
 /// A reading as rows. For audit alone: it takes effect on no case.
-pub fn rows(change: Sealed) -> Rows {
+pub fn rows(change: Change) -> Rows {
     let payloads = vec![("audit", change.with_detail().encode_to_vec())];
     Delivery { change, payloads }.into_rows()
 }

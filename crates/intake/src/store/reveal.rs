@@ -1,7 +1,7 @@
 //! Showing who reported: recorded in the transaction that reads it.
 
 use api::event::{Actor, Detail};
-use journal::{Bytes32, Draft, IntakeKind, Logged, Sealed, Time, keyed_hash, seal};
+use journal::{Bytes32, Change, Draft, IntakeKind, Logged, Time, keyed_hash};
 use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ pub enum Revealed {
 enum Found {
     Nothing,
     RequestIdReused,
-    New(Box<StoredReport>, Box<Sealed>),
+    New(Box<StoredReport>, Box<Change>),
     /// The first request is this change of the report.
     Repeated(Box<StoredReport>, i64),
 }
@@ -157,7 +157,7 @@ impl SqlStore {
             },
             traceparent: reveal.traceparent.clone(),
         };
-        let change = seal(draft, &current.head, now, &*self.entropy);
+        let change = draft.into_change(&current.head, now, &*self.entropy);
         let head = change.head;
         super::STATES
             .rows(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::event::{Actor, Detail};
-use journal::{Delivery, Draft, Head, Time, seal};
+use journal::{Delivery, Draft, Head, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
@@ -171,7 +171,7 @@ impl SqlStore {
             detail,
             traceparent: told.traceparent,
         };
-        let change = seal(draft, head, now, &*self.entropy);
+        let change = draft.into_change(head, now, &*self.entropy);
         let advice = told.route.and_then(|route| view::advice(&route.decision));
         let intake = view::case_change(&change, &transition.case, matter, reports, advice, directory);
         let audit = change.with_detail().encode_to_vec();

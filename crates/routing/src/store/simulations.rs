@@ -2,7 +2,7 @@
 
 use api::routing::{Explanation, Facts};
 use async_trait::async_trait;
-use journal::{Bytes32, Sealed, Time};
+use journal::{Bytes32, Change, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Value};
 use uuid::Uuid;
@@ -77,7 +77,7 @@ pub(super) const OPENINGS: Insert = Insert::into(
 );
 
 /// One of them.
-pub(super) fn opening_row(case: Uuid, change: &Sealed) -> [Value; 3] {
+pub(super) fn opening_row(case: Uuid, change: &Change) -> [Value; 3] {
     let detail = change.with_detail().detail.unwrap_or_default();
     [
         case.to_string().into(),

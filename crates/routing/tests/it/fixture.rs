@@ -8,7 +8,7 @@ use decision::calendar::Calendars;
 use decision::decide::{Decision, decide};
 use decision::directory::{AgencyId, Directory};
 use decision::rules::RuleSet;
-use journal::{Arrival, Draft, Head, ManualClock, Opened, Sealed, SeededEntropy, Time, random_id, seal};
+use journal::{Arrival, Change, Draft, Head, ManualClock, Opened, SeededEntropy, Time, random_id};
 use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
@@ -120,7 +120,7 @@ impl Fixture {
     }
 
     /// The next change of a report, as intake seals it.
-    pub fn change(&self, report: Uuid, kind: &'static str, head: &Head) -> Sealed {
+    pub fn change(&self, report: Uuid, kind: &'static str, head: &Head) -> Change {
         let draft = Draft {
             source: "intake",
             record: &format!("reports/{report}"),
@@ -129,11 +129,11 @@ impl Fixture {
             detail: api::event::Detail::default(),
             traceparent: String::new(),
         };
-        seal(draft, head, self.now(), &*self.entropy)
+        draft.into_change(head, self.now(), &*self.entropy)
     }
 
     /// A report that was accepted, with its first change as it goes over the wire.
-    pub fn accepted(&self, facts: Facts) -> (Uuid, Sealed, ReportChange) {
+    pub fn accepted(&self, facts: Facts) -> (Uuid, Change, ReportChange) {
         let report = random_id(&*self.entropy);
         let sealed = self.change(report, "report.accepted", &Head::default());
         let change = ReportChange {
@@ -299,7 +299,7 @@ fn store(db: &Db, current: &Arc<Current>, entropy: &Arc<SeededEntropy>) -> Arc<S
     ))
 }
 
-pub fn news(report: Uuid, sealed: &Sealed, route: Option<(Facts, Decision)>) -> ReportNews {
+pub fn news(report: Uuid, sealed: &Change, route: Option<(Facts, Decision)>) -> ReportNews {
     ReportNews {
         entry: Opened::of_change(&sealed.without_detail()).unwrap(),
         report,

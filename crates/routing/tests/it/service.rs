@@ -361,7 +361,7 @@ async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
         detail: api::event::Detail::default(),
         traceparent: String::new(),
     };
-    let sealed = journal::seal(draft, &journal::Head::default(), fixture.now(), &*fixture.entropy);
+    let sealed = draft.into_change(&journal::Head::default(), fixture.now(), &*fixture.entropy);
     other_record.change = Some(sealed.without_detail());
     let changes = vec![
         ReportChange::default(),

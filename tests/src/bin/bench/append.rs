@@ -23,7 +23,7 @@ use api::{
 };
 use audit::{Audit, Config};
 use hdrhistogram::Histogram;
-use journal::{Draft, Head, SystemEntropy, Time, seal};
+use journal::{Draft, Head, SystemEntropy, Time};
 use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
 use sql::{Db, Insert, Kind, transact};
 use tempfile::TempDir;
@@ -110,7 +110,7 @@ pub fn sealed(prefix: &str, n: usize, per_record: usize) -> Vec<StateChange> {
                 traceparent: String::new(),
             };
             let time = Time(start + i64::try_from(i).unwrap_or_default());
-            let sealed = seal(draft, head, time, &entropy);
+            let sealed = draft.into_change(head, time, &entropy);
             *head = sealed.head;
             sealed.with_detail()
         })

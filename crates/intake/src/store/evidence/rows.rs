@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::event::{Actor, Detail};
 use async_trait::async_trait;
-use journal::{Delivery, Draft, Head, IntakeKind, Sealed, Time, keyed_hash, seal};
+use journal::{Change, Delivery, Draft, Head, IntakeKind, Time, keyed_hash};
 use prost::Message as _;
 use sql::{Batch, Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
@@ -185,7 +185,7 @@ impl SqlStore {
         tx: &mut Tx,
         download: &Download,
         now: Time,
-    ) -> Result<Option<(StoredEvidence, Sealed)>, Error> {
+    ) -> Result<Option<(StoredEvidence, Change)>, Error> {
         let Some(Current { file, head }) = lock(tx, &[download.id]).await?.remove(&download.id) else {
             return Ok(None);
         };
@@ -286,7 +286,7 @@ impl SqlStore {
         detail: Detail,
         traceparent: &str,
         now: Time,
-    ) -> Sealed {
+    ) -> Change {
         let draft = Draft {
             source: "intake",
             record: &name(id),
@@ -295,7 +295,7 @@ impl SqlStore {
             detail,
             traceparent: traceparent.to_owned(),
         };
-        seal(draft, head, now, &*self.entropy)
+        draft.into_change(head, now, &*self.entropy)
     }
 }
 
@@ -339,7 +339,7 @@ fn judge<'f>(
 }
 
 /// For audit alone: routing decides nothing by a file.
-fn delivery(change: Sealed) -> Delivery {
+fn delivery(change: Change) -> Delivery {
     let payloads = vec![("audit", change.with_detail().encode_to_vec())];
     Delivery { change, payloads }
 }
@@ -413,7 +413,7 @@ impl EvidenceStore for SqlStore {
         sql::transact!(self.db, |tx| self.try_accept_with(&mut tx, report, attachment, now))
     }
 
-    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Sealed)>, Error> {
+    async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Change)>, Error> {
         sql::transact!(self.db, |tx| self.try_record_download(&mut tx, download, now))
     }
 

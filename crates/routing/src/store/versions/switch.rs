@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::event::{Actor, Detail};
 use data_encoding::HEXLOWER;
-use journal::{Bytes32, Delivery, Draft, Entropy, Head, Time, seal};
+use journal::{Bytes32, Delivery, Draft, Entropy, Head, Time};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
 
@@ -317,7 +317,7 @@ async fn switch(
 }
 
 fn delivery(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> Delivery {
-    let change = seal(draft, head, now, entropy);
+    let change = draft.into_change(head, now, entropy);
     let audit = change.with_detail().encode_to_vec();
     Delivery {
         change,
