@@ -360,7 +360,7 @@ impl Audit {
         keys.offer_vkey().await;
         let (vkey, verifier_key_file) = (keys.vkey(), keys.verifier_key_file());
         let vitals = Arc::new(vitals::Vitals::default());
-        let parts = publisher::Parts {
+        let means = publisher::Means {
             store: Arc::clone(&store),
             keys,
             file: config.checkpoint_file,
@@ -368,7 +368,7 @@ impl Audit {
             clock: Arc::clone(&clock),
             vitals: Arc::clone(&vitals),
         };
-        let publisher = publisher::Publisher::start(parts, last).await?;
+        let publisher = publisher::Publisher::start(means, last).await?;
 
         let (grown, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let published = publisher.published();

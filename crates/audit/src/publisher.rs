@@ -104,8 +104,8 @@ impl PublishError {
     }
 }
 
-/// Dependencies of a publisher.
-pub(crate) struct Parts {
+/// What a publisher works with.
+pub(crate) struct Means {
     pub store: Arc<dyn Store>,
     pub keys: LogKeys,
     pub file: PathBuf,
@@ -116,14 +116,16 @@ pub(crate) struct Parts {
 
 /// Publishes checkpoints.
 pub(crate) struct Publisher {
-    parts: Parts,
+    means: Means,
     /// The largest head ever signed, published or not: later heads must extend it.
     signed: TreeHead,
     published: watch::Sender<Published>,
+    /// When the newest checkpoint was published.
+    published_at: Instant,
 }
 
 /// Pause before a retry, unless the interval is longer.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Publisher {
     /// Resumes from the last checkpoint, or signs the empty log as the first. Then publishes what
@@ -131,27 +133,28 @@ impl Publisher {
     ///
     /// Starts even if witnesses are missing, with the last published checkpoint: appending must not
     /// depend on them.
-    pub async fn start(parts: Parts, last: Option<Published>) -> Result<Self, PublishError> {
+    pub async fn start(means: Means, last: Option<Published>) -> Result<Self, PublishError> {
         let first = match last.clone() {
             Some(last) => last,
-            None => signed(TreeHead::EMPTY, &parts)?,
+            None => signed(TreeHead::EMPTY, &means)?,
         };
         let mut publisher = Self {
             signed: first.head,
             published: watch::Sender::new(first.clone()),
-            parts,
+            published_at: Instant::now(),
+            means,
         };
         // A checkpoint that a crash left in one place is now stored in both. The empty tree makes
         // no claim.
         if publisher.is_public(&first) || first.head == TreeHead::EMPTY {
             publisher.keep(first).await?;
         } else if let Some(note) = publisher
-            .parts
+            .means
             .store
             .newest_checkpoint()
             .await
             .map_err(StoreError::from)?
-            && let Ok(head) = publisher.parts.keys.open_own(&note)
+            && let Ok(head) = publisher.means.keys.open_own(&note)
         {
             // The newest was signed, but never published.
             publisher.published.send_replace(Published {
@@ -160,7 +163,7 @@ impl Publisher {
                 ..Published::default()
             });
         }
-        match publisher.publish().await {
+        match publisher.publish(false).await {
             Err(error @ PublishError::Unwitnessed { .. }) => publisher.failed(&error),
             other => other?,
         }
@@ -173,25 +176,25 @@ impl Publisher {
     }
 
     /// Publishes on notification by `grown`, immediately but at most once per `interval`, until
-    /// `stop`; then once more. Signs the head again if it has not grown for `refresh`.
+    /// `stop`; then once more. Signs the head again once its checkpoint is older than `refresh`,
+    /// however often `grown` notifies without growth.
     pub async fn run(mut self, interval: Duration, refresh: Duration, grown: Arc<Notify>, stop: CancellationToken) {
-        let vitals = Arc::clone(&self.parts.vitals);
-        let mut again = self.is_behind();
+        let vitals = Arc::clone(&self.means.vitals);
+        let mut retries = !vitals.unpublished().is_empty();
         loop {
-            let begun = Instant::now();
+            let wake = match retries {
+                true => Instant::now() + RETRY,
+                false => self.published_at + refresh,
+            };
             tokio::select! {
                 () = grown.notified() => {}
-                () = tokio::time::sleep(if again { AGAIN } else { refresh }) => {}
+                () = tokio::time::sleep_until(wake) => {}
                 () = stop.cancelled() => break,
                 () = vitals.halted.cancelled() => return,
             }
-            let idle = begun.elapsed() >= refresh;
-            let head = self.published.borrow().head;
-            let done = match self.is_behind() || self.has_grown().await {
-                false if idle => self.sign_and_publish(head).await,
-                _ => self.publish().await,
-            };
-            again = done.is_err();
+            let is_old = self.published_at.elapsed() >= refresh;
+            let done = self.publish(is_old).await;
+            retries = done.is_err();
             match done {
                 Ok(()) => vitals.set_behind(None),
                 Err(error) if error.is_final() => return vitals.halt(&error),
@@ -202,7 +205,7 @@ impl Publisher {
                 () = stop.cancelled() => break,
             }
         }
-        if let Err(error) = self.publish().await {
+        if let Err(error) = self.publish(false).await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "cannot publish the last checkpoint; the next start will"
@@ -211,7 +214,7 @@ impl Publisher {
     }
 
     fn failed(&self, error: &PublishError) {
-        self.parts.vitals.set_behind(Some(Behind {
+        self.means.vitals.set_behind(Some(Behind {
             problem: telemetry::with_causes(error),
             for_want_of_witnesses: matches!(error, PublishError::Unwitnessed { .. }),
         }));
@@ -221,27 +224,18 @@ impl Publisher {
         );
     }
 
-    /// Whether a signed head is not public yet.
-    fn is_behind(&self) -> bool {
-        self.signed != self.published.borrow().head
-    }
-
-    async fn has_grown(&self) -> bool {
-        let head = self.parts.store.head().await;
-        head.map_or(true, |head| head != self.signed)
-    }
-
-    /// Publishes the head unless it is already published.
-    async fn publish(&mut self) -> Result<(), PublishError> {
-        let head = self.parts.store.head().await?;
-        if head == self.published.borrow().head && self.published.borrow().time > Time(0) {
-            return Ok(());
+    /// Publishes the head unless it is already published. `again` signs and publishes it even then.
+    async fn publish(&mut self, again: bool) -> Result<(), PublishError> {
+        let head = self.means.store.head().await?;
+        let is_published = head == self.published.borrow().head && self.published.borrow().time > Time(0);
+        match is_published && !again {
+            true => Ok(()),
+            false => self.sign_and_publish(head).await,
         }
-        self.sign_and_publish(head).await
     }
 
     async fn sign_and_publish(&mut self, head: TreeHead) -> Result<(), PublishError> {
-        let extends = prove::extends(&*self.parts.store, self.signed, head).await;
+        let extends = prove::extends(&*self.means.store, self.signed, head).await;
         if !extends.map_err(StoreError::from)? {
             return Err(PublishError::Inconsistent {
                 signed: self.signed.size,
@@ -251,21 +245,21 @@ impl Publisher {
         // The last signed entry: whoever deletes the newest rows deletes it, and nothing may be
         // appended over the gap.
         let last = self.signed.size.saturating_sub(1)..self.signed.size;
-        let missing = self.parts.store.missing(last).await.map_err(StoreError::from)?;
+        let missing = self.means.store.missing(last).await.map_err(StoreError::from)?;
         if let Some(index) = missing.first() {
             return Err(EntryMissing { index: *index }.into());
         }
-        let mut new = signed(head, &self.parts)?;
-        if self.parts.witnesses.is_none() {
+        let mut new = signed(head, &self.means)?;
+        if self.means.witnesses.is_none() {
             self.signed = head;
             return self.keep(new).await;
         }
         self.keep_outside(&new).await?;
         self.signed = head;
-        let Some(witnesses) = &self.parts.witnesses else {
+        let Some(witnesses) = &self.means.witnesses else {
             return Ok(());
         };
-        let cosigned = witnesses.cosign(&self.parts.store, head, &new.note).await;
+        let cosigned = witnesses.cosign(&self.means.store, head, &new.note).await;
         for (witness, problem) in &cosigned.problems {
             // A witness that saw more than exists has seen this log's future: this database is its
             // past.
@@ -275,7 +269,7 @@ impl Publisher {
                 tracing::warn!(witness, %problem, "no cosignature");
             }
         }
-        self.parts.vitals.set_silent(problems(&cosigned));
+        self.means.vitals.set_silent(problems(&cosigned));
         if !witnesses.are_enough(&cosigned) && head != TreeHead::EMPTY {
             return Err(PublishError::Unwitnessed {
                 size: head.size,
@@ -290,12 +284,12 @@ impl Publisher {
 
     /// Whether a checkpoint may be published: it has enough cosignatures.
     fn is_public(&self, checkpoint: &Published) -> bool {
-        let witnesses = self.parts.witnesses.as_ref();
+        let witnesses = self.means.witnesses.as_ref();
         witnesses.is_none_or(|witnesses| witnesses.have_cosigned(&checkpoint.note))
     }
 
     async fn keep_outside(&self, new: &Published) -> Result<(), PublishError> {
-        let path = &self.parts.file;
+        let path = &self.means.file;
         let failed = |source| PublishError::File {
             path: path.clone(),
             source,
@@ -306,7 +300,7 @@ impl Publisher {
             return Ok(());
         }
         // The fence is in the database; this is the file's only protection.
-        let there = found.and_then(|note| self.parts.keys.open_own(&note).ok());
+        let there = found.and_then(|note| self.means.keys.open_own(&note).ok());
         let there = there.map_or(0, |head| head.size);
         if there > new.head.size {
             return Err(PublishError::Overtaken {
@@ -320,13 +314,14 @@ impl Publisher {
             .map_err(failed)
     }
 
-    async fn keep(&self, new: Published) -> Result<(), PublishError> {
+    async fn keep(&mut self, new: Published) -> Result<(), PublishError> {
         self.keep_outside(&new).await?;
-        self.parts
+        self.means
             .store
-            .keep_checkpoint(new.head.size, &new.note, self.parts.clock.now())
+            .keep_checkpoint(new.head.size, &new.note, self.means.clock.now())
             .await?;
         self.published.send_replace(new);
+        self.published_at = Instant::now();
         Ok(())
     }
 }
@@ -341,9 +336,9 @@ impl Default for Published {
     }
 }
 
-fn signed(head: TreeHead, parts: &Parts) -> Result<Published, PublishError> {
-    let time = parts.clock.now();
-    let note = checkpoint::sign(&head, parts.keys.signing(), time).map_err(PublishError::Sign)?;
+fn signed(head: TreeHead, means: &Means) -> Result<Published, PublishError> {
+    let time = means.clock.now();
+    let note = checkpoint::sign(&head, means.keys.signing(), time).map_err(PublishError::Sign)?;
     Ok(Published { head, note, time })
 }
 
@@ -355,3 +350,6 @@ fn problems(cosigned: &Cosigned) -> String {
         .collect();
     problems.join("; ")
 }
+
+#[cfg(test)]
+mod tests;
