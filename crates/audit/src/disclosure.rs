@@ -121,7 +121,7 @@ pub(crate) async fn refuse_chain(caller: &Identity, record: &str, sight: Option<
     match (caller.role, sight) {
         (Role::Auditor | Role::Operator, _) => Ok(()),
         (Role::Agency, Some(sight)) => {
-            let agency = format!("agencies/{}", AgencyCaller::from_identity(caller)?.agency);
+            let agency = AgencyCaller::from_identity(caller)?.agency.resource_name();
             match sight.sees(&agency, record).await? {
                 true => Ok(()),
                 // As if there were none: whether there is one is not public.
@@ -153,7 +153,7 @@ pub(crate) async fn refuse_hidden(
     match (caller.role, &wanted.record, sight) {
         (Role::Auditor, ..) => Ok(()),
         (Role::Agency, Some(record), Some(sight)) => {
-            let agency = format!("agencies/{}", AgencyCaller::from_identity(caller)?.agency);
+            let agency = AgencyCaller::from_identity(caller)?.agency.resource_name();
             match sight.sees(&agency, record).await? {
                 true => Ok(()),
                 // As if there were none.
@@ -183,7 +183,7 @@ mod tests {
             system: "auditor".to_owned(),
             agency: None,
             role: Role::Auditor,
-            officer: Some("o-17".to_owned()),
+            officer: rpc::Officer::new("o-17").ok(),
             officer_key: rpc::OfficerKey::default(),
         }
     }
@@ -243,8 +243,8 @@ mod tests {
         };
         for caller in [
             somebody(|caller| caller.system = "another".to_owned()),
-            somebody(|caller| caller.agency = Some("police-450100".to_owned())),
-            somebody(|caller| caller.officer = Some("o-18".to_owned())),
+            somebody(|caller| caller.agency = names::AgencyId::new("police-450100").ok()),
+            somebody(|caller| caller.officer = rpc::Officer::new("o-18").ok()),
             somebody(|caller| caller.officer = None),
         ] {
             let caller = &caller;

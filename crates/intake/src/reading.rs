@@ -125,9 +125,9 @@ mod tests {
     fn p3_the_entry_of_a_reading_names_neither_the_report_nor_the_reader() {
         let caller = Identity {
             system: "desk".to_owned(),
-            agency: Some("police-450100".to_owned()),
+            agency: names::AgencyId::new("police-450100").ok(),
             role: Role::Agency,
-            officer: Some("o-17".to_owned()),
+            officer: rpc::Officer::new("o-17").ok(),
             officer_key: rpc::OfficerKey::default(),
         };
         let wanted = check(&request(REPORT, 1)).unwrap();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use api::routing::routing_inbound_service_client::RoutingInboundServiceClient;
 use journal::{Clock, Committer, Entropy, Writer};
+use names::AgencyId;
 use rpc::{Failure, Identity, client::Caller};
 
 use crate::{
@@ -50,14 +51,14 @@ fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
 
 /// Whether the caller's agency must not learn what became of a report: it keeps to what it knew when it sent it in.
 fn is_hidden_from(caller: &Identity, stored: &StoredReport) -> bool {
-    caller.agency.as_deref().is_some_and(|agency| is_hidden(agency, stored))
+    caller.agency.as_ref().is_some_and(|agency| is_hidden(agency, stored))
 }
 
 /// Whether an agency must not learn what became of a report.
-fn is_hidden(agency: &str, stored: &StoredReport) -> bool {
+fn is_hidden(agency: &AgencyId, stored: &StoredReport) -> bool {
     stored.case.as_ref().is_some_and(|case| {
         let mut hidden = case.hidden_from.iter();
-        hidden.any(|name| names::Collection::AGENCIES.id(name) == Some(agency))
+        hidden.any(|name| names::AGENCY.id(name).as_ref() == Some(agency))
     })
 }
 

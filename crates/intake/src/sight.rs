@@ -17,7 +17,7 @@ pub(crate) async fn may_see(
     };
     let request = CheckAccessRequest {
         target: Some(Target::Report(report.to_owned())),
-        agency: names::Collection::AGENCIES.of(agency),
+        agency: agency.resource_name(),
     };
     match routing.clone().check_access(request).await {
         Ok(response) => Ok(response.into_inner().allowed),

@@ -12,6 +12,7 @@ use api::{
 };
 use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Change, Delivery, Draft, Entropy, Head, Inbox, Logged, Opened, Time};
+use names::AgencyId;
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Schema, Tx};
 use uuid::Uuid;
@@ -63,7 +64,7 @@ pub struct Acceptance {
     /// The system that sends it.
     pub caller: String,
     /// Id of the agency that sends it.
-    pub agency: Option<String>,
+    pub agency: Option<AgencyId>,
     /// The caller's id for the request.
     pub request_id: Option<Uuid>,
     /// Keyed hash of the request, to tell a repeat from other content.
@@ -118,7 +119,7 @@ impl From<Acceptance> for Prepared {
             row: [
                 report.into(),
                 caller.into(),
-                sql::Value::text_or_null(acceptance.agency),
+                sql::Value::text_or_null(acceptance.agency.as_ref().map(AgencyId::as_str)),
                 sql::Value::text_or_null(request_id),
                 acceptance.fingerprint.into(),
                 acceptance.receipt_hash.into(),
@@ -167,7 +168,7 @@ pub struct StoredReport {
     /// The system that sent it.
     pub caller: String,
     /// Id of the agency that sent it.
-    pub agency: Option<String>,
+    pub agency: Option<AgencyId>,
     /// The encoded report.
     pub content: Vec<u8>,
     /// When it was recorded.
@@ -498,6 +499,16 @@ fn parse_id(id: &str) -> Result<Uuid, Error> {
     })
 }
 
+/// The agency of a sender, where it has one.
+fn agency(row: &Row) -> Result<Option<AgencyId>, Error> {
+    let id: Option<String> = row.get("agency")?;
+    let id = id.as_deref().map(AgencyId::new).transpose();
+    id.map_err(|error| Error::Damaged {
+        what: "agency",
+        problem: error.to_string(),
+    })
+}
+
 fn parse_state(row: &Row) -> Result<State, Error> {
     let name: String = row.get("state")?;
     State::from_name(&name).ok_or(Error::Damaged {
@@ -518,7 +529,7 @@ fn stored(row: &Row) -> Result<StoredReport, Error> {
     Ok(StoredReport {
         report: parse_id(&row.get::<String>("id")?)?,
         caller: row.get("caller")?,
-        agency: row.get("agency")?,
+        agency: agency(row)?,
         content: row.get("content")?,
         accept_time: Time(row.get("accept_time")?),
         state: parse_state(row)?,

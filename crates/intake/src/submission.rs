@@ -10,7 +10,7 @@ use api::{
     routing::{Facts, OperatorSubject, operator_subject},
 };
 use journal::Time;
-use names::Collection;
+use names::{AgencyId, Collection};
 use places::Country;
 use rpc::{Violation, Violations};
 use uuid::Uuid;
@@ -56,7 +56,7 @@ pub fn check(
     request: SubmitReportRequest,
     categories: &Categories,
     known: &Known,
-    received_by: Option<&str>,
+    received_by: Option<&AgencyId>,
     now: Time,
 ) -> Result<Submission, Vec<Violation>> {
     let mut faults = Faults {
@@ -141,7 +141,7 @@ fn facts(
     report: &Report,
     category: &Category,
     excluded: BTreeSet<String>,
-    received_by: Option<&str>,
+    received_by: Option<&AgencyId>,
     now: Time,
 ) -> Facts {
     let subject_kinds: BTreeSet<i32> = report.subjects.iter().map(|subject| subject.kind).collect();
@@ -173,7 +173,7 @@ fn facts(
         victim_kind: report.victim_kind,
         reporter_relation: report.reporter.as_ref().map_or(0, |reporter| reporter.relation),
         publication: category.publication,
-        received_by: received_by.unwrap_or_default().to_owned(),
+        received_by: received_by.map(AgencyId::to_string).unwrap_or_default(),
         excluded: excluded.into_iter().collect(),
         details: report
             .details

@@ -3,9 +3,13 @@
 //! A name is a collection and an id, such as `reports/{uuid}`. [`Collection`] lists them all; a [`Name`] is a collection
 //! with the type of its ids. An id that only one crate knows implements [`Id`] there, and its [`Name`] stands beside it.
 //!
+//! `text.rs` decides which characters nobody sees, for every text that is compared.
+//!
 //! Invariants: a name is read in its canonical form only, so that one record has one name: a UUID in capitals or without
 //! hyphens, or a digest in capitals, names nothing. What is read is written the same. No dependency on other crates of
 //! Remit.
+
+pub mod text;
 
 use std::{fmt, marker::PhantomData};
 
@@ -225,6 +229,20 @@ impl AgencyId {
     /// The id.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for AgencyId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::new(text)
+    }
+}
+
+impl AsRef<str> for AgencyId {
+    fn as_ref(&self) -> &str {
         &self.0
     }
 }

@@ -10,7 +10,7 @@ use host::{
     data_dir::{Layout, OPERATOR},
     tokens::find_token,
 };
-use rpc::client::Caller;
+use rpc::{Officer, client::Caller};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -55,6 +55,16 @@ pub struct Access {
         help_heading = "Connection"
     )]
     pub token_file: Option<PathBuf>,
+    /// The officer who acts through the caller's system; who acts is part of what is logged
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_OFFICER",
+        value_name = "NAME",
+        value_parser = officer,
+        help_heading = "Connection"
+    )]
+    pub officer: Option<Officer>,
     /// Print JSON for machines: the response in protobuf JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -119,6 +129,7 @@ impl Access {
             who: None,
             token: None,
             token_file: None,
+            officer: None,
             json: false,
         }
     }
@@ -153,7 +164,7 @@ impl Access {
         deadline: Option<Duration>,
     ) -> anyhow::Result<Target> {
         let address = self.address(service, server)?;
-        let channel = rpc::client::connect(&address, &self.token()?, deadline)
+        let channel = rpc::client::connect_for(&address, &self.token()?, self.officer.as_ref(), deadline)
             .map_err(|error| Failed::Usage(error.to_string()))?;
         Ok(Target { channel, address })
     }
@@ -224,6 +235,10 @@ impl Access {
             }
         }
     }
+}
+
+fn officer(text: &str) -> Result<Officer, String> {
+    Officer::new(text).map_err(|invalid| format!("the name {invalid}"))
 }
 
 /// The option or variable that sets a service's address.

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tonic::{
     Request, Status,
-    metadata::{Ascii, MetadataValue},
+    metadata::{Ascii, Binary, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
+
+use crate::{OFFICER, Officer};
 
 /// A channel that identifies the caller in every request.
 pub type Caller = InterceptedService<Channel, Attach>;
@@ -33,6 +35,16 @@ pub enum ClientError {
 ///
 /// `deadline` limits every unary call.
 pub fn connect(address: &str, token: &str, deadline: Option<Duration>) -> Result<Caller, ClientError> {
+    connect_for(address, token, None, deadline)
+}
+
+/// Like [`connect`], for an officer who acts through the caller's system.
+pub fn connect_for(
+    address: &str,
+    token: &str,
+    officer: Option<&Officer>,
+    deadline: Option<Duration>,
+) -> Result<Caller, ClientError> {
     let invalid = |source| ClientError::Address {
         address: address.to_owned(),
         source,
@@ -47,16 +59,18 @@ pub fn connect(address: &str, token: &str, deadline: Option<Duration>) -> Result
         endpoint = endpoint.timeout(deadline);
     }
     let authorization = format!("Bearer {token}").parse().map_err(|_| ClientError::Token)?;
+    let officer = officer.map(|officer| MetadataValue::from_bytes(officer.as_str().as_bytes()));
     Ok(InterceptedService::new(
         endpoint.connect_lazy(),
-        Attach { authorization },
+        Attach { authorization, officer },
     ))
 }
 
-/// Attaches the caller's token and the current trace to every request.
+/// Attaches the caller's token, the acting officer and the current trace to every request.
 #[derive(Clone)]
 pub struct Attach {
     authorization: MetadataValue<Ascii>,
+    officer: Option<MetadataValue<Binary>>,
 }
 
 impl std::fmt::Debug for Attach {
@@ -70,6 +84,9 @@ impl Interceptor for Attach {
         request
             .metadata_mut()
             .insert("authorization", self.authorization.clone());
+        if let Some(officer) = &self.officer {
+            request.metadata_mut().insert_bin(OFFICER, officer.clone());
+        }
         let traceparent = telemetry::traceparent();
         if let Ok(value) = traceparent.parse()
             && !traceparent.is_empty()

@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
+use names::AgencyId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::Failure;
-
-/// Metadata key for the pseudonym of the acting officer, set by an authenticated system.
-pub const OFFICER: &str = "remit-officer";
+use crate::{Failure, Officer};
 
 /// Role of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,17 +32,16 @@ pub struct Identity {
     /// The calling system, such as `police-510100-desk`.
     pub system: String,
     /// Id of its agency, such as `police-510100`.
-    pub agency: Option<String>,
+    pub agency: Option<AgencyId>,
     /// Its role.
     pub role: Role,
-    /// Pseudonym of the acting officer, if a person acts.
-    pub officer: Option<String>,
+    /// The acting officer, if a person acts.
+    pub officer: Option<Officer>,
     /// Keys the commitment to it.
     pub officer_key: OfficerKey,
 }
 
-/// Key of commitments to officers' pseudonyms, derived from the caller's token. Pseudonyms can be
-/// guessed, and who may see a commitment knows its record; only the officer's system and Remit have
+/// Key of commitments to officers' names, derived from the caller's token. Names can be guessed, and who may see a commitment knows its record; only the officer's system and Remit have
 /// the key.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OfficerKey([u8; 32]);
@@ -71,8 +68,8 @@ impl Identity {
     /// Id of the agency for which the caller acts; `None` for other roles, whatever agency their
     /// tokens name.
     #[must_use]
-    pub fn acts_for(&self) -> Option<&str> {
-        self.agency.as_deref().filter(|_| self.role == Role::Agency)
+    pub fn acts_for(&self) -> Option<&AgencyId> {
+        self.agency.as_ref().filter(|_| self.role == Role::Agency)
     }
 
     /// The actor of this caller's changes. `salt`, such as the record's id, keeps commitments to one
@@ -83,16 +80,12 @@ impl Identity {
             .as_ref()
             .map(|officer| {
                 let length = u64::try_from(salt.len()).unwrap_or(u64::MAX).to_be_bytes();
-                let data = [&length, salt, officer.as_bytes()].concat();
+                let data = [&length, salt, officer.as_str().as_bytes()].concat();
                 journal::keyed_hash(&self.officer_key.0, "remit-officer-v1", &data).to_vec()
             })
             .unwrap_or_default();
         api::event::Actor {
-            agency: self
-                .agency
-                .as_ref()
-                .map(|id| names::Collection::AGENCIES.of(id))
-                .unwrap_or_default(),
+            agency: self.agency.as_ref().map(AgencyId::resource_name).unwrap_or_default(),
             system: self.system.clone(),
             officer_commitment: officer_commitment.into(),
         }
@@ -101,7 +94,8 @@ impl Identity {
 
 /// Identifies callers by request headers. The interface for certificates and identity providers.
 pub trait Authenticate: Send + Sync + 'static {
-    /// The caller, or `None` if unknown.
+    /// The caller, or `None` if unknown. Headers that identify are sent once; the acting officer is
+    /// added later.
     fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity>;
 }
 
@@ -111,7 +105,7 @@ pub struct AgencyCaller<'a> {
     /// The caller.
     pub identity: &'a Identity,
     /// Id of the agency for which it acts.
-    pub agency: &'a str,
+    pub agency: &'a AgencyId,
 }
 
 impl<'a> AgencyCaller<'a> {
@@ -207,20 +201,15 @@ impl Tokens {
             if token.role == Role::Agency && token.agency.is_none() {
                 return Err(TokensError::NoAgency(token.system.clone()));
             }
-            if token
-                .agency
-                .as_deref()
-                .is_some_and(|agency| names::AgencyId::new(agency).is_err())
-            {
-                return Err(TokensError::Agency(token.system.clone()));
-            }
+            let agency = token.agency.as_deref().map(AgencyId::new).transpose();
+            let agency = agency.map_err(|_| TokensError::Agency(token.system.clone()))?;
             let rights = (token.role, token.agency.as_deref());
             if *systems.entry(&token.system).or_insert(rights) != rights {
                 return Err(TokensError::Ambiguous(token.system.clone()));
             }
             let identity = Identity {
                 system: token.system.clone(),
-                agency: token.agency.clone(),
+                agency,
                 role: token.role,
                 officer: None,
                 officer_key: OfficerKey::of_token(&token.token),
@@ -250,12 +239,7 @@ impl Authenticate for Tokens {
             return None;
         }
         let digest: [u8; 32] = Sha256::digest(token.trim()).into();
-        let mut identity = self.0.get(&digest)?.clone();
-        identity.officer = headers
-            .get(OFFICER)
-            .and_then(|officer| officer.to_str().ok())
-            .map(str::to_owned);
-        Some(identity)
+        self.0.get(&digest).cloned()
     }
 }
 
@@ -284,14 +268,10 @@ mod tests {
         let authenticate = |value: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", value.parse().unwrap());
-            headers.insert(OFFICER, "o-17".parse().unwrap());
             tokens.authenticate(&headers)
         };
         let caller = authenticate("Bearer 0123456789abcdefghij").unwrap();
-        assert_eq!(
-            (caller.acts_for(), caller.officer.as_deref()),
-            (Some("police-510100"), Some("o-17"))
-        );
+        assert_eq!(caller.acts_for().map(AgencyId::as_str), Some("police-510100"));
         assert_eq!(
             authenticate("bearer 0123456789abcdefghij").map(|caller| caller.role),
             Some(Role::Agency)
@@ -301,15 +281,17 @@ mod tests {
         assert_eq!(tokens.authenticate(&http::HeaderMap::new()), None);
     }
 
-    /// Whoever sees the commitment knows the record and can list all pseudonyms: without the key of the officer's system that tells nothing.
+    /// Whoever sees the commitment knows the record and can list all names: without the key of the
+    /// officer's system that tells nothing.
     #[test]
     fn p3_an_officers_commitment_cannot_be_tried_without_the_systems_token() {
         let of = |secret: &str| {
             let tokens = [token("desk", secret, Some("police-510100"), Role::Agency)];
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", format!("Bearer {secret}").parse().unwrap());
-            headers.insert(OFFICER, "o-17".parse().unwrap());
-            Tokens::new(&tokens).unwrap().authenticate(&headers).unwrap()
+            let caller = Tokens::new(&tokens).unwrap().authenticate(&headers).unwrap();
+            let officer = Some(Officer::new("o-17").unwrap());
+            Identity { officer, ..caller }
         };
         let caller = of("0123456789abcdefghij");
         let commitment = caller.actor(b"case").officer_commitment;

@@ -14,7 +14,8 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Either, Ready, ready},
 };
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -24,7 +25,7 @@ use tracing::Instrument as _;
 use crate::{
     Authenticate, DOMAIN, Failure,
     access::{self, Method, Methods},
-    failure,
+    failure, metadata,
 };
 
 /// What a server takes at most. Nothing is unlimited.
@@ -102,15 +103,17 @@ where
         let method = self.gate.methods.get(request.uri().path());
         let span = trace(self.gate.service, method, &request);
         let is_grpc = is_grpc(&request);
-        let admitted =
-            shed(&self.gate.running, &request).and_then(|permit| Ok((permit, deadline(limits, method, &request)?)));
+        let admitted = readable(&request)
+            .and_then(|()| shed(&self.gate.running, &request))
+            .and_then(|permit| Ok((permit, deadline(limits, method, &request)?)));
         let answer = match admitted {
             Ok((permit, deadline)) => {
                 let answer = self.inner.call(request);
                 async move {
                     let _permit = permit;
                     match tokio::time::timeout(deadline, answer).await {
-                        Ok(Ok(response)) => Ok(explain(limits, response)),
+                        Ok(Ok(response)) if is_grpc => Ok(explain(limits, response)),
+                        Ok(response) => response,
                         Err(_) => Ok(late(Failure::DeadlineExceeded).respond(is_grpc)),
                     }
                 }
@@ -152,11 +155,7 @@ fn trace(service: &'static str, method: Option<&Method>, request: &Request) -> O
         rpc.method = method,
         { telemetry::SERVICE } = service
     );
-    if let Some(parent) = request
-        .headers()
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok())
-    {
+    if let Some(parent) = metadata::traceparent(request.headers()) {
         telemetry::continue_from(&span, parent);
     }
     Some(span)
@@ -171,14 +170,35 @@ pub(crate) const REASONS: [ErrorReason; 4] = [
     ErrorReason::Transport,
 ];
 
-/// Gives errors that the transport made by itself the words that every error of ours has.
+/// Gives every error that has none the reason that errors of ours have: those that the transport
+/// and the shared services make, whether they come instead of an answer or end its stream.
 fn explain(limits: Limits, response: Response) -> Response {
-    match Status::from_header_map(response.headers()) {
-        Some(status) if status.code() != Code::Ok && status.details().is_empty() => {
-            explained(limits, &status).into_http()
-        }
-        _ => response,
+    if let Some(status) = without_reason(response.headers()) {
+        return explained(limits, &status).into_http();
     }
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| match frame.into_trailers() {
+            Ok(trailers) => http_body::Frame::trailers(explain_trailers(limits, trailers)),
+            Err(frame) => frame,
+        }))
+    })
+}
+
+fn explain_trailers(limits: Limits, mut trailers: HeaderMap) -> HeaderMap {
+    if let Some(status) = without_reason(&trailers) {
+        let mut explained_trailers = HeaderMap::new();
+        // Fails only for a message that a header cannot carry; then the error goes as it is.
+        if explained(limits, &status).add_header(&mut explained_trailers).is_ok() {
+            trailers.extend(explained_trailers);
+        }
+    }
+    trailers
+}
+
+/// The error in headers or trailers, when it says no reason.
+fn without_reason(headers: &HeaderMap) -> Option<Status> {
+    let status = Status::from_header_map(headers)?;
+    (status.code() != Code::Ok && status.get_details_error_info().is_none()).then_some(status)
 }
 
 fn explained(limits: Limits, status: &Status) -> Status {
@@ -210,6 +230,15 @@ fn explained(limits: Limits, status: &Status) -> Status {
     Status::with_error_details(code, message, details)
 }
 
+/// Refuses metadata that would have to be guessed at.
+fn readable(request: &Request) -> Result<(), Refusal> {
+    match is_grpc(request) {
+        true => metadata::check(request.headers())
+            .map_err(|failure| Refusal(failure, "the headers of the request cannot be read")),
+        false => Ok(()),
+    }
+}
+
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
 fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
     // A probe that is refused for load would have a healthy process restarted, and its load fall on the others.
@@ -228,7 +257,7 @@ fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Resul
         true => limits.upload,
         false => limits.deadline,
     };
-    let deadline = match timeout(request.headers()).map_err(late)? {
+    let deadline = match metadata::timeout(request.headers()).map_err(late)? {
         Some(timeout) => timeout.min(longest),
         None => longest,
     };
@@ -278,10 +307,11 @@ impl Access {
         if method.is_some_and(Method::is_public) {
             return Ok(());
         }
-        let caller = self
+        let mut caller = self
             .authenticate
             .authenticate(request.headers())
             .ok_or_else(|| Box::new(refuse(Failure::Unauthenticated)))?;
+        caller.officer = metadata::officer(request.headers()).map_err(|failure| Box::new(refuse(failure)))?;
         match method {
             Some(method) if method.admits(Some(&caller)) => {
                 request.extensions_mut().insert(caller);
@@ -344,37 +374,6 @@ fn not_found() -> Response {
 
 fn refuse(failure: Failure) -> Response {
     Status::from(failure).into_http::<Body>()
-}
-
-/// The deadline that a request names: `grpc-timeout`, at most eight digits and a unit. A malformed one is an error of the
-/// caller, not the absence of a deadline.
-fn timeout(headers: &HeaderMap<HeaderValue>) -> Result<Option<Duration>, Failure> {
-    let Some(value) = headers.get("grpc-timeout") else {
-        return Ok(None);
-    };
-    let malformed = || {
-        Failure::invalid(
-            "grpc-timeout",
-            "one to eight digits and a unit out of H, M, S, m, u, n, such as `500m`",
-        )
-    };
-    let text = value.to_str().map_err(|_| malformed())?;
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(malformed)?;
-    if number.is_empty() || number.len() > 8 || !number.bytes().all(|c| c.is_ascii_digit()) {
-        return Err(malformed());
-    }
-    let number: u64 = number.parse().map_err(|_| malformed())?;
-    Ok(Some(match unit {
-        "H" => Duration::from_secs(number * 3_600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return Err(malformed()),
-    }))
 }
 
 #[cfg(test)]
@@ -506,6 +505,94 @@ mod tests {
         }
     }
 
+    /// Metadata that must be refused, and is so before a handler is called or a token is looked up.
+    #[tokio::test]
+    async fn metadata_that_cannot_be_read_is_refused_and_not_taken_for_nothing() {
+        use tower::ServiceExt as _;
+        let token = |token: &str| crate::Token {
+            token: token.to_owned(),
+            system: token.to_owned(),
+            agency: Some("police-450100".to_owned()),
+            role: crate::Role::Auditor,
+        };
+        let known = [token("0123456789abcdefghij"), token("another-0123456789abc")];
+        let (first, second) = ("Bearer 0123456789abcdefghij", "Bearer another-0123456789abc");
+        for (sent, expected) in [
+            (&[("authorization", first.as_bytes())][..], Ok(None)),
+            (
+                &[("authorization", first.as_bytes()), (crate::OFFICER, b"546L6K2m5a6Y")],
+                Ok(Some("王警官")),
+            ),
+            (
+                &[
+                    ("authorization", first.as_bytes()),
+                    ("authorization", second.as_bytes()),
+                ],
+                Err("authorization"),
+            ),
+            (
+                &[("authorization", first.as_bytes()), (crate::OFFICER, b"")],
+                Err(crate::OFFICER),
+            ),
+            (
+                &[
+                    ("authorization", first.as_bytes()),
+                    (crate::OFFICER, "王警官".as_bytes()),
+                ],
+                Err(crate::OFFICER),
+            ),
+            (
+                &[
+                    ("authorization", first.as_bytes()),
+                    (crate::OFFICER, b"YQ"),
+                    (crate::OFFICER, b"Yg"),
+                ],
+                Err(crate::OFFICER),
+            ),
+            (
+                &[("authorization", first.as_bytes()), ("remit-officer", b"o-17")],
+                Err("remit-officer"),
+            ),
+        ] {
+            let acting = Arc::new(std::sync::Mutex::new(None));
+            let seen = Arc::clone(&acting);
+            let handler = move |request: Request| async move {
+                let caller = request.extensions().get::<crate::Identity>().cloned();
+                *seen.lock().unwrap() = Some(caller.and_then(|caller| caller.officer));
+            };
+            let router = axum::Router::new()
+                .fallback(handler)
+                .layer(Access {
+                    authenticate: Arc::new(crate::Tokens::new(&known).unwrap()),
+                    methods: Arc::new(Methods::new(TABLES)),
+                })
+                .layer(open());
+            let mut request = http::Request::post("/remit.audit.v1.AuditService/GetCheckpoint")
+                .header("content-type", "application/grpc");
+            for (key, value) in sent {
+                request = request.header(*key, *value);
+            }
+            let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            let status = Status::from_header_map(response.headers());
+            let acted = acting.lock().unwrap().take();
+            match expected {
+                Ok(officer) => {
+                    let officer = officer.map(|name| crate::Officer::new(name).unwrap());
+                    assert!(status.is_none(), "{sent:?}: {status:?}");
+                    assert_eq!(acted, Some(officer), "{sent:?}");
+                }
+                Err(field) => {
+                    let status = status.unwrap();
+                    assert_eq!(status.code(), Code::InvalidArgument, "{sent:?}");
+                    let reason = status.get_details_error_info().unwrap().reason;
+                    assert_eq!(reason, failure::reason(ErrorReason::InvalidInput));
+                    let violations = status.get_details_bad_request().unwrap().field_violations;
+                    assert_eq!((violations[0].field.as_str(), acted), (field, None), "{sent:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn errors_of_the_transport_are_as_the_catalogue_says() {
         let limits = Limits::default();
@@ -544,28 +631,5 @@ mod tests {
             };
             assert_eq!(deadline, expected - Duration::from_millis(5), "{method:?} {timeout}");
         }
-    }
-
-    #[test]
-    fn deadlines_are_read_or_refused() {
-        let read = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", value.parse().unwrap());
-            timeout(&headers).map_err(|_| ())
-        };
-        for (value, expected) in [
-            ("500m", Ok(Some(Duration::from_millis(500)))),
-            ("0n", Ok(Some(Duration::ZERO))),
-            ("99999999H", Ok(Some(Duration::from_secs(99_999_999 * 3_600)))),
-            ("100000000S", Err(())),
-            ("10", Err(())),
-            ("S", Err(())),
-            ("-1S", Err(())),
-            ("1 S", Err(())),
-            ("", Err(())),
-        ] {
-            assert_eq!(read(value), expected, "{value}");
-        }
-        assert_eq!(timeout(&HeaderMap::new()).map_err(|_| ()), Ok(None));
     }
 }

@@ -4,6 +4,7 @@
 //! transport errors, the concurrency limit, the deadline, authentication and access. Then the
 //! service decodes, calls its rules and encodes.
 //!
+//! * `metadata.rs`: the metadata of calls, each key read in one place.
 //! * `identity.rs`: callers, and the interface that identifies them.
 //! * `access.rs`: which kinds of caller may call which method.
 //! * `failure.rs`: the one place where failures become gRPC statuses.
@@ -26,6 +27,7 @@ mod failure;
 mod identity;
 pub mod json;
 mod layers;
+mod metadata;
 pub mod operations;
 pub mod page;
 mod server;
@@ -33,8 +35,9 @@ mod violations;
 
 pub use failure::{DOMAIN, Failure, Violation, reason};
 pub use identity::{
-    AgencyCaller, Authenticate, Identity, OFFICER, OfficerKey, Role, Token, Tokens, TokensError, caller, unlisted,
+    AgencyCaller, Authenticate, Identity, OfficerKey, Role, Token, Tokens, TokensError, caller, unlisted,
 };
 pub use layers::Limits;
+pub use metadata::{InvalidOfficer, OFFICER, Officer};
 pub use server::{HealthCheck, Server};
 pub use violations::Violations;

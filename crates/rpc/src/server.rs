@@ -168,3 +168,79 @@ async fn report_health(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+    use prost::Message as _;
+    use tonic::{Code, Status};
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+    use tonic_types::StatusExt as _;
+    use tower::{Service as _, ServiceExt as _};
+
+    use super::*;
+
+    fn message(request: MessageRequest) -> Vec<u8> {
+        let request = ServerReflectionRequest {
+            message_request: Some(request),
+            ..Default::default()
+        };
+        let request = request.encode_to_vec();
+        let length = u32::try_from(request.len()).unwrap().to_be_bytes();
+        [&[0], &length[..], &request].concat()
+    }
+
+    /// The first request is answered, so that headers are sent; the second one fails in the library
+    /// that serves it. Read without a gRPC client, which would hide where the status stood.
+    #[tokio::test]
+    async fn an_error_that_ends_a_stream_after_its_headers_has_a_reason() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let server = Server {
+            service: "test",
+            limits: Limits::default(),
+            authenticate: Arc::new(crate::Tokens::default()),
+            reflection: true,
+            access: &[],
+            health: Arc::new(|| Box::pin(async { true })),
+        };
+        let serving = tokio::spawn(server.serve(listener, Routes::default(), shutdown.clone()));
+
+        let sent = [
+            message(MessageRequest::ListServices(String::new())),
+            message(MessageRequest::FileContainingSymbol("no.such.Symbol".to_owned())),
+        ];
+        let request = http::Request::post("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(tonic::body::Body::new(Full::new(sent.concat().into())))
+            .unwrap();
+        let mut channel = transport::Endpoint::from_shared(address)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let response = channel.ready().await.unwrap().call(request).await.unwrap();
+        assert!(
+            Status::from_header_map(response.headers()).is_none(),
+            "headers are sent before"
+        );
+
+        let body = response.into_body().collect().await.unwrap();
+        let status = Status::from_header_map(body.trailers().unwrap()).unwrap();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::NotFound, "symbol 'no.such.Symbol' not found")
+        );
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("TRANSPORT", crate::DOMAIN)
+        );
+        assert!(!body.to_bytes().is_empty(), "an answer came before");
+        shutdown.cancel();
+        drop(channel);
+        serving.await.unwrap().unwrap();
+    }
+}

@@ -256,7 +256,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
     TOKENS.iter().map(|(system, token, role)| {
         let identity = rpc::Identity {
             system: (*system).to_owned(),
-            agency: (*role == rpc::Role::Agency).then(|| (*system).to_owned()),
+            agency: (*role == rpc::Role::Agency).then(|| names::AgencyId::new(system).unwrap()),
             role: *role,
             officer: None,
             officer_key: rpc::OfficerKey::default(),

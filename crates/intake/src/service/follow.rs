@@ -53,7 +53,7 @@ impl Service {
 /// Whether the report's receipt must not tell its outcome because its sender is excluded: it may have
 /// kept the receipt, or show it through somebody else. Operators are told: reporters ask them.
 fn is_senders_to_know(caller: &Identity, stored: &StoredReport) -> bool {
-    let sender = stored.agency.as_deref();
+    let sender = stored.agency.as_ref();
     caller.role != Role::Operator && sender.is_some_and(|agency| is_hidden(agency, stored))
 }
 

@@ -27,7 +27,7 @@ impl Service {
         let mut commitment_key = [0; 32];
         self.entropy.fill(&mut commitment_key);
         // Who asks is part of what is asked: another officer's repeat must be a record of its own.
-        let officer = caller.officer.as_deref().unwrap_or_default();
+        let officer = caller.officer.as_ref().map(rpc::Officer::as_str).unwrap_or_default();
         let asked = [request.name.as_str(), wanted.purpose, &wanted.justification, officer].join("\0");
         let fingerprint = keyed_hash(&self.fingerprint_key, "reveal-fingerprint-v1", asked.as_bytes());
         let reveal = Reveal {

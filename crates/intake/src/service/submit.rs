@@ -30,7 +30,7 @@ impl Service {
         let now = self.clock.now();
         let validate_only = request.validate_only;
         let known = self.directory.known_for(request.report.as_ref()).await;
-        let mut submission = submission::check(request, &self.categories, &known, caller.agency.as_deref(), now)?;
+        let mut submission = submission::check(request, &self.categories, &known, caller.agency.as_ref(), now)?;
         if known.is_unsure() {
             return Err(Failure::Unavailable { what: "routing" });
         }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use api::event::Actor;
 use async_trait::async_trait;
 use journal::{Bytes32, Change, Time};
+use names::AgencyId;
 use sql::Error;
 use uuid::Uuid;
 
@@ -44,7 +45,7 @@ pub struct Sender {
     /// The system.
     pub system: String,
     /// Id of its agency.
-    pub agency: Option<String>,
+    pub agency: Option<AgencyId>,
 }
 
 /// What became of an upload.

@@ -2,6 +2,7 @@
 
 use api::event::{Actor, Detail};
 use journal::{Bytes32, Change, Draft, IntakeKind, Logged, Time, keyed_hash};
+use names::AgencyId;
 use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ pub struct Reveal {
     /// The system that asks.
     pub system: String,
     /// Id of the agency that asks.
-    pub agency: Option<String>,
+    pub agency: Option<AgencyId>,
     /// Who asks, as it is logged.
     pub actor: Actor,
     /// Key of the commitment to the justification.
@@ -177,7 +178,7 @@ impl SqlStore {
             reveal.purpose.into(),
             reveal.justification.as_str().into(),
             reveal.system.as_str().into(),
-            sql::Value::text_or_null(reveal.agency.as_deref()),
+            sql::Value::text_or_null(reveal.agency.as_ref().map(AgencyId::as_str)),
             head.time.0.into(),
             reveal.commitment_key.into(),
             sql::Value::text_or_null(reveal.request.map(|(id, _)| id.to_string())),

@@ -36,7 +36,7 @@ const DAY: i64 = 24 * 60 * 60;
 fn hotline() -> Sender {
     Sender {
         system: "hotline".to_owned(),
-        agency: Some("content-regulator-CN".to_owned()),
+        agency: names::AgencyId::new("content-regulator-CN").ok(),
     }
 }
 

@@ -69,7 +69,7 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
     Acceptance {
         report,
         caller: "hotline".to_owned(),
-        agency: Some("content-regulator-CN".to_owned()),
+        agency: names::AgencyId::new("content-regulator-CN").ok(),
         request_id: request_id.map(Uuid::from_u128),
         fingerprint: [fingerprint; 32],
         receipt_hash,
@@ -317,7 +317,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
     TOKENS.iter().map(|(system, agency, role)| {
         let identity = rpc::Identity {
             system: (*system).to_owned(),
-            agency: agency.map(str::to_owned),
+            agency: agency.map(|id| names::AgencyId::new(id).unwrap()),
             role: *role,
             officer: None,
             officer_key: rpc::OfficerKey::default(),

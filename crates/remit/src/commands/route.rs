@@ -14,6 +14,7 @@ use api::routing::{
     rule_set_service_client::RuleSetServiceClient, simulate_rule_set_response::Update,
 };
 use clap::{Args, Subcommand};
+use decision::directory::AgencyId;
 use host::{config::Service, reference::shipped_rules};
 use owo_colors::OwoColorize as _;
 
@@ -56,7 +57,7 @@ Examples:
         facts: Option<PathBuf>,
         /// The agency that received the report first
         #[arg(long, value_name = "AGENCY", conflicts_with = "facts")]
-        received_by: Option<String>,
+        received_by: Option<AgencyId>,
         /// Rule set: a file, or `ranked` or `first-receiver`
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,

@@ -75,7 +75,7 @@ pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
     CALLERS.iter().map(|(system, agency, role)| {
         let identity = rpc::Identity {
             system: (*system).to_owned(),
-            agency: agency.map(str::to_owned),
+            agency: agency.map(|id| names::AgencyId::new(id).unwrap()),
             role: *role,
             officer: None,
             officer_key: rpc::OfficerKey::default(),

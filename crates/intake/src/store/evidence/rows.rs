@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::event::{Actor, Detail};
 use async_trait::async_trait;
 use journal::{Change, Delivery, Draft, Head, IntakeKind, Time, keyed_hash};
+use names::AgencyId;
 use prost::Message as _;
 use sql::{Batch, Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     evidence::{State, Unattachable, name},
-    store::{Accepted, MISSING_REPORTS, Prepared, SqlStore, earlier, find_earlier, parse_id},
+    store::{Accepted, MISSING_REPORTS, Prepared, SqlStore, agency, earlier, find_earlier, parse_id},
 };
 
 /// The kind of the change that a download is.
@@ -86,7 +87,7 @@ impl SqlStore {
         let row = [
             upload.id.into(),
             upload.sender.system.as_str().into(),
-            Value::text_or_null(upload.sender.agency.as_deref()),
+            Value::text_or_null(upload.sender.agency.as_ref().map(AgencyId::as_str)),
             Value::text_or_null(upload.request_id.map(|id| id.to_string())),
             upload.size.cast_signed().into(),
             upload.sha256.into(),
@@ -223,7 +224,7 @@ impl SqlStore {
             download.purpose.into(),
             download.justification.as_str().into(),
             download.by.system.as_str().into(),
-            Value::text_or_null(download.by.agency.as_deref()),
+            Value::text_or_null(download.by.agency.as_ref().map(AgencyId::as_str)),
             head.time.0.into(),
             download.commitment_key.into(),
         ];
@@ -355,7 +356,7 @@ fn stored(row: &Row) -> Result<StoredEvidence, Error> {
         id: parse_id(&row.get::<String>("id")?)?,
         sender: Sender {
             system: row.get("caller")?,
-            agency: row.get("agency")?,
+            agency: agency(row)?,
         },
         size: row.count("size", "size")?,
         sha256: row.array("sha256", "sha256")?,

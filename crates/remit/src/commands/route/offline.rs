@@ -16,7 +16,7 @@ use api::{
 };
 use decision::{
     decide::{Decision, Destination, rule},
-    directory::Directory,
+    directory::{AgencyId, Directory},
     facts::{FactsLine, Situation},
     rules::{Finding, RuleSet, Taxonomy, check::check_yaml},
     simulate::{self, Simulation},
@@ -95,11 +95,11 @@ impl Data {
 /// A report that is not submitted.
 pub(super) struct Report {
     request: SubmitReportRequest,
-    received_by: Option<String>,
+    received_by: Option<AgencyId>,
 }
 
 impl Report {
-    pub(super) fn read(file: &Path, received_by: Option<String>) -> anyhow::Result<Self> {
+    pub(super) fn read(file: &Path, received_by: Option<AgencyId>) -> anyhow::Result<Self> {
         Ok(Self {
             request: parse_request(&file.display().to_string(), &text(file)?)?,
             received_by,
@@ -117,7 +117,7 @@ impl Report {
 
     /// The facts that it would be routed by if it were submitted now.
     fn facts(self, data: &Data, known: &Known) -> anyhow::Result<Facts> {
-        let (received_by, now) = (self.received_by.as_deref(), SystemClock.now());
+        let (received_by, now) = (self.received_by.as_ref(), SystemClock.now());
         let submission = submission::check(self.request, &data.categories, known, received_by, now);
         let facts = submission.map(|submission| submission.facts).map_err(|violations| {
             let all = violations

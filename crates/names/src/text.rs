@@ -1,0 +1,50 @@
+//! Text as people see it: characters that nobody sees are decided on here, for every crate.
+//!
+//! Two texts that look alike are one in names that are compared or looked up ([`visible`]), and
+//! such a character is refused where a text is a person's own name.
+
+use std::borrow::Cow;
+
+use icu_properties::{CodePointSetData, CodePointSetDataBorrowed, props::DefaultIgnorableCodePoint};
+
+const IGNORABLE: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+
+/// Whether a character takes no place on a screen: Unicode's default ignorable code points (zero
+/// width, byte order mark, soft hyphen, variation selectors, direction marks), annotations, and the
+/// Braille pattern without dots. White space and control characters are not among them.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    !c.is_ascii() && (IGNORABLE.contains(c) || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{2800}'))
+}
+
+/// A text without invisible characters.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    match text.contains(is_invisible) {
+        true => text.chars().filter(|c| !is_invisible(*c)).collect::<String>().into(),
+        false => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invisible_characters_are_dropped_and_no_others() {
+        for (text, expected) in [
+            ("zero\u{200b}width\u{200d}", "zerowidth"),
+            ("\u{feff}mark", "mark"),
+            ("soft\u{ad}hyphen", "softhyphen"),
+            ("\u{2764}\u{fe0f}", "\u{2764}"),
+            ("葛\u{e0100}", "葛"),
+            ("\u{202e}evil\u{2066}", "evil"),
+            ("\u{3164}\u{115f}\u{2800}", ""),
+            ("tag\u{e0041}", "tag"),
+            ("white \u{3000}\u{a0}\tspace\n", "white \u{3000}\u{a0}\tspace\n"),
+            ("王警官 é-ß", "王警官 é-ß"),
+        ] {
+            assert_eq!(visible(text), expected, "{text:?}");
+        }
+    }
+}
