@@ -1,4 +1,7 @@
-use crate::{Db, Engine, Error, Insert, Retry, Tx, Value, insert::chunk};
+use crate::{
+    Db, Engine, Error, Insert, Retry, Tx, Value,
+    insert::{Part, array_arguments, chunk},
+};
 
 /// Related rows of several tables, inserted in one durable transaction.
 ///
@@ -8,9 +11,6 @@ use crate::{Db, Engine, Error, Insert, Retry, Tx, Value, insert::chunk};
 pub struct Batch<'a> {
     parts: Vec<Part<'a>>,
 }
-
-/// An insert and its rows.
-pub(crate) type Part<'a> = (&'a Insert, Vec<&'a [Value]>);
 
 impl<'a> Batch<'a> {
     /// Adds rows, each with one value per column of the insert.
@@ -93,7 +93,11 @@ impl Db {
 
     async fn try_write(&self, batch: &Batch<'_>) -> Result<(), Error> {
         match self.engine() {
-            Engine::Postgres => self.execute_arrays(&batch.postgres(), &batch.parts).await,
+            Engine::Postgres => {
+                let statement = batch.postgres();
+                let arguments = array_arguments(&statement, &batch.parts)?;
+                self.execute_arrays(&statement, arguments).await
+            }
             Engine::Sqlite => {
                 let mut tx = self.begin().await?;
                 if let Err(error) = tx.write(batch).await {
@@ -114,7 +118,9 @@ impl Tx {
         match self.engine() {
             _ if batch.parts.is_empty() => {}
             Engine::Postgres => {
-                self.fetch_arrays(&batch.postgres(), "a batch", &batch.parts).await?;
+                let statement = batch.postgres();
+                let arguments = array_arguments(&statement, &batch.parts)?;
+                self.fetch_arrays(&statement, "a batch", arguments).await?;
             }
             Engine::Sqlite => {
                 for (text, values) in batch.sqlite() {

@@ -1,125 +1,29 @@
-use std::{borrow::Cow, str::FromStr as _, time::Duration};
+use std::borrow::Cow;
 
-use sqlx::{
-    AssertSqlSafe, PgConnection, SqliteConnection,
-    postgres::{PgArguments, PgConnectOptions},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
+use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, postgres::PgArguments};
 
 use crate::{
-    Error, Kind, Row, Schema, Value,
-    batch::Part,
-    migrate,
-    pool::{Pool, Transaction},
+    Engine, Error, Row, Schema, Value, migrate,
+    open::{Pools, without_password},
+    pool::Transaction,
     value::{Inner, postgres_arguments, sqlite_arguments},
 };
 
-/// A database engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// SQLite, in this process.
-    Sqlite,
-    /// PostgreSQL or a database that speaks its protocol.
-    Postgres,
-}
-
 /// An open database.
 #[derive(Clone, Debug)]
-pub struct Db(pub(crate) Pools);
-
-#[derive(Clone, Debug)]
-pub(crate) enum Pools {
-    /// One writing connection, and readers beside it. Several writers would spend their time
-    /// retrying on SQLite's lock.
-    Sqlite {
-        writer: Pool<SqliteConnection>,
-        readers: Pool<SqliteConnection>,
-    },
-    /// Every connection reads and writes.
-    Postgres(Pool<PgConnection>),
-}
-
-const SQLITE_READERS: usize = 4;
-const POSTGRES_CONNECTIONS: usize = 16;
-/// Wait for a free connection before the caller gets `PoolTimedOut`, which is reported as overload.
-const WAIT: Duration = Duration::from_secs(5);
-/// The same for SQLite's single writer, which a large directory load occupies for longer.
-const WAIT_TO_WRITE: Duration = Duration::from_secs(30);
+pub struct Db(Pools);
 
 impl Db {
     /// Opens the database at a URL and migrates its schema. A missing SQLite file is created.
     pub async fn open(url: &str, schemas: &[Schema]) -> Result<Self, Error> {
-        let shown = without_password(url);
-        let open = |source| Error::Open {
-            url: shown.clone(),
-            source,
-        };
-        let pools = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => {
-                let options = SqliteConnectOptions::from_str(url)
-                    .map_err(open)?
-                    .create_if_missing(true)
-                    .journal_mode(SqliteJournalMode::Wal)
-                    .synchronous(SqliteSynchronous::Full)
-                    .busy_timeout(Duration::from_secs(5))
-                    .statement_cache_capacity(256)
-                    // The default is 1,000 pages. A checkpoint syncs twice on the writer's time,
-                    // and with fewer checkpoints a page that is written repeatedly is copied once.
-                    .pragma("wal_autocheckpoint", "16000")
-                    .pragma("cache_size", "-16000")
-                    .pragma("temp_store", "MEMORY");
-                let writer = Pool::<SqliteConnection>::new(options.clone(), 1, WAIT_TO_WRITE).map_err(open)?;
-                let version = writer.run(sqlite_version).await.map_err(open)?;
-                require_version(version)?;
-                let reading = options
-                    .read_only(true)
-                    .create_if_missing(false)
-                    .pragma("cache_size", "-2000");
-                Pools::Sqlite {
-                    writer,
-                    readers: Pool::new(reading, SQLITE_READERS, WAIT).map_err(open)?,
-                }
-            }
-            Some("postgres" | "postgresql") => {
-                let options = PgConnectOptions::from_str(url)
-                    .map_err(open)?
-                    .application_name("remit")
-                    // Override the role's defaults: an acknowledged commit is on disk, and a
-                    // replica that is cut off while it holds a lock does not block the others.
-                    .options([
-                        ("synchronous_commit", "on"),
-                        ("statement_timeout", "30s"),
-                        ("idle_in_transaction_session_timeout", "30s"),
-                    ])
-                    .statement_cache_capacity(256);
-                let pool = Pool::<PgConnection>::new(options, POSTGRES_CONNECTIONS, WAIT).map_err(open)?;
-                drop(pool.get().await.map_err(open)?);
-                Pools::Postgres(pool)
-            }
-            Some(scheme) => {
-                return Err(Error::Url {
-                    url: shown.clone(),
-                    problem: format!("unknown scheme `{scheme}`"),
-                });
-            }
-            None => {
-                return Err(Error::Url {
-                    url: shown.clone(),
-                    problem: "the scheme is missing".to_owned(),
-                });
-            }
-        };
-        let db = Self(pools);
-        migrate::run(&db, &shown, schemas).await?;
-        Ok(db)
+        let pools = Pools::open(url).await?;
+        migrate::run(&pools, &without_password(url), schemas).await?;
+        Ok(Self(pools))
     }
 
     /// The engine of this database.
     pub fn engine(&self) -> Engine {
-        match self.0 {
-            Pools::Sqlite { .. } => Engine::Sqlite,
-            Pools::Postgres(_) => Engine::Postgres,
-        }
+        self.0.engine()
     }
 
     /// Number of concurrent group commits worth running.
@@ -211,12 +115,11 @@ impl Db {
     }
 
     /// Runs one PostgreSQL statement with array parameters, as a transaction of its own.
-    pub(crate) async fn execute_arrays(&self, statement: &str, parts: &[Part<'_>]) -> Result<(), Error> {
+    pub(crate) async fn execute_arrays(&self, statement: &str, arguments: PgArguments) -> Result<(), Error> {
         let Pools::Postgres(pool) = &self.0 else {
             return Err(no_arrays(statement));
         };
         let failed = |source| Error::execute(statement, source);
-        let arguments = array_arguments(statement, parts)?;
         let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments);
         let done = pool.run(async |connection| query.execute(connection).await).await;
         done.map(drop).map_err(failed)
@@ -342,40 +245,22 @@ impl Tx {
         }
     }
 
-    /// Runs a PostgreSQL statement with one array parameter per column of every part.
+    /// Runs a PostgreSQL statement with array parameters.
     pub(crate) async fn fetch_arrays(
         &mut self,
         statement: &str,
         from: &'static str,
-        parts: &[Part<'_>],
+        arguments: PgArguments,
     ) -> Result<Vec<Row>, Error> {
         let TxInner::Postgres(tx) = &mut self.0 else {
             return Err(no_arrays(statement));
         };
-        fetch_postgres(tx, statement, from, array_arguments(statement, parts)?).await
+        fetch_postgres(tx, statement, from, arguments).await
     }
 }
 
 fn no_arrays(statement: &str) -> Error {
     Error::execute(statement, sqlx::Error::Protocol("sqlite has no arrays".to_owned()))
-}
-
-/// Builds one array parameter per column of every part.
-fn array_arguments(statement: &str, parts: &[Part<'_>]) -> Result<PgArguments, Error> {
-    use sqlx::Arguments as _;
-    let mut arguments = PgArguments::default();
-    for (insert, rows) in parts {
-        for (i, (_, kind)) in insert.columns().iter().enumerate() {
-            let column = rows.iter().map(|row| &row[i]);
-            match kind {
-                Kind::Text => arguments.add(column.map(Value::as_text).collect::<Vec<Option<&str>>>()),
-                Kind::Int => arguments.add(column.map(Value::as_int).collect::<Vec<Option<i64>>>()),
-                Kind::Bytes => arguments.add(column.map(Value::as_bytes).collect::<Vec<Option<&[u8]>>>()),
-            }
-            .map_err(|source| Error::execute(statement, sqlx::Error::Encode(source)))?;
-        }
-    }
-    Ok(arguments)
 }
 
 async fn fetch_postgres(
@@ -431,41 +316,6 @@ fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     Cow::Owned(text)
 }
 
-async fn sqlite_version(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar("SELECT sqlite_version()")
-        .fetch_one(connection)
-        .await
-}
-
-fn require_version(found: String) -> Result<(), Error> {
-    let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let version = [parts.next(), parts.next(), parts.next()].map(|part| part.unwrap_or(0));
-    match version < [3, 51, 3] {
-        true => Err(Error::SqliteTooOld { found }),
-        false => Ok(()),
-    }
-}
-
-/// Removes possible secrets from a URL: the password and the query; everything after the scheme if
-/// an unescaped password obscures where the host starts.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if path.contains('@') {
-        return format!("{scheme}://…");
-    }
-    match authority.rsplit_once('@') {
-        None => format!("{scheme}://{rest}"),
-        Some((user, host)) => {
-            let user = user.split_once(':').map_or(user, |(user, _)| user);
-            format!("{scheme}://{user}@{host}/{path}")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -489,22 +339,6 @@ mod tests {
             ("SELECT a FROM t FOR SHARE", "SELECT a FROM t"),
         ] {
             assert_eq!(sqlite_spelling(statement), expected);
-        }
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        for (url, shown) in [
-            ("postgres://remit:secret@db/remit", "postgres://remit@db/remit"),
-            (
-                "postgres://remit:se@cret@db/remit?password=x",
-                "postgres://remit@db/remit",
-            ),
-            ("postgres://remit:sec/ret@db/remit", "postgres://…"),
-            ("postgres://db/remit?password=secret", "postgres://db/remit"),
-            ("sqlite://data/intake.db", "sqlite://data/intake.db"),
-        ] {
-            assert_eq!(without_password(url), shown);
         }
     }
 }

@@ -1,15 +1,6 @@
-use crate::{Engine, Error, Row, Tx, Value};
+use sqlx::postgres::PgArguments;
 
-/// Type of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// TEXT.
-    Text,
-    /// BIGINT on PostgreSQL, INTEGER on SQLite.
-    Int,
-    /// BYTEA on PostgreSQL, BLOB on SQLite.
-    Bytes,
-}
+use crate::{Engine, Error, Kind, Row, Tx, Value};
 
 /// Name and type of an inserted column.
 pub type Column = (&'static str, Kind);
@@ -51,7 +42,9 @@ impl Insert {
         match tx.engine() {
             Engine::Postgres => {
                 let rows: Vec<&[Value]> = rows.iter().map(<[Value; N]>::as_slice).collect();
-                tx.fetch_arrays(&self.postgres(1), self.table, &[(self, rows)]).await
+                let statement = self.postgres(1);
+                let arguments = array_arguments(&statement, &[(self, rows)])?;
+                tx.fetch_arrays(&statement, self.table, arguments).await
             }
             Engine::Sqlite => {
                 let mut answers = Vec::new();
@@ -103,6 +96,27 @@ impl Insert {
         let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
         format!("{} VALUES {} {}", self.head(), vec![row; rows].join(", "), self.rest)
     }
+}
+
+/// An insert and its rows.
+pub(crate) type Part<'a> = (&'a Insert, Vec<&'a [Value]>);
+
+/// Builds one array parameter per column of every part.
+pub(crate) fn array_arguments(statement: &str, parts: &[Part<'_>]) -> Result<PgArguments, Error> {
+    use sqlx::Arguments as _;
+    let mut arguments = PgArguments::default();
+    for (insert, rows) in parts {
+        for (i, (_, kind)) in insert.columns().iter().enumerate() {
+            let column = rows.iter().map(|row| &row[i]);
+            match kind {
+                Kind::Text => arguments.add(column.map(Value::as_text).collect::<Vec<Option<&str>>>()),
+                Kind::Int => arguments.add(column.map(Value::as_int).collect::<Vec<Option<i64>>>()),
+                Kind::Bytes => arguments.add(column.map(Value::as_bytes).collect::<Vec<Option<&[u8]>>>()),
+            }
+            .map_err(|source| Error::execute(statement, sqlx::Error::Encode(source)))?;
+        }
+    }
+    Ok(arguments)
 }
 
 /// Returns the largest of 1, 2, 3, 4, 6, 8, 12, 16, … within the limits. Few distinct statements

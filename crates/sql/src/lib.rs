@@ -7,8 +7,9 @@
 //! PostgreSQL, multi-row `VALUES` on SQLite, because SQLite pays per statement and PostgreSQL pays
 //! per prepared text.
 //!
-//! * `pool.rs`: connections. `db.rs`: snapshots, transactions, and each engine's durability
-//!   settings.
+//! * `open.rs`: from a URL to connections, with each engine's durability settings. `pool.rs`: their
+//!   reuse.
+//! * `db.rs`: statements, snapshots and transactions.
 //! * `value.rs`: parameters and columns.
 //! * `insert.rs`: bulk inserts. `batch.rs`: bulk inserts into several tables in one transaction, in
 //!   as few round trips as possible.
@@ -24,15 +25,17 @@ mod db;
 mod error;
 mod insert;
 mod migrate;
+mod open;
 mod pool;
 mod value;
 
 pub use batch::Batch;
-pub use db::{Db, Engine, Snapshot, Tx};
+pub use db::{Db, Snapshot, Tx};
 pub use error::{Error, Retry};
-pub use insert::{Column, Insert, Kind};
+pub use insert::{Column, Insert};
 pub use migrate::Schema;
-pub use value::{ColumnIndex, FromColumn, Row, Value};
+pub use open::Engine;
+pub use value::{ColumnIndex, FromColumn, Kind, Row, Value};
 
 /// Runs `$body` in a write transaction and commits it. Repeats the whole on a transient error
 /// (serialization failure, deadlock, busy file).

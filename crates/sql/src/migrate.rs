@@ -3,7 +3,10 @@ use std::borrow::Cow;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use crate::{Db, Engine, Error, db::Pools};
+use crate::{
+    Error,
+    open::{Engine, Pools},
+};
 
 /// One part of a database's schema: numbered changes, with the same numbers for both engines.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +19,12 @@ pub struct Schema {
 
 /// Migrates the schema. Changes that were already applied are compared by checksum, never run
 /// again.
-pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Error> {
+pub(crate) async fn run(pools: &Pools, url: &str, schemas: &[Schema]) -> Result<(), Error> {
     let migrations = schemas
         .iter()
         .flat_map(|schema| schema.changes.iter().zip(schema.base..))
         .map(|((description, sqlite, postgres), version)| {
-            let statements = match db.engine() {
+            let statements = match pools.engine() {
                 Engine::Sqlite => *sqlite,
                 Engine::Postgres => *postgres,
             };
@@ -42,7 +45,7 @@ pub(crate) async fn run(db: &Db, url: &str, schemas: &[Schema]) -> Result<(), Er
     let mut tries = 0;
     loop {
         let outcome = async {
-            match &db.0 {
+            match pools {
                 Pools::Sqlite { writer, .. } => migrator.run(writer.get().await?.busy()?).await,
                 Pools::Postgres(pool) => migrator.run(pool.get().await?.busy()?).await,
             }

@@ -9,11 +9,22 @@ use uuid::Uuid;
 
 use crate::Error;
 
+/// Type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TEXT.
+    Text,
+    /// BIGINT on PostgreSQL, INTEGER on SQLite.
+    Int,
+    /// BYTEA on PostgreSQL, BLOB on SQLite.
+    Bytes,
+}
+
 /// A statement parameter, of a type that both engines share.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// SQL NULL. PostgreSQL needs its type.
-    Null(crate::Kind),
+    Null(Kind),
     /// Text, shared because ids and names occur in several rows of one transaction.
     Text(Arc<str>),
     /// Text from a constant.
@@ -91,7 +102,7 @@ impl From<Vec<String>> for Value {
 impl Value {
     /// Text, or NULL.
     pub fn text_or_null(text: Option<impl Into<Arc<str>>>) -> Self {
-        text.map_or(Self::Null(crate::Kind::Text), |text| Self::Text(text.into()))
+        text.map_or(Self::Null(Kind::Text), |text| Self::Text(text.into()))
     }
 
     pub(crate) fn as_text(&self) -> Option<&str> {
@@ -142,9 +153,9 @@ pub(crate) fn postgres_arguments(values: Vec<Value>) -> Result<PgArguments, sqlx
     let mut arguments = PgArguments::default();
     for value in values {
         match value {
-            Value::Null(crate::Kind::Text) => arguments.add(None::<String>),
-            Value::Null(crate::Kind::Int) => arguments.add(None::<i64>),
-            Value::Null(crate::Kind::Bytes) => arguments.add(None::<Vec<u8>>),
+            Value::Null(Kind::Text) => arguments.add(None::<String>),
+            Value::Null(Kind::Int) => arguments.add(None::<i64>),
+            Value::Null(Kind::Bytes) => arguments.add(None::<Vec<u8>>),
             Value::Text(text) => arguments.add(&*text),
             Value::Word(text) => arguments.add(text),
             Value::Int(int) => arguments.add(int),
