@@ -32,20 +32,20 @@ impl Operations {
         let row = self
             .db
             .fetch_optional(
-                "SELECT (SELECT count(*) FROM case_states WHERE state NOT IN ('CLOSED', 'ADVISED')), \
-                 (SELECT count(*) FROM case_states WHERE state = 'AWAITING_DESIGNATION'), \
-                 count(*), min(due) FROM case_clocks WHERE due <= $1",
+                "SELECT (SELECT count(*) FROM case_states WHERE state NOT IN ('CLOSED', 'ADVISED')) AS open, \
+                 (SELECT count(*) FROM case_states WHERE state = 'AWAITING_DESIGNATION') AS awaiting, \
+                 count(*) AS overdue, min(due) AS overdue_since FROM case_clocks WHERE due <= $1",
                 vec![now.0.into()],
             )
             .await?;
         let Some(row) = row else {
             return Ok(CaseStatus::default());
         };
-        let since: Option<i64> = row.get(3)?;
+        let since: Option<i64> = row.get("overdue_since")?;
         Ok(CaseStatus {
-            open_count: row.get(0)?,
-            awaiting_designation_count: row.get(1)?,
-            overdue_count: row.get(2)?,
+            open_count: row.get("open")?,
+            awaiting_designation_count: row.get("awaiting")?,
+            overdue_count: row.get("overdue")?,
             overdue_since_time: since.map(|since| Time(since).to_proto()),
         })
     }

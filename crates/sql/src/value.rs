@@ -240,6 +240,21 @@ impl Row {
         .map_err(|source| Error::decode(&column, self.from, source))
     }
 
+    /// The value of the only column.
+    pub fn only<T: FromColumn>(&self) -> Result<T, Error> {
+        let columns = match &self.inner {
+            Inner::Sqlite(row) => row.len(),
+            Inner::Postgres(row) => row.len(),
+        };
+        match columns {
+            1 => self.get(0),
+            _ => Err(Error::Damaged {
+                what: "row of one column",
+                problem: format!("it has {columns}"),
+            }),
+        }
+    }
+
     /// A column of exactly `N` bytes.
     pub fn array<const N: usize>(&self, column: impl ColumnIndex, what: &'static str) -> Result<[u8; N], Error> {
         let bytes: Vec<u8> = self.get(column)?;

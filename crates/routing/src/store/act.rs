@@ -145,10 +145,13 @@ async fn earlier_answers(tx: &mut Tx, commands: &[Command]) -> Result<BTreeMap<K
     .await?
     .iter()
     .map(|row| {
-        let answer: Vec<u8> = row.get(3)?;
+        let answer: Vec<u8> = row.get("answer")?;
         let sight = CaseSight::decode(answer.as_slice()).map_err(|error| rows::damaged("answer", error))?;
-        let fingerprint = row.array(2, "fingerprint")?;
-        Ok(((row.get(0)?, rows::uuid(row, 1)?), Answer { fingerprint, sight }))
+        let fingerprint = row.array("fingerprint", "fingerprint")?;
+        Ok((
+            (row.get("caller")?, rows::uuid(row, "request_id")?),
+            Answer { fingerprint, sight },
+        ))
     })
     .collect()
 }

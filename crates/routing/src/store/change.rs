@@ -283,7 +283,7 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
     }
     let mut found = BTreeMap::new();
     for row in &states {
-        found.insert(rows::uuid(row, 0)?, rows::state(row, 1)?);
+        found.insert(rows::uuid(row, "case_id")?, rows::state(row)?);
     }
     let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
     let opened = "SELECT id, category, urgent, open_time, explanation, matter FROM cases WHERE id = ANY($1)";
@@ -296,16 +296,16 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
     opened
         .iter()
         .map(|row| {
-            let id = rows::uuid(row, 0)?;
+            let id = rows::uuid(row, "id")?;
             let state = found
                 .remove(&id)
                 .ok_or_else(|| rows::damaged("case", "it has no state"))?;
-            let Opening { explanation, matter } = rows::opening(row, 4)?;
+            let Opening { explanation, matter } = rows::opening(row)?;
             let stored = StoredCase {
                 id,
-                category: row.get(1)?,
-                urgent: row.get::<i64>(2)? != 0,
-                open_time: Time(row.get(3)?),
+                category: row.get("category")?,
+                urgent: row.get::<i64>("urgent")? != 0,
+                open_time: Time(row.get("open_time")?),
                 head: state.head,
                 case: attached.case(id, state)?,
                 reports: attached.reports.remove(&id).unwrap_or_default(),

@@ -49,7 +49,7 @@ pub(super) async fn feed(tx: &mut Tx, news: Vec<News>) -> Result<(), Error> {
         )
         .await?
         .ok_or_else(|| rows::damaged("feed head", "it is missing"))?
-        .get(0)?;
+        .get("position")?;
     let rows = news
         .into_iter()
         .zip(head - count + 1..)
@@ -81,8 +81,8 @@ pub(super) async fn forget_feed(tx: &mut Tx, before: Time, limit: u32) -> Result
         .await?;
     let mut forgotten: BTreeMap<String, i64> = BTreeMap::new();
     for row in &gone {
-        let position: i64 = row.get(1)?;
-        let last = forgotten.entry(row.get(0)?).or_default();
+        let position: i64 = row.get("position")?;
+        let last = forgotten.entry(row.get("agency")?).or_default();
         *last = position.max(*last);
     }
     let rows = forgotten

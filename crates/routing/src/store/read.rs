@@ -37,13 +37,13 @@ pub(super) async fn missed(db: &Db, now: Time, limit: u32) -> Result<Vec<MissedC
     .await?
     .iter()
     .map(|row| {
-        let (case, kind): (_, String) = (rows::uuid(row, 0)?, row.get(1)?);
+        let (case, kind): (_, String) = (rows::uuid(row, "case_id")?, row.get("kind")?);
         let Some(kind) = ClockKind::from_name(&kind) else {
             // Perhaps a newer release's: that one ends it, and this one ends all others.
             tracing::error!(%case, kind, "a clock of a kind that this release does not know has run out");
             return Ok(None);
         };
-        let generation = row.count(2, "clock generation")?;
+        let generation = row.count("generation", "clock generation")?;
         Ok(Some(MissedClock { case, kind, generation }))
     })
     .filter_map(Result::transpose)
@@ -150,7 +150,7 @@ pub(super) async fn unknown_owners(
         .await?;
     let mut unknown = Vec::new();
     for row in &parties {
-        let agency = rows::agency(&row.get::<String>(0)?)?;
+        let agency = rows::agency(&row.get::<String>("agency")?)?;
         if !directory.lasts(&agency) {
             unknown.push(agency.to_string());
         }
@@ -167,7 +167,12 @@ pub(super) async fn unknown_owners(
         .await?;
     owned
         .iter()
-        .map(|row| Ok((rows::agency(&row.get::<String>(0)?)?, rows::uuid(row, 1)?)))
+        .map(|row| {
+            Ok((
+                rows::agency(&row.get::<String>("agency")?)?,
+                rows::uuid(row, "case_id")?,
+            ))
+        })
         .collect()
 }
 
@@ -184,7 +189,7 @@ pub(super) async fn cases_of(tx: &mut Tx, agencies: Vec<String>, limit: u32) -> 
             vec![agencies.into(), i64::from(limit).into()],
         )
         .await?;
-    rows.iter().map(|row| row.get(0)).collect()
+    rows.iter().map(|row| row.get("case_id")).collect()
 }
 
 /// One statement while nothing happened, which is what most reads find. The cases are read after it, and are therefore as
@@ -192,7 +197,7 @@ pub(super) async fn cases_of(tx: &mut Tx, agencies: Vec<String>, limit: u32) -> 
 pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
     let rows = db
         .fetch(
-            "SELECT position, case_id, kind, (SELECT position FROM feed_forgotten WHERE agency = $1) \
+            "SELECT position, case_id, kind, (SELECT position FROM feed_forgotten WHERE agency = $1) AS forgotten \
              FROM feed WHERE agency = $1 AND position > $2 ORDER BY feed.position LIMIT $3",
             vec![agency.as_str().into(), position(after).into(), i64::from(limit).into()],
         )
@@ -200,7 +205,7 @@ pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> 
     let Some(first) = rows.first() else {
         return Ok(Some(Vec::new()));
     };
-    let forgotten: Option<i64> = first.get(3)?;
+    let forgotten: Option<i64> = first.get("forgotten")?;
     if after > 0 && forgotten.is_some_and(|forgotten| forgotten > position(after)) {
         return Ok(None);
     }
@@ -208,9 +213,9 @@ pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> 
         .iter()
         .map(|row| {
             Ok(FeedItem {
-                position: row.count(0, "position")?,
-                id: rows::uuid(row, 1)?,
-                kind: row.get(2)?,
+                position: row.count("position", "position")?,
+                id: rows::uuid(row, "case_id")?,
+                kind: row.get("kind")?,
                 case: None,
             })
         })
@@ -244,12 +249,13 @@ pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> 
 pub(super) async fn feed_reaches(db: &Db, agency: &AgencyId, after: u64) -> Result<bool, Error> {
     let row = db
         .fetch_optional(
-            "SELECT position, (SELECT position FROM feed_forgotten WHERE agency = $1) FROM feed_head WHERE id = 1",
+            "SELECT position, (SELECT position FROM feed_forgotten WHERE agency = $1) AS forgotten \
+             FROM feed_head WHERE id = 1",
             vec![agency.as_str().into()],
         )
         .await?
         .ok_or_else(|| rows::damaged("feed head", "it is missing"))?;
-    let (head, forgotten): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+    let (head, forgotten): (i64, Option<i64>) = (row.get("position")?, row.get("forgotten")?);
     Ok((forgotten.unwrap_or(0)..=head).contains(&position(after)))
 }
 
@@ -304,10 +310,13 @@ async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<Stor
 pub(super) fn parties(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<(AgencyId, Part)>>, Error> {
     let mut parties: BTreeMap<Uuid, Vec<(AgencyId, Part)>> = BTreeMap::new();
     for row in rows {
-        let part: String = row.get(2)?;
+        let part: String = row.get("part")?;
         let part = Part::from_name(&part).ok_or_else(|| rows::damaged("part in a case", part))?;
-        let agency = rows::agency(&row.get::<String>(1)?)?;
-        parties.entry(rows::uuid(row, 0)?).or_default().push((agency, part));
+        let agency = rows::agency(&row.get::<String>("agency")?)?;
+        parties
+            .entry(rows::uuid(row, "case_id")?)
+            .or_default()
+            .push((agency, part));
     }
     Ok(parties)
 }
@@ -317,9 +326,9 @@ pub(super) fn clocks(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<Clock>>, Error> 
     let mut clocks: BTreeMap<Uuid, Vec<Clock>> = BTreeMap::new();
     for row in rows {
         clocks
-            .entry(rows::uuid(row, 0)?)
+            .entry(rows::uuid(row, "case_id")?)
             .or_default()
-            .push(rows::clock(row, 1)?);
+            .push(rows::clock(row)?);
     }
     Ok(clocks)
 }
@@ -329,9 +338,9 @@ pub(super) fn reports(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<Uuid>>, Error> 
     let mut reports: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
     for row in rows {
         reports
-            .entry(rows::uuid(row, 0)?)
+            .entry(rows::uuid(row, "case_id")?)
             .or_default()
-            .push(rows::uuid(row, 1)?);
+            .push(rows::uuid(row, "report")?);
     }
     Ok(reports)
 }

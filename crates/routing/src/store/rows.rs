@@ -18,7 +18,10 @@ use crate::case::{Case, Clock, Duty, Ledger, Matter, Origin, Part, Pause, Stage,
 /// Columns of [`stored`], from `cases` and `case_states`.
 macro_rules! stored_columns {
     () => {
-        concat!("id, category, urgent, cases.open_time, ", rows::state_columns!())
+        concat!(
+            "id, category, urgent, cases.open_time AS open_time, ",
+            rows::state_columns!()
+        )
     };
 }
 pub(super) use stored_columns;
@@ -52,27 +55,27 @@ pub(super) struct CaseRow {
 /// A case for a list.
 pub(super) fn stored(row: &Row) -> Result<CaseRow, Error> {
     Ok(CaseRow {
-        id: uuid(row, 0)?,
-        category: row.get(1)?,
-        urgent: row.get::<i64>(2)? != 0,
-        open_time: Time(row.get(3)?),
-        state: state(row, 4)?,
+        id: uuid(row, "id")?,
+        category: row.get("category")?,
+        urgent: row.get::<i64>("urgent")? != 0,
+        open_time: Time(row.get("open_time")?),
+        state: state(row)?,
         opening: None,
     })
 }
 
-/// A case where `explanation` and `matter` are the columns after [`stored_columns`].
+/// A case with its opening: from [`stored_columns`], `explanation` and `matter`.
 pub(super) fn stored_with_opening(row: &Row) -> Result<CaseRow, Error> {
     Ok(CaseRow {
-        opening: Some(opening(row, 11)?),
+        opening: Some(opening(row)?),
         ..stored(row)?
     })
 }
 
 /// From the columns `explanation` and `matter`.
-pub(super) fn opening(row: &Row, from: usize) -> Result<Opening, Error> {
-    let explanation: Vec<u8> = row.get(from)?;
-    let matter: Vec<u8> = row.get(from + 1)?;
+pub(super) fn opening(row: &Row) -> Result<Opening, Error> {
+    let explanation: Vec<u8> = row.get("explanation")?;
+    let matter: Vec<u8> = row.get("matter")?;
     Ok(Opening {
         explanation: Explanation::decode(explanation.as_slice()).map_err(|error| damaged("explanation", error))?,
         matter: matter_from(&matter)?,
@@ -80,10 +83,10 @@ pub(super) fn opening(row: &Row, from: usize) -> Result<Opening, Error> {
 }
 
 /// From [`state_columns`].
-pub(super) fn state(row: &Row, from: usize) -> Result<StateRow, Error> {
-    let state: String = row.get(from)?;
-    let origin: Option<String> = row.get(from + 1)?;
-    let former: Option<String> = row.get(from + 2)?;
+pub(super) fn state(row: &Row) -> Result<StateRow, Error> {
+    let state: String = row.get("state")?;
+    let origin: Option<String> = row.get("origin")?;
+    let former: Option<String> = row.get("former_owner")?;
     let former = former.as_deref().map(agency).transpose()?;
     let origin = origin
         .map(|name| Origin::from_parts(&name, former).ok_or_else(|| damaged("origin of a lead", name)))
@@ -91,12 +94,17 @@ pub(super) fn state(row: &Row, from: usize) -> Result<StateRow, Error> {
     Ok(StateRow {
         state: State::from_name(&state).ok_or_else(|| damaged("case state", state))?,
         origin,
-        generation: row.count(from + 3, "generation")?,
-        head: Head {
-            sequence: row.count(from + 4, "sequence")?,
-            hash: row.array(from + 5, "hash")?,
-            time: Time(row.get(from + 6)?),
-        },
+        generation: row.count("generation", "generation")?,
+        head: head(row)?,
+    })
+}
+
+/// From the columns `sequence`, `hash` and `change_time`.
+pub(super) fn head(row: &Row) -> Result<Head, Error> {
+    Ok(Head {
+        sequence: row.count("sequence", "sequence")?,
+        hash: row.array("hash", "hash")?,
+        time: Time(row.get("change_time")?),
     })
 }
 
@@ -194,12 +202,12 @@ pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 12] {
     ]
 }
 
-/// A clock, from the columns after the case's id, in the order of the table.
-pub(super) fn clock(row: &Row, from: usize) -> Result<Clock, Error> {
-    let kind: String = row.get(from)?;
-    let unit: String = row.get(from + 3)?;
-    let value: i64 = row.get(from + 4)?;
-    let pauses: Vec<u8> = row.get(from + 8)?;
+/// A clock, from the columns of `case_clocks`.
+pub(super) fn clock(row: &Row) -> Result<Clock, Error> {
+    let kind: String = row.get("kind")?;
+    let unit: String = row.get("unit")?;
+    let value: i64 = row.get("budget")?;
+    let pauses: Vec<u8> = row.get("pauses")?;
     let pauses = ClockPauses::decode(pauses.as_slice()).map_err(|error| damaged("pauses of a clock", error))?;
     let time = |time: Option<Time>| time.ok_or_else(|| damaged("pause of a clock", "a time is missing"));
     Ok(Clock {
@@ -208,12 +216,12 @@ pub(super) fn clock(row: &Row, from: usize) -> Result<Clock, Error> {
             value: u32::try_from(value).map_err(|error| damaged("budget of a clock", error))?,
             unit: Unit::from_name(&unit).ok_or_else(|| damaged("unit of a clock", unit))?,
         },
-        owner: agency(&row.get::<String>(from + 1)?)?,
-        generation: row.count(from + 2, "clock generation")?,
+        owner: agency(&row.get::<String>("owner")?)?,
+        generation: row.count("generation", "clock generation")?,
         ledger: Ledger {
-            used: row.get(from + 5)?,
-            since: Time(row.get(from + 6)?),
-            paused_until: row.get::<Option<i64>>(from + 7)?.map(Time),
+            used: row.get("used")?,
+            since: Time(row.get("since")?),
+            paused_until: row.get::<Option<i64>>("paused_until")?.map(Time),
             pauses: pauses
                 .pauses
                 .into_iter()
@@ -225,8 +233,8 @@ pub(super) fn clock(row: &Row, from: usize) -> Result<Clock, Error> {
                 })
                 .collect::<Result<_, Error>>()?,
         },
-        due: Time(row.get(from + 9)?),
-        provisional: row.get::<i64>(from + 10)? != 0,
+        due: Time(row.get("due")?),
+        provisional: row.get::<i64>("provisional")? != 0,
     })
 }
 
@@ -261,7 +269,7 @@ pub(super) fn agency(text: &str) -> Result<AgencyId, Error> {
     AgencyId::new(text).map_err(|error| damaged("agency id", error))
 }
 
-pub(super) fn uuid(row: &Row, column: usize) -> Result<Uuid, Error> {
+pub(super) fn uuid(row: &Row, column: &str) -> Result<Uuid, Error> {
     Uuid::parse_str(&row.get::<String>(column)?).map_err(|error| damaged("id", error))
 }
 

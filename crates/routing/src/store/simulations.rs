@@ -99,8 +99,8 @@ impl Simulations for super::SqlStore {
             .iter()
             .map(|row| {
                 Ok(CaseFacts {
-                    case: rows::uuid(row, 0)?,
-                    facts: facts(&row.get::<Vec<u8>>(1)?)?,
+                    case: rows::uuid(row, "id")?,
+                    facts: facts(&row.get::<Vec<u8>>("facts")?)?,
                 })
             })
             .collect()
@@ -116,15 +116,15 @@ impl Simulations for super::SqlStore {
             )
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let explanation: Vec<u8> = row.get(1)?;
+        let explanation: Vec<u8> = row.get("explanation")?;
         Ok(Some(Routed {
-            facts: facts(&row.get::<Vec<u8>>(0)?)?,
+            facts: facts(&row.get::<Vec<u8>>("facts")?)?,
             explanation: Explanation::decode(explanation.as_slice())
                 .map_err(|error| rows::damaged("explanation", error))?,
             opening: Opening {
-                entry: row.get(2)?,
-                salt: row.array(3, "salt")?,
-                detail: row.get(4)?,
+                entry: row.get("entry")?,
+                salt: row.array("salt", "salt")?,
+                detail: row.get("detail")?,
             },
         }))
     }

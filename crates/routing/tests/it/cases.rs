@@ -199,7 +199,7 @@ async fn p6_a_stored_case_can_be_decided_again(backend: Backend) {
     let rows = fixture
         .rows("SELECT facts FROM cases WHERE id = $1", vec![case.to_string().into()])
         .await;
-    let bytes: Vec<u8> = rows[0].get(0).unwrap();
+    let bytes: Vec<u8> = rows[0].only().unwrap();
     let stored = Facts::decode(bytes.as_slice()).unwrap();
     let explanation = fixture.case(case).await.opening.unwrap().explanation;
     // What is kept commits to the facts, under a salt of its own.

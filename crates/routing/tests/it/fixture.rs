@@ -176,7 +176,7 @@ impl Fixture {
             .fetch_optional("SELECT case_id FROM case_reports WHERE report = $1", values)
             .await
             .unwrap();
-        Uuid::parse_str(&row.unwrap().get::<String>(0).unwrap()).unwrap()
+        Uuid::parse_str(&row.unwrap().only::<String>().unwrap()).unwrap()
     }
 
     pub async fn act(&self, command: Command) -> Acted {
@@ -189,7 +189,7 @@ impl Fixture {
     }
 
     pub async fn count(&self, statement: &'static str) -> i64 {
-        self.rows(statement, vec![]).await[0].get(0).unwrap()
+        self.rows(statement, vec![]).await[0].only().unwrap()
     }
 
     pub async fn rows(&self, statement: &'static str, values: Vec<Value>) -> Vec<Row> {
@@ -206,7 +206,7 @@ impl Fixture {
         let rows = self
             .rows("SELECT kind FROM journal WHERE record = $1 ORDER BY sequence", values)
             .await;
-        rows.iter().map(|row| row.get(0).unwrap()).collect()
+        rows.iter().map(|row| row.only().unwrap()).collect()
     }
 
     pub async fn feed(&self, id: &str, after: u64) -> Vec<FeedItem> {
@@ -228,9 +228,9 @@ impl Fixture {
             assert_eq!(listed.case, stored.case, "lists and single reads agree");
             let id = stored.id.to_string();
             let of = |parts: &[&str]| {
-                let rows = parties.iter().filter(|row| row.get::<String>(0).unwrap() == id);
-                let rows = rows.filter(|row| parts.contains(&row.get::<String>(2).unwrap().as_str()));
-                let mut agencies: Vec<String> = rows.map(|row| row.get(1).unwrap()).collect();
+                let rows = parties.iter().filter(|row| row.get::<String>("case_id").unwrap() == id);
+                let rows = rows.filter(|row| parts.contains(&row.get::<String>("part").unwrap().as_str()));
+                let mut agencies: Vec<String> = rows.map(|row| row.get("agency").unwrap()).collect();
                 agencies.sort();
                 agencies
             };
@@ -259,17 +259,17 @@ impl Fixture {
             }
             let running: Vec<_> = clocks
                 .iter()
-                .filter(|row| row.get::<String>(0).unwrap() == id)
+                .filter(|row| row.get::<String>("case_id").unwrap() == id)
                 .collect();
             assert_eq!(running.len(), stored.case.all_clocks().count(), "{stored:?}");
             assert_eq!(running.is_empty(), !stored.case.state().is_open(), "{stored:?}");
             for row in running {
-                let owner: String = row.get(2).unwrap();
+                let owner: String = row.get("owner").unwrap();
                 assert!(
                     owners.contains(&owner) || supporting.contains(&owner),
                     "{owner} has no part in {id}"
                 );
-                assert!(row.get::<i64>(3).unwrap() > stored.head.time.0, "{stored:?}");
+                assert!(row.get::<i64>("due").unwrap() > stored.head.time.0, "{stored:?}");
             }
         }
         assert_eq!(

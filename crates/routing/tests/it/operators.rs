@@ -336,8 +336,12 @@ async fn stored(fixture: &Fixture, report: &str) -> (Facts, Vec<u8>, Vec<u8>) {
     let id = report.strip_prefix("reports/").unwrap();
     let statement = "SELECT facts, explanation FROM cases JOIN case_reports ON case_id = id WHERE report = $1";
     let rows = fixture.rows(statement, vec![id.into()]).await;
-    let facts: Vec<u8> = rows[0].get(0).unwrap();
-    (Facts::decode(facts.as_slice()).unwrap(), facts, rows[0].get(1).unwrap())
+    let facts: Vec<u8> = rows[0].get("facts").unwrap();
+    (
+        Facts::decode(facts.as_slice()).unwrap(),
+        facts,
+        rows[0].get("explanation").unwrap(),
+    )
 }
 
 async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend) {
@@ -423,7 +427,7 @@ async fn p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody(
     // The host that was asked for is nowhere, with the person that it names.
     let (_, facts, explanation) = stored(&running.fixture, &report).await;
     let outbox = running.fixture.rows("SELECT payload FROM outbox", vec![]).await;
-    let outbox = outbox.iter().map(|row| row.get::<Vec<u8>>(0).unwrap());
+    let outbox = outbox.iter().map(|row| row.only::<Vec<u8>>().unwrap());
     for bytes in outbox.chain([facts, explanation]) {
         assert!(!String::from_utf8_lossy(&bytes).contains("wang-wei"));
     }

@@ -366,7 +366,7 @@ async fn p2_an_override_is_logged_with_its_reason(backend: Backend) {
         .await;
     let purposes: Vec<String> = rows
         .iter()
-        .map(|row| StateChange::decode(row.get::<Vec<u8>>(0).unwrap().as_slice()).unwrap())
+        .map(|row| StateChange::decode(row.only::<Vec<u8>>().unwrap().as_slice()).unwrap())
         .map(|change| Detail::decode(change.detail.unwrap().content).unwrap().purpose)
         .collect();
     assert!(

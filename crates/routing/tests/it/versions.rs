@@ -82,7 +82,7 @@ async fn switched(fixture: &Fixture, next: Active) {
 async fn replay(fixture: &Fixture, case: Uuid) {
     let values = vec![case.to_string().into()];
     let rows = fixture.rows("SELECT facts FROM cases WHERE id = $1", values).await;
-    let facts: Vec<u8> = rows[0].get(0).unwrap();
+    let facts: Vec<u8> = rows[0].only().unwrap();
     let facts = Facts::decode(facts.as_slice()).unwrap();
     let mut explanation = fixture.case(case).await.opening.unwrap().explanation;
     let directory = fixture.store.directory(&explanation.directory_digest).await;
@@ -279,7 +279,7 @@ async fn p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner
         )
         .await;
     for row in owners {
-        let owner = agency(&row.get::<String>(0).unwrap());
+        let owner = agency(&row.only::<String>().unwrap());
         assert!(active.directory.agency(&owner).is_some(), "{owner}, {activated:?}");
     }
     match activated {

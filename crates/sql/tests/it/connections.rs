@@ -25,7 +25,7 @@ async fn put(db: &Db, n: i64) -> Result<u64, Error> {
 
 async fn numbers(db: &Db) -> Vec<i64> {
     let rows = db.fetch("SELECT n FROM numbers ORDER BY n", Vec::new()).await.unwrap();
-    rows.iter().map(|row| row.get(0).unwrap()).collect()
+    rows.iter().map(|row| row.get("n").unwrap()).collect()
 }
 
 on_each_backend!(
@@ -86,7 +86,7 @@ async fn an_unread_answer_is_never_mistaken_for_the_next_one(backend: Backend) {
         let found = db
             .fetch_optional("SELECT n FROM numbers WHERE n = $1", vec![5.into()])
             .await;
-        assert_eq!(found.unwrap().unwrap().get::<i64>(0).unwrap(), 5);
+        assert_eq!(found.unwrap().unwrap().get::<i64>("n").unwrap(), 5);
         assert_eq!(numbers(&db).await.len(), 20);
     }
 }

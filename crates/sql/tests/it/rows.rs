@@ -31,6 +31,10 @@ async fn columns_are_found_by_name_and_errors_name_column_and_statement(backend:
     }
     assert_eq!(read[0].get::<i64>("of").unwrap(), 1);
 
+    let count = db.fetch("SELECT count(*) FROM things", Vec::new()).await.unwrap();
+    assert_eq!(count[0].only::<i64>().unwrap(), 1);
+    assert!(read[0].only::<i64>().is_err(), "which of three?");
+
     let wrong = |error: Error| match error {
         Error::Decode { column, from, .. } => (column, from),
         other => panic!("{other}"),

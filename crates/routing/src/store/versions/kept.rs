@@ -63,7 +63,7 @@ pub(super) async fn keep(
     };
     let kept = VERSIONS.rows(tx, rows).await?;
     for row in &kept {
-        if row.get::<String>(0)? == kind.as_str() {
+        if row.get::<String>("kind")? == kind.as_str() {
             return Ok(true);
         }
     }
@@ -157,7 +157,7 @@ async fn content(from: &mut impl Reads, kind: &'static str, digest: &[u8]) -> Re
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let content: Vec<u8> = row.get(0)?;
+    let content: Vec<u8> = row.get("content")?;
     if Sha256::digest(&content).as_slice() != digest {
         return Err(rows::damaged(kind, "its content does not have its digest"));
     }
@@ -189,9 +189,9 @@ pub(in crate::store) async fn versions(
     .iter()
     .map(|row| {
         Ok(VersionInfo {
-            digest: row.array(0, "digest")?,
-            create_time: Time(row.get(1)?),
-            created_by: row.get(2)?,
+            digest: row.array("digest", "digest")?,
+            create_time: Time(row.get("create_time")?),
+            created_by: row.get("created_by")?,
         })
     })
     .collect()

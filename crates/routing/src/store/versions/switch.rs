@@ -85,12 +85,8 @@ impl Standings {
     fn read(found: &[Row]) -> Result<Option<Self>, Error> {
         let standing = |row: &Row| {
             Ok::<_, Error>(Standing {
-                digest: row.array(1, "digest")?,
-                head: Head {
-                    sequence: row.count(2, "sequence")?,
-                    hash: row.array(3, "hash")?,
-                    time: Time(row.get(4)?),
-                },
+                digest: row.array("digest", "digest")?,
+                head: rows::head(row)?,
             })
         };
         match found {
@@ -372,11 +368,11 @@ pub(in crate::store) async fn activations(
     .iter()
     .map(|row| {
         Ok(PastActivation {
-            sequence: row.count(0, "sequence")?,
-            digest: row.array(1, "digest")?,
-            activate_time: Time(row.get(2)?),
-            activated_by: row.get(3)?,
-            event_id: row.get(4)?,
+            sequence: row.count("sequence", "sequence")?,
+            digest: row.array("digest", "digest")?,
+            activate_time: Time(row.get("activate_time")?),
+            activated_by: row.get("activated_by")?,
+            event_id: row.get("event_id")?,
         })
     })
     .collect()
