@@ -12,14 +12,14 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
+use decision::{
+    directory::{ConfigError, Directory, Function},
+    rules::{Action, RuleSet},
+};
 use journal::{Bytes32, RoutingKind};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    directory::{ConfigError, Directory, Function},
-    rules::{Action, RuleSet},
-    store::Versions,
-};
+use crate::store::Versions;
 
 /// The kinds of what is kept in versions, one of each active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

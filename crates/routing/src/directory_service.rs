@@ -9,6 +9,10 @@ use api::routing::{
     LocateAgencyResponse, locate_agency_request::Place,
 };
 use data_encoding::HEXLOWER;
+use decision::{
+    calendar::Calendars,
+    directory::{self, AgencyId, ConfigError, Directory, Function, LIMIT, view},
+};
 use futures::{Stream, TryStreamExt as _};
 use jiff::civil::Date;
 use journal::{Bytes32, Clock};
@@ -17,9 +21,6 @@ use rpc::{Failure, Identity, Violation, Violations, page};
 
 use crate::{
     active::{Active, VersionKind},
-    calendar::Calendars,
-    directory::{self, AgencyId, ConfigError, Directory, Function, LIMIT},
-    directory_view,
     store::{self, Versions, versions::Activation},
     switching::Switching,
 };
@@ -240,10 +241,7 @@ impl Service {
         };
         Ok(ListTerritoriesResponse {
             next_page_token: seal.cut(&mut found, size, &filter, |last| last.code.to_string()),
-            territories: found
-                .iter()
-                .map(|territory| directory_view::territory(tree, territory))
-                .collect(),
+            territories: found.iter().map(|territory| view::territory(tree, territory)).collect(),
         })
     }
 
@@ -276,7 +274,7 @@ impl Service {
             .collect();
         Ok(ListAgenciesResponse {
             next_page_token: seal.cut(&mut found, size, &filter, |last| last.id.to_string()),
-            agencies: found.into_iter().map(directory_view::agency).collect(),
+            agencies: found.into_iter().map(view::agency).collect(),
         })
     }
 
@@ -310,7 +308,7 @@ impl Service {
                 outcome: format!("{country} is outside the tree of territories: no agency there"),
                 ..Default::default()
             },
-            Ok(place) => directory_view::located(&active.directory, &function, category, day, place),
+            Ok(place) => view::located(&active.directory, &function, category, day, place),
         })
     }
 
@@ -328,7 +326,7 @@ impl Service {
         let (place, size, after) = violations.finish(|| Some((place?, size?, after?)))?;
         let desk = |function: &Function| FunctionDesk {
             agency_function: function.to_string(),
-            located: Some(directory_view::located(directory, function, category, day, place)),
+            located: Some(view::located(directory, function, category, day, place)),
         };
         let functions = directory.functions().into_iter();
         let mut found: Vec<_> = functions
@@ -348,7 +346,7 @@ impl Service {
         let code = violations.name("name", TERRITORY, name);
         let code = violations.finish(|| code)?;
         let territory = tree.get(code).ok_or(Failure::NotFound { what: "territory" })?;
-        Ok(directory_view::territory(tree, &territory))
+        Ok(view::territory(tree, &territory))
     }
 
     pub(crate) fn agency(&self, name: &str) -> Result<proto::Agency, Failure> {
@@ -360,7 +358,7 @@ impl Service {
             .directory
             .agency(&id)
             .ok_or(Failure::NotFound { what: "agency" })?;
-        Ok(directory_view::agency(agency))
+        Ok(view::agency(agency))
     }
 
     fn day(&self, date: Option<&api::google::r#type::Date>, violations: &mut Violations) -> Date {
@@ -390,7 +388,7 @@ fn propose(
     let next = active
         .with_directory(directory)
         .map_err(|error| invalid("agencies (for the rule set in force)", &error))?;
-    let response = directory_view::applied(&next.directory, &active.directory, &next.functions());
+    let response = view::applied(&next.directory, &active.directory, &next.functions());
     Ok((next, response))
 }
 

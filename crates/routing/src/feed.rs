@@ -2,14 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use decision::directory::AgencyId;
 use futures::Stream;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    directory::AgencyId,
-    store::{Error, FeedItem, Store},
-};
+use crate::store::{Error, FeedItem, Store};
 
 /// Poll interval while this process commits nothing: other replicas' commits do not wake it.
 const IDLE: Duration = Duration::from_millis(500);

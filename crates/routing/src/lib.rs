@@ -3,7 +3,7 @@
 //! Who may call what stands in `access.rs`.
 //!
 //! How a report becomes a case: `reports.rs` takes intake's changes; the operator [`register`] completes the facts; the
-//! crate [`decision`](::decision) turns a report's facts into a decision and its explanation, by the rule set and the
+//! crate [`decision`] turns a report's facts into a decision and its explanation, by the rule set and the
 //! directory that are active; [`case`] opens the case, with one owner and a clock that the decision's calendars count;
 //! [`store`] writes the case, its change and what is to be delivered of it in one transaction. Relays carry the change to
 //! intake (`relays.rs`) and to audit.
@@ -65,10 +65,7 @@ use api::routing::{
     rule_set_service_server::RuleSetServiceServer,
 };
 use clocks::Ticker;
-use decision::{
-    calendar, calendar::Calendars, decide, directory, directory::view as directory_view, facts, rules, rules::Taxonomy,
-    simulate,
-};
+use decision::{calendar::Calendars, rules::Taxonomy};
 use futures::FutureExt as _;
 use journal::{Background, Clock, Entropy};
 use rpc::{client::Caller, delivery::ToAudit, page};

@@ -11,6 +11,15 @@ use api::routing::{
     simulate_rule_set_response::Update,
 };
 use data_encoding::HEXLOWER;
+use decision::{
+    decide::{decide, rule, without_excluded},
+    facts::Situation,
+    rules::{
+        Finding, RuleSet, Severity, Taxonomy,
+        check::{check, check_table},
+    },
+    simulate::{Simulation, difference},
+};
 use journal::{Bytes32, Clock, Time};
 use names::Id as _;
 use prost::Message as _;
@@ -22,14 +31,7 @@ use crate::{
     active::{Active, VersionKind},
     case::{self, Sight},
     cases::party,
-    decide::{decide, rule, without_excluded},
-    facts::Situation,
     replay,
-    rules::{
-        Finding, RuleSet, Severity, Taxonomy,
-        check::{check, check_table},
-    },
-    simulate::{Simulation, difference},
     store::{
         self, Simulations, Store, Versions,
         simulations::Trial,
@@ -42,8 +44,8 @@ use crate::{
 const PAGE: u32 = 500;
 /// Messages that wait for a slow reader; the simulation waits with them.
 const AHEAD: usize = 64;
-/// The name of the rule set in force.
-const ACTIVE: &str = "ruleSets/active";
+/// Id of the rule set in force, whichever that is.
+const ACTIVE: &str = "active";
 
 /// The service.
 #[derive(Clone)]
@@ -106,7 +108,7 @@ impl Service {
 
     /// The rule set of a name, read against the directory in force.
     async fn named(&self, field: &str, name: &str, active: &Active) -> Result<Arc<RuleSet>, Failure> {
-        if name == ACTIVE {
+        if names::Collection::RULE_SETS.id(name) == Some(ACTIVE) {
             return Ok(Arc::clone(&active.rules));
         }
         let digest = digest_of(name).ok_or_else(|| Failure::invalid(field, NAME))?;
@@ -181,11 +183,10 @@ impl Service {
     pub(crate) async fn explain(&self, request: ExplainRouteRequest) -> Result<RouteDecision, Failure> {
         let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
         let active = self.versions.active();
-        let name = match request.rule_set.as_str() {
-            "" => ACTIVE,
-            name => name,
+        let rules = match request.rule_set.as_str() {
+            "" => Arc::clone(&active.rules),
+            name => self.named("rule_set", name, &active).await?,
         };
-        let rules = self.named("rule_set", name, &active).await?;
         let situation = Situation::from(&facts);
         Ok(rule(&situation, &rules, &active.directory).to_proto())
     }

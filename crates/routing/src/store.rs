@@ -19,13 +19,12 @@ use api::{
     routing::{CaseSight, Explanation, Facts},
 };
 use async_trait::async_trait;
+use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
 use journal::{Arrival, Bytes32, Head, Opened, Time};
 use uuid::Uuid;
 
 pub(crate) use self::change::ourselves;
 pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
-use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
-
 use crate::case::{Action, Case, Matter, Party, Refusal, State};
 
 /// Routing's part of its database.

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use decision::directory::AgencyId;
 use journal::{Clock, Writer};
 use rpc::Failure;
 
 use crate::{
     active::{Active, VersionKind},
-    directory::AgencyId,
     store::{
         self, Versions,
         versions::{Activated, Activation, Ownerless},

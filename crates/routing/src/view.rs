@@ -68,7 +68,7 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
         name: name(stored.id),
         state: stored.case.state().to_proto().into(),
         reports: stored.reports.iter().copied().map(report_name).collect(),
-        category: format!("categories/{}", stored.category),
+        category: names::Collection::CATEGORIES.of(&stored.category),
         lead,
         lead_titles,
         supporting: stored.case.supporting.iter().map(AgencyId::resource_name).collect(),

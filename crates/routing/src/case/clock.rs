@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
+    use decision::{
         calendar::{Calendars, Unit},
         directory::Directory,
     };

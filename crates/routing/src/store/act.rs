@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::routing::CaseSight;
+use decision::directory::Directory;
 use journal::Time;
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx};
@@ -15,8 +16,6 @@ use super::{
     sql::SqlStore,
     versions,
 };
-use decision::directory::Directory;
-
 use crate::{
     case::{Refusal, Transition},
     view,

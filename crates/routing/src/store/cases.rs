@@ -2,6 +2,11 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use decision::{
+    decide::decide,
+    directory::{self, Directory},
+    facts::{agency_id, facts_digest},
+};
 use journal::{Arrival, Head, Inbox, Time, ordered_id};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
@@ -15,8 +20,6 @@ use super::{
     sql::SqlStore,
     versions,
 };
-use decision::directory::{self, Directory};
-
 use crate::{active::Active, case::Matter};
 
 const CASES: Insert = Insert::into(
@@ -55,12 +58,7 @@ impl SqlStore {
                     let route = &*route;
                     let id = ordered_id(now, &*self.entropy);
                     let matter = Matter {
-                        excluded: route
-                            .facts
-                            .excluded
-                            .iter()
-                            .filter_map(|text| decision::facts::agency_id(text))
-                            .collect(),
+                        excluded: route.facts.excluded.iter().filter_map(|text| agency_id(text)).collect(),
                         last_resort: active.rules.last_resort().to_vec(),
                         terms: route.decision.terms.clone(),
                         supporting: route
@@ -92,7 +90,7 @@ impl SqlStore {
         let mut salt = [0; 32];
         self.entropy.fill(&mut salt);
         let explanation = &mut route.decision.explanation;
-        explanation.facts_digest = crate::facts::facts_digest(&route.facts, &salt).to_vec().into();
+        explanation.facts_digest = facts_digest(&route.facts, &salt).to_vec().into();
         explanation.facts_salt = salt.to_vec().into();
     }
 
@@ -189,7 +187,7 @@ fn decided_by<'a>(active: &Active, route: &'a Route) -> Cow<'a, Route> {
         return Cow::Borrowed(route);
     }
     Cow::Owned(Route {
-        decision: decision::decide::decide(&route.facts, &active.rules, &active.directory),
+        decision: decide(&route.facts, &active.rules, &active.directory),
         facts: route.facts.clone(),
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::event::{Actor, Detail};
+use decision::directory::Directory;
 use journal::{Delivery, Draft, Head, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx};
@@ -14,8 +15,6 @@ use super::{
     name, read, report_name, rows,
     sql::SqlStore,
 };
-use decision::directory::Directory;
-
 use crate::{
     case::{Case, Matter, Sight, Transition},
     view,

@@ -3,6 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use decision::{
+    calendar::ClockKind,
+    directory::{AgencyId, Directory},
+};
 use journal::Time;
 use sql::{Db, Error, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
@@ -11,11 +15,6 @@ use super::{
     Cursor, FeedItem, MissedClock, StoredCase,
     rows::{self, CaseRow, StateRow, stored_columns},
 };
-use decision::{
-    calendar::ClockKind,
-    directory::{AgencyId, Directory},
-};
-
 use crate::case::{Case, Clock, Part, Party, Sight, State};
 
 /// The reports of cases.

@@ -1,18 +1,17 @@
 //! Between rows and what they stand for.
 
 use api::routing::{CaseMatter, ClockPause, ClockPauses, Explanation};
+use decision::{
+    calendar::{ClockKind, ClockRule, Unit},
+    directory::AgencyId,
+    rules::Terms,
+};
 use journal::{Head, Time};
 use prost::Message as _;
 use sql::{Error, Kind, Row, Value};
 use uuid::Uuid;
 
 use super::Opening;
-use decision::{
-    calendar::{ClockKind, ClockRule, Unit},
-    directory::AgencyId,
-    rules::Terms,
-};
-
 use crate::case::{Case, Clock, Duty, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State};
 
 /// Columns of [`stored`], from `cases` and `case_states`.

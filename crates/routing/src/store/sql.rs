@@ -4,6 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use decision::{
+    calendar::Calendars,
+    directory::{self, AgencyId, Directory},
+    rules::RuleSet,
+};
 use journal::{Arrival, Bytes32, Entropy, Time};
 use sql::{Db, Error};
 use uuid::Uuid;
@@ -12,12 +17,6 @@ use super::{
     Acted, Command, Cursor, FeedItem, MissedClock, ReportNews, Store, StoredCase, feeds, read,
     versions::{self, Activated, Activation, NewVersion, PastActivation, VersionInfo, Versions},
 };
-use decision::{
-    calendar::Calendars,
-    directory::{self, AgencyId, Directory},
-    rules::RuleSet,
-};
-
 use crate::{
     active::{Active, Current, VersionKind},
     case::{Party, Rules, State},

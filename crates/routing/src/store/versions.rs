@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 use api::event::Actor;
 use async_trait::async_trait;
+use decision::{
+    directory::{AgencyId, Directory},
+    rules::RuleSet,
+};
 use journal::{Bytes32, Time};
 use sql::Error;
 use uuid::Uuid;
@@ -26,11 +30,7 @@ pub(super) use self::{
     kept::{read_directory, read_rule_set, source, versions},
     switch::{activations, hold, ownerless, try_activate, try_create},
 };
-use crate::{
-    active::{Active, Digests, VersionKind},
-    directory::{AgencyId, Directory},
-    rules::RuleSet,
-};
+use crate::active::{Active, Digests, VersionKind};
 
 /// Cases without an owner that a refusal names at most.
 pub const NAMED: u32 = 100;

@@ -1,6 +1,7 @@
 //! The contents of versions: kept by their digests, and checked against them when they are read.
 
 use api::event::Actor;
+use decision::{directory::Directory, rules::RuleSet};
 use journal::{Bytes32, Time};
 use places::Territories;
 use sha2::{Digest as _, Sha256};
@@ -9,8 +10,6 @@ use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
 use super::VersionInfo;
 use crate::{
     active::{Active, VersionKind},
-    directory::Directory,
-    rules::RuleSet,
     store::rows,
 };
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::event::{Actor, Detail};
 use data_encoding::HEXLOWER;
+use decision::directory::Directory;
 use journal::{Bytes32, Delivery, Draft, Entropy, Head, Time};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     active::{Active, Current, Digests, VersionKind},
-    directory::Directory,
     store::{read, rows},
 };
 
