@@ -17,7 +17,7 @@ use api::intake::SubjectKind;
 use api::routing::{Explanation, Facts, OperatorAnswer, RouteDecision, RowMiss};
 use places::{Country, TerritoryCode};
 
-use crate::directory::{Agency, AgencyId, Directory, Function, LastResort, Located, Search};
+use crate::directory::{Agency, AgencyId, Directory, Ended, Function, LastResort, Located, Search};
 use crate::factor::Factor;
 pub use crate::facts::facts_digest;
 use crate::facts::{Given, Places, Situation, agency_id};
@@ -139,6 +139,14 @@ struct Hold<'a> {
 enum Note<'a> {
     /// The facts exclude an agency that does not exist.
     ExcludedUnknown(&'a str),
+    /// The second succeeds the first, which is excluded.
+    ExcludedSuccessor(&'a AgencyId, &'a AgencyId),
+    /// An agency with the function had ended. The second field is whether only the owner may know.
+    DeskEnded(Ended<'a>, bool),
+    /// The agency that received the report has ended.
+    ReceiverEnded(Ended<'a>),
+    /// The agency complained of has ended.
+    ComplainedOfEnded(Ended<'a>),
     UnknownFactor,
     Repeated(Factor),
     CatchAll(&'a str),
@@ -216,6 +224,21 @@ impl<'a> Desk<'_, 'a> {
                 _ => ruling.notes.push(Note::ExcludedUnknown(id)),
             }
         }
+        let named: Vec<_> = ruling.excluded.iter().cloned().collect();
+        for id in named {
+            let mut at = ruling.directory.agency(&id);
+            while let Some(agency) = at
+                && let Some(successor) = &agency.successor
+                && ruling.excluded.insert(successor.clone())
+            {
+                ruling.notes.push(Note::ExcludedSuccessor(&agency.id, successor));
+                at = ruling.directory.agency(successor);
+            }
+        }
+        if let Some(ended) = self.ended(self.situation.complained_of) {
+            self.ruling.notes.push(Note::ComplainedOfEnded(ended));
+        }
+        let ruling = &mut self.ruling;
         if self.situation.unknown_factors > 0 {
             ruling.notes.push(Note::UnknownFactor);
         }
@@ -225,6 +248,14 @@ impl<'a> Desk<'_, 'a> {
         if ruling.row.conditions.is_empty() {
             ruling.notes.push(Note::CatchAll(self.situation.category));
         }
+    }
+
+    /// The agency with this id, if it has ended, and the agency that continues it.
+    fn ended(&self, id: &str) -> Option<Ended<'a>> {
+        let (directory, day) = (self.ruling.directory, self.situation.day);
+        let agency = agency_id(id).and_then(|id| directory.agency(&id))?;
+        let heir = directory.heir(&agency.id, day);
+        agency.has_ended(day).then_some(Ended { agency, heir })
     }
 
     fn lead(&mut self, lead: &'a Lead) {
@@ -249,7 +280,7 @@ impl<'a> Desk<'_, 'a> {
                 continue;
             }
             let located = match given {
-                Given::Territory(place) => Some(self.locate(lead, &lead.function, place)),
+                Given::Territory(place) => Some(self.locate(lead, &lead.function, place, Some(factor))),
                 _ => None,
             };
             found |= located.as_ref().is_some_and(|located| located.agency.is_some());
@@ -289,7 +320,7 @@ impl<'a> Desk<'_, 'a> {
         {
             return Verdict::Lead { agency, by: Some(by) };
         }
-        if let Some(agency) = self.locate(lead, &lead.function, TerritoryCode::ROOT).agency {
+        if let Some(agency) = self.locate(lead, &lead.function, TerritoryCode::ROOT, None).agency {
             self.ruling.notes.push(Note::NationalDefault(agency));
             return Verdict::Lead { agency, by: None };
         }
@@ -340,7 +371,7 @@ impl<'a> Desk<'_, 'a> {
                 self.ruling.notes.push(Note::NoPlaceFor(function));
                 continue;
             };
-            let located = self.locate(lead, function, place);
+            let located = self.locate(lead, function, place, Some(factor));
             if located.agency.is_none() {
                 self.ruling.notes.push(Note::NoneAbove(function, place));
             }
@@ -349,7 +380,7 @@ impl<'a> Desk<'_, 'a> {
         for factor in [Factor::Operator, Factor::Server] {
             if let Given::Abroad(country) = self.places.get(factor) {
                 for function in &lead.abroad {
-                    let agency = self.locate(lead, function, TerritoryCode::ROOT).agency;
+                    let agency = self.locate(lead, function, TerritoryCode::ROOT, None).agency;
                     self.support(agency, Reason::Abroad(factor, country));
                 }
             }
@@ -367,7 +398,7 @@ impl<'a> Desk<'_, 'a> {
                 Some((factor, Given::Territory(place))) => (Some(factor), place),
                 _ => (None, TerritoryCode::ROOT),
             };
-            let agency = self.locate(lead, &need.function, place).agency;
+            let agency = self.locate(lead, &need.function, place, at).agency;
             self.support(agency, Reason::Hold(&need.function));
             self.ruling.holds.push(Hold { need, at, agency });
         }
@@ -382,9 +413,15 @@ impl<'a> Desk<'_, 'a> {
         }
     }
 
-    /// The nearest agency with a function, climbing from the place, that neither the facts nor the
-    /// row exclude.
-    fn locate(&self, lead: &Lead, function: &Function, place: TerritoryCode) -> Located<'a> {
+    /// The nearest agency with a function, climbing from the place of a factor, that neither the
+    /// facts nor the row exclude. Notes the agencies that had ended.
+    fn locate(
+        &mut self,
+        lead: &Lead,
+        function: &Function,
+        place: TerritoryCode,
+        factor: Option<Factor>,
+    ) -> Located<'a> {
         let directory = self.ruling.directory;
         let search = Search {
             function,
@@ -396,7 +433,9 @@ impl<'a> Desk<'_, 'a> {
         while let Some(agency) = located.agency
             && agency.functions.iter().any(|function| lead.exclude.contains(function))
         {
-            let above = directory.territories().ancestors(agency.territory).nth(1);
+            // Not above the agency: it may continue one that was here, and be elsewhere.
+            let here = located.climb.last().copied().unwrap_or(agency.territory);
+            let above = directory.territories().ancestors(here).nth(1);
             let Some(above) = above else {
                 located.passed.push(&agency.id);
                 located.agency = None;
@@ -406,29 +445,35 @@ impl<'a> Desk<'_, 'a> {
             located.passed.push(&agency.id);
             located.passed.extend(higher.passed);
             located.climb.extend(higher.climb);
+            located.ended.extend(higher.ended);
             located.agency = higher.agency;
+        }
+        for ended in &located.ended {
+            // Its name would tell the place of the agency complained of.
+            let note = Note::DeskEnded(*ended, factor == Some(Factor::ComplainedOf));
+            if !self.ruling.notes.contains(&note) {
+                self.ruling.notes.push(note);
+            }
         }
         located
     }
 
     /// The search result of a tried factor, or a new search if the factor was not tried.
-    fn located_again(&self, lead: &Lead, factor: Factor, place: TerritoryCode) -> Located<'a> {
+    fn located_again(&mut self, lead: &Lead, factor: Factor, place: TerritoryCode) -> Located<'a> {
         let tried = self.ruling.tried.iter().find(|tried| tried.factor == factor);
         match tried.and_then(|tried| tried.located.as_ref()) {
             Some(located) => located.clone(),
-            None => self.locate(lead, &lead.function, place),
+            None => self.locate(lead, &lead.function, place, Some(factor)),
         }
     }
 
-    /// The agency that received the report first, unless it is excluded or unknown.
+    /// The agency that received the report first, or the agency that continues it, unless it is
+    /// excluded or unknown.
     fn receiver(&self) -> Option<&'a Agency> {
-        if self.situation.received_by.is_empty() {
-            return None;
-        }
         let directory = self.ruling.directory;
-        agency_id(self.situation.received_by)
-            .and_then(|id| directory.agency(&id))
-            .filter(|agency| !directory.is_excluded(&agency.id, &self.ruling.excluded))
+        let received = agency_id(self.situation.received_by).and_then(|id| directory.agency(&id))?;
+        let receiver = directory.heir(&received.id, self.situation.day).unwrap_or(received);
+        Some(receiver).filter(|agency| !directory.is_excluded(&agency.id, &self.ruling.excluded))
     }
 
     /// Notes what a reader of the route might expect but this decision does not do.
@@ -457,6 +502,12 @@ impl<'a> Desk<'_, 'a> {
             && !matches!(self.ruling.outcome, Verdict::Lead { agency, .. } if agency.id == receiver.id)
         {
             self.ruling.notes.push(Note::ReceiverNoRight(receiver));
+        }
+        if let Some(receiver) = self.receiver()
+            && let Some(ended) = self.ended(facts.received_by)
+            && ended.heir == Some(receiver)
+        {
+            self.ruling.notes.push(Note::ReceiverEnded(ended));
         }
     }
 }

@@ -181,10 +181,10 @@ impl Agency {
         }
     }
 
-    /// Whether its last day is before `day`.
+    /// Whether its last day is before `day`; for `None`, whether it has a last day.
     #[must_use]
-    pub fn has_ended(&self, day: Date) -> bool {
-        self.valid_to.is_some_and(|to| to < day)
+    pub fn has_ended(&self, day: Option<Date>) -> bool {
+        self.valid_to.is_some_and(|to| day.is_none_or(|day| to < day))
     }
 }
 
@@ -197,7 +197,7 @@ pub struct Search<'a> {
     pub category: Option<&'a str>,
     /// A day on which it exists; if `None`, it must have no last day.
     pub day: Option<Date>,
-    /// Agencies that are excluded, with all units below them.
+    /// Agencies that are excluded, as by [`Directory::is_excluded`].
     pub excluded: &'a BTreeSet<AgencyId>,
 }
 
@@ -227,8 +227,33 @@ pub struct Located<'a> {
     pub climb: Vec<TerritoryCode>,
     /// Agencies with the function that were passed over because they are excluded.
     pub passed: Vec<&'a AgencyId>,
+    /// Agencies with the function that had ended, without those that are excluded.
+    pub ended: Vec<Ended<'a>>,
     /// The agency found.
     pub agency: Option<&'a Agency>,
+}
+
+/// An agency that had ended, and that no other agency at its territory has replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// The agency.
+    pub agency: &'a Agency,
+    /// The agency that continues its function; `None` if there is none.
+    pub heir: Option<&'a Agency>,
+}
+
+impl fmt::Display for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { agency, heir } = self;
+        write!(f, "{} ended", agency.id)?;
+        if let Some(last) = agency.valid_to {
+            write!(f, " on {last}")?;
+        }
+        match heir {
+            Some(heir) => write!(f, ", and {} continues it", heir.id),
+            None => write!(f, ", and nobody continues it"),
+        }
+    }
 }
 
 /// The last resort.
@@ -248,6 +273,8 @@ pub struct Directory {
     agencies: Vec<Agency>,
     /// Index of each agency's superior.
     superiors: Vec<Option<u32>>,
+    /// Indexes of the agencies that name each agency as their successor.
+    predecessors: HashMap<u32, Vec<u32>>,
     functions: HashMap<Function, u32>,
     /// Agencies by function and territory; for each category and day at most one.
     desks: HashMap<(u32, TerritoryCode), Vec<u32>>,
@@ -282,6 +309,12 @@ impl Directory {
             .iter()
             .map(|agency| agency.superior.as_ref().and_then(place))
             .collect();
+        let mut predecessors: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (agency, at) in agencies.iter().zip(0..) {
+            if let Some(successor) = agency.successor.as_ref().and_then(place) {
+                predecessors.entry(successor).or_default().push(at);
+            }
+        }
         let mut functions: HashMap<Function, u32> = HashMap::new();
         let mut desks: HashMap<(u32, TerritoryCode), Vec<u32>> = HashMap::with_capacity(agencies.len());
         for (agency, place) in agencies.iter().zip(0..) {
@@ -296,6 +329,7 @@ impl Directory {
             territories,
             agencies,
             superiors,
+            predecessors,
             functions,
             desks,
             last_resort,
@@ -400,11 +434,45 @@ impl Directory {
         unit == superior || self.chain(unit).any(|above| above.id == *superior)
     }
 
-    /// Whether an agency is excluded: itself, or through a unit above it.
+    /// Whether an agency is excluded: itself, through a unit above it, or as the successor of one
+    /// that is, over any number of such steps.
+    ///
+    /// A successor is excluded from the day on which the directory names it, not only from the end
+    /// of its predecessor: it will have that one's staff and files while the case is open.
     #[must_use]
     pub fn is_excluded(&self, agency: &AgencyId, excluded: &BTreeSet<AgencyId>) -> bool {
-        !excluded.is_empty()
-            && (excluded.contains(agency) || self.chain(agency).any(|above| excluded.contains(&above.id)))
+        if excluded.is_empty() || excluded.contains(agency) {
+            return !excluded.is_empty();
+        }
+        // An agency may be both below another and its predecessor: visit each once.
+        let mut reached: Vec<u32> = Vec::new();
+        let mut seen: BTreeSet<u32> = BTreeSet::new();
+        reached.extend(self.place(agency).and_then(|place| u32::try_from(place).ok()));
+        while let Some(place) = reached.pop() {
+            if !seen.insert(place) {
+                continue;
+            }
+            if excluded.contains(&self.agencies[place as usize].id) {
+                return true;
+            }
+            reached.extend(self.superiors[place as usize]);
+            reached.extend(self.predecessors.get(&place).into_iter().flatten());
+        }
+        false
+    }
+
+    /// The successors that [`Directory::is_excluded`] adds to excluded agencies. Kept with a case, they
+    /// stay excluded when a later directory no longer has the agencies that they succeeded.
+    #[must_use]
+    pub fn excluded_successors(&self, excluded: &BTreeSet<AgencyId>) -> BTreeSet<AgencyId> {
+        if excluded.is_empty() {
+            return BTreeSet::new();
+        }
+        let ending = self.agencies.iter().filter(|agency| agency.successor.is_some());
+        ending
+            .filter(|agency| self.is_excluded(&agency.id, excluded))
+            .filter_map(|agency| agency.successor.clone())
+            .collect()
     }
 
     /// The lowest agency above both; if one is above the other, that one; if there is none, the
@@ -438,10 +506,10 @@ impl Directory {
         }
     }
 
-    /// Who has an agency's cases on a day after its end: its successor, or that one's successor if
-    /// it ended, too. `None` while the agency exists, and without a successor.
+    /// Who continues an agency that has ended on `day`: its successor, or that one's successor if it
+    /// has ended, too. `None` while the agency exists, and without a successor.
     #[must_use]
-    pub fn heir(&self, id: &AgencyId, day: Date) -> Option<&Agency> {
+    pub fn heir(&self, id: &AgencyId, day: Option<Date>) -> Option<&Agency> {
         let mut at = self.agency(id)?;
         // Terminates: a file with a cycle of successors does not load.
         while at.has_ended(day) {
@@ -452,7 +520,7 @@ impl Directory {
 
     /// Agencies that ended before a day.
     pub fn ended(&self, day: Date) -> impl Iterator<Item = &Agency> {
-        self.agencies.iter().filter(move |agency| agency.has_ended(day))
+        self.agencies.iter().filter(move |agency| agency.has_ended(Some(day)))
     }
 
     /// Whether an agency's cases always have an owner: the agency, its successor, or that one's.
@@ -465,6 +533,9 @@ impl Directory {
 
     /// Finds the nearest agency that meets the criteria and is not excluded, climbing from the
     /// place. Returns the whole path.
+    ///
+    /// Where an agency has ended, the agency that continues it is found in its place, wherever that
+    /// one is (信访工作条例 24(2)).
     #[must_use]
     pub fn locate(&self, search: &Search<'_>, place: TerritoryCode) -> Located<'_> {
         let mut located = Located {
@@ -472,6 +543,7 @@ impl Directory {
             reading: None,
             climb: Vec::new(),
             passed: Vec::new(),
+            ended: Vec::new(),
             agency: None,
         };
         let Some(resolved) = self.territories.resolve(place) else {
@@ -483,29 +555,50 @@ impl Directory {
         located.climb.reserve_exact(5);
         for code in self.territories.ancestors(resolved.code) {
             located.climb.push(code);
-            let at = function.and_then(|function| self.desk(*function, code, search));
-            match at {
-                Some(agency) if self.is_excluded(&agency.id, search.excluded) => located.passed.push(&agency.id),
-                Some(agency) => {
-                    located.agency = Some(agency);
-                    break;
-                }
-                None => {}
+            let Some(desk) = function.and_then(|function| self.desk(*function, code, search)) else {
+                continue;
+            };
+            let (agency, ended) = match desk {
+                At::Agency(agency) => (Some(agency), None),
+                At::Ended(ended) => (ended.heir, Some(ended)),
+            };
+            let about = agency.or(ended.map(|ended| ended.agency));
+            if let Some(excluded) = about.filter(|agency| self.is_excluded(&agency.id, search.excluded)) {
+                located.passed.push(&excluded.id);
+                continue;
+            }
+            located.ended.extend(ended);
+            located.agency = agency;
+            if agency.is_some() {
+                break;
             }
         }
         located
     }
 
-    /// The agency at a territory that meets the criteria, excluded or not.
-    fn desk(&self, function: u32, territory: TerritoryCode, search: &Search<'_>) -> Option<&Agency> {
-        self.desks
-            .get(&(function, territory))?
-            .iter()
-            .map(|place| &self.agencies[*place as usize])
-            .find(|agency| {
-                agency.is_active(search.day) && search.category.is_none_or(|category| agency.takes.takes(category))
-            })
+    /// What is at a territory that meets the criteria, excluded or not.
+    fn desk(&self, function: u32, territory: TerritoryCode, search: &Search<'_>) -> Option<At<'_>> {
+        let desks = self.desks.get(&(function, territory))?;
+        let agencies = || desks.iter().map(|place| &self.agencies[*place as usize]);
+        let takes = |agency: &&Agency| search.category.is_none_or(|category| agency.takes.takes(category));
+        if let Some(agency) = agencies().filter(takes).find(|agency| agency.is_active(search.day)) {
+            return Some(At::Agency(agency));
+        }
+        let ended = agencies().filter(takes).filter(|agency| agency.has_ended(search.day));
+        let agency = ended.max_by_key(|agency| agency.valid_to)?;
+        let heir = self.heir(&agency.id, search.day).filter(takes);
+        let heir = heir.filter(|heir| heir.is_active(search.day) && heir.functions.contains(search.function));
+        Some(At::Ended(Ended { agency, heir }))
     }
+}
+
+/// What a search finds at a territory.
+#[derive(Debug, Clone, Copy)]
+enum At<'a> {
+    /// An agency that exists.
+    Agency(&'a Agency),
+    /// None any more.
+    Ended(Ended<'a>),
 }
 
 fn digest(territories: &Territories, agencies_yaml: &str) -> [u8; 32] {

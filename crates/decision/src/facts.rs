@@ -136,7 +136,10 @@ impl<'a> Situation<'a> {
     pub(crate) fn places(&self, directory: &Directory) -> Places<'a> {
         let mut places = Places(self.named);
         places.set(Factor::Received, received(self.received_by, directory));
-        places.set(Factor::ComplainedOf, stands(self.complained_of, directory));
+        places.set(
+            Factor::ComplainedOf,
+            complained_of(self.complained_of, directory, self.day),
+        );
         // Nobody brings the home police against a critic: the complaint is usually submitted where
         // the complainant lives, so the receiver's place counts as little as the victim's.
         if let Some(victim) = self.complainant_of_publication() {
@@ -238,17 +241,24 @@ pub(crate) fn country(country: &str) -> Given<'_> {
     }
 }
 
+/// The place of the agency complained of. Of one that has ended, the place of the agency that
+/// continues it: the complaint is about that one's staff and files now.
+fn complained_of(id: &str, directory: &Directory, day: Option<Date>) -> Given<'static> {
+    let heir = agency_id(id).and_then(|id| directory.heir(&id, day));
+    heir.map_or_else(|| place_of(id, directory), |heir| Given::Territory(heir.territory))
+}
+
 /// The receiver's place. One that receives for the whole nation, such as a national hotline, has
 /// none.
 fn received(id: &str, directory: &Directory) -> Given<'static> {
-    match stands(id, directory) {
+    match place_of(id, directory) {
         Given::Territory(TerritoryCode::ROOT) => Given::Nationwide,
         given => given,
     }
 }
 
 /// The place of an agency.
-fn stands(id: &str, directory: &Directory) -> Given<'static> {
+fn place_of(id: &str, directory: &Directory) -> Given<'static> {
     if id.is_empty() {
         return Given::Absent;
     }

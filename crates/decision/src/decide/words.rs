@@ -125,6 +125,18 @@ impl Ruling<'_> {
                     true,
                 );
             }
+            Note::ExcludedSuccessor(id, successor) => {
+                return (format!("{successor} is excluded, too: it succeeds {id}"), true);
+            }
+            Note::ComplainedOfEnded(ended) => {
+                let above = match ended.heir {
+                    Some(heir) => format!(": decided as if {} were complained of", heir.id),
+                    None => String::new(),
+                };
+                return (format!("complained of: {ended}{above}"), true);
+            }
+            Note::DeskEnded(ended, hidden) => return (ended.to_string(), hidden),
+            Note::ReceiverEnded(ended) => format!("received first: {ended}"),
             Note::ResortExcluded { passed, designates } => {
                 return (
                     format!("{passed} is excluded itself: {designates} designates instead"),

@@ -93,13 +93,14 @@ pub fn located(
         }
         _ => String::new(),
     };
+    let ended: String = located.ended.iter().map(|ended| format!("{ended};  ")).collect();
     LocateAgencyResponse {
         agency: located.agency.map(agency),
         via: located.via.iter().map(|code| code.resource_name()).collect(),
         climb: located.climb.iter().map(|code| code.resource_name()).collect(),
         outcome: match located.agency {
-            Some(agency) => format!("{read}gave {}", agency.id),
-            None => format!("{read}no {function} agency up to the nation"),
+            Some(agency) => format!("{read}{ended}gave {}", agency.id),
+            None => format!("{read}{ended}no {function} agency up to the nation"),
         },
     }
 }

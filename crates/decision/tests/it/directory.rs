@@ -307,7 +307,11 @@ fn the_agency_found_depends_on_category_and_day() {
     assert_eq!(found(Some("gambling"), Some("2026-07-01")), "new");
     assert_eq!(found(Some("gambling"), None), "new", "which has no end");
     let day = |text: &str| text.parse().unwrap();
-    let heir = |on| directory.heir(&id("general"), day(on)).map(|heir| heir.id.to_string());
+    let heir = |on| {
+        directory
+            .heir(&id("general"), Some(day(on)))
+            .map(|heir| heir.id.to_string())
+    };
     assert_eq!(heir("2026-06-30"), None);
     assert_eq!(heir("2026-07-01").as_deref(), Some("new"));
     assert!(directory.lasts(&id("general")) && directory.lasts(&id("new")) && !directory.lasts(&id("nobody")));

@@ -10,4 +10,5 @@ mod purity;
 mod random;
 mod rules;
 mod stories;
+mod succession;
 mod worlds;

@@ -38,6 +38,8 @@ const CATEGORIES: [&str; 7] = [
 ];
 const PATHS: [&str; 2] = ["means", "threat.when"];
 const VALUES: [&str; 3] = ["now", "later", "x"];
+/// The last year in which agencies end is 2029: between and after the days of the facts.
+const ENDS: usize = 9;
 const COUNTRIES: [&str; 3] = ["US", "NL", "HK"];
 
 /// Generates and examines worlds. A panic in one prints its seed.
@@ -109,7 +111,8 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
         .filter_map(|id| AgencyId::new(id).ok())
         .filter(|id| directory.agency(id).is_some())
         .collect();
-    let kept_out = |id: &AgencyId| excluded.iter().any(|unit| directory.is_under(id, unit));
+    let excluded = kept_out_with(excluded, directory);
+    let kept_out = |id: &AgencyId| excluded.contains(id);
     let row = rules
         .rows()
         .iter()
@@ -128,6 +131,10 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
             assert!(functions(agency).contains(&lead.function), "the lead has the function");
             for id in supporting.iter().copied().chain([agency]) {
                 assert!(
+                    directory.agency(id).unwrap().is_active(day(facts)),
+                    "{id} does not exist on the day"
+                );
+                assert!(
                     !functions(id).iter().any(|function| lead.exclude.contains(function)),
                     "{id} is excluded by the row"
                 );
@@ -137,7 +144,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
             assert!(directory.agency(superior).is_some());
             let everybody = directory
                 .agencies()
-                .filter(|agency| agency.superior.is_none())
+                .filter(|agency| agency.superior.is_none() && agency.valid_to.is_none())
                 .all(|agency| kept_out(&agency.id));
             assert!(
                 !kept_out(superior) || everybody,
@@ -175,6 +182,33 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
     assert!(misses.next().is_none());
 }
 
+/// The excluded agencies, all under them and all who succeed them, found by repetition.
+fn kept_out_with(mut excluded: BTreeSet<AgencyId>, directory: &Directory) -> BTreeSet<AgencyId> {
+    loop {
+        let is_new = |id: &AgencyId| {
+            let follows = |unit: &AgencyId| {
+                let successor = directory.agency(unit).and_then(|unit| unit.successor.as_ref());
+                directory.is_under(id, unit) || successor == Some(id)
+            };
+            !excluded.contains(id) && excluded.iter().any(follows)
+        };
+        let new: Vec<_> = directory
+            .agencies()
+            .map(|agency| agency.id.clone())
+            .filter(is_new)
+            .collect();
+        if new.is_empty() {
+            return excluded;
+        }
+        excluded.extend(new);
+    }
+}
+
+/// The day of the facts.
+fn day(facts: &Facts) -> Option<jiff::civil::Date> {
+    Situation::from(facts).day
+}
+
 /// Evaluates a condition plainly, as documented.
 fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> bool {
     match condition {
@@ -206,7 +240,11 @@ fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Dire
     let root = Location::Territory(TerritoryCode::ROOT.resource_name());
     let location = match factor {
         Factor::Received => of_agency(&facts.received_by).filter(|location| *location != root),
-        Factor::ComplainedOf => of_agency(&facts.complained_of),
+        Factor::ComplainedOf => {
+            let id = AgencyId::new(&facts.complained_of).ok();
+            let heir = id.and_then(|id| directory.heir(&id, day(facts)));
+            heir.map_or_else(|| of_agency(&facts.complained_of), |heir| of_agency(heir.id.as_str()))
+        }
         _ => facts
             .places
             .iter()
@@ -240,6 +278,7 @@ fn directory(random: &mut StdRng) -> String {
     let count = random.random_range(FUNCTIONS.len()..24);
     let mut yaml = "last_resort: agency-0\nagencies:\n".to_owned();
     let mut desks = BTreeSet::new();
+    let mut agencies: Vec<(usize, Vec<&str>)> = Vec::new();
     for at in 0..count {
         // Each function exists somewhere, so that rules can refer to it.
         let function = FUNCTIONS.get(at).copied().unwrap_or_else(|| pick(random, &FUNCTIONS));
@@ -265,11 +304,31 @@ fn directory(random: &mut StdRng) -> String {
             true => "agency-0",
             false => "null",
         };
+        // Some ended, or will: with or without a successor, which has their functions.
+        let heirs: Vec<usize> = agencies
+            .iter()
+            .filter(|(_, has)| functions.iter().all(|function| has.contains(function)))
+            .map(|(at, _)| *at)
+            .collect();
+        let ends = match at >= FUNCTIONS.len() && random.random_bool(0.3) {
+            true => format!(", valid_to: 202{}-06-30", ENDS - agencies.len() % 3),
+            false => String::new(),
+        };
+        let ends = match heirs
+            .choose(random)
+            .filter(|_| !ends.is_empty() && random.random_bool(0.8))
+        {
+            Some(heir) => format!("{ends}, successor: agency-{heir}"),
+            None => ends,
+        };
         let _ = writeln!(
             yaml,
-            "  - {{id: agency-{at}, functions: [{}], territory: \"{place}\", name: {{zh: 甲, en: A}}, superior: {superior}}}",
+            "  - {{id: agency-{at}, functions: [{}], territory: \"{place}\", name: {{zh: 甲, en: A}}, superior: {superior}{ends}}}",
             functions.join(", ")
         );
+        if ends.is_empty() {
+            agencies.push((at, functions));
+        }
     }
     yaml
 }
@@ -285,7 +344,7 @@ fn rule_set(random: &mut StdRng, directory: &Directory) -> RuleSet {
             id: "world".to_owned(),
             rows: (0..rows).map(|at| row(random, at + 1, true, directory)).collect(),
             last_resort: match random.random_bool(0.5) {
-                true => vec![agency(random, directory), agency(random, directory)],
+                true => vec![lasting(random, directory), lasting(random, directory)],
                 false => Vec::new(),
             },
         };
@@ -492,6 +551,13 @@ fn facts(random: &mut StdRng, directory: &Directory) -> Facts {
         },
         excluded,
         complained_of,
+        accept_time: pick(random, &["", "2023-11-14", "2027-12-28"])
+            .parse()
+            .ok()
+            .map(|day: jiff::civil::Date| {
+                let noon = day.at(12, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap();
+                moment::Time(noon.timestamp().as_microsecond()).to_proto()
+            }),
         details: PATHS
             .into_iter()
             .filter_map(|path| {
@@ -505,6 +571,13 @@ fn facts(random: &mut StdRng, directory: &Directory) -> Facts {
 
 fn agency(random: &mut StdRng, directory: &Directory) -> String {
     let ids: Vec<_> = directory.agencies().map(|agency| agency.id.to_string()).collect();
+    ids.choose(random).cloned().unwrap_or_default()
+}
+
+/// One without a last day, as a rule set asks for.
+fn lasting(random: &mut StdRng, directory: &Directory) -> String {
+    let lasting = directory.agencies().filter(|agency| agency.valid_to.is_none());
+    let ids: Vec<_> = lasting.map(|agency| agency.id.to_string()).collect();
     ids.choose(random).cloned().unwrap_or_default()
 }
 

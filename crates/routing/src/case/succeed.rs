@@ -35,11 +35,15 @@ impl Rules<'_> {
         let Standing::Open(stage, duty) = &case.standing else {
             return None;
         };
-        let ended = |id: &AgencyId| self.directory.agency(id).is_some_and(|agency| agency.has_ended(today));
+        let ended = |id: &AgencyId| {
+            self.directory
+                .agency(id)
+                .is_some_and(|agency| agency.has_ended(Some(today)))
+        };
         let excluded = |id: &AgencyId| self.directory.is_excluded(id, &matter.excluded);
         // Who stands in an agency's place: itself while it has not ended.
         let heir = |id| match ended(id) {
-            true => self.directory.heir(id, today).map(|heir| &heir.id),
+            true => self.directory.heir(id, Some(today)).map(|heir| &heir.id),
             false => Some(id),
         };
         let mut generation = case.generation;
