@@ -1,15 +1,22 @@
 //! Somebody who has the public log and all names, receipts and times of one report's submission, and is not to learn which later
 //! entries are of that report: an excluded sender.
 //!
-//! Each world is a group of reports that are accepted one after the other, routed together, and ended one by one. The entries come
-//! from real producers' outboxes, in the order in which those deliver, through a real store. Every distinguisher points at one later
-//! entry of a source; pointing at random hits the report as often as there are reports.
+//! Each world is a group of reports that are accepted one after the other, routed together, and
+//! ended one by one. The entries come from real outboxes through real relays into a real store.
+//! Every distinguisher points at one later entry of a source; pointing at random hits the report as
+//! often as there are reports.
+//!
+//! A second test is about one moment: transactions that change several records, and some records
+//! twice. The observer knows one entry, and is to find another that was committed with it.
+
+use std::sync::{Arc, Mutex};
 
 use api::event::{Actor, Detail, Opening, StateChange};
+use async_trait::async_trait;
 use audit::{SqlStore, Store as _};
 use journal::{
-    Chain, Content, Delivery, Draft, Entropy as _, Entry, Head, Outbox as _, Outcome, SeededEntropy, SqlOutbox, Time,
-    chain_commitment, detail_commitment, entry_hash, ordered_id,
+    Chain, Content, Deliver, Delivery, Draft, Entropy as _, Entry, Head, ManualClock, Outcome, Relay, SeededEntropy,
+    SqlOutbox, Time, Undelivered, chain_commitment, detail_commitment, entry_hash, ordered_id,
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -38,11 +45,25 @@ impl Dice {
     }
 }
 
-/// A service with its records' heads, which delivers what it seals in the order of its outbox.
+/// A service whose changes go to audit through its outbox and a relay.
 struct Service {
     source: &'static str,
     db: Db,
-    entropy: SeededEntropy,
+    entropy: Arc<SeededEntropy>,
+    delivered: Arc<Delivered>,
+}
+
+/// The way to audit, which keeps what it is given.
+#[derive(Default)]
+struct Delivered(Mutex<Vec<StateChange>>);
+
+#[async_trait]
+impl Deliver for Delivered {
+    async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
+        let changes = payloads.iter().map(|payload| StateChange::decode(&**payload).unwrap());
+        self.0.lock().unwrap().extend(changes);
+        Ok(vec![Outcome::Taken; payloads.len()])
+    }
 }
 
 impl Service {
@@ -50,22 +71,23 @@ impl Service {
         Self {
             source,
             db: Db::open(backend.url(), &[journal::SCHEMA]).await.unwrap(),
-            entropy: SeededEntropy::new(seed),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            delivered: Arc::default(),
         }
     }
 
-    /// Seals a change that is committed and delivered by itself.
-    fn seal(&self, draft: Draft<'_>, head: &mut Head, now: Time) -> StateChange {
-        let change = draft.into_change(head, now, &self.entropy);
+    /// A change that is committed and delivered by itself.
+    fn change(&self, draft: Draft<'_>, head: &mut Head, now: Time) -> StateChange {
+        let change = draft.into_change(head, now, &*self.entropy);
         *head = change.head;
         change.with_detail()
     }
 
-    /// Commits changes in one transaction, and returns what is then delivered to audit.
-    async fn commit(&self, changes: Vec<(Draft<'_>, &mut Head)>, now: Time) -> Vec<StateChange> {
+    /// Commits changes in one transaction, which is not delivered yet.
+    async fn commit(&self, changes: Vec<(Draft<'_>, &mut Head)>, now: Time) {
         let mut deliveries = Vec::new();
         for (draft, head) in changes {
-            let change = draft.into_change(head, now, &self.entropy);
+            let change = draft.into_change(head, now, &*self.entropy);
             *head = change.head;
             let payloads = vec![("audit", change.with_detail().encode_to_vec())];
             deliveries.push(Delivery { change, payloads });
@@ -73,15 +95,21 @@ impl Service {
         let mut tx = self.db.begin().await.unwrap();
         journal::append(&mut tx, deliveries).await.unwrap();
         tx.commit().await.unwrap();
-        let outbox = SqlOutbox(self.db.clone());
-        let pending = outbox.pending("audit", now, 1_000).await.unwrap();
-        let delivered = pending
-            .iter()
-            .map(|event| StateChange::decode(&*event.payload).unwrap());
-        let delivered = delivered.collect();
-        let taken: Vec<_> = pending.into_iter().map(|event| (event, Outcome::Taken)).collect();
-        outbox.settle("audit", &taken, now).await.unwrap();
-        delivered
+    }
+
+    /// Delivers what was committed, and returns it as it comes to audit.
+    async fn deliver(&self, now: Time) -> Vec<StateChange> {
+        let relay = Relay {
+            outbox: Arc::new(SqlOutbox(self.db.clone())),
+            consumer: "audit",
+            way: Arc::clone(&self.delivered) as _,
+            clock: Arc::new(ManualClock::at(now)),
+            entropy: Arc::clone(&self.entropy) as _,
+            owner: "a".to_owned(),
+            wake: Arc::default(),
+        };
+        while relay.step(&mut Time(i64::MIN)).await.unwrap() > 0 {}
+        std::mem::take(&mut *self.delivered.0.lock().unwrap())
     }
 }
 
@@ -149,14 +177,14 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
     for i in 0..REPORTS {
         later(&mut now, 400_000);
         let mut life = Life {
-            report: format!("reports/{}", ordered_id(now, &intake.entropy)),
+            report: format!("reports/{}", ordered_id(now, &*intake.entropy)),
             case: String::new(),
             of_report: Head::default(),
             of_case: Head::default(),
             cause: None,
         };
         let accepted = draft(intake.source, &life.report, "report.accepted", None, &"p".repeat(i));
-        let accepted = intake.seal(accepted, &mut life.of_report, now);
+        let accepted = intake.change(accepted, &mut life.of_report, now);
         life.cause = Some(Entry::decode(&accepted.entry).unwrap().id);
         if i == me {
             (entry, chain) = (accepted.entry.to_vec(), accepted.chain.clone().unwrap());
@@ -171,7 +199,7 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
     // Routed together: the cases are opened by one transaction, in the order of arrival, and what intake makes of that by another.
     later(&mut now, 100_000);
     for life in &mut lives {
-        life.case = format!("cases/{}", ordered_id(now, &routing.entropy));
+        life.case = format!("cases/{}", ordered_id(now, &*routing.entropy));
     }
     let opened: Vec<_> = lives
         .iter_mut()
@@ -187,7 +215,8 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
             (opened, &mut life.of_case)
         })
         .collect();
-    let opened = routing.commit(opened, now).await;
+    routing.commit(opened, now).await;
+    let opened = routing.deliver(now).await;
     mine.extend(opened.iter().map(|change| is_mine(change, &lives)));
     delivered.extend(opened.iter().cloned());
     later(&mut now, 100_000);
@@ -205,7 +234,8 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
             )
         })
         .collect();
-    let routed = intake.commit(routed, now).await;
+    intake.commit(routed, now).await;
+    let routed = intake.deliver(now).await;
     mine.extend(routed.iter().map(|change| is_mine(change, &lives)));
     delivered.extend(routed);
     // Taken over and ended one by one, when people come to it.
@@ -217,11 +247,11 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
         let change = match is_case {
             true => {
                 let taken = draft(routing.source, &life.case, "case.acknowledged", None, "");
-                routing.seal(taken, &mut life.of_case, now)
+                routing.change(taken, &mut life.of_case, now)
             }
             false => {
                 let ended = draft(intake.source, &life.report, "report.closed", None, "");
-                intake.seal(ended, &mut life.of_report, now)
+                intake.change(ended, &mut life.of_report, now)
             }
         };
         mine.push(is_mine(&change, &lives));
@@ -331,7 +361,7 @@ fn recomputed(known: &Known, place: usize) -> bool {
     contents.iter().any(is_chain) || details.iter().any(is_detail)
 }
 
-const DISTINGUISHERS: [(&str, Distinguisher); 14] = [
+const DISTINGUISHERS: [(&str, Distinguisher); 15] = [
     ("the report's name or id stands in it", |known, _, place| {
         let id: uuid::Uuid = known.name.strip_prefix("reports/").unwrap().parse().unwrap();
         let entry = &known.later[place];
@@ -396,6 +426,10 @@ const DISTINGUISHERS: [(&str, Distinguisher); 14] = [
         let own = Entry::decode(&known.entry).unwrap().time.0 % 1_000_000;
         -((entry_of(known, place).time.0 % 1_000_000).abs_diff(own) as f64)
     }),
+    ("the time is nearest", |known, _, place| {
+        let own = Entry::decode(&known.entry).unwrap().time.0;
+        -(entry_of(known, place).time.0.abs_diff(own) as f64)
+    }),
     ("the bytes are most alike", |known, _, place| {
         same_bits(&known.later[place], &known.entry)
     }),
@@ -440,6 +474,124 @@ async fn p3_an_observer_does_no_better_than_chance_at_telling_which_later_entrie
                 hit <= most,
                 "{what}: {hit} of {worlds} entries of {source} told, where chance gives {}; seed {seed}",
                 worlds * chance
+            );
+        }
+    }
+}
+
+/// Entries of one moment, in log order, and the place of the one that the observer knows.
+struct Moment<'a> {
+    entries: &'a [Entry],
+    known: usize,
+}
+
+/// Gives each other entry a score; the highest is the one it points at.
+type Companion = fn(&Moment<'_>, usize) -> f64;
+
+const COMPANIONS: [(&str, Companion); 8] = [
+    ("the next", |moment, place| -(place.abs_diff(moment.known + 1) as f64)),
+    ("the one before", |moment, place| {
+        -((place + 1).abs_diff(moment.known) as f64)
+    }),
+    ("the first", |_, place| -(place as f64)),
+    ("the last", |_, place| place as f64),
+    ("as far from the end", |moment, place| {
+        -((moment.entries.len() - 1 - place).abs_diff(moment.known) as f64)
+    }),
+    ("half the moment further", |moment, place| {
+        -(place.abs_diff((moment.known + moment.entries.len() / 2) % moment.entries.len()) as f64)
+    }),
+    ("the same time", |moment, place| {
+        -(moment.entries[place]
+            .time
+            .0
+            .abs_diff(moment.entries[moment.known].time.0) as f64)
+    }),
+    ("the nearest id", |moment, place| {
+        let id = |place: usize| moment.entries[place].id.as_u128();
+        -(id(place).abs_diff(id(moment.known)) as f64)
+    }),
+];
+
+/// Each submission is a transaction of a report and its file, whose first change is older; then
+/// each of some cases is changed twice by one. All happens within a second, as on a busy day, and is
+/// delivered together.
+#[tokio::test]
+async fn p3_an_observer_does_no_better_than_chance_at_telling_which_entries_were_committed_together() {
+    let seed = 20_270_102;
+    let backend = Backend::sqlite();
+    let service = Service::new("intake", &backend, seed).await;
+    let dice = Dice(SeededEntropy::new(seed + 1));
+    // Of each distinguisher, for a report's file and for a case's second change: hits, and what
+    // chance gives with its variance.
+    let mut tally = [[(0.0, 0.0, 0.0); 2]; COMPANIONS.len()];
+    for n in 0..WORLDS {
+        let begin = NOW.plus_seconds(3_600 * i64::try_from(n).unwrap());
+        let name = |collection: &str| format!("{collection}/{}", ordered_id(begin, &*service.entropy));
+        let mut files: Vec<_> = (0..REPORTS).map(|_| (name("evidence"), Head::default())).collect();
+        for (file, head) in &mut files {
+            let uploaded = draft("intake", file, "evidence.uploaded", None, "");
+            service.change(uploaded, head, begin);
+        }
+        let mut now = begin.plus_seconds(60);
+        let mut pairs = Vec::new();
+        for (file, head) in &mut files {
+            now.0 += 1 + dice.below(60_000) as i64;
+            let report = name("reports");
+            let accepted = draft("intake", &report, "report.accepted", None, "");
+            let attached = draft("intake", file, "evidence.attached", None, "");
+            let mut of_report = Head::default();
+            service.commit(vec![(accepted, &mut of_report), (attached, head)], now).await;
+            pairs.push((report, file.clone()));
+        }
+        for _ in 0..REPORTS {
+            now.0 += 1 + dice.below(60_000) as i64;
+            let (case, mut before) = (name("cases"), Head::default());
+            service.change(draft("intake", &case, "case.opened", None, ""), &mut before, begin);
+            let mut between = before;
+            let missed = draft("intake", &case, "case.clock-missed", None, "");
+            service.commit(vec![(missed, &mut between)], now).await;
+            let handed_up = draft("intake", &case, "case.escalated", None, "");
+            service.commit(vec![(handed_up, &mut between)], now).await;
+            pairs.push((case.clone(), case));
+        }
+        let delivered = service.deliver(now).await;
+        let entries: Vec<_> = delivered
+            .iter()
+            .map(|change| Entry::decode(&change.entry).unwrap())
+            .collect();
+        let records: Vec<_> = delivered
+            .iter()
+            .map(|change| crate::fixture::decoded(change).record)
+            .collect();
+        let of_case = usize::from(n % 2 == 1);
+        let (one, other) = &pairs[of_case * REPORTS + dice.below(REPORTS)];
+        let known = records.iter().position(|record| record == one).unwrap();
+        let companion = records.iter().rposition(|record| record == other).unwrap();
+        // Each record's order is kept: a second change is among the later entries.
+        let from = if of_case == 1 { known + 1 } else { 0 };
+        let mut candidates: Vec<_> = (from..entries.len()).filter(|place| *place != known).collect();
+        dice.shuffle(&mut candidates);
+        let moment = Moment {
+            entries: &entries,
+            known,
+        };
+        let chance = 1.0 / candidates.len() as f64;
+        for ((_, score), tally) in COMPANIONS.iter().zip(&mut tally) {
+            let scored = candidates.iter().map(|place| (score(&moment, *place), *place));
+            let (_, pointed) = scored.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+            let (hits, expected, variance) = &mut tally[of_case];
+            *hits += f64::from(u32::from(pointed == companion));
+            *expected += chance;
+            *variance += chance * (1.0 - chance);
+        }
+    }
+    for ((what, _), tally) in COMPANIONS.iter().zip(tally) {
+        for (whose, (hits, expected, variance)) in ["a report's file", "a case's second change"].into_iter().zip(tally)
+        {
+            assert!(
+                hits <= expected + 5.0 * variance.sqrt(),
+                "{what} is {whose} {hits} times, where chance gives {expected:.1}; seed {seed}"
             );
         }
     }
