@@ -1,8 +1,9 @@
-//! What the two commitments of a change open to: the chain, and with another salt the detail.
+//! The contents of a change's two commitments: the chain and the detail.
 //!
-//! A commitment is SHA-256(domain ‖ salt ‖ content): the domain `remit-chain-v1` or `remit-detail-v1`, the salt 32 random bytes that
-//! belong to this commitment alone, the content as it is. So a chain can be opened without its detail, and what can be guessed
-//! (names of records, small numbers, kinds) cannot be tried against an entry.
+//! A commitment is SHA-256(domain ‖ salt ‖ content). The domain is `remit-chain-v1` or
+//! `remit-detail-v1`; the salt is 32 random bytes of this commitment alone. So a chain can be
+//! opened without its detail, and guesses (names of records, small numbers, kinds) cannot be tried
+//! against an entry.
 //!
 //! The content of a detail is an encoded `remit.event.v1.Detail`. The content of a chain is canonical bytes:
 //!
@@ -101,7 +102,7 @@ fn commitment(domain: &[u8], salt: &Bytes32, content: &[u8]) -> Bytes32 {
         .into()
 }
 
-/// What a change commits to, as it was read.
+/// The openings of a change, as they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Openings<'a> {
     /// Opens the chain.
@@ -113,9 +114,9 @@ pub struct Openings<'a> {
 /// Opens one commitment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opens<'a> {
-    /// The salt; only 32 bytes are one.
+    /// The salt: valid with 32 bytes only.
     pub salt: &'a [u8],
-    /// What is committed to.
+    /// The committed content.
     pub content: &'a [u8],
 }
 
@@ -129,17 +130,17 @@ impl<'a> From<&'a Opening> for Opens<'a> {
 }
 
 impl Opens<'_> {
-    /// Whether a chain commitment is to this.
+    /// Whether it opens a chain commitment.
     pub fn is_chain_of(self, commitment: &Bytes32) -> bool {
         Bytes32::try_from(self.salt).is_ok_and(|salt| chain_commitment(&salt, self.content) == *commitment)
     }
 
-    /// Whether a detail commitment is to this.
+    /// Whether it opens a detail commitment.
     pub fn is_detail_of(self, commitment: &Bytes32) -> bool {
         Bytes32::try_from(self.salt).is_ok_and(|salt| detail_commitment(&salt, self.content) == *commitment)
     }
 
-    /// As a message.
+    /// Converts to a message.
     pub fn to_message(self) -> Opening {
         Opening {
             salt: self.salt.to_vec().into(),
@@ -148,8 +149,8 @@ impl Opens<'_> {
     }
 }
 
-/// A change whose chain was opened: [`Opened::new`] alone makes one, so that record, sequence, link and kind are never believed
-/// without having been compared with what the entry commits to.
+/// A change whose chain was opened. Only [`Opened::new`] makes one, so record, sequence, link and
+/// kind are never believed without being compared with the entry's commitment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// Id of the event.
@@ -172,7 +173,7 @@ pub struct Opened {
     pub detail: Bytes32,
 }
 
-/// Why an entry does not say which change it is.
+/// Why the chain of an entry cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unopened {
     /// It is not a canonical entry.
@@ -181,16 +182,16 @@ pub enum Unopened {
     /// It is a producer's mark.
     #[error("it is a mark, and no change")]
     Mark,
-    /// The opening is not what it commits to.
+    /// The opening does not match its commitment.
     #[error("its chain is not what it commits to")]
     Commitment,
-    /// It commits to something that is no chain.
+    /// The committed content is not a chain.
     #[error("its chain is malformed: {0}")]
     Chain(#[source] Malformed),
 }
 
 impl Unopened {
-    /// As it goes over the wire.
+    /// Its code on the wire.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Entry(_) | Self::Mark | Self::Chain(_) => "MALFORMED_ENTRY",
@@ -212,7 +213,7 @@ impl Opened {
         Self::new(&change.entry, change.chain.as_ref().unwrap_or(&none).into())
     }
 
-    /// [`Opened::new`] of an entry that was decoded, and hashes to `hash`.
+    /// [`Opened::new`] for an entry that is decoded already and hashes to `hash`.
     pub fn of(entry: Entry, hash: Bytes32, chain: Opens<'_>) -> Result<Self, Unopened> {
         let opening = chain;
         let Content::Change { chain, detail } = entry.content else {
@@ -256,7 +257,7 @@ mod tests {
         }
     }
 
-    /// By hand, so that the layout is not only what the code does.
+    /// Built by hand, independently of the encoder.
     #[test]
     fn the_layout_is_what_the_table_says() {
         let by_hand = [
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(Chain::decode(&[&bytes[..], &[0]].concat()), Err(Malformed::Trailing(1)));
     }
 
-    /// The same salt and content in the place of the other give another commitment.
+    /// The same salt and content give different commitments in the two domains.
     #[test]
     fn chain_and_detail_are_apart() {
         assert_ne!(chain_commitment(&[1; 32], b"x"), detail_commitment(&[1; 32], b"x"));

@@ -1,4 +1,4 @@
-//! From what happened to canonical bytes, against the record's head.
+//! Making a change's canonical bytes from its draft and the record's head.
 
 use api::event::{Detail, Opening, StateChange};
 use bytes::Bytes;
@@ -14,10 +14,10 @@ use crate::{
     entry::{ENTRY_BYTES, entry_hash},
 };
 
-/// Bytes of a detail at most, so that it fits into a message to audit.
+/// Largest detail in bytes: it has to fit into a message to audit.
 pub const DETAIL_BYTES: usize = 1 << 20;
 
-/// Where a record's chain of changes stands. Kept in the record's own row, and locked with it.
+/// The end of a record's chain of changes. Kept in the record's own row, and locked with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Sequence of the last change; 0 before the first.
@@ -41,9 +41,9 @@ pub struct Draft<'a> {
     pub kind: &'static str,
     /// The event that caused it.
     pub caused_by: Option<Uuid>,
-    /// What happened.
+    /// The detail.
     pub detail: Detail,
-    /// Trace context of the request that asked for it; empty when there is none.
+    /// Trace context of the request; empty if there is none.
     pub traceparent: String,
 }
 
@@ -127,7 +127,7 @@ pub fn keyed_hash(key: &Bytes32, domain: &str, data: &[u8]) -> Bytes32 {
 /// Why a change can never be logged: no consumer would take it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unloggable {
-    /// Its record's name or its kind has a character that an entry may not have.
+    /// The record's name or the kind has a character that entries do not allow.
     #[error("{field} `{text}` has a character that an entry may not have")]
     Character {
         /// Which.
@@ -135,7 +135,7 @@ pub enum Unloggable {
         /// All of it.
         text: String,
     },
-    /// Its record's name or its kind does not fit into an entry.
+    /// The record's name or the kind has no fitting length.
     #[error("{field} `{start}…` has {bytes} bytes; an entry takes 1 to {TEXT_BYTES}")]
     Text {
         /// Which.
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Whatever a producer does: the texts that it chooses are not in the entry.
+    /// Whatever texts a producer chooses, they are not in the entry.
     #[test]
     fn p3_entries_of_one_source_are_equally_long() {
         for (record, purpose) in [("r", 0), (&*"r".repeat(255), 0), ("reports/1", 100_000)] {

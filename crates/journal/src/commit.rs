@@ -1,4 +1,4 @@
-//! Group commit: what many callers ask for at the same time shares one durable transaction.
+//! Group commit: simultaneous commands of many callers share one durable transaction.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -13,13 +13,13 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 /// Why a command was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// More commands wait than the queue holds. Nothing was done.
+    /// The queue is full. Nothing was done.
     #[error("too many changes wait to be committed")]
     Overloaded,
     /// The service is stopping. Nothing was done.
     #[error("the service is stopping")]
     Stopping,
-    /// The transaction failed. Nothing was done, unless the database lost the connection while it committed.
+    /// The transaction failed. Nothing was done, unless the connection was lost during the commit.
     #[error("the transaction failed")]
     Failed(#[source] Arc<Error>),
 }
@@ -28,9 +28,10 @@ type Waiting<I, O> = (I, oneshot::Sender<Result<O, CommitError>>);
 
 /// Queues commands and commits them in groups.
 ///
-/// A group is what arrived while the previous one was being committed: one caller alone waits for nobody. Where many
-/// call, a group also waits a moment for those who were just answered. A group that
-/// fails is run again member by member, so that one failing member never fails its neighbours.
+/// A group is made of the commands that arrived during the previous commit, so a single caller
+/// waits for nobody. Under load a group also waits a moment for the callers that were just
+/// answered. A failed group is run again member by member, so that a failing member never fails its
+/// neighbours.
 #[derive(Debug)]
 pub struct Committer<I, O> {
     queue: mpsc::Sender<Waiting<I, O>>,
@@ -44,17 +45,18 @@ impl<I, O> Clone for Committer<I, O> {
     }
 }
 
-/// A group after which the next one waits for company.
+/// Size of a group after which the next one waits for company.
 const LARGE: usize = 16;
-/// How long it waits in all, and for the next to come.
+/// Longest wait in all, and for the next command.
 const LINGER: Duration = Duration::from_millis(2);
 const GAP: Duration = Duration::from_micros(200);
-/// Commands that wait at most before callers are refused.
+/// Longest queue; beyond it callers are refused.
 const QUEUE: usize = 4_096;
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
-    /// Starts `lanes` threads that run `apply` on groups of at most `most` commands. `apply` answers each command, in order, from one
-    /// transaction that has been committed. The threads end when the last handle is dropped and the queue is empty.
+    /// Starts `lanes` threads that run `apply` on groups of at most `most` commands. `apply`
+    /// commits one transaction and answers each command, in order. The threads end when the last
+    /// handle is dropped and the queue is empty.
     pub fn start<A>(lanes: usize, most: usize, apply: A) -> Self
     where
         A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync + 'static,
@@ -66,8 +68,8 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
         for _ in 0..lanes {
             let lane = lane(Arc::clone(&waiting), most, Arc::clone(&apply));
             let runtime = runtime.clone();
-            // On a thread of its own: as a task, each step of the transaction that everybody waits for would queue
-            // behind the requests that wait for it.
+            // A thread, because as a task each step of the transaction would queue behind the
+            // requests that wait for it.
             std::thread::spawn(move || runtime.block_on(lane));
         }
         Self { queue }
@@ -75,12 +77,12 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
 
     /// Commits a command. When this returns `Ok`, it is durable.
     ///
-    /// A caller that goes away does not undo it.
+    /// It is committed even if the caller goes away.
     pub async fn commit(&self, command: I) -> Result<O, CommitError> {
         self.submit(command)?.await
     }
 
-    /// Puts a command in the queue, behind those that were submitted before it, and returns the answer to come.
+    /// Queues a command behind those submitted before it, and returns the pending answer.
     pub fn submit(&self, command: I) -> Result<impl Future<Output = Result<O, CommitError>> + use<I, O>, CommitError> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send((command, answer)).map_err(|error| match error {
@@ -113,7 +115,7 @@ where
             Ok(answers) => {
                 debug_assert_eq!(answers.len(), callers.len());
                 for (caller, answer) in callers.into_iter().zip(answers) {
-                    // A caller that went away does not want its answer.
+                    // The caller may be gone.
                     let _ = caller.send(Ok(answer));
                 }
             }
@@ -122,9 +124,10 @@ where
     }
 }
 
-/// Gives the many who were just answered a moment to come back, as long as some do: one large commit costs less than two.
+/// Gives the callers that were just answered a moment to come back: one large commit costs less
+/// than two.
 ///
-/// Sleeps the thread, which is the lane's own: a runtime's timer would wake it a millisecond later than this needs.
+/// Sleeps the lane's own thread: a runtime's timer would wake it a millisecond too late.
 fn linger<T>(queue: &mut mpsc::Receiver<T>, group: &mut Vec<T>, most: usize) {
     let begun = Instant::now();
     while group.len() < most && begun.elapsed() < LINGER {
@@ -141,7 +144,7 @@ fn linger<T>(queue: &mut mpsc::Receiver<T>, group: &mut Vec<T>, most: usize) {
     }
 }
 
-/// Runs a transaction. A panic in it is a failure like another: the lane goes on.
+/// Runs a transaction. A panic counts as a failure, and the lane goes on.
 async fn attempt<I, O, A>(apply: &A, commands: Arc<Vec<I>>) -> Result<Vec<O>, Error>
 where
     A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
@@ -164,9 +167,9 @@ async fn one_by_one<I, O, A>(
     A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
 {
     let commands = match Arc::try_unwrap(commands) {
-        // Without a database every member would fail like the group, each after a wait of its own.
+        // During an outage every member would fail too, each after a wait of its own.
         Ok(commands) if commands.len() > 1 && !error.is_outage() => commands,
-        // A single command, or one that `apply` kept, so that the group cannot be taken apart.
+        // A single command, or a group that `apply` still holds and that cannot be taken apart.
         _ => {
             let error = Arc::new(error);
             for caller in callers {
@@ -246,7 +249,7 @@ mod tests {
             }
             .boxed()
         });
-        // While the first transaction runs, the others wait together.
+        // The others queue up during the first transaction.
         let answers: Vec<_> = (0..100).map(|n| committer.submit(n).unwrap()).collect();
         turn.add_permits(1);
         for (n, answer) in (0..).zip(answers) {

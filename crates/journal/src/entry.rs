@@ -1,7 +1,8 @@
-//! The canonical entry, version 1: what the log's leaves are made of.
+//! The canonical entry, version 1: the log's leaves.
 //!
-//! These bytes are final. Log bytes cannot be migrated, so a later version gets another first byte and this one stays
-//! readable. All numbers are big-endian; texts are ASCII behind one byte of length, 1 to 255.
+//! These bytes are final. Log bytes cannot be migrated, so a later version gets another first byte
+//! and this one stays readable. All numbers are big-endian; texts are ASCII behind one byte of
+//! length, 1 to 255.
 //!
 //! | bytes | field |
 //! |---|---|
@@ -52,21 +53,21 @@ pub struct Entry {
     pub time: Time,
     /// The producer, such as `intake`.
     pub source: String,
-    /// What it says.
+    /// Its content.
     pub content: Content,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// A record changed: which, how and why is committed to.
+    /// A change of a record, committed to.
     Change {
         /// Salted commitment to record, sequence, link and kind.
         chain: Bytes32,
-        /// Salted commitment to all else.
+        /// Salted commitment to the detail.
         detail: Bytes32,
     },
-    /// The changes of the source that stand before it in the log.
+    /// The set of the source's changes before it in the log.
     Mark(EventSet),
 }
 
@@ -78,7 +79,7 @@ const SECOND: i64 = 1_000_000;
 
 /// Bytes of an entry at most: its length has two bytes in an entry bundle of C2SP `tlog-tiles`.
 pub const ENTRY_BYTES: usize = 65_535;
-/// Bytes of an entry beside its source, at most.
+/// Largest size of an entry without its source, in bytes.
 const FIXED: usize = 1 + 1 + 16 + 8 + 1 + 32 + 32;
 
 impl Entry {
@@ -183,7 +184,7 @@ mod tests {
         }
     }
 
-    /// By hand, so that the layout is not only what the code does.
+    /// Built by hand, independently of the encoder.
     #[test]
     fn the_layout_is_what_the_table_says() {
         let hash = |parts: &[&[u8]]| -> Vec<u8> { Sha256::digest(parts.concat()).to_vec() };
@@ -298,7 +299,7 @@ mod tests {
         }
     }
 
-    /// An id that tells a time, or that counts, would tie entries to each other.
+    /// An id with a time or a counter would tie entries to each other.
     #[test]
     fn p3_an_id_that_is_not_random_is_malformed() {
         let mut bytes = sample().encode();

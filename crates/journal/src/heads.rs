@@ -1,4 +1,5 @@
-//! What operators compare and count: the records' last changes, as each side has them, and what waits in between.
+//! Comparing and counting for operators: the records' last changes as each side has them, and the
+//! backlog in between.
 
 use std::collections::BTreeMap;
 
@@ -11,30 +12,31 @@ use crate::{Bytes32, Time};
 pub struct RecordHead {
     /// Resource name of the record.
     pub record: String,
-    /// Sequence of its last change; 0 where changes are there and the state is not.
+    /// Sequence of its last change; 0 if it has changes but no state.
     pub sequence: u64,
     /// Hash of its last change's entry.
     pub hash: Bytes32,
-    /// Changes that audit has not taken yet, where that was asked for.
+    /// Number of changes not yet delivered to audit; 0 unless asked for.
     pub undelivered: u64,
 }
 
-/// Where a service keeps the state of one kind of record. All statements give the record's id, its sequence and its hash.
+/// The table with the state of one kind of record. All statements return the columns `id`,
+/// `sequence` and `hash`.
 #[derive(Clone, Copy, Debug)]
 pub struct StateTable {
-    /// What the records' names begin with, such as `reports/`.
+    /// Prefix of the records' names, such as `reports/`.
     pub prefix: &'static str,
-    /// The records with the ids `$1`, a list.
+    /// Selects the records with the ids in the list `$1`.
     pub named: &'static str,
-    /// Up to `$2` records, in the order of their ids, after the id `$1`, whose last change is not in `journal`. There should be
-    /// none.
+    /// Selects up to `$2` records after the id `$1`, in the order of ids, whose last change is
+    /// missing from `journal`. There should be none.
     pub unjournaled: &'static str,
 }
 
-/// A page of the records that a service has, after the cursor of the page before (empty: from the first), and the cursor for
-/// the next page; `None` after the last.
+/// A page of a service's records after a cursor (empty: from the first), and the cursor for the
+/// next page; `None` after the last.
 ///
-/// First all that have changes, each with what its state says; then states whose change is missing.
+/// Records with changes come first, each with its state; then states whose change is missing.
 pub async fn state_heads(
     db: &Db,
     tables: &[StateTable],
@@ -49,7 +51,10 @@ pub async fn state_heads(
                     vec![cursor.into(), i64::from(limit).into()],
                 )
                 .await?;
-            let records = rows.iter().map(|row| row.get(0)).collect::<Result<Vec<String>, _>>()?;
+            let records = rows
+                .iter()
+                .map(|row| row.get("record"))
+                .collect::<Result<Vec<String>, _>>()?;
             if let Some(last) = records.last().cloned() {
                 return Ok((states_of(db, tables, records).await?, Some(last)));
             }
@@ -76,18 +81,20 @@ pub async fn state_heads(
     Ok((Vec::new(), None))
 }
 
-/// Those of these records that a service has, with how much of each waits for audit.
+/// Those of the given records that the service has, each with its number of changes not yet
+/// delivered to audit.
 pub async fn state_heads_of(db: &Db, tables: &[StateTable], records: Vec<String>) -> Result<Vec<RecordHead>, Error> {
     let mut heads = states_of(db, tables, records.clone()).await?;
     let rows = db
         .fetch(
-            "SELECT record, count(*) FROM outbox WHERE consumer = 'audit' AND record = ANY($1) GROUP BY record",
+            "SELECT record, count(*) AS undelivered FROM outbox WHERE consumer = 'audit' AND record = ANY($1) \
+             GROUP BY record",
             vec![records.into()],
         )
         .await?;
     for row in &rows {
-        let record: String = row.get(0)?;
-        let undelivered = row.count(1, "count")?;
+        let record: String = row.get("record")?;
+        let undelivered = row.count("undelivered", "number of undelivered changes")?;
         for head in heads.iter_mut().filter(|head| head.record == record) {
             head.undelivered = undelivered;
         }
@@ -95,8 +102,8 @@ pub async fn state_heads_of(db: &Db, tables: &[StateTable], records: Vec<String>
     Ok(heads)
 }
 
-/// What the states say of these records. Of a kind without a table the journal's word is taken; of a kind with one, a record
-/// with changes and no state has sequence 0.
+/// The heads of records as their states have them. For a kind of record without a table the journal
+/// decides; for one with a table, a record with changes but no state has sequence 0.
 async fn states_of(db: &Db, tables: &[StateTable], records: Vec<String>) -> Result<Vec<RecordHead>, Error> {
     let rows = db
         .fetch(
@@ -107,10 +114,10 @@ async fn states_of(db: &Db, tables: &[StateTable], records: Vec<String>) -> Resu
         .await?;
     let mut heads = BTreeMap::new();
     for row in &rows {
-        let (record, entry): (String, Vec<u8>) = (row.get(0)?, row.get(2)?);
+        let (record, entry): (String, Vec<u8>) = (row.get("record")?, row.get("entry")?);
         let (sequence, hash) = match tables.iter().any(|table| record.starts_with(table.prefix)) {
             true => (0, [0; 32]),
-            false => (row.count(1, "sequence")?, crate::entry_hash(&entry)),
+            false => (row.count("sequence", "sequence")?, crate::entry_hash(&entry)),
         };
         let undelivered = 0;
         heads.insert(
@@ -141,50 +148,50 @@ async fn states_of(db: &Db, tables: &[StateTable], records: Vec<String>) -> Resu
 
 fn head(prefix: &str, row: &Row) -> Result<RecordHead, Error> {
     Ok(RecordHead {
-        record: format!("{prefix}{}", row.get::<String>(0)?),
-        sequence: row.count(1, "sequence")?,
-        hash: row.array(2, "hash")?,
+        record: format!("{prefix}{}", row.get::<String>("id")?),
+        sequence: row.count("sequence", "sequence")?,
+        hash: row.array("hash", "hash")?,
         undelivered: 0,
     })
 }
 
-/// What waits for a consumer.
+/// A consumer's backlog.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Changes that wait.
+    /// Number of undelivered changes.
     pub waiting: u64,
-    /// When the oldest of them happened.
+    /// Time of the oldest.
     pub oldest: Option<Time>,
-    /// Records whose next change was refused.
+    /// Number of parked records: their next change was refused.
     pub parked: u64,
-    /// The first of them, and why.
+    /// The first parked record, and the reason.
     pub first_parked: Option<(String, String)>,
 }
 
-/// Counts what waits for a consumer.
+/// Reads a consumer's backlog.
 pub async fn backlog(db: &Db, consumer: &str) -> Result<Backlog, Error> {
     let row = db
         .fetch_optional(
-            "SELECT count(*), min(position) FROM outbox WHERE consumer = $1",
+            "SELECT count(*) AS waiting, min(position) AS oldest FROM outbox WHERE consumer = $1",
             vec![consumer.into()],
         )
         .await?;
     let mut backlog = Backlog::default();
     if let Some(row) = row {
-        backlog.waiting = row.count(0, "count")?;
-        let oldest: Option<String> = row.get(1)?;
+        backlog.waiting = row.count("waiting", "number of undelivered changes")?;
+        let oldest: Option<String> = row.get("oldest")?;
         backlog.oldest = oldest.as_deref().and_then(crate::outbox::time_of);
     }
     let rows = db
         .fetch(
-            "SELECT record, reason, (SELECT count(*) FROM outbox_parked WHERE consumer = $1) FROM outbox_parked \
+            "SELECT record, reason, (SELECT count(*) FROM outbox_parked WHERE consumer = $1) AS parked FROM outbox_parked \
              WHERE consumer = $1 ORDER BY since, record LIMIT 1",
             vec![consumer.into()],
         )
         .await?;
     if let Some(row) = rows.first() {
-        backlog.parked = row.count(2, "count")?;
-        backlog.first_parked = Some((row.get(0)?, row.get(1)?));
+        backlog.parked = row.count("parked", "number of parked records")?;
+        backlog.first_parked = Some((row.get("record")?, row.get("reason")?));
     }
     Ok(backlog)
 }

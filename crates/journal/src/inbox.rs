@@ -1,4 +1,4 @@
-//! Taking events in: once each, in each record's order.
+//! Receiving events: each once, in its record's order.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,28 @@ use sql::{Error, Insert, Kind, Tx};
 
 use crate::{Bytes32, Opened};
 
-/// What a consumer makes of an event that arrived.
+/// A consumer's judgement of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// The next of its record: to be applied.
+    /// The next of its record, to be applied.
     New,
-    /// Already applied: nothing to do.
+    /// Applied already.
     Repeated,
-    /// Not applied, and why.
+    /// Not to be applied.
     Refused(Refusal),
 }
 
-/// Why an event is not taken.
+/// Why an event is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// An earlier event of the record is missing.
     OutOfOrder,
-    /// It does not continue the entry that was taken before it: the producer's past has changed.
+    /// It does not link to the entry taken before it: the producer's past has changed.
     BrokenLink,
 }
 
 impl Refusal {
-    /// As it goes over the wire.
+    /// Its code on the wire.
     pub fn reason(self) -> &'static str {
         match self {
             Self::OutOfOrder => "OUT_OF_ORDER",
@@ -37,7 +37,7 @@ impl Refusal {
 }
 
 impl Arrival {
-    /// Of an event, where the record's last one has this sequence and this hash: zeros before the first.
+    /// Judges an event by the sequence and hash of the record's last one; zeros before the first.
     pub fn at(&(sequence, head): &(u64, Bytes32), event: &Opened) -> Self {
         match event.sequence {
             n if n == sequence + 1 && event.previous == head => Self::New,
@@ -49,7 +49,7 @@ impl Arrival {
     }
 }
 
-/// The heads of the records that a batch of events is about, locked for the transaction.
+/// The heads of a batch's records, locked for the transaction.
 #[derive(Debug)]
 pub struct Inbox {
     heads: BTreeMap<String, (u64, Bytes32)>,
@@ -66,7 +66,7 @@ const HEADS: Insert = Insert::into(
 );
 
 impl Inbox {
-    /// Loads and locks the heads of these records, in sorted order so that two batches cannot wait for each other.
+    /// Loads and locks the heads of records, in sorted order to avoid deadlocks.
     pub async fn load(tx: &mut Tx, mut records: Vec<String>) -> Result<Self, Error> {
         records.sort_unstable();
         records.dedup();
@@ -80,8 +80,11 @@ impl Inbox {
             .iter()
             .map(|row| {
                 Ok((
-                    row.get(0)?,
-                    (row.count(1, "inbox sequence")?, row.array(2, "inbox hash")?),
+                    row.get("record")?,
+                    (
+                        row.count("sequence", "inbox sequence")?,
+                        row.array("hash", "inbox hash")?,
+                    ),
                 ))
             })
             .collect::<Result<_, Error>>()?;
@@ -100,15 +103,15 @@ impl Inbox {
         Arrival::at(&head.copied().unwrap_or_default(), event)
     }
 
-    /// Notes that an event was applied.
+    /// Marks an event as applied.
     pub fn advance(&mut self, event: &Opened) {
         self.advanced.insert(event.record.clone(), (event.sequence, event.hash));
     }
 
     /// Writes the heads that advanced.
     ///
-    /// A record that had no head could not be locked: when another transaction has written it meanwhile, this one fails with
-    /// [`Error::Raced`] and is run again, on what the other left.
+    /// A record without a head cannot be locked. If another transaction has written it meanwhile,
+    /// this one fails with [`Error::Raced`] and is retried.
     pub async fn save(self, tx: &mut Tx) -> Result<(), Error> {
         let rows: Vec<_> = self
             .advanced

@@ -1,4 +1,4 @@
-//! Kinds of changes: every name that an entry can carry, with the words for it, in one list.
+//! Kinds of changes: every name in entries, and its words, in one list.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ impl Kind {
         intake.chain(routing).chain(audit)
     }
 
-    /// From its name; `None` for one that this version does not write.
+    /// Looks a kind up by name; `None` if this version does not write it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::all().find(|kind| kind.name == name)

@@ -2,8 +2,8 @@
 //!
 //! How a change flows:
 //!
-//! 1. A service writes through its [`Writer`] (`writer.rs`), on a task that no caller can cancel. What many call at the same time
-//!    goes through a [`Committer`] (`commit.rs`), which runs one transaction for all that arrived meanwhile.
+//! 1. A service writes through its [`Writer`] (`writer.rs`), on a task that no caller can cancel.
+//! Simultaneous commands go through a [`Committer`] (`commit.rs`) and share a transaction.
 //! 2. Inside, a [`Draft`] of each change of a record becomes a [`Change`] against the record's
 //!    [`Head`] (`change.rs`): a canonical [`Entry`] (`entry.rs`, `bytes.rs`) that commits to its
 //!    chain and to its detail (`chain.rs`). It is written together with the state: once into

@@ -1,20 +1,23 @@
-//! High-water marks: how a producer says how far it has come, without listing its events.
+//! High-water marks: a producer's progress, without a list of its events.
 //!
-//! A set of events is known by its size and by the sum of its entries' hashes, as big-endian numbers modulo 2^256 (the additive
-//! multiset hash of Clarke, Devadas, van Dijk, Gassend and Suh, ASIACRYPT 2003, without their key). The sum is the same whatever the order, and an event is
-//! added or taken away in no time.
+//! A set of events is identified by its size and by the sum of its entries' hashes, as big-endian
+//! numbers modulo 2^256 (the additive multiset hash of Clarke, Devadas, van Dijk, Gassend and Suh,
+//! ASIACRYPT 2003, without their key). The order does not matter, and adding or removing an event
+//! is cheap.
 //!
-//! What it is good for: two honest parties notice that they do not hold the same events, whatever lost, doubled or changed
-//! one. What it is not: a proof. Who chooses many entries freely can find, with much work (Wagner's generalised birthday attack),
-//! two sets with one sum; but who can do that at a producer can send any mark. Against tampering stands the Merkle tree. The
-//! libraries that would resist it take a curve operation or two kilobytes of state and a long hash for every event.
+//! It lets two honest parties notice that they hold different events, whether one was lost, doubled
+//! or changed. It proves nothing: whoever can choose many entries can find, with much work
+//! (Wagner's generalised birthday attack), two sets with one sum; but whoever can do that at a
+//! producer can send any mark. The Merkle tree protects against tampering. Libraries that would
+//! resist the attack cost a curve operation, or two kilobytes of state and a long hash, for every
+//! event.
 
 use crate::Bytes32;
 
-/// A set of events, by what can be compared.
+/// A set of events: its size and its sum of hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventSet {
-    /// How many events.
+    /// Number of events.
     pub count: u64,
     /// The sum of the hashes of their entries.
     pub hash: SetHash,
@@ -41,19 +44,19 @@ impl<'a> Extend<&'a Bytes32> for EventSet {
 pub struct SetHash(Bytes32);
 
 impl SetHash {
-    /// As it is stored and sent: 32 bytes, big-endian.
+    /// Its 32 bytes, big-endian.
     pub fn to_bytes(self) -> Bytes32 {
         self.0
     }
 
-    /// From what was stored or sent.
+    /// From its 32 bytes, big-endian.
     pub fn from_bytes(bytes: Bytes32) -> Self {
         Self(bytes)
     }
 
     fn add(&mut self, other: &Bytes32) {
         let mut carry = false;
-        // From the last eight bytes, which weigh least, to the first.
+        // From the last eight bytes, the least significant, to the first.
         for (sum, other) in self.0.as_chunks_mut::<8>().0.iter_mut().zip(other.as_chunks().0).rev() {
             let (added, first) = u64::from_be_bytes(*sum).overflowing_add(u64::from_be_bytes(*other));
             let (added, second) = added.overflowing_add(u64::from(carry));
@@ -63,14 +66,14 @@ impl SetHash {
     }
 }
 
-/// How far a producer has come in delivering to one consumer, at one moment of its database.
+/// A producer's progress in delivering to one consumer, at one moment of its database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// What the consumer acknowledged, so that the producer has forgotten that it must deliver it.
+    /// The events that the consumer acknowledged; they are no longer in the outbox.
     pub delivered: EventSet,
-    /// How many events were committed: the delivered ones and those that wait.
+    /// Number of committed events, delivered or not.
     pub committed: u64,
-    /// The sum of the hashes of the committed ones; `None` where so many wait that it was not computed.
+    /// Sum of the hashes of the committed events; `None` if the backlog was too long to compute it.
     pub committed_hash: Option<SetHash>,
 }
 

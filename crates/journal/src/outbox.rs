@@ -1,4 +1,4 @@
-//! The tables of the journal, and writing into them inside a service's transaction.
+//! The tables of the journal, and writing to them inside a service's transaction.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ pub const SCHEMA: Schema = Schema {
     ],
 };
 
-/// A sealed change on its way to its consumers.
+/// A change on its way to its consumers.
 #[derive(Debug)]
 pub struct Delivery {
     /// The change.
     pub change: Change,
-    /// For each consumer, the encoded message that it gets.
+    /// The encoded message for each consumer.
     pub payloads: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -61,12 +61,12 @@ const OUTBOX: Insert = Insert::into(
 pub struct Rows {
     journal: [Value; 7],
     outbox: Vec<[Value; 4]>,
-    /// Why it may not be written.
+    /// Why it must not be written.
     unloggable: Option<Unloggable>,
 }
 
 impl Delivery {
-    /// As rows, which can be made before the transaction that writes them.
+    /// Converts to rows, ahead of the transaction that writes them.
     pub fn into_rows(self) -> Rows {
         let Self { change, payloads } = self;
         let unloggable = change.fits().err();
@@ -89,7 +89,7 @@ impl Delivery {
             change.event_id.into(),
             Value::Word(change.kind),
             change.head.time.0.into(),
-            // Not copied where the payloads, which have their own, were the only others that had it.
+            // Not copied if the payloads, which have copies of their own, held the only others.
             Vec::from(change.entry).into(),
             change.chain_salt.into(),
         ];
@@ -101,16 +101,17 @@ impl Delivery {
     }
 }
 
-/// Writes changes and what is to be delivered of them, in the transaction that writes the state they describe.
+/// Writes changes and their deliveries, in the transaction that writes their state.
 pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error> {
     let rows: Vec<Rows> = deliveries.into_iter().map(Delivery::into_rows).collect();
     tx.write(&append_to(Batch::default(), &rows.iter().collect::<Vec<_>>())?)
         .await
 }
 
-/// Adds changes and what is to be delivered of them to the batch that writes the state they describe.
+/// Adds changes and their deliveries to the batch that writes their state.
 ///
-/// Fails for a change that no log takes ([`Change::fits`](crate::Change::fits)): its state must not be written either.
+/// Fails for a change that no log takes ([`Change::fits`](crate::Change::fits)), so that its state
+/// is not written either.
 pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>, Error> {
     if let Some(unloggable) = changes.iter().find_map(|rows| rows.unloggable.as_ref()) {
         return Err(Error::Damaged {
@@ -126,14 +127,14 @@ pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>
         ))
 }
 
-/// A text that sorts by time, then by sequence: the order of delivery, and so of the log. What is the same in both, such as the changes
-/// of one batch, comes in the order of its random ids: by its records' names it would show whose it is.
+/// Position in the order of delivery: a text that sorts by time, then by sequence, then by random
+/// id.
 fn position(time: Time, sequence: u64, event_id: &str) -> String {
     // Flipping the sign bit makes times before 1970 sort first.
     format!("{:016x}/{sequence:08x}/{event_id}", time.0.cast_unsigned() ^ (1 << 63))
 }
 
-/// The time in a position.
+/// The time of a position.
 pub(crate) fn time_of(position: &str) -> Option<Time> {
     let time = u64::from_str_radix(position.get(..16)?, 16).ok()?;
     Some(Time((time ^ (1 << 63)).cast_signed()))
@@ -146,17 +147,17 @@ pub struct Logged {
     pub event_id: String,
     /// The kind of change.
     pub kind: String,
-    /// When it happened.
+    /// Its time.
     pub time: Time,
     /// The canonical entry.
     pub entry: Vec<u8>,
     /// Opens its chain.
     pub chain: Opening,
-    /// Whether `consumer` has taken it.
+    /// Whether the consumer has taken it.
     pub delivered: bool,
 }
 
-/// The changes of a record, first to last, and whether a consumer has taken each.
+/// A record's changes, first to last, and whether a consumer has taken each.
 pub async fn changes_of(db: &Db, record: &str, consumer: &str) -> Result<Vec<Logged>, Error> {
     let rows = db
         .fetch(
@@ -168,11 +169,12 @@ pub async fn changes_of(db: &Db, record: &str, consumer: &str) -> Result<Vec<Log
     let mut changes = rows
         .iter()
         .map(|row| {
-            let (event_id, kind, time): (String, String, _) = (row.get(0)?, row.get(1)?, Time(row.get(2)?));
-            let (entry, sequence): (Vec<u8>, _) = (row.get(3)?, row.count(4, "sequence")?);
-            // Made again as it was: what it says stands in the row, and its link is to the row before.
+            let (event_id, kind, time): (String, String, _) =
+                (row.get("event_id")?, row.get("kind")?, Time(row.get("time")?));
+            let (entry, sequence): (Vec<u8>, _) = (row.get("entry")?, row.count("sequence", "sequence")?);
+            // Rebuilt from this row and the hash of the one before.
             let chain = Opening {
-                salt: row.get::<Vec<u8>>(5)?.into(),
+                salt: row.get::<Vec<u8>>("chain_salt")?.into(),
                 content: chain_bytes(record, sequence, &previous, &kind).into(),
             };
             previous = entry_hash(&entry);
@@ -188,7 +190,7 @@ pub async fn changes_of(db: &Db, record: &str, consumer: &str) -> Result<Vec<Log
             Ok((position, change))
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    // What waits is read after what happened: a change that is delivered in between shows as delivered, as it is.
+    // The outbox is read after the journal: a change delivered in between shows as delivered.
     let positions: Vec<String> = changes.iter().map(|(position, _)| position.clone()).collect();
     for row in db
         .fetch(
@@ -197,7 +199,7 @@ pub async fn changes_of(db: &Db, record: &str, consumer: &str) -> Result<Vec<Log
         )
         .await?
     {
-        let waiting: String = row.get(0)?;
+        let waiting: String = row.get("position")?;
         for (_, change) in changes.iter_mut().filter(|(position, _)| *position == waiting) {
             change.delivered = false;
         }

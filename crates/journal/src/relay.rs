@@ -13,29 +13,29 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time};
 
-/// An event that its consumer has not taken yet.
+/// An undelivered event.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Where it stands in the order of delivery.
+    /// Its place in the order of delivery.
     pub position: String,
-    /// Resource name of the record that it is about.
+    /// Resource name of its record.
     pub record: String,
     /// The encoded message for the consumer.
     pub payload: Vec<u8>,
-    /// Hash of its entry, where the consumer is sent marks: it is counted when it is taken.
+    /// Hash of its entry, if the consumer gets marks: counted on delivery.
     pub hash: Option<Bytes32>,
 }
 
-/// What a consumer did with one event.
+/// A consumer's answer to one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Taken, now or earlier.
     Taken,
-    /// Refused, and why. Its record is parked.
+    /// Refused, with the reason. Its record is parked.
     Refused(String),
 }
 
-/// The consumer could not be asked, or did not answer.
+/// The consumer could not be reached, or did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{consumer} did not take the events: {problem}")]
 pub struct Undelivered {
@@ -43,7 +43,8 @@ pub struct Undelivered {
     pub consumer: &'static str,
     /// Why.
     pub problem: String,
-    /// Whether these events are the reason, such as that they cannot be read or are too many: fewer of them may pass.
+    /// Whether the events themselves are the reason, for instance unreadable or too many: fewer may
+    /// pass.
     pub because_of_events: bool,
 }
 
@@ -53,43 +54,46 @@ pub trait Deliver: Send + Sync + 'static {
     /// Delivers payloads and returns one outcome for each, in order.
     async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered>;
 
-    /// Hash of the entry in a payload, for marks. `None` where the consumer is sent none.
+    /// Hash of the entry in a payload, for marks; `None` if the consumer gets none.
     fn entry_hash(&self, _payload: &[u8]) -> Option<Bytes32> {
         None
     }
 
-    /// Says how far the producer has come. Returns whether the consumer agrees, and need not hear it again.
+    /// Sends the producer's progress. Returns whether the consumer agrees and need not be told
+    /// again.
     async fn mark(&self, _mark: &Mark) -> Result<bool, Undelivered> {
         Ok(true)
     }
 }
 
-/// How a way tells the hash of the entry in a payload.
+/// Function from a payload to the hash of its entry.
 pub type EntryHash<'a> = &'a (dyn Fn(&[u8]) -> Option<Bytes32> + Send + Sync);
 
-/// How much waits for a consumer.
+/// Size of a consumer's backlog.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxStatus {
-    /// Events that wait.
+    /// Number of undelivered events.
     pub waiting: u64,
-    /// Records that are parked.
+    /// Number of parked records.
     pub parked: u64,
 }
 
 /// The stored side of a relay.
 #[async_trait]
 pub trait Outbox: Send + Sync + 'static {
-    /// Takes or renews the right to deliver to a consumer until a time. `false` while another owner has it.
+    /// Takes or renews the right to deliver to a consumer until a time. `false` while another owner
+    /// has it.
     async fn lease(&self, consumer: &str, owner: &str, now: Time, until: Time) -> Result<bool, Error>;
-    /// What waits for a consumer, oldest first, at most `limit`; parked records are left out until they are due.
+    /// Undelivered events, oldest first, at most `limit`; those of parked records only once they
+    /// are due.
     async fn pending(&self, consumer: &str, now: Time, limit: u32) -> Result<Vec<Pending>, Error>;
-    /// Forgets what was taken, counts what of it has a hash, and parks the records of what was refused. What was forgotten already
-    /// is not counted again.
+    /// Deletes taken events, adds their hashes to the delivered set, and parks the records of
+    /// refused ones. An event that is gone already is not counted again.
     async fn settle(&self, consumer: &str, settled: &[(Pending, Outcome)], now: Time) -> Result<(), Error>;
-    /// How far delivery to a consumer has come: what it acknowledged and what waits, at one moment. Waiting events are hashed with
-    /// `entry_hash`.
+    /// Progress of delivery to a consumer: the acknowledged and the undelivered events at one
+    /// moment. Undelivered events are hashed with `entry_hash`.
     async fn mark(&self, consumer: &str, entry_hash: EntryHash<'_>) -> Result<Mark, Error>;
-    /// How much waits.
+    /// Size of the backlog.
     async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error>;
 }
 
@@ -114,7 +118,8 @@ const PARKED: Insert = Insert::into(
      (CASE WHEN outbox_parked.attempts < 60 THEN outbox_parked.attempts + 1 ELSE 60 END), reason = excluded.reason",
 );
 
-/// A parked record is tried again after this long, then after twice as long, three times, … at most an hour.
+/// A parked record is retried after this long, then after twice, three times, … as long, at most an
+/// hour.
 const PARKED_SECONDS: i64 = 60;
 const LONGEST_PARKED_SECONDS: i64 = 60 * PARKED_SECONDS;
 
@@ -131,7 +136,7 @@ impl Outbox for SqlOutbox {
                 owner.into(),
                 until.0.into(),
                 now.0.into(),
-                // Written by a clock that was far ahead: it would stand until then.
+                // A clock that was far ahead wrote it; it would last until then.
                 now.plus_seconds(2 * LEASE_SECONDS).0.into(),
             ],
         ))?;
@@ -148,7 +153,7 @@ impl Outbox for SqlOutbox {
                 vec![
                     consumer.into(),
                     now.0.into(),
-                    // Later than anything is put off: the clock was set back since.
+                    // Later than any retry: the clock was set back since.
                     now.plus_seconds(LONGEST_PARKED_SECONDS).0.into(),
                     i64::from(limit).into(),
                 ],
@@ -157,9 +162,9 @@ impl Outbox for SqlOutbox {
             .iter()
             .map(|row| {
                 Ok(Pending {
-                    position: row.get(0)?,
-                    record: row.get(1)?,
-                    payload: row.get(2)?,
+                    position: row.get("position")?,
+                    record: row.get("record")?,
+                    payload: row.get("payload")?,
                     hash: None,
                 })
             })
@@ -178,7 +183,7 @@ impl Outbox for SqlOutbox {
                     hashes.extend(pending.hash.map(|hash| (pending.position.clone(), hash)));
                     freed.push(pending.record.clone());
                 }
-                // What follows a refused event is refused because of it: the first reason is the one to keep.
+                // Events after a refused one are refused because of it: keep the first reason.
                 Outcome::Refused(reason) => {
                     parked.entry(pending.record.clone()).or_insert_with(|| reason.clone());
                 }
@@ -211,15 +216,18 @@ impl Outbox for SqlOutbox {
     }
 
     async fn mark(&self, consumer: &str, entry_hash: EntryHash<'_>) -> Result<Mark, Error> {
-        // One snapshot: an event is seen as delivered or as waiting, never as both or neither, and one whose transaction
-        // ends later is in neither, whatever its id and time.
+        // One snapshot, in which an event is either delivered or undelivered, and one whose
+        // transaction ends later is neither, whatever its id and time.
         let mut snapshot = self.0.snapshot().await?;
         let row = snapshot.fetch_optional(DELIVERED, vec![consumer.into()]).await?;
         let delivered = row.map_or_else(|| Ok(EventSet::default()), |row| event_set(&row))?;
         let row = snapshot
-            .fetch_optional("SELECT count(*) FROM outbox WHERE consumer = $1", vec![consumer.into()])
+            .fetch_optional(
+                "SELECT count(*) AS waiting FROM outbox WHERE consumer = $1",
+                vec![consumer.into()],
+            )
             .await?;
-        let waiting = row.map_or(Ok(0), |row| row.count(0, "count"))?;
+        let waiting = row.map_or(Ok(0), |row| row.count("waiting", "number of undelivered events"))?;
         let mut committed_hash = None;
         if waiting <= HASHED {
             let mut committed = delivered;
@@ -227,10 +235,10 @@ impl Outbox for SqlOutbox {
                 .fetch("SELECT payload FROM outbox WHERE consumer = $1", vec![consumer.into()])
                 .await?;
             for row in rows {
-                let payload: Vec<u8> = row.get(0)?;
+                let payload: Vec<u8> = row.get("payload")?;
                 committed.extend(entry_hash(&payload).as_ref());
             }
-            // What has no hash cannot be in a sum of them.
+            // The sum is complete only if every event has a hash.
             committed_hash = (committed.count == delivered.count + waiting).then_some(committed.hash);
         }
         Ok(Mark {
@@ -244,8 +252,8 @@ impl Outbox for SqlOutbox {
         let row = self
             .0
             .fetch(
-                "SELECT (SELECT count(*) FROM outbox WHERE consumer = $1), \
-                 (SELECT count(*) FROM outbox_parked WHERE consumer = $1)",
+                "SELECT (SELECT count(*) FROM outbox WHERE consumer = $1) AS waiting, \
+                 (SELECT count(*) FROM outbox_parked WHERE consumer = $1) AS parked",
                 vec![consumer.into()],
             )
             .await?;
@@ -254,24 +262,25 @@ impl Outbox for SqlOutbox {
             problem: "no row".to_owned(),
         })?;
         Ok(OutboxStatus {
-            waiting: row.count(0, "count")?,
-            parked: row.count(1, "count")?,
+            waiting: row.count("waiting", "number of undelivered events")?,
+            parked: row.count("parked", "number of parked records")?,
         })
     }
 }
 
 const DELIVERED: &str = "SELECT events, set_hash FROM outbox_delivered WHERE consumer = $1";
-/// Events that may wait for their hashes to be in a mark: more would be read only to be summed.
+/// Longest backlog that is hashed for a mark.
 const HASHED: u64 = 1_000;
 
 fn event_set(row: &Row) -> Result<EventSet, Error> {
     Ok(EventSet {
-        count: row.count(0, "count of events")?,
-        hash: SetHash::from_bytes(row.array(1, "sum of hashes")?),
+        count: row.count("events", "number of events")?,
+        hash: SetHash::from_bytes(row.array("set_hash", "sum of hashes")?),
     })
 }
 
-/// Deletes what a consumer has taken, and adds the hashes of what was there to delete to what it has acknowledged.
+/// Deletes events that a consumer has taken, and adds the hashes of those deleted to the delivered
+/// set.
 async fn forget(
     tx: &mut Tx,
     consumer: &str,
@@ -284,7 +293,8 @@ async fn forget(
         tx.execute(FORGET, vec![consumer.into(), taken.into()]).await?;
         return Ok(());
     }
-    // Two relays that deliver the same events both come here; the row's lock lets the second see what the first has deleted.
+    // Of two relays that deliver the same events, the row's lock lets the second see the first's
+    // deletions.
     tx.execute(
         "INSERT INTO outbox_delivered (consumer, events, set_hash) VALUES ($1, 0, $2) ON CONFLICT (consumer) DO NOTHING",
         vec![consumer.into(), SetHash::default().to_bytes().into()],
@@ -295,7 +305,7 @@ async fn forget(
     let mut delivered = row.map_or_else(|| Ok(EventSet::default()), |row| event_set(&row))?;
     let before = delivered.count;
     for row in tx.fetch(FORGET_AND_TELL, vec![consumer.into(), taken.into()]).await? {
-        delivered.extend(hashes.get(&row.get::<String>(0)?));
+        delivered.extend(hashes.get(&row.get::<String>("position")?));
     }
     if delivered.count > before {
         tx.execute(
@@ -329,7 +339,7 @@ pub async fn uncancelled<T: Send + 'static>(
 pub struct Relay {
     /// The stored side.
     pub outbox: Arc<dyn Outbox>,
-    /// Whom to deliver to.
+    /// The consumer.
     pub consumer: &'static str,
     /// The way there.
     pub way: Arc<dyn Deliver>,
@@ -337,21 +347,22 @@ pub struct Relay {
     pub clock: Arc<dyn Clock>,
     /// Source of the order in which records' events are mixed.
     pub entropy: Arc<dyn Entropy>,
-    /// Who delivers: replicas have different names. A process that restarts under its old name goes on at once.
+    /// Name of this replica, unlike those of others. A process that restarts under its old name
+    /// goes on at once.
     pub owner: String,
-    /// Woken after each commit that wrote something for the consumer.
+    /// Notified after each commit with events for the consumer.
     pub wake: Arc<Notify>,
 }
 
-/// Events in one delivery at most.
+/// Largest number of events in a delivery.
 const BATCH: u32 = 512;
-/// Bytes in one delivery at most, well below what a server takes.
+/// Largest delivery in bytes, well below the limit of servers.
 const BATCH_BYTES: usize = 1 << 20;
-/// How long a lease lasts; it is renewed in half that time.
+/// Length of a lease, which is renewed after half that time.
 const LEASE_SECONDS: i64 = 10;
 /// Poll interval of an idle relay: another replica's commit does not wake it.
 const IDLE: Duration = Duration::from_millis(500);
-/// Deliveries begin at most this often while there is little in each: a delivery costs both sides a commit, however
+/// Shortest time between the starts of small deliveries: each costs both sides a commit, however
 /// little it carries. The first after a pause goes at once.
 const CADENCE: Duration = Duration::from_millis(20);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
@@ -359,15 +370,15 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 /// Poll interval for a new mark to send.
 const MARK: Duration = Duration::from_secs(2);
-/// How long a relay that stops takes at most to send the last one.
+/// Longest time that a stopping relay spends on its last mark.
 const LAST_MARK: Duration = Duration::from_secs(2);
 
-/// What a relay knows of its marks.
+/// State of a relay's marks.
 #[derive(Debug, Default)]
 struct Marks {
-    /// When it last looked.
+    /// Time of the last look.
     looked: Option<Instant>,
-    /// The one that the consumer has and agrees with.
+    /// The mark that the consumer has agreed to.
     known: Option<Mark>,
 }
 
@@ -387,7 +398,7 @@ impl std::fmt::Debug for Relay {
 }
 
 impl Relay {
-    /// Delivers until `shutdown`. What is being delivered then is finished first, and how far it came is said.
+    /// Delivers until `shutdown`. A delivery under way is finished, and a last mark is sent.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut leased_until = Time(i64::MIN);
         let mut back_off = FIRST_BACK_OFF;
@@ -411,7 +422,7 @@ impl Relay {
                     tracing::warn!(consumer = self.consumer, problem, "events wait");
                     let wait = back_off;
                     back_off = (back_off * 2).min(LONGEST_BACK_OFF);
-                    // A wake-up would not help: wait the time out, unless the service stops.
+                    // A notification would not help: wait, unless the service stops.
                     let _ = tokio::time::timeout(wait, shutdown.cancelled()).await;
                     continue;
                 }
@@ -423,7 +434,7 @@ impl Relay {
             }
         }
         if self.leads(leased_until) {
-            // Who stops does not wait for a consumer that has stopped.
+            // A stopping service does not wait for a consumer that has stopped.
             let _ = tokio::time::timeout(LAST_MARK, self.say(&mut marks)).await;
         }
     }
@@ -433,7 +444,7 @@ impl Relay {
         self.clock.now() < leased_until
     }
 
-    /// Says how far the producer has come, unless that is known.
+    /// Sends a mark, unless the consumer has agreed to it already.
     async fn say(&self, marks: &mut Marks) {
         marks.looked = Some(Instant::now());
         let way = Arc::clone(&self.way);
@@ -452,7 +463,7 @@ impl Relay {
             return Ok(());
         }
         let agreed = self.way.mark(&mark).await.map_err(|error| error.to_string())?;
-        // What the consumer does not agree with is said again: it wants to hear it twice before it believes it.
+        // A mark that the consumer does not agree to is sent again: it believes the second.
         marks.known = agreed.then_some(mark);
         Ok(())
     }
@@ -460,7 +471,7 @@ impl Relay {
     /// Delivers one batch and returns how many events were taken.
     pub async fn step(&self, leased_until: &mut Time) -> Result<usize, String> {
         let now = self.clock.now();
-        // A lease that ends later than any that is taken now was taken before the clock was set back.
+        // A lease that ends later than a new one would was taken before the clock was set back.
         let is_from_the_future = *leased_until > now.plus_seconds(LEASE_SECONDS);
         if now.plus_seconds(LEASE_SECONDS / 2) >= *leased_until || is_from_the_future {
             let until = now.plus_seconds(LEASE_SECONDS);
@@ -510,8 +521,8 @@ impl Relay {
         Ok(settled.iter().filter(|(_, outcome)| *outcome == Outcome::Taken).count())
     }
 
-    /// Delivers a batch. When its events are the reason that it is not taken, it is halved until it is known which: that one is
-    /// refused, and the others go on.
+    /// Delivers a batch. If its events are the reason that it fails, it is halved until the culprit
+    /// is alone: that one is refused, and the others go on.
     async fn deliver(&self, payloads: Vec<Vec<u8>>) -> Result<Vec<Outcome>, Undelivered> {
         let mut outcomes = Vec::with_capacity(payloads.len());
         let mut waiting = vec![payloads];

@@ -1,9 +1,10 @@
-//! How a service writes: each write on a task of its own, and whoever follows commits is told of each.
+//! Writes of a service: each on a task of its own, with a notification after each commit.
 //!
-//! A call that is given up is dropped wherever it waits. The database comes to no harm by that: a transaction that is
-//! dropped is undone, and its connection is mended before it is used again. But a call may be dropped after its `COMMIT`
-//! was sent: then the change is durable, and nobody would wake the relays, tell the watchers, or do what the store does
-//! after a commit, such as taking over a new version in this process. So a write that begins is run to its end.
+//! A cancelled call is dropped wherever it waits. The database comes to no harm: a dropped
+//! transaction is rolled back, and its connection is repaired before its next use. But a call may
+//! be dropped after its `COMMIT` was sent: then the change is durable, and nobody would notify
+//! relays and watchers, or do what the store does after a commit, such as switching this process to
+//! a new version. So a write that has begun runs to its end.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ struct Followers {
 }
 
 impl Writer {
-    /// Wakes these after each commit, relays for instance.
+    /// Notifies these after each commit: relays, for instance.
     pub fn new(woken: impl IntoIterator<Item = Arc<Notify>>) -> Self {
         Self(Arc::new(Followers {
             woken: woken.into_iter().collect(),
@@ -32,12 +33,13 @@ impl Writer {
         }))
     }
 
-    /// Runs a write of a store to its end, whatever becomes of the caller, and tells that there may be a commit.
+    /// Runs a write of a store to its end, even if the caller goes away, and notifies of the
+    /// commit.
     ///
-    /// Trying again is the store's own ([`sql::transact`]): only it knows what a transaction is made of.
+    /// Retrying is up to the store ([`sql::transact`]), which knows what a transaction consists of.
     ///
     /// # Errors
-    /// Those of the write; and when it panicked, which the log has the place of.
+    /// Those of the write; also if it panics, with the place in the log.
     pub async fn write<S, T, E, F>(&self, store: &Arc<S>, work: impl FnOnce(Arc<S>) -> F) -> Result<T, E>
     where
         S: ?Sized,
@@ -48,7 +50,7 @@ impl Writer {
         let (work, writer) = (work(Arc::clone(store)), self.clone());
         let written = tokio::spawn(async move {
             let outcome = work.await;
-            // Failed, too: the answer to a commit may have been lost, and the commit not.
+            // Also after a failure: the commit may have succeeded and its answer been lost.
             writer.committed();
             outcome
         });
@@ -60,7 +62,7 @@ impl Writer {
         })
     }
 
-    /// Starts a group commit whose every group is told of. See [`Committer::start`].
+    /// Starts a group commit that notifies after each group. See [`Committer::start`].
     pub fn committer<I, O, A>(&self, lanes: usize, most: usize, apply: A) -> Committer<I, O>
     where
         I: Send + Sync + 'static,
@@ -78,7 +80,7 @@ impl Writer {
         })
     }
 
-    /// Tells that there may be a commit that this did not run.
+    /// Notifies of a possible commit that this writer did not run.
     pub fn committed(&self) {
         for woken in &self.0.woken {
             woken.notify_one();
@@ -124,7 +126,7 @@ mod tests {
                 Ok::<_, Error>(())
             }
         });
-        // The caller gives up while the write is under way.
+        // The caller gives up during the write.
         tokio::select! {
             _ = call => panic!("nothing let it proceed"),
             () = begun.notified() => {}

@@ -16,8 +16,8 @@ use crate::store;
 /// Cases and where they stand. What else has changes is compared by the journal.
 const STATES: &[StateTable] = &[StateTable {
     prefix: "cases/",
-    named: "SELECT case_id, sequence, hash FROM case_states WHERE case_id = ANY($1)",
-    unjournaled: "SELECT case_id, sequence, hash FROM case_states WHERE case_id > $1 AND NOT EXISTS (\
+    named: "SELECT case_id AS id, sequence, hash FROM case_states WHERE case_id = ANY($1)",
+    unjournaled: "SELECT case_id AS id, sequence, hash FROM case_states WHERE case_id > $1 AND NOT EXISTS (\
                   SELECT 1 FROM journal WHERE record = 'cases/' || case_id AND journal.sequence = case_states.sequence) \
                   ORDER BY case_id LIMIT $2",
 }];

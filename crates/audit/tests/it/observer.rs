@@ -541,7 +541,9 @@ async fn p3_an_observer_does_no_better_than_chance_at_telling_which_entries_were
             let accepted = draft("intake", &report, "report.accepted", None, "");
             let attached = draft("intake", file, "evidence.attached", None, "");
             let mut of_report = Head::default();
-            service.commit(vec![(accepted, &mut of_report), (attached, head)], now).await;
+            service
+                .commit(vec![(accepted, &mut of_report), (attached, head)], now)
+                .await;
             pairs.push((report, file.clone()));
         }
         for _ in 0..REPORTS {

@@ -6,12 +6,12 @@ CREATE TABLE journal (
     kind TEXT NOT NULL,
     time INTEGER NOT NULL,
     entry BLOB NOT NULL,
-    -- Opens the entry's chain commitment: what that is to stands in this row, and in the one before.
+    -- Opens the entry's chain commitment, whose content is rebuilt from this row and the one before.
     chain_salt BLOB NOT NULL,
     PRIMARY KEY (record, sequence)
 ) WITHOUT ROWID;
 
--- What consumers have not taken yet. `position` sorts by time, then sequence. With row ids, because payloads are long.
+-- Undelivered events. `position` sorts by time, then sequence. With row ids, because payloads are long.
 CREATE TABLE outbox (
     consumer TEXT NOT NULL,
     position TEXT NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE outbox (
     PRIMARY KEY (consumer, position)
 );
 
--- Records whose next event a consumer refused: tried again at `retry_time`, others go on.
+-- Records whose next event a consumer refused: retried at `retry_time`; others go on.
 CREATE TABLE outbox_parked (
     consumer TEXT NOT NULL,
     record TEXT NOT NULL,
@@ -31,14 +31,14 @@ CREATE TABLE outbox_parked (
     PRIMARY KEY (consumer, record)
 ) WITHOUT ROWID;
 
--- Which replica delivers to a consumer. Saves work, carries no promise.
+-- The replica that delivers to a consumer. Saves work; no promise depends on it.
 CREATE TABLE relay_leases (
     consumer TEXT NOT NULL PRIMARY KEY,
     owner TEXT NOT NULL,
     until_time INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- What a consumer has acknowledged of this producer's events, for high-water marks: how many, and the sum of their hashes.
+-- The events that a consumer has acknowledged, for high-water marks: number and sum of hashes.
 CREATE TABLE outbox_delivered (
     consumer TEXT NOT NULL PRIMARY KEY,
     events INTEGER NOT NULL,
