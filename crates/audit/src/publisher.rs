@@ -259,12 +259,12 @@ impl Publisher {
         let Some(witnesses) = &self.means.witnesses else {
             return Ok(());
         };
-        let cosigned = witnesses.cosign(&self.means.store, head, &new.note).await;
+        let signed_size = |note: &str| self.means.keys.open_own(note).ok().map(|head| head.size);
+        let cosigned = witnesses.cosign(&self.means.store, head, &new.note, &signed_size).await;
         for (witness, problem) in &cosigned.problems {
-            // A witness that saw more than exists has seen this log's future: this database is its
-            // past.
+            // This log signed more than exists.
             if matches!(problem, NoCosignature::Ahead { .. }) {
-                tracing::error!(witness, %problem, "THE DATABASE MAY BE AN OLDER COPY OF THE LOG");
+                tracing::error!(witness, %problem, "THE DATABASE IS AN OLDER COPY OF THE LOG");
             } else {
                 tracing::warn!(witness, %problem, "no cosignature");
             }

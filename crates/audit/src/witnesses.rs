@@ -40,8 +40,14 @@ pub(crate) enum NoCosignature {
     Refused { status: StatusCode, text: String },
     #[error("the answer has no valid cosignature")]
     Unverified,
-    #[error("it has seen {seen} entries of this log, more than the existing {held}: this is an older copy of the log")]
+    #[error(
+        "it shows this log's checkpoint of {seen} entries, more than the existing {held}: this is an older copy of the log"
+    )]
     Ahead { seen: u64, held: u64 },
+    #[error(
+        "it says that it has seen {said} entries, more than the existing {held}, but shows no checkpoint that proves it"
+    )]
+    Unfounded { said: u64, held: u64 },
     #[error("cannot compute the proof from its last checkpoint")]
     Prove(#[source] sql::Error),
 }
@@ -86,12 +92,33 @@ impl Witnesses {
         Note::from_bytes(note.as_bytes()).is_ok_and(|note| self.policy.is_met_by(&note))
     }
 
-    /// Asks all witnesses to cosign a checkpoint of this head.
-    pub async fn cosign(&self, store: &Arc<dyn Store>, head: TreeHead, note: &str) -> Cosigned {
+    /// Asks all witnesses to cosign a checkpoint of this head. `signed_size` returns the size of a
+    /// checkpoint that the log's own keys signed.
+    pub async fn cosign(
+        &self,
+        store: &Arc<dyn Store>,
+        head: TreeHead,
+        note: &str,
+        signed_size: &(dyn Fn(&str) -> Option<u64> + Sync),
+    ) -> Cosigned {
         let mut asked: FuturesUnordered<_> = self
             .asked()
             .map(|(place, url, key)| async move {
-                let ask = self.ask(store, place, url, key, head, note);
+                let ask = async {
+                    let answer = self.ask(store, place, url, key, head, note).await;
+                    match answer {
+                        Err(NoCosignature::Unfounded { said, held }) => {
+                            // Only the log's own signature proves it: a witness may be wrong.
+                            let shown = self.last(url, key).await.flatten();
+                            let seen = shown.and_then(|note| signed_size(&note)).filter(|seen| *seen > held);
+                            Err(match seen {
+                                Some(seen) => NoCosignature::Ahead { seen, held },
+                                None => NoCosignature::Unfounded { said, held },
+                            })
+                        }
+                        answer => answer,
+                    }
+                };
                 let answer = tokio::time::timeout(self.patience, ask).await;
                 (place, answer.unwrap_or(Err(NoCosignature::Late(self.patience))))
             })
@@ -120,24 +147,27 @@ impl Witnesses {
     /// Each witness's last checkpoint of this log, as a signed note; `None` if it saw none yet.
     /// Omits witnesses that do not answer.
     pub async fn seen(&self) -> Vec<(usize, Option<String>)> {
-        let hash = HEXLOWER.encode(&Sha256::digest(&self.origin));
-        let asked = self.asked().map(|(place, url, key)| {
-            let uri = format!("{url}/{hash}/checkpoint");
-            async move {
-                let answer = tokio::time::timeout(self.patience, self.send("GET", &uri, Bytes::new())).await;
-                match answer {
-                    Ok(Ok((StatusCode::OK, note))) => {
-                        let parsed = Note::from_bytes(note.as_bytes()).ok()?;
-                        key.find(&parsed).ok()??;
-                        Some((place, Some(note)))
-                    }
-                    Ok(Ok((StatusCode::NOT_FOUND, _))) => Some((place, None)),
-                    _ => None,
-                }
-            }
+        let asked = self.asked().map(|(place, url, key)| async move {
+            let answer = tokio::time::timeout(self.patience, self.last(url, key)).await;
+            Some((place, answer.ok()??))
         });
         let answers: Vec<_> = asked.collect::<FuturesUnordered<_>>().collect().await;
         answers.into_iter().flatten().collect()
+    }
+
+    /// A witness's last checkpoint of this log, cosigned by it; `Some(None)` if it saw none yet, and
+    /// `None` if its answer is unusable.
+    async fn last(&self, url: &str, key: &CosignerKey) -> Option<Option<String>> {
+        let uri = format!("{url}/{}/checkpoint", HEXLOWER.encode(&Sha256::digest(&self.origin)));
+        match self.send("GET", &uri, Bytes::new()).await.ok()? {
+            (StatusCode::OK, note) => {
+                let parsed = Note::from_bytes(note.as_bytes()).ok()?;
+                key.find(&parsed).ok()??;
+                Some(Some(note))
+            }
+            (StatusCode::NOT_FOUND, _) => Some(None),
+            _ => None,
+        }
     }
 
     /// Whether the silent witnesses alone could have made a checkpoint public.
@@ -173,12 +203,6 @@ impl Witnesses {
         let mut refused = None;
         for _ in 0..TRIES {
             let old = self.last_seen(place);
-            if old > head.size {
-                return Err(NoCosignature::Ahead {
-                    seen: old,
-                    held: head.size,
-                });
-            }
             let proof = prove::consistency(&**store, old, head.size).await;
             let submission = Submission {
                 old,
@@ -186,22 +210,30 @@ impl Witnesses {
                 checkpoint: note.to_owned(),
             };
             let (status, text) = self.send("POST", &uri, submission.encode().into()).await?;
+            let mut continues = false;
             match status {
                 StatusCode::OK => {
                     let signature = cosignature(note, &text, key).ok_or(NoCosignature::Unverified)?;
                     self.saw(place, head.size);
                     return Ok(signature);
                 }
-                StatusCode::CONFLICT => {
-                    if let Ok(seen) = text.trim_end().parse() {
-                        self.saw(place, seen);
+                // Whatever else it conflicts with is not mended by asking again.
+                StatusCode::CONFLICT => match text.trim_end().parse() {
+                    Ok(said) if said > head.size => {
+                        let held = head.size;
+                        return Err(NoCosignature::Unfounded { said, held });
                     }
-                }
+                    Ok(seen) => {
+                        self.saw(place, seen);
+                        continues = true;
+                    }
+                    Err(_) => {}
+                },
                 _ => {}
             }
             let text = text.trim_end().chars().take(200).collect();
             refused = Some(NoCosignature::Refused { status, text });
-            if status != StatusCode::CONFLICT {
+            if !continues {
                 break;
             }
         }

@@ -165,19 +165,18 @@ impl Book {
         // Held until the checkpoint is stored: two submissions that follow the same checkpoint must
         // not both be cosigned.
         let mut last = page.last.lock().await;
-        let judged = judge(&page.log, last.as_ref().map(|last| last.head), submission);
-        let (head, note) = judged.inspect_err(|refusal| {
-            if *refusal == SubmissionError::Inconsistent {
-                // Signed by the log itself, so this proves its misbehaviour.
-                let (checkpoint, seen) = (&submission.checkpoint, last.as_ref().map(|last| &last.note));
-                tracing::error!(
-                    origin,
-                    checkpoint,
-                    seen,
-                    "the log shows a different history than before"
-                );
-            }
-        })?;
+        let (head, note) = page.log.open(&submission.checkpoint)?;
+        // Whatever else is wrong with the submission: the log itself signed both.
+        if let Some(last) = last.as_ref().filter(|last| last.head.contradicts(&head)) {
+            let (checkpoint, seen) = (&submission.checkpoint, &last.note);
+            tracing::error!(
+                origin,
+                checkpoint,
+                seen,
+                "the log shows another history than before: keep both checkpoints, they prove it"
+            );
+        }
+        judge(last.as_ref().map(|last| last.head), head, submission)?;
         let signature = self.cosigner.sign(note.text(), self.clock.now());
         let signature = signature.map_err(|_| SubmissionError::Malformed)?;
         let line = String::from_utf8_lossy(&signature.to_bytes()).into_owned();

@@ -69,6 +69,14 @@ pub struct Head {
     pub root: Bytes32,
 }
 
+impl Head {
+    /// Whether both being signed proves that their log has two histories: only equal sizes with
+    /// different roots do, without any further proof.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.size == other.size && self.root != other.root
+    }
+}
+
 /// Why a checkpoint is not cosigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmissionError {
@@ -87,9 +95,16 @@ pub enum SubmissionError {
     /// The submitted old size differs from the witness's last size.
     #[error("the last checkpoint seen covers {0} entries")]
     Stale(u64),
-    /// The checkpoint contradicts the last one.
-    #[error("the checkpoint is not consistent with the last one seen")]
-    Inconsistent,
+    /// The log signed another tree of the size that the witness saw last.
+    #[error("the log has another history: its last checkpoint seen has another root at the same size")]
+    Forked,
+    /// A tree without entries has another root than the one that it must have.
+    #[error("the checkpoint covers no entries, but its root is not that of an empty tree")]
+    EmptyRoot,
+    /// The proof does not show that the checkpoint continues the last one. It does not show the
+    /// opposite either: anyone can send a useless proof with a true checkpoint.
+    #[error("the proof does not lead from the last checkpoint seen to this one")]
+    Unproven,
 }
 
 /// The log that a checkpoint claims to be from. Not verified.
@@ -97,9 +112,8 @@ pub fn claimed_origin(checkpoint: &str) -> Option<&str> {
     checkpoint.split_once('\n').map(|(origin, _)| origin)
 }
 
-/// Checks whether a checkpoint may follow the last one. Returns its head and the note to cosign.
-pub fn judge(log: &KnownLog, last: Option<Head>, submission: &Submission) -> Result<(Head, Note), SubmissionError> {
-    let (head, note) = log.open(&submission.checkpoint)?;
+/// Checks whether a checkpoint with this head, which the log signed, may follow the last one.
+pub fn judge(last: Option<Head>, head: Head, submission: &Submission) -> Result<(), SubmissionError> {
     if submission.old > head.size {
         return Err(SubmissionError::Shrinks);
     }
@@ -107,23 +121,39 @@ pub fn judge(log: &KnownLog, last: Option<Head>, submission: &Submission) -> Res
     if submission.old != seen {
         return Err(SubmissionError::Stale(seen));
     }
-    let empty_is_empty = head.size > 0 || head.root == EMPTY_HASH.0;
-    let consistent = match last {
+    if head.size == 0 && head.root != EMPTY_HASH.0 {
+        return Err(SubmissionError::EmptyRoot);
+    }
+    let proof = &submission.proof;
+    let is_proven = match last {
         // Every tree extends the empty one, without proof.
-        None => submission.proof.is_empty(),
-        Some(last) if last.size == 0 => submission.proof.is_empty(),
-        Some(last) if last.size == head.size => submission.proof.is_empty() && last.root == head.root,
-        Some(last) => check_tree(
-            &submission.proof,
-            head.size,
-            Hash(head.root),
-            last.size,
-            Hash(last.root),
-        )
-        .is_ok(),
+        None => proof.is_empty(),
+        Some(last) if last.size == 0 => proof.is_empty(),
+        Some(last) if last.contradicts(&head) => return Err(SubmissionError::Forked),
+        Some(last) if last.size == head.size => proof.is_empty(),
+        Some(last) => check_tree(proof, head.size, Hash(head.root), last.size, Hash(last.root)).is_ok(),
     };
-    match empty_is_empty && consistent {
-        true => Ok((head, note)),
-        false => Err(SubmissionError::Inconsistent),
+    match is_proven {
+        true => Ok(()),
+        false => Err(SubmissionError::Unproven),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_signed_heads_contradict_each_other_at_equal_sizes_only() {
+        let head = |size, root| Head { size, root: [root; 32] };
+        for (one, other, contradict) in [
+            (head(5, 1), head(5, 2), true),
+            (head(5, 1), head(5, 1), false),
+            (head(5, 1), head(6, 2), false),
+            (head(6, 1), head(5, 2), false),
+            (head(0, 1), head(0, 2), true),
+        ] {
+            assert_eq!(one.contradicts(&other), contradict, "{one:?} {other:?}");
+        }
     }
 }

@@ -78,7 +78,8 @@ fn refused(refusal: SubmissionError) -> Response {
             let size = format!("{seen}\n");
             return (StatusCode::CONFLICT, [(CONTENT_TYPE, SIZE_TYPE)], size).into_response();
         }
-        SubmissionError::Inconsistent => StatusCode::UNPROCESSABLE_ENTITY,
+        SubmissionError::Forked => StatusCode::CONFLICT,
+        SubmissionError::EmptyRoot | SubmissionError::Unproven => StatusCode::UNPROCESSABLE_ENTITY,
     };
     text(status, refusal.to_string())
 }

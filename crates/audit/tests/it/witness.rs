@@ -1,11 +1,19 @@
 //! The log and its witnesses, each a server of its own: what is published, and what is not.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use audit::{
     Config, SqlStore, Store, open_checkpoint,
     recover::{Recovery, Whole},
 };
+use axum::http::StatusCode;
 use journal::{ManualClock, SeededEntropy};
 use signed_note::Note;
 use tempfile::TempDir;
@@ -15,9 +23,9 @@ use testkit::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use witness::{Book, Policy, Server};
+use witness::{Book, Cosigner, Policy, Server};
 
-use crate::fixture::{Files, NOW, Producer, Served, call, execute, refused, start};
+use crate::fixture::{Files, NOW, ORIGIN, Producer, Served, TestKey, call, execute, refused, start};
 
 testkit::on_each_backend!(
     checkpoints_bear_the_cosignatures_of_a_quorum,
@@ -26,6 +34,7 @@ testkit::on_each_backend!(
     a_witness_is_asked_over_tls_when_its_issuer_is_trusted,
     a_rewritten_log_is_cosigned_by_nobody,
     a_restored_database_is_refused_for_what_a_witness_saw,
+    a_copy_that_a_witness_has_overtaken_says_so,
     witnesses_stand_in_for_a_lost_checkpoint_file,
     what_only_a_witness_saw_is_appended_too,
 );
@@ -74,6 +83,14 @@ impl Away {
     fn line(&self, n: usize) -> String {
         let vkey = std::fs::read_to_string(self.folder.path().join("witness.vkey")).unwrap();
         format!("witness w{n} {} http://{}\n", vkey.trim(), self.address)
+    }
+}
+
+/// Another database of the same engine.
+fn another(backend: &Backend) -> Backend {
+    match backend.url().starts_with("sqlite") {
+        true => Backend::sqlite(),
+        false => Backend::postgres().unwrap(),
     }
 }
 
@@ -324,6 +341,99 @@ async fn a_rewritten_log_is_cosigned_by_nobody(backend: Backend) {
     }
 }
 
+/// Two databases with one key: the second starts while the witness is away, so nothing stops it.
+async fn a_copy_that_a_witness_has_overtaken_says_so(backend: Backend) {
+    let (files, mut intake) = (Files::new(), Producer::intake());
+    let vkey = log_key(&files).await;
+    let mut witnesses = [Away::new(0, &vkey).await];
+    let config = configure(&files, backend.url(), &witnesses, "all");
+    let log = Served::start(config.clone()).await;
+    log.append(&intake.many(10)).await;
+    log.published(10).await;
+    log.stop().await;
+
+    let other = another(&backend);
+    std::fs::remove_file(files.checkpoint()).unwrap();
+    witnesses[0].stop().await;
+    let copy = Served::start(Config {
+        database: other.url().to_owned(),
+        ..config
+    })
+    .await;
+    witnesses[0].start(&vkey).await;
+    copy.append(&Producer::intake().many(3)).await;
+    let silent = loop {
+        let status = copy.audit.status().await.unwrap();
+        if status.silent.contains("10 entries") {
+            break status.silent;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(
+        silent.contains("shows this log's checkpoint of 10 entries, more than the existing 3"),
+        "{silent}"
+    );
+    assert_eq!(copy.audit.published().borrow().head.size, 0);
+    copy.stop().await;
+}
+
+/// A witness says anything: that proves nothing, and it is asked again.
+#[tokio::test]
+async fn what_a_witness_says_of_sizes_is_no_proof() {
+    let (backend, files) = (Backend::sqlite(), Files::new());
+    let vkey = log_key(&files).await;
+    let honest = Away::new(0, &vkey).await;
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    // Not of this log, and larger than any.
+    let forged = TestKey::new(ORIGIN, 9).sign(ORIGIN, u64::MAX >> 1, [7; 32]);
+    let routes = axum::Router::new().route(
+        "/add-checkpoint",
+        axum::routing::post(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { (StatusCode::CONFLICT, format!("{}\n", u64::MAX)) }
+        }),
+    );
+    let key = Cosigner::new("witness.test/junk", &[3; 32]);
+    let note = Note::from_bytes(forged.as_bytes()).unwrap();
+    let cosignature = key.sign(note.text(), NOW).unwrap().to_bytes();
+    let shown = forged + &String::from_utf8(cosignature).unwrap();
+    let routes = routes.route(
+        "/{origin_hash}/checkpoint",
+        axum::routing::get(move || async move { shown }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+
+    let policy = files.key().with_file_name("policy");
+    let junk = format!("witness junk {} http://{address}\n", key.key().vkey());
+    let lines = format!("{junk}{}group both all junk w0\nquorum both\n", honest.line(0));
+    std::fs::write(&policy, lines).unwrap();
+    let config = Config {
+        witness_policy_file: Some(policy),
+        ..files.config(backend.url())
+    };
+    let (log, mut intake) = (Served::start(config).await, Producer::intake());
+    let thrice = async {
+        while asked.load(Ordering::SeqCst) < 3 {
+            log.append(&intake.many(1)).await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    tokio::time::timeout(minute, thrice).await.expect("it is asked again");
+    let silent = log.audit.status().await.unwrap().silent;
+    assert_eq!(
+        silent
+            .matches("junk: it says that it has seen 18446744073709551615 entries")
+            .count(),
+        1
+    );
+    assert!(silent.contains("shows no checkpoint that proves it"), "{silent}");
+    log.stop().await;
+    serving.abort();
+}
+
 async fn a_restored_database_is_refused_for_what_a_witness_saw(backend: Backend) {
     let (files, mut intake) = (Files::new(), Producer::intake());
     let vkey = log_key(&files).await;
@@ -334,10 +444,7 @@ async fn a_restored_database_is_refused_for_what_a_witness_saw(backend: Backend)
     log.published(10).await;
     log.stop().await;
     // The database of another day and the checkpoint file of that day: only the witness was not restored.
-    let other = match backend.url().starts_with("sqlite") {
-        true => Backend::sqlite(),
-        false => Backend::postgres().unwrap(),
-    };
+    let other = another(&backend);
     std::fs::remove_file(files.checkpoint()).unwrap();
     let mut early = Producer::intake();
     start(files.config(other.url())).await.unwrap().stop().await;

@@ -1,6 +1,11 @@
 //! A log that signs anything, and a witness on its own port.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use journal::{ManualClock, SeededEntropy, Time};
 use signed_note::{Note, StandardSigner};
@@ -168,4 +173,25 @@ impl Served {
         self.shutdown.cancel();
         self.serving.await.unwrap();
     }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Captures what this thread logs, until the guard is dropped.
+pub fn capture() -> (impl Fn() -> String, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let logged = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone()).finish();
+    let text = move || String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    (text, tracing::subscriber::set_default(subscriber))
 }

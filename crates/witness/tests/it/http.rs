@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use tlog_tiles::Hash;
 use witness::Submission;
 
-use crate::fixture::{Log, ORIGIN, Served, Tree};
+use crate::fixture::{Log, ORIGIN, Served, Tree, capture};
 
 #[tokio::test]
 async fn a_growing_log_is_cosigned_step_by_step() {
@@ -69,19 +69,20 @@ async fn every_refusal_has_the_status_of_the_specification() {
         (
             "another tree of the same size",
             log.submission(10, &Tree::new("b", 10)),
-            422,
+            409,
         ),
     ] {
         let answer = witness.add(&submission).await;
         assert_eq!(answer.status, status, "{name}: {}", answer.body);
-        if status == 409 {
-            assert_eq!(answer.body, "10\n");
-            assert!(
-                answer.head.contains("content-type: text/x.tlog.size"),
-                "{}",
-                answer.head
-            );
-        }
+        // A size is given for an old size that is not the last: a fork is no reason to ask again.
+        let has_size = answer.head.contains("content-type: text/x.tlog.size");
+        assert_eq!(
+            has_size,
+            status == 409 && submission.old != 10,
+            "{name}: {}",
+            answer.head
+        );
+        assert_eq!(has_size, answer.body == "10\n", "{name}: {}", answer.body);
     }
     for (body, status) in [
         (&b"old 10\n"[..], 400),
@@ -111,6 +112,48 @@ async fn the_empty_tree_has_one_root_and_needs_no_proof() {
         checkpoint: log.sign(0, Hash([1; 32])),
     };
     assert_eq!(witness.add(&submission).await.status, 422);
+    witness.stop().await;
+}
+
+#[tokio::test]
+async fn only_another_tree_of_the_same_size_is_called_another_history() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Log::new(ORIGIN, 1));
+    let (logged, _guard) = capture();
+    let witness = Served::start(folder.path(), &[&log.vkey]).await;
+    let alarms = || logged().matches("another history").count();
+    assert_eq!(witness.add(&log.submission(0, &Tree::new("a", 10))).await.status, 200);
+    let good = log.submission(10, &Tree::new("a", 20));
+    let junk = |proof: Vec<Hash>| Submission { proof, ..good.clone() };
+    for submission in [
+        junk(Vec::new()),
+        junk(vec![Hash([7; 32]); 5]),
+        // Of another tree, which may be the log's fault or the proof's.
+        log.submission(10, &Tree::new("b", 20)),
+        log.submission(9, &Tree::new("b", 20)),
+        log.submission(0, &Tree::new("a", 10)),
+        Submission {
+            proof: vec![Hash([7; 32])],
+            ..log.submission(10, &Tree::new("a", 10))
+        },
+    ] {
+        let answer = witness.add(&submission).await;
+        assert!([409, 422].contains(&answer.status), "{}", answer.body);
+        assert_eq!(alarms(), 0, "{}", logged());
+    }
+    // However it is submitted, and whatever the answer must be.
+    for (n, (old, status)) in (1..).zip([(10, 409), (0, 409), (9, 409), (11, 400)]) {
+        let fork = Submission {
+            old,
+            ..log.submission(10, &Tree::new("b", 10))
+        };
+        assert_eq!(witness.add(&fork).await.status, status);
+        assert_eq!(alarms(), n, "{}", logged());
+    }
+    // Nobody else can raise it.
+    let stranger = Log::new(ORIGIN, 2).submission(10, &Tree::new("b", 10));
+    assert_eq!(witness.add(&stranger).await.status, 403);
+    assert_eq!(alarms(), 4, "{}", logged());
+    assert!(witness.cosigned(&good, &witness.add(&good).await));
     witness.stop().await;
 }
 
