@@ -6,32 +6,26 @@
 use api::event::{Opening, StateChange};
 use bytes::Bytes;
 use journal::{AuditKind, Bytes32, Content, Entry, EventSet, Opened, Openings, Time, Unopened};
+use names::Collection;
 use uuid::Uuid;
-
-/// Who may log changes of which records: the service, and the collections that are its own.
-const SOURCES: [(&str, &[&str]); 3] = [
-    ("intake", &["reports/", "evidence/", READINGS]),
-    ("routing", &["cases/", "ruleSets/", "directory/", "operators/"]),
-    // Not by a call: what befalls a producer, logged with what it befell; and reads of details, logged before they are shown.
-    (OWN, &[PRODUCERS, READINGS]),
-];
 
 /// The log itself, as a source of entries.
 pub(crate) const OWN: &str = "audit";
-/// The records of the services that append.
-pub(crate) const PRODUCERS: &str = "producers/";
-/// The records of readings: of the log's details, by audit, and of reports, by intake. Each has one change.
-pub(crate) const READINGS: &str = "readings/";
-
 /// The kind of the one change of a reading of the log's details.
 pub(crate) const READ: &str = AuditKind::DetailsRead.name();
 
 /// The services that may append.
-pub const SERVICES: [&str; 2] = [SOURCES[0].0, SOURCES[1].0];
+pub const SERVICES: [&str; 2] = [INTAKE, ROUTING];
+
+const INTAKE: &str = "intake";
+const ROUTING: &str = "routing";
+/// Record of the directory's versions.
+const DIRECTORY: &str = "directory/versions";
+
 
 /// Why a change is not logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum AppendRefusal {
     /// Its entry or its detail is larger than the log takes.
     TooLarge,
     /// The entry is not a canonical one.
@@ -50,7 +44,7 @@ pub enum Refusal {
     Frozen,
 }
 
-impl Refusal {
+impl AppendRefusal {
     /// As it goes over the wire.
     pub fn reason(self) -> &'static str {
         match self {
@@ -66,7 +60,7 @@ impl Refusal {
     }
 }
 
-impl From<journal::Refusal> for Refusal {
+impl From<journal::Refusal> for AppendRefusal {
     fn from(refusal: journal::Refusal) -> Self {
         match refusal {
             journal::Refusal::OutOfOrder => Self::OutOfOrder,
@@ -76,7 +70,7 @@ impl From<journal::Refusal> for Refusal {
 }
 
 /// The index at which a change stands in the log, now or since an earlier call; or why it is not logged.
-pub type Verdict = Result<u64, Refusal>;
+pub type Verdict = Result<u64, AppendRefusal>;
 
 /// A change that is sound in itself.
 #[derive(Clone, Debug)]
@@ -95,7 +89,7 @@ impl Checked {
 }
 
 /// Checks a change by itself. `source` is the name of the service that submits it.
-pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
+pub fn check(source: &str, change: StateChange) -> Result<Checked, AppendRefusal> {
     let StateChange {
         entry: bytes,
         chain,
@@ -104,17 +98,17 @@ pub fn check(source: &str, change: StateChange) -> Result<Checked, Refusal> {
     } = change;
     let (chain, detail) = (chain.unwrap_or_default(), detail.unwrap_or_default());
     if bytes.len() > journal::ENTRY_BYTES || detail.content.len() > journal::DETAIL_BYTES {
-        return Err(Refusal::TooLarge);
+        return Err(AppendRefusal::TooLarge);
     }
     let entry = Opened::new(&bytes, (&chain).into()).map_err(|unopened| match unopened {
-        Unopened::Commitment => Refusal::CommitmentMismatch,
-        Unopened::Entry(_) | Unopened::Mark | Unopened::Chain(_) => Refusal::Malformed,
+        Unopened::Commitment => AppendRefusal::CommitmentMismatch,
+        Unopened::Entry(_) | Unopened::Mark | Unopened::Chain(_) => AppendRefusal::Malformed,
     })?;
     if entry.source != source || !owns(source, &entry) {
-        return Err(Refusal::WrongSource);
+        return Err(AppendRefusal::WrongSource);
     }
     if !journal::Opens::from(&detail).is_detail_of(&entry.detail) {
-        return Err(Refusal::CommitmentMismatch);
+        return Err(AppendRefusal::CommitmentMismatch);
     }
     Ok(Checked {
         entry,
@@ -170,8 +164,8 @@ pub enum Leaf {
 
 impl Leaf {
     /// An entry that is the log's, with what it commits to; without for a mark.
-    pub(crate) fn whole(bytes: Vec<u8>, openings: Option<Openings<'_>>) -> Result<Self, Refusal> {
-        let entry = Entry::decode(&bytes).map_err(|_| Refusal::Malformed)?;
+    pub(crate) fn whole(bytes: Vec<u8>, openings: Option<Openings<'_>>) -> Result<Self, AppendRefusal> {
+        let entry = Entry::decode(&bytes).map_err(|_| AppendRefusal::Malformed)?;
         match (entry.content, openings) {
             (Content::Mark(set), None) => Ok(Self::Mark(MarkEntry::new(&entry.source, set, entry.id, entry.time))),
             (Content::Change { .. }, Some(openings)) => {
@@ -183,7 +177,7 @@ impl Leaf {
                 };
                 Ok(Self::Change(Box::new(check(&entry.source, change)?)))
             }
-            _ => Err(Refusal::CommitmentMismatch),
+            _ => Err(AppendRefusal::CommitmentMismatch),
         }
     }
 
@@ -195,16 +189,27 @@ impl Leaf {
     }
 }
 
+/// Whether a source may log this change: it is of a record of its own.
 fn owns(source: &str, entry: &Opened) -> bool {
-    let collections = SOURCES
-        .iter()
-        .find(|(service, _)| *service == source)
-        .map_or(&[][..], |(_, records)| records);
-    let is_in = |collection: &str| entry.record.strip_prefix(collection).is_some_and(|id| !id.is_empty());
-    // What two sources log is nobody's to go on with: a reading belongs to whoever made its one change, and the kind tells who.
-    let is_one = !entry.record.starts_with(READINGS) || entry.sequence == 1;
-    let is_own_kind = (entry.kind == READ) == (source == OWN && is_in(READINGS));
-    is_one && is_own_kind && collections.iter().any(|collection| is_in(collection))
+    let is_of = |collection: Collection| collection.id(&entry.record).is_some();
+    let is_reading = is_of(Collection::READINGS);
+    let is_own_record = match source {
+        INTAKE => is_reading || is_of(Collection::REPORTS) || is_of(Collection::EVIDENCE),
+        ROUTING => {
+            is_of(Collection::CASES)
+                || is_of(Collection::RULE_SETS)
+                || is_of(Collection::OPERATORS)
+                || entry.record == DIRECTORY
+        }
+        // Not by a call: security events of producers, and readings of details.
+        OWN => is_reading || is_of(Collection::PRODUCERS),
+        _ => false,
+    };
+    // Two sources log readings. Nobody may continue one, because it may be the other's; the kind
+    // tells whose it is.
+    let is_whole = !is_reading || entry.sequence == 1;
+    let is_own_kind = (entry.kind == READ) == (source == OWN && is_reading);
+    is_own_record && is_whole && is_own_kind
 }
 
 #[cfg(test)]
@@ -243,7 +248,7 @@ mod tests {
             ("intake", "evidence/1"),
             ("routing", "cases/1"),
             ("routing", "ruleSets/2027"),
-            ("routing", "directory/2027"),
+            ("routing", "directory/versions"),
             ("routing", "operators/versions"),
         ] {
             let checked = check(source, change(source, record)).unwrap();
@@ -262,12 +267,17 @@ mod tests {
             ("intake", "intake", "reports/"),
             ("audit", "audit", "reports/1"),
             ("routing", "routing", "readings/1"),
+            ("routing", "routing", "directory/2027"),
+            ("routing", "routing", "directoryX/versions"),
+            ("intake", "intake", "readings"),
+            ("intake", "intake", "reportsX/1"),
+            ("audit", "audit", "producers/"),
             ("intake", "intake", "readings/"),
             ("intake", "audit", "readings/1"),
             ("routing", "audit", "producers/intake"),
         ] {
             let refusal = check(caller, change(source, record)).unwrap_err();
-            assert_eq!(refusal, Refusal::WrongSource, "{caller} {source} {record}");
+            assert_eq!(refusal, AppendRefusal::WrongSource, "{caller} {source} {record}");
         }
     }
 
@@ -292,12 +302,12 @@ mod tests {
         ] {
             assert_eq!(
                 verdict(kind, head, source),
-                Err(Refusal::WrongSource),
+                Err(AppendRefusal::WrongSource),
                 "{kind} {source}"
             );
         }
         let elsewhere = change_of(READ, &first, "intake", "reports/1");
-        assert_eq!(check("intake", elsewhere).unwrap_err(), Refusal::WrongSource);
+        assert_eq!(check("intake", elsewhere).unwrap_err(), AppendRefusal::WrongSource);
     }
 
     #[test]
@@ -320,21 +330,21 @@ mod tests {
                     salt: Bytes::copy_from_slice(salt),
                     content: Bytes::copy_from_slice(content),
                 };
-                assert_eq!(with(Some(flipped)), Refusal::CommitmentMismatch, "byte {i}");
+                assert_eq!(with(Some(flipped)), AppendRefusal::CommitmentMismatch, "byte {i}");
             }
             let short = Opening {
                 salt: opening.salt.slice(1..),
                 ..opening
             };
-            assert_eq!(with(Some(short)), Refusal::CommitmentMismatch);
-            assert_eq!(with(None), Refusal::CommitmentMismatch);
+            assert_eq!(with(Some(short)), AppendRefusal::CommitmentMismatch);
+            assert_eq!(with(None), AppendRefusal::CommitmentMismatch);
         }
         let swapped = StateChange {
             chain: sound.detail.clone(),
             detail: sound.chain.clone(),
             ..sound
         };
-        assert_eq!(check("intake", swapped).unwrap_err(), Refusal::CommitmentMismatch);
+        assert_eq!(check("intake", swapped).unwrap_err(), AppendRefusal::CommitmentMismatch);
     }
 
     #[test]
@@ -350,7 +360,7 @@ mod tests {
             ..sound
         };
         for malformed in [StateChange::default(), cut, mark] {
-            assert_eq!(check("intake", malformed).unwrap_err(), Refusal::Malformed);
+            assert_eq!(check("intake", malformed).unwrap_err(), AppendRefusal::Malformed);
         }
     }
 }

@@ -13,13 +13,14 @@ use std::ops::Range;
 
 use api::event::{Actor, Detail, Reading, StateChange};
 use journal::{Draft, Entropy, Head, Opened, Time, ordered_id};
+use names::READING;
 use prost::Message as _;
 use rpc::{AgencyCaller, Failure, Identity, Role};
 use uuid::Uuid;
 
 use crate::{
-    check::{OWN, READ, READINGS},
-    read::{Read, Sight, Wanted},
+    check::{OWN, READ},
+    read::{Filter, Read, Sight},
 };
 
 /// For how long pages can be asked for under a reading's name, in seconds.
@@ -33,7 +34,7 @@ const LONGEST_PURPOSE: usize = 200;
 pub(crate) struct Disclosure<'a> {
     pub caller: &'a Identity,
     pub purpose: &'a str,
-    pub wanted: &'a Wanted,
+    pub wanted: &'a Filter,
 }
 
 /// A reading that is in the log.
@@ -47,13 +48,8 @@ pub(crate) struct Logged {
 impl Logged {
     /// Resource name of its record.
     pub fn name(&self) -> String {
-        name(self.id)
+        READING.of(self.id)
     }
-}
-
-/// Resource name of a reading's record.
-pub(crate) fn name(id: Uuid) -> String {
-    format!("{READINGS}{id}")
 }
 
 impl Disclosure<'_> {
@@ -62,7 +58,7 @@ impl Disclosure<'_> {
         let id = ordered_id(now, entropy);
         let draft = Draft {
             source: OWN,
-            record: &name(id),
+            record: &READING.of(id),
             kind: READ,
             caused_by: None,
             detail: Detail {
@@ -84,7 +80,7 @@ impl Disclosure<'_> {
         let indexes = began.first_index.cast_unsigned()..began.end_index?.cast_unsigned();
         let is_it = entry.source == OWN
             && entry.kind == READ
-            && entry.record == name(id)
+            && entry.record == READING.of(id)
             && now < entry.time.plus_seconds(LASTS)
             && detail.actor == Some(self.actor(id))
             && detail.purpose == self.purpose.trim()
@@ -188,12 +184,12 @@ mod tests {
         }
     }
 
-    fn of_a_record() -> Wanted {
-        Wanted {
+    fn of_a_record() -> Filter {
+        Filter {
             record: Some("cases/a".to_owned()),
             start: Some(NOW),
             with_detail: true,
-            ..Wanted::default()
+            ..Filter::default()
         }
     }
 
@@ -250,7 +246,7 @@ mod tests {
             let caller = &caller;
             none(Disclosure { caller, ..disclosure }, id, 5, NOW);
         }
-        let other = |change: fn(&mut Wanted)| {
+        let other = |change: fn(&mut Filter)| {
             let mut wanted = of_a_record();
             change(&mut wanted);
             wanted

@@ -6,7 +6,7 @@ use journal::{Arrival, Bytes32, Time};
 use uuid::Uuid;
 
 use crate::{
-    check::{Checked, OWN, Refusal, Verdict},
+    check::{AppendRefusal, Checked, OWN, Verdict},
     gap::{Finding, GapKind},
     producer::Producer,
 };
@@ -41,7 +41,7 @@ pub(crate) enum Placed {
     /// It has been at this index.
     Repeated(u64),
     /// It is not logged.
-    Refused(Refusal),
+    Refused(AppendRefusal),
 }
 
 impl<'a> Judge<'a> {
@@ -53,12 +53,12 @@ impl<'a> Judge<'a> {
             }
             let head = self.head(&entry.record);
             self.find(GapKind::EventIdReused, change, head);
-            return Placed::Refused(Refusal::EventIdReused);
+            return Placed::Refused(AppendRefusal::EventIdReused);
         }
         // The log is not its own producer: it is never frozen, and nothing can be missing between it and itself.
         let is_own = entry.source == OWN;
         if !is_own && self.producer(&entry.source).frozen.is_some() {
-            return Placed::Refused(Refusal::Frozen);
+            return Placed::Refused(AppendRefusal::Frozen);
         }
         let head = self.head(&entry.record);
         match Arrival::at(&head, entry) {
@@ -74,7 +74,7 @@ impl<'a> Judge<'a> {
             }
             Arrival::Refused(journal::Refusal::OutOfOrder) => {
                 self.find(GapKind::Missing, change, head);
-                Placed::Refused(Refusal::OutOfOrder)
+                Placed::Refused(AppendRefusal::OutOfOrder)
             }
             // The place is taken, and not by this event: it would be known. Or it follows an entry that the log does not have.
             Arrival::Repeated | Arrival::Refused(journal::Refusal::BrokenLink) => {
@@ -85,7 +85,7 @@ impl<'a> Judge<'a> {
                 if is_news && producer.freezes(now) {
                     producer.frozen = Some(now);
                 }
-                Placed::Refused(Refusal::BrokenLink)
+                Placed::Refused(AppendRefusal::BrokenLink)
             }
         }
     }

@@ -108,7 +108,7 @@ use tonic::service::Routes;
 use witnesses::Witnesses;
 
 pub use access::{ACCESS, FILES};
-pub use check::{Checked, Leaf, MarkEntry, Refusal, Verdict, check};
+pub use check::{AppendRefusal, Checked, Leaf, MarkEntry, Verdict, check};
 pub use checkpoint::CheckpointError;
 pub use gap::{Gap, GapKind};
 pub use key::{KeyState, LogKeys};
@@ -360,7 +360,7 @@ impl Audit {
         keys.offer_vkey().await;
         let (vkey, verifier_key_file) = (keys.vkey(), keys.verifier_key_file());
         let vitals = Arc::new(vitals::Vitals::default());
-        let means = publisher::Means {
+        let dependencies = publisher::Dependencies {
             store: Arc::clone(&store),
             keys,
             file: config.checkpoint_file,
@@ -368,7 +368,7 @@ impl Audit {
             clock: Arc::clone(&clock),
             vitals: Arc::clone(&vitals),
         };
-        let publisher = publisher::Publisher::start(means, last).await?;
+        let publisher = publisher::Publisher::start(dependencies, last).await?;
 
         let (grown, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let published = publisher.published();

@@ -104,8 +104,8 @@ impl PublishError {
     }
 }
 
-/// What a publisher works with.
-pub(crate) struct Means {
+/// What a publisher depends on.
+pub(crate) struct Dependencies {
     pub store: Arc<dyn Store>,
     pub keys: LogKeys,
     pub file: PathBuf,
@@ -116,7 +116,7 @@ pub(crate) struct Means {
 
 /// Publishes checkpoints.
 pub(crate) struct Publisher {
-    means: Means,
+    dependencies: Dependencies,
     /// The largest head ever signed, published or not: later heads must extend it.
     signed: TreeHead,
     published: watch::Sender<Published>,
@@ -133,28 +133,28 @@ impl Publisher {
     ///
     /// Starts even if witnesses are missing, with the last published checkpoint: appending must not
     /// depend on them.
-    pub async fn start(means: Means, last: Option<Published>) -> Result<Self, PublishError> {
+    pub async fn start(dependencies: Dependencies, last: Option<Published>) -> Result<Self, PublishError> {
         let first = match last.clone() {
             Some(last) => last,
-            None => signed(TreeHead::EMPTY, &means)?,
+            None => signed(TreeHead::EMPTY, &dependencies)?,
         };
         let mut publisher = Self {
             signed: first.head,
             published: watch::Sender::new(first.clone()),
             published_at: Instant::now(),
-            means,
+            dependencies,
         };
         // A checkpoint that a crash left in one place is now stored in both. The empty tree makes
         // no claim.
         if publisher.is_public(&first) || first.head == TreeHead::EMPTY {
             publisher.keep(first).await?;
         } else if let Some(note) = publisher
-            .means
+            .dependencies
             .store
             .newest_checkpoint()
             .await
             .map_err(StoreError::from)?
-            && let Ok(head) = publisher.means.keys.open_own(&note)
+            && let Ok(head) = publisher.dependencies.keys.open_own(&note)
         {
             // The newest was signed, but never published.
             publisher.published.send_replace(Published {
@@ -179,7 +179,7 @@ impl Publisher {
     /// `stop`; then once more. Signs the head again once its checkpoint is older than `refresh`,
     /// however often `grown` notifies without growth.
     pub async fn run(mut self, interval: Duration, refresh: Duration, grown: Arc<Notify>, stop: CancellationToken) {
-        let vitals = Arc::clone(&self.means.vitals);
+        let vitals = Arc::clone(&self.dependencies.vitals);
         let mut retries = !vitals.unpublished().is_empty();
         loop {
             let wake = match retries {
@@ -214,7 +214,7 @@ impl Publisher {
     }
 
     fn failed(&self, error: &PublishError) {
-        self.means.vitals.set_behind(Some(Behind {
+        self.dependencies.vitals.set_behind(Some(Behind {
             problem: telemetry::with_causes(error),
             for_want_of_witnesses: matches!(error, PublishError::Unwitnessed { .. }),
         }));
@@ -226,7 +226,7 @@ impl Publisher {
 
     /// Publishes the head unless it is already published. `again` signs and publishes it even then.
     async fn publish(&mut self, again: bool) -> Result<(), PublishError> {
-        let head = self.means.store.head().await?;
+        let head = self.dependencies.store.head().await?;
         let is_published = head == self.published.borrow().head && self.published.borrow().time > Time(0);
         match is_published && !again {
             true => Ok(()),
@@ -235,7 +235,7 @@ impl Publisher {
     }
 
     async fn sign_and_publish(&mut self, head: TreeHead) -> Result<(), PublishError> {
-        let extends = prove::extends(&*self.means.store, self.signed, head).await;
+        let extends = prove::extends(&*self.dependencies.store, self.signed, head).await;
         if !extends.map_err(StoreError::from)? {
             return Err(PublishError::Inconsistent {
                 signed: self.signed.size,
@@ -245,22 +245,24 @@ impl Publisher {
         // The last signed entry: whoever deletes the newest rows deletes it, and nothing may be
         // appended over the gap.
         let last = self.signed.size.saturating_sub(1)..self.signed.size;
-        let missing = self.means.store.missing(last).await.map_err(StoreError::from)?;
+        let missing = self.dependencies.store.missing(last).await.map_err(StoreError::from)?;
         if let Some(index) = missing.first() {
             return Err(EntryMissing { index: *index }.into());
         }
-        let mut new = signed(head, &self.means)?;
-        if self.means.witnesses.is_none() {
+        let mut new = signed(head, &self.dependencies)?;
+        if self.dependencies.witnesses.is_none() {
             self.signed = head;
             return self.keep(new).await;
         }
         self.keep_outside(&new).await?;
         self.signed = head;
-        let Some(witnesses) = &self.means.witnesses else {
+        let Some(witnesses) = &self.dependencies.witnesses else {
             return Ok(());
         };
-        let signed_size = |note: &str| self.means.keys.open_own(note).ok().map(|head| head.size);
-        let cosigned = witnesses.cosign(&self.means.store, head, &new.note, &signed_size).await;
+        let signed_size = |note: &str| self.dependencies.keys.open_own(note).ok().map(|head| head.size);
+        let cosigned = witnesses
+            .cosign(&self.dependencies.store, head, &new.note, &signed_size)
+            .await;
         for (witness, problem) in &cosigned.problems {
             // This log signed more than exists.
             if matches!(problem, NoCosignature::Ahead { .. }) {
@@ -269,7 +271,7 @@ impl Publisher {
                 tracing::warn!(witness, %problem, "no cosignature");
             }
         }
-        self.means.vitals.set_silent(problems(&cosigned));
+        self.dependencies.vitals.set_silent(problems(&cosigned));
         if !witnesses.are_enough(&cosigned) && head != TreeHead::EMPTY {
             return Err(PublishError::Unwitnessed {
                 size: head.size,
@@ -284,12 +286,12 @@ impl Publisher {
 
     /// Whether a checkpoint may be published: it has enough cosignatures.
     fn is_public(&self, checkpoint: &Published) -> bool {
-        let witnesses = self.means.witnesses.as_ref();
+        let witnesses = self.dependencies.witnesses.as_ref();
         witnesses.is_none_or(|witnesses| witnesses.have_cosigned(&checkpoint.note))
     }
 
     async fn keep_outside(&self, new: &Published) -> Result<(), PublishError> {
-        let path = &self.means.file;
+        let path = &self.dependencies.file;
         let failed = |source| PublishError::File {
             path: path.clone(),
             source,
@@ -300,7 +302,7 @@ impl Publisher {
             return Ok(());
         }
         // The fence is in the database; this is the file's only protection.
-        let there = found.and_then(|note| self.means.keys.open_own(&note).ok());
+        let there = found.and_then(|note| self.dependencies.keys.open_own(&note).ok());
         let there = there.map_or(0, |head| head.size);
         if there > new.head.size {
             return Err(PublishError::Overtaken {
@@ -316,9 +318,9 @@ impl Publisher {
 
     async fn keep(&mut self, new: Published) -> Result<(), PublishError> {
         self.keep_outside(&new).await?;
-        self.means
+        self.dependencies
             .store
-            .keep_checkpoint(new.head.size, &new.note, self.means.clock.now())
+            .keep_checkpoint(new.head.size, &new.note, self.dependencies.clock.now())
             .await?;
         self.published.send_replace(new);
         self.published_at = Instant::now();
@@ -336,9 +338,9 @@ impl Default for Published {
     }
 }
 
-fn signed(head: TreeHead, means: &Means) -> Result<Published, PublishError> {
-    let time = means.clock.now();
-    let note = checkpoint::sign(&head, means.keys.signing(), time).map_err(PublishError::Sign)?;
+fn signed(head: TreeHead, dependencies: &Dependencies) -> Result<Published, PublishError> {
+    let time = dependencies.clock.now();
+    let note = checkpoint::sign(&head, dependencies.keys.signing(), time).map_err(PublishError::Sign)?;
     Ok(Published { head, note, time })
 }
 

@@ -16,6 +16,7 @@ use api::{
 };
 use async_trait::async_trait;
 use journal::{Entry, Opened, Time};
+use names::Collection;
 use prost::Message as _;
 use rpc::{Failure, client::Caller};
 use tonic::Code;
@@ -59,9 +60,9 @@ pub trait Reader: Send + Sync + 'static {
     async fn read(&self, part: Part<'_>) -> Result<Vec<Read>, sql::Error>;
 }
 
-/// Which entries are wanted: those that everything fits which is set.
+/// Selects the entries that match all fields that are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Filter {
     /// Of this record.
     pub record: Option<String>,
     /// Of this kind.
@@ -78,7 +79,7 @@ pub(crate) struct Wanted {
     pub with_detail: bool,
 }
 
-impl Wanted {
+impl Filter {
     /// Whether it can be told only from the details.
     pub fn looks_into_details(&self) -> bool {
         self.agency.is_some() || self.actor.is_some()
@@ -144,7 +145,7 @@ fn concerns(detail: &Detail, agency: &str) -> bool {
 /// The first `limit` entries at these indexes that are wanted, and the index to go on from when not all were looked at.
 pub(crate) async fn list<R: Reader + ?Sized>(
     reader: &R,
-    wanted: &Wanted,
+    wanted: &Filter,
     indexes: Range<u64>,
     limit: u64,
 ) -> Result<(Vec<Read>, Option<u64>), sql::Error> {
@@ -202,7 +203,7 @@ pub struct RoutingsSight(pub Caller);
 impl Sight for RoutingsSight {
     async fn sees(&self, agency: &str, record: &str) -> Result<bool, Failure> {
         let record = record.to_owned();
-        let target = Some(match record.starts_with("cases/") {
+        let target = Some(match Collection::CASES.id(&record).is_some() {
             true => Target::CaseName(record),
             false => Target::Report(record),
         });

@@ -10,16 +10,17 @@ use api::audit::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use journal::{Clock, Entropy, Time};
+use names::READING;
 use rpc::{Failure, Identity, Violations, page};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
     check::OWN,
-    disclosure::{self, Disclosure, Logged, refuse_chain, refuse_hidden},
+    disclosure::{Disclosure, Logged, refuse_chain, refuse_hidden},
     prove::{Proof, Prover},
     publisher::Published,
-    read::{Part, Read, Sight, Wanted, list},
+    read::{Filter, Part, Read, Sight, list},
     sequencer::Sequencer,
     store::{Store, Which},
 };
@@ -119,7 +120,7 @@ impl Reading {
         if watching.wanted.with_detail {
             let disclosure = watching.disclosure();
             refuse_hidden(disclosure, self.sight.as_deref()).await?;
-            watching.logged = disclosure::name(self.begin(disclosure, start, None).await?);
+            watching.logged = READING.of(self.begin(disclosure, start, None).await?);
         } else if let Some(record) = &watching.wanted.record {
             refuse_chain(&watching.caller, record, self.sight.as_deref()).await?;
         }
@@ -219,7 +220,7 @@ impl Reading {
     async fn go_on(&self, disclosure: Disclosure<'_>, id: Uuid, next: u64) -> Result<Logged, Failure> {
         let part = Part {
             indexes: 0..u64::MAX,
-            record: Some(&disclosure::name(id)),
+            record: Some(&READING.of(id)),
             with_detail: true,
             limit: 1,
         };
@@ -272,7 +273,7 @@ fn not_ours() -> Failure {
 struct Watching {
     reading: Reading,
     caller: Identity,
-    wanted: Wanted,
+    wanted: Filter,
     purpose: String,
     next: u64,
     /// The record under which it is logged that details are read.
@@ -321,11 +322,11 @@ fn logged(read: Read) -> LoggedChange {
     }
 }
 
-fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Violations) -> Wanted {
+fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Violations) -> Filter {
     let Some(filter) = filter else {
-        return Wanted {
+        return Filter {
             with_detail,
-            ..Wanted::default()
+            ..Filter::default()
         };
     };
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -336,7 +337,7 @@ fn wanted(filter: Option<&ChangeFilter>, with_detail: bool, violations: &mut Vio
         }
         read.flatten()
     };
-    let wanted = Wanted {
+    let wanted = Filter {
         record: text(&filter.record),
         kind: text(&filter.kind),
         agency: text(&filter.agency),

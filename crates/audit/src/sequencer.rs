@@ -15,7 +15,7 @@ use journal::{CommitError, Committer, Writer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::{
-    check::{Checked, Refusal, Verdict, check},
+    check::{AppendRefusal, Checked, Verdict, check},
     store::{Store, StoreError},
     vitals::Vitals,
 };
@@ -132,7 +132,7 @@ impl Sequencer {
                 .map(|checked| match checked {
                     // The committer returns one verdict per valid change.
                     Ok(()) => match placed.next() {
-                        Some(Err(Refusal::Frozen)) => Err(AppendError::Frozen(source.clone())),
+                        Some(Err(AppendRefusal::Frozen)) => Err(AppendError::Frozen(source.clone())),
                         Some(verdict) => Ok(verdict),
                         None => Err(CommitError::Stopping.into()),
                     },
@@ -146,7 +146,7 @@ impl Sequencer {
 /// A call whose changes were checked individually.
 struct CheckedCall {
     /// Which changes are valid, in the call's order.
-    checks: Vec<Result<(), Refusal>>,
+    checks: Vec<Result<(), AppendRefusal>>,
     sound: Vec<Checked>,
 }
 

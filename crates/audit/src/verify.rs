@@ -36,12 +36,18 @@ pub enum Fault {
         /// Entries that the checkpoint covers.
         size: u64,
     },
-    /// The log did not grow, but changed.
-    #[error("the log of {new} entries does not begin with the log of {old} entries: it was rewritten in between")]
+    /// Two trees of equal size have different roots.
+    #[error("two different logs of {size} entries are signed: the log has two histories")]
     Fork {
-        /// Entries of the earlier log.
+        /// Number of entries of both.
+        size: u64,
+    },
+    /// The proof does not lead from the earlier tree to the later one.
+    #[error("it is not proven that the log of {new} entries begins with the log of {old} entries")]
+    Consistency {
+        /// Number of entries of the earlier log.
         old: u64,
-        /// Entries of the later one.
+        /// Number of entries of the later one.
         new: u64,
     },
     /// A file is not there.
@@ -204,24 +210,32 @@ pub(crate) fn leads_to(entry: &[u8], index: u64, path: &[Bytes32], head: TreeHea
         .map_err(|_| Fault::Proof { index, size: head.size })
 }
 
-/// Verifies that the log of `new` entries begins with the log of `old` entries: that it has only grown.
+/// Verifies that the log of `new` entries begins with the log of `old` entries, so that it only
+/// grew.
 ///
-/// `proof` is the RFC 6962 consistency proof, 32 bytes each. Both heads must come from checkpoints that were opened with the log's key.
+/// `proof` is the RFC 6962 consistency proof. Both heads must come from checkpoints that were opened
+/// with the log's key. [`Fault::Fork`] proves that the log has two histories;
+/// [`Fault::Consistency`] does not, because the fault may be the proof's.
 pub fn verify_consistency(proof: &[Bytes32], old: TreeHead, new: TreeHead) -> Result<(), Fault> {
-    let fork = Fault::Fork {
-        old: old.size,
-        new: new.size,
-    };
-    let holds = match old.size {
+    if old.size == new.size && old.root != new.root {
+        return Err(Fault::Fork { size: old.size });
+    }
+    let is_proven = match old.size {
         0 => old == TreeHead::EMPTY && proof.is_empty(),
-        size if size == new.size => old == new && proof.is_empty(),
+        size if size == new.size => proof.is_empty(),
         size if size > new.size => false,
         _ => {
             let proof = proof.iter().copied().map(Hash).collect();
             check_tree(&proof, new.size, Hash(new.root), old.size, Hash(old.root)).is_ok()
         }
     };
-    if holds { Ok(()) } else { Err(fork) }
+    match is_proven {
+        true => Ok(()),
+        false => Err(Fault::Consistency {
+            old: old.size,
+            new: new.size,
+        }),
+    }
 }
 
 /// Verifies a whole log, entry by entry from the first.

@@ -163,7 +163,7 @@ async fn a_log_that_could_not_be_signed_again_says_so_until_it_is() {
     let policy = Policy::parse(policy).unwrap();
     let witnesses = Witnesses::new(policy, &config.origin, client, Duration::from_secs(2));
     let vitals = Arc::new(Vitals::default());
-    let means = Means {
+    let dependencies = Dependencies {
         store,
         keys,
         file: config.checkpoint_file,
@@ -171,12 +171,12 @@ async fn a_log_that_could_not_be_signed_again_says_so_until_it_is() {
         clock,
         vitals: Arc::clone(&vitals),
     };
-    let mut last = signed(means.store.head().await.unwrap(), &means).unwrap();
+    let mut last = signed(dependencies.store.head().await.unwrap(), &dependencies).unwrap();
     let text = signed_note::Note::from_bytes(last.note.as_bytes()).unwrap();
     let cosignature = witness.sign(text.text(), NOW).unwrap();
     last.note += &String::from_utf8(cosignature.to_bytes()).unwrap();
 
-    let publisher = Publisher::start(means, Some(last)).await.unwrap();
+    let publisher = Publisher::start(dependencies, Some(last)).await.unwrap();
     assert_eq!(vitals.unpublished(), "", "it is public");
     let (interval, refresh) = (config.checkpoint_interval_ms, config.checkpoint_refresh_ms);
     let (grown, stop) = (Arc::new(Notify::new()), CancellationToken::new());

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use journal::{Bytes32, Draft, Entry, EventSet, Head, Time, random_id};
+use names::Collection;
 use sql::{Batch, Engine, Error, Insert, Kind, Tx, Value, transact};
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ use super::{
     state::{Memory, State},
 };
 use crate::{
-    check::{Checked, Leaf, MarkEntry, OWN, PRODUCERS, Verdict, check},
+    check::{Checked, Leaf, MarkEntry, OWN, Verdict, check},
     gap::{Finding, GapKind, OwnChange},
     judge::{Judge, Placed, RecordHead},
     producer::Producer,
@@ -59,10 +60,10 @@ pub(super) struct Own {
     pub mark: Option<(String, EventSet)>,
 }
 
-/// What came of a transaction.
-enum Outcome<T> {
-    /// What it answers, and what is remembered of it.
-    Done(T, Remembered),
+/// The result of a transaction.
+enum Attempt<T> {
+    /// Written: the answer, and what to remember.
+    Written(T, Remembered),
     /// This store is fenced, and nothing was written.
     Fenced,
 }
@@ -115,11 +116,11 @@ impl SqlStore {
         let mut careful = false;
         loop {
             match transact!(self.db, |tx| self.try_append(&mut tx, &memory, group, careful)) {
-                Ok(Outcome::Done(verdicts, remembered)) => {
+                Ok(Attempt::Written(verdicts, remembered)) => {
                     remember(&mut memory, remembered);
                     return Ok(verdicts);
                 }
-                Ok(Outcome::Fenced) => return Err(StoreError::Fenced),
+                Ok(Attempt::Fenced) => return Err(StoreError::Fenced),
                 Err(Error::Raced(_)) if !careful => careful = true,
                 Err(error) => {
                     // Whether it was committed may be unknown.
@@ -137,11 +138,11 @@ impl SqlStore {
     {
         let mut memory = self.memory.lock().await;
         match transact!(self.db, |tx| self.try_change(&mut tx, &memory, &mut change)) {
-            Ok(Outcome::Done((), remembered)) => {
+            Ok(Attempt::Written((), remembered)) => {
                 remember(&mut memory, remembered);
                 Ok(())
             }
-            Ok(Outcome::Fenced) => Err(StoreError::Fenced),
+            Ok(Attempt::Fenced) => Err(StoreError::Fenced),
             Err(error) => {
                 *memory = Memory::unread();
                 Err(error.into())
@@ -206,7 +207,7 @@ impl SqlStore {
             if change.source != OWN {
                 let producer = producers.entry(change.source.clone()).or_default();
                 producer.held.add(&change.hash);
-            } else if let Some(producer) = change.record.strip_prefix(PRODUCERS) {
+            } else if let Some(producer) = Collection::PRODUCERS.id(&change.record) {
                 let producer = producers.entry(producer.to_owned()).or_default();
                 OwnChange::happened(&change.kind, change.time, producer);
             }
@@ -236,7 +237,7 @@ impl SqlStore {
         memory: &Memory,
         group: &[&[Checked]],
         careful: bool,
-    ) -> Result<Outcome<Vec<Verdict>>, Error> {
+    ) -> Result<Attempt<Vec<Verdict>>, Error> {
         let changes = || group.iter().flat_map(|call| call.iter());
         let locked = lock_head(tx).await?;
         let read;
@@ -300,10 +301,10 @@ impl SqlStore {
         let found = judge.findings();
         if new.is_empty() && found.is_empty() {
             // What it logged it may still say, fenced or not.
-            return Ok(Outcome::Done(verdicts, Remembered::default()));
+            return Ok(Attempt::Written(verdicts, Remembered::default()));
         }
         if locked.epoch != self.epoch {
-            return Ok(Outcome::Fenced);
+            return Ok(Attempt::Fenced);
         }
 
         let found = gaps::note(tx, found, judge.now).await?;
@@ -353,7 +354,7 @@ impl SqlStore {
                 .collect()
         };
         let Some(mut remembered) = self.write(tx, state, &locked, additions).await? else {
-            return Ok(Outcome::Fenced);
+            return Ok(Attempt::Fenced);
         };
         if has_gaps {
             has_gaps = gaps::close(tx, advanced.iter().map(|(record, _)| record.clone()).collect()).await?;
@@ -364,16 +365,16 @@ impl SqlStore {
         remembered.goes_on = recent.is_some();
         remembered.heads = advanced;
         remembered.missing = missing;
-        Ok(Outcome::Done(verdicts, remembered))
+        Ok(Attempt::Written(verdicts, remembered))
     }
 
-    async fn try_change<F>(&self, tx: &mut Tx, memory: &Memory, change: &mut F) -> Result<Outcome<()>, Error>
+    async fn try_change<F>(&self, tx: &mut Tx, memory: &Memory, change: &mut F) -> Result<Attempt<()>, Error>
     where
         F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Own + Send,
     {
         let locked = lock_head(tx).await?;
         if locked.epoch != self.epoch {
-            return Ok(Outcome::Fenced);
+            return Ok(Attempt::Fenced);
         }
         let read;
         let state = if memory.state.is_at(locked.head) {
@@ -396,8 +397,8 @@ impl SqlStore {
         };
         let goes_on = memory.state.is_at(locked.head);
         Ok(match self.write(tx, state, &locked, additions).await? {
-            Some(remembered) => Outcome::Done((), Remembered { goes_on, ..remembered }),
-            None => Outcome::Fenced,
+            Some(remembered) => Attempt::Written((), Remembered { goes_on, ..remembered }),
+            None => Attempt::Fenced,
         })
     }
 
@@ -480,7 +481,7 @@ impl SqlStore {
         let mut sealed = Vec::with_capacity(own.len());
         let mut heads: HashMap<&str, Head> = HashMap::new();
         for change in own {
-            let record = format!("{PRODUCERS}{}", change.source);
+            let record = Collection::PRODUCERS.of(&change.source);
             if !heads.contains_key(&*change.source) {
                 heads.insert(&change.source, last_of(tx, &record).await?);
             }

@@ -1,6 +1,7 @@
 //! The last change of each record, as the log has it.
 
 use journal::RecordHead;
+use names::Collection;
 use sql::{Db, Error};
 
 use crate::check::READ;
@@ -9,9 +10,14 @@ use crate::check::READ;
 pub(super) async fn after(db: &Db, after: &str, limit: u32) -> Result<Vec<RecordHead>, Error> {
     let rows = db
         .fetch(
-            "SELECT record FROM openings WHERE sequence = 1 AND record > $1 AND record NOT LIKE 'producers/%' \
+            "SELECT record FROM openings WHERE sequence = 1 AND record > $1 AND record NOT LIKE $4 \
              AND kind <> $3 ORDER BY record LIMIT $2",
-            vec![after.into(), i64::from(limit).into(), READ.into()],
+            vec![
+                after.into(),
+                i64::from(limit).into(),
+                READ.into(),
+                Collection::PRODUCERS.of('%').into(),
+            ],
         )
         .await?;
     of(db, rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?).await

@@ -8,7 +8,7 @@ use api::{
     },
     event::{Opening, StateChange},
 };
-use audit::{Audit, Refusal, SqlStore, verify::LogVerifier};
+use audit::{AppendRefusal, Audit, SqlStore, verify::LogVerifier};
 use journal::{Entry, ManualClock, SeededEntropy};
 use sql::{Db, Engine};
 use testkit::Backend;
@@ -211,6 +211,6 @@ async fn what_is_too_large_is_refused_by_itself(backend: Backend) {
         entry: entry.entry.slice(1..),
         ..entry
     };
-    assert_eq!(audit::check("intake", at).unwrap_err(), Refusal::Malformed);
+    assert_eq!(audit::check("intake", at).unwrap_err(), AppendRefusal::Malformed);
     log.stop().await;
 }

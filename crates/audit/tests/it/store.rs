@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, slice::from_ref, sync::Arc};
 
 use api::event::Opening;
-use audit::{Part, Reader as _, Refusal, SqlStore, Store, StoreError, TileId, Verdict, Which, verify::LogVerifier};
+use audit::{
+    AppendRefusal, Part, Reader as _, SqlStore, Store, StoreError, TileId, Verdict, Which, verify::LogVerifier,
+};
 use journal::{Chain, Openings, Time, entry_hash};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;
@@ -115,7 +117,7 @@ async fn p2_each_change_once(backend: Backend) {
             record.clone_into(&mut chain.record);
             chain.kind = "report.withdrawn".to_owned();
         });
-        assert_eq!(append(&store, &[other]).await, [Err(Refusal::EventIdReused)]);
+        assert_eq!(append(&store, &[other]).await, [Err(AppendRefusal::EventIdReused)]);
     }
     // And the entry that says so.
     assert_eq!(verify(&store).await, 3 + 1);
@@ -133,9 +135,9 @@ async fn p2_a_gap_is_kept_out(backend: Backend) {
     let a: Vec<_> = (0..4).map(|_| intake.next("reports/a")).collect();
     assert_eq!(
         append(&store, &[a[1].clone(), a[0].clone(), a[2].clone()]).await,
-        [Err(Refusal::OutOfOrder), Ok(0), Err(Refusal::OutOfOrder)]
+        [Err(AppendRefusal::OutOfOrder), Ok(0), Err(AppendRefusal::OutOfOrder)]
     );
-    assert_eq!(append(&store, &a[3..]).await, [Err(Refusal::OutOfOrder)]);
+    assert_eq!(append(&store, &a[3..]).await, [Err(AppendRefusal::OutOfOrder)]);
     assert_eq!(append(&store, &a).await, [Ok(0), Ok(1), Ok(2), Ok(3)]);
     assert_eq!(verify(&store).await, 4);
 }
@@ -157,8 +159,8 @@ async fn p2_one_bad_member_keeps_its_neighbours(backend: Backend) {
         store.append(&group).await.unwrap(),
         [
             vec![Ok(0)],
-            vec![Err(Refusal::OutOfOrder)],
-            vec![Ok(1), Err(Refusal::OutOfOrder), Ok(2)],
+            vec![Err(AppendRefusal::OutOfOrder)],
+            vec![Ok(1), Err(AppendRefusal::OutOfOrder), Ok(2)],
             vec![],
             vec![Ok(3)]
         ]

@@ -50,7 +50,7 @@ impl Command {
         let source = output::id(&self.source).to_owned();
         let was_frozen = is_frozen(&audit, &source).await?;
         let request = UnfreezeProducerRequest {
-            name: format!("producers/{source}"),
+            name: names::Collection::PRODUCERS.of(&source),
             reason: self.reason,
             tolerate: (self.tolerate_hours > 0).then(|| prost_types::Duration {
                 seconds: i64::from(self.tolerate_hours) * 3_600,
