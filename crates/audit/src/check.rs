@@ -22,6 +22,8 @@ const ROUTING: &str = "routing";
 /// Record of the directory's versions.
 const DIRECTORY: &str = "directory/versions";
 
+/// The largest sequence that the database's numbers hold.
+const MAX_SEQUENCE: u64 = i64::MAX.cast_unsigned();
 
 /// Why a change is not logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +106,9 @@ pub fn check(source: &str, change: StateChange) -> Result<Checked, AppendRefusal
         Unopened::Commitment => AppendRefusal::CommitmentMismatch,
         Unopened::Entry(_) | Unopened::Mark | Unopened::Chain(_) => AppendRefusal::Malformed,
     })?;
+    if entry.sequence > MAX_SEQUENCE {
+        return Err(AppendRefusal::Malformed);
+    }
     if entry.source != source || !owns(source, &entry) {
         return Err(AppendRefusal::WrongSource);
     }
@@ -308,6 +313,26 @@ mod tests {
         }
         let elsewhere = change_of(READ, &first, "intake", "reports/1");
         assert_eq!(check("intake", elsewhere).unwrap_err(), AppendRefusal::WrongSource);
+    }
+
+    #[test]
+    fn sequences_are_what_the_database_can_count() {
+        let verdict = |sequence: u64| {
+            let head = Head {
+                sequence: sequence - 1,
+                hash: [7; 32],
+                ..Head::default()
+            };
+            check("intake", change_of("report.accepted", &head, "intake", "reports/1")).map(drop)
+        };
+        for (sequence, expected) in [
+            (2, Ok(())),
+            (MAX_SEQUENCE, Ok(())),
+            (MAX_SEQUENCE + 1, Err(AppendRefusal::Malformed)),
+            (u64::MAX, Err(AppendRefusal::Malformed)),
+        ] {
+            assert_eq!(verdict(sequence), expected, "{sequence}");
+        }
     }
 
     #[test]

@@ -14,9 +14,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use api::event::Detail;
 use journal::{IntakeKind, Opened, RoutingKind, Time};
+use names::Collection;
 use uuid::Uuid;
-
-use crate::check::READINGS;
 
 // The kinds that the figures are made of.
 const REPORT_ACCEPTED: &str = IntakeKind::ReportAccepted.name();
@@ -105,7 +104,7 @@ impl Stats {
             .unwrap_or_default();
         if !by.is_empty() {
             let agency = self.agencies.entry(by.clone()).or_default();
-            match entry.record.starts_with(READINGS) {
+            match Collection::READINGS.id(&entry.record).is_some() {
                 true => agency.readings += 1,
                 false => agency.changes += 1,
             }
@@ -141,7 +140,7 @@ impl Stats {
             return;
         };
         if case.acknowledged.insert(by.clone()) {
-            let taken = entry.time.0 - case.accepted.0;
+            let taken = entry.time.0.saturating_sub(case.accepted.0);
             self.agencies
                 .entry(by.clone())
                 .or_default()
@@ -158,7 +157,7 @@ impl Stats {
         };
         case.has_result = true;
         if let Some(agency) = &case.leads {
-            let taken = entry.time.0 - case.accepted.0;
+            let taken = entry.time.0.saturating_sub(case.accepted.0);
             self.agencies.entry(agency.clone()).or_default().to_result.0.push(taken);
         }
     }

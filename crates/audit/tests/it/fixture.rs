@@ -8,6 +8,7 @@ use api::{
         audit_service_client::AuditServiceClient,
     },
     event::{Detail, Opening, StateChange},
+    operations::operations_service_client::OperationsServiceClient,
 };
 use audit::{Audit, Checked, Config};
 use ed25519_dalek::SigningKey;
@@ -315,6 +316,11 @@ impl Served {
     /// A client, as this system, of what only Remit's own services call.
     pub fn inbound(&self, system: &str) -> AuditInboundServiceClient<Caller> {
         AuditInboundServiceClient::new(self.caller(system))
+    }
+
+    /// A client of the operations service that calls as this system.
+    pub fn operations(&self, system: &str) -> OperationsServiceClient<Caller> {
+        OperationsServiceClient::new(self.caller(system))
     }
 
     /// Appends as the system that the changes come from.

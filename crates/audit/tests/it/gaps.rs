@@ -11,8 +11,9 @@ use api::{
         RecordMarkRequest, Standing, UnfreezeProducerRequest,
     },
     event::{Detail, StateChange},
+    operations::GetStatusRequest,
 };
-use audit::{Refusal, SqlStore, Store, Unfreezing};
+use audit::{AppendRefusal, SqlStore, Store, Unfreezing};
 use journal::{ManualClock, Mark, Opened, Opens, SeededEntropy};
 use prost::Message as _;
 use testkit::Backend;
@@ -35,6 +36,7 @@ testkit::on_each_backend!(
     p2_a_mark_that_the_log_reaches_is_no_news,
     a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on,
     gaps_are_listed_page_by_page,
+    a_sequence_beyond_all_numbers_hides_nothing,
 );
 
 /// A log on a clock that stands still until it is moved.
@@ -83,15 +85,15 @@ async fn p2_a_gap_is_listed_until_it_is_filled(backend: Backend) {
     // A gap that a later change of the group fills is none.
     assert_eq!(
         append(&store, &[a[1].clone(), a[0].clone()]).await,
-        [Err(Refusal::OutOfOrder), Ok(0)]
+        [Err(AppendRefusal::OutOfOrder), Ok(0)]
     );
     assert_eq!(gaps(&store).await, []);
 
     for _ in 0..2 {
         clock.advance(60);
-        assert_eq!(append(&store, &a[2..3]).await, [Err(Refusal::OutOfOrder)]);
+        assert_eq!(append(&store, &a[2..3]).await, [Err(AppendRefusal::OutOfOrder)]);
     }
-    assert_eq!(append(&store, &a[4..]).await, [Err(Refusal::OutOfOrder)]);
+    assert_eq!(append(&store, &a[4..]).await, [Err(AppendRefusal::OutOfOrder)]);
     let listed = gaps(&store).await;
     let [gap] = &listed[..] else { panic!("{listed:?}") };
     assert_eq!(
@@ -120,7 +122,7 @@ async fn p2_an_event_id_that_is_used_again_is_logged_once(backend: Backend) {
     for _ in 0..3 {
         assert_eq!(
             append(&store, std::slice::from_ref(&again)).await,
-            [Err(Refusal::EventIdReused)]
+            [Err(AppendRefusal::EventIdReused)]
         );
     }
     let told = told(&backend, "intake").await;
@@ -146,7 +148,7 @@ async fn p2_an_event_id_that_is_used_again_is_logged_once(backend: Backend) {
     );
     // Neither for a record that has no other change.
     let elsewhere = altered(&first, |chain| chain.record = "reports/b".to_owned());
-    assert_eq!(append(&store, &[elsewhere]).await, [Err(Refusal::EventIdReused)]);
+    assert_eq!(append(&store, &[elsewhere]).await, [Err(AppendRefusal::EventIdReused)]);
     assert_eq!(append(&store, &[first, intake.next("reports/a")]).await, [Ok(0), Ok(2)]);
     assert_eq!(verify(&store).await, 3);
 }
@@ -173,14 +175,14 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     let (fork, b) = (intake.next("reports/a"), intake.next("reports/b"));
     assert_eq!(
         append(&store, &[fork.clone(), b.clone()]).await,
-        [Err(Refusal::BrokenLink), Err(Refusal::Frozen)]
+        [Err(AppendRefusal::BrokenLink), Err(AppendRefusal::Frozen)]
     );
     assert_eq!(producer(&store, "intake").await.frozen, Some(NOW));
     clock.advance(5);
     // Nothing of it is taken, and it is told once. What is in the log is still said to be, and the others go on.
     assert_eq!(
         append(&store, &[b.clone(), fork.clone()]).await,
-        [Err(Refusal::Frozen); 2]
+        [Err(AppendRefusal::Frozen); 2]
     );
     assert_eq!(append(&store, &a[..2]).await, [Ok(0), Ok(1)]);
     assert_eq!(append(&store, &[routing.next("cases/1")]).await, [Ok(4)]);
@@ -191,7 +193,10 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     let unfrozen = store.unfreeze("intake", examined()).await.unwrap().unwrap();
     assert_eq!(unfrozen.frozen, None);
     // The fork stays out, without freezing anything again; everything else goes on.
-    assert_eq!(append(&store, &[fork, b]).await, [Err(Refusal::BrokenLink), Ok(6)]);
+    assert_eq!(
+        append(&store, &[fork, b]).await,
+        [Err(AppendRefusal::BrokenLink), Ok(6)]
+    );
     assert_eq!(producer(&store, "intake").await.frozen, None);
     assert_eq!(gaps(&store).await[0].examined, Some(NOW.plus_seconds(5)));
     let told = told(&backend, "intake").await;
@@ -228,7 +233,11 @@ async fn p2_a_restored_producer_is_frozen_whatever_it_goes_on_with(backend: Back
             // The next change, behind another one than the log has.
             _ => altered(&intake.next(&record), |chain| chain.previous[7] ^= 1),
         };
-        assert_eq!(append(&store, &[fork]).await, [Err(Refusal::BrokenLink)], "{goes_on}");
+        assert_eq!(
+            append(&store, &[fork]).await,
+            [Err(AppendRefusal::BrokenLink)],
+            "{goes_on}"
+        );
         assert!(producer(&store, "intake").await.frozen.is_some(), "{goes_on}");
         store.unfreeze("intake", examined()).await.unwrap();
     }
@@ -251,12 +260,12 @@ async fn p2_forks_that_were_announced_do_not_freeze(backend: Backend) {
     store.unfreeze("intake", tolerating).await.unwrap();
     assert_eq!(
         append(&store, &[forks[1].clone(), restored.next("reports/new")]).await,
-        [Err(Refusal::BrokenLink), Ok(5)]
+        [Err(AppendRefusal::BrokenLink), Ok(5)]
     );
     clock.advance(3_601);
-    assert_eq!(append(&store, &forks[1..2]).await, [Err(Refusal::BrokenLink)]);
+    assert_eq!(append(&store, &forks[1..2]).await, [Err(AppendRefusal::BrokenLink)]);
     assert_eq!(producer(&store, "intake").await.frozen, None, "that one is known");
-    assert_eq!(append(&store, &forks[2..]).await, [Err(Refusal::BrokenLink)]);
+    assert_eq!(append(&store, &forks[2..]).await, [Err(AppendRefusal::BrokenLink)]);
     assert!(producer(&store, "intake").await.frozen.is_some());
     assert_eq!(
         kinds(&backend, "intake").await,
@@ -277,7 +286,7 @@ async fn p2_a_freeze_outlives_a_restart(backend: Backend) {
     let (store, _) = open(&backend).await;
     assert_eq!(
         append(&store, &[intake.next("reports/b")]).await,
-        [Err(Refusal::Frozen)]
+        [Err(AppendRefusal::Frozen)]
     );
     store.unfreeze("intake", examined()).await.unwrap();
     let (store, _) = open(&backend).await;
@@ -554,5 +563,31 @@ async fn gaps_are_listed_page_by_page(backend: Backend) {
         ),
         (Standing::Lost, 7, 0)
     );
+    log.stop().await;
+}
+
+/// One change with a huge sequence, from a producer with a fault: gaps and status go on answering.
+async fn a_sequence_beyond_all_numbers_hides_nothing(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let change = Producer::intake().next("reports/a");
+    let at = |sequence| altered(&change, |chain| (chain.sequence, chain.previous) = (sequence, [7; 32]));
+    const LAST: u64 = i64::MAX.cast_unsigned();
+    for (sequence, refusal) in [
+        (u64::MAX, "MALFORMED"),
+        (LAST + 1, "MALFORMED"),
+        (LAST, "OUT_OF_ORDER"),
+        (7, "OUT_OF_ORDER"),
+    ] {
+        assert_eq!(log.append(&[at(sequence)]).await[0].refusal, refusal, "{sequence}");
+        let listed = log.client("inspector").list_gaps(ListGapsRequest::default()).await;
+        let listed = listed.unwrap().into_inner().gaps;
+        let expected = (refusal == "OUT_OF_ORDER").then_some((1, i64::MAX - 1));
+        let found = listed.iter().map(|gap| (gap.first_sequence, gap.last_sequence));
+        assert_eq!(found.collect::<Vec<_>>(), Vec::from_iter(expected), "{sequence}");
+        let status = log.operations("inspector").get_status(GetStatusRequest {}).await;
+        let status = status.unwrap().into_inner().log.unwrap();
+        assert_eq!(status.gap_count, i64::from(expected.is_some()), "{sequence}");
+    }
     log.stop().await;
 }

@@ -122,11 +122,14 @@ fn print_producer(producer: &Producer) -> std::io::Result<()> {
     let (delivered, committed) = (producer.delivered_count, producer.committed_count);
     let what = match producer.standing() {
         Standing::Unspecified | Standing::Unmarked | Standing::Complete => return Ok(()),
-        Standing::Late => format!("overdue: {} of {committed}", (committed - held).max(0)),
-        Standing::Lost => format!("acknowledged but missing: {} of {delivered}", (delivered - held).max(0)),
+        Standing::Late => format!("overdue: {} of {committed}", committed.saturating_sub(held).max(0)),
+        Standing::Lost => format!(
+            "acknowledged but missing: {} of {delivered}",
+            delivered.saturating_sub(held).max(0)
+        ),
         Standing::Different => format!("the log has different events than the producer's {committed}"),
         Standing::Ahead => {
-            let more = (held - committed).max(0);
+            let more = held.saturating_sub(committed).max(0);
             format!("unknown to the producer: {more}. was its database restored from a backup?")
         }
     };

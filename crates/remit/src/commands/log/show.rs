@@ -168,7 +168,7 @@ fn reason(route: &Route) -> String {
 /// The range of entries that were read, in words.
 fn read(reading: &Reading) -> String {
     match reading.end_index {
-        Some(end) => format!("{} to {}", reading.first_index, end - 1),
+        Some(end) => format!("{} to {}", reading.first_index, end.saturating_sub(1)),
         None => format!("from {} on, as they arrived", reading.first_index),
     }
 }
