@@ -18,7 +18,10 @@ pub const ACCESS: &[Table] = &[
     },
     Table {
         service: "remit.intake.v1.IntakeInboundService",
-        methods: &[Method::new("RecordCaseChanges", &[Kind::Service("routing")])],
+        methods: &[
+            Method::new("RecordCaseChanges", &[Kind::Service("routing")]),
+            Method::new("RecordProgress", &[Kind::Service("routing")]),
+        ],
     },
     Table {
         service: "remit.intake.v1.EvidenceService",

@@ -2,8 +2,9 @@
 
 use api::intake::{
     CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RecordCaseChangesRequest,
-    RecordCaseChangesResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest,
-    SubmitReportResponse, intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
+    RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RevealReporterRequest,
+    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
+    intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
 };
 use rpc::caller;
 use tonic::{Request, Response, Status};
@@ -52,5 +53,12 @@ impl IntakeInboundService for Service {
     ) -> Result<Response<RecordCaseChangesResponse>, Status> {
         let results = self.record(request.into_inner()).await?;
         Ok(Response::new(RecordCaseChangesResponse { results }))
+    }
+
+    async fn record_progress(
+        &self,
+        request: Request<RecordProgressRequest>,
+    ) -> Result<Response<RecordProgressResponse>, Status> {
+        Ok(Response::new(self.record_progress(request.get_ref()).await?))
     }
 }

@@ -50,6 +50,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0004_reveal_requests.sql"),
             include_str!("../migrations/postgres/0004_reveal_requests.sql"),
         ),
+        (
+            "progress",
+            include_str!("../migrations/sqlite/0005_progress.sql"),
+            include_str!("../migrations/postgres/0005_progress.sql"),
+        ),
     ],
 };
 
@@ -175,7 +180,7 @@ pub struct StoredReport {
     pub accept_time: Time,
     /// Where it stands.
     pub state: State,
-    /// The last moment that is known of its case.
+    /// When its case last changed, as far as is known; not later than this arrived.
     pub known_time: Time,
     /// The case as routing last told of it.
     pub case: Option<CaseChange>,
@@ -193,6 +198,14 @@ pub trait Store: Send + Sync + 'static {
     /// Takes changes of cases, each once and in each case's order; a report whose state follows gets a change of its own.
     /// The answers say, per change, what was made of it.
     async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error>;
+
+    /// Takes up to when everything that routing recorded has arrived. A moment that is yet to come is not taken, and
+    /// what was taken goes back only when it is yet to come: the clock was set back since.
+    async fn record_progress(&self, arrived: Time, now: Time) -> Result<(), Error>;
+
+    /// Up to when everything that routing recorded has arrived. `None` when that is not known; a moment that is yet
+    /// to come is forgotten.
+    async fn progress(&self, now: Time) -> Result<Option<Time>, Error>;
 
     /// A report, or `None`.
     async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error>;
@@ -367,7 +380,8 @@ struct Current {
 impl Current {
     fn follow(&mut self, news: &CaseNews, now: Time, entropy: &dyn Entropy) -> Option<Delivery> {
         self.touched = true;
-        self.known_time = self.known_time.max(news.entry.time);
+        // Routing's clock may be ahead.
+        self.known_time = self.known_time.max(news.entry.time.min(now));
         self.case = Some(
             CaseChange {
                 change: None,
@@ -552,6 +566,34 @@ impl Store for SqlStore {
 
     async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {
         sql::transact!(self.db, |tx| self.try_record(&mut tx, news, now))
+    }
+
+    async fn record_progress(&self, arrived: Time, now: Time) -> Result<(), Error> {
+        if arrived > now {
+            return Ok(());
+        }
+        sql::transact!(self.db, |tx| tx.execute(
+            "INSERT INTO progress (service, arrived_time) VALUES ('routing', $1) \
+             ON CONFLICT (service) DO UPDATE SET arrived_time = excluded.arrived_time \
+             WHERE progress.arrived_time < excluded.arrived_time OR progress.arrived_time > $2",
+            vec![arrived.0.into(), now.0.into()],
+        ))?;
+        Ok(())
+    }
+
+    async fn progress(&self, now: Time) -> Result<Option<Time>, Error> {
+        const ARRIVED: &str = "SELECT arrived_time FROM progress WHERE service = 'routing'";
+        let row = self.db.fetch_optional(ARRIVED, Vec::new()).await?;
+        let arrived = row.map(|row| row.get(0).map(Time)).transpose()?;
+        if arrived.is_some_and(|arrived| arrived > now) {
+            // Else it would be believed again when the clock comes by, whether or not routing was heard since.
+            sql::transact!(self.db, |tx| tx.execute(
+                "DELETE FROM progress WHERE service = 'routing' AND arrived_time > $1",
+                vec![now.0.into()],
+            ))?;
+            return Ok(None);
+        }
+        Ok(arrived)
     }
 
     async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error> {

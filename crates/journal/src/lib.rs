@@ -12,7 +12,7 @@
 //!    undelivered events, in each record's order, delivers them in batches in which the records are
 //!    mixed at random, and deletes those that were taken. A refused event parks its own record only.
 //!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices missing
-//!    events. A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
+//!    events; to others, up to when all has arrived (`progress.rs`). A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
 //! 4. The consumer opens the event's chain ([`Opened`]: it believes only what the entry commits to)
 //!    and checks it against the record's sequence and link (`inbox.rs`) in the transaction in which
 //!    it applies it.
@@ -47,6 +47,7 @@ mod inbox;
 mod kind;
 mod mark;
 mod outbox;
+mod progress;
 mod relay;
 mod source;
 mod token_key;
@@ -64,6 +65,7 @@ pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};
 pub use mark::{EventSet, Mark, SetHash};
 pub use moment::Time;
 pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
+pub use progress::Progress;
 pub use relay::{
     Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled,
 };

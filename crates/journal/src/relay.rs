@@ -11,7 +11,7 @@ use sql::{Db, Error, Insert, Kind, Row, Tx};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time};
+use crate::{Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time, progress::Progress};
 
 /// An undelivered event.
 #[derive(Clone, Debug)]
@@ -59,6 +59,13 @@ pub trait Deliver: Send + Sync + 'static {
         None
     }
 
+    /// Reports that every event recorded before `arrived` was taken. `arrived` is a time that the
+    /// consumer returned earlier, by its own clock. Returns the next one; `None` if the consumer
+    /// does not want to know.
+    async fn progress(&self, _arrived: Option<Time>) -> Result<Option<Time>, Undelivered> {
+        Ok(None)
+    }
+
     /// Sends the producer's progress. Returns whether the consumer agrees and need not be told
     /// again.
     async fn mark(&self, _mark: &Mark) -> Result<bool, Undelivered> {
@@ -93,6 +100,10 @@ pub trait Outbox: Send + Sync + 'static {
     /// Progress of delivery to a consumer: the acknowledged and the undelivered events at one
     /// moment. Undelivered events are hashed with `entry_hash`.
     async fn mark(&self, consumer: &str, entry_hash: EntryHash<'_>) -> Result<Mark, Error>;
+    /// The last undelivered position, parked or not; `None` if all is delivered.
+    async fn last_position(&self, consumer: &str) -> Result<Option<String>, Error>;
+    /// Whether everything up to a position is delivered, parked events included.
+    async fn is_delivered(&self, consumer: &str, until: Option<&str>) -> Result<bool, Error>;
     /// Size of the backlog.
     async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error>;
 }
@@ -246,6 +257,22 @@ impl Outbox for SqlOutbox {
             committed: delivered.count + waiting,
             committed_hash,
         })
+    }
+
+    async fn last_position(&self, consumer: &str) -> Result<Option<String>, Error> {
+        const LAST: &str = "SELECT position FROM outbox WHERE consumer = $1 ORDER BY position DESC LIMIT 1";
+        let row = self.0.fetch_optional(LAST, vec![consumer.into()]).await?;
+        row.map(|row| row.get(0)).transpose()
+    }
+
+    async fn is_delivered(&self, consumer: &str, until: Option<&str>) -> Result<bool, Error> {
+        const WAITING: &str = "SELECT position FROM outbox WHERE consumer = $1 AND position <= $2 LIMIT 1";
+        let Some(until) = until else { return Ok(true) };
+        let row = self
+            .0
+            .fetch_optional(WAITING, vec![consumer.into(), until.into()])
+            .await?;
+        Ok(row.is_none())
     }
 
     async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error> {
@@ -403,11 +430,15 @@ impl Relay {
         let mut leased_until = Time(i64::MIN);
         let mut back_off = FIRST_BACK_OFF;
         let mut marks = Marks::default();
+        let mut progress = Progress::default();
         while !shutdown.is_cancelled() {
             let begun = Instant::now();
             let delivered = self.step(&mut leased_until).await;
             if delivered.is_ok() && self.leads(leased_until) && marks.are_due(begun) {
                 self.say(&mut marks).await;
+            }
+            if delivered.is_ok() && self.leads(leased_until) {
+                progress.report(&self, begun).await;
             }
             let wait = match delivered {
                 Ok(0) => IDLE,

@@ -1,8 +1,11 @@
 //! The way from routing's outbox to intake.
 
-use api::intake::{CaseChange, RecordCaseChangesRequest, intake_inbound_service_client::IntakeInboundServiceClient};
+use api::intake::{
+    CaseChange, RecordCaseChangesRequest, RecordProgressRequest,
+    intake_inbound_service_client::IntakeInboundServiceClient,
+};
 use async_trait::async_trait;
-use journal::{Deliver, Outcome, Undelivered};
+use journal::{Deliver, Outcome, Time, Undelivered};
 use rpc::{client::Caller, delivery};
 
 /// Delivers changes of cases to intake. The payloads are encoded [`CaseChange`] messages.
@@ -32,5 +35,13 @@ impl Deliver for ToIntake {
             .into_iter()
             .map(|result| delivery::outcome(result.refusal))
             .collect())
+    }
+    async fn progress(&self, arrived: Option<Time>) -> Result<Option<Time>, Undelivered> {
+        let request = RecordProgressRequest {
+            arrived_time: arrived.map(Time::to_proto),
+        };
+        let response = self.0.clone().record_progress(request).await;
+        let response = response.map_err(|status| delivery::undelivered("intake", &status))?;
+        Ok(response.into_inner().current_time.as_ref().and_then(Time::from_proto))
     }
 }

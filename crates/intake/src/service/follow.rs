@@ -1,6 +1,7 @@
 //! A report is followed by its receipt.
 
 use api::intake::{Advice, CheckReceiptResponse, LogReference};
+use journal::Time;
 use rpc::{Failure, Identity, Role};
 
 use super::{Service, is_hidden, is_hidden_from};
@@ -23,6 +24,8 @@ impl Service {
         if hidden {
             changes.truncate(1);
         }
+        let now = self.clock.now();
+        let (as_of, outdated) = currency(&stored, self.store.progress(now).await?, hidden, now);
         let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
         let state = if hidden { State::Accepted } else { stored.state };
         Ok(CheckReceiptResponse {
@@ -33,7 +36,8 @@ impl Service {
             agency: case.lead,
             agency_titles: case.lead_titles,
             acknowledged: case.acknowledged,
-            as_of_time: Some(if hidden { stored.accept_time } else { stored.known_time }.to_proto()),
+            as_of_time: Some(as_of.to_proto()),
+            outdated,
             changes: changes
                 .into_iter()
                 .map(|change| LogReference {
@@ -48,6 +52,19 @@ impl Service {
             advice: case.advice,
         })
     }
+}
+
+/// How long the last word from routing may be ago before a receipt says so.
+const OUTDATED_SECONDS: i64 = 60;
+
+/// Up to when an answer about a report is complete, and whether that is too long ago. Nothing of this
+/// differs between a report that is hidden and one that is not routed yet.
+fn currency(stored: &StoredReport, progress: Option<Time>, hidden: bool, now: Time) -> (Time, bool) {
+    let known = if hidden { stored.accept_time } else { stored.known_time };
+    let as_of = progress.map_or(known, |arrived| arrived.max(known));
+    // A change that arrived on its own says nothing of later ones, of this case or another's.
+    let heard = progress.unwrap_or(stored.accept_time).max(stored.accept_time);
+    (as_of, now > heard.plus_seconds(OUTDATED_SECONDS))
 }
 
 /// Whether the report's receipt must not tell its outcome because its sender is excluded: it may have

@@ -1,7 +1,7 @@
 //! Routing delivers what became of cases.
 
-use api::intake::{ChangeResult, RecordCaseChangesRequest};
-use journal::{Arrival, Opened};
+use api::intake::{ChangeResult, RecordCaseChangesRequest, RecordProgressRequest, RecordProgressResponse};
+use journal::{Arrival, Opened, Time, uncancelled};
 use rpc::Failure;
 
 use super::Service;
@@ -62,5 +62,24 @@ impl Service {
             };
         }
         Ok(results)
+    }
+
+    /// Records up to when everything has arrived, and gives the next moment to say it of. No change of a record: it
+    /// wakes no relay.
+    pub(crate) async fn record_progress(
+        &self,
+        request: &RecordProgressRequest,
+    ) -> Result<RecordProgressResponse, Failure> {
+        // Read before anything else: what is recorded from here on is not promised.
+        let now = self.clock.now();
+        if let Some(arrived) = &request.arrived_time {
+            let arrived =
+                Time::from_proto(arrived).ok_or_else(|| Failure::invalid("arrived_time", "is out of range"))?;
+            let store = std::sync::Arc::clone(&self.store);
+            uncancelled(async move { store.record_progress(arrived, now).await }).await?;
+        }
+        Ok(RecordProgressResponse {
+            current_time: Some(now.to_proto()),
+        })
     }
 }

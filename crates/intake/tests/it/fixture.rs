@@ -162,6 +162,14 @@ impl Store for Faulty {
         self.inner.record_case_changes(news, now).await
     }
 
+    async fn record_progress(&self, arrived: Time, now: Time) -> Result<(), Error> {
+        self.inner.record_progress(arrived, now).await
+    }
+
+    async fn progress(&self, now: Time) -> Result<Option<Time>, Error> {
+        self.inner.progress(now).await
+    }
+
     async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error> {
         self.inner.report(report).await
     }

@@ -9,6 +9,7 @@ mod evidence;
 mod evidence_store;
 mod fixture;
 mod marks;
+mod progress;
 mod relay;
 mod service;
 mod store;

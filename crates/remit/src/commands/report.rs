@@ -428,6 +428,12 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
     }
     field("accepted", output::time(response.accept_time.as_ref()))?;
     field("as of", output::time(response.as_of_time.as_ref()))?;
+    if response.outdated {
+        field(
+            "",
+            "not current: more may have happened since, which has not arrived here",
+        )?;
+    }
     Ok(())
 }
 
