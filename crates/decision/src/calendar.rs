@@ -16,7 +16,7 @@ mod hours;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-pub use budget::{due_after, used};
+pub use budget::{Run, due_after, used};
 pub use days::{Calendar, Calendars};
 pub use hours::{Hours, InvalidHours};
 

@@ -1,19 +1,35 @@
 //! A clock's budget: the amount used between two instants, and when the rest will be used.
 //!
-//! Use is counted in whole days for clocks in days, and in microseconds for all others. A day on
-//! which a clock runs counts as used if the clock is paused on it, except the day of its start: a
-//! pause that begins and ends on the same day moves no deadline.
+//! Use is counted in whole days for clocks in days, and in microseconds for all others.
 
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Calendar, ClockRule, Due, Hours, Unit, Worktime, calendar_days, days_after, elapsed, working_days, working_hours,
 };
 
+/// A time in which a clock ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// When the pause before it began; `None` for the first run of a clock.
+    pub paused: Option<Timestamp>,
+    /// When it began.
+    pub from: Timestamp,
+    /// When it ended.
+    pub to: Timestamp,
+}
+
 /// The end of a clock that runs from `since` on, with `used` of its budget already used.
+///
+/// A clock in days that has used just its budget ends with the day of `since`. One that has used
+/// more, by being paused on such a day, ends at once.
 #[must_use]
 pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktime<'_>) -> Due {
-    let left = total(rule).saturating_sub(used).max(0);
+    let left = total(rule).saturating_sub(used);
+    if left < 0 {
+        return elapsed(since, SignedDuration::ZERO, worktime.calendar);
+    }
     let days = || usize::try_from(left).unwrap_or(usize::MAX);
     match rule.unit {
         Unit::Minutes | Unit::Hours => elapsed(since, SignedDuration::from_micros(left), worktime.calendar),
@@ -23,17 +39,30 @@ pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktim
     }
 }
 
-/// The amount that a clock in `unit` uses between two instants.
+/// The amount that a clock in `unit` uses in a run.
+///
+/// Days are counted from the day after an act (民法典 201), be it the start of the clock or its
+/// resumption, to the day on which it is paused. So a pause that begins and ends on one day moves no
+/// deadline, and any other moves it by the days between its begin and its end.
+///
+/// But a run uses at least one day if the pause before it took one that counts. Otherwise a clock
+/// that is resumed and paused again on one day, time after time, would never end. So it ends after
+/// at most two more such pauses than its budget has days, and never earlier than without pauses.
 #[must_use]
-pub fn used(from: Timestamp, to: Timestamp, unit: Unit, worktime: Worktime<'_>) -> i64 {
+pub fn used(run: Run, unit: Unit, worktime: Worktime<'_>) -> i64 {
+    let Run { paused, from, to } = run;
     if to <= from {
         return 0;
     }
     let calendar = worktime.calendar;
+    let days = |counts: &dyn Fn(Date) -> bool| {
+        let paused = paused.map_or(0, |paused| days_between(paused, from, calendar, counts));
+        days_between(from, to, calendar, counts).max(paused.min(1))
+    };
     match unit {
         Unit::Minutes | Unit::Hours => micros(to.duration_since(from)),
-        Unit::CalendarDays => days_between(from, to, calendar, |_| true),
-        Unit::WorkingDays => days_between(from, to, calendar, |day| calendar.is_working_day(day)),
+        Unit::CalendarDays => days(&|_| true),
+        Unit::WorkingDays => days(&|day| calendar.is_working_day(day)),
         Unit::WorkingHours => open_between(from, to, worktime),
     }
 }
@@ -50,12 +79,7 @@ fn total(rule: ClockRule) -> i64 {
 }
 
 /// Days after the first instant's day, up to and including the second's.
-fn days_between(
-    from: Timestamp,
-    to: Timestamp,
-    calendar: &Calendar,
-    counts: impl Fn(jiff::civil::Date) -> bool,
-) -> i64 {
+fn days_between(from: Timestamp, to: Timestamp, calendar: &Calendar, counts: &dyn Fn(Date) -> bool) -> i64 {
     let last = calendar.date(to);
     let days = days_after(calendar.date(from)).take_while(|day| *day <= last);
     i64::try_from(days.filter(|day| counts(*day)).count()).unwrap_or(i64::MAX)

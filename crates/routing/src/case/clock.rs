@@ -78,8 +78,12 @@ impl Clock {
     #[must_use]
     pub fn pause(mut self, now: Time, until: Time, worktime: Worktime<'_>) -> Self {
         if self.ledger.paused_until.is_none() {
-            let ran = calendar::used(instant(self.ledger.since), instant(now), self.rule.unit, worktime);
-            self.ledger.used += ran;
+            let run = calendar::Run {
+                paused: self.ledger.pauses.last().map(|pause| instant(pause.start)),
+                from: instant(self.ledger.since),
+                to: instant(now),
+            };
+            self.ledger.used += calendar::used(run, self.rule.unit, worktime);
             self.ledger.since = now;
             self.ledger.paused_until = Some(until);
         }
@@ -204,6 +208,40 @@ mod tests {
             prop_assert_eq!(clock.due.0, monday() + budget + paused);
             let sum: i64 = clock.ledger.pauses.iter().map(|pause| pause.end.0 - pause.start.0).sum();
             prop_assert_eq!(sum, paused);
+        }
+
+        /// However often a clock in days is paused and resumed, at whatever times: it ends, and not
+        /// before it would have without pauses.
+        #[test]
+        fn p5_a_clock_in_days_ends_however_it_is_paused(
+            unit in prop_oneof![Just(Unit::CalendarDays), Just(Unit::WorkingDays)],
+            value in 0_u32..12,
+            start in 0_i64..(14 * 24),
+            steps in proptest::collection::vec((1_i64..12 * 60, 1_i64..7 * 24 * 60), 1..6),
+        ) {
+            const MINUTE: i64 = HOUR / 60;
+            let plain = started(unit, value, monday() + start * HOUR);
+            let mut clock = plain.clone();
+            let mut now = clock.ledger.since.0;
+            let mut long_pauses = 0;
+            for (runs, stands) in steps.into_iter().cycle() {
+                if clock.due.0 <= now + runs * MINUTE {
+                    break;
+                }
+                now += runs * MINUTE;
+                let paused = instant(Time(now));
+                clock = clock.pause(Time(now), Time(i64::MAX), worktime());
+                now += stands * MINUTE;
+                clock = clock.resume(Time(now), worktime());
+                let calendar = worktime().calendar;
+                let (first, last) = (calendar.date(paused), calendar.date(instant(Time(now))));
+                let days = std::iter::successors(first.tomorrow().ok(), |day| day.tomorrow().ok());
+                let counts = |day| unit == Unit::CalendarDays || calendar.is_working_day(day);
+                long_pauses += u32::from(days.take_while(|day| *day <= last).any(counts));
+                prop_assert!(long_pauses <= value + 2, "{:?}", clock.ledger);
+                prop_assert!(clock.ledger.pauses.len() < 10_000, "{:?}", clock.ledger.used);
+            }
+            prop_assert!(clock.due >= plain.due, "{:?} {:?}", clock, plain.due);
         }
 
         /// In days: as many days lie between the start and the end as the budget has, without those on which
