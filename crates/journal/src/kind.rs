@@ -110,6 +110,7 @@ kinds! {
         CaseAcknowledged "case.acknowledged" "taken over by the lead agency" "已签收"
         AssistanceRequested "case.assistance-requested" "another agency asked to assist" "已请求协助"
         AssistanceAnswered "case.assistance-answered" "request for assistance answered" "协助请求已答复"
+        AssistancePassedOn "case.assistance-passed-on" "agency asked to assist ended: its superior is asked" "协助单位已撤销，转请其上级协助"
         CaseEscalated "case.escalated" "handed up to the superior" "已上报"
         CaseSucceeded "case.succeeded" "taken over by the successor agency" "由承继单位承办"
         ClockMissed "case.clock-missed" "deadline missed" "逾期未办"

@@ -43,7 +43,7 @@ pub use self::{
 };
 use decision::{
     calendar::{Calendars, ClockKind, ClockRule, Clocks},
-    directory::{AgencyId, Directory},
+    directory::{self, AgencyId, Directory},
     rules::Terms,
 };
 
@@ -224,13 +224,43 @@ pub enum Standing {
     Ended(End),
 }
 
+/// An agency that supports the lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supporter {
+    /// Which.
+    pub agency: AgencyId,
+    /// Whether it has its part only by a request for assistance that it has not fulfilled. If it
+    /// answers that it cannot assist, the part ends with the request.
+    pub by_request: bool,
+}
+
+impl Supporter {
+    /// One that the route named, or that led the case before.
+    #[must_use]
+    pub const fn of(agency: AgencyId) -> Self {
+        Self {
+            agency,
+            by_request: false,
+        }
+    }
+
+    /// One that was asked to assist, and had no part in the case.
+    #[must_use]
+    pub const fn asked(agency: AgencyId) -> Self {
+        Self {
+            agency,
+            by_request: true,
+        }
+    }
+}
+
 /// A case as far as it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// Where it stands.
     pub standing: Standing,
     /// Agencies that support, each once and never the owner.
-    pub supporting: Vec<AgencyId>,
+    pub supporting: Vec<Supporter>,
     /// Clocks that run beside the one of the duty, at most one per kind and owner.
     pub clocks: Vec<Clock>,
     /// How many clocks were set so far. Each setting is a generation, and each generation ends at
@@ -277,7 +307,18 @@ impl Case {
         };
         owner
             .into_iter()
-            .chain(self.supporting.iter().map(|agency| (agency, Part::Supporting)))
+            .chain(self.supporting().map(|agency| (agency, Part::Supporting)))
+    }
+
+    /// The agencies that support, in their order.
+    pub fn supporting(&self) -> impl Iterator<Item = &AgencyId> {
+        self.supporting.iter().map(|supporter| &supporter.agency)
+    }
+
+    /// Whether an agency supports.
+    #[must_use]
+    pub fn is_supported_by(&self, agency: &AgencyId) -> bool {
+        self.supporting().any(|supporter| supporter == agency)
     }
 }
 
@@ -291,16 +332,6 @@ pub struct Matter {
     pub last_resort: Vec<AgencyId>,
     /// What the row that routed it lays down. `None` when the reporter was advised.
     pub terms: Option<Terms>,
-    /// Agencies that the route made support.
-    pub supporting: Vec<AgencyId>,
-}
-
-impl Matter {
-    /// Whether the route made an agency support the case.
-    #[must_use]
-    pub fn supports(&self, agency: &AgencyId) -> bool {
-        self.supporting.contains(agency)
-    }
 }
 
 /// What happened, and the case after it.
@@ -383,19 +414,31 @@ impl Rules<'_> {
         action.rule().check(&parts, case.state())
     }
 
-    /// The nearest superior that may see the case, or the last resort; `None` above the last resort.
+    /// The nearest superior that exists and may see the case, or the last resort; `None` above the
+    /// last resort.
     fn above<'b>(&'b self, agency: &AgencyId, matter: &'b Matter) -> Option<&'b AgencyId> {
         let last = self.last_resort(matter);
         if agency == last {
             return None;
         }
-        let superior = self
-            .directory
-            .chain(agency)
-            .skip(1)
-            .map(|above| &above.id)
-            .find(|above| !self.directory.is_excluded(above, &matter.excluded));
+        let above = self.directory.chain(agency).skip(1);
+        let superior = above
+            .filter_map(|above| self.stands_in(&above.id, matter))
+            .find(|above| *above != agency);
         Some(superior.unwrap_or(last))
+    }
+
+    /// Who has the place of an agency: itself, or who continues it. `None` if nobody does, or one
+    /// that may not see the case.
+    fn stands_in<'b>(&'b self, id: &AgencyId, matter: &Matter) -> Option<&'b AgencyId> {
+        let agency = self.directory.agency(id)?;
+        let today = Some(directory::day(self.now));
+        let stands = match agency.has_ended(today) {
+            true => self.directory.heir(id, today)?,
+            false => agency,
+        };
+        let may_see = !self.directory.is_excluded(&stands.id, &matter.excluded);
+        (stands.is_active(today) && may_see).then_some(&stands.id)
     }
 
     /// Where the ladder of superiors ends.

@@ -1,52 +1,53 @@
 //! Ends clocks that have run out, and hands on what ended agencies had.
 //!
-//! Any number of replicas look; the store ends each generation of a clock once. What was missed while nothing ran is found
-//! at the first look after.
+//! Any number of replicas poll; the store ends each generation of a clock once. What ran out while
+//! nothing ran is found by the next poll. Each poll reads page by page to the end, so that cases which
+//! cannot be changed hide none behind them.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use journal::{Clock, Writer};
+use futures::{FutureExt as _, future::BoxFuture};
+use journal::{Clock, Time, Writer};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Error, MissedClock, Store};
+use crate::store::{Error, Store};
 
-/// Poll interval.
-const LOOK: Duration = Duration::from_secs(1);
-/// Clocks that one transaction ends at most.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of clocks or cases per transaction.
 const BATCH: u32 = 256;
 
-/// Looks for clocks that have run out.
+/// Polls for clocks that have run out and agencies that have ended.
 #[derive(Clone)]
 pub struct Ticker {
-    /// Where the clocks are.
+    /// The cases.
     pub store: Arc<dyn Store>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Is told of each commit.
+    /// Runs the writes.
     pub writer: Writer,
 }
 
-impl std::fmt::Debug for Ticker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Ticker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticker").finish_non_exhaustive()
     }
 }
 
 impl Ticker {
-    /// Looks every second until `shutdown`.
+    /// Polls until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         loop {
             match self.step().await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "clocks missed, cases handed up"),
-                Err(error) => tracing::warn!(%error, "clocks cannot be looked at now"),
+                Err(error) => tracing::warn!(%error, "missed clocks cannot be read"),
             }
             match self.succeed().await {
                 Ok(0) => {}
                 Ok(handed) => tracing::info!(handed, "agencies ended, cases handed to their successors"),
-                Err(error) => tracing::warn!(%error, "ended agencies cannot be looked at now"),
+                Err(error) => tracing::warn!(%error, "cases of ended agencies cannot be read"),
             }
-            if tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_ok() {
+            if tokio::time::timeout(POLL_INTERVAL, shutdown.cancelled()).await.is_ok() {
                 return;
             }
         }
@@ -54,55 +55,70 @@ impl Ticker {
 
     /// Ends every clock that has run out by now, and returns how many.
     pub async fn step(&self) -> Result<usize, Error> {
-        let mut total = 0;
+        let (mut ended, mut after) = (0, None);
         loop {
-            let now = self.clock.now();
-            let missed = self.store.missed(now, BATCH).await?;
-            if missed.is_empty() {
-                return Ok(total);
-            }
-            let ended = match self.store.hand_up(&missed, now).await {
-                Ok(ended) => ended,
-                Err(error) => self.one_by_one(&missed, error).await?,
-            };
-            total += ended;
-            if ended > 0 {
-                self.writer.committed();
-            }
-            // Nothing ended: others hold the rest, and end it or leave it to the next look.
-            if ended == 0 || missed.len() < BATCH as usize {
-                return Ok(total);
+            let page = self.store.missed(self.clock.now(), after, BATCH).await?;
+            ended += self
+                .apply(page.items, |store, missed, now| {
+                    async move { store.hand_up(&missed, now).await }.boxed()
+                })
+                .await?;
+            after = page.next;
+            if after.is_none() {
+                return Ok(ended);
             }
         }
     }
 
-    /// Hands everything that ended agencies have to their successors, and returns how many cases that were.
+    /// Hands on everything that agencies have that ended, or may see a case no longer, and returns how
+    /// many cases that were.
     pub async fn succeed(&self) -> Result<usize, Error> {
-        let mut total = 0;
+        let (mut handed, mut after) = (0, None);
         loop {
-            let (store, now) = (Arc::clone(&self.store), self.clock.now());
-            let handed = journal::uncancelled(async move { store.succeed(now, BATCH).await }).await?;
-            total += handed;
-            if handed > 0 {
-                self.writer.committed();
-            }
-            if handed < BATCH as usize {
-                return Ok(total);
+            let page = self.store.successions(self.clock.now(), after, BATCH).await?;
+            handed += self
+                .apply(page.items, |store, cases, now| {
+                    async move { store.succeed(&cases, now).await }.boxed()
+                })
+                .await?;
+            after = page.next;
+            if after.is_none() {
+                return Ok(handed);
             }
         }
     }
 
-    /// A case that cannot be handed up never keeps the others from it.
-    async fn one_by_one(&self, missed: &[MissedClock], error: Error) -> Result<usize, Error> {
-        if missed.len() == 1 {
+    /// Writes all in one transaction, or, if that fails, each in its own: one that cannot be written
+    /// never keeps the others back. Returns how many were written.
+    async fn apply<T>(
+        &self,
+        items: Vec<T>,
+        write: impl Fn(Arc<dyn Store>, Vec<T>, Time) -> BoxFuture<'static, Result<usize, Error>>,
+    ) -> Result<usize, Error>
+    where
+        T: Clone + fmt::Debug + Send + 'static,
+    {
+        if items.is_empty() {
+            return Ok(0);
+        }
+        let write = |items: Vec<T>| {
+            self.writer
+                .write(&self.store, |store| write(store, items, self.clock.now()))
+        };
+        let error = match write(items.clone()).await {
+            Ok(written) => return Ok(written),
+            Err(error) => error,
+        };
+        // Not each in turn while there is no database.
+        if self.store.ping().await.is_err() {
             return Err(error);
         }
-        tracing::warn!(%error, members = missed.len(), "missed clocks are ended one by one");
+        tracing::warn!(%error, members = items.len(), "a batch failed: its members are written one by one");
         let mut total = 0;
-        for clock in missed {
-            match self.store.hand_up(std::slice::from_ref(clock), self.clock.now()).await {
-                Ok(ended) => total += ended,
-                Err(error) => tracing::error!(case = %clock.case, %error, "a missed clock cannot be ended"),
+        for item in items {
+            match write(vec![item.clone()]).await {
+                Ok(written) => total += written,
+                Err(error) => tracing::error!(?item, %error, "a case cannot be changed"),
             }
         }
         Ok(total)

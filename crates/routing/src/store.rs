@@ -7,6 +7,7 @@
 mod act;
 mod cases;
 mod change;
+mod exclusions;
 mod feeds;
 mod read;
 mod rows;
@@ -185,6 +186,26 @@ pub struct MissedClock {
     pub generation: u64,
 }
 
+/// Where a page of missed clocks ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MissedAfter {
+    /// When the last clock ended.
+    pub due: Time,
+    /// Id of its case, as stored.
+    pub case: String,
+    /// Its generation, as stored.
+    pub generation: i64,
+}
+
+/// Rows that were found, without those that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, A> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<A>,
+}
+
 /// The stored side of routing. Each method is one atomic use case.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -198,8 +219,13 @@ pub trait Store: Send + Sync + 'static {
     /// nothing.
     async fn act(&self, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error>;
 
-    /// Clocks that have run out, longest ago first, at most `limit`.
-    async fn missed(&self, now: Time, limit: u32) -> Result<Vec<MissedClock>, Error>;
+    /// Clocks that have run out, longest ago first, after a place, at most `limit`.
+    async fn missed(
+        &self,
+        now: Time,
+        after: Option<MissedAfter>,
+        limit: u32,
+    ) -> Result<Page<MissedClock, MissedAfter>, Error>;
 
     /// Ends clocks that have run out and hands their cases up, in one durable transaction; returns how many it ended.
     ///
@@ -207,9 +233,14 @@ pub trait Store: Send + Sync + 'static {
     /// replicas may try the same.
     async fn hand_up(&self, missed: &[MissedClock], now: Time) -> Result<usize, Error>;
 
-    /// Hands what ended agencies own and support to their successors, each case with its change, at most `limit` cases, in one
-    /// durable transaction; returns how many. A case that another transaction holds just now is left for the next time.
-    async fn succeed(&self, now: Time, limit: u32) -> Result<usize, Error>;
+    /// Cases in which an agency that has ended has a part, and those whose exclusions were last followed
+    /// by a directory that is no longer active; after a case, at most `limit`.
+    async fn successions(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error>;
+
+    /// Hands what agencies have that ended, or may see a case no longer, to their successors or
+    /// superiors, in one durable transaction; returns how many of these cases changed. A case that
+    /// another transaction holds just now is left for the next time.
+    async fn succeed(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
 
     /// A case, or `None` when there is none or not for this viewer.
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error>;

@@ -71,7 +71,7 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
         category: names::Collection::CATEGORIES.of(&stored.category),
         lead,
         lead_titles,
-        supporting: stored.case.supporting.iter().map(AgencyId::resource_name).collect(),
+        supporting: stored.case.supporting().map(AgencyId::resource_name).collect(),
         clocks: stored.case.all_clocks().map(clock).collect(),
         explanation: None,
         open_time: Some(stored.open_time.to_proto()),

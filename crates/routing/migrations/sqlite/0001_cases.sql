@@ -43,7 +43,7 @@ CREATE TABLE case_clocks (
     PRIMARY KEY (case_id, kind, owner)
 ) WITHOUT ROWID;
 
-CREATE INDEX case_clocks_due ON case_clocks (due);
+CREATE INDEX case_clocks_due ON case_clocks (due, case_id, generation);
 
 -- Which case a report belongs to. A report opens a case once, whatever is delivered twice.
 CREATE TABLE case_reports (
@@ -54,10 +54,12 @@ CREATE TABLE case_reports (
 CREATE INDEX case_reports_case ON case_reports (case_id);
 
 -- Who has which part in a case: its lead, or whoever must designate one, and those who support, in their order.
+-- `by_request` is 1 for one that has its part only by a request for assistance that it has not fulfilled.
 CREATE TABLE case_parties (
     case_id TEXT NOT NULL,
     agency TEXT NOT NULL,
     part TEXT NOT NULL,
+    by_request INTEGER NOT NULL,
     place INTEGER NOT NULL,
     open_time INTEGER NOT NULL,
     PRIMARY KEY (case_id, agency)
@@ -66,6 +68,17 @@ CREATE TABLE case_parties (
 CREATE UNIQUE INDEX case_parties_one_owner ON case_parties (case_id) WHERE part IN ('lead', 'designating');
 
 CREATE INDEX case_parties_newest ON case_parties (agency, open_time, case_id);
+
+-- Who is excluded from an open case: those of its opening, and their successors since. `directory` is the digest of the directory by
+-- which they were last followed.
+CREATE TABLE case_exclusions (
+    case_id TEXT NOT NULL,
+    agency TEXT NOT NULL,
+    directory BLOB NOT NULL,
+    PRIMARY KEY (case_id, agency)
+) WITHOUT ROWID;
+
+CREATE INDEX case_exclusions_directory ON case_exclusions (directory, case_id);
 
 -- Changes in the order of their commits, for each agency that saw the case before or after.
 CREATE TABLE feed (

@@ -10,7 +10,7 @@ use decision::calendar::ClockKind;
 pub enum Answer {
     /// It assisted. It goes on supporting.
     Provided,
-    /// It cannot. It loses sight of the case, unless the route made it support.
+    /// It cannot. It loses sight of the case, unless it had a part in it without the request.
     Unable,
 }
 
@@ -58,13 +58,21 @@ impl AnswerAssistance {
     };
 
     pub(super) fn apply(self, _rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
-        let Before { case, matter, by } = before;
+        let Before { case, by, .. } = before;
         let by = by.ok_or(Refusal::Unseen)?;
         let asked = |clock: &super::Clock| clock.kind() == ClockKind::Assist && clock.owner == *by;
         let mut case: Case = case.clone();
         case.clocks.retain(|clock| !asked(clock));
-        if self.answer == Answer::Unable && !matter.supports(by) {
-            case.supporting.retain(|agency| agency != by);
+        match self.answer {
+            Answer::Unable => case
+                .supporting
+                .retain(|supporter| supporter.agency != *by || !supporter.by_request),
+            // Who has assisted has a part by that.
+            Answer::Provided => case
+                .supporting
+                .iter_mut()
+                .filter(|supporter| supporter.agency == *by)
+                .for_each(|supporter| supporter.by_request = false),
         }
         Ok(Transition {
             event: Event::AssistanceAnswered {
@@ -80,8 +88,8 @@ impl AnswerAssistance {
 mod tests {
     use super::*;
     use crate::case::{
-        Action, Matter, RequestAssistance,
-        tests::{act, id, in_progress, matter},
+        Action, RequestAssistance,
+        tests::{act, id, in_progress, matter, rules},
     };
 
     fn answer(answer: Answer) -> Action {
@@ -100,7 +108,10 @@ mod tests {
         let provided = act(3, &case, &matter(&[]), "police-450200", &answer(Answer::Provided)).unwrap();
         let left: Vec<_> = provided.case.clocks.iter().map(|clock| clock.owner.as_str()).collect();
         assert_eq!(left, ["police-440000"]);
-        assert_eq!(provided.case.supporting, case.supporting, "it goes on supporting");
+        assert!(
+            provided.case.supporting().eq(case.supporting()),
+            "it goes on supporting"
+        );
         let again = act(
             4,
             &provided.case,
@@ -118,17 +129,54 @@ mod tests {
         );
     }
 
+    fn unable(case: &Case, by: &str) -> Vec<String> {
+        let after = act(3, case, &matter(&[]), by, &answer(Answer::Unable)).unwrap().case;
+        assert_eq!(after.clocks.len() + 1, case.clocks.len());
+        after.supporting().map(ToString::to_string).collect()
+    }
+
     #[test]
-    fn p7_one_that_cannot_assist_loses_sight_unless_the_route_gave_it() {
+    fn p7_one_that_cannot_assist_keeps_a_part_that_it_had_before_and_no_other() {
+        // Asked, and nothing else.
         let case = asked(&in_progress("police-450100", &["police-440000"]), "police-450200");
+        assert_eq!(unable(&case, "police-450200"), ["police-440000"]);
+        // Named by the route.
         let case = asked(&case, "police-440000");
-        let matter = Matter {
-            supporting: vec![id("police-440000")],
-            ..matter(&[])
+        assert_eq!(unable(&case, "police-440000"), ["police-440000", "police-450200"]);
+        // Led before: the case was handed up, and taken over by the superior.
+        let case = in_progress("police-450000", &[]);
+        let late = rules(1_000).clock_missed(&in_progress("police-450100", &[]), &matter(&[]), ClockKind::Result, 2);
+        let case = Case {
+            supporting: late.unwrap().case.supporting,
+            ..case
         };
-        let unable = |case: &Case, by: &str| act(3, case, &matter, by, &answer(Answer::Unable)).unwrap().case;
-        let case = unable(&unable(&case, "police-450200"), "police-440000");
-        assert_eq!(case.supporting, [id("police-440000")]);
-        assert_eq!(case.clocks, []);
+        let request = Action::RequestAssistance(RequestAssistance {
+            of: id("police-450100"),
+        });
+        let case = act(2, &case, &matter(&[]), "police-450000", &request).unwrap().case;
+        assert_eq!(unable(&case, "police-450100"), ["police-450100"]);
+        // Assisted before, by another request.
+        let case = asked(&in_progress("police-450100", &[]), "police-450200");
+        let provided = act(3, &case, &matter(&[]), "police-450200", &answer(Answer::Provided)).unwrap();
+        let case = asked(&provided.case, "police-450200");
+        assert_eq!(unable(&case, "police-450200"), ["police-450200"]);
+    }
+
+    #[test]
+    fn p7_a_request_that_is_passed_on_gives_a_part_by_request_only() {
+        let missed = |case: &Case| {
+            let clock = case.clocks.last().unwrap();
+            let missed = rules(1_000).clock_missed(case, &matter(&[]), ClockKind::Assist, clock.generation);
+            missed.unwrap().case
+        };
+        // To one that had no part.
+        let case = missed(&asked(&in_progress("police-450100", &[]), "police-440300"));
+        assert_eq!(unable(&case, "police-440000"), ["police-440300"]);
+        // To one that the route named.
+        let case = missed(&asked(
+            &in_progress("police-450100", &["police-440000"]),
+            "police-440300",
+        ));
+        assert_eq!(unable(&case, "police-440000"), ["police-440000", "police-440300"]);
     }
 }

@@ -27,6 +27,11 @@ pub enum Event {
         /// What it answered.
         answer: Answer,
     },
+    /// An agency that was asked to assist ended, and nobody continues it: its superior is asked.
+    AssistancePassedOn {
+        /// Which ended.
+        of: AgencyId,
+    },
     /// A clock of its owner ran out: the superior has it.
     Escalated {
         /// The clock, as it was.
@@ -51,6 +56,7 @@ impl Event {
             Self::Acknowledged => RoutingKind::CaseAcknowledged,
             Self::AssistanceRequested { .. } => RoutingKind::AssistanceRequested,
             Self::AssistanceAnswered { .. } => RoutingKind::AssistanceAnswered,
+            Self::AssistancePassedOn { .. } => RoutingKind::AssistancePassedOn,
             Self::Escalated { .. } => RoutingKind::CaseEscalated,
             Self::ClockMissed { .. } => RoutingKind::ClockMissed,
             Self::Succeeded => RoutingKind::CaseSucceeded,
@@ -61,7 +67,9 @@ impl Event {
     pub fn fill(&self, detail: &mut Detail) {
         match self {
             Self::Opened | Self::Advised | Self::Acknowledged | Self::Succeeded => {}
-            Self::AssistanceRequested { of } => detail.assistant = of.resource_name(),
+            Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => {
+                detail.assistant = of.resource_name();
+            }
             Self::AssistanceAnswered { by, answer } => {
                 detail.assistant = by.resource_name();
                 detail.assistance_answer = AssistanceAnswer::from(*answer).into();

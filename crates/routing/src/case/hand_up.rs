@@ -1,7 +1,8 @@
 //! What Remit does when a clock has run out: the matter goes to the superior of whoever missed it.
 
 use super::{
-    Before, Case, Clock, Duty, Effect, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Transition,
+    Before, Case, Clock, Duty, Effect, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
+    Transition,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -42,7 +43,8 @@ pub(super) const REPEAT: &Rule = &Rule {
     ],
 };
 
-/// An agency that was asked to assist missed its clock: the request goes to its superior.
+/// An agency that was asked to assist missed its clock, or ended and nobody continues it: the request
+/// goes to its superior.
 pub(super) const PASS_ON: &Rule = &Rule {
     name: "pass-assistance-up",
     doing: "pass the request for assistance up",
@@ -65,7 +67,10 @@ impl Rules<'_> {
         match (missed == &duty.clock, self.above(&missed.owner, matter)) {
             (true, Some(superior)) if may(RULE) => self.escalated(before, *stage, duty, superior.clone()),
             (true, None) if may(REPEAT) => self.repeated(before, *stage, duty),
-            (false, superior) if may(PASS_ON) => Some(self.passed_on(case, missed, superior.cloned())),
+            (false, superior) if may(PASS_ON) => {
+                let event = Event::ClockMissed { missed: missed.clone() };
+                Some(self.passed_on(case, missed, superior, event))
+            }
             _ => None,
         }
     }
@@ -77,11 +82,11 @@ impl Rules<'_> {
         let stage = match stage {
             Stage::AwaitingDesignation => stage,
             _ => {
-                supporting.push(duty.owner.clone());
+                supporting.push(Supporter::of(duty.owner.clone()));
                 Stage::Assigned
             }
         };
-        supporting.retain(|agency| *agency != superior);
+        supporting.retain(|supporter| supporter.agency != superior);
         let generation = case.generation + 1;
         let clock = self.duty_clock(RULE, before, duty, &superior, generation)?;
         Some(Transition {
@@ -127,21 +132,24 @@ impl Rules<'_> {
 
     /// The superior is asked instead, unless it leads the case or was asked itself; the last resort is
     /// asked again.
-    fn passed_on(&self, case: &Case, missed: &Clock, superior: Option<AgencyId>) -> Transition {
-        let next = superior.unwrap_or_else(|| missed.owner.clone());
+    pub(super) fn passed_on(
+        &self,
+        case: &Case,
+        request: &Clock,
+        superior: Option<&AgencyId>,
+        event: Event,
+    ) -> Transition {
+        let next = superior.unwrap_or(&request.owner);
         let mut after = case.clone();
-        after.clocks.retain(|clock| clock != missed);
-        let asked = |clock: &Clock| clock.kind() == missed.kind() && clock.owner == next;
-        if case.owner() != Some(&next) && !after.clocks.iter().any(asked) {
+        after.clocks.retain(|clock| clock != request);
+        let asked = |clock: &Clock| clock.kind() == request.kind() && clock.owner == *next;
+        if case.owner() != Some(next) && !after.clocks.iter().any(asked) {
             after.generation += 1;
-            after.clocks.push(self.clock(&next, missed.rule, after.generation));
-            if !after.supporting.contains(&next) {
-                after.supporting.push(next);
+            after.clocks.push(self.clock(next, request.rule, after.generation));
+            if !after.is_supported_by(next) {
+                after.supporting.push(Supporter::asked(next.clone()));
             }
         }
-        Transition {
-            event: Event::ClockMissed { missed: missed.clone() },
-            case: after,
-        }
+        Transition { event, case: after }
     }
 }

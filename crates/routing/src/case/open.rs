@@ -1,6 +1,6 @@
 //! Opening: a decision becomes a case.
 
-use super::{Case, Duty, Effect, End, Event, Origin, Part, Rule, Rules, Stage, Standing, State, Transition};
+use super::{Case, Duty, Effect, End, Event, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter, Transition};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     decide::{Decision, Destination},
@@ -49,7 +49,11 @@ impl Rules<'_> {
             case: Case {
                 generation: u64::from(matches!(standing, Standing::Open(..))),
                 standing,
-                supporting: decision.supporting.iter().map(|(agency, _)| agency.clone()).collect(),
+                supporting: decision
+                    .supporting
+                    .iter()
+                    .map(|(agency, _)| Supporter::of(agency.clone()))
+                    .collect(),
                 clocks: Vec::new(),
             },
         }

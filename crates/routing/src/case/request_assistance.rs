@@ -1,6 +1,6 @@
 //! `RequestAssistance`: the lead asks another agency to assist. The lead stays, and its clocks run on.
 
-use super::{Before, Case, Effect, Event, Part, Refusal, Rule, Rules, State, Transition};
+use super::{Before, Case, Effect, Event, Part, Refusal, Rule, Rules, State, Supporter, Transition};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     directory::{self, AgencyId},
@@ -74,8 +74,8 @@ impl RequestAssistance {
             ..case.clone()
         };
         case.clocks.push(rules.clock(of, ASSIST, case.generation));
-        if !case.supporting.contains(of) {
-            case.supporting.push(of.clone());
+        if !case.is_supported_by(of) {
+            case.supporting.push(Supporter::asked(of.clone()));
         }
         Ok(Transition {
             event: Event::AssistanceRequested { of: of.clone() },

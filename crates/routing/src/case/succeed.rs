@@ -1,11 +1,10 @@
 //! Succession: whoever continues an agency that ended takes its places in the case.
 
-use jiff::civil::Date;
-
 use super::{
-    Case, Clock, DESIGNATE, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Transition,
+    Case, Clock, DESIGNATE, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
+    Transition,
 };
-use decision::directory::AgencyId;
+use decision::{calendar::ClockKind, directory};
 
 pub(super) const RULE: &Rule = &Rule {
     name: "succeed",
@@ -25,47 +24,66 @@ pub(super) const RULE: &Rule = &Rule {
 };
 
 impl Rules<'_> {
-    /// Agencies that have a part in the case ended before `today`: their successors take their places.
-    /// State and deadlines stay; a clock whose owner changes begins a generation. `None` when nobody
-    /// ended.
+    /// What follows for a case when agencies that have a part in it ended, or may see it no longer:
+    /// the first of the changes that do. `None` when there is none left.
     ///
-    /// Where the owner has no successor, or one that is excluded, the nearest agency above that may
-    /// see the case designates. Who supported and has no successor is left out.
-    pub fn succeeded(&self, case: &Case, matter: &Matter, today: Date) -> Option<Transition> {
+    /// An agency may see a case no longer when it comes to succeed one that is excluded, or to
+    /// stand under one that is.
+    pub fn succeeded(&self, case: &Case, matter: &Matter) -> Option<Transition> {
         let Standing::Open(stage, duty) = &case.standing else {
             return None;
         };
-        let ended = |id: &AgencyId| {
-            self.directory
-                .agency(id)
-                .is_some_and(|agency| agency.has_ended(Some(today)))
+        self.request_succeeded(case, matter)
+            .or_else(|| self.places_taken(case, *stage, duty, matter))
+    }
+
+    /// A request for assistance whose agency has no successor that may see the case goes to its
+    /// superior, like one that was not answered in time.
+    fn request_succeeded(&self, case: &Case, matter: &Matter) -> Option<Transition> {
+        let mut requests = case.clocks.iter().filter(|clock| clock.kind() == ClockKind::Assist);
+        let request = requests.find(|clock| !self.keeps_place(clock, matter))?;
+        let event = Event::AssistancePassedOn {
+            of: request.owner.clone(),
         };
-        let excluded = |id: &AgencyId| self.directory.is_excluded(id, &matter.excluded);
-        // Who stands in an agency's place: itself while it has not ended.
-        let heir = |id| match ended(id) {
-            true => self.directory.heir(id, Some(today)).map(|heir| &heir.id),
-            false => Some(id),
-        };
+        Some(self.passed_on(case, request, self.above(&request.owner, matter), event))
+    }
+
+    /// Whether somebody stands in for the owner of a clock. The last resort does, excluded or not,
+    /// where nobody else is left.
+    fn keeps_place(&self, clock: &Clock, matter: &Matter) -> bool {
+        self.stands_in(&clock.owner, matter).is_some() || clock.owner == *self.last_resort(matter)
+    }
+
+    /// Successors take the places of agencies that ended. State and deadlines stay; a clock whose
+    /// owner changes begins a generation.
+    ///
+    /// Where the owner has no successor that may see the case, the nearest agency above designates.
+    /// A supporting agency without one is left out.
+    fn places_taken(&self, case: &Case, stage: Stage, duty: &Duty, matter: &Matter) -> Option<Transition> {
         let mut generation = case.generation;
         let origin = || Origin::Succeeded(duty.owner.clone());
-        let (stage, duty) = match heir(&duty.owner) {
-            Some(heir) if *heir == duty.owner => (*stage, duty.clone()),
-            Some(heir) if !excluded(heir) => {
-                let mut clock = duty.clock.clone();
-                clock.owner = heir.clone();
+        let last_resort = self.last_resort(matter);
+        let (stage, duty) = match self.stands_in(&duty.owner, matter) {
+            Some(owner) if *owner == duty.owner => (stage, duty.clone()),
+            None if duty.owner == *last_resort => (stage, duty.clone()),
+            Some(heir) => {
                 generation += 1;
-                clock.generation = generation;
+                let clock = Clock {
+                    owner: heir.clone(),
+                    generation,
+                    ..duty.clock.clone()
+                };
                 let duty = Duty {
                     owner: heir.clone(),
                     origin: origin(),
                     clock,
                 };
-                (*stage, duty)
+                (stage, duty)
             }
-            nobody => {
-                let above = self.directory.chain(nobody.unwrap_or(&duty.owner));
-                let superior = above.map(|above| &above.id).find(|id| !ended(id) && !excluded(id));
-                let superior = superior.unwrap_or(self.last_resort(matter)).clone();
+            None => {
+                let heir = self.directory.heir(&duty.owner, Some(directory::day(self.now)));
+                let from = heir.map_or(&duty.owner, |heir| &heir.id);
+                let superior = self.above(from, matter).unwrap_or(last_resort).clone();
                 generation += 1;
                 let duty = Duty {
                     clock: self.clock(&superior, DESIGNATE, generation),
@@ -75,15 +93,27 @@ impl Rules<'_> {
                 (Stage::AwaitingDesignation, duty)
             }
         };
-        let mut supporting: Vec<AgencyId> = Vec::with_capacity(case.supporting.len());
-        for agency in case.supporting.iter().filter_map(heir) {
-            if *agency != duty.owner && !supporting.contains(agency) && !excluded(agency) {
-                supporting.push(agency.clone());
+        let mut supporting: Vec<Supporter> = Vec::with_capacity(case.supporting.len());
+        for supporter in &case.supporting {
+            let Some(heir) = self
+                .stands_in(&supporter.agency, matter)
+                .filter(|heir| **heir != duty.owner)
+            else {
+                continue;
+            };
+            match supporting.iter_mut().find(|other| other.agency == *heir) {
+                // It has a part without a request if either has.
+                Some(other) => other.by_request &= supporter.by_request,
+                None => supporting.push(Supporter {
+                    agency: heir.clone(),
+                    ..*supporter
+                }),
             }
         }
         let mut clocks: Vec<Clock> = Vec::with_capacity(case.clocks.len());
         for clock in &case.clocks {
-            let Some(heir) = heir(&clock.owner).filter(|heir| supporting.contains(heir)) else {
+            let heir = self.stands_in(&clock.owner, matter);
+            let Some(heir) = heir.filter(|heir| supporting.iter().any(|supporter| supporter.agency == **heir)) else {
                 continue;
             };
             let mut clock = clock.clone();

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use decision::{
     decide::decide,
-    directory::{self, Directory},
+    directory::Directory,
     facts::{agency_id, facts_digest},
 };
 use journal::{Arrival, Head, Inbox, Time, ordered_id};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     MissedClock, ReportNews, Route,
     change::{Changed, OnLocked, Told, lock, ourselves},
-    read, report_name, rows,
+    exclusions, report_name, rows,
     simulations::{OPENINGS, opening_row},
     sql::SqlStore,
     versions,
@@ -47,6 +47,7 @@ impl SqlStore {
         let mut cases = Vec::new();
         let mut reports = Vec::new();
         let mut openings = Vec::new();
+        let mut excluded = Vec::new();
         let mut changed = Vec::new();
         for news in news {
             let arrival = inbox.check(&news.entry);
@@ -57,21 +58,19 @@ impl SqlStore {
                     self.commit_to_facts(route.to_mut());
                     let route = &*route;
                     let id = ordered_id(now, &*self.entropy);
-                    let matter = Matter {
+                    let mut matter = Matter {
                         excluded: route.facts.excluded.iter().filter_map(|text| agency_id(text)).collect(),
                         last_resort: active.rules.last_resort().to_vec(),
                         terms: route.decision.terms.clone(),
-                        supporting: route
-                            .decision
-                            .supporting
-                            .iter()
-                            .map(|(agency, _)| agency.clone())
-                            .collect(),
                     };
                     cases.push(case_row(id, route, &matter, now));
+                    exclusions::extend(&mut matter, &active.directory);
                     reports.push([news.report.to_string().into(), id.to_string().into()]);
                     let opened = self.opened(id, news, route, &matter, &active.directory, now);
                     openings.push(opening_row(id, &opened.delivery.change));
+                    if opened.after.state().is_open() {
+                        excluded.extend(exclusions::rows(id, &matter, &active.directory));
+                    }
                     changed.push(opened);
                 }
             }
@@ -80,6 +79,7 @@ impl SqlStore {
         CASES.rows(tx, cases).await?;
         REPORTS.rows(tx, reports).await?;
         OPENINGS.rows(tx, openings).await?;
+        exclusions::EXCLUSIONS.rows(tx, excluded).await?;
         inbox.save(tx).await?;
         self.write(tx, changed).await?;
         Ok(arrivals)
@@ -157,24 +157,23 @@ impl SqlStore {
         Ok(ended)
     }
 
-    pub(super) async fn try_succeed(&self, tx: &mut Tx, now: Time, limit: u32) -> Result<usize, Error> {
+    pub(super) async fn try_succeed(&self, tx: &mut Tx, cases: &[Uuid], now: Time) -> Result<usize, Error> {
         let active = versions::hold(tx, &self.current).await?;
         let directory = &active.directory;
-        let today = directory::day(now);
-        let ended: Vec<String> = directory.ended(today).map(|agency| agency.id.to_string()).collect();
-        let ids = read::cases_of(tx, ended, limit).await?;
+        let ids = cases.iter().map(Uuid::to_string).collect();
         let locked = lock(tx, OnLocked::Skip, ids).await?;
-        let mut changed = Vec::new();
-        for (_, mut case) in locked {
+        let (mut changed, mut followed, mut handed) = (Vec::new(), Vec::new(), 0);
+        for (id, mut case) in locked {
             let at = now.max(case.stored.head.time);
-            if let Some(transition) = self
-                .rules(directory, at)
-                .succeeded(&case.stored.case, &case.matter, today)
-            {
+            exclusions::extend(&mut case.matter, directory);
+            let before = changed.len();
+            while let Some(transition) = self.rules(directory, at).succeeded(&case.stored.case, &case.matter) {
                 changed.push(self.change(&mut case, transition, Told::by_time(), directory, now));
             }
+            handed += usize::from(changed.len() > before);
+            followed.push((id, case.matter));
         }
-        let handed = changed.len();
+        exclusions::replace(tx, &followed, directory).await?;
         self.write(tx, changed).await?;
         Ok(handed)
     }

@@ -10,7 +10,7 @@ use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
 
 use super::{
-    Opening, Route, StoredCase,
+    Opening, Route, StoredCase, exclusions,
     feeds::{News, feed},
     name, read, report_name, rows,
     sql::SqlStore,
@@ -45,6 +45,7 @@ const PARTIES: Insert = Insert::into(
         ("case_id", Kind::Text),
         ("agency", Kind::Text),
         ("part", Kind::Text),
+        ("by_request", Kind::Int),
         ("place", Kind::Int),
         ("open_time", Kind::Int),
     ],
@@ -211,7 +212,9 @@ impl SqlStore {
         for (id, (first, last)) in whole {
             let (before, after) = (first.before.as_ref(), &last.after);
             states.push(rows::state_row(id, after, &last.delivery.change.head));
-            if before.is_none_or(|before| !before.parties().eq(after.parties())) {
+            if before
+                .is_none_or(|before| !before.parties().eq(after.parties()) || before.supporting != after.supporting)
+            {
                 left.extend(before.map(|_| id.to_string()));
                 parties.extend(rows::party_rows(id, after, last.open_time));
             }
@@ -290,8 +293,9 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
     let mut attached = read::Attached {
         reports: read::reports(&tx.fetch(read::REPORTS_OF, vec![ids.clone().into()]).await?)?,
         parties: read::parties(&tx.fetch(read::PARTIES_OF, vec![ids.clone().into()]).await?)?,
-        clocks: read::clocks(&tx.fetch(read::CLOCKS_OF, vec![ids.into()]).await?)?,
+        clocks: read::clocks(&tx.fetch(read::CLOCKS_OF, vec![ids.clone().into()]).await?)?,
     };
+    let mut excluded = exclusions::of(tx, ids).await?;
     opened
         .iter()
         .map(|row| {
@@ -299,7 +303,11 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
             let state = found
                 .remove(&id)
                 .ok_or_else(|| rows::damaged("case", "it has no state"))?;
-            let Opening { explanation, matter } = rows::opening(row)?;
+            let Opening {
+                explanation,
+                mut matter,
+            } = rows::opening(row)?;
+            matter.excluded.extend(excluded.remove(&id).unwrap_or_default());
             let stored = StoredCase {
                 id,
                 category: row.get("category")?,

@@ -7,46 +7,87 @@ use decision::{
     calendar::ClockKind,
     directory::{AgencyId, Directory},
 };
-use journal::Time;
+use journal::{Bytes32, Time};
 use sql::{Db, Error, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Cursor, FeedItem, MissedClock, StoredCase,
+    Cursor, FeedItem, MissedAfter, MissedClock, Page, StoredCase,
     rows::{self, CaseRow, StateRow, stored_columns},
 };
-use crate::case::{Case, Clock, Part, Party, Sight, State};
+use crate::case::{Case, Clock, Part, Party, Sight, State, Supporter};
 
 /// The reports of cases.
 pub(super) const REPORTS_OF: &str = "SELECT case_id, report FROM case_reports WHERE case_id = ANY($1) ORDER BY report";
 
 /// Who has which part in cases, in their order.
 pub(super) const PARTIES_OF: &str =
-    "SELECT case_id, agency, part FROM case_parties WHERE case_id = ANY($1) ORDER BY case_id, place";
+    "SELECT case_id, agency, part, by_request FROM case_parties WHERE case_id = ANY($1) ORDER BY case_id, place";
 
 /// The clocks of cases, in the order in which they were set.
 pub(super) const CLOCKS_OF: &str = "SELECT case_id, kind, owner, generation, unit, budget, used, since, paused_until, \
      pauses, due, provisional FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
 
-pub(super) async fn missed(db: &Db, now: Time, limit: u32) -> Result<Vec<MissedClock>, Error> {
-    db.fetch(
-        "SELECT case_id, kind, generation FROM case_clocks WHERE due <= $1 ORDER BY due LIMIT $2",
-        vec![now.0.into(), i64::from(limit).into()],
-    )
-    .await?
-    .iter()
-    .map(|row| {
-        let (case, kind): (_, String) = (rows::uuid(row, "case_id")?, row.get("kind")?);
-        let Some(kind) = ClockKind::from_name(&kind) else {
-            // Perhaps a newer release's: that one ends it, and this one ends all others.
-            tracing::error!(%case, kind, "a clock of a kind that this release does not know has run out");
-            return Ok(None);
-        };
-        let generation = row.count("generation", "clock generation")?;
-        Ok(Some(MissedClock { case, kind, generation }))
+pub(super) async fn missed(
+    db: &Db,
+    now: Time,
+    after: Option<MissedAfter>,
+    limit: u32,
+) -> Result<Page<MissedClock, MissedAfter>, Error> {
+    let (due, case, generation) = after.map_or((i64::MIN, String::new(), 0), |after| {
+        (after.due.0, after.case, after.generation)
+    });
+    let rows = db
+        .fetch(
+            "SELECT case_id, kind, generation, due FROM case_clocks \
+             WHERE due <= $1 AND (due, case_id, generation) > ($2, $3, $4) ORDER BY due, case_id, generation LIMIT $5",
+            vec![
+                now.0.into(),
+                due.into(),
+                case.into(),
+                generation.into(),
+                i64::from(limit).into(),
+            ],
+        )
+        .await?;
+    let clock = |row: &Row| {
+        let kind: String = row.get("kind")?;
+        Ok::<_, Error>(MissedClock {
+            case: rows::uuid(row, "case_id")?,
+            // One that is unknown is perhaps a newer release's, which ends it.
+            kind: ClockKind::from_name(&kind).ok_or_else(|| rows::damaged("clock kind", kind))?,
+            generation: row.count("generation", "clock generation")?,
+        })
+    };
+    let place = |row: &Row| {
+        Ok::<_, Error>(MissedAfter {
+            due: Time(row.get("due")?),
+            case: row.get("case_id")?,
+            generation: row.get("generation")?,
+        })
+    };
+    page(&rows, limit, "a clock that has run out", clock, place)
+}
+
+/// A page of rows. One that cannot be read is reported, and keeps no other from being read.
+fn page<T, A>(
+    rows: &[Row],
+    limit: u32,
+    what: &'static str,
+    item: impl Fn(&Row) -> Result<T, Error>,
+    place: impl Fn(&Row) -> Result<A, Error>,
+) -> Result<Page<T, A>, Error> {
+    let last = rows.last().filter(|_| rows.len() >= limit as usize);
+    let next = last.map(place).transpose()?;
+    let items = rows.iter().filter_map(|row| {
+        item(row)
+            .inspect_err(|error| tracing::error!(what, %error, "a row cannot be read"))
+            .ok()
+    });
+    Ok(Page {
+        items: items.collect(),
+        next,
     })
-    .filter_map(Result::transpose)
-    .collect()
 }
 
 pub(super) async fn case(db: &Db, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
@@ -175,20 +216,34 @@ pub(super) async fn unknown_owners(
         .collect()
 }
 
-/// Ids of open cases that any of these agencies owns or supports, at most `limit`.
-pub(super) async fn cases_of(tx: &mut Tx, agencies: Vec<String>, limit: u32) -> Result<Vec<String>, Error> {
-    if agencies.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = tx
+/// Open cases in which any of these agencies has a part, and those whose exclusions another directory
+/// followed.
+pub(super) async fn successions(
+    db: &Db,
+    ended: Vec<String>,
+    directory: Bytes32,
+    after: Option<String>,
+    limit: u32,
+) -> Result<Page<Uuid, String>, Error> {
+    let rows = db
         .fetch(
-            "SELECT DISTINCT case_parties.case_id FROM case_parties \
+            "SELECT case_id FROM (SELECT case_parties.case_id FROM case_parties \
              JOIN case_states ON case_states.case_id = case_parties.case_id \
-             WHERE agency = ANY($1) AND case_states.state NOT IN ('CLOSED', 'ADVISED') LIMIT $2",
-            vec![agencies.into(), i64::from(limit).into()],
+             WHERE agency = ANY($1) AND case_states.state NOT IN ('CLOSED', 'ADVISED') \
+             UNION SELECT case_id FROM case_exclusions WHERE directory < $2 OR directory > $2) AS due \
+             WHERE case_id > $3 ORDER BY case_id LIMIT $4",
+            vec![
+                ended.into(),
+                directory.into(),
+                after.unwrap_or_default().into(),
+                i64::from(limit).into(),
+            ],
         )
         .await?;
-    rows.iter().map(|row| row.get("case_id")).collect()
+    let id = |row: &Row| rows::uuid(row, "case_id");
+    page(&rows, limit, "a case with a part of an ended agency", id, |row| {
+        row.get("case_id")
+    })
 }
 
 /// One statement while nothing happened, which is what most reads find. The cases are read after it, and are therefore as
@@ -266,7 +321,7 @@ fn position(position: u64) -> i64 {
 /// What tables of their own hold of cases.
 pub(super) struct Attached {
     pub(super) reports: BTreeMap<Uuid, Vec<Uuid>>,
-    pub(super) parties: BTreeMap<Uuid, Vec<(AgencyId, Part)>>,
+    pub(super) parties: BTreeMap<Uuid, Vec<(Supporter, Part)>>,
     pub(super) clocks: BTreeMap<Uuid, Vec<Clock>>,
 }
 
@@ -306,16 +361,19 @@ async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<Stor
 }
 
 /// Parties by case, from the rows of [`PARTIES_OF`].
-pub(super) fn parties(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<(AgencyId, Part)>>, Error> {
-    let mut parties: BTreeMap<Uuid, Vec<(AgencyId, Part)>> = BTreeMap::new();
+pub(super) fn parties(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<(Supporter, Part)>>, Error> {
+    let mut parties: BTreeMap<Uuid, Vec<(Supporter, Part)>> = BTreeMap::new();
     for row in rows {
         let part: String = row.get("part")?;
         let part = Part::from_name(&part).ok_or_else(|| rows::damaged("part in a case", part))?;
-        let agency = rows::agency(&row.get::<String>("agency")?)?;
+        let party = Supporter {
+            agency: rows::agency(&row.get::<String>("agency")?)?,
+            by_request: row.get::<i64>("by_request")? != 0,
+        };
         parties
             .entry(rows::uuid(row, "case_id")?)
             .or_default()
-            .push((agency, part));
+            .push((party, part));
     }
     Ok(parties)
 }

@@ -12,7 +12,7 @@ use sql::{Error, Kind, Row, Value};
 use uuid::Uuid;
 
 use super::Opening;
-use crate::case::{Case, Clock, Duty, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State};
+use crate::case::{Case, Clock, Duty, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State, Supporter};
 
 /// Columns of [`stored`], from `cases` and `case_states`.
 macro_rules! stored_columns {
@@ -109,13 +109,13 @@ pub(super) fn head(row: &Row) -> Result<Head, Error> {
 
 impl StateRow {
     /// With parties and clocks, the case.
-    pub(super) fn with(self, parties: Vec<(AgencyId, Part)>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
+    pub(super) fn with(self, parties: Vec<(Supporter, Part)>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
         let mut owner = None;
         let mut supporting = Vec::with_capacity(parties.len());
-        for (agency, part) in parties {
+        for (party, part) in parties {
             match part {
-                Part::Supporting => supporting.push(agency),
-                _ => owner = Some((agency, part)),
+                Part::Supporting => supporting.push(party),
+                _ => owner = Some((party.agency, part)),
             }
         }
         let standing = match (self.state, owner, self.origin) {
@@ -155,13 +155,15 @@ pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 8] {
 }
 
 /// The rows of a case in `case_parties`.
-pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterator<Item = [Value; 5]> {
+pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterator<Item = [Value; 6]> {
     let id = Value::from(id);
+    let by_request = |agency: &AgencyId| case.supporting.iter().any(|of| of.agency == *agency && of.by_request);
     (0_i64..).zip(case.parties()).map(move |(place, (agency, part))| {
         [
             id.clone(),
             agency.as_str().into(),
             Value::Word(part.name()),
+            by_request(agency).into(),
             place.into(),
             open_time.0.into(),
         ]
@@ -244,7 +246,7 @@ pub(super) fn matter_bytes(matter: &Matter) -> Vec<u8> {
         terms: matter.terms.as_ref().map(Terms::to_proto),
         excluded: names(&mut matter.excluded.iter()),
         last_resort: names(&mut matter.last_resort.iter()),
-        supporting: names(&mut matter.supporting.iter()),
+        supporting: Vec::new(),
     }
     .encode_to_vec()
 }
@@ -256,7 +258,6 @@ fn matter_from(bytes: &[u8]) -> Result<Matter, Error> {
     Ok(Matter {
         excluded: agencies(&matter.excluded)?.into_iter().collect(),
         last_resort: agencies(&matter.last_resort)?,
-        supporting: agencies(&matter.supporting)?,
         terms: matter
             .terms
             .map(|terms| Terms::from_proto(&terms).ok_or_else(|| damaged("terms of a case", "one is missing")))

@@ -14,7 +14,7 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acted, Command, Cursor, FeedItem, MissedClock, ReportNews, Store, StoredCase, feeds, read,
+    Acted, Command, Cursor, FeedItem, MissedAfter, MissedClock, Page, ReportNews, Store, StoredCase, feeds, read,
     versions::{self, Activated, Activation, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
@@ -69,20 +69,27 @@ impl Store for SqlStore {
         sql::transact!(self.db, |tx| self.try_act(&mut tx, commands, now))
     }
 
-    async fn missed(&self, now: Time, limit: u32) -> Result<Vec<MissedClock>, Error> {
-        read::missed(&self.db, now, limit).await
+    async fn missed(
+        &self,
+        now: Time,
+        after: Option<MissedAfter>,
+        limit: u32,
+    ) -> Result<Page<MissedClock, MissedAfter>, Error> {
+        read::missed(&self.db, now, after, limit).await
     }
 
     async fn hand_up(&self, missed: &[MissedClock], now: Time) -> Result<usize, Error> {
         sql::transact!(self.db, |tx| self.try_hand_up(&mut tx, missed, now))
     }
 
-    async fn succeed(&self, now: Time, limit: u32) -> Result<usize, Error> {
-        // Most looks end here: nobody has ended.
-        if self.current.get().directory.ended(directory::day(now)).next().is_none() {
-            return Ok(0);
-        }
-        sql::transact!(self.db, |tx| self.try_succeed(&mut tx, now, limit))
+    async fn successions(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
+        let directory = &self.current.get().directory;
+        let ended = directory.ended(directory::day(now)).map(|agency| agency.id.to_string());
+        read::successions(&self.db, ended.collect(), directory.digest(), after, limit).await
+    }
+
+    async fn succeed(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
+        sql::transact!(self.db, |tx| self.try_succeed(&mut tx, cases, now))
     }
 
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {

@@ -14,6 +14,8 @@ use crate::fixture::{DAY, Fixture, agency, agency_viewer, by, command, gambling,
 testkit::on_each_backend!(
     p5_several_clocks_run_at_once_and_each_is_missed_by_itself,
     p7_an_answer_can_end_the_sight_of_the_case,
+    p7_a_part_without_the_request_outlasts_it,
+    p5_a_request_whose_agency_ends_is_passed_on,
     verbs_on_one_case_share_a_commit_in_their_order,
 );
 
@@ -122,6 +124,84 @@ async fn p7_an_answer_can_end_the_sight_of_the_case(backend: Backend) {
         fixture.act(answer(case, "police-440300", Answer::Provided)).await,
         Acted::NotFound
     );
+    fixture.assert_promises().await;
+}
+
+async fn p7_a_part_without_the_request_outlasts_it(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    let done = async |command| {
+        let acted = fixture.act(command).await;
+        assert!(matches!(acted, Acted::Done(_)), "{acted:?}");
+        fixture.assert_promises().await;
+    };
+    let sees = async |id: &str| fixture.store.case(case, &agency_viewer(id)).await.unwrap().is_some();
+    // Named by the route.
+    done(ask(case, "police-440000")).await;
+    done(answer(case, "police-440000", Answer::Unable)).await;
+    assert!(sees("police-440000").await);
+    // Assisted once, and cannot again.
+    done(ask(case, "police-440300")).await;
+    done(answer(case, "police-440300", Answer::Provided)).await;
+    done(ask(case, "police-440300")).await;
+    done(answer(case, "police-440300", Answer::Unable)).await;
+    assert!(sees("police-440300").await);
+    // Asked, continued by another, and cannot.
+    done(ask(case, "police-450200")).await;
+    fixture
+        .apply(&[("police-450200", "valid_to: 2026-03-02, successor: police-450300")])
+        .await;
+    fixture.clock.advance(DAY);
+    assert_eq!(fixture.ticker(&fixture.store).succeed().await.unwrap(), 1);
+    assert!(sees("police-450300").await && !sees("police-450200").await);
+    done(answer(case, "police-450300", Answer::Unable)).await;
+    assert!(!sees("police-450300").await);
+    // Led before.
+    fixture.clock.advance(40 * DAY);
+    while fixture.case(case).await.case.owner() != Some(&agency("police-450000")) {
+        fixture.ticker(&fixture.store).step().await.unwrap();
+    }
+    done(by(case, "police-450000")).await;
+    let request = Action::RequestAssistance(RequestAssistance {
+        of: agency("police-450100"),
+    });
+    done(command(case, "police-450000", request)).await;
+    done(answer(case, "police-450100", Answer::Unable)).await;
+    assert!(sees("police-450100").await);
+}
+
+async fn p5_a_request_whose_agency_ends_is_passed_on(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    assert!(matches!(fixture.act(ask(case, "police-440300")).await, Acted::Done(_)));
+    fixture.apply(&[("police-440300", "valid_to: 2026-03-02")]).await;
+    fixture.clock.advance(DAY);
+    let ticker = fixture.ticker(&fixture.store);
+    assert_eq!(ticker.succeed().await.unwrap(), 1);
+    assert_eq!(ticker.succeed().await.unwrap(), 0);
+    let after = fixture.case(case).await;
+    assert_eq!(after.case.clocks[0].owner, agency("police-440000"));
+    assert_eq!(
+        fixture.kinds(case).await[2..],
+        [
+            "case.assistance-requested",
+            "case.assistance-passed-on",
+            "case.succeeded"
+        ]
+    );
+    let told = SqlOutbox(fixture.db.clone())
+        .pending("audit", fixture.now(), 20)
+        .await
+        .unwrap();
+    let details = told.iter().filter_map(|told| {
+        let change = StateChange::decode(told.payload.as_slice()).unwrap();
+        Detail::decode(change.detail?.content).ok()
+    });
+    let passed_on: Vec<_> = details
+        .filter(|detail| detail.assistant == "agencies/police-440300" && detail.clocks.len() == 2)
+        .map(|detail| detail.clocks[1].owner.clone())
+        .collect();
+    assert_eq!(passed_on, ["agencies/police-440300", "agencies/police-440000"]);
     fixture.assert_promises().await;
 }
 

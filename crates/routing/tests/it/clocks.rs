@@ -25,6 +25,8 @@ testkit::on_each_backend!(
     p5_a_late_designation_goes_up,
     p5_a_clock_in_working_time_counts_by_its_owners_desk,
     p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it,
+    p5_a_page_of_cases_that_cannot_be_changed_keeps_no_other_from_it,
+    p4_the_database_allows_one_owner_only,
 );
 
 async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
@@ -87,11 +89,7 @@ async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
             2 => fixture.clock.advance(rng.random_range(0..20 * DAY)),
             _ => {
                 fixture.ticker(&fixture.store).step().await.unwrap();
-                assert_eq!(
-                    fixture.store.missed(fixture.now(), 10).await.unwrap(),
-                    [],
-                    "none is left over"
-                );
+                assert_eq!(due(&fixture).await, [], "none is left over");
             }
         }
         fixture.assert_promises().await;
@@ -138,13 +136,17 @@ async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Ba
         ]
     );
     let stored = fixture.case(case).await;
-    let supporting: BTreeSet<_> = stored.case.supporting.iter().map(AgencyId::as_str).collect();
+    let supporting: BTreeSet<_> = stored.case.supporting().map(AgencyId::as_str).collect();
     assert_eq!(
         supporting,
         BTreeSet::from(["police-440000", "police-450100", "police-450000", "police-CN"]),
         "who led before goes on seeing it"
     );
     assert!(matches!(fixture.act(by(case, "conference-CN")).await, Acted::Done(_)));
+}
+
+async fn due(fixture: &Fixture) -> Vec<MissedClock> {
+    fixture.store.missed(fixture.now(), None, 10).await.unwrap().items
 }
 
 fn missed(case: Uuid, generation: u64) -> MissedClock {
@@ -187,14 +189,14 @@ async fn p5_a_generation_that_ended_ends_nothing_more(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let case = fixture.open(&[gambling()]).await[0];
     fixture.clock.advance(25 * HOUR);
-    let seen = fixture.store.missed(fixture.now(), 10).await.unwrap();
+    let seen = due(&fixture).await;
     assert_eq!(seen, [missed(case, 1)]);
     assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 1);
     // A replica that slept since it looked: by now the next generation is due, too, but that one it has not seen.
     fixture.clock.advance(25 * HOUR);
     assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 0);
     assert_eq!(fixture.kinds(case).await, ["case.opened", "case.escalated"]);
-    let seen = fixture.store.missed(fixture.now(), 10).await.unwrap();
+    let seen = due(&fixture).await;
     assert_eq!(seen, [missed(case, 2)]);
     assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 1);
 }
@@ -268,6 +270,51 @@ async fn p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it(backend: Ba
     assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 2);
     for (case, changes) in cases.into_iter().zip([2, 1, 2]) {
         assert_eq!(fixture.kinds(case).await.len(), changes);
+    }
+}
+
+/// As many as one transaction takes.
+const PAGE: usize = 256;
+
+async fn p5_a_page_of_cases_that_cannot_be_changed_keeps_no_other_from_it(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let ticker = fixture.ticker(&fixture.store);
+    let damaged = fixture.open(&vec![gambling(); PAGE]).await;
+    fixture.clock.advance(1);
+    let whole = fixture.open(&[gambling()]).await[0];
+    let ids: Vec<String> = damaged.iter().map(Uuid::to_string).collect();
+    let damage = async |statement: &'static str| {
+        sql::transact!(fixture.db, |tx| tx.execute(statement, vec![ids.clone().into()])).unwrap();
+    };
+    damage("UPDATE case_states SET state = 'NO SUCH STATE' WHERE case_id = ANY($1)").await;
+    fixture.clock.advance(25 * HOUR);
+    assert_eq!(ticker.step().await.unwrap(), 1);
+    assert_eq!(fixture.kinds(whole).await, ["case.opened", "case.escalated"]);
+    // Clocks that cannot be read at all.
+    damage("UPDATE case_clocks SET kind = 'no-such-kind' WHERE case_id = ANY($1)").await;
+    fixture.clock.advance(25 * HOUR);
+    assert_eq!(ticker.step().await.unwrap(), 1);
+    assert_eq!(fixture.kinds(whole).await.len(), 3);
+    // The same when an agency ends: all of them have a part in it.
+    fixture
+        .apply(&[("police-450100", "valid_to: 2026-03-04, successor: police-450200")])
+        .await;
+    fixture.clock.advance(2 * DAY);
+    assert_eq!(ticker.succeed().await.unwrap(), 1);
+    let kinds = fixture.kinds(whole).await;
+    assert_eq!(kinds.last().map(String::as_str), Some("case.succeeded"));
+}
+
+async fn p4_the_database_allows_one_owner_only(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    for part in ["lead", "designating", "supporting"] {
+        let added = sql::transact!(fixture.db, |tx| tx.execute(
+            "INSERT INTO case_parties (case_id, agency, part, by_request, place, open_time) \
+             VALUES ($1, 'police-CN', $2, 0, 9, 0)",
+            vec![case.to_string().into(), part.into()],
+        ));
+        assert_eq!(added.is_ok(), part == "supporting", "{part}: {added:?}");
     }
 }
 

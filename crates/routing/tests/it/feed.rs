@@ -10,7 +10,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use journal::{Arrival, Time};
 use routing::case::{Party, State};
 use routing::feed::Feed;
-use routing::store::{Acted, Command, Cursor, Error, FeedItem, MissedClock, ReportNews, Store, StoredCase};
+use routing::store::{
+    Acted, Command, Cursor, Error, FeedItem, MissedAfter, MissedClock, Page, ReportNews, Store, StoredCase,
+};
 use routing::upkeep::Upkeep;
 use testkit::Backend;
 use tokio::sync::watch;
@@ -115,13 +117,22 @@ impl Store for Counting {
     async fn act(&self, _: &[Command], _: Time) -> Result<Vec<Acted>, Error> {
         Ok(Vec::new())
     }
-    async fn missed(&self, _: Time, _: u32) -> Result<Vec<MissedClock>, Error> {
-        Ok(Vec::new())
+    async fn missed(&self, _: Time, _: Option<MissedAfter>, _: u32) -> Result<Page<MissedClock, MissedAfter>, Error> {
+        Ok(Page {
+            items: Vec::new(),
+            next: None,
+        })
     }
     async fn hand_up(&self, _: &[MissedClock], _: Time) -> Result<usize, Error> {
         Ok(0)
     }
-    async fn succeed(&self, _: Time, _: u32) -> Result<usize, Error> {
+    async fn successions(&self, _: Time, _: Option<String>, _: u32) -> Result<Page<Uuid, String>, Error> {
+        Ok(Page {
+            items: Vec::new(),
+            next: None,
+        })
+    }
+    async fn succeed(&self, _: &[Uuid], _: Time) -> Result<usize, Error> {
         Ok(0)
     }
     async fn case(&self, _: Uuid, _: &Party) -> Result<Option<StoredCase>, Error> {

@@ -13,6 +13,7 @@ use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
 use routing::clocks::Ticker;
+use routing::store::versions::{Activated, Activation, Versions as _};
 use routing::store::{Acted, Command, FeedItem, ReportNews, RequestId, Route, SqlStore, Store, StoredCase};
 use sql::{Db, Row, Value};
 use testkit::Backend;
@@ -169,6 +170,33 @@ impl Fixture {
         self.case_of(report).await
     }
 
+    /// Puts the shipped agencies into force with other lines: each replaces the one of its agency, or
+    /// takes it out if it is empty.
+    pub async fn apply(&self, lines: &[(&str, &str)]) {
+        let mut source = Directory::shipped().source().to_owned();
+        for (id, with) in lines {
+            let line = source
+                .lines()
+                .find(|line| line.contains(&format!("id: {id},")))
+                .unwrap();
+            let with = match *with {
+                "" => String::new(),
+                ends => line.replace("superior:", &format!("{ends}, superior:")),
+            };
+            source = source.replace(line, &with);
+        }
+        let directory = Directory::parse(&source, Directory::shipped().territories()).unwrap();
+        let activation = Activation {
+            seen: self.store.active().digests(),
+            next: shipped().with_directory(Arc::new(directory)).unwrap(),
+            purpose: String::new(),
+            actor: api::event::Actor::default(),
+            traceparent: String::new(),
+        };
+        let activated = self.store.activate(&activation, self.now()).await.unwrap();
+        assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
+    }
+
     pub async fn case_of(&self, report: Uuid) -> Uuid {
         let values = vec![report.to_string().into()];
         let row = self
@@ -249,7 +277,7 @@ impl Fixture {
                 of(&["designating"]).len(),
                 usize::from(stored.case.state() == State::AWAITING_DESIGNATION)
             );
-            let mut supporting: Vec<_> = stored.case.supporting.iter().map(ToString::to_string).collect();
+            let mut supporting: Vec<_> = stored.case.supporting().map(ToString::to_string).collect();
             supporting.sort();
             assert_eq!(of(&["supporting"]), supporting);
             let excluded = &stored.opening.as_ref().unwrap().matter.excluded;

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use api::intake::CaseChange;
+use api::routing::Facts;
 use futures::future::join_all;
+use journal::{Outbox as _, SqlOutbox};
+use prost::Message as _;
 use routing::case::{Party, State};
 use routing::store::{Cursor, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, HOUR, agency, agency_viewer, by, gambling, official};
+use crate::fixture::{DAY, Fixture, HOUR, agency, agency_viewer, by, gambling, official};
 
 testkit::on_each_backend!(
     p7_an_agency_sees_its_own_cases_only,
     p7_the_excluded_see_nothing_at_any_time,
+    p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good,
     p7_content_is_for_the_lead,
     pages_go_on_where_they_ended,
     the_feed_is_without_gaps_and_in_the_order_of_commits,
@@ -80,6 +85,67 @@ async fn p7_the_excluded_see_nothing_at_any_time(backend: Backend) {
         fixture.clock.advance(200 * 24 * HOUR);
         fixture.ticker(&fixture.store).step().await.unwrap();
     }
+}
+
+async fn p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let facts = Facts {
+        excluded: vec!["police-130400".to_owned()],
+        ..gambling()
+    };
+    let cases = fixture.open(&[facts.clone(), facts, gambling()]).await;
+    let [led, supported, other] = cases[..] else { panic!() };
+    let report = fixture.case(led).await.reports[0];
+    assert!(seen(&fixture, "police-440000").await.contains(&supported));
+    // Announced for later: both who lead and who support are to continue an excluded unit.
+    fixture
+        .apply(&[("police-130400", "valid_to: 2026-12-31, successor: police-450100")])
+        .await;
+    let ticker = fixture.ticker(&fixture.store);
+    assert_eq!(ticker.succeed().await.unwrap(), 2);
+    assert_eq!(ticker.succeed().await.unwrap(), 0);
+    for case in [led, supported] {
+        let viewer = agency_viewer("police-450100");
+        assert!(fixture.store.case(case, &viewer).await.unwrap().is_none());
+        assert_eq!(fixture.case(case).await.case.state(), State::AWAITING_DESIGNATION);
+    }
+    assert!(
+        !fixture
+            .store
+            .sees_content(&agency("police-450100"), report)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        listed(&fixture, &agency_viewer("police-450100")).await,
+        BTreeSet::from([other])
+    );
+    // Intake is told whom to keep it from.
+    let told = SqlOutbox(fixture.db.clone())
+        .pending("intake", fixture.now(), 20)
+        .await
+        .unwrap();
+    let hidden = told.iter().filter(|told| {
+        let change = CaseChange::decode(told.payload.as_slice()).unwrap();
+        change.hidden_from == ["agencies/police-130400", "agencies/police-450100"]
+    });
+    assert_eq!(hidden.count(), 2);
+    // A later directory no longer has the unit, and names other successors: neither gives anything back.
+    fixture.apply(&[("police-130400", "")]).await;
+    assert_eq!(ticker.succeed().await.unwrap(), 0);
+    fixture.clock.advance(400 * DAY);
+    ticker.step().await.unwrap();
+    let again = fixture.apply(&[("police-130400", "valid_to: 2026-12-31, successor: police-440000")]);
+    again.await;
+    assert_eq!(ticker.succeed().await.unwrap(), 2);
+    for id in ["police-450100", "police-440000"] {
+        assert_eq!(
+            listed(&fixture, &agency_viewer(id)).await,
+            BTreeSet::from([other]),
+            "{id}"
+        );
+    }
+    fixture.assert_promises().await;
 }
 
 async fn p7_content_is_for_the_lead(backend: Backend) {

@@ -545,7 +545,8 @@ async fn p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superi
         ],
     ));
     let supported = fixture.open_as(&supported, decided(&supported)).await;
-    assert_eq!(fixture.case(supported).await.case.supporting, [agency("police-450100")]);
+    let before = fixture.case(supported).await.case;
+    assert!(before.supporting().eq([&agency("police-450100")]), "{before:?}");
     let ticker = fixture.ticker(&fixture.store);
     assert_eq!(ticker.succeed().await.unwrap(), 0);
 

@@ -1,0 +1,280 @@
+//! Every verb by every part in every state, and the tables as they are printed.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+/// One of each action, with arguments that fit the cases of [`in_state`] where it is allowed.
+fn actions() -> Vec<Action> {
+    let all = vec![
+        Action::Acknowledge(Acknowledge),
+        Action::RequestAssistance(RequestAssistance {
+            of: id("police-450200"),
+        }),
+        Action::AnswerAssistance(AnswerAssistance {
+            answer: Answer::Provided,
+        }),
+    ];
+    let named: Vec<_> = all.iter().map(|action| action.rule().name).collect();
+    let known: Vec<_> = Action::RULES.iter().map(|rule| rule.name).collect();
+    assert_eq!(named, known, "an action is missing here");
+    all
+}
+
+/// A caller with exactly this part in the cases of [`in_state`]; `None` where nobody has it.
+fn caller(part: Part, state: State) -> Option<Party> {
+    let agency = match (part, state) {
+        (Part::Operator, _) => return Some(Party::Operator),
+        (Part::Remit, _) | (Part::Lead | Part::Designating | Part::SuperiorOfLead, State::Ended(_)) => return None,
+        (Part::Supporting, _) => "police-440000",
+        (Part::Assisting, State::Ended(_)) => return None,
+        (Part::Assisting, _) => "police-450300",
+        (Part::Lead | Part::SuperiorOfLead, State::AWAITING_DESIGNATION) => return None,
+        (Part::Lead, _) => "police-450100",
+        (Part::SuperiorOfLead, _) => "police-450000",
+        (Part::Designating, State::AWAITING_DESIGNATION) => "police-450000",
+        (Part::Designating, _) => return None,
+    };
+    Some(Party::Agency(id(agency)))
+}
+
+/// The case before an action: one agency was asked to assist.
+fn before(state: State) -> Case {
+    let mut case = in_state(state);
+    if state.is_open() {
+        case.generation += 1;
+        case.clocks
+            .push(rules(0).clock(&id("police-450300"), ASSIST, case.generation));
+        case.supporting.push(Supporter::asked(id("police-450300")));
+    }
+    case
+}
+
+/// Every cell of the table: each verb, by each part, in each state, is done or is refused with what would be possible.
+#[test]
+fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
+    let mut cells = 0;
+    for action in actions() {
+        for part in Part::ALL {
+            for state in State::ALL {
+                let Some(caller) = caller(part, state) else { continue };
+                cells += 1;
+                let case = before(state);
+                let done = rules(1).act(&case, &matter(&[]), &caller, &action);
+                let rule = action.rule();
+                let cell = format!("{} by {part:?} in {}: {done:?}", rule.name, state.name());
+                match done {
+                    Ok(_) => assert!(rule.allows(part, state), "{cell}"),
+                    Err(Refusal::Unseen) => assert!(!part.sees().contains(&Sight::Case), "{cell}"),
+                    Err(Refusal::NotYours { description }) => {
+                        assert!(!rule.may.iter().any(|(may, _)| *may == part), "{cell}");
+                        assert!(description.contains(rule.may[0].0.name()), "{cell}");
+                        assert!(description.contains("now"), "{cell}");
+                    }
+                    Err(Refusal::WrongState {
+                        state: told,
+                        description,
+                    }) => {
+                        assert!(!rule.allows(part, state) && told == state, "{cell}");
+                        assert!(rule.may.iter().any(|(may, _)| *may == part), "{cell}");
+                        assert!(
+                            description.contains(state.name()) && description.contains("now"),
+                            "{cell}"
+                        );
+                    }
+                    Err(Refusal::Argument { .. }) => panic!("{cell}"),
+                }
+            }
+        }
+    }
+    assert_eq!(
+        cells,
+        3 * (4 + 1 + 7 + 5 + 4 + 7),
+        "lead, designating, supporting, asked, superior, operator"
+    );
+}
+
+/// A stranger learns nothing, whatever it asks for and wherever the case stands.
+#[test]
+fn p7_a_stranger_sees_no_case() {
+    for action in actions() {
+        for state in State::ALL {
+            for agency in ["police-450200", "police-CN", "conference-CN", "no-such-agency"] {
+                let done = act(1, &before(state), &matter(&[]), agency, &action);
+                assert_eq!(done, Err(Refusal::Unseen), "{} {agency}", action.rule().name);
+            }
+        }
+    }
+}
+
+/// Clocks by kind and owner, with the generation.
+fn running(case: &Case) -> Vec<(ClockKind, String, u64)> {
+    let clock = |clock: &Clock| (clock.kind(), clock.owner.to_string(), clock.generation);
+    case.all_clocks().map(clock).collect()
+}
+
+/// What a row says of a clock is what happens to it: started ones are new, stopped ones are gone, all others are as they were.
+fn assert_clocks(rule: &Rule, before: &Case, after: &Case) {
+    let (was, is) = (running(before), running(after));
+    for kind in ClockKind::ALL {
+        let of = |clocks: &[(ClockKind, String, u64)]| -> Vec<(String, u64)> {
+            let of = clocks.iter().filter(|(other, ..)| *other == kind);
+            of.map(|(_, owner, generation)| (owner.clone(), *generation)).collect()
+        };
+        let (was, is) = (of(&was), of(&is));
+        let said = format!("{} in {}: {kind:?} {was:?} → {is:?}", rule.name, before.state().name());
+        match rule.effect(before.state(), kind) {
+            None => assert_eq!(was, is, "{said}"),
+            Some(Effect::Start) => assert!(
+                is.iter().any(|(_, generation)| *generation > before.generation),
+                "{said}"
+            ),
+            Some(Effect::Stop) => assert!(is.len() < was.len() || was.is_empty(), "{said}"),
+            Some(Effect::Pause) => panic!("{said}: nothing pauses a clock yet"),
+        }
+    }
+}
+
+#[test]
+fn p5_every_transition_does_to_the_clocks_what_its_row_says() {
+    for action in actions() {
+        for state in State::ALL {
+            for part in Part::ALL.into_iter().filter(|part| action.rule().allows(*part, state)) {
+                let case = before(state);
+                let caller = caller(part, state).unwrap();
+                let done = rules(1).act(&case, &matter(&[]), &caller, &action).unwrap();
+                assert_clocks(action.rule(), &case, &done.case);
+            }
+        }
+    }
+    for state in State::ALL.into_iter().filter(|state| state.is_open()) {
+        let case = in_state(state);
+        let up = missed(&rules(10_000), &case, &matter(&[]), case.generation).unwrap();
+        assert_clocks(hand_up::RULE, &case, &up.case);
+        let mut last = case.clone();
+        let Standing::Open(_, duty) = &mut last.standing else {
+            panic!()
+        };
+        duty.owner = id("conference-CN");
+        duty.clock.owner = id("conference-CN");
+        let again = missed(&rules(10_000), &last, &matter(&[]), last.generation).unwrap();
+        assert_clocks(hand_up::REPEAT, &last, &again.case);
+        let mut asked = case.clone();
+        asked.generation += 1;
+        asked
+            .clocks
+            .push(rules(0).clock(&id("police-440000"), ASSIST, asked.generation));
+        let on = rules(10_000)
+            .clock_missed(&asked, &matter(&[]), ClockKind::Assist, asked.generation)
+            .unwrap();
+        assert_clocks(hand_up::PASS_ON, &asked, &on.case);
+    }
+}
+
+/// In each state in which a row starts a clock of the duty, it starts one.
+#[test]
+fn p5_a_row_starts_at_most_one_clock_of_the_duty() {
+    for rule in Rule::all() {
+        for state in State::ALL {
+            let started: Vec<_> = ClockKind::ALL
+                .into_iter()
+                .filter(|kind| kind.is_of_the_duty() && rule.effect(state, *kind) == Some(Effect::Start))
+                .collect();
+            assert!(started.len() <= 1, "{} in {}: {started:?}", rule.name, state.name());
+            assert_eq!(rule.starts(state), started.first().copied());
+        }
+    }
+}
+
+/// The tables as `docs/casework.md` has them.
+fn printed() -> String {
+    let mut text = String::from(
+        "# Casework: who may do what, and what it does to the clocks\n\n\
+         Printed from the rules by a test of the crate `routing`; `UPDATE=1 cargo test -p routing casework` writes it anew.\n\n\
+         ## Who may do what in which state\n\n\
+         A cell names the parts that may. Everybody else is refused, and told what would be possible; an agency without a part is told \
+         that there is no such case.\n\n",
+    );
+    let header = |text: &mut String, first: &str| {
+        let names: Vec<_> = State::ALL.iter().map(|state| format!("`{}`", state.name())).collect();
+        writeln!(
+            text,
+            "| {first} | {} |\n|{}",
+            names.join(" | "),
+            "---|".repeat(names.len() + 1)
+        )
+        .unwrap();
+    };
+    header(&mut text, "verb");
+    for rule in Rule::all() {
+        let cells = State::ALL.map(|state| {
+            let parts: Vec<_> = Part::ALL.into_iter().filter(|part| rule.allows(*part, state)).collect();
+            parts.into_iter().map(Part::name).collect::<Vec<_>>().join(", ")
+        });
+        writeln!(text, "| {} | {} |", rule.name, cells.join(" | ")).unwrap();
+    }
+    text.push_str("\n## What it does to the clocks\n\nClocks that are not named go on as they are. For `open`, the state is the one that the case opens in.\n\n");
+    header(&mut text, "verb");
+    for rule in Rule::all() {
+        let cells = State::ALL.map(|state| {
+            let effects = ClockKind::ALL.into_iter().filter_map(|kind| {
+                let effect = match rule.effect(state, kind)? {
+                    Effect::Start => "start",
+                    Effect::Stop => "stop",
+                    Effect::Pause => "pause",
+                };
+                Some(format!("{effect} {}", kind.as_str()))
+            });
+            effects.collect::<Vec<_>>().join(", ")
+        });
+        writeln!(text, "| {} | {} |", rule.name, cells.join(" | ")).unwrap();
+    }
+    text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded |\n|---|---|---|---|\n");
+    for part in Part::ALL.into_iter().filter(|part| *part != Part::Remit) {
+        let cells = [Sight::Case, Sight::Content, Sight::Exclusions].map(|sight| match part.sees().contains(&sight) {
+            true => "yes",
+            false => "",
+        });
+        writeln!(text, "| {} | {} |", part.name(), cells.join(" | ")).unwrap();
+    }
+    text.push_str("\n## Clocks\n\n| clock | runs until | set by |\n|---|---|---|\n");
+    for (kind, until, by) in [
+        (
+            ClockKind::Acknowledge,
+            "the lead takes the case over",
+            "the row that routed the case",
+        ),
+        (
+            ClockKind::Result,
+            "the lead comes to a result",
+            "the row that routed the case",
+        ),
+        (
+            ClockKind::Designate,
+            "the superior designates a lead",
+            "10 working days (网信部门行政执法程序规定 13)",
+        ),
+        (
+            ClockKind::Assist,
+            "the agency that was asked answers",
+            "5 working days (ours: no rule was found that gives a figure)",
+        ),
+    ] {
+        writeln!(text, "| {} | {until} | {by} |", kind.as_str()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn casework_is_printed_as_it_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/casework.md");
+    let printed = printed();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &printed).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        kept, printed,
+        "docs/casework.md differs from the rules; UPDATE=1 writes it anew"
+    );
+}

@@ -1,0 +1,65 @@
+//! Who is excluded from an open case now: those of its opening, and their successors since.
+//!
+//! A directory that is applied later may name successors, and a still later one may no longer have the
+//! agencies that they succeeded. So what each directory adds is kept.
+
+use std::collections::BTreeMap;
+
+use sql::{Error, Insert, Kind, Tx, Value};
+use uuid::Uuid;
+
+use super::rows;
+use crate::case::Matter;
+use decision::directory::{AgencyId, Directory};
+
+pub(super) const EXCLUSIONS: Insert = Insert::into(
+    "case_exclusions",
+    &[
+        ("case_id", Kind::Text),
+        ("agency", Kind::Text),
+        ("directory", Kind::Bytes),
+    ],
+);
+
+/// Adds the successors that a directory names.
+pub(super) fn extend(matter: &mut Matter, directory: &Directory) {
+    let successors = directory.excluded_successors(&matter.excluded);
+    matter.excluded.extend(successors);
+}
+
+/// The rows of a case, whose exclusions a directory followed.
+pub(super) fn rows(case: Uuid, matter: &Matter, directory: &Directory) -> impl Iterator<Item = [Value; 3]> {
+    let digest = directory.digest();
+    let row = move |agency: &AgencyId| [case.into(), agency.as_str().into(), digest.into()];
+    matter.excluded.iter().map(row)
+}
+
+/// Writes the rows of open cases anew.
+pub(super) async fn replace(tx: &mut Tx, followed: &[(Uuid, Matter)], directory: &Directory) -> Result<(), Error> {
+    let excluding = || followed.iter().filter(|(_, matter)| !matter.excluded.is_empty());
+    let ids: Vec<String> = excluding().map(|(case, _)| case.to_string()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    tx.execute("DELETE FROM case_exclusions WHERE case_id = ANY($1)", vec![ids.into()])
+        .await?;
+    let rows = excluding().flat_map(|(case, matter)| rows(*case, matter, directory));
+    EXCLUSIONS.rows(tx, rows.collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+/// Who is excluded from each of these cases.
+pub(super) async fn of(tx: &mut Tx, cases: Vec<String>) -> Result<BTreeMap<Uuid, Vec<AgencyId>>, Error> {
+    let rows = tx
+        .fetch(
+            "SELECT case_id, agency FROM case_exclusions WHERE case_id = ANY($1)",
+            vec![cases.into()],
+        )
+        .await?;
+    let mut excluded: BTreeMap<Uuid, Vec<AgencyId>> = BTreeMap::new();
+    for row in &rows {
+        let agency = rows::agency(&row.get::<String>("agency")?)?;
+        excluded.entry(rows::uuid(row, "case_id")?).or_default().push(agency);
+    }
+    Ok(excluded)
+}
