@@ -430,7 +430,9 @@ async fn p2_a_restored_producer_is_frozen_until_it_is_examined() {
         gaps.text.contains("frozen since").then_some(gaps)
     })
     .await;
-    gaps.is(1, &[&fork, "remit log unfreeze intake --reason"]);
+    let etag = gaps.text.split("--etag ").nth(1).unwrap_or_default();
+    let etag = etag.split(' ').next().unwrap().to_owned();
+    gaps.is(1, &[&fork, "remit log unfreeze intake --etag "]);
     let status = Command::new(binary())
         .args(["status", "--data-dir"])
         .arg(&data)
@@ -446,11 +448,21 @@ async fn p2_a_restored_producer_is_frozen_until_it_is_examined() {
     reconciled.is(5, &["differs from the service's"]);
 
     log(&data, &["unfreeze", "--help"]).is(0, &["\n2. If its newest database", "\n3. If not"]);
-    log(&data, &["unfreeze", "intake", "--reason", ""]).is(2, &["must say what was examined"]);
+    log(&data, &["unfreeze", "intake", "--reason", "why"]).is(2, &["add --etag from `remit log gaps`"]);
+    log(&data, &["unfreeze", "intake", "--reason", "", "--etag", &etag]).is(2, &["must say what was examined"]);
     let examined = "the backup of last night; one request to show the reporter was lost";
     log(
         &data,
-        &["unfreeze", "intake", "--reason", examined, "--tolerate-hours", "1"],
+        &[
+            "unfreeze",
+            "intake",
+            "--reason",
+            examined,
+            "--tolerate-hours",
+            "1",
+            "--etag",
+            &etag,
+        ],
     )
     .is(0, &["intake may append again"]);
     let again = log(&data, &["unfreeze", "intake", "--reason", examined]);

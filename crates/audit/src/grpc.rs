@@ -43,10 +43,8 @@ impl AuditService for Grpc {
         request: Request<UnfreezeProducerRequest>,
     ) -> Result<Response<UnfreezeProducerResponse>, Status> {
         let caller = rpc::caller(&request)?;
-        let actor = caller.actor(&[]);
-        let unfrozen = oversight::unfreeze(&self.store, &self.writer, request.get_ref(), actor, self.clock.now());
-        let producer = Some(unfrozen.await?);
-        Ok(Response::new(UnfreezeProducerResponse { producer }))
+        let unfrozen = oversight::unfreeze(&self.store, &self.writer, request.get_ref(), caller, self.clock.now());
+        Ok(Response::new(unfrozen.await?))
     }
 
     async fn list_changes(

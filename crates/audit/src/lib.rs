@@ -119,7 +119,7 @@ pub use resume::{Place, Refused};
 pub use scrub::EntryMissing;
 pub use sql_store::{SCHEMAS, SqlStore};
 pub use status::Status;
-pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Which};
+pub use store::{Found, GapCursor, Store, StoreError, Unfreezing, Unfrozen, Which};
 pub use tree::{Edge, PlacedTile, TileId, Tiles, TreeHead};
 pub use trust::{Trusted, open as open_checkpoint, with_statements};
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use api::audit::{
     EventSet, Gap as GapMessage, GapKind as KindMessage, ListGapsRequest, ListGapsResponse,
     Producer as ProducerMessage, RecordMarkRequest, RecordMarkResponse, Standing as StandingMessage,
-    UnfreezeProducerRequest,
+    UnfreezeProducerRequest, UnfreezeProducerResponse,
 };
 use journal::{Mark, SetHash, Time, Writer};
 use names::Collection;
-use rpc::{Failure, Violations, page};
+use prost::Message as _;
+use rpc::{Failure, Identity, Violations, page};
 
 use crate::{
     check::SERVICES,
     gap::{Gap, GapKind},
     producer::{Producer, Standing},
-    store::{GapCursor, Store, Unfreezing},
+    store::{GapCursor, Store, Unfreezing, Unfrozen},
 };
 
 /// Filter that page tokens of `ListGaps` are bound to: it has none.
@@ -89,14 +90,20 @@ pub(crate) async fn unfreeze(
     store: &Arc<dyn Store>,
     writer: &Writer,
     request: &UnfreezeProducerRequest,
-    actor: api::event::Actor,
+    caller: &Identity,
     now: Time,
-) -> Result<ProducerMessage, Failure> {
-    let (source, unfreezing) = unfreezing(request, actor)?;
+) -> Result<UnfreezeProducerResponse, Failure> {
+    let (source, unfreezing) = unfreezing(request, caller)?;
     let name = source.clone();
     let unfrozen = writer.write(store, |store| async move { store.unfreeze(&name, unfreezing).await });
-    let producer = unfrozen.await?.ok_or(Failure::NotFound { what: "producer" })?;
-    Ok(producer_message(&source, &producer, now))
+    match unfrozen.await? {
+        Unfrozen::Done(producer) => Ok(UnfreezeProducerResponse {
+            producer: Some(producer_message(&source, &producer, now)),
+        }),
+        Unfrozen::Unknown => Err(Failure::NotFound { what: "producer" }),
+        Unfrozen::EtagMismatch => Err(Failure::EtagMismatch),
+        Unfrozen::Earlier(earlier) => rpc::first_answer(&earlier),
+    }
 }
 
 /// A page of gaps, and, on the first, the producers.
@@ -141,7 +148,7 @@ fn parse_cursor(cursor: &str) -> Option<GapCursor> {
 /// Validates an unfreeze request: the producer and how it continues, or all violations.
 pub(crate) fn unfreezing(
     request: &UnfreezeProducerRequest,
-    actor: api::event::Actor,
+    caller: &Identity,
 ) -> Result<(String, Unfreezing), Failure> {
     let mut violations = Violations::new();
     let source = Collection::PRODUCERS.id(&request.name).unwrap_or_default().to_owned();
@@ -162,12 +169,30 @@ pub(crate) fn unfreezing(
     if !(0..=TOLERANCE).contains(&tolerate_seconds) {
         violations.add("tolerate", "must be between nothing and 30 days");
     }
-    let unfreezing = Unfreezing {
-        actor,
-        reason: reason.to_owned(),
-        tolerate_seconds,
+    if request.etag.is_empty() {
+        violations.add("etag", "is missing; take it from the producer as ListGaps shows it");
+    }
+    let content = UnfreezeProducerRequest {
+        request_id: String::new(),
+        ..request.clone()
     };
-    Ok(violations.finish(|| Some((source, unfreezing)))?)
+    let id = rpc::request_id(
+        caller,
+        "UnfreezeProducer",
+        &request.request_id,
+        &content.encode_to_vec(),
+    );
+    let id = violations.note(id)?;
+    Ok(violations.finish(|| {
+        let unfreezing = Unfreezing {
+            actor: caller.actor(&[]),
+            reason: reason.to_owned(),
+            tolerate_seconds,
+            etag: request.etag.clone(),
+            request: id?,
+        };
+        Some((source, unfreezing))
+    })?)
 }
 
 fn gap_message(gap: Gap, now: Time) -> GapMessage {
@@ -206,6 +231,7 @@ pub(crate) fn producer_message(source: &str, producer: &Producer, now: Time) -> 
         committed_count: producer.mark.map_or(0, |mark| mark.committed).cast_signed(),
         delivered_count: producer.mark.map_or(0, |mark| mark.delivered.count).cast_signed(),
         security_event_count: producer.incidents.cast_signed(),
+        etag: producer.etag(source),
     }
 }
 

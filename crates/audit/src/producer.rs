@@ -13,7 +13,9 @@
 //! One lawful history looks like *ahead*: a replica that was paused between reading its mark and sending it, while another one
 //! delivered more. The next mark ends it; so whatever is found is reported at once, and raises an alarm when it has lasted.
 
+use data_encoding::HEXLOWER;
 use journal::{EventSet, Mark, Time};
+use sha2::{Digest as _, Sha256};
 
 /// How long events may wait with their producer, and how long a contradiction may last, before it is an alarm, in seconds.
 pub const PATIENCE: i64 = 30;
@@ -108,6 +110,17 @@ pub struct Producer {
 }
 
 impl Producer {
+    /// Stands for the freeze, or its absence, that somebody saw: changes with each freeze, unfreezing and security event.
+    pub fn etag(&self, source: &str) -> String {
+        let frozen = self.frozen.map_or(i64::MIN, |time| time.0);
+        let digest = Sha256::new()
+            .chain_update(b"remit-producer-v1")
+            .chain_update(frozen.to_be_bytes())
+            .chain_update(self.incidents.to_be_bytes())
+            .chain_update(source);
+        HEXLOWER.encode(&digest.finalize()[..16])
+    }
+
     /// Takes a new mark.
     pub fn take(&mut self, mark: Mark, now: Time) {
         let held = self.held;

@@ -21,7 +21,7 @@ use crate::{
     check::{Checked, Verdict},
     gap::Gap,
     producer::{Noted, Producer},
-    store::{Found, GapCursor, Store, StoreError, Unfreezing, Which},
+    store::{Found, GapCursor, Store, StoreError, Unfreezing, Unfrozen, Which},
     tree::{TileId, Tiles, TreeHead},
 };
 
@@ -146,7 +146,7 @@ impl Store for SqlStore {
         self.review_producers().await
     }
 
-    async fn unfreeze(&self, source: &str, unfreezing: Unfreezing) -> Result<Option<Producer>, StoreError> {
+    async fn unfreeze(&self, source: &str, unfreezing: Unfreezing) -> Result<Unfrozen, StoreError> {
         self.unfreeze_producer(source, unfreezing).await
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use async_trait::async_trait;
-use journal::{Mark, RecordHead, Time};
+use journal::{Earlier, Mark, RecordHead, RequestId, Time};
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +37,23 @@ pub struct Unfreezing {
     pub reason: String,
     /// For how many seconds further forks do not freeze it again.
     pub tolerate_seconds: i64,
+    /// The producer as the operator saw it.
+    pub etag: String,
+    /// The caller's id for the request.
+    pub request: Option<RequestId>,
+}
+
+/// What became of a producer that was to be unfrozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfrozen {
+    /// The producer, which is not frozen.
+    Done(Producer),
+    /// The log does not know the producer.
+    Unknown,
+    /// Something befell the producer since the operator saw it.
+    EtagMismatch,
+    /// An earlier request has the id.
+    Earlier(Earlier),
 }
 
 /// Identifies an entry.
@@ -87,10 +104,9 @@ pub trait Store: Reader {
     /// it periodically.
     async fn review(&self) -> Result<(), StoreError>;
 
-    /// Unfreezes a producer and logs what was examined. `None` if the log does not know the
-    /// producer. A producer that is not frozen is returned unchanged, and nothing is logged unless
-    /// forks are to be tolerated.
-    async fn unfreeze(&self, source: &str, unfreezing: Unfreezing) -> Result<Option<Producer>, StoreError>;
+    /// Unfreezes a producer and logs what was examined. A producer that is not frozen is returned
+    /// unchanged, and nothing is logged unless forks are to be tolerated.
+    async fn unfreeze(&self, source: &str, unfreezing: Unfreezing) -> Result<Unfrozen, StoreError>;
 
     /// The producers known to the log, by name.
     async fn producers(&self) -> Result<Vec<(String, Producer)>, sql::Error>;

@@ -57,6 +57,7 @@ use category::Categories;
 use directory::{Directory, InForce};
 use evidence::Vault;
 use futures::FutureExt as _;
+pub use journal::REQUEST_ID_WINDOW;
 use journal::{Background, Bytes32, Clock, Entropy};
 use places::Territories;
 use receipt::Receipts;
@@ -66,8 +67,6 @@ use store::{SqlStore, Store, evidence::EvidenceStore};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-/// How long a request id stands for its first answer.
-pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// Reports that one commit takes at most.
 const ACCEPTANCES: usize = 256;
 /// Readings that one commit takes at most.

@@ -29,6 +29,8 @@
 //!
 //! The kinds of changes of every service, and the words for them, are one list (`kind.rs`).
 //!
+//! First answers to requests that name an id are kept in the transaction that does what they ask for (`requests.rs`).
+//!
 //! The key that seals page tokens stands beside the journal (`token_key.rs`), one for all replicas
 //! of a service.
 //!
@@ -49,6 +51,7 @@ mod mark;
 mod outbox;
 mod progress;
 mod relay;
+mod requests;
 mod source;
 mod token_key;
 mod writer;
@@ -69,6 +72,7 @@ pub use progress::Progress;
 pub use relay::{
     Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered, uncancelled,
 };
+pub use requests::{Answers, Earlier, REQUEST_ID_WINDOW, RequestId, earlier, forget_requests};
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, ordered_id, random_id};
 pub use token_key::token_key;
 pub use writer::Writer;

@@ -21,6 +21,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0002_token_keys.sql"),
             include_str!("../migrations/postgres/0002_token_keys.sql"),
         ),
+        (
+            "first answers to requests",
+            include_str!("../migrations/sqlite/0003_requests.sql"),
+            include_str!("../migrations/postgres/0003_requests.sql"),
+        ),
     ],
 };
 

@@ -3,17 +3,19 @@
 
 use std::{io, sync::Arc};
 
-use api::event::Actor;
-use journal::{Bytes32, Clock};
+use api::{event::Actor, routing::LoadResult};
+use journal::{Bytes32, Clock, Earlier, RequestId, Time};
 use places::Territories;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     checked::{Checked, Digest, Group},
     file::{Format, Mode, PROBLEMS, Problem, Reader},
     key::Key,
     sorted::Sorter,
-    store::{self, Activation, Load, Store, Version},
+    store::{self, Activated, Activation, Load, Store, Version},
 };
 
 /// Approximate number of entries per transaction, so that other writers get their turn.
@@ -32,6 +34,17 @@ pub struct Request {
     pub actor: Actor,
     /// Trace context to continue.
     pub traceparent: String,
+    /// The calling system and its id for the request.
+    pub request_id: Option<(String, Uuid)>,
+}
+
+impl Request {
+    /// The caller's id for the request with a file, if something is to be stored.
+    fn id(&self, file: &Bytes32) -> Option<RequestId> {
+        let (caller, id) = self.request_id.as_ref().filter(|_| !self.validate_only)?;
+        let content = [&[self.format as u8, self.mode as u8], file.as_slice()].concat();
+        Some(RequestId::new(caller, *id, "LoadOperators", &content))
+    }
 }
 
 /// The effect of a load.
@@ -47,6 +60,23 @@ pub struct LoadSummary {
     pub removed: u64,
     /// Whether the register was already like this.
     pub unchanged: bool,
+}
+
+impl LoadSummary {
+    /// Converts to a contract message.
+    pub fn to_proto(&self) -> LoadResult {
+        let mut version = self.version.to_proto();
+        if self.version.time == Time::default() {
+            version.load_time = None;
+        }
+        LoadResult {
+            version: Some(version),
+            added_count: self.added.cast_signed(),
+            changed_count: self.changed.cast_signed(),
+            removed_count: self.removed.cast_signed(),
+            unchanged: self.unchanged,
+        }
+    }
 }
 
 /// Why nothing was loaded. The register is unchanged.
@@ -65,6 +95,9 @@ pub enum LoadError {
         /// Bytes announced.
         announced: i64,
     },
+    /// An earlier request has the id.
+    #[error("an earlier request has the same id")]
+    Earlier(Earlier),
     /// The register has a newer version than when the load began.
     #[error("another load came into force meanwhile; load again")]
     Overtaken,
@@ -102,19 +135,27 @@ impl std::fmt::Debug for Loader {
 struct Reading {
     reader: Reader,
     sorter: Sorter,
+    /// Of what was read.
+    digest: Sha256,
 }
 
 impl Reading {
     fn feed(mut self, piece: &[u8]) -> io::Result<Self> {
         let sorter = &mut self.sorter;
+        self.digest.update(piece);
         self.reader.feed(piece, &mut |row| sorter.push(row))?;
         Ok(self)
     }
 
-    fn finish(mut self) -> io::Result<(Reader, Checked)> {
+    /// What was read, and its digest.
+    fn finish(mut self) -> io::Result<(Reader, Checked, Bytes32)> {
         let sorter = &mut self.sorter;
         self.reader.finish(&mut |row| sorter.push(row))?;
-        Ok((self.reader, Checked::new(self.sorter.merge()?)))
+        Ok((
+            self.reader,
+            Checked::new(self.sorter.merge()?),
+            self.digest.finalize().into(),
+        ))
     }
 }
 
@@ -135,6 +176,7 @@ impl Loader {
             reading: Reading {
                 reader: Reader::new(request.format, request.mode, territories),
                 sorter: Sorter::default(),
+                digest: Sha256::new(),
             },
             request,
         }
@@ -166,7 +208,14 @@ impl Loader {
             return Err(LoadError::Cut { came, announced });
         }
         let reading = self.reading;
-        let (reader, checked) = blocking(move || reading.finish()).await?;
+        let (reader, checked, digest) = blocking(move || reading.finish()).await?;
+        let request_id = self.request.id(&digest);
+        // Before the file is checked: what it is checked against may have changed since the first request.
+        if let Some(id) = &request_id
+            && let Some(earlier) = self.store.earlier(id).await?
+        {
+            return Err(LoadError::Earlier(earlier));
+        }
         let problems = reader.problems().to_vec();
         let write = !self.request.validate_only && problems.is_empty();
         let load = match write {
@@ -182,6 +231,7 @@ impl Loader {
             clock: &*self.clock,
             shutdown: &self.shutdown,
             request: &self.request,
+            request_id,
             load: load.as_ref(),
             tally: Tally::new(self.request.mode, base),
             problems,
@@ -207,6 +257,7 @@ struct Writing<'a> {
     clock: &'a dyn Clock,
     shutdown: &'a CancellationToken,
     request: &'a Request,
+    request_id: Option<RequestId>,
     /// `None` if nothing is to be written.
     load: Option<&'a Load>,
     tally: Tally,
@@ -285,7 +336,14 @@ impl Writing<'_> {
     async fn finish(self) -> Result<LoadSummary, LoadError> {
         let mode = self.request.mode;
         let (mut outcome, digest, base) = self.tally.finish(mode);
+        let now = self.clock.now();
         let Some(load) = self.load.filter(|_| !outcome.unchanged) else {
+            // A repeat that comes after another load must not undo that.
+            if let Some(id) = &self.request_id
+                && let Some(earlier) = self.store.answer(id, &outcome, now).await?
+            {
+                return Err(LoadError::Earlier(earlier));
+            }
             return Ok(outcome);
         };
         let activation = Activation {
@@ -297,10 +355,14 @@ impl Writing<'_> {
             removed: outcome.removed,
             actor: self.request.actor.clone(),
             traceparent: self.request.traceparent.clone(),
+            request_id: self.request_id,
         };
         debug_assert_eq!(base, load.base.version, "the compared version is the changed one");
-        let activated = self.store.activate(load, activation, self.clock.now()).await?;
-        outcome.version = activated.ok_or(LoadError::Overtaken)?;
+        match self.store.activate(load, activation, now).await? {
+            Activated::Done(version) => outcome.version = version,
+            Activated::Overtaken => return Err(LoadError::Overtaken),
+            Activated::Earlier(earlier) => return Err(LoadError::Earlier(earlier)),
+        }
         Ok(outcome)
     }
 }

@@ -3,15 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use api::routing::{
-    ListOperatorsRequest, ListOperatorsResponse, LoadMode, LoadOperatorsHeader, LoadOperatorsRequest,
-    LoadOperatorsResponse, LoadProblem, LoadProgress, LoadResult, LookupOperatorRequest, LookupOperatorResponse,
-    Operator, OperatorFormat, load_operators_request::Part, operator_subject,
+    ListOperatorsRequest, ListOperatorsResponse, LoadMode, LoadOperatorsRequest, LoadOperatorsResponse, LoadProblem,
+    LoadProgress, LookupOperatorRequest, LookupOperatorResponse, Operator, OperatorFormat, OperatorsSpec,
+    operator_subject,
 };
 use decision::calendar::Calendars;
-use futures::{Stream, StreamExt as _};
-use journal::{Clock, Time, Writer};
+use futures::Stream;
+use journal::{Clock, Earlier, Time, Writer};
 use places::Territories;
-use rpc::{Failure, Identity, Violation, Violations, page};
+use rpc::{Failure, Identity, Violation, Violations, page, upload::Upload};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::{
     checked::Group,
     file::{Format, Mode, Problem},
     key::{Key, Kind, candidates},
-    load::{self, LoadError, LoadSummary, Loader},
+    load::{self, LoadError, Loader},
     store::{Found, Store},
 };
 
@@ -152,20 +152,18 @@ impl Service {
     pub(crate) async fn load(
         &self,
         caller: &Identity,
-        mut parts: impl Parts,
+        parts: impl Parts,
     ) -> Result<mpsc::Receiver<Result<LoadOperatorsResponse, Failure>>, Failure> {
         let permit = Arc::clone(&self.loads).try_acquire_owned();
         let permit = permit.map_err(|_| Failure::Overloaded)?;
-        let Part::Header(header) = next(&mut parts).await? else {
-            return Err(Failure::invalid("header", "is missing; a load begins with one"));
-        };
-        let loader = self.loader(&header, caller)?;
+        let (spec, upload) = Upload::begin(parts, PATIENCE).await?;
+        let (loader, announced) = self.loader(&spec, caller)?;
         let (answers, answered) = mpsc::channel(16);
         let writer = self.writer.clone();
         // On a task of its own: whoever goes away does not keep the version that is then in force from being told of.
         tokio::spawn(async move {
             let _permit = permit;
-            if let Err(failure) = receive(loader, parts, &answers).await {
+            if let Err(failure) = receive(loader, upload, announced, &answers).await {
                 let _ = answers.send(Err(failure)).await;
             }
             writer.committed();
@@ -173,62 +171,67 @@ impl Service {
         Ok(answered)
     }
 
-    fn loader(&self, header: &LoadOperatorsHeader, caller: &Identity) -> Result<Loader, Failure> {
+    /// What reads a load, and how many bytes come.
+    fn loader(&self, spec: &OperatorsSpec, caller: &Identity) -> Result<(Loader, u64), Failure> {
         let mut violations = Violations::new();
-        let format = match header.format() {
+        let size = u64::try_from(spec.size_bytes).ok().filter(|size| *size > 0);
+        let size = violations.check("spec.size_bytes", size, "is missing; say how long the file is");
+        let format = match spec.format() {
             OperatorFormat::Csv => Some(Format::Csv),
             OperatorFormat::Ndjson => Some(Format::Ndjson),
             OperatorFormat::Unspecified => None,
         };
-        let format = violations.check("header.format", format, "is missing or unknown");
-        let mode = match header.mode() {
+        let format = violations.check("spec.format", format, "is missing or unknown");
+        let mode = match spec.mode() {
             LoadMode::Replace => Some(Mode::Replace),
             LoadMode::Change => Some(Mode::Change),
             LoadMode::Unspecified => None,
         };
-        let mode = violations.check("header.mode", mode, "is missing or unknown");
-        let (format, mode) = violations.finish(|| Some((format?, mode?)))?;
+        let mode = violations.check("spec.mode", mode, "is missing or unknown");
+        let request_id = violations.request_id("spec.request_id", &spec.request_id);
+        let (size, format, mode) = violations.finish(|| Some((size?, format?, mode?)))?;
         let request = load::Request {
             format,
             mode,
-            validate_only: header.validate_only,
+            validate_only: spec.validate_only,
             actor: caller.actor(crate::store::RECORD.as_bytes()),
             traceparent: telemetry::traceparent(),
+            request_id: request_id.map(|id| (caller.system.clone(), id)),
         };
-        Ok(Loader::new(
+        let loader = Loader::new(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             self.shutdown.clone(),
             (self.tree)(),
             request,
-        ))
+        );
+        Ok((loader, size))
     }
 }
 
 /// Takes the parts of a load as they come, and answers with progress, faults and the result.
-async fn receive(mut loader: Loader, mut parts: impl Parts, answers: &Answers) -> Result<(), Failure> {
+async fn receive<M: Parts>(
+    mut loader: Loader,
+    mut upload: Upload<M>,
+    announced: u64,
+    answers: &Answers,
+) -> Result<(), Failure> {
     let mut told = 0;
-    let announced = loop {
-        if loader.has_enough() {
-            break 0;
+    while !loader.has_enough() {
+        let Some(data) = upload.next(announced).await? else {
+            break;
+        };
+        if data.len() > CHUNK {
+            let description = format!("has {} bytes, more than {CHUNK}", data.len());
+            return Err(Failure::invalid("data", description));
         }
-        match next(&mut parts).await? {
-            Part::Chunk(chunk) if chunk.len() > CHUNK => {
-                return Err(Failure::invalid(
-                    "chunk",
-                    format!("has {} bytes, more than {CHUNK}", chunk.len()),
-                ));
-            }
-            Part::Chunk(chunk) => loader = loader.piece(chunk).await.map_err(failure)?,
-            Part::Header(_) => return Err(Failure::invalid("header", "occurs twice; a load has only one")),
-            Part::End(end) => break end.bytes,
-        }
+        loader = loader.piece(data).await.map_err(failure)?;
         let (bytes, entries) = loader.progress();
         if entries >= told + STEP {
             told = entries;
             tell(answers, bytes, entries, 0);
         }
-    };
+    }
     let (bytes, entries) = loader.progress();
     let mut told = 0;
     let mut written = |written| {
@@ -237,14 +240,19 @@ async fn receive(mut loader: Loader, mut parts: impl Parts, answers: &Answers) -
             tell(answers, bytes, entries, written);
         }
     };
-    match loader.end(announced, &mut written).await {
+    match loader.end(announced.cast_signed(), &mut written).await {
         Ok(outcome) => {
             let result = LoadOperatorsResponse {
-                result: Some(result(&outcome)),
+                result: Some(outcome.to_proto()),
                 ..Default::default()
             };
             // Whoever went away meanwhile finds the version in the register.
             let _ = answers.send(Ok(result)).await;
+            Ok(())
+        }
+        Err(LoadError::Earlier(earlier)) => {
+            let answer = rpc::first_answer(&earlier)?;
+            let _ = answers.send(Ok(answer)).await;
             Ok(())
         }
         Err(LoadError::Problems(problems)) => {
@@ -266,7 +274,7 @@ async fn receive(mut loader: Loader, mut parts: impl Parts, answers: &Answers) -
 /// Progress is for people: what they do not take in time is left out.
 fn tell(answers: &Answers, bytes: u64, entries: u64, written: u64) {
     let progress = LoadProgress {
-        bytes: bytes.cast_signed(),
+        read_bytes: bytes.cast_signed(),
         entry_count: entries.cast_signed(),
         written_count: written.cast_signed(),
     };
@@ -277,31 +285,12 @@ fn tell(answers: &Answers, bytes: u64, entries: u64, written: u64) {
     let _ = answers.try_send(Ok(answer));
 }
 
-/// The next part. That the stream ends is no part: a cut may look like it.
-async fn next(parts: &mut impl Parts) -> Result<Part, Failure> {
-    let missing = || {
-        Failure::invalid(
-            "end",
-            "is missing: the stream ended before the file did; nothing was loaded",
-        )
-    };
-    match tokio::time::timeout(PATIENCE, parts.next()).await {
-        Err(_) => Err(Failure::DeadlineExceeded),
-        Ok(Some(Err(cut))) => {
-            tracing::info!(?cut, "a load was interrupted; nothing was loaded");
-            Err(missing())
-        }
-        Ok(None) => Err(missing()),
-        Ok(Some(Ok(message))) => message
-            .part
-            .ok_or_else(|| Failure::invalid("part", "is missing; send a header, chunks and an end")),
-    }
-}
-
 fn failure(error: LoadError) -> Failure {
     match error {
         LoadError::Problems(problems) => Failure::InvalidInput(problems.iter().map(violation).collect()),
-        LoadError::Cut { .. } => Failure::invalid("end.bytes", error.to_string()),
+        LoadError::Cut { .. } => Failure::invalid("spec.size_bytes", error.to_string()),
+        LoadError::Earlier(Earlier::OtherContent) => Failure::RequestIdReused,
+        LoadError::Earlier(Earlier::Answered(_)) => Failure::Internal(Box::new(error)),
         LoadError::Overtaken => Failure::EtagMismatch,
         LoadError::Stopping => Failure::Unavailable { what: "this service" },
         LoadError::Sorting(_) => Failure::Internal(Box::new(error)),
@@ -324,20 +313,6 @@ fn problem(problem: &Problem) -> LoadProblem {
         other_line: problem.other_line.cast_signed(),
         column: problem.column.to_owned(),
         description: problem.description.clone(),
-    }
-}
-
-fn result(outcome: &LoadSummary) -> LoadResult {
-    let mut version = outcome.version.to_proto();
-    if outcome.version.time == Time::default() {
-        version.load_time = None;
-    }
-    LoadResult {
-        version: Some(version),
-        added_count: outcome.added.cast_signed(),
-        changed_count: outcome.changed.cast_signed(),
-        removed_count: outcome.removed.cast_signed(),
-        unchanged: outcome.unchanged,
     }
 }
 

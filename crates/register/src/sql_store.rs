@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::event::{Detail, OperatorRegister};
+use api::{
+    event::{Detail, OperatorRegister},
+    routing::LoadOperatorsResponse,
+};
 use async_trait::async_trait;
-use journal::{Delivery, Draft, Entropy, Head, RoutingKind, Time};
+use journal::{Answers, Delivery, Draft, Earlier, Entropy, Head, RequestId, RoutingKind, Time};
 use prost::Message as _;
 use sql::{Db, Insert, Kind as Column, Row, Tx, Value};
 
@@ -13,7 +16,8 @@ use crate::{
     entry::{self, Entry, Validity, day_text},
     file::Mode,
     key::{Key, Kind},
-    store::{Activation, Error, Found, Load, RECORD, Store, Sweep, Version},
+    load::LoadSummary,
+    store::{Activated, Activation, Error, Found, Load, RECORD, Store, Sweep, Version},
 };
 
 const LOADS: Insert = Insert::into(
@@ -96,7 +100,7 @@ impl SqlStore {
         load: &Load,
         activation: &Activation,
         now: Time,
-    ) -> Result<Option<Version>, Error> {
+    ) -> Result<Activated, Error> {
         let row = tx
             .fetch_optional(
                 "SELECT version, digest, entries, change_time, sequence, hash FROM operator_register WHERE id = 1 FOR UPDATE",
@@ -104,9 +108,13 @@ impl SqlStore {
             )
             .await?
             .ok_or_else(missing)?;
+        let mut answers = Answers::find(tx, &activation.request_id).await?;
+        if let Some(earlier) = activation.request_id.as_ref().and_then(|id| answers.earlier(id)) {
+            return Ok(Activated::Earlier(earlier));
+        }
         let before = version(&row)?;
         if before.version != load.base.version {
-            return Ok(None);
+            return Ok(Activated::Overtaken);
         }
         let head = Head {
             sequence: row.count("sequence", "sequence")?,
@@ -162,7 +170,11 @@ impl SqlStore {
         // Only the log is notified: routing asks the register anew for each report.
         let payloads = vec![("audit", change.with_detail().encode_to_vec())];
         journal::append(tx, vec![Delivery { change, payloads }]).await?;
-        Ok(Some(after))
+        if let Some(id) = &activation.request_id {
+            answers.add(id, first_answer(&activation.summary(after.clone())));
+        }
+        answers.keep(tx, now).await?;
+        Ok(Activated::Done(after))
     }
 
     fn change(&self, head: &Head, version: u64, activation: &Activation, now: Time) -> journal::Change {
@@ -190,6 +202,30 @@ impl SqlStore {
         };
         draft.into_change(head, now, &*self.entropy)
     }
+}
+
+/// What a repeat is answered: the last message of the first load.
+fn first_answer(summary: &LoadSummary) -> Vec<u8> {
+    let response = LoadOperatorsResponse {
+        result: Some(summary.to_proto()),
+        ..Default::default()
+    };
+    response.encode_to_vec()
+}
+
+async fn try_answer(
+    tx: &mut Tx,
+    request: &RequestId,
+    answer: &LoadSummary,
+    now: Time,
+) -> Result<Option<Earlier>, Error> {
+    let mut answers = Answers::find(tx, [request]).await?;
+    let earlier = answers.earlier(request);
+    if earlier.is_none() {
+        answers.add(request, first_answer(answer));
+        answers.keep(tx, now).await?;
+    }
+    Ok(earlier)
 }
 
 const GIVEN_UP: &str = "the abandoned load";
@@ -420,8 +456,16 @@ impl Store for SqlStore {
         sql::transact!(self.db, |tx| try_add(&mut tx, load, groups, now))
     }
 
-    async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Option<Version>, Error> {
+    async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Activated, Error> {
         sql::transact!(self.db, |tx| self.try_activate(&mut tx, load, &activation, now))
+    }
+
+    async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error> {
+        journal::earlier(&self.db, request).await
+    }
+
+    async fn answer(&self, request: &RequestId, answer: &LoadSummary, now: Time) -> Result<Option<Earlier>, Error> {
+        sql::transact!(self.db, |tx| try_answer(&mut tx, request, answer, now))
     }
 
     async fn abandon(&self, load: &Load) -> Result<(), Error> {

@@ -2,13 +2,14 @@
 
 use api::{event::Actor, routing::OperatorRegisterVersion};
 use async_trait::async_trait;
-use journal::{Bytes32, Time};
+use journal::{Bytes32, Earlier, RequestId, Time};
 
 use crate::{
     checked::Group,
     entry::Entry,
     file::Mode,
     key::{Key, Kind},
+    load::LoadSummary,
 };
 
 /// A failed database operation.
@@ -103,6 +104,32 @@ pub struct Activation {
     pub actor: Actor,
     /// Trace context to continue.
     pub traceparent: String,
+    /// The caller's id for the request.
+    pub request_id: Option<RequestId>,
+}
+
+impl Activation {
+    /// The effect of the load that made this version.
+    pub(crate) fn summary(&self, version: Version) -> LoadSummary {
+        LoadSummary {
+            version,
+            added: self.added,
+            changed: self.changed,
+            removed: self.removed,
+            unchanged: false,
+        }
+    }
+}
+
+/// What became of a load that was to be put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activated {
+    /// It is in force.
+    Done(Version),
+    /// Another load came into force since this one began. Nothing was written.
+    Overtaken,
+    /// An earlier request has the id. Nothing was written.
+    Earlier(Earlier),
 }
 
 /// Progress of a sweep.
@@ -139,9 +166,14 @@ pub trait Store: Send + Sync + 'static {
     async fn add(&self, load: &Load, groups: &[Group], now: Time) -> Result<(), Error>;
 
     /// Puts a load in force and logs it, in one durable transaction. Readers see the old version or
-    /// the new one. `None` if another load came into force since this one began; nothing changes
-    /// then.
-    async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Option<Version>, Error>;
+    /// the new one.
+    async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Activated, Error>;
+
+    /// What an earlier request with this id leads to; `None` if there was none.
+    async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error>;
+
+    /// Keeps the first answer to a request that changes nothing, unless an earlier request has the id.
+    async fn answer(&self, request: &RequestId, answer: &LoadSummary, now: Time) -> Result<Option<Earlier>, Error>;
 
     /// Abandons a load; its rows will be swept.
     async fn abandon(&self, load: &Load) -> Result<(), Error>;

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use api::routing::{Case, CaseSight, ListCasesRequest, ListCasesResponse};
 use decision::directory::AgencyId;
-use journal::{Committer, Time};
+use journal::{Committer, RequestId, Time};
 use rpc::{AgencyCaller, Failure, Identity, Role, Violation, Violations, page};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     case::{Action, Party, Refusal, State},
     feed::Feed,
-    store::{self, Acted, Command, Cursor, RequestId, Store, Versions},
+    store::{self, Acted, Command, Cursor, Store, Versions},
     upkeep::FEED_WINDOW,
     view,
 };
@@ -126,24 +125,16 @@ impl Cases {
         let request_id = violations.request_id("request_id", &asked.request_id);
         let action = violations.note(asked.action.map_err(Failure::InvalidInput))?;
         let (case, action) = violations.finish(|| case.zip(action)).map_err(Failure::InvalidInput)?;
-        let fingerprint = Sha256::new()
-            .chain_update(b"remit-case-command-v1")
-            .chain_update(asked.method)
-            .chain_update([0])
-            .chain_update(case.as_bytes())
-            .chain_update((asked.etag.len() as u64).to_be_bytes())
-            .chain_update(&asked.etag)
-            .chain_update(&asked.content);
+        let mut content = case.as_bytes().to_vec();
+        content.extend((asked.etag.len() as u64).to_be_bytes());
+        content.extend(asked.etag.as_bytes());
+        content.extend(asked.content);
         let command = Command {
             case,
             by,
             action,
             etag: asked.etag,
-            request: request_id.map(|id| RequestId {
-                caller: caller.system.clone(),
-                id,
-                fingerprint: fingerprint.finalize().into(),
-            }),
+            request: request_id.map(|id| RequestId::new(&caller.system, id, asked.method, &content)),
             actor: caller.actor(case.as_bytes()),
             traceparent: telemetry::traceparent(),
         };

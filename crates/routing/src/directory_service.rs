@@ -1,9 +1,9 @@
 //! What is done with the directory: applied, given out, listed, asked which agency stands where. No transport.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api::routing::{
-    self as proto, ApplyDirectoryRequest, ApplyDirectoryResponse, FunctionDesk, ListAgenciesRequest,
+    self as proto, ApplyDirectoryRequest, ApplyDirectoryResponse, DirectorySpec, FunctionDesk, ListAgenciesRequest,
     ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest,
     ListDirectoryVersionsResponse, ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest,
     LocateAgencyResponse, locate_agency_request::Place,
@@ -13,11 +13,14 @@ use decision::{
     calendar::Calendars,
     directory::{self, AgencyId, ConfigError, Directory, Function, LIMIT, view},
 };
-use futures::{Stream, TryStreamExt as _};
+use futures::Stream;
 use jiff::civil::Date;
-use journal::{Bytes32, Clock};
+use journal::{Bytes32, Clock, RequestId};
 use places::{Country, TERRITORY, Territories, TerritoryCode};
+use prost::Message as _;
 use rpc::{Failure, Identity, Violation, Violations, page};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::{
     active::{Active, VersionKind},
@@ -35,12 +38,17 @@ pub(crate) struct Service {
     pub(crate) tokens: page::Tokens,
 }
 
+/// How long the next part of an upload is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of a file at most.
+const FILE: usize = LIMIT as usize;
+
 /// A directory as it was sent.
-#[derive(Default)]
 pub(crate) struct Upload {
-    changes: bool,
-    validate_only: bool,
-    etag: String,
+    spec: DirectorySpec,
+    /// The etag that the version in force must have.
+    expected: Option<Bytes32>,
+    request_id: Option<Uuid>,
     agencies: Vec<u8>,
     territories: Vec<u8>,
 }
@@ -48,28 +56,43 @@ pub(crate) struct Upload {
 impl Upload {
     /// Takes the parts, no more than files have.
     pub(crate) async fn receive(
-        mut parts: impl Stream<Item = Result<ApplyDirectoryRequest, Failure>> + Unpin,
+        parts: impl Stream<Item = Result<ApplyDirectoryRequest, Failure>> + Unpin,
     ) -> Result<Self, Failure> {
-        let mut upload: Option<Self> = None;
-        while let Some(part) = parts.try_next().await? {
-            let upload = upload.get_or_insert_with(|| Self {
-                changes: part.changes,
-                validate_only: part.validate_only,
-                etag: part.etag,
-                ..Self::default()
-            });
-            for (field, file, bytes) in [
-                ("agencies", &mut upload.agencies, &part.agencies),
-                ("territories", &mut upload.territories, &part.territories),
-            ] {
-                if (file.len() + bytes.len()) as u64 > LIMIT {
-                    let problem = format!("is larger than {} MB: is it the right file?", LIMIT / 1_000_000);
-                    return Err(Failure::invalid(field, problem));
-                }
-                file.extend_from_slice(bytes);
-            }
+        let (spec, mut parts) = rpc::upload::Upload::begin(parts, PATIENCE).await?;
+        let mut violations = Violations::new();
+        let mut size = |field: &str, size: i64, least: usize| {
+            let found = usize::try_from(size).ok().filter(|size| (least..=FILE).contains(size));
+            let description = format!("is {size}; the file has {least} to {FILE} bytes: is it the right one?");
+            violations.check(format!("spec.{field}"), found, description)
+        };
+        let agencies = size("agencies_size_bytes", spec.agencies_size_bytes, 1);
+        let territories = size("territories_size_bytes", spec.territories_size_bytes, 0);
+        let expected = violations.note(etag("spec.etag", &spec.etag))?;
+        let request_id = violations.request_id("spec.request_id", &spec.request_id);
+        let (first, second, expected) = violations.finish(|| Some((agencies?, territories?, expected?)))?;
+        let mut agencies = Vec::new();
+        while let Some(part) = parts.next((first + second) as u64).await? {
+            agencies.extend_from_slice(&part);
         }
-        upload.ok_or_else(|| Failure::invalid("agencies", "is missing: send the file"))
+        Ok(Self {
+            territories: agencies.split_off(first),
+            agencies,
+            spec,
+            expected,
+            request_id,
+        })
+    }
+
+    /// What tells a repeat from another request.
+    fn content(&self) -> Vec<u8> {
+        let spec = DirectorySpec {
+            request_id: String::new(),
+            ..self.spec.clone()
+        };
+        let files = Sha256::new()
+            .chain_update(&self.agencies)
+            .chain_update(&self.territories);
+        [files.finalize().to_vec(), spec.encode_to_vec()].concat()
     }
 
     /// The directory that it makes, where this one is in force.
@@ -86,7 +109,7 @@ impl Upload {
                 )
             })?,
         };
-        let directory = match (self.changes, self.territories.is_empty()) {
+        let directory = match (self.spec.changes, self.territories.is_empty()) {
             (false, _) => Directory::parse(agencies, &territories),
             (true, true) => active.with_changes(agencies),
             // Over the new tree, what is there comes first.
@@ -116,10 +139,13 @@ fn invalid(field: &str, error: &ConfigError) -> Failure {
 impl Service {
     /// Checks a directory and, unless it is only to be validated, puts it into force.
     pub(crate) async fn apply(&self, caller: &Identity, upload: Upload) -> Result<ApplyDirectoryResponse, Failure> {
-        let expected = etag(&upload.etag)?;
+        let method = "ApplyDirectory";
+        let request = upload.request_id.filter(|_| !upload.spec.validate_only);
+        let request = request.map(|id| RequestId::new(&caller.system, id, method, &upload.content()));
+        let (expected, validate_only) = (upload.expected, upload.spec.validate_only);
         let upload = Arc::new(upload);
         let proposed = |active: Arc<Active>| self.proposed(Arc::clone(&upload), expected, active);
-        if upload.validate_only {
+        if validate_only {
             let (next, mut response) = proposed(self.versions.active()).await?;
             let ownerless = self.versions.ownerless(&next.directory).await?;
             response.ownerless = ownerless
@@ -142,15 +168,13 @@ impl Service {
                     purpose: String::new(),
                     actor: caller.actor(&seen.directory),
                     traceparent: telemetry::traceparent(),
+                    request: None,
                 };
                 Ok((activation, response))
             }
         };
-        let switched = self.switching.switch(propose).await?;
-        Ok(ApplyDirectoryResponse {
-            applied: switched.is_new,
-            ..switched.proposal
-        })
+        let tell = |response, applied| ApplyDirectoryResponse { applied, ..response };
+        self.switching.switch(request, propose, tell).await
     }
 
     /// What an upload makes of the directory in force, where that is the expected one.
@@ -172,7 +196,7 @@ impl Service {
     /// The file of agencies of a version, or of its territories.
     pub(crate) async fn source(&self, wanted: &str, territories: bool) -> Result<(Vec<u8>, Bytes32), Failure> {
         let active = self.versions.active();
-        let digest = etag(wanted)?.unwrap_or(active.digests().directory);
+        let digest = etag("etag", wanted)?.unwrap_or(active.digests().directory);
         let kept = match digest == active.digests().directory {
             true => None,
             false => self.versions.directory(&digest).await?,
@@ -415,7 +439,7 @@ fn category<'a>(name: &'a str, violations: &mut Violations) -> Option<&'a str> {
     violations.check("category", categories.id(name), categories.fault())
 }
 
-fn etag(text: &str) -> Result<Option<Bytes32>, Failure> {
+fn etag(field: &str, text: &str) -> Result<Option<Bytes32>, Failure> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -423,5 +447,5 @@ fn etag(text: &str) -> Result<Option<Bytes32>, Failure> {
     let digest = bytes.and_then(|bytes| Bytes32::try_from(bytes.as_slice()).ok());
     digest
         .map(Some)
-        .ok_or_else(|| Failure::invalid("etag", "must be a version's etag, 64 hexadecimal digits"))
+        .ok_or_else(|| Failure::invalid(field, "must be a version's etag, 64 hexadecimal digits"))
 }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use api::routing::{
-    ActivateRuleSetRequest, CheckRuleSetRequest, CreateRuleSetRequest, CreateRuleSetResponse, ExplainRouteRequest,
-    ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteResponse, RouteDecision, RuleFinding,
-    RuleTable, SimulateRuleSetResponse, SimulationProgress, check_rule_set_request::Target,
+    ActivateRuleSetRequest, ActivateRuleSetResponse, CheckRuleSetRequest, CreateRuleSetRequest, CreateRuleSetResponse,
+    ExplainRouteRequest, ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteResponse, RouteDecision,
+    RuleFinding, RuleTable, SimulateRuleSetResponse, SimulationProgress, check_rule_set_request::Target,
     simulate_rule_set_response::Update,
 };
 use data_encoding::HEXLOWER;
@@ -35,7 +35,7 @@ use crate::{
     store::{
         self, Simulations, Store, Versions,
         simulations::Trial,
-        versions::{Activation, NewVersion, VersionInfo},
+        versions::{Activation, Created, NewVersion, Request, VersionInfo},
     },
     switching::Switching,
 };
@@ -68,6 +68,13 @@ impl Service {
     ) -> Result<CreateRuleSetResponse, Failure> {
         let table = request.rule_set.and_then(|rule_set| rule_set.table);
         let table = table.ok_or_else(|| Failure::invalid("rule_set.table", "is missing"))?;
+        let id = rpc::request_id(caller, "CreateRuleSet", &request.request_id, &table.encode_to_vec())?;
+        let id = id.filter(|_| !request.validate_only);
+        if let Some(id) = &id
+            && let Some(earlier) = self.versions.earlier(id).await?
+        {
+            return rpc::first_answer(&earlier);
+        }
         let active = self.versions.active();
         let findings = check_table(table.clone(), &active.directory, &self.taxonomy);
         let errors: Vec<_> = findings
@@ -83,27 +90,38 @@ impl Service {
             active: rules.digest() == active.rules.digest(),
             ..outline(&rules.digest(), rules.id())
         };
+        kept.table = Some(rules.to_table());
+        let now = self.clock.now();
         if !request.validate_only {
-            let version = NewVersion {
-                proposed: Active::new(Arc::clone(&active.directory), Arc::new(rules.clone())),
-                kind: VersionKind::RuleSet,
-                actor: caller.actor(&rules.digest()),
-                traceparent: telemetry::traceparent(),
-            };
-            let now = self.clock.now();
-            self.switching
-                .writer
-                .write(&self.versions, |versions| async move {
-                    versions.create(&version, now).await
-                })
-                .await?;
             kept.create_time = Some(now.to_proto());
         }
-        kept.table = Some(rules.to_table());
-        Ok(CreateRuleSetResponse {
+        let response = CreateRuleSetResponse {
             rule_set: Some(kept),
             findings: findings.iter().map(Finding::to_proto).collect(),
-        })
+        };
+        if request.validate_only {
+            return Ok(response);
+        }
+        let answer = response.encode_to_vec();
+        let version = NewVersion {
+            actor: caller.actor(&rules.digest()),
+            proposed: Active::new(Arc::clone(&active.directory), Arc::new(rules)),
+            kind: VersionKind::RuleSet,
+            traceparent: telemetry::traceparent(),
+            request: id.map(|id| Request {
+                id,
+                done: answer.clone(),
+                unchanged: answer,
+            }),
+        };
+        let writer = &self.switching.writer;
+        let created = writer.write(&self.versions, |versions| async move {
+            versions.create(&version, now).await
+        });
+        match created.await? {
+            Created::Done | Created::Unchanged => Ok(response),
+            Created::Earlier(earlier) => rpc::first_answer(&earlier),
+        }
     }
 
     /// The rule set of a name, read against the directory in force.
@@ -258,7 +276,7 @@ impl Service {
         &self,
         caller: &Identity,
         request: &ActivateRuleSetRequest,
-    ) -> Result<api::routing::RuleSet, Failure> {
+    ) -> Result<ActivateRuleSetResponse, Failure> {
         let reason = request.override_reason.trim();
         if reason.chars().count() > REASON {
             return Err(Failure::invalid(
@@ -266,6 +284,8 @@ impl Service {
                 format!("has more than {REASON} characters"),
             ));
         }
+        let content = [request.name.as_str(), reason].join("\0");
+        let id = rpc::request_id(caller, "ActivateRuleSet", &request.request_id, content.as_bytes())?;
         let propose = |active: Arc<Active>| async move {
             let rules = self.named("name", &request.name, &active).await?;
             let trial = trial(rules.digest(), &active);
@@ -288,14 +308,15 @@ impl Service {
                 },
                 actor: caller.actor(&rules.digest()),
                 traceparent: telemetry::traceparent(),
+                request: None,
             };
-            Ok((activation, rules))
+            let rule_set = Some(api::routing::RuleSet {
+                active: true,
+                ..outline(&rules.digest(), rules.id())
+            });
+            Ok((activation, ActivateRuleSetResponse { rule_set }))
         };
-        let rules = self.switching.switch(propose).await?.proposal;
-        Ok(api::routing::RuleSet {
-            active: true,
-            ..outline(&rules.digest(), rules.id())
-        })
+        self.switching.switch(id, propose, |response, _| response).await
     }
 
     /// Decides the route of a case again, for who may see the case.

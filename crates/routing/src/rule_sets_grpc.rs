@@ -65,8 +65,8 @@ impl RuleSetService for Service {
         &self,
         request: Request<ActivateRuleSetRequest>,
     ) -> Result<Response<ActivateRuleSetResponse>, Status> {
-        let rule_set = Some(self.activate(caller(&request)?, request.get_ref()).await?);
-        Ok(Response::new(ActivateRuleSetResponse { rule_set }))
+        let activated = self.activate(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(activated))
     }
 
     async fn replay_route(

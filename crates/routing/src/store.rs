@@ -21,7 +21,7 @@ use api::{
 };
 use async_trait::async_trait;
 use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
-use journal::{Arrival, Bytes32, Head, Opened, Time};
+use journal::{Arrival, Head, Opened, RequestId, Time};
 use uuid::Uuid;
 
 pub(crate) use self::change::ourselves;
@@ -95,17 +95,6 @@ pub struct Command {
     pub actor: Actor,
     /// Trace context to go on with.
     pub traceparent: String,
-}
-
-/// A caller's id for a request.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RequestId {
-    /// The calling system.
-    pub caller: String,
-    /// The id.
-    pub id: Uuid,
-    /// Hash of the request, to tell a repeat from other content.
-    pub fingerprint: Bytes32,
 }
 
 /// What became of a command.

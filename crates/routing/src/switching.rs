@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use decision::directory::AgencyId;
-use journal::{Clock, Writer};
+use journal::{Clock, RequestId, Writer};
+use prost::Message;
 use rpc::Failure;
 
 use crate::{
     active::{Active, VersionKind},
     store::{
         self, Versions,
-        versions::{Activated, Activation, Ownerless},
+        versions::{Activated, Activation, Ownerless, Request},
     },
 };
 
@@ -27,22 +28,34 @@ pub(crate) struct Switching {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// What became of a switch, and what was said of it when it was proposed.
-pub(crate) struct Switched<P> {
-    /// Whether anything was switched; else it was in force already.
-    pub(crate) is_new: bool,
-    pub(crate) proposal: P,
-}
-
 impl Switching {
-    /// Has a switch proposed against what is in force, and activates it. It is proposed again where another one came first:
-    /// what was checked was checked against something else.
-    pub(crate) async fn switch<P, F>(&self, propose: impl Fn(Arc<Active>) -> F) -> Result<Switched<P>, Failure>
+    /// Has a switch proposed against what is in force, with its response, and activates it; `tell` says in the response whether
+    /// anything was switched. It is proposed again where another switch came first: what was checked was checked against something else.
+    pub(crate) async fn switch<R, F>(
+        &self,
+        request: Option<RequestId>,
+        propose: impl Fn(Arc<Active>) -> F,
+        tell: impl Fn(R, bool) -> R,
+    ) -> Result<R, Failure>
     where
-        F: Future<Output = Result<(Activation, P), Failure>>,
+        R: Message + Default + Clone,
+        F: Future<Output = Result<(Activation, R), Failure>>,
     {
         for _ in 0..TRIES {
-            let (activation, proposal) = propose(self.versions.active()).await?;
+            // Before the look for an earlier answer: a proposal then fails for what came after the first request, never for what
+            // that request has done.
+            let active = self.versions.active();
+            if let Some(id) = &request
+                && let Some(earlier) = self.versions.earlier(id).await?
+            {
+                return rpc::first_answer(&earlier);
+            }
+            let (mut activation, response) = propose(active).await?;
+            activation.request = request.clone().map(|id| Request {
+                id,
+                done: tell(response.clone(), true).encode_to_vec(),
+                unchanged: tell(response.clone(), false).encode_to_vec(),
+            });
             let now = self.clock.now();
             let activated = self
                 .writer
@@ -50,13 +63,13 @@ impl Switching {
                     versions.activate(&activation, now).await
                 })
                 .await?;
-            let is_new = match activated {
-                Activated::Done(_) => true,
-                Activated::Unchanged => false,
-                Activated::Ownerless(ownerless) => return Err(refused(&ownerless)),
+            return match activated {
+                Activated::Done(_) => Ok(tell(response, true)),
+                Activated::Unchanged => Ok(tell(response, false)),
+                Activated::Earlier(earlier) => rpc::first_answer(&earlier),
+                Activated::Ownerless(ownerless) => Err(refused(&ownerless)),
                 Activated::Outdated => continue,
             };
-            return Ok(Switched { is_new, proposal });
         }
         Err(Failure::Overloaded)
     }

@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+pub use journal::REQUEST_ID_WINDOW;
 use journal::{Clock, Time};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, Store};
 
-/// How long a request id stands for its first answer.
-pub const REQUEST_ID_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an agency can go on after a change that it was told of.
 pub const FEED_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 

@@ -9,6 +9,8 @@
 //! * `access.rs`: which kinds of caller may call which method.
 //! * `failure.rs`: the one place where failures become gRPC statuses.
 //! * `violations.rs`: collects all violations of a request.
+//! * `requests.rs`: request ids, and first answers to them.
+//! * `upload.rs`: files that callers send, all in one shape.
 //! * `layers.rs`: the layers in front of every service.
 //! * `server.rs`: the stack, health, reflection, graceful stop.
 //! * `client.rs`: channels with the caller's token and trace.
@@ -30,7 +32,9 @@ mod layers;
 mod metadata;
 pub mod operations;
 pub mod page;
+mod requests;
 mod server;
+pub mod upload;
 mod violations;
 
 pub use failure::{DOMAIN, Failure, Violation, reason};
@@ -39,5 +43,6 @@ pub use identity::{
 };
 pub use layers::Limits;
 pub use metadata::{InvalidOfficer, OFFICER, Officer};
+pub use requests::{first_answer, request_id};
 pub use server::{HealthCheck, Server};
 pub use violations::Violations;

@@ -16,7 +16,7 @@ use crate::{
     gap::Gap,
     producer::{Noted, Producer},
     read::{Part, Read, Reader},
-    store::{Found, GapCursor, Unfreezing, Which},
+    store::{Found, GapCursor, Unfreezing, Unfrozen, Which},
     tree::{Edge, TileId, Tiles},
 };
 
@@ -72,8 +72,8 @@ impl Store for Quiet {
     async fn review(&self) -> Result<(), StoreError> {
         Ok(())
     }
-    async fn unfreeze(&self, _: &str, _: Unfreezing) -> Result<Option<Producer>, StoreError> {
-        Ok(None)
+    async fn unfreeze(&self, _: &str, _: Unfreezing) -> Result<Unfrozen, StoreError> {
+        Ok(Unfrozen::Unknown)
     }
     async fn producers(&self) -> Result<Vec<(String, Producer)>, SqlError> {
         Ok(Vec::new())

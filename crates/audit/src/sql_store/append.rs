@@ -10,7 +10,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use journal::{Bytes32, Draft, Entry, EventSet, Head, Time, random_id};
+use journal::{
+    Answers, Bytes32, Draft, Earlier, Entry, EventSet, Head, REQUEST_ID_WINDOW, RequestId, Time, forget_requests,
+    random_id,
+};
 use names::Collection;
 use sql::{Batch, Engine, Error, Insert, Kind, Tx, Value, transact};
 use uuid::Uuid;
@@ -28,6 +31,9 @@ use crate::{
     store::StoreError,
     tree::TreeHead,
 };
+
+/// Old request ids that one transaction forgets at most.
+const FORGOTTEN: u32 = 1_000;
 
 const ENTRIES: Insert = Insert::into(
     "entries",
@@ -136,8 +142,17 @@ impl SqlStore {
     where
         F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Own + Send,
     {
+        self.change_for(None, |producers, now, _| (change(producers, now), None))
+            .await
+    }
+
+    /// [`SqlStore::change_producers`] for a request: told what an earlier one with its id leads to, and keeps the first answer.
+    pub(super) async fn change_for<F>(&self, request: Option<&RequestId>, mut change: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&mut BTreeMap<String, Producer>, Time, Option<Earlier>) -> (Own, Option<Vec<u8>>) + Send,
+    {
         let mut memory = self.memory.lock().await;
-        match transact!(self.db, |tx| self.try_change(&mut tx, &memory, &mut change)) {
+        match transact!(self.db, |tx| self.try_change(&mut tx, &memory, request, &mut change)) {
             Ok(Attempt::Written((), remembered)) => {
                 remember(&mut memory, remembered);
                 Ok(())
@@ -368,9 +383,15 @@ impl SqlStore {
         Ok(Attempt::Written(verdicts, remembered))
     }
 
-    async fn try_change<F>(&self, tx: &mut Tx, memory: &Memory, change: &mut F) -> Result<Attempt<()>, Error>
+    async fn try_change<F>(
+        &self,
+        tx: &mut Tx,
+        memory: &Memory,
+        request: Option<&RequestId>,
+        change: &mut F,
+    ) -> Result<Attempt<()>, Error>
     where
-        F: FnMut(&mut BTreeMap<String, Producer>, Time) -> Own + Send,
+        F: FnMut(&mut BTreeMap<String, Producer>, Time, Option<Earlier>) -> (Own, Option<Vec<u8>>) + Send,
     {
         let locked = lock_head(tx).await?;
         if locked.epoch != self.epoch {
@@ -384,7 +405,9 @@ impl SqlStore {
             &read
         };
         let (now, mut producers) = (self.clock.now(), state.producers.clone());
-        let Own { changes, mark } = change(&mut producers, now);
+        let mut answers = Answers::find(tx, request).await?;
+        let earlier = request.and_then(|request| answers.earlier(request));
+        let (Own { changes, mark }, answer) = change(&mut producers, now, earlier);
         let mark = mark.map(|(source, set)| MarkEntry::new(&source, set, random_id(&*self.entropy), now));
         let additions = Additions {
             new: Vec::new(),
@@ -396,10 +419,17 @@ impl SqlStore {
             now,
         };
         let goes_on = memory.state.is_at(locked.head);
-        Ok(match self.write(tx, state, &locked, additions).await? {
-            Some(remembered) => Attempt::Written((), Remembered { goes_on, ..remembered }),
-            None => Attempt::Fenced,
-        })
+        let Some(remembered) = self.write(tx, state, &locked, additions).await? else {
+            return Ok(Attempt::Fenced);
+        };
+        if let (Some(request), Some(answer)) = (request, answer) {
+            answers.add(request, answer);
+            answers.keep(tx, now).await?;
+            // Few requests have ids here: those that are too old go with the next one.
+            let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
+            forget_requests(tx, now.plus_seconds(-window), FORGOTTEN).await?;
+        }
+        Ok(Attempt::Written((), Remembered { goes_on, ..remembered }))
     }
 
     /// Writes entries, details, tiles, head and producers. `None` when this store is fenced, and nothing was written.

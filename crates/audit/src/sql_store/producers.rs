@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use api::audit::UnfreezeProducerResponse;
 use journal::{EventSet, Mark, SetHash, Time};
+use prost::Message as _;
 use sql::{Error, Insert, Kind, Row, Snapshot, Tx, Value};
 
 use super::{SqlStore, append::Own, gaps};
 use crate::{
     gap::OwnChange,
+    oversight::producer_message,
     producer::{Noted, Producer, Standing},
-    store::{StoreError, Unfreezing},
+    store::{StoreError, Unfreezing, Unfrozen},
 };
 
 pub(super) const PRODUCERS: Insert = Insert::into(
@@ -216,30 +219,38 @@ impl SqlStore {
         self.change_producers(|_, _| Own::default()).await
     }
 
-    pub(super) async fn unfreeze_producer(
-        &self,
-        source: &str,
-        unfreezing: Unfreezing,
-    ) -> Result<Option<Producer>, StoreError> {
-        let mut unfrozen = None;
-        self.change_producers(|producers, now| {
+    pub(super) async fn unfreeze_producer(&self, source: &str, unfreezing: Unfreezing) -> Result<Unfrozen, StoreError> {
+        let mut unfrozen = Unfrozen::Unknown;
+        let request = unfreezing.request.as_ref();
+        self.change_for(request, |producers, now, earlier| {
+            if let Some(earlier) = earlier {
+                unfrozen = Unfrozen::Earlier(earlier);
+                return (Own::default(), None);
+            }
             let Some(producer) = producers.get_mut(source) else {
-                return Own::default();
+                return (Own::default(), None);
             };
+            if producer.etag(source) != unfreezing.etag {
+                unfrozen = Unfrozen::EtagMismatch;
+                return (Own::default(), None);
+            }
             let was_frozen = producer.frozen.take().is_some();
             if unfreezing.tolerate_seconds > 0 {
                 producer.tolerated_until = Some(now.plus_seconds(unfreezing.tolerate_seconds));
             }
-            let logs = was_frozen || unfreezing.tolerate_seconds > 0;
-            unfrozen = Some(producer.clone());
-            if !logs {
-                return Own::default();
-            }
-            let unfrozen = OwnChange::unfrozen(source, unfreezing.actor.clone(), unfreezing.reason.clone());
-            Own {
-                changes: vec![unfrozen],
-                mark: None,
-            }
+            let answer = UnfreezeProducerResponse {
+                producer: Some(producer_message(source, producer, now)),
+            };
+            unfrozen = Unfrozen::Done(producer.clone());
+            let changes = match was_frozen || unfreezing.tolerate_seconds > 0 {
+                true => vec![OwnChange::unfrozen(
+                    source,
+                    unfreezing.actor.clone(),
+                    unfreezing.reason.clone(),
+                )],
+                false => Vec::new(),
+            };
+            (Own { changes, mark: None }, Some(answer.encode_to_vec()))
         })
         .await?;
         Ok(unfrozen)

@@ -13,7 +13,7 @@ use api::{
     event::{Detail, StateChange},
     operations::GetStatusRequest,
 };
-use audit::{AppendRefusal, SqlStore, Store, Unfreezing};
+use audit::{AppendRefusal, SqlStore, Store, Unfreezing, Unfrozen};
 use journal::{ManualClock, Mark, Opened, Opens, SeededEntropy};
 use prost::Message as _;
 use testkit::Backend;
@@ -35,6 +35,7 @@ testkit::on_each_backend!(
     p2_a_lost_tail_shows_against_the_mark,
     p2_a_mark_that_the_log_reaches_is_no_news,
     a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on,
+    p2_a_freeze_that_nobody_examined_is_not_lifted,
     gaps_are_listed_page_by_page,
     a_sequence_beyond_all_numbers_hides_nothing,
 );
@@ -161,6 +162,18 @@ fn examined() -> Unfreezing {
         },
         reason: "the newest database is back".to_owned(),
         tolerate_seconds: 0,
+        etag: String::new(),
+        request: None,
+    }
+}
+
+/// Unfreezes intake as it is now.
+async fn unfreeze(store: &SqlStore, unfreezing: Unfreezing) -> audit::Producer {
+    let etag = producer(store, "intake").await.etag("intake");
+    let unfreezing = Unfreezing { etag, ..unfreezing };
+    match store.unfreeze("intake", unfreezing).await.unwrap() {
+        Unfrozen::Done(producer) => producer,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -190,7 +203,7 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     assert_eq!((listed.len(), listed[0].kind), (1, audit::GapKind::Fork));
     assert_eq!((listed[0].first_sequence, listed[0].examined), (2, None));
 
-    let unfrozen = store.unfreeze("intake", examined()).await.unwrap().unwrap();
+    let unfrozen = unfreeze(&store, examined()).await;
     assert_eq!(unfrozen.frozen, None);
     // The fork stays out, without freezing anything again; everything else goes on.
     assert_eq!(
@@ -239,7 +252,7 @@ async fn p2_a_restored_producer_is_frozen_whatever_it_goes_on_with(backend: Back
             "{goes_on}"
         );
         assert!(producer(&store, "intake").await.frozen.is_some(), "{goes_on}");
-        store.unfreeze("intake", examined()).await.unwrap();
+        unfreeze(&store, examined()).await;
     }
     assert_eq!(producer(&store, "intake").await.incidents, 4);
     assert_eq!(verify(&store).await, 4 * (3 + 2));
@@ -257,7 +270,7 @@ async fn p2_forks_that_were_announced_do_not_freeze(backend: Backend) {
         tolerate_seconds: 3_600,
         ..examined()
     };
-    store.unfreeze("intake", tolerating).await.unwrap();
+    unfreeze(&store, tolerating).await;
     assert_eq!(
         append(&store, &[forks[1].clone(), restored.next("reports/new")]).await,
         [Err(AppendRefusal::BrokenLink), Ok(5)]
@@ -288,7 +301,7 @@ async fn p2_a_freeze_outlives_a_restart(backend: Backend) {
         append(&store, &[intake.next("reports/b")]).await,
         [Err(AppendRefusal::Frozen)]
     );
-    store.unfreeze("intake", examined()).await.unwrap();
+    unfreeze(&store, examined()).await;
     let (store, _) = open(&backend).await;
     assert_eq!(append(&store, &[intake.next("reports/c")]).await, [Ok(3)]);
 }
@@ -438,7 +451,15 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
         (&**record, &**source, event_id),
         ("reports/a", "intake", &decoded(&fork).event_id.to_string())
     );
-    let [ProducerMessage { name, freeze_time, .. }] = &listed.producers[..] else {
+    let [
+        ProducerMessage {
+            name,
+            freeze_time,
+            etag,
+            ..
+        },
+    ] = &listed.producers[..]
+    else {
         panic!("{listed:?}")
     };
     assert_eq!((&**name, *freeze_time), ("producers/intake", Some(NOW.to_proto())));
@@ -446,7 +467,8 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
     let request = UnfreezeProducerRequest {
         name: "producers/intake".to_owned(),
         reason: "examined".to_owned(),
-        tolerate: None,
+        etag: etag.clone(),
+        ..UnfreezeProducerRequest::default()
     };
     let status = log
         .client("intake")
@@ -469,10 +491,18 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
                 seconds: tolerate,
                 nanos: 0,
             }),
+            ..request.clone()
         };
         let status = inspector.unfreeze_producer(request).await.unwrap_err();
         assert_eq!(fields(&status), wrong);
     }
+    let unseen = UnfreezeProducerRequest {
+        etag: String::new(),
+        request_id: "1".to_owned(),
+        ..request.clone()
+    };
+    let status = inspector.unfreeze_producer(unseen).await.unwrap_err();
+    assert_eq!(fields(&status), ["etag", "request_id"]);
     let unknown = UnfreezeProducerRequest {
         name: "producers/routing".to_owned(),
         ..request.clone()
@@ -492,6 +522,54 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
     assert_eq!(log.append(&changes).await[0].index, 3);
     // What the log itself logged is signed like everything else.
     log.published(4).await;
+    log.stop().await;
+}
+
+/// The operator examined one freeze. Neither its request nor a repeat of it lifts another.
+async fn p2_a_freeze_that_nobody_examined_is_not_lifted(backend: Backend) {
+    let files = Files::new();
+    let log = Served::start(files.config(backend.url())).await;
+    let mut intake = Producer::intake();
+    log.append(&[intake.next("reports/a"), intake.next("reports/b")]).await;
+    let mut restored = Producer::new("intake", 9);
+    log.append(&[restored.next("reports/a")]).await;
+    let seen = async || list(&log, ListGapsRequest::default()).await.producers.remove(0);
+    let first = seen().await;
+    assert!(first.freeze_time.is_some());
+    let mut inspector = log.client("inspector");
+    let request = |etag: &str, id: u128| UnfreezeProducerRequest {
+        name: "producers/intake".to_owned(),
+        reason: "examined".to_owned(),
+        etag: etag.to_owned(),
+        request_id: uuid::Uuid::from_u128(id).to_string(),
+        ..UnfreezeProducerRequest::default()
+    };
+    let answered = inspector
+        .unfreeze_producer(request(&first.etag, 1))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(seen().await.freeze_time, None);
+    // The answer is lost, and meanwhile the producer's past changes again.
+    log.append(&[restored.next("reports/b")]).await;
+    let second = seen().await;
+    assert!(second.freeze_time.is_some() && second.etag != first.etag, "{second:?}");
+    let repeated = inspector
+        .unfreeze_producer(request(&first.etag, 1))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(repeated, answered, "the first answer");
+    let refused = inspector.unfreeze_producer(request(&first.etag, 2)).await.unwrap_err();
+    assert_eq!((refused.code(), &*reason(&refused)), (Code::Aborted, "ETAG_MISMATCH"));
+    let refused = inspector.unfreeze_producer(request(&second.etag, 1)).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), &*reason(&refused)),
+        (Code::AlreadyExists, "REQUEST_ID_REUSED")
+    );
+    assert_eq!(seen().await, second, "still frozen");
+    inspector.unfreeze_producer(request(&second.etag, 3)).await.unwrap();
+    assert_eq!(seen().await.freeze_time, None);
     log.stop().await;
 }
 

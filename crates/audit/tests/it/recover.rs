@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::audit::AppendChangesRequest;
 use audit::{
-    Config, Error, LogKeys, Refused, SqlStore, Store, TreeHead, Unfreezing,
+    Config, Error, LogKeys, Refused, SqlStore, Store, TreeHead, Unfreezing, Unfrozen,
     recover::{RecoverError, Recovery, Whole, diagnose},
 };
 use journal::{ManualClock, SeededEntropy};
@@ -307,8 +307,11 @@ async fn what_a_backup_says_of_producers_does_not_come_between(backend: Backend)
             actor: api::event::Actor::default(),
             reason: "examined".to_owned(),
             tolerate_seconds: 0,
+            etag: store.producers().await.unwrap()[0].1.etag("intake"),
+            request: None,
         };
-        store.unfreeze("intake", examined).await.unwrap().unwrap();
+        let unfrozen = store.unfreeze("intake", examined).await.unwrap();
+        assert!(matches!(unfrozen, Unfrozen::Done(_)), "{unfrozen:?}");
         for changes in changes[280..].chunks(1_000) {
             store.append(&[call(changes)]).await.unwrap();
         }

@@ -2,10 +2,10 @@
 
 use std::io::ErrorKind;
 
-use api::intake::{UploadEvidenceRequest, upload_evidence_request::Part};
-use futures::{Stream, StreamExt as _};
+use api::intake::UploadEvidenceRequest;
+use futures::Stream;
 use journal::Bytes32;
-use rpc::Failure;
+use rpc::{Failure, upload::Upload};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -34,41 +34,21 @@ impl<S: Stream<Item = Result<UploadEvidenceRequest, Failure>> + Unpin + Send> Me
 
 /// Takes the messages of an upload, and has the vault write what they bring.
 pub(super) async fn receive(
-    mut messages: impl Messages,
+    messages: impl Messages,
     vault: &dyn Vault,
     id: Uuid,
     limits: Limits,
 ) -> Result<Received, Failure> {
-    let announced = match next(&mut messages, limits).await? {
-        Some(Part::Spec(spec)) => check::announced(spec, limits.file_bytes)?,
-        _ => {
-            return Err(Failure::invalid(
-                "spec",
-                "is missing; the first message says what will come",
-            ));
-        }
-    };
+    let (spec, mut upload) = Upload::begin(messages, limits.idle).await?;
+    let announced = check::announced(spec, limits.file_bytes)?;
     let mut file = vault.begin(id).await.map_err(unwritten)?;
     let mut digest = Sha256::new();
     let mut beginning = Vec::new();
-    let mut size = 0;
-    while let Some(part) = next(&mut messages, limits).await? {
-        let data = match part {
-            Part::Data(data) if !data.is_empty() => data,
-            Part::Data(_) => return Err(Failure::invalid("data", "is empty")),
-            Part::Spec(_) => return Err(Failure::invalid("spec", "stands in the first message only")),
-        };
-        size += data.len() as u64;
-        if size > announced.size {
-            return Err(wrong_size(&announced, "more"));
-        }
+    while let Some(data) = upload.next(announced.size).await? {
         digest.update(&data);
         let missing = BEGINNING.saturating_sub(beginning.len());
         beginning.extend_from_slice(&data[..missing.min(data.len())]);
         file.write(data).await.map_err(unwritten)?;
-    }
-    if size < announced.size {
-        return Err(wrong_size(&announced, "fewer"));
     }
     let sha256 = digest.finalize().into();
     if announced.sha256.is_some_and(|announced| announced != sha256) {
@@ -83,23 +63,6 @@ pub(super) async fn receive(
         sniffed_type: sniff(&beginning),
         file,
     })
-}
-
-/// The next part; `None` after the last.
-async fn next(messages: &mut impl Messages, limits: Limits) -> Result<Option<Part>, Failure> {
-    let message = tokio::time::timeout(limits.idle, messages.next())
-        .await
-        .map_err(|_| Failure::DeadlineExceeded)?
-        .transpose()?;
-    match message.map(|message| message.part) {
-        Some(None) => Err(Failure::invalid("part", "is missing; a message has a `spec` or `data`")),
-        part => Ok(part.flatten()),
-    }
-}
-
-fn wrong_size(announced: &Announced, came: &str) -> Failure {
-    let description = format!("is {}, and {came} bytes came; upload all of them again", announced.size);
-    Failure::invalid("spec.size_bytes", description)
 }
 
 /// A file could not be written.

@@ -8,7 +8,7 @@ use api::intake::{ConnectingFactor, Place, place};
 use api::routing::{Facts, OperatorSubject, ReportChange, operator_match, operator_subject};
 use async_trait::async_trait;
 use decision::calendar::Calendars;
-use journal::{Clock as _, Entropy, Time};
+use journal::{Clock as _, Earlier, Entropy, RequestId, Time};
 use places::Territories;
 use prost::Message as _;
 use register::answer::{complete, longest};
@@ -16,7 +16,7 @@ use register::checked::Group;
 use register::file::{Format, Mode};
 use register::key::{Key, Kind};
 use register::load::{LoadError, LoadSummary, Loader, Request};
-use register::store::{Activation, Error, Found, Load, RECORD, Store, Sweep, Version};
+use register::store::{Activated, Activation, Error, Found, Load, RECORD, Store, Sweep, Version};
 use register::{SqlStore, sweep};
 use testkit::Backend;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,7 @@ impl Register {
                 ..Actor::default()
             },
             traceparent: String::new(),
+            request_id: None,
         };
         let mut loader = Loader::new(
             Arc::clone(&self.store),
@@ -145,6 +146,7 @@ fn activation(mode: Mode) -> Activation {
         removed: 0,
         actor: Actor::default(),
         traceparent: String::new(),
+        request_id: None,
     }
 }
 
@@ -411,8 +413,11 @@ async fn a_load_that_was_overtaken_changes_nothing(backend: Backend) {
         let (store, now) = (Arc::clone(&register.store), register.fixture.now());
         async move { store.activate(&load, activation(Mode::Change), now).await }
     };
-    assert_eq!(activate(fast.clone()).await.unwrap().unwrap().version, 1);
-    assert_eq!(activate(slow.clone()).await.unwrap(), None);
+    let Activated::Done(version) = activate(fast.clone()).await.unwrap() else {
+        panic!("it is not in force");
+    };
+    assert_eq!(version.version, 1);
+    assert_eq!(activate(slow.clone()).await.unwrap(), Activated::Overtaken);
     assert_eq!(register.at(&["domain:example.cn"]).await, ["domain:example.cn 110000"]);
     register.store.abandon(&slow).await.unwrap();
     assert_eq!(register.at(&["domain:example.cn"]).await, ["domain:example.cn 110000"]);
@@ -470,12 +475,12 @@ async fn what_nobody_sees_is_swept(backend: Backend) {
         assert!(matches!(late, Err(Error::Raced(_))), "{late:?}");
     }
     assert_eq!(register.fixture.count(rows).await, 100 + 1 + 1);
-    let version = register
+    let activated = register
         .store
         .activate(&under_way, activation(Mode::Change), now)
         .await
         .unwrap();
-    assert_eq!(version.unwrap().version, 4);
+    assert!(matches!(activated, Activated::Done(version) if version.version == 4));
     assert_eq!(register.at(&["domain:d2.cn"]).await, ["domain:d2.cn US"]);
     assert_eq!(swept().await, 0);
 }
@@ -581,8 +586,14 @@ impl Store for Counting {
     async fn add(&self, load: &Load, groups: &[Group], now: Time) -> Result<(), Error> {
         self.0.add(load, groups, now).await
     }
-    async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Option<Version>, Error> {
+    async fn activate(&self, load: &Load, activation: Activation, now: Time) -> Result<Activated, Error> {
         self.0.activate(load, activation, now).await
+    }
+    async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error> {
+        self.0.earlier(request).await
+    }
+    async fn answer(&self, request: &RequestId, answer: &LoadSummary, now: Time) -> Result<Option<Earlier>, Error> {
+        self.0.answer(request, answer, now).await
     }
     async fn abandon(&self, load: &Load) -> Result<(), Error> {
         self.0.abandon(load).await

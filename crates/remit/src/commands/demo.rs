@@ -12,7 +12,7 @@ use api::{
         intake_service_client::IntakeServiceClient,
     },
     routing::{
-        Case, GetCaseRequest, ListCasesRequest, LoadMode, LoadOperatorsHeader, OperatorFormat,
+        Case, GetCaseRequest, ListCasesRequest, LoadMode, OperatorFormat, OperatorsSpec,
         case_service_client::CaseServiceClient,
     },
 };
@@ -166,16 +166,16 @@ impl Demo {
         let text = examples::text(self.examples.as_deref(), examples::OPERATORS)?.into_owned();
         let file = operator::File {
             name: examples::OPERATORS.to_owned(),
-            size: Some(text.len() as u64),
+            size: text.len() as u64,
             content: Box::pin(std::io::Cursor::new(text)),
         };
-        let header = LoadOperatorsHeader {
+        let spec = OperatorsSpec {
             format: OperatorFormat::Csv.into(),
             mode: LoadMode::Change.into(),
-            validate_only: false,
+            ..OperatorsSpec::default()
         };
         let routing = self.access.stream(Service::Routing, None)?;
-        let result = operator::load(&routing, header, file, false).await?;
+        let result = operator::load(&routing, spec, file, false).await?;
         let version = result.version.unwrap_or_default();
         line(
             format_args!(

@@ -10,9 +10,10 @@ use std::{
 };
 
 use api::routing::{
-    Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, GetDirectoryRequest, ListAgenciesRequest,
-    ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest, LocateAgencyRequest,
-    LocateAgencyResponse, directory_service_client::DirectoryServiceClient, locate_agency_request::Place,
+    Agency, ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, DirectorySpec, GetDirectoryRequest,
+    ListAgenciesRequest, ListAgenciesResponse, ListDesksRequest, ListDesksResponse, ListDirectoryVersionsRequest,
+    LocateAgencyRequest, LocateAgencyResponse, apply_directory_request::Part,
+    directory_service_client::DirectoryServiceClient, locate_agency_request::Place,
 };
 use api::text_in;
 use clap::{Args, Subcommand};
@@ -87,8 +88,11 @@ Examples:
         #[command(flatten)]
         proposal: Proposal,
         /// Only if the version in force still has this etag
-        #[arg(long)]
-        etag: Option<String>,
+        #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
+        etag: String,
+        /// Request id, a UUID: repeated with the same files within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
     },
     /// Show which agency has a function at a place, and how it is found
     #[command(after_help = "\
@@ -186,11 +190,24 @@ impl Command {
                 proposal,
                 against: None,
             } => {
-                let response = self.apply(proposal, true, None).await?;
+                let spec = DirectorySpec {
+                    validate_only: true,
+                    ..DirectorySpec::default()
+                };
+                let response = self.apply(proposal, spec).await?;
                 print_applied(&response, true, json)
             }
-            Action::Apply { proposal, etag } => {
-                let response = self.apply(proposal, false, etag.clone()).await?;
+            Action::Apply {
+                proposal,
+                etag,
+                request_id,
+            } => {
+                let spec = DirectorySpec {
+                    etag: etag.clone(),
+                    request_id: request_id.clone(),
+                    ..DirectorySpec::default()
+                };
+                let response = self.apply(proposal, spec).await?;
                 print_applied(&response, false, json)
             }
             Action::Locate {
@@ -283,30 +300,22 @@ impl Command {
         Ok((client, target))
     }
 
-    async fn apply(
-        &self,
-        proposal: &Proposal,
-        validate_only: bool,
-        etag: Option<String>,
-    ) -> anyhow::Result<ApplyDirectoryResponse> {
-        let mut parts = vec![ApplyDirectoryRequest {
+    async fn apply(&self, proposal: &Proposal, spec: DirectorySpec) -> anyhow::Result<ApplyDirectoryResponse> {
+        let agencies = read(&proposal.file, LIMIT)?;
+        let territories = match &proposal.territories {
+            Some(territories) => read(territories, LIMIT)?,
+            None => Default::default(),
+        };
+        let spec = DirectorySpec {
+            agencies_size_bytes: i64::try_from(agencies.len())?,
+            territories_size_bytes: i64::try_from(territories.len())?,
             changes: proposal.changes,
-            validate_only,
-            etag: etag.unwrap_or_default(),
-            ..Default::default()
-        }];
-        let agencies = bytes::Bytes::from(read(&proposal.file, LIMIT)?);
-        parts.extend(in_parts(&agencies).map(|agencies| ApplyDirectoryRequest {
-            agencies,
-            ..Default::default()
-        }));
-        if let Some(territories) = &proposal.territories {
-            let territories = bytes::Bytes::from(read(territories, LIMIT)?);
-            parts.extend(in_parts(&territories).map(|territories| ApplyDirectoryRequest {
-                territories,
-                ..Default::default()
-            }));
-        }
+            ..spec
+        };
+        let part = |part| ApplyDirectoryRequest { part: Some(part) };
+        let files = bytes::Bytes::from([agencies, territories].concat());
+        let mut parts = vec![part(Part::Spec(spec))];
+        parts.extend(in_parts(&files).map(|data| part(Part::Data(data))));
         let (mut client, target) = self.client()?;
         let failed = Failed::call(&target.address);
         let response = client.apply_directory(futures::stream::iter(parts)).await;

@@ -115,6 +115,9 @@ Examples:
         /// Why it was not simulated first; logged
         #[arg(long, value_name = "REASON")]
         without_simulation: Option<String>,
+        /// Request id, a UUID: repeated within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
     },
     /// Decide a stored case again and compare the result with what was stored and logged
     ///
@@ -194,10 +197,12 @@ impl Command {
             Action::Activate {
                 rules,
                 without_simulation,
+                request_id,
             } => {
                 let request = ActivateRuleSetRequest {
                     name: server.name_of(&rules).await?,
                     override_reason: without_simulation.unwrap_or_default(),
+                    request_id,
                 };
                 let (mut client, failed) = server.client()?;
                 let answer = client.activate_rule_set(request).await;
@@ -263,7 +268,7 @@ impl Server<'_> {
                 table: Some(table),
                 ..RuleSet::default()
             }),
-            validate_only: false,
+            ..CreateRuleSetRequest::default()
         };
         let answer = client.create_rule_set(request).await.map_err(failed)?.into_inner();
         for finding in &answer.findings {

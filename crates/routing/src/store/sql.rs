@@ -9,13 +9,13 @@ use decision::{
     directory::{self, AgencyId, Directory},
     rules::RuleSet,
 };
-use journal::{Arrival, Bytes32, Entropy, Time};
+use journal::{Arrival, Bytes32, Earlier, Entropy, RequestId, Time};
 use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
     Acted, Command, Cursor, FeedItem, MissedAfter, MissedClock, Page, ReportNews, Store, StoredCase, feeds, read,
-    versions::{self, Activated, Activation, NewVersion, PastActivation, VersionInfo, Versions},
+    versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
     active::{Active, Current, VersionKind},
@@ -123,12 +123,7 @@ impl Store for SqlStore {
     }
 
     async fn forget_requests(&self, before: Time, limit: u32) -> Result<u64, Error> {
-        sql::transact!(self.db, |tx| tx.execute(
-            "WITH old AS MATERIALIZED (SELECT caller, request_id FROM requests WHERE answer_time < $1 \
-             ORDER BY answer_time LIMIT $2 FOR UPDATE SKIP LOCKED) \
-             DELETE FROM requests WHERE (caller, request_id) IN (SELECT caller, request_id FROM old)",
-            vec![before.0.into(), i64::from(limit).into()],
-        ))
+        sql::transact!(self.db, |tx| journal::forget_requests(&mut tx, before, limit))
     }
 
     async fn ping(&self) -> Result<(), Error> {
@@ -151,7 +146,11 @@ impl Versions for SqlStore {
         Ok(true)
     }
 
-    async fn create(&self, version: &NewVersion, now: Time) -> Result<bool, Error> {
+    async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error> {
+        journal::earlier(&self.db, request).await
+    }
+
+    async fn create(&self, version: &NewVersion, now: Time) -> Result<Created, Error> {
         sql::transact!(self.db, |tx| versions::try_create(
             &mut tx,
             version,
@@ -170,7 +169,7 @@ impl Versions for SqlStore {
         match &activated {
             Activated::Done(active) => self.current.advance(active),
             Activated::Outdated => drop(self.refresh().await?),
-            Activated::Unchanged | Activated::Ownerless(_) => {}
+            Activated::Unchanged | Activated::Ownerless(_) | Activated::Earlier(_) => {}
         }
         Ok(activated)
     }

@@ -21,7 +21,7 @@ use decision::{
     directory::{AgencyId, Directory},
     rules::RuleSet,
 };
-use journal::{Bytes32, Time};
+use journal::{Bytes32, Earlier, RequestId, Time};
 use sql::Error;
 use uuid::Uuid;
 
@@ -46,6 +46,30 @@ pub struct NewVersion {
     pub actor: Actor,
     /// Trace context to go on with.
     pub traceparent: String,
+    /// The caller's id for the request.
+    pub request: Option<Request>,
+}
+
+/// A caller's id for a request, and what is then kept as its first answer.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The id.
+    pub id: RequestId,
+    /// The encoded answer where something was written.
+    pub done: Vec<u8>,
+    /// The encoded answer where everything was so already.
+    pub unchanged: Vec<u8>,
+}
+
+/// What became of a version that was to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is kept.
+    Done,
+    /// It was kept already.
+    Unchanged,
+    /// An earlier request has the id. Nothing was written.
+    Earlier(Earlier),
 }
 
 /// A switch.
@@ -61,6 +85,8 @@ pub struct Activation {
     pub actor: Actor,
     /// Trace context to go on with.
     pub traceparent: String,
+    /// The caller's id for the request.
+    pub request: Option<Request>,
 }
 
 /// What became of a switch.
@@ -75,6 +101,8 @@ pub enum Activated {
     /// Open cases would have nobody: the agencies that own them are not in the new directory, or end in it without a successor.
     /// Nothing was written.
     Ownerless(Ownerless),
+    /// An earlier request has the id. Nothing was written.
+    Earlier(Earlier),
 }
 
 /// Open cases whose owners a directory does not have, or has with an end and no successor.
@@ -122,8 +150,11 @@ pub trait Versions: Send + Sync + 'static {
     async fn refresh(&self) -> Result<bool, Error>;
 
     /// Keeps a version without switching to it, with its change, in one durable transaction. One that is kept already stays
-    /// as it is, which is answered with `false`.
-    async fn create(&self, version: &NewVersion, now: Time) -> Result<bool, Error>;
+    /// as it is.
+    async fn create(&self, version: &NewVersion, now: Time) -> Result<Created, Error>;
+
+    /// What an earlier request with this id leads to; `None` when there was none.
+    async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error>;
 
     /// Switches, with a change per kind that is switched, in one durable transaction, or says why not.
     async fn activate(&self, activation: &Activation, now: Time) -> Result<Activated, Error>;

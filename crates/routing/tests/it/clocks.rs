@@ -340,6 +340,7 @@ async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) 
         purpose: String::new(),
         actor: Default::default(),
         traceparent: String::new(),
+        request: None,
     };
     fixture.store.activate(&activation, fixture.now()).await.unwrap();
     // Monday 17:00: an hour on that day, and three on the next.

@@ -1,9 +1,10 @@
 //! The directory over gRPC: applied by operators, asked by everybody.
 
+use api::routing::apply_directory_request::Part;
 use api::routing::{
-    ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, GetAgencyRequest, GetDirectoryRequest,
-    GetTerritoryRequest, ListAgenciesRequest, ListDesksRequest, ListDirectoryVersionsRequest, ListTerritoriesRequest,
-    LocateAgencyRequest, TerritoryLevel, locate_agency_request::Place,
+    ApplyDirectoryRequest, ApplyDirectoryResponse, DifferenceKind, DirectorySpec, GetAgencyRequest,
+    GetDirectoryRequest, GetTerritoryRequest, ListAgenciesRequest, ListDesksRequest, ListDirectoryVersionsRequest,
+    ListTerritoriesRequest, LocateAgencyRequest, TerritoryLevel, locate_agency_request::Place,
 };
 use decision::directory::{Directory, LIMIT};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -19,6 +20,7 @@ use crate::service::Running;
 testkit::on_each_backend!(
     operators_apply_what_others_only_read,
     what_is_applied_is_compared_kept_and_in_force,
+    a_repeated_request_has_the_first_answer_and_undoes_nothing,
     p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_naming_the_cases,
     faults_are_all_told_and_nothing_is_applied,
     agencies_that_do_not_go_together_are_named,
@@ -27,29 +29,32 @@ testkit::on_each_backend!(
     who_has_a_function_where_is_told_with_the_way,
 );
 
-/// A file in parts.
-fn parts(first: ApplyDirectoryRequest, file: &str) -> Vec<ApplyDirectoryRequest> {
-    let mut parts = vec![first];
-    parts.extend(file.as_bytes().chunks(1 << 10).map(|part| ApplyDirectoryRequest {
-        agencies: part.to_vec().into(),
-        ..Default::default()
-    }));
-    parts
+/// A file in parts, behind its announcement.
+fn parts(spec: DirectorySpec, file: &str) -> Vec<ApplyDirectoryRequest> {
+    let part = |part| ApplyDirectoryRequest { part: Some(part) };
+    let spec = DirectorySpec {
+        agencies_size_bytes: file.len() as i64 - spec.territories_size_bytes,
+        ..spec
+    };
+    let data = file.as_bytes().chunks(1 << 10).map(<[u8]>::to_vec);
+    std::iter::once(part(Part::Spec(spec)))
+        .chain(data.map(|data| part(Part::Data(data.into()))))
+        .collect()
 }
 
 async fn apply(
     running: &Running,
     system: &str,
-    first: ApplyDirectoryRequest,
+    spec: DirectorySpec,
     file: &str,
 ) -> Result<ApplyDirectoryResponse, Status> {
-    let parts = futures::stream::iter(parts(first, file));
+    let parts = futures::stream::iter(parts(spec, file));
     let response = running.directory(system).apply_directory(parts).await;
     response.map(tonic::Response::into_inner)
 }
 
-fn changes() -> ApplyDirectoryRequest {
-    ApplyDirectoryRequest {
+fn changes() -> DirectorySpec {
+    DirectorySpec {
         changes: true,
         ..Default::default()
     }
@@ -102,7 +107,7 @@ async fn operators_apply_what_others_only_read(backend: Backend) {
 
 async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
     let running = Running::start(backend).await;
-    let try_out = ApplyDirectoryRequest {
+    let try_out = DirectorySpec {
         validate_only: true,
         ..changes()
     };
@@ -126,7 +131,7 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
     assert!(!again.applied && again.differences.is_empty(), "{again:?}");
 
     // A second proposal on what was in force before.
-    let stale = ApplyDirectoryRequest {
+    let stale = DirectorySpec {
         etag: data_encoding::HEXLOWER.encode(&first),
         ..changes()
     };
@@ -151,7 +156,7 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
     let whole = apply(
         &running,
         "operator",
-        ApplyDirectoryRequest::default(),
+        DirectorySpec::default(),
         std::str::from_utf8(&file).unwrap(),
     )
     .await;
@@ -193,6 +198,62 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
     running.finish().await;
 }
 
+async fn a_repeated_request_has_the_first_answer_and_undoes_nothing(backend: Backend) {
+    let running = Running::start(backend).await;
+    let first = running.fixture.store.active().digests().directory;
+    let id = |n: u128| uuid::Uuid::from_u128(n).to_string();
+    let asked = |n: u128| DirectorySpec {
+        request_id: id(n),
+        etag: data_encoding::HEXLOWER.encode(&first),
+        ..changes()
+    };
+    // Looking first takes no id.
+    let tried = DirectorySpec {
+        validate_only: true,
+        ..asked(1)
+    };
+    assert!(!apply(&running, "operator", tried, GUSU).await.unwrap().applied);
+    let applied = apply(&running, "operator", asked(1), GUSU).await.unwrap();
+    assert!(applied.applied);
+    // The etag is no longer that of the version in force, because of this very request.
+    assert_eq!(apply(&running, "operator", asked(1), GUSU).await.unwrap(), applied);
+
+    let gone = "remove: [police-320508]";
+    let nothing_new = DirectorySpec {
+        request_id: id(2),
+        ..changes()
+    };
+    let unchanged = apply(&running, "operator", nothing_new.clone(), GUSU).await.unwrap();
+    assert!(!unchanged.applied);
+    assert!(apply(&running, "operator", changes(), gone).await.unwrap().applied);
+    let after = running.fixture.store.active().digests().directory;
+    assert_eq!(apply(&running, "operator", asked(1), GUSU).await.unwrap(), applied);
+    assert_eq!(apply(&running, "operator", nothing_new, GUSU).await.unwrap(), unchanged);
+    assert_eq!(
+        running.fixture.store.active().digests().directory,
+        after,
+        "not applied again"
+    );
+
+    // Other content: the file, or what is to be done with it.
+    let whole = DirectorySpec {
+        changes: false,
+        ..asked(1)
+    };
+    for (spec, file) in [(asked(1), gone), (whole, GUSU)] {
+        let refused = apply(&running, "operator", spec, file).await.unwrap_err();
+        assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
+    }
+    let malformed = DirectorySpec {
+        request_id: "1".to_owned(),
+        ..changes()
+    };
+    let refused = apply(&running, "operator", malformed, GUSU).await.unwrap_err();
+    let violation = refused.get_details_bad_request().unwrap().field_violations.remove(0);
+    assert_eq!(violation.field, "spec.request_id");
+    running.finish().await;
+}
+
 async fn p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_naming_the_cases(backend: Backend) {
     let running = Running::start(backend).await;
     let case = running.fixture.open(&[gambling()]).await[0];
@@ -201,7 +262,7 @@ async fn p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_nami
     assert_eq!(refused.code(), Code::FailedPrecondition);
     let said = format!("`police-450100` owns cases/{case}");
     assert!(refused.message().contains(&said), "{refused:?}");
-    let try_out = ApplyDirectoryRequest {
+    let try_out = DirectorySpec {
         validate_only: true,
         ..changes()
     };
@@ -216,7 +277,7 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
     let file = "last_resort: c\nagencies:\n  - {id: a, functions: [police], territory: '320000', superior: b, \
                 name: {zh: 甲, en: A}}\n  - {id: b, functions: [police], territory: '999999', superior: a, \
                 name: {zh: 乙, en: B}}\n";
-    let refused = apply(&running, "operator", ApplyDirectoryRequest::default(), file)
+    let refused = apply(&running, "operator", DirectorySpec::default(), file)
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -232,25 +293,25 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
         assert!(said.iter().any(|said| said.contains(part)), "{part}: {said:?}");
     }
     for (first, file) in [
-        (ApplyDirectoryRequest::default(), "agencies: 3"),
-        (ApplyDirectoryRequest::default(), ""),
+        (DirectorySpec::default(), "agencies: 3"),
+        (DirectorySpec::default(), ""),
         (
-            ApplyDirectoryRequest {
+            DirectorySpec {
                 etag: "x".to_owned(),
                 ..changes()
             },
             GUSU,
         ),
         (
-            ApplyDirectoryRequest {
-                territories: b"code\n".to_vec().into(),
+            DirectorySpec {
+                territories_size_bytes: 5,
                 ..changes()
             },
-            GUSU,
+            &[GUSU, "code\n"].concat(),
         ),
         // The rule set in force names functions that nobody has then.
         (
-            ApplyDirectoryRequest::default(),
+            DirectorySpec::default(),
             "last_resort: c\nagencies:\n  - {id: c, functions: [conference], territory: CN, name: {zh: 会, en: C}}\n",
         ),
     ] {
@@ -328,22 +389,27 @@ async fn a_file_of_200_megabytes_is_refused_early(backend: Backend) {
     use std::sync::atomic::{AtomicU64, Ordering};
     let running = Running::start(backend).await;
     let sent = std::sync::Arc::new(AtomicU64::new(0));
-    let part = ApplyDirectoryRequest {
-        agencies: vec![b'#'; 1 << 20].into(),
-        ..Default::default()
-    };
-    let counted = std::sync::Arc::clone(&sent);
-    let parts = futures::stream::iter(0..200).map(move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        part.clone()
-    });
-    let refused = running.directory("operator").apply_directory(parts).await.unwrap_err();
-    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
-    let violations = refused.get_details_bad_request().unwrap().field_violations;
-    assert!(
-        violations[0].description.contains("larger than 16 MB"),
-        "{violations:?}"
-    );
+    // Announced as large as it is, or as a small one.
+    for (announced, said) in [(200 << 20, "is it the right one?"), (1 << 20, "more came")] {
+        let spec = DirectorySpec {
+            agencies_size_bytes: announced,
+            ..DirectorySpec::default()
+        };
+        let counted = std::sync::Arc::clone(&sent);
+        let parts = futures::stream::iter(0..200).map(move |i| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let part = match i {
+                0 => Part::Spec(spec.clone()),
+                _ => Part::Data(vec![b'#'; 1 << 20].into()),
+            };
+            ApplyDirectoryRequest { part: Some(part) }
+        });
+        let refused = running.directory("operator").apply_directory(parts).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        let violation = refused.get_details_bad_request().unwrap().field_violations.remove(0);
+        assert_eq!(violation.field, "spec.agencies_size_bytes");
+        assert!(violation.description.contains(said), "{violation:?}");
+    }
     // What was sent beyond is what was under way: the server took no more than the limit.
     let sent = sent.load(Ordering::SeqCst);
     assert!(sent < 100, "{sent} MiB were sent, {LIMIT} bytes are the limit");

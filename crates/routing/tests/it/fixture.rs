@@ -8,13 +8,13 @@ use decision::calendar::Calendars;
 use decision::decide::{Decision, decide};
 use decision::directory::{AgencyId, Directory};
 use decision::rules::RuleSet;
-use journal::{Arrival, Change, Draft, Head, ManualClock, Opened, SeededEntropy, Time, random_id};
+use journal::{Arrival, Change, Draft, Head, ManualClock, Opened, RequestId, SeededEntropy, Time, random_id};
 use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
 use routing::clocks::Ticker;
 use routing::store::versions::{Activated, Activation, Versions as _};
-use routing::store::{Acted, Command, FeedItem, ReportNews, RequestId, Route, SqlStore, Store, StoredCase};
+use routing::store::{Acted, Command, FeedItem, ReportNews, Route, SqlStore, Store, StoredCase};
 use sql::{Db, Row, Value};
 use testkit::Backend;
 use uuid::Uuid;
@@ -192,6 +192,7 @@ impl Fixture {
             purpose: String::new(),
             actor: api::event::Actor::default(),
             traceparent: String::new(),
+            request: None,
         };
         let activated = self.store.activate(&activation, self.now()).await.unwrap();
         assert!(matches!(activated, Activated::Done(_)), "{activated:?}");

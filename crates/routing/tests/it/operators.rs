@@ -2,9 +2,9 @@
 
 use api::routing::{Explanation, Facts, OperatorKind};
 use api::routing::{
-    GetOperatorRequest, ListOperatorsRequest, LoadMode, LoadOperatorsEnd, LoadOperatorsHeader, LoadOperatorsRequest,
-    LoadOperatorsResponse, LoadProblem, LoadResult, LookupOperatorRequest, LookupOperatorResponse, OperatorFormat,
-    OperatorSubject, load_operators_request::Part, operator_service_client::OperatorServiceClient, operator_subject,
+    GetOperatorRequest, ListOperatorsRequest, LoadMode, LoadOperatorsRequest, LoadOperatorsResponse, LoadProblem,
+    LoadResult, LookupOperatorRequest, LookupOperatorResponse, OperatorFormat, OperatorSubject, OperatorsSpec,
+    load_operators_request::Part, operator_service_client::OperatorServiceClient, operator_subject,
 };
 use decision::decide::decide;
 use prost::Message as _;
@@ -20,6 +20,7 @@ testkit::on_each_backend!(
     p7_only_operators_load_and_partners_do_not_read,
     a_file_becomes_a_version_and_is_looked_up_and_paged,
     a_load_that_is_cut_changes_nothing,
+    a_repeated_load_has_the_first_answer_and_undoes_nothing,
     every_fault_is_told_and_nothing_is_kept,
     parts_that_make_no_load_are_refused,
     p6_a_route_by_the_register_is_decided_again_without_it,
@@ -36,20 +37,26 @@ fn part(part: Part) -> LoadOperatorsRequest {
     LoadOperatorsRequest { part: Some(part) }
 }
 
-fn header(mode: LoadMode) -> LoadOperatorsRequest {
-    part(Part::Header(LoadOperatorsHeader {
+fn spec(mode: LoadMode, size: usize) -> OperatorsSpec {
+    OperatorsSpec {
+        size_bytes: size as i64,
         format: OperatorFormat::Csv.into(),
         mode: mode.into(),
-        validate_only: false,
-    }))
+        ..OperatorsSpec::default()
+    }
 }
 
-fn chunk(text: &str) -> LoadOperatorsRequest {
-    part(Part::Chunk(text.to_owned().into()))
+fn announce(mode: LoadMode, size: usize) -> LoadOperatorsRequest {
+    part(Part::Spec(spec(mode, size)))
 }
 
-fn end(bytes: usize) -> LoadOperatorsRequest {
-    part(Part::End(LoadOperatorsEnd { bytes: bytes as i64 }))
+fn data(text: &str) -> LoadOperatorsRequest {
+    part(Part::Data(text.to_owned().into()))
+}
+
+/// A file behind its announcement.
+fn whole(mode: LoadMode, file: &str) -> Vec<LoadOperatorsRequest> {
+    vec![announce(mode, file.len()), data(file)]
 }
 
 /// Sends parts and returns the answers, and how it ended.
@@ -72,7 +79,7 @@ async fn send(
 }
 
 async fn load(running: &Running, mode: LoadMode, file: &str) -> Result<LoadResult, Status> {
-    let parts = vec![header(mode), chunk(file), end(file.len())];
+    let parts = whole(mode, file);
     let (mut answers, ended) = send(client(running, "operator"), parts).await;
     ended?;
     Ok(answers.pop().unwrap().result.unwrap())
@@ -104,7 +111,7 @@ const FILE: &str = "kind,key,operator,place\n\
 async fn p7_only_operators_load_and_partners_do_not_read(backend: Backend) {
     let running = Running::start(backend).await;
     for system in ["nanning", "intake", "audit"] {
-        let parts = vec![header(LoadMode::Change), chunk(FILE), end(FILE.len())];
+        let parts = whole(LoadMode::Change, FILE);
         let refused = send(client(&running, system), parts).await.1.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{system}");
     }
@@ -230,27 +237,25 @@ async fn a_file_becomes_a_version_and_is_looked_up_and_paged(backend: Backend) {
 async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
     let running = Running::start(backend).await;
     load(&running, LoadMode::Replace, FILE).await.unwrap();
-    // The stream ends as if it were whole, but for the end.
-    let parts = vec![header(LoadMode::Replace), chunk(FILE)];
-    let refused = send(client(&running, "operator"), parts).await.1.unwrap_err();
-    assert!(refused.message().contains("end"), "{refused:?}");
-    // Something in the middle was lost.
-    let parts = vec![
-        header(LoadMode::Replace),
-        chunk("kind,key,place\napp,x,US\n"),
-        end(9_999),
-    ];
-    let refused = send(client(&running, "operator"), parts).await.1.unwrap_err();
-    let violation = refused.get_details_bad_request().unwrap().field_violations.remove(0);
-    assert_eq!(violation.field, "end.bytes");
+    // The stream ends as if it were whole, and something is missing; or there is more than was announced.
+    for (announced, file) in [
+        (FILE.len() + 1, FILE),
+        (9_999, "kind,key,place\napp,x,US\n"),
+        (10, FILE),
+    ] {
+        let parts = vec![announce(LoadMode::Replace, announced), data(file)];
+        let refused = send(client(&running, "operator"), parts).await.1.unwrap_err();
+        let violation = refused.get_details_bad_request().unwrap().field_violations.remove(0);
+        assert_eq!(violation.field, "spec.size_bytes");
+    }
 
     // The connection breaks after much was sent.
     let (sender, receiver) = futures::channel::mpsc::unbounded();
     let mut caller = client(&running, "operator");
-    sender.unbounded_send(header(LoadMode::Replace)).unwrap();
-    sender.unbounded_send(chunk("kind,key,place\n")).unwrap();
+    sender.unbounded_send(announce(LoadMode::Replace, 10_000_000)).unwrap();
+    sender.unbounded_send(data("kind,key,place\n")).unwrap();
     for i in 0..50_000 {
-        sender.unbounded_send(chunk(&format!("domain,d{i}.cn,US\n"))).unwrap();
+        sender.unbounded_send(data(&format!("domain,d{i}.cn,US\n"))).unwrap();
     }
     let mut stream = caller.load_operators(receiver).await.unwrap().into_inner();
     let progress = stream.message().await.unwrap().unwrap().progress.unwrap();
@@ -266,11 +271,38 @@ async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
     running.finish().await;
 }
 
+async fn a_repeated_load_has_the_first_answer_and_undoes_nothing(backend: Backend) {
+    let running = Running::start(backend).await;
+    let send = async |n: u128, mode: LoadMode, file: &str| {
+        let spec = OperatorsSpec {
+            request_id: uuid::Uuid::from_u128(n).to_string(),
+            ..spec(mode, file.len())
+        };
+        let parts = vec![part(Part::Spec(spec)), data(file)];
+        let (mut answers, ended) = send(client(&running, "operator"), parts).await;
+        ended.map(|()| answers.pop().unwrap().result.unwrap())
+    };
+    let first = send(1, LoadMode::Replace, FILE).await.unwrap();
+    let unchanged = send(2, LoadMode::Replace, FILE).await.unwrap();
+    assert!(!first.unchanged && unchanged.unchanged);
+    let other = "kind,key,place\napp,y,US\n";
+    load(&running, LoadMode::Replace, other).await.unwrap();
+    assert_eq!(send(1, LoadMode::Replace, FILE).await.unwrap(), first);
+    assert_eq!(send(2, LoadMode::Replace, FILE).await.unwrap(), unchanged);
+    assert_eq!(version(&running).await, 2, "not loaded again");
+    for (mode, file) in [(LoadMode::Replace, other), (LoadMode::Change, FILE)] {
+        let refused = send(1, mode, file).await.unwrap_err();
+        assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
+    }
+    assert_eq!(version(&running).await, 2);
+    running.finish().await;
+}
+
 async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
     let running = Running::start(backend).await;
     let wrong: String = (0..250).map(|i| format!("domain,d{i}.cn,999999\n")).collect();
     let file = format!("kind,key,place\n{wrong}domain,com.cn,US\napp,x,US\napp,x,JP\n");
-    let parts = vec![header(LoadMode::Replace), chunk(&file), end(file.len())];
+    let parts = whole(LoadMode::Replace, &file);
     let (answers, ended) = send(client(&running, "operator"), parts).await;
     let problems: Vec<LoadProblem> = answers.into_iter().flat_map(|answer| answer.problems).collect();
     assert_eq!(problems.len(), 252);
@@ -286,11 +318,11 @@ async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
     assert_eq!(running.fixture.count(loads).await, 0, "it was not even begun");
 
     for (file, words) in [
-        ("", "the file is empty"),
+        ("\n", "the file is empty"),
         ("kind,key\n", "the column place is missing"),
         ("kind,key,place,owner\n", "`owner` is not a column"),
     ] {
-        let parts = vec![header(LoadMode::Replace), chunk(file), end(file.len())];
+        let parts = whole(LoadMode::Replace, file);
         let (answers, ended) = send(client(&running, "operator"), parts).await;
         assert!(answers[0].problems[0].description.contains(words), "{answers:?}");
         assert_eq!(ended.unwrap_err().code(), Code::InvalidArgument);
@@ -300,17 +332,27 @@ async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
 
 async fn parts_that_make_no_load_are_refused(backend: Backend) {
     let running = Running::start(backend).await;
-    let unset = part(Part::Header(LoadOperatorsHeader::default()));
+    let with = |change: fn(&mut OperatorsSpec)| {
+        let mut spec = spec(LoadMode::Change, FILE.len());
+        change(&mut spec);
+        vec![part(Part::Spec(spec)), data(FILE)]
+    };
+    let long = "x".repeat((1 << 20) + 1);
     for (parts, field) in [
-        (vec![], "end"),
-        (vec![chunk(FILE)], "header"),
+        (vec![], "spec"),
+        (vec![data(FILE)], "spec"),
         (vec![LoadOperatorsRequest::default()], "part"),
-        (vec![unset], "header.format"),
-        (vec![header(LoadMode::Change), header(LoadMode::Change)], "header"),
+        (with(|spec| spec.format = 0), "spec.format"),
+        (with(|spec| spec.mode = 9), "spec.mode"),
+        (with(|spec| spec.size_bytes = 0), "spec.size_bytes"),
+        (with(|spec| spec.size_bytes = -1), "spec.size_bytes"),
+        (with(|spec| spec.request_id = "1".to_owned()), "spec.request_id"),
         (
-            vec![header(LoadMode::Change), chunk(&"x".repeat((1 << 20) + 1))],
-            "chunk",
+            vec![announce(LoadMode::Change, 9), announce(LoadMode::Change, 9)],
+            "spec",
         ),
+        (vec![announce(LoadMode::Change, 9), data("")], "data"),
+        (whole(LoadMode::Change, &long), "data"),
     ] {
         let refused = send(client(&running, "operator"), parts).await.1.unwrap_err();
         let violations = refused.get_details_bad_request().unwrap().field_violations;

@@ -12,6 +12,7 @@ use api::routing::{
 };
 use decision::rules;
 use prost::Message as _;
+use routing::store::versions::Versions as _;
 use rpc::client::{Caller, connect};
 use testkit::Backend;
 use tonic::{Code, Status};
@@ -26,6 +27,7 @@ testkit::on_each_backend!(
     a_rule_set_is_kept_once_and_listed,
     what_is_wrong_is_named_with_row_and_column,
     p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_their_route,
+    a_repeated_request_has_the_first_answer_and_undoes_nothing,
     p2_an_override_is_logged_with_its_reason,
     a_simulation_that_is_left_is_not_finished,
     p6_a_replay_says_whether_all_agrees,
@@ -49,7 +51,7 @@ async fn create(running: &Running, table: RuleTable) -> Result<RuleSet, Status> 
     });
     let request = CreateRuleSetRequest {
         rule_set,
-        validate_only: false,
+        ..CreateRuleSetRequest::default()
     };
     let answer = client(running, "operator").create_rule_set(request).await?;
     Ok(answer.into_inner().rule_set.unwrap())
@@ -59,6 +61,7 @@ async fn activate(running: &Running, name: &str, override_reason: &str) -> Resul
     let request = ActivateRuleSetRequest {
         name: name.to_owned(),
         override_reason: override_reason.to_owned(),
+        request_id: String::new(),
     };
     let answer = client(running, "operator").activate_rule_set(request).await?;
     Ok(answer.into_inner().rule_set.unwrap())
@@ -107,6 +110,7 @@ async fn a_rule_set_is_kept_once_and_listed(backend: Backend) {
             ..RuleSet::default()
         }),
         validate_only,
+        ..CreateRuleSetRequest::default()
     };
     let list = async || {
         let listed = client(&running, "operator")
@@ -348,6 +352,83 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
         activate(&running, &ranked, "").await.unwrap_err().code(),
         Code::FailedPrecondition
     );
+    running.finish().await;
+}
+
+async fn a_repeated_request_has_the_first_answer_and_undoes_nothing(backend: Backend) {
+    let running = Running::start(backend).await;
+    let mut operator = client(&running, "operator");
+    let id = |n: u128| uuid::Uuid::from_u128(n).to_string();
+    let creating = |n, table: RuleTable| CreateRuleSetRequest {
+        rule_set: Some(RuleSet {
+            table: Some(table),
+            ..RuleSet::default()
+        }),
+        request_id: id(n),
+        ..CreateRuleSetRequest::default()
+    };
+    let created = operator
+        .create_rule_set(creating(1, first_receiver()))
+        .await
+        .unwrap()
+        .into_inner();
+    running.fixture.clock.advance(60);
+    let again = operator
+        .create_rule_set(creating(1, first_receiver()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(again, created, "the time included");
+    let ranked = rules::RuleSet::shipped().to_table();
+    let refused = operator.create_rule_set(creating(1, ranked)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+
+    let (other, first) = (
+        created.rule_set.unwrap().name,
+        running.fixture.store.active().digests().rules,
+    );
+    let first = format!("ruleSets/{}", data_encoding::HEXLOWER.encode(&first));
+    let activating = |n, name: &str| ActivateRuleSetRequest {
+        name: name.to_owned(),
+        override_reason: "order of the ministry".to_owned(),
+        request_id: id(n),
+    };
+    let unchanged = operator
+        .activate_rule_set(activating(2, &first))
+        .await
+        .unwrap()
+        .into_inner();
+    let activated = operator
+        .activate_rule_set(activating(3, &other))
+        .await
+        .unwrap()
+        .into_inner();
+    let repeated = operator
+        .activate_rule_set(activating(2, &first))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(repeated, unchanged);
+    let active = || names::RULE_SET.of(names::Digest(running.fixture.store.active().digests().rules));
+    assert_eq!(active(), other, "the repeat did not switch back");
+    activate(&running, &first, "order of the ministry").await.unwrap();
+    let repeated = operator
+        .activate_rule_set(activating(3, &other))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((repeated, active()), (activated, first.clone()));
+    // The ids of one caller are of all its calls.
+    for request in [activating(3, &first), activating(1, &other)] {
+        let refused = operator.activate_rule_set(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
+    }
+    let malformed = ActivateRuleSetRequest {
+        request_id: "1".to_owned(),
+        ..activating(4, &first)
+    };
+    let refused = operator.activate_rule_set(malformed).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
     running.finish().await;
 }
 

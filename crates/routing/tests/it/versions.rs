@@ -12,7 +12,7 @@ use places::Territories;
 use prost::Message as _;
 use routing::Routing;
 use routing::active::{Active, VersionKind};
-use routing::store::versions::{Activated, Activation, NewVersion, Versions};
+use routing::store::versions::{Activated, Activation, Created, NewVersion, Versions};
 use routing::store::{SqlStore, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
@@ -69,6 +69,7 @@ async fn switch(fixture: &Fixture, store: &SqlStore, next: Active) -> Activated 
         purpose: String::new(),
         actor: operator(),
         traceparent: String::new(),
+        request: None,
     };
     store.activate(&activation, fixture.now()).await.unwrap()
 }
@@ -161,12 +162,14 @@ async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
         kind: VersionKind::Directory,
         actor: operator(),
         traceparent: String::new(),
+        request: None,
     };
-    assert!(fixture.store.create(&version, fixture.now()).await.unwrap());
-    assert!(
-        !fixture.store.create(&version, fixture.now()).await.unwrap(),
-        "it is kept"
+    assert_eq!(
+        fixture.store.create(&version, fixture.now()).await.unwrap(),
+        Created::Done
     );
+    let again = fixture.store.create(&version, fixture.now()).await.unwrap();
+    assert_eq!(again, Created::Unchanged, "it is kept");
     assert_eq!(fixture.count(count).await, 4);
     assert_eq!(fixture.store.active().digests(), shipped().digests());
 
@@ -328,6 +331,7 @@ async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: 
             purpose: String::new(),
             actor: operator(),
             traceparent: String::new(),
+            request: None,
         };
         assert!(
             fixture.store.activate(&activation, fixture.now()).await.is_err(),
@@ -347,8 +351,12 @@ async fn p2_switches_are_one_chain_that_audit_is_told(backend: Backend) {
         kind: VersionKind::Directory,
         actor: operator(),
         traceparent: String::new(),
+        request: None,
     };
-    assert!(fixture.store.create(&version, fixture.now()).await.unwrap());
+    assert_eq!(
+        fixture.store.create(&version, fixture.now()).await.unwrap(),
+        Created::Done
+    );
     switched(&fixture, version.proposed.clone()).await;
     let outbox = SqlOutbox(fixture.db.clone());
     assert!(outbox.pending("intake", fixture.now(), 100).await.unwrap().is_empty());

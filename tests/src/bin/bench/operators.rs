@@ -162,6 +162,7 @@ async fn load(store: &Arc<dyn Store>, file: &mut std::fs::File) -> anyhow::Resul
         validate_only: false,
         actor: Actor::default(),
         traceparent: String::new(),
+        request_id: None,
     };
     let mut loader = Loader::new(
         Arc::clone(store),

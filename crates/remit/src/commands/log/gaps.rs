@@ -114,8 +114,10 @@ fn print_producer(producer: &Producer) -> std::io::Result<()> {
     line(format_args!("{source:8} {held} events in the log"))?;
     if producer.freeze_time.is_some() {
         let frozen = format!(
-            "  frozen since {}: its past has changed. find the cause, then run: remit log unfreeze {source} --reason …",
-            output::time(producer.freeze_time.as_ref())
+            "  frozen since {}: its past has changed. find the cause, then run: \
+             remit log unfreeze {source} --etag {} --reason …",
+            output::time(producer.freeze_time.as_ref()),
+            producer.etag
         );
         line(frozen.style(bad()))?;
     }

@@ -9,16 +9,15 @@ use std::{
 
 use anyhow::Context as _;
 use api::routing::{
-    LoadMode, LoadOperatorsEnd, LoadOperatorsHeader, LoadOperatorsRequest, LoadOperatorsResponse, LoadProblem,
-    LoadProgress, LoadResult, OperatorFormat, load_operators_request::Part,
-    operator_service_client::OperatorServiceClient,
+    LoadMode, LoadOperatorsRequest, LoadOperatorsResponse, LoadProblem, LoadProgress, LoadResult, OperatorFormat,
+    OperatorsSpec, load_operators_request::Part, operator_service_client::OperatorServiceClient,
 };
 use bytes::{Bytes, BytesMut};
 use clap::{Args, ValueEnum};
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use host::config::Service;
 use owo_colors::OwoColorize as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::{
     client::{Access, Failed, Target},
@@ -54,6 +53,9 @@ pub struct Command {
     /// Only check the file and print the effect
     #[arg(long)]
     validate_only: bool,
+    /// Request id, a UUID: repeated with the same file within 24 hours it has the first answer
+    #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+    request_id: String,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -68,8 +70,8 @@ pub struct File {
     pub name: String,
     /// Its content.
     pub content: Pin<Box<dyn AsyncRead + Send>>,
-    /// Its size in bytes, if known.
-    pub size: Option<u64>,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 impl std::fmt::Debug for File {
@@ -83,11 +85,7 @@ impl File {
         if path.as_os_str() == "-" {
             let stdin = std::io::stdin().as_fd().try_clone_to_owned();
             let stdin = std::fs::File::from(stdin.context("cannot read standard input")?);
-            return Ok(Self {
-                name: "standard input".to_owned(),
-                content: Box::pin(tokio::fs::File::from_std(stdin)),
-                size: None,
-            });
+            return Self::spooled("standard input".to_owned(), tokio::fs::File::from_std(stdin)).await;
         }
         let name = path.display().to_string();
         let file = tokio::fs::File::open(path).await;
@@ -96,10 +94,27 @@ impl File {
         if metadata.is_dir() {
             return Err(Failed::Usage(format!("{name} is a folder")).into());
         }
+        match metadata.is_file() {
+            true => Ok(Self {
+                size: metadata.len(),
+                content: Box::pin(file),
+                name,
+            }),
+            false => Self::spooled(name, file).await,
+        }
+    }
+
+    /// A file whose end is not known before it is reached: its size is announced before it is sent.
+    async fn spooled(name: String, mut from: tokio::fs::File) -> anyhow::Result<Self> {
+        let file = tempfile::tempfile().context("cannot make a temporary file (TMPDIR)")?;
+        let mut file = tokio::fs::File::from_std(file);
+        let size = tokio::io::copy(&mut from, &mut file).await;
+        let size = size.with_context(|| format!("cannot read {name}; nothing was loaded"))?;
+        file.rewind().await?;
         Ok(Self {
-            size: Some(metadata.len()).filter(|_| metadata.is_file()),
-            content: Box::pin(file),
             name,
+            content: Box::pin(file),
+            size,
         })
     }
 }
@@ -111,7 +126,8 @@ impl Command {
             Some("ndjson" | "jsonl") => Format::Ndjson,
             _ => Format::Csv,
         };
-        let header = LoadOperatorsHeader {
+        let spec = OperatorsSpec {
+            size_bytes: 0,
             format: match self.format.unwrap_or(by_name) {
                 Format::Csv => OperatorFormat::Csv,
                 Format::Ndjson => OperatorFormat::Ndjson,
@@ -123,9 +139,10 @@ impl Command {
             }
             .into(),
             validate_only: self.validate_only,
+            request_id: self.request_id.clone(),
         };
         let routing = access.stream(Service::Routing, server)?;
-        let result = load(&routing, header, file, access.json).await?;
+        let result = load(&routing, spec, file, access.json).await?;
         if access.json {
             return output::json(&LoadOperatorsResponse {
                 result: Some(result),
@@ -137,10 +154,14 @@ impl Command {
 }
 
 /// Loads a file. Faults are printed line by line and returned as an error.
-pub async fn load(routing: &Target, header: LoadOperatorsHeader, file: File, json: bool) -> anyhow::Result<LoadResult> {
+pub async fn load(routing: &Target, spec: OperatorsSpec, file: File, json: bool) -> anyhow::Result<LoadResult> {
     let File { name, content, size } = file;
+    let spec = OperatorsSpec {
+        size_bytes: i64::try_from(size).context("the file is too large")?,
+        ..spec
+    };
     let unread = Arc::new(Mutex::new(None));
-    let parts = parts(header, content, Arc::clone(&unread));
+    let parts = parts(spec, content, Arc::clone(&unread));
     let progress = Progress::new(json);
     let mut problems = Vec::new();
     let outcome = receive(routing, parts, size, &progress, &mut problems).await;
@@ -174,7 +195,7 @@ pub async fn load(routing: &Target, header: LoadOperatorsHeader, file: File, jso
 async fn receive(
     routing: &Target,
     parts: impl Stream<Item = LoadOperatorsRequest> + Send + 'static,
-    size: Option<u64>,
+    size: u64,
     progress: &Progress,
     problems: &mut Vec<LoadProblem>,
 ) -> anyhow::Result<LoadResult> {
@@ -194,44 +215,27 @@ async fn receive(
     result.context("the server ended the load without a result")
 }
 
-/// The header, the file in pieces, and the end; no end if the file cannot be read completely.
+/// The announcement, and the file in pieces; fewer than announced if it cannot be read completely.
 fn parts(
-    header: LoadOperatorsHeader,
+    spec: OperatorsSpec,
     content: Pin<Box<dyn AsyncRead + Send>>,
     unread: Arc<Mutex<Option<std::io::Error>>>,
 ) -> impl Stream<Item = LoadOperatorsRequest> + Send + 'static {
-    enum State {
-        Header(LoadOperatorsHeader),
-        Content,
-        Ended,
-    }
     let part = |part| LoadOperatorsRequest { part: Some(part) };
-    futures::stream::unfold(
-        (State::Header(header), content, 0_i64),
-        move |(state, mut content, sent)| {
-            let unread = Arc::clone(&unread);
-            async move {
-                match state {
-                    State::Header(header) => Some((part(Part::Header(header)), (State::Content, content, sent))),
-                    State::Ended => None,
-                    State::Content => match piece(&mut content).await {
-                        Ok(piece) if piece.is_empty() => {
-                            let end = LoadOperatorsEnd { bytes: sent };
-                            Some((part(Part::End(end)), (State::Ended, content, sent)))
-                        }
-                        Ok(piece) => {
-                            let sent = sent.saturating_add(i64::try_from(piece.len()).unwrap_or(i64::MAX));
-                            Some((part(Part::Chunk(piece)), (State::Content, content, sent)))
-                        }
-                        Err(error) => {
-                            *unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                            None
-                        }
-                    },
+    let data = futures::stream::unfold(content, move |mut content| {
+        let unread = Arc::clone(&unread);
+        async move {
+            match piece(&mut content).await {
+                Ok(piece) if piece.is_empty() => None,
+                Ok(piece) => Some((part(Part::Data(piece)), content)),
+                Err(error) => {
+                    *unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    None
                 }
             }
-        },
-    )
+        }
+    });
+    futures::stream::once(std::future::ready(part(Part::Spec(spec)))).chain(data)
 }
 
 /// The next piece; empty at the end.
@@ -241,22 +245,17 @@ async fn piece(content: &mut Pin<Box<dyn AsyncRead + Send>>) -> std::io::Result<
     Ok(piece.freeze())
 }
 
-fn shown(progress: &LoadProgress, size: Option<u64>) -> String {
+fn shown(progress: &LoadProgress, size: u64) -> String {
     let LoadProgress {
-        bytes,
+        read_bytes,
         entry_count: entries,
         written_count: written,
     } = progress;
     if *written > 0 {
         return format!("checked and written: {written} of {entries} entries …");
     }
-    match size.filter(|size| *size > 0) {
-        Some(size) => {
-            let percent = u64::try_from(*bytes).unwrap_or(0).saturating_mul(100) / size;
-            format!("read: {entries} entries, {percent} % of the file …")
-        }
-        None => format!("read: {entries} entries …"),
-    }
+    let percent = u64::try_from(*read_bytes).unwrap_or(0).saturating_mul(100) / size.max(1);
+    format!("read: {entries} entries, {percent} % of the file …")
 }
 
 /// Formats a fault as `operators.csv:17: place: …`, a form that editors can jump to.

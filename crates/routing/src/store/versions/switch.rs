@@ -5,12 +5,12 @@ use std::sync::Arc;
 use api::event::{Actor, Detail};
 use data_encoding::HEXLOWER;
 use decision::directory::Directory;
-use journal::{Bytes32, Delivery, Draft, Entropy, Head, Time};
+use journal::{Answers, Bytes32, Delivery, Draft, Earlier, Entropy, Head, Time};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
 
 use super::{
-    Activated, Activation, NAMED, NewVersion, Ownerless, PastActivation,
+    Activated, Activation, Created, NAMED, NewVersion, Ownerless, PastActivation, Request,
     kept::{Reads, keep, read_directory, read_rule_set},
 };
 use crate::{
@@ -158,13 +158,22 @@ pub(in crate::store) async fn try_create(
     version: &NewVersion,
     entropy: &dyn Entropy,
     now: Time,
-) -> Result<bool, Error> {
+) -> Result<Created, Error> {
     let mut standings = lock(tx)
         .await?
         .ok_or_else(|| rows::damaged("active versions", "nothing was ever activated"))?;
-    let NewVersion { proposed, kind, .. } = version;
+    let NewVersion {
+        proposed,
+        kind,
+        request,
+        ..
+    } = version;
+    if let Some(earlier) = earlier(tx, request.as_ref()).await? {
+        return Ok(Created::Earlier(earlier));
+    }
     if !keep(tx, proposed, *kind, &version.actor, now).await? {
-        return Ok(false);
+        keep_answer(tx, request.as_ref(), |request| &request.unchanged, now).await?;
+        return Ok(Created::Unchanged);
     }
     let standing = standings.of(*kind);
     let active = HEXLOWER.encode(&standing.digest);
@@ -186,7 +195,30 @@ pub(in crate::store) async fn try_create(
     standing.head = delivery.change.head;
     update(tx, *kind, standing).await?;
     journal::append(tx, vec![delivery]).await?;
-    Ok(true)
+    keep_answer(tx, request.as_ref(), |request| &request.done, now).await?;
+    Ok(Created::Done)
+}
+
+/// What an earlier request with the same id leads to. Behind the lock: a repeat that was sent at the same time waits for the first.
+async fn earlier(tx: &mut Tx, request: Option<&Request>) -> Result<Option<Earlier>, Error> {
+    let Some(Request { id, .. }) = request else {
+        return Ok(None);
+    };
+    Ok(Answers::find(tx, [id]).await?.earlier(id))
+}
+
+async fn keep_answer(
+    tx: &mut Tx,
+    request: Option<&Request>,
+    answer: impl FnOnce(&Request) -> &Vec<u8>,
+    now: Time,
+) -> Result<(), Error> {
+    let Some(request) = request else {
+        return Ok(());
+    };
+    let mut answers = Answers::default();
+    answers.add(&request.id, answer(request).clone());
+    answers.keep(tx, now).await
 }
 
 pub(in crate::store) async fn try_activate(
@@ -198,12 +230,18 @@ pub(in crate::store) async fn try_activate(
     let Some(mut standings) = lock(tx).await? else {
         return Err(rows::damaged("active versions", "nothing was ever activated"));
     };
+    let request = activation.request.as_ref();
+    if let Some(earlier) = earlier(tx, request).await? {
+        return Ok(Activated::Earlier(earlier));
+    }
     let seen = standings.digests();
     if seen != activation.seen {
         return Ok(Activated::Outdated);
     }
     let next = activation.next.digests();
     if next == seen {
+        // A repeat that comes after another switch must not undo that.
+        keep_answer(tx, request, |request| &request.unchanged, now).await?;
         return Ok(Activated::Unchanged);
     }
     if next.directory != seen.directory {
@@ -223,6 +261,7 @@ pub(in crate::store) async fn try_activate(
         update(tx, kind, standing).await?;
     }
     journal::append(tx, deliveries).await?;
+    keep_answer(tx, request, |request| &request.done, now).await?;
     Ok(Activated::Done(Arc::new(Active {
         generation: standings.generation(),
         ..activation.next.clone()
@@ -254,6 +293,7 @@ pub(crate) async fn try_seed(
         purpose: String::new(),
         actor,
         traceparent: String::new(),
+        request: None,
     };
     let (mut deliveries, mut active) = (Vec::new(), Vec::new());
     for kind in VersionKind::ALL {
