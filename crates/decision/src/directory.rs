@@ -461,8 +461,8 @@ impl Directory {
         false
     }
 
-    /// The successors that [`Directory::is_excluded`] adds to excluded agencies. Kept with a case, they
-    /// stay excluded when a later directory no longer has the agencies that they succeeded.
+    /// The successors that [`Directory::is_excluded`] adds to excluded agencies. Kept with a case,
+    /// they stay excluded when a later directory no longer has the agencies that they succeeded.
     #[must_use]
     pub fn excluded_successors(&self, excluded: &BTreeSet<AgencyId>) -> BTreeSet<AgencyId> {
         if excluded.is_empty() {
@@ -506,8 +506,8 @@ impl Directory {
         }
     }
 
-    /// Who continues an agency that has ended on `day`: its successor, or that one's successor if it
-    /// has ended, too. `None` while the agency exists, and without a successor.
+    /// Who continues an agency that has ended on `day`: its successor, or that one's successor if
+    /// it has ended, too. `None` while the agency exists, and without a successor.
     #[must_use]
     pub fn heir(&self, id: &AgencyId, day: Option<Date>) -> Option<&Agency> {
         let mut at = self.agency(id)?;

@@ -204,8 +204,8 @@ impl<'a> From<&'a Facts> for Situation<'a> {
     }
 }
 
-/// Salted SHA-256 of the encoded facts. Fields are encoded by number and maps by key, so that decoding
-/// and encoding again gives the same bytes.
+/// Salted SHA-256 of the encoded facts. Fields are encoded by number and maps by key, so that
+/// decoding and encoding again gives the same bytes.
 ///
 /// Facts can be guessed: without the salt, anybody with the digest could test guesses against it.
 #[must_use]

@@ -1,16 +1,16 @@
-//! A case, and everything that can be done with it: rules without I/O.
+//! A case and its rules, without I/O.
 //!
-//! An open case has a [`Duty`]: an owner, and the clock under which it must act. A case that is open
-//! without a duty cannot be written down. Further [`Clock`]s may run beside it, each against an owner
-//! of its own.
+//! An open case has a [`Duty`]: an owner, and the clock under which the owner must act. The types
+//! do not allow an open case without one. Other [`Clock`]s may run beside it, each with an owner of
+//! its own.
 //!
-//! A change goes one way, whoever asks for it. `rule.rs` holds, for each verb ([`Rule`]), who may do it in
-//! which state and what it does to the clocks; [`Rules::act`] checks that once. Then the verb's own
-//! file (`acknowledge.rs`, …) makes the [`Transition`], or refuses. `open.rs`, `hand_up.rs` and
-//! `succeed.rs` are what Remit does by itself. `part.rs` says which part an agency has in a case, and
-//! what each part sees; `clock.rs` counts; `event.rs` is what the log is told.
+//! All changes take the same path. `rule.rs` holds, for each verb ([`Rule`]), who may use it in
+//! which state and its effect on the clocks; [`Rules::act`] checks that once. Then the verb's file
+//! (`acknowledge.rs`, …) returns a [`Transition`] or a refusal. `open.rs`, `hand_up.rs` and
+//! `succeed.rs` are Remit's own actions. `part.rs` has the parts in a case and what each sees,
+//! `clock.rs` the clocks, `event.rs` what is logged of a change.
 //!
-//! To add a verb: write its file, and name it in [`Action`].
+//! To add a verb, write its file and name it in [`Action`].
 
 mod acknowledge;
 mod answer_assistance;
@@ -47,47 +47,47 @@ use decision::{
     rules::Terms,
 };
 
-/// Where an open case stands.
+/// The stage of an open case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Before a named superior who must designate a lead.
+    /// Before a named superior that must designate a lead.
     AwaitingDesignation,
     /// With a lead that has not acknowledged yet.
     Assigned,
-    /// Taken over by its lead.
+    /// Acknowledged by its lead.
     InProgress,
-    /// A disposition is before its reviewer.
+    /// A disposition is in review.
     InReview,
-    /// Disposed of; the window for a review runs.
+    /// Disposed of; a review may still be requested.
     Resolved,
 }
 
 /// How a case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
-    /// Closed after its lead's work.
+    /// Closed after work on it.
     Closed,
-    /// At once: no agency can act, and the reporter was told who can.
+    /// Closed at once: no agency can act, and the reporter was advised who can.
     Advised,
 }
 
 /// The state of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Somebody owes something.
+    /// An agency has to act.
     Open(Stage),
-    /// Nobody does.
+    /// No agency has to act.
     Ended(End),
 }
 
 impl State {
-    /// Before a superior who must designate.
+    /// Before a superior that must designate.
     pub const AWAITING_DESIGNATION: Self = Self::Open(Stage::AwaitingDesignation);
-    /// With a lead that has not acknowledged.
+    /// With a lead that has not acknowledged it.
     pub const ASSIGNED: Self = Self::Open(Stage::Assigned);
-    /// Taken over.
+    /// Acknowledged.
     pub const IN_PROGRESS: Self = Self::Open(Stage::InProgress);
-    /// A disposition is in review.
+    /// In review.
     pub const IN_REVIEW: Self = Self::Open(Stage::InReview);
     /// Disposed of.
     pub const RESOLVED: Self = Self::Open(Stage::Resolved);
@@ -107,7 +107,7 @@ impl State {
         Self::ADVISED,
     ];
 
-    /// The name that is stored and logged.
+    /// The name in the database and the log.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -121,13 +121,13 @@ impl State {
         }
     }
 
-    /// From the stored name.
+    /// Parses a stored name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// As in the contract.
+    /// The state in the contract.
     #[must_use]
     pub const fn to_proto(self) -> CaseState {
         match self {
@@ -141,19 +141,19 @@ impl State {
         }
     }
 
-    /// From the contract; `None` when it is not set.
+    /// Parses a state of the contract; `None` if it is not set.
     #[must_use]
     pub fn from_proto(state: CaseState) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.to_proto() == state)
     }
 
-    /// Whether somebody still owes something.
+    /// Whether an agency still has to act.
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Open(_))
     }
 
-    /// Whether the lead has taken the case over.
+    /// Whether the lead has acknowledged the case.
     #[must_use]
     pub const fn is_acknowledged(self) -> bool {
         matches!(
@@ -163,19 +163,19 @@ impl State {
     }
 }
 
-/// How the owner came to the case.
+/// How the owner got the case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// By the route, when the case was opened.
     Routed,
     /// The agency before it missed its clock.
     Escalated(AgencyId),
-    /// The agency before it ended.
+    /// The agency before it ended, or came to succeed an excluded one.
     Succeeded(AgencyId),
 }
 
 impl Origin {
-    /// The name that is stored, and the agency that had the case before.
+    /// The stored name, and the agency that had the case before.
     pub(crate) const fn parts(&self) -> (&'static str, Option<&AgencyId>) {
         match self {
             Self::Routed => ("routed", None),
@@ -184,7 +184,7 @@ impl Origin {
         }
     }
 
-    /// From the stored name and agency.
+    /// Parses a stored name and agency.
     pub(crate) fn from_parts(name: &str, from: Option<AgencyId>) -> Option<Self> {
         match (name, from) {
             ("routed", None) => Some(Self::Routed),
@@ -194,7 +194,7 @@ impl Origin {
         }
     }
 
-    /// As in the contract.
+    /// The origin in the contract.
     pub(crate) const fn how(&self) -> LeadOriginHow {
         match self {
             Self::Routed => LeadOriginHow::Routed,
@@ -204,38 +204,38 @@ impl Origin {
     }
 }
 
-/// Who has to act, how it came to that, and by when.
+/// Who has to act, why, and by when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Duty {
     /// The lead; before designation the superior who must designate.
     pub owner: AgencyId,
-    /// How it came to the case.
+    /// How it got the case.
     pub origin: Origin,
-    /// The clock that runs against it.
+    /// The clock under which it must act.
     pub clock: Clock,
 }
 
-/// Where a case stands: an open one with its duty, an ended one without.
+/// The standing of a case: an open one has a duty, an ended one has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Somebody has to act.
+    /// The owner has to act.
     Open(Stage, Duty),
-    /// Nobody has to.
+    /// No agency has to act.
     Ended(End),
 }
 
 /// An agency that supports the lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supporter {
-    /// Which.
+    /// The agency.
     pub agency: AgencyId,
-    /// Whether it has its part only by a request for assistance that it has not fulfilled. If it
-    /// answers that it cannot assist, the part ends with the request.
+    /// Whether it supports only because of a request for assistance that it has not fulfilled. If
+    /// it answers that it is unable to, it no longer supports.
     pub by_request: bool,
 }
 
 impl Supporter {
-    /// One that the route named, or that led the case before.
+    /// An agency that the route named, or that led the case before.
     #[must_use]
     pub const fn of(agency: AgencyId) -> Self {
         Self {
@@ -244,7 +244,7 @@ impl Supporter {
         }
     }
 
-    /// One that was asked to assist, and had no part in the case.
+    /// An agency that had no part in the case before it was asked to assist.
     #[must_use]
     pub const fn asked(agency: AgencyId) -> Self {
         Self {
@@ -254,17 +254,17 @@ impl Supporter {
     }
 }
 
-/// A case as far as it changes.
+/// The changing part of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// Where it stands.
+    /// Its standing.
     pub standing: Standing,
-    /// Agencies that support, each once and never the owner.
+    /// The supporting agencies, each once, without the owner.
     pub supporting: Vec<Supporter>,
-    /// Clocks that run beside the one of the duty, at most one per kind and owner.
+    /// The clocks beside that of the duty, at most one per kind and owner.
     pub clocks: Vec<Clock>,
-    /// How many clocks were set so far. Each setting is a generation, and each generation ends at
-    /// most once.
+    /// Number of clocks set so far. Each setting is a generation, and each generation ends at most
+    /// once.
     pub generation: u64,
 }
 
@@ -278,7 +278,7 @@ impl Case {
         }
     }
 
-    /// Who has to act; `None` exactly when the case has ended.
+    /// Who has to act; `None` if and only if the case has ended.
     #[must_use]
     pub const fn duty(&self) -> Option<&Duty> {
         match &self.standing {
@@ -287,18 +287,18 @@ impl Case {
         }
     }
 
-    /// The lead, or whoever must designate one.
+    /// The lead, or the superior that must designate one.
     #[must_use]
     pub fn owner(&self) -> Option<&AgencyId> {
         self.duty().map(|duty| &duty.owner)
     }
 
-    /// All clocks, that of the duty first.
+    /// All clocks, the duty's first.
     pub fn all_clocks(&self) -> impl Iterator<Item = &Clock> {
         self.duty().map(|duty| &duty.clock).into_iter().chain(&self.clocks)
     }
 
-    /// Each agency with a part in the case, and the part: the one definition of who is a party.
+    /// Each agency with a stored part in the case, and its part.
     pub fn parties(&self) -> impl Iterator<Item = (&AgencyId, Part)> {
         let owner = match &self.standing {
             Standing::Open(Stage::AwaitingDesignation, duty) => Some((&duty.owner, Part::Designating)),
@@ -310,7 +310,7 @@ impl Case {
             .chain(self.supporting().map(|agency| (agency, Part::Supporting)))
     }
 
-    /// The agencies that support, in their order.
+    /// The supporting agencies, in order.
     pub fn supporting(&self) -> impl Iterator<Item = &AgencyId> {
         self.supporting.iter().map(|supporter| &supporter.agency)
     }
@@ -322,44 +322,44 @@ impl Case {
     }
 }
 
-/// A case as far as it never changes.
+/// What a case was opened with, and who is excluded from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matter {
-    /// Agencies that neither lead, support nor see it, with all units under them.
+    /// The excluded agencies, as by [`Directory::is_excluded`].
     pub excluded: BTreeSet<AgencyId>,
-    /// Who designates last, in the order in which they are asked, by the rule set that routed the
-    /// case; empty for whoever the directory names.
+    /// The agencies that designate last, in order, by the rule set that routed the case; empty for
+    /// the directory's.
     pub last_resort: Vec<AgencyId>,
-    /// What the row that routed it lays down. `None` when the reporter was advised.
+    /// The terms of the row that routed it. `None` if the reporter was advised.
     pub terms: Option<Terms>,
 }
 
-/// What happened, and the case after it.
+/// A change, and the case after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// What the log is told.
+    /// The change, for the log.
     pub event: Event,
     /// The case after it.
     pub case: Case,
 }
 
-/// The rules, at a moment.
+/// The rules, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// Who is above whom.
+    /// The agencies in force.
     pub directory: &'a Directory,
-    /// When agencies work.
+    /// Their working days.
     pub calendars: &'a Calendars,
     /// Now.
     pub now: Time,
 }
 
-/// A case before a verb whose access was checked.
+/// A case before a verb, after the check of access.
 #[derive(Clone, Copy, Debug)]
 pub struct Before<'a> {
     /// The case.
     pub case: &'a Case,
-    /// What never changes of it.
+    /// What it was opened with.
     pub matter: &'a Matter,
     /// The calling agency; `None` for an operator and for Remit itself.
     pub by: Option<&'a AgencyId>,
@@ -367,17 +367,17 @@ pub struct Before<'a> {
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $verb:ident)+) => {
-        /// What an agency or an operator asks to be done with a case.
+        /// A verb with its arguments, requested by an agency or an operator.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Action {
             $($(#[$doc])* $verb($verb),)+
         }
 
         impl Action {
-            /// The rules of the verbs that callers have.
+            /// The rules of the callers' verbs.
             pub(crate) const RULES: &[&Rule] = &[$($verb::RULE),+];
 
-            /// The rule of its verb.
+            /// The rule of the verb.
             #[must_use]
             pub const fn rule(&self) -> &'static Rule {
                 match self { $(Self::$verb(_) => $verb::RULE,)+ }
@@ -391,24 +391,23 @@ macro_rules! actions {
 }
 
 actions! {
-    /// The lead takes the case over.
+    /// The lead acknowledges the case.
     Acknowledge
     /// The lead asks another agency to assist.
     RequestAssistance
-    /// The agency that was asked answers.
+    /// The agency asked to assist answers.
     AnswerAssistance
 }
 
 impl Rules<'_> {
-    /// Does what a caller asks for, or says why not, and what would be possible now.
+    /// Applies a caller's action, or returns a refusal that names what is possible now.
     pub fn act(&self, case: &Case, matter: &Matter, party: &Party, action: &Action) -> Result<Transition, Refusal> {
         self.may(case, party, action)?;
         let by = party.agency();
         action.apply(self, Before { case, matter, by })
     }
 
-    /// Whether a caller may ask for an action in the state of the case: before its arguments are
-    /// judged.
+    /// Whether a caller may request an action in the case's state. Does not check its arguments.
     pub fn may(&self, case: &Case, party: &Party, action: &Action) -> Result<(), Refusal> {
         let parts = part::parts(case, party, self.directory);
         action.rule().check(&parts, case.state())
@@ -441,15 +440,15 @@ impl Rules<'_> {
         (stands.is_active(today) && may_see).then_some(&stands.id)
     }
 
-    /// Where the ladder of superiors ends.
+    /// The agency that designates last.
     fn last_resort<'b>(&'b self, matter: &'b Matter) -> &'b AgencyId {
         self.directory
             .last_resort_of(&matter.last_resort, &matter.excluded)
             .designates
     }
 
-    /// The clock of the duty after a verb: the one that its row starts against the owner, or the one that runs. `None`
-    /// where the case has no terms.
+    /// The duty's clock after a verb: the one that its row starts against the owner, or else the
+    /// running one. `None` if the case has no terms.
     fn duty_clock(
         &self,
         rule: &Rule,
@@ -467,14 +466,14 @@ impl Rules<'_> {
         }
     }
 
-    /// Sets a clock against an agency.
+    /// Starts a clock against an agency.
     fn clock(&self, owner: &AgencyId, rule: ClockRule, generation: u64) -> Clock {
         let worktime = self.calendars.worktime(self.directory.agency(owner));
         Clock::start(owner.clone(), rule, generation, self.now, worktime)
     }
 }
 
-/// The clock of a kind that the row lays down.
+/// The time limit for a kind of clock.
 fn clock_rule(kind: ClockKind, clocks: &Clocks) -> ClockRule {
     match kind {
         ClockKind::Acknowledge => clocks.acknowledge,
@@ -484,7 +483,7 @@ fn clock_rule(kind: ClockKind, clocks: &Clocks) -> ClockRule {
     }
 }
 
-/// An instant for the calendar.
+/// Converts a time for the calendar.
 fn instant(time: Time) -> Timestamp {
     Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX)
 }

@@ -1,8 +1,8 @@
 //! Ends clocks that have run out, and hands on what ended agencies had.
 //!
 //! Any number of replicas poll; the store ends each generation of a clock once. What ran out while
-//! nothing ran is found by the next poll. Each poll reads page by page to the end, so that cases which
-//! cannot be changed hide none behind them.
+//! nothing ran is found by the next poll. Each poll reads page by page to the end, so that cases
+//! which cannot be changed hide none behind them.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -70,8 +70,8 @@ impl Ticker {
         }
     }
 
-    /// Hands on everything that agencies have that ended, or may see a case no longer, and returns how
-    /// many cases that were.
+    /// Hands on everything that agencies have that ended, or may see a case no longer, and returns
+    /// how many cases that were.
     pub async fn succeed(&self) -> Result<usize, Error> {
         let (mut handed, mut after) = (0, None);
         loop {
@@ -88,8 +88,8 @@ impl Ticker {
         }
     }
 
-    /// Writes all in one transaction, or, if that fails, each in its own: one that cannot be written
-    /// never keeps the others back. Returns how many were written.
+    /// Writes all in one transaction, or, if that fails, each in its own: one that cannot be
+    /// written never keeps the others back. Returns how many were written.
     async fn apply<T>(
         &self,
         items: Vec<T>,

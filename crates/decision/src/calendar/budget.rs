@@ -42,8 +42,8 @@ pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktim
 /// The amount that a clock in `unit` uses in a run.
 ///
 /// Days are counted from the day after an act (民法典 201), be it the start of the clock or its
-/// resumption, to the day on which it is paused. So a pause that begins and ends on one day moves no
-/// deadline, and any other moves it by the days between its begin and its end.
+/// resumption, to the day on which it is paused. So a pause that begins and ends on one day moves
+/// no deadline, and any other moves it by the days between its begin and its end.
 ///
 /// But a run uses at least one day if the pause before it took one that counts. Otherwise a clock
 /// that is resumed and paused again on one day, time after time, would never end. So it ends after

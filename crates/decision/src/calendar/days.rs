@@ -108,9 +108,10 @@ impl Calendar {
         self.at(day, DAY)
     }
 
-    /// Whether it is settled if a day is worked: its year's holidays are published, and in its last days
-    /// those of the next year, too, because a New Year's holiday begins or is made up for in December
-    /// (2018-12-31 was off by the notice for 2019, and 2018-12-29, a Saturday, was worked).
+    /// Whether it is settled if a day is worked: its year's holidays are published, and in its last
+    /// days those of the next year, too, because a New Year's holiday begins or is made up for in
+    /// December (2018-12-31 was off by the notice for 2019, and 2018-12-29, a Saturday, was
+    /// worked).
     #[must_use]
     pub fn is_published(&self, day: Date) -> bool {
         let year = day.year();
@@ -282,8 +283,8 @@ fn placed(at: &Spanned<String>, calendar: &str, problem: &str) -> String {
     format!("line {line}, column {column}: calendar `{calendar}`: {problem}")
 }
 
-/// The first day of December that the notice for the next year is known to have changed is the 29th;
-/// a few days more, because nothing keeps a later notice from an earlier one.
+/// The first day of December that the notice for the next year is known to have changed is the
+/// 29th; a few days more, because nothing keeps a later notice from an earlier one.
 const FIRST_DAY_OF_NEXT_NOTICE: i8 = 26;
 
 /// Parses `2026-01-01`, and no other spelling of a day: the library would cut a time and a zone.

@@ -83,8 +83,8 @@ fn the_last_days_of_december_are_settled_by_the_next_years_notice() {
 
 #[test]
 fn every_year_from_2019_on_is_shipped() {
-    // Days from the notices' texts: Labour Day 2019 as changed, Spring Festival 2020 as extended, and
-    // the make-up days around them.
+    // Days from the notices' texts: Labour Day 2019 as changed, Spring Festival 2020 as extended,
+    // and the make-up days around them.
     let calendar = Calendars::shipped().main();
     let works = |day: &str| calendar.is_working_day(day.parse().unwrap());
     for off in [

@@ -1,9 +1,9 @@
-//! `AcknowledgeCase`: the lead takes the case over.
+//! `AcknowledgeCase`: the lead acknowledges the case.
 
 use super::{Before, Case, Duty, Effect, Event, Part, Refusal, Rule, Rules, Stage, Standing, State, Transition};
 use decision::calendar::ClockKind;
 
-/// The lead takes the case over.
+/// The lead acknowledges the case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledge;
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::case::{
         Action, Origin,
-        tests::{act, assigned, matter, told},
+        tests::{act, assigned, matter, standing_of},
     };
 
     #[test]
@@ -64,7 +64,7 @@ mod tests {
         let taken = by(&case, "police-450100").unwrap();
         assert_eq!(taken.event, Event::Acknowledged);
         assert_eq!(
-            told(&taken.case),
+            standing_of(&taken.case),
             (State::IN_PROGRESS, "police-450100", 2, 102, vec!["police-440000"])
         );
         assert_eq!(taken.case.duty().unwrap().origin, Origin::Routed);

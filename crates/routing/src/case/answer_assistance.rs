@@ -1,16 +1,16 @@
-//! `AnswerAssistance`: an agency that was asked to assist says that it did, or cannot.
+//! `AnswerAssistance`: an agency that was asked to assist answers that it did, or is unable to.
 
 use api::event::AssistanceAnswer;
 
 use super::{Before, Case, Effect, Event, Part, Refusal, Rule, Rules, State, Transition};
 use decision::calendar::ClockKind;
 
-/// What an agency answers that was asked to assist.
+/// The answer of an agency that was asked to assist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It assisted. It goes on supporting.
+    /// It assisted. It continues to support the case.
     Provided,
-    /// It cannot. It loses sight of the case, unless it had a part in it without the request.
+    /// It is unable to. It no longer sees the case, unless it has a part in it without the request.
     Unable,
 }
 
@@ -23,10 +23,10 @@ impl From<Answer> for AssistanceAnswer {
     }
 }
 
-/// The agency that was asked answers.
+/// The agency asked to assist answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerAssistance {
-    /// What.
+    /// Its answer.
     pub answer: Answer,
 }
 
@@ -67,7 +67,7 @@ impl AnswerAssistance {
             Answer::Unable => case
                 .supporting
                 .retain(|supporter| supporter.agency != *by || !supporter.by_request),
-            // Who has assisted has a part by that.
+            // Having assisted, it keeps its part whatever it answers to another request.
             Answer::Provided => case
                 .supporting
                 .iter_mut()

@@ -1,4 +1,4 @@
-//! A clock: a budget, what of it is used up, and the instant at which it ends, which follows from both.
+//! A clock: its budget, the amount used, and the end, which follows from both.
 
 use journal::Time;
 
@@ -8,47 +8,47 @@ use decision::{
     directory::AgencyId,
 };
 
-/// A deadline of a case, and against whom it runs.
+/// A deadline of a case for one agency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// What has to happen, how many units there are for it, and which.
+    /// What has to happen, and the time limit.
     pub rule: ClockRule,
-    /// Who has to act.
+    /// The agency that has to act.
     pub owner: AgencyId,
-    /// Which setting of a clock of this case it is. Each generation ends at most once.
+    /// Number of its setting among all clocks of the case. Each generation ends at most once.
     pub generation: u64,
-    /// What of the budget is used up, and since when.
+    /// The use of its budget.
     pub ledger: Ledger,
-    /// When it ends: derived, kept to be found. While it is paused, when the pause ends at the latest.
+    /// When it ends; while paused, the latest end of the pause. Derived, and stored for queries.
     pub due: Time,
-    /// Whether the end may still move, as it lies in a year whose holidays are not published.
+    /// Whether the end may still move, because it lies in a year whose holidays are not published.
     pub provisional: bool,
 }
 
-/// What of a clock's budget is used up.
+/// The use of a clock's budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
-    /// Used up before `since`: whole days of a clock in days, microseconds of any other.
+    /// Amount used before `since`: days of a clock in days, microseconds of any other.
     pub used: i64,
-    /// Since when it runs, or is paused.
+    /// When it was started, paused or resumed last.
     pub since: Time,
-    /// Until when it is paused at most; `None` while it runs.
+    /// The latest end of the current pause; `None` while it runs.
     pub paused_until: Option<Time>,
-    /// Pauses that ended, in order.
+    /// The past pauses, in order.
     pub pauses: Vec<Pause>,
 }
 
-/// A time in which a clock did not run.
+/// A period in which a clock did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// From when.
+    /// When it began.
     pub start: Time,
-    /// Until when.
+    /// When it ended.
     pub end: Time,
 }
 
 impl Clock {
-    /// Sets it: from now on, all of its budget left.
+    /// Starts a clock with its whole budget.
     #[must_use]
     pub fn start(owner: AgencyId, rule: ClockRule, generation: u64, now: Time, worktime: Worktime<'_>) -> Self {
         let ledger = Ledger {
@@ -68,13 +68,13 @@ impl Clock {
         .settled(worktime)
     }
 
-    /// What it waits for.
+    /// What has to happen.
     #[must_use]
     pub const fn kind(&self) -> ClockKind {
         self.rule.kind
     }
 
-    /// Stops it for a time, until `until` at the latest. One that is paused stays as it is.
+    /// Pauses it, until `until` at the latest. A paused clock does not change.
     #[must_use]
     pub fn pause(mut self, now: Time, until: Time, worktime: Worktime<'_>) -> Self {
         if self.ledger.paused_until.is_none() {
@@ -90,7 +90,7 @@ impl Clock {
         self.settled(worktime)
     }
 
-    /// Lets it run again, with what is left of its budget. One that runs stays as it is.
+    /// Resumes it with the rest of its budget. A running clock does not change.
     #[must_use]
     pub fn resume(mut self, now: Time, worktime: Worktime<'_>) -> Self {
         if self.ledger.paused_until.take().is_some() {
@@ -101,7 +101,7 @@ impl Clock {
         self.settled(worktime)
     }
 
-    /// With the end that follows from budget and ledger.
+    /// Derives the end from budget and ledger.
     fn settled(mut self, worktime: Worktime<'_>) -> Self {
         (self.due, self.provisional) = match self.ledger.paused_until {
             Some(until) => (until, false),
@@ -181,8 +181,7 @@ mod tests {
     }
 
     proptest! {
-        /// The end follows from the budget and the pauses alone, whatever the order in which they came; what is
-        /// used up never shrinks.
+        /// The end follows from the budget and the pauses alone; the amount used never shrinks.
         #[test]
         fn p5_due_is_a_fold_over_the_pauses(
             unit in prop_oneof![Just(Unit::Minutes), Just(Unit::Hours)],
@@ -210,7 +209,7 @@ mod tests {
             prop_assert_eq!(sum, paused);
         }
 
-        /// However often a clock in days is paused and resumed, at whatever times: it ends, and not
+        /// However often and whenever a clock in days is paused and resumed: it ends, and not
         /// before it would have without pauses.
         #[test]
         fn p5_a_clock_in_days_ends_however_it_is_paused(
@@ -244,8 +243,7 @@ mod tests {
             prop_assert!(clock.due >= plain.due, "{:?} {:?}", clock, plain.due);
         }
 
-        /// In days: as many days lie between the start and the end as the budget has, without those on which
-        /// the clock stood still.
+        /// A pause moves the end of a clock in days by the days from its begin to its end.
         #[test]
         fn p5_days_count_once_and_pauses_do_not(
             value in 1_u32..40,

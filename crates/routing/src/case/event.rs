@@ -1,4 +1,4 @@
-//! What the log is told of a change of a case.
+//! Changes of a case, as they are logged.
 
 use api::event::{AssistanceAnswer, Detail};
 use journal::RoutingKind;
@@ -6,48 +6,48 @@ use journal::RoutingKind;
 use super::{Answer, Clock};
 use decision::directory::AgencyId;
 
-/// What happened to a case. Knows its kind, and fills the detail with what only it knows.
+/// A change of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It was opened, and somebody has to act.
+    /// It was opened, and an agency has to act.
     Opened,
     /// It ended at once, with advice.
     Advised,
-    /// Its lead took it over.
+    /// Its lead acknowledged it.
     Acknowledged,
     /// An agency was asked to assist.
     AssistanceRequested {
-        /// Which.
+        /// The agency.
         of: AgencyId,
     },
     /// An agency that was asked to assist answered.
     AssistanceAnswered {
-        /// Which.
+        /// The agency.
         by: AgencyId,
-        /// What it answered.
+        /// Its answer.
         answer: Answer,
     },
-    /// An agency that was asked to assist ended, and nobody continues it: its superior is asked.
+    /// An agency that was asked to assist ended without a successor: its superior is asked instead.
     AssistancePassedOn {
-        /// Which ended.
+        /// The agency that ended.
         of: AgencyId,
     },
-    /// A clock of its owner ran out: the superior has it.
+    /// The owner's clock ran out: the superior owns the case.
     Escalated {
-        /// The clock, as it was.
+        /// The missed clock.
         missed: Clock,
     },
-    /// A clock ran out, and is set again.
+    /// A clock ran out, without a change of owner.
     ClockMissed {
-        /// The clock, as it was.
+        /// The missed clock.
         missed: Clock,
     },
-    /// Successors took the places of agencies that ended.
+    /// Successors or superiors took the places of agencies that ended.
     Succeeded,
 }
 
 impl Event {
-    /// The kind, as it is logged.
+    /// The kind in the log.
     #[must_use]
     pub const fn kind(&self) -> RoutingKind {
         match self {
@@ -63,7 +63,7 @@ impl Event {
         }
     }
 
-    /// Tells the detail what only this change knows.
+    /// Fills in the detail's fields that are specific to this change.
     pub fn fill(&self, detail: &mut Detail) {
         match self {
             Self::Opened | Self::Advised | Self::Acknowledged | Self::Succeeded => {}

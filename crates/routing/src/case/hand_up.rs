@@ -1,4 +1,4 @@
-//! What Remit does when a clock has run out: the matter goes to the superior of whoever missed it.
+//! Missed clocks: the case or the request goes to the superior of the agency that missed it.
 
 use super::{
     Before, Case, Clock, Duty, Effect, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
@@ -27,7 +27,7 @@ pub(super) const RULE: &Rule = &Rule {
     ],
 };
 
-/// The last resort missed its clock: nobody is above it.
+/// The last resort missed its clock, and has no superior.
 pub(super) const REPEAT: &Rule = &Rule {
     name: "repeat-clock",
     doing: "set the clock again",
@@ -43,8 +43,8 @@ pub(super) const REPEAT: &Rule = &Rule {
     ],
 };
 
-/// An agency that was asked to assist missed its clock, or ended and nobody continues it: the request
-/// goes to its superior.
+/// An agency that was asked to assist missed its clock, or ended without a successor: its superior
+/// is asked instead.
 pub(super) const PASS_ON: &Rule = &Rule {
     name: "pass-assistance-up",
     doing: "pass the request for assistance up",
@@ -53,7 +53,7 @@ pub(super) const PASS_ON: &Rule = &Rule {
 };
 
 impl Rules<'_> {
-    /// A clock has run out. `None` when that generation of it no longer runs, or is not due.
+    /// Ends a clock that has run out. `None` if that generation no longer runs or is not due.
     pub fn clock_missed(&self, case: &Case, matter: &Matter, kind: ClockKind, generation: u64) -> Option<Transition> {
         let Standing::Open(stage, duty) = &case.standing else {
             return None;
@@ -75,7 +75,7 @@ impl Rules<'_> {
         }
     }
 
-    /// The superior has the case, and the agency that had it supports.
+    /// Makes the superior the owner, and the former lead a supporting agency.
     fn escalated(&self, before: Before<'_>, stage: Stage, duty: &Duty, superior: AgencyId) -> Option<Transition> {
         let case = before.case;
         let mut supporting = case.supporting.clone();
@@ -114,7 +114,7 @@ impl Rules<'_> {
         })
     }
 
-    /// Nobody is above: the owner keeps the case, and that it was late is recorded.
+    /// Starts the last resort's clock again, and records that it was missed.
     fn repeated(&self, before: Before<'_>, stage: Stage, duty: &Duty) -> Option<Transition> {
         let generation = before.case.generation + 1;
         let clock = self.duty_clock(REPEAT, before, duty, &duty.owner, generation)?;
@@ -130,8 +130,8 @@ impl Rules<'_> {
         })
     }
 
-    /// The superior is asked instead, unless it leads the case or was asked itself; the last resort is
-    /// asked again.
+    /// Asks the superior instead, unless it owns the case or was asked already. Asks the last
+    /// resort again.
     pub(super) fn passed_on(
         &self,
         case: &Case,

@@ -1,4 +1,4 @@
-//! Opening: a decision becomes a case.
+//! Opens a case from a decision.
 
 use super::{Case, Duty, Effect, End, Event, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter, Transition};
 use decision::{
@@ -6,7 +6,8 @@ use decision::{
     decide::{Decision, Destination},
 };
 
-/// By when a superior designates: 10 working days, as cyberspace offices have (网信部门行政执法程序规定 13).
+/// Time limit for a superior to designate: 10 working days, as for cyberspace offices
+/// (网信部门行政执法程序规定 13).
 pub const DESIGNATE: ClockRule = ClockRule {
     kind: ClockKind::Designate,
     value: 10,
@@ -16,7 +17,7 @@ pub const DESIGNATE: ClockRule = ClockRule {
 pub(super) const RULE: &Rule = &Rule {
     name: "open",
     doing: "open it",
-    // There is no case before it.
+    // There is no case before it, hence no state.
     may: &[(Part::Remit, &[])],
     clocks: &[
         (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Start),

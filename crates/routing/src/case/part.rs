@@ -1,4 +1,4 @@
-//! Which part an agency has in a case, and what each part sees.
+//! Parts in a case, and what each part sees.
 
 use decision::{
     calendar::ClockKind,
@@ -7,29 +7,29 @@ use decision::{
 
 use super::{Case, Clock, Stage, Standing};
 
-/// What somebody is to a case.
+/// A part in a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Leads it.
+    /// The agency that leads it.
     Lead,
-    /// Supports the lead.
+    /// An agency that supports the lead.
     Supporting,
-    /// Was asked to assist, and has not answered. Supports the lead, too.
+    /// An agency that was asked to assist and has not answered. It is also supporting.
     Assisting,
-    /// Must designate a lead.
+    /// The superior that must designate a lead.
     Designating,
-    /// Stands above the lead.
+    /// A superior of the lead.
     SuperiorOfLead,
-    /// Runs the services.
+    /// Whoever runs the services.
     Operator,
     /// Remit itself.
     Remit,
 }
 
-/// What can be seen of a case.
+/// An aspect of a case that a part may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// The case: its state, clocks, parties, reports by name, and how it was decided.
+    /// Its state, clocks, parties, names of reports, and how it was routed.
     Case,
     /// The content of its reports.
     Content,
@@ -49,10 +49,10 @@ impl Part {
         Self::Remit,
     ];
 
-    /// The parts that are stored, one per agency and case.
+    /// The stored parts: one per agency and case.
     pub const STORED: [Self; 3] = [Self::Lead, Self::Supporting, Self::Designating];
 
-    /// In words: the stored name of a part that is stored.
+    /// The name for people; of a stored part, also the stored name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -66,19 +66,19 @@ impl Part {
         }
     }
 
-    /// From the stored name.
+    /// Parses a stored name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::STORED.into_iter().find(|part| part.name() == name)
     }
 
-    /// Whether it owns the case: leads it, or must designate.
+    /// Whether it owns the case: it leads, or must designate.
     #[must_use]
     pub const fn owns(self) -> bool {
         matches!(self, Self::Lead | Self::Designating)
     }
 
-    /// What it sees. Every read of a case or of its reports' content asks this table.
+    /// What the part sees. Every read of a case or of its reports' content uses this table.
     #[must_use]
     pub const fn sees(self) -> &'static [Sight] {
         match self {
@@ -89,7 +89,7 @@ impl Part {
         }
     }
 
-    /// Stored names of the parts that see something of a case.
+    /// Stored names of the parts that see an aspect of a case.
     #[must_use]
     pub fn seeing(sight: Sight) -> Vec<String> {
         let seeing = Self::STORED.into_iter().filter(|part| part.sees().contains(&sight));
@@ -97,7 +97,7 @@ impl Part {
     }
 }
 
-/// Whoever asks for a case, or for something to be done with it.
+/// A caller who reads a case or acts on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Party {
     /// An agency.
@@ -107,7 +107,7 @@ pub enum Party {
 }
 
 impl Party {
-    /// The agency, if one asks.
+    /// The agency, if it is one.
     #[must_use]
     pub const fn agency(&self) -> Option<&AgencyId> {
         match self {
@@ -117,7 +117,7 @@ impl Party {
     }
 }
 
-/// Every part that somebody has in a case.
+/// All parts of a caller in a case.
 pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Part> {
     let agency = match party {
         Party::Operator => return vec![Part::Operator],
@@ -142,7 +142,7 @@ pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Pa
     parts
 }
 
-/// Whether somebody sees something of a case.
+/// Whether a caller sees an aspect of a case.
 #[must_use]
 pub fn sees(case: &Case, party: &Party, directory: &Directory, sight: Sight) -> bool {
     parts(case, party, directory)

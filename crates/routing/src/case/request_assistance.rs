@@ -1,4 +1,4 @@
-//! `RequestAssistance`: the lead asks another agency to assist. The lead stays, and its clocks run on.
+//! `RequestAssistance`: the lead asks another agency to assist, and remains the lead.
 
 use super::{Before, Case, Effect, Event, Part, Refusal, Rule, Rules, State, Supporter, Transition};
 use decision::{
@@ -6,21 +6,21 @@ use decision::{
     directory::{self, AgencyId},
 };
 
-/// By when an agency that is asked to assist answers: 5 working days. Ours: no rule was found that
-/// gives a figure.
+/// Time limit for the answer of an agency that is asked to assist: 5 working days. Ours: no law was
+/// found that gives a figure.
 pub const ASSIST: ClockRule = ClockRule {
     kind: ClockKind::Assist,
     value: 5,
     unit: Unit::WorkingDays,
 };
 
-/// Requests for assistance that may run at once. Each is told to everybody who sees the case.
+/// Maximum number of unanswered requests for assistance. All parties see each of them.
 const AT_ONCE: usize = 32;
 
 /// The lead asks another agency to assist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestAssistance {
-    /// Which.
+    /// The agency to ask.
     pub of: AgencyId,
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::case::{
         Action,
-        tests::{act, id, in_progress, matter, told},
+        tests::{act, id, in_progress, matter, standing_of},
     };
 
     fn request(of: &str) -> Action {
@@ -107,7 +107,7 @@ mod tests {
             }
         );
         assert_eq!(
-            told(&asked.case).4,
+            standing_of(&asked.case).4,
             ["police-440000", "police-450200"],
             "it sees the case from now on"
         );

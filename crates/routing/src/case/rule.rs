@@ -1,49 +1,49 @@
-//! Who may do what in which state, and what it does to the clocks: one row per verb.
+//! Who may use which verb in which state, and its effect on the clocks: one row per verb.
 //!
-//! A row stands in the file of its verb. `docs/casework.md` prints them all as two tables.
+//! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
 use super::{Action, Part, Sight, State, hand_up, open, succeed};
 use decision::calendar::ClockKind;
 
-/// What a verb does to a clock that it does not leave alone.
+/// The effect of a verb on a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Sets it, in place of one of its kind and owner that runs.
+    /// Starts it; it replaces a running one of the same kind and owner.
     Start,
     /// Ends it.
     Stop,
-    /// Pauses it, for a bounded time.
+    /// Pauses it for a bounded time.
     Pause,
 }
 
-/// The row of a verb: of what is done with a case.
+/// The row of a verb.
 #[derive(Debug)]
 pub struct Rule {
-    /// What it is called in the command line and in the papers.
+    /// Its name in the command line and the docs.
     pub name: &'static str,
-    /// What is done, for messages: "the lead may …".
+    /// Its verb phrase in messages: "the lead may …".
     pub doing: &'static str,
-    /// Which parts may do it, each in which states.
+    /// The parts that may use it, each with the states.
     pub may: &'static [(Part, &'static [State])],
-    /// What it does to clocks, by state. Clocks that are not named are kept.
+    /// Its effects on clocks, by state. Other clocks keep running.
     pub clocks: &'static [(&'static [State], ClockKind, Effect)],
 }
 
-/// Why something is not done.
+/// Why an action is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The caller sees no such case.
+    /// The caller does not see the case.
     Unseen,
-    /// The caller's part does not allow it in any state, or another's does in this one.
+    /// None of the caller's parts allows it in any state.
     NotYours {
-        /// Who may do it, and what the caller may do instead.
+        /// The parts that may, and what the caller may do instead.
         description: String,
     },
     /// The state does not allow it.
     WrongState {
         /// The state.
         state: State,
-        /// When it is possible, and what is possible now.
+        /// The states that allow it, and what the caller may do now.
         description: String,
     },
     /// An argument does not fit the case.
@@ -56,7 +56,7 @@ pub enum Refusal {
 }
 
 impl Rule {
-    /// All rows: of callers' verbs, then of what Remit does by itself.
+    /// All rows: the callers' verbs, then Remit's own.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         let own = [
             open::RULE,
@@ -68,7 +68,7 @@ impl Rule {
         Action::RULES.iter().copied().chain(own)
     }
 
-    /// Whether a part may do it in a state.
+    /// Whether a part may use it in a state.
     #[must_use]
     pub fn allows(&self, part: Part, state: State) -> bool {
         self.may
@@ -76,7 +76,7 @@ impl Rule {
             .any(|(may, states)| *may == part && states.contains(&state))
     }
 
-    /// What it does to a clock, in a state; `None` to keep it.
+    /// Its effect on a clock in a state; `None` if the clock keeps running.
     #[must_use]
     pub fn effect(&self, state: State, kind: ClockKind) -> Option<Effect> {
         let row = self
@@ -86,7 +86,7 @@ impl Rule {
         row.map(|(.., effect)| *effect)
     }
 
-    /// The clock of the duty that it sets in a state; `None` to keep the one that runs.
+    /// The duty's clock that it starts in a state; `None` if the running one is kept.
     #[must_use]
     pub fn starts(&self, state: State) -> Option<ClockKind> {
         let duty = ClockKind::ALL.into_iter().filter(|kind| kind.is_of_the_duty());
@@ -94,7 +94,7 @@ impl Rule {
             .find(|kind| self.effect(state, *kind) == Some(Effect::Start))
     }
 
-    /// Checks a caller with these parts.
+    /// Checks whether a caller with these parts may use it.
     pub(super) fn check(&self, parts: &[Part], state: State) -> Result<(), Refusal> {
         if parts.iter().any(|part| self.allows(*part, state)) {
             return Ok(());
@@ -128,7 +128,7 @@ impl Rule {
     }
 }
 
-/// What a caller with these parts can do in a state.
+/// What a caller with these parts may do in a state, in words.
 fn possible(parts: &[Part], state: State) -> String {
     let possible: Vec<_> = Action::RULES
         .iter()

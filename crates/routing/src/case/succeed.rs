@@ -1,4 +1,4 @@
-//! Succession: whoever continues an agency that ended takes its places in the case.
+//! Succession: the successor of an agency that ended takes its places in a case.
 
 use super::{
     Case, Clock, DESIGNATE, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
@@ -19,16 +19,16 @@ pub(super) const RULE: &Rule = &Rule {
             State::RESOLVED,
         ],
     )],
-    // Rights and duties pass on as they are.
+    // The successor takes over rights and deadlines unchanged.
     clocks: &[],
 };
 
 impl Rules<'_> {
-    /// What follows for a case when agencies that have a part in it ended, or may see it no longer:
-    /// the first of the changes that do. `None` when there is none left.
+    /// The next change of a case because parties have ended or may no longer see it; `None` if
+    /// there is none.
     ///
-    /// An agency may see a case no longer when it comes to succeed one that is excluded, or to
-    /// stand under one that is.
+    /// A party may no longer see the case if it has become the successor of an excluded agency, or
+    /// a unit under one.
     pub fn succeeded(&self, case: &Case, matter: &Matter) -> Option<Transition> {
         let Standing::Open(stage, duty) = &case.standing else {
             return None;
@@ -37,8 +37,8 @@ impl Rules<'_> {
             .or_else(|| self.places_taken(case, *stage, duty, matter))
     }
 
-    /// A request for assistance whose agency has no successor that may see the case goes to its
-    /// superior, like one that was not answered in time.
+    /// Passes a request for assistance to the superior, like one that was not answered in time, if
+    /// no successor of the agency asked may see the case.
     fn request_succeeded(&self, case: &Case, matter: &Matter) -> Option<Transition> {
         let mut requests = case.clocks.iter().filter(|clock| clock.kind() == ClockKind::Assist);
         let request = requests.find(|clock| !self.keeps_place(clock, matter))?;
@@ -48,17 +48,17 @@ impl Rules<'_> {
         Some(self.passed_on(case, request, self.above(&request.owner, matter), event))
     }
 
-    /// Whether somebody stands in for the owner of a clock. The last resort does, excluded or not,
-    /// where nobody else is left.
+    /// Whether the owner of a clock, or its successor, keeps it. The last resort does even if it is
+    /// excluded, since no other agency is left then.
     fn keeps_place(&self, clock: &Clock, matter: &Matter) -> bool {
         self.stands_in(&clock.owner, matter).is_some() || clock.owner == *self.last_resort(matter)
     }
 
-    /// Successors take the places of agencies that ended. State and deadlines stay; a clock whose
-    /// owner changes begins a generation.
+    /// Gives the places of agencies that ended to their successors. State and deadlines stay; a
+    /// clock with another owner is a new generation.
     ///
-    /// Where the owner has no successor that may see the case, the nearest agency above designates.
-    /// A supporting agency without one is left out.
+    /// If no successor of the owner may see the case, the nearest superior designates. A supporting
+    /// agency without such a successor is removed.
     fn places_taken(&self, case: &Case, stage: Stage, duty: &Duty, matter: &Matter) -> Option<Transition> {
         let mut generation = case.generation;
         let origin = || Origin::Succeeded(duty.owner.clone());
@@ -102,7 +102,7 @@ impl Rules<'_> {
                 continue;
             };
             match supporting.iter_mut().find(|other| other.agency == *heir) {
-                // It has a part without a request if either has.
+                // It supports without a request if either did.
                 Some(other) => other.by_request &= supporter.by_request,
                 None => supporting.push(Supporter {
                     agency: heir.clone(),

@@ -1,5 +1,5 @@
-//! What the tests of the rules share. `matrix.rs` has every verb by every part in every state,
-//! `ladder.rs` what Remit does by itself.
+//! Fixtures of the rules' tests. `matrix.rs` tries every verb by every part in every state,
+//! `ladder.rs` Remit's own actions.
 
 mod ladder;
 mod matrix;
@@ -22,7 +22,7 @@ fn rule(kind: ClockKind, value: u32) -> ClockRule {
     }
 }
 
-/// The shipped directory and calendars, hours after the beginning.
+/// The shipped directory and calendars, at a number of hours after 1970.
 pub(super) fn rules(hours: i64) -> Rules<'static> {
     Rules {
         directory: Directory::shipped(),
@@ -31,7 +31,7 @@ pub(super) fn rules(hours: i64) -> Rules<'static> {
     }
 }
 
-/// A day to acknowledge, a hundred hours for the result.
+/// Limits: a day to acknowledge, a hundred hours for the result.
 pub(super) fn matter(excluded: &[&str]) -> Matter {
     Matter {
         excluded: excluded.iter().map(|text| id(text)).collect(),
@@ -80,7 +80,7 @@ fn ended(end: End, supporting: &[&str]) -> Case {
     }
 }
 
-/// A case in a state, led by 450100 or before 450000 where it is open, supported by 440000.
+/// A case in a state, supported by 440000. If open, it is led by 450100 or before 450000.
 fn in_state(state: State) -> Case {
     let supporting = &["police-440000"];
     match state {
@@ -98,7 +98,7 @@ pub(super) fn act(hours: i64, case: &Case, matter: &Matter, by: &str, action: &A
 }
 
 /// State, owner, generation, due hour, supporting.
-pub(super) fn told(case: &Case) -> (State, &str, u64, i64, Vec<&str>) {
+pub(super) fn standing_of(case: &Case) -> (State, &str, u64, i64, Vec<&str>) {
     let duty = case.duty().unwrap();
     (
         case.state(),
@@ -109,7 +109,7 @@ pub(super) fn told(case: &Case) -> (State, &str, u64, i64, Vec<&str>) {
     )
 }
 
-/// A missed clock of the duty, of whichever kind it is.
+/// The transition when the duty's clock is missed.
 fn missed(rules: &Rules<'_>, case: &Case, matter: &Matter, generation: u64) -> Option<Transition> {
     rules.clock_missed(case, matter, case.duty()?.clock.kind(), generation)
 }

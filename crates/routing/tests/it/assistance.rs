@@ -1,4 +1,5 @@
-//! Assistance in the store: several clocks on one case, several verbs in one commit, and sight that is lost by an answer.
+//! Assistance in the store: several clocks on one case, several verbs in one commit, and sight that
+//! is lost by an answer.
 
 use api::event::{AssistanceAnswer, ClockKind, Detail, StateChange};
 use api::routing::case_sight::Sight;
@@ -78,7 +79,8 @@ async fn p5_several_clocks_run_at_once_and_each_is_missed_by_itself(backend: Bac
             "case.clock-missed"
         ]
     );
-    // The lead's own clock, thirty days: the case goes up, and the request stays with whoever has it now.
+    // The lead's own clock, thirty days: the case goes up, and the request stays with whoever has
+    // it now.
     fixture.clock.advance(30 * DAY);
     while fixture.ticker(&fixture.store).step().await.unwrap() > 0 {
         fixture.assert_promises().await;

@@ -192,7 +192,8 @@ async fn p5_a_generation_that_ended_ends_nothing_more(backend: Backend) {
     let seen = due(&fixture).await;
     assert_eq!(seen, [missed(case, 1)]);
     assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 1);
-    // A replica that slept since it looked: by now the next generation is due, too, but that one it has not seen.
+    // A replica that slept since it looked: by now the next generation is due, too, but that one it
+    // has not seen.
     fixture.clock.advance(25 * HOUR);
     assert_eq!(fixture.store.hand_up(&seen, fixture.now()).await.unwrap(), 0);
     assert_eq!(fixture.kinds(case).await, ["case.opened", "case.escalated"]);

@@ -130,7 +130,8 @@ async fn p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good(backend: 
         change.hidden_from == ["agencies/police-130400", "agencies/police-450100"]
     });
     assert_eq!(hidden.count(), 2);
-    // A later directory no longer has the unit, and names other successors: neither gives anything back.
+    // A later directory no longer has the unit, and names other successors: neither gives anything
+    // back.
     fixture.apply(&[("police-130400", "")]).await;
     assert_eq!(ticker.succeed().await.unwrap(), 0);
     fixture.clock.advance(400 * DAY);

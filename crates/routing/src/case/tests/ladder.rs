@@ -1,4 +1,4 @@
-//! What Remit does by itself: missed clocks climb, and successors take places.
+//! Remit's own actions: missed clocks climb, and successors take places.
 
 use super::*;
 
@@ -67,7 +67,7 @@ fn a_missed_clock_climbs_to_the_conference_which_keeps_it() {
         let at = rules(1_000 * i64::try_from(generation).unwrap());
         let up = missed(&at, &case, &matter(&[]), generation).unwrap();
         case = up.case;
-        ladder.push((up.event.kind().name(), told(&case).1.to_owned()));
+        ladder.push((up.event.kind().name(), standing_of(&case).1.to_owned()));
     }
     let ladder: Vec<_> = ladder.iter().map(|(kind, owner)| (*kind, owner.as_str())).collect();
     assert_eq!(
@@ -81,7 +81,7 @@ fn a_missed_clock_climbs_to_the_conference_which_keeps_it() {
         ]
     );
     assert_eq!(
-        told(&case),
+        standing_of(&case),
         (
             State::ASSIGNED,
             "conference-CN",
@@ -106,7 +106,7 @@ fn p4_the_ladder_ends_where_the_rule_set_that_routed_the_case_says() {
         let at = rules(1_000 * i64::try_from(generation).unwrap());
         let up = missed(&at, &case, &matter, generation).unwrap();
         case = up.case;
-        ladder.push((up.event.kind().name(), told(&case).1.to_owned()));
+        ladder.push((up.event.kind().name(), standing_of(&case).1.to_owned()));
     }
     let ladder: Vec<_> = ladder.iter().map(|(kind, owner)| (*kind, owner.as_str())).collect();
     assert_eq!(
@@ -124,7 +124,7 @@ fn p4_an_excluded_last_resort_has_a_substitute() {
     let case = assigned("police-CN", &[]);
     let escalated = |matter: &Matter| {
         let next = missed(&rules(24), &case, matter, 1).unwrap().case;
-        told(&next).1.to_owned()
+        standing_of(&next).1.to_owned()
     };
     let named = Matter {
         last_resort: vec![id("conference-CN"), id("inspection-CN")],
@@ -138,7 +138,7 @@ fn p4_an_excluded_last_resort_has_a_substitute() {
     );
 }
 
-/// The shipped directory, where Nanning's and Liuzhou's police ended in 1969 with these successors.
+/// The shipped directory, where Nanning's and Liuzhou's police ended in 1969, with successors.
 fn succeeded_by(nanning: &str, liuzhou: &str) -> Directory {
     let mut source = Directory::shipped().source().to_owned();
     for (agency, successor) in [("police-450100", nanning), ("police-450200", liuzhou)] {
@@ -162,7 +162,7 @@ fn p4_successors_support_once_and_not_what_they_own_or_are_kept_out_of() {
             ..rules(1)
         };
         let after = rules.succeeded(&case, &matter(excluded)).unwrap().case;
-        let (_, owner, _, _, supporting) = told(&after);
+        let (_, owner, _, _, supporting) = standing_of(&after);
         (owner.to_owned(), supporting.join(" "))
     };
     let expected = |owner: &str, supporting: &str| (owner.to_owned(), supporting.to_owned());
@@ -188,7 +188,7 @@ fn the_climb_passes_excluded_units() {
     let case = assigned("police-450100", &[]);
     let next = missed(&rules(24), &case, &matter(&["police-CN"]), 1).unwrap().case;
     assert_eq!(
-        told(&next).1,
+        standing_of(&next).1,
         "conference-CN",
         "450000 stands under the excluded unit, too"
     );
@@ -211,14 +211,14 @@ fn a_clock_ends_once_and_not_early() {
 fn a_late_designation_goes_up_without_a_lead() {
     let case = open(Stage::AwaitingDesignation, DESIGNATE, "police-450000", &[], 1);
     let next = missed(&rules(10_000), &case, &matter(&[]), 1).unwrap().case;
-    let (state, owner, generation, _, supporting) = told(&next);
+    let (state, owner, generation, _, supporting) = standing_of(&next);
     assert_eq!(
         (state, owner, generation, supporting.len()),
         (State::AWAITING_DESIGNATION, "police-CN", 2, 0)
     );
 }
 
-/// The shipped directory, where these agencies ended in 1969, with their successors if they have one.
+/// The shipped directory, where these agencies ended in 1969, some with a successor.
 fn ended_with(ends: &[(&str, &str)]) -> Directory {
     let mut source = Directory::shipped().source().to_owned();
     for (agency, successor) in ends {
@@ -236,7 +236,7 @@ fn ended_with(ends: &[(&str, &str)]) -> Directory {
     Directory::parse(&source, Directory::shipped().territories()).unwrap()
 }
 
-/// Everything that follows, and the kinds of changes on the way.
+/// The case after all changes that follow from the directory, and their kinds.
 fn all_succeeded(case: &Case, matter: &Matter, directory: &Directory) -> (Case, Vec<&'static str>) {
     let rules = Rules { directory, ..rules(1) };
     let (mut case, mut kinds) = (case.clone(), Vec::new());
@@ -254,7 +254,7 @@ fn asked(case: &Case, of: &str) -> Case {
     act(1, case, &matter(&[]), &by, &request).unwrap().case
 }
 
-/// Supporting agencies, those by a request alone marked with `?`.
+/// The supporting agencies; `?` marks those that support only because of a request.
 fn supporters(case: &Case) -> Vec<String> {
     let mark = |by_request| if by_request { "?" } else { "" };
     let supporters = case.supporting.iter();
@@ -355,7 +355,8 @@ fn p5_a_request_whose_agency_ends_without_successor_goes_to_its_superior() {
     assert_eq!(supporters(&after), ["police-440000?"]);
 }
 
-/// The shipped directory, where the national inspection body ended, its units being under the conference.
+/// The shipped directory without the national inspection body, which ended; its units are under the
+/// conference.
 fn top_ended() -> Directory {
     let source = Directory::shipped()
         .source()

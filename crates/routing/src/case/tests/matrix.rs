@@ -1,10 +1,10 @@
-//! Every verb by every part in every state, and the tables as they are printed.
+//! Every verb by every part in every state, and the printed tables.
 
 use std::fmt::Write as _;
 
 use super::*;
 
-/// One of each action, with arguments that fit the cases of [`in_state`] where it is allowed.
+/// One of each action, with arguments that are valid for the cases of [`in_state`].
 fn actions() -> Vec<Action> {
     let all = vec![
         Action::Acknowledge(Acknowledge),
@@ -21,7 +21,7 @@ fn actions() -> Vec<Action> {
     all
 }
 
-/// A caller with exactly this part in the cases of [`in_state`]; `None` where nobody has it.
+/// A caller with only this part in the cases of [`in_state`]; `None` if no caller has it.
 fn caller(part: Part, state: State) -> Option<Party> {
     let agency = match (part, state) {
         (Part::Operator, _) => return Some(Party::Operator),
@@ -38,7 +38,7 @@ fn caller(part: Part, state: State) -> Option<Party> {
     Some(Party::Agency(id(agency)))
 }
 
-/// The case before an action: one agency was asked to assist.
+/// A case in a state; if open, 450300 was asked to assist.
 fn before(state: State) -> Case {
     let mut case = in_state(state);
     if state.is_open() {
@@ -50,7 +50,8 @@ fn before(state: State) -> Case {
     case
 }
 
-/// Every cell of the table: each verb, by each part, in each state, is done or is refused with what would be possible.
+/// Each verb, by each part, in each state is applied or refused, as the table says; a refusal names
+/// what is possible.
 #[test]
 fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     let mut cells = 0;
@@ -94,7 +95,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     );
 }
 
-/// A stranger learns nothing, whatever it asks for and wherever the case stands.
+/// An agency without a part is told that there is no such case.
 #[test]
 fn p7_a_stranger_sees_no_case() {
     for action in actions() {
@@ -113,7 +114,7 @@ fn running(case: &Case) -> Vec<(ClockKind, String, u64)> {
     case.all_clocks().map(clock).collect()
 }
 
-/// What a row says of a clock is what happens to it: started ones are new, stopped ones are gone, all others are as they were.
+/// The clocks change as the row says: started ones are new, stopped ones are gone, others are kept.
 fn assert_clocks(rule: &Rule, before: &Case, after: &Case) {
     let (was, is) = (running(before), running(after));
     for kind in ClockKind::ALL {
@@ -171,7 +172,7 @@ fn p5_every_transition_does_to_the_clocks_what_its_row_says() {
     }
 }
 
-/// In each state in which a row starts a clock of the duty, it starts one.
+/// In each state a row starts at most one clock of the duty.
 #[test]
 fn p5_a_row_starts_at_most_one_clock_of_the_duty() {
     for rule in Rule::all() {
@@ -186,7 +187,7 @@ fn p5_a_row_starts_at_most_one_clock_of_the_duty() {
     }
 }
 
-/// The tables as `docs/casework.md` has them.
+/// The content of `docs/casework.md`.
 fn printed() -> String {
     let mut text = String::from(
         "# Casework: who may do what, and what it does to the clocks\n\n\
