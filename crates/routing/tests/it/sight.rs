@@ -19,6 +19,7 @@ testkit::on_each_backend!(
     p7_the_excluded_see_nothing_at_any_time,
     p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good,
     p7_content_is_for_the_lead,
+    p7_a_part_that_sees_nothing_is_shown_nothing,
     pages_go_on_where_they_ended,
     the_feed_is_without_gaps_and_in_the_order_of_commits,
     a_position_waits_for_the_commit_of_the_one_before,
@@ -161,6 +162,27 @@ async fn p7_content_is_for_the_lead(backend: Backend) {
     fixture.ticker(&fixture.store).step().await.unwrap();
     assert!(leads("police-450000").await);
     assert!(!leads("police-450100").await, "it led");
+}
+
+/// A part of a newer release, of which this one does not know what it sees.
+async fn p7_a_part_that_sees_nothing_is_shown_nothing(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    let report = fixture.case(case).await.reports[0];
+    for statement in [
+        "INSERT INTO case_parties (case_id, agency, part, by_request, place, open_time) \
+         SELECT case_id, 'police-CN', 'observing', 0, 9, open_time FROM case_parties WHERE part = 'lead'",
+        "INSERT INTO feed (agency, position, case_id, kind, change_time) \
+         SELECT 'police-CN', position, case_id, kind, change_time FROM feed WHERE agency = 'police-450100'",
+    ] {
+        fixture.execute(statement).await;
+    }
+    let viewer = agency_viewer("police-CN");
+    assert!(fixture.store.case(case, &viewer).await.unwrap().is_none());
+    assert_eq!(listed(&fixture, &viewer).await, BTreeSet::new());
+    let feed = fixture.feed("police-CN", 0).await;
+    assert_eq!(feed.iter().map(|item| item.case.is_some()).collect::<Vec<_>>(), [false]);
+    assert!(!fixture.store.sees_content(&agency("police-CN"), report).await.unwrap());
 }
 
 async fn pages_go_on_where_they_ended(backend: Backend) {

@@ -50,6 +50,32 @@ fn before(state: State) -> Case {
     case
 }
 
+/// Who may use which verb in which states, stated once more: a wrong row in a verb's file is found here.
+const ALLOWED: &[(&str, Part, &[State])] = &[
+    ("acknowledge", Part::Lead, &[State::ASSIGNED]),
+    (
+        "request-assistance",
+        Part::Lead,
+        &[State::IN_PROGRESS, State::IN_REVIEW],
+    ),
+    (
+        "answer-assistance",
+        Part::Assisting,
+        &[
+            State::AWAITING_DESIGNATION,
+            State::ASSIGNED,
+            State::IN_PROGRESS,
+            State::IN_REVIEW,
+            State::RESOLVED,
+        ],
+    ),
+];
+
+fn is_allowed(rule: &Rule, part: Part, state: State) -> bool {
+    let mut rows = ALLOWED.iter();
+    rows.any(|(name, may, states)| *name == rule.name && *may == part && states.contains(&state))
+}
+
 /// Each verb, by each part, in each state is applied or refused, as the table says; a refusal names
 /// what is possible.
 #[test]
@@ -65,7 +91,8 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
                 let rule = action.rule();
                 let cell = format!("{} by {part:?} in {}: {done:?}", rule.name, state.name());
                 match done {
-                    Ok(_) => assert!(rule.allows(part, state), "{cell}"),
+                    Ok(_) => assert!(is_allowed(rule, part, state), "{cell}"),
+                    Err(_) if is_allowed(rule, part, state) => panic!("{cell}"),
                     Err(Refusal::Unseen) => assert!(!part.sees().contains(&Sight::Case), "{cell}"),
                     Err(Refusal::NotYours { description }) => {
                         assert!(!rule.may.iter().any(|(may, _)| *may == part), "{cell}");
@@ -76,7 +103,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
                         state: told,
                         description,
                     }) => {
-                        assert!(!rule.allows(part, state) && told == state, "{cell}");
+                        assert_eq!(told, state, "{cell}");
                         assert!(rule.may.iter().any(|(may, _)| *may == part), "{cell}");
                         assert!(
                             description.contains(state.name()) && description.contains("now"),
