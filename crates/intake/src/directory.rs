@@ -16,7 +16,7 @@ use api::{
 };
 use async_trait::async_trait;
 use futures::future::join_all;
-use names::Collection;
+use names::{AgencyId, Collection};
 use places::{Territories, TerritoryCode};
 use rpc::client::Caller;
 use tonic::{Code, Status};
@@ -167,6 +167,18 @@ impl Directory {
             Arc::make_mut(&mut known.learned).append(&mut passed);
         }
         known
+    }
+
+    /// Whether an agency is known, after asking routing if it is not; `None` if routing does not
+    /// answer.
+    pub(crate) async fn has_agency(&self, id: &AgencyId) -> Option<bool> {
+        let name = id.resource_name();
+        if self.known().agency(&name).is_some() {
+            return Some(true);
+        }
+        let has = self.in_force.has(&name).await?;
+        self.learn(has.then_some(name).into_iter().collect());
+        Some(has)
     }
 
     fn known(&self) -> Known {

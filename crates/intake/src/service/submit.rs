@@ -27,6 +27,7 @@ impl Service {
         caller: &Identity,
         request: SubmitReportRequest,
     ) -> Result<SubmitReportResponse, Failure> {
+        self.check_sender(caller).await?;
         let now = self.clock.now();
         let validate_only = request.validate_only;
         let known = self.directory.known_for(request.report.as_ref()).await;
@@ -55,6 +56,22 @@ impl Service {
                 }),
                 receipt: self.receipts.code(report),
             }),
+        }
+    }
+
+    /// Refuses a caller whose token names an agency that no directory has: a typing error there would
+    /// give the report a receiver that is nowhere, and let nobody see what it sent.
+    async fn check_sender(&self, caller: &Identity) -> Result<(), Failure> {
+        let Some(agency) = &caller.agency else { return Ok(()) };
+        match self.directory.has_agency(agency).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::denied(
+                format!(
+                    "the agency of its token, `{agency}`, is not in the directory; the operator gives out another token"
+                ),
+                &caller.system,
+            )),
+            None => Err(Failure::Unavailable { what: "routing" }),
         }
     }
 

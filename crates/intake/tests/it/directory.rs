@@ -99,3 +99,41 @@ async fn only_what_names_what_nobody_here_knows_waits_for_routing() {
     let (code, _) = refused(&served, naming()).await;
     assert_eq!(code, Code::InvalidArgument, "what passed unasked was not learned");
 }
+
+#[tokio::test]
+async fn a_sender_whose_agency_no_directory_has_is_refused() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submit = async |validate_only| {
+        let request = SubmitReportRequest {
+            validate_only,
+            ..good()
+        };
+        let answer = served.client("nanning").submit_report(request).await;
+        answer
+            .map(drop)
+            .map_err(|status| (status.code(), status.message().to_owned()))
+    };
+    for validate_only in [true, false] {
+        let (code, message) = submit(validate_only).await.unwrap_err();
+        assert_eq!(code, Code::PermissionDenied);
+        assert!(
+            message.contains("`police-450100`, is not in the directory"),
+            "{message}"
+        );
+    }
+    served.applied.down.store(true, Ordering::SeqCst);
+    assert_eq!(submit(false).await.unwrap_err().0, Code::Unavailable);
+    assert_eq!(served.rows().await, 0);
+    // Where it is applied later, it may send at once, and nobody is asked again.
+    served.applied.down.store(false, Ordering::SeqCst);
+    served
+        .applied
+        .names
+        .lock()
+        .unwrap()
+        .insert("agencies/police-450100".to_owned());
+    submit(false).await.unwrap();
+    served.applied.down.store(true, Ordering::SeqCst);
+    submit(false).await.unwrap();
+}

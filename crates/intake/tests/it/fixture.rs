@@ -302,12 +302,14 @@ pub struct Served {
     _shutdown: tokio_util::sync::DropGuard,
 }
 
-const TOKENS: [(&str, Option<&str>, Role); 10] = [
+const TOKENS: [(&str, Option<&str>, Role); 11] = [
     ("intake", None, Role::Service),
     ("operator", None, Role::Operator),
     ("hotline-archive", Some("content-regulator-CN"), Role::Agency),
     ("hotline", Some("content-regulator-CN"), Role::Agency),
     ("handan", Some("police-130400"), Role::Agency),
+    // Not in the directory that intake starts with.
+    ("nanning", Some("police-450100"), Role::Agency),
     ("routing", None, Role::Service),
     ("audit", None, Role::Service),
     // Roles that see no report, whatever agency their tokens name.
@@ -354,7 +356,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         db: db.clone(),
         categories: Arc::new(Categories::shipped().unwrap()),
         territories: Territories::shipped(),
-        agencies: Arc::new(BTreeSet::from(["police-130400".to_owned()])),
+        agencies: Arc::new(["police-130400", "content-regulator-CN"].map(str::to_owned).into()),
         in_force: Arc::clone(&applied) as Arc<dyn InForce>,
         vault: Arc::new(Folder::open(site.folder.path()).await.unwrap()),
         evidence: site.evidence,
