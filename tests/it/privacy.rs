@@ -131,11 +131,13 @@ async fn p3_a_reporters_words_reach_neither_routing_nor_the_log_nor_the_log_line
         kind: SubjectKind::Account.into(),
         value: "CANARY-ACCOUNT".to_owned(),
         platform: "CANARY-PLATFORM".to_owned(),
+        ..Default::default()
     });
     report.subjects.push(Subject {
         kind: SubjectKind::BankAccount.into(),
         value: "6217000000007654321".to_owned(),
         platform: String::new(),
+        ..Default::default()
     });
     let evidence = upload(&process, "operator", FILE).await;
     report.evidence = vec![evidence.clone()];
@@ -157,6 +159,7 @@ async fn p3_a_reporters_words_reach_neither_routing_nor_the_log_nor_the_log_line
         kind: kind.into(),
         value: value.to_owned(),
         platform: String::new(),
+        ..Default::default()
     })
     .into();
     let details = [

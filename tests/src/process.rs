@@ -300,6 +300,7 @@ pub fn gambling(request_id: &str) -> SubmitReportRequest {
                 kind: SubjectKind::Url.into(),
                 value: "https://bet.example/".to_owned(),
                 platform: String::new(),
+                ..Default::default()
             }],
             places: vec![place(1, "450100"), place(2, "440600")],
             narrative: "CANARY-NARRATIVE 有人在这里组织赌博".to_owned(),

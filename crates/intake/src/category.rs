@@ -96,7 +96,7 @@ pub enum DetailKind {
     Phone,
     /// An account number.
     Account,
-    /// RFC 3339 with time zone, not in the future.
+    /// RFC 3339 with time zone; not in the future, unless the detail says so.
     Timestamp,
     /// An integer.
     Integer,
@@ -116,6 +116,9 @@ pub struct Detail {
     pub required: bool,
     /// Its label.
     pub title: Text,
+    /// Whether a time may lie in the future, for kind `timestamp`.
+    #[serde(default)]
+    pub future: bool,
     /// The choices, for kind `choice`.
     #[serde(default)]
     pub choices: Vec<String>,
@@ -260,6 +263,12 @@ fn check(category: &Category, faults: &mut Vec<String>) {
                 detail.path
             ));
         }
+        if detail.future && detail.kind != DetailKind::Timestamp {
+            fault(format!(
+                "has a detail `{}`: only kind `timestamp` may lie in the future",
+                detail.path
+            ));
+        }
     }
 }
 
@@ -311,6 +320,11 @@ categories:
             ),
             ("urgency: routine", "urgency: routine\n    ethnicity: true", "ethnicity"),
             ("categories:", "categories: []\nnone:", "none"),
+            (
+                "retention_days: 730",
+                "retention_days: 730\n    details: [{path: a, kind: integer, future: true, required: false, title: {zh: 甲, en: a}}]",
+                "only kind `timestamp`",
+            ),
         ] {
             assert!(ONE.contains(from), "{from}");
             let error = Categories::parse(&ONE.replace(from, to)).unwrap_err().to_string();

@@ -40,6 +40,7 @@ mod service;
 mod sight;
 pub mod state;
 pub mod store;
+mod subject;
 pub mod submission;
 
 pub use access::ACCESS;

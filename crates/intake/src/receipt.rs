@@ -25,6 +25,8 @@ impl std::fmt::Debug for Receipts {
 /// Bytes of the id and of the HMAC in a code.
 const TIME: usize = 6;
 const SHOWN: usize = 9;
+/// Bytes of a typed code at most; it has 24 letters, which people separate in many ways.
+const LONGEST: usize = 500;
 
 impl Receipts {
     /// Uses the receipt key. Whoever has it can follow every report.
@@ -56,9 +58,10 @@ impl Receipts {
     /// Converts a code to look-up criteria. Works for any text: a malformed code takes the same
     /// path and time as a wrong one.
     pub fn lookup(&self, code: &str) -> Lookup {
-        let normal: String = code
+        // A longer text is no code, and is not normalised.
+        let typed = if code.len() > LONGEST { "" } else { code };
+        let normal: String = names::text::code(typed)
             .chars()
-            .filter(|c| !matches!(c, '-' | ' '))
             .map(|c| match c.to_ascii_uppercase() {
                 'O' => '0',
                 'I' | 'L' => '1',
@@ -99,13 +102,27 @@ mod tests {
         let code = receipts.code(report);
         assert_eq!(code, receipts.code(report));
         assert_eq!(code.len(), 29, "{code}");
-        let sloppy = code
-            .to_lowercase()
-            .replace('-', " ")
-            .replace('0', "o")
-            .replace('1', "l");
         let lookup = receipts.lookup(&code);
-        assert_eq!(lookup, receipts.lookup(&sloppy));
+        let sloppy = code.to_lowercase().replace('0', "o").replace('1', "l");
+        let wide = |c: char| char::from_u32(u32::from(c) + 0xfee0).unwrap();
+        for typed in [
+            sloppy.replace('-', " "),
+            sloppy.replace('-', ""),
+            sloppy.replace('-', "\u{2013}"),
+            sloppy.replace('-', "\u{a0}"),
+            format!("{code}\n"),
+            format!("\u{feff}{code}\u{200b}"),
+            code.chars().map(wide).collect(),
+        ] {
+            assert_eq!(lookup, receipts.lookup(&typed), "{typed:?}");
+        }
+        for other in [
+            format!("{code}x"),
+            code[1..].to_owned(),
+            format!("{code}{}1", "-".repeat(500)),
+        ] {
+            assert_ne!(lookup, receipts.lookup(&other), "{other:?}");
+        }
         assert!(lookup.ids.0 <= report && report <= lookup.ids.1);
         assert_ne!(lookup.hash, Receipts::new([8; 32]).lookup(&code).hash);
         assert_ne!(code, receipts.code(Uuid::nil()));

@@ -1,16 +1,19 @@
 //! Validates a submitted message: a report that needs no further checks, or all violations.
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 
 use api::{
     intake::{
         ConnectingFactor, Place, Report, ReporterRelation, Subject, SubjectKind, SubmitReportRequest, VictimKind,
         place::Location,
     },
-    routing::{Facts, OperatorSubject, operator_subject},
+    routing::{Facts, OperatorSubject},
 };
 use journal::Time;
-use names::{AgencyId, Collection};
+use names::{AgencyId, Collection, text::visible};
 use places::Country;
 use rpc::{Violation, Violations};
 use uuid::Uuid;
@@ -18,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     category::{Categories, Category, Detail, DetailKind, Evidence, Need, Urgency},
     directory::Known,
-    evidence,
+    evidence, subject,
 };
 
 const NARRATIVE: usize = 20_000;
@@ -73,8 +76,12 @@ pub fn check(
     report.state = 0;
     report.accept_time = None;
     canonical_codes(&mut report);
+    report.subjects.iter_mut().for_each(subject::canonicalise);
 
     let category = faults.category(&report.category, categories);
+    if let Some(category) = category {
+        canonical_details(&mut report.details, category);
+    }
     faults.subjects(&report.subjects, category);
     faults.places(&report.places, known);
     faults.loss(&report);
@@ -120,6 +127,27 @@ fn canonical_codes(report: &mut Report) {
     for place in &mut report.places {
         if let Some(Location::RegionCode(code)) = &mut place.location {
             code.make_ascii_uppercase();
+        }
+    }
+}
+
+/// Details in the form in which rules compare them: `+5` and `05` are 5. What is not of its kind stays
+/// as it is, and is refused.
+fn canonical_details(details: &mut BTreeMap<String, String>, category: &Category) {
+    for (path, value) in details {
+        let detail = category.details.iter().find(|detail| detail.path == *path);
+        match detail.map(|detail| detail.kind) {
+            // A longer value is refused for its length.
+            _ if value.len() > 4 * DETAIL_VALUE => {}
+            None | Some(DetailKind::Text) => {}
+            Some(DetailKind::Url) => *value = value.trim().to_owned(),
+            Some(DetailKind::Phone | DetailKind::Account | DetailKind::Timestamp | DetailKind::Choice) => {
+                *value = visible(value).trim().to_owned();
+            }
+            Some(DetailKind::Integer) => {
+                let text = visible(value).trim().to_owned();
+                *value = text.parse::<i64>().map_or(text, |number| number.to_string());
+            }
         }
     }
 }
@@ -199,31 +227,7 @@ fn operator_subjects(report: &Report) -> Vec<OperatorSubject> {
     if report.places.iter().any(is_operator) {
         return Vec::new();
     }
-    report.subjects.iter().filter_map(operator_subject).collect()
-}
-
-fn operator_subject(subject: &Subject) -> Option<OperatorSubject> {
-    let value = || subject.value.trim().to_owned();
-    let subject = match subject.kind() {
-        SubjectKind::Url => {
-            let url = url::Url::parse(subject.value.trim()).ok()?;
-            operator_subject::Subject::Host(url.host_str()?.to_owned())
-        }
-        SubjectKind::Domain => operator_subject::Subject::Host(value()),
-        // A longer value is a description, which may say anything.
-        SubjectKind::App if value().chars().count() <= SHORT_TEXT => operator_subject::Subject::App(value()),
-        SubjectKind::Account if !subject.platform.trim().is_empty() => {
-            operator_subject::Subject::Platform(subject.platform.trim().to_owned())
-        }
-        SubjectKind::App
-        | SubjectKind::Account
-        | SubjectKind::Phone
-        | SubjectKind::BankAccount
-        | SubjectKind::Wallet
-        | SubjectKind::Organisation
-        | SubjectKind::Unspecified => return None,
-    };
-    Some(OperatorSubject { subject: Some(subject) })
+    report.subjects.iter().filter_map(subject::looked_up).collect()
 }
 
 struct Faults {
@@ -296,59 +300,29 @@ impl Faults {
         if value.trim().is_empty() {
             return self.add(field, "is missing");
         }
-        match SubjectKind::try_from(subject.kind).unwrap_or_default() {
-            SubjectKind::Unspecified => self.add(format_args!("{path}.kind"), "is missing or unknown"),
-            SubjectKind::Url => self.url(field, value),
-            SubjectKind::Domain => self.domain(field, value),
-            SubjectKind::Phone => self.phone(field, value),
-            SubjectKind::BankAccount => self.account(field, value),
-            SubjectKind::Wallet => {
-                if !(20..=128).contains(&value.len()) || !value.bytes().all(|c| c.is_ascii_alphanumeric()) {
-                    self.add(field, "must be 20 to 128 letters and digits");
-                }
+        let kind = SubjectKind::try_from(subject.kind).unwrap_or_default();
+        if kind == SubjectKind::Unspecified {
+            self.add(format_args!("{path}.kind"), "is missing or unknown");
+        }
+        self.none(field, subject::fault(kind, value));
+        if subject.port != 0 {
+            let field = format_args!("{path}.port");
+            if kind != SubjectKind::IpAddress {
+                self.add(field, "belongs to an IP address; omit it");
+            } else if !(1..=65_535).contains(&subject.port) {
+                self.add(field, "must be 1 to 65535");
             }
-            SubjectKind::Account | SubjectKind::App | SubjectKind::Organisation => {}
         }
+        self.time(
+            format_args!("{path}.observe_time"),
+            subject.observe_time.as_ref().map(Time::from_proto),
+        );
     }
 
-    fn url(&mut self, field: impl Display + Copy, value: &str) {
-        let fits = url::Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if !fits {
-            self.add(
-                field,
-                "must be an absolute http or https address with a host, such as `https://shop.example/item`",
-            );
-        }
-    }
-
-    fn domain(&mut self, field: impl Display + Copy, value: &str) {
-        let fits = value.contains('.')
-            && value.len() <= 253
-            && !value.contains(['/', ':', '@', '?', '#', ' ', '\\'])
-            && matches!(url::Host::parse(value), Ok(url::Host::Domain(_)));
-        if !fits {
-            self.add(
-                field,
-                "must be a domain name without scheme or path, such as `shop.example`",
-            );
-        }
-    }
-
-    /// ITU-T E.164: a plus sign and at most 15 digits, the first not 0.
-    fn phone(&mut self, field: impl Display + Copy, value: &str) {
-        let digits = value.strip_prefix('+').unwrap_or_default();
-        if !(7..=15).contains(&digits.len()) || !digits.bytes().all(|c| c.is_ascii_digit()) || digits.starts_with('0') {
-            self.add(
-                field,
-                "must be a telephone number in E.164 form, such as `+8613800000000`",
-            );
-        }
-    }
-
-    fn account(&mut self, field: impl Display + Copy, value: &str) {
-        let compact = value.bytes().filter(|c| *c != b' ').count();
-        if !(8..=34).contains(&compact) || !value.bytes().all(|c| c.is_ascii_alphanumeric() || c == b' ') {
-            self.add(field, "must be 8 to 34 letters and digits");
+    /// Notes what a check found wrong, if anything.
+    fn none(&mut self, field: impl Display + Copy, fault: Option<&str>) {
+        if let Some(fault) = fault {
+            self.add(field, fault);
         }
     }
 
@@ -404,11 +378,14 @@ impl Faults {
                 format!("must be 1 to {LARGEST_LOSS} minor units, such as 100 for one yuan"),
             );
         }
-        if let Some(occurred) = &loss.occur_time {
-            match Time::from_proto(occurred) {
-                None => self.add("report.loss.occur_time", "is out of range"),
-                Some(occurred) => self.past("report.loss.occur_time", occurred),
-            }
+        self.time("report.loss.occur_time", loss.occur_time.as_ref().map(Time::from_proto));
+    }
+
+    fn time(&mut self, field: impl Display + Copy, time: Option<Option<Time>>) {
+        match time {
+            None => {}
+            Some(None) => self.add(field, "is out of range"),
+            Some(Some(time)) => self.past(field, time),
         }
     }
 
@@ -489,10 +466,11 @@ impl Faults {
         self.at_most(field, value, DETAIL_VALUE);
         match detail.kind {
             DetailKind::Text => {}
-            DetailKind::Url => self.url(field, value),
-            DetailKind::Phone => self.phone(field, value),
-            DetailKind::Account => self.account(field, value),
+            DetailKind::Url => self.none(field, subject::url_fault(value)),
+            DetailKind::Phone => self.none(field, subject::phone_fault(value)),
+            DetailKind::Account => self.none(field, subject::account_fault(value)),
             DetailKind::Timestamp => match value.parse::<jiff::Timestamp>() {
+                Ok(_) if detail.future => {}
                 Ok(time) => self.past(field, Time(time.as_microsecond())),
                 Err(_) => self.add(
                     field,
@@ -500,7 +478,7 @@ impl Faults {
                 ),
             },
             DetailKind::Integer => {
-                self.ok(field, value.parse::<i64>().ok(), "must be an integer");
+                self.ok(field, value.parse::<i64>().ok(), "must be an integer, such as `12`");
             }
             DetailKind::Choice => {
                 if !detail.choices.iter().any(|choice| choice == value) {
@@ -559,56 +537,12 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn asked(kind: SubjectKind, value: &str, platform: &str) -> Option<operator_subject::Subject> {
-        let subject = Subject {
-            kind: kind.into(),
-            value: value.to_owned(),
-            platform: platform.to_owned(),
-        };
-        operator_subject(&subject).and_then(|subject| subject.subject)
-    }
-
-    #[test]
-    fn only_hosts_apps_and_platforms_are_looked_up_in_the_register() {
-        use operator_subject::Subject::{App, Host, Platform};
-        let text = str::to_owned;
-        for (kind, value, platform, expected) in [
-            (
-                SubjectKind::Url,
-                "https://wang.wei:word@Shop.example.cn:8443/users/wang.wei?phone=13800000000#x",
-                "",
-                Some(Host(text("shop.example.cn"))),
-            ),
-            (SubjectKind::Domain, "例子.cn", "", Some(Host(text("例子.cn")))),
-            (
-                SubjectKind::App,
-                " cn.example.loan ",
-                "",
-                Some(App(text("cn.example.loan"))),
-            ),
-            (SubjectKind::App, &"it said that ".repeat(20), "", None),
-            (
-                SubjectKind::Account,
-                "wang.wei",
-                "示例视频",
-                Some(Platform(text("示例视频"))),
-            ),
-            (SubjectKind::Account, "wang.wei@mail.example.cn", " ", None),
-            (SubjectKind::Phone, "+8613800000000", "example.cn", None),
-            (SubjectKind::BankAccount, "6222 0000 0000 0000", "示例银行", None),
-            (SubjectKind::Wallet, "bc1qexampleexampleexample", "example.cn", None),
-            (SubjectKind::Organisation, "example.cn", "", None),
-        ] {
-            assert_eq!(asked(kind, value, platform), expected, "{kind:?} {value}");
-        }
-    }
-
     #[test]
     fn nothing_is_looked_up_if_the_report_gives_the_operators_place() {
         let subject = Subject {
             kind: SubjectKind::Domain.into(),
             value: "shop.example.cn".to_owned(),
-            platform: String::new(),
+            ..Subject::default()
         };
         let mut report = Report {
             subjects: vec![subject],

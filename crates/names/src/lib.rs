@@ -3,12 +3,14 @@
 //! A name is a collection and an id, such as `reports/{uuid}`. [`Collection`] lists them all; a [`Name`] is a collection
 //! with the type of its ids. An id that only one crate knows implements [`Id`] there, and its [`Name`] stands beside it.
 //!
-//! `text.rs` decides which characters nobody sees, for every text that is compared.
+//! `text.rs` decides which characters nobody sees, for every text that is compared. `subject.rs` has
+//! the canonical forms of what is reported, for intake and for the operator register.
 //!
 //! Invariants: a name is read in its canonical form only, so that one record has one name: a UUID in capitals or without
 //! hyphens, or a digest in capitals, names nothing. What is read is written the same. No dependency on other crates of
 //! Remit.
 
+pub mod subject;
 pub mod text;
 
 use std::{fmt, marker::PhantomData};

@@ -5,9 +5,15 @@
 
 use std::borrow::Cow;
 
-use icu_properties::{CodePointSetData, CodePointSetDataBorrowed, props::DefaultIgnorableCodePoint};
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::{
+    CodePointSetData, CodePointSetDataBorrowed,
+    props::{Dash, DefaultIgnorableCodePoint},
+};
 
 const IGNORABLE: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+
+const DASHES: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<Dash>();
 
 /// Whether a character takes no place on a screen: Unicode's default ignorable code points (zero
 /// width, byte order mark, soft hyphen, variation selectors, direction marks), annotations, and the
@@ -24,6 +30,15 @@ pub fn visible(text: &str) -> Cow<'_, str> {
         true => text.chars().filter(|c| !is_invisible(*c)).collect::<String>().into(),
         false => text.into(),
     }
+}
+
+/// The letters of a code that people copy and type: compatibility forms (such as full-width letters)
+/// unified, without white space, dashes of all kinds, and invisible characters.
+#[must_use]
+pub fn code(text: &str) -> String {
+    let normal = ComposingNormalizerBorrowed::new_nfkc().normalize(text);
+    let is_separator = |c: char| c.is_whitespace() || DASHES.contains(c) || is_invisible(c);
+    normal.chars().filter(|c| !is_separator(*c)).collect()
 }
 
 #[cfg(test)]
@@ -46,5 +61,24 @@ mod tests {
         ] {
             assert_eq!(visible(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_code_is_read_whatever_separates_its_groups() {
+        for text in [
+            "7Q2M-0K4T",
+            "7Q2M 0K4T",
+            "7Q2M\u{2013}0K4T\n",
+            "7Q2M\u{2014}0K4T\r\n",
+            "\u{feff}7Q2M\u{2011}0K4T",
+            "7Q2M\u{2212}0K4T\t",
+            "7Q2M\u{a0}0K4T",
+            "7Q2M\u{3000}0K4T",
+            "7Q2M\u{200b}0K4T",
+            "７Ｑ２Ｍ－０Ｋ４Ｔ",
+        ] {
+            assert_eq!(code(text), "7Q2M0K4T", "{text:?}");
+        }
+        assert_eq!(code("7Q2M+0K4T"), "7Q2M+0K4T");
     }
 }

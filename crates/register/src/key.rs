@@ -3,8 +3,10 @@
 use std::fmt;
 
 use api::routing::{OperatorKind, OperatorSubject, operator_subject};
-use icu_normalizer::ComposingNormalizerBorrowed;
-use names::Collection;
+use names::{
+    Collection,
+    subject::{self, host},
+};
 
 /// Maximum number of characters in the name of an app or a platform.
 const NAME: usize = 200;
@@ -101,7 +103,7 @@ impl Key {
                     None => return Err(InvalidKey::PublicSuffix(shown(text))),
                 }
             }
-            Kind::App | Kind::Platform => plain(text)?,
+            Kind::App | Kind::Platform => plain(kind, text)?,
         };
         Ok(Self { kind, name })
     }
@@ -215,35 +217,23 @@ fn without_scheme_and_port(text: &str) -> &str {
     }
 }
 
-/// A host name in lower-case ASCII without a trailing dot; `None` if it is not one. IP addresses
-/// are not names.
-fn host(text: &str) -> Option<String> {
-    // `url` would decode percent signs.
-    let Ok(url::Host::Domain(host)) = url::Host::parse(text) else {
-        return None;
-    };
-    let host = host.strip_suffix('.').map(str::to_owned).unwrap_or(host);
-    if !host.contains('.') || text.contains('%') {
-        return None;
-    }
-    // Stricter than URLs: `*` and the like occur in no registrable name.
-    let letter = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
-    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(letter);
-    (host.len() <= 253 && host.split('.').all(label)).then_some(host)
-}
-
-/// The canonical name of an app or a platform: compatibility forms (such as full-width letters)
-/// unified, lower case, single spaces.
-fn plain(text: &str) -> Result<String, InvalidKey> {
+/// The canonical name of an app or a platform.
+fn plain(kind: Kind, text: &str) -> Result<String, InvalidKey> {
     if text.chars().count() > NAME {
         return Err(InvalidKey::Long(text.chars().count()));
     }
-    let normal = ComposingNormalizerBorrowed::new_nfkc().normalize(text).to_lowercase();
-    let name = normal.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.contains(|c: char| c == '/' || c.is_control()) {
+        return Err(InvalidKey::Character(shown(text)));
+    }
+    let name = match kind {
+        Kind::Platform => subject::platform(text),
+        Kind::App | Kind::Domain => subject::name(text),
+    };
     if name.is_empty() {
         return Err(InvalidKey::Missing);
     }
-    if name.contains(|c: char| c == '/' || c.is_control()) {
+    // A compatibility form of one.
+    if name.contains('/') {
         return Err(InvalidKey::Character(shown(text)));
     }
     // Compatibility forms can expand.
@@ -317,6 +307,7 @@ mod tests {
             "WWW.例子.CN.",
             "www.xn--fsqu00a.cn",
             "www。例子。cn。",
+            "www.例\u{200b}子.cn\u{feff}",
             "https://www.例子.cn/path?x=a.b",
             "http://user:word@www.例子.cn:8080",
             "www.例子.cn:443",
@@ -362,6 +353,21 @@ mod tests {
             subject: Some(operator_subject::Subject::Platform(text.to_owned())),
         };
         check(&platform("示例视频"), &["platform:示例视频"]);
+        // What nobody sees makes no other name, on neither side.
+        check(&platform("示\u{200b}例\u{feff}视频\u{fe0f}"), &["platform:示例视频"]);
+        check(&app("cn.example\u{ad}.loan\u{200d}"), &["app:cn.example.loan"]);
+        check(&app("\u{200b}"), &[]);
+        assert_eq!(Key::new(Kind::App, "快\u{200b}贷"), Key::new(Kind::App, "快贷"));
+        let with_dot = platform("video.example.cn.");
+        assert_eq!(candidates(&with_dot), candidates(&platform("Video。example.cn")));
+        check(
+            &with_dot,
+            &[
+                "platform:video.example.cn",
+                "domain:video.example.cn",
+                "domain:example.cn",
+            ],
+        );
         check(
             &platform("M.Video.Example.CN"),
             &[
@@ -390,7 +396,9 @@ mod tests {
             (Kind::Domain, "192.0.2.7", Domain(text("192.0.2.7"))),
             (Kind::Domain, "exa mple.cn", Domain(text("exa mple.cn"))),
             (Kind::App, " ", Missing),
+            (Kind::App, "\u{200b}\u{feff}", Missing),
             (Kind::App, "a/b", Character(text("a/b"))),
+            (Kind::App, "a／b", Character(text("a／b"))),
             (Kind::Platform, "a\u{7}b", Character(text("a\u{7}b"))),
             (Kind::Platform, &"ﷺ".repeat(20), Long(360)),
         ] {

@@ -104,6 +104,38 @@ const CASES: &[(&str, Spoil, &[&str])] = &[
         &["report.subjects[0].value"],
     ),
     (
+        "domain that the register cannot hold",
+        |r| subject(r, SubjectKind::Domain, "a,b"),
+        &["report.subjects[0].value"],
+    ),
+    (
+        "url with a line break",
+        |r| subject(r, SubjectKind::Url, "https://shop.\nexample/"),
+        &["report.subjects[0].value"],
+    ),
+    (
+        "subject that nobody sees",
+        |r| subject(r, SubjectKind::App, "\u{200b}\u{feff}"),
+        &["report.subjects[0].value"],
+    ),
+    (
+        "port of what has none",
+        |r| report(r).subjects[0].port = 443,
+        &["report.subjects[0].port"],
+    ),
+    (
+        "port out of range, seen in the future",
+        |r| {
+            subject(r, SubjectKind::IpAddress, "203.0.113.7");
+            report(r).subjects[0].port = 65_536;
+            report(r).subjects[0].observe_time = Some(Timestamp {
+                seconds: PAST + 7_200,
+                nanos: 0,
+            });
+        },
+        &["report.subjects[0].port", "report.subjects[0].observe_time"],
+    ),
+    (
         "over-long narrative",
         |r| report(r).narrative = "字".repeat(20_001),
         &["report.narrative"],
@@ -281,6 +313,62 @@ async fn every_offending_field_is_named_and_nothing_is_left_behind() {
     assert_eq!(served.rows().await, 0);
     client.submit_report(good()).await.unwrap();
     assert_ne!(served.rows().await, 0, "the count counts");
+}
+
+/// What is taken, and the form in which it is kept: one that rules and the register find.
+#[tokio::test]
+async fn what_people_type_is_kept_in_one_form() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let kept = async |request: SubmitReportRequest| {
+        let accepted = served
+            .client("hotline")
+            .submit_report(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let name = accepted.report.unwrap().name;
+        let read = served
+            .get("hotline", &name, api::intake::ReadPurpose::CheckSubmission)
+            .await;
+        read.unwrap().report.unwrap()
+    };
+    for (path, typed, expected) in [
+        ("promise.return_percent", "05", "5"),
+        ("promise.return_percent", "+5", "5"),
+        ("promise.return_percent", " 5\u{200b}", "5"),
+        ("promise.return_percent", "-0", "0"),
+        ("payment.channel", " wallet\n", "wallet"),
+        (
+            "payment.paid_at",
+            " 2026-11-01T10:00:00+08:00 ",
+            "2026-11-01T10:00:00+08:00",
+        ),
+    ] {
+        let mut request = good();
+        detail(&mut request, path, typed);
+        assert_eq!(kept(request).await.details[path], expected, "{typed:?}");
+    }
+    let mut request = good();
+    subject(&mut request, SubjectKind::IpAddress, "[2001:DB8::1] ");
+    report(&mut request).subjects[0].port = 65_535;
+    report(&mut request).subjects[0].observe_time = Some(Timestamp {
+        seconds: PAST,
+        nanos: 0,
+    });
+    let ip = kept(request).await.subjects.remove(0);
+    assert_eq!(
+        (ip.value.as_str(), ip.port, ip.observe_time.unwrap().seconds),
+        ("2001:db8::1", 65_535, PAST)
+    );
+
+    // A deadline that was set may lie ahead; a time at which something was done may not.
+    let mut request = good();
+    report(&mut request).category = "categories/extortion.threat".to_owned();
+    let details = &mut report(&mut request).details;
+    details.insert("demand.what".to_owned(), "money".to_owned());
+    details.insert("demand.deadline".to_owned(), "2036-11-01T10:00:00Z".to_owned());
+    assert_eq!(kept(request).await.details["demand.deadline"], "2036-11-01T10:00:00Z");
 }
 
 #[tokio::test]

@@ -440,7 +440,7 @@ pub fn good() -> SubmitReportRequest {
             subjects: vec![Subject {
                 kind: SubjectKind::Url.into(),
                 value: "https://bet.example/".to_owned(),
-                platform: String::new(),
+                ..Subject::default()
             }],
             places: vec![Place {
                 factor: 1,

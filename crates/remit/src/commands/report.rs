@@ -299,7 +299,18 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
             "" => String::new(),
             platform => format!(" ({platform})"),
         };
-        field("subject", format_args!("{kind} {}{platform}", subject.value))?;
+        let port = match subject.port {
+            0 => String::new(),
+            port => format!(" port {port}"),
+        };
+        let observed = match subject.observe_time.as_ref() {
+            None => String::new(),
+            time => format!(", met {}", output::time(time)),
+        };
+        field(
+            "subject",
+            format_args!("{kind} {}{port}{platform}{observed}", subject.value),
+        )?;
     }
     for place in &report.places {
         use api::intake::place::Location;

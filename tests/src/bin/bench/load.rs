@@ -44,6 +44,7 @@ pub fn report() -> SubmitReportRequest {
             kind: SubjectKind::Url.into(),
             value: "https://bet.example/lobby?room=17".to_owned(),
             platform: String::new(),
+            ..Default::default()
         }],
         places: vec![
             api::intake::Place {
