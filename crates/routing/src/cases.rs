@@ -75,11 +75,7 @@ impl Cases {
             Party::Agency(agency) => format!("ListCases agency={agency} state={}", request.state),
             Party::Operator => format!("ListCases operator state={}", request.state),
         };
-        let after = seal.decode(&filter, &request.page_token).and_then(|token| {
-            let read = |text: String| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read"));
-            token.map(read).transpose()
-        });
-        let after = violations.note(after)?;
+        let after = violations.note(seal.position(&filter, &request.page_token, cursor))?;
         let (size, after) = violations.finish(|| size.zip(after)).map_err(Failure::InvalidInput)?;
         let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
         let next_page_token = seal.cut(&mut found, size, &filter, |last| {
@@ -96,22 +92,21 @@ impl Cases {
     pub(crate) async fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
         let agency = own_agency(caller)?;
         let seal = self.tokens.seal().await?;
-        let position = seal
-            .decode(&watched(&agency), resume_token)
-            .ok()
-            .and_then(|cursor| cursor.map_or(Some(0), |text| text.parse().ok()))
-            .ok_or_else(|| {
-                let description = "is not one that this server gave to this agency; start again with an empty one";
-                Failure::invalid("resume_token", description)
-            })?;
-        // An empty one starts with whatever is there.
-        if !resume_token.is_empty() && !self.store.feed_reaches(&agency, position).await? {
+        let position = seal.position(&watched(&agency), resume_token, |cursor| cursor.parse().ok());
+        let position = position.map_err(|_| {
+            let description = "is not one that this server gave to this agency; start again with an empty one";
+            Failure::invalid("resume_token", description)
+        })?;
+        // Without a token, the feed begins with the oldest change it still has.
+        if let Some(position) = position
+            && !self.store.feed_reaches(&agency, position).await?
+        {
             return Err(forgotten());
         }
         Ok(Feed::new(
             Arc::clone(&self.store),
             agency,
-            position,
+            position.unwrap_or(0),
             self.commits.clone(),
             self.shutdown.clone(),
         ))

@@ -220,9 +220,7 @@ impl Service {
         const FILTER: &str = "ListDirectoryVersions";
         let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
-        let below = seal
-            .decode(FILTER, &request.page_token)?
-            .and_then(|cursor| cursor.parse().ok());
+        let below = seal.position(FILTER, &request.page_token, |cursor| cursor.parse().ok())?;
         let kind = VersionKind::Directory;
         let mut past = self.versions.activations(kind, below, size + 1).await?;
         Ok(ListDirectoryVersionsResponse {
@@ -252,9 +250,7 @@ impl Service {
             name => Some(known(tree, "parent", name)?),
         };
         let filter = format!("ListTerritories parent={}", request.parent);
-        let after = seal
-            .decode(&filter, &request.page_token)?
-            .and_then(|cursor| cursor.parse().ok());
+        let after = seal.position(&filter, &request.page_token, |cursor| cursor.parse().ok())?;
         let mut found: Vec<_> = match parent {
             None => tree.after(after).take(size as usize + 1).collect(),
             Some(parent) => tree
@@ -283,9 +279,7 @@ impl Service {
             name => Some(known(tree, "territory", name)?),
         };
         let filter = format!("ListAgencies {} {}", request.agency_function, request.territory);
-        let after = seal
-            .decode(&filter, &request.page_token)?
-            .and_then(|cursor| AgencyId::new(&cursor).ok());
+        let after = seal.position(&filter, &request.page_token, |cursor| AgencyId::new(cursor).ok())?;
         let mut found: Vec<_> = directory
             .after(after.as_ref())
             .filter(|agency| {

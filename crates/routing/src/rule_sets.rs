@@ -151,10 +151,7 @@ impl Service {
         const FILTER: &str = "ListRuleSets";
         let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
-        let after = seal
-            .decode(FILTER, &request.page_token)?
-            .map(|text| cursor(&text).ok_or_else(|| Failure::invalid("page_token", "cannot be read")))
-            .transpose()?;
+        let after = seal.position(FILTER, &request.page_token, cursor)?;
         let mut found = self.versions.versions(VersionKind::RuleSet, after, size + 1).await?;
         let next_page_token = seal.cut(&mut found, size, FILTER, |last| {
             format!("{}/{}", last.create_time.0, HEXLOWER.encode(&last.digest))

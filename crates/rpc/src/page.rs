@@ -1,7 +1,8 @@
-//! Page and resume tokens: opaque, authenticated, and bound to the filter that they were made for.
+//! Page and resume tokens: opaque, authenticated, and bound to a filter.
 //!
-//! A token holds a position: a place in a list, or in the feed that everybody's changes pass through. It is sealed under a key
-//! of the service's database, so that nobody reads from it how much happened to others, and nobody makes one.
+//! A token contains a position: in a list, or in the feed of everybody's changes. It is encrypted
+//! under a key of the service's database, so that nobody can read from it how much happened to
+//! others, or make one.
 
 use std::sync::Arc;
 
@@ -15,10 +16,10 @@ use crate::Failure;
 
 const DEFAULT_SIZE: u32 = 100;
 const LARGEST_SIZE: u32 = 1_000;
-/// Positions are padded to a multiple of this, so that the length of a token does not tell that of a number.
+/// Positions are padded to a multiple of this length, which hides the number of digits.
 const BLOCK: usize = 32;
 
-/// How many items a page has: 0 means 100, more than 1,000 means 1,000.
+/// The number of items in a page: 0 means 100, more than 1,000 means 1,000.
 pub fn size(page_size: i32) -> Result<u32, Failure> {
     match u32::try_from(page_size) {
         Ok(0) => Ok(DEFAULT_SIZE),
@@ -27,7 +28,7 @@ pub fn size(page_size: i32) -> Result<u32, Failure> {
     }
 }
 
-/// Seals the tokens of a service, whose database has the key.
+/// The tokens of a service, under the key in its database.
 #[derive(Clone)]
 pub struct Tokens {
     db: Db,
@@ -41,22 +42,21 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// With the key of a database that has the journal's schema.
+    /// Tokens under the key of a database with the journal's schema.
     pub fn of(db: &Db) -> Self {
         let (db, seal) = (db.clone(), Arc::default());
         Self { db, seal }
     }
 
-    /// What makes and reads tokens. The key is read once.
+    /// Makes and reads tokens. The key is read once; a caller that is cancelled meanwhile leaves it
+    /// to the next.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn seal(&self) -> Result<Seal, Failure> {
         let read = async || {
-            let db = self.db.clone();
-            // A statement that is begun is ended, whoever goes away.
-            let key = journal::uncancelled(async move { journal::token_key(&db, &SystemEntropy).await });
-            Ok::<_, Failure>(Seal::new(&key.await?))
+            let key = journal::token_key(&self.db, &SystemEntropy).await?;
+            Ok::<_, Failure>(Seal::new(&key))
         };
         self.seal.get_or_try_init(read).await.cloned()
     }
@@ -78,10 +78,10 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// Under a key.
+    /// Tokens under a key.
     ///
     /// # Panics
-    /// Never: the key is as long as the cipher's.
+    /// Never: the key has the cipher's length.
     pub fn new(key: &Bytes32) -> Self {
         let root = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
         let derived = |purpose: &str| ring::hmac::sign(&root, purpose.as_bytes());
@@ -92,15 +92,15 @@ impl Seal {
         }))
     }
 
-    /// A token that goes on after `cursor`, for requests with the same `filter`.
+    /// A token to continue after `cursor`, for requests with the same `filter`.
     ///
     /// # Panics
-    /// Never: a cursor is far shorter than what the cipher takes.
+    /// Never: a cursor is far below the cipher's limit.
     pub fn encode(&self, filter: &str, cursor: &str) -> String {
         let mut sealed = cursor.as_bytes().to_vec();
         sealed.push(0x80);
         sealed.resize(sealed.len().next_multiple_of(BLOCK), 0);
-        // From what is sealed, so that no nonce comes twice with another text, and no randomness is needed.
+        // Derived from the text: no nonce is used for two texts, and no randomness is needed.
         let mut hashed = ring::hmac::Context::with_key(&self.0.nonces);
         hashed.update(filter.as_bytes());
         hashed.update(&[0]);
@@ -114,8 +114,8 @@ impl Seal {
         BASE64URL_NOPAD.encode(&[&nonce[..], &sealed].concat())
     }
 
-    /// Cuts what was found to a page, where one more than a page was looked for, and returns the token of the next page: that
-    /// goes on after the `cursor` of the last item. Empty on the last page.
+    /// Cuts the items found to a page and returns the token of the next, which continues after the
+    /// `cursor` of the last item; empty on the last page. Search for one item more than a page.
     pub fn cut<T>(&self, found: &mut Vec<T>, size: u32, filter: &str, cursor: impl FnOnce(&T) -> String) -> String {
         let size = size as usize;
         let more = found.len() > size;
@@ -126,17 +126,30 @@ impl Seal {
         }
     }
 
-    /// The cursor in a token; `None` when there is no token.
+    /// The cursor in a token, parsed; `None` without a token.
+    ///
+    /// # Errors
+    /// A violation of `page_token` if it is not a token for this filter, or `parse` refuses its
+    /// cursor: another release may have written that. Starting from the beginning instead would
+    /// repeat pages.
+    pub fn position<T>(
+        &self,
+        filter: &str,
+        token: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let cursor = self.decode(filter, token)?;
+        cursor.map(|cursor| parse(&cursor).ok_or_else(foreign)).transpose()
+    }
+
+    /// The cursor in a token; `None` without a token.
     pub fn decode(&self, filter: &str, token: &str) -> Result<Option<String>, Failure> {
         if token.is_empty() {
             return Ok(None);
         }
         match self.open(filter, token) {
             Some(cursor) => Ok(Some(cursor)),
-            None => Err(Failure::invalid(
-                "page_token",
-                "is not one that this server gave for this request; start without one",
-            )),
+            None => Err(foreign()),
         }
     }
 
@@ -153,6 +166,11 @@ impl Seal {
         let end = opened.iter().rposition(|byte| *byte == 0x80)?;
         String::from_utf8(opened[..end].to_vec()).ok()
     }
+}
+
+fn foreign() -> Failure {
+    let description = "is not one that this server gave for this request; start without one";
+    Failure::invalid("page_token", description)
 }
 
 #[cfg(test)]
@@ -185,6 +203,18 @@ mod tests {
             assert!(seal().decode(filter, token).is_err(), "{filter} {token}");
         }
         assert!(Seal::new(&[8; 32]).decode("cases state=2", &token).is_err());
+    }
+
+    #[test]
+    fn an_unreadable_position_is_refused_rather_than_taken_for_the_beginning() {
+        let position = |cursor: &str| {
+            let token = seal().encode("numbers", cursor);
+            seal().position("numbers", &token, |text| text.parse::<u64>().ok())
+        };
+        assert_eq!(position("17").unwrap(), Some(17));
+        assert!(matches!(position("seventeen"), Err(Failure::InvalidInput(_))));
+        let none = seal().position("numbers", "", |text| text.parse::<u64>().ok());
+        assert_eq!(none.unwrap(), None);
     }
 
     #[test]
