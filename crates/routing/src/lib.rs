@@ -218,6 +218,7 @@ impl Routing {
         background.run("clocks", move |shutdown| ticker.clone().run(shutdown));
         let upkeep = Upkeep {
             store: Arc::clone(&store),
+            writer: writer.clone(),
             clock: Arc::clone(&clock),
         };
         background.run("upkeep", move |shutdown| upkeep.clone().run(shutdown));

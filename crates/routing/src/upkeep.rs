@@ -1,26 +1,29 @@
-//! Forgets what is kept for a time only: request ids, and changes in feeds.
+//! Deletes what is kept for a limited time: request ids, and changes in feeds.
 
 use std::{sync::Arc, time::Duration};
 
 pub use journal::REQUEST_ID_WINDOW;
-use journal::{Clock, Time};
+use journal::{Clock, Time, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, Store};
 
-/// How long an agency can go on after a change that it was told of.
+/// Retention of changes in feeds: until then, an agency can resume after any change it was sent.
 pub const FEED_WINDOW: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Poll interval.
-const LOOK: Duration = Duration::from_secs(10 * 60);
-/// Rows that one transaction deletes at most: others wait for its locks, in SQLite for all of it.
+/// Interval between deletions.
+const INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Maximum number of rows deleted by one transaction: others wait for its locks, in SQLite for all
+/// of it.
 const CHUNK: u32 = 1_000;
 
-/// Forgets what is older than its window.
+/// Deletes what is older than its window.
 #[derive(Clone)]
 pub struct Upkeep {
-    /// Where it is.
+    /// The store to delete from.
     pub store: Arc<dyn Store>,
+    /// Runs the deletions.
+    pub writer: Writer,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -32,29 +35,38 @@ impl std::fmt::Debug for Upkeep {
 }
 
 impl Upkeep {
-    /// Looks every ten minutes until `shutdown`.
+    /// Deletes at once and then every ten minutes, until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
+        loop {
             match self.step(&shutdown).await {
-                Ok(forgotten) => tracing::debug!(forgotten, "old request ids and changes in feeds forgotten"),
-                Err(error) => tracing::warn!(%error, "what is old cannot be forgotten now"),
+                Ok(0) => {}
+                Ok(deleted) => tracing::debug!(deleted, "deleted old request ids and changes in feeds"),
+                Err(error) => tracing::warn!(%error, "cannot delete old request ids or changes in feeds"),
+            }
+            if tokio::time::timeout(INTERVAL, shutdown.cancelled()).await.is_ok() {
+                return;
             }
         }
     }
 
-    /// Forgets everything that is older than its window by now, or what it gets to before `shutdown`; returns how much.
+    /// Deletes everything older than its window, or as much as it can before `shutdown`, and
+    /// returns the number of rows.
+    ///
+    /// # Errors
+    /// The first of the store. A failure of one kind of row does not keep the other.
     pub async fn step(&self, shutdown: &CancellationToken) -> Result<u64, Error> {
-        let requests = self.before(REQUEST_ID_WINDOW);
+        let before = self.before(REQUEST_ID_WINDOW);
         let requests = self.in_chunks(shutdown, move |store| async move {
-            store.forget_requests(requests, CHUNK).await
+            store.forget_requests(before, CHUNK).await
         });
-        let requests = requests.await?;
-        let changes = self.before(FEED_WINDOW);
+        let requests = requests.await;
+        let before = self.before(FEED_WINDOW);
         let changes = self.in_chunks(
             shutdown,
-            move |store| async move { store.forget_feed(changes, CHUNK).await },
+            move |store| async move { store.forget_feed(before, CHUNK).await },
         );
-        Ok(requests + changes.await?)
+        let changes = changes.await;
+        Ok(requests? + changes?)
     }
 
     fn before(&self, window: Duration) -> Time {
@@ -65,16 +77,16 @@ impl Upkeep {
     async fn in_chunks<F>(
         &self,
         shutdown: &CancellationToken,
-        forget: impl Fn(Arc<dyn Store>) -> F,
+        delete: impl Fn(Arc<dyn Store>) -> F,
     ) -> Result<u64, Error>
     where
         F: Future<Output = Result<u64, Error>> + Send + 'static,
     {
         let mut total = 0;
         loop {
-            let forgotten = journal::uncancelled(forget(Arc::clone(&self.store))).await?;
-            total += forgotten;
-            if forgotten < u64::from(CHUNK) || shutdown.is_cancelled() {
+            let deleted = self.writer.write(&self.store, &delete).await?;
+            total += deleted;
+            if deleted < u64::from(CHUNK) || shutdown.is_cancelled() {
                 return Ok(total);
             }
         }

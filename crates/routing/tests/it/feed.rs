@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use decision::directory::AgencyId;
 use futures::{FutureExt as _, StreamExt as _};
-use journal::{Arrival, Time};
+use journal::{Arrival, Time, Writer};
 use routing::case::{Party, State};
 use routing::feed::Feed;
 use routing::store::{
@@ -53,6 +53,7 @@ async fn what_is_old_is_forgotten_in_chunks(backend: Backend) {
         .await;
     let upkeep = Upkeep {
         store: fixture.store.clone(),
+        writer: Writer::new([]),
         clock: fixture.clock.clone(),
     };
     let go_on = CancellationToken::new();

@@ -10,7 +10,7 @@ use api::routing::{
     routing_inbound_service_client::RoutingInboundServiceClient,
 };
 use api::routing::{Case, Facts};
-use journal::Background;
+use journal::{Background, Writer};
 use routing::{Parts, Routing};
 use rpc::client::{Caller, connect};
 use rpc::{Limits, Role, Server, Token, Tokens};
@@ -583,6 +583,7 @@ async fn a_resume_token_that_cannot_be_gone_on_from_is_refused(backend: Backend)
     running.report(gambling()).await;
     let upkeep = routing::upkeep::Upkeep {
         store: fixture.store.clone(),
+        writer: Writer::new([]),
         clock: fixture.clock.clone(),
     };
     assert_eq!(upkeep.step(&running.shutdown).await.unwrap(), 6, "of two agencies");
