@@ -54,10 +54,8 @@ const GAP: Duration = Duration::from_micros(200);
 const QUEUE: usize = 4_096;
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
-    /// Starts `lanes` threads that run `apply` on groups of at most `most` commands. `apply`
-    /// commits one transaction and answers each command, in order. The threads end when the last
-    /// handle is dropped and the queue is empty.
-    pub fn start<A>(lanes: usize, most: usize, apply: A) -> Self
+    /// See [`Writer::committer`](crate::Writer::committer).
+    pub(crate) fn start<A>(lanes: usize, most: usize, apply: A) -> Self
     where
         A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync + 'static,
     {

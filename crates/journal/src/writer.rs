@@ -62,7 +62,9 @@ impl Writer {
         })
     }
 
-    /// Starts a group commit that notifies after each group. See [`Committer::start`].
+    /// Starts a group commit: `lanes` threads that run `apply` on groups of at most `most` commands
+    /// and notify after each group. `apply` commits one transaction and answers each command, in
+    /// order. The threads end when the last handle is dropped and the queue is empty.
     pub fn committer<I, O, A>(&self, lanes: usize, most: usize, apply: A) -> Committer<I, O>
     where
         I: Send + Sync + 'static,
