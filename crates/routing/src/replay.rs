@@ -1,8 +1,10 @@
-//! Replay: a stored route, decided again from its facts and held against what was stored and logged.
+//! Replay: decides a stored route again from its facts, and compares it with the stored and the
+//! logged one.
 //!
-//! Pure. The words of an explanation are not compared: another release may word the same step otherwise. Every step is.
+//! Pure. Compares every step of the explanation but not its words, which may differ between
+//! releases.
 
-use api::event::Route;
+use api::event::{Detail, Route};
 use api::routing::{Explanation, Facts, ReplayCheck, ReplayResult};
 use journal::{Bytes32, Content, Entry, detail_commitment};
 use prost::Message as _;
@@ -10,10 +12,10 @@ use prost::Message as _;
 use crate::view;
 use decision::decide::{Decision, facts_digest};
 
-/// What is stored of the change that opened a case.
+/// The change that opened a case, as stored.
 #[derive(Clone, Debug)]
-pub struct Opening {
-    /// The canonical entry, as it was logged.
+pub struct OpeningChange {
+    /// The canonical entry, as logged.
     pub entry: Vec<u8>,
     /// The salt of its commitment to the detail.
     pub salt: Bytes32,
@@ -21,32 +23,33 @@ pub struct Opening {
     pub detail: Vec<u8>,
 }
 
-/// What a case was routed by, as it is stored.
+/// The stored route of a case.
 #[derive(Clone, Debug)]
 pub struct Routed {
-    /// The facts; `None` when they were erased.
+    /// The facts; `None` if they were erased.
     pub facts: Option<Facts>,
     /// The explanation.
     pub explanation: Explanation,
     /// The logged change.
-    pub opening: Opening,
+    pub opening: OpeningChange,
 }
 
-/// Holds a stored route against its decision made again.
+/// Compares a stored route with the repeated decision.
 #[must_use]
 pub fn replay(routed: &Routed, facts: &Facts, again: &Decision) -> (ReplayResult, Vec<ReplayCheck>) {
     let stored = &routed.explanation;
     let logged = logged(&routed.opening);
     let mut checks = vec![ReplayCheck {
         subject: "logged commitment".to_owned(),
-        agrees: logged.is_some(),
-        detail: match logged {
-            Some(_) => "the entry in the log commits to the stored detail of the route",
-            None => "the entry in the log does not commit to the stored detail of the route",
+        agrees: logged.is_ok(),
+        detail: match &logged {
+            Ok(_) => "the entry in the log commits to the stored detail of the route",
+            Err(problem) => problem,
         }
         .to_owned(),
     }];
-    let logged = logged.unwrap_or_default();
+    let logged = logged.ok();
+    let is_logged = |agrees: &dyn Fn(&Route) -> bool| logged.as_ref().is_some_and(agrees);
     let digest = facts_digest(facts, &stored.facts_salt);
     let mut check = |subject: &str, agrees: bool, what: &str| {
         checks.push(ReplayCheck {
@@ -57,25 +60,28 @@ pub fn replay(routed: &Routed, facts: &Facts, again: &Decision) -> (ReplayResult
     };
     check(
         "facts",
-        digest == stored.facts_digest[..] && digest == logged.facts_digest[..],
+        digest == stored.facts_digest[..] && is_logged(&|logged| digest == logged.facts_digest[..]),
         "the stored facts, the explanation and the log",
     );
     check(
         "rule set",
-        again.explanation.rule_set_digest == stored.rule_set_digest && stored.rule_set_digest == logged.rule_set_digest,
+        again.explanation.rule_set_digest == stored.rule_set_digest
+            && is_logged(&|logged| stored.rule_set_digest == logged.rule_set_digest),
         "the kept rule set, the explanation and the log",
     );
     check(
         "directory",
         again.explanation.directory_digest == stored.directory_digest
-            && stored.directory_digest == logged.directory_digest,
+            && is_logged(&|logged| stored.directory_digest == logged.directory_digest),
         "the kept directory, the explanation and the log",
     );
     let route = view::route(again);
     check(
         "answer",
-        (&route.row, &route.factor, &route.lead, &route.supporting)
-            == (&logged.row, &logged.factor, &logged.lead, &logged.supporting),
+        is_logged(&|logged| {
+            (&route.row, &route.factor, &route.lead, &route.supporting)
+                == (&logged.row, &logged.factor, &logged.lead, &logged.supporting)
+        }),
         "lead, supporting agencies, factor and row as decided again and as logged",
     );
     check(
@@ -90,21 +96,24 @@ pub fn replay(routed: &Routed, facts: &Facts, again: &Decision) -> (ReplayResult
     (result, checks)
 }
 
-/// The route that was logged; `None` when the log commits to something else than what is stored.
-fn logged(opening: &Opening) -> Option<Route> {
-    let entry = Entry::decode(&opening.entry).ok()?;
+/// The logged route, or the reason why the stored one is not it.
+fn logged(opening: &OpeningChange) -> Result<Route, &'static str> {
+    let entry = Entry::decode(&opening.entry).map_err(|_| "the stored entry of the log cannot be read")?;
     match entry.content {
         Content::Change { detail, .. } if detail == detail_commitment(&opening.salt, &opening.detail) => {}
-        _ => return None,
+        _ => return Err("the entry in the log does not commit to the stored detail of the route"),
     }
-    api::event::Detail::decode(opening.detail.as_slice()).ok()?.route
+    Detail::decode(opening.detail.as_slice())
+        .map_err(|_| "the logged detail of the route cannot be read")?
+        .route
+        .ok_or("the logged detail has no route")
 }
 
 /// An explanation without its words.
 fn steps(explanation: &Explanation) -> Explanation {
     let mut steps = explanation.clone();
     steps.summary.clear();
-    // Compared by themselves: only what is stored has them.
+    // Compared separately: only the stored explanation has them.
     steps.facts_digest.clear();
     steps.facts_salt.clear();
     steps.source.clear();

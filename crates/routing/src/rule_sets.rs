@@ -324,7 +324,12 @@ impl Service {
         let id = violations.finish(|| id)?;
         let not_found = || Failure::NotFound { what: "case" };
         let stored = self.store.case(id, viewer).await?.ok_or_else(not_found)?;
-        let routed = self.simulations.routed(id).await?.ok_or_else(not_found)?;
+        let routed = self.simulations.routed(id).await?.ok_or_else(|| {
+            tracing::error!(case = name, "the change that opened a case is missing");
+            Failure::Damaged {
+                record: name.to_owned(),
+            }
+        })?;
         let Some(facts) = &routed.facts else {
             return Ok(ReplayRouteResponse {
                 result: ReplayResult::Erased.into(),

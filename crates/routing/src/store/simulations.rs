@@ -8,7 +8,7 @@ use sql::{Error, Insert, Kind, Value};
 use uuid::Uuid;
 
 use super::{name, rows};
-use crate::replay::{Opening, Routed};
+use crate::replay::{OpeningChange, Routed};
 
 /// A rule set, tried out against the one in force over a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Simulations for super::SqlStore {
             facts: facts(&row.get::<Vec<u8>>("facts")?)?,
             explanation: Explanation::decode(explanation.as_slice())
                 .map_err(|error| rows::damaged("explanation", error))?,
-            opening: Opening {
+            opening: OpeningChange {
                 entry: row.get("entry")?,
                 salt: row.array("salt", "salt")?,
                 detail: row.get("detail")?,

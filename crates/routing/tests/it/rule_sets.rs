@@ -534,6 +534,9 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
     let logged = failed(&names[3]).await;
     assert_eq!(logged.0, ReplayResult::Differs);
     assert!(logged.1.contains(&"logged commitment".to_owned()), "{logged:?}");
+    running.fixture.execute("DELETE FROM case_openings").await;
+    let status = replay(&running, "operator", &names[0]).await.unwrap_err();
+    assert_eq!(status.code(), Code::DataLoss, "the case is there: {status:?}");
     // Erased facts are not decided by a new rule set either, and that is said.
     let name = create(&running, first_receiver()).await.unwrap().name;
     let (_, summary) = simulate(&running, &name).await;
