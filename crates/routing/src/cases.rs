@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     case::{Action, Party, Refusal, State},
-    feed::Feed,
+    feed::{Feed, OpenFeeds},
     store::{self, Acted, Command, Cursor, Store, Versions},
     upkeep::FEED_WINDOW,
     view,
@@ -25,6 +25,7 @@ pub(crate) struct Cases {
     pub(crate) commands: Committer<Command, Acted>,
     /// Changes after each commit of this process.
     pub(crate) commits: watch::Receiver<()>,
+    pub(crate) open_feeds: OpenFeeds,
     pub(crate) tokens: page::Tokens,
     pub(crate) shutdown: CancellationToken,
 }
@@ -105,7 +106,7 @@ impl Cases {
         }
         Ok(Feed::new(
             Arc::clone(&self.store),
-            agency,
+            self.open_feeds.admit(agency).ok_or(Failure::Overloaded)?,
             position.unwrap_or(0),
             self.commits.clone(),
             self.shutdown.clone(),

@@ -273,6 +273,7 @@ impl Routing {
                 store: Arc::clone(&store),
                 commands,
                 commits,
+                open_feeds: feed::OpenFeeds::default(),
                 tokens,
                 shutdown: shutdown.clone(),
             },
@@ -295,12 +296,14 @@ impl Routing {
         }
     }
 
-    /// Whether routing can do its work.
+    /// Whether routing can do its work: the database responds, and the active versions can be read,
+    /// without which no case is opened.
     pub fn health(&self) -> rpc::HealthCheck {
-        let store = Arc::clone(&self.service.cases.store);
+        let cases = &self.service.cases;
+        let (store, versions) = (Arc::clone(&cases.store), Arc::clone(&cases.versions));
         Arc::new(move || {
-            let store = Arc::clone(&store);
-            async move { store.ping().await.is_ok() }.boxed()
+            let (store, versions) = (Arc::clone(&store), Arc::clone(&versions));
+            async move { store.ping().await.is_ok() && versions.refresh().await.is_ok() }.boxed()
         })
     }
 

@@ -11,14 +11,11 @@ use crate::{
 /// See [`Routing::prepare`](crate::Routing::prepare).
 pub(crate) async fn prepare(db: &Db, files: Active, entropy: &dyn Entropy, now: Time) -> Result<Current, Error> {
     // Most starts find what is active, and write nothing.
-    if versions::standings(db).await?.is_none() {
+    if versions::active(db).await?.is_none() {
         sql::transact!(db, |tx| versions::try_seed(&mut tx, &files, ourselves(), entropy, now))?;
     }
-    let standings = versions::standings(db).await?.ok_or(Error::Damaged {
-        what: "active versions",
-        problem: "they are gone".to_owned(),
-    })?;
-    let active = versions::load(db, &standings, &files).await?;
+    let active = versions::active(db).await?.ok_or_else(versions::none_active)?;
+    let active = versions::load(db, &active, &files).await?;
     let (ours, theirs) = (active.digests(), files.digests());
     for kind in VersionKind::ALL
         .into_iter()

@@ -6,7 +6,7 @@ use api::{
     intake::ChangeResult,
     routing::{CheckAccessRequest, ReportChange, RouteReportsRequest, check_access_request::Target},
 };
-use decision::{calendar::Calendars, decide};
+use decision::{calendar::Calendars, decide::decide, facts::agency_id};
 use journal::{Arrival, Clock, Opened, Unopened, Writer};
 use rpc::{Failure, Violations};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     active::Active,
     case::Party,
-    store::{ReportNews, Route, Store, Versions},
+    store::{self, ReportNews, Route, Store, Versions},
 };
 
 /// Changes in one delivery at most, as the contract says.
@@ -69,21 +69,23 @@ impl Reports {
             .write(&self.store, |store| async move { store.open(&news, now).await });
         let arrivals = opening.await?;
         let mut arrivals = arrivals.into_iter();
-        Ok(unreadable
+        unreadable
             .into_iter()
             .map(|unreadable| {
                 let refusal = match unreadable {
                     Some(reason) => reason,
                     None => match arrivals.next() {
                         Some(Arrival::Refused(refusal)) => refusal.reason(),
-                        _ => "",
+                        Some(_) => "",
+                        // Never "taken": intake would forget the change.
+                        None => return Err(unanswered()),
                     },
                 };
-                ChangeResult {
+                Ok(ChangeResult {
                     refusal: refusal.to_owned(),
-                }
+                })
             })
-            .collect())
+            .collect()
     }
 
     /// Whether an agency may see a report's content, or a case.
@@ -106,14 +108,25 @@ impl Reports {
     }
 }
 
+fn unanswered() -> Failure {
+    Failure::from(store::Error::Damaged {
+        what: "answer of the store",
+        problem: "it has fewer arrivals than changes".to_owned(),
+    })
+}
+
 /// Reads a change and decides where its report goes, or says why the change cannot be taken.
 fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static str> {
     let entry = Opened::of_change(&change.change.unwrap_or_default()).map_err(Unopened::reason)?;
     let report = names::REPORT.id(&entry.record).ok_or("NOT_A_REPORT")?;
     let route = match (entry.sequence, change.facts) {
         (1, None) => return Err("NO_FACTS"),
+        // Without it, the agency to be kept out would see the case.
+        (1, Some(facts)) if facts.excluded.iter().any(|text| agency_id(text).is_none()) => {
+            return Err("MALFORMED_EXCLUSION");
+        }
         (1, Some(facts)) => Some(Route {
-            decision: decide::decide(&facts, &active.rules, &active.directory),
+            decision: decide(&facts, &active.rules, &active.directory),
             facts,
         }),
         _ => None,

@@ -1,10 +1,14 @@
 //! What Remit does with cases by itself, each in one transaction: opens them, hands them up, hands them to successors.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use api::routing::Facts;
 use decision::{
     decide::decide,
-    directory::Directory,
+    directory::{AgencyId, Directory},
     facts::{agency_id, facts_digest},
 };
 use journal::{Arrival, Head, Inbox, Time, ordered_id};
@@ -59,7 +63,7 @@ impl SqlStore {
                     let route = &*route;
                     let id = ordered_id(now, &*self.entropy);
                     let mut matter = Matter {
-                        excluded: route.facts.excluded.iter().filter_map(|text| agency_id(text)).collect(),
+                        excluded: named_exclusions(&route.facts)?,
                         last_resort: active.rules.last_resort().to_vec(),
                         terms: route.decision.terms.clone(),
                     };
@@ -177,6 +181,14 @@ impl SqlStore {
         self.write(tx, changed).await?;
         Ok(handed)
     }
+}
+
+/// The excluded agencies. One that cannot be read fails the case rather than see it.
+fn named_exclusions(facts: &Facts) -> Result<BTreeSet<AgencyId>, Error> {
+    let named = facts.excluded.iter();
+    named
+        .map(|text| agency_id(text).ok_or_else(|| rows::damaged("exclusion", "it names no agency")))
+        .collect()
 }
 
 /// The route by what is active: as it is, or decided again.

@@ -138,12 +138,13 @@ impl Versions for SqlStore {
     }
 
     async fn refresh(&self) -> Result<bool, Error> {
-        let standings = versions::standings(&self.db).await?;
-        if standings.is_none_or(|standings| standings.digests() == self.current.get().digests()) {
+        let known = self.current.get().digests();
+        let active = versions::active(&self.db).await?;
+        if active.ok_or_else(versions::none_active)?.digests() == known {
             return Ok(false);
         }
         sql::transact!(self.db, |tx| versions::hold(&mut tx, &self.current))?;
-        Ok(true)
+        Ok(self.current.get().digests() != known)
     }
 
     async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error> {

@@ -25,7 +25,7 @@ use journal::{Bytes32, Earlier, RequestId, Time};
 use sql::Error;
 use uuid::Uuid;
 
-pub(crate) use self::switch::{load, standings, try_seed};
+pub(crate) use self::switch::{active, load, none_active, try_seed};
 pub(super) use self::{
     kept::{read_directory, read_rule_set, source, versions},
     switch::{activations, hold, ownerless, try_activate, try_create},

@@ -9,7 +9,7 @@ use decision::directory::AgencyId;
 use futures::{FutureExt as _, StreamExt as _};
 use journal::{Arrival, Time, Writer};
 use routing::case::{Party, State};
-use routing::feed::Feed;
+use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
     Acted, Command, Cursor, Error, FeedItem, MissedAfter, MissedClock, Page, ReportNews, Store, StoredCase,
 };
@@ -173,9 +173,10 @@ impl Store for Counting {
 async fn however_much_is_committed_a_watcher_looks_every_50_milliseconds() {
     let store = Arc::new(Counting::default());
     let (committed, commits) = watch::channel(());
+    let feeds = OpenFeeds::default();
     let feed = Feed::new(
         store.clone(),
-        agency("police-440000"),
+        feeds.admit(agency("police-440000")).unwrap(),
         0,
         commits,
         CancellationToken::new(),
@@ -214,7 +215,8 @@ async fn however_much_is_committed_a_watcher_looks_every_50_milliseconds() {
 
     // What is there already is read without waiting.
     let (_, commits) = watch::channel(());
-    let behind = Feed::new(store, agency("police-440000"), 0, commits, CancellationToken::new());
+    let admission = feeds.admit(agency("police-440000")).unwrap();
+    let behind = Feed::new(store, admission, 0, commits, CancellationToken::new());
     let start = tokio::time::Instant::now();
     let read = behind.into_stream().take(1_001).count().await;
     assert_eq!((read, start.elapsed()), (1_001, Duration::ZERO));

@@ -7,6 +7,7 @@ mod assistance;
 mod cases;
 mod clocks;
 mod directory_service;
+mod faults;
 mod feed;
 mod fixture;
 mod operators;

@@ -41,28 +41,28 @@ const ACTIVATIONS: Insert = Insert::into(
     ],
 );
 
-/// The rows of [`Standings`].
+/// The rows of [`ActiveVersions`].
 macro_rules! active {
     () => {
         "SELECT kind, digest, sequence, hash, change_time FROM active_versions ORDER BY kind"
     };
 }
 
-/// Where the versions of one kind stand.
+/// The active version of one kind, and the head of the kind's chain of changes.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct ActiveVersion {
     digest: Bytes32,
     head: Head,
 }
 
-/// Where both kinds stand; `None` in a database that nothing was ever activated in.
+/// The active versions of both kinds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Standings {
-    directory: Standing,
-    rules: Standing,
+pub(crate) struct ActiveVersions {
+    directory: ActiveVersion,
+    rules: ActiveVersion,
 }
 
-impl Standings {
+impl ActiveVersions {
     pub(crate) fn digests(&self) -> Digests {
         Digests {
             directory: self.directory.digest,
@@ -74,61 +74,68 @@ impl Standings {
         self.directory.head.sequence + self.rules.head.sequence
     }
 
-    fn of(&mut self, kind: VersionKind) -> &mut Standing {
+    fn of(&mut self, kind: VersionKind) -> &mut ActiveVersion {
         match kind {
             VersionKind::Directory => &mut self.directory,
             VersionKind::RuleSet => &mut self.rules,
         }
     }
 
-    /// From the rows in the order of the kinds' names.
+    /// Reads both rows; `None` if nothing was ever activated.
     fn read(found: &[Row]) -> Result<Option<Self>, Error> {
-        let standing = |row: &Row| {
-            Ok::<_, Error>(Standing {
-                digest: row.array("digest", "digest")?,
-                head: rows::head(row)?,
-            })
+        let version = |kind: VersionKind| {
+            for row in found {
+                if row.get::<String>("kind")? == kind.as_str() {
+                    return Ok(ActiveVersion {
+                        digest: row.array("digest", "digest")?,
+                        head: rows::head(row)?,
+                    });
+                }
+            }
+            Err(rows::damaged("active versions", format!("the {kind} is missing")))
         };
-        match found {
-            [] => Ok(None),
-            [directory, rules] => Ok(Some(Self {
-                directory: standing(directory)?,
-                rules: standing(rules)?,
-            })),
-            _ => Err(rows::damaged("active versions", "one of the two kinds is missing")),
+        if found.is_empty() {
+            return Ok(None);
         }
+        Ok(Some(Self {
+            directory: version(VersionKind::Directory)?,
+            rules: version(VersionKind::RuleSet)?,
+        }))
     }
 }
 
-/// Where both kinds stand, as it is now and may no longer be in a moment.
-pub(crate) async fn standings(db: &Db) -> Result<Option<Standings>, Error> {
+/// The active versions at this moment; `None` if nothing was ever activated.
+pub(crate) async fn active(db: &Db) -> Result<Option<ActiveVersions>, Error> {
     let found = db.fetch(active!(), vec![]);
-    Standings::read(&found.await?)
+    ActiveVersions::read(&found.await?)
 }
 
-/// What decides, held against a switch until the transaction ends.
+/// The error for a database in which nothing was ever activated.
+pub(crate) fn none_active() -> Error {
+    rows::damaged("active versions", "nothing was ever activated")
+}
+
+/// The active pair, which cannot be switched until the transaction ends.
 pub(in crate::store) async fn hold(tx: &mut Tx, current: &Current) -> Result<Arc<Active>, Error> {
     let found = tx.fetch(concat!(active!(), " FOR SHARE"), vec![]).await?;
-    let standings =
-        Standings::read(&found)?.ok_or_else(|| rows::damaged("active versions", "nothing was ever activated"))?;
+    let versions = ActiveVersions::read(&found)?.ok_or_else(none_active)?;
     let known = current.get();
-    if known.digests() == standings.digests() {
+    if known.digests() == versions.digests() {
         return Ok(known);
     }
-    let active = Arc::new(load(tx, &standings, &known).await?);
+    let active = Arc::new(load(tx, &versions, &known).await?);
     current.advance(&active);
     Ok(active)
 }
 
-/// Loads what is active; what is `known` of it is not read again.
-pub(crate) async fn load(from: impl Reads, standings: &Standings, known: &Active) -> Result<Active, Error> {
-    let mut from = from;
-    let digests = standings.digests();
+/// Loads the active pair, except for the parts that are `known`.
+pub(crate) async fn load(mut from: impl Reads, versions: &ActiveVersions, known: &Active) -> Result<Active, Error> {
+    let digests = versions.digests();
     let (same_directory, same_rules) = (
         known.directory.digest() == digests.directory,
         known.rules.digest() == digests.rules,
     );
-    let missing = |kind| rows::damaged("active versions", format!("the {kind} is missing"));
+    let missing = |kind| rows::damaged("active versions", format!("the content of the {kind} is missing"));
     let directory = match same_directory {
         true => Arc::clone(&known.directory),
         false => Arc::new(
@@ -148,7 +155,7 @@ pub(crate) async fn load(from: impl Reads, standings: &Standings, known: &Active
     Ok(Active {
         directory,
         rules,
-        generation: standings.generation(),
+        generation: versions.generation(),
     })
 }
 
@@ -159,9 +166,7 @@ pub(in crate::store) async fn try_create(
     entropy: &dyn Entropy,
     now: Time,
 ) -> Result<Created, Error> {
-    let mut standings = lock(tx)
-        .await?
-        .ok_or_else(|| rows::damaged("active versions", "nothing was ever activated"))?;
+    let mut versions = lock(tx).await?.ok_or_else(none_active)?;
     let NewVersion {
         proposed,
         kind,
@@ -175,8 +180,8 @@ pub(in crate::store) async fn try_create(
         keep_answer(tx, request.as_ref(), |request| &request.unchanged, now).await?;
         return Ok(Created::Unchanged);
     }
-    let standing = standings.of(*kind);
-    let active = HEXLOWER.encode(&standing.digest);
+    let current = versions.of(*kind);
+    let active = HEXLOWER.encode(&current.digest);
     let draft = Draft {
         source: "routing",
         record: kind.record(),
@@ -191,9 +196,9 @@ pub(in crate::store) async fn try_create(
         },
         traceparent: version.traceparent.clone(),
     };
-    let delivery = delivery(draft, &standing.head, now, entropy);
-    standing.head = delivery.change.head;
-    update(tx, *kind, standing).await?;
+    let delivery = delivery(draft, &current.head, now, entropy);
+    current.head = delivery.change.head;
+    update(tx, *kind, current).await?;
     journal::append(tx, vec![delivery]).await?;
     keep_answer(tx, request.as_ref(), |request| &request.done, now).await?;
     Ok(Created::Done)
@@ -227,14 +232,12 @@ pub(in crate::store) async fn try_activate(
     entropy: &dyn Entropy,
     now: Time,
 ) -> Result<Activated, Error> {
-    let Some(mut standings) = lock(tx).await? else {
-        return Err(rows::damaged("active versions", "nothing was ever activated"));
-    };
+    let mut versions = lock(tx).await?.ok_or_else(none_active)?;
     let request = activation.request.as_ref();
     if let Some(earlier) = earlier(tx, request).await? {
         return Ok(Activated::Earlier(earlier));
     }
-    let seen = standings.digests();
+    let seen = versions.digests();
     if seen != activation.seen {
         return Ok(Activated::Outdated);
     }
@@ -255,15 +258,15 @@ pub(in crate::store) async fn try_activate(
         .filter(|kind| next.of(*kind) != seen.of(*kind));
     let mut deliveries = Vec::new();
     for kind in switched {
-        let standing = standings.of(kind);
-        let before = HEXLOWER.encode(&standing.digest);
-        deliveries.push(switch(tx, kind, standing, before, activation, entropy, now).await?);
-        update(tx, kind, standing).await?;
+        let current = versions.of(kind);
+        let before = HEXLOWER.encode(&current.digest);
+        deliveries.push(switch(tx, kind, current, before, activation, entropy, now).await?);
+        update(tx, kind, current).await?;
     }
     journal::append(tx, deliveries).await?;
     keep_answer(tx, request, |request| &request.done, now).await?;
     Ok(Activated::Done(Arc::new(Active {
-        generation: standings.generation(),
+        generation: versions.generation(),
         ..activation.next.clone()
     })))
 }
@@ -275,21 +278,21 @@ pub(crate) async fn try_seed(
     actor: Actor,
     entropy: &dyn Entropy,
     now: Time,
-) -> Result<Option<Standings>, Error> {
+) -> Result<Option<ActiveVersions>, Error> {
     if lock(tx).await?.is_some() {
         return Ok(None);
     }
-    let nothing = Standing {
+    let nothing = ActiveVersion {
         digest: [0; 32],
         head: Head::default(),
     };
-    let mut standings = Standings {
+    let mut versions = ActiveVersions {
         directory: nothing,
         rules: nothing,
     };
     let activation = Activation {
         next: first.clone(),
-        seen: standings.digests(),
+        seen: versions.digests(),
         purpose: String::new(),
         actor,
         traceparent: String::new(),
@@ -297,20 +300,20 @@ pub(crate) async fn try_seed(
     };
     let (mut deliveries, mut active) = (Vec::new(), Vec::new());
     for kind in VersionKind::ALL {
-        let standing = standings.of(kind);
-        deliveries.push(switch(tx, kind, standing, String::new(), &activation, entropy, now).await?);
-        active.push(standing_row(kind, standing));
+        let current = versions.of(kind);
+        deliveries.push(switch(tx, kind, current, String::new(), &activation, entropy, now).await?);
+        active.push(active_row(kind, current));
     }
     ACTIVE.rows(tx, active).await?;
     journal::append(tx, deliveries).await?;
-    Ok(Some(standings))
+    Ok(Some(versions))
 }
 
-/// Keeps the version, seals its activation and moves the standing; writing the standing is left to the caller.
+/// Keeps the version, seals its activation and moves the current; writing the current is left to the caller.
 async fn switch(
     tx: &mut Tx,
     kind: VersionKind,
-    standing: &mut Standing,
+    current: &mut ActiveVersion,
     before: String,
     activation: &Activation,
     entropy: &dyn Entropy,
@@ -334,9 +337,9 @@ async fn switch(
         },
         traceparent: activation.traceparent.clone(),
     };
-    let delivery = delivery(draft, &standing.head, now, entropy);
+    let delivery = delivery(draft, &current.head, now, entropy);
     let change = &delivery.change;
-    *standing = Standing {
+    *current = ActiveVersion {
         digest,
         head: change.head,
     };
@@ -361,25 +364,25 @@ fn delivery(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> 
     }
 }
 
-async fn lock(tx: &mut Tx) -> Result<Option<Standings>, Error> {
+async fn lock(tx: &mut Tx) -> Result<Option<ActiveVersions>, Error> {
     let found = tx.fetch(concat!(active!(), " FOR UPDATE"), vec![]).await?;
-    Standings::read(&found)
+    ActiveVersions::read(&found)
 }
 
-fn standing_row(kind: VersionKind, standing: &Standing) -> [Value; 5] {
+fn active_row(kind: VersionKind, current: &ActiveVersion) -> [Value; 5] {
     [
         kind.as_str().into(),
-        standing.digest.into(),
-        standing.head.sequence.cast_signed().into(),
-        standing.head.hash.into(),
-        standing.head.time.0.into(),
+        current.digest.into(),
+        current.head.sequence.cast_signed().into(),
+        current.head.hash.into(),
+        current.head.time.0.into(),
     ]
 }
 
-async fn update(tx: &mut Tx, kind: VersionKind, standing: &Standing) -> Result<(), Error> {
+async fn update(tx: &mut Tx, kind: VersionKind, current: &ActiveVersion) -> Result<(), Error> {
     tx.execute(
         "UPDATE active_versions SET digest = $2, sequence = $3, hash = $4, change_time = $5 WHERE kind = $1",
-        standing_row(kind, standing).to_vec(),
+        active_row(kind, current).to_vec(),
     )
     .await
     .map(drop)
