@@ -252,7 +252,8 @@ impl<'a> Desk<'_, 'a> {
 
     /// The agency with this id, if it has ended, and the agency that continues it.
     fn ended(&self, id: &str) -> Option<Ended<'a>> {
-        let (directory, day) = (self.ruling.directory, self.situation.day);
+        let directory = self.ruling.directory;
+        let day = directory.day_of(self.situation);
         let agency = agency_id(id).and_then(|id| directory.agency(&id))?;
         let heir = directory.heir(&agency.id, day);
         agency.has_ended(day).then_some(Ended { agency, heir })
@@ -426,7 +427,7 @@ impl<'a> Desk<'_, 'a> {
         let search = Search {
             function,
             category: Some(self.situation.category),
-            day: self.situation.day,
+            day: self.ruling.directory.day_of(self.situation),
             excluded: &self.ruling.excluded,
         };
         let mut located = directory.locate(&search, place);
@@ -435,7 +436,7 @@ impl<'a> Desk<'_, 'a> {
         {
             // Not above the agency: it may continue one that was here, and be elsewhere.
             let here = located.climb.last().copied().unwrap_or(agency.territory);
-            let above = directory.territories().ancestors(here).nth(1);
+            let above = directory.tree_on(search.day).parent(here);
             let Some(above) = above else {
                 located.passed.push(&agency.id);
                 located.agency = None;
@@ -472,7 +473,9 @@ impl<'a> Desk<'_, 'a> {
     fn receiver(&self) -> Option<&'a Agency> {
         let directory = self.ruling.directory;
         let received = agency_id(self.situation.received_by).and_then(|id| directory.agency(&id))?;
-        let receiver = directory.heir(&received.id, self.situation.day).unwrap_or(received);
+        let receiver = directory
+            .heir(&received.id, directory.day_of(self.situation))
+            .unwrap_or(received);
         Some(receiver).filter(|agency| !directory.is_excluded(&agency.id, &self.ruling.excluded))
     }
 

@@ -6,8 +6,9 @@
 //! to an agency; the decision, its explanation and all other queries use it, so that they cannot
 //! disagree.
 //!
-//! Days are in China Standard Time ([`day`]). Nothing here reads the clock: the day is a parameter,
-//! and in a decision it is a fact, so that a replay gives the same route.
+//! Days are counted in one zone ([`Directory::zone`]), by which agencies and territories begin and
+//! end. Nothing here reads the clock: the day is a parameter, and in a decision the instant of
+//! acceptance is a fact, so that a replay gives the same route.
 
 mod check;
 pub mod difference;
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
 pub use names::{AgencyId, InvalidId};
-use places::{Reading, Territories, TerritoryCode};
+use places::{OnDay, Reading, Territories, TerritoryCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
@@ -31,6 +32,7 @@ pub use check::{Finding, LIMIT};
 
 use crate::calendar::Hours;
 use crate::category::is_within;
+use crate::facts::Situation;
 
 /// A configuration file is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -105,14 +107,6 @@ impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// The day of an instant in the directory's terms: in China Standard Time, which applies to the
-/// whole tree.
-#[must_use]
-pub fn day(time: moment::Time) -> Date {
-    let moment = Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX);
-    Offset::constant(8).to_datetime(moment).date()
 }
 
 /// The categories that an agency accepts: subtrees, except some of their subtrees.
@@ -279,6 +273,8 @@ pub struct Directory {
     /// Agencies by function and territory; for each category and day at most one.
     desks: HashMap<(u32, TerritoryCode), Vec<u32>>,
     last_resort: AgencyId,
+    /// In which days are counted.
+    zone: Offset,
     source: Arc<str>,
     digest: [u8; 32],
 }
@@ -294,13 +290,18 @@ impl Directory {
     /// agencies for one function and territory with overlapping categories and days; a successor
     /// that cannot take over.
     pub fn parse(agencies_yaml: &str, territories: &Territories) -> Result<Self, ConfigError> {
-        let (agencies, last_resort) = file::read(agencies_yaml, territories)?;
-        let directory = Self::build(agencies, last_resort, agencies_yaml.into(), territories.clone());
+        let whole = file::read(agencies_yaml, territories)?;
+        let directory = Self::build(whole, agencies_yaml.into(), territories.clone());
         Ok(directory)
     }
 
     /// Builds a directory from validated agencies, ascending by id.
-    fn build(agencies: Vec<Agency>, last_resort: AgencyId, source: Arc<str>, territories: Territories) -> Self {
+    fn build(whole: file::Whole, source: Arc<str>, territories: Territories) -> Self {
+        let file::Whole {
+            agencies,
+            last_resort,
+            zone,
+        } = whole;
         let place = |id: &AgencyId| {
             let found = agencies.binary_search_by(|agency| agency.id.cmp(id)).ok();
             found.and_then(|place| u32::try_from(place).ok())
@@ -333,6 +334,7 @@ impl Directory {
             functions,
             desks,
             last_resort,
+            zone,
             source,
             digest,
         }
@@ -368,6 +370,32 @@ impl Directory {
     #[must_use]
     pub const fn territories(&self) -> &Territories {
         &self.territories
+    }
+
+    /// The zone in which the deployment counts days: whether an agency or a territory is in force
+    /// "today" is asked of this alone. The main calendar has the same one
+    /// ([`Calendars::check`](crate::calendar::Calendars::check)).
+    #[must_use]
+    pub const fn zone(&self) -> Offset {
+        self.zone
+    }
+
+    /// The day of an instant.
+    #[must_use]
+    pub fn day(&self, time: moment::Time) -> Date {
+        let moment = Timestamp::from_microsecond(time.0).unwrap_or(Timestamp::MAX);
+        self.zone.to_datetime(moment).date()
+    }
+
+    /// The day on which a report was accepted.
+    pub(crate) fn day_of(&self, situation: &Situation<'_>) -> Option<Date> {
+        situation.accepted.map(|accepted| self.day(accepted))
+    }
+
+    /// The tree as it stands on a day; for `None`, without everything that has a last day.
+    #[must_use]
+    pub fn tree_on(&self, day: Option<Date>) -> OnDay<'_> {
+        self.territories.on(day.unwrap_or(Date::MAX))
     }
 
     /// The agency with an id.
@@ -546,14 +574,15 @@ impl Directory {
             ended: Vec::new(),
             agency: None,
         };
-        let Some(resolved) = self.territories.resolve(place) else {
+        let tree = self.tree_on(search.day);
+        let Some(resolved) = tree.resolve(place) else {
             return located;
         };
         located.via = resolved.via;
         located.reading = Some(resolved.reading);
         let function = self.functions.get(search.function);
         located.climb.reserve_exact(5);
-        for code in self.territories.ancestors(resolved.code) {
+        for code in tree.ancestors(resolved.code) {
             located.climb.push(code);
             let Some(desk) = function.and_then(|function| self.desk(*function, code, search)) else {
                 continue;

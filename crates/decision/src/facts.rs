@@ -16,7 +16,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::line::FactsLine;
-use crate::directory::{self, AgencyId, Directory};
+use crate::directory::{AgencyId, Directory};
 use crate::factor::Factor;
 
 /// The facts of one report.
@@ -42,9 +42,10 @@ pub struct Situation<'a> {
     pub loss_minor_units: i64,
     /// Seconds from the loss to acceptance; `None` if the time of the loss is unknown.
     pub loss_age_seconds: Option<i64>,
-    /// Day on which intake accepted the report; agencies must exist on it. If `None`, agencies must
-    /// have no last day.
-    pub day: Option<Date>,
+    /// When intake accepted the report: agencies and territories are those of that day, by the
+    /// directory's zone ([`Directory::day`](crate::directory::Directory::day)). If `None`, they must have
+    /// no last day.
+    pub accepted: Option<Time>,
     /// Kind of victim.
     pub victim_kind: VictimKind,
     /// The reporter's relation to the act.
@@ -108,7 +109,7 @@ impl<'a> Situation<'a> {
             loss_currency: "",
             loss_minor_units: 0,
             loss_age_seconds: None,
-            day: None,
+            accepted: None,
             victim_kind: VictimKind::Unspecified,
             reporter_relation: ReporterRelation::Unspecified,
             received_by: "",
@@ -138,7 +139,7 @@ impl<'a> Situation<'a> {
         places.set(Factor::Received, received(self.received_by, directory));
         places.set(
             Factor::ComplainedOf,
-            complained_of(self.complained_of, directory, self.day),
+            complained_of(self.complained_of, directory, directory.day_of(self)),
         );
         // Nobody brings the home police against a critic: the complaint is usually submitted where
         // the complainant lives, so the receiver's place counts as little as the victim's.
@@ -179,11 +180,7 @@ impl<'a> From<&'a Facts> for Situation<'a> {
             loss_currency: &facts.loss_currency_code,
             loss_minor_units: facts.loss_minor_units,
             loss_age_seconds: facts.loss_age_seconds,
-            day: facts
-                .accept_time
-                .as_ref()
-                .and_then(Time::from_proto)
-                .map(directory::day),
+            accepted: facts.accept_time.as_ref().and_then(Time::from_proto),
             victim_kind: facts.victim_kind(),
             reporter_relation: facts.reporter_relation(),
             received_by: &facts.received_by,

@@ -235,16 +235,16 @@ impl RuleSet {
     fn read(written: &wire::Written, directory: &Directory) -> Result<Self, Vec<Finding>> {
         let read = wire::read(written, directory);
         match read.parts {
-            Some(parts) if read.findings.is_empty() => Ok(Self::compile(parts, directory)),
+            Some(parts) if read.findings.is_empty() => Ok(Self::compile(parts)),
             _ => Err(read.findings),
         }
     }
 
-    fn compile(parts: wire::Parts, directory: &Directory) -> Self {
+    fn compile(parts: wire::Parts) -> Self {
         let wire::Parts { id, rows, last_resort } = parts;
         let canonical = wire::write(&id, &rows, &last_resort).encode_to_vec();
         Self {
-            table: Table::compile(&rows, directory.territories()),
+            table: Table::compile(&rows),
             digest: Sha256::digest(&canonical).into(),
             canonical: canonical.into(),
             id,
@@ -311,7 +311,8 @@ impl RuleSet {
     /// Finds the first matching row. There always is one.
     #[must_use]
     pub(crate) fn find(&self, situation: &Situation<'_>, places: &Places<'_>, directory: &Directory) -> Matched {
-        self.table.find(situation, places, directory.territories())
+        let day = directory.day_of(situation);
+        self.table.find(situation, places, directory.tree_on(day))
     }
 
     /// The row of a match.

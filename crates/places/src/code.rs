@@ -60,7 +60,8 @@ impl TerritoryCode {
     }
 
     /// Whether this code equals `other` or lies below it, derived from the digits.
-    pub(crate) fn is_within(self, other: Self) -> bool {
+    #[must_use]
+    pub fn is_within(self, other: Self) -> bool {
         self == other || self.above().any(|above| above == other)
     }
 

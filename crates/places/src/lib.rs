@@ -5,13 +5,14 @@
 //! by `parse.rs` and stored as in `tree.rs`. Intake uses it to check that a place exists; routing
 //! climbs it.
 //!
-//! The shipped tree goes down to townships and contains every code of the yearly lists since 2002.
-//! An abolished code resolves to its successor where that is certain, otherwise to the territory
-//! above it; [`Resolved::reading`] says which. A code that is missing from the tree never existed.
-//! `deploy/tools/territories.py` documents how the file is made.
+//! The shipped tree goes down to townships and contains every code of the lists published since
+//! 2002. An abolished code resolves to its successor where that is documented, otherwise to the
+//! territory that holds its parts or to the one above it; [`Resolved::reading`] says which. A code
+//! that is missing from the tree never existed. `deploy/tools/succession.py` documents how the file
+//! is made.
 //!
-//! Nothing here does I/O, knows agencies or reads the clock: a territory is abolished if the file
-//! says so.
+//! Nothing here does I/O, knows agencies or reads the clock: the day on which a code is read is a
+//! parameter ([`Territories::on`]), so that changes can be announced ahead.
 
 mod code;
 mod country;
@@ -22,4 +23,4 @@ mod tree;
 pub use code::{InvalidCode, Level, TERRITORY, TerritoryCode};
 pub use country::{Country, CountryError};
 pub use parse::{Fault, TerritoriesError};
-pub use territories::{Reading, Resolved, Territories, Territory};
+pub use territories::{OnDay, Reading, Resolved, Territories, Territory};

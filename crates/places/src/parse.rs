@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use jiff::civil::Date;
+
 use crate::TerritoryCode;
 use crate::code::Level;
-use crate::tree::{COLUMNS, Node, SUCCESSIONS, Standing, Tree};
+use crate::tree::{COLUMNS, Node, OPTIONAL, Onward, SUCCESSIONS, Tree};
 
 /// The territory file has faults. Lists all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,8 +83,11 @@ struct Row {
     code: TerritoryCode,
     line: u32,
     start: u32,
-    in_force: bool,
+    from: Date,
+    to: Date,
     successor: Option<TerritoryCode>,
+    parts: Vec<TerritoryCode>,
+    formerly: Option<TerritoryCode>,
 }
 
 struct Reader<'a> {
@@ -148,14 +153,25 @@ impl<'a> Reader<'a> {
             }
             count += 1;
         }
-        if count != COLUMNS.len() {
+        let fewest = COLUMNS.len() - OPTIONAL;
+        if !(fewest..=COLUMNS.len()).contains(&count) {
             return self.fault(
                 line,
                 count.min(COLUMNS.len() + 1),
-                format!("the row has {count} fields; write {}", COLUMNS.len()),
+                format!("the row has {count} fields; write {fewest} to {}", COLUMNS.len()),
             );
         }
-        let [code, name_zh, name_en, pinyin, valid_from, valid_to, successor] = fields;
+        let [
+            code,
+            name_zh,
+            name_en,
+            pinyin,
+            valid_from,
+            valid_to,
+            successor,
+            parts,
+            formerly,
+        ] = fields;
         let before = self.faults.len();
         let code = self.code(line, 1, code, false);
         if name_zh.trim().is_empty() {
@@ -165,25 +181,31 @@ impl<'a> Reader<'a> {
         if name_en.trim().is_empty() && needs_english {
             self.fault(line, 3, "the name is missing; write one");
         }
-        for (column, day) in [(5, valid_from), (6, valid_to)] {
-            if !day.is_empty() && !is_date(day) {
-                self.fault(
-                    line,
-                    column,
-                    format!("`{day}` is not a date; write it as 2012-12-31, or nothing"),
-                );
-            }
-        }
-        if !valid_to.is_empty() && valid_to < valid_from {
+        let from = self.day(line, 5, valid_from).unwrap_or(Date::MIN);
+        let to = self.day(line, 6, valid_to).unwrap_or(Date::MAX);
+        if to < from {
             self.fault(line, 6, "it ends before it begins; correct one of the two dates");
         }
         let successor = self.code(line, 7, successor, true);
-        if successor.is_some() && valid_to.is_empty() {
+        let parts: Vec<_> = parts
+            .split(' ')
+            .filter_map(|part| self.code(line, 8, part, true))
+            .collect();
+        if (successor.is_some() || !parts.is_empty()) && valid_to.is_empty() {
             self.fault(
                 line,
                 6,
-                "a territory with a successor needs its last day of validity; add it here",
+                "a territory with a successor or parts needs its last day of validity; add it here",
             );
+        }
+        let formerly = self.code(line, 9, formerly, true);
+        let mut named: Vec<_> = parts.iter().chain(&successor).chain(&code).collect();
+        named.sort();
+        if named.windows(2).any(|pair| pair[0] == pair[1]) {
+            self.fault(line, 8, "it names a code twice, or itself; remove one");
+        }
+        if formerly.is_some() && formerly == code {
+            self.fault(line, 9, "it names itself; name the code that the earlier unit has now");
         }
         if let Some(code) = code
             && self.faults.len() == before
@@ -192,10 +214,26 @@ impl<'a> Reader<'a> {
                 code,
                 line: offset(line),
                 start: offset(start),
-                in_force: valid_to.is_empty(),
+                from,
+                to,
                 successor,
+                parts,
+                formerly,
             });
         }
+    }
+
+    fn day(&mut self, line: usize, column: usize, text: &str) -> Option<Date> {
+        if text.is_empty() {
+            return None;
+        }
+        // One spelling: the library would cut a time and a zone.
+        let day = text.parse().ok().filter(|day: &Date| day.to_string() == text);
+        if day.is_none() {
+            let problem = format!("`{text}` is not a date; write it as 2012-12-31, or nothing");
+            self.fault(line, column, problem);
+        }
+        day
     }
 
     fn code(&mut self, line: usize, column: usize, text: &str, optional: bool) -> Option<TerritoryCode> {
@@ -229,21 +267,24 @@ impl<'a> Reader<'a> {
             }
         }
         let find = |code: TerritoryCode| rows.binary_search_by_key(&code, |row| row.code).ok();
-        let is_in_force = |place: &usize| rows[*place].in_force;
-        if find(TerritoryCode::ROOT).filter(is_in_force).is_none() {
-            fault(
+        match find(TerritoryCode::ROOT).map(|place| &rows[place]) {
+            None => fault(
                 None,
                 1,
                 "the nation is missing; add a row that begins with CN".to_owned(),
-            );
+            ),
+            Some(nation) if (nation.from, nation.to) != (Date::MIN, Date::MAX) => fault(
+                Some(nation),
+                if nation.to == Date::MAX { 5 } else { 6 },
+                "the nation is always in force; remove the date".to_owned(),
+            ),
+            Some(_) => {}
         }
-        let mut nodes = Vec::with_capacity(rows.len());
+        let mut nodes: Vec<Node> = Vec::with_capacity(rows.len());
         for (place, row) in rows.iter().enumerate() {
-            let above = |find_in: &dyn Fn(&usize) -> bool| row.code.above().filter_map(find).find(find_in);
-            let parent = above(&is_in_force).unwrap_or(place);
-            if let Some(lacking) = needed(row.code).filter(|needed| find(*needed).filter(is_in_force).is_none())
-                && row.in_force
-            {
+            let above = row.code.above().find_map(find).unwrap_or(place);
+            let needed = needed(row.code).map(|needed| (needed, find(needed)));
+            if let Some((lacking, None)) = needed {
                 fault(
                     Some(row),
                     1,
@@ -253,28 +294,44 @@ impl<'a> Reader<'a> {
                     ),
                 );
             }
-            let successor = row.successor.map(|code| (code, find(code)));
-            if let Some((code, None)) = successor {
-                let problem = format!("the successor {code} is not in the file; add its row or name another");
-                fault(Some(row), 7, problem);
+            // Codes above another are smaller, so that their nodes are there already.
+            let end = needed
+                .and_then(|(_, needed)| nodes.get(needed?))
+                .map(|needed| needed.to);
+            let to = match row.code {
+                TerritoryCode::ROOT => Date::MAX,
+                _ => row.to.min(end.unwrap_or(Date::MAX)),
+            };
+            for (column, code) in std::iter::empty()
+                .chain(row.successor.map(|code| (7, code)))
+                .chain(row.parts.iter().map(|code| (8, *code)))
+                .chain(row.formerly.map(|code| (9, code)))
+            {
+                if find(code).is_none() {
+                    let problem = format!("{code} is not in the file; add its row or name another");
+                    fault(Some(row), column, problem);
+                }
             }
-            let (next, standing) = match (row.in_force, successor) {
-                (true, _) => (place, Standing::InForce),
-                (false, Some((_, next))) => (next.unwrap_or(place), Standing::Succeeded),
-                // The territory above may be abolished, too, and have a successor.
-                (false, None) => (above(&|_| true).unwrap_or(place), Standing::Dissolved),
+            let (next, onward) = match row.successor {
+                _ if to == Date::MAX => (Some(place), Onward::Above),
+                Some(successor) if successor.level() < row.code.level() => (find(successor), Onward::Above),
+                Some(successor) => (find(successor), Onward::Successor),
+                None if row.parts.is_empty() => (Some(above), Onward::Above),
+                None => (find(holding(&row.parts, &find)), Onward::Divided),
             };
             nodes.push(Node {
                 row: row.start,
-                parent: offset(parent),
-                next: offset(next),
-                standing,
+                above: offset(above),
+                next: offset(next.unwrap_or(place)),
+                onward,
+                from: row.from,
+                to,
             });
         }
         for (row, node) in rows.iter().zip(&nodes) {
             let mut at = node;
             let mut steps = 0;
-            while at.standing != Standing::InForce && steps <= SUCCESSIONS {
+            while at.ends() && steps <= SUCCESSIONS {
                 at = &nodes[at.next as usize];
                 steps += 1;
             }
@@ -286,6 +343,15 @@ impl<'a> Reader<'a> {
         self.faults = faults;
         nodes
     }
+}
+
+/// The smallest territory of the file that holds all of these, by their digits.
+fn holding(parts: &[TerritoryCode], find: &impl Fn(TerritoryCode) -> Option<usize>) -> TerritoryCode {
+    let holds = |above: &TerritoryCode| parts.iter().all(|part| part.is_within(*above));
+    let mut above = parts.first().into_iter().flat_map(|first| first.above());
+    above
+        .find(|above| holds(above) && find(*above).is_some())
+        .unwrap_or(TerritoryCode::ROOT)
 }
 
 /// Returns the territory that must exist for another to be placed in the tree: the county of a
@@ -301,14 +367,4 @@ fn needed(code: TerritoryCode) -> Option<TerritoryCode> {
 /// Offsets and line counts fit: files above 4 GiB are refused earlier.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
-}
-
-/// Whether a text has the form of an ISO 8601 date. The date is informative only; nothing computes
-/// with it.
-fn is_date(text: &str) -> bool {
-    text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
 }

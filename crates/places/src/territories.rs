@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
+use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 
 use crate::TerritoryCode;
 use crate::parse::{self, TerritoriesError};
-use crate::tree::{COLUMNS, Node, SUCCESSIONS, Standing, Tree};
+use crate::tree::{COLUMNS, Node, Onward, SUCCESSIONS, Tree};
 
 /// The tree of territories: the nation, its provinces, cities, counties and townships, and
 /// abolished codes still in use, each with the code that replaces it.
 ///
-/// Immutable and cheap to clone. Names are slices of the file's text, which is held once.
+/// Which codes are in force depends on the day: [`Territories::on`]. Immutable and cheap to clone. Names are slices of the file's text, which is held once.
 #[derive(Debug, Clone)]
 pub struct Territories(Arc<Tree>);
 
@@ -27,13 +28,18 @@ pub struct Territory<'a> {
     pub name_en: Cow<'a, str>,
     /// The name in pinyin without tones.
     pub pinyin: &'a str,
-    /// The first day (ISO 8601) on which the code was certainly in force; `None` if before 2003 or
-    /// unknown.
-    pub valid_from: Option<&'a str>,
-    /// The last day (ISO 8601) on which the code was certainly in force; `None` while it still is.
-    pub valid_to: Option<&'a str>,
-    /// The certain successor of an abolished code.
+    /// The first day on which the code is certainly in force; `None` if before 2003 or unknown.
+    pub valid_from: Option<Date>,
+    /// The last day on which the code is certainly in force; `None` without a known end. A township
+    /// ends with its county.
+    pub valid_to: Option<Date>,
+    /// What continues a code that ends: its successor, or, where that has a higher level, the
+    /// territory that it lay in.
     pub successor: Option<TerritoryCode>,
+    /// Codes that parts of it went to.
+    pub parts: Vec<TerritoryCode>,
+    /// The code that an earlier unit with this code has now.
+    pub formerly: Option<TerritoryCode>,
 }
 
 /// How a code was resolved.
@@ -43,8 +49,12 @@ pub enum Reading {
     InForce,
     /// Through successors.
     Successor,
-    /// To the territory above, because the successor is uncertain in at least one step.
+    /// To the smallest territory that holds the parts that it was divided into, in at least one step.
+    Divided,
+    /// To the territory above, because no single successor is known, in at least one step.
     Parent,
+    /// To the territory above, because the code comes into force on a later day.
+    NotYet,
 }
 
 /// A code resolved to one in force.
@@ -52,7 +62,7 @@ pub enum Reading {
 pub struct Resolved {
     /// The code to use, which is in force.
     pub code: TerritoryCode,
-    /// The abolished codes on the way, the requested one first; empty if that is in force.
+    /// The codes on the way that are not in force, the requested one first; empty if that is.
     pub via: Vec<TerritoryCode>,
     /// How the code was resolved.
     pub reading: Reading,
@@ -74,8 +84,8 @@ const GENERIC: [(&str, &str); 10] = [
 
 impl Territories {
     /// Parses the tree from CSV with the columns
-    /// `code,name_zh,name_en,pinyin,valid_from,valid_to,successor`. Lines that begin with `#` are
-    /// comments.
+    /// `code,name_zh,name_en,pinyin,valid_from,valid_to,successor,parts,formerly`; rows may leave out
+    /// the last two. Lines that begin with `#` are comments.
     ///
     /// # Errors
     /// All faults of the file at once, each with line, column and fix.
@@ -135,74 +145,10 @@ impl Territories {
         self.get(code).map(|territory| (territory.name_zh, territory.name_en))
     }
 
-    /// Whether a code is in force.
+    /// The tree as it stands on a day.
     #[must_use]
-    pub fn in_force(&self, code: TerritoryCode) -> bool {
-        self.place(code)
-            .is_some_and(|place| self.node(place).standing == Standing::InForce)
-    }
-
-    /// Resolves a code to one in force: through its successors, or, where those are uncertain, to
-    /// the territory above. `None` if the code is not in the tree: then it never existed.
-    #[must_use]
-    pub fn resolve(&self, code: TerritoryCode) -> Option<Resolved> {
-        let mut place = self.place(code)?;
-        let (mut via, mut reading) = (Vec::new(), Reading::InForce);
-        for _ in 0..=SUCCESSIONS {
-            let node = self.node(place);
-            reading = match node.standing {
-                Standing::InForce => break,
-                Standing::Succeeded => reading.max(Reading::Successor),
-                Standing::Dissolved => Reading::Parent,
-            };
-            via.push(self.0.codes[place]);
-            place = node.next as usize;
-        }
-        Some(Resolved {
-            code: self.0.codes[place],
-            via,
-            reading,
-        })
-    }
-
-    /// A territory and those above it, nearest first, the nation last, without missing levels and
-    /// abolished territories. Empty if the tree has no such code.
-    pub fn ancestors(&self, code: TerritoryCode) -> impl Iterator<Item = TerritoryCode> + '_ {
-        let above = |&place: &usize| Some(self.node(place).parent as usize).filter(|parent| *parent != place);
-        std::iter::successors(self.place(code), above).map(|place| self.0.codes[place])
-    }
-
-    /// The territory above; `None` for the nation and for unknown codes.
-    #[must_use]
-    pub fn parent(&self, code: TerritoryCode) -> Option<TerritoryCode> {
-        self.ancestors(code).nth(1)
-    }
-
-    /// Territories in force directly below one, ascending.
-    pub fn children(&self, code: TerritoryCode) -> impl Iterator<Item = Territory<'_>> {
-        let own = self.place(code);
-        let under = move |place: &usize| {
-            let node = self.node(*place);
-            Some(node.parent as usize) == own && Some(*place) != own && node.standing == Standing::InForce
-        };
-        // A subtree is contiguous: the codes below another follow it.
-        own.into_iter()
-            .flat_map(move |own| own + 1..self.0.nodes.len())
-            .take_while(move |&place| self.0.codes[place].is_within(code))
-            .filter(under)
-            .map(|place| self.territory(place))
-    }
-
-    /// Whether `node` equals `ancestor` or lies below it.
-    #[must_use]
-    pub fn contains(&self, ancestor: TerritoryCode, node: TerritoryCode) -> bool {
-        self.ancestors(node).any(|above| above == ancestor)
-    }
-
-    /// The smallest territory that contains both; `None` if the tree lacks one of them.
-    #[must_use]
-    pub fn lowest_common(&self, a: TerritoryCode, b: TerritoryCode) -> Option<TerritoryCode> {
-        self.ancestors(a).find(|&above| self.contains(above, b))
+    pub const fn on(&self, day: Date) -> OnDay<'_> {
+        OnDay { tree: self, day }
     }
 
     fn place(&self, code: TerritoryCode) -> Option<usize> {
@@ -217,8 +163,9 @@ impl Territories {
         let row = self.0.source.get(self.node(place).row as usize..).unwrap_or_default();
         let row = row.split(['\n', '\r']).next().unwrap_or_default();
         let mut fields = row.split(',').chain(std::iter::repeat(""));
-        let [_, name_zh, name_en, pinyin, valid_from, valid_to, successor]: [&str; COLUMNS.len()] =
+        let [_, name_zh, name_en, pinyin, _, _, successor, parts, formerly]: [&str; COLUMNS.len()] =
             std::array::from_fn(|_| fields.next().unwrap_or_default());
+        let node = self.node(place);
         Territory {
             code: self.0.codes[place],
             name_zh,
@@ -228,10 +175,107 @@ impl Territories {
                 name_en.into()
             },
             pinyin,
-            valid_from: (!valid_from.is_empty()).then_some(valid_from),
-            valid_to: (!valid_to.is_empty()).then_some(valid_to),
+            valid_from: Some(node.from).filter(|from| *from != Date::MIN),
+            valid_to: Some(node.to).filter(|_| node.ends()),
             successor: successor.parse().ok(),
+            parts: parts.split(' ').filter_map(|part| part.parse().ok()).collect(),
+            formerly: formerly.parse().ok(),
         }
+    }
+}
+
+/// The tree on one day. Codes that end later, or begin earlier, are in force.
+#[derive(Debug, Clone, Copy)]
+pub struct OnDay<'a> {
+    tree: &'a Territories,
+    day: Date,
+}
+
+impl<'a> OnDay<'a> {
+    /// Whether a code is in force.
+    #[must_use]
+    pub fn in_force(self, code: TerritoryCode) -> bool {
+        self.tree.place(code).is_some_and(|place| self.holds(place))
+    }
+
+    /// Resolves a code to one in force: through its successors, or, where those are uncertain, to
+    /// the territory above. `None` if the code is not in the tree: then it never existed.
+    #[must_use]
+    pub fn resolve(self, code: TerritoryCode) -> Option<Resolved> {
+        let mut place = self.tree.place(code)?;
+        let (mut via, mut reading) = (Vec::new(), Reading::InForce);
+        for _ in 0..=SUCCESSIONS {
+            if self.holds(place) {
+                break;
+            }
+            via.push(self.tree.0.codes[place]);
+            let node = self.tree.node(place);
+            let (next, how) = match node.onward {
+                // Announced: what it will be made of is not said, and lies in what is above it.
+                _ if self.day < node.from => (self.above(place), Reading::NotYet),
+                Onward::Successor => (node.next as usize, Reading::Successor),
+                Onward::Divided => (node.next as usize, Reading::Divided),
+                Onward::Above => (node.next as usize, Reading::Parent),
+            };
+            reading = reading.max(how);
+            place = next;
+        }
+        Some(Resolved {
+            code: self.tree.0.codes[place],
+            via,
+            reading,
+        })
+    }
+
+    /// A territory and those above it in force, nearest first, the nation last, without missing
+    /// levels. Empty if the tree has no such code.
+    pub fn ancestors(self, code: TerritoryCode) -> impl Iterator<Item = TerritoryCode> + 'a {
+        let above = move |&place: &usize| Some(self.above(place)).filter(|above| *above != place);
+        std::iter::successors(self.tree.place(code), above).map(move |place| self.tree.0.codes[place])
+    }
+
+    /// The territory above; `None` for the nation and for unknown codes.
+    #[must_use]
+    pub fn parent(self, code: TerritoryCode) -> Option<TerritoryCode> {
+        self.ancestors(code).nth(1)
+    }
+
+    /// Territories in force directly below one, ascending.
+    pub fn children(self, code: TerritoryCode) -> impl Iterator<Item = Territory<'a>> {
+        let own = self.tree.place(code);
+        let under = move |place: &usize| Some(self.above(*place)) == own && Some(*place) != own && self.holds(*place);
+        // A subtree is contiguous: the codes below another follow it.
+        own.into_iter()
+            .flat_map(move |own| own + 1..self.tree.0.nodes.len())
+            .take_while(move |&place| self.tree.0.codes[place].is_within(code))
+            .filter(under)
+            .map(move |place| self.tree.territory(place))
+    }
+
+    /// Whether `node` equals `ancestor` or lies below it.
+    #[must_use]
+    pub fn contains(self, ancestor: TerritoryCode, node: TerritoryCode) -> bool {
+        self.ancestors(node).any(|above| above == ancestor)
+    }
+
+    /// The smallest territory that contains both; `None` if the tree lacks one of them.
+    #[must_use]
+    pub fn lowest_common(self, a: TerritoryCode, b: TerritoryCode) -> Option<TerritoryCode> {
+        self.ancestors(a).find(|&above| self.contains(above, b))
+    }
+
+    fn holds(self, place: usize) -> bool {
+        self.tree.node(place).in_force(self.day)
+    }
+
+    /// The nearest territory above that is in force; the nation's own.
+    fn above(self, place: usize) -> usize {
+        let mut above = self.tree.node(place).above as usize;
+        // Terminates: the nation is always in force.
+        while !self.holds(above) {
+            above = self.tree.node(above).above as usize;
+        }
+        above
     }
 }
 

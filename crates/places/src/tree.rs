@@ -2,10 +2,12 @@
 
 use std::sync::OnceLock;
 
+use jiff::civil::Date;
+
 use crate::TerritoryCode;
 
 /// The columns of the file.
-pub(crate) const COLUMNS: [&str; 7] = [
+pub(crate) const COLUMNS: [&str; 9] = [
     "code",
     "name_zh",
     "name_en",
@@ -13,7 +15,12 @@ pub(crate) const COLUMNS: [&str; 7] = [
     "valid_from",
     "valid_to",
     "successor",
+    "parts",
+    "formerly",
 ];
+
+/// Columns at the end that a row may leave out, as almost all do.
+pub(crate) const OPTIONAL: usize = 2;
 
 /// Maximum number of steps from an abolished code to one in force. Longer paths fail to load, so
 /// none is cut short.
@@ -34,19 +41,37 @@ pub(crate) struct Tree {
 pub(crate) struct Node {
     /// Offset of the row in the text.
     pub(crate) row: u32,
-    /// The nearest territory above that is in force; for the nation, itself.
-    pub(crate) parent: u32,
-    /// For an abolished code: the node to read instead, which may be abolished, too. Otherwise
-    /// itself.
+    /// The nearest territory above by its digits, whether in force or not; for the nation, itself.
+    pub(crate) above: u32,
+    /// After its end: the node to read instead, which may have ended, too. Otherwise itself.
     pub(crate) next: u32,
-    pub(crate) standing: Standing,
+    /// What `next` is.
+    pub(crate) onward: Onward,
+    /// The first day; the earliest there is if it is unknown.
+    pub(crate) from: Date,
+    /// The last day, or that of the territory it cannot be without; the latest there is if none is
+    /// known.
+    pub(crate) to: Date,
 }
 
-/// Whether a code is in force and, if not, how it resolves.
+impl Node {
+    pub(crate) fn in_force(&self, day: Date) -> bool {
+        self.from <= day && day <= self.to
+    }
+
+    /// Whether an end is known.
+    pub(crate) fn ends(&self) -> bool {
+        self.to != Date::MAX
+    }
+}
+
+/// How a code that ended is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    InForce,
-    Succeeded,
-    /// Abolished without a certain successor: resolves to the territory above.
-    Dissolved,
+pub(crate) enum Onward {
+    /// As its successor.
+    Successor,
+    /// As the smallest territory that holds all its parts.
+    Divided,
+    /// As the territory that it lay in.
+    Above,
 }

@@ -43,7 +43,7 @@ pub use self::{
 };
 use decision::{
     calendar::{Calendars, ClockKind, ClockRule, Clocks},
-    directory::{self, AgencyId, Directory},
+    directory::{AgencyId, Directory},
     rules::Terms,
 };
 
@@ -431,7 +431,7 @@ impl Rules<'_> {
     /// that may not see the case.
     fn stands_in<'b>(&'b self, id: &AgencyId, matter: &Matter) -> Option<&'b AgencyId> {
         let agency = self.directory.agency(id)?;
-        let today = Some(directory::day(self.now));
+        let today = Some(self.directory.day(self.now));
         let stands = match agency.has_ended(today) {
             true => self.directory.heir(id, today)?,
             false => agency,

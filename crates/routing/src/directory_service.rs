@@ -11,12 +11,12 @@ use api::routing::{
 use data_encoding::HEXLOWER;
 use decision::{
     calendar::Calendars,
-    directory::{self, AgencyId, ConfigError, Directory, Function, LIMIT, view},
+    directory::{AgencyId, ConfigError, Directory, Function, LIMIT, view},
 };
 use futures::Stream;
 use jiff::civil::Date;
 use journal::{Bytes32, Clock, RequestId};
-use places::{Country, TERRITORY, Territories, TerritoryCode};
+use places::{Country, OnDay, TERRITORY, Territories, TerritoryCode};
 use prost::Message as _;
 use rpc::{Failure, Identity, Violation, Violations, page};
 use sha2::{Digest as _, Sha256};
@@ -243,6 +243,7 @@ impl Service {
     ) -> Result<ListTerritoriesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
+        let on_day = self.tree(directory);
         let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
         let parent = match request.parent.as_str() {
@@ -253,7 +254,7 @@ impl Service {
         let after = seal.position(&filter, &request.page_token, |cursor| cursor.parse().ok())?;
         let mut found: Vec<_> = match parent {
             None => tree.after(after).take(size as usize + 1).collect(),
-            Some(parent) => tree
+            Some(parent) => on_day
                 .children(parent)
                 .filter(|child| after.is_none_or(|after| child.code > after))
                 .take(size as usize + 1)
@@ -261,13 +262,17 @@ impl Service {
         };
         Ok(ListTerritoriesResponse {
             next_page_token: seal.cut(&mut found, size, &filter, |last| last.code.to_string()),
-            territories: found.iter().map(|territory| view::territory(tree, territory)).collect(),
+            territories: found
+                .iter()
+                .map(|territory| view::territory(on_day, territory))
+                .collect(),
         })
     }
 
     pub(crate) async fn list_agencies(&self, request: &ListAgenciesRequest) -> Result<ListAgenciesResponse, Failure> {
         let directory = &self.versions.active().directory;
         let tree = directory.territories();
+        let on_day = self.tree(directory);
         let seal = self.tokens.seal().await?;
         let size = page::size(request.page_size)?;
         let function = match request.agency_function.as_str() {
@@ -287,7 +292,7 @@ impl Service {
                     .as_ref()
                     .is_none_or(|function| agency.functions.contains(function))
             })
-            .filter(|agency| territory.is_none_or(|territory| tree.contains(territory, agency.territory)))
+            .filter(|agency| territory.is_none_or(|territory| on_day.contains(territory, agency.territory)))
             .take(size as usize + 1)
             .collect();
         Ok(ListAgenciesResponse {
@@ -302,7 +307,7 @@ impl Service {
         let function = Function::new(&request.agency_function)
             .map_err(|error| violations.add("agency_function", error.to_string()))
             .ok();
-        let day = self.day(request.effective_date.as_ref(), &mut violations);
+        let day = self.day(&active.directory, request.effective_date.as_ref(), &mut violations);
         let category = category(&request.category, &mut violations);
         let place = match &request.place {
             None => {
@@ -334,7 +339,7 @@ impl Service {
         let active = self.versions.active();
         let directory = &active.directory;
         let mut violations = Violations::new();
-        let day = self.day(request.effective_date.as_ref(), &mut violations);
+        let day = self.day(&active.directory, request.effective_date.as_ref(), &mut violations);
         let category = category(&request.category, &mut violations);
         let place = violations.note(known(directory.territories(), "territory", &request.territory))?;
         let filter = format!("ListDesks {} {} {day}", request.territory, request.category);
@@ -364,7 +369,7 @@ impl Service {
         let code = violations.name("name", TERRITORY, name);
         let code = violations.finish(|| code)?;
         let territory = tree.get(code).ok_or(Failure::NotFound { what: "territory" })?;
-        Ok(view::territory(tree, &territory))
+        Ok(view::territory(self.tree(&active.directory), &territory))
     }
 
     pub(crate) fn agency(&self, name: &str) -> Result<proto::Agency, Failure> {
@@ -379,8 +384,18 @@ impl Service {
         Ok(view::agency(agency))
     }
 
-    fn day(&self, date: Option<&api::google::r#type::Date>, violations: &mut Violations) -> Date {
-        let today = directory::day(self.clock.now());
+    /// The tree as it stands today.
+    fn tree<'a>(&self, directory: &'a Directory) -> OnDay<'a> {
+        directory.territories().on(directory.day(self.clock.now()))
+    }
+
+    fn day(
+        &self,
+        directory: &Directory,
+        date: Option<&api::google::r#type::Date>,
+        violations: &mut Violations,
+    ) -> Date {
+        let today = directory.day(self.clock.now());
         date.map_or(today, |date| {
             violations
                 .check(

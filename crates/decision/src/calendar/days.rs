@@ -232,18 +232,28 @@ impl Calendars {
         }
     }
 
-    /// Checks that every calendar referred to by the directory exists.
+    /// Checks that every calendar referred to by the directory exists, and that both count days in
+    /// one zone, so that "today" is one day everywhere.
     ///
     /// # Errors
     ///
-    /// All missing ones.
+    /// All missing ones, and another zone.
     pub fn check(&self, directory: &Directory) -> Result<(), ConfigError> {
         let unknown = |agency: &&Agency| !agency.desk.calendar.is_empty() && self.get(&agency.desk.calendar).is_none();
         let known: Vec<_> = std::iter::once(&self.main)
             .chain(&self.others)
             .map(Calendar::id)
             .collect();
-        let faults: Vec<String> = directory
+        let (zone, own) = (directory.zone(), self.main.offset);
+        let another = (zone != own).then(|| {
+            format!(
+                "utc_offset: the directory counts days in {}, the main calendar `{}` in {}; give both the same",
+                offset_text(zone),
+                self.main.id,
+                offset_text(own)
+            )
+        });
+        let missing = directory
             .agencies()
             .filter(unknown)
             .map(|agency| {
@@ -253,8 +263,8 @@ impl Calendars {
                     agency.desk.calendar,
                     known.join(", "),
                 )
-            })
-            .collect();
+            });
+        let faults: Vec<String> = another.into_iter().chain(missing).collect();
         match faults.is_empty() {
             true => Ok(()),
             false => Err(ConfigError::Faults {
@@ -292,9 +302,16 @@ fn day(text: &str) -> Option<Date> {
     text.parse().ok().filter(|day: &Date| day.to_string() == text)
 }
 
+/// Writes `+08:00`.
+pub(crate) fn offset_text(offset: Offset) -> String {
+    let minutes = offset.seconds() / 60;
+    let sign = if minutes < 0 { '-' } else { '+' };
+    format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+}
+
 /// Parses `+08:00`. Only fixed offsets: deadlines must not depend on the installed time zone
 /// database.
-fn offset(text: &str) -> Option<Offset> {
+pub(crate) fn offset(text: &str) -> Option<Offset> {
     let (sign, rest) = if let Some(rest) = text.strip_prefix('+') {
         (1, rest)
     } else {

@@ -8,7 +8,7 @@ use api::routing::{Explanation, FactorTried, HoldAsked, Support};
 use places::Reading;
 
 use super::{Hold, Note, Reason, Ruling, Tried, Verdict, operator};
-use crate::directory::Located;
+use crate::directory::{Located, view};
 use crate::factor::Factor;
 use crate::facts::Given;
 use crate::rules::Action;
@@ -18,7 +18,7 @@ impl Ruling<'_> {
     pub(super) fn explanation(&self) -> Explanation {
         let (mut fallbacks, mut exclusions) = (Vec::new(), Vec::new());
         for tried in &self.tried {
-            fallbacks.extend(doubt(tried));
+            fallbacks.extend(self.doubt(tried));
         }
         for note in &self.notes {
             match self.note(*note) {
@@ -106,7 +106,11 @@ impl Ruling<'_> {
         };
         let read = match located.reading {
             Some(Reading::Successor) => format!("abolished, resolved to its successor {resolved};  "),
-            Some(Reading::Parent) => format!("abolished, resolved to {resolved}, the territory above;  "),
+            Some(Reading::Divided) => {
+                format!("abolished and divided, resolved to {resolved}, which holds the parts;  ")
+            }
+            Some(Reading::Parent) => format!("abolished, resolved to {resolved}, in which it lies;  "),
+            Some(Reading::NotYet) => format!("not in force yet, resolved to {resolved}, in which it lies;  "),
             Some(Reading::InForce) | None => String::new(),
         };
         match (located.agency, &self.row.action) {
@@ -228,6 +232,24 @@ impl Ruling<'_> {
         }
     }
 
+    /// Input that was interpreted or skipped.
+    fn doubt(&self, tried: &Tried<'_>) -> Option<String> {
+        let factor = tried.factor;
+        match (tried.given, &tried.located) {
+            (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` is malformed and was skipped")),
+            (Given::Territory(place), Some(located)) if located.climb.is_empty() || located.reading.is_none() => {
+                Some(format!("{factor}: the tree has no territory {place}; it was skipped"))
+            }
+            // Only the owner may see the place of the agency complained of.
+            (Given::Territory(_), _) if factor == Factor::ComplainedOf => None,
+            (Given::Territory(place), Some(located)) => {
+                let read = view::read_as(self.directory.territories(), place, located)?;
+                Some(format!("{factor}: {place} {read}"))
+            }
+            _ => None,
+        }
+    }
+
     /// The decision in one line.
     fn summary(&self, supporting: &[Support]) -> String {
         let first = match self.outcome {
@@ -244,26 +266,6 @@ impl Ruling<'_> {
             .iter()
             .map(|support| format!("; {} supports ({})", support.agency, support.reason));
         std::iter::once(first).chain(others).collect()
-    }
-}
-
-/// Input that was interpreted or skipped.
-fn doubt(tried: &Tried<'_>) -> Option<String> {
-    let factor = tried.factor;
-    match (tried.given, &tried.located) {
-        (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` is malformed and was skipped")),
-        (Given::Territory(place), Some(located)) => match (located.climb.first(), located.reading) {
-            (None, _) | (_, None) => Some(format!("{factor}: the tree has no territory {place}; it was skipped")),
-            (Some(_), _) if factor == Factor::ComplainedOf => None,
-            (Some(resolved), Some(Reading::Successor)) => Some(format!(
-                "{factor}: {place} is abolished and was resolved to its successor {resolved}"
-            )),
-            (Some(resolved), Some(Reading::Parent)) => Some(format!(
-                "{factor}: {place} is abolished, its successor is uncertain, and it was resolved to {resolved}, the territory above"
-            )),
-            (Some(_), Some(Reading::InForce)) => None,
-        },
-        _ => None,
     }
 }
 

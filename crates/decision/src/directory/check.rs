@@ -303,14 +303,20 @@ impl Directory {
         };
         // Territories with an agency somewhere below; the territories below them are reported
         // separately.
-        let above = |code| self.territories.ancestors(code).skip(1);
+        // Without what has a last day, like the agencies.
+        let tree = self.tree_on(None);
+        let above = |code| tree.ancestors(code).skip(1);
         let desks = self.desks.keys().filter(|(of, _)| Some(*of) == function);
         let parted: HashSet<TerritoryCode> = desks.flat_map(|(_, code)| above(*code)).collect();
         let mut reached: HashMap<TerritoryCode, Reach> = HashMap::new();
         let (mut none, mut partly) = (Vec::new(), Vec::new());
         // Ascending by code: parents come first.
-        for territory in self.territories.iter().filter(|territory| territory.valid_to.is_none()) {
-            let above = self.territories.parent(territory.code);
+        for territory in self
+            .territories
+            .iter()
+            .filter(|territory| tree.in_force(territory.code))
+        {
+            let above = tree.parent(territory.code);
             let inherited = above
                 .and_then(|above| reached.get(&above))
                 .copied()

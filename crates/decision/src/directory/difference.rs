@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use places::{Territories, TerritoryCode};
 
 use super::{Agency, AgencyId, ConfigError, Directory, file};
+use crate::calendar;
 
 /// One difference between a new and an old directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +32,20 @@ pub enum Difference {
         /// The new one.
         after: AgencyId,
     },
+    /// The zone in which days are counted changed.
+    Zone {
+        /// The old one, as written.
+        before: String,
+        /// The new one, as written.
+        after: String,
+    },
     /// A territory that only one of them has, or that differs.
     Territory(TerritoryCode),
 }
 
 impl Directory {
-    /// The differences from an older directory: territories first, then the last resort, then
-    /// agencies by id.
+    /// The differences from an older directory: territories first, then the last resort and the zone,
+    /// then agencies by id.
     #[must_use]
     pub fn differences(&self, old: &Self) -> Vec<Difference> {
         let mut differences: Vec<_> = territories(&old.territories, &self.territories)
@@ -48,6 +56,12 @@ impl Directory {
             differences.push(Difference::LastResort {
                 before: old.last_resort.clone(),
                 after: self.last_resort.clone(),
+            });
+        }
+        if old.zone != self.zone {
+            differences.push(Difference::Zone {
+                before: calendar::offset_text(old.zone),
+                after: calendar::offset_text(self.zone),
             });
         }
         let ids: BTreeSet<&AgencyId> = old.agencies().chain(self.agencies()).map(|agency| &agency.id).collect();
@@ -63,7 +77,7 @@ impl Directory {
     }
 
     /// Applies a file of changes to this directory: `put` (agencies added, or replaced as a whole),
-    /// `remove` (ids) and `last_resort`, over the same tree.
+    /// `remove` (ids), `last_resort` and `utc_offset`, over the same tree.
     ///
     /// # Errors
     ///
@@ -73,6 +87,7 @@ impl Directory {
             changes_yaml,
             self.agencies.clone(),
             &self.last_resort,
+            self.zone,
             &self.territories,
         )?;
         Self::parse(&whole, &self.territories)

@@ -3,18 +3,28 @@
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
+use jiff::tz::Offset;
 use places::{Territories, TerritoryCode};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::{Agency, AgencyId, ConfigError, Desk, FILE, Function, Takes, UnknownKeys, check, read_yaml};
-use crate::calendar::Hours;
+use crate::calendar::{self, Hours};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     last_resort: String,
+    utc_offset: Option<Spanned<String>>,
     agencies: Vec<Spanned<Entry>>,
+}
+
+/// What a file says.
+pub(super) struct Whole {
+    /// By id.
+    pub(super) agencies: Vec<Agency>,
+    pub(super) last_resort: AgencyId,
+    pub(super) zone: Offset,
 }
 
 /// Changes to a directory: agencies to add or replace as a whole, and ids of agencies to remove.
@@ -22,6 +32,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Changes {
     last_resort: Option<String>,
+    utc_offset: Option<Spanned<String>>,
     #[serde(default)]
     put: Vec<Spanned<Entry>>,
     #[serde(default)]
@@ -66,22 +77,31 @@ struct Name {
     unknown: UnknownKeys,
 }
 
-/// Reads and validates a whole file. Returns the agencies by id, and the last resort.
-pub(super) fn read(yaml: &str, territories: &Territories) -> Result<(Vec<Agency>, AgencyId), ConfigError> {
+/// Reads and validates a whole file.
+pub(super) fn read(yaml: &str, territories: &Territories) -> Result<Whole, ConfigError> {
     check::size(yaml.len() as u64)?;
     let file: File = read_yaml(FILE, yaml)?;
     let mut reader = Reader::new(territories);
     let mut agencies = reader.entries(file.agencies);
     let last_resort = reader.take("last_resort", AgencyId::new(&file.last_resort));
     check::whole(&mut agencies, last_resort.as_ref(), territories, &mut reader.faults);
-    reader.finish(last_resort.map(|last_resort| (agencies, last_resort)))
+    let zone = reader.zone(file.utc_offset.as_ref(), CHINA_STANDARD_TIME);
+    reader.finish(last_resort.zip(zone).map(|(last_resort, zone)| Whole {
+        agencies,
+        last_resort,
+        zone,
+    }))
 }
+
+/// Where the file does not say otherwise.
+const CHINA_STANDARD_TIME: Offset = Offset::constant(8);
 
 /// Applies changes and returns the resulting file, which is then read like any other.
 pub(super) fn merge(
     yaml: &str,
     mut agencies: Vec<Agency>,
     last_resort: &AgencyId,
+    zone: Offset,
     territories: &Territories,
 ) -> Result<String, ConfigError> {
     check::size(yaml.len() as u64)?;
@@ -106,7 +126,12 @@ pub(super) fn merge(
         Some(text) => reader.take("last_resort", AgencyId::new(text)),
         None => Some(last_resort.clone()),
     };
-    reader.finish(last_resort.map(|last_resort| write(&agencies, &last_resort)))
+    let zone = reader.zone(changes.utc_offset.as_ref(), zone);
+    reader.finish(
+        last_resort
+            .zip(zone)
+            .map(|(last_resort, zone)| write(&agencies, &last_resort, zone)),
+    )
 }
 
 struct Reader<'a> {
@@ -148,13 +173,13 @@ impl<'a> Reader<'a> {
             self.faults
                 .push(format!("{at}: a name is missing; write `name: {{zh: …, en: …}}`"));
         }
-        let territory = self.territory(&at, &entry.territory);
         let functions = self.functions(&at, &entry.functions);
         let mut other = |id: Option<&str>| id.and_then(|id| self.take(&at, AgencyId::new(id)));
         let superior = other(entry.superior.as_deref());
         let successor = other(entry.successor.as_deref());
         let valid_from = self.date(&at, "valid_from", entry.valid_from.as_deref());
         let valid_to = self.date(&at, "valid_to", entry.valid_to.as_deref());
+        let territory = self.territory(&at, &entry.territory, valid_to);
         for category in entry.categories.iter().chain(&entry.except) {
             if !is_category(category) {
                 let problem = format!("{at}: `{category}` is not a category; write one such as fraud.investment");
@@ -211,21 +236,41 @@ impl<'a> Reader<'a> {
         read
     }
 
-    fn territory(&mut self, at: &str, text: &str) -> Option<TerritoryCode> {
+    /// The territory of an agency: it must last as long as the agency does.
+    fn territory(&mut self, at: &str, text: &str, last_day: Option<Date>) -> Option<TerritoryCode> {
+        let day = last_day.unwrap_or(Date::MAX);
+        let ends = |code| self.territories.get(code).and_then(|territory| territory.valid_to);
         let found = match text.parse() {
             Err(error) => Err(format!("{error}")),
-            Ok(code) => match self.territories.resolve(code) {
-                None => Err(format!("the tree has no territory {text}; add it there or use another")),
-                Some(resolved) if resolved.code != code => Err(format!(
-                    "territory {text} is abolished; use one in force, such as {}",
+            Ok(code) => match (self.territories.on(day).resolve(code), ends(code)) {
+                (None, _) => Err(format!("the tree has no territory {text}; add it there or use another")),
+                (Some(resolved), Some(end)) if end < day => Err(format!(
+                    "territory {text} ends on {end}, before the agency; use one that stays in force, such as {}, or give \
+                     the agency a last day that is no later",
                     resolved.code
                 )),
-                Some(_) => Ok(code),
+                (Some(_), _) => Ok(code),
             },
         };
         found
             .map_err(|problem| self.faults.push(format!("{at}: territory: {problem}")))
             .ok()
+    }
+
+    fn zone(&mut self, text: Option<&Spanned<String>>, otherwise: Offset) -> Option<Offset> {
+        let Some(text) = text else {
+            return Some(otherwise);
+        };
+        let zone = calendar::offset(&text.value);
+        if zone.is_none() {
+            self.faults.push(format!(
+                "line {}, column {}: utc_offset: `{}` is not an offset; the form is +08:00",
+                text.referenced.line(),
+                text.referenced.column(),
+                text.value
+            ));
+        }
+        zone
     }
 
     fn date(&mut self, at: &str, field: &str, text: Option<&str>) -> Option<Date> {
@@ -245,8 +290,12 @@ fn is_category(text: &str) -> bool {
 }
 
 /// Formats the agency file, one agency per line.
-pub(super) fn write(agencies: &[Agency], last_resort: &AgencyId) -> String {
-    let mut file = format!("last_resort: {last_resort}\nagencies:\n");
+pub(super) fn write(agencies: &[Agency], last_resort: &AgencyId, zone: Offset) -> String {
+    let mut file = format!("last_resort: {last_resort}\n");
+    if zone != CHINA_STANDARD_TIME {
+        let _ = writeln!(file, "utc_offset: \"{}\"", calendar::offset_text(zone));
+    }
+    file.push_str("agencies:\n");
     for agency in agencies {
         file.push_str("  - {");
         let mut first = true;

@@ -6,18 +6,18 @@ use api::routing::{
 };
 use data_encoding::HEXLOWER;
 use jiff::civil::Date;
-use places::{Level, Reading, Territories, Territory, TerritoryCode};
+use places::{Level, OnDay, Reading, Territories, Territory, TerritoryCode};
 
-use super::{Agency, AgencyId, Directory, Finding, Function, Search, difference::Difference};
+use super::{Agency, AgencyId, Directory, Finding, Function, Located, Search, difference::Difference};
 
 /// Maximum number of differences in a response.
 const DIFFERENCES: usize = 2_000;
 /// Maximum number of territories in a finding.
 const TERRITORIES: usize = 100;
 
-/// Converts a territory.
+/// Converts a territory, as it stands on a day.
 #[must_use]
-pub fn territory(tree: &Territories, territory: &Territory<'_>) -> proto::Territory {
+pub fn territory(tree: OnDay<'_>, territory: &Territory<'_>) -> proto::Territory {
     let name = |code: Option<TerritoryCode>| code.map(TerritoryCode::resource_name).unwrap_or_default();
     proto::Territory {
         name: territory.code.resource_name(),
@@ -25,8 +25,8 @@ pub fn territory(tree: &Territories, territory: &Territory<'_>) -> proto::Territ
         pinyin: territory.pinyin.to_owned(),
         level: level(territory.code.level()).into(),
         parent: name(tree.parent(territory.code)),
-        valid_from_date: territory.valid_from.and_then(|day| day.parse().ok()).map(api::date),
-        valid_to_date: territory.valid_to.and_then(|day| day.parse().ok()).map(api::date),
+        valid_from_date: territory.valid_from.map(api::date),
+        valid_to_date: territory.valid_to.map(api::date),
         successor: name(territory.successor),
         read_as: name(tree.resolve(territory.code).map(|resolved| resolved.code)),
     }
@@ -86,12 +86,9 @@ pub fn located(
         ..Search::of(function)
     };
     let located = directory.locate(&search, place);
-    let read = match (located.reading, located.climb.first()) {
-        (Some(Reading::Successor), Some(code)) => format!("{place} is abolished, resolved to its successor {code};  "),
-        (Some(Reading::Parent), Some(code)) => {
-            format!("{place} is abolished, its successor is uncertain, resolved to {code}, the territory above;  ")
-        }
-        _ => String::new(),
+    let read = match read_as(directory.territories(), place, &located) {
+        Some(read) => format!("{place} {read};  "),
+        None => String::new(),
     };
     let ended: String = located.ended.iter().map(|ended| format!("{ended};  ")).collect();
     LocateAgencyResponse {
@@ -103,6 +100,42 @@ pub fn located(
             None => format!("{read}{ended}no {function} agency up to the nation"),
         },
     }
+}
+
+/// How a code was read that is not in force, or that was given to another unit: the predicate of a
+/// sentence about it.
+pub(crate) fn read_as(tree: &Territories, place: TerritoryCode, located: &Located<'_>) -> Option<String> {
+    let resolved = *located.climb.first()?;
+    let codes = |codes: &[TerritoryCode]| codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let of = tree.get(place);
+    let parts = of.as_ref().map(|of| codes(&of.parts)).unwrap_or_default();
+    let words = match located.reading? {
+        Reading::InForce => {
+            let formerly = of?.formerly?;
+            format!("is read as it stands today; the code was once that of what is {formerly} now")
+        }
+        Reading::Successor => {
+            let city = |code: TerritoryCode| code.to_string().get(..4).map(str::to_owned);
+            let moved = match city(place) == city(resolved) {
+                true => "",
+                false => ", under another city",
+            };
+            let rest = match parts.as_str() {
+                "" => String::new(),
+                parts => format!("; parts of it went to {parts}"),
+            };
+            format!("is abolished, resolved to its successor {resolved}{moved}{rest}")
+        }
+        Reading::Divided => match parts.as_str() {
+            "" => format!("is abolished and was divided, resolved to {resolved}, which holds the parts"),
+            parts => format!("is abolished and was divided among {parts}, resolved to {resolved}, which holds them"),
+        },
+        Reading::Parent => {
+            format!("is abolished without a single successor, resolved to {resolved}, in which it lies")
+        }
+        Reading::NotYet => format!("is not in force yet, resolved to {resolved}, in which it lies"),
+    };
+    Some(words)
 }
 
 fn categories(ids: &[String]) -> Vec<String> {
@@ -147,6 +180,12 @@ fn difference(difference: Difference, old: &Directory, new: &Directory) -> Direc
             field: "last_resort".to_owned(),
             before: before.resource_name(),
             after: after.resource_name(),
+            ..of(DifferenceKind::Changed, String::new())
+        },
+        Difference::Zone { before, after } => DirectoryDifference {
+            field: "utc_offset".to_owned(),
+            before,
+            after,
             ..of(DifferenceKind::Changed, String::new())
         },
         Difference::Territory(code) => {

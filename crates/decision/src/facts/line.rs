@@ -10,13 +10,12 @@ use std::marker::PhantomData;
 use api::intake::{ConnectingFactor, ReporterRelation, SubjectKind, VictimKind};
 use api::routing::{OperatorAnswer, OperatorMatch, operator_match};
 use data_encoding::BASE64;
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use moment::Time;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::{Given, Situation, country, territory};
-use crate::directory;
 use crate::factor::Factor;
 
 /// One line: [`api::routing::Facts`] in JSON, with field names in camel case or as in the contract.
@@ -108,7 +107,7 @@ impl<'a> FactsLine<'a> {
             loss_currency: &self.loss_currency.0,
             loss_minor_units: self.loss_minor_units.0,
             loss_age_seconds: self.loss_age_seconds.as_ref().map(|age| age.0),
-            day: self.accept_time.as_ref().and_then(|time| accepted(&time.0)),
+            accepted: self.accept_time.as_ref().and_then(|time| accepted(&time.0)),
             victim_kind: self.victim_kind.0,
             reporter_relation: self.reporter_relation.0,
             received_by: &self.received_by.0,
@@ -135,10 +134,10 @@ impl<'a> FactsLine<'a> {
     }
 }
 
-/// The day of an instant in JSON.
-fn accepted(time: &str) -> Option<Date> {
+/// An instant in JSON.
+fn accepted(time: &str) -> Option<Time> {
     let moment: Timestamp = time.parse().ok()?;
-    Some(directory::day(Time(moment.as_microsecond())))
+    Some(Time(moment.as_microsecond()))
 }
 
 /// A place of a line.

@@ -2,8 +2,6 @@
 //!
 //! What rows take from each other is computed exactly, by subtracting boxes from boxes.
 
-use places::Territories;
-
 use super::table::{Classes, all_classes};
 use super::{Column, Row};
 
@@ -44,10 +42,10 @@ fn contains(wide: &[Set], narrow: &[Set]) -> bool {
 /// The classes that satisfy a row, by column.
 pub(super) type RowBox = Vec<Set>;
 
-fn row_box(classes: &[(Column, Classes)], row: &Row, tree: &Territories) -> RowBox {
+fn row_box(classes: &[(Column, Classes)], row: &Row) -> RowBox {
     let of_column = |(column, classes): &(Column, Classes)| {
         let condition = row.conditions.iter().find(|condition| condition.column() == *column);
-        let satisfied = |class: &usize| condition.is_none_or(|condition| classes.satisfies(*class, condition, tree));
+        let satisfied = |class: &usize| condition.is_none_or(|condition| classes.satisfies(*class, condition));
         Set::of(classes.count(), (0..classes.count()).filter(satisfied))
     };
     classes.iter().map(of_column).collect()
@@ -61,10 +59,10 @@ pub(super) struct Boxes {
 
 impl Boxes {
     /// The boxes of rows in order of priority.
-    pub(super) fn new(rows: &[Row], tree: &Territories) -> Self {
+    pub(super) fn new(rows: &[Row]) -> Self {
         let classes = all_classes(rows);
         Self {
-            boxes: rows.iter().map(|row| row_box(&classes, row, tree)).collect(),
+            boxes: rows.iter().map(|row| row_box(&classes, row)).collect(),
             classes,
         }
     }

@@ -136,7 +136,7 @@ pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec
             }
         }
     }
-    let boxes = Boxes::new(rules.rows(), directory.territories());
+    let boxes = Boxes::new(rules.rows());
     boxes.overlaps(rules.rows(), &mut findings);
     boxes.gaps(rules.rows(), taxonomy, &mut findings);
     findings

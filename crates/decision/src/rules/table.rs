@@ -11,7 +11,7 @@
 //! class.
 
 use api::intake::{ReporterRelation, SubjectKind, VictimKind};
-use places::{Country, Territories, TerritoryCode};
+use places::{Country, OnDay, TerritoryCode};
 
 use super::names::{kind_name, relation_name, victim_name};
 use super::{Column, Condition, Flag, PlaceIs, Row};
@@ -71,7 +71,7 @@ impl Matched {
 }
 
 impl Table {
-    pub(super) fn compile(rows: &[Row], territories: &Territories) -> Self {
+    pub(super) fn compile(rows: &[Row]) -> Self {
         let words = rows.len().div_ceil(WORD);
         let mut table = Self {
             words,
@@ -85,7 +85,7 @@ impl Table {
             for (at, row) in rows.iter().enumerate() {
                 let condition = row.conditions.iter().find(|condition| condition.column() == column);
                 for class in 0..count {
-                    if condition.is_none_or(|condition| classes.satisfies(class, condition, territories)) {
+                    if condition.is_none_or(|condition| classes.satisfies(class, condition)) {
                         table.bits[first + class * words + at / WORD] |= 1 << (at % WORD);
                     }
                 }
@@ -99,11 +99,11 @@ impl Table {
         self.columns.iter().map(|indexed| &indexed.column)
     }
 
-    pub(super) fn find(&self, situation: &Situation<'_>, places: &Places<'_>, territories: &Territories) -> Matched {
+    pub(super) fn find(&self, situation: &Situation<'_>, places: &Places<'_>, tree: OnDay<'_>) -> Matched {
         let words = self.words;
         let mut left: Vec<u64> = Vec::with_capacity(self.columns.len() * words);
         for indexed in &self.columns {
-            let from = indexed.first + indexed.classes.class_of(situation, places, territories) * words;
+            let from = indexed.first + indexed.classes.class_of(situation, places, tree) * words;
             let before = left.len().checked_sub(words);
             left.extend_from_slice(&self.bits[from..from + words]);
             if let Some(before) = before {
@@ -271,7 +271,7 @@ impl Classes {
     }
 
     /// The class of the facts.
-    fn class_of(&self, situation: &Situation<'_>, places: &Places<'_>, tree: &Territories) -> usize {
+    fn class_of(&self, situation: &Situation<'_>, places: &Places<'_>, tree: OnDay<'_>) -> usize {
         match self {
             Self::Category(named) => category_class(named, situation.category),
             Self::Place {
@@ -312,7 +312,7 @@ impl Classes {
     }
 
     /// Whether a condition of this column holds for the values of a class.
-    pub(super) fn satisfies(&self, class: usize, condition: &Condition, tree: &Territories) -> bool {
+    pub(super) fn satisfies(&self, class: usize, condition: &Condition) -> bool {
         match (self, condition) {
             (Self::Category(named), Condition::Category(subtrees)) => class
                 .checked_sub(1)
@@ -322,7 +322,7 @@ impl Classes {
                     territories, countries, ..
                 },
                 Condition::Place(_, place),
-            ) => place_holds(class, territories, countries, place, tree),
+            ) => place_holds(class, territories, countries, place),
             (Self::Loss(currencies), Condition::Loss(currency, from, below)) => {
                 let mut first = 1;
                 for (known, bounds) in currencies {
@@ -430,7 +430,7 @@ pub(super) fn category_class(named: &[String], category: &str) -> usize {
 }
 
 /// The nearest territory that contains a place, or its country.
-fn place_class(given: Given<'_>, territories: &[TerritoryCode], countries: &[Country], tree: &Territories) -> usize {
+fn place_class(given: Given<'_>, territories: &[TerritoryCode], countries: &[Country], tree: OnDay<'_>) -> usize {
     match given {
         Given::Absent | Given::RuledOut(_) | Given::Nationwide | Given::Unreadable(_) => ABSENT,
         Given::Abroad(country) => countries
@@ -447,20 +447,14 @@ fn place_class(given: Given<'_>, territories: &[TerritoryCode], countries: &[Cou
     }
 }
 
-fn place_holds(
-    class: usize,
-    territories: &[TerritoryCode],
-    countries: &[Country],
-    place: &PlaceIs,
-    tree: &Territories,
-) -> bool {
+fn place_holds(class: usize, territories: &[TerritoryCode], countries: &[Country], place: &PlaceIs) -> bool {
     match class {
         ABSENT => place.absent,
         // Every place that a row refers to has its own class.
         ELSEWHERE => false,
         ABROAD => place.abroad,
         _ => match territories.get(class - NAMED) {
-            Some(code) => place.within.iter().any(|wide| tree.contains(*wide, *code)),
+            Some(code) => place.within.iter().any(|wide| code.is_within(*wide)),
             None => place.abroad || place.countries.contains(&countries[class - NAMED - territories.len()]),
         },
     }

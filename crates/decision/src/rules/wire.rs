@@ -269,7 +269,7 @@ impl Reader<'_> {
             ..PlaceIs::default()
         };
         for text in &place.within {
-            match self.territory(text) {
+            match self.territory(text, &place.within) {
                 Ok(code) => is.within.push(code),
                 Err(problem) => self.fault(column, problem),
             }
@@ -293,14 +293,32 @@ impl Reader<'_> {
         (self.findings.len() == before).then_some(Condition::Place(factor, is))
     }
 
-    fn territory(&self, text: &str) -> Result<TerritoryCode, String> {
+    /// A territory of `within`. After its end its places are in others, so the row must name these,
+    /// too: a row has no days.
+    fn territory(&self, text: &str, within: &[String]) -> Result<TerritoryCode, String> {
         let code = text.parse::<TerritoryCode>().map_err(|error| error.to_string())?;
-        match self.directory.territories().get(code) {
-            None => Err(format!("the tree has no territory {text}; use another")),
-            Some(territory) => match territory.successor {
-                Some(successor) => Err(format!("territory {text} is abolished; use its successor {successor}")),
-                None => Ok(code),
-            },
+        let tree = self.directory.territories();
+        let ends = match tree.get(code) {
+            None => return Err(format!("the tree has no territory {text}; use another")),
+            Some(territory) => territory.valid_to,
+        };
+        let Some(last) = ends else {
+            return Ok(code);
+        };
+        let read_as = self
+            .directory
+            .tree_on(None)
+            .resolve(code)
+            .map_or(code, |resolved| resolved.code);
+        let named = |other: &String| {
+            let other = other.parse::<TerritoryCode>().ok().filter(|other| *other != code);
+            other.is_some_and(|other| read_as.is_within(other))
+        };
+        match within.iter().any(named) {
+            true => Ok(code),
+            false => Err(format!(
+                "territory {text} ends on {last} and is then read as {read_as}; name {read_as} as well, or instead"
+            )),
         }
     }
 
@@ -465,7 +483,7 @@ impl Reader<'_> {
     /// Checks rows against each other, in order of priority. If some rows could not be read, a
     /// missing catch-all row is not reported, because it may be among them.
     fn order(&mut self, rows: &[Row], complete: bool) {
-        let boxes = Boxes::new(rows, self.directory.territories());
+        let boxes = Boxes::new(rows);
         for (at, row) in rows.iter().enumerate() {
             self.at = At {
                 line: None,

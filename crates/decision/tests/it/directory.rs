@@ -88,7 +88,7 @@ fn superiors() {
 
 #[test]
 fn the_digest_covers_both_files() {
-    let header = "code,name_zh,name_en,pinyin,valid_from,valid_to,successor\n";
+    let header = "code,name_zh,name_en,pinyin,valid_from,valid_to,successor,parts,formerly\n";
     let tree = |name: &str| Territories::parse(&format!("{header}CN,中国,{name},Zhongguo,,,\n")).expect("a tree");
     let agencies = |name: &str| {
         let name = format!("name: {{zh: 会, en: {name}}}");
@@ -123,7 +123,7 @@ agencies:
         "line 5, agency `c`: a name is missing",
         "line 5, agency `c`: territory: the tree has no territory 999999",
         "line 7, agency `d d`: `d d` is not an id",
-        "territory 320504 is abolished; use one in force, such as 320508",
+        "territory 320504 ends on 2011-12-31, before the agency; use one that stays in force, such as 320508, or give the agency a last day",
         "agency `e`: superior: the agency `x` does not exist",
         "agency `f`: the function `press` occurs twice",
         "agency `f`: `all day` is not valid",
@@ -419,4 +419,101 @@ remove: [police-320600]
         error.contains("agency `police-450100`: superior: the agency `police-450000` does not exist"),
         "{error}"
     );
+}
+
+/// County 110101 moves from one city to the other on the first day of 2027.
+const ANNOUNCED: &str = "code,name_zh,name_en,pinyin,valid_from,valid_to,successor,parts,formerly\n\
+    CN,中国,China,Zhongguo,,,\n110000,京,B,B,,,\n110100,一,A,A,,,\n110101,甲,C,C,,2026-12-31,110201\n\
+    110200,二,D,D,,,\n110201,甲,C,C,2027-01-01,,\n";
+
+fn over_announced(agencies: &str) -> Result<Directory, ConfigError> {
+    let tree = Territories::parse(ANNOUNCED).expect("a tree");
+    let line = |id: &str, territory: &str, more: &str| {
+        format!(
+            "  - {{id: {id}, functions: [police], territory: '{territory}', name: {{zh: 警, en: P}}, superior: {more}}}\n"
+        )
+    };
+    let shared = [
+        line("c", "CN", "null"),
+        line("one", "110100", "c"),
+        line("two", "110200", "c"),
+    ]
+    .concat();
+    Directory::parse(&format!("last_resort: c\n{agencies}\nagencies:\n{shared}"), &tree)
+}
+
+#[test]
+fn a_change_of_territory_that_is_announced_is_honoured_on_its_day() {
+    let directory = over_announced("").expect("a directory");
+    let police = Function::new("police").unwrap();
+    let found = |day: &str, place: &str| {
+        let search = Search {
+            day: Some(day.parse().unwrap()),
+            ..Search::of(&police)
+        };
+        let located = directory.locate(&search, place.parse().unwrap());
+        located.agency.map(|agency| agency.id.to_string()).unwrap()
+    };
+    for place in ["110101", "110201"] {
+        let before = if place == "110101" { "one" } else { "two" };
+        assert_eq!(found("2026-12-31", place), before, "{place}");
+        assert_eq!(found("2027-01-01", place), "two", "{place}");
+    }
+}
+
+#[test]
+fn an_agency_ends_no_later_than_its_territory() {
+    let tree = Territories::parse(ANNOUNCED).expect("a tree");
+    let read = |more: &str| {
+        let line = |id: &str, territory: &str, more: &str| {
+            format!(
+                "  - {{id: {id}, functions: [police], territory: '{territory}', name: {{zh: 警, en: P}}, superior: {more}}}\n"
+            )
+        };
+        let file = [line("c", "CN", "null"), line("county", "110101", more)].concat();
+        Directory::parse(&format!("last_resort: c\nagencies:\n{file}"), &tree)
+    };
+    let error = read("c").expect_err("it outlives the county").to_string();
+    assert!(
+        error.contains("line 4, agency `county`: territory: territory 110101 ends on 2026-12-31, before the agency"),
+        "{error}"
+    );
+    assert!(error.contains("such as 110201"), "{error}");
+    assert!(read("c, valid_to: 2027-01-01, successor: c").is_err());
+    assert!(read("c, valid_to: 2026-12-31, successor: c").is_ok());
+}
+
+#[test]
+fn today_is_one_day_by_the_directorys_zone_and_the_calendar_has_the_same() {
+    use decision::calendar::Calendars;
+    // 17:00 in UTC is the next day in China, not yet in India at 18:00.
+    let time = |text: &str| moment::Time(text.parse::<jiff::Timestamp>().unwrap().as_microsecond());
+    let china = over_announced("").unwrap();
+    assert_eq!(china.day(time("2026-12-31T16:00:00Z")).to_string(), "2027-01-01");
+    let india = over_announced("utc_offset: '+05:30'").unwrap();
+    assert_eq!(india.day(time("2026-12-31T18:29:59Z")).to_string(), "2026-12-31");
+    assert_eq!(india.day(time("2026-12-31T18:30:00Z")).to_string(), "2027-01-01");
+
+    assert!(Calendars::shipped().check(&china).is_ok());
+    let error = Calendars::shipped().check(&india).expect_err("two zones").to_string();
+    assert!(
+        error.contains("the directory counts days in +05:30, the main calendar `CN` in +08:00"),
+        "{error}"
+    );
+    let error = over_announced("utc_offset: '+-8:00'").expect_err("no zone").to_string();
+    assert!(
+        error.contains("line 2, column 13: utc_offset: `+-8:00` is not an offset"),
+        "{error}"
+    );
+
+    // Changes keep the zone, or change it; the difference says so.
+    let kept = india.with_changes("put: []").unwrap();
+    assert_eq!(kept.zone(), india.zone());
+    let changed = india.with_changes("utc_offset: '+08:00'").unwrap();
+    assert_eq!(changed.zone(), china.zone());
+    let zone = Difference::Zone {
+        before: "+05:30".to_owned(),
+        after: "+08:00".to_owned(),
+    };
+    assert!(changed.differences(&india).contains(&zone));
 }

@@ -187,7 +187,7 @@ fn all_faults_of_rows_are_reported_at_once_with_row_and_column() {
             "row `d`, clocks: the clock `acknowledge` is malformed",
             "row `d`, factors: missing",
             "row `e`, operator: the tree has no territory 999999",
-            "row `e`, operator: territory 320504 is abolished; use its successor 320508",
+            "row `e`, operator: territory 320504 ends on 2011-12-31 and is then read as 320508; name 320508 as well, or instead",
             "row `e`, operator: `XX` is not a country code",
             "row `e`, operator: CN is the root of the tree",
             "row `e`, server: it has no condition",

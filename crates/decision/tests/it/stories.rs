@@ -579,12 +579,42 @@ fn story_14_abolished_code() {
     );
     says(
         &decision,
-        "victim: 320504 is abolished and was resolved to its successor 320508",
+        "victim: 320504 is abolished, resolved to its successor 320508",
     );
     assert_eq!(
         decision.explanation.summary,
         "police-320000 leads (victim 320504 → 320508 → 320500 → 320000)"
     );
+}
+
+#[test]
+fn a_code_that_is_not_simply_in_force_is_explained() {
+    for (place, words) in [
+        (
+            "341402",
+            "victim: 341402 is abolished, resolved to its successor 340181, under another city",
+        ),
+        (
+            "440582",
+            "victim: 440582 is abolished, resolved to its successor 440513; parts of it went to 440514",
+        ),
+        (
+            "640222",
+            "victim: 640222 is abolished and was divided among 640104, 640221, resolved to 640000, which holds them",
+        ),
+        (
+            "110200",
+            "victim: 110200 is abolished without a single successor, resolved to 110000, in which it lies",
+        ),
+        (
+            "469025",
+            "victim: 469025 is read as it stands today; the code was once that of what is 469021 now",
+        ),
+    ] {
+        let facts = facts("fraud", &[&format!("victim {place}")]);
+        let decision = route(&facts);
+        says(&decision, words);
+    }
 }
 
 #[test]

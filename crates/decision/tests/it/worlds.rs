@@ -131,7 +131,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
             assert!(functions(agency).contains(&lead.function), "the lead has the function");
             for id in supporting.iter().copied().chain([agency]) {
                 assert!(
-                    directory.agency(id).unwrap().is_active(day(facts)),
+                    directory.agency(id).unwrap().is_active(day(facts, directory)),
                     "{id} does not exist on the day"
                 );
                 assert!(
@@ -205,8 +205,8 @@ fn kept_out_with(mut excluded: BTreeSet<AgencyId>, directory: &Directory) -> BTr
 }
 
 /// The day of the facts.
-fn day(facts: &Facts) -> Option<jiff::civil::Date> {
-    Situation::from(facts).day
+fn day(facts: &Facts, directory: &Directory) -> Option<jiff::civil::Date> {
+    Situation::from(facts).accepted.map(|accepted| directory.day(accepted))
 }
 
 /// Evaluates a condition plainly, as documented.
@@ -232,7 +232,7 @@ fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> boo
 }
 
 fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Directory) -> bool {
-    let tree = directory.territories();
+    let tree = directory.tree_on(day(facts, directory));
     let of_agency = |id: &str| {
         let agency = AgencyId::new(id).ok().and_then(|id| directory.agency(&id));
         agency.map(|agency| Location::Territory(agency.territory.resource_name()))
@@ -242,7 +242,7 @@ fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Dire
         Factor::Received => of_agency(&facts.received_by).filter(|location| *location != root),
         Factor::ComplainedOf => {
             let id = AgencyId::new(&facts.complained_of).ok();
-            let heir = id.and_then(|id| directory.heir(&id, day(facts)));
+            let heir = id.and_then(|id| directory.heir(&id, day(facts, directory)));
             heir.map_or_else(|| of_agency(&facts.complained_of), |heir| of_agency(heir.id.as_str()))
         }
         _ => facts

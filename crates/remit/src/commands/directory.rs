@@ -17,10 +17,11 @@ use api::routing::{
 };
 use api::text_in;
 use clap::{Args, Subcommand};
-use decision::directory::LIMIT;
+use decision::directory::{Directory, LIMIT};
 use host::{config::Service, input::read};
+use journal::{Clock as _, SystemClock};
 use owo_colors::OwoColorize as _;
-use places::{Territories, TerritoryCode};
+use places::{OnDay, Territories, TerritoryCode};
 use rpc::client::Caller;
 
 use crate::{
@@ -282,7 +283,9 @@ impl Command {
                     Some(_) => offline::tree(files.territories.as_deref())?.into_owned(),
                     None => self.tree().await?,
                 };
-                print_tree(&agencies.agencies, &tree, place, *depth)
+                // The zone of the shipped directory: only the agency file says another.
+                let today = Directory::shipped().day(SystemClock.now());
+                print_tree(&agencies.agencies, tree.on(today), &tree, place, *depth)
             }
             Action::Versions { limit } => self.versions(*limit).await,
             Action::Show { etag, territories } => {
@@ -561,7 +564,13 @@ fn print_desks(desks: &ListDesksResponse, json: bool) -> anyhow::Result<()> {
 }
 
 /// Territories with agencies and those above them; all territories of the first `depth` levels.
-fn print_tree(agencies: &[Agency], tree: &Territories, place: &str, depth: usize) -> anyhow::Result<()> {
+fn print_tree(
+    agencies: &[Agency],
+    tree: OnDay<'_>,
+    names: &Territories,
+    place: &str,
+    depth: usize,
+) -> anyhow::Result<()> {
     let unknown = || Failed::NotFound(format!("the tree of territories has no {place}"));
     let root: TerritoryCode = id(place).parse().map_err(|error| Failed::Usage(format!("{error}")))?;
     let root = tree.resolve(root).ok_or_else(unknown)?.code;
@@ -583,7 +592,10 @@ fn print_tree(agencies: &[Agency], tree: &Territories, place: &str, depth: usize
     let base = tree.ancestors(root).count();
     for code in shown {
         let indent = 2 * (tree.ancestors(code).count() - base);
-        let names = tree.name(code).map(|(zh, en)| format!("{zh} {en}")).unwrap_or_default();
+        let names = names
+            .name(code)
+            .map(|(zh, en)| format!("{zh} {en}"))
+            .unwrap_or_default();
         line(format_args!("{:indent$}{} {}", "", code.style(strong()), names))?;
         for agency in desks.get(&code).into_iter().flatten() {
             let ends = match output::date(agency.valid_to_date.as_ref()).as_str() {

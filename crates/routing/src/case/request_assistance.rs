@@ -3,7 +3,7 @@
 use super::{Before, Case, Effect, Event, Part, Refusal, Rule, Rules, State, Supporter, Transition};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
-    directory::{self, AgencyId},
+    directory::AgencyId,
 };
 
 /// Time limit for the answer of an agency that is asked to assist: 5 working days. Ours: no law was
@@ -48,7 +48,7 @@ impl RequestAssistance {
         if case.owner() == Some(of) {
             return refused("leads the case itself; name another agency".to_owned());
         }
-        let today = directory::day(rules.now);
+        let today = rules.directory.day(rules.now);
         if !rules
             .directory
             .agency(of)

@@ -4,7 +4,7 @@ use super::{
     Case, Clock, DESIGNATE, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
     Transition,
 };
-use decision::{calendar::ClockKind, directory};
+use decision::calendar::ClockKind;
 
 pub(super) const RULE: &Rule = &Rule {
     name: "succeed",
@@ -81,7 +81,7 @@ impl Rules<'_> {
                 (stage, duty)
             }
             None => {
-                let heir = self.directory.heir(&duty.owner, Some(directory::day(self.now)));
+                let heir = self.directory.heir(&duty.owner, Some(self.directory.day(self.now)));
                 let from = heir.map_or(&duty.owner, |heir| &heir.id);
                 let superior = self.above(from, matter).unwrap_or(last_resort).clone();
                 generation += 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use decision::{
     calendar::Calendars,
-    directory::{self, AgencyId, Directory},
+    directory::{AgencyId, Directory},
     rules::RuleSet,
 };
 use journal::{Arrival, Bytes32, Earlier, Entropy, RequestId, Time};
@@ -83,8 +83,9 @@ impl Store for SqlStore {
     }
 
     async fn successions(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
-        let directory = &self.current.get().directory;
-        let ended = directory.ended(directory::day(now)).map(|agency| agency.id.to_string());
+        let active = self.current.get();
+        let directory = &active.directory;
+        let ended = directory.ended(directory.day(now)).map(|agency| agency.id.to_string());
         read::successions(&self.db, ended.collect(), directory.digest(), after, limit).await
     }
 

@@ -458,10 +458,10 @@ async fn places_and_agencies_are_listed_in_pages(backend: Backend) {
         ),
         ("territories/320508", Some(Date::constant(2011, 12, 31)))
     );
-    let dissolved = get("territories/110104").await.unwrap();
+    let dissolved = get("territories/320304").await.unwrap();
     assert_eq!(
         (dissolved.successor.as_str(), dissolved.read_as.as_str()),
-        ("", "territories/110100")
+        ("", "territories/320300")
     );
     assert_eq!(
         get("territories/110101001").await.unwrap().level(),
@@ -525,9 +525,14 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
         "{}",
         found.outcome
     );
-    let parent = locate("territories/110104", "police").await.unwrap().outcome;
+    let divided = locate("territories/320304", "police").await.unwrap().outcome;
     assert!(
-        parent.contains("its successor is uncertain, resolved to 110100, the territory above"),
+        divided.contains("was divided among 320302, 320311, 320312, resolved to 320300, which holds them"),
+        "{divided}"
+    );
+    let parent = locate("territories/110200", "police").await.unwrap().outcome;
+    assert!(
+        parent.contains("without a single successor, resolved to 110000, in which it lies"),
         "{parent}"
     );
     // A country lies outside the tree, which is no error; a code that never existed is one.

@@ -446,7 +446,7 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
     // It names its successor first, and has its cases to the end of its last day.
     switched(&fixture, ending("police-450100", ENDS, NEW)).await;
     fixture.clock.advance(29 * 24 * HOUR + 14 * HOUR);
-    assert_eq!(decision::directory::day(fixture.now()).to_string(), "2026-03-31");
+    assert_eq!(Directory::shipped().day(fixture.now()).to_string(), "2026-03-31");
     assert_eq!(ticker.succeed().await.unwrap(), 0);
     let before = [fixture.case(cases[0]).await, fixture.case(cases[1]).await];
     fixture.clock.advance(2 * HOUR);

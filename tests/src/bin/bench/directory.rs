@@ -4,7 +4,7 @@ use std::{fmt::Write as _, hint::black_box, time::Instant};
 
 use anyhow::Context as _;
 use decision::{
-    directory::{Directory, Function, Search, day},
+    directory::{Directory, Function, Search},
     rules::RuleSet,
 };
 use journal::{Entropy as _, SeededEntropy};
@@ -70,7 +70,7 @@ fn look(directory: &Directory, territories: &Territories) {
         for (code, function) in &asked {
             let search = Search {
                 category: Some("fraud.investment"),
-                day: Some(day(journal::Time(1_782_900_000_000_000))),
+                day: Some(directory.day(journal::Time(1_782_900_000_000_000))),
                 ..Search::of(function)
             };
             steps += black_box(directory.locate(&search, *code)).climb.len();

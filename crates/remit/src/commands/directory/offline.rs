@@ -9,7 +9,7 @@ use api::routing::{
 };
 use decision::{
     directory::view::{agency, applied, located},
-    directory::{self, Directory, Function, LIMIT},
+    directory::{Directory, Function, LIMIT},
 };
 use host::input::read;
 use journal::{Clock as _, SystemClock};
@@ -79,7 +79,7 @@ pub(super) fn locate(
         &directory,
         &function,
         category,
-        day(request.effective_date.as_ref())?,
+        day(&directory, request.effective_date.as_ref())?,
         place,
     ))
 }
@@ -92,7 +92,7 @@ pub(super) fn desks(
     let directory = Arc::new(directory(agencies, &*tree(territories)?)?);
     let (place, day) = (
         place(&directory, &request.territory)?,
-        day(request.effective_date.as_ref())?,
+        day(&directory, request.effective_date.as_ref())?,
     );
     let category = Some(output::id(&request.category)).filter(|category| !category.is_empty());
     let desk = |function: &Function| FunctionDesk {
@@ -117,10 +117,11 @@ pub(super) fn agencies(
             .iter()
             .any(|function| function.as_str() == request.agency_function)
     };
+    let tree = directory.territories().on(directory.day(SystemClock.now()));
     let wanted = directory
         .agencies()
         .filter(|agency| request.agency_function.is_empty() || has(&agency.functions))
-        .filter(|agency| directory.territories().contains(root, agency.territory));
+        .filter(|agency| tree.contains(root, agency.territory));
     Ok(ListAgenciesResponse {
         agencies: wanted.map(agency).collect(),
         next_page_token: String::new(),
@@ -138,9 +139,9 @@ fn place(directory: &Directory, name: &str) -> anyhow::Result<TerritoryCode> {
     }
 }
 
-fn day(date: Option<&Date>) -> anyhow::Result<jiff::civil::Date> {
+fn day(directory: &Directory, date: Option<&Date>) -> anyhow::Result<jiff::civil::Date> {
     match date {
-        None => Ok(directory::day(SystemClock.now())),
+        None => Ok(directory.day(SystemClock.now())),
         Some(date) => api::day(date).ok_or_else(|| Failed::Usage("that is not a day".to_owned()).into()),
     }
 }
