@@ -348,19 +348,6 @@ async fn forget(
     Ok(())
 }
 
-/// Runs a transaction on a task of its own. [`Writer::write`](crate::Writer::write) does that too, and tells of its commit.
-pub async fn uncancelled<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::Damaged {
-            what: "task",
-            problem: "it was stopped or panicked".to_owned(),
-        }),
-    }
-}
-
 /// Delivers to one consumer.
 #[derive(Clone)]
 pub struct Relay {

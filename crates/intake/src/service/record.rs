@@ -1,7 +1,7 @@
 //! Routing delivers what became of cases.
 
 use api::intake::{ChangeResult, RecordCaseChangesRequest, RecordProgressRequest, RecordProgressResponse};
-use journal::{Arrival, Opened, Time, uncancelled};
+use journal::{Arrival, Opened, Time};
 use rpc::Failure;
 
 use super::Service;
@@ -75,8 +75,7 @@ impl Service {
         if let Some(arrived) = &request.arrived_time {
             let arrived =
                 Time::from_proto(arrived).ok_or_else(|| Failure::invalid("arrived_time", "is out of range"))?;
-            let store = std::sync::Arc::clone(&self.store);
-            uncancelled(async move { store.record_progress(arrived, now).await }).await?;
+            self.store.record_progress(arrived, now).await?;
         }
         Ok(RecordProgressResponse {
             current_time: Some(now.to_proto()),
