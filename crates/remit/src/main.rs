@@ -91,7 +91,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Status(command) => command.run().await,
             Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,
-            Command::Token(command) => command.run(),
+            Command::Token(command) => command.run().await,
             Command::Config(command) => command.run(),
         }
     })

@@ -1,7 +1,7 @@
 //! `remit directory`: apply directories of agencies, and query them. This file talks to a server;
 //! `directory/offline.rs` answers from files.
 
-mod offline;
+pub(super) mod offline;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

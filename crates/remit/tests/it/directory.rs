@@ -181,6 +181,38 @@ fn an_agency_added_later_works_in_reports_trees_and_tokens() {
     let (code, err) = server.fails(&["directory", "tree", "130400", "--as", "police-130499"]);
     assert!(code == 2 && err.contains("remit token add police-130499"), "{err}");
 
+    // Of an agency that no directory knows there is no token, and the file stays as it is.
+    let tokens = folder.path().join("data/tokens.json");
+    let before = std::fs::read_to_string(&tokens).unwrap();
+    for unknown in ["police-13049", "police-130498", "police-45010"] {
+        let (code, err) = server.fails(&["token", "add", unknown]);
+        assert!(
+            code == 2 && err.contains(&format!("no agency of the directory is `{unknown}`")),
+            "{err}"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&tokens).unwrap(), before);
+    // Another deployment's file, by its agency file or, where there is none, on one's own word.
+    let other = file("tokens.json", "[]");
+    let agencies = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/agencies.yaml");
+    let (code, _) = server.fails(&["token", "add", "police-45010", "--file", &other, "--agencies", agencies]);
+    assert_eq!((code, std::fs::read_to_string(&other).unwrap().as_str()), (2, "[]"));
+    server.ok(&[
+        "token",
+        "add",
+        "police-450100",
+        "--file",
+        &other,
+        "--agencies",
+        agencies,
+    ]);
+    let output = server
+        .remit(&["token", "add", "police-45010", "--file", &other])
+        .output()
+        .unwrap();
+    let aside = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && aside.contains("was not checked"), "{aside}");
+
     let token = server.ok(&["token", "add", "police-130499"]);
     let (code, err) = server.fails(&["token", "add", "police-130499"]);
     assert!(code == 2 && err.contains("already has a token"), "{err}");

@@ -9,7 +9,7 @@ use api::routing::{
 };
 use decision::{
     directory::view::{agency, applied, located},
-    directory::{Directory, Function, LIMIT},
+    directory::{AgencyId, Directory, Function, LIMIT},
 };
 use host::input::read;
 use journal::{Clock as _, SystemClock};
@@ -39,6 +39,16 @@ fn wrong(path: &Path, error: &dyn std::error::Error) -> Failed {
 
 fn directory(path: &Path, tree: &Territories) -> anyhow::Result<Directory> {
     Directory::parse(&text(path)?, tree).map_err(|error| wrong(path, &error).into())
+}
+
+/// Whether an agency file has an agency.
+pub(in crate::commands) fn has_agency(
+    agencies: &Path,
+    territories: Option<&Path>,
+    id: &AgencyId,
+) -> anyhow::Result<bool> {
+    let tree = tree(territories)?;
+    Ok(directory(agencies, &tree)?.agency(id).is_some())
 }
 
 /// The differences between two files. Every function in either counts as used.
