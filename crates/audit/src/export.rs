@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ::witness::foreign;
 use journal::{Bytes32, Content as What, Entry, Opened, Openings, entry_hash};
 
 use crate::{
@@ -262,9 +263,10 @@ impl Folder {
     /// Goes on from the folder's own checkpoint.
     fn take_up(&mut self) -> Result<(), ExportError> {
         let file = self.path.join(CHECKPOINT);
-        let note = match std::fs::read_to_string(&file) {
-            Ok(note) => note,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        let note = match foreign::read_in(&self.path, CHECKPOINT, foreign::SMALL) {
+            // Non-UTF-8 bytes do not open as a note anyway.
+            Ok(Some(note)) => String::from_utf8_lossy(&note).into_owned(),
+            Ok(None) => return Ok(()),
             Err(source) => return Err(failed("reading", &file)(source)),
         };
         let (origin, head) =
@@ -360,7 +362,7 @@ impl Folder {
 
     /// A full bundle of entries beyond the checkpoint, and what they commit to; `None` when it is not there, or not whole.
     fn found(&self, n: u64) -> Option<(Vec<u8>, Vec<u8>)> {
-        let read = |content| std::fs::read(self.path.join(full(content, n).to_string())).ok();
+        let read = |content| self.read(full(content, n)).ok();
         let bundle = read(Content::Entries)?;
         let details = match self.with_detail {
             true => read(Content::Details)?,
@@ -426,7 +428,9 @@ impl Folder {
 
     fn read(&self, path: TilePath) -> Result<Vec<u8>, ExportError> {
         let file = self.path.join(path.to_string());
-        std::fs::read(&file).map_err(failed("reading", &file))
+        let read = foreign::read_in(&self.path, &path.to_string(), path.max_bytes());
+        let read = read.and_then(|bytes| bytes.ok_or_else(|| ErrorKind::NotFound.into()));
+        read.map_err(failed("reading", &file))
     }
 
     fn write(&self, path: TilePath, bytes: &[u8]) -> Result<(), ExportError> {
@@ -475,7 +479,9 @@ fn full(content: Content, n: u64) -> TilePath {
 fn put(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     let new = path.with_added_extension("new");
     let write = || {
-        File::create(&new)?.write_all(bytes)?;
+        // Of an interrupted export, or a link that somebody else made.
+        remove(std::fs::remove_file(&new))?;
+        File::create_new(&new)?.write_all(bytes)?;
         std::fs::rename(&new, path)
     };
     write().map_err(failed("writing", path))

@@ -93,7 +93,7 @@ use std::{
     time::Duration,
 };
 
-use ::witness::{Policy, PolicyError, file};
+use ::witness::{Policy, PolicyError, file, foreign};
 use api::audit::{audit_inbound_service_server::AuditInboundServiceServer, audit_service_server::AuditServiceServer};
 use futures::{FutureExt as _, future::BoxFuture};
 use journal::{Clock, Entropy, Writer};
@@ -297,9 +297,7 @@ async fn witnesses(config: &Config) -> Result<Option<Witnesses>, Error> {
     if config.origin == DEFAULT_ORIGIN {
         return Err(Error::Unnamed);
     }
-    let text = tokio::fs::read(path)
-        .await
-        .map_err(Error::file("reading the witness policy", path))?;
+    let text = foreign::read(path, foreign::SMALL).map_err(Error::file("reading the witness policy", path))?;
     let policy = Policy::parse(&text).map_err(|source| Error::Policy {
         path: path.clone(),
         source,

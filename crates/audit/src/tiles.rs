@@ -20,7 +20,7 @@
 
 use std::{fmt, str::FromStr};
 
-use journal::{Openings, Opens};
+use journal::{DETAIL_BYTES, ENTRY_BYTES, Openings, Opens};
 
 /// Hashes of a full tile, entries of a full bundle.
 pub const WIDTH: u16 = 256;
@@ -79,6 +79,17 @@ impl TilePath {
     #[must_use]
     pub fn full(self) -> Self {
         Self { width: WIDTH, ..self }
+    }
+
+    /// The most bytes that it can have.
+    pub fn max_bytes(&self) -> u64 {
+        let each = match self.content {
+            Content::Hashes(_) => HASH,
+            Content::Entries => 2 + ENTRY_BYTES,
+            // A chain's length has two bytes.
+            Content::Details => 2 + usize::from(u16::MAX) + 2 * SALT + 4 + DETAIL_BYTES,
+        };
+        u64::from(self.width) * each as u64
     }
 
     /// What this file would hold, from the bytes of one that is as wide or wider. `None` when they hold less.

@@ -16,6 +16,7 @@
 //! * `judge.rs`: the rules for a submission, without I/O.
 //! * `book.rs`: the last checkpoint of each log, durable before any response; `file.rs`: atomic
 //!   file replacement.
+//! * `foreign.rs`: files that somebody else may have made, read with care.
 //! * `server.rs`: the HTTP interface.
 //!
 //! Invariants: only checkpoints consistent with the last cosigned one are cosigned; a cosigned
@@ -26,6 +27,7 @@
 mod book;
 mod cosignature;
 pub mod file;
+pub mod foreign;
 mod judge;
 mod policy;
 mod server;

@@ -20,6 +20,7 @@ use api::audit::{GetCheckpointRequest, audit_service_client::AuditServiceClient}
 use audit::{CheckpointError, verify::Fault, with_statements};
 use clap::{Args, Subcommand};
 use host::config::Service;
+use witness::foreign;
 
 use super::proof::with_causes;
 use crate::client::{Access, Failed, Target};
@@ -135,7 +136,7 @@ impl Context<'_> {
             return Err(Failed::Usage(format!("--key: {key} is a file; use --key-file for it")).into());
         }
         let read = |file: &Path| {
-            let read = std::fs::read_to_string(file);
+            let read = foreign::read_text(file, foreign::SMALL);
             read.map_err(|error| Failed::Usage(format!("--key-file: {} cannot be read: {error}", file.display())))
         };
         Ok(match (self.key, self.key_file) {

@@ -9,7 +9,7 @@ use journal::{SystemClock, SystemEntropy};
 use owo_colors::OwoColorize as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use witness::{Book, OpenError, Server};
+use witness::{Book, OpenError, Server, foreign};
 
 use super::{
     config::Settings,
@@ -82,7 +82,7 @@ impl Command {
             Action::Serve(serve) => serve.run().await,
             Action::Key { dir } => {
                 let path = dir.join("witness.vkey");
-                let key = std::fs::read_to_string(&path)
+                let key = foreign::read_text(&path, foreign::SMALL)
                     .with_context(|| format!("no witness in {}: cannot read {}", dir.display(), path.display()))?;
                 line(key.trim_end())?;
                 Ok(())
@@ -96,7 +96,8 @@ impl Serve {
         let config = self.settings.load(Vec::new())?;
         let mut keys = self.log_keys.clone();
         for file in &self.log_key_files {
-            let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+            let text =
+                foreign::read_text(file, foreign::SMALL).with_context(|| format!("reading {}", file.display()))?;
             let trusted =
                 Trusted::parse(&text).map_err(|error| Failed::Usage(format!("{}: {error}", file.display())))?;
             keys.extend_from_slice(trusted.keys());

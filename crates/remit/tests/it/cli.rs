@@ -1,6 +1,10 @@
 //! The command line without a server: help, mistakes, exit codes.
 
-use std::process::{Command, Output};
+use std::{
+    io::Read as _,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
 
 pub fn remit(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_remit"));
@@ -17,6 +21,50 @@ fn run(args: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = remit(args).current_dir(std::env::temp_dir()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// Neither waited for nor read without end.
+#[test]
+fn pipes_and_devices_are_not_read_as_proofs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    std::fs::create_dir(at("log")).unwrap();
+    for name in ["pipe", "vkey", "log/checkpoint"] {
+        rustix::fs::mknodat(rustix::fs::CWD, at(name), kind, mode, 0).unwrap();
+    }
+    std::fs::write(at("receipt"), "c2sp.org/tlog-proof@v1\n").unwrap();
+    let key = "remit.test/log+1a2b3c4d+AZ";
+    for args in [
+        &["verify-receipt", &at("pipe"), "--key", key][..],
+        &["verify-receipt", "/dev/zero", "--key", key],
+        &["verify-receipt", &at("receipt"), "--policy", &at("pipe")],
+        &["verify-receipt", &at("receipt"), "--policy", "/dev/zero"],
+        &["verify", &at(""), "--key", key],
+        &["verify", &at("")],
+        &["verify", &at("log"), "--key", key],
+        &["verify", &at("log"), "--key-file", "/dev/zero"],
+    ] {
+        let mut command = remit(&["log"]);
+        let mut child = command
+            .args(args)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (done, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            done.send(text)
+        });
+        let text = answer.recv_timeout(Duration::from_secs(30));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let text = text.unwrap_or_else(|_| panic!("{args:?} waits"));
+        assert!(text.contains("not a regular file"), "{args:?}: {text}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use clap::Args;
 use journal::{Bytes32, Opened};
 use owo_colors::OwoColorize as _;
 use signed_note::Note;
-use witness::Policy;
+use witness::{Policy, foreign};
 
 use super::{Context, KeyFrom, broken};
 use crate::{
@@ -152,7 +152,7 @@ impl Verify {
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
         let naming = policy.as_ref().filter(|policy| policy.names_logs());
         let shown = self.file.display();
-        let bytes = std::fs::read(&self.file).with_context(|| format!("reading {shown}"))?;
+        let bytes = foreign::read(&self.file, foreign::SMALL).with_context(|| format!("reading {shown}"))?;
         let text = String::from_utf8(bytes).map_err(|_| Failed::Unverified(format!("{shown} is not text")))?;
         let receipt = Receipt::parse(&text).map_err(|error| Failed::Unverified(format!("{shown}: {error}")))?;
         let verified = match (naming, context.key_and_origin()?) {
@@ -201,7 +201,7 @@ impl Verify {
 
 fn read_policy(file: &Path) -> anyhow::Result<Policy> {
     let shown = file.display();
-    let text = std::fs::read(file).with_context(|| format!("reading the policy {shown}"))?;
+    let text = foreign::read(file, foreign::SMALL).with_context(|| format!("reading the policy {shown}"))?;
     Ok(Policy::parse(&text).map_err(|error| Failed::Usage(format!("{shown}: {error}")))?)
 }
 

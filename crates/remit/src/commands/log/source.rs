@@ -15,11 +15,10 @@ use futures::{StreamExt as _, stream::BoxStream};
 use http::{HeaderValue, StatusCode, Uri, header};
 use http_body_util::Full;
 use https::{Client, NoAnswer, Trust};
+use witness::foreign;
 
 use crate::client::Failed;
 
-/// Maximum size of a log file: 256 entries of 65,535 bytes, with their lengths.
-const LARGEST: usize = 256 * (65_535 + 2);
 /// Time limit for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 /// Time limit for a response.
@@ -74,28 +73,22 @@ impl Source {
         }
     }
 
-    /// Reads a file by its path below the log; `None` if it does not exist.
-    pub async fn read(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    /// Reads a file of at most `limit` bytes by its path below the log; `None` if it does not exist.
+    async fn read(&self, path: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
-            Self::Web(web) => Ok(web.read(path).await?),
+            Self::Web(web) => Ok(web.read(path, limit).await?),
             Self::Folder(folder) => {
-                let file = folder.join(path);
-                match tokio::fs::read(&file).await {
-                    Ok(bytes) => Ok(Some(bytes)),
-                    // A file where a folder should be, or the reverse, is not a file of a log
-                    // either.
-                    Err(error) => match error.kind() {
-                        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => Ok(None),
-                        _ => Err(anyhow::Error::new(error).context(format!("reading {}", file.display()))),
-                    },
-                }
+                let (folder, name) = (folder.clone(), path.to_owned());
+                let shown = folder.join(path);
+                let read = tokio::task::spawn_blocking(move || foreign::read_in(&folder, &name, limit)).await?;
+                read.with_context(|| format!("reading {}", shown.display()))
             }
         }
     }
 
     /// The checkpoint.
     pub async fn checkpoint(&self) -> anyhow::Result<String> {
-        match self.read("checkpoint").await? {
+        match self.read("checkpoint", foreign::SMALL).await? {
             // Non-UTF-8 bytes do not open as a note anyway.
             Some(note) => Ok(String::from_utf8_lossy(&note).into_owned()),
             None => Err(Failed::Unverified(format!("{self} has no checkpoint: it is not a log, or incomplete")).into()),
@@ -112,7 +105,10 @@ impl Source {
     pub fn beyond(&self, size: u64) -> anyhow::Result<Option<TilePath>> {
         let Self::Folder(root) = self else { return Ok(None) };
         let mut first: Option<TilePath> = None;
-        let mut folders = vec![root.join("tile"), root.join("detail")];
+        // A link's target is not of the folder.
+        let is_folder = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        let mut folders: Vec<_> = ["tile", "detail"].map(|name| root.join(name)).into();
+        folders.retain(is_folder);
         while let Some(folder) = folders.pop() {
             let failed = || format!("reading the folder {}", folder.display());
             let files = match std::fs::read_dir(&folder) {
@@ -143,13 +139,14 @@ impl Source {
     /// Reads a log file, at least as large as `path` requires: a partial file may have been
     /// replaced by the full one, which begins with it.
     pub async fn file(&self, path: TilePath) -> anyhow::Result<Option<Vec<u8>>> {
-        if let Some(bytes) = self.read(&path.to_string()).await? {
+        if let Some(bytes) = self.read(&path.to_string(), path.max_bytes()).await? {
             return Ok(Some(bytes));
         }
         if path.is_full() {
             return Ok(None);
         }
-        let full = self.read(&path.full().to_string()).await?;
+        let whole = path.full();
+        let full = self.read(&whole.to_string(), whole.max_bytes()).await?;
         Ok(full.and_then(|bytes| path.narrow(bytes)))
     }
 
@@ -190,22 +187,22 @@ impl Web {
         })
     }
 
-    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failed> {
+    async fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Failed> {
         let mut wait = Duration::from_millis(200);
         for _ in 1..TRIES {
-            match self.try_read(path).await? {
+            match self.try_read(path, limit).await? {
                 Answer::Bytes(bytes) => return Ok(bytes),
                 Answer::Busy => tokio::time::sleep(wait).await,
             }
             wait *= 2;
         }
-        match self.try_read(path).await? {
+        match self.try_read(path, limit).await? {
             Answer::Bytes(bytes) => Ok(bytes),
             Answer::Busy => Err(self.unreachable("the server is too busy", None)),
         }
     }
 
-    async fn try_read(&self, path: &str) -> Result<Answer, Failed> {
+    async fn try_read(&self, path: &str, limit: u64) -> Result<Answer, Failed> {
         let uri: Uri = format!("{}/{path}", self.prefix)
             .parse()
             .map_err(|error| Failed::Usage(format!("{}: {error}", self.prefix)))?;
@@ -213,14 +210,16 @@ impl Web {
             .header(header::ACCEPT_ENCODING, "gzip, identity")
             .body(Full::default())
             .map_err(|error| Failed::Usage(error.to_string()))?;
-        let answer = tokio::time::timeout(PATIENCE, self.client.send(asked, LARGEST)).await;
+        // What does not get smaller by compression gets a little larger.
+        let body = usize::try_from(limit + limit / 256 + 1_024).unwrap_or(usize::MAX);
+        let answer = tokio::time::timeout(PATIENCE, self.client.send(asked, body)).await;
         let answer = answer.map_err(|_| self.unreachable("the server takes too long", None))?;
         let answer = answer.map_err(|NoAnswer { problem, help }| self.unreachable(&problem, help))?;
         let (status, headers) = (answer.status(), answer.headers());
         match status {
             StatusCode::OK => {
                 let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-                let bytes = decoded(answer.body(), encoding);
+                let bytes = decoded(answer.body(), encoding, limit);
                 let bytes = bytes.map_err(|problem| self.unreachable(&format!("{path} {problem}"), None))?;
                 Ok(Answer::Bytes(Some(bytes)))
             }
@@ -254,16 +253,19 @@ impl Web {
 }
 
 /// Decompresses a response body: a log may compress its bundles without being asked to.
-fn decoded(body: &[u8], encoding: Option<&[u8]>) -> Result<Vec<u8>, &'static str> {
+fn decoded(body: &[u8], encoding: Option<&[u8]>, limit: u64) -> Result<Vec<u8>, &'static str> {
     match encoding {
+        None | Some(b"identity" | b"") if body.len() as u64 > limit => Err("is larger than any such file"),
         None | Some(b"identity" | b"") => Ok(body.to_vec()),
         Some(b"gzip" | b"x-gzip") => {
             let mut bytes = Vec::new();
             // Reads at most the allowed size, plus one byte to detect more.
-            let read = GzDecoder::new(body).take(LARGEST as u64 + 1).read_to_end(&mut bytes);
+            let read = GzDecoder::new(body)
+                .take(limit.saturating_add(1))
+                .read_to_end(&mut bytes);
             match read {
-                Ok(read) if read <= LARGEST => Ok(bytes),
-                Ok(_) => Err("is larger than any log file"),
+                Ok(read) if read as u64 <= limit => Ok(bytes),
+                Ok(_) => Err("is larger than any such file"),
                 Err(_) => Err("is not valid gzip"),
             }
         }
@@ -321,20 +323,56 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_a_stranger_put_into_a_folder_is_neither_followed_nor_waited_for() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(outside.path().join("checkpoint"), "somebody's").unwrap();
+        let source = Source::Folder(folder.path().to_owned());
+        let path: TilePath = "tile/0/000".parse().unwrap();
+        let fifo = |at: &Path| {
+            let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+            rustix::fs::mknodat(rustix::fs::CWD, at, kind, mode, 0).unwrap();
+        };
+        fifo(&at("checkpoint"));
+        let error = format!("{:#}", source.checkpoint().await.unwrap_err());
+        assert!(error.contains("checkpoint: it is not a regular file"), "{error}");
+        std::fs::remove_file(at("checkpoint")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("checkpoint"), at("checkpoint")).unwrap();
+        let error = format!("{:#}", source.checkpoint().await.unwrap_err());
+        assert!(error.contains("symbolic link"), "{error}");
+
+        std::fs::create_dir_all(at("tile/0")).unwrap();
+        std::fs::write(at("tile/0/000"), [0; 256 * 32]).unwrap();
+        assert_eq!(source.file(path).await.unwrap().unwrap().len(), 256 * 32);
+        std::fs::write(at("tile/0/000"), [0; 256 * 32 + 1]).unwrap();
+        let error = format!("{:#}", source.file(path).await.unwrap_err());
+        assert!(error.contains("more than 8192 bytes"), "{error}");
+        // Nor are the files behind a link looked through.
+        std::fs::rename(at("tile"), outside.path().join("tile")).unwrap();
+        assert_eq!(source.beyond(0).unwrap(), None);
+        std::os::unix::fs::symlink(outside.path().join("tile"), at("tile")).unwrap();
+        assert_eq!(source.beyond(0).unwrap(), None);
+        assert!(source.file(path).await.is_err());
+    }
+
     #[test]
     fn compressed_files_are_read_and_bombs_are_refused() {
+        const LIMIT: usize = 256 * (2 + 65_535);
         let file = b"entries ".repeat(100);
+        let decoded = |body: &[u8], encoding| decoded(body, encoding, LIMIT as u64);
         let compressed = gzip(&file);
         assert_eq!(decoded(&file, None).unwrap(), file);
         assert_eq!(decoded(&file, Some(b"identity")).unwrap(), file);
         assert_eq!(decoded(&compressed, Some(b"gzip")).unwrap(), file);
-        assert_eq!(decoded(&gzip(&vec![0; LARGEST]), Some(b"gzip")).unwrap().len(), LARGEST);
+        assert_eq!(decoded(&gzip(&vec![0; LIMIT]), Some(b"gzip")).unwrap().len(), LIMIT);
         for (body, encoding) in [
             (&compressed[..], &b"br"[..]),
             (&compressed[..compressed.len() - 1], b"gzip"),
             (&compressed[..20], b"gzip"),
             (&file, b"gzip"),
-            (&gzip(&vec![0; LARGEST + 1]), b"gzip"),
+            (&gzip(&vec![0; LIMIT + 1]), b"gzip"),
+            (&vec![0; LIMIT + 1], b"identity"),
         ] {
             assert!(decoded(body, Some(encoding)).is_err());
         }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::ErrorKind,
     time::{Duration, Instant},
 };
 
@@ -16,6 +15,7 @@ use clap::Args;
 use futures::StreamExt as _;
 use journal::{Clock as _, SystemClock, Time};
 use owo_colors::OwoColorize as _;
+use witness::foreign;
 
 use super::{Context, KeyFrom, broken, source::Source};
 use crate::{
@@ -186,14 +186,12 @@ impl Key {
     pub fn of(source: &Source, context: &Context<'_>) -> anyhow::Result<Self> {
         let theirs = match source {
             Source::Web(_) => None,
-            Source::Folder(folder) => match std::fs::read_to_string(folder.join("vkey")) {
-                Ok(key) => Some(key),
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("cannot read the key {}", folder.join("vkey").display()));
-                }
-            },
+            Source::Folder(folder) => {
+                let key = foreign::read_in(folder, "vkey", foreign::SMALL);
+                let key = key.with_context(|| format!("cannot read the key {}", folder.join("vkey").display()))?;
+                // Non-UTF-8 bytes are no key anyway.
+                key.map(|key| String::from_utf8_lossy(&key).into_owned())
+            }
         };
         let (text, from) = match (context.key_and_origin()?, &theirs) {
             (Some(known), _) => known,
