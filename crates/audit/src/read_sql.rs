@@ -1,4 +1,4 @@
-//! Reads the log in the database.
+//! Reads entries from the database.
 
 use api::event::Opening;
 use async_trait::async_trait;
@@ -10,11 +10,11 @@ use crate::{
     sql_store::SqlStore,
 };
 
-// What is not asked for is not read: its columns are left out.
+// Columns that were not requested are not read.
 const ENTRIES: &str = "SELECT idx, entry FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx LIMIT $3";
 const WITH_DETAIL: &str = "SELECT e.idx, e.entry, o.record, o.sequence, o.previous, o.kind, o.chain_salt, o.detail_salt, \
      o.detail FROM entries e LEFT JOIN openings o ON o.idx = e.idx WHERE e.idx >= $1 AND e.idx < $2 ORDER BY e.idx LIMIT $3";
-// By sequence, which is the order of the index; of one record it is that of the log too.
+// Ordered by sequence, as the index is; within one record that is the log order, too.
 const OF_RECORD: &str = "SELECT e.idx, e.entry, o.record, o.sequence, o.previous, o.kind, o.chain_salt \
      FROM openings o JOIN entries e ON e.idx = o.idx WHERE o.idx >= $1 AND o.idx < $2 AND o.record = $4 \
      ORDER BY o.sequence LIMIT $3";
@@ -57,15 +57,15 @@ impl Reader for SqlStore {
 }
 
 fn one(row: &Row, of_record: bool, with_detail: bool) -> Result<Read, Error> {
-    let is_change = (of_record || with_detail) && row.get::<Option<String>>(2)?.is_some();
+    let is_change = (of_record || with_detail) && row.get::<Option<String>>("record")?.is_some();
     let chain = match is_change {
         true => Some(Opening {
-            salt: row.get::<Vec<u8>>(6)?.into(),
+            salt: row.get::<Vec<u8>>("chain_salt")?.into(),
             content: Chain {
-                record: row.get(2)?,
-                sequence: row.count(3, "sequence")?,
-                previous: row.array(4, "previous hash")?,
-                kind: row.get(5)?,
+                record: row.get("record")?,
+                sequence: row.count("sequence", "sequence")?,
+                previous: row.array("previous", "previous hash")?,
+                kind: row.get("kind")?,
             }
             .encode()
             .into(),
@@ -74,14 +74,14 @@ fn one(row: &Row, of_record: bool, with_detail: bool) -> Result<Read, Error> {
     };
     let detail = match is_change && with_detail {
         true => Some(Opening {
-            salt: row.get::<Vec<u8>>(7)?.into(),
-            content: row.get::<Vec<u8>>(8)?.into(),
+            salt: row.get::<Vec<u8>>("detail_salt")?.into(),
+            content: row.get::<Vec<u8>>("detail")?.into(),
         }),
         false => None,
     };
     Ok(Read {
-        index: row.count(0, "log index")?,
-        entry: row.get(1)?,
+        index: row.count("idx", "log index")?,
+        entry: row.get("entry")?,
         chain,
         detail,
     })

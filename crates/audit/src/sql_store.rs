@@ -1,13 +1,17 @@
 //! The log in a database: SQLite or PostgreSQL.
 //!
-//! `append.rs` writes: one transaction with as many statements for a thousand changes as for one. `producers.rs` keeps what is
-//! known of the services that append, `gaps.rs` what was kept out. This file opens, and reads.
+//! `append.rs` judges changes and appends them, `restore.rs` puts back proven entries, and both write
+//! with `write.rs`. `state.rs` remembers the log between two appends; `heads.rs`, `producers.rs` and
+//! `gaps.rs` are the last changes of records, the producers, and what is kept out. This file opens
+//! and reads.
 
 mod append;
 mod gaps;
 mod heads;
 mod producers;
+mod restore;
 mod state;
+mod write;
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -25,7 +29,8 @@ use crate::{
     tree::{TileId, Tiles, TreeHead},
 };
 
-/// What the log's database holds. The journal's part of it is not used: the heads of records are their last entries.
+/// The schema of the log's database. The journal's tables are not used: the heads of records are
+/// their last entries.
 pub const SCHEMAS: &[Schema] = &[
     journal::SCHEMA,
     Schema {
@@ -45,7 +50,7 @@ pub const SCHEMAS: &[Schema] = &[
     },
 ];
 
-/// Of each minute that has passed, one checkpoint is kept.
+/// Of each past minute, one checkpoint is kept.
 const KEPT_EVERY: i64 = 60_000_000;
 
 /// A log in a database.
@@ -54,7 +59,7 @@ pub struct SqlStore {
     epoch: i64,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// What this store knows of the log after its last append: used again when the head is still there, else read anew.
+    /// The log after this store's last append: reused if the head is unchanged, otherwise read again.
     memory: Mutex<Memory>,
 }
 
@@ -68,12 +73,12 @@ impl std::fmt::Debug for SqlStore {
 }
 
 impl SqlStore {
-    /// Opens the log in the database that a URL names and takes it over: whatever store was open on it before is fenced.
+    /// Opens the log in the database at a URL and takes it over: stores opened on it before are fenced.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::open_with(url, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
     }
 
-    /// [`SqlStore::open`] with a clock and randomness for what the log itself logs.
+    /// [`SqlStore::open`] with a clock and randomness for the log's own entries.
     pub async fn open_with(url: &str, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
         Self::over(Db::open(url, SCHEMAS).await?, clock, entropy).await
     }
@@ -90,19 +95,19 @@ impl SqlStore {
         })
     }
 
-    /// The database, for what only reads.
+    /// The database, for reads.
     pub(crate) fn db(&self) -> &Db {
         &self.db
     }
 
-    /// `false` when this store is fenced, and nothing was written.
+    /// `false` if this store is fenced, and nothing was written.
     async fn try_keep(&self, tx: &mut Tx, size: u64, note: &str, time: Time) -> Result<bool, Error> {
         let size = size.cast_signed();
-        // Never back: else a clock that is set back would have those of past minutes forgotten.
+        // Never back: otherwise a clock that is set back would delete those of past minutes.
         let row = tx
             .fetch_optional("SELECT time FROM checkpoints ORDER BY time DESC LIMIT 1", Vec::new())
             .await?;
-        let newest = row.map(|row| row.get(0)).transpose()?.map_or(time, Time);
+        let newest = row.map(|row| row.get("time")).transpose()?.map_or(time, Time);
         let time = time.max(newest);
         let kept = tx
             .execute(
@@ -166,10 +171,10 @@ impl Store for SqlStore {
             .fetch_optional("SELECT size, root, epoch FROM head WHERE id = 1", Vec::new())
             .await?;
         let row = row.ok_or_else(no_head)?;
-        match row.get::<i64>(2)? == self.epoch {
+        match row.get::<i64>("epoch")? == self.epoch {
             true => Ok(TreeHead {
-                size: row.count(0, "log size")?,
-                root: row.array(1, "log root")?,
+                size: row.count("size", "log size")?,
+                root: row.array("root", "log root")?,
             }),
             false => Err(StoreError::Fenced),
         }
@@ -180,10 +185,10 @@ impl Store for SqlStore {
         if places.is_empty() {
             return Ok(Tiles::default());
         }
-        // Most proofs need one.
+        // Most proofs need only one.
         if let (1, Some(id)) = (places.len(), places.first()) {
             let row = self.db.fetch_optional(TILE, vec![id.place().into()]).await?;
-            let tile = row.map(|row| Ok((*id, row.get(0)?)));
+            let tile = row.map(|row| Ok((*id, row.get("hashes")?)));
             return tile.into_iter().collect();
         }
         let statement = match self.db.engine() {
@@ -194,12 +199,12 @@ impl Store for SqlStore {
         let rows = self.db.fetch(statement, vec![places.into()]).await?;
         rows.iter()
             .map(|row| {
-                let place: i64 = row.get(0)?;
+                let place: i64 = row.get("place")?;
                 let id = TileId::in_place(place).ok_or_else(|| Error::Damaged {
                     what: "place of a tile",
                     problem: format!("{place} is negative"),
                 })?;
-                Ok((id, row.get(1)?))
+                Ok((id, row.get("hashes")?))
             })
             .collect()
     }
@@ -214,10 +219,10 @@ impl Store for SqlStore {
             .await?;
         let mut entries = Vec::with_capacity(rows.len());
         for (row, expected) in rows.iter().zip(indexes.clone()) {
-            if row.count(0, "log index")? != expected {
+            if row.count("idx", "log index")? != expected {
                 return Err(missing(expected));
             }
-            entries.push(row.get(1)?);
+            entries.push(row.get("entry")?);
         }
         match indexes.start.saturating_add(rows.len() as u64) {
             next if next < indexes.end => Err(missing(next)),
@@ -227,14 +232,14 @@ impl Store for SqlStore {
 
     async fn missing(&self, indexes: Range<u64>) -> Result<Vec<u64>, Error> {
         let values = || vec![indexes.start.cast_signed().into(), indexes.end.cast_signed().into()];
-        // Counting is much cheaper than telling which, and nearly always enough.
+        // Counting is much cheaper than listing, and nearly always enough.
         let counted = self.db.fetch_optional(COUNT_WHOLE, values()).await?;
-        let counted = counted.map(|row| row.count(0, "number of entries")).transpose()?;
+        let counted = counted.map(|row| row.count("whole", "number of entries")).transpose()?;
         if counted == Some(indexes.end.saturating_sub(indexes.start)) {
             return Ok(Vec::new());
         }
         let rows = self.db.fetch(LIST_WHOLE, values()).await?;
-        let whole: Result<BTreeSet<u64>, Error> = rows.iter().map(|row| row.count(0, "log index")).collect();
+        let whole: Result<BTreeSet<u64>, Error> = rows.iter().map(|row| row.count("idx", "log index")).collect();
         let whole = whole?;
         Ok(indexes.filter(|index| !whole.contains(index)).collect())
     }
@@ -251,12 +256,12 @@ impl Store for SqlStore {
             }
         };
         let found = |row: Row| {
-            let index = row.count(0, "log index")?;
+            let index = row.count("idx", "log index")?;
             let id = TileId::of_leaf(index);
-            let hashes = row.get::<Option<Vec<u8>>>(2)?.unwrap_or_default();
+            let hashes = row.get::<Option<Vec<u8>>>("hashes")?.unwrap_or_default();
             Ok(Found {
                 index,
-                entry: row.get(1)?,
+                entry: row.get("entry")?,
                 leaves: (id, hashes),
             })
         };
@@ -268,7 +273,7 @@ impl Store for SqlStore {
             .db
             .fetch_optional("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1", Vec::new())
             .await?;
-        row.map(|row| row.get(0)).transpose()
+        row.map(|row| row.get("note")).transpose()
     }
 
     async fn keep_checkpoint(&self, size: u64, note: &str, time: Time) -> Result<(), StoreError> {
@@ -297,8 +302,8 @@ impl Store for SqlStore {
 
 const TILE: &str = "SELECT hashes FROM tiles WHERE place = $1";
 
-/// Entries that are there with their openings.
-const COUNT_WHOLE: &str = "SELECT COUNT(*) FROM entries JOIN openings ON openings.idx = entries.idx \
+/// Entries that exist with their openings.
+const COUNT_WHOLE: &str = "SELECT COUNT(*) AS whole FROM entries JOIN openings ON openings.idx = entries.idx \
      WHERE entries.idx >= $1 AND entries.idx < $2";
 const LIST_WHOLE: &str = "SELECT entries.idx FROM entries JOIN openings ON openings.idx = entries.idx \
      WHERE entries.idx >= $1 AND entries.idx < $2";
@@ -309,7 +314,7 @@ const ENTRY_OF_EVENT: &str = "SELECT entries.idx, entries.entry, tiles.hashes FR
 const ENTRY_AT_INDEX: &str = "SELECT entries.idx, entries.entry, tiles.hashes FROM entries \
      LEFT JOIN tiles ON tiles.place = entries.idx >> 8 WHERE entries.idx = $1";
 
-/// Tiles by places, in one statement, which is one moment and one round trip.
+/// Tiles by places, in one statement: one snapshot and one round trip.
 const TILES_SQLITE: &str = "SELECT tiles.place, tiles.hashes FROM json_each($1) AS wanted \
      JOIN tiles ON tiles.place = CAST(wanted.value AS INTEGER)";
 const TILES_POSTGRES: &str = "SELECT tiles.place, tiles.hashes FROM UNNEST($1::TEXT[]) AS wanted (place) \
@@ -327,7 +332,7 @@ async fn next_epoch(tx: &mut Tx) -> Result<i64, Error> {
             Vec::new(),
         )
         .await?;
-    row.ok_or_else(no_head)?.get(0)
+    row.ok_or_else(no_head)?.get("epoch")
 }
 
 fn no_head() -> Error {

@@ -1,4 +1,4 @@
-//! Changes that were kept out, in their table.
+//! The table of changes that are kept out of the log.
 
 use std::collections::HashSet;
 
@@ -25,13 +25,13 @@ const GAPS: Insert = Insert::into(
     ],
 )
 .then(
-    // The event that came first stays named; the gap is as wide as the farthest change that waits behind it.
+    // Names the first event; the gap is as wide as the farthest change kept out shows.
     "ON CONFLICT (kind, key) DO UPDATE SET attempts = gaps.attempts + 1, first_sequence = excluded.first_sequence, \
      last_sequence = CASE WHEN excluded.last_sequence > gaps.last_sequence THEN excluded.last_sequence \
      ELSE gaps.last_sequence END RETURNING kind, key, attempts",
 );
 
-/// Notes what was found, each once more, and returns those that are new.
+/// Records findings, counting repeated ones, and returns the new ones.
 pub(super) async fn note(tx: &mut Tx, found: Vec<Finding>, now: Time) -> Result<Vec<Finding>, Error> {
     let rows = found
         .iter()
@@ -51,15 +51,15 @@ pub(super) async fn note(tx: &mut Tx, found: Vec<Finding>, now: Time) -> Result<
         .collect();
     let mut new = HashSet::new();
     for row in GAPS.rows(tx, rows).await? {
-        if row.get::<i64>(2)? == 1 {
-            new.insert((row.get::<String>(0)?, row.get::<String>(1)?));
+        if row.get::<i64>("attempts")? == 1 {
+            new.insert((row.get::<String>("kind")?, row.get::<String>("key")?));
         }
     }
     let is_new = |finding: &Finding| new.contains(&(finding.kind.name().to_owned(), finding.key()));
     Ok(found.into_iter().filter(is_new).collect())
 }
 
-/// Forgets the gaps of records that have gone on past them, and returns whether any are left.
+/// Deletes the gaps that records have since filled, and returns whether any are left.
 pub(super) async fn close(tx: &mut Tx, advanced: Vec<String>) -> Result<bool, Error> {
     tx.execute(
         "DELETE FROM gaps WHERE record = ANY($1) AND kind <> 'EVENT_ID_REUSED' AND last_sequence <= \
@@ -78,7 +78,7 @@ pub(super) async fn any(tx: &mut Tx) -> Result<bool, Error> {
         .is_some())
 }
 
-/// Those of these records whose fork is known.
+/// Those of these records that have a known fork.
 pub(super) async fn disputed(tx: &mut Tx, records: Vec<String>) -> Result<HashSet<String>, Error> {
     tx.fetch(
         "SELECT key FROM gaps WHERE kind = 'FORK' AND key = ANY($1)",
@@ -86,11 +86,11 @@ pub(super) async fn disputed(tx: &mut Tx, records: Vec<String>) -> Result<HashSe
     )
     .await?
     .iter()
-    .map(|row| row.get(0))
+    .map(|row| row.get("key"))
     .collect()
 }
 
-/// Notes that an operator has examined what shows a producer's changed past.
+/// Records that an operator has examined the signs of a producer's changed past.
 pub(super) async fn examine(tx: &mut Tx, source: &str, now: Time) -> Result<(), Error> {
     tx.execute(
         "UPDATE gaps SET examined = $2 WHERE source = $1 AND kind <> 'MISSING' AND examined IS NULL",
@@ -115,20 +115,20 @@ pub(super) async fn list(db: &Db, after: Option<&GapCursor>, limit: u32) -> Resu
 }
 
 fn gap(row: &Row) -> Result<Gap, Error> {
-    let kind: String = row.get(0)?;
+    let kind: String = row.get("kind")?;
     Ok(Gap {
         kind: GapKind::from_name(&kind).ok_or_else(|| Error::Damaged {
             what: "kind of a gap",
-            problem: format!("`{kind}` is none"),
+            problem: format!("`{kind}` is unknown"),
         })?,
-        key: row.get(1)?,
-        source: row.get(2)?,
-        record: row.get(3)?,
-        first_sequence: row.count(4, "sequence")?,
-        last_sequence: row.count(5, "sequence")?,
-        event_id: row.get(6)?,
-        since: Time(row.get(7)?),
-        attempts: row.count(8, "attempts")?,
-        examined: row.get::<Option<i64>>(9)?.map(Time),
+        key: row.get("key")?,
+        source: row.get("source")?,
+        record: row.get("record")?,
+        first_sequence: row.count("first_sequence", "sequence")?,
+        last_sequence: row.count("last_sequence", "sequence")?,
+        event_id: row.get("event_id")?,
+        since: Time(row.get("since")?),
+        attempts: row.count("attempts", "attempts")?,
+        examined: row.get::<Option<i64>>("examined")?.map(Time),
     })
 }

@@ -1,4 +1,4 @@
-//! The services that append, in their tables, and what befalls them.
+//! The tables of producers and their marks, and changes of producers.
 
 use std::collections::BTreeMap;
 
@@ -57,12 +57,12 @@ pub(super) const MARKS: Insert = Insert::into(
      marked = excluded.marked, marked_time = excluded.marked_time",
 );
 
-/// The rows of producers, and of their marks, that differ from what the tables hold.
+/// The rows of producers and marks that differ from the tables.
 pub(super) fn rows(
     before: &BTreeMap<String, Producer>,
     now: &BTreeMap<String, Producer>,
 ) -> (Vec<[Value; 6]>, Vec<[Value; 13]>) {
-    // What an append changes is not among it, as long as the log keeps pace.
+    // Without what an append changes, so that the row of the mark is rarely written.
     let mark = |producer: &Producer| Producer {
         held: EventSet::default(),
         frozen: None,
@@ -119,7 +119,7 @@ fn time_or_null(time: Option<Time>) -> Value {
     time.map_or(Value::Null(Kind::Int), |time| time.0.into())
 }
 
-/// Where to read from.
+/// Source of reads.
 pub(super) enum From<'a> {
     Tx(&'a mut Tx),
     Snapshot(&'a mut Snapshot),
@@ -134,54 +134,62 @@ pub(super) async fn read(from: From<'_>) -> Result<BTreeMap<String, Producer>, E
         From::Tx(tx) => tx.fetch(ALL, Vec::new()).await?,
         From::Snapshot(snapshot) => snapshot.fetch(ALL, Vec::new()).await?,
     };
-    rows.iter().map(|row| Ok((row.get(0)?, producer(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.get("source")?, producer(row)?)))
+        .collect()
 }
 
 fn producer(row: &Row) -> Result<Producer, Error> {
     let mut producer = Producer {
         held: EventSet {
-            count: row.count(1, "count of events")?,
-            hash: SetHash::from_bytes(row.array(2, "sum of hashes")?),
+            count: row.count("events", "count of events")?,
+            hash: SetHash::from_bytes(row.array("set_hash", "sum of hashes")?),
         },
-        frozen: row.get::<Option<i64>>(3)?.map(Time),
-        tolerated_until: row.get::<Option<i64>>(4)?.map(Time),
-        incidents: row.count(5, "count of incidents")?,
+        frozen: row.get::<Option<i64>>("frozen")?.map(Time),
+        tolerated_until: row.get::<Option<i64>>("tolerated_until")?.map(Time),
+        incidents: row.count("incidents", "count of incidents")?,
         ..Producer::default()
     };
-    if row.get::<Option<i64>>(6)?.is_some() {
-        let committed_hash: Option<Vec<u8>> = row.get(9)?;
+    if row.get::<Option<i64>>("delivered")?.is_some() {
+        let committed_hash: Option<Vec<u8>> = row.get("committed_hash")?;
         producer.mark = Some(Mark {
             delivered: EventSet {
-                count: row.count(6, "count of events")?,
-                hash: SetHash::from_bytes(row.array(7, "sum of hashes")?),
+                count: row.count("delivered", "count of events")?,
+                hash: SetHash::from_bytes(row.array("delivered_hash", "sum of hashes")?),
             },
-            committed: row.count(8, "count of events")?,
+            committed: row.count("committed", "count of events")?,
             committed_hash: match committed_hash {
-                Some(_) => Some(SetHash::from_bytes(row.array(9, "sum of hashes")?)),
+                Some(_) => Some(SetHash::from_bytes(row.array("committed_hash", "sum of hashes")?)),
                 None => None,
             },
         });
-        producer.found = standing(row, 10)?;
-        producer.awaited = match (row.get::<Option<i64>>(11)?, row.get::<Option<i64>>(12)?) {
-            (Some(_), Some(since)) => Some((row.count(11, "count of events")?, Time(since))),
+        producer.found = standing(row, "found")?;
+        producer.awaited = match (
+            row.get::<Option<i64>>("awaited")?,
+            row.get::<Option<i64>>("awaited_since")?,
+        ) {
+            (Some(_), Some(since)) => Some((row.count("awaited", "count of events")?, Time(since))),
             _ => None,
         };
-        producer.standing = standing(row, 13)?;
-        producer.standing_since = Time(row.get(14)?);
-        producer.logged = standing(row, 15)?;
-        producer.marked = match (row.get::<Option<i64>>(16)?, row.get::<Option<i64>>(17)?) {
-            (Some(_), Some(time)) => Some((row.count(16, "count of events")?, Time(time))),
+        producer.standing = standing(row, "standing")?;
+        producer.standing_since = Time(row.get("standing_since")?);
+        producer.logged = standing(row, "logged")?;
+        producer.marked = match (
+            row.get::<Option<i64>>("marked")?,
+            row.get::<Option<i64>>("marked_time")?,
+        ) {
+            (Some(_), Some(time)) => Some((row.count("marked", "count of events")?, Time(time))),
             _ => None,
         };
     }
     Ok(producer)
 }
 
-fn standing(row: &Row, column: usize) -> Result<Standing, Error> {
+fn standing(row: &Row, column: &'static str) -> Result<Standing, Error> {
     let name: String = row.get(column)?;
     Standing::from_name(&name).ok_or_else(|| Error::Damaged {
         what: "standing of a producer",
-        problem: format!("`{name}` is none"),
+        problem: format!("`{name}` is unknown"),
     })
 }
 
@@ -209,7 +217,7 @@ impl SqlStore {
     }
 
     pub(super) async fn review_producers(&self) -> Result<(), StoreError> {
-        // Without a transaction, as long as there is nothing to say: this is asked every few seconds.
+        // Called every few seconds: without a transaction unless there is something to log.
         let now = self.clock.now();
         let mut producers = self.memory.lock().await.state.producers.clone();
         producers.values_mut().for_each(|producer| producer.review(now));
@@ -257,7 +265,7 @@ impl SqlStore {
     }
 }
 
-/// What an own change does beside being logged.
+/// Applies the side effects of an own change.
 pub(super) async fn follow(tx: &mut Tx, change: &OwnChange, now: Time) -> Result<(), Error> {
     if change.kind == OwnChange::UNFROZEN {
         gaps::examine(tx, &change.source, now).await?;

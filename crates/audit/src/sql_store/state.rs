@@ -1,20 +1,21 @@
-//! What a store remembers of the log between two appends, so that it need not ask the database.
+//! What a store remembers of the log between two appends, instead of asking the database again.
 
 use std::collections::{BTreeMap, HashMap};
 
 use sql::{Error, Tx};
 
-use super::{TILE, damaged, gaps, producers};
+use super::{TILE, damaged, gaps, no_head, producers};
 use crate::{
     judge::RecordHead,
     producer::Producer,
     tree::{Edge, TreeHead},
 };
 
-/// Heads of records in each of two generations: what was used lately is found, and memory does not grow with the log.
+/// Maximum number of heads in each of two generations: recent ones are found, and memory does not
+/// grow with the log.
 const RECENT: usize = 32_768;
 
-/// All of it. Good as long as the head is where this store left it, because only one store writes.
+/// Valid as long as the head is where this store left it, because only one store writes.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub state: State,
@@ -22,7 +23,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Of which nothing is known yet, or nothing any more.
+    /// Nothing is known, or not any more.
     pub fn unread() -> Self {
         Self {
             state: State {
@@ -43,17 +44,17 @@ pub(super) struct State {
     pub producers: BTreeMap<String, Producer>,
     /// Whether any change is kept out.
     pub has_gaps: bool,
-    /// Whether all this was read, and nothing has failed since.
+    /// Whether this was read, and nothing has failed since.
     pub is_read: bool,
 }
 
 impl State {
-    /// Whether this is the state of a log with this head.
+    /// Whether this is the state of the log with this head.
     pub fn is_at(&self, head: TreeHead) -> bool {
         self.is_read && self.edge.head() == head
     }
 
-    /// Reads it, behind the lock of the head.
+    /// Reads it, while the head is locked.
     pub async fn read(tx: &mut Tx, head: TreeHead) -> Result<Self, Error> {
         Ok(Self {
             edge: read_edge(tx, head).await?,
@@ -64,17 +65,40 @@ impl State {
     }
 }
 
+/// The head row, locked.
+pub(super) struct Locked {
+    pub head: TreeHead,
+    pub epoch: i64,
+}
+
+/// Locks the head row. Only its holder appends: what it reads afterwards does not change until the
+/// commit.
+pub(super) async fn lock_head(tx: &mut Tx) -> Result<Locked, Error> {
+    let row = tx
+        .fetch_optional("SELECT size, root, epoch FROM head WHERE id = 1 FOR UPDATE", Vec::new())
+        .await?;
+    let row = row.ok_or_else(no_head)?;
+    let head = TreeHead {
+        size: row.count("size", "log size")?,
+        root: row.array("root", "log root")?,
+    };
+    Ok(Locked {
+        head,
+        epoch: row.get("epoch")?,
+    })
+}
+
 async fn read_edge(tx: &mut Tx, head: TreeHead) -> Result<Edge, Error> {
     let mut tiles = Vec::new();
     for id in Edge::places(head.size) {
         if let Some(row) = tx.fetch_optional(TILE, vec![id.place().into()]).await? {
-            tiles.push((id, row.get(0)?));
+            tiles.push((id, row.get("hashes")?));
         }
     }
     Edge::open(head, tiles.into_iter().collect()).map_err(|error| damaged(&error))
 }
 
-/// Heads of records that were appended to lately.
+/// Heads of records that were appended to recently.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     young: HashMap<String, RecordHead>,
