@@ -509,7 +509,7 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
     let id = first.reading.strip_prefix("readings/").unwrap();
     let bound_to = format!(
         "ListChanges {}",
-        "Wanted { record: None, kind: None, agency: None, actor: None, start: None, end: None, with_detail: true }"
+        "Filter { record: None, kind: None, agency: None, actor: None, start: None, end: None, with_detail: true }"
     );
     let db = sql::Db::open(backend.url(), audit::SCHEMAS).await.unwrap();
     let seal = rpc::page::Tokens::of(&db).seal().await.unwrap();

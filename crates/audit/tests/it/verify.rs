@@ -2,6 +2,7 @@
 
 use api::event::StateChange;
 use audit::verify::{Fault, LogVerifier, Problem};
+use journal::{Content, Entry, EventSet};
 
 use crate::fixture::{ORIGIN, Producer, TestKey, mark_of, openings};
 
@@ -222,7 +223,7 @@ fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_wer
     let of =
         |source: &str, change: &StateChange| change.chain.is_some() && crate::fixture::decoded(change).source == source;
     let is_mark_of = |source: &str, change: &StateChange| {
-        let entry = journal::Entry::decode(&change.entry).unwrap();
+        let entry = Entry::decode(&change.entry).unwrap();
         change.chain.is_none() && entry.source == source
     };
     let mut stranger = Producer::new("intake", 77);
@@ -256,4 +257,88 @@ fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_wer
             }
         }
     }
+}
+
+/// A mark is true in its place only. One that was taken out confirms nothing, and the root shows it.
+#[test]
+fn p2_a_replayed_mark_is_noticed_and_a_missing_one_confirms_nothing() {
+    let mut intake = Producer::intake();
+    let mut log: Vec<StateChange> = intake.many(6);
+    let mark = mark_of("intake", &log);
+    log.push(mark.clone());
+    log.extend(intake.many_from("later", 3));
+    let run = |log: &[StateChange]| {
+        let mut verifier = LogVerifier::new();
+        let fault = (0..)
+            .zip(log)
+            .find_map(|(index, change)| verifier.push(index, &change.entry).err());
+        (fault, verifier)
+    };
+    let (fault, whole) = run(&log);
+    assert!(fault.is_none());
+    let counted = |verifier: &LogVerifier| {
+        let counted = verifier.producers()["intake"];
+        (
+            counted.held.count,
+            counted.marked.map(|(count, _)| count),
+            counted.marks,
+        )
+    };
+    assert_eq!(counted(&whole), (9, Some(6), 1));
+
+    for at in 0..=log.len() {
+        let mut replayed = log.clone();
+        replayed.insert(at, mark.clone());
+        let (fault, _) = run(&replayed);
+        // Beside the mark itself it says what is true.
+        match at {
+            6 | 7 => assert!(fault.is_none(), "{at}"),
+            _ => assert!(
+                matches!(&fault, Some(Fault::Entry { index, problem: Problem::Mark { said: 6, .. } }) if *index == at as u64),
+                "{at}: {fault:?}"
+            ),
+        }
+    }
+    // The right count and another sum; and the right sum and another count.
+    let set = |count: u64, seed: u8| {
+        let mut set = EventSet::default();
+        for change in &log[..6] {
+            set.add(&journal::entry_hash(&change.entry));
+        }
+        set.add(&[seed; 32]);
+        set.count = count;
+        set
+    };
+    let right = set(6, 0).hash;
+    for (count, hash) in [
+        (6, set(6, 1).hash),
+        (5, right),
+        (7, right),
+        (u64::MAX, right),
+        (0, right),
+    ] {
+        let entry = Entry {
+            content: Content::Mark(EventSet { count, hash }),
+            ..Entry::decode(&mark.entry).unwrap()
+        };
+        let mut forged = log.clone();
+        forged[6].entry = entry.encode().into();
+        let (fault, _) = run(&forged);
+        assert!(
+            matches!(&fault, Some(Fault::Entry { index: 6, problem: Problem::Mark { said, .. } }) if *said == count),
+            "{count}: {fault:?}"
+        );
+    }
+    let mut without = log.clone();
+    without.remove(6);
+    let (fault, verifier) = run(&without);
+    assert!(fault.is_none());
+    assert_eq!(counted(&verifier), (9, None, 0));
+    let key = TestKey::new(ORIGIN, 3);
+    let checkpoint = key.sign(ORIGIN, 10, whole.head().root);
+    whole.finish(&checkpoint, &key.vkey).unwrap();
+    assert!(matches!(
+        verifier.finish(&checkpoint, &key.vkey),
+        Err(Fault::Size { .. })
+    ));
 }
