@@ -535,7 +535,7 @@ async fn verification_reports_key_age_and_extent() {
     log(&data, &["export", &plain]).is(0, &[]);
     let newer = std::fs::read(&checkpoint).unwrap();
     std::fs::write(&checkpoint, older).unwrap();
-    verify(&data, &[]).is(5, &["is there, and the checkpoint covers"]);
+    verify(&data, &[]).is(5, &["exists, but the checkpoint covers"]);
     std::fs::write(&checkpoint, newer).unwrap();
     verify(&data, &[]).is(0, &[]);
 
@@ -611,9 +611,9 @@ async fn signatures_of_a_revoked_key_are_refused_by_those_who_know() {
     process.kill();
     let old = std::fs::read_to_string(data.join("log.vkey")).unwrap();
 
-    log(&data, &["key", "rotate", "--finish"]).is(1, &["no rotation is under way"]);
+    log(&data, &["key", "rotate", "--finish"]).is(1, &["no rotation is in progress"]);
     log(&data, &["key", "rotate"]).is(0, &["also signs, until the rotation is finished"]);
-    log(&data, &["key", "rotate"]).is(1, &["a rotation is under way"]);
+    log(&data, &["key", "rotate"]).is(1, &["a rotation is in progress"]);
     log(&data, &["key", "rotate", "--finish"]).is(0, &["replaced"]);
     // The thief has everything of this moment and continues with it. The newest key has not signed
     // anything yet.

@@ -157,7 +157,7 @@ async fn p1_reconcile_finds_state_without_entry_and_entry_without_state() {
             "intake",
             "UPDATE report_states SET sequence = sequence - 1 WHERE report = (SELECT max(report) FROM report_states)",
             "UPDATE report_states SET sequence = sequence + 1 WHERE report = (SELECT max(report) FROM report_states)",
-            "its database is older than the log",
+            "its database may be an older copy",
         ),
         (
             "routing",
@@ -477,11 +477,7 @@ async fn a_witnessed_log_rotates_keys_and_verifies_throughout() {
     for (logs, expected, says) in [
         (String::new(), 0, "cosigned by"),
         (format!("log {first}\n"), 0, "cosigned by"),
-        (
-            other.to_owned(),
-            5,
-            "not signed by any of the logs that the policy names",
-        ),
+        (other.to_owned(), 5, "not signed by any log of the policy"),
         (format!("{other}log {first}\n"), 0, "cosigned by"),
     ] {
         let file = folder.path().join("verifiers");

@@ -1,4 +1,4 @@
-//! Services append changes: one call's worth. Those of a stream are appended by `batches.rs`.
+//! Appends the changes of one call. `batches.rs` appends those of a stream.
 
 use api::{
     audit::{AppendChangesResponse, AppendResult},
@@ -13,10 +13,10 @@ use crate::{
     store::StoreError,
 };
 
-/// Changes in one batch, or in one call.
+/// Maximum number of changes per batch or call.
 const MOST_CHANGES: usize = 1_000;
 
-/// These changes, when they are neither none nor too many.
+/// Returns these changes unless they are none or too many.
 pub(crate) fn of_lawful_size(changes: Vec<StateChange>) -> Result<Vec<StateChange>, Failure> {
     match (1..=MOST_CHANGES).contains(&changes.len()) {
         true => Ok(changes),
@@ -24,7 +24,7 @@ pub(crate) fn of_lawful_size(changes: Vec<StateChange>) -> Result<Vec<StateChang
     }
 }
 
-/// Appends what a service submits, and answers for each change.
+/// Appends a service's changes, and answers for each.
 pub(crate) async fn append(
     sequencer: &Sequencer,
     source: &str,
@@ -51,7 +51,7 @@ impl From<StoreError> for Failure {
 impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error {
-            // Another process has taken over, or an operator has to look: either way a later call finds one that writes.
+            // Another process has taken over, or an operator must act: a later call may find a writer.
             AppendError::Halted => Self::Unavailable {
                 what: "the writer of the log",
             },
@@ -81,7 +81,7 @@ pub(crate) fn result(verdict: Verdict) -> AppendResult {
     }
 }
 
-/// A span for each change whose cause was traced: one trace runs from the submitted report to the log.
+/// A span for each change with a trace context: one trace runs from the submitted report to the log.
 pub(crate) fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
     if !telemetry::enabled() {
         return Vec::new();
@@ -107,7 +107,7 @@ pub(crate) fn end_spans(spans: Vec<(usize, Span)>, verdicts: &[Verdict]) {
             Some(Err(refusal)) => span.record("refusal", refusal.reason()),
             None => &span,
         };
-        // A span that was never entered has no beginning.
+        // A span that is never entered has no start.
         span.in_scope(|| {});
     }
 }

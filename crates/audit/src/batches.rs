@@ -1,4 +1,4 @@
-//! `AppendBatches`: a stream of batches, each answered in its turn.
+//! `AppendBatches`: a stream of batches, answered in order.
 
 use api::audit::{AppendBatchesRequest, AppendBatchesResponse};
 use futures::{
@@ -14,26 +14,27 @@ use crate::{
     sequencer::Sequencer,
 };
 
-/// Batches of one stream that are checked ahead of the one that is being written: enough to fill the next commit, and few enough
-/// that one stream does not fill the queue.
+/// Batches of one stream that are checked ahead: enough to fill the next commit, and few enough that
+/// one stream does not fill the queue.
 const AHEAD: usize = 8;
 
 type Answer = BoxFuture<'static, Result<AppendBatchesResponse, Failure>>;
 
-/// Appends the batches of a stream in their order. The first error is the last answer.
+/// Appends the batches of a stream in order. An error ends it.
 pub(crate) fn append(
     sequencer: Sequencer,
     source: String,
     batches: impl Stream<Item = Result<AppendBatchesRequest, Failure>> + Unpin + Send + 'static,
 ) -> BoxStream<'static, Result<AppendBatchesResponse, Failure>> {
     let (answers, coming) = mpsc::channel(AHEAD);
-    // On a task of its own: it checks the next batches while answers are being sent. It ends with the stream, or when nobody
-    // takes its answers any more.
+    // On a task of its own, which checks the next batches while answers are sent. It ends with the
+    // stream, or when its answers are no longer read.
     tokio::spawn(read(sequencer, source, batches, answers));
     let coming = stream::unfold(coming, |mut coming: mpsc::Receiver<Answer>| async move {
         let answer = coming.recv().await?.await;
         if answer.is_err() {
-            // What was sent behind it must not be appended when this was not; what is in the queue already is repeated.
+            // Later batches must not be appended if this one was not; those already queued will be
+            // repeated.
             coming.close();
         }
         Some((answer, coming))
@@ -47,7 +48,8 @@ async fn read(
     mut batches: impl Stream<Item = Result<AppendBatchesRequest, Failure>> + Unpin,
     answers: mpsc::Sender<Answer>,
 ) {
-    // The place for the answer comes first: without one, nothing more is read, and flow control slows the sender.
+    // Reserve room for the answer first: without it nothing more is read, and flow control slows the
+    // sender.
     while let Ok(place) = answers.reserve().await {
         let batch = match batches.next().await {
             Some(Ok(batch)) => batch,
@@ -61,7 +63,7 @@ async fn read(
     }
 }
 
-/// Puts a batch in the queue, and returns its answer to come.
+/// Queues a batch, and returns its future answer.
 async fn enqueue(sequencer: &Sequencer, source: &str, batch: AppendBatchesRequest) -> Result<Answer, Failure> {
     let changes = of_lawful_size(batch.changes)?;
     let spans = spans(&changes);

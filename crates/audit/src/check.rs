@@ -1,7 +1,7 @@
-//! What a submitted change must be, before it gets a place in the log. No I/O.
+//! Checks on a submitted change before it gets a place in the log. No I/O.
 //!
-//! Two steps. [`check`] looks at a change by itself and is run before the transaction, on the caller's task: that is
-//! where the hashing is. `judge.rs` looks at it against the log, inside the transaction, and only compares.
+//! There are two steps. [`check`] looks at a change by itself, before the transaction and on the
+//! caller's task: it does the hashing. `judge.rs` compares it with the log, inside the transaction.
 
 use api::event::{Opening, StateChange};
 use bytes::Bytes;
@@ -9,9 +9,9 @@ use journal::{AuditKind, Bytes32, Content, Entry, EventSet, Opened, Openings, Ti
 use names::Collection;
 use uuid::Uuid;
 
-/// The log itself, as a source of entries.
+/// The log itself as a source of entries.
 pub(crate) const OWN: &str = "audit";
-/// The kind of the one change of a reading of the log's details.
+/// Kind of the only change of a reading of the log's details.
 pub(crate) const READ: &str = AuditKind::DetailsRead.name();
 
 /// The services that may append.
@@ -28,26 +28,28 @@ const MAX_SEQUENCE: u64 = i64::MAX.cast_unsigned();
 /// Why a change is not logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppendRefusal {
-    /// Its entry or its detail is larger than the log takes.
+    /// Its entry or its detail is too large.
     TooLarge,
-    /// The entry is not a canonical one.
+    /// The entry is not canonical.
     Malformed,
-    /// The entry names another producer than the caller, or a record that is not the producer's.
+    /// The entry's source is not the caller, or its record is not the source's.
     WrongSource,
-    /// Chain or detail are not what the entry commits to.
+    /// Chain or detail do not match the entry's commitments.
     CommitmentMismatch,
     /// An earlier change of the record is missing.
     OutOfOrder,
-    /// It does not continue the record's last entry, or another event has its place: the producer's past has changed.
+    /// It does not continue the record's last entry, or another event has its place: the producer's
+    /// past has changed.
     BrokenLink,
     /// Its event id was logged with other bytes.
     EventIdReused,
-    /// Nothing of its producer is taken before an operator has examined it. Fails the whole call: the change may well be sound.
+    /// Its producer is frozen until an operator has examined it. Fails the whole call, because the
+    /// change may be valid.
     Frozen,
 }
 
 impl AppendRefusal {
-    /// As it goes over the wire.
+    /// Its name in the contract.
     pub fn reason(self) -> &'static str {
         match self {
             Self::TooLarge => "TOO_LARGE",
@@ -71,10 +73,10 @@ impl From<journal::Refusal> for AppendRefusal {
     }
 }
 
-/// The index at which a change stands in the log, now or since an earlier call; or why it is not logged.
+/// The index of a change in the log, from this or an earlier call; or why it is not logged.
 pub type Verdict = Result<u64, AppendRefusal>;
 
-/// A change that is sound in itself.
+/// A change that is valid by itself.
 #[derive(Clone, Debug)]
 pub struct Checked {
     pub(crate) entry: Opened,
@@ -84,13 +86,13 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Bytes that are stored of it.
+    /// Its size in the database, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len() + self.entry.record.len() + self.entry.kind.len() + self.detail.content.len() + 3 * 32
     }
 }
 
-/// Checks a change by itself. `source` is the name of the service that submits it.
+/// Checks a change by itself. `source` is the service that submits it.
 pub fn check(source: &str, change: StateChange) -> Result<Checked, AppendRefusal> {
     let StateChange {
         entry: bytes,
@@ -123,7 +125,7 @@ pub fn check(source: &str, change: StateChange) -> Result<Checked, AppendRefusal
     })
 }
 
-/// A producer's mark as an entry of the log: in the clear, and so without openings.
+/// A producer's mark as an entry: in the clear, so without openings.
 #[derive(Clone, Debug)]
 pub struct MarkEntry {
     pub(crate) id: Uuid,
@@ -135,10 +137,10 @@ pub struct MarkEntry {
 }
 
 impl MarkEntry {
-    /// The entry that says of a source what the log holds of it.
+    /// The entry that states what the log holds of a source.
     ///
-    /// Audit writes it, in the place where it is true. That it cannot forge one rests on what a mark says: everybody who has the entries
-    /// before it counts the same, and one that they do not meet is a fault of the log for every verifier.
+    /// Audit writes it, where it is true. It cannot forge one: everybody who has the entries before
+    /// it counts them, and a mark that differs is a fault of the log for every verifier.
     pub(crate) fn new(source: &str, set: EventSet, id: Uuid, time: Time) -> Self {
         let entry = Entry {
             id,
@@ -158,17 +160,17 @@ impl MarkEntry {
     }
 }
 
-/// What stands in one place of the log.
+/// An entry of the log.
 #[derive(Clone, Debug)]
 pub enum Leaf {
     /// A change.
     Change(Box<Checked>),
-    /// A producer's mark.
+    /// A mark.
     Mark(MarkEntry),
 }
 
 impl Leaf {
-    /// An entry that is the log's, with what it commits to; without for a mark.
+    /// A logged entry with the openings of its commitments; a mark has none.
     pub(crate) fn whole(bytes: Vec<u8>, openings: Option<Openings<'_>>) -> Result<Self, AppendRefusal> {
         let entry = Entry::decode(&bytes).map_err(|_| AppendRefusal::Malformed)?;
         match (entry.content, openings) {

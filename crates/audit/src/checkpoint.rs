@@ -1,7 +1,9 @@
-//! The signed head of the log, in C2SP `tlog-checkpoint` form: the origin, the size and the root, signed as a note.
+//! The signed head of the log in C2SP `tlog-checkpoint` form: origin, size and root, signed as a
+//! note.
 //!
-//! Each of the log's keys signs twice: the plain signature of a note, which every verifier knows, and a timestamped one
-//! (`cosignature/v1`, as witnesses make), so that it can be seen how old a checkpoint is that did not have to grow.
+//! Each of the log's keys signs twice: the plain signature of a note, which every verifier knows,
+//! and a timestamped one (`cosignature/v1`, as witnesses make), which shows the age of a checkpoint
+//! of a log that did not grow.
 
 use journal::Time;
 use signed_note::{Note, NoteError, Signer, VerifierError};
@@ -9,19 +11,19 @@ use tlog_tiles::{Checkpoint, Hash};
 
 use crate::{log_key::LogKey, tree::TreeHead};
 
-/// Why a checkpoint cannot be made or is not to be trusted.
+/// Why a checkpoint cannot be signed or is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The verifier key is not one.
-    #[error("the verifier key cannot be read; it looks like ORIGIN+12345678+BASE64")]
+    /// The verifier key is malformed.
+    #[error("malformed verifier key; it has the form ORIGIN+12345678+BASE64")]
     VerifierKey(#[source] VerifierError),
     /// There is no verifier key.
-    #[error("there is no verifier key; one looks like ORIGIN+12345678+BASE64")]
+    #[error("no verifier key; it has the form ORIGIN+12345678+BASE64")]
     NoKey,
-    /// What stands beside the verifier keys is no statement on them.
-    #[error("a statement beside the verifier keys cannot be read: the file is damaged, or of a later version of Remit")]
+    /// A statement on the verifier keys is malformed.
+    #[error("malformed statement on the verifier keys: the file is damaged, or of a later version of Remit")]
     Statement,
-    /// The note is not one, or the key did not sign it.
+    /// The note is malformed, or not signed by the key.
     #[error("the note is not signed by the log's key")]
     Note(#[from] NoteError),
     /// Only a revoked key signed it.
@@ -32,12 +34,12 @@ pub enum CheckpointError {
     Revoked {
         /// Verifier key of the revoked key.
         key: String,
-        /// Entries that the checkpoint covers.
+        /// Number of entries covered by the checkpoint.
         size: u64,
-        /// Entries of the last tree that is believed.
+        /// Number of entries of the last trusted tree.
         last: u64,
     },
-    /// Only a key signed it that another took the place of.
+    /// Only a replaced key signed it.
     #[error(
         "the note is signed by the key {key}, which was replaced, and by none that signs now. if it is of before: verify it with \
          the verifier key of its day, or ask for a new one"
@@ -46,23 +48,23 @@ pub enum CheckpointError {
         /// Verifier key of the replaced key.
         key: String,
     },
-    /// The policy names logs, and this is by none of them.
-    #[error("the checkpoint is not signed by any of the logs that the policy names")]
+    /// None of the logs in the policy signed it.
+    #[error("the checkpoint is not signed by any log of the policy")]
     NotListed,
-    /// What was signed is not a checkpoint.
+    /// The signed text is not a checkpoint.
     #[error("the signed text is not a checkpoint")]
     Text,
-    /// The checkpoint names another log than the key does.
-    #[error("the checkpoint is of `{found}`, and the key of `{expected}`")]
+    /// Checkpoint and key belong to different logs.
+    #[error("the checkpoint is of the log `{found}`, but the key of `{expected}`")]
     Origin {
-        /// The log that the checkpoint names.
+        /// The checkpoint's log.
         found: String,
-        /// The log that the key names.
+        /// The key's log.
         expected: String,
     },
 }
 
-/// Signs the head of a log with each of these keys, of which there is at least one.
+/// Signs the head of a log with each of these keys, at least one.
 pub(crate) fn sign(head: &TreeHead, keys: &[LogKey], now: Time) -> Result<String, CheckpointError> {
     let origin = keys.first().ok_or(CheckpointError::NoKey)?.origin();
     let text = Checkpoint::new(origin, head.size, Hash(head.root), "").map_err(|_| CheckpointError::Text)?;
@@ -77,12 +79,13 @@ pub(crate) fn sign(head: &TreeHead, keys: &[LogKey], now: Time) -> Result<String
     Ok(note)
 }
 
-/// The origin and the head that a checkpoint names, whoever signed it: for what is held against something that is known otherwise.
+/// Reads the origin and the head of a checkpoint without verifying it: for comparison with trusted
+/// data.
 pub(crate) fn read(note: &str) -> Result<(String, TreeHead), CheckpointError> {
     text(&Note::from_bytes(note.as_bytes())?)
 }
 
-/// What stands in the text of a note that is a checkpoint.
+/// Reads the text of a checkpoint's note.
 pub(crate) fn text(note: &Note) -> Result<(String, TreeHead), CheckpointError> {
     let checkpoint = Checkpoint::from_bytes(note.text()).map_err(|_| CheckpointError::Text)?;
     let (size, Hash(root)) = (checkpoint.size(), *checkpoint.hash());

@@ -1,13 +1,14 @@
-//! Reads of details are changes too: each is logged, with who reads, for what, and which, before anything is shown; and who gets
-//! details at all.
+//! Decides who gets details, and logs readings of them.
 //!
-//! Every reading is a record of its own, `readings/{id}` with one change: the public log tells that audit logged something, and when,
-//! but not that it was a reading, by whom, or whose. One page or a million, it is one reading: it ends where the published log did when it began, and its
-//! pages go on under its name. The name is no secret and is not believed: a page is shown only when the log holds the reading, and it is
-//! the caller's, for this purpose, of these entries, and not older than [`LASTS`]. So nothing can be read under a
-//! reading's name that the reading does not say.
+//! A reading is logged before anything is shown, with its reader, purpose and range. Each is a record
+//! of its own, `readings/{id}`, with one change: the public log shows when audit logged something,
+//! but not that it was a reading, by whom, or of whose. A list is one reading, however many pages it
+//! has: it ends where the published log ended when it began, and its pages continue under its name.
+//! The name is neither secret nor trusted: a page is shown only if the log has the reading and it is
+//! by this caller, for this purpose, of these entries, and not older than [`LASTS`]. So nothing can
+//! be read under a reading's name that the reading does not state.
 //!
-//! Somebody who follows the log is one reading for as long as the stream lasts, without an end.
+//! A stream is one reading without an end.
 
 use std::ops::Range;
 
@@ -23,13 +24,13 @@ use crate::{
     read::{Filter, Read, Sight},
 };
 
-/// For how long pages can be asked for under a reading's name, in seconds.
+/// Lifetime of a reading's name for further pages, in seconds.
 const LASTS: i64 = 24 * 60 * 60;
 
-/// Characters of a purpose.
+/// Maximum length of a purpose, in characters.
 const LONGEST_PURPOSE: usize = 200;
 
-/// Who reads which details, and for what.
+/// A request for details.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Disclosure<'a> {
     pub caller: &'a Identity,
@@ -37,11 +38,11 @@ pub(crate) struct Disclosure<'a> {
     pub wanted: &'a Filter,
 }
 
-/// A reading that is in the log.
+/// A logged reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Logged {
     pub id: Uuid,
-    /// The entries that it may go on with.
+    /// The entries that it may continue with.
     pub indexes: Range<u64>,
 }
 
@@ -53,7 +54,8 @@ impl Logged {
 }
 
 impl Disclosure<'_> {
-    /// The change to be logged before details of the entries from `first` on are shown, up to `end` where there is one.
+    /// The change to log before details of the entries from `first` on are shown, up to `end` if
+    /// any.
     pub fn begin(&self, first: u64, end: Option<u64>, now: Time, entropy: &dyn Entropy) -> (Uuid, StateChange) {
         let id = ordered_id(now, entropy);
         let draft = Draft {
@@ -72,7 +74,7 @@ impl Disclosure<'_> {
         (id, draft.into_change(&Head::default(), now, entropy).with_detail())
     }
 
-    /// Whether a logged entry is the beginning of this reading, which then goes on at `next`.
+    /// Returns the reading continued at `next` if a logged entry is its beginning.
     pub fn goes_on(&self, id: Uuid, logged: &Read, next: u64, now: Time) -> Option<Logged> {
         let entry = Opened::new(&logged.entry, logged.chain.as_ref()?.into()).ok()?;
         let detail = Detail::decode(&*logged.detail.as_ref()?.content).ok()?;
@@ -112,7 +114,7 @@ impl Disclosure<'_> {
     }
 }
 
-/// Refuses a caller who may not see which entries are of a record.
+/// Refuses callers who may not see which entries belong to a record.
 pub(crate) async fn refuse_chain(caller: &Identity, record: &str, sight: Option<&dyn Sight>) -> Result<(), Failure> {
     match (caller.role, sight) {
         (Role::Auditor | Role::Operator, _) => Ok(()),
@@ -120,7 +122,7 @@ pub(crate) async fn refuse_chain(caller: &Identity, record: &str, sight: Option<
             let agency = AgencyCaller::from_identity(caller)?.agency.resource_name();
             match sight.sees(&agency, record).await? {
                 true => Ok(()),
-                // As if there were none: whether there is one is not public.
+                // As if it did not exist: that is not public.
                 false => Err(Failure::NotFound { what: "record" }),
             }
         }
@@ -132,7 +134,7 @@ pub(crate) async fn refuse_chain(caller: &Identity, record: &str, sight: Option<
     }
 }
 
-/// Refuses a caller who may not see the details of what it asks for.
+/// Refuses callers who may not see the requested details.
 pub(crate) async fn refuse_hidden(
     Disclosure {
         caller,
@@ -142,7 +144,7 @@ pub(crate) async fn refuse_hidden(
     sight: Option<&dyn Sight>,
 ) -> Result<(), Failure> {
     if !(1..=LONGEST_PURPOSE).contains(&purpose.trim().chars().count()) {
-        let needed = format!("name what the details are read for, in at most {LONGEST_PURPOSE} characters");
+        let needed = format!("state the purpose of reading the details, in at most {LONGEST_PURPOSE} characters");
         return Err(Failure::invalid("purpose", needed));
     }
     let hidden = Err(Failure::NotFound { what: "record" });
@@ -152,13 +154,13 @@ pub(crate) async fn refuse_hidden(
             let agency = AgencyCaller::from_identity(caller)?.agency.resource_name();
             match sight.sees(&agency, record).await? {
                 true => Ok(()),
-                // As if there were none.
+                // As if it did not exist.
                 false => hidden,
             }
         }
         (Role::Agency, None, _) => Err(Failure::invalid(
             "filter.record",
-            "name the report or case whose details are wanted",
+            "name the report or case whose details to show",
         )),
         (Role::Agency, _, None) => hidden,
         (Role::Operator | Role::Partner | Role::Service, ..) => Err(rpc::unlisted()),
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn p7_a_reading_is_gone_on_with_by_whoever_began_it_and_as_it_began_only() {
+    fn p7_only_its_reader_continues_a_reading_and_only_as_it_began() {
         let (caller, wanted) = (auditor(), of_a_record());
         let disclosure = Disclosure {
             caller: &caller,
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn p7_following_the_log_has_no_pages() {
+    fn p7_a_stream_has_no_pages() {
         let (caller, wanted) = (auditor(), of_a_record());
         let disclosure = Disclosure {
             caller: &caller,

@@ -1,15 +1,19 @@
-//! A folder that a log is exported to: incrementally, and so that whatever interrupts it can be gone on from.
+//! Exports a log to a folder: incrementally, and resumably after any interruption.
 //!
-//! The folder holds `checkpoint`, the files of [`tiles`](crate::tiles) and `vkey`, the content of a verifier key file; any
-//! web server that serves it serves the log. With details it also has `detail/…`, which nobody but its owner may read.
+//! The folder contains `checkpoint`, the files of [`tiles`](crate::tiles) and `vkey`, the content of
+//! a verifier key file; any web server can serve it as the log. With details it also has `detail/…`,
+//! readable by the owner only.
 //!
-//! Only entries are taken from the server. The tiles are computed here, from the tree that the folder's own checkpoint names, and their root
-//! has to be the newly signed one: what gets a checkpoint in this folder extends what had one before. Who signed the one before does not
-//! matter any more: its key may have been replaced or revoked since, and the new root says the same of every entry. What was exported before
-//! is not read again, but for the tiles and the bundle that go on; that it is still there unchanged, [`verify`](crate::verify) says.
+//! Only entries are fetched from the server. The tiles are computed here, from the tree of the
+//! folder's own checkpoint, and their root must be the newly signed one: so a new checkpoint of the
+//! folder extends the previous one. The previous one's signature does not matter: its key may have
+//! been replaced or revoked since, and the new root covers the same entries. Earlier files are not
+//! read again, except for the tiles and the bundle that continue; [`verify`](crate::verify) shows
+//! whether they are unchanged.
 //!
-//! Each file is written whole or not at all; the checkpoint last, when all others are on disk. What an interrupted export left behind is
-//! full bundles without a checkpoint: they are used, and thrown away when they turn out not to be the log's.
+//! Each file is written completely or not at all; the checkpoint last, after all others are on disk.
+//! An interrupted export leaves full bundles beyond the checkpoint: they are reused, and deleted if
+//! they turn out not to be the log's.
 
 use std::{
     fs::{DirBuilder, File, TryLockError},
@@ -32,66 +36,66 @@ use crate::{
 const CHECKPOINT: &str = "checkpoint";
 const VKEY: &str = "vkey";
 const DETAIL: &str = "detail";
-/// Bytes of a hash.
+/// Size of a hash, in bytes.
 const HASH: usize = 32;
 
-/// Why a log is not exported.
+/// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// What was read is not the log that was signed.
+    /// The entries are not the signed log.
     #[error(transparent)]
     Fault(#[from] Fault),
     /// A file could not be read or written.
     #[error("{doing} {}", path.display())]
     File {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why it was not.
+        /// The cause.
         #[source]
         source: IoError,
     },
-    /// Somebody else exports to this folder.
-    #[error("another export to {} is under way", path.display())]
+    /// Another export to this folder is running.
+    #[error("another export to {} is running", path.display())]
     Busy {
         /// The folder.
         path: PathBuf,
     },
-    /// The folder has details and this export has none, or the other way round.
-    #[error("{} was exported {}: go on like that, or export to a new folder", path.display(), if *has { "with details" } else { "without details" })]
+    /// The folder has details and this export does not, or the reverse.
+    #[error("{} was exported {}: continue in the same way, or export to a new folder", path.display(), if *has { "with details" } else { "without details" })]
     Details {
         /// The folder.
         path: PathBuf,
         /// Whether the folder has details.
         has: bool,
     },
-    /// The folder has another log.
-    #[error("{} has the log `{found}`, and this is `{expected}`: export to a new folder", path.display())]
+    /// The folder contains another log.
+    #[error("{} contains the log `{found}`, but this is `{expected}`: export to a new folder", path.display())]
     OtherLog {
         /// The folder.
         path: PathBuf,
-        /// The origin of the log that it has.
+        /// Origin of its log.
         found: String,
-        /// The origin of the log that is exported.
+        /// Origin of the log to export.
         expected: String,
     },
-    /// The folder does not hold what its own checkpoint names.
+    /// The folder does not match its own checkpoint.
     #[error("{} is damaged: {problem}. export to a new folder", path.display())]
     Damaged {
         /// The folder.
         path: PathBuf,
-        /// What does not fit.
+        /// The problem.
         problem: String,
     },
-    /// The server has less than the folder.
+    /// The server has fewer entries than the folder.
     #[error(
-        "the folder has a checkpoint of {folder} entries, and the server's newest has {server}: the server lags, or was set back"
+        "the folder's checkpoint covers {folder} entries, the server's newest only {server}: the server lags, or was set back"
     )]
     Behind {
-        /// Entries that the folder's checkpoint covers.
+        /// Number of entries covered by the folder's checkpoint.
         folder: u64,
-        /// Entries that the server's covers.
+        /// Number of entries covered by the server's.
         server: u64,
     },
 }
@@ -102,11 +106,11 @@ impl From<CheckpointError> for ExportError {
     }
 }
 
-/// A folder that is being exported to.
+/// A folder during an export.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Held as long as the folder is open.
+    /// Held while the folder is open.
     lock: File,
     with_detail: bool,
     vkeys: String,
@@ -116,18 +120,18 @@ pub struct Folder {
     /// The tree of the folder's own checkpoint.
     before: TreeHead,
     edge: Edge,
-    /// Leaf hashes of entries that the edge does not have yet.
+    /// Leaf hashes of entries that are not in the edge yet.
     leaves: Vec<Bytes32>,
-    /// The entries of the bundle that is not full, and their details.
+    /// The entries of the partial bundle, and their details.
     entries: Vec<u8>,
     details: Vec<u8>,
-    /// Bundles that were found without a checkpoint.
+    /// Bundles found beyond the checkpoint.
     resumed: Vec<u64>,
 }
 
 impl Folder {
-    /// Opens or makes a folder, to bring it to the tree that `checkpoint` signs. `vkeys` is a verifier key, or the content of a
-    /// verifier key file.
+    /// Opens or creates a folder, to bring it to the tree signed by `checkpoint`. `vkeys` is a verifier
+    /// key or the content of a verifier key file.
     pub fn open(path: &Path, checkpoint: &str, vkeys: &str, with_detail: bool) -> Result<Self, ExportError> {
         let trusted = Trusted::parse(vkeys)?;
         let target = trusted.open(checkpoint)?;
@@ -163,17 +167,17 @@ impl Folder {
         Ok(folder)
     }
 
-    /// How many entries it has. What is pushed goes on from there.
+    /// Number of its entries, which pushed ones continue.
     pub fn size(&self) -> u64 {
         self.edge.head().size + self.leaves.len() as u64
     }
 
-    /// What it is brought to.
+    /// The tree to bring it to.
     pub fn target(&self) -> TreeHead {
         self.target
     }
 
-    /// Brings it to the tree of another checkpoint instead, which must not have fewer entries.
+    /// Aims for the tree of another checkpoint, which must not have fewer entries.
     pub fn aim(&mut self, checkpoint: &str) -> Result<(), ExportError> {
         let target = trust::open(checkpoint, &self.vkeys)?;
         if target.size < self.target.size {
@@ -186,12 +190,12 @@ impl Folder {
         Ok(())
     }
 
-    /// Entries that its own checkpoint covers.
+    /// Number of entries covered by its own checkpoint.
     pub fn before(&self) -> u64 {
         self.before.size
     }
 
-    /// Takes the next entry, with what it commits to when the folder has details.
+    /// Takes the next entry, with its openings if the folder has details.
     pub fn push(&mut self, entry: &[u8], openings: Option<Openings<'_>>) -> Result<(), ExportError> {
         let index = self.size();
         let fault = |problem| ExportError::from(Fault::Entry { index, problem });
@@ -210,8 +214,9 @@ impl Folder {
         Ok(())
     }
 
-    /// Makes what was pushed the log that the checkpoint signs. When it is not, nothing has a new checkpoint, and what an earlier export
-    /// left behind is thrown away: another try goes on from the folder's own checkpoint.
+    /// Completes the export if the entries are the signed log. Otherwise the folder keeps its
+    /// checkpoint, and files of an interrupted export are deleted: the next try continues from the
+    /// checkpoint.
     pub fn finish(mut self) -> Result<TreeHead, ExportError> {
         self.grow()?;
         let found = self.edge.head();
@@ -260,7 +265,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// Goes on from the folder's own checkpoint.
+    /// Loads the tree of the folder's own checkpoint.
     fn take_up(&mut self) -> Result<(), ExportError> {
         let file = self.path.join(CHECKPOINT);
         let note = match foreign::read_in(&self.path, CHECKPOINT, foreign::SMALL) {
@@ -336,7 +341,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Takes up the bundles that an interrupted export left behind, as far as they are whole.
+    /// Reuses complete bundles of an interrupted export.
     fn resume(&mut self) -> Result<(), ExportError> {
         loop {
             let n = self.size() / u64::from(WIDTH);
@@ -349,7 +354,7 @@ impl Folder {
             let known = usize::try_from(self.size() % u64::from(WIDTH)).unwrap_or(0);
             let (mut entries, mut details) = (&entries[..], &details[..]);
             for at in 0..usize::from(WIDTH) {
-                // Both were found to be whole.
+                // Both are complete.
                 let entry = take_entry(&mut entries).unwrap_or_default();
                 let openings = take_openings(&mut details).flatten();
                 if at >= known {
@@ -360,7 +365,8 @@ impl Folder {
         }
     }
 
-    /// A full bundle of entries beyond the checkpoint, and what they commit to; `None` when it is not there, or not whole.
+    /// A full bundle of entries beyond the checkpoint with its details; `None` if it is missing or
+    /// incomplete.
     fn found(&self, n: u64) -> Option<(Vec<u8>, Vec<u8>)> {
         let read = |content| self.read(full(content, n)).ok();
         let bundle = read(Content::Entries)?;
@@ -378,11 +384,11 @@ impl Folder {
         (entries.is_empty() && openings.is_empty()).then_some((bundle, details))
     }
 
-    /// Writes the bundle that is full now.
+    /// Writes the bundle that has become full.
     fn flush(&mut self) -> Result<(), ExportError> {
         self.grow()?;
         let n = self.size() / u64::from(WIDTH) - 1;
-        // The entries last: a bundle that is there has its details.
+        // The entries last: an existing bundle has its details.
         if self.with_detail {
             self.write(full(Content::Details, n), &self.details)?;
         }
@@ -392,7 +398,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Lets the tree grow by what was pushed, and writes the tiles that are full.
+    /// Grows the tree by the pushed entries, and writes full tiles.
     fn grow(&mut self) -> Result<(), ExportError> {
         let (edge, tiles) = self
             .edge
@@ -408,7 +414,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes what was partial under the checkpoint before, where the full file has come.
+    /// Removes partial files of the previous checkpoint that are full now.
     fn tidy(&self) -> Result<(), ExportError> {
         for id in Edge::places(self.before.size) {
             let mut contents = vec![Content::Hashes(id.level)];
@@ -441,7 +447,7 @@ impl Folder {
         put(&file, bytes)
     }
 
-    /// All that was written is on disk when this returns: one call for thousands of files.
+    /// Flushes everything written to disk: one call for thousands of files.
     fn sync(&self) -> Result<(), ExportError> {
         let synced = rustix::fs::syncfs(&self.lock);
         synced.map_err(|error| failed("writing to disk", &self.path)(error.into()))
@@ -455,7 +461,7 @@ impl Folder {
     }
 }
 
-/// Whether these are what an entry commits to: nothing, for a mark.
+/// Whether these openings match an entry's commitments; a mark has none.
 fn fits(entry: Entry, openings: Option<Openings<'_>>) -> bool {
     match (entry.content, openings) {
         (What::Mark(_), None) => true,
@@ -475,11 +481,11 @@ fn full(content: Content, n: u64) -> TilePath {
     }
 }
 
-/// Under its name there is the whole file, or none.
+/// Writes a file atomically.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     let new = path.with_added_extension("new");
     let write = || {
-        // Of an interrupted export, or a link that somebody else made.
+        // A leftover of an interrupted export, or somebody's link.
         remove(std::fs::remove_file(&new))?;
         File::create_new(&new)?.write_all(bytes)?;
         std::fs::rename(&new, path)
@@ -487,7 +493,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     write().map_err(failed("writing", path))
 }
 
-/// What is not there need not be removed.
+/// Ignores that a file to remove does not exist.
 fn remove(removed: Result<(), IoError>) -> Result<(), IoError> {
     match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

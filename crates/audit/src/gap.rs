@@ -1,4 +1,4 @@
-//! Changes that are kept out of the log, and what that shows. No I/O.
+//! Changes that are kept out of the log, and the findings from them. No I/O.
 
 use api::event::{Detail, Incident};
 use journal::{AuditKind, Bytes32, Time};
@@ -11,7 +11,7 @@ use crate::producer::{Producer, Standing};
 pub enum GapKind {
     /// Changes before it are missing.
     Missing,
-    /// Another event has its place, or it continues an entry that is not in the log.
+    /// Another event has its place, or it continues an entry that the log does not have.
     Fork,
     /// Its event id was logged with other bytes.
     EventIdReused,
@@ -20,7 +20,7 @@ pub enum GapKind {
 impl GapKind {
     const ALL: [Self; 3] = [Self::Missing, Self::Fork, Self::EventIdReused];
 
-    /// As it is stored.
+    /// Its name in the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Missing => "MISSING",
@@ -29,13 +29,13 @@ impl GapKind {
         }
     }
 
-    /// By its name.
+    /// Parses a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// Something that is wrong beyond a single change.
+/// A fault beyond a single change.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub kind: GapKind,
@@ -50,7 +50,7 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// What it is listed under, once: a record has one gap and one fork, however many changes follow.
+    /// The key of its listing: a record has one gap and one fork, however many changes follow.
     pub fn key(&self) -> String {
         match self.kind {
             GapKind::Missing | GapKind::Fork => self.record.clone(),
@@ -59,32 +59,32 @@ impl Finding {
     }
 }
 
-/// A change that is kept out, as it is listed.
+/// A listed change that is kept out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// Why.
     pub kind: GapKind,
-    /// What it is listed under: the record, or the event id that was used again.
+    /// The key of the listing: the record, or the reused event id.
     pub key: String,
     /// The producer.
     pub source: String,
     /// Resource name of the record.
     pub record: String,
-    /// The first sequence that is missing, or in dispute.
+    /// The first missing or disputed sequence.
     pub first_sequence: u64,
     /// The last one.
     pub last_sequence: u64,
     /// The event that is kept out.
     pub event_id: String,
-    /// When it was kept out first.
+    /// When it was first kept out.
     pub since: Time,
-    /// How often it has come.
+    /// How often it arrived.
     pub attempts: u64,
     /// When an operator examined it.
     pub examined: Option<Time>,
 }
 
-/// What befalls a producer, and is logged as a change of `producers/{source}`.
+/// A change of a producer's state, logged as a change of `producers/{source}`.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnChange {
     pub source: String,
@@ -102,12 +102,12 @@ impl OwnChange {
     const EVENT_ID_REUSED: &'static str = AuditKind::EventIdReused.name();
     const REACHED: &'static str = AuditKind::MarkReached.name();
 
-    /// Whether the producer was frozen by it.
+    /// Whether it freezes the producer.
     pub fn freezes(&self) -> bool {
         self.kind == Self::FROZEN
     }
 
-    /// Takes over what the entry of an own change says of its producer.
+    /// Applies a logged change to its producer.
     pub fn happened(kind: &str, time: Time, producer: &mut Producer) {
         match kind {
             Self::FROZEN => producer.frozen = Some(time),
@@ -119,11 +119,11 @@ impl OwnChange {
         }
     }
 
-    /// Tells operators: an alarm, unless something ended well.
+    /// Tells operators: an alarm, unless a fault ended.
     pub fn tell(&self) {
         let Self { source, kind, detail } = self;
         if [Self::UNFROZEN, Self::REACHED].contains(kind) {
-            return tracing::info!(source, kind, "a producer is as it should be again");
+            return tracing::info!(source, kind, "a producer is well again");
         }
         let incident = detail.incident.clone().unwrap_or_default();
         tracing::error!(
@@ -136,7 +136,7 @@ impl OwnChange {
         );
     }
 
-    /// A fork, or an event id that was used again. `freezes` when the producer was frozen for it.
+    /// A fork, or a reused event id. `freezes` if it freezes the producer.
     pub fn security_event(finding: &Finding, freezes: bool, frozen: bool) -> Self {
         let kind = match (finding.kind, freezes) {
             (GapKind::EventIdReused, _) => Self::EVENT_ID_REUSED,
@@ -163,7 +163,7 @@ impl OwnChange {
         }
     }
 
-    /// A producer that an operator lets append again.
+    /// An operator unfreezes a producer.
     pub fn unfrozen(source: &str, actor: api::event::Actor, reason: String) -> Self {
         Self {
             source: source.to_owned(),
@@ -178,7 +178,7 @@ impl OwnChange {
         }
     }
 
-    /// How the log stands to a producer's mark, where that has changed for longer than a moment.
+    /// A lasting change of the log's standing against a producer's mark.
     pub fn standing(source: &str, producer: &Producer, standing: Standing) -> Self {
         let mark = producer.mark.unwrap_or_default();
         Self {

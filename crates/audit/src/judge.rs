@@ -1,4 +1,4 @@
-//! Which changes are the next of their records, and what the others show. No I/O.
+//! Decides which changes are the next of their records, and what the others show. No I/O.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,33 +14,33 @@ use crate::{
 /// Sequence and hash of a record's last entry; zeros before the first.
 pub(crate) type RecordHead = (u64, Bytes32);
 
-/// Judges changes one after the other against the log as it stands with those before them.
+/// Judges changes in order, each against the log with those before it.
 #[derive(Debug)]
 pub(crate) struct Judge<'a> {
-    /// Heads of the records concerned, where the log has one.
+    /// Heads of the records involved, if the log has any.
     pub heads: HashMap<&'a str, RecordHead>,
-    /// Index and hash of the entries that are logged under the event ids concerned.
+    /// Index and hash of the entries logged under the event ids involved.
     pub known: HashMap<Uuid, (u64, Bytes32)>,
-    /// The producers concerned.
+    /// The producers involved.
     pub producers: BTreeMap<String, Producer>,
-    /// Records whose fork is known already: it does not freeze the producer again.
+    /// Records with a known fork, which does not freeze the producer again.
     pub disputed: HashSet<String>,
     /// The next free index.
     pub next: u64,
-    /// What is wrong beyond a single change.
+    /// Faults beyond a single change.
     pub findings: Vec<Finding>,
-    /// Now.
+    /// The current time.
     pub now: Time,
 }
 
-/// What becomes of a change.
+/// The judgement on a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placed {
-    /// It is appended at this index.
+    /// Append it at this index.
     New(u64),
-    /// It has been at this index.
+    /// It is at this index already.
     Repeated(u64),
-    /// It is not logged.
+    /// Refuse it.
     Refused(AppendRefusal),
 }
 
@@ -55,7 +55,7 @@ impl<'a> Judge<'a> {
             self.find(GapKind::EventIdReused, change, head);
             return Placed::Refused(AppendRefusal::EventIdReused);
         }
-        // The log is not its own producer: it is never frozen, and nothing can be missing between it and itself.
+        // The log is not its own producer: it is never frozen, and has no deliveries to lose.
         let is_own = entry.source == OWN;
         if !is_own && self.producer(&entry.source).frozen.is_some() {
             return Placed::Refused(AppendRefusal::Frozen);
@@ -76,7 +76,8 @@ impl<'a> Judge<'a> {
                 self.find(GapKind::Missing, change, head);
                 Placed::Refused(AppendRefusal::OutOfOrder)
             }
-            // The place is taken, and not by this event: it would be known. Or it follows an entry that the log does not have.
+            // Another event has its place (this one would be known), or it continues an entry that
+            // the log does not have.
             Arrival::Repeated | Arrival::Refused(journal::Refusal::BrokenLink) => {
                 self.find(GapKind::Fork, change, head);
                 let now = self.now;
@@ -90,7 +91,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether all changes are the next of their records: then nothing more has to be known to append them.
+    /// Whether all changes are the next of their records, so that nothing else must be looked up to
+    /// append them.
     pub fn all_follow(&self, changes: impl Iterator<Item = &'a Checked>) -> bool {
         let mut heads: HashMap<&str, RecordHead> = HashMap::new();
         let mut changes = changes;
@@ -133,7 +135,8 @@ impl<'a> Judge<'a> {
         });
     }
 
-    /// What is still wrong when all were placed: each once, and no gap that was filled by a later change of the group.
+    /// The faults left after all changes were placed: each once, without gaps that a later change of
+    /// the group filled.
     pub fn findings(&self) -> Vec<Finding> {
         let mut seen = HashSet::new();
         self.findings

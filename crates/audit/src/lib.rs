@@ -1,53 +1,69 @@
-//! Audit: an RFC 6962 log of every state change, that outsiders can verify.
+//! Audit: an RFC 6962 log of every state change, which outsiders can verify.
 //!
-//! What it is for: nobody, operators included, can change, drop or reorder what happened to a report without it showing. Each
-//! change of each record is an entry; the entries form one Merkle tree; its head is signed, and everyone who has seen one
-//! signed head can hold the log to it. An entry says neither which record changed nor how: it commits to both, and audit keeps what
-//! opens that beside the log. Between the changes stand marks: how many of a producer's there are, for everybody to count.
+//! Purpose: nobody, operators included, can change, drop or reorder what happened to a report
+//! without being noticed. Each change of each record is an entry; the entries form one Merkle tree;
+//! its head is signed, and whoever has seen one signed head can hold the log to it. An entry says
+//! neither which record changed nor how: it commits to both, and audit stores the openings of these
+//! commitments beside the log. Marks between the changes state how many of a producer's changes
+//! there are, for everybody to count.
 //!
 //! How changes flow in:
 //!
-//! 1. `grpc.rs` decodes `AppendChanges`, which only intake and routing may call.
-//!    `batches.rs` is the same for a stream of batches.
-//! 2. `sequencer.rs` has each change checked by itself (`check.rs`) on the caller's task, and hands what calls arrive
-//!    together to the store as one group.
-//! 3. `store.rs` says what a store promises; `sql_store.rs` keeps it, for both engines: one transaction judges the group
-//!    against the records' chains and the known event ids (`judge.rs`), gives out indexes from the head row, and writes entries,
-//!    openings, tiles and head. The new tiles come from the tree's right edge (`tree.rs`).
-//! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`, each a `log_key.rs`), has the witnesses of the configured policy
-//!    cosign it (`witnesses.rs`, over HTTP or TLS by `https`), and publishes it.
+//! 1. `grpc.rs` decodes `AppendChanges`, which only intake and routing may call. `batches.rs` does
+//!    the same for a stream of batches.
+//! 2. `sequencer.rs` checks each change by itself (`check.rs`) on the caller's task, and hands the
+//!    changes of concurrent calls to the store as one group.
+//! 3. `store.rs` is the store's contract, `sql_store.rs` its implementation for both engines: one
+//!    transaction judges the group against the records' chains and the known event ids
+//!    (`judge.rs`), assigns indexes from the head row, and writes entries, openings, tiles and head.
+//!    The new tiles are computed from the tree's right edge (`tree.rs`).
+//! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`, each a
+//!    `log_key.rs`), has the witnesses of the configured policy cosign it (`witnesses.rs`, over
+//!    HTTP or TLS by `https`), and publishes it.
 //!
-//! What is missing: a change whose predecessor never came is kept out and listed (`gap.rs`). A producer whose past has changed is
-//! frozen until an operator has examined it. How far each producer has come it says by marks, which are compared with what the log
-//! holds (`producer.rs`). What befalls a producer is an entry too, of the record `producers/{source}`. `oversight.rs` shows it.
+//! What is missing: a change whose predecessor never arrived is kept out and listed (`gap.rs`). A
+//! producer whose past has changed is frozen until an operator has examined it. Producers report
+//! their progress by marks, which are compared with the log (`producer.rs`). Security events and
+//! standings of producers are entries, too, of the record `producers/{source}`; `oversight.rs`
+//! shows them.
 //!
-//! Who may call what stands in `access.rs`. How it is read: lists end where the newest published checkpoint does; proofs (`prove.rs`) are computed from tiles, the upper of
-//! which stay in memory (`tile_cache.rs`), and checked against the signed root before they leave. `http.rs` serves the log as files, named and encoded as C2SP `tlog-tiles` has
-//! it (`tiles.rs`). `verify.rs` is for the other side: it needs those files and the verifier key, and nothing of the server.
-//! Which keys it believes, when one took another's place or was revoked, is decided by `trust.rs`, from what the log said of its
-//! keys (`statement.rs`).
-//! `read.rs` finds entries (`reading.rs` serves them, `read_sql.rs` reads them); `disclosure.rs` decides who gets their details; that
-//! details are read is an entry too, of the record `readings/{id}`, and durable before they are shown. Intake's readings of
-//! reports are records of that name as well; which are whose, the entry says, and `check.rs` keeps them apart. To be taken away:
-//! `export.rs` brings a folder up to date, `receipt.rs` is one proof as a file, `stats.rs` counts what an export with details tells.
+//! How it is read: `access.rs` is the table of who may call what. Lists end at the newest published
+//! checkpoint. Proofs (`prove.rs`) are computed from tiles, of which the upper ones stay in memory
+//! (`tile_cache.rs`), and are checked against the signed root before they are returned. `http.rs`
+//! serves the log as files in C2SP `tlog-tiles` form (`tiles.rs`). `verify.rs` is the other side: it
+//! needs those files and the verifier key, and nothing of the server. `trust.rs` decides which keys
+//! to trust when some were replaced or revoked, from the log's statements on its keys
+//! (`statement.rs`).
 //!
-//! How it starts: `resume.rs` compares the database with the checkpoint that is kept outside of it (`file.rs`), and refuses what
-//! would be a fork; `recover.rs` is for what then can be done. `vitals.rs` knows whether this process may still write; `scrub.rs` looks
-//! whether all that was logged is still there, and ends it if not.
+//! `read.rs` finds entries (`reading.rs` serves them, `read_sql.rs` reads them); `disclosure.rs`
+//! decides who gets their details. A reading of details is an entry, too, of the record
+//! `readings/{id}`, and durable before the details are shown. Intake's readings of reports are
+//! records of that collection as well; the entry's kind tells them apart, and `check.rs` keeps them
+//! apart. For offline use: `export.rs` brings a folder up to date, `receipt.rs` is one proof as a
+//! file, `stats.rs` computes figures from an export with details.
+//!
+//! How it starts: `resume.rs` compares the database with the checkpoint kept outside of it
+//! (`file.rs`), and refuses to continue what would be a fork; `recover.rs` is the way out.
+//! `vitals.rs` knows whether this process may still write; `scrub.rs` checks that all entries still
+//! exist, and stops it otherwise.
 //!
 //! Invariants:
 //!
-//! * An index is given out once, from the head row, and never from a database sequence: there are no holes.
-//! * Of all processes that have the database open, only the last that opened it writes: its epoch is in the condition of the one
-//!   statement that moves the head. The others notice, and stop.
-//! * Nothing is signed that does not contain everything signed before, and nothing is published that is not on disk in two places.
-//! * What was read from `tiles` is believed only after it gave a root that is known otherwise.
-//! * The log tells no secrets, and nobody can follow a record in it: what opens the entries' commitments is in a table of its own, and who
-//!   gets it is decided in one place (`disclosure.rs`).
-//! * A mark in the log is met by the entries of its source before it.
-//! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `disclosure.rs`, `tree.rs`, `tile_cache.rs`, `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`,
-//!   `batches.rs`, `oversight.rs` and this file know of the contract, only `http.rs`, `witnesses.rs` and this file of HTTP, only `sql_store`
-//!   of tables.
+//! * An index is assigned once, from the head row and never from a database sequence: there are no
+//!   holes.
+//! * Of all processes that have the database open, only the last one to open it writes: its epoch is
+//!   in the condition of the one statement that moves the head. The others notice, and stop.
+//! * Nothing is signed that does not contain everything signed before, and nothing is published that
+//!   is not on disk in two places.
+//! * What is read from `tiles` is trusted only once it gave a root known from elsewhere.
+//! * The log tells no secrets, and nobody can follow a record in it: the openings of the entries'
+//!   commitments are in a table of their own, and one place decides who gets them
+//!   (`disclosure.rs`).
+//! * A mark in the log equals the count and sum of its source's entries before it.
+//! * `check.rs`, `judge.rs`, `gap.rs`, `producer.rs`, `disclosure.rs`, `tree.rs`, `tile_cache.rs`,
+//!   `tiles.rs`, `checkpoint.rs` and `verify.rs` do no I/O. Only `grpc.rs`, `batches.rs`,
+//!   `oversight.rs` and this file know the contract, only `http.rs`, `witnesses.rs` and this file
+//!   HTTP, only `sql_store` tables.
 
 mod access;
 mod appending;
@@ -129,12 +145,14 @@ pub use trust::{Trusted, open as open_checkpoint, with_statements};
 pub struct Config {
     /// Where the log is kept: `sqlite://PATH` or `postgres://USER@HOST/NAME`.
     pub database: String,
-    /// The log's name, unique in the world and for ever, like `example.org/log`. Checkpoints and keys carry it.
+    /// The log's name, unique in the world and permanent, such as `example.org/log`. Part of
+    /// checkpoints and keys.
     #[serde(default = "default_origin")]
     pub origin: String,
-    /// The seed of the key that signs checkpoints: 32 bytes, made at the first start.
+    /// The seed of the key that signs checkpoints: 32 bytes, created at the first start.
     pub key_file: PathBuf,
-    /// Where the newest checkpoint is kept outside of the database. Never restore it from a backup together with the database.
+    /// The newest checkpoint's copy outside the database. Never restore it from a backup together
+    /// with the database.
     pub checkpoint_file: PathBuf,
     /// Checkpoints are published at most this often, in milliseconds.
     #[serde(default = "default_interval")]
@@ -142,19 +160,20 @@ pub struct Config {
     /// A log that does not grow is signed again after this long, in milliseconds.
     #[serde(default = "default_refresh")]
     pub checkpoint_refresh_ms: u64,
-    /// C2SP tlog-policy file: the witnesses that are asked to cosign checkpoints, and how many of them must have before one is
-    /// published. Without it none are.
+    /// C2SP tlog-policy file: the witnesses that are asked to cosign checkpoints, and the quorum
+    /// required for publishing one. Without it, none are asked.
     #[serde(default)]
     pub witness_policy_file: Option<PathBuf>,
-    /// How long each witness has to answer, in milliseconds.
+    /// Time limit for each witness, in milliseconds.
     #[serde(default = "default_patience")]
     pub witness_timeout_ms: u64,
-    /// Certificates in PEM form whose holders issue for witnesses: trusted besides those that the machine trusts.
+    /// PEM file of certificate issuers trusted for witnesses, in addition to the machine's.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }
 
-/// What a log is called whose operator has not named it. For trying out: it is not unique, and a log's name is for ever.
+/// The name of a log whose operator did not name it. For trials: it is not unique, and a log's name
+/// is permanent.
 pub const DEFAULT_ORIGIN: &str = "remit.local/log";
 
 fn default_origin() -> String {
@@ -174,7 +193,7 @@ fn default_patience() -> u64 {
 }
 
 impl std::fmt::Debug for Config {
-    /// Without the database's URL, which may hold a password.
+    /// Without the database's URL, which may contain a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("origin", &self.origin)
@@ -191,75 +210,76 @@ impl std::fmt::Debug for Config {
 /// Why the log did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The origin cannot be the name of a log.
-    #[error("the log's origin `{0}` must not be empty, nor have spaces or a plus sign; write it like example.org/log")]
-    Origin(String),
-    /// The log has no name of its own, and witnesses are asked to know it by name.
+    /// The origin is not a valid log name.
     #[error(
-        "`log.origin` is not set: `{DEFAULT_ORIGIN}` is what every log is called whose operator has not named it, and a witness \
-         takes all of them for one. name it, like example.org/log; one that has entries already keeps its name, so begin a new \
-         log for witnesses"
+        "the log's origin `{0}` must not be empty or contain spaces or a plus sign; use a form like example.org/log"
+    )]
+    Origin(String),
+    /// The log has no name of its own, but witnesses identify logs by name.
+    #[error(
+        "`log.origin` is not set: every unnamed log is called `{DEFAULT_ORIGIN}`, and a witness takes all of them for the \
+         same log. name it, for example example.org/log. a log that has entries keeps its name: start a new one for witnesses"
     )]
     Unnamed,
     /// The database failed.
     #[error("the log's database")]
     Database(#[from] sql::Error),
-    /// Going on would break what was promised.
+    /// Continuing would break a promise.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The key file does not hold a key.
-    #[error("the log's key file {} holds {bytes} bytes instead of a seed of 32", path.display())]
+    #[error("the log's key file {} has {bytes} bytes instead of a seed of 32", path.display())]
     Key {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
-        /// How long it is.
+        /// Its length.
         bytes: usize,
     },
-    /// The file with what was said of the keys is damaged.
+    /// The file with the statements on the keys is damaged.
     #[error(
-        "{} is damaged: it holds what the log said of its own keys, and without all of it a revoked key might be believed \
-         again. put it back", path.display()
+        "{} is damaged: it has the log's statements on its keys, and without one of them a revoked key might be trusted again. \
+         put it back", path.display()
     )]
     Statements {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
     },
-    /// Nothing could be said of a key.
+    /// Signing a statement failed.
     #[error("cannot sign a statement on the log's keys")]
     Say(#[source] CheckpointError),
-    /// A key takes another's place already.
-    #[error("a rotation is under way: both keys sign. finish it first, when verifiers have the new key")]
+    /// A key is being replaced already.
+    #[error("a rotation is in progress: both keys sign. finish it first, when verifiers have the new key")]
     Rotating,
-    /// No key takes another's place.
-    #[error("no rotation is under way: one key signs")]
+    /// No key is being replaced.
+    #[error("no rotation is in progress: one key signs")]
     NotRotating,
-    /// The policy cannot be used.
+    /// The policy is unusable.
     #[error("the witness policy {}", path.display())]
     Policy {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
         /// Which line, and why.
         #[source]
         source: PolicyError,
     },
-    /// The file of issuers that witnesses' certificates may be of.
+    /// The file of certificate issuers is unusable.
     #[error(transparent)]
     CaFile(#[from] https::CaFile),
     /// A file could not be read or written.
     #[error("{doing} {}", path.display())]
     File {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
-        /// Why it was not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// Nothing could be published.
+    /// Publishing failed.
     #[error("the first checkpoint of this start was not published")]
     Publish(#[from] PublishError),
-    /// Another process took over while this one started.
+    /// Another process took over during the start.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -274,7 +294,7 @@ impl Error {
     }
 }
 
-/// A log that runs.
+/// A running log.
 pub struct Audit {
     store: Arc<dyn Store>,
     sequencer: sequencer::Sequencer,
@@ -289,7 +309,7 @@ pub struct Audit {
     writer: Writer,
 }
 
-/// The witnesses of the configured policy. Those that may only be believed, and not asked, can never be enough.
+/// The witnesses of the configured policy. Those without an address can never suffice.
 async fn witnesses(config: &Config) -> Result<Option<Witnesses>, Error> {
     let Some(path) = &config.witness_policy_file else {
         return Ok(None);
@@ -309,8 +329,8 @@ async fn witnesses(config: &Config) -> Result<Option<Witnesses>, Error> {
             .is_some_and(|witness| witness.url.is_some() && witness.key.is_some())
     };
     if !policy.is_met(asked) {
-        let problem = "not enough witnesses for the quorum have an address, and a key of the type that is known here \
-                       (timestamped Ed25519): write `witness NAME VKEY URL`"
+        let problem = "too few witnesses for the quorum have an address and a key of a supported type (timestamped \
+                       Ed25519): write `witness NAME VKEY URL`"
             .to_owned();
         return Err(Error::Policy {
             path: path.clone(),
@@ -333,9 +353,9 @@ impl std::fmt::Debug for Audit {
 }
 
 impl Audit {
-    /// Opens the log, taking it over from whoever had it open, and starts publishing checkpoints.
+    /// Opens the log, taking it over from any other process, and starts publishing checkpoints.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
-        // The last would let a checkpoint be read as a cosignature by the same key.
+        // With the last one, a checkpoint could be read as a cosignature by the same key.
         if !signed_note::is_key_name_valid(&config.origin)
             || config.origin.contains(char::is_control)
             || config.origin == "cosignature/v1"
@@ -346,7 +366,8 @@ impl Audit {
         Self::start_over(Arc::new(store), config, clock, entropy).await
     }
 
-    /// [`Audit::start`] over another store, for faults. The configured database is not opened.
+    /// [`Audit::start`] over another store, for fault injection. The configured database is not
+    /// opened.
     pub async fn start_over(
         store: Arc<dyn Store>,
         config: Config,
@@ -378,7 +399,7 @@ impl Audit {
         let reviewing = review(Arc::clone(&store), writer.clone(), stop.clone());
         tokio::spawn(journal::supervised("review of producers", stop.clone(), reviewing));
         let scrubbing = scrub::scrub(Arc::clone(&store), Arc::clone(&vitals), stop.clone());
-        tokio::spawn(journal::supervised("looking for entries", stop.clone(), scrubbing));
+        tokio::spawn(journal::supervised("scrubbing", stop.clone(), scrubbing));
         Ok(Self {
             store,
             sequencer,
@@ -394,7 +415,8 @@ impl Audit {
         })
     }
 
-    /// The gRPC service, for messages of at most this many bytes. Without `sight` no agency sees details.
+    /// The gRPC services, for messages of at most this many bytes. Without `sight`, no agency sees
+    /// details.
     pub fn routes(&self, message_bytes: usize, sight: Option<Arc<dyn Sight>>) -> Routes {
         let service = grpc::Grpc {
             sequencer: self.sequencer.clone(),
@@ -426,7 +448,7 @@ impl Audit {
             .add_service(rpc::operations::server(operations, self.store.tokens()))
     }
 
-    /// The log's files over plain HTTP. Public: no caller is known there.
+    /// The log's files over plain HTTP. Public: no authentication.
     pub fn files(&self) -> axum::Router {
         http::router(
             Arc::clone(&self.store),
@@ -435,7 +457,8 @@ impl Audit {
         )
     }
 
-    /// Whether the database answers, this process writes the log, and what it appended is published.
+    /// Whether the database answers, this process writes the log, and appended entries are
+    /// published.
     pub fn health(&self) -> rpc::HealthCheck {
         let (store, vitals) = (Arc::clone(&self.store), Arc::clone(&self.vitals));
         Arc::new(move || {
@@ -444,31 +467,31 @@ impl Audit {
         })
     }
 
-    /// Verifier key of the newest of the log's keys, as C2SP `signed-note` writes it: `origin+id+key`.
+    /// Verifier key of the newest of the log's keys, in C2SP `signed-note` form: `origin+id+key`.
     pub fn vkey(&self) -> &str {
         &self.vkey
     }
 
-    /// All that a verifier needs to know of the log's keys: the content of the verifier key file ([`Trusted`]).
+    /// Content of the verifier key file ([`Trusted`]): everything a verifier needs of the log's keys.
     pub fn verifier_key_file(&self) -> &str {
         &self.verifier_key_file
     }
 
-    /// How the log is.
+    /// The log's status.
     pub async fn status(&self) -> Result<Status, StoreError> {
         status::status(&*self.store, &self.published, &self.vitals).await
     }
 
-    /// The newest published checkpoint, now and whenever there is a newer one.
+    /// The newest published checkpoint, and updates whenever there is a newer one.
     pub fn published(&self) -> watch::Receiver<Published> {
         self.published.clone()
     }
 
-    /// Publishes what was appended and lets the database go. To be called when nothing is served any more.
+    /// Publishes appended entries and closes the database. Call it after serving has ended.
     pub async fn stop(self) {
         drop(self.stop);
         if let Err(error) = self.publishing.await {
-            tracing::error!(%error, "the publisher ended badly");
+            tracing::error!(%error, "the publisher panicked");
         }
         self.store.close().await;
     }
@@ -477,7 +500,7 @@ impl Audit {
 /// Poll interval for producers whose marks have not been reached.
 const REVIEW: Duration = Duration::from_secs(5);
 
-/// Looks at the producers now and then, until `stop`.
+/// Reviews the producers' standings periodically, until `stop`.
 fn review(store: Arc<dyn Store>, writer: Writer, stop: CancellationToken) -> impl Fn() -> BoxFuture<'static, ()> {
     move || {
         let (store, writer, stop) = (Arc::clone(&store), writer.clone(), stop.clone());
@@ -485,13 +508,10 @@ fn review(store: Arc<dyn Store>, writer: Writer, stop: CancellationToken) -> imp
             while tokio::time::timeout(REVIEW, stop.cancelled()).await.is_err() {
                 match store.review().await {
                     Ok(()) => writer.committed(),
-                    // Whoever has taken over looks at them.
+                    // The process that has taken over does it.
                     Err(StoreError::Fenced) => return,
                     Err(StoreError::Sql(error)) => {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "producers cannot be looked at now"
-                        );
+                        tracing::warn!(error = &error as &dyn std::error::Error, "reviewing producers failed");
                     }
                 }
             }

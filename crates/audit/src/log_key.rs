@@ -1,4 +1,4 @@
-//! One key of a log, as it signs.
+//! One signing key of a log.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ impl LogKey {
         }
     }
 
-    /// The key in a file; `None` when there is no such file.
+    /// Loads the key from a file; `None` if it does not exist.
     pub async fn load(origin: &str, path: &Path) -> Result<Option<Self>, Error> {
         let Some(seed) = file::read(path)
             .await
@@ -56,7 +56,7 @@ impl LogKey {
         Ok(Some(Self::new(origin, &seed)))
     }
 
-    /// What the key file holds.
+    /// Content of the key file.
     pub fn seed(&self) -> Bytes32 {
         self.key.to_bytes()
     }

@@ -1,49 +1,53 @@
-//! What the log knows of a service that appends to it: what it holds of it, whether it is frozen, and how it stands to the
-//! producer's high-water marks. No I/O.
+//! A producer: a service that appends to the log. What the log holds of it, whether it is frozen,
+//! and its standing against its marks. No I/O.
 //!
-//! A mark (`journal::Mark`) comes from the one relay that delivers to audit, between two deliveries. When it comes, a healthy log
-//! holds at least what the mark calls delivered, because audit has acknowledged that, and at most what it calls committed, because
-//! nothing else can have been delivered. What contradicts this is *lost*, *different* or *ahead*, and stays so until a later mark
-//! does not. What was committed and does not come within [`PATIENCE`] is *late*.
+//! A mark (`journal::Mark`) comes from the one relay that delivers to audit, between two deliveries.
+//! Then a healthy log holds at least the events that the mark calls delivered, because audit
+//! acknowledged them, and at most those that it calls committed, because no others can have been
+//! delivered. A contradiction is *lost*, *different* or *ahead*, until a later mark ends it. What
+//! was committed and does not arrive within [`PATIENCE`] is *late*.
 //!
-//! What the log holds of a producer when a mark says the same is also an entry, in the clear: a mark for everybody, from which on the
-//! log can drop nothing of that source without every verifier counting it. One is logged when the producer has come farther since the last
-//! one, at most every [`MARKED_EVERY`]; what comes after it is for the next.
+//! When a mark agrees with the log, the log's holdings are also logged as a mark entry, in the
+//! clear: from then on, the log cannot drop anything of that source without every verifier noticing
+//! it by counting. One is logged if there was progress since the last one, at most every
+//! [`MARK_INTERVAL`]; later events are covered by the next.
 //!
-//! One lawful history looks like *ahead*: a replica that was paused between reading its mark and sending it, while another one
-//! delivered more. The next mark ends it; so whatever is found is reported at once, and raises an alarm when it has lasted.
+//! One lawful history looks like *ahead*: a replica that paused between reading its mark and sending
+//! it, while another one delivered more. The next mark ends it; so findings are shown at once, and
+//! raise an alarm only if they last.
 
 use data_encoding::HEXLOWER;
 use journal::{EventSet, Mark, Time};
 use sha2::{Digest as _, Sha256};
 
-/// How long events may wait with their producer, and how long a contradiction may last, before it is an alarm, in seconds.
+/// Maximum time that events may be undelivered, or a contradiction may last, before an alarm, in
+/// seconds.
 pub const PATIENCE: i64 = 30;
-/// How far apart marks in the log are at least, in seconds.
-pub const MARKED_EVERY: i64 = 60;
+/// Minimum interval between marks in the log, in seconds.
+pub const MARK_INTERVAL: i64 = 60;
 
-/// What came of a mark.
+/// The result of a mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
-    /// How the log stands to it.
+    /// The log's standing against it.
     pub standing: Standing,
-    /// Whether the log's newest mark of the producer says as much, so that there is no need to say it again.
+    /// Whether the producer's newest mark in the log says as much, so that it need not be repeated.
     pub is_logged: bool,
 }
 
-/// How the log stands to a producer's newest mark.
+/// The log's standing against a producer's newest mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// There is no mark yet.
+    /// No mark yet.
     #[default]
     Unknown,
-    /// The log holds what the mark says, or what it lacks may still come.
+    /// The log holds what the mark says, or the rest may still arrive.
     Complete,
-    /// Events wait with the producer for longer than they should.
+    /// Events are undelivered for too long.
     Late,
     /// The log lacks events that it acknowledged.
     Lost,
-    /// As many events as the mark says, and not the same ones.
+    /// As many events as the mark says, but different ones.
     Different,
     /// The log holds events that the producer does not know.
     Ahead,
@@ -59,7 +63,7 @@ impl Standing {
         Self::Ahead,
     ];
 
-    /// As it is stored and logged.
+    /// Its name in the database and in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
@@ -71,12 +75,12 @@ impl Standing {
         }
     }
 
-    /// By its name.
+    /// Parses a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|standing| standing.name() == name)
     }
 
-    /// Whether there is nothing to worry about.
+    /// Whether it is no reason for an alarm.
     pub fn is_well(self) -> bool {
         matches!(self, Self::Unknown | Self::Complete)
     }
@@ -85,27 +89,27 @@ impl Standing {
 /// A service that appends to the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Producer {
-    /// What the log holds of it.
+    /// The events that the log holds of it.
     pub held: EventSet,
-    /// Since when nothing of it is taken.
+    /// When it was frozen; `None` if it is not.
     pub frozen: Option<Time>,
-    /// Until when forks are refused without freezing it.
+    /// End of the period in which forks do not freeze it.
     pub tolerated_until: Option<Time>,
-    /// How many security events were logged about it.
+    /// Number of security events logged about it.
     pub incidents: u64,
     /// The newest mark.
     pub mark: Option<Mark>,
-    /// How the log stood to that mark when it came: never [`Standing::Late`].
+    /// The standing when that mark arrived: never [`Standing::Late`].
     pub found: Standing,
-    /// How many events the oldest mark that the log has not reached said were committed, and when it came.
+    /// Committed events of the oldest mark that the log has not reached, and its time of arrival.
     pub awaited: Option<(u64, Time)>,
-    /// How the log stands, and since when.
+    /// The current standing.
     pub standing: Standing,
-    /// Since when.
+    /// Start of the current standing.
     pub standing_since: Time,
-    /// The standing that was logged last.
+    /// The standing logged last.
     pub logged: Standing,
-    /// How many events its newest mark in the log counts, and when that was logged.
+    /// Number of events of its newest mark in the log, and the mark's time.
     pub marked: Option<(u64, Time)>,
 }
 
@@ -143,22 +147,22 @@ impl Producer {
         self.review(now);
     }
 
-    /// What is to be logged as a mark now: what the log holds, when the producer says the same of what it delivered.
+    /// The set to log as a mark now: what the log holds, if the producer confirms it and it is due.
     pub fn to_be_marked(&self, now: Time) -> Option<EventSet> {
         let delivered = self.mark?.delivered;
-        // The clock may have been set back since.
-        let is_due = |(_, time): (u64, Time)| time.plus_seconds(MARKED_EVERY) <= now || now < time;
+        // Also due if the clock was set back.
+        let is_due = |(_, time): (u64, Time)| time.plus_seconds(MARK_INTERVAL) <= now || now < time;
         let is_progress = delivered.count > self.marked.map_or(0, |(count, _)| count);
         (delivered == self.held && is_progress && self.marked.is_none_or(is_due)).then_some(delivered)
     }
 
-    /// Whether the log's newest mark says as much as the producer's.
+    /// Whether the newest mark in the log says as much as the producer's.
     pub fn is_marked(&self) -> bool {
         let said = self.mark.map_or(0, |mark| mark.committed);
         self.marked.map_or(0, |(count, _)| count) >= said
     }
 
-    /// Looks again: after more was appended, or as time passes.
+    /// Updates the standing after appends or the passing of time.
     pub fn review(&mut self, now: Time) {
         if self.awaited.is_some_and(|(count, _)| self.held.count >= count) {
             self.awaited = None;
@@ -170,14 +174,14 @@ impl Producer {
         if standing != self.standing {
             (self.standing, self.standing_since) = (standing, since);
         }
-        // The clock was set back: what began in the future begins now.
+        // If the clock was set back, a start in the future becomes now.
         self.standing_since = self.standing_since.min(now);
         if let Some((_, since)) = &mut self.awaited {
             *since = (*since).min(now);
         }
     }
 
-    /// The standing that has to be logged, and raises an alarm unless all is well again.
+    /// The standing to log now, which raises an alarm unless it is well again.
     pub fn to_be_logged(&self, now: Time) -> Option<Standing> {
         if self.standing.is_well() {
             return (!self.logged.is_well()).then_some(Standing::Complete);
@@ -186,7 +190,7 @@ impl Producer {
         (self.standing != self.logged && lasts).then_some(self.standing)
     }
 
-    /// Whether a fork freezes it: unless it is frozen already, or an operator said that there will be more of them.
+    /// Whether a fork freezes it: not if it is frozen already, or an operator expects forks.
     pub fn freezes(&self, now: Time) -> bool {
         self.frozen.is_none() && self.tolerated_until.is_none_or(|until| until <= now)
     }
@@ -220,20 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_compared_with_what_is_held() {
+    fn a_mark_is_compared_with_the_log() {
         let few = |n| events(0..n);
         let others = events(100..105);
         for (held, mark, expected) in [
             (few(0), mark(few(0), few(0)), Standing::Complete),
             (few(5), mark(few(5), few(5)), Standing::Complete),
-            // Some wait; some of those have come, and their answer was lost.
+            // Some are undelivered, or delivered with a lost answer.
             (few(5), mark(few(5), few(9)), Standing::Complete),
             (few(7), mark(few(5), few(9)), Standing::Complete),
             (few(9), mark(few(5), few(9)), Standing::Complete),
-            // The tail is gone, or everything.
+            // The tail is missing, or everything.
             (few(4), mark(few(5), few(5)), Standing::Lost),
             (few(0), mark(few(5), few(9)), Standing::Lost),
-            // One was taken for another: seen where the counts meet.
+            // Different events: visible where the counts are equal.
             (others, mark(few(5), few(9)), Standing::Different),
             (others, mark(few(3), few(5)), Standing::Different),
             (few(9), mark(few(5), few(8)), Standing::Ahead),
@@ -243,7 +247,7 @@ mod tests {
             producer.take(mark, T);
             assert_eq!(producer.standing, expected, "{held:?} against {mark:?}");
         }
-        // Without the sum of what waits, only the counts are compared.
+        // Without the sum of the committed events, only the counts are compared.
         let mut producer = holding(others);
         producer.take(
             Mark {
@@ -256,10 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_come_in_time_is_late_however_many_marks_come() {
+    fn overdue_events_are_late_however_many_marks_arrive() {
         let mut producer = holding(events(0..5));
         for second in 0..PATIENCE {
-            // Always something waits, but never the same for long.
+            // Something is always undelivered, but nothing for long.
             let n = u8::try_from(second).unwrap() + 5;
             producer.held = events(0..n);
             producer.take(mark(events(0..n), events(0..n + 2)), T.plus_seconds(second));
@@ -284,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_is_raised_once_it_lasts_and_only_once() {
+    fn a_lasting_contradiction_raises_one_alarm() {
         let mut producer = holding(events(0..4));
         producer.take(mark(events(0..5), events(0..5)), T);
         assert_eq!((producer.standing, producer.to_be_logged(T)), (Standing::Lost, None));
@@ -293,7 +297,7 @@ mod tests {
         assert_eq!(producer.to_be_logged(later), Some(Standing::Lost));
         producer.logged = Standing::Lost;
         assert_eq!(producer.to_be_logged(later.plus_seconds(3_600)), None);
-        // What comes later does not make good what was lost.
+        // Later events do not replace lost ones.
         producer.held = events(0..5);
         producer.review(later);
         assert_eq!(producer.standing, Standing::Lost);
@@ -311,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_logged_on_progress_that_the_producer_confirms_and_not_often() {
+    fn marks_are_logged_on_confirmed_progress_at_intervals() {
         let mut producer = holding(events(0..5));
         let said = |producer: &mut Producer, mark: Mark, now: Time| {
             producer.take(mark, now);
@@ -322,7 +326,7 @@ mod tests {
             (set.map(|set| set.count), producer.is_marked())
         };
         let set = |n| events(0..n);
-        // Nothing was sent, and the producer's word is missing: what is held beyond it may be the last answer's.
+        // Nothing was sent; and events beyond the mark, which the producer has not confirmed.
         assert_eq!(said(&mut holding(set(0)), mark(set(0), set(0)), T), (None, true));
         assert_eq!(said(&mut producer, mark(set(4), set(5)), T), (None, false));
         assert_eq!(said(&mut producer, mark(events(1..6), events(1..6)), T), (None, false));
@@ -350,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_back() {
+    fn names_round_trip() {
         for standing in Standing::ALL {
             assert_eq!(Standing::from_name(standing.name()), Some(standing));
         }

@@ -1,4 +1,4 @@
-//! Proofs, computed from stored tiles and checked against what is signed before anyone gets to see them.
+//! Proofs, computed from stored tiles and checked against the signed root before they are returned.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ pub(crate) struct Inclusion {
     pub path: Vec<Bytes32>,
 }
 
-/// What an entry can be proven to be.
+/// The provable position of an entry.
 pub(crate) enum Proof {
     /// In the tree.
     Inclusion(Inclusion),
-    /// In the log, behind the tree.
+    /// In the log, after the tree.
     NotYet,
     /// Not in the log.
     Nowhere,
@@ -39,7 +39,7 @@ pub(crate) struct Consistency {
     pub path: Vec<Bytes32>,
 }
 
-/// Makes proofs for whoever asks. One reads the database once, and of most tiles only that of the leaves.
+/// Makes proofs. Each reads the database once, and mostly only the tile of the leaves.
 pub(crate) struct Prover {
     store: Arc<dyn Store>,
     cache: TileCache,
@@ -53,7 +53,8 @@ impl Prover {
         }
     }
 
-    /// Proves that an entry is in the tree of the first `size` entries. `signed` is a tree that is known, at least as large.
+    /// Proves that an entry is in the tree of the first `size` entries. `signed` is a trusted tree, at
+    /// least as large.
     pub async fn inclusion(&self, signed: TreeHead, size: u64, which: Which) -> Result<Proof, sql::Error> {
         let found = match (self.store.find(which).await?, which) {
             (Some(found), _) if found.index < size => found,
@@ -78,10 +79,10 @@ impl Prover {
         }))
     }
 
-    /// Proves that the tree of the first `new` entries begins with that of the first `old`, which are at least 1 and at most `new`.
-    /// `signed` is a tree that is known, at least as large.
+    /// Proves that the tree of the first `new` entries begins with that of the first `old`, at least 1
+    /// and at most `new`. `signed` is a trusted tree, at least as large.
     pub async fn consistency(&self, signed: TreeHead, old: u64, new: u64) -> Result<Consistency, sql::Error> {
-        // All tiles at once: most are the same for each question, and asking costs more than computing.
+        // All tiles at once: the questions share most of them, and reading costs more than computing.
         let mut questions = [questions_on(signed, old), questions_on(signed, new)].concat();
         questions.extend(step(old, new));
         let tiles = self.gather(&questions, None).await?;
@@ -97,7 +98,7 @@ impl Prover {
         Ok(Consistency { old, new, path })
     }
 
-    /// Whether an entry with this hash is at that index of a tree that is known.
+    /// Whether an entry with this hash is at this index of a trusted tree.
     pub async fn holds(&self, head: TreeHead, index: u64, leaf: Bytes32) -> Result<bool, sql::Error> {
         let path = Question::Inclusion { size: head.size, index };
         let tiles = self.gather(&[path], None).await?;
@@ -105,7 +106,7 @@ impl Prover {
         Ok(check_record(&path, head.size, Hash(head.root), index, Hash(leaf)).is_ok())
     }
 
-    /// The tiles that some questions are answered from, one of which may be here already.
+    /// The tiles that answer some questions; one of them may be given.
     async fn gather(&self, questions: &[Question], here: Option<PlacedTile>) -> Result<Gathered, sql::Error> {
         let mut wanted = all_tiles(questions).map_err(|error| damaged(error.to_string()))?;
         let mut there = Gathered::default();
@@ -121,18 +122,19 @@ impl Prover {
     }
 }
 
-/// What leads from a smaller tree to a larger one; nothing, from the tree without entries and to itself.
+/// The question that leads from a smaller tree to a larger one; none from the empty tree or to
+/// itself.
 fn step(old: u64, new: u64) -> Option<Question> {
     (0 < old && old < new).then_some(Question::Consistency { size: new, old })
 }
 
-/// What has to be answered to know the tree of the first `size` entries.
+/// The questions that give the tree of the first `size` entries.
 fn questions_on(signed: TreeHead, size: u64) -> Vec<Question> {
     let step = step(size, signed.size);
     step.map_or_else(Vec::new, |step| vec![Question::Root { size }, step])
 }
 
-/// The tree of the first `size` entries, at least 1, as the signed one has it; and what proves that it has.
+/// The tree of the first `size` entries, at least 1, of the signed tree, and the proof for it.
 fn head_at(tiles: &Gathered, signed: TreeHead, size: u64) -> Result<(TreeHead, Vec<Hash>), sql::Error> {
     let Some(step) = step(size, signed.size) else {
         return Ok((signed, Vec::new()));
@@ -145,7 +147,7 @@ fn head_at(tiles: &Gathered, signed: TreeHead, size: u64) -> Result<(TreeHead, V
     let proof = answer(tiles, step)?;
     check_tree(&proof, signed.size, Hash(signed.root), size, Hash(head.root)).map_err(|_| {
         damaged(format!(
-            "the root of the first {size} entries is not what the signed {} lead to",
+            "the root of the first {size} entries does not lead to that of the signed {}",
             signed.size
         ))
     })?;
@@ -165,8 +167,8 @@ pub(crate) async fn extends(store: &dyn Store, old: TreeHead, new: TreeHead) -> 
     Ok(check_tree(&proof, new.size, Hash(new.root), old.size, Hash(old.root)).is_ok())
 }
 
-/// Proves to others that the tree of `new` entries begins with that of `old`; from the tree without entries, and to itself,
-/// nothing has to be proven. Not checked: whoever asked knows both roots.
+/// Proves to others that the tree of `new` entries begins with that of `old`. The proof is empty from
+/// the empty tree and to itself. Not checked here: the asker knows both roots.
 pub(crate) async fn consistency(store: &dyn Store, old: u64, new: u64) -> Result<Vec<Hash>, sql::Error> {
     let Some(question) = step(old, new) else {
         return Ok(Vec::new());

@@ -1,10 +1,11 @@
-//! Which entries are read, and who has sight of a record.
+//! Finds entries, and decides by routing's answer which agency has sight of a record.
 //!
-//! Entries are public: whoever may call may list them, and anyone may fetch them as files. What they commit to is not. Details an auditor
-//! sees all, on a named purpose. An agency sees those of a report or case that it has sight of *now*, which routing decides at
-//! each call. That they were read is itself logged, before they are shown (`disclosure.rs`). The chain of a record, which change each of
-//! its entries is, is shown to auditors, to operators, and to an agency that has sight of it. Nobody learns from a filter what he would not be
-//! shown: what is committed to can be asked for only by whoever gets it.
+//! Entries are public: callers list them, and anybody fetches them as files. What they commit to is
+//! not. Auditors see all details, for a stated purpose. An agency sees the details of a report or
+//! case that it has sight of *now*, which routing decides at each call. The reading is itself logged
+//! before details are shown (`disclosure.rs`). A record's chain, that is which entries are its
+//! changes, is shown to auditors, operators, and agencies with sight of it. Filters reveal nothing
+//! that the caller would not be shown: only those who get the details may filter by them.
 
 use std::ops::Range;
 
@@ -21,21 +22,21 @@ use prost::Message as _;
 use rpc::{Failure, client::Caller};
 use tonic::Code;
 
-/// Entries that one page looks at: with a filter that few fit, it ends there and says where to go on.
+/// Maximum number of entries examined per page: with a filter that matches few, the page ends there.
 const LOOKED_AT: u64 = 32_768;
-/// Entries that are read at once when not all are wanted.
+/// Entries read at once if a filter selects some of them.
 const WINDOW: u64 = 4_096;
 
-/// An entry as it is read.
+/// An entry with its openings, if requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
     /// Its index.
     pub index: u64,
     /// Its bytes.
     pub entry: Vec<u8>,
-    /// Opens its chain, when that was asked for; a mark has none.
+    /// Opens its chain, if requested; a mark has none.
     pub chain: Option<Opening>,
-    /// Opens its detail, when that was asked for; a mark has none.
+    /// Opens its detail, if requested; a mark has none.
     pub detail: Option<Opening>,
 }
 
@@ -46,17 +47,17 @@ pub struct Part<'a> {
     pub indexes: Range<u64>,
     /// Only the changes of this record.
     pub record: Option<&'a str>,
-    /// With all that the entries commit to; the changes of one record come with their chains in any case.
+    /// With all openings; the changes of one record come with their chains in any case.
     pub with_detail: bool,
-    /// At most so many.
+    /// Maximum number of entries.
     pub limit: u64,
 }
 
 /// Reads the log.
 #[async_trait]
 pub trait Reader: Send + Sync + 'static {
-    /// The entries of a part, in log order. Of a part that names no record, one that is missing is an error: below the head's size
-    /// there are no holes.
+    /// The entries of a part, in log order. A missing one is an error unless the part names a record:
+    /// there are no holes below the head's size.
     async fn read(&self, part: Part<'_>) -> Result<Vec<Read>, sql::Error>;
 }
 
@@ -67,20 +68,20 @@ pub(crate) struct Filter {
     pub record: Option<String>,
     /// Of this kind.
     pub kind: Option<String>,
-    /// That this agency made, or that gave it a part.
+    /// Made by this agency, or giving it a part.
     pub agency: Option<String>,
-    /// That this system made.
+    /// Made by this system.
     pub actor: Option<String>,
-    /// From this time on.
+    /// Not before this time.
     pub start: Option<Time>,
     /// Before this time.
     pub end: Option<Time>,
-    /// With all that they commit to.
+    /// With all openings.
     pub with_detail: bool,
 }
 
 impl Filter {
-    /// Whether it can be told only from the details.
+    /// Whether matching needs the details.
     pub fn looks_into_details(&self) -> bool {
         self.agency.is_some() || self.actor.is_some()
     }
@@ -106,7 +107,7 @@ impl Filter {
         if !header_fits || is_time_all {
             return Ok(header_fits);
         }
-        // A mark is of no record, and of no kind.
+        // A mark has no record and no kind.
         let Some(chain) = &read.chain else {
             return Ok(false);
         };
@@ -131,7 +132,7 @@ impl Filter {
     }
 }
 
-/// Whether an agency acted, was given a part, or has to act.
+/// Whether an agency acted, was given a part, or must act.
 fn concerns(detail: &Detail, agency: &str) -> bool {
     let acted = detail.actor.as_ref().is_some_and(|actor| actor.agency == agency);
     let has_part = detail
@@ -142,7 +143,8 @@ fn concerns(detail: &Detail, agency: &str) -> bool {
     acted || has_part || has_to_act
 }
 
-/// The first `limit` entries at these indexes that are wanted, and the index to go on from when not all were looked at.
+/// The first `limit` matching entries at these indexes, and the index to continue from unless all
+/// were examined.
 pub(crate) async fn list<R: Reader + ?Sized>(
     reader: &R,
     wanted: &Filter,
@@ -151,7 +153,7 @@ pub(crate) async fn list<R: Reader + ?Sized>(
 ) -> Result<(Vec<Read>, Option<u64>), sql::Error> {
     let mut found = Vec::new();
     let mut next = indexes.start;
-    // The index leads to the changes of a record; everything else has to be looked at.
+    // Only the changes of a record are indexed; for everything else, entries are examined.
     let is_direct = wanted.record.is_some();
     let window = match is_direct || wanted.is_everything() {
         true => limit,
@@ -188,14 +190,14 @@ pub(crate) async fn list<R: Reader + ?Sized>(
     Ok((found, Some(next).filter(|next| *next < indexes.end)))
 }
 
-/// Says which agency may see which record.
+/// Decides which agency may see which record.
 #[async_trait]
 pub trait Sight: Send + Sync + 'static {
     /// Whether the agency, by its resource name, has sight of a report or case now.
     async fn sees(&self, agency: &str, record: &str) -> Result<bool, Failure>;
 }
 
-/// Sight as routing decides it.
+/// Sight, decided by routing.
 #[derive(Debug)]
 pub struct RoutingsSight(pub Caller);
 
@@ -213,10 +215,10 @@ impl Sight for RoutingsSight {
             .await;
         match answer {
             Ok(answer) => Ok(answer.into_inner().allowed),
-            // What is no name of a record is nobody's.
+            // Nobody has sight of a malformed name.
             Err(status) if status.code() == Code::InvalidArgument => Ok(false),
             Err(status) => {
-                tracing::warn!(%status, "routing does not say who may see a record");
+                tracing::warn!(%status, "asking routing who may see a record failed");
                 Err(Failure::Unavailable { what: "routing" })
             }
         }

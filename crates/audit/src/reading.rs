@@ -1,4 +1,4 @@
-//! The log is read: pages of changes, a stream of them, and proofs. No transport.
+//! Serves reads of the log: pages of changes, streams of them, and proofs. No transport.
 
 use std::{fmt, sync::Arc};
 
@@ -25,12 +25,12 @@ use crate::{
     store::{Store, Which},
 };
 
-/// Entries of one message of a stream.
+/// Entries per message of a stream.
 const BATCH: u64 = 500;
-/// Bytes of a text of a filter, which is logged with details: entries have no longer ones.
+/// Maximum length of a filter's text, in bytes; entries have no longer ones. Logged with readings.
 const LONGEST_TEXT: usize = 255;
 
-/// What reading needs.
+/// Serves reads.
 #[derive(Clone)]
 pub(crate) struct Reading {
     pub store: Arc<dyn Store>,
@@ -38,7 +38,7 @@ pub(crate) struct Reading {
     pub prover: Arc<Prover>,
     pub published: watch::Receiver<Published>,
     pub sight: Option<Arc<dyn Sight>>,
-    /// Where reads of details are logged.
+    /// Logs readings of details.
     pub sequencer: Sequencer,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -129,7 +129,7 @@ impl Reading {
             match watching.step().await {
                 Ok(Some(message)) => Some((Ok(message), Some(watching))),
                 Ok(None) => None,
-                // Whoever watches asks again, from where it ended.
+                // Watchers ask again from where it ended.
                 Err(failure) => Some((Err(failure), None)),
             }
         });
@@ -192,7 +192,7 @@ impl Reading {
         })
     }
 
-    /// A size up to the published one; `None` for 0.
+    /// A size, at most the published one; `None` for 0.
     fn size(&self, field: &str, size: i64, violations: &mut Violations) -> Option<u64> {
         let published = self.published.borrow().head.size;
         let size = index(field, size, violations);
@@ -203,7 +203,7 @@ impl Reading {
         Some(size).filter(|size| *size > 0)
     }
 
-    /// Logs that details are read. When this returns, that is durable; when it cannot be logged, nothing is shown.
+    /// Logs a reading of details. On return it is durable; without that, nothing is shown.
     async fn begin(&self, disclosure: Disclosure<'_>, first: u64, end: Option<u64>) -> Result<Uuid, Failure> {
         let (id, change) = disclosure.begin(first, end, self.clock.now(), &*self.entropy);
         let verdicts = self.sequencer.append(OWN, vec![change]).await?;
@@ -216,7 +216,7 @@ impl Reading {
         }
     }
 
-    /// The reading that a page token names, if it is this one.
+    /// The reading of a page token, if it is this one.
     async fn go_on(&self, disclosure: Disclosure<'_>, id: Uuid, next: u64) -> Result<Logged, Failure> {
         let part = Part {
             indexes: 0..u64::MAX,
@@ -233,7 +233,7 @@ impl Reading {
     }
 }
 
-/// Where a list goes on, and, with details, under which reading. In page tokens.
+/// The position of a page token, and its reading for lists with details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cursor {
     next: u64,
@@ -269,14 +269,14 @@ fn not_ours() -> Failure {
     )
 }
 
-/// Somebody who follows the log.
+/// A watcher of the log.
 struct Watching {
     reading: Reading,
     caller: Identity,
     wanted: Filter,
     purpose: String,
     next: u64,
-    /// The record under which it is logged that details are read.
+    /// The record of the reading, for streams with details.
     logged: String,
 }
 
@@ -289,7 +289,7 @@ impl Watching {
         }
     }
 
-    /// The next message, once there is something to tell; `None` when the server stops.
+    /// Waits for the next message; `None` when the server stops.
     async fn step(&mut self) -> Result<Option<WatchChangesResponse>, Failure> {
         let next = self.next;
         let mut published = self.reading.published.clone();

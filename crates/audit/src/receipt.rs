@@ -1,18 +1,22 @@
-//! Receipts: one entry's proof as a file, which verifies without any server. No I/O.
+//! Receipts: one entry's proof as a file, which verifies without a server. No I/O.
 //!
-//! The form is C2SP `tlog-proof`. Its `extra` line carries the entry itself, so that the file says what it proves; and, where whoever has
-//! it may know, what opens the entry's chain: its record, sequence, link and kind, and no more. Neither is
-//! authenticated by being there; the entry is what the proof is checked for, and the chain is what the entry commits to. The checkpoint stands in it as it was published, the
-//! witnesses' cosignatures included.
+//! The form is C2SP `tlog-proof`. Its `extra` line has the entry itself, so that the file says what
+//! it proves; and, for those who may know it, the opening of the entry's chain: its record,
+//! sequence, link and kind, and no more. Neither is trusted for being there: the proof is checked
+//! for the entry, and the chain against the entry's commitment. The checkpoint is the published one
+//! with the witnesses' cosignatures.
 //!
 //! ```text
 //! c2sp.org/tlog-proof@v1
-//! extra <in base64: the length of the canonical entry, 2 bytes big-endian; the entry; then, where its chain is opened: the salt, 32 bytes; the chain>
-//! index <place in the log, decimal>
-//! <hash, base64>                      as many as the path has, from the leaf's sibling upward
+//! extra <base64>
+//! index <index in the log, decimal>
+//! <hash, base64>                      one per hash of the path, from the leaf's sibling upward
 //!
 //! <the checkpoint, verbatim>
 //! ```
+//!
+//! `extra` encodes: the length of the canonical entry, 2 bytes big-endian; the entry; then, if its
+//! chain is opened: the salt, 32 bytes; the chain.
 
 use std::fmt;
 
@@ -30,7 +34,7 @@ use crate::{
 };
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
-/// A path has at most one hash for each level of a tree.
+/// A path has at most one hash per level of a tree.
 const LONGEST_PATH: usize = 64;
 
 /// A proof that an entry is in the log that a checkpoint signs, as a file.
@@ -38,7 +42,7 @@ const LONGEST_PATH: usize = 64;
 pub struct Receipt {
     /// The canonical entry.
     pub entry: Vec<u8>,
-    /// Opens its chain: the salt, and the chain.
+    /// Opens its chain: the salt and the chain.
     pub chain: Option<(Bytes32, Vec<u8>)>,
     /// Its index.
     pub index: u64,
@@ -48,33 +52,33 @@ pub struct Receipt {
     pub checkpoint: String,
 }
 
-/// What a receipt proves.
+/// The statement that a receipt proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proved {
     /// The entry.
     pub entry: Entry,
-    /// Which change it is, where the receipt opens that.
+    /// Which change it is, if the receipt opens it.
     pub opened: Option<Opened>,
     /// The tree that the checkpoint signs.
     pub head: TreeHead,
 }
 
-/// Why a file is no receipt.
+/// Why a file is not a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAReceipt {
-    /// It begins otherwise.
-    #[error("it is no receipt: its first line is not `{FIRST_LINE}`")]
+    /// Another first line.
+    #[error("not a receipt: the first line is not `{FIRST_LINE}`")]
     FirstLine,
-    /// There is no entry in it.
-    #[error("line 2 has no entry: it must be `extra` and base64 of the entry behind its length")]
+    /// The entry is missing.
+    #[error("line 2 has no entry: it must be `extra` and the base64 of the entry after its length")]
     Extra,
-    /// It names no place in the log.
+    /// The index is missing.
     #[error("line 3 must be `index` and a decimal number")]
     Index,
-    /// A line of the path is no hash.
-    #[error("line {0} is no hash of 32 bytes in base64")]
+    /// A line of the path is not a hash.
+    #[error("line {0} is not the base64 of a hash of 32 bytes")]
     Hash(usize),
-    /// No checkpoint follows.
+    /// The checkpoint is missing.
     #[error("it ends without a checkpoint")]
     Checkpoint,
 }
@@ -98,7 +102,7 @@ impl fmt::Display for Receipt {
 }
 
 impl Receipt {
-    /// Reads a file. What is read is written the same again.
+    /// Parses a file. Formatting the result gives the same text.
     pub fn parse(text: &str) -> Result<Self, NotAReceipt> {
         let mut rest = text;
         let mut line = || {
@@ -159,12 +163,13 @@ impl Receipt {
         })
     }
 
-    /// Verifies it with the log's key, which must come from elsewhere. Returns what it proves.
+    /// Verifies it with the log's key, which must come from elsewhere, and returns what it proves.
     pub fn verify(&self, vkeys: &str) -> Result<Proved, Fault> {
         self.proves(trust::open(&self.checkpoint, vkeys)?)
     }
 
-    /// [`Receipt::verify`] with a policy that names logs: one of them must have signed. Whether enough witnesses did is another question.
+    /// [`Receipt::verify`] with a policy that lists logs: one of them must have signed. Does not check
+    /// the witnesses.
     pub fn verify_by(&self, policy: &Policy) -> Result<Proved, Fault> {
         let note = Note::from_bytes(self.checkpoint.as_bytes()).map_err(CheckpointError::from)?;
         if !policy.is_signed_by_a_log(&note) {
@@ -174,7 +179,7 @@ impl Receipt {
         self.proves(head)
     }
 
-    /// What it proves, when its entry is in this tree.
+    /// What it proves, if its entry is in this tree.
     fn proves(&self, head: TreeHead) -> Result<Proved, Fault> {
         let index = self.index;
         leads_to(&self.entry, index, &self.path, head)?;

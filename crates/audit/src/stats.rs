@@ -1,12 +1,14 @@
-//! Counts what a log tells, from entries and their details alone: so that whoever has an auditor's export can recompute a figure
-//! that was published. No I/O.
+//! Computes figures from entries and their details alone, so that whoever has an auditor's export
+//! can recompute published ones. No I/O.
 //!
-//! * An agency's *changes* are those it made of reports and cases. That it read something is logged, too, and counted apart, as *readings*.
-//! * The *time to acknowledge* runs from when the report was accepted that had the case opened to when the agency first acknowledged the case. It
-//!   counts for the agency that acknowledged, once for each case.
-//! * The *time to a result* runs from there to when the case first became resolved, or closed without having been. It counts for the
-//!   agency that acknowledged last before that.
-//! * The *median* of n times is the ⌈n/2⌉-th, the *p90* the ⌈0.9 n⌉-th of them in order (nearest rank): a time that was really taken.
+//! * An agency's *changes* are those that it made of reports and cases. Its *readings* are counted
+//!   separately.
+//! * The *time to acknowledge* runs from the acceptance of the report that opened a case to the first
+//!   acknowledgement by an agency. It counts for that agency, once per case.
+//! * The *time to a result* runs from the same acceptance to the case's first resolution, or its
+//!   closing without one. It counts for the agency that acknowledged last before that.
+//! * The *median* of n times is the ⌈n/2⌉-th, the *p90* the ⌈0.9 n⌉-th in order (nearest rank): a time
+//!   that really occurred.
 //!
 //! Times are those of the entries, days are UTC.
 
@@ -17,7 +19,7 @@ use journal::{IntakeKind, Opened, RoutingKind, Time};
 use names::Collection;
 use uuid::Uuid;
 
-// The kinds that the figures are made of.
+// The kinds that count.
 const REPORT_ACCEPTED: &str = IntakeKind::ReportAccepted.name();
 const CASE_OPENED: &str = RoutingKind::CaseOpened.name();
 const CASE_ACKNOWLEDGED: &str = RoutingKind::CaseAcknowledged.name();
@@ -25,7 +27,7 @@ const CASE_ACKNOWLEDGED: &str = RoutingKind::CaseAcknowledged.name();
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
-/// What was counted so far.
+/// The figures so far.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// Changes.
@@ -36,49 +38,49 @@ pub struct Stats {
     pub days: BTreeMap<i64, u64>,
     /// By resource name.
     pub agencies: BTreeMap<String, Agency>,
-    /// When each report was accepted, by the event that says so.
+    /// When each report was accepted, by the event of the acceptance.
     accepted: HashMap<Uuid, Time>,
     cases: HashMap<String, Case>,
 }
 
-/// What was counted of an agency.
+/// The figures of an agency.
 #[derive(Clone, Debug, Default)]
 pub struct Agency {
-    /// Changes that it made of reports and cases.
+    /// Its changes of reports and cases.
     pub changes: u64,
-    /// How often it read a report, or details of the log.
+    /// Its readings of reports and of the log's details.
     pub readings: u64,
-    /// From acceptance to its acknowledgement, of each case that it acknowledged.
+    /// Times to acknowledge, of the cases that it acknowledged.
     pub to_acknowledge: Times,
-    /// From acceptance to the result, of each case that it led to one.
+    /// Times to a result, of the cases that it led to one.
     pub to_result: Times,
 }
 
 #[derive(Clone, Debug)]
 struct Case {
     accepted: Time,
-    /// Who has acknowledged, and who did so last.
+    /// The agencies that acknowledged, and the last one.
     acknowledged: HashSet<String>,
     leads: Option<String>,
     has_result: bool,
 }
 
-/// Times that something took.
+/// A set of durations.
 #[derive(Clone, Debug, Default)]
 pub struct Times(Vec<i64>);
 
 impl Times {
-    /// How many there are.
+    /// Their number.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The middle one, in microseconds; `None` when there is none.
+    /// The median, in microseconds; `None` if there are none.
     pub fn median(&self) -> Option<i64> {
         self.rank(50)
     }
 
-    /// The one that 90 of 100 do not exceed, in microseconds; `None` when there is none.
+    /// The 90th percentile, in microseconds; `None` if there are none.
     pub fn p90(&self) -> Option<i64> {
         self.rank(90)
     }
@@ -126,7 +128,7 @@ impl Stats {
         let cause: Option<Uuid> = detail.caused_by.parse().ok();
         let accepted = cause.and_then(|event| self.accepted.get(&event)).copied();
         let case = Case {
-            // A part of a log may lack the report: then the case's own time is all there is to count from.
+            // A part of a log may lack the report: then count from the case's own opening.
             accepted: accepted.unwrap_or(entry.time),
             acknowledged: HashSet::new(),
             leads: None,
@@ -172,7 +174,8 @@ mod tests {
 
     const START: Time = Time(1_795_305_600_000_000);
 
-    /// One entry of a story: minutes from the start, record, kind, who acts, the state after, and the number of the event and of its cause.
+    /// An entry: minutes from the start, record, kind, actor, state afterwards, and the numbers of the
+    /// event and of its cause.
     type Told = (i64, &'static str, &'static str, &'static str, &'static str, u128, u128);
 
     fn told(story: &[Told]) -> Stats {
@@ -214,14 +217,14 @@ mod tests {
             (5, "reports/b", "report.accepted", "", "ACCEPTED", 3, 0),
             (6, "cases/b", "case.opened", "", "ASSIGNED", 4, 3),
             (30, "cases/a", "case.acknowledged", "agencies/x", "IN_PROGRESS", 5, 0),
-            // Handed on, and acknowledged by another; then again by the first, which counts once.
+            // Handed on and acknowledged by another; then again by the first, which counts once.
             (40, "cases/a", "case.acknowledged", "agencies/y", "IN_PROGRESS", 6, 0),
             (45, "cases/b", "case.acknowledged", "agencies/x", "IN_PROGRESS", 7, 0),
             (46, "cases/b", "case.acknowledged", "agencies/x", "IN_PROGRESS", 8, 0),
             (1_500, "cases/a", "case.resolved", "agencies/y", "RESOLVED", 9, 0),
-            // Closing what has a result is no second one.
+            // Closing a resolved case is no second result.
             (1_600, "cases/a", "case.closed", "", "CLOSED", 10, 0),
-            // Reading is no work on a case.
+            // Readings are no changes.
             (1_601, "readings/a", "report.read", "agencies/x", "", 11, 0),
             (1_602, "readings/b", "details.read", "agencies/x", "", 12, 0),
         ]);
@@ -250,12 +253,12 @@ mod tests {
         assert_eq!(Times::default().median(), None);
     }
 
-    /// What is told of one case: when its report was accepted, who acknowledged when, and when it became what.
+    /// A case's history: when its report was accepted, who acknowledged when, and its states.
     type Life = (i64, Vec<(i64, u8)>, Vec<(i64, bool)>);
 
     const AGENCIES: [&str; 4] = ["agencies/a", "agencies/b", "agencies/c", "agencies/d"];
 
-    /// The figures of some cases by their definition, case by case and agency by agency.
+    /// The figures of some cases, straight from their definition.
     fn by_definition(lives: &[Life], agency: &str, result: bool) -> Vec<i64> {
         let mut times = Vec::new();
         for (accepted, acknowledged, ended) in lives {
@@ -279,7 +282,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
-        /// Whoever has the entries and their details gets the published figures, whatever order the cases lie in.
+        /// The figures do not depend on the order of the cases' entries.
         #[test]
         fn figures_are_what_their_definitions_say(
             lives in prop::collection::vec(
@@ -287,7 +290,7 @@ mod tests {
                 1..12,
             ),
         ) {
-            // Moments of one case are apart: which of two at the same minute comes first, an order of entries would have to say.
+            // No two moments of one case are equal: their order would be undefined.
             let lives: Vec<Life> = lives
                 .into_iter()
                 .map(|(accepted, mut acknowledged, mut ended)| {
@@ -313,7 +316,7 @@ mod tests {
                 for (minute, resolved) in ended {
                     let (kind, state) = if *resolved { ("case.resolved", "RESOLVED") } else { ("case.closed", "CLOSED") };
                     story.push((*minute, case, kind, "", state, 9_999, 0));
-                    // That the report is closed too is no result of a case.
+                    // A closed report is no result of a case.
                     story.push((*minute, report, "report.closed", "", "CLOSED", 9_999, 0));
                 }
             }

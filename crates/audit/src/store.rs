@@ -43,14 +43,14 @@ pub struct Unfreezing {
     pub request: Option<RequestId>,
 }
 
-/// What became of a producer that was to be unfrozen.
+/// The result of unfreezing a producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfrozen {
     /// The producer, which is not frozen.
     Done(Producer),
     /// The log does not know the producer.
     Unknown,
-    /// Something befell the producer since the operator saw it.
+    /// The producer has changed since the operator saw it.
     EtagMismatch,
     /// An earlier request has the id.
     Earlier(Earlier),
@@ -79,12 +79,12 @@ pub struct Found {
 /// Stores one log. Of all stores open on one database, only the last one opened can write.
 #[async_trait]
 pub trait Store: Reader {
-    /// What seals page tokens, with the key that the log's database has.
+    /// Seals page tokens with the database's key.
     fn tokens(&self) -> rpc::page::Tokens;
 
-    /// Judges the changes of all calls of a group, in order, and appends those that are new: entries, details, tiles, head and
-    /// the records' heads together or not at all. Returns a verdict for each change; refused changes leave nothing behind and do
-    /// not keep others out. What is `Ok` is durable.
+    /// Judges the changes of all calls of a group, in order, and appends the new ones: entries,
+    /// openings, tiles and head together or not at all. Returns a verdict for each change; refused
+    /// changes leave nothing behind and do not keep others out. Changes with `Ok` are durable.
     ///
     /// `Fenced` if there was something to append and another store has taken over: nothing was
     /// appended.

@@ -1,67 +1,73 @@
-//! The files of a log, as C2SP `tlog-tiles` names and encodes them. No I/O.
+//! The files of a log, with the names and encodings of C2SP `tlog-tiles`. No I/O.
 //!
-//! A log of any size is a finite set of files: `checkpoint`, the hashes in `tile/<L>/<N>` and the entries in
-//! `tile/entries/<N>`, 256 to a file. The last file of a level may hold fewer; its name then ends with `.p/` and how many. `<N>` is
-//! written in groups of three digits, all but the last behind an `x`, so that no folder grows large: 1234067 is `x001/x234/067`.
-//! Only the right-most file of a level ever has fewer than 256, and what it holds never changes: names with their width are immutable.
+//! A log is a finite set of files: `checkpoint`, the hashes in `tile/<L>/<N>` and the entries in
+//! `tile/entries/<N>`, 256 per file. The last file of a level may have fewer; its name then ends with
+//! `.p/` and their number. `<N>` is written in groups of three digits, all but the last after an
+//! `x`, so that no folder grows large: 1234067 is `x001/x234/067`. Only the right-most file of a
+//! level is ever partial, and contents never change: a name with its width is immutable.
 //!
-//! An exported folder of an auditor has one file more for each 256 entries: `detail/<N>`, which the standard does not know.
+//! An auditor's export has one more file per 256 entries, `detail/<N>`, unknown to the standard.
 //!
 //! | file | content |
 //! |---|---|
-//! | `tile/<L>/<N>` | hashes of 32 bytes, one after the other; level 0 are leaf hashes, each of the others the root of a full tile below |
-//! | `tile/entries/<N>` | for each entry: its length, 2 bytes big-endian; the entry |
-//! | `detail/<N>` | for each change: the length of the chain, 2 bytes big-endian; the chain's salt, 32 bytes; the chain; the detail's salt, 32 bytes; the length of the detail, 4 bytes big-endian; the detail. For each mark: 2 zero bytes |
+//! | `tile/<L>/<N>` | hashes of 32 bytes; those of level 0 are leaf hashes, others the roots of full tiles below |
+//! | `tile/entries/<N>` | per entry: its length, 2 bytes big-endian; the entry |
+//! | `detail/<N>` | per change: the openings, below. Per mark: 2 zero bytes |
 //!
-//! Test vectors for other languages, of bundles and of what details mean: `crates/audit/vectors/bundle-v1.json`; of entries:
-//! `crates/journal/vectors/entry-v1.json`.
+//! The openings of a change: the length of the chain, 2 bytes big-endian; the chain's salt, 32
+//! bytes; the chain; the detail's salt, 32 bytes; the length of the detail, 4 bytes big-endian; the
+//! detail.
 //!
-//! [`files`] lists what a log of some size consists of, in the order in which it is verified.
+//! Test vectors for other languages: `crates/audit/vectors/bundle-v1.json` for bundles and details,
+//! `crates/journal/vectors/entry-v1.json` for entries.
+//!
+//! [`files`] lists the files of a log of some size, in the order of verification.
 
 use std::{fmt, str::FromStr};
 
 use journal::{DETAIL_BYTES, ENTRY_BYTES, Openings, Opens};
 
-/// Hashes of a full tile, entries of a full bundle.
+/// Number of hashes of a full tile, or entries of a full bundle.
 pub const WIDTH: u16 = 256;
-/// Bytes of a hash.
+/// Size of a hash, in bytes.
 const HASH: usize = 32;
-/// Bytes of a salt.
+/// Size of a salt, in bytes.
 const SALT: usize = 32;
-/// The highest level that a path can name.
+/// The highest level in a path.
 const TOP: u8 = 63;
-/// Digits of one element of a path.
+/// Base of the elements of a path: three digits.
 const GROUP: u64 = 1_000;
 
-/// What a file of a log holds.
+/// The content of a log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Content {
     /// Hashes of a level; level 0 holds leaf hashes.
     Hashes(u8),
     /// Entries.
     Entries,
-    /// What the entries commit to. In auditors' exports only.
+    /// Openings of the entries' commitments. In auditors' exports only.
     Details,
 }
 
-/// Names a file of a log.
+/// The name of a log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TilePath {
-    /// What it holds.
+    /// Its content.
     pub content: Content,
-    /// Its place in the level, from the left.
+    /// Its index in the level, from the left.
     pub n: u64,
-    /// How many hashes or entries it holds, 1 to 256.
+    /// Number of its hashes or entries, 1 to 256.
     pub width: u16,
 }
 
 impl TilePath {
-    /// The index of the first entry below it; `None` where no log is that large.
+    /// Index of the first entry in or below it; `None` if no log is that large.
     pub fn start(&self) -> Option<u64> {
         self.n.checked_mul(1_u64.checked_shl(self.shift() + 8)?)
     }
 
-    /// Whether a log of `size` entries has that many hashes or entries there. The file of a larger log begins with the same.
+    /// Whether a log of `size` entries has at least this much there. A wider file begins with the same
+    /// content.
     pub fn is_within(&self, size: u64) -> bool {
         let there = size.checked_shr(self.shift()).unwrap_or(0);
         self.n
@@ -70,29 +76,29 @@ impl TilePath {
             .is_some_and(|end| end <= there)
     }
 
-    /// Whether it holds as much as there is place for.
+    /// Whether it is full.
     pub fn is_full(&self) -> bool {
         self.width == WIDTH
     }
 
-    /// The file that it has become, or will, when the log has grown.
+    /// The full file in its place.
     #[must_use]
     pub fn full(self) -> Self {
         Self { width: WIDTH, ..self }
     }
 
-    /// The most bytes that it can have.
+    /// Its maximum size, in bytes.
     pub fn max_bytes(&self) -> u64 {
         let each = match self.content {
             Content::Hashes(_) => HASH,
             Content::Entries => 2 + ENTRY_BYTES,
-            // A chain's length has two bytes.
+            // The length of a chain has two bytes.
             Content::Details => 2 + usize::from(u16::MAX) + 2 * SALT + 4 + DETAIL_BYTES,
         };
         u64::from(self.width) * each as u64
     }
 
-    /// What this file would hold, from the bytes of one that is as wide or wider. `None` when they hold less.
+    /// Its content, cut from a file that is at least as wide; `None` if that is shorter.
     pub fn narrow(self, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         let end = match self.content {
             Content::Hashes(_) => usize::from(self.width) * HASH,
@@ -105,7 +111,7 @@ impl TilePath {
         })
     }
 
-    /// The exponent of 2 of how many entries lie below one hash.
+    /// Binary logarithm of the number of entries below one hash.
     fn shift(&self) -> u32 {
         match self.content {
             Content::Hashes(level) => 8 * u32::from(level),
@@ -154,15 +160,15 @@ impl fmt::Display for TilePath {
     }
 }
 
-/// A path is not one of a log's.
+/// The path is not that of a log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no file of a log has that name")]
+#[error("not the name of a log file")]
 pub struct NotAPath;
 
 impl FromStr for TilePath {
     type Err = NotAPath;
 
-    /// Reads a path. Each file has one path only: whatever is read is written the same again.
+    /// Parses a path. Each file has only one: formatting the result gives the same path.
     fn from_str(path: &str) -> Result<Self, NotAPath> {
         let (content, rest) = match path.strip_prefix("tile/") {
             Some(rest) => rest.split_once('/').ok_or(NotAPath)?,
@@ -217,8 +223,9 @@ fn decimal(text: &str, most: u64) -> Result<u64, NotAPath> {
     }
 }
 
-/// The files of a log of `size` entries, so that what is needed to judge a file comes before it: the leaf hashes, the entries,
-/// their details when `with_detail`, then the tiles above that these complete.
+/// The files of a log of `size` entries, in an order in which each can be verified by those before
+/// it: leaf hashes, entries, their details if `with_detail`, then the tiles above that these
+/// complete.
 pub fn files(size: u64, with_detail: bool) -> impl Iterator<Item = TilePath> + Send {
     let bundles = size.div_ceil(u64::from(WIDTH));
     (0..bundles).flat_map(move |n| {
@@ -238,7 +245,7 @@ pub fn files(size: u64, with_detail: bool) -> impl Iterator<Item = TilePath> + S
     })
 }
 
-/// The tile of a level that ends where the log's first `end` entries do: a full one, or at the log's end what there is.
+/// The tile of a level that ends with the first `end` entries: full, or partial at the log's end.
 fn above(level: u8, end: u64, is_last: bool) -> Option<TilePath> {
     let shift = 8 * u32::from(level);
     let hashes = end >> shift;
@@ -258,7 +265,7 @@ fn above(level: u8, end: u64, is_last: bool) -> Option<TilePath> {
     })
 }
 
-/// How many files that are.
+/// The number of these files.
 pub fn count_files(size: u64, with_detail: bool) -> u64 {
     let bundles = size.div_ceil(u64::from(WIDTH));
     let tiles: u64 = (0..8_u32)
@@ -271,14 +278,14 @@ pub fn count_files(size: u64, with_detail: bool) -> u64 {
 ///
 /// # Panics
 ///
-/// When the entry is longer than the standard allows, 65,535 bytes: no canonical entry is longer than 881.
+/// If the entry is longer than the standard allows, 65,535 bytes; canonical entries are much shorter.
 pub fn put_entry(bundle: &mut Vec<u8>, entry: &[u8]) {
     let length = u16::try_from(entry.len()).expect("an entry is at most 65,535 bytes long");
     bundle.extend_from_slice(&length.to_be_bytes());
     bundle.extend_from_slice(entry);
 }
 
-/// Takes the next entry off a bundle of entries; `None` when it ends before the entry does.
+/// Takes the next entry from a bundle of entries; `None` if the bundle ends within it.
 pub fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, tail) = rest.split_first_chunk()?;
     let (entry, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
@@ -286,12 +293,12 @@ pub fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(entry)
 }
 
-/// Appends what an entry commits to to a bundle of details: nothing, for a mark.
+/// Appends the openings of an entry to a bundle of details; a mark has none.
 ///
 /// # Panics
 ///
-/// When the detail is longer than 4 GiB, or the chain than 64 KiB: a message to the log is at most a few megabytes, and a chain has two
-/// texts of at most 255 bytes.
+/// If the detail is longer than 4 GiB or the chain than 64 KiB; messages to the log and chains are
+/// much shorter.
 pub fn put_openings(bundle: &mut Vec<u8>, openings: Option<Openings<'_>>) {
     let Some(Openings { chain, detail }) = openings else {
         return bundle.extend_from_slice(&[0, 0]);
@@ -306,7 +313,8 @@ pub fn put_openings(bundle: &mut Vec<u8>, openings: Option<Openings<'_>>) {
     bundle.extend_from_slice(detail.content);
 }
 
-/// Takes the next openings off a bundle of details, or that there are none; `None` when it ends before they do.
+/// Takes the next openings from a bundle of details, or their absence; `None` if the bundle ends
+/// within them.
 pub fn take_openings<'a>(rest: &mut &'a [u8]) -> Option<Option<Openings<'a>>> {
     let (length, tail) = rest.split_first_chunk()?;
     let length = usize::from(u16::from_be_bytes(*length));

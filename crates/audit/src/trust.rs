@@ -230,8 +230,8 @@ fn split(file: &str) -> Result<KeyFileParts, CheckpointError> {
     Ok(KeyFileParts { origin, keys, notes })
 }
 
-/// The head that a checkpoint signs, when a key signed it that `vkeys` says is to be believed: a verifier key, or the content
-/// of a verifier key file. Signatures of others are not looked at.
+/// The head of a checkpoint signed by a key that `vkeys` makes trusted: a verifier key or the content
+/// of a verifier key file. Ignores other signatures.
 pub fn open(note: &str, vkeys: &str) -> Result<TreeHead, CheckpointError> {
     Trusted::parse(vkeys)?.open(note)
 }

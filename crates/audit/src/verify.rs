@@ -1,13 +1,14 @@
-//! What an outsider checks, with nothing but entries, a checkpoint and the log's verifier key. No I/O, and none of the
-//! server's own code but the formats.
+//! The outsiders' verifier: needs only entries, a checkpoint and the log's verifier key. No I/O, and
+//! none of the server's code but the formats.
 //!
 //! * [`verify_inclusion`], [`verify_consistency`]: one proof.
-//! * [`LogVerifier`]: all entries, one after the other, as a list gives them: each producer's marks are met by what stands before them
-//!   (`verify/producers.rs`), and, with what the entries commit to, each record's chain is whole (`verify/chain.rs`).
-//! * [`FilesVerifier`]: all files of a log, as [`tiles`](crate::tiles) names them (`verify/files.rs`).
+//! * [`LogVerifier`]: all entries in order, as a list returns them. Each producer's marks must equal
+//!   the entries before them (`verify/producers.rs`); with openings, each record's chain must be
+//!   complete (`verify/chain.rs`).
+//! * [`FilesVerifier`]: all files of a log, as named by [`tiles`](crate::tiles) (`verify/files.rs`).
 //!
-//! Nothing that was read is believed because another thing that was read fits to it: each hash of each tile is compared with
-//! one that was computed from the entries, and the root that they give with the signed one.
+//! Nothing that was read is trusted for agreeing with something else that was read: each hash of
+//! each tile is compared with one computed from the entries, and their root with the signed one.
 
 mod chain;
 mod files;
@@ -22,18 +23,18 @@ use self::{chain::Chains, producers::Producers};
 pub use self::{files::FilesVerifier, producers::Counted};
 use crate::{checkpoint::CheckpointError, tiles::TilePath, tree::TreeHead, trust};
 
-/// What does not hold.
+/// A fault of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The checkpoint is not to be trusted.
+    /// The checkpoint is not trusted.
     #[error("the checkpoint does not verify")]
     Checkpoint(#[from] CheckpointError),
-    /// The proof proves nothing.
-    #[error("entry {index} is not proven: its path does not lead to the root of the signed {size} entries")]
+    /// The proof does not verify.
+    #[error("entry {index} is not proven: its path does not lead to the root of the {size} signed entries")]
     Proof {
         /// Index of the entry.
         index: u64,
-        /// Entries that the checkpoint covers.
+        /// Number of entries covered by the checkpoint.
         size: u64,
     },
     /// Two trees of equal size have different roots.
@@ -50,40 +51,40 @@ pub enum Fault {
         /// Number of entries of the later one.
         new: u64,
     },
-    /// A file is not there.
-    #[error("entry {index}: {path} is missing, and the checkpoint covers {size} entries")]
+    /// A file is missing.
+    #[error("entry {index}: {path} is missing, but the checkpoint covers {size} entries")]
     Missing {
         /// The file.
         path: TilePath,
-        /// The first entry that it holds, or lies below it.
+        /// The first entry in or below it.
         index: u64,
-        /// Entries that the checkpoint covers.
+        /// Number of entries covered by the checkpoint.
         size: u64,
     },
-    /// A file is there that the checkpoint says nothing of.
+    /// A file exists that the checkpoint does not cover.
     #[error(
-        "entry {index}: {path} is there, and the checkpoint covers {size} entries: it is an older one than the files have, or an \
-         export was interrupted, which has to be gone on with"
+        "entry {index}: {path} exists, but the checkpoint covers {size} entries: the checkpoint is older than the files, or an \
+         export was interrupted and must be resumed"
     )]
     Beyond {
         /// The file.
         path: TilePath,
-        /// The first entry that it holds, or lies below it, and that is not covered.
+        /// The first entry in or below it that is not covered.
         index: u64,
-        /// Entries that the checkpoint covers.
+        /// Number of entries covered by the checkpoint.
         size: u64,
     },
-    /// A file does not have the form that it should.
+    /// A file is malformed.
     #[error("entry {index}: {path} {problem}")]
     Form {
         /// The file.
         path: TilePath,
-        /// The entry where it shows.
+        /// The entry where it is malformed.
         index: u64,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
-    /// A hash is not the one that the entries give.
+    /// A hash is not that of its entry.
     #[error(
         "entry {index}: {path} has another hash than the entry gives: the entry was changed or moved, or the tile was"
     )]
@@ -93,8 +94,8 @@ pub enum Fault {
         /// The entry.
         index: u64,
     },
-    /// A hash is not the one that the entries below it give.
-    #[error("entry {index}: {path} has another hash than the entries from {index} give: the tile was changed")]
+    /// A hash is not that of the entries below it.
+    #[error("entry {index}: {path} has another hash than the entries from {index} on give: the tile was changed")]
     Node {
         /// The tile.
         path: TilePath,
@@ -106,44 +107,42 @@ pub enum Fault {
     Entry {
         /// Its index.
         index: u64,
-        /// What is wrong with it.
+        /// The problem.
         problem: Problem,
     },
-    /// Not as many entries as were signed.
-    #[error("the log has {found} entries, and {size} were signed")]
+    /// The number of entries is not the signed one.
+    #[error("the log has {found} entries, but {size} were signed")]
     Size {
-        /// Entries that there are.
+        /// Number of existing entries.
         found: u64,
-        /// Entries that the checkpoint covers.
+        /// Number of entries covered by the checkpoint.
         size: u64,
     },
-    /// Not the entries that were signed.
+    /// The entries are not the signed ones.
     #[error("the {size} entries do not give the signed root: at least one is not what was signed")]
     Root {
-        /// How many entries.
+        /// Number of entries.
         size: u64,
     },
-    /// A log without entries has one root.
-    #[error(
-        "the checkpoint covers no entries, and its root is not the one of a log without entries: there is no such log"
-    )]
+    /// The root of the empty log is wrong.
+    #[error("the checkpoint covers no entries, but its root is not that of an empty log: there is no such log")]
     EmptyRoot,
 }
 
-/// What is wrong with an entry.
+/// The fault of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// It is not the next.
-    #[error("it stands where {expected} should")]
+    /// It is not the next one.
+    #[error("it is in the place of entry {expected}")]
     Index {
         /// The next index.
         expected: u64,
     },
-    /// It is not a canonical entry.
+    /// It is not canonical.
     #[error("malformed: {0}")]
     Malformed(#[from] Malformed),
-    /// A change of the record is missing, or is there twice.
-    #[error("change {found} of {record} stands where change {expected} should")]
+    /// A change of the record is missing or repeated.
+    #[error("change {found} of {record} is in the place of change {expected}")]
     Sequence {
         /// Resource name of the record.
         record: String,
@@ -153,7 +152,7 @@ pub enum Problem {
         found: u64,
     },
     /// It does not continue the record's last entry.
-    #[error("it does not continue change {after} of {record}, which is not what was linked to")]
+    #[error("it does not continue change {after} of {record}: it links to another one")]
     Link {
         /// Resource name of the record.
         record: String,
@@ -163,34 +162,35 @@ pub enum Problem {
     /// Its chain does not open.
     #[error(transparent)]
     Chain(Unopened),
-    /// Salt and detail are not what it commits to.
-    #[error("its detail is not what it commits to")]
+    /// Its detail does not match its commitment.
+    #[error("its detail does not match its commitment")]
     Detail,
-    /// A mark has what it commits to, or a change has not.
+    /// A mark has openings, or a change has none.
     #[error("{0}")]
     Openings(&'static str),
-    /// What a producer's mark says is not what stands before it.
-    #[error("the mark of {source_name} says {said} changes, and {}", counted(*said, *found))]
+    /// A producer's mark differs from the changes before it.
+    #[error("the mark of {source_name} counts {said} changes, but {}", counted(*said, *found))]
     Mark {
         /// The producer.
         source_name: String,
-        /// How many changes the mark says.
+        /// Number of changes that the mark states.
         said: u64,
-        /// How many stand before it.
+        /// Number of changes before it.
         found: u64,
     },
 }
 
 fn counted(said: u64, found: u64) -> String {
     match said == found {
-        true => "as many stand before it that are not the same".to_owned(),
-        false => format!("{found} stand before it"),
+        true => "those before it are different ones".to_owned(),
+        false => format!("{found} precede it"),
     }
 }
 
-/// Verifies that an entry stands at an index of the log that a checkpoint signs. Returns what the checkpoint signs.
+/// Verifies that an entry is at an index of the log signed by a checkpoint. Returns the signed head.
 ///
-/// `path` is the RFC 6962 audit path, leaf to root. `vkey` is the log's verifier key, which must come from elsewhere than the proof.
+/// `path` is the RFC 6962 audit path, leaf to root. `vkey` is the log's verifier key, which must come
+/// from elsewhere than the proof.
 pub fn verify_inclusion(
     entry: &[u8],
     index: u64,
@@ -240,9 +240,9 @@ pub fn verify_consistency(proof: &[Bytes32], old: TreeHead, new: TreeHead) -> Re
 
 /// Verifies a whole log, entry by entry from the first.
 ///
-/// Of entries alone: a change of one is noticed by its producer's next mark, else by the root, and so is what was taken out, doubled
-/// or moved. With what they commit to, each entry is also the next of its record. Memory then grows with the number of records, not of
-/// entries: 65 to 130 bytes for each.
+/// From entries alone, a changed, missing, repeated or moved one is noticed by its producer's next
+/// mark, otherwise by the root. With openings, each entry must also be the next of its record; memory
+/// then grows with the number of records, not of entries: 65 to 130 bytes for each.
 #[derive(Clone, Debug, Default)]
 pub struct LogVerifier {
     tree: Frontier,
@@ -256,22 +256,22 @@ impl LogVerifier {
         Self::default()
     }
 
-    /// How many entries were taken.
+    /// Number of entries taken.
     pub fn size(&self) -> u64 {
         self.tree.size
     }
 
-    /// How many records they are about, where that was seen.
+    /// Number of their records, as far as chains were opened.
     pub fn records(&self) -> usize {
         self.records.len()
     }
 
-    /// What stands in the log of each source, and what its newest mark confirms.
+    /// The changes of each source, and those confirmed by its newest mark.
     pub fn producers(&self) -> &BTreeMap<String, Counted> {
         &self.producers.0
     }
 
-    /// Takes the next entry. After a fault the verifier has not moved.
+    /// Takes the next entry. A fault leaves the verifier unchanged.
     pub fn push(&mut self, index: u64, bytes: &[u8]) -> Result<(), Fault> {
         let fault = |problem| Fault::Entry { index, problem };
         self.is_next(index)?;
@@ -279,14 +279,14 @@ impl LogVerifier {
         Ok(())
     }
 
-    /// Takes the next entry with what it commits to; a mark commits to nothing. After a fault the verifier has not moved.
+    /// Takes the next entry with its openings; a mark has none. A fault leaves the verifier unchanged.
     pub fn push_opened(&mut self, index: u64, bytes: &[u8], openings: Option<Openings<'_>>) -> Result<(), Fault> {
         let fault = |problem| Fault::Entry { index, problem };
         self.is_next(index)?;
         let leaf = record_hash(bytes);
         let entry = Entry::decode(bytes).map_err(|error| fault(error.into()))?;
         self.open(entry, leaf.0, openings).map_err(fault)?;
-        // Of a change, which is what can have been opened, nothing else can be wrong.
+        // Only a mark can still fail here, and it has no openings.
         self.take(bytes, leaf, |_, _| ()).map_err(fault)?;
         Ok(())
     }
@@ -300,8 +300,8 @@ impl LogVerifier {
         }
     }
 
-    /// Takes the next entry, whose leaf hash is known. `roots` is told of each hash that a tile holds and that is complete now: its
-    /// level and the hash.
+    /// Takes the next entry, whose leaf hash is known. `roots` gets each completed hash of a tile with
+    /// its level.
     fn take(&mut self, bytes: &[u8], leaf: Hash, roots: impl FnMut(u8, Hash)) -> Result<Entry, Problem> {
         let entry = Entry::decode(bytes)?;
         self.producers.take(&entry, leaf.0)?;
@@ -309,14 +309,12 @@ impl LogVerifier {
         Ok(entry)
     }
 
-    /// Takes what an entry commits to: its chain as the next of its record.
+    /// Takes an entry's openings: its chain must be the next of its record.
     fn open(&mut self, entry: Entry, leaf: Bytes32, openings: Option<Openings<'_>>) -> Result<(), Problem> {
         match (entry.content, openings) {
             (Content::Mark(_), None) => Ok(()),
-            (Content::Mark(_), Some(_)) => {
-                Err(Problem::Openings("it is a mark, and something is said to be behind it"))
-            }
-            (Content::Change { .. }, None) => Err(Problem::Openings("what it commits to is not there")),
+            (Content::Mark(_), Some(_)) => Err(Problem::Openings("it is a mark, but has openings")),
+            (Content::Change { .. }, None) => Err(Problem::Openings("its openings are missing")),
             (Content::Change { .. }, Some(openings)) => {
                 let opened = Opened::of(entry, leaf, openings.chain).map_err(Problem::Chain)?;
                 if !openings.detail.is_detail_of(&opened.detail) {
@@ -327,7 +325,7 @@ impl LogVerifier {
         }
     }
 
-    /// The tree of the entries that were taken.
+    /// The tree of the entries taken.
     pub fn head(&self) -> TreeHead {
         TreeHead {
             size: self.tree.size,
@@ -335,7 +333,7 @@ impl LogVerifier {
         }
     }
 
-    /// Compares what was taken with what the log's key signed.
+    /// Compares the entries taken with the head signed by the log's key.
     pub fn finish(&self, checkpoint: &str, vkey: &str) -> Result<TreeHead, Fault> {
         self.ends_as(trust::open(checkpoint, vkey)?)
     }
@@ -355,7 +353,7 @@ impl LogVerifier {
     }
 }
 
-/// A tree as the roots of its largest full subtrees, left to right: one for each bit of its size.
+/// A tree as the roots of its largest full subtrees, left to right: one per bit of its size.
 #[derive(Clone, Debug, Default)]
 struct Frontier {
     size: u64,
@@ -363,7 +361,7 @@ struct Frontier {
 }
 
 impl Frontier {
-    /// `roots` is told of each hash that a tile holds and that is complete now: its level and the hash.
+    /// `roots` gets each completed hash of a tile with its level.
     fn push(&mut self, leaf: Hash, mut roots: impl FnMut(u8, Hash)) {
         let mut hash = leaf;
         roots(0, hash);

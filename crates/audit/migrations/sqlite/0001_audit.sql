@@ -5,8 +5,9 @@ CREATE TABLE entries (
     entry BLOB NOT NULL
 );
 
--- What entries commit to: the chain, and the detail. Apart from them, so that whoever may read the log need not be able to read this.
--- A mark commits to nothing: its row is empty, and says that nothing is missing.
+-- Openings of the entries' commitments to chain and detail. In a table of their own, so that access
+-- to the log does not need access to them. A mark has no commitments: its row is empty, and shows that
+-- nothing is missing.
 CREATE TABLE openings (
     idx INTEGER NOT NULL PRIMARY KEY,
     record TEXT,
@@ -16,18 +17,20 @@ CREATE TABLE openings (
     chain_salt BLOB,
     detail_salt BLOB,
     detail BLOB,
-    -- The chain check's last resort: the database itself takes no place of a record twice.
+    -- Last resort of the chain check: the database accepts each sequence of a record once.
     UNIQUE (record, sequence)
 );
 
--- The Merkle tree in C2SP tlog-tiles layout, height 8. The right-most tile of each level grows, all others are final.
--- A place is one number, the level in its highest byte: on SQLite the rows are then the index.
+-- The Merkle tree in C2SP tlog-tiles layout, height 8. The right-most tile of each level grows, all
+-- others are final. A place is one number with the level in its highest byte, so that on SQLite the
+-- rows are the index.
 CREATE TABLE tiles (
     place INTEGER NOT NULL PRIMARY KEY,
     hashes BLOB NOT NULL
 );
 
--- One row: how large the log is, and which store may write. A store that opens takes the next epoch.
+-- One row: the size and root of the log, and the epoch of the store that may write. Each opening store
+-- takes the next epoch.
 CREATE TABLE head (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     size INTEGER NOT NULL,
@@ -35,7 +38,7 @@ CREATE TABLE head (
     epoch INTEGER NOT NULL
 );
 
--- What was signed: the newest, and of each past minute the last.
+-- Signed checkpoints: the newest, and the last of each past minute.
 CREATE TABLE checkpoints (
     size INTEGER NOT NULL PRIMARY KEY,
     note TEXT NOT NULL,

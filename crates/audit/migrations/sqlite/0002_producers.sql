@@ -1,4 +1,4 @@
--- The services that append: what the log holds of each, and whether it is frozen.
+-- The services that append: the events that the log holds of each, and whether it is frozen.
 CREATE TABLE producers (
     source TEXT NOT NULL PRIMARY KEY,
     events INTEGER NOT NULL,
@@ -8,7 +8,7 @@ CREATE TABLE producers (
     incidents INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- How far each said it has come, and how the log stands to that.
+-- The newest mark of each, and the log's standing against it.
 CREATE TABLE marks (
     source TEXT NOT NULL PRIMARY KEY,
     delivered INTEGER NOT NULL,
@@ -21,12 +21,12 @@ CREATE TABLE marks (
     standing TEXT NOT NULL,
     standing_since INTEGER NOT NULL,
     logged TEXT NOT NULL,
-    -- The newest mark that is an entry: how many events it counts, and when it was logged.
+    -- The newest mark in the log: its number of events, and its time.
     marked INTEGER,
     marked_time INTEGER
 ) WITHOUT ROWID;
 
--- Changes that are kept out. `key` is the record, or the event id that was used again.
+-- Changes that are kept out of the log. `key` is the record, or the reused event id.
 CREATE TABLE gaps (
     kind TEXT NOT NULL,
     key TEXT NOT NULL,

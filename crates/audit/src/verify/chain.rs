@@ -1,4 +1,4 @@
-//! Where the chain of each record stands: what makes a gap visible in an export with details alone.
+//! The chain of each record, which shows gaps in an export with details alone.
 
 use std::{
     collections::HashMap,
@@ -10,20 +10,22 @@ use sha2::{Digest as _, Sha256};
 
 use super::Problem;
 
-/// Stands for a record's name: 128 bits of its SHA-256. A log has millions of records; their names would take most of the memory.
+/// Identifies a record: 128 bits of its name's SHA-256. A log has millions of records, whose names
+/// would take most of the memory.
 type Key = [u8; 16];
 
-/// Of each record, sequence and hash of its last entry. 56 bytes each, in a table that is at least half full once it is large.
+/// Sequence and hash of each record's last entry: 56 bytes each, in a table that is at least half
+/// full once it is large.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chains(HashMap<Key, (u64, Bytes32), BuildHasherDefault<FirstBytes>>);
 
 impl Chains {
-    /// How many records there are.
+    /// Number of records.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Takes an entry as the next of its record. Nothing has changed when it is not.
+    /// Takes an entry as the next of its record. A fault changes nothing.
     pub fn take(&mut self, entry: &Opened) -> Result<(), Problem> {
         let last = self.0.entry(key(&entry.record)).or_default();
         let (sequence, previous) = *last;
@@ -54,13 +56,13 @@ fn key(record: &str) -> Key {
     std::array::from_fn(|i| digest[i])
 }
 
-/// Keys are digests already: their first bytes spread well enough.
+/// Keys are digests: their first bytes are well distributed.
 #[derive(Clone, Debug, Default)]
 struct FirstBytes(u64);
 
 impl Hasher for FirstBytes {
     fn write(&mut self, bytes: &[u8]) {
-        // The length of the array, which is hashed before it, is always the same.
+        // Ignores the array's length, which is hashed first.
         if let Some(first) = bytes.first_chunk() {
             self.0 = u64::from_le_bytes(*first);
         }

@@ -1,4 +1,4 @@
-//! Verifies a log file by file, as it is served over HTTP or lies in an exported folder.
+//! Verifies a log file by file, as served over HTTP or exported to a folder.
 
 use journal::{Bytes32, Entry};
 use tlog_tiles::{Hash, record_hash};
@@ -10,30 +10,31 @@ use crate::{
     trust,
 };
 
-/// Bytes of a hash.
+/// Size of a hash, in bytes.
 const HASH: usize = 32;
 
-/// Verifies all files of the log that a checkpoint signs. They are to be given in the order of [`FilesVerifier::files`]: that is
-/// what makes the first fault the first, and keeps memory small: 256 entries at a time, and what [`LogVerifier`] needs.
+/// Verifies all files of the log signed by a checkpoint. They must come in the order of
+/// [`FilesVerifier::files`]: then the first fault is reported, and memory stays small: 256 entries
+/// and what [`LogVerifier`] needs.
 #[derive(Clone, Debug)]
 pub struct FilesVerifier {
     signed: TreeHead,
     with_detail: bool,
     log: LogVerifier,
-    /// The leaf tile that was read, until the entries have been compared with it.
+    /// The last leaf tile, until the entries are compared with it.
     leaves: Vec<u8>,
-    /// Of each level above, the hashes that the entries give and that no tile has been compared with.
+    /// For each level above, the computed hashes that no tile has been compared with yet.
     above: [Vec<u8>; 8],
-    /// The entries of the last bundle with their hashes, until what they commit to has been compared with them.
+    /// The entries of the last bundle with their hashes, until their openings are checked.
     unopened: Vec<(Entry, Bytes32)>,
     details: u64,
 }
 
 impl FilesVerifier {
-    /// Opens the checkpoint: only the key that `vkey` names is believed.
+    /// Opens the checkpoint, trusting only the keys of `vkey`.
     pub fn new(checkpoint: &str, vkey: &str, with_detail: bool) -> Result<Self, Fault> {
         let signed = trust::open(checkpoint, vkey)?;
-        // The size of a log without entries says what its root must be.
+        // The empty log has one root.
         if signed.size == 0 && signed != TreeHead::EMPTY {
             return Err(Fault::EmptyRoot);
         }
@@ -48,27 +49,27 @@ impl FilesVerifier {
         })
     }
 
-    /// What the checkpoint signs.
+    /// The signed head.
     pub fn signed(&self) -> TreeHead {
         self.signed
     }
 
-    /// The files that are needed, in the order in which [`FilesVerifier::take`] wants them.
+    /// The files to pass to [`FilesVerifier::take`], in order.
     pub fn files(&self) -> impl Iterator<Item = TilePath> + Send + use<> {
         files(self.signed.size, self.with_detail)
     }
 
-    /// The entries that were verified so far, and their records.
+    /// The entries verified so far.
     pub fn log(&self) -> &LogVerifier {
         &self.log
     }
 
-    /// How many details were verified.
+    /// Number of details verified.
     pub fn details(&self) -> u64 {
         self.details
     }
 
-    /// That a file is not there.
+    /// The fault that a file is missing.
     pub fn missing(&self, path: TilePath) -> Fault {
         Fault::Missing {
             path,
@@ -77,7 +78,7 @@ impl FilesVerifier {
         }
     }
 
-    /// That a file is there which holds, or lies above, entries that the checkpoint does not cover.
+    /// The fault that a file exists for entries that the checkpoint does not cover.
     pub fn beyond(&self, path: TilePath) -> Fault {
         let size = self.signed.size;
         Fault::Beyond {
@@ -87,7 +88,7 @@ impl FilesVerifier {
         }
     }
 
-    /// Takes the next file. `each` is told of each entry that has passed: its index and bytes.
+    /// Takes the next file. `each` gets the index and bytes of each valid entry.
     pub fn take(&mut self, path: TilePath, bytes: &[u8], each: impl FnMut(u64, &[u8])) -> Result<(), Fault> {
         match path.content {
             Content::Hashes(0) => {
@@ -107,7 +108,7 @@ impl FilesVerifier {
             false => Err(Fault::Form {
                 path,
                 index: path.start().unwrap_or(self.signed.size),
-                problem: "does not have 32 bytes for each hash",
+                problem: "does not have 32 bytes per hash",
             }),
         }
     }
@@ -125,10 +126,10 @@ impl FilesVerifier {
             let entry = take_entry(&mut rest).ok_or(Fault::Form {
                 path,
                 index,
-                problem: "ends inside this entry",
+                problem: "ends within this entry",
             })?;
             let leaf = record_hash(entry);
-            // First of all, so that the entry that was changed is named, and not a later one that shows it.
+            // First of all, so that the changed entry is named, not a later one.
             if leaf.0[..] != *expected {
                 return Err(Fault::Leaf { path: tile, index });
             }
@@ -149,7 +150,7 @@ impl FilesVerifier {
             false => Err(Fault::Form {
                 path,
                 index: self.log.size(),
-                problem: "goes on after its last entry",
+                problem: "continues after its last entry",
             }),
         }
     }
@@ -162,7 +163,7 @@ impl FilesVerifier {
             let openings = take_openings(&mut rest).ok_or(Fault::Form {
                 path,
                 index,
-                problem: "ends inside the detail of this entry",
+                problem: "ends within the detail of this entry",
             })?;
             let opened = self.log.open(entry, leaf, openings);
             opened.map_err(|problem| Fault::Entry { index, problem })?;
@@ -174,7 +175,7 @@ impl FilesVerifier {
             false => Err(Fault::Form {
                 path,
                 index,
-                problem: "goes on after its last detail",
+                problem: "continues after its last detail",
             }),
         }
     }
@@ -196,7 +197,7 @@ impl FilesVerifier {
         Err(Fault::Node { path, index })
     }
 
-    /// When all files were taken: compares what they give with what the log's key signed.
+    /// After all files: compares the entries with the signed head.
     pub fn finish(self) -> Result<TreeHead, Fault> {
         self.log.ends_as(self.signed)
     }

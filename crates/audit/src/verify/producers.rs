@@ -1,4 +1,4 @@
-//! What each source has in the log, and what its marks say of that.
+//! The changes of each source, compared with its marks.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use journal::{Bytes32, Content, Entry, EventSet, Time};
 
 use super::Problem;
 
-/// What the log holds of one source.
+/// The changes of one source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Its changes.
+    /// All of them.
     pub held: EventSet,
-    /// How many of them its newest mark counts, and when that was made; `None` without one.
+    /// Number of them confirmed by its newest mark, and the mark's time; `None` without one.
     pub marked: Option<(u64, Time)>,
-    /// How many marks there are.
+    /// Number of its marks.
     pub marks: u64,
 }
 
@@ -22,9 +22,9 @@ pub struct Counted {
 pub(super) struct Producers(pub BTreeMap<String, Counted>);
 
 impl Producers {
-    /// Takes the next entry. Nothing has changed when it is a mark that is not met.
+    /// Takes the next entry. A mark that differs is a fault.
     pub fn take(&mut self, entry: &Entry, hash: Bytes32) -> Result<(), Problem> {
-        // Looked up by reference: there are a few sources, and millions of entries.
+        // Looked up by reference: there are few sources, but millions of entries.
         if !self.0.contains_key(&entry.source) {
             self.0.insert(entry.source.clone(), Counted::default());
         }

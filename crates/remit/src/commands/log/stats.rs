@@ -157,7 +157,7 @@ fn count(stats: &mut Stats, entry: &[u8], openings: Option<(&Opening, &Opening)>
     };
     let opened = Opened::new(entry, chain.into()).map_err(|error| unreadable(error.to_string()))?;
     if !Opens::from(detail).is_detail_of(&opened.detail) {
-        return Err(unreadable("its detail is not what it commits to".to_owned()));
+        return Err(unreadable("its detail does not match its commitment".to_owned()));
     }
     let detail = Detail::decode(&*detail.content).map_err(|error| unreadable(format!("its detail: {error}")))?;
     stats.add(&opened, &detail);
