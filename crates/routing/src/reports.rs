@@ -1,12 +1,17 @@
 //! What intake hands over: changes of reports, of which the first of each is routed; and who sees what of them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::{
     intake::ChangeResult,
     routing::{CheckAccessRequest, ReportChange, RouteReportsRequest, check_access_request::Target},
 };
-use decision::{calendar::Calendars, decide::decide, facts::agency_id};
+use decision::{
+    calendar::Calendars,
+    decide::decide,
+    directory::{AgencyId, Directory},
+    facts::agency_id,
+};
 use journal::{Arrival, Clock, Opened, Unopened, Writer};
 use rpc::{Failure, Violations};
 use uuid::Uuid;
@@ -16,6 +21,9 @@ use crate::{
     case::Party,
     store::{self, ReportNews, Route, Store, Versions},
 };
+
+/// Why a change is refused whose report names an agency that no directory has ever had.
+const UNKNOWN_AGENCY: &str = "UNKNOWN_AGENCY";
 
 /// Changes in one delivery at most, as the contract says.
 const DELIVERY: usize = 1_000;
@@ -54,6 +62,14 @@ impl Reports {
         for change in request.changes {
             let traceparent = change.change.as_ref().map_or("", |change| change.traceparent.as_str());
             let span = rpc::delivery::span("route report", traceparent);
+            let change = match self.follow_exclusions(change, &active.directory).await? {
+                Ok(change) => change,
+                Err(reason) => {
+                    unreadable.push(Some(reason));
+                    spans.push(span);
+                    continue;
+                }
+            };
             match span.in_scope(|| decided(change, &active)) {
                 Ok(decided) => {
                     news.push(decided);
@@ -86,6 +102,51 @@ impl Reports {
                 })
             })
             .collect()
+    }
+
+    /// Adds the successors of excluded agencies that the directory in force no longer has: with them,
+    /// it would pass over whom the report names. One that no directory has ever had is refused.
+    async fn follow_exclusions(
+        &self,
+        mut change: ReportChange,
+        directory: &Directory,
+    ) -> Result<Result<ReportChange, &'static str>, Failure> {
+        let Some(facts) = &mut change.facts else {
+            return Ok(Ok(change));
+        };
+        let mut excluded: BTreeSet<AgencyId> = BTreeSet::new();
+        for id in facts
+            .excluded
+            .iter()
+            .chain(Some(&facts.complained_of).filter(|id| !id.is_empty()))
+        {
+            match agency_id(id) {
+                Some(id) => drop(excluded.insert(id)),
+                // Refused when the change is read.
+                None => return Ok(Ok(change)),
+            }
+        }
+        let mut asked: Vec<AgencyId> = excluded.iter().cloned().collect();
+        loop {
+            asked.retain(|id| directory.agency(id).is_none());
+            if asked.is_empty() {
+                break;
+            }
+            let former = self
+                .versions
+                .former(asked.iter().map(ToString::to_string).collect())
+                .await?;
+            if former.len() < asked.len() {
+                return Ok(Err(UNKNOWN_AGENCY));
+            }
+            let successors = former.into_values().flatten();
+            asked = successors
+                .filter(|successor| excluded.insert(successor.clone()))
+                .collect();
+        }
+        // As intake has them, ascending.
+        facts.excluded = excluded.iter().map(ToString::to_string).collect();
+        Ok(Ok(change))
     }
 
     /// Whether an agency may see a report's content, or a case.

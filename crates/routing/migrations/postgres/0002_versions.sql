@@ -30,3 +30,9 @@ CREATE TABLE activations (
     event_id TEXT NOT NULL,
     PRIMARY KEY (kind, sequence)
 );
+
+-- Agencies that a directory in force had once, and a later one no longer; with the successor that they had last.
+CREATE TABLE former_agencies (
+    agency TEXT NOT NULL PRIMARY KEY,
+    successor TEXT
+);

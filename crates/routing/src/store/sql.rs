@@ -1,7 +1,7 @@
 //! Routing's store in SQLite or PostgreSQL: each use case in its transaction. What is done in it is in `act.rs`, `cases.rs` and
 //! `versions.rs`, what is read in `read.rs`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use decision::{
@@ -178,6 +178,10 @@ impl Versions for SqlStore {
 
     async fn ownerless(&self, directory: &Directory) -> Result<versions::Ownerless, Error> {
         sql::transact!(self.db, |tx| versions::ownerless(&mut tx, directory))
+    }
+
+    async fn former(&self, ids: Vec<String>) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error> {
+        versions::former(&self.db, ids).await
     }
 
     async fn directory(&self, digest: &[u8]) -> Result<Option<Directory>, Error> {

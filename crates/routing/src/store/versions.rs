@@ -13,7 +13,7 @@
 mod kept;
 mod switch;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::event::Actor;
 use async_trait::async_trait;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 pub(crate) use self::switch::{active, load, none_active, try_seed};
 pub(super) use self::{
     kept::{read_directory, read_rule_set, source, versions},
-    switch::{activations, hold, ownerless, try_activate, try_create},
+    switch::{activations, former, hold, ownerless, try_activate, try_create},
 };
 use crate::active::{Active, Digests, VersionKind};
 
@@ -161,6 +161,10 @@ pub trait Versions: Send + Sync + 'static {
 
     /// Open cases that would have nobody under a directory. What it says may change until it is activated.
     async fn ownerless(&self, directory: &Directory) -> Result<Ownerless, Error>;
+
+    /// Those of these agencies that a directory in force had once and that a later one no longer has,
+    /// with the successor that each had last.
+    async fn former(&self, ids: Vec<String>) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error>;
 
     /// The directory of a digest; `None` when it was never kept.
     async fn directory(&self, digest: &[u8]) -> Result<Option<Directory>, Error>;

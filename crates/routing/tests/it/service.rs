@@ -28,6 +28,7 @@ testkit::on_each_backend!(
     everyone_does_what_is_theirs_only,
     a_report_becomes_a_case_that_its_agencies_see,
     what_cannot_be_read_is_refused_by_itself,
+    p7_an_agency_that_only_a_former_directory_has_excludes_its_successors,
     p7_lists_are_bound_to_caller_and_filter,
     p7_who_is_excluded_is_told_to_the_owner_only,
     a_case_is_taken_over_once,
@@ -379,7 +380,18 @@ async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
     };
     let sealed = draft.into_change(&journal::Head::default(), fixture.now(), &*fixture.entropy);
     other_record.change = Some(sealed.without_detail());
+    let naming = |excluded: &str, complained_of: &str| {
+        let facts = Facts {
+            excluded: vec![excluded.to_owned()],
+            complained_of: complained_of.to_owned(),
+            ..gambling()
+        };
+        fixture.accepted(facts).2
+    };
     let changes = vec![
+        naming("police-450101", ""),
+        naming("no such", ""),
+        naming("police-450200", "police-450101"),
         ReportChange::default(),
         good.clone(),
         without_facts,
@@ -392,6 +404,9 @@ async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
     assert_eq!(
         running.route(changes).await,
         [
+            "UNKNOWN_AGENCY",
+            "MALFORMED_EXCLUSION",
+            "UNKNOWN_AGENCY",
             "MALFORMED_ENTRY",
             "",
             "NO_FACTS",
@@ -412,6 +427,30 @@ async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
         "INVALID_INPUT",
     );
     running.finish().await;
+}
+
+/// A report is older than the directory, or intake has not heard of it.
+async fn p7_an_agency_that_only_a_former_directory_has_excludes_its_successors(backend: Backend) {
+    let running = Running::start(backend).await;
+    let fixture = &running.fixture;
+    // Two steps, each forgotten by a later directory.
+    fixture
+        .apply(&[("police-130400", "valid_to: 2026-03-01, successor: police-130300")])
+        .await;
+    fixture
+        .apply(&[
+            ("police-130400", ""),
+            ("police-130300", "valid_to: 2026-03-01, successor: police-450100"),
+        ])
+        .await;
+    fixture.apply(&[("police-130400", ""), ("police-130300", "")]).await;
+    let facts = Facts {
+        excluded: vec!["police-130400".to_owned()],
+        ..gambling()
+    };
+    assert_eq!(running.route(vec![fixture.accepted(facts).2]).await, [""]);
+    let case = running.list("operator").await.remove(0);
+    assert_eq!(case.lead, "agencies/police-450000");
 }
 
 async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
@@ -462,7 +501,7 @@ async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
 async fn p7_who_is_excluded_is_told_to_the_owner_only(backend: Backend) {
     let running = Running::start(backend).await;
     let facts = Facts {
-        excluded: vec!["no-such".to_owned(), "police-450100".to_owned()],
+        excluded: vec!["police-450100".to_owned()],
         ..gambling()
     };
     running.report(facts).await;
@@ -472,7 +511,7 @@ async fn p7_who_is_excluded_is_told_to_the_owner_only(backend: Backend) {
     assert_eq!(lead.lead, "agencies/police-450000");
     assert_eq!(whole.excluded, ["police-450100"]);
     assert_eq!(whole.factors[0].passed, ["police-450100"]);
-    assert!(whole.exclusions.iter().any(|words| words.contains("no-such")));
+    assert!(whole.exclusions.iter().any(|words| words.contains("passed over")));
     let mut watched = running.watch("guangdong", "").await.unwrap();
     let taken = running.acknowledge("guangxi", &name, "", "").await.unwrap();
     assert_eq!(taken.explanation.as_ref(), Some(&whole));
@@ -488,7 +527,7 @@ async fn p7_who_is_excluded_is_told_to_the_owner_only(backend: Backend) {
             "{who} is told why"
         );
         let text = format!("{case:?}");
-        for word in ["police-450100", "no-such", "passed over"] {
+        for word in ["police-450100", "passed over"] {
             assert!(!text.contains(word), "{who} is told of {word}: {text}");
         }
         assert!(

@@ -1,10 +1,11 @@
 //! Which versions are active: held, created and switched, each switch with its change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::event::{Actor, Detail};
 use data_encoding::HEXLOWER;
-use decision::directory::Directory;
+use decision::directory::{AgencyId, Directory};
 use journal::{Answers, Bytes32, Delivery, Draft, Earlier, Entropy, Head, Time};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
@@ -28,6 +29,9 @@ const ACTIVE: Insert = Insert::into(
         ("change_time", Kind::Int),
     ],
 );
+
+const FORMER: Insert = Insert::into("former_agencies", &[("agency", Kind::Text), ("successor", Kind::Text)])
+    .then("ON CONFLICT (agency) DO UPDATE SET successor = excluded.successor");
 
 const ACTIVATIONS: Insert = Insert::into(
     "activations",
@@ -252,6 +256,7 @@ pub(in crate::store) async fn try_activate(
         if !ownerless.cases.is_empty() {
             return Ok(Activated::Ownerless(ownerless));
         }
+        keep_former(tx, &seen.directory, &activation.next.directory).await?;
     }
     let switched = VersionKind::ALL
         .into_iter()
@@ -269,6 +274,36 @@ pub(in crate::store) async fn try_activate(
         generation: versions.generation(),
         ..activation.next.clone()
     })))
+}
+
+/// Keeps the agencies that the next directory no longer has: who named them goes on meaning them.
+async fn keep_former(tx: &mut Tx, seen: &Bytes32, next: &Directory) -> Result<(), Error> {
+    let Some(before) = read_directory(&mut &mut *tx, seen).await? else {
+        return Err(rows::damaged("active versions", "the directory in force is not kept"));
+    };
+    let former = before.agencies().filter(|agency| next.agency(&agency.id).is_none());
+    let former = former.map(|agency| {
+        let successor = agency.successor.as_ref().map(AgencyId::as_str);
+        [agency.id.as_str().into(), Value::text_or_null(successor)]
+    });
+    FORMER.rows(tx, former.collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+/// Agencies that only former directories have, with the successors that they had last.
+pub(in crate::store) async fn former(db: &Db, ids: Vec<String>) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error> {
+    let rows = db
+        .fetch(
+            "SELECT agency, successor FROM former_agencies WHERE agency = ANY($1)",
+            vec![ids.into()],
+        )
+        .await?;
+    let former = |row: &Row| {
+        let successor: Option<String> = row.get("successor")?;
+        let successor = successor.as_deref().map(rows::agency).transpose()?;
+        Ok((rows::agency(&row.get::<String>("agency")?)?, successor))
+    };
+    rows.iter().map(former).collect()
 }
 
 /// Makes a pair the first that decides. Fails as [`Error::is_transient`] when another replica was faster.
