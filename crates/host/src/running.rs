@@ -191,7 +191,7 @@ impl Running {
                 let configured = Active::new(Arc::clone(directory), Arc::clone(rules));
                 let current = Routing::prepare(&db, configured, &*clock, &*entropy).await;
                 let current = Arc::new(current.context("loading routing's rule set and directory")?);
-                let parts = routing::Parts {
+                let dependencies = routing::Dependencies {
                     db,
                     current,
                     calendars: Arc::clone(&common.reference.calendars),
@@ -202,7 +202,7 @@ impl Running {
                     clock,
                     entropy,
                 };
-                let routing = Routing::start(parts, &upkeep);
+                let routing = Routing::start(dependencies, &upkeep);
                 let health = routing.health();
                 let (routes, background) = routing.into_routes(message_bytes);
                 (routes, health, routing::ACCESS, Ending::Background(background))

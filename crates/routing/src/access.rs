@@ -2,7 +2,7 @@
 
 use rpc::access::{Kind, Method, Table};
 
-/// Those who see cases.
+/// Callers that see cases.
 const VIEWERS: &[Kind] = &[Kind::Agency, Kind::Operator];
 
 /// The tables of routing's gRPC services.
@@ -25,7 +25,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("CheckAccess", &[Kind::Service("intake"), Kind::Service("audit")]),
         ],
     },
-    // Which desks there are is public; how the directory is written is its operators' own.
+    // The desks are public; the file of the directory is for operators.
     Table {
         service: "remit.routing.v1.DirectoryService",
         methods: &[
@@ -41,7 +41,8 @@ pub const ACCESS: &[Table] = &[
         ],
     },
     register::grpc::ACCESS,
-    // Rule sets tell where reports of any kind go: operators only. Replays are for whoever sees the case, too.
+    // Rule sets show how any report is routed: for operators only. A replay is also for callers that
+    // see the case.
     Table {
         service: "remit.routing.v1.RuleSetService",
         methods: &[

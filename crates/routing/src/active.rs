@@ -1,8 +1,9 @@
-//! What decides now: one version of the directory with one of the rule set, as this process knows them.
+//! The active pair: one version of the directory and one of the rule set, as this process knows it.
 //!
-//! Versions are immutable and known by their digests ([`store::versions`](crate::store::versions)); which of them is active
-//! stands in the database. A process decides by its [`Current`] snapshot, without asking; whoever opens a case or hands it on
-//! compares the snapshot with the database in the transaction, and takes the newer when there was a switch.
+//! Versions are immutable and identified by digest ([`store::versions`](crate::store::versions)).
+//! The database says which are active. A process decides by its [`Current`] snapshot without
+//! asking. A transaction that opens a case or gives it to another agency compares the snapshot with
+//! the database, and takes the newer pair after a switch.
 
 use std::{
     collections::BTreeSet,
@@ -21,20 +22,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Versions;
 
-/// The kinds of what is kept in versions, one of each active.
+/// The kinds of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionKind {
-    /// A directory: the agencies, over a tree of territories.
+    /// A directory: agencies over a tree of territories.
     Directory,
     /// A rule set.
     RuleSet,
 }
 
 impl VersionKind {
-    /// Both.
+    /// Both kinds.
     pub const ALL: [Self; 2] = [Self::Directory, Self::RuleSet];
 
-    /// The name that is stored.
+    /// Its stored name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,8 +44,7 @@ impl VersionKind {
         }
     }
 
-    /// The record whose changes are the versions created and activated. One record per kind: an id of each version in the
-    /// entries' clear header would tell whoever has the file what is in force.
+    /// The record whose changes are the creation and activation of versions of this kind.
     #[must_use]
     pub const fn record(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl VersionKind {
         }
     }
 
-    /// The kind of change that a new version is.
+    /// The kind of change of a new version.
     pub(crate) const fn created(self) -> RoutingKind {
         match self {
             Self::Directory => RoutingKind::DirectoryCreated,
@@ -61,7 +61,7 @@ impl VersionKind {
         }
     }
 
-    /// The kind of change that a switch is.
+    /// The kind of change of a switch.
     pub(crate) const fn activated(self) -> RoutingKind {
         match self {
             Self::Directory => RoutingKind::DirectoryActivated,
@@ -79,7 +79,7 @@ impl fmt::Display for VersionKind {
     }
 }
 
-/// The digests of what decides.
+/// The digests of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
     /// Of the directory.
@@ -99,14 +99,15 @@ impl Digests {
     }
 }
 
-/// A directory, and a rule set that goes with it. A version is proposed by making the pair that would decide then.
+/// A directory, and a rule set read against it. To propose a version, make the pair that would be
+/// active with it.
 #[derive(Clone)]
 pub struct Active {
     /// The directory.
     pub directory: Arc<Directory>,
     /// The rule set, read against that directory.
     pub rules: Arc<RuleSet>,
-    /// Grows with every change of either; 0 for what was never active.
+    /// Grows with every change of either; 0 if the pair was never active.
     pub(crate) generation: u64,
 }
 
@@ -122,7 +123,7 @@ impl fmt::Debug for Active {
 }
 
 impl Active {
-    /// Of a rule set that was read against the directory.
+    /// A pair whose rule set was read against the directory.
     #[must_use]
     pub fn new(directory: Arc<Directory>, rules: Arc<RuleSet>) -> Self {
         Self {
@@ -141,7 +142,7 @@ impl Active {
         }
     }
 
-    /// The functions that the rule set uses, ascending.
+    /// The functions that the rule set uses, in ascending order.
     #[must_use]
     pub fn functions(&self) -> Vec<Function> {
         let leads = self.rules.rows().iter().filter_map(|row| match &row.action {
@@ -160,43 +161,43 @@ impl Active {
         functions.into_iter().cloned().collect()
     }
 
-    /// Proposes another directory under the same rule set.
+    /// Proposes another directory with the same rule set.
     ///
     /// # Errors
-    /// When the rule set does not go with it, such as one that names a function which nobody has there.
+    /// If the rule set contradicts the directory, for example by a function that no agency has.
     pub fn with_directory(&self, directory: Arc<Directory>) -> Result<Self, ConfigError> {
         let rules = RuleSet::decode(self.rules.canonical(), &directory)?;
         Ok(Self::new(directory, Arc::new(rules)))
     }
 
-    /// Proposes another rule set, read as people write it, over the same directory.
+    /// Proposes another rule set, in its written form, over the same directory.
     ///
     /// # Errors
-    /// When it is no rule set, or does not go with the directory.
+    /// If it is malformed, or contradicts the directory.
     pub fn with_rules(&self, source: &str) -> Result<Self, ConfigError> {
         let rules = RuleSet::parse(source, &self.directory)?;
         Ok(Self::new(Arc::clone(&self.directory), Arc::new(rules)))
     }
 }
 
-/// What decides, as this process knows it.
+/// The active pair as this process knows it.
 #[derive(Debug)]
 pub struct Current(RwLock<Arc<Active>>);
 
 impl Current {
-    /// Begins with what is active.
+    /// Starts with the active pair.
     #[must_use]
     pub fn new(active: Active) -> Self {
         Self(RwLock::new(Arc::new(active)))
     }
 
-    /// What decides. A request takes it once, so that its answer is of one piece.
+    /// The active pair. Take it once per request, so that the answer is consistent.
     #[must_use]
     pub fn get(&self) -> Arc<Active> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes what was read from the database, unless a newer one is known already.
+    /// Replaces the known pair by one read from the database, unless it is older.
     pub(crate) fn advance(&self, active: &Arc<Active>) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if active.generation > known.generation {
@@ -205,17 +206,17 @@ impl Current {
     }
 }
 
-/// Poll interval for another replica's switch. Until then this one shows the former version, but
+/// Poll interval for switches by other replicas. Until then, this one shows the former version but
 /// opens no case by it.
-const LOOK: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks every second until `shutdown` whether there was a switch.
+/// Takes over switches by other replicas, until `shutdown`.
 pub(crate) async fn follow(versions: Arc<dyn Versions>, shutdown: CancellationToken) {
-    while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
+    while tokio::time::timeout(INTERVAL, shutdown.cancelled()).await.is_err() {
         match versions.refresh().await {
             Ok(false) => {}
-            Ok(true) => tracing::info!(active = ?versions.active(), "what decides was switched"),
-            Err(error) => tracing::warn!(%error, "what decides cannot be looked at now"),
+            Ok(true) => tracing::info!(active = ?versions.active(), "another replica switched the active versions"),
+            Err(error) => tracing::warn!(%error, "cannot read the active versions"),
         }
     }
 }

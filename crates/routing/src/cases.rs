@@ -1,4 +1,4 @@
-//! What agencies and operators do with cases: read, list, follow, act.
+//! Use cases of agencies and operators: read, list, follow and act on cases.
 
 use std::sync::Arc;
 
@@ -30,24 +30,24 @@ pub(crate) struct Cases {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// A change of a case, as it was asked for.
-pub(crate) struct Asked {
-    /// The verb, as the contract names it.
+/// A request to change a case.
+pub(crate) struct ChangeRequest {
+    /// Name of the request message, which names the verb.
     pub(crate) method: &'static str,
     /// Resource name of the case.
     pub(crate) name: String,
-    /// The case as the caller last saw it; empty for as it is now.
+    /// Etag of the case as the caller last saw it; empty for any.
     pub(crate) etag: String,
-    /// The caller's id for the request; empty for none.
+    /// The caller's id for the request, or empty.
     pub(crate) request_id: String,
-    /// The encoded arguments, to tell a repeat from other content.
+    /// The encoded arguments, to tell a repetition from a different request.
     pub(crate) content: Vec<u8>,
-    /// What is to be done, or what is wrong with the arguments.
+    /// The verb with its arguments, or their violations.
     pub(crate) action: Result<Action, Vec<Violation>>,
 }
 
 impl Cases {
-    /// A case, as the caller sees it.
+    /// A case as the caller sees it.
     pub(crate) async fn get(&self, caller: &Identity, name: &str) -> Result<Case, Failure> {
         let viewer = party(caller)?;
         let mut violations = Violations::new();
@@ -58,7 +58,7 @@ impl Cases {
         Ok(view::case(&stored, &viewer, &self.versions.active().directory))
     }
 
-    /// A page of the cases that the caller sees.
+    /// A page of the cases visible to the caller.
     pub(crate) async fn list(
         &self,
         caller: &Identity,
@@ -89,7 +89,7 @@ impl Cases {
         })
     }
 
-    /// The changes of the cases that the caller's agency sees, from a token on.
+    /// The feed of the caller's agency, after a token.
     pub(crate) async fn watch(&self, caller: &Identity, resume_token: &str) -> Result<Feed, Failure> {
         let agency = own_agency(caller)?;
         let seal = self.tokens.seal().await?;
@@ -113,24 +113,24 @@ impl Cases {
         ))
     }
 
-    /// Does what is asked for, and returns the case as the caller sees it then.
-    pub(crate) async fn act(&self, caller: &Identity, asked: Asked) -> Result<CaseSight, Failure> {
+    /// Changes a case, and returns it as the caller sees it then.
+    pub(crate) async fn act(&self, caller: &Identity, request: ChangeRequest) -> Result<CaseSight, Failure> {
         let by = Party::Agency(own_agency(caller)?);
         let mut violations = Violations::new();
-        let case = violations.name("name", names::CASE, &asked.name);
-        let request_id = violations.request_id("request_id", &asked.request_id);
-        let action = violations.note(asked.action.map_err(Failure::InvalidInput))?;
+        let case = violations.name("name", names::CASE, &request.name);
+        let request_id = violations.request_id("request_id", &request.request_id);
+        let action = violations.note(request.action.map_err(Failure::InvalidInput))?;
         let (case, action) = violations.finish(|| case.zip(action)).map_err(Failure::InvalidInput)?;
         let mut content = case.as_bytes().to_vec();
-        content.extend((asked.etag.len() as u64).to_be_bytes());
-        content.extend(asked.etag.as_bytes());
-        content.extend(asked.content);
+        content.extend((request.etag.len() as u64).to_be_bytes());
+        content.extend(request.etag.as_bytes());
+        content.extend(request.content);
         let command = Command {
             case,
             by,
             action,
-            etag: asked.etag,
-            request: request_id.map(|id| RequestId::new(&caller.system, id, asked.method, &content)),
+            etag: request.etag,
+            request: request_id.map(|id| RequestId::new(&caller.system, id, request.method, &content)),
             actor: caller.actor(case.as_bytes()),
             traceparent: telemetry::traceparent(),
         };
@@ -144,7 +144,7 @@ impl Cases {
     }
 }
 
-/// The one place where a refusal of the rules becomes an error.
+/// Converts a refusal of the rules to an error.
 fn refused(refusal: Refusal, case: Uuid, caller: &Identity) -> Failure {
     match refusal {
         Refusal::Unseen => Failure::NotFound { what: "case" },
@@ -166,7 +166,8 @@ fn cursor(text: &str) -> Option<Cursor> {
     })
 }
 
-/// A feed cannot go on: it is too old, or the database was restored to a time before it.
+/// The error for a feed that cannot continue: the token is too old, or the database was restored to
+/// an earlier time.
 pub(crate) fn forgotten() -> Failure {
     let days = FEED_WINDOW.as_secs() / (24 * 60 * 60);
     Failure::invalid(
@@ -175,7 +176,7 @@ pub(crate) fn forgotten() -> Failure {
     )
 }
 
-/// What resume tokens of an agency are bound to.
+/// The filter that resume tokens of an agency are bound to.
 pub(crate) fn watched(agency: &AgencyId) -> String {
     format!("WatchCases agency={agency}")
 }
@@ -184,7 +185,7 @@ fn own_agency(caller: &Identity) -> Result<AgencyId, Failure> {
     Ok(AgencyCaller::from_identity(caller)?.agency.clone())
 }
 
-/// Whom the caller stands for.
+/// The party that the caller stands for.
 pub(crate) fn party(caller: &Identity) -> Result<Party, Failure> {
     match caller.role {
         Role::Operator => Ok(Party::Operator),

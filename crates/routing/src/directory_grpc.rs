@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::directory_service::{Service, Upload};
 
-/// Bytes of a file in one message.
+/// Bytes of a file per message.
 const PART: usize = 64 << 10;
 
 #[tonic::async_trait]

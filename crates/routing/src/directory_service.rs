@@ -1,4 +1,4 @@
-//! What is done with the directory: applied, given out, listed, asked which agency stands where. No transport.
+//! Use cases of the directory: apply, download, list, locate. No transport.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a file at most.
 const FILE: usize = LIMIT as usize;
 
-/// A directory as it was sent.
+/// An uploaded directory.
 pub(crate) struct Upload {
     spec: DirectorySpec,
     /// The etag that the version in force must have.
@@ -54,7 +54,7 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Takes the parts, no more than files have.
+    /// Collects the parts, up to the size limit of a file.
     pub(crate) async fn receive(
         parts: impl Stream<Item = Result<ApplyDirectoryRequest, Failure>> + Unpin,
     ) -> Result<Self, Failure> {
@@ -95,7 +95,7 @@ impl Upload {
         [files.finalize().to_vec(), spec.encode_to_vec()].concat()
     }
 
-    /// The directory that it makes, where this one is in force.
+    /// The directory that the upload makes of the active one.
     fn directory(&self, active: &Directory) -> Result<Directory, Failure> {
         let agencies = text("agencies", &self.agencies)?;
         let territories = match self.territories.is_empty() {
@@ -112,7 +112,7 @@ impl Upload {
         let directory = match (self.spec.changes, self.territories.is_empty()) {
             (false, _) => Directory::parse(agencies, &territories),
             (true, true) => active.with_changes(agencies),
-            // Over the new tree, what is there comes first.
+            // Read the active agencies over the new tree first, then apply the changes.
             (true, false) => {
                 Directory::parse(active.source(), &territories).and_then(|directory| directory.with_changes(agencies))
             }
@@ -125,7 +125,7 @@ fn text<'a>(field: &str, bytes: &'a [u8]) -> Result<&'a str, Failure> {
     std::str::from_utf8(bytes).map_err(|error| Failure::invalid(field, format!("is not UTF-8: {error}")))
 }
 
-/// Each fault by itself.
+/// One violation per fault.
 fn invalid(field: &str, error: &ConfigError) -> Failure {
     match error {
         ConfigError::Faults { faults, .. } => {
@@ -137,7 +137,7 @@ fn invalid(field: &str, error: &ConfigError) -> Failure {
 }
 
 impl Service {
-    /// Checks a directory and, unless it is only to be validated, puts it into force.
+    /// Checks a directory and activates it, unless `validate_only` is set.
     pub(crate) async fn apply(&self, caller: &Identity, upload: Upload) -> Result<ApplyDirectoryResponse, Failure> {
         let method = "ApplyDirectory";
         let request = upload.request_id.filter(|_| !upload.spec.validate_only);
@@ -177,7 +177,7 @@ impl Service {
         self.switching.switch(request, propose, tell).await
     }
 
-    /// What an upload makes of the directory in force, where that is the expected one.
+    /// The proposal of an upload, if the active directory is the expected one.
     async fn proposed(
         &self,
         upload: Arc<Upload>,
@@ -188,12 +188,12 @@ impl Service {
             return Err(Failure::EtagMismatch);
         }
         let calendars = Arc::clone(&self.calendars);
-        // Off the runtime: reading a large file takes a moment.
+        // Parsing a large file would block the runtime.
         let proposed = tokio::task::spawn_blocking(move || propose(&upload, &active, &calendars));
         proposed.await.map_err(|error| Failure::Internal(Box::new(error)))?
     }
 
-    /// The file of agencies of a version, or of its territories.
+    /// The file of agencies of a version, or its file of territories.
     pub(crate) async fn source(&self, wanted: &str, territories: bool) -> Result<(Vec<u8>, Bytes32), Failure> {
         let active = self.versions.active();
         let digest = etag("etag", wanted)?.unwrap_or(active.digests().directory);
@@ -408,7 +408,7 @@ impl Service {
     }
 }
 
-/// Reads, checks and compares what was sent.
+/// Reads and checks an upload, and compares it with the active directory.
 fn propose(
     upload: &Upload,
     active: &Active,
@@ -425,7 +425,7 @@ fn propose(
     Ok((next, response))
 }
 
-/// A territory that the tree has, in force or abolished.
+/// The code of a territory in the tree, abolished or not.
 fn known(tree: &Territories, field: &str, name: &str) -> Result<TerritoryCode, Failure> {
     let mut violations = Violations::new();
     let code = violations.name(field, TERRITORY, name);
@@ -439,7 +439,7 @@ fn known(tree: &Territories, field: &str, name: &str) -> Result<TerritoryCode, F
     }
 }
 
-/// The id of a category; whether there is such a one, the directory does not know.
+/// The id of a category. The directory does not know which categories exist.
 fn category<'a>(name: &'a str, violations: &mut Violations) -> Option<&'a str> {
     if name.is_empty() {
         return None;

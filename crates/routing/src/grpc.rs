@@ -20,26 +20,26 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     case::{Acknowledge, Action, Answer, AnswerAssistance, Party, RequestAssistance},
-    cases::{Asked, Cases, forgotten, watched},
+    cases::{Cases, ChangeRequest, forgotten, watched},
     feed::Interrupted,
     reports::Reports,
     view,
 };
 
-/// The service.
+/// The gRPC service.
 pub(crate) struct Service {
     pub(crate) cases: Cases,
     pub(crate) reports: Reports,
 }
 
-/// A request that asks for a change of a case.
+/// A request message of a verb.
 trait ChangeCase: Message + Name + Default {
     type Response;
 
-    /// The fields that every one of them has: the case's name, the etag, the request id.
+    /// The fields common to all: name of the case, etag, request id.
     fn take(&mut self) -> Common;
 
-    /// What is to be done, or what is wrong with the arguments.
+    /// The verb with its arguments, or their violations.
     fn action(&self) -> Result<Action, Vec<Violation>>;
 
     fn respond(shown: Shown) -> Self::Response;
@@ -55,7 +55,7 @@ struct Common {
 struct Shown(CaseSight);
 
 impl Shown {
-    /// Where the change cannot end the caller's sight.
+    /// For verbs that cannot end the caller's sight.
     fn current_case(self) -> Option<Case> {
         match self.0.sight {
             Some(Sight::CurrentCase(case)) => Some(case),
@@ -63,13 +63,13 @@ impl Shown {
         }
     }
 
-    /// Where it can.
+    /// For verbs that can.
     fn sight(self) -> Option<CaseSight> {
         Some(self.0)
     }
 }
 
-/// One line for each verb: its request, its response with how the case is shown, and what is asked for.
+/// One line per verb: its request, its response and the field with the case, and its action.
 macro_rules! verbs {
     ($($request:ident => $response:ident { $shown:ident }: $action:expr;)+) => {
         $(impl ChangeCase for $request {
@@ -131,7 +131,7 @@ impl Service {
         let mut request = request.into_inner();
         let action = request.action();
         let Common { name, etag, request_id } = request.take();
-        let asked = Asked {
+        let change = ChangeRequest {
             method: R::NAME,
             content: request.encode_to_vec(),
             name,
@@ -139,7 +139,7 @@ impl Service {
             request_id,
             action,
         };
-        let sight = self.cases.act(&caller, asked).await?;
+        let sight = self.cases.act(&caller, change).await?;
         Ok(Response::new(R::respond(Shown(sight))))
     }
 }

@@ -1,37 +1,50 @@
-//! Routing: assigns each report to its jurisdiction and runs the case.
+//! Routing: assigns each report to the competent agency and runs the case.
 //!
-//! Who may call what stands in `access.rs`.
+//! # From report to case
 //!
-//! How a report becomes a case: `reports.rs` takes intake's changes; the operator [`register`] completes the facts; the
-//! crate [`decision`] turns a report's facts into a decision and its explanation, by the rule set and the
-//! directory that are active; [`case`] opens the case, with one owner and a clock that the decision's calendars count;
-//! [`store`] writes the case, its change and what is to be delivered of it in one transaction. Relays carry the change to
-//! intake (`relays.rs`) and to audit.
+//! `reports.rs` receives changes of reports from intake. The operator [`register`] completes the
+//! facts. The crate [`decision`] decides the route and explains it, by the active rule set and
+//! directory. [`case`] opens the case, with one owner and a running clock. [`store`] writes the
+//! case, its change and the deliveries in one transaction. Relays deliver the change to intake
+//! (`relays.rs`) and to audit.
 //!
-//! How a case goes on: agencies are shown their cases ([`view`]), follow them ([`feed`]) and act on them. A call becomes a
-//! [`Command`](store::Command) (`grpc.rs`, `cases.rs`); commands that come together are one commit ([`Store::act`]); the
-//! rules of [`case`] say whether each is done, and what the case is then. [`clocks`] hands up what was not done in time,
-//! and [`upkeep`] forgets what is kept for a time only. Which directory and rule set decide is [`active`]: `prepare.rs` makes the configured ones
-//! the first, and every later switch is a logged change ([`store::versions`]), refused when an open case would have nobody
-//! (`switching.rs`). The directory's calls are `directory_service.rs`, behind `directory_grpc.rs`.
-//! A rule set is switched to by [`rule_sets`], after it was tried out on the stored cases; and a stored route is
-//! decided again and held against the log by [`replay`].
+//! # A case's life
 //!
-//! What calls show needs no purpose, because none of it is personal: of a case, its state, category, owner, clock, supporting agencies and reports by
-//! name, and to those who see it how it was decided (`GetCase`, `ListCases`, `WatchCases`, `ReplayRoute`). The reasons in an explanation are the
-//! table's words or the decision's own; no text of a reporter reaches routing. Its subjects do, to be looked up, and are not kept; the name of the
-//! operator register's entry that matched is, which is a domain, an app or a platform and no person's account, and told to the case's owner only. The one
-//! text that a person writes here is an operator's, on why a rule set goes in force untried. A call that comes to show what somebody wrote about
-//! a case belongs where a purpose is asked for.
+//! Agencies read their cases ([`view`]), follow them ([`feed`]) and act on them. A call becomes a
+//! [`Command`](store::Command) (`grpc.rs`, `cases.rs`). Concurrent commands share a commit
+//! ([`Store::act`]). The rules of [`case`] turn each into a transition or a refusal. [`clocks`]
+//! hands up cases whose clock has run out. [`upkeep`] deletes what is kept for a limited time.
 //!
-//! Invariants: the rules of [`case`] import neither a transport nor a database; the decision's crate has neither.
-//! An open case has exactly one owner, and a clock that runs against it: a case without cannot be written down, and the
-//! database allows no second owner. Each generation of a clock ends at most once: whoever ends it compares the
-//! generation in the transaction. Who has which part in a case is one table (`case_parties`), what each part sees is
-//! another ([`case::Part::sees`]), and every read that shows a case to an agency goes through both. An excluded agency is never in it, but for the conference, which
-//! has nobody above it. A stored case keeps the route and the clocks' rules that it was opened with: a later
-//! rule set or directory changes neither, and every version is kept. A case is opened by the versions that are active when its
-//! transaction commits. Who is excluded is told to the owner of a case only.
+//! # Versions
+//!
+//! [`active`] is the pair of directory and rule set in force. `prepare.rs` activates the configured
+//! pair in a new database. Every later switch is a logged change ([`store::versions`]), refused if
+//! an open case would lose its owner (`switching.rs`). Operators apply a directory through
+//! `directory_service.rs`; [`rule_sets`] activates a rule set after a simulation over the stored
+//! cases. [`replay`] decides a stored route again and compares it with the log.
+//!
+//! # Access
+//!
+//! `access.rs` says who may call what. No call needs a purpose, because routing has no personal
+//! data: of a case, it shows state, category, owner, clocks, supporting agencies, the names of its
+//! reports and how it was decided. An explanation consists of the rule set's words and its own.
+//! Subjects of reports are looked up in the register and not stored, except for the name of the
+//! matching entry, which is a domain, an app or a platform, and shown to the case's owner only.
+//! The only text written by a person is an operator's reason to activate a rule set without a
+//! simulation. A call that shows what somebody wrote about a case would need a purpose.
+//!
+//! # Invariants
+//!
+//! * The rules of [`case`] import neither transport nor database; the crate `decision` has neither.
+//! * An open case has exactly one owner and a running clock: the types have no other open case, and
+//!   the database allows no second owner.
+//! * Each generation of a clock ends at most once: the transaction compares the generation.
+//! * `case_parties` says who has which part in a case, and [`case::Part::sees`] what each part
+//!   sees. Every read on behalf of an agency goes through both. An excluded agency has no part,
+//!   except the conference, which nobody is above.
+//! * A case is opened by the versions that are active when its transaction commits, and keeps their
+//!   route and clocks. No version is ever deleted.
+//! * Only the owner of a case sees who is excluded.
 
 mod access;
 pub mod active;
@@ -76,24 +89,24 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use upkeep::Upkeep;
 
-/// Commands on cases that one commit takes at most.
+/// Maximum number of commands on cases per commit.
 const COMMANDS: usize = 256;
 
-/// What routing needs.
-pub struct Parts {
+/// The dependencies of routing.
+pub struct Dependencies {
     /// Its database.
     pub db: Db,
-    /// The directory and the rule set that decide, from [`Routing::prepare`].
+    /// The active directory and rule set, from [`Routing::prepare`].
     pub current: Arc<Current>,
-    /// The calendars that deadlines are counted by.
+    /// The calendars of deadlines.
     pub calendars: Arc<Calendars>,
     /// The categories that rule sets are checked against.
     pub taxonomy: Arc<Taxonomy>,
-    /// The way to intake.
+    /// The connection to intake.
     pub intake: Caller,
-    /// The way to audit.
+    /// The connection to audit.
     pub audit: Caller,
-    /// Name of this replica among others.
+    /// Name of this replica.
     pub replica: String,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
@@ -101,9 +114,9 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
 }
 
-impl std::fmt::Debug for Parts {
+impl std::fmt::Debug for Dependencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts")
+        f.debug_struct("Dependencies")
             .field("replica", &self.replica)
             .finish_non_exhaustive()
     }
@@ -131,13 +144,13 @@ impl Routing {
         Db::open(url, &[journal::SCHEMA, store::SCHEMA, register::store::SCHEMA]).await
     }
 
-    /// Finds what decides. To be done before the start.
+    /// Loads the active directory and rule set. Call it before the start.
     ///
-    /// What is configured becomes active in a database where nothing is yet, as a logged change. Later it is only compared: where
-    /// it is not what is active, that stays in force, and a warning tells how to switch.
+    /// In a new database, the configured pair becomes active, as a logged change. Later it is only
+    /// compared: if it differs, the active pair stays in force, and a warning says how to switch.
     ///
     /// # Errors
-    /// When the database fails, or what is active in it cannot be read.
+    /// If the database fails or the active pair cannot be read.
     pub async fn prepare(
         db: &Db,
         configured: Active,
@@ -147,32 +160,33 @@ impl Routing {
         prepare::prepare(db, configured, entropy, clock.now()).await
     }
 
-    /// Starts relays, clocks and upkeep, which run until `shutdown`. [`Routing::prepare`] comes before.
-    pub fn start(parts: Parts, shutdown: &CancellationToken) -> Self {
+    /// Starts relays, clocks and upkeep, which run until `shutdown`. Call [`Routing::prepare`]
+    /// first.
+    pub fn start(dependencies: Dependencies, shutdown: &CancellationToken) -> Self {
         let store = Arc::new(SqlStore::new(
-            parts.db.clone(),
-            Arc::clone(&parts.current),
-            Arc::clone(&parts.calendars),
-            Arc::clone(&parts.entropy),
+            dependencies.db.clone(),
+            Arc::clone(&dependencies.current),
+            Arc::clone(&dependencies.calendars),
+            Arc::clone(&dependencies.entropy),
         ));
         Self::start_with(
             Arc::clone(&store) as Arc<dyn Store>,
             Arc::clone(&store) as Arc<dyn Versions>,
             store,
-            parts,
+            dependencies,
             shutdown,
         )
     }
 
-    /// Like [`Routing::start`], over another store, for faults.
+    /// Like [`Routing::start`], but over another store, such as one that fails.
     pub fn start_with(
         store: Arc<dyn Store>,
         versions: Arc<dyn Versions>,
         simulations: Arc<dyn Simulations>,
-        parts: Parts,
+        dependencies: Dependencies,
         shutdown: &CancellationToken,
     ) -> Self {
-        let Parts {
+        let Dependencies {
             db,
             calendars,
             taxonomy,
@@ -182,9 +196,9 @@ impl Routing {
             clock,
             entropy,
             ..
-        } = parts;
+        } = dependencies;
         if let Err(error) = calendars.check(&versions.active().directory) {
-            tracing::warn!(%error, "agencies whose calendar is not here work by the main one");
+            tracing::warn!(%error, "agencies without a known calendar use the main one");
         }
         let register: Arc<dyn register::store::Store> =
             Arc::new(register::SqlStore::new(db.clone(), Arc::clone(&entropy)));
@@ -307,7 +321,7 @@ impl Routing {
         })
     }
 
-    /// The gRPC services, and what runs beside them, to be finished after they are.
+    /// The gRPC services, and the background tasks, which end after them.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
         let directory = DirectoryServiceServer::new(self.directory).max_decoding_message_size(message_bytes);
         let tokens = self.service.cases.tokens.clone();

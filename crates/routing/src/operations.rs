@@ -1,4 +1,4 @@
-//! What routing tells its operators.
+//! Status of routing, for operators.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use sql::Db;
 
 use crate::store;
 
-/// Cases and where they stand. What else has changes is compared by the journal.
+/// The heads of cases. Those of other records are compared in the journal.
 const STATES: &[StateTable] = &[StateTable {
     prefix: "cases/",
     named: "SELECT case_id AS id, sequence, hash FROM case_states WHERE case_id = ANY($1)",

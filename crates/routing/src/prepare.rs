@@ -1,4 +1,4 @@
-//! What has to hold before routing starts: something is active.
+//! Before the start: an active pair.
 
 use journal::{Entropy, Time};
 use sql::{Db, Error};
@@ -10,7 +10,7 @@ use crate::{
 
 /// See [`Routing::prepare`](crate::Routing::prepare).
 pub(crate) async fn prepare(db: &Db, files: Active, entropy: &dyn Entropy, now: Time) -> Result<Current, Error> {
-    // Most starts find what is active, and write nothing.
+    // Most starts find an active pair, and write nothing.
     if versions::active(db).await?.is_none() {
         sql::transact!(db, |tx| versions::try_seed(&mut tx, &files, ourselves(), entropy, now))?;
     }
@@ -28,8 +28,7 @@ pub(crate) async fn prepare(db: &Db, files: Active, entropy: &dyn Entropy, now: 
         tracing::warn!(
             active = data_encoding::HEXLOWER.encode(&ours.of(kind)),
             configured = data_encoding::HEXLOWER.encode(&theirs.of(kind)),
-            "the configured {kind} is not the active one, which stays in force: configuration only gives the first; \
-             to switch to it, use `{how}`"
+            "the configured {kind} differs from the active one, which stays in force; to switch, use `{how}`"
         );
     }
     Ok(Current::new(active))

@@ -1,4 +1,4 @@
-//! The way from routing's outbox to intake.
+//! Delivery from routing's outbox to intake.
 
 use api::intake::{
     CaseChange, RecordCaseChangesRequest, RecordProgressRequest,
@@ -13,7 +13,7 @@ use rpc::{client::Caller, delivery};
 pub struct ToIntake(IntakeInboundServiceClient<Caller>);
 
 impl ToIntake {
-    /// Over a channel.
+    /// Delivers over a channel.
     pub fn new(channel: Caller) -> Self {
         Self(IntakeInboundServiceClient::new(channel))
     }

@@ -1,4 +1,4 @@
-//! What intake hands over: changes of reports, of which the first of each is routed; and who sees what of them.
+//! Calls of intake and audit: changes of reports, the first of which is routed, and access checks.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -25,16 +25,16 @@ use crate::{
 /// Why a change is refused whose report names an agency that no directory has ever had.
 const UNKNOWN_AGENCY: &str = "UNKNOWN_AGENCY";
 
-/// Changes in one delivery at most, as the contract says.
+/// Maximum number of changes per delivery, by the contract.
 const DELIVERY: usize = 1_000;
 
-/// What an agency may see or not.
-enum Asked {
+/// The record of an access check.
+enum Checked {
     Report(Uuid),
     Case(Uuid),
 }
 
-/// Takes reports, and answers for the sight of them.
+/// Takes reports, and checks access to them.
 pub(crate) struct Reports {
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) store: Arc<dyn Store>,
@@ -45,7 +45,7 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Takes changes of reports, in each report's order, and opens the cases of those that are new.
+    /// Takes changes of reports, in each report's order, and opens the cases of new ones.
     pub(crate) async fn take(&self, mut request: RouteReportsRequest) -> Result<Vec<ChangeResult>, Failure> {
         if request.changes.len() > DELIVERY {
             return Err(Failure::invalid(
@@ -57,7 +57,7 @@ impl Reports {
         let active = self.versions.active();
         let mut spans = Vec::new();
         let mut news = Vec::with_capacity(request.changes.len());
-        // What cannot be read is refused by itself, so that it parks its own record only.
+        // A malformed change is refused alone, which parks its own record only.
         let mut unreadable = Vec::with_capacity(request.changes.len());
         for change in request.changes {
             let traceparent = change.change.as_ref().map_or("", |change| change.traceparent.as_str());
@@ -126,21 +126,21 @@ impl Reports {
                 None => return Ok(Ok(change)),
             }
         }
-        let mut asked: Vec<AgencyId> = excluded.iter().cloned().collect();
+        let mut checked: Vec<AgencyId> = excluded.iter().cloned().collect();
         loop {
-            asked.retain(|id| directory.agency(id).is_none());
-            if asked.is_empty() {
+            checked.retain(|id| directory.agency(id).is_none());
+            if checked.is_empty() {
                 break;
             }
             let former = self
                 .versions
-                .former(asked.iter().map(ToString::to_string).collect())
+                .former(checked.iter().map(ToString::to_string).collect())
                 .await?;
-            if former.len() < asked.len() {
+            if former.len() < checked.len() {
                 return Ok(Err(UNKNOWN_AGENCY));
             }
             let successors = former.into_values().flatten();
-            asked = successors
+            checked = successors
                 .filter(|successor| excluded.insert(successor.clone()))
                 .collect();
         }
@@ -149,22 +149,24 @@ impl Reports {
         Ok(Ok(change))
     }
 
-    /// Whether an agency may see a report's content, or a case.
+    /// Whether an agency may see the content of a report, or a case.
     pub(crate) async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
         let mut violations = Violations::new();
         let agency = violations.name("agency", names::AGENCY, &request.agency);
-        let asked = match &request.target {
-            Some(Target::Report(name)) => violations.name("report", names::REPORT, name).map(Asked::Report),
-            Some(Target::CaseName(name)) => violations.name("case_name", names::CASE, name).map(Asked::Case),
+        let checked = match &request.target {
+            Some(Target::Report(name)) => violations.name("report", names::REPORT, name).map(Checked::Report),
+            Some(Target::CaseName(name)) => violations.name("case_name", names::CASE, name).map(Checked::Case),
             None => {
                 violations.add("report", "is missing; name a report or a case");
                 None
             }
         };
-        let (agency, asked) = violations.finish(|| agency.zip(asked)).map_err(Failure::InvalidInput)?;
-        match asked {
-            Asked::Report(report) => Ok(self.store.sees_content(&agency, report).await?),
-            Asked::Case(case) => Ok(self.store.case(case, &Party::Agency(agency)).await?.is_some()),
+        let (agency, checked) = violations
+            .finish(|| agency.zip(checked))
+            .map_err(Failure::InvalidInput)?;
+        match checked {
+            Checked::Report(report) => Ok(self.store.sees_content(&agency, report).await?),
+            Checked::Case(case) => Ok(self.store.case(case, &Party::Agency(agency)).await?.is_some()),
         }
     }
 }
@@ -176,7 +178,7 @@ fn unanswered() -> Failure {
     })
 }
 
-/// Reads a change and decides where its report goes, or says why the change cannot be taken.
+/// Reads a change and decides the route of its report, or returns the reason for a refusal.
 fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static str> {
     let entry = Opened::of_change(&change.change.unwrap_or_default()).map_err(Unopened::reason)?;
     let report = names::REPORT.id(&entry.record).ok_or("NOT_A_REPORT")?;

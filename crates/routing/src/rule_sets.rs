@@ -1,6 +1,7 @@
-//! What is done with rule sets: kept, checked, tried out, put in force; and routes explained and decided again. No transport.
+//! Use cases of rule sets: create, check, simulate and activate them; explain and replay routes. No
+//! transport.
 //!
-//! For operators. Replays are for whoever sees the case, too.
+//! For operators. A replay is also for callers that see the case.
 
 use std::sync::Arc;
 
@@ -40,14 +41,14 @@ use crate::{
     switching::Switching,
 };
 
-/// Cases read at once.
+/// Number of cases per read.
 const PAGE: u32 = 500;
-/// Messages that wait for a slow reader; the simulation waits with them.
+/// Messages buffered for a slow reader; then the simulation waits.
 const AHEAD: usize = 64;
-/// Id of the rule set in force, whichever that is.
+/// Id that stands for the active rule set.
 const ACTIVE: &str = "active";
 
-/// The service.
+/// The use cases of `RuleSetService`.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) versions: Arc<dyn Versions>,
@@ -124,7 +125,7 @@ impl Service {
         }
     }
 
-    /// The rule set of a name, read against the directory in force.
+    /// The rule set with a name, read against the active directory.
     async fn named(&self, field: &str, name: &str, active: &Active) -> Result<Arc<RuleSet>, Failure> {
         if names::Collection::RULE_SETS.id(name) == Some(ACTIVE) {
             return Ok(Arc::clone(&active.rules));
@@ -206,36 +207,40 @@ impl Service {
         Ok(rule(&situation, &rules, &active.directory).to_proto())
     }
 
-    pub(crate) async fn simulate(&self, caller: &Identity, name: &str) -> Result<mpsc::Receiver<Told>, Failure> {
+    pub(crate) async fn simulate(
+        &self,
+        caller: &Identity,
+        name: &str,
+    ) -> Result<mpsc::Receiver<SimulationMessage>, Failure> {
         let active = self.versions.active();
         let proposed = self.named("name", name, &active).await?;
-        let (tell, told) = mpsc::channel(AHEAD);
+        let (sender, receiver) = mpsc::channel(AHEAD);
         let (service, system) = (self.clone(), caller.system.clone());
         tokio::spawn(async move {
             let ended = tokio::select! {
-                () = service.shutdown.cancelled() => Err(Ended::Failed(Failure::Unavailable { what: "routing" })),
-                // Whoever asked has gone: nothing is kept of it.
-                () = tell.closed() => return,
-                ended = service.run(&active, &proposed, &system, &tell) => ended,
+                () = service.shutdown.cancelled() => Err(Stopped::Failed(Failure::Unavailable { what: "routing" })),
+                // The caller has gone: the simulation is not recorded.
+                () = sender.closed() => return,
+                ended = service.run(&active, &proposed, &system, &sender) => ended,
             };
-            if let Err(Ended::Failed(failure)) = ended {
-                let _ = tell.send(Err(failure)).await;
+            if let Err(Stopped::Failed(failure)) = ended {
+                let _ = sender.send(Err(failure)).await;
             }
         });
-        Ok(told)
+        Ok(receiver)
     }
 
-    /// Decides all cases by both rule sets, tells, and keeps that it was done.
+    /// Decides all cases by both rule sets, sends the differences, and records the simulation.
     async fn run(
         &self,
         active: &Active,
         proposed: &RuleSet,
         system: &str,
-        tell: &mpsc::Sender<Told>,
-    ) -> Result<(), Ended> {
-        let say = async |update: Update| {
-            let told = tell.send(Ok(SimulateRuleSetResponse { update: Some(update) })).await;
-            told.map_err(|_| Ended::Abandoned)
+        sender: &mpsc::Sender<SimulationMessage>,
+    ) -> Result<(), Stopped> {
+        let send = async |update: Update| {
+            let sent = sender.send(Ok(SimulateRuleSetResponse { update: Some(update) })).await;
+            sent.map_err(|_| Stopped::Abandoned)
         };
         let mut simulation = Simulation::new(&active.rules, proposed, &active.directory);
         let mut after = None;
@@ -249,7 +254,7 @@ impl Service {
                 let differs = simulation.compare(&Situation::from(facts), difference);
                 if let Some(mut differs) = differs {
                     differs.case_name = store::name(case.case);
-                    say(Update::Difference(differs)).await?;
+                    send(Update::Difference(differs)).await?;
                 }
             }
             let Some(last) = page.last() else { break };
@@ -258,7 +263,7 @@ impl Service {
                 decided_count: i64::try_from(simulation.decided()).unwrap_or(i64::MAX),
                 different_count: i64::try_from(simulation.different()).unwrap_or(i64::MAX),
             };
-            say(Update::Progress(progress)).await?;
+            send(Update::Progress(progress)).await?;
         }
         let trial = trial(proposed.digest(), active);
         let (decided, different) = (simulation.decided(), simulation.different());
@@ -266,7 +271,7 @@ impl Service {
             .finish_simulation(&trial, decided, different, system, self.clock.now())
             .await
             .map_err(Failure::from)?;
-        say(Update::Summary(simulation.summary())).await
+        send(Update::Summary(simulation.summary())).await
     }
 
     pub(crate) async fn activate(
@@ -291,9 +296,10 @@ impl Service {
                 return Err(Failure::WrongState {
                     record: name_of(&rules.digest()),
                     state: "NOT_SIMULATED",
-                    description: "no finished simulation compares it with the rule set in force over the directory in \
-                                  force: run SimulateRuleSet to its end, or say in override_reason why not"
-                        .to_owned(),
+                    description:
+                        "no finished simulation compares it with the active rule set over the active directory: \
+                                  run SimulateRuleSet to its end, or say in override_reason why not"
+                            .to_owned(),
                 });
             }
             let activation = Activation {
@@ -316,7 +322,7 @@ impl Service {
         self.switching.switch(id, propose, |response, _| response).await
     }
 
-    /// Decides the route of a case again, for who may see the case.
+    /// Decides the route of a case again, for a caller that sees the case.
     pub(crate) async fn replay(&self, caller: &Identity, name: &str) -> Result<ReplayRouteResponse, Failure> {
         let viewer = &party(caller)?;
         let mut violations = Violations::new();
@@ -347,7 +353,7 @@ impl Service {
             let missing = api::routing::ReplayCheck {
                 subject: "versions".to_owned(),
                 agrees: false,
-                detail: "the directory or the rule set that the explanation names is not kept here".to_owned(),
+                detail: "the directory or the rule set of the explanation is not stored here".to_owned(),
             };
             return Ok(ReplayRouteResponse {
                 result: ReplayResult::Differs.into(),
@@ -374,17 +380,18 @@ impl Service {
     }
 }
 
-/// What a simulation tells.
-pub(crate) type Told = Result<SimulateRuleSetResponse, Failure>;
+/// A message of a simulation.
+pub(crate) type SimulationMessage = Result<SimulateRuleSetResponse, Failure>;
 
-/// Why a simulation ended early.
-enum Ended {
-    /// Whoever asked has gone.
+/// Why a simulation stopped early.
+enum Stopped {
+    /// The caller has gone.
     Abandoned,
+    /// It failed.
     Failed(Failure),
 }
 
-impl From<Failure> for Ended {
+impl From<Failure> for Stopped {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
@@ -392,7 +399,7 @@ impl From<Failure> for Ended {
 
 const NAME: &str = "must be the name of a rule set, such as `ruleSets/{digest}`, or `ruleSets/active`";
 
-/// Characters of a reason.
+/// Maximum number of characters of a reason.
 const REASON: usize = 500;
 
 fn trial(proposed: Bytes32, active: &Active) -> Trial {
@@ -403,7 +410,7 @@ fn trial(proposed: Bytes32, active: &Active) -> Trial {
     }
 }
 
-/// What a finding is about, as a path in the request.
+/// The path in the request that a finding is about.
 fn field(finding: &Finding) -> String {
     match (finding.row.as_str(), finding.column.as_str()) {
         ("", column) => format!("rule_set.table.{column}"),

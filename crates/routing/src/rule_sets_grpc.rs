@@ -57,8 +57,10 @@ impl RuleSetService for Service {
         &self,
         request: Request<SimulateRuleSetRequest>,
     ) -> Result<Response<Self::SimulateRuleSetStream>, Status> {
-        let told = self.simulate(caller(&request)?, &request.get_ref().name).await?;
-        Ok(Response::new(ReceiverStream::new(told).map_err(Status::from).boxed()))
+        let messages = self.simulate(caller(&request)?, &request.get_ref().name).await?;
+        Ok(Response::new(
+            ReceiverStream::new(messages).map_err(Status::from).boxed(),
+        ))
     }
 
     async fn activate_rule_set(

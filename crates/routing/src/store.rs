@@ -1,8 +1,10 @@
-//! The stored side of routing: what it promises. `store/sql.rs` keeps it, in SQLite or PostgreSQL.
+//! The store of routing: its contract. `store/sql.rs` implements it for SQLite and PostgreSQL.
 //!
-//! What callers ask to be done with cases is in `store/act.rs`, what Remit does by itself in `store/cases.rs`; how a change is made and written, in `store/change.rs`, and told to those who see
-//! the case, in `store/feeds.rs`; `store/read.rs` reads. What cases are routed by, and the switch from one version to the next, is in
-//! `store/versions.rs`.
+//! * `act.rs`: commands of callers. `cases.rs`: what Remit does by itself.
+//! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
+//! * `read.rs`: reads. `rows.rs`: conversion of rows.
+//! * `versions.rs`: directories and rule sets, and the switch between versions.
+//! * `simulations.rs`: simulations and replays.
 
 mod act;
 mod cases;
@@ -28,7 +30,7 @@ pub(crate) use self::change::ourselves;
 pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
 use crate::case::{Action, Case, Matter, Party, Refusal, State};
 
-/// Routing's part of its database.
+/// The schema of routing.
 pub const SCHEMA: ::sql::Schema = ::sql::Schema {
     base: 2_001,
     changes: &[
@@ -53,23 +55,23 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
 /// Consumers of routing's changes.
 pub const CONSUMERS: [&str; 2] = ["intake", "audit"];
 
-/// What the database did not do.
+/// A failure of the store.
 pub type Error = ::sql::Error;
 
-/// A change of a report that arrived from intake.
+/// A change of a report, received from intake.
 #[derive(Clone, Debug)]
 pub struct ReportNews {
-    /// The change, its chain opened.
+    /// The change, with its chain opened.
     pub entry: Opened,
     /// Id of the report.
     pub report: Uuid,
-    /// Where the report goes; set on its first change. Later changes are only taken.
+    /// The report's route, with its first change; later changes only advance the inbox.
     pub route: Option<Route>,
-    /// Trace context to go on with.
+    /// Trace context to continue.
     pub traceparent: String,
 }
 
-/// Where a report goes, and what that was decided from.
+/// The route of a report.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// The facts.
@@ -78,37 +80,38 @@ pub struct Route {
     pub decision: Decision,
 }
 
-/// Something that is asked to be done with a case.
+/// A caller's command on a case.
 #[derive(Clone, Debug)]
 pub struct Command {
     /// Id of the case.
     pub case: Uuid,
-    /// Who asks.
+    /// The caller.
     pub by: Party,
-    /// For what.
+    /// The verb with its arguments.
     pub action: Action,
-    /// The case as the caller last saw it; empty for as it is now.
+    /// Etag of the case as the caller last saw it; empty for any.
     pub etag: String,
     /// The caller's id for the request.
     pub request: Option<RequestId>,
-    /// Who asks, as it is logged.
+    /// The caller, as logged.
     pub actor: Actor,
-    /// Trace context to go on with.
+    /// Trace context to continue.
     pub traceparent: String,
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Acted {
-    /// Done now, or by an earlier request with this id and content: the case after it, as the caller saw it then.
+    /// Done now, or by an earlier request with the same id and content: the case after it, as the
+    /// caller saw it then.
     Done(Box<CaseSight>),
-    /// There is no such case, or not for this caller.
+    /// The case does not exist, or is not visible to this caller.
     NotFound,
     /// The rules do not allow it.
     Refused(Refusal),
     /// The case changed since the caller saw it.
     EtagMismatch,
-    /// The request id stands for other content.
+    /// The request id was used for different content.
     RequestIdReused,
 }
 
@@ -123,11 +126,11 @@ pub struct StoredCase {
     pub urgent: bool,
     /// When it was opened.
     pub open_time: Time,
-    /// What it was opened with. Not read for lists.
+    /// Its opening. Not read for lists.
     pub opening: Option<Opening>,
-    /// Where it stands.
+    /// Its current state.
     pub case: Case,
-    /// Its chain of changes.
+    /// Head of its chain of changes.
     pub head: Head,
     /// Its reports.
     pub reports: Vec<Uuid>,
@@ -136,31 +139,31 @@ pub struct StoredCase {
 /// What a case was opened with. Never changes.
 #[derive(Clone, Debug)]
 pub struct Opening {
-    /// Why it went where it went, at its first route.
+    /// The explanation of its route.
     pub explanation: Explanation,
-    /// Who is excluded, and what the row that routed it lays down.
+    /// Who is excluded, and the terms of the row that routed it.
     pub matter: Matter,
 }
 
-/// Where a page of cases ended.
+/// The end of a page of cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// When the last case shown was opened.
+    /// When its last case was opened.
     pub open_time: Time,
     /// Its id.
     pub id: Uuid,
 }
 
-/// One change of a case, as an agency that follows its cases is told.
+/// A change of a case in an agency's feed.
 #[derive(Clone, Debug)]
 pub struct FeedItem {
-    /// Its place in the order of commits.
+    /// Its position in the order of commits.
     pub position: u64,
     /// Id of the case.
     pub id: Uuid,
     /// The kind of change.
     pub kind: String,
-    /// The case as it is now; `None` when the agency no longer sees it.
+    /// The case as it is now; `None` if the agency no longer sees it.
     pub case: Option<StoredCase>,
 }
 
@@ -169,7 +172,7 @@ pub struct FeedItem {
 pub struct MissedClock {
     /// Id of the case.
     pub case: Uuid,
-    /// What the clock waited for.
+    /// The kind of clock.
     pub kind: ClockKind,
     /// Its generation.
     pub generation: u64,
@@ -195,20 +198,20 @@ pub struct Page<T, A> {
     pub next: Option<A>,
 }
 
-/// The stored side of routing. Each method is one atomic use case.
+/// The store of routing. Each method is one atomic use case.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Takes changes of reports, each once and in each report's order, and opens the cases of those that have a route, in
-    /// one durable transaction. The answers say, per change, what was made of it. A route that was decided by what is no
-    /// longer active is decided again, by what is.
+    /// Takes changes of reports, each once and in each report's order, and opens the cases of those
+    /// with a route, in one durable transaction. Returns one answer per change. A route that was
+    /// decided by versions no longer active is decided again.
     async fn open(&self, news: &[ReportNews], now: Time) -> Result<Vec<Arrival>, Error>;
 
-    /// Does what is asked for, each with its change, in one durable transaction. Commands on one case are done in their
-    /// order. A request id that is there already is answered as it was then, also inside a batch. What is refused changes
-    /// nothing.
+    /// Executes commands, each with its change, in one durable transaction. Commands on one case
+    /// are executed in order. A known request id gets its first answer, also within the batch. A
+    /// refused command changes nothing.
     async fn act(&self, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error>;
 
-    /// Clocks that have run out, longest ago first, after a place, at most `limit`.
+    /// Clocks that have run out, the oldest first, after a position, at most `limit`.
     async fn missed(
         &self,
         now: Time,
@@ -216,25 +219,27 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<MissedClock, MissedAfter>, Error>;
 
-    /// Ends clocks that have run out and hands their cases up, in one durable transaction; returns how many it ended.
+    /// Ends clocks that have run out and hands up their cases, in one durable transaction. Returns
+    /// the number of clocks ended.
     ///
-    /// A generation that ended already, or whose case another transaction holds just now, is left out: any number of
-    /// replicas may try the same.
+    /// Skips generations that have ended already, and cases that another transaction has locked:
+    /// any number of replicas may try the same.
     async fn hand_up(&self, missed: &[MissedClock], now: Time) -> Result<usize, Error>;
 
-    /// Cases in which an agency that has ended has a part, and those whose exclusions were last followed
-    /// by a directory that is no longer active; after a case, at most `limit`.
+    /// Cases in which an ended agency has a part, and those whose exclusions were computed by a former
+    /// directory; after a case, at most `limit`.
     async fn successions(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error>;
 
-    /// Hands what agencies have that ended, or may see a case no longer, to their successors or
-    /// superiors, in one durable transaction; returns how many of these cases changed. A case that
-    /// another transaction holds just now is left for the next time.
+    /// Hands the parts of agencies that have ended, or are excluded now, to their successors or
+    /// superiors, in one durable transaction. Returns the number of cases changed. Skips cases that
+    /// another transaction has locked.
     async fn succeed(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
 
-    /// A case, or `None` when there is none or not for this viewer.
+    /// A case; `None` if it does not exist or is not visible to this viewer.
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error>;
 
-    /// Cases that the viewer sees, newest first, after a cursor, at most `limit`; only those in `state` when it is set.
+    /// Cases visible to the viewer, the newest first, after a cursor, at most `limit`; only those
+    /// in `state` if it is set.
     async fn cases(
         &self,
         viewer: &Party,
@@ -243,24 +248,26 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<StoredCase>, Error>;
 
-    /// Whether the agency's part in a case of the report lets it see the report's content.
+    /// Whether the agency has a part in a case of the report that sees its content.
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
 
-    /// Changes of the cases that an agency saw before or after each, in the order of commits, after a position, at most
-    /// `limit`. Position 0 is the first that is still there; `None` when changes after any other were forgotten.
+    /// An agency's feed: the changes of cases that it saw before or after each, in the order of
+    /// commits, after a position, at most `limit`. After position 0 it begins with the oldest change
+    /// left; after any other, `None` if changes after it were deleted.
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error>;
 
-    /// Whether an agency's feed can go on after a position without missing a change: it was given, and nothing after it
-    /// was forgotten.
+    /// Whether an agency's feed continues after a position without a gap: the position was given
+    /// out, and no change after it was deleted.
     async fn feed_reaches(&self, agency: &AgencyId, position: u64) -> Result<bool, Error>;
 
-    /// Forgets changes in feeds from before a moment, the oldest first, at most `limit`, and returns how many.
+    /// Deletes changes in feeds from before a time, the oldest first, at most `limit`. Returns their
+    /// number.
     async fn forget_feed(&self, before: Time, limit: u32) -> Result<u64, Error>;
 
-    /// Forgets request ids that were answered before a moment, at most `limit`, and returns how many.
+    /// Deletes request ids answered before a time, at most `limit`. Returns their number.
     async fn forget_requests(&self, before: Time, limit: u32) -> Result<u64, Error>;
 
-    /// Whether the database answers.
+    /// Checks that the database responds.
     async fn ping(&self) -> Result<(), Error>;
 }
 

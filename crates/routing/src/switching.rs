@@ -1,4 +1,5 @@
-//! Switching to another directory or rule set: proposed against what is in force, and again when another switch came first.
+//! Switches to another directory or rule set: proposed against the active pair, and proposed again
+//! if another switch comes first.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,12 +16,12 @@ use crate::{
     },
 };
 
-/// Attempts at a switch, when others come first each time.
+/// Maximum number of attempts if other switches come first.
 const TRIES: usize = 8;
-/// Cases that a refusal names: it travels in headers, which have a limit.
+/// Maximum number of cases in a refusal, which is sent in headers of limited size.
 const NAMED: usize = 20;
 
-/// What switches, over the versions.
+/// Switches versions.
 #[derive(Clone)]
 pub(crate) struct Switching {
     pub(crate) versions: Arc<dyn Versions>,
@@ -29,8 +30,9 @@ pub(crate) struct Switching {
 }
 
 impl Switching {
-    /// Has a switch proposed against what is in force, with its response, and activates it; `tell` says in the response whether
-    /// anything was switched. It is proposed again where another switch came first: what was checked was checked against something else.
+    /// Calls `propose` with the active pair, and activates its proposal. `tell` notes in the response
+    /// whether anything was switched. Proposes again if another switch comes first, because the
+    /// proposal was checked against the former pair. A repeated request gets the first response.
     pub(crate) async fn switch<R, F>(
         &self,
         request: Option<RequestId>,
@@ -42,8 +44,8 @@ impl Switching {
         F: Future<Output = Result<(Activation, R), Failure>>,
     {
         for _ in 0..TRIES {
-            // Before the look for an earlier answer: a proposal then fails for what came after the first request, never for what
-            // that request has done.
+            // Read before the earlier answer is looked up: if this is a repetition, the proposal cannot
+            // fail because of what the first request did.
             let active = self.versions.active();
             if let Some(id) = &request
                 && let Some(earlier) = self.versions.earlier(id).await?
@@ -75,7 +77,7 @@ impl Switching {
     }
 }
 
-/// Open cases would have nobody.
+/// The error for open cases that would lose their owner.
 fn refused(ownerless: &Ownerless) -> Failure {
     let mut cases: BTreeMap<&AgencyId, Vec<String>> = BTreeMap::new();
     for (owner, case) in ownerless.cases.iter().take(NAMED) {
@@ -93,7 +95,7 @@ fn refused(ownerless: &Ownerless) -> Failure {
         record: VersionKind::Directory.record().to_owned(),
         state: "OWNERLESS_CASES",
         description: format!(
-            "open cases would have nobody: {}{more}; keep these agencies, or give each a last day and a successor",
+            "open cases would lose their owner: {}{more}; keep these agencies, or give each a last day and a successor",
             each.join("; ")
         ),
     }

@@ -1,4 +1,4 @@
-//! A case as others are shown it: agencies by the contract of routing, intake by its own.
+//! Views of a case: for agencies by the contract of routing, for intake by that of intake.
 
 use std::collections::BTreeSet;
 
@@ -23,12 +23,12 @@ use crate::{
     store::{StoredCase, name, report_name},
 };
 
-/// The etag of a case: it changes with every change.
+/// The etag of a case, which differs after every change.
 pub fn etag(head: &Head) -> String {
     format!("{}-{}", head.sequence, HEXLOWER.encode(&head.hash[..8]))
 }
 
-/// With what the case was opened with, as far as it was read. Who is excluded is told to those only whose part shows it.
+/// A case with its opening, if that was read. Exclusions are shown only to parts that see them.
 pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
     let opening = stored.opening.as_ref();
     let explanation = opening.map(|opening| opening.explanation.clone());
@@ -44,7 +44,7 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
     }
 }
 
-/// After a change: the case, or its name for whoever the change took the sight of it from.
+/// A case after a change, or its name alone if the viewer no longer sees it.
 pub fn sight(stored: &StoredCase, viewer: &Party, directory: &Directory) -> CaseSight {
     match case::sees(&stored.case, viewer, directory, Sight::Case) {
         true => CaseSight {
@@ -54,14 +54,14 @@ pub fn sight(stored: &StoredCase, viewer: &Party, directory: &Directory) -> Case
     }
 }
 
-/// A case that is seen no longer.
+/// The name of a case that the viewer no longer sees.
 pub fn lost(case: Uuid) -> CaseSight {
     CaseSight {
         sight: Some(case_sight::Sight::LostCase(name(case))),
     }
 }
 
-/// Without what it was opened with: for lists.
+/// A case without its opening, for lists.
 pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
     let (lead, lead_titles) = owner(&stored.case, directory);
     routing::Case {
@@ -86,7 +86,7 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
     }
 }
 
-/// A clock that runs.
+/// A running clock.
 pub fn clock(clock: &Clock) -> event::Clock {
     event::Clock {
         kind: match clock.kind() {
@@ -105,7 +105,8 @@ pub fn clock(clock: &Clock) -> event::Clock {
     }
 }
 
-/// For intake: what reporters are told, and whom to keep it from. Whoever must designate has the case until somebody leads.
+/// A change for intake: what reporters are told, and which agencies must not see it. Until an
+/// agency leads, the case is shown with the one that must designate.
 pub fn case_change(
     change: &Change,
     case: &Case,
@@ -127,7 +128,7 @@ pub fn case_change(
     }
 }
 
-/// The advice of a decision that gives one.
+/// The advice of a decision, if it gives one.
 pub fn advice(decision: &Decision) -> Option<Advice> {
     match &decision.outcome {
         Destination::Advise { zh, en } => Some(Advice {
@@ -137,7 +138,7 @@ pub fn advice(decision: &Decision) -> Option<Advice> {
     }
 }
 
-/// The digests and results by which a decision can be repeated.
+/// The route as logged: the digests and results to repeat the decision.
 pub fn route(decision: &Decision) -> event::Route {
     let explanation = &decision.explanation;
     let lead = match &decision.outcome {
@@ -159,7 +160,7 @@ pub fn route(decision: &Decision) -> event::Route {
     }
 }
 
-/// Resource name and titles of who has the case.
+/// Resource name and titles of the owner.
 fn owner(case: &Case, directory: &Directory) -> (String, Vec<LocalizedText>) {
     let Some(duty) = case.duty() else {
         return Default::default();
@@ -173,7 +174,7 @@ fn owner(case: &Case, directory: &Directory) -> (String, Vec<LocalizedText>) {
     )
 }
 
-/// Every agency that is excluded or stands under one that is.
+/// All excluded agencies, with the units under them.
 fn hidden_from(matter: &Matter, directory: &Directory) -> Vec<String> {
     if matter.excluded.is_empty() {
         return Vec::new();
@@ -182,7 +183,7 @@ fn hidden_from(matter: &Matter, directory: &Directory) -> Vec<String> {
         .agencies()
         .map(|agency| &agency.id)
         .filter(|id| directory.is_excluded(id, &matter.excluded));
-    // Also those that the directory does not know: a token may still name one.
+    // Including those unknown to the directory: a token may still name one.
     let all: BTreeSet<_> = matter.excluded.iter().chain(under).collect();
     all.into_iter().map(AgencyId::resource_name).collect()
 }

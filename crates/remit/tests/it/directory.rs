@@ -131,7 +131,7 @@ fn p4_what_would_leave_an_open_case_without_owner_is_refused_naming_it() {
         file("ends.yaml", ends),
     ] {
         let (code, err) = server.fails(&["directory", "apply", &changes, "--changes"]);
-        let said = format!("open cases would have nobody: `police-450100` owns {case}");
+        let said = format!("open cases would lose their owner: `police-450100` owns {case}");
         assert!(code == 1 && err.contains(&said), "{err}");
         let tried = server
             .remit(&["directory", "diff", &changes, "--changes"])

@@ -11,8 +11,8 @@ CREATE TABLE cases (
 
 CREATE INDEX cases_newest ON cases (open_time, id);
 
--- Where each case stands, how its owner came to it, and its chain. Its owner is in `case_parties`, its clocks are in
--- `case_clocks`.
+-- The state of each case, the origin of its lead, and the head of its chain of changes. Its owner
+-- is in `case_parties`, its clocks are in `case_clocks`.
 CREATE TABLE case_states (
     case_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
@@ -25,7 +25,8 @@ CREATE TABLE case_states (
     CONSTRAINT an_open_case_has_an_owner CHECK ((origin IS NULL) = (state IN ('CLOSED', 'ADVISED')))
 );
 
--- The clocks that run: at least that of the owner for each open case. `due` follows from the rest; it is kept to be found.
+-- The running clocks: for each open case at least the owner's. `due` is derived from the rest, for
+-- the index.
 CREATE TABLE case_clocks (
     case_id TEXT COLLATE "C" NOT NULL,
     kind TEXT NOT NULL,
@@ -44,7 +45,7 @@ CREATE TABLE case_clocks (
 
 CREATE INDEX case_clocks_due ON case_clocks (due, case_id, generation);
 
--- Which case a report belongs to. A report opens a case once, whatever is delivered twice.
+-- The case of each report. A report opens a case once, even if it is delivered twice.
 CREATE TABLE case_reports (
     report TEXT NOT NULL PRIMARY KEY,
     case_id TEXT COLLATE "C" NOT NULL
@@ -52,8 +53,9 @@ CREATE TABLE case_reports (
 
 CREATE INDEX case_reports_case ON case_reports (case_id);
 
--- Who has which part in a case: its lead, or whoever must designate one, and those who support, in their order.
--- `by_request` is 1 for one that has its part only by a request for assistance that it has not fulfilled.
+-- The parties of a case: its lead or the superior that must designate one, and the supporting
+-- agencies in order. `by_request` is 1 for one that has its part only by a request for assistance
+-- that it has not fulfilled.
 CREATE TABLE case_parties (
     case_id TEXT COLLATE "C" NOT NULL,
     agency TEXT NOT NULL,
@@ -68,8 +70,8 @@ CREATE UNIQUE INDEX case_parties_one_owner ON case_parties (case_id) WHERE part 
 
 CREATE INDEX case_parties_newest ON case_parties (agency, open_time, case_id);
 
--- Who is excluded from an open case: those of its opening, and their successors since. `directory` is the digest of the directory by
--- which they were last followed.
+-- The exclusions of open cases: those of the opening, and successors since. `directory` is the
+-- digest of the directory they were last computed by.
 CREATE TABLE case_exclusions (
     case_id TEXT COLLATE "C" NOT NULL,
     agency TEXT NOT NULL,
@@ -79,7 +81,7 @@ CREATE TABLE case_exclusions (
 
 CREATE INDEX case_exclusions_directory ON case_exclusions (directory, case_id);
 
--- Changes in the order of their commits, for each agency that saw the case before or after.
+-- Changes in the order of commits, for each agency that sees the case before or after the change.
 CREATE TABLE feed (
     agency TEXT NOT NULL,
     position BIGINT NOT NULL,
@@ -91,13 +93,14 @@ CREATE TABLE feed (
 
 CREATE INDEX feed_window ON feed (change_time);
 
--- Up to where each agency's changes were forgotten: whoever read less has missed some.
+-- The last position deleted from each agency's feed: a reader of an earlier one has missed changes.
 CREATE TABLE feed_forgotten (
     agency TEXT NOT NULL PRIMARY KEY,
     position BIGINT NOT NULL
 );
 
--- The last position given. Updated last in each transaction, so that positions are given in the order of commits.
+-- The last position given out. Updated last in each transaction, so that positions follow the order
+-- of commits.
 CREATE TABLE feed_head (
     id BIGINT NOT NULL PRIMARY KEY,
     position BIGINT NOT NULL

@@ -1,5 +1,6 @@
--- What cases are routed by, so that each route can be decided again: rule sets, directories and the trees of territories that
--- those stand in. The digest of each is the SHA-256 of its content. Never changed, never deleted. A table with row ids, because contents are long.
+-- Rule sets, directories, and the directories' trees of territories: every route can be decided
+-- again. The digest is the SHA-256 of the content. Never changed, never deleted. With row ids,
+-- because its rows are long.
 CREATE TABLE versions (
     digest BLOB NOT NULL PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -10,8 +11,9 @@ CREATE TABLE versions (
 
 CREATE INDEX versions_newest ON versions (kind, create_time, digest);
 
--- Which version of each kind decides now, and the head of the kind's chain of changes. Whoever opens a case or gives it to
--- another agency holds these rows shared to the end of its transaction; a switch takes them for itself.
+-- The active version of each kind, and the head of the kind's chain of changes. A transaction that
+-- opens a case or gives it to another agency holds a shared lock on these rows, a switch an
+-- exclusive one.
 CREATE TABLE active_versions (
     kind TEXT NOT NULL PRIMARY KEY,
     digest BLOB NOT NULL,
@@ -20,7 +22,7 @@ CREATE TABLE active_versions (
     change_time INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Every switch, by the sequence of its change in the kind's chain. Never changed, never deleted.
+-- All switches, by the sequence of the change in the kind's chain. Never changed, never deleted.
 CREATE TABLE activations (
     kind TEXT NOT NULL,
     sequence INTEGER NOT NULL,
@@ -31,7 +33,8 @@ CREATE TABLE activations (
     PRIMARY KEY (kind, sequence)
 ) WITHOUT ROWID;
 
--- Agencies that a directory in force had once, and a later one no longer; with the successor that they had last.
+-- Agencies that a directory in force had once, and a later one no longer; with the successor that
+-- they had last.
 CREATE TABLE former_agencies (
     agency TEXT NOT NULL PRIMARY KEY,
     successor TEXT

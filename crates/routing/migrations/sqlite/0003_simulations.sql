@@ -1,4 +1,5 @@
--- Simulations that were finished: a rule set, tried out against the one in force over a directory. Asked for at activation.
+-- Finished simulations: a proposed rule set compared with the active one over a directory. Required
+-- for an activation.
 CREATE TABLE simulations (
     proposed BLOB NOT NULL,
     against BLOB NOT NULL,
@@ -10,7 +11,8 @@ CREATE TABLE simulations (
     PRIMARY KEY (proposed, against, directory)
 ) WITHOUT ROWID;
 
--- The detail of the change that opened a case, and its salt: with them the facts can be held against the logged commitment.
+-- The detail of the change that opened a case, and its salt: with them, the route can be compared
+-- with the logged commitment.
 CREATE TABLE case_openings (
     case_id TEXT NOT NULL PRIMARY KEY,
     salt BLOB NOT NULL,

@@ -1,4 +1,4 @@
-//! What callers ask to be done with cases: all verbs, in one transaction.
+//! Commands of callers: all verbs, in one transaction.
 
 use api::routing::CaseSight;
 use decision::directory::Directory;
@@ -8,7 +8,7 @@ use sql::{Error, Tx};
 
 use super::{
     Acted, Command,
-    change::{Locked, OnLocked, Told, lock},
+    change::{ChangeContext, Locked, OnLocked, lock},
     rows,
     sql::SqlStore,
     versions,
@@ -20,10 +20,11 @@ use crate::{
 
 impl SqlStore {
     pub(super) async fn try_act(&self, tx: &mut Tx, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error> {
-        // Who gets a part has to be in the directory that is active when it does.
+        // A new party must be in the directory that is active at the commit.
         let active = versions::hold(tx, &self.current).await?;
         let directory = &active.directory;
-        // Cases first: whoever waits here for another transaction sees that one's requests below.
+        // Lock the cases first: after waiting for another transaction, its request ids are visible
+        // below.
         let ids = commands.iter().map(|command| command.case.to_string()).collect();
         let mut locked = lock(tx, OnLocked::Wait, ids).await?;
         let mut answers = Answers::find(tx, commands.iter().filter_map(|command| command.request.as_ref())).await?;
@@ -50,13 +51,13 @@ impl SqlStore {
                     continue;
                 }
             };
-            let told = Told {
+            let context = ChangeContext {
                 actor: command.actor.clone(),
                 caused_by: None,
                 traceparent: command.traceparent.clone(),
                 route: None,
             };
-            changed.push(self.change(case, transition, told, directory, now));
+            changed.push(self.change(case, transition, context, directory, now));
             let sight = view::sight(&case.stored, &command.by, directory);
             if let Some(request) = &command.request {
                 answers.add(request, sight.encode_to_vec());
@@ -68,8 +69,8 @@ impl SqlStore {
         Ok(acted)
     }
 
-    /// Whether a command is done: who may comes before the etag, and the etag before the state, so that nobody learns
-    /// more than its part shows.
+    /// Accepts or refuses a command. Checks the caller's part before the etag and the etag before
+    /// the state, so that nobody learns more than its part may see.
     fn judge(&self, case: &Locked, command: &Command, directory: &Directory, now: Time) -> Result<Transition, Acted> {
         let Locked { stored, matter } = case;
         let rules = self.rules(directory, now);

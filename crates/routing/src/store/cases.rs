@@ -1,4 +1,5 @@
-//! What Remit does with cases by itself, each in one transaction: opens them, hands them up, hands them to successors.
+//! What Remit does with cases by itself, each in one transaction: it opens them, hands them up, and
+//! hands them to successors.
 
 use std::{
     borrow::Cow,
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     MissedClock, ReportNews, Route,
-    change::{Changed, OnLocked, Told, lock, ourselves},
+    change::{ChangeContext, Changed, OnLocked, lock, ourselves},
     exclusions, report_name, rows,
     simulations::{OPENINGS, opening_row},
     sql::SqlStore,
@@ -39,8 +40,8 @@ const CASES: Insert = Insert::into(
     ],
 );
 
-/// A report that is there already fails the transaction, on purpose: two replicas that take the same delivery at the same
-/// time both find an empty inbox. The one that comes second is run again, and finds the change taken.
+/// A known report fails the transaction on purpose: two replicas that take the same delivery at the
+/// same time both find an empty inbox. The second is retried, and finds the change taken.
 const REPORTS: Insert = Insert::into("case_reports", &[("report", Kind::Text), ("case_id", Kind::Text)]);
 
 impl SqlStore {
@@ -89,7 +90,7 @@ impl SqlStore {
         Ok(arrivals)
     }
 
-    /// Commits the explanation of a route, which is kept, to the facts that it was decided from.
+    /// Commits the explanation of a route to the facts it was decided from.
     fn commit_to_facts(&self, route: &mut Route) {
         let mut salt = [0; 32];
         self.entropy.fill(&mut salt);
@@ -107,7 +108,7 @@ impl SqlStore {
         directory: &Directory,
         now: Time,
     ) -> Changed {
-        let told = Told {
+        let context = ChangeContext {
             actor: ourselves(),
             caused_by: Some(news.entry.event_id),
             traceparent: news.traceparent.clone(),
@@ -121,7 +122,7 @@ impl SqlStore {
             &transition,
             matter,
             vec![report_name(news.report)],
-            told,
+            context,
             directory,
             now,
         );
@@ -135,14 +136,15 @@ impl SqlStore {
     }
 
     pub(super) async fn try_hand_up(&self, tx: &mut Tx, missed: &[MissedClock], now: Time) -> Result<usize, Error> {
-        // Who gets the case has to be in the directory that is active when it does.
+        // The new owner must be in the directory that is active at the commit.
         let active = versions::hold(tx, &self.current).await?;
         let directory = &active.directory;
         let mut of_case: BTreeMap<Uuid, Vec<&MissedClock>> = BTreeMap::new();
         for missed in missed {
             of_case.entry(missed.case).or_default().push(missed);
         }
-        // A case that is locked is being changed by another replica: if its clock still runs out, the next look finds it.
+        // A locked case is being changed by another replica. If its clock has still run out
+        // afterwards, the next poll finds it.
         let ids = of_case.keys().map(Uuid::to_string).collect();
         let locked = lock(tx, OnLocked::Skip, ids).await?;
         let mut changed = Vec::new();
@@ -152,7 +154,7 @@ impl SqlStore {
                 let rules = self.rules(directory, at);
                 let transition = rules.clock_missed(&case.stored.case, &case.matter, missed.kind, missed.generation);
                 if let Some(transition) = transition {
-                    changed.push(self.change(&mut case, transition, Told::by_time(), directory, now));
+                    changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));
                 }
             }
         }
@@ -172,7 +174,7 @@ impl SqlStore {
             exclusions::extend(&mut case.matter, directory);
             let before = changed.len();
             while let Some(transition) = self.rules(directory, at).succeeded(&case.stored.case, &case.matter) {
-                changed.push(self.change(&mut case, transition, Told::by_time(), directory, now));
+                changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));
             }
             handed += usize::from(changed.len() > before);
             followed.push((id, case.matter));
@@ -183,7 +185,7 @@ impl SqlStore {
     }
 }
 
-/// The excluded agencies. One that cannot be read fails the case rather than see it.
+/// The excluded agencies. A malformed one is an error: ignored, it would see the case.
 fn named_exclusions(facts: &Facts) -> Result<BTreeSet<AgencyId>, Error> {
     let named = facts.excluded.iter();
     named
@@ -191,7 +193,7 @@ fn named_exclusions(facts: &Facts) -> Result<BTreeSet<AgencyId>, Error> {
         .collect()
 }
 
-/// The route by what is active: as it is, or decided again.
+/// The route by the active versions: as it is, or decided again.
 fn decided_by<'a>(active: &Active, route: &'a Route) -> Cow<'a, Route> {
     let (explanation, digests) = (&route.decision.explanation, active.digests());
     if explanation.directory_digest == digests.directory[..] && explanation.rule_set_digest == digests.rules[..] {

@@ -1,4 +1,4 @@
-//! A change of a case on its way into the tables: locked, made, and written with everything that follows it.
+//! Changes of cases: lock the case, make the change, and write it with all that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,11 +69,11 @@ const CLOCKS: Insert = Insert::into(
     ],
 );
 
-/// A change of a case on its way into the tables.
+/// A change of a case, to be written.
 pub(super) struct Changed {
     pub(super) id: Uuid,
     pub(super) open_time: Time,
-    /// `None` when it is opened.
+    /// `None` if the change opens the case.
     pub(super) before: Option<Case>,
     pub(super) after: Case,
     pub(super) delivery: Delivery,
@@ -85,17 +85,17 @@ pub(super) struct Locked {
     pub(super) matter: Matter,
 }
 
-/// What the log and intake are told of a change, beside the case itself.
-pub(super) struct Told<'a> {
+/// The circumstances of a change, for the log and intake.
+pub(super) struct ChangeContext<'a> {
     pub(super) actor: Actor,
     pub(super) caused_by: Option<Uuid>,
     pub(super) traceparent: String,
-    /// Set when the change opens the case.
+    /// Set if the change opens the case.
     pub(super) route: Option<&'a Route>,
 }
 
-impl Told<'_> {
-    /// Of what nobody asked for: time did it.
+impl ChangeContext<'_> {
+    /// Of a change that no caller asked for.
     pub(super) fn by_time() -> Self {
         Self {
             actor: ourselves(),
@@ -112,7 +112,7 @@ impl SqlStore {
         &self,
         case: &mut Locked,
         transition: Transition,
-        told: Told<'_>,
+        context: ChangeContext<'_>,
         directory: &Directory,
         now: Time,
     ) -> Changed {
@@ -124,7 +124,7 @@ impl SqlStore {
             &transition,
             matter,
             stored.reports.iter().copied().map(report_name).collect(),
-            told,
+            context,
             directory,
             now,
         );
@@ -138,10 +138,7 @@ impl SqlStore {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all that a change consists of, in the one place that puts it together"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the one place that puts a change together")]
     pub(super) fn delivery(
         &self,
         id: Uuid,
@@ -150,15 +147,15 @@ impl SqlStore {
         transition: &Transition,
         matter: &Matter,
         reports: Vec<String>,
-        told: Told<'_>,
+        context: ChangeContext<'_>,
         directory: &Directory,
         now: Time,
     ) -> Delivery {
         let mut detail = Detail {
             from_state: before.map(|case| case.state().name().to_owned()).unwrap_or_default(),
             to_state: transition.case.state().name().to_owned(),
-            actor: Some(told.actor),
-            route: told.route.map(|route| view::route(&route.decision)),
+            actor: Some(context.actor),
+            route: context.route.map(|route| view::route(&route.decision)),
             clocks: transition.case.all_clocks().map(view::clock).collect(),
             ..Default::default()
         };
@@ -167,12 +164,12 @@ impl SqlStore {
             source: "routing",
             record: &name(id),
             kind: transition.event.kind().name(),
-            caused_by: told.caused_by,
+            caused_by: context.caused_by,
             detail,
-            traceparent: told.traceparent,
+            traceparent: context.traceparent,
         };
         let change = draft.into_change(head, now, &*self.entropy);
-        let advice = told.route.and_then(|route| view::advice(&route.decision));
+        let advice = context.route.and_then(|route| view::advice(&route.decision));
         let intake = view::case_change(&change, &transition.case, matter, reports, advice, directory);
         let audit = change.with_detail().encode_to_vec();
         Delivery {
@@ -181,8 +178,8 @@ impl SqlStore {
         }
     }
 
-    /// Writes changes of cases: the states, who has which part, the clocks, the journal, and last of all the feed. Changes
-    /// of one case come in their order.
+    /// Writes changes of cases: states, parties, clocks, journal, and last the feeds. Changes of one
+    /// case must be in order.
     pub(super) async fn write(&self, tx: &mut Tx, changed: Vec<Changed>) -> Result<(), Error> {
         if changed.is_empty() {
             return Ok(());
@@ -239,7 +236,7 @@ impl SqlStore {
     }
 }
 
-/// Actor of what no caller asked for.
+/// The actor of changes that no caller asked for.
 pub(crate) fn ourselves() -> Actor {
     Actor {
         system: "routing".to_owned(),
@@ -247,19 +244,19 @@ pub(crate) fn ourselves() -> Actor {
     }
 }
 
-/// Ids of the agencies that see a case.
+/// The agencies that see a case.
 fn audience(case: &Case) -> impl Iterator<Item = String> {
     case.parties()
         .filter(|(_, part)| part.sees().contains(&Sight::Case))
         .map(|(agency, _)| agency.to_string())
 }
 
-/// What to do about rows that another transaction has locked.
+/// How to treat rows locked by another transaction.
 #[derive(Clone, Copy)]
 pub(super) enum OnLocked {
-    /// Wait for it.
+    /// Wait for its end.
     Wait,
-    /// Leave them out.
+    /// Skip them.
     Skip,
 }
 
@@ -302,7 +299,7 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
             let id = rows::uuid(row, "id")?;
             let state = found
                 .remove(&id)
-                .ok_or_else(|| rows::damaged("case", "it has no state"))?;
+                .ok_or_else(|| rows::damaged("case", "it has no row in `case_states`"))?;
             let Opening {
                 explanation,
                 mut matter,

@@ -1,7 +1,7 @@
-//! Who is excluded from an open case now: those of its opening, and their successors since.
+//! The exclusions of open cases: those of the opening, and successors since.
 //!
-//! A directory that is applied later may name successors, and a still later one may no longer have the
-//! agencies that they succeeded. So what each directory adds is kept.
+//! A later directory may name successors of excluded agencies, and a still later one may lack the
+//! agencies they succeeded. So what each directory adds is stored.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The feeds: what each agency is told of the changes of its cases, in the order of commits.
+//! The feeds: for each agency the changes of its cases, in the order of commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,19 +24,19 @@ const FORGOTTEN: Insert = Insert::into("feed_forgotten", &[("agency", Kind::Text
      WHERE excluded.position > feed_forgotten.position",
 );
 
-/// A change as the feed tells it.
+/// A change to add to feeds.
 pub(super) struct News {
     pub(super) case: Uuid,
     pub(super) kind: &'static str,
     pub(super) time: Time,
-    /// Who sees the case before it or after.
+    /// The agencies that see the case before or after it.
     pub(super) audience: BTreeSet<String>,
 }
 
-/// Gives each change its position and tells those who see it.
+/// Gives each change its position and adds it to the feeds of its audience.
 ///
-/// The row of the head is locked from here to the commit, and for nothing before: positions are given in the order of
-/// commits, without gaps, and whoever read up to one has missed none below it.
+/// Call it last in the transaction. It locks the row of the head until the commit, so positions are
+/// given out in the order of commits without gaps: a reader of one has missed none below it.
 pub(super) async fn feed(tx: &mut Tx, news: Vec<News>) -> Result<(), Error> {
     if news.is_empty() {
         return Ok(());
@@ -68,7 +68,7 @@ pub(super) async fn feed(tx: &mut Tx, news: Vec<News>) -> Result<(), Error> {
     FEED.rows(tx, rows).await.map(drop)
 }
 
-/// Deletes the oldest changes, and remembers for each agency up to where.
+/// Deletes the oldest changes, and records the last position deleted for each agency.
 pub(super) async fn forget_feed(tx: &mut Tx, before: Time, limit: u32) -> Result<u64, Error> {
     let gone = tx
         .fetch(

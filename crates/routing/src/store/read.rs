@@ -1,5 +1,5 @@
-//! What the store reads: each in one snapshot, and for an agency always through `case_parties`, where its part lets it
-//! see what is read ([`Part::seeing`]).
+//! Reads, each in one snapshot. Reads on behalf of an agency always join `case_parties` and check
+//! that its part sees what is read ([`Part::seeing`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +20,11 @@ use crate::case::{Case, Clock, Part, Party, Sight, State, Supporter};
 /// The reports of cases.
 pub(super) const REPORTS_OF: &str = "SELECT case_id, report FROM case_reports WHERE case_id = ANY($1) ORDER BY report";
 
-/// Who has which part in cases, in their order.
+/// The parties of cases, in order.
 pub(super) const PARTIES_OF: &str =
     "SELECT case_id, agency, part, by_request FROM case_parties WHERE case_id = ANY($1) ORDER BY case_id, place";
 
-/// The clocks of cases, in the order in which they were set.
+/// The clocks of cases, in the order they were set.
 pub(super) const CLOCKS_OF: &str = "SELECT case_id, kind, owner, generation, unit, budget, used, since, paused_until, \
      pauses, due, provisional FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
 
@@ -172,9 +172,10 @@ pub(super) async fn sees_content(db: &Db, agency: &AgencyId, report: Uuid) -> Re
     Ok(row.is_some())
 }
 
-/// Open cases whose owner the directory does not have, or has with an end and no successor; with the owner, at most `limit`.
+/// Open cases whose owner is not in the directory, or ends there without a successor, with the
+/// owner, at most `limit`.
 ///
-/// It walks from agency to agency in the index, so that it costs as much as there are agencies, not cases.
+/// Walks the index from agency to agency: the cost grows with the agencies, not with the cases.
 pub(super) async fn unknown_owners(
     tx: &mut Tx,
     directory: &Directory,
@@ -216,8 +217,8 @@ pub(super) async fn unknown_owners(
         .collect()
 }
 
-/// Open cases in which any of these agencies has a part, and those whose exclusions another directory
-/// followed.
+/// Open cases in which any of these agencies has a part, and those whose exclusions another
+/// directory followed.
 pub(super) async fn successions(
     db: &Db,
     ended: Vec<String>,
@@ -246,8 +247,8 @@ pub(super) async fn successions(
     })
 }
 
-/// One statement while nothing happened, which is what most reads find. The cases are read after it, and are therefore as
-/// the changes left them, or later.
+/// One statement if there is no change, which is the common case. Cases are read after their
+/// changes, so they are as the changes left them or newer.
 pub(super) async fn feed(db: &Db, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
     let rows = db
         .fetch(
@@ -313,12 +314,12 @@ pub(super) async fn feed_reaches(db: &Db, agency: &AgencyId, after: u64) -> Resu
     Ok((forgotten.unwrap_or(0)..=head).contains(&position(after)))
 }
 
-/// As stored. No position is so large; one that a caller sends may be.
+/// A position as stored. No stored one is so large; a caller's may be.
 fn position(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }
 
-/// What tables of their own hold of cases.
+/// The parts of cases that have tables of their own.
 pub(super) struct Attached {
     pub(super) reports: BTreeMap<Uuid, Vec<Uuid>>,
     pub(super) parties: BTreeMap<Uuid, Vec<(Supporter, Part)>>,
@@ -326,14 +327,14 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// The case as far as it changes.
+    /// The changing part of a case.
     pub(super) fn case(&mut self, id: Uuid, state: StateRow) -> Result<Case, Error> {
         let parties = self.parties.remove(&id).unwrap_or_default();
         state.with(parties, self.clocks.remove(&id).unwrap_or_default())
     }
 }
 
-/// Completes cases with their reports, parties and clocks.
+/// Adds their reports, parties and clocks to cases.
 async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<StoredCase>, Error> {
     if found.is_empty() {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! Between rows and what they stand for.
+//! Conversion from and to rows.
 
 use api::routing::{CaseMatter, ClockPause, ClockPauses, Explanation};
 use decision::{
@@ -33,7 +33,7 @@ macro_rules! state_columns {
 }
 pub(super) use state_columns;
 
-/// What `case_states` says of a case.
+/// A row of `case_states`.
 pub(super) struct StateRow {
     pub(super) state: State,
     pub(super) origin: Option<Origin>,
@@ -41,7 +41,7 @@ pub(super) struct StateRow {
     pub(super) head: Head,
 }
 
-/// A row of [`stored_columns`]: the case without what stands in tables of its own.
+/// A row of [`stored_columns`]: a case without the parts that have tables of their own.
 pub(super) struct CaseRow {
     pub(super) id: Uuid,
     pub(super) category: String,
@@ -51,7 +51,7 @@ pub(super) struct CaseRow {
     pub(super) opening: Option<Opening>,
 }
 
-/// A case for a list.
+/// A case without its opening, for lists.
 pub(super) fn stored(row: &Row) -> Result<CaseRow, Error> {
     Ok(CaseRow {
         id: uuid(row, "id")?,
@@ -108,7 +108,7 @@ pub(super) fn head(row: &Row) -> Result<Head, Error> {
 }
 
 impl StateRow {
-    /// With parties and clocks, the case.
+    /// The case with these parties and clocks.
     pub(super) fn with(self, parties: Vec<(Supporter, Part)>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
         let mut owner = None;
         let mut supporting = Vec::with_capacity(parties.len());
@@ -124,11 +124,11 @@ impl StateRow {
                 if (stage == Stage::AwaitingDesignation) == (part == Part::Designating) =>
             {
                 let duty = clocks.iter().position(|clock| clock.kind().is_of_the_duty());
-                let duty = duty.ok_or_else(|| damaged("case", "it is open, and no clock of its owner runs"))?;
+                let duty = duty.ok_or_else(|| damaged("case", "it is open, but its owner has no clock"))?;
                 let clock = clocks.remove(duty);
                 Standing::Open(stage, Duty { owner, origin, clock })
             }
-            _ => return Err(damaged("case", "its state and its parties do not fit together")),
+            _ => return Err(damaged("case", "its state contradicts its parties")),
         };
         Ok(Case {
             standing,
@@ -239,7 +239,7 @@ pub(super) fn clock(row: &Row) -> Result<Clock, Error> {
     })
 }
 
-/// What never changes of a case, as it is stored.
+/// The matter of a case, which never changes, as stored.
 pub(super) fn matter_bytes(matter: &Matter) -> Vec<u8> {
     let names = |agencies: &mut dyn Iterator<Item = &AgencyId>| agencies.map(AgencyId::resource_name).collect();
     CaseMatter {

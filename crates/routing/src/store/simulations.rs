@@ -1,4 +1,4 @@
-//! What trying rule sets out and deciding cases again needs of the store.
+//! The store of simulations and replays.
 
 use api::routing::{Explanation, Facts};
 use async_trait::async_trait;
@@ -10,14 +10,14 @@ use uuid::Uuid;
 use super::{name, rows};
 use crate::replay::{OpeningChange, Routed};
 
-/// A rule set, tried out against the one in force over a directory.
+/// A comparison of a proposed rule set with another over a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trial {
     /// Digest of the proposed rule set.
     pub proposed: Bytes32,
-    /// Digest of the rule set that it was compared with.
+    /// Digest of the rule set it is compared with.
     pub against: Bytes32,
-    /// Digest of the directory that both decided over.
+    /// Digest of the directory that both decide over.
     pub directory: Bytes32,
 }
 
@@ -26,20 +26,20 @@ pub struct Trial {
 pub struct CaseFacts {
     /// Id of the case.
     pub case: Uuid,
-    /// The facts; `None` when they were erased.
+    /// The facts; `None` if they were erased.
     pub facts: Option<Facts>,
 }
 
-/// The stored side of simulations and replays. Each method is one atomic use case.
+/// The store of simulations and replays. Each method is one atomic use case.
 #[async_trait]
 pub trait Simulations: Send + Sync + 'static {
-    /// The facts of cases, ascending by id, after one, at most `limit`.
+    /// The facts of cases after one, in ascending order of ids, at most `limit`.
     async fn case_facts(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<CaseFacts>, Error>;
 
-    /// What a case was routed by, or `None` when there is no such case.
+    /// The stored route of a case; `None` if it or its opening change is missing.
     async fn routed(&self, case: Uuid) -> Result<Option<Routed>, Error>;
 
-    /// Keeps that a simulation was finished; a later one of the same takes its place.
+    /// Records a finished simulation, in place of an earlier one of the same.
     async fn finish_simulation(
         &self,
         trial: &Trial,
@@ -49,7 +49,7 @@ pub trait Simulations: Send + Sync + 'static {
         now: Time,
     ) -> Result<(), Error>;
 
-    /// Whether a simulation was finished.
+    /// Whether a simulation has finished.
     async fn was_simulated(&self, trial: &Trial) -> Result<bool, Error>;
 }
 
@@ -70,13 +70,13 @@ const FINISHED: Insert = Insert::into(
      finish_time = excluded.finish_time, finished_by = excluded.finished_by",
 );
 
-/// The rows of what opened cases.
+/// Details of the changes that opened cases.
 pub(super) const OPENINGS: Insert = Insert::into(
     "case_openings",
     &[("case_id", Kind::Text), ("salt", Kind::Bytes), ("detail", Kind::Bytes)],
 );
 
-/// One of them.
+/// The row of one.
 pub(super) fn opening_row(case: Uuid, change: &Change) -> [Value; 3] {
     let detail = change.with_detail().detail.unwrap_or_default();
     [
@@ -161,7 +161,7 @@ impl Simulations for super::SqlStore {
     }
 }
 
-/// Facts that were erased are empty: others have a category at least.
+/// Erased facts are empty; all others have a category.
 fn facts(bytes: &[u8]) -> Result<Option<Facts>, Error> {
     if bytes.is_empty() {
         return Ok(None);

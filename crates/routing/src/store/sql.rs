@@ -1,5 +1,4 @@
-//! Routing's store in SQLite or PostgreSQL: each use case in its transaction. What is done in it is in `act.rs`, `cases.rs` and
-//! `versions.rs`, what is read in `read.rs`.
+//! The store in SQLite or PostgreSQL: one transaction per use case.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,7 +39,7 @@ impl std::fmt::Debug for SqlStore {
 }
 
 impl SqlStore {
-    /// In an open database, where `current` was found to be active.
+    /// A store in an open database in which `current` is active.
     pub fn new(db: Db, current: Arc<Current>, calendars: Arc<Calendars>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
             db,

@@ -1,14 +1,16 @@
-//! The versions of directory and rule set: kept by digest, never changed, one of each kind active.
+//! Versions of the directory and the rule set: immutable, identified by digest, one of each kind
+//! active.
 //!
-//! Each content hashes to its digest. A directory's is the digest of its tree of territories, and then its file of agencies;
-//! the tree is kept by that digest, so that directories share it. Creating a version and switching to it are changes of one
-//! record per kind ([`VersionKind::record`]), which go to audit like every other.
+//! The digest is the SHA-256 of the content. The content of a directory is the digest of its tree
+//! of territories, followed by its file of agencies. The tree is stored under that digest, so that
+//! directories share it. Creating a version and switching to it are changes of one record per kind
+//! ([`VersionKind::record`]), and are logged like all others.
 //!
-//! To switch, propose the pair that is to decide ([`Active::with_directory`], [`Active::with_rules`]) and hand it to
-//! [`Versions::activate`], with what was active when it was proposed. The database is the judge: a switch in between is told
-//! as [`Activated::Outdated`], and the proposal is made again.
+//! To switch, propose a new pair ([`Active::with_directory`], [`Active::with_rules`]) and pass it
+//! to [`Versions::activate`] with the digests of the pair it was proposed against. If there was
+//! another switch meanwhile, the answer is [`Activated::Outdated`]: propose again.
 //!
-//! `versions/kept.rs` keeps and reads the contents, `versions/switch.rs` what is active.
+//! `versions/kept.rs` stores and reads contents, `versions/switch.rs` the active versions.
 
 mod kept;
 mod switch;
@@ -32,19 +34,19 @@ pub(super) use self::{
 };
 use crate::active::{Active, Digests, VersionKind};
 
-/// Cases without an owner that a refusal names at most.
+/// Maximum number of ownerless cases that a refusal names.
 pub const NAMED: u32 = 100;
 
-/// A version to be kept.
+/// A version to create.
 #[derive(Clone, Debug)]
 pub struct NewVersion {
-    /// The pair that would decide, were it active; only its part of this kind is kept.
+    /// The pair that would be active with it; only the part of this kind is stored.
     pub proposed: Active,
     /// Which part.
     pub kind: VersionKind,
-    /// Who makes it, as it is logged.
+    /// Who creates it, as logged.
     pub actor: Actor,
-    /// Trace context to go on with.
+    /// Trace context to continue.
     pub traceparent: String,
     /// The caller's id for the request.
     pub request: Option<Request>,
@@ -61,78 +63,77 @@ pub struct Request {
     pub unchanged: Vec<u8>,
 }
 
-/// What became of a version that was to be kept.
+/// The result of creating a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It is kept.
+    /// Created.
     Done,
-    /// It was kept already.
+    /// It existed already.
     Unchanged,
-    /// An earlier request has the id. Nothing was written.
+    /// An earlier request has the same id. Nothing was written.
     Earlier(Earlier),
 }
 
-/// A switch.
+/// A switch to another version.
 #[derive(Clone, Debug)]
 pub struct Activation {
-    /// The pair that is to decide. What of it is not kept yet is kept.
+    /// The new pair. Parts that are not stored yet are stored.
     pub next: Active,
-    /// What was active when it was proposed.
+    /// The active pair when it was proposed.
     pub seen: Digests,
-    /// Why, where a reason has to be given; logged.
+    /// The reason, if one is required; logged.
     pub purpose: String,
-    /// Who switches, as it is logged.
+    /// Who switches, as logged.
     pub actor: Actor,
-    /// Trace context to go on with.
+    /// Trace context to continue.
     pub traceparent: String,
     /// The caller's id for the request.
     pub request: Option<Request>,
 }
 
-/// What became of a switch.
+/// The result of a switch. Only `Done` wrote anything.
 #[derive(Clone, Debug)]
 pub enum Activated {
     /// Done.
     Done(Arc<Active>),
-    /// It is what was active already: nothing was written.
+    /// The pair was active already.
     Unchanged,
-    /// Another switch came first. Nothing was written; [`Versions::active`] is the newer one.
+    /// Another switch came first; [`Versions::active`] returns its pair.
     Outdated,
-    /// Open cases would have nobody: the agencies that own them are not in the new directory, or end in it without a successor.
-    /// Nothing was written.
+    /// Open cases would lose their owner.
     Ownerless(Ownerless),
     /// An earlier request has the id. Nothing was written.
     Earlier(Earlier),
 }
 
-/// Open cases whose owners a directory does not have, or has with an end and no successor.
+/// Open cases whose owners are not in a directory, or end there without a successor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownerless {
     /// Owners and ids of their cases, at most [`NAMED`].
     pub cases: Vec<(AgencyId, Uuid)>,
-    /// Whether there are more than are named.
+    /// Whether there are more.
     pub more: bool,
 }
 
-/// A version as it is kept.
+/// A stored version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionInfo {
     /// SHA-256 of its content.
     pub digest: Bytes32,
-    /// When it was kept first.
+    /// When it was created.
     pub create_time: Time,
-    /// The system that made it.
+    /// The system that created it.
     pub created_by: String,
 }
 
-/// A switch that happened.
+/// A past switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastActivation {
     /// Sequence of its change in the record of its kind.
     pub sequence: u64,
-    /// What became active.
+    /// The version that became active.
     pub digest: Bytes32,
-    /// When.
+    /// When it did.
     pub activate_time: Time,
     /// The system that switched.
     pub activated_by: String,
@@ -140,43 +141,44 @@ pub struct PastActivation {
     pub event_id: String,
 }
 
-/// The versions. Each method is one atomic use case, the same for both kinds.
+/// The store of versions. Each method is one atomic use case, the same for both kinds.
 #[async_trait]
 pub trait Versions: Send + Sync + 'static {
-    /// What decides, as this process knows it: after a switch elsewhere, the former for a second at most.
+    /// The active pair as this process knows it: at most a second behind a switch by another
+    /// replica.
     fn active(&self) -> Arc<Active>;
 
-    /// Takes over a switch that another replica made; returns whether there was one.
+    /// Takes over a switch by another replica. Returns whether there was one.
     async fn refresh(&self) -> Result<bool, Error>;
 
-    /// Keeps a version without switching to it, with its change, in one durable transaction. One that is kept already stays
-    /// as it is.
+    /// Creates a version without switching to it, with its change, in one durable transaction,
+    /// unless it exists.
     async fn create(&self, version: &NewVersion, now: Time) -> Result<Created, Error>;
 
-    /// What an earlier request with this id leads to; `None` when there was none.
+    /// The answer to an earlier request with this id; `None` if there was none.
     async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error>;
 
-    /// Switches, with a change per kind that is switched, in one durable transaction, or says why not.
+    /// Switches, with a change for each kind that differs, in one durable transaction.
     async fn activate(&self, activation: &Activation, now: Time) -> Result<Activated, Error>;
 
-    /// Open cases that would have nobody under a directory. What it says may change until it is activated.
+    /// Open cases that would lose their owner under a directory. May change until the switch.
     async fn ownerless(&self, directory: &Directory) -> Result<Ownerless, Error>;
 
     /// Those of these agencies that a directory in force had once and that a later one no longer has,
     /// with the successor that each had last.
     async fn former(&self, ids: Vec<String>) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error>;
 
-    /// The directory of a digest; `None` when it was never kept.
+    /// The directory with a digest; `None` if there is none.
     async fn directory(&self, digest: &[u8]) -> Result<Option<Directory>, Error>;
 
-    /// The rule set of a digest, as it goes with a directory; `None` when it was never kept.
+    /// The rule set with a digest, read against a directory; `None` if there is none.
     async fn rule_set(&self, digest: &[u8], directory: &Directory) -> Result<Option<RuleSet>, Error>;
 
-    /// The canonical bytes of a rule set, or the text of the agencies of a directory; `None` when there is no such version of
-    /// the kind.
+    /// The canonical bytes of a rule set, or the file of agencies of a directory; `None` if there
+    /// is no such version of the kind.
     async fn source(&self, kind: VersionKind, digest: &[u8]) -> Result<Option<Vec<u8>>, Error>;
 
-    /// Versions of a kind, newest first, after a place in that order, at most `limit`.
+    /// Versions of a kind, the newest first, after a position, at most `limit`.
     async fn versions(
         &self,
         kind: VersionKind,
@@ -184,7 +186,7 @@ pub trait Versions: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<VersionInfo>, Error>;
 
-    /// Switches of a kind, newest first, from below a sequence, at most `limit`.
+    /// Switches of a kind, the newest first, below a sequence, at most `limit`.
     async fn activations(
         &self,
         kind: VersionKind,

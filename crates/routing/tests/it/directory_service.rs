@@ -1,4 +1,4 @@
-//! The directory over gRPC: applied by operators, asked by everybody.
+//! The directory over gRPC: applied by operators, read by everybody.
 
 use api::routing::apply_directory_request::Part;
 use api::routing::{
@@ -18,15 +18,15 @@ use crate::fixture::gambling;
 use crate::service::Running;
 
 testkit::on_each_backend!(
-    operators_apply_what_others_only_read,
-    what_is_applied_is_compared_kept_and_in_force,
+    operators_apply_and_others_read,
+    an_applied_directory_is_compared_stored_and_active,
     a_repeated_request_has_the_first_answer_and_undoes_nothing,
     p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_naming_the_cases,
-    faults_are_all_told_and_nothing_is_applied,
-    agencies_that_do_not_go_together_are_named,
+    all_faults_are_reported_and_nothing_is_applied,
+    contradicting_agencies_are_named,
     a_file_of_200_megabytes_is_refused_early,
     places_and_agencies_are_listed_in_pages,
-    who_has_a_function_where_is_told_with_the_way,
+    locating_an_agency_shows_the_path_tried,
 );
 
 /// A file in parts, behind its announcement.
@@ -63,7 +63,7 @@ fn changes() -> DirectorySpec {
 const GUSU: &str = "put:\n  - {id: police-320508, functions: [police], territory: '320508', \
                     name: {zh: 姑苏, en: Gusu desk}, superior: police-320000}\n";
 
-async fn operators_apply_what_others_only_read(backend: Backend) {
+async fn operators_apply_and_others_read(backend: Backend) {
     let running = Running::start(backend).await;
     for system in ["handan", "intake"] {
         let denied = apply(&running, system, changes(), GUSU).await.unwrap_err();
@@ -105,7 +105,7 @@ async fn operators_apply_what_others_only_read(backend: Backend) {
     running.finish().await;
 }
 
-async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
+async fn an_applied_directory_is_compared_stored_and_active(backend: Backend) {
     let running = Running::start(backend).await;
     let try_out = DirectorySpec {
         validate_only: true,
@@ -130,7 +130,7 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
     let again = apply(&running, "operator", changes(), GUSU).await.unwrap();
     assert!(!again.applied && again.differences.is_empty(), "{again:?}");
 
-    // A second proposal on what was in force before.
+    // A second proposal against the former directory.
     let stale = DirectorySpec {
         etag: data_encoding::HEXLOWER.encode(&first),
         ..changes()
@@ -152,7 +152,7 @@ async fn what_is_applied_is_compared_kept_and_in_force(backend: Backend) {
         .unwrap();
     let file: Vec<u8> = parts.iter().flat_map(|part| part.agencies.to_vec()).collect();
     assert_eq!(parts[0].etag, applied.etag);
-    // The whole file, sent back, is the same version.
+    // The whole file, uploaded again, is the same version.
     let whole = apply(
         &running,
         "operator",
@@ -272,7 +272,7 @@ async fn p4_a_change_that_would_leave_an_open_case_without_owner_is_refused_nami
     running.finish().await;
 }
 
-async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
+async fn all_faults_are_reported_and_nothing_is_applied(backend: Backend) {
     let running = Running::start(backend).await;
     let file = "last_resort: c\nagencies:\n  - {id: a, functions: [police], territory: '320000', superior: b, \
                 name: {zh: 甲, en: A}}\n  - {id: b, functions: [police], territory: '999999', superior: a, \
@@ -309,7 +309,7 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
             },
             &[GUSU, "code\n"].concat(),
         ),
-        // The rule set in force names functions that nobody has then.
+        // The active rule set would name functions that no agency has.
         (
             DirectorySpec::default(),
             "last_resort: c\nagencies:\n  - {id: c, functions: [conference], territory: CN, name: {zh: 会, en: C}}\n",
@@ -337,7 +337,7 @@ async fn faults_are_all_told_and_nothing_is_applied(backend: Backend) {
     running.finish().await;
 }
 
-async fn agencies_that_do_not_go_together_are_named(backend: Backend) {
+async fn contradicting_agencies_are_named(backend: Backend) {
     let running = Running::start(backend).await;
     let unit = |id: &str, rest: &str| {
         format!(
@@ -410,7 +410,7 @@ async fn a_file_of_200_megabytes_is_refused_early(backend: Backend) {
         assert_eq!(violation.field, "spec.agencies_size_bytes");
         assert!(violation.description.contains(said), "{violation:?}");
     }
-    // What was sent beyond is what was under way: the server took no more than the limit.
+    // The rest was in transit: the server took no more than the limit.
     let sent = sent.load(Ordering::SeqCst);
     assert!(sent < 100, "{sent} MiB were sent, {LIMIT} bytes are the limit");
     running.finish().await;
@@ -490,7 +490,7 @@ async fn places_and_agencies_are_listed_in_pages(backend: Backend) {
     running.finish().await;
 }
 
-async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
+async fn locating_an_agency_shows_the_path_tried(backend: Backend) {
     let running = Running::start(backend).await;
     let locate = async |place: &str, function: &str| {
         let request = LocateAgencyRequest {
@@ -535,7 +535,7 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
         parent.contains("without a single successor, resolved to 110000, in which it lies"),
         "{parent}"
     );
-    // A country lies outside the tree, which is no error; a code that never existed is one.
+    // A country is outside the tree, which is no error. An unknown code is one.
     let abroad = locate("us", "police").await.unwrap();
     assert!(
         abroad.agency.is_none() && abroad.outcome.contains("outside the tree"),
@@ -573,7 +573,7 @@ async fn who_has_a_function_where_is_told_with_the_way(backend: Backend) {
             break;
         }
     }
-    // A token goes on with what it was made for.
+    // A token is bound to its request.
     request.page_size = 1;
     request.page_token = caller
         .list_desks(request.clone())

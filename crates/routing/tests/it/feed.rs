@@ -1,4 +1,4 @@
-//! Following cases: how often is looked, and how long changes are kept.
+//! Feeds: poll interval and retention.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,12 +21,9 @@ use uuid::Uuid;
 
 use crate::fixture::{DAY, Fixture, agency, gambling, official, request};
 
-testkit::on_each_backend!(
-    what_is_old_is_forgotten_in_chunks,
-    a_feed_tells_that_it_has_missed_changes,
-);
+testkit::on_each_backend!(old_rows_are_deleted_in_chunks, a_feed_detects_a_gap,);
 
-async fn what_is_old_is_forgotten_in_chunks(backend: Backend) {
+async fn old_rows_are_deleted_in_chunks(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     for statement in [
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
@@ -70,7 +67,7 @@ async fn what_is_old_is_forgotten_in_chunks(backend: Backend) {
     assert_eq!(upkeep.step(&go_on).await.unwrap(), 4, "a change for thirty");
 }
 
-async fn a_feed_tells_that_it_has_missed_changes(backend: Backend) {
+async fn a_feed_detects_a_gap(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let (guangdong, inspection) = (agency("police-440000"), agency("inspection-130000"));
     let reaches = async |id: &AgencyId, position| fixture.store.feed_reaches(id, position).await.unwrap();
@@ -83,7 +80,8 @@ async fn a_feed_tells_that_it_has_missed_changes(backend: Backend) {
     fixture.clock.advance(DAY);
     fixture.open(&[gambling()]).await;
     fixture.store.forget_feed(fixture.now(), 10).await.unwrap();
-    // Only what concerns the agency counts: position 3 was Guangdong's last, position 1 the inspection's.
+    // Only the agency's own changes count: position 3 was Guangdong's last, position 1 the
+    // inspection's.
     for (id, position, expected) in [
         (&guangdong, 2, false),
         (&guangdong, 3, true),
@@ -93,7 +91,7 @@ async fn a_feed_tells_that_it_has_missed_changes(backend: Backend) {
     ] {
         assert_eq!(reaches(id, position).await, expected, "{id} {position}");
     }
-    // The same in the middle of a stream; one that begins takes what is there.
+    // The same in the middle of a stream. A new one begins with the oldest change left.
     let told = async |after| fixture.store.feed(&guangdong, after, 10).await.unwrap();
     assert!(told(2).await.is_none());
     for after in [0, 3] {
@@ -103,11 +101,11 @@ async fn a_feed_tells_that_it_has_missed_changes(backend: Backend) {
     assert!(told(4).await.unwrap().is_empty());
 }
 
-/// A feed that tells of what `given` says, and counts how often it is looked at.
+/// A feed with as many items as `given` says. Counts its reads.
 #[derive(Default)]
 struct Counting {
     given: AtomicU64,
-    looks: AtomicUsize,
+    reads: AtomicUsize,
 }
 
 #[async_trait]
@@ -146,7 +144,7 @@ impl Store for Counting {
         Ok(false)
     }
     async fn feed(&self, _: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
-        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.reads.fetch_add(1, Ordering::SeqCst);
         let items = (after + 1..=self.given.load(Ordering::SeqCst)).map(|position| FeedItem {
             position,
             id: Uuid::nil(),
@@ -170,7 +168,7 @@ impl Store for Counting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_much_is_committed_a_watcher_looks_every_50_milliseconds() {
+async fn under_load_a_feed_is_read_every_50_milliseconds() {
     let store = Arc::new(Counting::default());
     let (committed, commits) = watch::channel(());
     let feeds = OpenFeeds::default();
@@ -189,14 +187,14 @@ async fn however_much_is_committed_a_watcher_looks_every_50_milliseconds() {
     assert!(stream.next().now_or_never().is_none());
     tokio::time::sleep(Duration::from_millis(100)).await;
 
-    // After a quiet time: at once.
+    // After a quiet time, a change is sent at once.
     let start = tokio::time::Instant::now();
     commit();
     assert_eq!(stream.next().await.unwrap().unwrap().position, 1);
     assert_eq!(start.elapsed(), Duration::ZERO);
 
-    // Under load: a commit in each millisecond of one second, told in order and without loss.
-    store.looks.store(0, Ordering::SeqCst);
+    // Under load: a commit per millisecond for one second, sent in order and without loss.
+    store.reads.store(0, Ordering::SeqCst);
     let load = async {
         for _ in 0..1_000 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -209,11 +207,11 @@ async fn however_much_is_committed_a_watcher_looks_every_50_milliseconds() {
         }
     };
     tokio::join!(load, told);
-    let looks = store.looks.load(Ordering::SeqCst);
-    assert!((15..=25).contains(&looks), "{looks} looks in a second");
+    let reads = store.reads.load(Ordering::SeqCst);
+    assert!((15..=25).contains(&reads), "{reads} reads in a second");
     assert!(start.elapsed() < Duration::from_millis(1_200), "{:?}", start.elapsed());
 
-    // What is there already is read without waiting.
+    // Old changes are read without waiting.
     let (_, commits) = watch::channel(());
     let admission = feeds.admit(agency("police-440000")).unwrap();
     let behind = Feed::new(store, admission, 0, commits, CancellationToken::new());

@@ -1,4 +1,4 @@
-//! What tests of the store and of the service share: a store with a clock that stands still, and reports that arrive.
+//! The fixture of tests of store and service: a store with a manual clock, and arriving reports.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use uuid::Uuid;
 pub const HOUR: i64 = 3_600;
 pub const DAY: i64 = 24 * HOUR;
 
-/// What is shipped, as it decides.
+/// The shipped directory and rule set.
 pub fn shipped() -> Active {
     Active::new(
         Arc::new(Directory::shipped().clone()),
@@ -62,7 +62,7 @@ pub fn gambling() -> Facts {
     facts("gambling", &places)
 }
 
-/// Story 9: inspection-130000 leads; police-130400 is complained of and handed it in.
+/// Story 9: inspection-130000 leads; police-130400 is complained of, and submitted the report.
 pub fn official() -> Facts {
     Facts {
         excluded: vec!["police-130400".to_owned()],
@@ -101,7 +101,7 @@ impl Fixture {
         }
     }
 
-    /// Another replica: a pool of its own on the same database.
+    /// Another replica: its own pool on the same database.
     pub async fn replica(&self) -> Arc<SqlStore> {
         let db = Routing::open(self.backend.url()).await.unwrap();
         let current = Routing::prepare(&db, shipped(), &*self.clock, &*self.entropy).await;
@@ -120,7 +120,7 @@ impl Fixture {
         }
     }
 
-    /// The next change of a report, as intake seals it.
+    /// The next change of a report, as intake makes it.
     pub fn change(&self, report: Uuid, kind: &'static str, head: &Head) -> Change {
         let draft = Draft {
             source: "intake",
@@ -133,7 +133,7 @@ impl Fixture {
         draft.into_change(head, self.now(), &*self.entropy)
     }
 
-    /// A report that was accepted, with its first change as it goes over the wire.
+    /// An accepted report, with its first change as sent by intake.
     pub fn accepted(&self, facts: Facts) -> (Uuid, Change, ReportChange) {
         let report = random_id(&*self.entropy);
         let sealed = self.change(report, "report.accepted", &Head::default());
@@ -162,7 +162,7 @@ impl Fixture {
         ids
     }
 
-    /// Opens a case by a decision of the test's own.
+    /// Opens a case by the test's own decision.
     pub async fn open_as(&self, facts: &Facts, decision: Decision) -> Uuid {
         let (report, sealed, _) = self.accepted(facts.clone());
         let news = news(report, &sealed, Some((facts.clone(), decision)));
@@ -242,8 +242,9 @@ impl Fixture {
         self.store.feed(&agency(id), after, 1_000).await.unwrap().unwrap()
     }
 
-    /// Promises 4 and 5 as they must hold after every commit: an open case has one owner, who alone leads or designates, and
-    /// a clock that runs against it; who is excluded has no part in it; each record's chain is unbroken.
+    /// Promises 4 and 5, which hold after every commit: an open case has one owner, who alone leads
+    /// or designates, and a running clock; no excluded agency has a part; each record's chain is
+    /// unbroken.
     pub async fn assert_promises(&self) {
         let cases = self.store.cases(&Party::Operator, None, None, 100_000).await.unwrap();
         let parties = self
@@ -314,7 +315,7 @@ impl Fixture {
                 * 2,
             self.count("SELECT count(*) FROM outbox WHERE record LIKE 'cases/%'")
                 .await,
-            "each change of a case is told to intake and to audit"
+            "each change of a case is delivered to intake and audit"
         );
     }
 }
@@ -337,7 +338,7 @@ pub fn news(report: Uuid, sealed: &Change, route: Option<(Facts, Decision)>) -> 
     }
 }
 
-/// The agency takes the case over.
+/// The agency acknowledges the case.
 pub fn by(case: Uuid, by: &str) -> Command {
     command(case, by, Action::Acknowledge(Acknowledge))
 }
@@ -357,7 +358,7 @@ pub fn command(case: Uuid, by: &str, action: Action) -> Command {
     }
 }
 
-/// With a request id; `content` stands for what was asked.
+/// A command with a request id; `content` stands for the request's content.
 pub fn request(command: Command, id: u128, content: u8) -> Command {
     Command {
         request: Some(RequestId {

@@ -1,4 +1,4 @@
-//! Tests of routing: of its rules without server or database, of its store on each engine, of its service in process.
+//! Tests of routing: the store on each engine, and the service in process.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

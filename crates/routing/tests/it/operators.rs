@@ -1,4 +1,4 @@
-//! The operator register's service in process, and what a route says of it.
+//! The service of the operator register, and its part in routes.
 
 use api::routing::{Explanation, Facts, OperatorKind};
 use api::routing::{
@@ -19,12 +19,12 @@ use crate::service::{Running, token};
 testkit::on_each_backend!(
     p7_only_operators_load_and_partners_do_not_read,
     a_file_becomes_a_version_and_is_looked_up_and_paged,
-    a_load_that_is_cut_changes_nothing,
+    an_interrupted_load_changes_nothing,
     a_repeated_load_has_the_first_answer_and_undoes_nothing,
-    every_fault_is_told_and_nothing_is_kept,
-    parts_that_make_no_load_are_refused,
+    all_faults_are_reported_and_nothing_is_stored,
+    malformed_sequences_of_parts_are_refused,
     p6_a_route_by_the_register_is_decided_again_without_it,
-    p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody,
+    p7_only_the_owner_sees_the_matching_entry_and_nobody_the_lookup,
 );
 
 type Client = OperatorServiceClient<Caller>;
@@ -59,7 +59,7 @@ fn whole(mode: LoadMode, file: &str) -> Vec<LoadOperatorsRequest> {
     vec![announce(mode, file.len()), data(file)]
 }
 
-/// Sends parts and returns the answers, and how it ended.
+/// Sends parts, and returns the answers and the final status.
 async fn send(
     mut client: Client,
     parts: Vec<LoadOperatorsRequest>,
@@ -234,10 +234,11 @@ async fn a_file_becomes_a_version_and_is_looked_up_and_paged(backend: Backend) {
     running.finish().await;
 }
 
-async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
+async fn an_interrupted_load_changes_nothing(backend: Backend) {
     let running = Running::start(backend).await;
     load(&running, LoadMode::Replace, FILE).await.unwrap();
-    // The stream ends as if it were whole, and something is missing; or there is more than was announced.
+    // The stream ends as if it were whole, and something is missing; or there is more than was
+    // announced.
     for (announced, file) in [
         (FILE.len() + 1, FILE),
         (9_999, "kind,key,place\napp,x,US\n"),
@@ -249,7 +250,7 @@ async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
         assert_eq!(violation.field, "spec.size_bytes");
     }
 
-    // The connection breaks after much was sent.
+    // The connection breaks late in the upload.
     let (sender, receiver) = futures::channel::mpsc::unbounded();
     let mut caller = client(&running, "operator");
     sender.unbounded_send(announce(LoadMode::Replace, 10_000_000)).unwrap();
@@ -262,7 +263,7 @@ async fn a_load_that_is_cut_changes_nothing(backend: Backend) {
     assert!(progress.entry_count > 0);
     drop((stream, caller, sender));
 
-    // A load afterwards is not hindered, and finds the register as it was.
+    // The next load succeeds, and finds the register unchanged.
     assert_eq!(version(&running).await, 1);
     let result = load(&running, LoadMode::Change, "kind,key,place\napp,y,US\n")
         .await
@@ -298,7 +299,7 @@ async fn a_repeated_load_has_the_first_answer_and_undoes_nothing(backend: Backen
     running.finish().await;
 }
 
-async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
+async fn all_faults_are_reported_and_nothing_is_stored(backend: Backend) {
     let running = Running::start(backend).await;
     let wrong: String = (0..250).map(|i| format!("domain,d{i}.cn,999999\n")).collect();
     let file = format!("kind,key,place\n{wrong}domain,com.cn,US\napp,x,US\napp,x,JP\n");
@@ -330,7 +331,7 @@ async fn every_fault_is_told_and_nothing_is_kept(backend: Backend) {
     running.finish().await;
 }
 
-async fn parts_that_make_no_load_are_refused(backend: Backend) {
+async fn malformed_sequences_of_parts_are_refused(backend: Backend) {
     let running = Running::start(backend).await;
     let with = |change: fn(&mut OperatorsSpec)| {
         let mut spec = spec(LoadMode::Change, FILE.len());
@@ -373,7 +374,7 @@ fn phishing(fixture: &Fixture, domain: &str) -> (String, api::routing::ReportCha
     (format!("reports/{report}"), change)
 }
 
-/// What is stored of a report's case: its facts, and its explanation as bytes.
+/// The stored facts and explanation of a report's case; both also as bytes.
 async fn stored(fixture: &Fixture, report: &str) -> (Facts, Vec<u8>, Vec<u8>) {
     let id = report.strip_prefix("reports/").unwrap();
     let statement = "SELECT facts, explanation FROM cases JOIN case_reports ON case_id = id WHERE report = $1";
@@ -393,7 +394,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
     let (report, change) = phishing(fixture, "login.wallet-verify-center.example");
     assert_eq!(running.route(vec![change]).await, [""]);
 
-    // The register has changed since: a new report goes elsewhere, the stored one is decided as it was.
+    // The register has changed: a new report goes elsewhere, the stored one is decided as before.
     load(
         &running,
         LoadMode::Replace,
@@ -433,7 +434,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
         );
     }
 
-    // What the register does not have is said, too.
+    // The explanation also says that the register has no entry.
     let (report, change) = phishing(fixture, "nobody.example");
     assert_eq!(running.route(vec![change]).await, [""]);
     let (facts, ..) = stored(fixture, &report).await;
@@ -447,7 +448,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
     running.finish().await;
 }
 
-async fn p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody(backend: Backend) {
+async fn p7_only_the_owner_sees_the_matching_entry_and_nobody_the_lookup(backend: Backend) {
     let running = Running::start(backend).await;
     let file = "kind,key,place\ndomain,wallet-verify-center.example,450100\n";
     load(&running, LoadMode::Replace, file).await.unwrap();
@@ -466,7 +467,7 @@ async fn p7_what_matched_is_told_to_the_owner_only_and_what_was_asked_to_nobody(
         assert!(!text.contains("wallet-verify-center"), "{text}");
         assert_eq!(matches(seen), 0, "{system}");
     }
-    // The host that was asked for is nowhere, with the person that it names.
+    // The host, which names a person, is stored nowhere.
     let (_, facts, explanation) = stored(&running.fixture, &report).await;
     let outbox = running.fixture.rows("SELECT payload FROM outbox", vec![]).await;
     let outbox = outbox.iter().map(|row| row.only::<Vec<u8>>().unwrap());

@@ -1,4 +1,4 @@
-//! Rule sets over the wire: kept, checked, tried out, put in force; routes explained and decided again.
+//! Rule sets over gRPC: create, check, simulate, activate; explain and replay routes.
 
 use std::time::Duration;
 
@@ -24,16 +24,16 @@ use crate::service::{Running, token};
 type Client = RuleSetServiceClient<Caller>;
 
 testkit::on_each_backend!(
-    a_rule_set_is_kept_once_and_listed,
-    what_is_wrong_is_named_with_row_and_column,
+    a_rule_set_is_stored_once_and_listed,
+    findings_name_row_and_column,
     p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_their_route,
     a_repeated_request_has_the_first_answer_and_undoes_nothing,
     p2_an_override_is_logged_with_its_reason,
-    a_simulation_that_is_left_is_not_finished,
+    an_abandoned_simulation_does_not_count,
     p6_a_replay_says_whether_all_agrees,
-    p7_a_replay_tells_of_excluded_units_to_the_owner_only,
-    routes_are_explained_and_nothing_is_kept,
-    only_operators_handle_rule_sets,
+    p7_a_replay_shows_excluded_units_to_the_owner_only,
+    routes_are_explained_and_nothing_is_stored,
+    rule_sets_are_for_operators,
 );
 
 fn client(running: &Running, system: &str) -> Client {
@@ -67,7 +67,7 @@ async fn activate(running: &Running, name: &str, override_reason: &str) -> Resul
     Ok(answer.into_inner().rule_set.unwrap())
 }
 
-/// All that a simulation tells, and its summary.
+/// All differences of a simulation, and its summary.
 async fn simulate(running: &Running, name: &str) -> (Vec<Update>, SimulationSummary) {
     let request = SimulateRuleSetRequest { name: name.to_owned() };
     let mut stream = client(running, "operator")
@@ -101,7 +101,7 @@ fn received_by_guangdong() -> api::routing::Facts {
     }
 }
 
-async fn a_rule_set_is_kept_once_and_listed(backend: Backend) {
+async fn a_rule_set_is_stored_once_and_listed(backend: Backend) {
     let running = Running::start(backend).await;
     let mut operator = client(&running, "operator");
     let request = |validate_only| CreateRuleSetRequest {
@@ -196,7 +196,7 @@ async fn a_rule_set_is_kept_once_and_listed(backend: Backend) {
     running.finish().await;
 }
 
-async fn what_is_wrong_is_named_with_row_and_column(backend: Backend) {
+async fn findings_name_row_and_column(backend: Backend) {
     let running = Running::start(backend).await;
     let mut table = first_receiver();
     // A column of a later version arrives as a condition without one.
@@ -343,7 +343,7 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
         let replayed = replay(&running, "operator", name).await.unwrap();
         assert_eq!(replayed.result(), ReplayResult::Agrees, "{:?}", replayed.checks);
     }
-    // What was tried out against another rule set counts no more.
+    // A simulation against another rule set no longer counts.
     let ranked = format!(
         "ruleSets/{}",
         data_encoding::HEXLOWER.encode(&rules::RuleSet::shipped().digest())
@@ -457,9 +457,9 @@ async fn p2_an_override_is_logged_with_its_reason(backend: Backend) {
     running.finish().await;
 }
 
-async fn a_simulation_that_is_left_is_not_finished(backend: Backend) {
+async fn an_abandoned_simulation_does_not_count(backend: Backend) {
     let running = Running::start(backend).await;
-    // More than the transport takes ahead of a reader who does not read.
+    // More than the transport buffers for a slow reader.
     running.fixture.open(&vec![received_by_guangdong(); 1_200]).await;
     let name = create(&running, first_receiver()).await.unwrap().name;
     let request = SimulateRuleSetRequest { name: name.clone() };
@@ -537,7 +537,7 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
     running.fixture.execute("DELETE FROM case_openings").await;
     let status = replay(&running, "operator", &names[0]).await.unwrap_err();
     assert_eq!(status.code(), Code::DataLoss, "the case is there: {status:?}");
-    // Erased facts are not decided by a new rule set either, and that is said.
+    // A simulation skips erased facts, and counts them.
     let name = create(&running, first_receiver()).await.unwrap().name;
     let (_, summary) = simulate(&running, &name).await;
     assert_eq!((summary.decided_count, summary.erased_count), (3, 1));
@@ -556,7 +556,7 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
     running.finish().await;
 }
 
-async fn p7_a_replay_tells_of_excluded_units_to_the_owner_only(backend: Backend) {
+async fn p7_a_replay_shows_excluded_units_to_the_owner_only(backend: Backend) {
     let running = Running::start(backend).await;
     let facts = api::routing::Facts {
         excluded: vec!["police-450100".to_owned()],
@@ -578,7 +578,7 @@ async fn p7_a_replay_tells_of_excluded_units_to_the_owner_only(backend: Backend)
     running.finish().await;
 }
 
-async fn routes_are_explained_and_nothing_is_kept(backend: Backend) {
+async fn routes_are_explained_and_nothing_is_stored(backend: Backend) {
     let running = Running::start(backend).await;
     let name = create(&running, first_receiver()).await.unwrap().name;
     let kept = running.fixture.count("SELECT count(*) FROM journal").await;
@@ -617,7 +617,7 @@ async fn routes_are_explained_and_nothing_is_kept(backend: Backend) {
     running.finish().await;
 }
 
-async fn only_operators_handle_rule_sets(backend: Backend) {
+async fn rule_sets_are_for_operators(backend: Backend) {
     let running = Running::start(backend).await;
     for system in ["nanning", "intake"] {
         let mut client = client(&running, system);

@@ -11,7 +11,7 @@ use api::routing::{
 };
 use api::routing::{Case, Facts};
 use journal::{Background, Writer};
-use routing::{Parts, Routing, store::Store};
+use routing::{Dependencies, Routing, store::Store};
 use rpc::client::{Caller, connect};
 use rpc::{Limits, Role, Server, Token, Tokens};
 use testkit::Backend;
@@ -25,16 +25,16 @@ use uuid::Uuid;
 use crate::fixture::{DAY, Fixture, gambling, official};
 
 testkit::on_each_backend!(
-    everyone_does_what_is_theirs_only,
-    a_report_becomes_a_case_that_its_agencies_see,
-    what_cannot_be_read_is_refused_by_itself,
+    callers_are_limited_to_their_own_methods,
+    a_report_becomes_a_case_visible_to_its_agencies,
+    a_malformed_change_is_refused_alone,
     p7_an_agency_that_only_a_former_directory_has_excludes_its_successors,
     p7_lists_are_bound_to_caller_and_filter,
-    p7_who_is_excluded_is_told_to_the_owner_only,
-    a_case_is_taken_over_once,
-    watching_goes_on_after_a_resume_token,
-    a_resume_token_that_cannot_be_gone_on_from_is_refused,
-    the_stop_ends_watching,
+    p7_only_the_owner_sees_who_is_excluded,
+    a_case_is_acknowledged_once,
+    watching_continues_after_a_resume_token,
+    a_resume_token_with_a_gap_after_it_is_refused,
+    shutdown_ends_watching,
 );
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -72,7 +72,7 @@ pub fn token(system: &str) -> String {
     format!("token-of-{system}-000000")
 }
 
-/// Every caller, and its token.
+/// All callers with their tokens.
 pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
     CALLERS.iter().map(|(system, agency, role)| {
         let identity = rpc::Identity {
@@ -96,9 +96,9 @@ impl Running {
     /// Over another store on the fixture's database.
     pub async fn start_over(fixture: Fixture, store: Arc<dyn Store>) -> Self {
         let shutdown = CancellationToken::new();
-        // Nobody listens there: what is to be delivered waits.
+        // Nobody listens there: deliveries wait.
         let nobody = || connect("http://127.0.0.1:1", "nobody", Some(Duration::from_secs(1))).unwrap();
-        let parts = Parts {
+        let dependencies = Dependencies {
             db: fixture.db.clone(),
             current: Arc::clone(&fixture.current),
             calendars: Arc::new(decision::calendar::Calendars::shipped().clone()),
@@ -119,7 +119,7 @@ impl Running {
             })
             .collect();
         let (versions, simulations) = (Arc::clone(&fixture.store), Arc::clone(&fixture.store));
-        let routing = Routing::start_with(store, versions, simulations, parts, &shutdown);
+        let routing = Routing::start_with(store, versions, simulations, dependencies, &shutdown);
         let health = routing.health();
         let server = Server {
             service: "routing",
@@ -156,7 +156,7 @@ impl Running {
         RoutingInboundServiceClient::new(connect(&self.address, &token(system), Some(DEADLINE)).unwrap())
     }
 
-    /// For streams, which a deadline would end.
+    /// A client without a deadline, which would end streams.
     fn watcher(&self, system: &str) -> Client {
         CaseServiceClient::new(connect(&self.address, &token(system), None).unwrap())
     }
@@ -232,7 +232,7 @@ impl Running {
     }
 }
 
-/// The case that a message shows.
+/// The case in a message.
 fn seen(message: &WatchCasesResponse) -> &Case {
     match &message.sight.as_ref().unwrap().sight {
         Some(case_sight::Sight::CurrentCase(case)) => case,
@@ -253,7 +253,7 @@ pub fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: Code, reaso
     status
 }
 
-async fn everyone_does_what_is_theirs_only(backend: Backend) {
+async fn callers_are_limited_to_their_own_methods(backend: Backend) {
     let running = Running::start(backend).await;
     let denied = (Code::PermissionDenied, "DENIED");
     for system in ["audit", "operator", "nanning"] {
@@ -262,7 +262,7 @@ async fn everyone_does_what_is_theirs_only(backend: Backend) {
         refused(routed, denied.0, denied.1);
         let checked = client.check_access(CheckAccessRequest::default()).await;
         match system {
-            // It shows the details of reports to those who may see them.
+            // Audit shows details of reports to agencies that see them.
             "audit" => refused(checked, Code::InvalidArgument, "INVALID_INPUT"),
             _ => refused(checked, denied.0, denied.1),
         };
@@ -282,7 +282,7 @@ async fn everyone_does_what_is_theirs_only(backend: Backend) {
     running.finish().await;
 }
 
-async fn a_report_becomes_a_case_that_its_agencies_see(backend: Backend) {
+async fn a_report_becomes_a_case_visible_to_its_agencies(backend: Backend) {
     let running = Running::start(backend).await;
     let report = running.report(gambling()).await;
     let complaint = running.report(official()).await;
@@ -355,7 +355,7 @@ async fn a_report_becomes_a_case_that_its_agencies_see(backend: Backend) {
     running.finish().await;
 }
 
-async fn what_cannot_be_read_is_refused_by_itself(backend: Backend) {
+async fn a_malformed_change_is_refused_alone(backend: Backend) {
     let running = Running::start(backend).await;
     let fixture = &running.fixture;
     let (report, first, good) = fixture.accepted(gambling());
@@ -464,7 +464,7 @@ async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
     let (third, end) = running.page("nanning", &next, 0).await.unwrap();
     assert_eq!((first.len(), second.len(), third.len(), end.as_str()), (2, 2, 1, ""));
     let (one, end) = running.page("inspection", "", 0).await.unwrap();
-    assert_eq!((one.len(), end.as_str()), (1, ""), "nothing tells of others' cases");
+    assert_eq!((one.len(), end.as_str()), (1, ""), "no sign of others' cases");
     let assigned = CaseState::Assigned.into();
     for (system, token, state) in [
         ("guangdong", token.as_str(), 0),
@@ -498,7 +498,7 @@ async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
     running.finish().await;
 }
 
-async fn p7_who_is_excluded_is_told_to_the_owner_only(backend: Backend) {
+async fn p7_only_the_owner_sees_who_is_excluded(backend: Backend) {
     let running = Running::start(backend).await;
     let facts = Facts {
         excluded: vec!["police-450100".to_owned()],
@@ -528,7 +528,7 @@ async fn p7_who_is_excluded_is_told_to_the_owner_only(backend: Backend) {
         );
         let text = format!("{case:?}");
         for word in ["police-450100", "passed over"] {
-            assert!(!text.contains(word), "{who} is told of {word}: {text}");
+            assert!(!text.contains(word), "{who} sees {word}: {text}");
         }
         assert!(
             shown.facts_digest.is_empty() && shown.facts_salt.is_empty(),
@@ -538,7 +538,7 @@ async fn p7_who_is_excluded_is_told_to_the_owner_only(backend: Backend) {
     running.finish().await;
 }
 
-async fn a_case_is_taken_over_once(backend: Backend) {
+async fn a_case_is_acknowledged_once(backend: Backend) {
     let running = Running::start(backend).await;
     running.report(gambling()).await;
     running.report(gambling()).await;
@@ -582,14 +582,14 @@ async fn a_case_is_taken_over_once(backend: Backend) {
     running.finish().await;
 }
 
-async fn watching_goes_on_after_a_resume_token(backend: Backend) {
+async fn watching_continues_after_a_resume_token(backend: Backend) {
     let running = Running::start(backend).await;
     running.report(gambling()).await;
     let mut stream = running.watch("guangdong", "").await.unwrap();
     let opened = next(&mut stream).await;
     let name = seen(&opened).name.clone();
     assert_eq!(opened.kind, "case.opened");
-    // While the stream is open: another agency's case, which is not told, and the own one's change.
+    // While the stream is open: another agency's case, which it does not get, and a change of its own.
     running.report(official()).await;
     running.acknowledge("nanning", &name, "", "").await.unwrap();
     let taken = next(&mut stream).await;
@@ -605,7 +605,7 @@ async fn watching_goes_on_after_a_resume_token(backend: Backend) {
     let mut from_first = running.watch("guangdong", &opened.resume_token).await.unwrap();
     let kinds = [next(&mut from_first).await, next(&mut from_first).await].map(|message| message.kind);
     assert_eq!(kinds, ["case.acknowledged", "case.opened"]);
-    // Another process commits: nothing wakes this one, and it is told all the same.
+    // Another process commits: nothing wakes this one, but it still gets the change.
     let replica = running.fixture.replica().await;
     let arrival = running.fixture.arrival(&gambling());
     Store::open(&*replica, &[arrival], running.fixture.now()).await.unwrap();
@@ -625,12 +625,12 @@ async fn watching_goes_on_after_a_resume_token(backend: Backend) {
     let told = tokio::time::timeout(DEADLINE, excluded.message()).await.unwrap();
     assert!(
         !matches!(told, Ok(Some(_))),
-        "the excluded agency is told of nothing: {told:?}"
+        "the excluded agency gets nothing: {told:?}"
     );
     running.finish().await;
 }
 
-async fn a_resume_token_that_cannot_be_gone_on_from_is_refused(backend: Backend) {
+async fn a_resume_token_with_a_gap_after_it_is_refused(backend: Backend) {
     let running = Running::start(backend).await;
     for _ in 0..3 {
         running.report(gambling()).await;
@@ -654,7 +654,7 @@ async fn a_resume_token_that_cannot_be_gone_on_from_is_refused(backend: Backend)
     let fourth = next(&mut anew).await;
     assert_eq!(fourth.kind, "case.opened");
     let mut resumed = running.watch("guangdong", &fourth.resume_token).await.unwrap();
-    // As after a restore: a token that the feed has not come to.
+    // As after a restore: tokens beyond the end of the feed.
     let seal = rpc::page::Tokens::of(&running.fixture.db).seal().await.unwrap();
     let ahead = seal.encode("WatchCases agency=police-440000", "5");
     let far = seal.encode("WatchCases agency=police-440000", &u64::MAX.to_string());
@@ -676,13 +676,13 @@ async fn a_resume_token_that_cannot_be_gone_on_from_is_refused(backend: Backend)
     running.finish().await;
 }
 
-async fn the_stop_ends_watching(backend: Backend) {
+async fn shutdown_ends_watching(backend: Backend) {
     let running = Running::start(backend).await;
     let mut stream = running.watch("guangdong", "").await.unwrap();
     running.shutdown.cancel();
     let last = tokio::time::timeout(DEADLINE, stream.message()).await.unwrap();
     assert!(matches!(last, Ok(None)), "{last:?}");
-    // Without waiting for the grace period to cut it.
+    // Long before the end of the grace period.
     tokio::time::timeout(Duration::from_secs(5), running.finish())
         .await
         .unwrap();

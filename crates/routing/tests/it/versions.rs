@@ -1,4 +1,5 @@
-//! What decides: kept in versions, switched by a logged change, and checked again in every transaction that rests on it.
+//! Versions of directory and rule set: stored, switched by a logged change, and compared in every
+//! transaction that depends on them.
 
 use std::sync::Arc;
 
@@ -22,23 +23,23 @@ use crate::fixture::{Fixture, HOUR, agency, agency_viewer, by, gambling, officia
 testkit::on_each_backend!(
     p6_a_route_is_decided_again_after_a_switch,
     p6_a_switch_between_decision_and_opening_decides_again,
-    p6_what_is_kept_is_kept_once_and_checked,
+    p6_contents_are_stored_once_and_checked,
     p6_every_version_and_every_switch_is_listed,
     p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused,
     p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner,
-    p4_a_case_that_is_handed_up_goes_by_the_directory_that_is_active,
-    p4_an_agency_that_ends_hands_its_cases_to_its_successor,
-    p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_refused,
-    p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it,
-    p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superior,
+    p4_a_case_is_handed_up_by_the_active_directory,
+    p4_an_ending_agency_hands_its_cases_to_its_successor,
+    p4_an_end_without_successor_is_refused_while_there_are_open_cases,
+    p4_an_excluded_successor_does_not_get_the_case,
+    p4_cases_of_an_ended_agency_without_successor_go_to_its_superior,
     p4_the_ladder_ends_by_the_rule_set_that_routed_the_case,
     p1_a_switch_and_its_change_are_written_together_or_not_at_all,
-    p2_switches_are_one_chain_that_audit_is_told,
-    configuration_gives_the_first_and_never_replaces,
+    p2_switches_are_one_chain_delivered_to_audit,
+    configuration_gives_the_first_pair_and_replaces_none,
     a_proposal_made_before_another_switch_is_outdated,
 );
 
-/// Another tree, another owner for what police-450100 had, another rule set.
+/// Another tree, another agency in place of police-450100, another rule set.
 fn replaced() -> Active {
     let tree = format!("{}# changed\n", Territories::shipped().source());
     let agencies = Directory::shipped().source().replace("police-450100", "police-nanning");
@@ -79,7 +80,7 @@ async fn switched(fixture: &Fixture, next: Active) {
     assert!(matches!(activated, Activated::Done(_)), "{activated:?}");
 }
 
-/// Decides a stored case again, from what is stored alone, and compares.
+/// Decides a stored case again from stored data alone, and compares.
 async fn replay(fixture: &Fixture, case: Uuid) {
     let values = vec![case.to_string().into()];
     let rows = fixture.rows("SELECT facts FROM cases WHERE id = $1", values).await;
@@ -89,7 +90,7 @@ async fn replay(fixture: &Fixture, case: Uuid) {
     let directory = fixture.store.directory(&explanation.directory_digest).await;
     let directory = directory.unwrap().unwrap();
     let rules = fixture.store.rule_set(&explanation.rule_set_digest, &directory).await;
-    // What is stored commits to the facts, too.
+    // The stored explanation commits to the facts.
     explanation.facts_digest.clear();
     explanation.facts_salt.clear();
     assert_eq!(
@@ -101,7 +102,7 @@ async fn replay(fixture: &Fixture, case: Uuid) {
 async fn p6_a_route_is_decided_again_after_a_switch(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let before = fixture.open(&[gambling(), official()]).await;
-    // What it leads would hinder the change of its name.
+    // Its open case would prevent the change of its name.
     fixture.clock.advance(25 * HOUR);
     fixture.ticker(&fixture.store).step().await.unwrap();
 
@@ -120,7 +121,7 @@ async fn p6_a_route_is_decided_again_after_a_switch(backend: Backend) {
 
 async fn p6_a_switch_between_decision_and_opening_decides_again(backend: Backend) {
     let fixture = Fixture::new(backend).await;
-    // Decided by what is shipped, by this replica and by another that has not heard of the switch.
+    // Decided by the shipped pair, on this replica and on another that does not know of the switch.
     let other = fixture.replica().await;
     let (ours, theirs) = (fixture.arrival(&gambling()), fixture.arrival(&gambling()));
     let next = replaced();
@@ -147,7 +148,7 @@ async fn p6_a_switch_between_decision_and_opening_decides_again(backend: Backend
     );
 }
 
-async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
+async fn p6_contents_are_stored_once_and_checked(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let count = "SELECT count(*) FROM versions";
     assert_eq!(
@@ -155,7 +156,7 @@ async fn p6_what_is_kept_is_kept_once_and_checked(backend: Backend) {
         3,
         "the tree, the directory and the rule set"
     );
-    // A tree that is the same is shared.
+    // Directories share an equal tree.
     let other = remarked("changed");
     let version = NewVersion {
         proposed: shipped().with_directory(Arc::new(other.clone())).unwrap(),
@@ -256,7 +257,7 @@ async fn p4_a_switch_that_would_leave_an_open_case_without_owner_is_refused(back
     );
     assert_eq!(fixture.count(written).await, before, "nothing is written");
 
-    // Who only supports owes nothing: the cases go up, and the directory may change.
+    // A supporting agency has no duty: the cases are handed up, and the directory may change.
     fixture.clock.advance(200 * 24 * HOUR);
     fixture.ticker(&fixture.store).step().await.unwrap();
     switched(&fixture, replaced()).await;
@@ -292,7 +293,7 @@ async fn p4_a_switch_and_an_opening_at_the_same_time_leave_no_case_without_owner
     }
 }
 
-async fn p4_a_case_that_is_handed_up_goes_by_the_directory_that_is_active(backend: Backend) {
+async fn p4_a_case_is_handed_up_by_the_active_directory(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let case = fixture.open(&[gambling()]).await[0];
     let other = fixture.replica().await;
@@ -344,7 +345,7 @@ async fn p1_a_switch_and_its_change_are_written_together_or_not_at_all(backend: 
     switched(&fixture, replaced()).await;
 }
 
-async fn p2_switches_are_one_chain_that_audit_is_told(backend: Backend) {
+async fn p2_switches_are_one_chain_delivered_to_audit(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let version = NewVersion {
         proposed: shipped().with_directory(Arc::new(remarked("a"))).unwrap(),
@@ -386,7 +387,7 @@ async fn p2_switches_are_one_chain_that_audit_is_told(backend: Backend) {
     assert_eq!(changes[2].1.actor, Some(operator()));
 }
 
-async fn configuration_gives_the_first_and_never_replaces(backend: Backend) {
+async fn configuration_gives_the_first_pair_and_replaces_none(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let entries = "SELECT count(*) FROM journal";
     assert_eq!(fixture.count(entries).await, 2, "one for each kind");
@@ -395,7 +396,7 @@ async fn configuration_gives_the_first_and_never_replaces(backend: Backend) {
     assert_eq!(fixture.count(entries).await, 2);
     assert_eq!(fixture.count("SELECT count(*) FROM versions").await, 3);
 
-    // After a switch every start finds what was switched to, whatever is configured.
+    // After a switch, every start finds the new pair, whatever is configured.
     switched(&fixture, replaced()).await;
     for configured in [shipped(), replaced()] {
         let again = Routing::prepare(&fixture.db, configured, &*fixture.clock, &*fixture.entropy).await;
@@ -410,7 +411,7 @@ async fn a_proposal_made_before_another_switch_is_outdated(backend: Backend) {
     switched(&fixture, next("a")).await;
     let activated = switch(&fixture, &other, next("b")).await;
     assert!(matches!(activated, Activated::Outdated), "{activated:?}");
-    // It has learned of the other switch, and may propose again.
+    // It knows of the other switch now, and may propose again.
     assert_eq!(other.active().digests(), next("a").digests());
     let activated = switch(&fixture, &other, next("a")).await;
     assert!(matches!(activated, Activated::Unchanged), "{activated:?}");
@@ -421,7 +422,7 @@ async fn a_proposal_made_before_another_switch_is_outdated(backend: Backend) {
     assert_eq!(fixture.store.active().digests(), next("b").digests());
 }
 
-/// The shipped agencies, where one ends on a day and names a successor, and these are added.
+/// The shipped agencies and some more; one ends on a day and names a successor.
 fn ending(agency: &str, rest: &str, added: &str) -> Active {
     let source = Directory::shipped().source();
     let line = source
@@ -438,12 +439,12 @@ const NEW: &str = "  - {id: nanning-new, functions: [police], territory: '450100
                    name: {zh: 新, en: New}, superior: police-450000}\n";
 const ENDS: &str = "valid_to: 2026-03-31, successor: nanning-new";
 
-async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backend) {
+async fn p4_an_ending_agency_hands_its_cases_to_its_successor(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let cases = fixture.open(&[gambling(), gambling()]).await;
     fixture.act(by(cases[1], "police-450100")).await;
     let ticker = fixture.ticker(&fixture.store);
-    // It names its successor first, and has its cases to the end of its last day.
+    // It names its successor first, and keeps its cases to the end of its last day.
     switched(&fixture, ending("police-450100", ENDS, NEW)).await;
     fixture.clock.advance(29 * 24 * HOUR + 14 * HOUR);
     assert_eq!(Directory::shipped().day(fixture.now()).to_string(), "2026-03-31");
@@ -495,7 +496,7 @@ async fn p4_an_agency_that_ends_hands_its_cases_to_its_successor(backend: Backen
     switched(&fixture, active.with_directory(Arc::new(gone)).unwrap()).await;
 }
 
-async fn p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_refused(backend: Backend) {
+async fn p4_an_end_without_successor_is_refused_while_there_are_open_cases(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let case = fixture.open(&[gambling()]).await[0];
     let refused = switch(
@@ -508,11 +509,11 @@ async fn p4_an_agency_that_ends_without_successor_while_it_has_open_cases_is_ref
         panic!("{refused:?}")
     };
     assert_eq!(ownerless.cases, [(agency("police-450100"), case)]);
-    // Who has no case may end: that is only said.
+    // An agency without cases may end; the answer mentions it.
     switched(&fixture, ending("police-350500", "valid_to: 2026-03-31", "")).await;
 }
 
-async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Backend) {
+async fn p4_an_excluded_successor_does_not_get_the_case(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let facts = Facts {
         excluded: vec!["nanning-new".to_owned()],
@@ -533,9 +534,9 @@ async fn p4_a_successor_that_is_kept_out_of_a_case_does_not_get_it(backend: Back
     assert_eq!(after.duty().unwrap().owner.as_str(), "police-450000");
 }
 
-async fn p4_what_an_agency_without_successor_has_at_its_end_is_before_its_superior(backend: Backend) {
+async fn p4_cases_of_an_ended_agency_without_successor_go_to_its_superior(backend: Backend) {
     let fixture = Fixture::new(backend).await;
-    // Nothing stands in the way of the end while there is no case; the cases come after.
+    // Without open cases, the agency may end. The cases come later.
     switched(&fixture, ending("police-450100", "valid_to: 2026-03-31", "")).await;
     let until = |facts: Facts| Facts {
         accept_time: Some(fixture.now().to_proto()),

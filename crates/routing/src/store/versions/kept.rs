@@ -1,4 +1,4 @@
-//! The contents of versions: kept by their digests, and checked against them when they are read.
+//! The contents of versions, stored by digest and checked against it on every read.
 
 use api::event::Actor;
 use decision::{directory::Directory, rules::RuleSet};
@@ -30,7 +30,7 @@ const TERRITORIES: &str = "territories";
 /// Length of a digest.
 const DIGEST: usize = 32;
 
-/// Keeps one part of a pair, and returns whether it was not kept before.
+/// Stores one part of a pair. Returns whether it is new.
 pub(super) async fn keep(
     tx: &mut Tx,
     pair: &Active,
@@ -69,9 +69,9 @@ pub(super) async fn keep(
     Ok(false)
 }
 
-/// Where single rows are read from.
+/// A source of single rows: the database or a transaction.
 pub(crate) trait Reads {
-    /// One row or none.
+    /// Reads at most one row.
     fn row(
         &mut self,
         statement: &'static str,
@@ -104,7 +104,7 @@ pub(in crate::store) async fn read_directory(from: &mut impl Reads, digest: &[u8
     let Some(content) = content(from, kind, digest).await? else {
         return Ok(None);
     };
-    let (tree, agencies) = take_apart(&content)?;
+    let (tree, agencies) = split(&content)?;
     let territories = self::content(from, TERRITORIES, tree)
         .await?
         .ok_or_else(|| rows::damaged(kind, "its tree of territories is missing"))?;
@@ -136,13 +136,13 @@ pub(in crate::store) async fn source(db: &Db, kind: VersionKind, digest: &[u8]) 
         return Ok(None);
     };
     Ok(Some(match kind {
-        VersionKind::Directory => take_apart(&content)?.1.to_vec(),
+        VersionKind::Directory => split(&content)?.1.to_vec(),
         VersionKind::RuleSet => content,
     }))
 }
 
 /// A directory's content: the digest of its tree, and its agencies.
-fn take_apart(content: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+fn split(content: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     content
         .split_at_checked(DIGEST)
         .ok_or_else(|| rows::damaged(VersionKind::Directory.as_str(), "it is too short"))
@@ -158,7 +158,7 @@ async fn content(from: &mut impl Reads, kind: &'static str, digest: &[u8]) -> Re
     let Some(row) = row else { return Ok(None) };
     let content: Vec<u8> = row.get("content")?;
     if Sha256::digest(&content).as_slice() != digest {
-        return Err(rows::damaged(kind, "its content does not have its digest"));
+        return Err(rows::damaged(kind, "its content has another digest"));
     }
     Ok(Some(content))
 }

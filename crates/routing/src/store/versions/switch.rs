@@ -1,4 +1,4 @@
-//! Which versions are active: held, created and switched, each switch with its change.
+//! The active versions: held in a transaction, created and switched, each with its change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ pub(crate) async fn load(mut from: impl Reads, versions: &ActiveVersions, known:
     })
 }
 
-/// A kept version is not kept twice.
+/// Creates a version, unless it exists.
 pub(in crate::store) async fn try_create(
     tx: &mut Tx,
     version: &NewVersion,
@@ -208,7 +208,8 @@ pub(in crate::store) async fn try_create(
     Ok(Created::Done)
 }
 
-/// What an earlier request with the same id leads to. Behind the lock: a repeat that was sent at the same time waits for the first.
+/// The answer to an earlier request with the same id. Call it with the versions locked, so that a
+/// simultaneous repetition waits for the first request.
 async fn earlier(tx: &mut Tx, request: Option<&Request>) -> Result<Option<Earlier>, Error> {
     let Some(Request { id, .. }) = request else {
         return Ok(None);
@@ -306,7 +307,8 @@ pub(in crate::store) async fn former(db: &Db, ids: Vec<String>) -> Result<BTreeM
     rows.iter().map(former).collect()
 }
 
-/// Makes a pair the first that decides. Fails as [`Error::is_transient`] when another replica was faster.
+/// Activates a pair in a new database; `None` if there is one already. If another replica was
+/// faster, it fails with a [transient](Error::is_transient) error.
 pub(crate) async fn try_seed(
     tx: &mut Tx,
     first: &Active,
@@ -344,7 +346,7 @@ pub(crate) async fn try_seed(
     Ok(Some(versions))
 }
 
-/// Keeps the version, seals its activation and moves the current; writing the current is left to the caller.
+/// Stores the version, makes the change and updates `current`, which the caller writes.
 async fn switch(
     tx: &mut Tx,
     kind: VersionKind,
