@@ -36,15 +36,10 @@ pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> 
     };
     let purpose = violations.check("purpose", purpose, NO_PURPOSE);
     let justification = justification(&request.justification, &mut violations);
-    let request_id = match request.request_id.as_str() {
-        "" => Some(None),
-        id => violations
-            .check("request_id", Uuid::parse_str(id).ok(), "must be a UUID, or empty")
-            .map(Some),
-    };
+    let request_id = violations.request_id("request_id", &request.request_id);
     violations.finish(|| {
         Some(Wanted {
-            request_id: request_id?,
+            request_id,
             report: report?,
             purpose: purpose?,
             justification,

@@ -472,3 +472,68 @@ async fn more_than_the_server_takes_is_refused_with_a_time_to_come_back() {
     assert_eq!(status.get_details_error_info().unwrap().reason, "OVERLOADED");
     assert!(status.get_details_retry_info().is_some());
 }
+
+/// A repeat is answered and not logged again; the same id for anything else, another officer
+/// included, is refused, and shows nothing.
+#[tokio::test]
+async fn p7_a_reveal_with_a_request_id_is_recorded_once_and_for_one_asker() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served
+        .client("hotline")
+        .submit_report(good())
+        .await
+        .unwrap()
+        .into_inner();
+    let request = |request_id: &str| api::intake::RevealReporterRequest {
+        name: submitted.report.as_ref().unwrap().name.clone(),
+        purpose: api::intake::RevealPurpose::ContactReporter.into(),
+        justification: "to ask when it happened".to_owned(),
+        request_id: request_id.to_owned(),
+    };
+    let (one, two) = (
+        "018f6f1d-2c3b-7a59-8687-877665544332",
+        "018f6f1d-2c3b-7a59-8687-877665544333",
+    );
+    let recorded = async || {
+        count(
+            &served.db,
+            "SELECT count(*) FROM journal WHERE kind = 'report.revealed'",
+        )
+        .await
+    };
+    let reveal = async |request: api::intake::RevealReporterRequest, officer: Option<&str>| {
+        let mut request = tonic::Request::new(request);
+        if let Some(officer) = officer {
+            let officer = tonic::metadata::MetadataValue::from_bytes(officer.as_bytes());
+            request.metadata_mut().insert_bin(rpc::OFFICER, officer);
+        }
+        served
+            .client("operator")
+            .reveal_reporter(request)
+            .await
+            .map(tonic::Response::into_inner)
+    };
+    let first = reveal(request(one), Some("王警官")).await.unwrap();
+    assert_eq!(reveal(request(one), Some("王警官")).await.unwrap(), first);
+    assert_eq!(recorded().await, 1);
+    let other_words = api::intake::RevealReporterRequest {
+        justification: "to ask where it happened".to_owned(),
+        ..request(one)
+    };
+    for (request, officer) in [
+        (other_words, Some("王警官")),
+        (request(one), Some("李警官")),
+        (request(one), None),
+    ] {
+        let refused = reveal(request, officer).await.unwrap_err();
+        assert_eq!(refused.code(), Code::AlreadyExists, "{officer:?}");
+        assert_eq!(refused.get_details_error_info().unwrap().reason, "REQUEST_ID_REUSED");
+    }
+    assert_eq!(recorded().await, 1);
+    assert_ne!(reveal(request(two), Some("王警官")).await.unwrap().change, first.change);
+    for _ in 0..2 {
+        reveal(request(""), None).await.unwrap();
+    }
+    assert_eq!(recorded().await, 4, "without an id each asking is one");
+}
