@@ -276,7 +276,8 @@ impl<'a> Desk<'_, 'a> {
             let given = self.places.get(factor);
             // Factors after the one that gave the lead are not tried, but a ruled-out place is
             // reported anyway.
-            let said_anyway = matches!(given, Given::RuledOut(_)) || lead.first_receiver_keeps && self.connects(factor);
+            let said_anyway =
+                matches!(given, Given::RuledOut(_)) || lead.first_receiver_keeps && self.connects(lead, factor);
             if found && !said_anyway {
                 continue;
             }
@@ -291,8 +292,8 @@ impl<'a> Desk<'_, 'a> {
 
     /// Whether a factor can connect the receiver with the report: any place of the report can, the
     /// receiver's own cannot.
-    fn connects(&self, factor: Factor) -> bool {
-        factor != Factor::Received && matches!(self.places.get(factor), Given::Territory(_))
+    fn connects(&self, lead: &Lead, factor: Factor) -> bool {
+        counts_for_receiver(lead, factor) && matches!(self.places.get(factor), Given::Territory(_))
     }
 
     fn find_lead(&mut self, lead: &'a Lead, ranked: Option<usize>) -> Verdict<'a> {
@@ -300,7 +301,7 @@ impl<'a> Desk<'_, 'a> {
             && let Some(receiver) = self.receiver()
         {
             let connected = self.ruling.tried.iter().position(|tried| {
-                tried.factor != Factor::Received && tried.agency().is_some_and(|agency| agency.id == receiver.id)
+                counts_for_receiver(lead, tried.factor) && tried.agency().is_some_and(|agency| agency.id == receiver.id)
             });
             match connected {
                 // The receiver also leads by the ranking.
@@ -356,7 +357,11 @@ impl<'a> Desk<'_, 'a> {
             let agency = self.ruling.tried[ranked].agency();
             self.support(agency, Reason::Ranked(ranked));
         }
-        for factor in [Factor::Operator, Factor::Server] {
+        let supporting_places: &[Factor] = match lead.place_support {
+            true => &[Factor::Operator, Factor::Server],
+            false => &[],
+        };
+        for &factor in supporting_places {
             if let Given::Territory(place) = self.places.get(factor) {
                 let located = self.located_again(lead, factor, place);
                 self.support(located.agency, Reason::AtPlace(factor, located));
@@ -513,6 +518,12 @@ impl<'a> Desk<'_, 'a> {
             self.ruling.notes.push(Note::ReceiverEnded(ended));
         }
     }
+}
+
+/// Whether the row lets the first receiver keep a report through this factor.
+fn counts_for_receiver(lead: &Lead, factor: Factor) -> bool {
+    let named = &lead.first_receiver_factors;
+    factor != Factor::Received && (named.is_empty() || named.contains(&factor))
 }
 
 impl<'a> Tried<'a> {

@@ -100,6 +100,10 @@ pub struct Lead {
     /// Whether the agency that received the report first keeps it, if one of the places leads to
     /// it.
     pub first_receiver_keeps: bool,
+    /// The factors whose places count for that; any if empty.
+    pub first_receiver_factors: Vec<Factor>,
+    /// Whether the lead function's agencies at the operator's and the server's place support.
+    pub place_support: bool,
 }
 
 /// A request to stop a payment.

@@ -1,7 +1,6 @@
 //! Working days: calendars, identified by id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use jiff::civil::{Date, Time, Weekday};
@@ -9,7 +8,6 @@ use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
-use sha2::{Digest as _, Sha256};
 
 use super::Worktime;
 use super::hours::DAY;
@@ -119,20 +117,6 @@ impl Calendar {
         self.years.contains(&year) && (!by_next_notice || self.years.contains(&(year + 1)))
     }
 
-    /// The id and the digest of what deadlines depend on: two calendars with the same text give the
-    /// same deadlines.
-    pub(super) fn write_canonical(&self, text: &mut String) {
-        let Self {
-            id,
-            offset,
-            years,
-            holidays,
-            working_days,
-        } = self;
-        // Writing to a string cannot fail. Debug form of sets: elements in order, delimited.
-        let _ = writeln!(text, "{id:?} {offset} {years:?} {holidays:?} {working_days:?}");
-    }
-
     /// Whether a day is a working day: Monday to Friday except holidays, and make-up working days.
     #[must_use]
     pub fn is_working_day(&self, day: Date) -> bool {
@@ -194,16 +178,6 @@ impl Calendars {
                 .expect("a test of this crate parses the shipped calendar")
         });
         &SHIPPED
-    }
-
-    /// SHA-256 of everything that deadlines depend on. Comments and the order of days do not count.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        let mut text = String::new();
-        for calendar in std::iter::once(&self.main).chain(&self.others) {
-            calendar.write_canonical(&mut text);
-        }
-        Sha256::digest(text).into()
     }
 
     /// The calendar of agencies without one of their own.

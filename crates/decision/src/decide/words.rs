@@ -187,10 +187,19 @@ impl Ruling<'_> {
                 "received first by {}, to which {factor} leads: it keeps the report, and the lead by the ranking supports",
                 agency.id
             ),
-            Note::ReceiverNotConnected(agency) => format!(
-                "received first by {}, to which no place leads: decided by the ranking",
-                agency.id
-            ),
+            Note::ReceiverNotConnected(agency) => {
+                let through = match &self.row.action {
+                    Action::Lead(lead) if !lead.first_receiver_factors.is_empty() => {
+                        let factors: Vec<_> = lead.first_receiver_factors.iter().map(ToString::to_string).collect();
+                        format!(" as {}", factors.join(" or "))
+                    }
+                    _ => String::new(),
+                };
+                format!(
+                    "received first by {}, to which no place leads{through}: decided by the ranking",
+                    agency.id
+                )
+            }
         };
         (words, false)
     }

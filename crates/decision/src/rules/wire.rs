@@ -383,6 +383,7 @@ impl Reader<'_> {
         if lead.factors.is_empty() {
             self.fault("factors", "missing; add the places to try, in order");
         }
+        let receiver_factors = self.receiver_factors(lead);
         let function = self.function("lead", &lead.agency_function);
         let support = self.functions("support", &lead.supporting);
         let abroad = self.functions("abroad", &lead.supporting_abroad);
@@ -410,7 +411,40 @@ impl Reader<'_> {
             review,
             exclude,
             first_receiver_keeps: lead.first_receiver_keeps,
+            first_receiver_factors: receiver_factors,
+            place_support: !lead.without_place_support,
         })
+    }
+
+    /// The factors through which the first receiver keeps.
+    fn receiver_factors(&mut self, lead: &LeadAction) -> Vec<Factor> {
+        let mut factors = Vec::new();
+        for number in &lead.first_receiver_factors {
+            match Factor::from_wire(*number) {
+                None => self.fault("first_receiver", "this version does not know one of them; use another"),
+                // Its own place says nothing of the report, and the unit complained of must not keep it.
+                Some(factor @ (Factor::Received | Factor::ComplainedOf)) => {
+                    self.fault("first_receiver", format!("`{factor}` connects nobody; remove it"));
+                }
+                Some(factor) if factors.contains(&factor) => {
+                    self.fault("first_receiver", format!("`{factor}` occurs twice; remove one"));
+                }
+                Some(factor) if !lead.factors.contains(number) => {
+                    self.fault(
+                        "first_receiver",
+                        format!("`{factor}` is not among `factors`; add it there"),
+                    );
+                }
+                Some(factor) => factors.push(factor),
+            }
+        }
+        if !lead.first_receiver_factors.is_empty() && !lead.first_receiver_keeps {
+            self.fault(
+                "first_receiver",
+                "factors without `first_receiver_keeps`; set it, or remove them",
+            );
+        }
+        factors
     }
 
     fn advise(&mut self, advise: &AdviseAction) -> Option<Action> {
@@ -613,6 +647,12 @@ fn write_lead(lead: &Lead) -> LeadAction {
         review: lead.review.to_proto().into(),
         excluded_functions: names(&lead.exclude),
         first_receiver_keeps: lead.first_receiver_keeps,
+        first_receiver_factors: lead
+            .first_receiver_factors
+            .iter()
+            .map(|factor| factor.to_wire().into())
+            .collect(),
+        without_place_support: !lead.place_support,
     }
 }
 

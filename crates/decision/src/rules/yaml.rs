@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::intake::ConnectingFactor;
 use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{
@@ -57,7 +58,8 @@ struct RowEntry {
     #[serde(default)]
     holds: Vec<HoldEntry>,
     review: Option<String>,
-    first_receiver: Option<String>,
+    first_receiver: Option<OneOrMore>,
+    place_support: Option<String>,
     #[serde(default)]
     source: String,
     #[serde(flatten)]
@@ -236,11 +238,14 @@ impl Writer<'_> {
             ("holds", !entry.holds.is_empty()),
             ("review", entry.review.is_some()),
             ("first_receiver", entry.first_receiver.is_some()),
+            ("place_support", entry.place_support.is_some()),
         ];
         let action = match (entry.lead, entry.advise) {
             (Some(function), None) => {
                 let review = self.review(entry.review.as_deref());
-                let keeps = self.keeps(entry.first_receiver.as_deref());
+                let keeps = entry.first_receiver.is_some();
+                let receiver_factors = self.keeps(entry.first_receiver);
+                let without_place_support = self.without_place_support(entry.place_support.as_deref());
                 let factors = self.words("factors", &entry.factors, FACTORS, |name| {
                     Factor::from_name(name).map(Factor::to_wire)
                 });
@@ -255,6 +260,8 @@ impl Writer<'_> {
                     review: review.into(),
                     excluded_functions: entry.exclude,
                     first_receiver_keeps: keeps,
+                    first_receiver_factors: receiver_factors.into_iter().map(Into::into).collect(),
+                    without_place_support,
                 }))
             }
             (None, Some(advise)) => {
@@ -402,15 +409,32 @@ impl Writer<'_> {
         }
     }
 
-    fn keeps(&mut self, name: Option<&str>) -> bool {
+    /// Through which factors the first receiver keeps: any if it is `keeps`.
+    fn keeps(&mut self, written: Option<OneOrMore>) -> Vec<ConnectingFactor> {
+        let names: Vec<String> = written.map(Into::into).unwrap_or_default();
+        if names == ["keeps"] {
+            return Vec::new();
+        }
+        if let [other] = &*names
+            && Factor::from_name(other).is_none()
+        {
+            self.fault(
+                "first_receiver",
+                format!("`{other}` is unknown; use keeps, or a list of factors, or remove it"),
+            );
+            return Vec::new();
+        }
+        self.words("first_receiver", &names, FACTORS, |name| {
+            Factor::from_name(name).map(Factor::to_wire)
+        })
+    }
+
+    fn without_place_support(&mut self, name: Option<&str>) -> bool {
         match name {
             None => false,
-            Some("keeps") => true,
+            Some("none") => true,
             Some(other) => {
-                self.fault(
-                    "first_receiver",
-                    format!("`{other}` is unknown; use keeps or remove it"),
-                );
+                self.fault("place_support", format!("`{other}` is unknown; use none or remove it"));
                 false
             }
         }

@@ -1,5 +1,6 @@
 //! Rule sets: the shipped ones cover every category, and all faults of a bad one are reported.
 
+use api::intake::ConnectingFactor;
 use api::routing::Facts;
 use api::routing::{RuleCondition, RuleRow, RuleTable, rule_condition};
 use decision::decide::rule;
@@ -67,6 +68,10 @@ fn the_shipped_sets_differ_only_in_whether_the_first_receiver_keeps() {
         if let Some(api::routing::rule_row::Action::Lead(lead)) = &mut row.action {
             assert!(!lead.first_receiver_keeps);
             lead.first_receiver_keeps = row.id != "official-misconduct";
+            // Of goods and consumers, the rule lets only the platform's domicile keep.
+            if ["counterfeit", "consumer-harm"].contains(&row.id.as_str()) {
+                lead.first_receiver_factors = vec![ConnectingFactor::Operator.into()];
+            }
         }
     }
     assert_eq!(ranked, first.to_table());
@@ -83,7 +88,8 @@ fn the_lead_of_each_kind() {
         ("counterfeit", "market-regulator"),
         ("pyramid-selling", "market-regulator"),
         ("official-misconduct", "inspection"),
-        ("insult-defamation", "advise"),
+        // Who reports is not said: it may be the victim.
+        ("insult-defamation", "police"),
     ] {
         assert_eq!(row(category).1, lead, "{category}");
     }
@@ -165,6 +171,8 @@ fn all_faults_of_rows_are_reported_at_once_with_row_and_column() {
   - {row: e, priority: 4, when: {operator: {within: ['999999', '320504'], countries: [XX, CN]}, server: {}, loss: {currency: COINS, from: 5, below: 5}, loss_age: {at_most: 3, unit: days}}, advise: {zh: 一, en: b}, source: ours}
   - {row: f, priority: 5, when: {subject_kind: [], details: {Q: [], ok: []}}, advise: {zh: 一, en: b}, holds: [{}], source: ours}
   - {row: g, priority: 6, category: g, lead: police, exclude: [police], review: third, first_receiver: drops, holds: [{function: fire-brigade, value: 1, unit: minutes}, {function: police}], source: ours}
+  - {row: h, priority: 7, category: h, lead: police, factors: [victim, received], first_receiver: [moon, victim, victim], place_support: some, source: ours}
+  - {row: i, priority: 8, category: i, lead: police, factors: [victim, received], first_receiver: [received, server], source: ours}
 ";
     refused(
         &format!("{rows}{LAST}"),
@@ -201,6 +209,11 @@ fn all_faults_of_rows_are_reported_at_once_with_row_and_column() {
             "row `g`, exclude: `police` leads",
             "row `g`, review: `third` is not a review",
             "row `g`, first_receiver: `drops` is unknown",
+            "row `h`, first_receiver: `moon` is not one of",
+            "row `h`, first_receiver: `victim` occurs twice",
+            "row `h`, place_support: `some` is unknown",
+            "row `i`, first_receiver: `received` connects nobody",
+            "row `i`, first_receiver: `server` is not among `factors`",
             "row `g`, holds: no agency has the function `fire-brigade`",
             "row `g`, holds: its clock is malformed",
         ],

@@ -532,11 +532,8 @@ fn story_11_seller() {
 #[test]
 fn story_12_insult() {
     let mut facts = facts("insult-defamation", &["suspect 320300", "victim 510100"]);
-    for relation in [
-        ReporterRelation::Bystander,
-        ReporterRelation::Organisation,
-        ReporterRelation::Unspecified,
-    ] {
+    // Who leaves the field out may be the victim, and is routed: see below.
+    for relation in [ReporterRelation::Bystander, ReporterRelation::Organisation] {
         facts.reporter_relation = relation.into();
         let decision = route(&facts);
         assert!(
@@ -614,6 +611,89 @@ fn a_code_that_is_not_simply_in_force_is_explained() {
         let facts = facts("fraud", &[&format!("victim {place}")]);
         let decision = route(&facts);
         says(&decision, words);
+    }
+}
+
+#[test]
+fn nobody_but_the_platforms_domicile_keeps_a_consumers_report_by_receiving_it() {
+    // 投诉举报办法 27. The seller is in Fujian, the platform in Zhejiang, the buyer in Sichuan.
+    let places = ["operator 330100", "suspect 350500", "victim 510100"];
+    let route = |category: &str, receiver: &str| {
+        let facts = received_by(receiver, facts(category, &places));
+        let decision = decide(&facts, RuleSet::shipped_first_receiver(), Directory::shipped());
+        (answer(&decision).0, decision)
+    };
+    for category in ["consumer-harm", "counterfeit"] {
+        let (lead, _) = route(category, "market-regulator-330000");
+        assert_eq!(lead, "market-regulator-330000 by operator", "{category}");
+        let (lead, decision) = route(category, "market-regulator-510000");
+        assert_eq!(lead, "market-regulator-350000 by suspect", "{category}");
+        says(
+            &decision,
+            "received first by market-regulator-510000, to which no place leads as operator",
+        );
+    }
+    // Elsewhere any place counts.
+    let (lead, _) = route("pyramid-selling", "market-regulator-510000");
+    assert_eq!(lead, "market-regulator-510000 by victim");
+}
+
+#[test]
+fn nobody_supports_a_case_of_officials_unasked() {
+    // 监察法 74: nothing of the report spreads before the inspection body asks.
+    for rules in [RuleSet::shipped(), RuleSet::shipped_first_receiver()] {
+        let facts = facts(
+            "official-misconduct",
+            &["suspect 130400", "operator 330100", "server 440100"],
+        );
+        let decision = decide(&facts, rules, Directory::shipped());
+        assert_eq!(answer(&decision).1, owned(&[]), "{:#?}", decision.explanation);
+    }
+}
+
+#[test]
+fn an_insult_is_routed_where_the_victim_may_be_reporting() {
+    let insult = |relation: ReporterRelation, victim: VictimKind, consequence: &str| {
+        let mut facts = Facts {
+            reporter_relation: relation.into(),
+            victim_kind: victim.into(),
+            ..facts("insult-defamation", &["suspect 320300"])
+        };
+        if !consequence.is_empty() {
+            facts.details.insert("consequence".to_owned(), consequence.to_owned());
+        }
+        route(&facts)
+    };
+    let (bystander, nobody) = (ReporterRelation::Bystander, ReporterRelation::Unspecified);
+    let organisation = ReporterRelation::Organisation;
+    let police = "police-320300 by suspect";
+    for (relation, victim, consequence) in [
+        // The field is left out: it may be the victim.
+        (nobody, VictimKind::Unspecified, ""),
+        (nobody, VictimKind::Person, ""),
+        (ReporterRelation::Victim, VictimKind::Person, ""),
+        (ReporterRelation::Representative, VictimKind::Unspecified, ""),
+        // A hotline or a school, for a person.
+        (organisation, VictimKind::Person, ""),
+        // 刑法 246(2): prosecuted without the victim's complaint, whoever reports.
+        (bystander, VictimKind::Person, "several-victims"),
+        (bystander, VictimKind::Unspecified, "suicide-or-breakdown"),
+    ] {
+        let decision = insult(relation, victim, consequence);
+        assert_eq!(answer(&decision).0, police, "{relation:?} {victim:?} {consequence}");
+    }
+    for (relation, victim, consequence) in [
+        (bystander, VictimKind::Person, ""),
+        (bystander, VictimKind::Person, "none"),
+        // About an organisation: a civil matter.
+        (nobody, VictimKind::Organisation, ""),
+        (organisation, VictimKind::Organisation, ""),
+        (organisation, VictimKind::PublicBody, ""),
+        (organisation, VictimKind::Unspecified, ""),
+    ] {
+        let decision = insult(relation, victim, consequence);
+        let advised = matches!(decision.outcome, Destination::Advise { .. });
+        assert!(advised, "{relation:?} {victim:?} {consequence}: {:?}", decision.outcome);
     }
 }
 

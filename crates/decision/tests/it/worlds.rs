@@ -389,6 +389,9 @@ fn row(random: &mut StdRng, priority: i32, conditions: bool, directory: &Directo
         factors.push(1);
     }
     let excluded = present(random);
+    let keeps = random.random_bool(0.5);
+    // Neither the receiver's own place nor that of the agency complained of.
+    let receiver_factors: Vec<i32> = factors.iter().copied().filter(|factor| *factor <= 5).collect();
     let action = match random.random_bool(0.1) {
         true => WireAction::Advise(AdviseAction {
             texts: api::bilingual("甲", "a"),
@@ -419,7 +422,12 @@ fn row(random: &mut StdRng, priority: i32, conditions: bool, directory: &Directo
             } else {
                 vec![]
             },
-            first_receiver_keeps: random.random_bool(0.5),
+            first_receiver_keeps: keeps,
+            first_receiver_factors: match keeps && random.random_bool(0.5) {
+                true => receiver_factors,
+                false => vec![],
+            },
+            without_place_support: random.random_bool(0.3),
             agency_function: function,
             review: ReviewNeed::None.into(),
         }),
