@@ -165,7 +165,7 @@ impl Running {
                 let receipt_key = Config::need("receipt_key_file", config.receipt_key_file.as_ref())?;
                 let folder = Config::need("evidence.folder", config.evidence.folder.as_ref())?;
                 let vault = Folder::open(folder).await.context("`evidence.folder`")?;
-                let parts = intake::Parts {
+                let parts = intake::Dependencies {
                     receipt_key: read_key(receipt_key)?,
                     vault: Arc::new(vault),
                     evidence: config.evidence.limits(),

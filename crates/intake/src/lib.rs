@@ -75,7 +75,7 @@ const READINGS: usize = 256;
 const PRUNE: Duration = Duration::from_secs(10 * 60);
 
 /// What intake needs.
-pub struct Parts {
+pub struct Dependencies {
     /// Its database.
     pub db: Db,
     /// The taxonomy.
@@ -104,9 +104,9 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
 }
 
-impl std::fmt::Debug for Parts {
+impl std::fmt::Debug for Dependencies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts")
+        f.debug_struct("Dependencies")
             .field("replica", &self.replica)
             .finish_non_exhaustive()
     }
@@ -134,16 +134,20 @@ impl Intake {
     }
 
     /// Starts relays and upkeep, which run until `shutdown`.
-    pub fn start(parts: Parts, shutdown: &CancellationToken) -> Self {
+    pub fn start(parts: Dependencies, shutdown: &CancellationToken) -> Self {
         let store = SqlStore::new(parts.db.clone(), Arc::clone(&parts.entropy));
         Self::start_with(Arc::new(store), parts, shutdown)
     }
 
     /// Like [`Intake::start`], over another store, for faults.
-    pub fn start_with<S: Store + EvidenceStore>(stored: Arc<S>, parts: Parts, shutdown: &CancellationToken) -> Self {
+    pub fn start_with<S: Store + EvidenceStore>(
+        stored: Arc<S>,
+        parts: Dependencies,
+        shutdown: &CancellationToken,
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::clone(&stored) as _;
         let evidence_store: Arc<dyn EvidenceStore> = stored;
-        let Parts {
+        let Dependencies {
             db,
             categories,
             territories,

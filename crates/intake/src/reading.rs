@@ -23,7 +23,7 @@ const KIND: IntakeKind = IntakeKind::ReportRead;
 
 /// A valid request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ReadRequest {
     /// Id of the report.
     pub report: Uuid,
     /// The purpose, as logged.
@@ -31,7 +31,7 @@ pub struct Wanted {
 }
 
 /// Validates a request; on failure returns all violations.
-pub fn check(request: &GetReportRequest) -> Result<Wanted, Vec<Violation>> {
+pub fn check(request: &GetReportRequest) -> Result<ReadRequest, Vec<Violation>> {
     let mut violations = Violations::new();
     let report = violations.name("name", names::REPORT, &request.name);
     let purpose = match ReadPurpose::try_from(request.purpose) {
@@ -44,7 +44,7 @@ pub fn check(request: &GetReportRequest) -> Result<Wanted, Vec<Violation>> {
     };
     let purpose = violations.check("purpose", purpose, NO_PURPOSE);
     violations.finish(|| {
-        Some(Wanted {
+        Some(ReadRequest {
             report: report?,
             purpose: purpose?,
         })
@@ -54,7 +54,7 @@ pub fn check(request: &GetReportRequest) -> Result<Wanted, Vec<Violation>> {
 /// What is said to a request without a purpose.
 pub(crate) const NO_PURPOSE: &str = "must be one of those that the contract lists";
 
-impl Wanted {
+impl ReadRequest {
     /// The change to record before `caller` is shown the report.
     pub fn begin(&self, caller: &Identity, now: Time, entropy: &dyn Entropy, traceparent: String) -> Change {
         let id = ordered_id(now, entropy);

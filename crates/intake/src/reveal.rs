@@ -11,7 +11,7 @@ const LENGTH: std::ops::RangeInclusive<usize> = 10..=500;
 
 /// A valid request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RevealRequest {
     /// Id of the report.
     pub report: Uuid,
     /// The purpose, as logged.
@@ -23,7 +23,7 @@ pub struct Wanted {
 }
 
 /// Validates a request; on failure returns all violations.
-pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> {
+pub fn check(request: &RevealReporterRequest) -> Result<RevealRequest, Vec<Violation>> {
     let mut violations = Violations::new();
     let report = violations.name("name", names::REPORT, &request.name);
     let purpose = match RevealPurpose::try_from(request.purpose) {
@@ -38,7 +38,7 @@ pub fn check(request: &RevealReporterRequest) -> Result<Wanted, Vec<Violation>> 
     let justification = justification(&request.justification, &mut violations);
     let request_id = violations.request_id("request_id", &request.request_id);
     violations.finish(|| {
-        Some(Wanted {
+        Some(RevealRequest {
             request_id,
             report: report?,
             purpose: purpose?,

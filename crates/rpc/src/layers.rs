@@ -119,7 +119,7 @@ where
                 }
                 .boxed()
             }
-            Err(refusal) => ready(Ok(refusal.respond(is_grpc))).boxed(),
+            Err(rejection) => ready(Ok(rejection.respond(is_grpc))).boxed(),
         };
         match span {
             Some(span) => answer.instrument(span).boxed(),
@@ -128,10 +128,10 @@ where
     }
 }
 
-/// A refusal in the words of those who speak gRPC, and of those who do not.
-struct Refusal(Failure, &'static str);
+/// A request that is turned away: the failure for gRPC clients, the text for other HTTP clients.
+struct Rejection(Failure, &'static str);
 
-impl Refusal {
+impl Rejection {
     fn respond(self, is_grpc: bool) -> Response {
         match is_grpc {
             true => refuse(self.0),
@@ -231,28 +231,28 @@ fn explained(limits: Limits, status: &Status) -> Status {
 }
 
 /// Refuses metadata that would have to be guessed at.
-fn readable(request: &Request) -> Result<(), Refusal> {
+fn readable(request: &Request) -> Result<(), Rejection> {
     match is_grpc(request) {
         true => metadata::check(request.headers())
-            .map_err(|failure| Refusal(failure, "the headers of the request cannot be read")),
+            .map_err(|failure| Rejection(failure, "the headers of the request cannot be read")),
         false => Ok(()),
     }
 }
 
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
-fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Rejection> {
     // A probe that is refused for load would have a healthy process restarted, and its load fall on the others.
     if request.uri().path().starts_with("/grpc.health.v1.") {
         return Ok(None);
     }
     match Arc::clone(running).try_acquire_owned() {
         Ok(permit) => Ok(Some(permit)),
-        Err(_) => Err(Refusal(Failure::Overloaded, "too many requests at once; try again")),
+        Err(_) => Err(Rejection(Failure::Overloaded, "too many requests at once; try again")),
     }
 }
 
 /// How long a request may take: until its deadline, or the server's own when it names none or a longer one.
-fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Result<Duration, Refusal> {
+fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Result<Duration, Rejection> {
     let longest = match method.is_some_and(|method| method.is_upload) {
         true => limits.upload,
         false => limits.deadline,
@@ -269,8 +269,8 @@ fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Resul
     Ok(deadline.saturating_sub((deadline / 20).min(Duration::from_millis(5))))
 }
 
-fn late(failure: Failure) -> Refusal {
-    Refusal(failure, "it took too long; try again")
+fn late(failure: Failure) -> Rejection {
+    Rejection(failure, "it took too long; try again")
 }
 
 /// Finds out who calls and whether it may, before any service sees the request.

@@ -20,7 +20,7 @@ pub(super) struct Announced {
 
 /// A valid download request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct DownloadRequest {
     pub(super) id: Uuid,
     /// The purpose, as logged.
     pub(super) purpose: &'static str,
@@ -83,7 +83,7 @@ fn is_media_type(text: &str) -> bool {
 }
 
 /// Validates a download request; on failure returns all violations.
-pub(super) fn wanted(request: &DownloadEvidenceRequest) -> Result<Wanted, Vec<Violation>> {
+pub(super) fn download(request: &DownloadEvidenceRequest) -> Result<DownloadRequest, Vec<Violation>> {
     let mut violations = Violations::new();
     let id = violations.name("name", names::EVIDENCE, &request.name);
     let purpose = match DownloadPurpose::try_from(request.purpose) {
@@ -98,7 +98,7 @@ pub(super) fn wanted(request: &DownloadEvidenceRequest) -> Result<Wanted, Vec<Vi
     let purpose = violations.check("purpose", purpose, NO_PURPOSE);
     let justification = reveal::justification(&request.justification, &mut violations);
     violations.finish(|| {
-        Some(Wanted {
+        Some(DownloadRequest {
             id: id?,
             purpose: purpose?,
             justification,
@@ -157,7 +157,7 @@ mod tests {
             purpose,
             justification: justification.to_owned(),
         };
-        let good = wanted(&request(NAMED, 1, " to read the contract ")).unwrap();
+        let good = download(&request(NAMED, 1, " to read the contract ")).unwrap();
         assert_eq!(
             (good.purpose, good.justification.as_str()),
             ("handle-report", "to read the contract")
@@ -169,7 +169,7 @@ mod tests {
             (NAMED, 1, "why not", &["justification"]),
             (NAMED, 6, "two\nlines of it", &["justification"]),
         ] {
-            let violations = wanted(&request(name, purpose, justification)).unwrap_err();
+            let violations = download(&request(name, purpose, justification)).unwrap_err();
             assert_eq!(fields(&violations), expected, "{name} {purpose} {justification:?}");
         }
     }

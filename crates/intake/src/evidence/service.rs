@@ -114,13 +114,13 @@ impl Service {
         caller: &Identity,
         request: &DownloadEvidenceRequest,
     ) -> Result<Outgoing, Failure> {
-        let wanted = check::wanted(request)?;
+        let valid = check::download(request)?;
         let permit = one_of(&self.downloads)?;
-        let stored = self.store.evidence(wanted.id).await?;
+        let stored = self.store.evidence(valid.id).await?;
         let is_own = |stored: &StoredEvidence| stored.sender.system == caller.system;
         let own = stored.as_ref().is_some_and(is_own);
-        let stored = self.shown(caller, wanted.id, stored, is_own).await?;
-        let record = name(wanted.id);
+        let stored = self.shown(caller, valid.id, stored, is_own).await?;
+        let record = name(valid.id);
         let expired = || Failure::WrongState {
             record: record.clone(),
             state: "EXPIRED",
@@ -130,17 +130,17 @@ impl Service {
             return Err(expired());
         }
         // Opened first: that it is given out is not logged when there is nothing to give.
-        let file = match self.vault.open(wanted.id).await {
+        let file = match self.vault.open(valid.id).await {
             Ok(Some(file)) => file,
             Ok(None) => return Err(download::damaged(&stored, "it is not there")),
             Err(error) => return Err(download::damaged(&stored, &format!("it cannot be opened: {error}"))),
         };
         let download = Download {
-            id: wanted.id,
-            purpose: wanted.purpose,
-            justification: wanted.justification,
+            id: valid.id,
+            purpose: valid.purpose,
+            justification: valid.justification,
             by: sender(caller),
-            actor: caller.actor(wanted.id.as_bytes()),
+            actor: caller.actor(valid.id.as_bytes()),
             commitment_key: self.key(),
             traceparent: telemetry::traceparent(),
         };

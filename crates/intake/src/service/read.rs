@@ -14,9 +14,9 @@ impl Service {
         caller: &Identity,
         request: &GetReportRequest,
     ) -> Result<GetReportResponse, Failure> {
-        let wanted = reading::check(request)?;
-        let name = store::name(wanted.report);
-        let stored = self.store.report(wanted.report).await?;
+        let valid = reading::check(request)?;
+        let name = store::name(valid.report);
+        let stored = self.store.report(valid.report).await?;
         let sent = stored.as_ref().is_some_and(|stored| is_sender(caller, stored));
         // Asked also when there is no such report: neither the answer nor its time tells that.
         let leads = !sent && self.may_see(caller, &name).await?;
@@ -33,7 +33,7 @@ impl Service {
         report.name = name;
         report.accept_time = Some(stored.accept_time.to_proto());
         report.state = shown_state(caller, &stored).to_proto().into();
-        let reading = wanted.begin(caller, self.clock.now(), &*self.entropy, telemetry::traceparent());
+        let reading = valid.begin(caller, self.clock.now(), &*self.entropy, telemetry::traceparent());
         let logged_as = reading.record.clone();
         // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.
         self.readings.commit(store::reading_rows(reading)).await?;

@@ -18,9 +18,9 @@ impl Service {
         caller: &Identity,
         request: &RevealReporterRequest,
     ) -> Result<RevealReporterResponse, Failure> {
-        let wanted = reveal::check(request)?;
+        let valid = reveal::check(request)?;
         // Asked also when there is no such report, as in `get`.
-        let allowed = caller.role == Role::Operator || self.may_see(caller, &store::name(wanted.report)).await?;
+        let allowed = caller.role == Role::Operator || self.may_see(caller, &store::name(valid.report)).await?;
         if !allowed {
             return Err(Failure::NotFound { what: "report" });
         }
@@ -28,18 +28,18 @@ impl Service {
         self.entropy.fill(&mut commitment_key);
         // Who asks is part of what is asked: another officer's repeat must be a record of its own.
         let officer = caller.officer.as_ref().map(rpc::Officer::as_str).unwrap_or_default();
-        let asked = [request.name.as_str(), wanted.purpose, &wanted.justification, officer].join("\0");
+        let asked = [request.name.as_str(), valid.purpose, &valid.justification, officer].join("\0");
         let fingerprint = keyed_hash(&self.fingerprint_key, "reveal-fingerprint-v1", asked.as_bytes());
         let reveal = Reveal {
-            report: wanted.report,
-            purpose: wanted.purpose,
-            justification: wanted.justification,
+            report: valid.report,
+            purpose: valid.purpose,
+            justification: valid.justification,
             system: caller.system.clone(),
             agency: caller.agency.clone(),
-            actor: caller.actor(wanted.report.as_bytes()),
+            actor: caller.actor(valid.report.as_bytes()),
             commitment_key,
             traceparent: telemetry::traceparent(),
-            request: wanted.request_id.map(|id| (id, fingerprint)),
+            request: valid.request_id.map(|id| (id, fingerprint)),
         };
         let now = self.clock.now();
         // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.

@@ -21,7 +21,7 @@ use api::{
 };
 use async_trait::async_trait;
 use intake::{
-    Intake, Parts,
+    Dependencies, Intake,
     category::Categories,
     directory::InForce,
     evidence::{self, Folder},
@@ -352,7 +352,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
     // Port 9 is the discard service: nothing answers there.
     let nowhere =
         || rpc::client::connect("http://127.0.0.1:9", &token("intake"), Some(Duration::from_secs(1))).unwrap();
-    let parts = Parts {
+    let parts = Dependencies {
         db: db.clone(),
         categories: Arc::new(Categories::shipped().unwrap()),
         territories: Territories::shipped(),

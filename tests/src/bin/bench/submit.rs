@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use intake::{
-    Intake, Parts,
+    Dependencies, Intake,
     category::Categories,
     evidence::{self, Folder},
 };
@@ -18,7 +18,7 @@ pub const TOKEN: &str = "the-token-of-the-bench";
 /// Serves an intake whose consumers are unreachable. Returns its address and token.
 pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::Result<(String, &'static str)> {
     let nowhere = || rpc::client::connect("http://127.0.0.1:9", TOKEN, Some(Duration::from_secs(1)));
-    let parts = Parts {
+    let parts = Dependencies {
         db: Intake::open(backend.url()).await?,
         categories: Arc::new(Categories::shipped()?),
         territories: Territories::shipped(),
