@@ -2,7 +2,7 @@
 //! is lost by an answer.
 
 use api::event::{AssistanceAnswer, ClockKind, Detail, StateChange};
-use api::routing::case_sight::Sight;
+use api::routing::{Facts, case_sight::Sight};
 use journal::{Outbox as _, SqlOutbox};
 use prost::Message as _;
 use routing::case::{Action, Answer, AnswerAssistance, Party, RequestAssistance, State};
@@ -17,6 +17,7 @@ testkit::on_each_backend!(
     p7_an_answer_can_end_the_sight_of_the_case,
     p7_a_part_without_the_request_outlasts_it,
     p5_a_request_whose_agency_ends_is_passed_on,
+    p7_an_exclusion_outlasts_the_directory_that_made_it,
     verbs_on_one_case_share_a_commit_in_their_order,
 );
 
@@ -205,6 +206,29 @@ async fn p5_a_request_whose_agency_ends_is_passed_on(backend: Backend) {
         .collect();
     assert_eq!(passed_on, ["agencies/police-440300", "agencies/police-440000"]);
     fixture.assert_promises().await;
+}
+
+async fn p7_an_exclusion_outlasts_the_directory_that_made_it(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let facts = Facts {
+        excluded: vec!["police-130400".to_owned()],
+        ..gambling()
+    };
+    let case = fixture.open(&[facts]).await[0];
+    assert!(matches!(fixture.act(by(case, "police-450100")).await, Acted::Done(_)));
+    // The supporting agency is to continue the excluded one, which a later directory no longer has.
+    fixture
+        .apply(&[("police-130400", "valid_to: 2026-12-31, successor: police-440000")])
+        .await;
+    let ticker = fixture.ticker(&fixture.store);
+    assert_eq!(ticker.succeed().await.unwrap(), 1);
+    fixture.apply(&[("police-130400", "")]).await;
+    assert_eq!(ticker.succeed().await.unwrap(), 0);
+    for asked in ["police-440000", "police-440300"] {
+        let refused = fixture.act(ask(case, asked)).await;
+        assert!(matches!(refused, Acted::Refused(_)), "{asked}: {refused:?}");
+    }
+    assert!(matches!(fixture.act(ask(case, "police-450200")).await, Acted::Done(_)));
 }
 
 async fn verbs_on_one_case_share_a_commit_in_their_order(backend: Backend) {
