@@ -342,3 +342,22 @@ fn p2_a_replayed_mark_is_noticed_and_a_missing_one_confirms_nothing() {
         Err(Fault::Size { .. })
     ));
 }
+
+/// Details are guessable, so equal ones must not look alike: each commitment has a salt of its own.
+#[test]
+fn p3_no_two_commitments_share_a_salt() {
+    let changes = Producer::intake().many(60);
+    let mut salts = std::collections::HashSet::new();
+    for change in &changes {
+        for opening in [&change.chain, &change.detail] {
+            let salt = opening.as_ref().unwrap().salt.to_vec();
+            assert_eq!(salt.len(), 32);
+            assert!(salts.insert(salt), "a salt occurs twice");
+        }
+    }
+    let details: std::collections::HashSet<_> = changes
+        .iter()
+        .map(|change| change.detail.as_ref().unwrap().content.clone())
+        .collect();
+    assert_eq!(details.len(), 1, "all details are equal");
+}
