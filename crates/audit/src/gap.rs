@@ -2,6 +2,7 @@
 
 use api::event::{Detail, Incident};
 use journal::{AuditKind, Bytes32, Time};
+use names::Collection;
 use uuid::Uuid;
 
 use crate::producer::{Producer, Standing};
@@ -151,10 +152,10 @@ impl OwnChange {
                 from_state: state(frozen && !freezes),
                 to_state: state(frozen),
                 incident: Some(Incident {
-                    source: finding.source.clone(),
+                    producer: Collection::PRODUCERS.of(&finding.source),
                     event_id: finding.event_id.to_string(),
                     record: finding.record.clone(),
-                    sequence: finding.sequence,
+                    sequence: finding.sequence.cast_signed(),
                     entry_hash: finding.hash.to_vec().into(),
                     ..Incident::default()
                 }),
@@ -191,9 +192,9 @@ impl OwnChange {
                 from_state: producer.logged.name().to_owned(),
                 to_state: standing.name().to_owned(),
                 incident: Some(Incident {
-                    source: source.to_owned(),
-                    held_count: producer.held.count,
-                    committed_count: mark.committed,
+                    producer: Collection::PRODUCERS.of(source),
+                    held_count: producer.held.count.cast_signed(),
+                    committed_count: mark.committed.cast_signed(),
                     ..Incident::default()
                 }),
                 ..Detail::default()

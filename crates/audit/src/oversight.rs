@@ -204,7 +204,7 @@ fn gap_message(gap: Gap, now: Time) -> GapMessage {
     GapMessage {
         kind: kind.into(),
         record: gap.record,
-        source: gap.source,
+        producer: Collection::PRODUCERS.of(&gap.source),
         first_sequence: gap.first_sequence.cast_signed(),
         last_sequence: gap.last_sequence.cast_signed(),
         event_id: gap.event_id,

@@ -11,8 +11,11 @@
 mod operator;
 mod words;
 
+pub(crate) use words::number;
+
 use std::collections::BTreeSet;
 
+use api::event::ConnectingFactor;
 use api::intake::SubjectKind;
 use api::routing::{Explanation, Facts, OperatorAnswer, RouteDecision, RowMiss};
 use places::{Country, TerritoryCode};
@@ -148,6 +151,7 @@ enum Note<'a> {
     /// The agency complained of has ended.
     ComplainedOfEnded(Ended<'a>),
     UnknownFactor,
+    UnreadableCategory(&'a str),
     Repeated(Factor),
     CatchAll(&'a str),
     NationalDefault(&'a Agency),
@@ -239,6 +243,11 @@ impl<'a> Desk<'_, 'a> {
             self.ruling.notes.push(Note::ComplainedOfEnded(ended));
         }
         let ruling = &mut self.ruling;
+        if self.situation.category.is_empty() && !self.situation.category_name.is_empty() {
+            ruling
+                .notes
+                .push(Note::UnreadableCategory(self.situation.category_name));
+        }
         if self.situation.unknown_factors > 0 {
             ruling.notes.push(Note::UnknownFactor);
         }
@@ -662,8 +671,8 @@ pub fn without_excluded(mut explanation: Explanation) -> Explanation {
     operator::without_matches(&mut explanation);
     for tried in &mut explanation.factors {
         tried.passed.clear();
-        if tried.factor == Factor::ComplainedOf.as_str() {
-            tried.place.clear();
+        if tried.factor() == ConnectingFactor::ComplainedOf {
+            tried.place = None;
             tried.climb.clear();
         }
     }

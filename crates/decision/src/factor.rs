@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use api::intake::ConnectingFactor;
+use api::event::ConnectingFactor;
 
 /// A place that ties a report to a territory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,8 +72,9 @@ impl Factor {
         }
     }
 
-    /// The factor in rule-set messages.
-    pub(crate) const fn to_wire(self) -> ConnectingFactor {
+    /// The factor in the contract.
+    #[must_use]
+    pub const fn to_wire(self) -> ConnectingFactor {
         match self {
             Self::Operator => ConnectingFactor::Operator,
             Self::Server => ConnectingFactor::Server,
@@ -85,8 +86,9 @@ impl Factor {
         }
     }
 
-    /// Parses the factor of a rule-set message; `None` if this version does not know it.
-    pub(crate) fn from_wire(number: i32) -> Option<Self> {
+    /// Parses a factor of the contract; `None` if it is not set, or this version does not know it.
+    #[must_use]
+    pub fn from_wire(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|factor| factor.to_wire() as i32 == number)
     }
 }

@@ -11,6 +11,7 @@ use api::intake::{Place, ReporterRelation, SubjectKind, VictimKind};
 use api::routing::{Facts, OperatorAnswer};
 use jiff::civil::Date;
 use moment::Time;
+use names::Collection;
 use places::{Country, TerritoryCode};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -22,8 +23,10 @@ use crate::factor::Factor;
 /// The facts of one report.
 #[derive(Debug, Clone)]
 pub struct Situation<'a> {
-    /// Id of the category.
+    /// Id of the category; empty if the name is malformed.
     pub category: &'a str,
+    /// The name of the category, as it was given.
+    pub(crate) category_name: &'a str,
     /// Whether the category is urgent.
     pub urgent: bool,
     /// Whether the act is a publication about someone.
@@ -50,11 +53,11 @@ pub struct Situation<'a> {
     pub victim_kind: VictimKind,
     /// The reporter's relation to the act.
     pub reporter_relation: ReporterRelation,
-    /// Id of the agency that received the report first; empty if none did.
+    /// Name of the agency that received the report first; empty if none did.
     pub received_by: &'a str,
-    /// Id of the agency complained of; empty if none.
+    /// Name of the agency complained of; empty if none.
     pub complained_of: &'a str,
-    /// Ids of agencies that neither lead, support nor see it, including all units below them.
+    /// Names of agencies that neither lead, support nor see it, including all units below them.
     pub excluded: Vec<&'a str>,
     /// Details of kind choice and integer, by path.
     pub details: Vec<(&'a str, &'a str)>,
@@ -96,10 +99,11 @@ impl<'a> Places<'a> {
 }
 
 impl<'a> Situation<'a> {
-    /// A situation with only a category.
-    pub(crate) const fn of(category: &'a str) -> Self {
+    /// A situation with only a category, by its name.
+    pub(crate) fn of(category: &'a str) -> Self {
         Self {
-            category,
+            category: Collection::CATEGORIES.id(category).unwrap_or_default(),
+            category_name: category,
             urgent: false,
             publication: false,
             subject_kinds: Vec::new(),
@@ -240,31 +244,28 @@ pub(crate) fn country(country: &str) -> Given<'_> {
 
 /// The place of the agency complained of. Of one that has ended, the place of the agency that
 /// continues it: the complaint is about that one's staff and files now.
-fn complained_of(id: &str, directory: &Directory, day: Option<Date>) -> Given<'static> {
-    let heir = agency_id(id).and_then(|id| directory.heir(&id, day));
-    heir.map_or_else(|| place_of(id, directory), |heir| Given::Territory(heir.territory))
+fn complained_of(name: &str, directory: &Directory, day: Option<Date>) -> Given<'static> {
+    let heir = agency_id(name).and_then(|id| directory.heir(&id, day));
+    heir.map_or_else(|| place_of(name, directory), |heir| Given::Territory(heir.territory))
 }
 
 /// The receiver's place. One that receives for the whole nation, such as a national hotline, has
 /// none.
-fn received(id: &str, directory: &Directory) -> Given<'static> {
-    match place_of(id, directory) {
+fn received(name: &str, directory: &Directory) -> Given<'static> {
+    match place_of(name, directory) {
         Given::Territory(TerritoryCode::ROOT) => Given::Nationwide,
         given => given,
     }
 }
 
 /// The place of an agency.
-fn place_of(id: &str, directory: &Directory) -> Given<'static> {
-    if id.is_empty() {
-        return Given::Absent;
-    }
-    agency_id(id)
+fn place_of(name: &str, directory: &Directory) -> Given<'static> {
+    agency_id(name)
         .and_then(|id| directory.agency(&id))
         .map_or(Given::Absent, |agency| Given::Territory(agency.territory))
 }
 
-/// Parses an agency's id or resource name.
-pub fn agency_id(text: &str) -> Option<AgencyId> {
-    AgencyId::new(text).or_else(|_| AgencyId::from_resource_name(text)).ok()
+/// Parses the name of an agency.
+pub fn agency_id(name: &str) -> Option<AgencyId> {
+    names::AGENCY.id(name)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use api::routing::{AgencyBalance, RouteDifference, RouteEnd, SimulationSummary};
 
-use crate::decide::{Ruling, Verdict, rule};
+use crate::decide::{Ruling, Verdict, number, rule};
 use crate::directory::{AgencyId, Directory};
 use crate::facts::Situation;
 use crate::rules::{Action, RuleSet};
@@ -94,7 +94,7 @@ impl Simulation<'_> {
             .balance
             .iter()
             .map(|(agency, (gained, lost))| AgencyBalance {
-                agency: agency.to_string(),
+                agency: agency.resource_name(),
                 gained_count: count(*gained),
                 lost_count: count(*lost),
             })
@@ -144,17 +144,17 @@ fn lead<'a>(ruling: &Ruling<'a>) -> Option<&'a AgencyId> {
 }
 
 fn end(ruling: &Ruling<'_>) -> RouteEnd {
-    let mut supporting: Vec<String> = ruling.supporters().map(ToString::to_string).collect();
+    let mut supporting: Vec<String> = ruling.supporters().map(AgencyId::resource_name).collect();
     supporting.sort();
     let agency = match ruling.outcome() {
-        Verdict::Lead { agency, .. } => agency.id.to_string(),
-        Verdict::Designate(superior) => superior.to_string(),
+        Verdict::Lead { agency, .. } => agency.id.resource_name(),
+        Verdict::Designate(superior) => superior.resource_name(),
         Verdict::Advise { .. } => String::new(),
     };
     RouteEnd {
         agency,
         leads: lead(ruling).is_some(),
-        factor: ruling.factor().map(|factor| factor.to_string()).unwrap_or_default(),
+        factor: number(ruling.factor()),
         row: ruling.row().id.clone(),
         supporting,
     }

@@ -6,10 +6,8 @@ use std::{
 };
 
 use api::{
-    intake::{
-        ConnectingFactor, Place, Report, ReporterRelation, Subject, SubjectKind, SubmitReportRequest, VictimKind,
-        place::Location,
-    },
+    event::ConnectingFactor,
+    intake::{Place, Report, ReporterRelation, Subject, SubjectKind, SubmitReportRequest, VictimKind, place::Location},
     routing::{Facts, OperatorSubject},
 };
 use journal::Time;
@@ -187,7 +185,7 @@ fn facts(
         .and_then(|loss| loss.occur_time.as_ref())
         .and_then(Time::from_proto);
     Facts {
-        category: category.id.clone(),
+        category: Collection::CATEGORIES.of(&category.id),
         urgent: category.urgency == Urgency::Urgent,
         subject_kinds: subject_kinds.into_iter().collect(),
         places,
@@ -201,7 +199,7 @@ fn facts(
         victim_kind: report.victim_kind,
         reporter_relation: report.reporter.as_ref().map_or(0, |reporter| reporter.relation),
         publication: category.publication,
-        received_by: received_by.map(AgencyId::to_string).unwrap_or_default(),
+        received_by: received_by.map(AgencyId::resource_name).unwrap_or_default(),
         excluded: excluded.into_iter().collect(),
         details: report
             .details
@@ -210,10 +208,10 @@ fn facts(
             .map(|(path, value)| (path.clone(), value.clone()))
             .collect(),
         accept_time: Some(now.to_proto()),
-        complained_of: Collection::AGENCIES
-            .id(&report.complained_of)
-            .unwrap_or_default()
-            .to_owned(),
+        complained_of: match names::AGENCY.id(&report.complained_of) {
+            Some(_) => report.complained_of.clone(),
+            None => String::new(),
+        },
         // Routing asks the register.
         register_answer: None,
     }
@@ -523,11 +521,11 @@ impl Faults {
         ids
     }
 
-    /// The id of an agency. Unknown agencies are refused: silently, they would exclude nobody.
+    /// The name of an agency. Unknown agencies are refused: silently, they would exclude nobody.
     fn agency(&mut self, field: impl Display + Copy, name: &str, known: &Known) -> Option<String> {
         self.ok(
             field,
-            known.agency(name).map(ToOwned::to_owned),
+            known.agency(name).map(|id| Collection::AGENCIES.of(id)),
             "is not an agency of the directory; they are named like `agencies/police-130400`",
         )
     }

@@ -1,7 +1,8 @@
 //! Answers for a subject: the longest registered name with an entry valid on the day.
 
 use api::{
-    intake::{ConnectingFactor, Place, place},
+    event::ConnectingFactor,
+    intake::{Place, place},
     routing::{Facts, OperatorAnswer, OperatorMatch, OperatorStep, OperatorSubject, ReportChange},
 };
 use decision::calendar::Calendars;

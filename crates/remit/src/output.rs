@@ -6,7 +6,12 @@ use std::{
 };
 
 use anstream::AutoStream;
-use api::{event::ClockKind, intake::ReportState, routing::CaseState};
+use api::{
+    event::{ClockKind, ConnectingFactor},
+    intake::ReportState,
+    routing::{CaseState, ClockNeed, FactorTried, factor_tried::Place},
+};
+use decision::factor::Factor;
 use jiff::{Timestamp, tz::TimeZone};
 use owo_colors::{OwoColorize as _, Style};
 use places::Territories;
@@ -219,6 +224,27 @@ pub fn climb(place: &str, climb: &[String]) -> String {
     }
     let way: Vec<_> = way.into_iter().map(territory).collect();
     way.join(" → ")
+}
+
+/// The name of a connecting factor in rule sets, such as `complained-of`.
+pub fn factor(factor: ConnectingFactor) -> &'static str {
+    Factor::from_wire(factor.into()).map_or("", Factor::as_str)
+}
+
+/// The place of a factor that was tried: a code, a country, or what was given instead.
+pub fn place(tried: &FactorTried) -> &str {
+    match &tried.place {
+        Some(Place::Territory(name)) => id(name),
+        Some(Place::RegionCode(text) | Place::Unreadable(text)) => text,
+        None => "",
+    }
+}
+
+/// A length of time, such as `30 minutes`.
+pub fn clock(clock: &ClockNeed) -> String {
+    let unit = clock.unit().as_str_name();
+    let unit = unit.trim_start_matches("CLOCK_UNIT_").to_ascii_lowercase();
+    format!("{} {}", clock.value, unit.replace('_', " "))
 }
 
 /// The owner's duty before a clock ends.

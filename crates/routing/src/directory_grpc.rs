@@ -7,7 +7,6 @@ use api::routing::{
     ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest, LocateAgencyResponse,
     directory_service_server::DirectoryService,
 };
-use data_encoding::HEXLOWER;
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use rpc::{Failure, access, caller};
 use tonic::{Request, Response, Status, Streaming};
@@ -38,8 +37,9 @@ impl DirectoryService for Service {
         if !asked.territories {
             access::require(&request)?;
         }
-        let (source, digest) = self.source(&asked.etag, asked.territories).await?;
-        let (etag, territories) = (HEXLOWER.encode(&digest), asked.territories);
+        let (source, digest) = self.source(&asked.name, asked.territories).await?;
+        let version = names::DIRECTORY_VERSION.of(names::Digest(digest));
+        let territories = asked.territories;
         let source = bytes::Bytes::from(source);
         let parts = (0..source.len().max(1)).step_by(PART).map(move |start| {
             let part = source.slice(start..(start + PART).min(source.len()));
@@ -50,7 +50,7 @@ impl DirectoryService for Service {
             Ok(GetDirectoryResponse {
                 agencies,
                 territories,
-                etag: etag.clone(),
+                version: version.clone(),
             })
         });
         Ok(Response::new(futures::stream::iter(parts).boxed()))

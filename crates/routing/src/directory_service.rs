@@ -196,7 +196,14 @@ impl Service {
     /// The file of agencies of a version, or its file of territories.
     pub(crate) async fn source(&self, wanted: &str, territories: bool) -> Result<(Vec<u8>, Bytes32), Failure> {
         let active = self.versions.active();
-        let digest = etag("etag", wanted)?.unwrap_or(active.digests().directory);
+        let mut violations = Violations::new();
+        let digest = match wanted {
+            "" => Some(active.digests().directory),
+            name => violations
+                .name("name", names::DIRECTORY_VERSION, name)
+                .map(|digest| digest.0),
+        };
+        let digest = violations.finish(|| digest)?;
         let kept = match digest == active.digests().directory {
             true => None,
             false => self.versions.directory(&digest).await?,
@@ -228,6 +235,7 @@ impl Service {
             versions: past
                 .into_iter()
                 .map(|past| proto::DirectoryVersion {
+                    name: names::DIRECTORY_VERSION.of(names::Digest(past.digest)),
                     etag: HEXLOWER.encode(&past.digest),
                     activate_time: Some(past.activate_time.to_proto()),
                     activated_by: past.activated_by,

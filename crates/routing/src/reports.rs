@@ -185,9 +185,10 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static
     let route = match (entry.sequence, change.facts) {
         (1, None) => return Err("NO_FACTS"),
         // Without it, the agency to be kept out would see the case.
-        (1, Some(facts)) if facts.excluded.iter().any(|text| agency_id(text).is_none()) => {
+        (1, Some(facts)) if facts.excluded.iter().any(|name| agency_id(name).is_none()) => {
             return Err("MALFORMED_EXCLUSION");
         }
+        (1, Some(facts)) if names::Collection::CATEGORIES.id(&facts.category).is_none() => return Err("MALFORMED"),
         (1, Some(facts)) => Some(Route {
             decision: decide(&facts, &active.rules, &active.directory),
             facts,

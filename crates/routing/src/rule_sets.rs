@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use api::routing::{
     ActivateRuleSetRequest, ActivateRuleSetResponse, CheckRuleSetRequest, CreateRuleSetRequest, CreateRuleSetResponse,
-    ExplainRouteRequest, ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteResponse, RouteDecision,
-    RuleFinding, RuleTable, SimulateRuleSetResponse, SimulationProgress, check_rule_set_request::Target,
+    ExplainRouteRequest, Facts, ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteResponse,
+    RouteDecision, RuleFinding, RuleTable, SimulateRuleSetResponse, SimulationProgress, check_rule_set_request::Target,
     simulate_rule_set_response::Update,
 };
 use data_encoding::HEXLOWER;
@@ -198,6 +198,7 @@ impl Service {
 
     pub(crate) async fn explain(&self, request: ExplainRouteRequest) -> Result<RouteDecision, Failure> {
         let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
+        checked(&facts)?;
         let active = self.versions.active();
         let rules = match request.rule_set.as_str() {
             "" => Arc::clone(&active.rules),
@@ -408,6 +409,25 @@ fn trial(proposed: Bytes32, active: &Active) -> Trial {
         against: active.rules.digest(),
         directory: active.directory.digest(),
     }
+}
+
+/// Refuses facts with names that cannot be read. A stored decision skips such and says so.
+fn checked(facts: &Facts) -> Result<(), Failure> {
+    let mut violations = Violations::new();
+    let categories = names::Collection::CATEGORIES;
+    violations.check("facts.category", categories.id(&facts.category), categories.fault());
+    for (field, name) in [
+        ("facts.received_by", &facts.received_by),
+        ("facts.complained_of", &facts.complained_of),
+    ] {
+        if !name.is_empty() {
+            violations.name(field, names::AGENCY, name);
+        }
+    }
+    for (at, name) in facts.excluded.iter().enumerate() {
+        violations.name(format_args!("facts.excluded[{at}]"), names::AGENCY, name);
+    }
+    Ok(violations.finish(|| Some(()))?)
 }
 
 /// The path in the request that a finding is about.

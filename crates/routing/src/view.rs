@@ -96,7 +96,7 @@ pub fn clock(clock: &Clock) -> event::Clock {
             ClockKind::Assist => event::ClockKind::Assist,
         }
         .into(),
-        generation: clock.generation,
+        generation: clock.generation.cast_signed(),
         owner: clock.owner.resource_name(),
         due_time: Some(clock.due.to_proto()),
         budget_count: i32::try_from(clock.rule.value).unwrap_or(i32::MAX),
@@ -150,7 +150,7 @@ pub fn route(decision: &Decision) -> event::Route {
         rule_set_digest: explanation.rule_set_digest.clone(),
         directory_digest: explanation.directory_digest.clone(),
         row: explanation.row.clone(),
-        factor: explanation.factor.clone(),
+        factor: explanation.factor,
         lead,
         supporting: decision
             .supporting

@@ -132,7 +132,10 @@ async fn p2_an_event_id_that_is_used_again_is_logged_once(backend: Backend) {
     };
     assert_eq!(kind, "producer.event-id-reused");
     let incident = detail.incident.as_ref().unwrap();
-    assert_eq!((&*incident.source, &*incident.record), ("intake", "reports/a"));
+    assert_eq!(
+        (&*incident.producer, &*incident.record),
+        ("producers/intake", "reports/a")
+    );
     assert_eq!(incident.event_id, decoded(&first).event_id.to_string());
     assert_eq!(incident.entry_hash, journal::entry_hash(&again.entry).to_vec());
 
@@ -438,7 +441,7 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
     let [
         Gap {
             record,
-            source,
+            producer,
             event_id,
             ..
         },
@@ -448,8 +451,8 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
     };
     assert_eq!(listed.gaps[0].kind(), GapKind::Fork);
     assert_eq!(
-        (&**record, &**source, event_id),
-        ("reports/a", "intake", &decoded(&fork).event_id.to_string())
+        (&**record, &**producer, event_id),
+        ("reports/a", "producers/intake", &decoded(&fork).event_id.to_string())
     );
     let [
         ProducerMessage {

@@ -1,6 +1,6 @@
 //! The test vectors of bundles and details, made by a program that is not this one. `bundle-v1.json` is for other languages too.
 
-use api::event::{Actor, Clock, ClockKind, ClockUnit, Detail, Reading, Route};
+use api::event::{Actor, Clock, ClockKind, ClockUnit, ConnectingFactor, Detail, Reading, Route};
 use audit::{
     Edge,
     tiles::{Content, TilePath, put_entry, put_openings, take_entry, take_openings},
@@ -158,7 +158,7 @@ fn meant(means: &Value) -> Detail {
             rule_set_digest: bytes(&route["ruleSetDigest"]),
             directory_digest: bytes(&route["directoryDigest"]),
             row: text(&route["row"]),
-            factor: text(&route["factor"]),
+            factor: ConnectingFactor::from_str_name(&text(&route["factor"])).unwrap().into(),
             lead: text(&route["lead"]),
             supporting: list(&route["supporting"]).iter().map(text).collect(),
         }),
@@ -167,7 +167,7 @@ fn meant(means: &Value) -> Detail {
             .flat_map(list)
             .map(|clock| Clock {
                 kind: ClockKind::from_str_name(&text(&clock["kind"])).unwrap().into(),
-                generation: clock["generation"].as_u64().unwrap(),
+                generation: clock["generation"].as_i64().unwrap(),
                 owner: text(&clock["owner"]),
                 due_time: time(&clock["dueTime"]),
                 budget_count: clock["budgetCount"].as_i64().unwrap().try_into().unwrap(),

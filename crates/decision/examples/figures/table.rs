@@ -137,9 +137,12 @@ impl Report {
             ))
         });
         let relation = RELATIONS.iter().find(|(name, _)| *name == self.relation);
-        let received = self.received_by.as_ref().map(|id| format!(r#","receivedBy":"{id}""#));
+        let received = self
+            .received_by
+            .as_ref()
+            .map(|id| format!(r#","receivedBy":"agencies/{id}""#));
         format!(
-            r#"{{"category":"{}","urgent":{},"subjectKinds":["SUBJECT_KIND_URL"],"places":[{}],"lossCurrencyCode":"CNY","lossMinorUnits":"{}","reporterRelation":"{}"{}}}"#,
+            r#"{{"category":"categories/{}","urgent":{},"subjectKinds":["SUBJECT_KIND_URL"],"places":[{}],"lossCurrencyCode":"CNY","lossMinorUnits":"{}","reporterRelation":"{}"{}}}"#,
             self.category,
             self.urgent,
             places.collect::<Vec<_>>().join(","),

@@ -4,11 +4,12 @@
 //! own, so that it can be removed for all but the owner: `excluded`, `exclusions`, `passed`, and
 //! the place of the agency complained of.
 
+use api::routing::factor_tried::Place;
 use api::routing::{Explanation, FactorTried, HoldAsked, Support};
 use places::Reading;
 
 use super::{Hold, Note, Reason, Ruling, Tried, Verdict, operator};
-use crate::directory::{Located, view};
+use crate::directory::{AgencyId, Located, view};
 use crate::factor::Factor;
 use crate::facts::Given;
 use crate::rules::Action;
@@ -38,12 +39,13 @@ impl Ruling<'_> {
         }
         let supporting = self.support();
         Explanation {
-            rule_set: self.rules.id().to_owned(),
+            rule_set: names::RULE_SET.of(names::Digest(self.rules.digest())),
+            table_id: self.rules.id().to_owned(),
             row: self.row.id.clone(),
             source: self.row.source.clone(),
             factors: self.tried.iter().map(|tried| self.step(tried)).collect(),
-            factor: self.factor().map(|factor| factor.to_string()).unwrap_or_default(),
-            excluded: self.excluded.iter().map(ToString::to_string).collect(),
+            factor: number(self.factor()),
+            excluded: self.excluded.iter().map(AgencyId::resource_name).collect(),
             fallbacks,
             summary: self.summary(&supporting),
             supporting,
@@ -55,7 +57,7 @@ impl Ruling<'_> {
             exclusions,
             failed_columns: self.matched.failed().collect::<Vec<u8>>().into(),
             holds: self.holds.iter().map(asked).collect(),
-            review: self.review().as_str().to_owned(),
+            review: self.review().to_proto().into(),
             register_answer: self.operator.cloned(),
         }
     }
@@ -63,7 +65,7 @@ impl Ruling<'_> {
     /// One factor and its result.
     fn step(&self, tried: &Tried<'_>) -> FactorTried {
         let mut step = FactorTried {
-            factor: tried.factor.to_string(),
+            factor: tried.factor.to_wire().into(),
             ..FactorTried::default()
         };
         step.outcome = match tried.given {
@@ -71,22 +73,25 @@ impl Ruling<'_> {
             Given::RuledOut(victim) => format!("not a factor: {victim} complains about a publication"),
             Given::Nationwide => "not a factor: the receiving agency works for the whole nation".to_owned(),
             Given::Unreadable(text) => {
-                text.clone_into(&mut step.place);
+                step.place = Some(Place::Unreadable(text.to_owned()));
                 "left out: neither a territory code nor a country".to_owned()
             }
             Given::Abroad(country) => {
-                step.place = country.to_string();
+                step.place = Some(Place::RegionCode(country.to_string()));
                 format!("{country} is outside the tree of territories: no agency there can lead")
             }
             Given::Territory(place) => {
-                step.place = place.to_string();
+                step.place = Some(Place::Territory(place.resource_name()));
                 String::new()
             }
         };
         if let Some(located) = &tried.located {
-            step.climb = located.climb.iter().map(ToString::to_string).collect();
-            step.agency = located.agency.map(|agency| agency.id.to_string()).unwrap_or_default();
-            step.passed = located.passed.iter().map(ToString::to_string).collect();
+            step.climb = located.climb.iter().map(|code| code.resource_name()).collect();
+            step.agency = located
+                .agency
+                .map(|agency| agency.id.resource_name())
+                .unwrap_or_default();
+            step.passed = located.passed.iter().map(|id| id.resource_name()).collect();
             step.outcome = self.climbed(located);
         }
         if let Some(by_register) = self
@@ -153,6 +158,9 @@ impl Ruling<'_> {
                     true,
                 );
             }
+            Note::UnreadableCategory(name) => {
+                format!("`{name}` is not the name of a category: no row has it")
+            }
             Note::UnknownFactor => "a place with an unknown connecting factor was skipped".to_owned(),
             Note::Repeated(factor) => format!("{factor}: given more than once; only the first place was used"),
             Note::CatchAll(category) => format!("no row has the category `{category}`: the catch-all row decided"),
@@ -211,11 +219,11 @@ impl Ruling<'_> {
             let reason = self.reason(reason);
             match supporting
                 .iter_mut()
-                .find(|support| support.agency == agency.id.as_str())
+                .find(|support| support.agency == agency.id.resource_name())
             {
                 Some(support) => support.reason = format!("{}; {reason}", support.reason),
                 None => supporting.push(Support {
-                    agency: agency.id.to_string(),
+                    agency: agency.id.resource_name(),
                     reason,
                 }),
             }
@@ -271,11 +279,17 @@ impl Ruling<'_> {
             Verdict::Designate(superior) => format!("{superior} designates (no agency may lead)"),
             Verdict::Advise { .. } => "nobody leads: the reporter is told who can act".to_owned(),
         };
-        let others = supporting
-            .iter()
-            .map(|support| format!("; {} supports ({})", support.agency, support.reason));
+        let others = self
+            .supporters()
+            .zip(supporting)
+            .map(|(agency, support)| format!("; {agency} supports ({})", support.reason));
         std::iter::once(first).chain(others).collect()
     }
+}
+
+/// A factor in the contract; 0 if there is none.
+pub(crate) fn number(factor: Option<Factor>) -> i32 {
+    factor.map_or(0, |factor| factor.to_wire().into())
 }
 
 fn asked(hold: &Hold<'_>) -> HoldAsked {
@@ -285,8 +299,8 @@ fn asked(hold: &Hold<'_>) -> HoldAsked {
     };
     let function = &hold.need.function;
     HoldAsked {
-        agency: hold.agency.map(|agency| agency.id.to_string()).unwrap_or_default(),
-        within: format!("{} {}", hold.need.value, hold.need.unit.as_str()),
+        agency: hold.agency.map(|agency| agency.id.resource_name()).unwrap_or_default(),
+        clock: hold.need.to_proto().clock,
         reason: match hold.agency {
             Some(_) => format!("{function} {place}"),
             None => format!("no {function} agency {place} may be asked"),

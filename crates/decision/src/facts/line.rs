@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use api::intake::{ConnectingFactor, ReporterRelation, SubjectKind, VictimKind};
+use api::event::ConnectingFactor;
+use api::intake::{ReporterRelation, SubjectKind, VictimKind};
 use api::routing::{OperatorAnswer, OperatorMatch, operator_match};
 use data_encoding::BASE64;
 use jiff::Timestamp;
@@ -112,7 +113,7 @@ impl<'a> FactsLine<'a> {
             reporter_relation: self.reporter_relation.0,
             received_by: &self.received_by.0,
             complained_of: &self.complained_of.0,
-            excluded: self.excluded.iter().map(|id| &*id.0).collect(),
+            excluded: self.excluded.iter().map(|name| &*name.0).collect(),
             details: self
                 .details
                 .0

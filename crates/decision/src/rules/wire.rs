@@ -10,6 +10,7 @@ use api::routing::{
 };
 use api::{bilingual, text_in};
 use iso_currency::Currency;
+use names::Collection;
 use places::{Country, TerritoryCode};
 
 use super::boxes::Boxes;
@@ -74,7 +75,11 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
         );
     }
     let mut last_resort = Vec::new();
-    for text in &table.last_resort {
+    for name in &table.last_resort {
+        let Some(text) = Collection::AGENCIES.id(name) else {
+            reader.fault("last_resort", not_a_name(Collection::AGENCIES, name));
+            continue;
+        };
         match AgencyId::new(text) {
             Ok(id) => match directory.agency(&id) {
                 Some(agency) if agency.valid_from.is_none() && agency.valid_to.is_none() => last_resort.push(id),
@@ -187,7 +192,7 @@ impl Reader<'_> {
             return None;
         };
         match column {
-            Wire::Category(CategoryCondition { subtrees }) => self.categories(subtrees),
+            Wire::Category(CategoryCondition { categories }) => self.categories(categories),
             Wire::Place(place) => self.place(place),
             Wire::Loss(loss) => self.loss(loss),
             Wire::LossAge(age) => {
@@ -234,20 +239,23 @@ impl Reader<'_> {
         }
     }
 
-    fn categories(&mut self, subtrees: &[String]) -> Option<Condition> {
-        if subtrees.is_empty() {
+    fn categories(&mut self, names: &[String]) -> Option<Condition> {
+        if names.is_empty() {
             self.fault("category", "an empty list matches nothing; add a value or remove it");
             return None;
         }
-        let mut good = true;
-        for subtree in subtrees.iter().filter(|subtree| !is_path(subtree)) {
-            self.fault(
-                "category",
-                format!("`{subtree}` is not a category; write ids separated by dots"),
-            );
-            good = false;
+        let mut subtrees = Vec::with_capacity(names.len());
+        for name in names {
+            match Collection::CATEGORIES.id(name) {
+                Some(id) if is_path(id) => subtrees.push(id.to_owned()),
+                Some(id) => self.fault(
+                    "category",
+                    format!("`{id}` is not a category; write ids separated by dots"),
+                ),
+                None => self.fault("category", not_a_name(Collection::CATEGORIES, name)),
+            }
         }
-        let mut subtrees = subtrees.to_vec();
+        let good = subtrees.len() == names.len();
         subtrees.sort();
         subtrees.dedup();
         good.then_some(Condition::Category(subtrees))
@@ -268,8 +276,8 @@ impl Reader<'_> {
             absent: place.absent,
             ..PlaceIs::default()
         };
-        for text in &place.within {
-            match self.territory(text, &place.within) {
+        for text in &place.territories {
+            match self.territory(text, &place.territories) {
                 Ok(code) => is.within.push(code),
                 Err(problem) => self.fault(column, problem),
             }
@@ -284,7 +292,7 @@ impl Reader<'_> {
         is.within.dedup();
         is.countries.sort();
         is.countries.dedup();
-        if place.within.is_empty() && place.region_codes.is_empty() && !place.abroad && !place.absent {
+        if place.territories.is_empty() && place.region_codes.is_empty() && !place.abroad && !place.absent {
             self.fault(
                 column,
                 "it has no condition; add `within`, `countries`, `abroad` or `absent`",
@@ -293,9 +301,11 @@ impl Reader<'_> {
         (self.findings.len() == before).then_some(Condition::Place(factor, is))
     }
 
-    /// A territory of `within`. After its end its places are in others, so the row must name these,
+    /// One of the territories of a condition. After its end its places are in others, so the row must name these,
     /// too: a row has no days.
     fn territory(&self, text: &str, within: &[String]) -> Result<TerritoryCode, String> {
+        let territories = Collection::TERRITORIES;
+        let text = territories.id(text).ok_or_else(|| not_a_name(territories, text))?;
         let code = text.parse::<TerritoryCode>().map_err(|error| error.to_string())?;
         let tree = self.directory.territories();
         let ends = match tree.get(code) {
@@ -311,7 +321,7 @@ impl Reader<'_> {
             .resolve(code)
             .map_or(code, |resolved| resolved.code);
         let named = |other: &String| {
-            let other = other.parse::<TerritoryCode>().ok().filter(|other| *other != code);
+            let other = TerritoryCode::from_resource_name(other).ok().filter(|other| *other != code);
             other.is_some_and(|other| read_as.is_within(other))
         };
         match within.iter().any(named) {
@@ -591,18 +601,18 @@ pub(super) fn write(id: &str, rows: &[Row], last_resort: &[AgencyId]) -> RuleTab
                 source: row.source.clone(),
             })
             .collect(),
-        last_resort: last_resort.iter().map(ToString::to_string).collect(),
+        last_resort: last_resort.iter().map(AgencyId::resource_name).collect(),
     }
 }
 
 fn write_condition(condition: &Condition) -> RuleCondition {
     let column = match condition {
         Condition::Category(subtrees) => Wire::Category(CategoryCondition {
-            subtrees: subtrees.clone(),
+            categories: subtrees.iter().map(|id| Collection::CATEGORIES.of(id)).collect(),
         }),
         Condition::Place(factor, is) => Wire::Place(PlaceCondition {
             factor: factor.to_wire().into(),
-            within: is.within.iter().map(ToString::to_string).collect(),
+            territories: is.within.iter().map(|code| code.resource_name()).collect(),
             region_codes: is.countries.iter().map(ToString::to_string).collect(),
             abroad: is.abroad,
             absent: is.absent,
@@ -658,6 +668,11 @@ fn write_lead(lead: &Lead) -> LeadAction {
 
 fn numbers<T: Copy + Into<i32>>(words: &[T]) -> Vec<i32> {
     words.iter().map(|word| (*word).into()).collect()
+}
+
+/// The fault of a text that is no name.
+fn not_a_name(collection: Collection, text: &str) -> String {
+    format!("`{text}` {}", collection.fault())
 }
 
 /// Whether a text consists of ids separated by dots.

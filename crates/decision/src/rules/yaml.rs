@@ -10,6 +10,7 @@ use api::routing::{
     LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition, RuleRow, RuleTable,
     SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
+use names::Collection;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -163,6 +164,11 @@ struct HoldEntry {
     unknown: UnknownKeys,
 }
 
+/// People write ids.
+fn names(collection: Collection, ids: Vec<String>) -> Vec<String> {
+    ids.into_iter().map(|id| collection.of(id)).collect()
+}
+
 /// Parses a file's structure and values.
 ///
 /// # Errors
@@ -173,7 +179,7 @@ pub(super) fn read(yaml: &str) -> Result<Written, ConfigError> {
     let mut written = Written {
         table: RuleTable {
             id: file.id,
-            last_resort: file.last_resort,
+            last_resort: names(Collection::AGENCIES, file.last_resort),
             rows: Vec::with_capacity(file.rows.len()),
         },
         ..Written::default()
@@ -225,7 +231,7 @@ impl Writer<'_> {
         let mut conditions = Vec::new();
         if let Some(category) = entry.category {
             conditions.push(Wire::Category(CategoryCondition {
-                subtrees: category.into(),
+                categories: names(Collection::CATEGORIES, category.into()),
             }));
         }
         self.conditions(entry.when, &mut conditions);
@@ -312,7 +318,7 @@ impl Writer<'_> {
             self.unknown(factor.as_str(), &place.unknown);
             conditions.push(Wire::Place(PlaceCondition {
                 factor: factor.to_wire().into(),
-                within: place.within,
+                territories: names(Collection::TERRITORIES, place.within),
                 region_codes: place.countries,
                 abroad: place.abroad,
                 absent: place.absent,

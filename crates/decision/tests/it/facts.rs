@@ -1,6 +1,7 @@
 //! Facts from a line of JSON equal those of the contract.
 
-use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
+use api::event::ConnectingFactor;
+use api::intake::{Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
 use api::routing::{Facts, OperatorAnswer, OperatorMatch, operator_match};
 use decision::decide::rule;
 use decision::directory::Directory;
@@ -14,7 +15,7 @@ fn all() -> Facts {
         location: Some(location),
     };
     Facts {
-        category: "gambling".to_owned(),
+        category: "categories/gambling".to_owned(),
         urgent: true,
         subject_kinds: vec![SubjectKind::Url.into(), SubjectKind::BankAccount.into()],
         places: vec![
@@ -38,13 +39,13 @@ fn all() -> Facts {
         victim_kind: VictimKind::PublicBody.into(),
         reporter_relation: ReporterRelation::Bystander.into(),
         publication: true,
-        received_by: "police-440000".to_owned(),
-        excluded: vec!["police-130400".to_owned(), "police-130000".to_owned()],
+        received_by: "agencies/police-440000".to_owned(),
+        excluded: vec!["agencies/police-130400".to_owned(), "agencies/police-130000".to_owned()],
         details: [("deposit.channel", "card"), ("a", "线")]
             .map(|(path, value)| (path.to_owned(), value.to_owned()))
             .into(),
         accept_time: Some(moment::Time(1_800_000_000_000_000).to_proto()),
-        complained_of: "police-130400".to_owned(),
+        complained_of: "agencies/police-130400".to_owned(),
         register_answer: Some(OperatorAnswer {
             version: 9_007_199_254_740_993,
             digest: vec![0, 255, 62, 63].into(),

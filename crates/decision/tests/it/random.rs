@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use api::event::ConnectingFactor;
 use api::intake::{Place, place::Location};
 use api::routing::Facts;
 use decision::decide::{Destination, decide, without_excluded};
 use decision::directory::{AgencyId, Directory};
+use decision::factor::Factor;
 use decision::rules::RuleSet;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -25,8 +27,8 @@ fn agency() -> impl Strategy<Value = String> {
         "market-regulator-CN",
     ];
     prop_oneof![
-        4 => proptest::sample::select(ids),
-        2 => proptest::sample::select(tops.map(str::to_owned).to_vec()),
+        4 => proptest::sample::select(ids).prop_map(|id| format!("agencies/{id}")),
+        2 => proptest::sample::select(tops.to_vec()).prop_map(|id| format!("agencies/{id}")),
         1 => ".{0,8}",
     ]
 }
@@ -37,7 +39,10 @@ fn category() -> impl Strategy<Value = String> {
         .iter()
         .flat_map(|row| row.categories().to_vec())
         .collect();
-    prop_oneof![4 => proptest::sample::select(rows), 1 => "[a-z.-]{0,12}"]
+    prop_oneof![
+        4 => proptest::sample::select(rows).prop_map(|id| format!("categories/{id}")),
+        1 => "(categories/)?[a-z.-]{0,12}",
+    ]
 }
 
 fn place() -> impl Strategy<Value = Place> {
@@ -90,7 +95,7 @@ proptest! {
     fn p7_who_does_not_own_a_case_is_told_nobody_excluded(facts in any_facts()) {
         let directory = Directory::shipped();
         let decision = decide(&facts, RuleSet::shipped(), directory);
-        let excluded: BTreeSet<AgencyId> = facts.excluded.iter().filter_map(|id| AgencyId::new(id).ok()).collect();
+        let excluded: BTreeSet<AgencyId> = facts.excluded.iter().filter_map(|name| AgencyId::from_resource_name(name).ok()).collect();
         let shown = without_excluded(decision.explanation.clone());
         prop_assert!(shown.excluded.is_empty() && shown.facts_digest.is_empty() && shown.facts_salt.is_empty());
         // A superior that designates although everybody at the top is excluded may be named, as the
@@ -101,7 +106,7 @@ proptest! {
             prop_assert!(designates(&agency.id) || !text.contains(agency.id.as_str()), "{} in {}", agency.id, text);
         }
         prop_assert!(!text.contains("excluded agency") && !text.contains("passed over"), "{}", text);
-        if facts.excluded.is_empty() && decision.explanation.factors.iter().all(|tried| tried.factor != "complained-of") {
+        if facts.excluded.is_empty() && decision.explanation.factors.iter().all(|tried| tried.factor() != ConnectingFactor::ComplainedOf) {
             prop_assert_eq!(shown, api::routing::Explanation { facts_digest: Default::default(), ..decision.explanation });
         }
     }
@@ -111,7 +116,7 @@ proptest! {
         let directory = Directory::shipped();
         let decision = decide(&facts, RuleSet::shipped(), directory);
         let excluded: BTreeSet<AgencyId> =
-            facts.excluded.iter().filter_map(|id| AgencyId::new(id).ok()).filter(|id| directory.agency(id).is_some()).collect();
+            facts.excluded.iter().filter_map(|name| AgencyId::from_resource_name(name).ok()).filter(|id| directory.agency(id).is_some()).collect();
         let kept_out = |id: &AgencyId| excluded.iter().any(|unit| directory.is_under(id, unit));
         let supporters: BTreeSet<_> = decision.supporting.iter().map(|(id, _)| id).collect();
         prop_assert_eq!(supporters.len(), decision.supporting.len(), "each once");
@@ -124,7 +129,7 @@ proptest! {
                 prop_assert!(!kept_out(agency), "{} leads", agency);
                 prop_assert!(directory.agency(agency).is_some());
                 prop_assert!(!supporters.contains(agency));
-                prop_assert_eq!(factor.map_or("", |factor| factor.as_str()), decision.explanation.factor.as_str());
+                prop_assert_eq!(*factor, Factor::from_wire(decision.explanation.factor));
             }
             Destination::Designate { superior } => {
                 let tops = directory.agencies().filter(|agency| agency.superior.is_none());

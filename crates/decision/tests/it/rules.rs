@@ -13,7 +13,7 @@ use prost::Message as _;
 /// The shipped set's row for a category, and its lead.
 fn row(category: &str) -> (String, String) {
     let facts = Facts {
-        category: category.to_owned(),
+        category: format!("categories/{category}"),
         ..Facts::default()
     };
     let situation = Situation::from(&facts);

@@ -1,10 +1,12 @@
 //! The sixteen stories under both shipped rule sets, and further requirements on answers.
 
-use api::intake::{ConnectingFactor, Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
-use api::routing::{Facts, OperatorSubject, operator_subject};
+use api::event::{ClockUnit, ConnectingFactor};
+use api::intake::{Place, ReporterRelation, SubjectKind, VictimKind, place::Location};
+use api::routing::{ClockNeed, Facts, OperatorSubject, factor_tried, operator_subject};
 use decision::calendar::Unit;
 use decision::decide::{Decision, Destination, decide, rule, without_excluded};
 use decision::directory::Directory;
+use decision::factor::Factor;
 use decision::facts::Situation;
 use decision::rules::RuleSet;
 
@@ -33,7 +35,7 @@ fn facts(category: &str, places: &[&str]) -> Facts {
         }
     };
     Facts {
-        category: category.to_owned(),
+        category: format!("categories/{category}"),
         places: places.iter().map(place).collect(),
         ..Facts::default()
     }
@@ -63,7 +65,7 @@ fn story(name: &'static str, facts: Facts, answer: (&'static str, &'static [&'st
 
 fn received_by(agency: &str, facts: Facts) -> Facts {
     Facts {
-        received_by: agency.to_owned(),
+        received_by: format!("agencies/{agency}"),
         ..facts
     }
 }
@@ -190,8 +192,8 @@ fn stories() -> Vec<Story> {
         story(
             "9",
             Facts {
-                excluded: vec!["police-130400".to_owned()],
-                complained_of: "police-130400".to_owned(),
+                excluded: vec!["agencies/police-130400".to_owned()],
+                complained_of: "agencies/police-130400".to_owned(),
                 ..received_by("police-130400", facts("official-misconduct", &["suspect 130400"]))
             },
             ("inspection-130000 by complained-of", &[]),
@@ -337,7 +339,10 @@ fn tried(decision: &Decision) -> Vec<(&str, &str)> {
         .explanation
         .factors
         .iter()
-        .map(|tried| (tried.factor.as_str(), tried.outcome.as_str()))
+        .map(|tried| {
+            let factor = Factor::from_wire(tried.factor).expect("a factor");
+            (factor.as_str(), tried.outcome.as_str())
+        })
         .collect()
 }
 
@@ -348,7 +353,7 @@ fn story_1_investment_fraud() {
     facts.loss_minor_units = 12_800_000;
     facts.loss_age_seconds = Some(7_200);
     facts.subject_kinds = vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()];
-    facts.received_by = "content-regulator-CN".to_owned();
+    facts.received_by = "agencies/content-regulator-CN".to_owned();
     let decision = check(&facts, "police-510100 by victim", &["payment-stop-510000"]);
     let absent = "absent: the report has no such place";
     assert_eq!(
@@ -362,8 +367,14 @@ fn story_1_investment_fraud() {
     );
     let hold = &decision.explanation.holds[0];
     assert_eq!(
-        (hold.agency.as_str(), hold.within.as_str()),
-        ("payment-stop-510000", "30 minutes")
+        (hold.agency.as_str(), &hold.clock),
+        (
+            "agencies/payment-stop-510000",
+            &Some(ClockNeed {
+                value: 30,
+                unit: ClockUnit::Minutes.into()
+            })
+        )
     );
     assert_eq!(decision.explanation.row, "fraud-fresh-loss");
     says(&decision, "the operator was not looked up");
@@ -382,7 +393,10 @@ fn story_2_paid_removal() {
     facts.victim_kind = VictimKind::Organisation.into();
     facts.publication = true;
     let decision = check(&facts, "police-130000 by operator", &["content-regulator-130000"]);
-    assert_eq!(decision.explanation.factors[0].climb, ["130100", "130000"]);
+    assert_eq!(
+        decision.explanation.factors[0].climb,
+        ["territories/130100", "territories/130000"]
+    );
     let said = ("victim", "not a factor: an organisation complains about a publication");
     assert!(tried(&decision).contains(&said));
 }
@@ -390,7 +404,7 @@ fn story_2_paid_removal() {
 #[test]
 fn the_home_police_of_an_organisation_never_lead_against_a_publication() {
     let mut facts = facts("extortion.paid-removal", &["victim 320100"]);
-    facts.received_by = "police-320100".to_owned();
+    facts.received_by = "agencies/police-320100".to_owned();
     check(&facts, "police-320100 by victim", &["content-regulator-320000"]);
     facts.publication = true;
     for kind in [VictimKind::Organisation, VictimKind::PublicBody] {
@@ -428,10 +442,13 @@ fn story_4_gambling_site() {
 #[test]
 fn story_5_fake_loan_app_abroad() {
     let mut facts = facts("fraud.loan", &["server US", "victim 520100"]);
-    facts.received_by = "content-regulator-CN".to_owned();
+    facts.received_by = "agencies/content-regulator-CN".to_owned();
     let decision = check(&facts, "police-CN by victim", &["partner-hotline-abroad"]);
     let victim = decision.explanation.factors.last().expect("tried");
-    assert_eq!(victim.climb, ["520100", "520000", "CN"]);
+    assert_eq!(
+        victim.climb,
+        ["territories/520100", "territories/520000", "territories/CN"]
+    );
     assert!(tried(&decision).contains(&(
         "server",
         "US is outside the tree of territories: no agency there can lead"
@@ -492,11 +509,11 @@ fn story_8_personal_data_market() {
 #[test]
 fn story_9_official() {
     let mut facts = facts("official-misconduct", &["suspect 130400"]);
-    facts.excluded = vec!["police-130400".to_owned()];
-    facts.received_by = "police-130400".to_owned();
-    facts.complained_of = "police-130400".to_owned();
+    facts.excluded = vec!["agencies/police-130400".to_owned()];
+    facts.received_by = "agencies/police-130400".to_owned();
+    facts.complained_of = "agencies/police-130400".to_owned();
     let decision = check(&facts, "inspection-130000 by complained-of", &[]);
-    assert_eq!(decision.explanation.excluded, ["police-130400"]);
+    assert_eq!(decision.explanation.excluded, ["agencies/police-130400"]);
     let fallbacks = decision.explanation.fallbacks.join(" ");
     assert!(
         !fallbacks.contains("police-130400"),
@@ -508,7 +525,7 @@ fn story_9_official() {
 fn story_10_nowhere() {
     let decision = check(&facts("malware", &[]), "police-CN by default", &[]);
     says(&decision, "police-CN leads as the national default");
-    assert_eq!(decision.explanation.factor, "");
+    assert_eq!(decision.explanation.factor(), ConnectingFactor::Unspecified);
     let decision = check(&facts("something.else", &[]), "police-CN by default", &[]);
     says(&decision, "the catch-all row decided");
 }
@@ -571,8 +588,11 @@ fn story_14_abolished_code() {
     );
     let victim = decision.explanation.factors.last().expect("tried");
     assert_eq!(
-        (victim.place.as_str(), victim.climb.join(" ").as_str()),
-        ("320504", "320508 320500 320000")
+        (&victim.place, victim.climb.join(" ").as_str()),
+        (
+            &Some(factor_tried::Place::Territory("territories/320504".to_owned())),
+            "territories/320508 territories/320500 territories/320000"
+        )
     );
     says(
         &decision,
@@ -717,20 +737,20 @@ fn story_16_platform_ignores_reports() {
 #[test]
 fn exclusion_covers_the_units_below_and_the_climb_skips_them() {
     let mut facts = facts("gambling", &["operator 450100", "server 440600"]);
-    facts.excluded = vec!["police-450000".to_owned()];
+    facts.excluded = vec!["agencies/police-450000".to_owned()];
     let decision = check(&facts, "police-CN by operator", &["police-440000"]);
     assert_eq!(
         decision.explanation.factors[0].passed,
-        ["police-450100", "police-450000"]
+        ["agencies/police-450100", "agencies/police-450000"]
     );
-    facts.excluded = vec!["police-440000".to_owned()];
+    facts.excluded = vec!["agencies/police-440000".to_owned()];
     check(&facts, "police-450100 by operator", &["police-CN"]);
 }
 
 #[test]
 fn the_conference_designates_if_nobody_is_left() {
     let mut facts = facts("gambling", &["operator 450100", "server US"]);
-    facts.excluded = vec!["police-CN".to_owned()];
+    facts.excluded = vec!["agencies/police-CN".to_owned()];
     let decision = route(&facts);
     assert!(matches!(&decision.outcome, Destination::Designate { superior } if superior.as_str() == "conference-CN"));
     assert_eq!(decision.supporting, vec![]);
@@ -740,7 +760,7 @@ fn the_conference_designates_if_nobody_is_left() {
         ("conference-CN", "inspection-CN"),
         ("inspection-CN", "content-regulator-CN"),
     ] {
-        facts.excluded.push(excluded.to_owned());
+        facts.excluded.push(format!("agencies/{excluded}"));
         let decision = route(&facts);
         assert_eq!(answer(&decision).0, format!("{designates} designates"));
         assert!(
@@ -756,20 +776,20 @@ fn the_conference_designates_if_nobody_is_left() {
     let tops = Directory::shipped()
         .agencies()
         .filter(|agency| agency.superior.is_none());
-    facts.excluded.extend(tops.map(|agency| agency.id.to_string()));
+    facts.excluded.extend(tops.map(|agency| agency.id.resource_name()));
     assert_eq!(answer(&route(&facts)).0, "conference-CN designates");
 }
 
 #[test]
 fn unusable_input_is_skipped_and_reported() {
     let mut facts = facts("gambling", &["operator 999999", "server XX", "victim CN"]);
-    facts.excluded = vec!["no such".to_owned()];
+    facts.excluded = vec!["agencies/no such".to_owned()];
     let decision = check(&facts, "police-CN by victim", &[]);
     says(&decision, "operator: the tree has no territory 999999");
     says(&decision, "server: `XX` is malformed");
     let exclusions = decision.explanation.exclusions.join(" ");
     assert!(
-        exclusions.contains("excluded agency `no such` is not in the directory"),
+        exclusions.contains("excluded agency `agencies/no such` is not in the directory"),
         "{exclusions}"
     );
 }
@@ -777,11 +797,11 @@ fn unusable_input_is_skipped_and_reported() {
 #[test]
 fn the_receiver_gives_the_place_last() {
     let mut facts = facts("gambling", &[]);
-    facts.received_by = "police-450300".to_owned();
+    facts.received_by = "agencies/police-450300".to_owned();
     check(&facts, "police-450300 by received", &[]);
-    facts.received_by = "content-regulator-450000".to_owned();
+    facts.received_by = "agencies/content-regulator-450000".to_owned();
     check(&facts, "police-450000 by received", &[]);
-    facts.received_by = "content-regulator-CN".to_owned();
+    facts.received_by = "agencies/content-regulator-CN".to_owned();
     check(&facts, "police-CN by default", &[]);
 }
 
@@ -824,10 +844,14 @@ fn skipped_rows_name_the_first_column_that_failed() {
 #[test]
 fn the_agency_complained_of_is_not_revealed_by_its_place() {
     let mut facts = facts("official-misconduct", &[]);
-    facts.excluded = vec!["police-130400".to_owned()];
-    facts.complained_of = "police-130400".to_owned();
+    facts.excluded = vec!["agencies/police-130400".to_owned()];
+    facts.complained_of = "agencies/police-130400".to_owned();
     let explanation = check(&facts, "inspection-130000 by complained-of", &[]).explanation;
-    assert_eq!(explanation.factors[0].climb, ["130400", "130000"], "the owner is told");
+    assert_eq!(
+        explanation.factors[0].climb,
+        ["territories/130400", "territories/130000"],
+        "the owner is told"
+    );
     let shown = format!("{:?}", without_excluded(explanation));
     assert!(!shown.contains("1304"), "{shown}");
 }

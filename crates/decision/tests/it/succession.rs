@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use api::intake::{ConnectingFactor, Place, place::Location};
+use api::event::ConnectingFactor;
+use api::intake::{Place, place::Location};
 use api::routing::{Explanation, Facts};
 use decision::decide::{Decision, Destination, decide, without_excluded};
 use decision::directory::{AgencyId, Directory, Function, view};
@@ -44,7 +45,7 @@ fn facts(category: &str, place: &str) -> Facts {
         location: Some(Location::Territory(format!("territories/{code}"))),
     });
     Facts {
-        category: category.to_owned(),
+        category: format!("categories/{category}"),
         places: places.into_iter().collect(),
         accept_time: Some(moment::Time(accepted.as_microsecond()).to_proto()),
         ..Facts::default()
@@ -171,7 +172,7 @@ fn p7_whoever_succeeds_an_excluded_unit_is_excluded_with_all_under_it() {
 fn p7_a_decision_passes_successors_of_the_excluded_over_and_tells_the_owner_only() {
     let directory = ending(&[("police-450100", GONE, "police-450200")]);
     let facts = Facts {
-        excluded: vec!["police-450100".to_owned()],
+        excluded: vec!["agencies/police-450100".to_owned()],
         ..facts("gambling", "operator 450100")
     };
     let explanation = check(&facts, &directory, "police-450000");
@@ -180,7 +181,10 @@ fn p7_a_decision_passes_successors_of_the_excluded_over_and_tells_the_owner_only
         explanation.exclusions.iter().any(|told| told == words),
         "{explanation:#?}"
     );
-    assert_eq!(explanation.excluded, ["police-450100", "police-450200"]);
+    assert_eq!(
+        explanation.excluded,
+        ["agencies/police-450100", "agencies/police-450200"]
+    );
     let shown = format!("{:?}", without_excluded(explanation));
     assert!(
         !shown.contains("police-450100") && !shown.contains("police-450200"),
@@ -197,8 +201,8 @@ fn a_complaint_about_a_unit_that_ended_is_led_above_its_heir() {
     // Handan's desk was merged into that of a city in another province.
     let directory = ending(&[("police-130400", GONE, "police-450200")]);
     let facts = Facts {
-        excluded: vec!["police-130400".to_owned()],
-        complained_of: "police-130400".to_owned(),
+        excluded: vec!["agencies/police-130400".to_owned()],
+        complained_of: "agencies/police-130400".to_owned(),
         ..facts("official-misconduct", "")
     };
     check(&facts, Directory::shipped(), "inspection-130000");
@@ -238,7 +242,7 @@ fn who_continues_the_receiver_keeps_what_it_received() {
         factor: ConnectingFactor::Operator.into(),
         location: Some(Location::Territory("territories/440000".to_owned())),
     });
-    facts.received_by = "police-450100".to_owned();
+    facts.received_by = "agencies/police-450100".to_owned();
     let decision = decide(&facts, &rules, &directory);
     assert!(
         matches!(&decision.outcome, Destination::Lead { agency, .. } if agency.as_str() == "police-450200"),

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use api::event::ClockUnit;
-use api::intake::{ConnectingFactor, Place, ReporterRelation, VictimKind, place::Location};
+use api::event::{ClockUnit, ConnectingFactor};
+use api::intake::{Place, ReporterRelation, VictimKind, place::Location};
 use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{
@@ -108,7 +108,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
     let excluded: BTreeSet<AgencyId> = facts
         .excluded
         .iter()
-        .filter_map(|id| AgencyId::new(id).ok())
+        .filter_map(|name| AgencyId::from_resource_name(name).ok())
         .filter(|id| directory.agency(id).is_some())
         .collect();
     let excluded = kept_out_with(excluded, directory);
@@ -212,9 +212,11 @@ fn day(facts: &Facts, directory: &Directory) -> Option<jiff::civil::Date> {
 /// Evaluates a condition plainly, as documented.
 fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> bool {
     match condition {
-        Condition::Category(subtrees) => subtrees
-            .iter()
-            .any(|subtree| facts.category == *subtree || facts.category.starts_with(&format!("{subtree}."))),
+        Condition::Category(subtrees) => {
+            let category = facts.category.trim_start_matches("categories/");
+            let within = |subtree: &String| category == subtree || category.starts_with(&format!("{subtree}."));
+            subtrees.iter().any(within)
+        }
         Condition::Place(factor, is) => place_satisfied(*factor, is, facts, directory),
         Condition::Loss(currency, from, below) => {
             facts.loss_currency_code == *currency
@@ -233,8 +235,10 @@ fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> boo
 
 fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Directory) -> bool {
     let tree = directory.tree_on(day(facts, directory));
-    let of_agency = |id: &str| {
-        let agency = AgencyId::new(id).ok().and_then(|id| directory.agency(&id));
+    let of_agency = |name: &str| {
+        let agency = AgencyId::from_resource_name(name)
+            .ok()
+            .and_then(|id| directory.agency(&id));
         agency.map(|agency| Location::Territory(agency.territory.resource_name()))
     };
     let root = Location::Territory(TerritoryCode::ROOT.resource_name());
@@ -344,7 +348,9 @@ fn rule_set(random: &mut StdRng, directory: &Directory) -> RuleSet {
             id: "world".to_owned(),
             rows: (0..rows).map(|at| row(random, at + 1, true, directory)).collect(),
             last_resort: match random.random_bool(0.5) {
-                true => vec![lasting(random, directory), lasting(random, directory)],
+                true => (0..2)
+                    .map(|_| format!("agencies/{}", lasting(random, directory)))
+                    .collect(),
                 false => Vec::new(),
             },
         };
@@ -361,7 +367,7 @@ fn row(random: &mut StdRng, priority: i32, conditions: bool, directory: &Directo
     let mut columns: Vec<Wire> = Vec::new();
     if conditions {
         columns.push(Wire::Category(CategoryCondition {
-            subtrees: vec![pick(random, &CATEGORIES).to_owned()],
+            categories: vec![format!("categories/{}", pick(random, &CATEGORIES))],
         }));
         for _ in 0..random.random_range(0..4) {
             columns.push(condition(random));
@@ -448,8 +454,8 @@ fn condition(random: &mut StdRng) -> Wire {
     match random.random_range(0..9) {
         0 => Wire::Place(PlaceCondition {
             factor: random.random_range(1..=7),
-            within: if random.random_bool(0.6) {
-                vec![code(random)]
+            territories: if random.random_bool(0.6) {
+                vec![format!("territories/{}", code(random))]
             } else {
                 vec![]
             },
@@ -532,17 +538,17 @@ fn facts(random: &mut StdRng, directory: &Directory) -> Facts {
         }
     }
     let complained_of = if random.random_bool(0.3) {
-        agency(random, directory)
+        format!("agencies/{}", agency(random, directory))
     } else {
         String::new()
     };
     let mut excluded = Vec::new();
     while random.random_bool(0.3) {
-        excluded.push(agency(random, directory));
+        excluded.push(format!("agencies/{}", agency(random, directory)));
     }
     excluded.extend(Some(complained_of.clone()).filter(|id| !id.is_empty()));
     Facts {
-        category: pick(random, &CATEGORIES).to_owned(),
+        category: format!("categories/{}", pick(random, &CATEGORIES)),
         urgent: random.random_bool(0.5),
         publication: random.random_bool(0.3),
         subject_kinds: (1..=8).filter(|_| random.random_bool(0.2)).collect::<Vec<i32>>(),
@@ -553,7 +559,7 @@ fn facts(random: &mut StdRng, directory: &Directory) -> Facts {
         victim_kind: VictimKind::try_from(random.random_range(0..4)).unwrap().into(),
         reporter_relation: ReporterRelation::try_from(random.random_range(0..5)).unwrap().into(),
         received_by: if random.random_bool(0.6) {
-            agency(random, directory)
+            format!("agencies/{}", agency(random, directory))
         } else {
             String::new()
         },

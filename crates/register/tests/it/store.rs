@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use api::event::ConnectingFactor;
 use api::event::{Actor, Detail};
-use api::intake::{ConnectingFactor, Place, place};
+use api::intake::{Place, place};
 use api::routing::{Facts, OperatorSubject, ReportChange, operator_match, operator_subject};
 use async_trait::async_trait;
 use decision::calendar::Calendars;

@@ -4,7 +4,8 @@ use api::event::AssistanceAnswer;
 use api::routing::{
     AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, CaseState, Explanation, FactorTried, GetCaseRequest,
     LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer, RequestAssistanceRequest,
-    WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
+    ReviewNeed, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight::Sight,
+    operator_match,
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
@@ -428,14 +429,15 @@ pub(crate) fn print_needs(explanation: &Explanation) -> std::io::Result<()> {
         let asked = if hold.agency.is_empty() {
             "no agency"
         } else {
-            &hold.agency
+            id(&hold.agency)
         };
+        let within = hold.clock.as_ref().map(output::clock).unwrap_or_default();
         field(
             "stop payment",
-            format_args!("{asked} is asked, within {} ({})", hold.within, hold.reason),
+            format_args!("{asked} is asked, within {within} ({})", hold.reason),
         )?;
     }
-    if !explanation.review.is_empty() {
+    if explanation.review() == ReviewNeed::SecondPerson {
         field("review", "a second person must review the result")?;
     }
     Ok(())
@@ -448,7 +450,7 @@ pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()>
     field("in short", &explanation.summary)?;
     field(
         "rule",
-        format_args!("row {} of the rule set {}", explanation.row, explanation.rule_set),
+        format_args!("row {} of the rule set {}", explanation.row, explanation.table_id),
     )?;
     field("source", &explanation.source)?;
     for (i, tried) in explanation.factors.iter().enumerate() {
@@ -459,10 +461,10 @@ pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()>
         print_register(answer)?;
     }
     for support in &explanation.supporting {
-        field("support", format_args!("{}: {}", support.agency, support.reason))?;
+        field("support", format_args!("{}: {}", id(&support.agency), support.reason))?;
     }
     for agency in &explanation.excluded {
-        field("kept out", format_args!("{agency} and all units under it"))?;
+        field("kept out", format_args!("{} and all units under it", id(agency)))?;
     }
     for (i, fallback) in explanation.fallbacks.iter().enumerate() {
         field(if i == 0 { "note" } else { "" }, fallback)?;
@@ -482,10 +484,10 @@ pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()>
 }
 
 fn step(tried: &FactorTried, gave_lead: bool) -> String {
-    let place = match tried.place.as_str() {
+    let place = match output::place(tried) {
         "" => String::new(),
         place => format!(" {}", output::climb(place, &tried.climb)),
     };
     let mark = if gave_lead { " ← this gave the lead" } else { "" };
-    format!("{}{place}: {}{mark}", tried.factor, tried.outcome)
+    format!("{}{place}: {}{mark}", output::factor(tried.factor()), tried.outcome)
 }

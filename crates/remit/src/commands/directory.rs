@@ -380,7 +380,11 @@ impl Command {
     async fn file(&self, etag: String, territories: bool) -> anyhow::Result<Vec<u8>> {
         let (mut client, target) = self.client()?;
         let failed = Failed::call(&target.address);
-        let request = GetDirectoryRequest { etag, territories };
+        let name = match etag.as_str() {
+            "" => etag,
+            etag => format!("directoryVersions/{}", id(etag)),
+        };
+        let request = GetDirectoryRequest { name, territories };
         let mut parts = client.get_directory(request).await.map_err(&failed)?.into_inner();
         let mut file = Vec::new();
         while let Some(part) = parts.message().await.map_err(&failed)? {

@@ -25,15 +25,15 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/exampl
 
 /// Story 4, a line that is not facts, story 10, a code that never existed, and a country as a
 /// place.
-const FACTS: &str = r#"{"category":"gambling","receivedBy":"police-440000","places":[{"factor":"CONNECTING_FACTOR_OPERATOR","territory":"territories/450100"},{"factor":"CONNECTING_FACTOR_SERVER","territory":"territories/440600"}]}
-{"category":"gambl
+const FACTS: &str = r#"{"category":"categories/gambling","receivedBy":"agencies/police-440000","places":[{"factor":"CONNECTING_FACTOR_OPERATOR","territory":"territories/450100"},{"factor":"CONNECTING_FACTOR_SERVER","territory":"territories/440600"}]}
+{"category":"categories/gambl
 
-{"category":"malware"}
-{"category":"drugs","places":[{"factor":"CONNECTING_FACTOR_VICTIM","territory":"territories/999999"}]}
-{"category":"drugs","places":[{"factor":"CONNECTING_FACTOR_SERVER","regionCode":"NL"}]}
-{"category":"fraud.shopping","places":[{"factor":"CONNECTING_FACTOR_VICTIM","territory":"territories/320504"}]}
-{"category":"drugs","colour":"red"}
-{"category":"insult-defamation"}
+{"category":"categories/malware"}
+{"category":"categories/drugs","places":[{"factor":"CONNECTING_FACTOR_VICTIM","territory":"territories/999999"}]}
+{"category":"categories/drugs","places":[{"factor":"CONNECTING_FACTOR_SERVER","regionCode":"NL"}]}
+{"category":"categories/fraud.shopping","places":[{"factor":"CONNECTING_FACTOR_VICTIM","territory":"territories/320504"}]}
+{"category":"categories/drugs","colour":"red"}
+{"category":"categories/insult-defamation"}
 "#;
 
 fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {

@@ -13,6 +13,7 @@ use decision::{
     facts::{agency_id, facts_digest},
 };
 use journal::{Arrival, Head, Inbox, Time, ordered_id};
+use names::Collection;
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
@@ -208,7 +209,10 @@ fn decided_by<'a>(active: &Active, route: &'a Route) -> Cow<'a, Route> {
 fn case_row(id: Uuid, route: &Route, matter: &Matter, now: Time) -> [Value; 7] {
     [
         id.to_string().into(),
-        route.facts.category.as_str().into(),
+        Collection::CATEGORIES
+            .id(&route.facts.category)
+            .unwrap_or_default()
+            .into(),
         route.facts.urgent.into(),
         now.0.into(),
         route.facts.encode_to_vec().into(),

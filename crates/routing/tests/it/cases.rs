@@ -1,7 +1,8 @@
 //! Cases in the store: opened once, with their event, and taken over once.
 
+use api::event::ConnectingFactor;
 use api::event::{ClockKind, Detail, StateChange};
-use api::intake::{CaseChange, ConnectingFactor};
+use api::intake::CaseChange;
 use api::routing::{Facts, LeadOriginHow, case_sight};
 use decision::decide::facts_digest;
 use journal::{Arrival, Outbox as _, Refusal, SqlOutbox};
@@ -256,8 +257,12 @@ async fn intake_and_audit_are_told(backend: Backend) {
     };
     assert_eq!((detail.from_state.as_str(), detail.to_state.as_str()), ("", "ASSIGNED"));
     assert_eq!(
-        (route.row.as_str(), route.factor.as_str(), route.lead.as_str()),
-        ("official-misconduct", "suspect", "agencies/inspection-130000")
+        (route.row.as_str(), route.factor(), route.lead.as_str()),
+        (
+            "official-misconduct",
+            ConnectingFactor::Suspect,
+            "agencies/inspection-130000"
+        )
     );
     // The salt is routing's: whoever is shown the log's detail cannot try facts against the digest.
     let salt = fixture.case(case).await.opening.unwrap().explanation.facts_salt;
@@ -272,7 +277,7 @@ async fn intake_and_audit_are_told(backend: Backend) {
 
     // A unit above others takes all of them along.
     let excluded = Facts {
-        excluded: vec!["police-130000".to_owned()],
+        excluded: vec!["agencies/police-130000".to_owned()],
         ..official()
     };
     fixture.open(&[excluded]).await;

@@ -30,7 +30,7 @@ testkit::on_each_backend!(
 );
 
 async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
-    use api::intake::ConnectingFactor::{Operator, Server, Suspect, Victim};
+    use api::event::ConnectingFactor::{Operator, Server, Suspect, Victim};
     let fixture = Fixture::new(backend).await;
     let mut rng = StdRng::seed_from_u64(testkit::seed());
     let agencies: Vec<String> = Directory::shipped()
@@ -67,7 +67,7 @@ async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
                         let excluded = tops
                             .iter()
                             .filter(|_| rng.random_bool(0.2))
-                            .map(|id| (*id).to_owned())
+                            .map(|id| format!("agencies/{id}"))
                             .collect();
                         Facts {
                             excluded,

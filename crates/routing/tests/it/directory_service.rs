@@ -151,7 +151,7 @@ async fn an_applied_directory_is_compared_stored_and_active(backend: Backend) {
         .await
         .unwrap();
     let file: Vec<u8> = parts.iter().flat_map(|part| part.agencies.to_vec()).collect();
-    assert_eq!(parts[0].etag, applied.etag);
+    assert_eq!(parts[0].version, format!("directoryVersions/{}", applied.etag));
     // The whole file, uploaded again, is the same version.
     let whole = apply(
         &running,
@@ -166,7 +166,7 @@ async fn an_applied_directory_is_compared_stored_and_active(backend: Backend) {
     );
     let etag = data_encoding::HEXLOWER.encode(&first);
     let request = GetDirectoryRequest {
-        etag: etag.clone(),
+        name: format!("directoryVersions/{etag}"),
         ..Default::default()
     };
     let parts: Vec<_> = operator
@@ -195,6 +195,13 @@ async fn an_applied_directory_is_compared_stored_and_active(backend: Backend) {
         listed,
         [(applied.etag.as_str(), "operator"), (etag.as_str(), "routing")]
     );
+    assert_eq!(versions[1].name, format!("directoryVersions/{etag}"));
+    let malformed = GetDirectoryRequest {
+        name: etag,
+        ..Default::default()
+    };
+    let refused = operator.get_directory(malformed).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
     running.finish().await;
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use api::intake::{ConnectingFactor, Place, place::Location};
+use api::event::ConnectingFactor;
+use api::intake::{Place, place::Location};
 use api::routing::{Facts, ReportChange};
 use decision::calendar::Calendars;
 use decision::decide::{Decision, decide};
@@ -41,7 +42,7 @@ pub fn agency_viewer(id: &str) -> Party {
 /// Facts with places written as `operator 450100`.
 pub fn facts(category: &str, places: &[(ConnectingFactor, &str)]) -> Facts {
     Facts {
-        category: category.to_owned(),
+        category: format!("categories/{category}"),
         places: places
             .iter()
             .map(|(factor, code)| Place {
@@ -65,8 +66,8 @@ pub fn gambling() -> Facts {
 /// Story 9: inspection-130000 leads; police-130400 is complained of, and submitted the report.
 pub fn official() -> Facts {
     Facts {
-        excluded: vec!["police-130400".to_owned()],
-        received_by: "police-130400".to_owned(),
+        excluded: vec!["agencies/police-130400".to_owned()],
+        received_by: "agencies/police-130400".to_owned(),
         ..facts("official-misconduct", &[(ConnectingFactor::Suspect, "130400")])
     }
 }

@@ -365,7 +365,7 @@ async fn malformed_sequences_of_parts_are_refused(backend: Backend) {
 
 /// A report of a domain in Shanghai, as intake sends it.
 fn phishing(fixture: &Fixture, domain: &str) -> (String, api::routing::ReportChange) {
-    let places = [(api::intake::ConnectingFactor::Server, "310000")];
+    let places = [(api::event::ConnectingFactor::Server, "310000")];
     let mut facts = facts("fraud", &places);
     facts.subject_kinds = vec![api::intake::SubjectKind::Domain.into()];
     facts.accept_time = Some(fixture.now().to_proto());
@@ -423,8 +423,8 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
         let operator = &again.explanation.factors[0];
         let words = format!("by the operator register, version {version}; gave {lead}");
         assert_eq!(
-            (operator.factor.as_str(), operator.outcome.as_str()),
-            ("operator", words.as_str())
+            (operator.factor(), operator.outcome.as_str()),
+            (api::event::ConnectingFactor::Operator, words.as_str())
         );
         let answer = again.explanation.register_answer.unwrap();
         assert_eq!((answer.version, answer.asked_count), (version, 1));

@@ -96,7 +96,7 @@ async fn replay(running: &Running, system: &str, name: &str) -> Result<ReplayRou
 /// Story 4, received by Guangdong.
 fn received_by_guangdong() -> api::routing::Facts {
     api::routing::Facts {
-        received_by: "police-440000".to_owned(),
+        received_by: "agencies/police-440000".to_owned(),
         ..gambling()
     }
 }
@@ -251,7 +251,7 @@ async fn findings_name_row_and_column(backend: Backend) {
 
     let mut table = first_receiver();
     if let Some(api::routing::rule_condition::Column::Category(category)) = &mut table.rows[0].conditions[0].column {
-        category.subtrees = vec!["piracy".to_owned()];
+        category.categories = vec!["categories/piracy".to_owned()];
     }
     assert!(
         create(&running, table)
@@ -301,7 +301,7 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
     );
     assert_eq!(
         (old.agency.as_str(), new.agency.as_str()),
-        ("police-450100", "police-440000")
+        ("agencies/police-450100", "agencies/police-440000")
     );
     assert_eq!(differences[0].reason, "row `gambling` has a different first_receiver");
     let balance: Vec<_> = summary
@@ -309,7 +309,10 @@ async fn p6_activation_needs_a_finished_simulation_and_cases_in_flight_keep_thei
         .iter()
         .map(|balance| (balance.agency.as_str(), balance.gained_count, balance.lost_count))
         .collect();
-    assert_eq!(balance, [("police-440000", 1, 0), ("police-450100", 0, 1)]);
+    assert_eq!(
+        balance,
+        [("agencies/police-440000", 1, 0), ("agencies/police-450100", 0, 1)]
+    );
     assert!(
         events
             .iter()
@@ -559,7 +562,7 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
 async fn p7_a_replay_shows_excluded_units_to_the_owner_only(backend: Backend) {
     let running = Running::start(backend).await;
     let facts = api::routing::Facts {
-        excluded: vec!["police-450100".to_owned()],
+        excluded: vec!["agencies/police-450100".to_owned()],
         ..gambling()
     };
     running.report(facts).await;

@@ -501,7 +501,7 @@ async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
 async fn p7_only_the_owner_sees_who_is_excluded(backend: Backend) {
     let running = Running::start(backend).await;
     let facts = Facts {
-        excluded: vec!["police-450100".to_owned()],
+        excluded: vec!["agencies/police-450100".to_owned()],
         ..gambling()
     };
     running.report(facts).await;
@@ -509,8 +509,8 @@ async fn p7_only_the_owner_sees_who_is_excluded(backend: Backend) {
     let lead = running.get("guangxi", &name).await.unwrap();
     let whole = lead.explanation.clone().unwrap();
     assert_eq!(lead.lead, "agencies/police-450000");
-    assert_eq!(whole.excluded, ["police-450100"]);
-    assert_eq!(whole.factors[0].passed, ["police-450100"]);
+    assert_eq!(whole.excluded, ["agencies/police-450100"]);
+    assert_eq!(whole.factors[0].passed, ["agencies/police-450100"]);
     assert!(whole.exclusions.iter().any(|words| words.contains("passed over")));
     let mut watched = running.watch("guangdong", "").await.unwrap();
     let taken = running.acknowledge("guangxi", &name, "", "").await.unwrap();
@@ -523,7 +523,7 @@ async fn p7_only_the_owner_sees_who_is_excluded(backend: Backend) {
         let shown = case.explanation.as_ref().unwrap();
         assert_eq!(
             (shown.summary.as_str(), shown.factors[0].agency.as_str()),
-            (whole.summary.as_str(), "police-450000"),
+            (whole.summary.as_str(), "agencies/police-450000"),
             "{who} is told why"
         );
         let text = format!("{case:?}");

@@ -91,7 +91,7 @@ async fn p7_the_excluded_see_nothing_at_any_time(backend: Backend) {
 async fn p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let facts = Facts {
-        excluded: vec!["police-130400".to_owned()],
+        excluded: vec!["agencies/police-130400".to_owned()],
         ..gambling()
     };
     let cases = fixture.open(&[facts.clone(), facts, gambling()]).await;

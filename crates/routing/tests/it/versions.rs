@@ -516,7 +516,7 @@ async fn p4_an_end_without_successor_is_refused_while_there_are_open_cases(backe
 async fn p4_an_excluded_successor_does_not_get_the_case(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let facts = Facts {
-        excluded: vec!["nanning-new".to_owned()],
+        excluded: vec!["agencies/nanning-new".to_owned()],
         ..gambling()
     };
     switched(&fixture, ending("police-450100", ENDS, NEW)).await;
@@ -549,8 +549,8 @@ async fn p4_cases_of_an_ended_agency_without_successor_go_to_its_superior(backen
     let supported = until(crate::fixture::facts(
         "gambling",
         &[
-            (api::intake::ConnectingFactor::Operator, "440300"),
-            (api::intake::ConnectingFactor::Server, "450100"),
+            (api::event::ConnectingFactor::Operator, "440300"),
+            (api::event::ConnectingFactor::Server, "450100"),
         ],
     ));
     let supported = fixture.open_as(&supported, decided(&supported)).await;

@@ -55,7 +55,7 @@ pub(super) fn print(sent: &Sent, outcome: &StoryResult, tally: &mut Tally) -> an
         let explanation = case.explanation.clone().unwrap_or_default();
         field("because", &reason(&explanation))?;
         for support in &explanation.supporting {
-            field("support", &format_args!("{} ({})", support.agency, support.reason))?;
+            field("support", &format_args!("{} ({})", id(&support.agency), support.reason))?;
         }
         for clock in &case.clocks {
             let by = output::distance(clock.due_time.as_ref(), SystemClock.now());
@@ -90,8 +90,8 @@ fn reason(explanation: &Explanation) -> String {
     match explanation.factors.iter().find(gave_lead) {
         Some(tried) => format!(
             "the {}'s place counts: {} (rule {})",
-            tried.factor,
-            output::climb(&tried.place, &tried.climb),
+            output::factor(tried.factor()),
+            output::climb(output::place(tried), &tried.climb),
             explanation.row
         ),
         None => format!("{} (rule {})", explanation.summary, explanation.row),

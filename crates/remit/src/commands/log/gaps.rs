@@ -102,7 +102,11 @@ fn print(found: &ListGapsResponse, is_well: bool) -> std::io::Result<()> {
             1 => "once".to_owned(),
             attempts => format!("{attempts} times"),
         };
-        let held = format!("  kept out: event {} of {}, received {times}", gap.event_id, gap.source);
+        let held = format!(
+            "  kept out: event {} of {}, received {times}",
+            gap.event_id,
+            id(&gap.producer)
+        );
         line(held.style(dim()))?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use api::{
     audit::{ChangeFilter, GetInclusionProofRequest, ListChangesRequest, audit_service_client::AuditServiceClient},
-    event::{AssistanceAnswer, Detail, Opening, Reading, Route},
+    event::{AssistanceAnswer, ConnectingFactor, Detail, Opening, Reading, Route},
 };
 use clap::Args;
 use journal::{Bytes32, Opened, Opens};
@@ -158,10 +158,13 @@ fn opened(entry: &Opened, detail: &Opening) -> Result<Detail, String> {
 
 /// The reason of a route, in words.
 fn reason(route: &Route) -> String {
-    match (&*route.row, &*route.factor) {
-        ("", "") => String::new(),
-        (row, "") => format!("row {row} of the rule set"),
-        (row, factor) => format!("row {row} of the rule set, by the place of the factor {factor}"),
+    match (&*route.row, route.factor()) {
+        ("", ConnectingFactor::Unspecified) => String::new(),
+        (row, ConnectingFactor::Unspecified) => format!("row {row} of the rule set"),
+        (row, factor) => format!(
+            "row {row} of the rule set, by the place of the factor {}",
+            output::factor(factor)
+        ),
     }
 }
 

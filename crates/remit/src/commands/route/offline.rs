@@ -33,7 +33,11 @@ use rpc::client::Caller;
 use serde::Serialize;
 
 use super::print;
-use crate::{client::Failed, commands::report::parse_request, output::Progress};
+use crate::{
+    client::Failed,
+    commands::report::parse_request,
+    output::{self, Progress},
+};
 
 /// Lines between two progress updates.
 const LOOK: u64 = 50_000;
@@ -230,10 +234,14 @@ fn answer(line: u64, decision: &Decision) -> Answer<'_> {
         .iter()
         .find(|tried| tried.factor == explanation.factor)
     {
-        if tried.climb.first() != Some(&tried.place) {
-            path.push(tried.place.as_str());
+        let (place, mut climb) = (
+            output::place(tried),
+            tried.climb.iter().map(|name| output::id(name)).peekable(),
+        );
+        if climb.peek() != Some(&place) {
+            path.push(place);
         }
-        path.extend(tried.climb.iter().map(String::as_str));
+        path.extend(climb);
     }
     let (lead, designating, advised) = match &decision.outcome {
         Destination::Lead { agency, .. } => (agency.as_str(), "", false),
@@ -246,7 +254,7 @@ fn answer(line: u64, decision: &Decision) -> Answer<'_> {
         designating,
         advised,
         supporting: decision.supporting.iter().map(|(agency, _)| agency.as_str()).collect(),
-        factor: &explanation.factor,
+        factor: output::factor(explanation.factor()),
         row: &explanation.row,
         path,
         fallbacks: &explanation.fallbacks,

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use api::routing::{
-    CheckRuleSetResponse, ClockNeed, RouteDecision, RouteDifference, RouteEnd, RuleFinding, Severity, SimulationSummary,
+    CheckRuleSetResponse, RouteDecision, RouteDifference, RouteEnd, RuleFinding, Severity, SimulationSummary,
 };
 use api::text_in;
 use owo_colors::OwoColorize as _;
@@ -46,7 +46,7 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     }
     for (name, clock) in [("takes over", &decision.acknowledge), ("result", &decision.result)] {
         if let Some(clock) = clock {
-            field(name, format_args!("within {}", span(clock)))?;
+            field(name, format_args!("within {}", output::clock(clock)))?;
         }
     }
     let Some(explanation) = &decision.explanation else {
@@ -78,15 +78,6 @@ fn by_column(decision: &RouteDecision) -> Vec<(&str, Vec<&str>)> {
         }
     }
     columns
-}
-
-fn span(clock: &ClockNeed) -> String {
-    let unit = clock
-        .unit()
-        .as_str_name()
-        .trim_start_matches("CLOCK_UNIT_")
-        .to_ascii_lowercase();
-    format!("{} {}", clock.value, unit.replace('_', " "))
 }
 
 /// Prints all findings; errors make the command fail.
@@ -135,14 +126,17 @@ pub(super) fn difference(difference: &RouteDifference, shown: &Shown) -> anyhow:
     }
     let end = |end: &Option<RouteEnd>| {
         let end = end.clone().unwrap_or_default();
-        let who = match (end.agency.as_str(), end.leads) {
+        let who = match (id(&end.agency), end.leads) {
             ("", _) => "advised".to_owned(),
             (agency, true) => agency.to_owned(),
             (agency, false) => format!("{agency} designates"),
         };
         match end.supporting.is_empty() {
             true => who,
-            false => format!("{who} (with {})", end.supporting.join(", ")),
+            false => {
+                let supporting: Vec<_> = end.supporting.iter().map(|name| id(name)).collect();
+                format!("{who} (with {})", supporting.join(", "))
+            }
         }
     };
     let of = match difference.line {
@@ -180,7 +174,9 @@ pub(super) fn summary(summary: &SimulationSummary, shown: &Shown) -> anyhow::Res
     for balance in summary.agencies.iter().take(AGENCIES) {
         line(format_args!(
             "{:<32} {:>10} {:>10}",
-            balance.agency, balance.gained_count, balance.lost_count
+            id(&balance.agency),
+            balance.gained_count,
+            balance.lost_count
         ))?;
     }
     if summary.agencies.len() > AGENCIES {
