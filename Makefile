@@ -1,6 +1,8 @@
 # Remit. `make help` lists what can be done here.
 
 BUF_VERSION := 1.75.0
+PROTOBUF_ES_VERSION := 2.17.0
+TYPESCRIPT_VERSION := 5.9.3
 DENY_VERSION := 0.20.2
 MACHETE_VERSION := 0.9.2
 
@@ -12,6 +14,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The version is in the path, so a new one is fetched and an old one never used.
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
+TYPESCRIPT := .tools/typescript-$(PROTOBUF_ES_VERSION)-$(TYPESCRIPT_VERSION)
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 # Python with what tests/python/requirements.txt names: made again when that file changes.
@@ -84,7 +87,7 @@ test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) 
 	$(RUN_TESTS) whatever_is_done_to_any_entry
 
 .PHONY: check
-check: setup check-words check-rust check-contract check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies
+check: setup check-words check-rust check-contract check-clients check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies
 
 .PHONY: check-words
 check-words: $(PYTHON)
@@ -109,6 +112,13 @@ check-contract: $(BUF)
 	@$(BUF) breaking $(TARGET)/contract.binpb --against $(ACCEPTED) --config $(BREAKING) || { \
 		$(say) 'The contract breaks clients. docs/changes.md says what may change; `make accept-contract` where it is meant.'; exit 1; }
 
+# What other languages need of the names is in the tests of `crates/api`; Python runs in `tests/it/clients.rs`.
+.PHONY: check-clients
+check-clients: $(BUF) $(TYPESCRIPT)/ready
+	rm -rf $(TYPESCRIPT)/generated
+	cp tests/typescript/* $(TYPESCRIPT)
+	cd $(TYPESCRIPT) && $(abspath $(BUF)) generate $(abspath proto) --template buf.gen.yaml && node_modules/.bin/tsc -p .
+
 .PHONY: accept-contract
 accept-contract: $(BUF) ## Take the contract as it is for the one that later changes must not break
 	$(BUF) build proto --exclude-source-info --output $(ACCEPTED)
@@ -128,6 +138,13 @@ $(BUF):
 	@command -v npm >/dev/null || $(call apt,npm) || \
 		{ $(say) 'npm is missing, and with it buf, which checks the contract.'; exit 1; }
 	npm install --prefix .tools/buf-$(BUF_VERSION) --no-save --no-audit --no-fund --silent @bufbuild/buf@$(BUF_VERSION)
+
+$(TYPESCRIPT)/ready:
+	@command -v npm >/dev/null || $(call apt,npm) || \
+		{ $(say) 'npm is missing, and with it the generator of TypeScript.'; exit 1; }
+	npm install --prefix $(@D) --no-save --no-audit --no-fund --silent @bufbuild/protobuf@$(PROTOBUF_ES_VERSION) \
+		@bufbuild/protoc-gen-es@$(PROTOBUF_ES_VERSION) typescript@$(TYPESCRIPT_VERSION)
+	touch $@
 
 $(DENY):
 	@echo 'Building cargo-deny, once: about five minutes.'
