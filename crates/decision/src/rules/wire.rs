@@ -321,7 +321,9 @@ impl Reader<'_> {
             .resolve(code)
             .map_or(code, |resolved| resolved.code);
         let named = |other: &String| {
-            let other = TerritoryCode::from_resource_name(other).ok().filter(|other| *other != code);
+            let other = TerritoryCode::from_resource_name(other)
+                .ok()
+                .filter(|other| *other != code);
             other.is_some_and(|other| read_as.is_within(other))
         };
         match within.iter().any(named) {

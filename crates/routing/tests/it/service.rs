@@ -364,7 +364,7 @@ async fn a_malformed_change_is_refused_alone(backend: Backend) {
         ..ReportChange::default()
     };
     let exclusion = Facts {
-        excluded: vec!["police-130400".to_owned(), "the police here".to_owned()],
+        excluded: vec!["agencies/police-130400".to_owned(), "agencies/the police here".to_owned()],
         ..gambling()
     };
     let mut without_facts = fixture.accepted(gambling()).2;
