@@ -282,6 +282,7 @@ const NOT_COUNTS: &[&str] = &[
     "version",
     "generation",
     "priority",
+    "port",
     "line",
     "units",
     "seconds",
