@@ -364,7 +364,10 @@ async fn a_malformed_change_is_refused_alone(backend: Backend) {
         ..ReportChange::default()
     };
     let exclusion = Facts {
-        excluded: vec!["agencies/police-130400".to_owned(), "agencies/the police here".to_owned()],
+        excluded: vec![
+            "agencies/police-130400".to_owned(),
+            "agencies/the police here".to_owned(),
+        ],
         ..gambling()
     };
     let mut without_facts = fixture.accepted(gambling()).2;
@@ -445,7 +448,7 @@ async fn p7_an_agency_that_only_a_former_directory_has_excludes_its_successors(b
         .await;
     fixture.apply(&[("police-130400", ""), ("police-130300", "")]).await;
     let facts = Facts {
-        excluded: vec!["police-130400".to_owned()],
+        excluded: vec!["agencies/police-130400".to_owned()],
         ..gambling()
     };
     assert_eq!(running.route(vec![fixture.accepted(facts).2]).await, [""]);
