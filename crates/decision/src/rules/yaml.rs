@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::intake::ConnectingFactor;
+use api::event::ConnectingFactor;
 use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{

@@ -1,6 +1,6 @@
 //! Rule sets: the shipped ones cover every category, and all faults of a bad one are reported.
 
-use api::intake::ConnectingFactor;
+use api::event::ConnectingFactor;
 use api::routing::Facts;
 use api::routing::{RuleCondition, RuleRow, RuleTable, rule_condition};
 use decision::decide::rule;
