@@ -64,11 +64,11 @@ impl AppendRefusal {
     }
 }
 
-impl From<journal::Refusal> for AppendRefusal {
-    fn from(refusal: journal::Refusal) -> Self {
+impl From<journal::Discontinuity> for AppendRefusal {
+    fn from(refusal: journal::Discontinuity) -> Self {
         match refusal {
-            journal::Refusal::OutOfOrder => Self::OutOfOrder,
-            journal::Refusal::BrokenLink => Self::BrokenLink,
+            journal::Discontinuity::OutOfOrder => Self::OutOfOrder,
+            journal::Discontinuity::BrokenLink => Self::BrokenLink,
         }
     }
 }

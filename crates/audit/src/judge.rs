@@ -72,13 +72,13 @@ impl<'a> Judge<'a> {
                 }
                 Placed::New(index)
             }
-            Arrival::Refused(journal::Refusal::OutOfOrder) => {
+            Arrival::Refused(journal::Discontinuity::OutOfOrder) => {
                 self.find(GapKind::Missing, change, head);
                 Placed::Refused(AppendRefusal::OutOfOrder)
             }
             // Another event has its place (this one would be known), or it continues an entry that
             // the log does not have.
-            Arrival::Repeated | Arrival::Refused(journal::Refusal::BrokenLink) => {
+            Arrival::Repeated | Arrival::Refused(journal::Discontinuity::BrokenLink) => {
                 self.find(GapKind::Fork, change, head);
                 let now = self.now;
                 let is_news = !self.disputed.contains(&entry.record);

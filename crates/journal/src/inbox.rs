@@ -14,19 +14,19 @@ pub enum Arrival {
     /// Applied already.
     Repeated,
     /// Not to be applied.
-    Refused(Refusal),
+    Refused(Discontinuity),
 }
 
-/// Why an event is refused.
+/// Why an event does not continue its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Discontinuity {
     /// An earlier event of the record is missing.
     OutOfOrder,
     /// It does not link to the entry taken before it: the producer's past has changed.
     BrokenLink,
 }
 
-impl Refusal {
+impl Discontinuity {
     /// Its code on the wire.
     pub fn reason(self) -> &'static str {
         match self {
@@ -41,10 +41,10 @@ impl Arrival {
     pub fn at(&(sequence, head): &(u64, Bytes32), event: &Opened) -> Self {
         match event.sequence {
             n if n == sequence + 1 && event.previous == head => Self::New,
-            n if n == sequence + 1 => Self::Refused(Refusal::BrokenLink),
-            n if n == sequence && event.hash != head => Self::Refused(Refusal::BrokenLink),
+            n if n == sequence + 1 => Self::Refused(Discontinuity::BrokenLink),
+            n if n == sequence && event.hash != head => Self::Refused(Discontinuity::BrokenLink),
             n if n <= sequence => Self::Repeated,
-            _ => Self::Refused(Refusal::OutOfOrder),
+            _ => Self::Refused(Discontinuity::OutOfOrder),
         }
     }
 }

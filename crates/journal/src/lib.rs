@@ -63,7 +63,7 @@ pub use change::{Change, DETAIL_BYTES, Draft, Head, Unloggable, keyed_hash};
 pub use commit::{CommitError, Committer};
 pub use entry::{Content, ENTRY_BYTES, Entry, entry_hash};
 pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_heads_of};
-pub use inbox::{Arrival, Inbox, Refusal};
+pub use inbox::{Arrival, Discontinuity, Inbox};
 pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};
 pub use mark::{EventSet, Mark, SetHash};
 pub use moment::Time;

@@ -7,7 +7,7 @@ use intake::{
     state::State,
     store::{Accepted, Revealed, Store as _},
 };
-use journal::{Arrival, Head, Refusal, entry_hash};
+use journal::{Arrival, Discontinuity, Head, entry_hash};
 use testkit::Backend;
 
 use crate::fixture::{NOW, acceptance, case_news, count, open, prepared};
@@ -199,7 +199,10 @@ async fn p2_case_changes_are_taken_once_and_in_order(backend: Backend) {
     let acknowledged = case_news(&*entropy, "cases/a", &mut head, &[id], "IN_PROGRESS");
 
     let take = async |news| store.record_case_changes(&[news], NOW).await.unwrap()[0];
-    assert_eq!(take(acknowledged.clone()).await, Arrival::Refused(Refusal::OutOfOrder));
+    assert_eq!(
+        take(acknowledged.clone()).await,
+        Arrival::Refused(Discontinuity::OutOfOrder)
+    );
     assert_eq!(take(opened.clone()).await, Arrival::New);
     assert_eq!(take(opened.clone()).await, Arrival::Repeated);
     assert_eq!(take(acknowledged.clone()).await, Arrival::New);
@@ -254,9 +257,9 @@ async fn p2_a_refused_change_keeps_its_neighbours(backend: Backend) {
         arrivals,
         [
             Arrival::New,
-            Arrival::Refused(Refusal::OutOfOrder),
+            Arrival::Refused(Discontinuity::OutOfOrder),
             Arrival::New,
-            Arrival::Refused(Refusal::BrokenLink)
+            Arrival::Refused(Discontinuity::BrokenLink)
         ]
     );
     let mut states = Vec::new();

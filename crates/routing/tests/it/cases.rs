@@ -5,7 +5,7 @@ use api::event::{ClockKind, Detail, StateChange};
 use api::intake::CaseChange;
 use api::routing::{Facts, LeadOriginHow, case_sight};
 use decision::decide::facts_digest;
-use journal::{Arrival, Outbox as _, Refusal, SqlOutbox};
+use journal::{Arrival, Discontinuity, Outbox as _, SqlOutbox};
 use prost::Message as _;
 use routing::case::{Refusal as Refused, State};
 use routing::store::{Acted, Store as _};
@@ -159,7 +159,7 @@ async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
     ];
     assert_eq!(
         fixture.store.open(&batch, fixture.now()).await.unwrap(),
-        [Arrival::New, Arrival::Refused(Refusal::OutOfOrder), Arrival::New]
+        [Arrival::New, Arrival::Refused(Discontinuity::OutOfOrder), Arrival::New]
     );
     assert_eq!(fixture.count("SELECT count(*) FROM cases").await, 2);
     let batch = [
@@ -172,7 +172,7 @@ async fn p2_out_of_order_is_refused_and_neighbours_are_kept(backend: Backend) {
         fixture.store.open(&batch, fixture.now()).await.unwrap(),
         [
             Arrival::New,
-            Arrival::Refused(Refusal::BrokenLink),
+            Arrival::Refused(Discontinuity::BrokenLink),
             Arrival::New,
             Arrival::New
         ]
