@@ -145,7 +145,7 @@ impl Reports {
                 .collect();
         }
         // As intake has them, ascending.
-        facts.excluded = excluded.iter().map(ToString::to_string).collect();
+        facts.excluded = excluded.iter().map(AgencyId::resource_name).collect();
         Ok(Ok(change))
     }
 

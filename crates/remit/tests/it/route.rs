@@ -33,7 +33,7 @@ const FACTS: &str = r#"{"category":"categories/gambling","receivedBy":"agencies/
 {"category":"categories/drugs","places":[{"factor":"CONNECTING_FACTOR_SERVER","regionCode":"NL"}]}
 {"category":"categories/fraud.shopping","places":[{"factor":"CONNECTING_FACTOR_VICTIM","territory":"territories/320504"}]}
 {"category":"categories/drugs","colour":"red"}
-{"category":"categories/insult-defamation"}
+{"category":"categories/insult-defamation","reporterRelation":"REPORTER_RELATION_BYSTANDER"}
 "#;
 
 fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {

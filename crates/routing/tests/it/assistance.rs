@@ -211,7 +211,7 @@ async fn p5_a_request_whose_agency_ends_is_passed_on(backend: Backend) {
 async fn p7_an_exclusion_outlasts_the_directory_that_made_it(backend: Backend) {
     let fixture = Fixture::new(backend).await;
     let facts = Facts {
-        excluded: vec!["police-130400".to_owned()],
+        excluded: vec!["agencies/police-130400".to_owned()],
         ..gambling()
     };
     let case = fixture.open(&[facts]).await[0];

@@ -295,9 +295,11 @@ async fn intake_and_audit_are_told(backend: Backend) {
 
 async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
     let fixture = Fixture::new(backend).await;
-    let case = fixture
-        .open(&[facts("insult-defamation", &[(ConnectingFactor::Victim, "510100")])])
-        .await[0];
+    let seen = Facts {
+        reporter_relation: api::intake::ReporterRelation::Bystander.into(),
+        ..facts("insult-defamation", &[(ConnectingFactor::Victim, "510100")])
+    };
+    let case = fixture.open(&[seen]).await[0];
     let stored = fixture.case(case).await;
     assert_eq!(standing(&stored), (State::ADVISED, None));
     assert_eq!(fixture.kinds(case).await, ["case.advised"]);

@@ -392,9 +392,9 @@ async fn a_malformed_change_is_refused_alone(backend: Backend) {
         fixture.accepted(facts).2
     };
     let changes = vec![
-        naming("police-450101", ""),
+        naming("agencies/police-450101", ""),
         naming("no such", ""),
-        naming("police-450200", "police-450101"),
+        naming("agencies/police-450200", "agencies/police-450101"),
         ReportChange::default(),
         good.clone(),
         without_facts,
