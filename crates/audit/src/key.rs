@@ -353,7 +353,7 @@ mod tests {
 
         std::fs::write(&path, "too short").unwrap();
         let error = LogKeys::load(ORIGIN, &path).await.unwrap_err();
-        assert!(error.to_string().contains("holds 9 bytes"), "{error}");
+        assert!(error.to_string().contains("has 9 bytes"), "{error}");
     }
 
     #[tokio::test]

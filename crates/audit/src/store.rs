@@ -47,7 +47,7 @@ pub struct Unfreezing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfrozen {
     /// The producer, which is not frozen.
-    Done(Producer),
+    Done(Box<Producer>),
     /// The log does not know the producer.
     Unknown,
     /// The producer has changed since the operator saw it.

@@ -3,7 +3,7 @@
 //! How a change flows:
 //!
 //! 1. A service writes through its [`Writer`] (`writer.rs`), on a task that no caller can cancel.
-//! Simultaneous commands go through a [`Committer`] (`commit.rs`) and share a transaction.
+//!    Simultaneous commands go through a [`Committer`] (`commit.rs`) and share a transaction.
 //! 2. Inside, a [`Draft`] of each change of a record becomes a [`Change`] against the record's
 //!    [`Head`] (`change.rs`): a canonical [`Entry`] (`entry.rs`, `bytes.rs`) that commits to its
 //!    chain and to its detail (`chain.rs`). It is written together with the state: once into
@@ -12,7 +12,8 @@
 //!    undelivered events, in each record's order, delivers them in batches in which the records are
 //!    mixed at random, and deletes those that were taken. A refused event parks its own record only.
 //!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices missing
-//!    events; to others, up to when all has arrived (`progress.rs`). A service's relays run in its [`Background`] (`background.rs`), with its upkeep.
+//!    events; to others, up to when all has arrived (`progress.rs`). A service's relays run in its
+//!    [`Background`] (`background.rs`), with its upkeep.
 //! 4. The consumer opens the event's chain ([`Opened`]: it believes only what the entry commits to)
 //!    and checks it against the record's sequence and link (`inbox.rs`) in the transaction in which
 //!    it applies it.

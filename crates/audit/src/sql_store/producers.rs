@@ -249,7 +249,7 @@ impl SqlStore {
             let answer = UnfreezeProducerResponse {
                 producer: Some(producer_message(source, producer, now)),
             };
-            unfrozen = Unfrozen::Done(producer.clone());
+            unfrozen = Unfrozen::Done(Box::new(producer.clone()));
             let changes = match was_frozen || unfreezing.tolerate_seconds > 0 {
                 true => vec![OwnChange::unfrozen(
                     source,

@@ -175,7 +175,7 @@ async fn unfreeze(store: &SqlStore, unfreezing: Unfreezing) -> audit::Producer {
     let etag = producer(store, "intake").await.etag("intake");
     let unfreezing = Unfreezing { etag, ..unfreezing };
     match store.unfreeze("intake", unfreezing).await.unwrap() {
-        Unfrozen::Done(producer) => producer,
+        Unfrozen::Done(producer) => *producer,
         other => panic!("{other:?}"),
     }
 }

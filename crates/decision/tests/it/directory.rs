@@ -484,7 +484,7 @@ fn an_agency_ends_no_later_than_its_territory() {
 }
 
 #[test]
-fn today_is_one_day_by_the_directorys_zone_and_the_calendar_has_the_same() {
+fn today_is_one_day_by_the_zone_of_directory_and_calendar() {
     use decision::calendar::Calendars;
     // 17:00 in UTC is the next day in China, not yet in India at 18:00.
     let time = |text: &str| moment::Time(text.parse::<jiff::Timestamp>().unwrap().as_microsecond());
