@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ]
     .map(|file| proto.join(format!("remit/{file}.proto")))
     .into_iter()
-    // No message of ours holds these. They travel in the details of errors, and reflection tells them to clients.
+    // No message of ours holds these. They travel in the details of errors, and reflection tells
+    // them to clients.
     .chain(["status", "error_details"].map(|file| proto.join(format!("vendor/google/rpc/{file}.proto"))))
     .collect::<Vec<_>>();
     println!("cargo::rerun-if-changed={}", proto.display());
@@ -42,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_client(grpc)
         .build_server(grpc)
-        // Bytes that are passed on are not copied, and maps encode in one order: facts are committed to as bytes.
+        // Bytes that are passed on are not copied, and maps encode in one order: facts are
+        // committed to as bytes.
         .bytes(".")
         .btree_map(".")
         .include_file("remit.rs")

@@ -133,7 +133,8 @@ async fn given_out(databases: &Databases) {
             .unwrap(),
         b"the contract"
     );
-    // For supporting agencies, strangers and operators, the evidence does not exist; auditors may not ask.
+    // For supporting agencies, strangers and operators, the evidence does not exist; auditors may
+    // not ask.
     for who in ["police-440000", "police-510100", "operator", "auditor"] {
         refused(who).await;
     }

@@ -184,8 +184,8 @@ impl Process {
         AuditServiceClient::new(self.channel(&self.endpoints.audit, "operator"))
     }
 
-    /// All changes of the published log, verified: signature, root, every producer's marks and every record's chain. That they are
-    /// read is logged behind them.
+    /// All changes of the published log, verified: signature, root, every producer's marks and
+    /// every record's chain. That they are read is logged behind them.
     pub async fn verified_log(&self) -> Vec<Change> {
         let entries = self.verified_entries().await;
         let mut auditor = AuditServiceClient::new(self.channel(&self.endpoints.audit, "auditor"));

@@ -51,7 +51,8 @@ impl From<StoreError> for Failure {
 impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error {
-            // Another process has taken over, or an operator must act: a later call may find a writer.
+            // Another process has taken over, or an operator must act: a later call may find a
+            // writer.
             AppendError::Halted => Self::Unavailable {
                 what: "the writer of the log",
             },
@@ -81,7 +82,8 @@ pub(crate) fn result(verdict: Verdict) -> AppendResult {
     }
 }
 
-/// A span for each change with a trace context: one trace runs from the submitted report to the log.
+/// A span for each change with a trace context: one trace runs from the submitted report to the
+/// log.
 pub(crate) fn spans(changes: &[StateChange]) -> Vec<(usize, Span)> {
     if !telemetry::enabled() {
         return Vec::new();

@@ -14,8 +14,8 @@ use crate::{
     sequencer::Sequencer,
 };
 
-/// Batches of one stream that are checked ahead: enough to fill the next commit, and few enough that
-/// one stream does not fill the queue.
+/// Batches of one stream that are checked ahead: enough to fill the next commit, and few enough
+/// that one stream does not fill the queue.
 const AHEAD: usize = 8;
 
 type Answer = BoxFuture<'static, Result<AppendBatchesResponse, Failure>>;
@@ -48,8 +48,8 @@ async fn read(
     mut batches: impl Stream<Item = Result<AppendBatchesRequest, Failure>> + Unpin,
     answers: mpsc::Sender<Answer>,
 ) {
-    // Reserve room for the answer first: without it nothing more is read, and flow control slows the
-    // sender.
+    // Reserve room for the answer first: without it nothing more is read, and flow control slows
+    // the sender.
     while let Ok(place) = answers.reserve().await {
         let batch = match batches.next().await {
             Some(Ok(batch)) => batch,

@@ -303,7 +303,8 @@ mod tests {
             // Nobody goes on with a reading: it may be the other's.
             ("report.read", &taken, "intake"),
             (READ, &taken, OWN),
-            // What audit's are is not looked for with the services' records: no service hides among them.
+            // What audit's are is not looked for with the services' records: no service hides among
+            // them.
             (READ, &first, "intake"),
             ("report.read", &first, OWN),
         ] {

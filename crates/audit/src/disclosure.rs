@@ -1,12 +1,12 @@
 //! Decides who gets details, and logs readings of them.
 //!
-//! A reading is logged before anything is shown, with its reader, purpose and range. Each is a record
-//! of its own, `readings/{id}`, with one change: the public log shows when audit logged something,
-//! but not that it was a reading, by whom, or of whose. A list is one reading, however many pages it
-//! has: it ends where the published log ended when it began, and its pages continue under its name.
-//! The name is neither secret nor trusted: a page is shown only if the log has the reading and it is
-//! by this caller, for this purpose, of these entries, and not older than [`LASTS`]. So nothing can
-//! be read under a reading's name that the reading does not state.
+//! A reading is logged before anything is shown, with its reader, purpose and range. Each is a
+//! record of its own, `readings/{id}`, with one change: the public log shows when audit logged
+//! something, but not that it was a reading, by whom, or of whose. A list is one reading, however
+//! many pages it has: it ends where the published log ended when it began, and its pages continue
+//! under its name. The name is neither secret nor trusted: a page is shown only if the log has the
+//! reading and it is by this caller, for this purpose, of these entries, and not older than
+//! [`LASTS`]. So nothing can be read under a reading's name that the reading does not state.
 //!
 //! A stream is one reading without an end.
 

@@ -1,8 +1,8 @@
 //! Exports a log to a folder: incrementally, and resumably after any interruption.
 //!
-//! The folder contains `checkpoint`, the files of [`tiles`](crate::tiles) and `vkey`, the content of
-//! a verifier key file; any web server can serve it as the log. With details it also has `detail/…`,
-//! readable by the owner only.
+//! The folder contains `checkpoint`, the files of [`tiles`](crate::tiles) and `vkey`, the content
+//! of a verifier key file; any web server can serve it as the log. With details it also has
+//! `detail/…`, readable by the owner only.
 //!
 //! Only entries are fetched from the server. The tiles are computed here, from the tree of the
 //! folder's own checkpoint, and their root must be the newly signed one: so a new checkpoint of the
@@ -11,9 +11,9 @@
 //! read again, except for the tiles and the bundle that continue; [`verify`](crate::verify) shows
 //! whether they are unchanged.
 //!
-//! Each file is written completely or not at all; the checkpoint last, after all others are on disk.
-//! An interrupted export leaves full bundles beyond the checkpoint: they are reused, and deleted if
-//! they turn out not to be the log's.
+//! Each file is written completely or not at all; the checkpoint last, after all others are on
+//! disk. An interrupted export leaves full bundles beyond the checkpoint: they are reused, and
+//! deleted if they turn out not to be the log's.
 
 use std::{
     fs::{DirBuilder, File, TryLockError},
@@ -130,8 +130,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens or creates a folder, to bring it to the tree signed by `checkpoint`. `vkeys` is a verifier
-    /// key or the content of a verifier key file.
+    /// Opens or creates a folder, to bring it to the tree signed by `checkpoint`. `vkeys` is a
+    /// verifier key or the content of a verifier key file.
     pub fn open(path: &Path, checkpoint: &str, vkeys: &str, with_detail: bool) -> Result<Self, ExportError> {
         let trusted = Trusted::parse(vkeys)?;
         let target = trusted.open(checkpoint)?;

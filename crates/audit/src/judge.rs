@@ -135,8 +135,8 @@ impl<'a> Judge<'a> {
         });
     }
 
-    /// The faults left after all changes were placed: each once, without gaps that a later change of
-    /// the group filled.
+    /// The faults left after all changes were placed: each once, without gaps that a later change
+    /// of the group filled.
     pub fn findings(&self) -> Vec<Finding> {
         let mut seen = HashSet::new();
         self.findings

@@ -15,8 +15,8 @@
 //!    changes of concurrent calls to the store as one group.
 //! 3. `store.rs` is the store's contract, `sql_store.rs` its implementation for both engines: one
 //!    transaction judges the group against the records' chains and the known event ids
-//!    (`judge.rs`), assigns indexes from the head row, and writes entries, openings, tiles and head.
-//!    The new tiles are computed from the tree's right edge (`tree.rs`).
+//!    (`judge.rs`), assigns indexes from the head row, and writes entries, openings, tiles and
+//!    head. The new tiles are computed from the tree's right edge (`tree.rs`).
 //! 4. `publisher.rs` signs the new head (`checkpoint.rs`, with the keys of `key.rs`, each a
 //!    `log_key.rs`), has the witnesses of the configured policy cosign it (`witnesses.rs`, over
 //!    HTTP or TLS by `https`), and publishes it.
@@ -30,9 +30,9 @@
 //! How it is read: `access.rs` is the table of who may call what. Lists end at the newest published
 //! checkpoint. Proofs (`prove.rs`) are computed from tiles, of which the upper ones stay in memory
 //! (`tile_cache.rs`), and are checked against the signed root before they are returned. `http.rs`
-//! serves the log as files in C2SP `tlog-tiles` form (`tiles.rs`). `verify.rs` is the other side: it
-//! needs those files and the verifier key, and nothing of the server. `trust.rs` decides which keys
-//! to trust when some were replaced or revoked, from the log's statements on its keys
+//! serves the log as files in C2SP `tlog-tiles` form (`tiles.rs`). `verify.rs` is the other side:
+//! it needs those files and the verifier key, and nothing of the server. `trust.rs` decides which
+//! keys to trust when some were replaced or revoked, from the log's statements on its keys
 //! (`statement.rs`).
 //!
 //! `read.rs` finds entries (`reading.rs` serves them, `read_sql.rs` reads them); `disclosure.rs`
@@ -51,10 +51,10 @@
 //!
 //! * An index is assigned once, from the head row and never from a database sequence: there are no
 //!   holes.
-//! * Of all processes that have the database open, only the last one to open it writes: its epoch is
-//!   in the condition of the one statement that moves the head. The others notice, and stop.
-//! * Nothing is signed that does not contain everything signed before, and nothing is published that
-//!   is not on disk in two places.
+//! * Of all processes that have the database open, only the last one to open it writes: its epoch
+//!   is in the condition of the one statement that moves the head. The others notice, and stop.
+//! * Nothing is signed that does not contain everything signed before, and nothing is published
+//!   that is not on disk in two places.
 //! * What is read from `tiles` is trusted only once it gave a root known from elsewhere.
 //! * The log tells no secrets, and nobody can follow a record in it: the openings of the entries'
 //!   commitments are in a table of their own, and one place decides who gets them
@@ -472,7 +472,8 @@ impl Audit {
         &self.vkey
     }
 
-    /// Content of the verifier key file ([`Trusted`]): everything a verifier needs of the log's keys.
+    /// Content of the verifier key file ([`Trusted`]): everything a verifier needs of the log's
+    /// keys.
     pub fn verifier_key_file(&self) -> &str {
         &self.verifier_key_file
     }

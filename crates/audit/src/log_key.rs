@@ -65,7 +65,8 @@ impl LogKey {
         &self.origin
     }
 
-    /// The same key for timestamped signatures. The two kinds of signed messages cannot be confused.
+    /// The same key for timestamped signatures. The two kinds of signed messages cannot be
+    /// confused.
     pub fn timestamper(&self) -> &Cosigner {
         &self.timestamper
     }

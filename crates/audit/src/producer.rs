@@ -1,20 +1,20 @@
 //! A producer: a service that appends to the log. What the log holds of it, whether it is frozen,
 //! and its standing against its marks. No I/O.
 //!
-//! A mark (`journal::Mark`) comes from the one relay that delivers to audit, between two deliveries.
-//! Then a healthy log holds at least the events that the mark calls delivered, because audit
-//! acknowledged them, and at most those that it calls committed, because no others can have been
-//! delivered. A contradiction is *lost*, *different* or *ahead*, until a later mark ends it. What
-//! was committed and does not arrive within [`PATIENCE`] is *late*.
+//! A mark (`journal::Mark`) comes from the one relay that delivers to audit, between two
+//! deliveries. Then a healthy log holds at least the events that the mark calls delivered, because
+//! audit acknowledged them, and at most those that it calls committed, because no others can have
+//! been delivered. A contradiction is *lost*, *different* or *ahead*, until a later mark ends it.
+//! What was committed and does not arrive within [`PATIENCE`] is *late*.
 //!
 //! When a mark agrees with the log, the log's holdings are also logged as a mark entry, in the
 //! clear: from then on, the log cannot drop anything of that source without every verifier noticing
 //! it by counting. One is logged if there was progress since the last one, at most every
 //! [`MARK_INTERVAL`]; later events are covered by the next.
 //!
-//! One lawful history looks like *ahead*: a replica that paused between reading its mark and sending
-//! it, while another one delivered more. The next mark ends it; so findings are shown at once, and
-//! raise an alarm only if they last.
+//! One lawful history looks like *ahead*: a replica that paused between reading its mark and
+//! sending it, while another one delivered more. The next mark ends it; so findings are shown at
+//! once, and raise an alarm only if they last.
 
 use data_encoding::HEXLOWER;
 use journal::{EventSet, Mark, Time};
@@ -114,7 +114,8 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Stands for the freeze, or its absence, that somebody saw: changes with each freeze, unfreezing and security event.
+    /// Stands for the freeze, or its absence, that somebody saw: changes with each freeze,
+    /// unfreezing and security event.
     pub fn etag(&self, source: &str) -> String {
         let frozen = self.frozen.map_or(i64::MIN, |time| time.0);
         let digest = Sha256::new()

@@ -53,8 +53,8 @@ impl Prover {
         }
     }
 
-    /// Proves that an entry is in the tree of the first `size` entries. `signed` is a trusted tree, at
-    /// least as large.
+    /// Proves that an entry is in the tree of the first `size` entries. `signed` is a trusted tree,
+    /// at least as large.
     pub async fn inclusion(&self, signed: TreeHead, size: u64, which: Which) -> Result<Proof, sql::Error> {
         let found = match (self.store.find(which).await?, which) {
             (Some(found), _) if found.index < size => found,
@@ -79,10 +79,11 @@ impl Prover {
         }))
     }
 
-    /// Proves that the tree of the first `new` entries begins with that of the first `old`, at least 1
-    /// and at most `new`. `signed` is a trusted tree, at least as large.
+    /// Proves that the tree of the first `new` entries begins with that of the first `old`, at
+    /// least 1 and at most `new`. `signed` is a trusted tree, at least as large.
     pub async fn consistency(&self, signed: TreeHead, old: u64, new: u64) -> Result<Consistency, sql::Error> {
-        // All tiles at once: the questions share most of them, and reading costs more than computing.
+        // All tiles at once: the questions share most of them, and reading costs more than
+        // computing.
         let mut questions = [questions_on(signed, old), questions_on(signed, new)].concat();
         questions.extend(step(old, new));
         let tiles = self.gather(&questions, None).await?;
@@ -167,8 +168,8 @@ pub(crate) async fn extends(store: &dyn Store, old: TreeHead, new: TreeHead) -> 
     Ok(check_tree(&proof, new.size, Hash(new.root), old.size, Hash(old.root)).is_ok())
 }
 
-/// Proves to others that the tree of `new` entries begins with that of `old`. The proof is empty from
-/// the empty tree and to itself. Not checked here: the asker knows both roots.
+/// Proves to others that the tree of `new` entries begins with that of `old`. The proof is empty
+/// from the empty tree and to itself. Not checked here: the asker knows both roots.
 pub(crate) async fn consistency(store: &dyn Store, old: u64, new: u64) -> Result<Vec<Hash>, sql::Error> {
     let Some(question) = step(old, new) else {
         return Ok(Vec::new());

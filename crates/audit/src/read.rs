@@ -2,10 +2,10 @@
 //!
 //! Entries are public: callers list them, and anybody fetches them as files. What they commit to is
 //! not. Auditors see all details, for a stated purpose. An agency sees the details of a report or
-//! case that it has sight of *now*, which routing decides at each call. The reading is itself logged
-//! before details are shown (`disclosure.rs`). A record's chain, that is which entries are its
-//! changes, is shown to auditors, operators, and agencies with sight of it. Filters reveal nothing
-//! that the caller would not be shown: only those who get the details may filter by them.
+//! case that it has sight of *now*, which routing decides at each call. The reading is itself
+//! logged before details are shown (`disclosure.rs`). A record's chain, that is which entries are
+//! its changes, is shown to auditors, operators, and agencies with sight of it. Filters reveal
+//! nothing that the caller would not be shown: only those who get the details may filter by them.
 
 use std::ops::Range;
 
@@ -22,7 +22,8 @@ use prost::Message as _;
 use rpc::{Failure, client::Caller};
 use tonic::Code;
 
-/// Maximum number of entries examined per page: with a filter that matches few, the page ends there.
+/// Maximum number of entries examined per page: with a filter that matches few, the page ends
+/// there.
 const LOOKED_AT: u64 = 32_768;
 /// Entries read at once if a filter selects some of them.
 const WINDOW: u64 = 4_096;
@@ -56,8 +57,8 @@ pub struct Part<'a> {
 /// Reads the log.
 #[async_trait]
 pub trait Reader: Send + Sync + 'static {
-    /// The entries of a part, in log order. A missing one is an error unless the part names a record:
-    /// there are no holes below the head's size.
+    /// The entries of a part, in log order. A missing one is an error unless the part names a
+    /// record: there are no holes below the head's size.
     async fn read(&self, part: Part<'_>) -> Result<Vec<Read>, sql::Error>;
 }
 

@@ -168,8 +168,8 @@ impl Receipt {
         self.proves(trust::open(&self.checkpoint, vkeys)?)
     }
 
-    /// [`Receipt::verify`] with a policy that lists logs: one of them must have signed. Does not check
-    /// the witnesses.
+    /// [`Receipt::verify`] with a policy that lists logs: one of them must have signed. Does not
+    /// check the witnesses.
     pub fn verify_by(&self, policy: &Policy) -> Result<Proved, Fault> {
         let note = Note::from_bytes(self.checkpoint.as_bytes()).map_err(CheckpointError::from)?;
         if !policy.is_signed_by_a_log(&note) {

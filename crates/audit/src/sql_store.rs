@@ -1,9 +1,9 @@
 //! The log in a database: SQLite or PostgreSQL.
 //!
-//! `append.rs` judges changes and appends them, `restore.rs` puts back proven entries, and both write
-//! with `write.rs`. `state.rs` remembers the log between two appends; `heads.rs`, `producers.rs` and
-//! `gaps.rs` are the last changes of records, the producers, and what is kept out. This file opens
-//! and reads.
+//! `append.rs` judges changes and appends them, `restore.rs` puts back proven entries, and both
+//! write with `write.rs`. `state.rs` remembers the log between two appends; `heads.rs`,
+//! `producers.rs` and `gaps.rs` are the last changes of records, the producers, and what is kept
+//! out. This file opens and reads.
 
 mod append;
 mod gaps;
@@ -59,7 +59,8 @@ pub struct SqlStore {
     epoch: i64,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    /// The log after this store's last append: reused if the head is unchanged, otherwise read again.
+    /// The log after this store's last append: reused if the head is unchanged, otherwise read
+    /// again.
     memory: Mutex<Memory>,
 }
 
@@ -73,7 +74,8 @@ impl std::fmt::Debug for SqlStore {
 }
 
 impl SqlStore {
-    /// Opens the log in the database at a URL and takes it over: stores opened on it before are fenced.
+    /// Opens the log in the database at a URL and takes it over: stores opened on it before are
+    /// fenced.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::open_with(url, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
     }

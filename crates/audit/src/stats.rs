@@ -3,12 +3,12 @@
 //!
 //! * An agency's *changes* are those that it made of reports and cases. Its *readings* are counted
 //!   separately.
-//! * The *time to acknowledge* runs from the acceptance of the report that opened a case to the first
-//!   acknowledgement by an agency. It counts for that agency, once per case.
+//! * The *time to acknowledge* runs from the acceptance of the report that opened a case to the
+//!   first acknowledgement by an agency. It counts for that agency, once per case.
 //! * The *time to a result* runs from the same acceptance to the case's first resolution, or its
 //!   closing without one. It counts for the agency that acknowledged last before that.
-//! * The *median* of n times is the ⌈n/2⌉-th, the *p90* the ⌈0.9 n⌉-th in order (nearest rank): a time
-//!   that really occurred.
+//! * The *median* of n times is the ⌈n/2⌉-th, the *p90* the ⌈0.9 n⌉-th in order (nearest rank): a
+//!   time that really occurred.
 //!
 //! Times are those of the entries, days are UTC.
 
@@ -174,8 +174,8 @@ mod tests {
 
     const START: Time = Time(1_795_305_600_000_000);
 
-    /// An entry: minutes from the start, record, kind, actor, state afterwards, and the numbers of the
-    /// event and of its cause.
+    /// An entry: minutes from the start, record, kind, actor, state afterwards, and the numbers of
+    /// the event and of its cause.
     type Told = (i64, &'static str, &'static str, &'static str, &'static str, u128, u128);
 
     fn told(story: &[Told]) -> Stats {

@@ -1,9 +1,9 @@
 //! The files of a log, with the names and encodings of C2SP `tlog-tiles`. No I/O.
 //!
 //! A log is a finite set of files: `checkpoint`, the hashes in `tile/<L>/<N>` and the entries in
-//! `tile/entries/<N>`, 256 per file. The last file of a level may have fewer; its name then ends with
-//! `.p/` and their number. `<N>` is written in groups of three digits, all but the last after an
-//! `x`, so that no folder grows large: 1234067 is `x001/x234/067`. Only the right-most file of a
+//! `tile/entries/<N>`, 256 per file. The last file of a level may have fewer; its name then ends
+//! with `.p/` and their number. `<N>` is written in groups of three digits, all but the last after
+//! an `x`, so that no folder grows large: 1234067 is `x001/x234/067`. Only the right-most file of a
 //! level is ever partial, and contents never change: a name with its width is immutable.
 //!
 //! An auditor's export has one more file per 256 entries, `detail/<N>`, unknown to the standard.
@@ -66,8 +66,8 @@ impl TilePath {
         self.n.checked_mul(1_u64.checked_shl(self.shift() + 8)?)
     }
 
-    /// Whether a log of `size` entries has at least this much there. A wider file begins with the same
-    /// content.
+    /// Whether a log of `size` entries has at least this much there. A wider file begins with the
+    /// same content.
     pub fn is_within(&self, size: u64) -> bool {
         let there = size.checked_shr(self.shift()).unwrap_or(0);
         self.n
@@ -278,7 +278,8 @@ pub fn count_files(size: u64, with_detail: bool) -> u64 {
 ///
 /// # Panics
 ///
-/// If the entry is longer than the standard allows, 65,535 bytes; canonical entries are much shorter.
+/// If the entry is longer than the standard allows, 65,535 bytes; canonical entries are much
+/// shorter.
 pub fn put_entry(bundle: &mut Vec<u8>, entry: &[u8]) {
     let length = u16::try_from(entry.len()).expect("an entry is at most 65,535 bytes long");
     bundle.extend_from_slice(&length.to_be_bytes());

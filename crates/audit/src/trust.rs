@@ -230,8 +230,8 @@ fn split(file: &str) -> Result<KeyFileParts, CheckpointError> {
     Ok(KeyFileParts { origin, keys, notes })
 }
 
-/// The head of a checkpoint signed by a key that `vkeys` makes trusted: a verifier key or the content
-/// of a verifier key file. Ignores other signatures.
+/// The head of a checkpoint signed by a key that `vkeys` makes trusted: a verifier key or the
+/// content of a verifier key file. Ignores other signatures.
 pub fn open(note: &str, vkeys: &str) -> Result<TreeHead, CheckpointError> {
     Trusted::parse(vkeys)?.open(note)
 }
@@ -465,7 +465,8 @@ mod tests {
     #[test]
     fn every_flipped_byte_of_what_the_key_signed_is_noticed() {
         let note = checkpoint::sign(&HEAD, &[key(1)], NOW).unwrap();
-        // What follows the first signature is of other types, which verifiers leave aside where they do not know them.
+        // What follows the first signature is of other types, which verifiers leave aside where
+        // they do not know them.
         let end = note.match_indices('\n').nth(4).unwrap().0;
         for i in 0..note.len() {
             let mut flipped = note.clone().into_bytes();

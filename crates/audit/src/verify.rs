@@ -1,11 +1,12 @@
-//! The outsiders' verifier: needs only entries, a checkpoint and the log's verifier key. No I/O, and
-//! none of the server's code but the formats.
+//! The outsiders' verifier: needs only entries, a checkpoint and the log's verifier key. No I/O,
+//! and none of the server's code but the formats.
 //!
 //! * [`verify_inclusion`], [`verify_consistency`]: one proof.
-//! * [`LogVerifier`]: all entries in order, as a list returns them. Each producer's marks must equal
-//!   the entries before them (`verify/producers.rs`); with openings, each record's chain must be
-//!   complete (`verify/chain.rs`).
-//! * [`FilesVerifier`]: all files of a log, as named by [`tiles`](crate::tiles) (`verify/files.rs`).
+//! * [`LogVerifier`]: all entries in order, as a list returns them. Each producer's marks must
+//!   equal the entries before them (`verify/producers.rs`); with openings, each record's chain must
+//!   be complete (`verify/chain.rs`).
+//! * [`FilesVerifier`]: all files of a log, as named by [`tiles`](crate::tiles)
+//!   (`verify/files.rs`).
 //!
 //! Nothing that was read is trusted for agreeing with something else that was read: each hash of
 //! each tile is compared with one computed from the entries, and their root with the signed one.
@@ -187,10 +188,11 @@ fn counted(said: u64, found: u64) -> String {
     }
 }
 
-/// Verifies that an entry is at an index of the log signed by a checkpoint. Returns the signed head.
+/// Verifies that an entry is at an index of the log signed by a checkpoint. Returns the signed
+/// head.
 ///
-/// `path` is the RFC 6962 audit path, leaf to root. `vkey` is the log's verifier key, which must come
-/// from elsewhere than the proof.
+/// `path` is the RFC 6962 audit path, leaf to root. `vkey` is the log's verifier key, which must
+/// come from elsewhere than the proof.
 pub fn verify_inclusion(
     entry: &[u8],
     index: u64,
@@ -213,8 +215,8 @@ pub(crate) fn leads_to(entry: &[u8], index: u64, path: &[Bytes32], head: TreeHea
 /// Verifies that the log of `new` entries begins with the log of `old` entries, so that it only
 /// grew.
 ///
-/// `proof` is the RFC 6962 consistency proof. Both heads must come from checkpoints that were opened
-/// with the log's key. [`Fault::Fork`] proves that the log has two histories;
+/// `proof` is the RFC 6962 consistency proof. Both heads must come from checkpoints that were
+/// opened with the log's key. [`Fault::Fork`] proves that the log has two histories;
 /// [`Fault::Consistency`] does not, because the fault may be the proof's.
 pub fn verify_consistency(proof: &[Bytes32], old: TreeHead, new: TreeHead) -> Result<(), Fault> {
     if old.size == new.size && old.root != new.root {
@@ -241,8 +243,8 @@ pub fn verify_consistency(proof: &[Bytes32], old: TreeHead, new: TreeHead) -> Re
 /// Verifies a whole log, entry by entry from the first.
 ///
 /// From entries alone, a changed, missing, repeated or moved one is noticed by its producer's next
-/// mark, otherwise by the root. With openings, each entry must also be the next of its record; memory
-/// then grows with the number of records, not of entries: 65 to 130 bytes for each.
+/// mark, otherwise by the root. With openings, each entry must also be the next of its record;
+/// memory then grows with the number of records, not of entries: 65 to 130 bytes for each.
 #[derive(Clone, Debug, Default)]
 pub struct LogVerifier {
     tree: Frontier,
@@ -279,7 +281,8 @@ impl LogVerifier {
         Ok(())
     }
 
-    /// Takes the next entry with its openings; a mark has none. A fault leaves the verifier unchanged.
+    /// Takes the next entry with its openings; a mark has none. A fault leaves the verifier
+    /// unchanged.
     pub fn push_opened(&mut self, index: u64, bytes: &[u8], openings: Option<Openings<'_>>) -> Result<(), Fault> {
         let fault = |problem| Fault::Entry { index, problem };
         self.is_next(index)?;
@@ -300,8 +303,8 @@ impl LogVerifier {
         }
     }
 
-    /// Takes the next entry, whose leaf hash is known. `roots` gets each completed hash of a tile with
-    /// its level.
+    /// Takes the next entry, whose leaf hash is known. `roots` gets each completed hash of a tile
+    /// with its level.
     fn take(&mut self, bytes: &[u8], leaf: Hash, roots: impl FnMut(u8, Hash)) -> Result<Entry, Problem> {
         let entry = Entry::decode(bytes)?;
         self.producers.take(&entry, leaf.0)?;

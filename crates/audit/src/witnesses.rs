@@ -155,8 +155,8 @@ impl Witnesses {
         answers.into_iter().flatten().collect()
     }
 
-    /// A witness's last checkpoint of this log, cosigned by it; `Some(None)` if it saw none yet, and
-    /// `None` if its answer is unusable.
+    /// A witness's last checkpoint of this log, cosigned by it; `Some(None)` if it saw none yet,
+    /// and `None` if its answer is unusable.
     async fn last(&self, url: &str, key: &CosignerKey) -> Option<Option<String>> {
         let uri = format!("{url}/{}/checkpoint", HEXLOWER.encode(&Sha256::digest(&self.origin)));
         match self.send("GET", &uri, Bytes::new()).await.ok()? {

@@ -46,8 +46,8 @@ pub struct Situation<'a> {
     /// Seconds from the loss to acceptance; `None` if the time of the loss is unknown.
     pub loss_age_seconds: Option<i64>,
     /// When intake accepted the report: agencies and territories are those of that day, by the
-    /// directory's zone ([`Directory::day`](crate::directory::Directory::day)). If `None`, they must have
-    /// no last day.
+    /// directory's zone ([`Directory::day`](crate::directory::Directory::day)). If `None`, they
+    /// must have no last day.
     pub accepted: Option<Time>,
     /// Kind of victim.
     pub victim_kind: VictimKind,

@@ -1,12 +1,14 @@
 //! Intake: takes reports in, and tells reporters what became of them.
 //!
-//! How a report flows: `grpc.rs` takes the request, and `service.rs` has a file for each use case; `submission.rs` checks it against the taxonomy (`category.rs`) and
-//! `directory.rs`, and turns it into a report and the facts it is routed by, or into all that is wrong with it; `store.rs` writes it,
-//! its first change and what is to be delivered of it in one transaction, grouped with others; only then the caller gets its
-//! receipt (`receipt.rs`). Relays carry the change to routing (`relays.rs`) and to audit. Changes of the case come back
-//! as `RecordCaseChanges`; the report's state (`state.rs`) follows. Evidence is uploaded before, and attached in the
-//! transaction that records the report (`evidence.rs` says how). Who may call
-//! what stands in `access.rs`; whether a caller may see what a report says, `sight.rs` asks.
+//! How a report flows: `grpc.rs` takes the request, and `service.rs` has a file for each use case;
+//! `submission.rs` checks it against the taxonomy (`category.rs`) and `directory.rs`, and turns it
+//! into a report and the facts it is routed by, or into all that is wrong with it; `store.rs`
+//! writes it, its first change and what is to be delivered of it in one transaction, grouped with
+//! others; only then the caller gets its receipt (`receipt.rs`). Relays carry the change to routing
+//! (`relays.rs`) and to audit. Changes of the case come back as `RecordCaseChanges`; the report's
+//! state (`state.rs`) follows. Evidence is uploaded before, and attached in the transaction that
+//! records the report (`evidence.rs` says how). Who may call what stands in `access.rs`; whether a
+//! caller may see what a report says, `sight.rs` asks.
 //!
 //! What each call shows of a report, and to whom:
 //!
@@ -21,10 +23,12 @@
 //!
 //! Routing is sent the facts, and audit what its details say: neither holds personal data.
 //!
-//! Invariants: invalid input leaves nothing behind. The facts hold no personal data. A receipt is stored only as a keyed
-//! hash, and an unknown one is looked up like any other. Content is shown only to who sent it and to whom routing names, asked
-//! each time, and only once it is durable that it is read. A report that is not there, or not for the caller, is answered alike, and
-//! leaves nothing. `submission.rs`, `category.rs`, `receipt.rs`, `reading.rs`, `reveal.rs` and `state.rs` import neither tonic nor sqlx.
+//! Invariants: invalid input leaves nothing behind. The facts hold no personal data. A receipt is
+//! stored only as a keyed hash, and an unknown one is looked up like any other. Content is shown
+//! only to who sent it and to whom routing names, asked each time, and only once it is durable that
+//! it is read. A report that is not there, or not for the caller, is answered alike, and leaves
+//! nothing. `submission.rs`, `category.rs`, `receipt.rs`, `reading.rs`, `reveal.rs` and `state.rs`
+//! import neither tonic nor sqlx.
 
 mod access;
 pub mod category;
@@ -82,7 +86,8 @@ pub struct Dependencies {
     pub categories: Arc<Categories>,
     /// The map.
     pub territories: &'static Territories,
-    /// Ids of the agencies that a report may complain about or keep out. Those of directories applied later are asked for.
+    /// Ids of the agencies that a report may complain about or keep out. Those of directories
+    /// applied later are asked for.
     pub agencies: Arc<BTreeSet<String>>,
     /// The directory in force, to be asked.
     pub in_force: Arc<dyn InForce>,

@@ -1,4 +1,5 @@
-//! What intake does with reports: one file per use case, over its dependencies, who calls, and the request. No transport.
+//! What intake does with reports: one file per use case, over its dependencies, who calls, and the
+//! request. No transport.
 
 mod follow;
 mod read;
@@ -49,7 +50,8 @@ fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
     caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency)
 }
 
-/// Whether the caller's agency must not learn what became of a report: it keeps to what it knew when it sent it in.
+/// Whether the caller's agency must not learn what became of a report: it keeps to what it knew
+/// when it sent it in.
 fn is_hidden_from(caller: &Identity, stored: &StoredReport) -> bool {
     caller.agency.as_ref().is_some_and(|agency| is_hidden(agency, stored))
 }

@@ -5,7 +5,8 @@ use api::routing::{
 };
 use rpc::{Failure, Identity, client::Caller};
 
-/// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could lag behind.
+/// Whether the caller's agency may see a report's content. Routing decides, now: no copy here could
+/// lag behind.
 pub(crate) async fn may_see(
     routing: &RoutingInboundServiceClient<Caller>,
     caller: &Identity,

@@ -88,7 +88,8 @@ pub struct Acceptance {
     pub subjects: Vec<api::routing::OperatorSubject>,
 }
 
-/// An acceptance as rows: made where requests are handled beside each other, before the transaction that they all wait for.
+/// An acceptance as rows: made where requests are handled beside each other, before the transaction
+/// that they all wait for.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     report: Uuid,
@@ -189,22 +190,25 @@ pub struct StoredReport {
 /// The stored side of intake. Each method is one atomic use case.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Records reports, each with its first change and what is to be delivered of it, in one durable transaction.
+    /// Records reports, each with its first change and what is to be delivered of it, in one
+    /// durable transaction.
     ///
-    /// A report whose caller and request id are there already is not recorded: the answer is the earlier report when the
-    /// fingerprints agree, else [`Accepted::RequestIdReused`]. That holds inside a batch, too.
+    /// A report whose caller and request id are there already is not recorded: the answer is the
+    /// earlier report when the fingerprints agree, else [`Accepted::RequestIdReused`]. That holds
+    /// inside a batch, too.
     async fn accept(&self, batch: &[Prepared]) -> Result<Vec<Accepted>, Error>;
 
-    /// Takes changes of cases, each once and in each case's order; a report whose state follows gets a change of its own.
-    /// The answers say, per change, what was made of it.
+    /// Takes changes of cases, each once and in each case's order; a report whose state follows
+    /// gets a change of its own. The answers say, per change, what was made of it.
     async fn record_case_changes(&self, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error>;
 
-    /// Takes up to when everything that routing recorded has arrived. A moment that is yet to come is not taken, and
-    /// what was taken goes back only when it is yet to come: the clock was set back since.
+    /// Takes up to when everything that routing recorded has arrived. A moment that is yet to come
+    /// is not taken, and what was taken goes back only when it is yet to come: the clock was set
+    /// back since.
     async fn record_progress(&self, arrived: Time, now: Time) -> Result<(), Error>;
 
-    /// Up to when everything that routing recorded has arrived. `None` when that is not known; a moment that is yet
-    /// to come is forgotten.
+    /// Up to when everything that routing recorded has arrived. `None` when that is not known; a
+    /// moment that is yet to come is forgotten.
     async fn progress(&self, now: Time) -> Result<Option<Time>, Error>;
 
     /// A report, or `None`.
@@ -216,14 +220,17 @@ pub trait Store: Send + Sync + 'static {
     /// The changes of a report, first to last, and whether audit has taken each.
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error>;
 
-    /// Records that a reporter's identity is shown, and returns the report as it then is. What is returned is durably recorded.
-    /// A repeat of a request by the same system is not recorded again.
+    /// Records that a reporter's identity is shown, and returns the report as it then is. What is
+    /// returned is durably recorded. A repeat of a request by the same system is not recorded
+    /// again.
     async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error>;
 
-    /// Records that reports are read: what [`reading_rows`] makes of each reading's change. When this returns, it is durable.
+    /// Records that reports are read: what [`reading_rows`] makes of each reading's change. When
+    /// this returns, it is durable.
     async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error>;
 
-    /// Forgets the request ids of reports that were recorded before a moment, a thousand at most, and returns how many.
+    /// Forgets the request ids of reports that were recorded before a moment, a thousand at most,
+    /// and returns how many.
     async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
 
     /// Whether the database answers.
@@ -453,8 +460,8 @@ async fn earlier(tx: &mut Tx, report: &Prepared) -> Result<Accepted, Error> {
     find_earlier(tx, report).await?.ok_or(Error::Raced("a request id"))
 }
 
-/// The report that is there in place of an acceptance: itself, when an earlier try was committed though it did not look so,
-/// or the one that has its caller and request id.
+/// The report that is there in place of an acceptance: itself, when an earlier try was committed
+/// though it did not look so, or the one that has its caller and request id.
 async fn find_earlier(tx: &mut Tx, report: &Prepared) -> Result<Option<Accepted>, Error> {
     let request_id = report.request_id.clone().unwrap_or_default();
     let row = tx
@@ -586,7 +593,8 @@ impl Store for SqlStore {
         let row = self.db.fetch_optional(ARRIVED, Vec::new()).await?;
         let arrived = row.map(|row| row.get(0).map(Time)).transpose()?;
         if arrived.is_some_and(|arrived| arrived > now) {
-            // Else it would be believed again when the clock comes by, whether or not routing was heard since.
+            // Else it would be believed again when the clock comes by, whether or not routing was
+            // heard since.
             sql::transact!(self.db, |tx| tx.execute(
                 "DELETE FROM progress WHERE service = 'routing' AND arrived_time > $1",
                 vec![now.0.into()],

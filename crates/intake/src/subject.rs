@@ -105,8 +105,8 @@ fn ip_address(text: &str) -> Option<IpAddr> {
     inner.unwrap_or(text).parse().ok()
 }
 
-/// Addresses in base 58, 32 or 64 for URLs, with a prefix such as `bitcoincash:` or a workchain such
-/// as `-1:`.
+/// Addresses in base 58, 32 or 64 for URLs, with a prefix such as `bitcoincash:` or a workchain
+/// such as `-1:`.
 fn is_wallet(text: &str) -> bool {
     let inner = text.strip_prefix('-').unwrap_or(text);
     (20..=128).contains(&text.len())
@@ -117,8 +117,8 @@ fn is_wallet(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b':'))
 }
 
-/// What the operator register is asked for: hosts, apps and platforms, and nothing that identifies a
-/// person. No URL path, account or number leaves intake.
+/// What the operator register is asked for: hosts, apps and platforms, and nothing that identifies
+/// a person. No URL path, account or number leaves intake.
 pub(crate) fn looked_up(subject: &Subject) -> Option<OperatorSubject> {
     let subject = match subject.kind() {
         SubjectKind::Url => {

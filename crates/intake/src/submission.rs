@@ -129,8 +129,8 @@ fn canonical_codes(report: &mut Report) {
     }
 }
 
-/// Details in the form in which rules compare them: `+5` and `05` are 5. What is not of its kind stays
-/// as it is, and is refused.
+/// Details in the form in which rules compare them: `+5` and `05` are 5. What is not of its kind
+/// stays as it is, and is refused.
 fn canonical_details(details: &mut BTreeMap<String, String>, category: &Category) {
     for (path, value) in details {
         let detail = category.details.iter().find(|detail| detail.path == *path);
@@ -486,7 +486,8 @@ impl Faults {
         }
     }
 
-    /// The ids of the evidence, in its order. Whether the sender has it is seen when it is attached.
+    /// The ids of the evidence, in its order. Whether the sender has it is seen when it is
+    /// attached.
     fn evidence(&mut self, wanted: &[String], category: Option<&Category>) -> Vec<Uuid> {
         const FIELD: &str = "report.evidence";
         if wanted.len() > evidence::PER_REPORT {

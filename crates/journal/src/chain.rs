@@ -5,7 +5,8 @@
 //! opened without its detail, and guesses (names of records, small numbers, kinds) cannot be tried
 //! against an entry.
 //!
-//! The content of a detail is an encoded `remit.event.v1.Detail`. The content of a chain is canonical bytes:
+//! The content of a detail is an encoded `remit.event.v1.Detail`. The content of a chain is
+//! canonical bytes:
 //!
 //! | bytes | field |
 //! |---|---|

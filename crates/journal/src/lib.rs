@@ -1,4 +1,5 @@
-//! State and event in one transaction, and the ordered relay that carries events to their consumers.
+//! State and event in one transaction, and the ordered relay that carries events to their
+//! consumers.
 //!
 //! How a change flows:
 //!
@@ -10,34 +11,36 @@
 //!    `journal`, and once per consumer into `outbox` (`outbox.rs`).
 //! 3. After the commit the writer wakes the [`Relay`] of each consumer (`relay.rs`). It reads
 //!    undelivered events, in each record's order, delivers them in batches in which the records are
-//!    mixed at random, and deletes those that were taken. A refused event parks its own record only.
-//!    To audit it also says how far the producer has come (`mark.rs`), so that audit notices missing
-//!    events; to others, up to when all has arrived (`progress.rs`). A service's relays run in its
-//!    [`Background`] (`background.rs`), with its upkeep.
+//!    mixed at random, and deletes those that were taken. A refused event parks its own record
+//!    only. To audit it also says how far the producer has come (`mark.rs`), so that audit notices
+//!    missing events; to others, up to when all has arrived (`progress.rs`). A service's relays run
+//!    in its [`Background`] (`background.rs`), with its upkeep.
 //! 4. The consumer opens the event's chain ([`Opened`]: it believes only what the entry commits to)
 //!    and checks it against the record's sequence and link (`inbox.rs`) in the transaction in which
 //!    it applies it.
 //!
-//! Invariants: an event exists if and only if the state it describes was committed. A record's times
-//! never decrease, so reading `outbox` by time and sequence gives each record's events in their
-//! order. A late commit is never overtaken: a relay reads all rows that are there, not those past a
-//! position. Delivery is at least once; `inbox` makes it once. Two relays that both believe they
-//! hold the lease deliver twice, which is harmless.
+//! Invariants: an event exists if and only if the state it describes was committed. A record's
+//! times never decrease, so reading `outbox` by time and sequence gives each record's events in
+//! their order. A late commit is never overtaken: a relay reads all rows that are there, not those
+//! past a position. Delivery is at least once; `inbox` makes it once. Two relays that both believe
+//! they hold the lease deliver twice, which is harmless.
 //!
-//! What the public log shows of a record: its entries have whole seconds of the clock and stand in an
-//! order that keeps each record's changes in sequence and is random otherwise. Where nothing else
-//! happens within some seconds, the reader can still guess that two entries belong together.
+//! What the public log shows of a record: its entries have whole seconds of the clock and stand in
+//! an order that keeps each record's changes in sequence and is random otherwise. Where nothing
+//! else happens within some seconds, the reader can still guess that two entries belong together.
 //!
 //! The kinds of changes of every service, and the words for them, are one list (`kind.rs`).
 //!
-//! First answers to requests that name an id are kept in the transaction that does what they ask for (`requests.rs`).
+//! First answers to requests that name an id are kept in the transaction that does what they ask
+//! for (`requests.rs`).
 //!
 //! The key that seals page tokens stands beside the journal (`token_key.rs`), one for all replicas
 //! of a service.
 //!
 //! `heads.rs` lists and counts what operators compare, to see from outside that everything arrives.
 //!
-//! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports tonic.
+//! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports
+//! tonic.
 
 mod background;
 mod bytes;

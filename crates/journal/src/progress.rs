@@ -1,10 +1,10 @@
 //! Tells a consumer up to when it has everything, so that it can tell quiet from stale.
 //!
-//! The consumer returns a time by its own clock. The relay then notes the last undelivered position,
-//! and once everything up to it was taken, reports that all events recorded before that time have
-//! arrived. The time comes before the look at the outbox, so no commit falls in between; and only
-//! the consumer's clock is involved. Any relay may report, whoever holds the lease: an event leaves
-//! the outbox only after it was taken.
+//! The consumer returns a time by its own clock. The relay then notes the last undelivered
+//! position, and once everything up to it was taken, reports that all events recorded before that
+//! time have arrived. The time comes before the look at the outbox, so no commit falls in between;
+//! and only the consumer's clock is involved. Any relay may report, whoever holds the lease: an
+//! event leaves the outbox only after it was taken.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! First answers to requests that name an id, kept for a window in the transaction that does what they ask for.
+//! First answers to requests that name an id, kept for a window in the transaction that does what
+//! they ask for.
 //!
-//! A repeat by the same caller gets the first answer; the same id with other content is told as such. Look for an answer behind
-//! the lock that the request's change takes: a repeat that comes at the same time then waits, and finds the first.
+//! A repeat by the same caller gets the first answer; the same id with other content is told as
+//! such. Look for an answer behind the lock that the request's change takes: a repeat that comes at
+//! the same time then waits, and finds the first.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -127,13 +129,15 @@ impl Answers {
     }
 }
 
-/// What an earlier request with this id leads to, outside a transaction: one that is being done is not seen.
+/// What an earlier request with this id leads to, outside a transaction: one that is being done is
+/// not seen.
 pub async fn earlier(db: &Db, request: &RequestId) -> Result<Option<Earlier>, Error> {
     let found = db.fetch(FIND, vec![ids([request]).into()]).await?;
     Ok(Answers::read(&found)?.earlier(request))
 }
 
-/// Forgets answers that were given before a moment, the oldest first, at most `limit`, and returns how many.
+/// Forgets answers that were given before a moment, the oldest first, at most `limit`, and returns
+/// how many.
 pub async fn forget_requests(tx: &mut Tx, before: Time, limit: u32) -> Result<u64, Error> {
     tx.execute(
         "WITH old AS MATERIALIZED (SELECT caller, request_id FROM requests WHERE answer_time < $1 \

@@ -1,14 +1,15 @@
 //! Resource names: read and written in one place.
 //!
-//! A name is a collection and an id, such as `reports/{uuid}`. [`Collection`] lists them all; a [`Name`] is a collection
-//! with the type of its ids. An id that only one crate knows implements [`Id`] there, and its [`Name`] stands beside it.
+//! A name is a collection and an id, such as `reports/{uuid}`. [`Collection`] lists them all; a
+//! [`Name`] is a collection with the type of its ids. An id that only one crate knows implements
+//! [`Id`] there, and its [`Name`] stands beside it.
 //!
-//! `text.rs` decides which characters nobody sees, for every text that is compared. `subject.rs` has
-//! the canonical forms of what is reported, for intake and for the operator register.
+//! `text.rs` decides which characters nobody sees, for every text that is compared. `subject.rs`
+//! has the canonical forms of what is reported, for intake and for the operator register.
 //!
-//! Invariants: a name is read in its canonical form only, so that one record has one name: a UUID in capitals or without
-//! hyphens, or a digest in capitals, names nothing. What is read is written the same. No dependency on other crates of
-//! Remit.
+//! Invariants: a name is read in its canonical form only, so that one record has one name: a UUID
+//! in capitals or without hyphens, or a digest in capitals, names nothing. What is read is written
+//! the same. No dependency on other crates of Remit.
 
 pub mod subject;
 pub mod text;
@@ -118,7 +119,8 @@ impl<I: Id> Name<I> {
         self.collection.of(id.borrow())
     }
 
-    /// The id in a name; `None` when the text is not a name of the collection in its canonical form.
+    /// The id in a name; `None` when the text is not a name of the collection in its canonical
+    /// form.
     pub fn id(&self, name: &str) -> Option<I> {
         let text = self.collection.id(name)?;
         let id = I::parse(text)?;

@@ -32,8 +32,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The letters of a code that people copy and type: compatibility forms (such as full-width letters)
-/// unified, without white space, dashes of all kinds, and invisible characters.
+/// The letters of a code that people copy and type: compatibility forms (such as full-width
+/// letters) unified, without white space, dashes of all kinds, and invisible characters.
 #[must_use]
 pub fn code(text: &str) -> String {
     let normal = ComposingNormalizerBorrowed::new_nfkc().normalize(text);

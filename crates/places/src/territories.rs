@@ -13,7 +13,8 @@ use crate::tree::{COLUMNS, Node, Onward, SUCCESSIONS, Tree};
 /// The tree of territories: the nation, its provinces, cities, counties and townships, and
 /// abolished codes still in use, each with the code that replaces it.
 ///
-/// Which codes are in force depends on the day: [`Territories::on`]. Immutable and cheap to clone. Names are slices of the file's text, which is held once.
+/// Which codes are in force depends on the day: [`Territories::on`]. Immutable and cheap to clone.
+/// Names are slices of the file's text, which is held once.
 #[derive(Debug, Clone)]
 pub struct Territories(Arc<Tree>);
 
@@ -49,7 +50,8 @@ pub enum Reading {
     InForce,
     /// Through successors.
     Successor,
-    /// To the smallest territory that holds the parts that it was divided into, in at least one step.
+    /// To the smallest territory that holds the parts that it was divided into, in at least one
+    /// step.
     Divided,
     /// To the territory above, because no single successor is known, in at least one step.
     Parent,
@@ -84,8 +86,8 @@ const GENERIC: [(&str, &str); 10] = [
 
 impl Territories {
     /// Parses the tree from CSV with the columns
-    /// `code,name_zh,name_en,pinyin,valid_from,valid_to,successor,parts,formerly`; rows may leave out
-    /// the last two. Lines that begin with `#` are comments.
+    /// `code,name_zh,name_en,pinyin,valid_from,valid_to,successor,parts,formerly`; rows may leave
+    /// out the last two. Lines that begin with `#` are comments.
     ///
     /// # Errors
     /// All faults of the file at once, each with line, column and fix.

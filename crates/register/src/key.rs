@@ -117,7 +117,8 @@ impl Key {
         let key = Self::new(kind.parse()?, key)?;
         match key.resource_name() == name {
             true => Ok(key),
-            // Another spelling of it, such as a host in capitals: what is looked up is forgiven that, a name is not.
+            // Another spelling of it, such as a host in capitals: what is looked up is forgiven
+            // that, a name is not.
             false => Err(InvalidKey::Kind(shown(name))),
         }
     }

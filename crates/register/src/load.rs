@@ -210,7 +210,8 @@ impl Loader {
         let reading = self.reading;
         let (reader, checked, digest) = blocking(move || reading.finish()).await?;
         let request_id = self.request.id(&digest);
-        // Before the file is checked: what it is checked against may have changed since the first request.
+        // Before the file is checked: what it is checked against may have changed since the first
+        // request.
         if let Some(id) = &request_id
             && let Some(earlier) = self.store.earlier(id).await?
         {

@@ -160,7 +160,8 @@ impl Service {
         let (loader, announced) = self.loader(&spec, caller)?;
         let (answers, answered) = mpsc::channel(16);
         let writer = self.writer.clone();
-        // On a task of its own: whoever goes away does not keep the version that is then in force from being told of.
+        // On a task of its own: whoever goes away does not keep the version that is then in force
+        // from being told of.
         tokio::spawn(async move {
             let _permit = permit;
             if let Err(failure) = receive(loader, upload, announced, &answers).await {

@@ -172,7 +172,8 @@ pub trait Store: Send + Sync + 'static {
     /// What an earlier request with this id leads to; `None` if there was none.
     async fn earlier(&self, request: &RequestId) -> Result<Option<Earlier>, Error>;
 
-    /// Keeps the first answer to a request that changes nothing, unless an earlier request has the id.
+    /// Keeps the first answer to a request that changes nothing, unless an earlier request has the
+    /// id.
     async fn answer(&self, request: &RequestId, answer: &LoadSummary, now: Time) -> Result<Option<Earlier>, Error>;
 
     /// Abandons a load; its rows will be swept.

@@ -41,8 +41,8 @@ pub const ACCESS: &[Table] = &[
         ],
     },
     register::grpc::ACCESS,
-    // Rule sets show how any report is routed: for operators only. A replay is also for callers that
-    // see the case.
+    // Rule sets show how any report is routed: for operators only. A replay is also for callers
+    // that see the case.
     Table {
         service: "remit.routing.v1.RuleSetService",
         methods: &[

@@ -36,6 +36,7 @@ impl Deliver for ToIntake {
             .map(|result| delivery::outcome(result.refusal))
             .collect())
     }
+
     async fn progress(&self, arrived: Option<Time>) -> Result<Option<Time>, Undelivered> {
         let request = RecordProgressRequest {
             arrived_time: arrived.map(Time::to_proto),

@@ -104,8 +104,9 @@ impl Reports {
             .collect()
     }
 
-    /// Adds the successors of excluded agencies that the directory in force no longer has: with them,
-    /// it would pass over whom the report names. One that no directory has ever had is refused.
+    /// Adds the successors of excluded agencies that the directory in force no longer has: with
+    /// them, it would pass over whom the report names. One that no directory has ever had is
+    /// refused.
     async fn follow_exclusions(
         &self,
         mut change: ReportChange,

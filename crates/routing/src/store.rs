@@ -226,8 +226,8 @@ pub trait Store: Send + Sync + 'static {
     /// any number of replicas may try the same.
     async fn hand_up(&self, missed: &[MissedClock], now: Time) -> Result<usize, Error>;
 
-    /// Cases in which an ended agency has a part, and those whose exclusions were computed by a former
-    /// directory; after a case, at most `limit`.
+    /// Cases in which an ended agency has a part, and those whose exclusions were computed by a
+    /// former directory; after a case, at most `limit`.
     async fn successions(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error>;
 
     /// Hands the parts of agencies that have ended, or are excluded now, to their successors or
@@ -252,16 +252,16 @@ pub trait Store: Send + Sync + 'static {
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
 
     /// An agency's feed: the changes of cases that it saw before or after each, in the order of
-    /// commits, after a position, at most `limit`. After position 0 it begins with the oldest change
-    /// left; after any other, `None` if changes after it were deleted.
+    /// commits, after a position, at most `limit`. After position 0 it begins with the oldest
+    /// change left; after any other, `None` if changes after it were deleted.
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error>;
 
     /// Whether an agency's feed continues after a position without a gap: the position was given
     /// out, and no change after it was deleted.
     async fn feed_reaches(&self, agency: &AgencyId, position: u64) -> Result<bool, Error>;
 
-    /// Deletes changes in feeds from before a time, the oldest first, at most `limit`. Returns their
-    /// number.
+    /// Deletes changes in feeds from before a time, the oldest first, at most `limit`. Returns
+    /// their number.
     async fn forget_feed(&self, before: Time, limit: u32) -> Result<u64, Error>;
 
     /// Deletes request ids answered before a time, at most `limit`. Returns their number.

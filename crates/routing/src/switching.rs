@@ -30,9 +30,10 @@ pub(crate) struct Switching {
 }
 
 impl Switching {
-    /// Calls `propose` with the active pair, and activates its proposal. `tell` notes in the response
-    /// whether anything was switched. Proposes again if another switch comes first, because the
-    /// proposal was checked against the former pair. A repeated request gets the first response.
+    /// Calls `propose` with the active pair, and activates its proposal. `tell` notes in the
+    /// response whether anything was switched. Proposes again if another switch comes first,
+    /// because the proposal was checked against the former pair. A repeated request gets the first
+    /// response.
     pub(crate) async fn switch<R, F>(
         &self,
         request: Option<RequestId>,
@@ -44,8 +45,8 @@ impl Switching {
         F: Future<Output = Result<(Activation, R), Failure>>,
     {
         for _ in 0..TRIES {
-            // Read before the earlier answer is looked up: if this is a repetition, the proposal cannot
-            // fail because of what the first request did.
+            // Read before the earlier answer is looked up: if this is a repetition, the proposal
+            // cannot fail because of what the first request did.
             let active = self.versions.active();
             if let Some(id) = &request
                 && let Some(earlier) = self.versions.earlier(id).await?

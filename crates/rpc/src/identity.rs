@@ -41,8 +41,8 @@ pub struct Identity {
     pub officer_key: OfficerKey,
 }
 
-/// Key of commitments to officers' names, derived from the caller's token. Names can be guessed, and who may see a commitment knows its record; only the officer's system and Remit have
-/// the key.
+/// Key of commitments to officers' names, derived from the caller's token. Names can be guessed,
+/// and who may see a commitment knows its record; only the officer's system and Remit have the key.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OfficerKey([u8; 32]);
 
@@ -72,8 +72,8 @@ impl Identity {
         self.agency.as_ref().filter(|_| self.role == Role::Agency)
     }
 
-    /// The actor of this caller's changes. `salt`, such as the record's id, keeps commitments to one
-    /// officer apart.
+    /// The actor of this caller's changes. `salt`, such as the record's id, keeps commitments to
+    /// one officer apart.
     pub fn actor(&self, salt: &[u8]) -> api::event::Actor {
         let officer_commitment = self
             .officer

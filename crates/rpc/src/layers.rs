@@ -39,7 +39,8 @@ pub struct Limits {
     pub streams_per_connection: u32,
     /// Bytes of a request's headers.
     pub header_bytes: u32,
-    /// Longest time that one request may take, whatever deadline it names. Open streams are not bound by it.
+    /// Longest time that one request may take, whatever deadline it names. Open streams are not
+    /// bound by it.
     pub deadline: Duration,
     /// Longest time that the upload of a file may take.
     pub upload: Duration,
@@ -83,8 +84,8 @@ pub(crate) struct Gated<S> {
     inner: S,
 }
 
-/// The stack, top to bottom in the order in which a request meets it. One layer, because every layer that axum puts around
-/// others copies them for each request.
+/// The stack, top to bottom in the order in which a request meets it. One layer, because every
+/// layer that axum puts around others copies them for each request.
 impl<S> Service<Request> for Gated<S>
 where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
@@ -241,7 +242,8 @@ fn readable(request: &Request) -> Result<(), Rejection> {
 
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
 fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Rejection> {
-    // A probe that is refused for load would have a healthy process restarted, and its load fall on the others.
+    // A probe that is refused for load would have a healthy process restarted, and its load fall on
+    // the others.
     if request.uri().path().starts_with("/grpc.health.v1.") {
         return Ok(None);
     }
@@ -251,7 +253,8 @@ fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemap
     }
 }
 
-/// How long a request may take: until its deadline, or the server's own when it names none or a longer one.
+/// How long a request may take: until its deadline, or the server's own when it names none or a
+/// longer one.
 fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Result<Duration, Rejection> {
     let longest = match method.is_some_and(|method| method.is_upload) {
         true => limits.upload,
@@ -389,7 +392,8 @@ mod tests {
         }
     }
 
-    /// What a request with this deadline gets from a server that would take an hour, and whether anything was begun.
+    /// What a request with this deadline gets from a server that would take an hour, and whether
+    /// anything was begun.
     async fn answer(timeout: &str) -> (Status, bool) {
         use std::sync::atomic::{AtomicBool, Ordering};
         use tower::ServiceExt as _;

@@ -5,8 +5,8 @@ use prost::Message;
 
 use crate::{Failure, Identity, Violations};
 
-/// The request id of a call of a method: its field `request_id`, which may be empty. `content` is what tells a repeat from another
-/// request.
+/// The request id of a call of a method: its field `request_id`, which may be empty. `content` is
+/// what tells a repeat from another request.
 ///
 /// # Errors
 /// When it is not a UUID.

@@ -1,4 +1,5 @@
-//! Uploads: an announcement, then exactly the bytes that it announced. One shape for all files that callers send.
+//! Uploads: an announcement, then exactly the bytes that it announced. One shape for all files that
+//! callers send.
 
 use std::time::Duration;
 

@@ -24,7 +24,8 @@ impl Violations {
         self.0.is_empty()
     }
 
-    /// Notes what is wrong with a field; its path is that of the proto, such as `report.subjects[0].value`.
+    /// Notes what is wrong with a field; its path is that of the proto, such as
+    /// `report.subjects[0].value`.
     pub fn add(&mut self, field: impl Display, description: impl Into<String>) {
         self.0.push(Violation::new(field.to_string(), description));
     }

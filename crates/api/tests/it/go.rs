@@ -1,5 +1,6 @@
-//! What Go needs of the contract, and no other generator notices: its names are made of several of ours, and all of a package
-//! share one scope. The rules are those of `protoc-gen-go` and `protoc-gen-go-grpc`.
+//! What Go needs of the contract, and no other generator notices: its names are made of several of
+//! ours, and all of a package share one scope. The rules are those of `protoc-gen-go` and
+//! `protoc-gen-go-grpc`.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ const METHODS: &[&str] = &[
     "ExtensionMap",
 ];
 
-/// `first_seen_time` as Go spells it: an underscore goes where a lower-case letter follows, which becomes a capital.
+/// `first_seen_time` as Go spells it: an underscore goes where a lower-case letter follows, which
+/// becomes a capital.
 fn camel(name: &str) -> String {
     let mut out = String::new();
     let mut capital = true;

@@ -1,4 +1,5 @@
-//! The contract's own rules, held against the descriptors: what a client's developer relies on in every file.
+//! The contract's own rules, held against the descriptors: what a client's developer relies on in
+//! every file.
 
 mod go;
 mod rules;

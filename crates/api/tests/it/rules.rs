@@ -241,8 +241,8 @@ fn every_reference_says_to_what() {
     faults.none();
 }
 
-/// How comments begin of fields that hold an id, which is no name of a resource: events are not resources, and a table or a row
-/// names itself.
+/// How comments begin of fields that hold an id, which is no name of a resource: events are not
+/// resources, and a table or a row names itself.
 const OTHER_IDS: &[&str] = &["id of the event", "id of the calendar"];
 
 #[test]

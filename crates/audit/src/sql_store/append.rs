@@ -5,8 +5,8 @@
 //!
 //! There is a short way and a careful one. Nearly always every change is the next of its record.
 //! Then neither event ids nor the heads of new records are looked up: the database's unique indexes
-//! (one entry per event id, one per sequence of a record) refuse what was assumed wrongly. Then, and
-//! if a change does not follow, everything is looked up first.
+//! (one entry per event id, one per sequence of a record) refuse what was assumed wrongly. Then,
+//! and if a change does not follow, everything is looked up first.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl SqlStore {
-    /// Appends entries that are proven to be the log's at these indexes. Nothing is judged, and the log
-    /// adds nothing of its own between them. The producers' states follow from the entries.
+    /// Appends entries that are proven to be the log's at these indexes. Nothing is judged, and the
+    /// log adds nothing of its own between them. The producers' states follow from the entries.
     pub(crate) async fn append_proven(&self, entries: &[&Leaf]) -> Result<(), StoreError> {
         let mut memory = self.memory.lock().await;
         *memory = Memory::unread();

@@ -1,7 +1,7 @@
 //! Writes entries, with the tree and the producers that they change.
 //!
-//! [`SqlStore::write`] moves the head before it writes entries: a fenced store finds its epoch gone,
-//! and has written nothing that a commit could keep.
+//! [`SqlStore::write`] moves the head before it writes entries: a fenced store finds its epoch
+//! gone, and has written nothing that a commit could keep.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -202,7 +202,8 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     ));
 }
 
-/// The key that signed the folder's checkpoint may have been replaced since. What the new one signs says the same of all entries.
+/// The key that signed the folder's checkpoint may have been replaced since. What the new one signs
+/// says the same of all entries.
 #[test]
 fn a_folder_goes_on_whoever_signed_its_checkpoint_and_only_as_the_same_log() {
     let changes = Producer::intake().many(1_000);
@@ -212,7 +213,8 @@ fn a_folder_goes_on_whoever_signed_its_checkpoint_and_only_as_the_same_log() {
     let open = |note: &str, key: &TestKey| Folder::open(folder.path(), note, &key.vkey, true);
     export(folder.path(), &changes[..600], true).unwrap();
 
-    // Another log under the old checkpoint, or another tree: that is the folder's mistake, and nobody else's.
+    // Another log under the old checkpoint, or another tree: that is the folder's mistake, and
+    // nobody else's.
     let other = TestKey::new("remit.test/other", 4);
     let error = open(&signed("remit.test/other", &other), &other).unwrap_err();
     assert!(matches!(error, ExportError::OtherLog { .. }), "{error}");

@@ -28,8 +28,9 @@ testkit::on_each_backend!(
 
 /// Makes the disk full for this database, or gives it room again.
 ///
-/// SQLite may not grow its file any more, which is what it does on a full disk. PostgreSQL is made to fail with the error of a full disk when the
-/// transaction commits, the latest moment at which that can happen.
+/// SQLite may not grow its file any more, which is what it does on a full disk. PostgreSQL is made
+/// to fail with the error of a full disk when the transaction commits, the latest moment at which
+/// that can happen.
 async fn set_full(db: &Db, full: bool) {
     let statements: &[&'static str] = match (db.engine(), full) {
         (Engine::Sqlite, true) => &["PRAGMA max_page_count = 1"],

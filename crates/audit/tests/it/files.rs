@@ -1,4 +1,5 @@
-//! What a verifier of a log's files notices. No server here: the files are made from the definitions.
+//! What a verifier of a log's files notices. No server here: the files are made from the
+//! definitions.
 
 use std::collections::BTreeMap;
 
@@ -155,7 +156,8 @@ fn p2_a_log_with_marks_verifies_with_its_details_and_without() {
         };
         assert!(is_found, "{fault}");
     }
-    // A mark with something behind it, and a change with nothing: neither can be told from the entries alone.
+    // A mark with something behind it, and a change with nothing: neither can be told from the
+    // entries alone.
     let mut swapped = changes.clone();
     let opened = swapped[8].clone();
     (swapped[7].chain, swapped[7].detail) = (opened.chain, opened.detail);
@@ -188,7 +190,8 @@ fn logs_of_every_shape_verify() {
     }
 }
 
-/// A tile that no proof of a few entries needs: readers that authenticate only what they need miss it (CVE-2026-56865).
+/// A tile that no proof of a few entries needs: readers that authenticate only what they need miss
+/// it (CVE-2026-56865).
 #[test]
 fn a_forged_byte_of_tile_0_100_is_noticed_at_size_70000() {
     let log = Log::of(&Producer::intake().many(70_000), false);
@@ -200,7 +203,8 @@ fn a_forged_byte_of_tile_0_100_is_noticed_at_size_70000() {
             "byte {at}: {fault}"
         );
     }
-    // With the entry changed too, so that both agree: the tile above disagrees, whichever file it is.
+    // With the entry changed too, so that both agree: the tile above disagrees, whichever file it
+    // is.
     for (path, below) in [
         ("tile/1/000", 65_536),
         ("tile/1/001.p/17", 65_536),
@@ -245,7 +249,8 @@ fn a_flipped_bit_in_every_class_of_bytes_is_noticed_where_it_is() {
         ("tile/0/001", 5 * 32, 261),
         ("tile/0/002.p/88", 87 * 32 + 31, 599),
         ("tile/1/000.p/2", 32, 256),
-        // Of the first entry: the length of the chain, its salt, the chain, the detail's salt, its length, and the detail.
+        // Of the first entry: the length of the chain, its salt, the chain, the detail's salt, its
+        // length, and the detail.
         ("detail/001", 0, 256),
         ("detail/001", 1, 256),
         ("detail/001", 2, 256),
@@ -323,7 +328,8 @@ fn a_checkpoint_of_another_key_origin_or_size_is_noticed() {
     );
     let fault = with(key.sign(ORIGIN, 0, head.root));
     assert!(matches!(fault, Fault::EmptyRoot), "{fault}");
-    // Rightly signed as the log without entries, which each log once was: what there is lies beyond it.
+    // Rightly signed as the log without entries, which each log once was: what there is lies beyond
+    // it.
     let empty = key.sign(ORIGIN, 0, tlog_tiles::EMPTY_HASH.0);
     let verifier = FilesVerifier::new(&empty, &log.vkey, true).unwrap();
     assert_eq!(verifier.files().count(), 0);
@@ -354,7 +360,8 @@ fn a_checkpoint_of_another_key_origin_or_size_is_noticed() {
     }
 }
 
-/// Whoever has the key can sign a rewritten log. Then the tree is sound, and the chains inside the entries speak.
+/// Whoever has the key can sign a rewritten log. Then the tree is sound, and the chains inside the
+/// entries speak.
 #[test]
 fn p2_a_rewritten_and_resigned_log_shows_its_gaps() {
     let changes = Producer::intake().many(600);

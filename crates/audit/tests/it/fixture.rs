@@ -88,7 +88,8 @@ impl Producer {
             .collect()
     }
 
-    /// Forgets what it sealed of a record after this change: like a producer whose database was restored.
+    /// Forgets what it sealed of a record after this change: like a producer whose database was
+    /// restored.
     pub fn rewind(&mut self, to: &StateChange) {
         let entry = decoded(to);
         let hash = journal::entry_hash(&to.entry);
@@ -343,7 +344,8 @@ impl Served {
             .clone()
     }
 
-    /// Waits until a checkpoint of this size is published or the log is not well, and returns which: whether it is well.
+    /// Waits until a checkpoint of this size is published or the log is not well, and returns
+    /// which: whether it is well.
     pub async fn settled(&self, size: u64) -> bool {
         let (health, published) = (self.audit.health(), self.audit.published());
         let settled = async {

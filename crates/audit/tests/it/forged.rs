@@ -1,6 +1,8 @@
-//! One forged byte of one tile that proofs of few entries need: every way to read the log that meets it has to notice.
+//! One forged byte of one tile that proofs of few entries need: every way to read the log that
+//! meets it has to notice.
 //!
-//! Readers that authenticate a tile only on the way to what they were asked for miss it (CVE-2026-56865).
+//! Readers that authenticate a tile only on the way to what they were asked for miss it
+//! (CVE-2026-56865).
 
 use api::audit::{GetConsistencyProofRequest, GetInclusionProofRequest};
 use audit::{SqlStore, Store as _, TileId, verify::verify_inclusion};
@@ -48,7 +50,8 @@ async fn a_forged_byte_of_tile_0_100_is_noticed_by_whoever_meets_it(backend: Bac
     let fault = http::verify(&log, &note).await.unwrap_err();
     assert!(fault.starts_with("entry 25728: tile/0/100 has another hash"), "{fault}");
 
-    // Who asks for proofs. What the byte does not lie on the way to is proven as ever: of an entry it is its neighbours' leaves that are.
+    // Who asks for proofs. What the byte does not lie on the way to is proven as ever: of an entry
+    // it is its neighbours' leaves that are.
     let mut client = log.client("inspector");
     for (index, is_met) in [
         (25_599, false),

@@ -59,7 +59,8 @@ async fn gaps(store: &SqlStore) -> Vec<audit::Gap> {
     store.gaps(None, 1_000).await.unwrap()
 }
 
-/// What the log itself logged about a producer: kinds and details, each detail as its entry commits to it.
+/// What the log itself logged about a producer: kinds and details, each detail as its entry commits
+/// to it.
 async fn told(backend: &Backend, source: &str) -> Vec<(String, Detail)> {
     let mut told = Vec::new();
     for (entry, openings) in whole_rows(backend).await {
@@ -195,7 +196,8 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     );
     assert_eq!(producer(&store, "intake").await.frozen, Some(NOW));
     clock.advance(5);
-    // Nothing of it is taken, and it is told once. What is in the log is still said to be, and the others go on.
+    // Nothing of it is taken, and it is told once. What is in the log is still said to be, and the
+    // others go on.
     assert_eq!(
         append(&store, &[b.clone(), fork.clone()]).await,
         [Err(AppendRefusal::Frozen); 2]
@@ -231,7 +233,8 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     assert_eq!(verify(&store).await, 8);
 }
 
-/// However a producer goes on after its database was restored: the first change that shows it freezes it.
+/// However a producer goes on after its database was restored: the first change that shows it
+/// freezes it.
 async fn p2_a_restored_producer_is_frozen_whatever_it_goes_on_with(backend: Backend) {
     let (store, _) = open(&backend).await;
     for (i, goes_on) in [0, 1, 2, 3].into_iter().enumerate() {
@@ -325,8 +328,8 @@ fn mark(changes: &[StateChange]) -> Mark {
     }
 }
 
-/// Lost as a log loses when its database is an older one: its own counts are older too. Rows deleted from beneath the counts are for the
-/// tree to notice, not for marks.
+/// Lost as a log loses when its database is an older one: its own counts are older too. Rows
+/// deleted from beneath the counts are for the tree to notice, not for marks.
 async fn p2_a_lost_tail_shows_against_the_mark(backend: Backend) {
     let (store, clock) = open(&backend).await;
     let changes = Producer::intake().many(9);

@@ -213,8 +213,8 @@ async fn a_tree_that_was_tampered_with_is_neither_proven_nor_signed(backend: Bac
         });
         log.client("inspector").get_inclusion_proof(request).await
     };
-    // The hash of the first 256 entries, which stands to the left of everything that follows. Nothing was proven by it before: a
-    // proof from what stayed in memory would be a true one.
+    // The hash of the first 256 entries, which stands to the left of everything that follows.
+    // Nothing was proven by it before: a proof from what stayed in memory would be a true one.
     execute(
         backend.url(),
         "UPDATE tiles SET hashes = (SELECT root FROM head) WHERE place >> 56 = 1",

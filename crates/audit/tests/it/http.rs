@@ -102,7 +102,8 @@ async fn nothing_is_served_past_the_published_checkpoint(backend: Backend) {
     log.stop().await;
 }
 
-/// Like a reader that authenticates tiles only on the way to what it was asked for, and misses the rest (CVE-2026-56865).
+/// Like a reader that authenticates tiles only on the way to what it was asked for, and misses the
+/// rest (CVE-2026-56865).
 async fn a_forged_byte_of_a_stored_tile_is_noticed(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;

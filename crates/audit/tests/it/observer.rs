@@ -1,5 +1,5 @@
-//! Somebody who has the public log and all names, receipts and times of one report's submission, and is not to learn which later
-//! entries are of that report: an excluded sender.
+//! Somebody who has the public log and all names, receipts and times of one report's submission,
+//! and is not to learn which later entries are of that report: an excluded sender.
 //!
 //! Each world is a group of reports that are accepted one after the other, routed together, and
 //! ended one by one. The entries come from real outboxes through real relays into a real store.
@@ -196,7 +196,8 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
         let record = crate::fixture::decoded(change).record;
         [&lives[me].report, &lives[me].case].contains(&&record)
     };
-    // Routed together: the cases are opened by one transaction, in the order of arrival, and what intake makes of that by another.
+    // Routed together: the cases are opened by one transaction, in the order of arrival, and what
+    // intake makes of that by another.
     later(&mut now, 100_000);
     for life in &mut lives {
         life.case = format!("cases/{}", ordered_id(now, &*routing.entropy));
@@ -280,8 +281,8 @@ fn sha(parts: &[&[u8]]) -> [u8; 32] {
     Sha256::digest(parts.concat()).into()
 }
 
-/// A distinguisher gives each candidate a score; the highest is what it points at. Told are the candidates (places among the later
-/// entries) and the place of one of them.
+/// A distinguisher gives each candidate a score; the highest is what it points at. Told are the
+/// candidates (places among the later entries) and the place of one of them.
 type Distinguisher = fn(&Known, &[usize], usize) -> f64;
 
 fn entry_of(known: &Known, place: usize) -> Entry {
@@ -296,8 +297,8 @@ fn same_bits(a: &[u8], b: &[u8]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from((a ^ b).count_zeros())).sum()
 }
 
-/// The commitments that an observer can compute: of every chain that its report may have next, and of details, without a salt or under
-/// every salt that it knows or can guess.
+/// The commitments that an observer can compute: of every chain that its report may have next, and
+/// of details, without a salt or under every salt that it knows or can guess.
 fn recomputed(known: &Known, place: usize) -> bool {
     let entry = entry_of(known, place);
     let Content::Change { chain, detail } = entry.content else {
@@ -514,8 +515,8 @@ const COMPANIONS: [(&str, Companion); 8] = [
 ];
 
 /// Each submission is a transaction of a report and its file, whose first change is older; then
-/// each of some cases is changed twice by one. All happens within a second, as on a busy day, and is
-/// delivered together.
+/// each of some cases is changed twice by one. All happens within a second, as on a busy day, and
+/// is delivered together.
 #[tokio::test]
 async fn p3_an_observer_does_no_better_than_chance_at_telling_which_entries_were_committed_together() {
     let seed = 20_270_102;

@@ -164,7 +164,8 @@ async fn any_two_sizes_are_proven_consistent(backend: Backend) {
     log.stop().await;
 }
 
-/// Of trees that no checkpoint signs the tiles alone tell the root: it is told when it leads to a signed one, and only then.
+/// Of trees that no checkpoint signs the tiles alone tell the root: it is told when it leads to a
+/// signed one, and only then.
 async fn roots_of_forged_tiles_are_not_told(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;

@@ -340,7 +340,8 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
             "{record}"
         );
     }
-    // Which entries are of a record is for those who have sight of it, for auditors and for operators.
+    // Which entries are of a record is for those who have sight of it, for auditors and for
+    // operators.
     let chain_of = |record: &str| ListChangesRequest {
         filter: Some(ChangeFilter {
             record: record.to_owned(),
@@ -505,7 +506,8 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
     assert_eq!(seen, [1, 2, 3, 4, 5]);
     assert_eq!(readings(&backend).await.len(), 1);
 
-    // Under its name nothing else is read: by nobody else, for nothing else, and no made-up name is believed.
+    // Under its name nothing else is read: by nobody else, for nothing else, and no made-up name is
+    // believed.
     let id = first.reading.strip_prefix("readings/").unwrap();
     let bound_to = format!(
         "ListChanges {}",
@@ -586,7 +588,8 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
     log.stop().await;
 }
 
-/// Intake's readings are looked for when its state is held against the log; audit's own are nobody's.
+/// Intake's readings are looked for when its state is held against the log; audit's own are
+/// nobody's.
 async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;

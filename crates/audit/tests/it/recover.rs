@@ -50,7 +50,8 @@ fn flip(bytes: Option<&mut bytes::Bytes>) {
     *bytes = flipped.into();
 }
 
-/// A log of 300 entries that were signed, whose database is one of another day with the first 280; and the 20.
+/// A log of 300 entries that were signed, whose database is one of another day with the first 280;
+/// and the 20.
 async fn restored(backend: &Backend, files: &Files) -> (Config, Vec<Whole>) {
     let mut intake = Producer::intake();
     let changes = intake.many(300);
@@ -133,7 +134,8 @@ async fn nothing_else_is_appended(backend: Backend) {
     store.close().await;
 }
 
-/// Rows of the middle, of the end, and details alone: a start that looks at the end only would go on without them.
+/// Rows of the middle, of the end, and details alone: a start that looks at the end only would go
+/// on without them.
 async fn p2_what_was_deleted_is_put_back_when_it_is_proven(backend: Backend) {
     let files = Files::new();
     let config = files.config(backend.url());
@@ -286,8 +288,8 @@ async fn an_export_by_a_key_of_before_is_as_good(backend: Backend) {
     }
 }
 
-/// The backup is of a moment at which intake was frozen and behind its mark: what the log would say of that when it appends is not among
-/// what was signed. That it was examined is.
+/// The backup is of a moment at which intake was frozen and behind its mark: what the log would say
+/// of that when it appends is not among what was signed. That it was examined is.
 async fn what_a_backup_says_of_producers_does_not_come_between(backend: Backend) {
     let (files, clock) = (Files::new(), Arc::new(ManualClock::at(NOW)));
     let newer = match backend.url().starts_with("sqlite") {

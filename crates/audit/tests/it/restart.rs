@@ -225,8 +225,9 @@ async fn an_origin_that_cannot_name_a_log_is_refused() {
     }
 }
 
-/// With what is configured unless said otherwise. Of nine growths, each right after a checkpoint and so with the longest wait, the median:
-/// that a machine stands still for a moment is not the publisher's doing.
+/// With what is configured unless said otherwise. Of nine growths, each right after a checkpoint
+/// and so with the longest wait, the median: that a machine stands still for a moment is not the
+/// publisher's doing.
 async fn growth_is_published_within_a_second(backend: Backend) {
     let (files, mut intake) = (Files::new(), Producer::intake());
     let mut config = files.config(backend.url());

@@ -348,6 +348,7 @@ async fn a_clock_that_is_set_back_has_no_checkpoint_forgotten(backend: Backend) 
     }
     let kept = rows(&backend, "SELECT size FROM checkpoints ORDER BY size").await;
     let kept: Vec<i64> = kept.iter().map(|row| row.get(0).unwrap()).collect();
-    // Of the minutes that have passed, each has its own; the two of the clock that was set back count to the last of them.
+    // Of the minutes that have passed, each has its own; the two of the clock that was set back
+    // count to the last of them.
     assert_eq!(kept, [1, 2, 5]);
 }

@@ -1,9 +1,11 @@
-//! Every record of a log is flipped, deleted, reordered and cut in turn; all of it has to be noticed.
+//! Every record of a log is flipped, deleted, reordered and cut in turn; all of it has to be
+//! noticed.
 //!
-//! Incrementally: the log before an entry is verified once and kept, and each tampering is judged by what follows it, up to where it
-//! shows at the latest: the end of its bundle, where the tile speaks; or, when whoever tampered made the tile anew, the tile above or the
-//! root. `REMIT_TAMPERED` says how many entries the log has: 10,000 for the
-//! whole test (`make test-slow`), fewer otherwise.
+//! Incrementally: the log before an entry is verified once and kept, and each tampering is judged
+//! by what follows it, up to where it shows at the latest: the end of its bundle, where the tile
+//! speaks; or, when whoever tampered made the tile anew, the tile above or the root.
+//! `REMIT_TAMPERED` says how many entries the log has: 10,000 for the whole test (`make
+//! test-slow`), fewer otherwise.
 
 use api::event::StateChange;
 use audit::{
@@ -131,7 +133,8 @@ fn leaves(entries: &[&[u8]]) -> Vec<u8> {
     entries.iter().flat_map(|entry| record_hash(entry).0).collect()
 }
 
-/// What is noticed in one bundle and its tile, both made anew: by the entries themselves, or by what stands above them.
+/// What is noticed in one bundle and its tile, both made anew: by the entries themselves, or by
+/// what stands above them.
 fn judge_rebuilt(before: &FilesVerifier, path: TilePath, entries: &[&[u8]], above: &[u8]) -> Option<Fault> {
     let mut verifier = before.clone();
     let taken = verifier.take(tile(path), &leaves(entries), |_, _| ());

@@ -1,4 +1,5 @@
-//! The test vectors of bundles and details, made by a program that is not this one. `bundle-v1.json` is for other languages too.
+//! The test vectors of bundles and details, made by a program that is not this one.
+//! `bundle-v1.json` is for other languages too.
 
 use api::event::{Actor, Clock, ClockKind, ClockUnit, ConnectingFactor, Detail, Reading, Route};
 use audit::{
@@ -29,7 +30,8 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
-/// What a vector says that an entry commits to: of chain and detail the salts and the contents; nothing for a mark.
+/// What a vector says that an entry commits to: of chain and detail the salts and the contents;
+/// nothing for a mark.
 type Opening = Option<[Vec<u8>; 4]>;
 
 fn openings(opening: &Opening) -> Option<Openings<'_>> {

@@ -1,4 +1,5 @@
-//! What a verifier of the whole log notices. No server here: entries, what they commit to, and a signed head are all it has.
+//! What a verifier of the whole log notices. No server here: entries, what they commit to, and a
+//! signed head are all it has.
 
 use api::event::StateChange;
 use audit::verify::{Fault, LogVerifier, Problem};
@@ -182,8 +183,9 @@ fn another_key_s_checkpoint_is_not_believed() {
     assert!(matches!(log.fault_of(&entries), Fault::Checkpoint(_)));
 }
 
-/// Without anything that the entries commit to: whoever re-signs a log from which an entry was taken, to which one was added, or in
-/// which one is another, is found out by the producer's next mark.
+/// Without anything that the entries commit to: whoever re-signs a log from which an entry was
+/// taken, to which one was added, or in which one is another, is found out by the producer's next
+/// mark.
 #[test]
 fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_were() {
     let (mut intake, mut routing) = (Producer::intake(), Producer::new("routing", 2));
@@ -239,7 +241,8 @@ fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_wer
             "intake" => stranger.next("reports/0"),
             _ => Producer::new("routing", 78).next("cases/0"),
         };
-        // The next mark of the same source, wherever it stands now; behind the last one nothing is confirmed.
+        // The next mark of the same source, wherever it stands now; behind the last one nothing is
+        // confirmed.
         for (log, moved) in [(&without, -1), (&doubled, 1), (&other, 0)] {
             let fault = first_fault(log).0;
             match log
@@ -259,7 +262,8 @@ fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_wer
     }
 }
 
-/// A mark is true in its place only. One that was taken out confirms nothing, and the root shows it.
+/// A mark is true in its place only. One that was taken out confirms nothing, and the root shows
+/// it.
 #[test]
 fn p2_a_replayed_mark_is_noticed_and_a_missing_one_confirms_nothing() {
     let mut intake = Producer::intake();

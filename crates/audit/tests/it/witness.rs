@@ -259,7 +259,8 @@ async fn a_witness_that_was_away_catches_up(backend: Backend) {
     witnesses[1].stop().await;
     log.append(&intake.many(300)).await;
     log.published(303).await;
-    // From here only the one that was away can make a quorum: it is 300 entries behind, and says so with a conflict.
+    // From here only the one that was away can make a quorum: it is 300 entries behind, and says so
+    // with a conflict.
     witnesses[0].stop().await;
     witnesses[1].start(&vkey).await;
     log.append(&intake.many(1)).await;
@@ -275,7 +276,8 @@ async fn a_witness_that_was_away_catches_up(backend: Backend) {
     log.stop().await;
 }
 
-/// An operator who has the keys, the database and the checkpoint file, and writes another history: nobody cosigns it.
+/// An operator who has the keys, the database and the checkpoint file, and writes another history:
+/// nobody cosigns it.
 async fn a_rewritten_log_is_cosigned_by_nobody(backend: Backend) {
     let (files, mut intake) = (Files::new(), Producer::intake());
     let vkey = log_key(&files).await;
@@ -443,7 +445,8 @@ async fn a_restored_database_is_refused_for_what_a_witness_saw(backend: Backend)
     log.append(&intake.many(10)).await;
     log.published(10).await;
     log.stop().await;
-    // The database of another day and the checkpoint file of that day: only the witness was not restored.
+    // The database of another day and the checkpoint file of that day: only the witness was not
+    // restored.
     let other = another(&backend);
     std::fs::remove_file(files.checkpoint()).unwrap();
     let mut early = Producer::intake();
@@ -494,7 +497,8 @@ async fn witnesses_stand_in_for_a_lost_checkpoint_file(backend: Backend) {
     log.stop().await;
 }
 
-/// Database and checkpoint file are of another day, or the file is lost. What was signed since, the witness knows.
+/// Database and checkpoint file are of another day, or the file is lost. What was signed since, the
+/// witness knows.
 async fn what_only_a_witness_saw_is_appended_too(backend: Backend) {
     let (files, mut intake) = (Files::new(), Producer::intake());
     let vkey = log_key(&files).await;

@@ -44,8 +44,8 @@ pub enum Difference {
 }
 
 impl Directory {
-    /// The differences from an older directory: territories first, then the last resort and the zone,
-    /// then agencies by id.
+    /// The differences from an older directory: territories first, then the last resort and the
+    /// zone, then agencies by id.
     #[must_use]
     pub fn differences(&self, old: &Self) -> Vec<Difference> {
         let mut differences: Vec<_> = territories(&old.territories, &self.territories)

@@ -301,8 +301,8 @@ impl Reader<'_> {
         (self.findings.len() == before).then_some(Condition::Place(factor, is))
     }
 
-    /// One of the territories of a condition. After its end its places are in others, so the row must name these,
-    /// too: a row has no days.
+    /// One of the territories of a condition. After its end its places are in others, so the row
+    /// must name these, too: a row has no days.
     fn territory(&self, text: &str, within: &[String]) -> Result<TerritoryCode, String> {
         let territories = Collection::TERRITORIES;
         let text = territories.id(text).ok_or_else(|| not_a_name(territories, text))?;
@@ -434,7 +434,8 @@ impl Reader<'_> {
         for number in &lead.first_receiver_factors {
             match Factor::from_wire(*number) {
                 None => self.fault("first_receiver", "this version does not know one of them; use another"),
-                // Its own place says nothing of the report, and the unit complained of must not keep it.
+                // Its own place says nothing of the report, and the unit complained of must not
+                // keep it.
                 Some(factor @ (Factor::Received | Factor::ComplainedOf)) => {
                     self.fault("first_receiver", format!("`{factor}` connects nobody; remove it"));
                 }

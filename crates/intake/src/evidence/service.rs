@@ -88,7 +88,8 @@ impl Service {
         let recording = |store: Arc<dyn EvidenceStore>| async move {
             file.finish().await.map_err(upload::unwritten)?;
             let uploaded = store.record_upload(&upload, now).await?;
-            // When that fails the file stays: whether its row is there is not known. The upkeep finds out.
+            // When that fails the file stays: whether its row is there is not known. The upkeep
+            // finds out.
             let is_new = matches!(&uploaded, Uploaded::Evidence(stored) if stored.id == id);
             if !is_new && let Err(error) = vault.remove(id).await {
                 tracing::warn!(%error, "a file that was uploaded again cannot be removed now");
@@ -145,7 +146,8 @@ impl Service {
             traceparent: telemetry::traceparent(),
         };
         let now = self.clock.now();
-        // Recorded before it is sent; a caller who goes away meanwhile has been given it as far as the log knows.
+        // Recorded before it is sent; a caller who goes away meanwhile has been given it as far as
+        // the log knows.
         let recorded = self
             .writer
             .write(&self.store, |store| async move {
@@ -156,7 +158,8 @@ impl Service {
         let header = DownloadHeader {
             evidence: Some(message(&stored)),
             change: Some(LogReference {
-                // The chain of a file tells how often it was given out, and the entry before: not for its sender to know.
+                // The chain of a file tells how often it was given out, and the entry before: not
+                // for its sender to know.
                 chain: (!own).then(|| change.chain()),
                 entry: change.entry,
                 event_id: change.event_id.to_string(),
@@ -183,7 +186,8 @@ impl Service {
     ) -> Result<StoredEvidence, Failure> {
         let own = stored.as_ref().is_some_and(is_own);
         let report = stored.as_ref().and_then(|stored| stored.report);
-        // Asked also when there is no file, or no report: neither the answer nor its time tells that.
+        // Asked also when there is no file, or no report: neither the answer nor its time tells
+        // that.
         let sees = own || may_see(&self.routing, caller, &store::name(report.unwrap_or(id))).await?;
         stored
             .filter(|stored| own || (sees && stored.report.is_some()))

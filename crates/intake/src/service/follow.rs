@@ -57,8 +57,8 @@ impl Service {
 /// How long the last word from routing may be ago before a receipt says so.
 const OUTDATED_SECONDS: i64 = 60;
 
-/// Up to when an answer about a report is complete, and whether that is too long ago. Nothing of this
-/// differs between a report that is hidden and one that is not routed yet.
+/// Up to when an answer about a report is complete, and whether that is too long ago. Nothing of
+/// this differs between a report that is hidden and one that is not routed yet.
 fn currency(stored: &StoredReport, progress: Option<Time>, hidden: bool, now: Time) -> (Time, bool) {
     let known = if hidden { stored.accept_time } else { stored.known_time };
     let as_of = progress.map_or(known, |arrived| arrived.max(known));
@@ -67,8 +67,8 @@ fn currency(stored: &StoredReport, progress: Option<Time>, hidden: bool, now: Ti
     (as_of, now > heard.plus_seconds(OUTDATED_SECONDS))
 }
 
-/// Whether the report's receipt must not tell its outcome because its sender is excluded: it may have
-/// kept the receipt, or show it through somebody else. Operators are told: reporters ask them.
+/// Whether the report's receipt must not tell its outcome because its sender is excluded: it may
+/// have kept the receipt, or show it through somebody else. Operators are told: reporters ask them.
 fn is_senders_to_know(caller: &Identity, stored: &StoredReport) -> bool {
     let sender = stored.agency.as_ref();
     caller.role != Role::Operator && sender.is_some_and(|agency| is_hidden(agency, stored))

@@ -35,7 +35,8 @@ impl Service {
         report.state = shown_state(caller, &stored).to_proto().into();
         let reading = valid.begin(caller, self.clock.now(), &*self.entropy, telemetry::traceparent());
         let logged_as = reading.record.clone();
-        // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.
+        // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as
+        // the log knows.
         self.readings.commit(store::reading_rows(reading)).await?;
         Ok(GetReportResponse {
             report: Some(report),

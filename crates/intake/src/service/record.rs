@@ -64,8 +64,8 @@ impl Service {
         Ok(results)
     }
 
-    /// Records up to when everything has arrived, and gives the next moment to say it of. No change of a record: it
-    /// wakes no relay.
+    /// Records up to when everything has arrived, and gives the next moment to say it of. No change
+    /// of a record: it wakes no relay.
     pub(crate) async fn record_progress(
         &self,
         request: &RecordProgressRequest,

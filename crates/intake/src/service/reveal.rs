@@ -42,7 +42,8 @@ impl Service {
             request: valid.request_id.map(|id| (id, fingerprint)),
         };
         let now = self.clock.now();
-        // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as the log knows.
+        // Recorded before it is shown; a caller who goes away meanwhile has been shown it as far as
+        // the log knows.
         let revealed = self
             .writer
             .write(&self.store, |store| async move { store.reveal(&reveal, now).await })

@@ -59,8 +59,8 @@ impl Service {
         }
     }
 
-    /// Refuses a caller whose token names an agency that no directory has: a typing error there would
-    /// give the report a receiver that is nowhere, and let nobody see what it sent.
+    /// Refuses a caller whose token names an agency that no directory has: a typing error there
+    /// would give the report a receiver that is nowhere, and let nobody see what it sent.
     async fn check_sender(&self, caller: &Identity) -> Result<(), Failure> {
         let Some(agency) = &caller.agency else { return Ok(()) };
         match self.directory.has_agency(agency).await {
@@ -108,7 +108,8 @@ impl Service {
         }
     }
 
-    /// Like a commit of `acceptances`, for a report that names evidence: one transaction attaches that too, or nothing is recorded.
+    /// Like a commit of `acceptances`, for a report that names evidence: one transaction attaches
+    /// that too, or nothing is recorded.
     async fn accept_with(
         &self,
         caller: &Identity,

@@ -1,4 +1,5 @@
-//! What a store of evidence keeps and does: what was uploaded, where each file stands, who was given it.
+//! What a store of evidence keeps and does: what was uploaded, where each file stands, who was
+//! given it.
 
 mod rows;
 
@@ -107,7 +108,8 @@ impl StoredEvidence {
 /// The evidence that a report names.
 #[derive(Clone, Debug)]
 pub struct Attachment {
-    /// Ids of the files, in the order of the report, each with who sends it, as its record logs that.
+    /// Ids of the files, in the order of the report, each with who sends it, as its record logs
+    /// that.
     pub files: Vec<(Uuid, Actor)>,
     /// Who sends the report.
     pub sender: Sender,
@@ -150,13 +152,14 @@ pub struct Tally {
     pub overdue_since: Option<Time>,
 }
 
-/// The stored side of evidence. Each method is one atomic use case; what changes a file's state is durable when it returns.
+/// The stored side of evidence. Each method is one atomic use case; what changes a file's state is
+/// durable when it returns.
 #[async_trait]
 pub trait EvidenceStore: Send + Sync + 'static {
     /// Records a file that is on disk, with its first change.
     ///
-    /// One whose sender and request id are there already is not recorded: the answer is the earlier one when size, hash and declared type
-    /// agree, else [`Uploaded::RequestIdReused`].
+    /// One whose sender and request id are there already is not recorded: the answer is the earlier
+    /// one when size, hash and declared type agree, else [`Uploaded::RequestIdReused`].
     async fn record_upload(&self, upload: &Upload, now: Time) -> Result<Uploaded, Error>;
 
     /// A file, or `None`.
@@ -165,8 +168,9 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// Which of these files a report of this sender could not have now, by their place, and why.
     async fn unattachable(&self, files: &[Uuid], sender: &Sender, now: Time) -> Result<Unattachables, Error>;
 
-    /// Records a report as [`Store::accept`](super::Store::accept) does, and makes files part of it, each with a change of its own; or, when one
-    /// of them cannot be, records nothing. A repeat of an earlier request gets the earlier report, which has the files.
+    /// Records a report as [`Store::accept`](super::Store::accept) does, and makes files part of
+    /// it, each with a change of its own; or, when one of them cannot be, records nothing. A repeat
+    /// of an earlier request gets the earlier report, which has the files.
     async fn accept_with(
         &self,
         report: &Prepared,
@@ -174,10 +178,12 @@ pub trait EvidenceStore: Send + Sync + 'static {
         now: Time,
     ) -> Result<Result<Accepted, Unattachables>, Error>;
 
-    /// Records that a file is given out, and returns it; `None` when there is none, or its file is gone.
+    /// Records that a file is given out, and returns it; `None` when there is none, or its file is
+    /// gone.
     async fn record_download(&self, download: &Download, now: Time) -> Result<Option<(StoredEvidence, Change)>, Error>;
 
-    /// Lets files expire that were uploaded at this time or before and that no report has named; a hundred at most. Returns how many.
+    /// Lets files expire that were uploaded at this time or before and that no report has named; a
+    /// hundred at most. Returns how many.
     async fn expire(&self, before: Time, now: Time) -> Result<usize, Error>;
 
     /// Files that have expired and may still be there, a hundred at most.
@@ -189,7 +195,8 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// Those of these ids that are of files which should be there.
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error>;
 
-    /// Forgets the request ids of uploads before a moment, a thousand at most, and returns how many.
+    /// Forgets the request ids of uploads before a moment, a thousand at most, and returns how
+    /// many.
     async fn forget_upload_requests(&self, before: Time) -> Result<u64, Error>;
 
     /// How the evidence is, as numbers.

@@ -41,7 +41,8 @@ pub enum Revealed {
     NotFound,
     /// The request id was used for something else.
     RequestIdReused,
-    /// The report as it is now, and the change of it that the request is: a new one, or that of the first request.
+    /// The report as it is now, and the change of it that the request is: a new one, or that of the
+    /// first request.
     Report(Box<StoredReport>, Logged),
 }
 
@@ -121,7 +122,8 @@ impl SqlStore {
         let Some(report) = row.as_ref().map(stored).transpose()?.map(Box::new) else {
             return Ok(Found::Nothing);
         };
-        // Behind the lock of the report: a repeat that was sent at the same time waits for the first.
+        // Behind the lock of the report: a repeat that was sent at the same time waits for the
+        // first.
         if let Some((request_id, fingerprint)) = reveal.request {
             let first = tx
                 .fetch_optional(

@@ -1,4 +1,5 @@
-//! What reports may name: intake follows the directory that is applied, and does not wait for it without need.
+//! What reports may name: intake follows the directory that is applied, and does not wait for it
+//! without need.
 
 use std::sync::atomic::Ordering;
 

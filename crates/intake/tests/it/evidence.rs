@@ -422,7 +422,8 @@ async fn p7_evidence_is_shown_to_nobody_whom_routing_does_not_name() {
         .unwrap();
     let missing = "evidence/01900000-0000-7000-8000-000000000000".to_owned();
     let before = served.rows().await;
-    // Whoever has no agency leads no case, nor does who only looks, whatever agency the token names.
+    // Whoever has no agency leads no case, nor does who only looks, whatever agency the token
+    // names.
     for who in ["platform", "operator", "inspector", "relay", "routing"] {
         let mut answers = Vec::new();
         for name in [&loose, &attached, &missing] {

@@ -257,7 +257,8 @@ async fn a_repeated_report_has_its_evidence_already(backend: Backend) {
     let before = rows(&db).await;
     let (repeat, repeated) = naming(&*entropy, Some(7), &[file]);
     assert_eq!(store.accept_with(&repeat, &repeated, NOW).await.unwrap(), Ok(first));
-    // Committed, though it did not look so: the same acceptance is tried again, also without a request id.
+    // Committed, though it did not look so: the same acceptance is tried again, also without a
+    // request id.
     assert_eq!(store.accept_with(&report, &attachment, NOW).await.unwrap(), Ok(first));
     let other = uploaded(&store, &*entropy).await;
     let before = before + 3;

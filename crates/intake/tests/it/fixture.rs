@@ -122,7 +122,8 @@ pub async fn count(db: &sql::Db, statement: &'static str) -> i64 {
     db.fetch(statement, Vec::new()).await.unwrap()[0].get(0).unwrap()
 }
 
-/// A store that fails for the next acceptances, readings, uploads or downloads, before or after it has done its work.
+/// A store that fails for the next acceptances, readings, uploads or downloads, before or after it
+/// has done its work.
 pub struct Faulty {
     pub inner: SqlStore,
     pub fail_before: AtomicU32,

@@ -1,4 +1,5 @@
-//! Intake as others see it: the store's contract on each backend, the relay, and the service over gRPC.
+//! Intake as others see it: the store's contract on each backend, the relay, and the service over
+//! gRPC.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

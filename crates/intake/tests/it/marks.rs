@@ -1,4 +1,5 @@
-//! High-water marks over intake's outbox, on each backend: what a relay says of how far it has come.
+//! High-water marks over intake's outbox, on each backend: what a relay says of how far it has
+//! come.
 
 use std::sync::{Arc, Mutex};
 
@@ -123,7 +124,8 @@ async fn p2_a_mark_is_what_was_delivered_and_what_waits(backend: Backend) {
     assert_eq!((owed.delivered.count, owed.committed), (21, 22));
 }
 
-/// PostgreSQL hands out places before commit: what ends late is not behind the mark, but in the next one.
+/// PostgreSQL hands out places before commit: what ends late is not behind the mark, but in the
+/// next one.
 async fn p2_a_late_commit_is_in_the_next_mark(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let (audit, clock) = (Arc::new(Audit::default()), Arc::new(ManualClock::at(NOW)));

@@ -1,4 +1,5 @@
-//! Up to when intake knows what happened: what a relay says of it, what is kept, what a receipt shows.
+//! Up to when intake knows what happened: what a relay says of it, what is kept, what a receipt
+//! shows.
 
 use std::{
     sync::{Arc, Mutex},

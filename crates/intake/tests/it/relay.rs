@@ -1,4 +1,5 @@
-//! The relay over intake's outbox, on each backend: order per record, parking, delivery at least once.
+//! The relay over intake's outbox, on each backend: order per record, parking, delivery at least
+//! once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -150,7 +150,8 @@ async fn p7_content_is_shown_to_nobody_whom_routing_does_not_name() {
     let get = async |system: &str, name: &str| served.get(system, name, ReadPurpose::ReviewHandling).await;
     get("hotline", &name).await.unwrap();
     let rows = served.rows().await;
-    // Routing does not answer: refused, not shown. A report that does not exist gets the same answer.
+    // Routing does not answer: refused, not shown. A report that does not exist gets the same
+    // answer.
     let unknown = format!("reports/{}", uuid::Uuid::nil());
     for system in [
         "handan",
@@ -309,7 +310,8 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
         changes: vec![news.change],
     };
     served.inbound("routing").record_case_changes(request).await.unwrap();
-    // It has had the receipt, and may show it through anybody: nothing is said that was not said before, by any field.
+    // It has had the receipt, and may show it through anybody: nothing is said that was not said
+    // before, by any field.
     for system in ["handan", "hotline", "hotline-archive", "platform", "inspector"] {
         assert_eq!(follow(system).await, before, "{system}");
     }
@@ -327,7 +329,8 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
     assert_eq!(report.state(), ReportState::Accepted);
 }
 
-/// Who is excluded and not the sender sees no more than its own; others see what became of it, with what proves it.
+/// Who is excluded and not the sender sees no more than its own; others see what became of it, with
+/// what proves it.
 #[tokio::test]
 async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_report() {
     let backend = Backend::sqlite();
@@ -367,7 +370,8 @@ async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_re
     assert_eq!(before.0, 2);
 }
 
-/// A newer routing may know states that this intake does not: its reporters must not be told that an agency has the report.
+/// A newer routing may know states that this intake does not: its reporters must not be told that
+/// an agency has the report.
 #[tokio::test]
 async fn a_case_in_an_unknown_state_is_refused_and_its_report_stays_as_it_was() {
     let backend = Backend::sqlite();

@@ -84,7 +84,8 @@ async fn p1_a_report_and_its_event_are_recorded_together(backend: Backend) {
 async fn p1_a_transaction_that_fails_leaves_nothing(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let good = acceptance(&*entropy, None, 1);
-    // Its event is there already, under another report: the journal refuses it after the report was written.
+    // Its event is there already, under another report: the journal refuses it after the report was
+    // written.
     let mut bad = acceptance(&*entropy, None, 1);
     bad.change = good.change.clone();
     store.accept(&prepared(std::slice::from_ref(&good))).await.unwrap();
@@ -319,7 +320,8 @@ async fn a_reopened_database_has_everything(backend: Backend) {
 
 async fn p1_a_commit_that_only_seemed_to_fail_is_recognised(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
-    // The connection broke after the commit: the same acceptance is tried again, with and without a request id.
+    // The connection broke after the commit: the same acceptance is tried again, with and without a
+    // request id.
     for request_id in [None, Some(7)] {
         let batch = [acceptance(&*entropy, request_id, 1)];
         let first = store.accept(&prepared(&batch)).await.unwrap();

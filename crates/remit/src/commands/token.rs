@@ -36,8 +36,8 @@ enum Action {
     /// Create a token for an agency, add it to the token file and print it
     ///
     /// The directory must have the agency: that of --agencies, of --server, or of the instance that
-    /// serves from the data directory. Servers that use the file accept the token within a second or
-    /// two. To revoke a token, remove its entry from the file.
+    /// serves from the data directory. Servers that use the file accept the token within a second
+    /// or two. To revoke a token, remove its entry from the file.
     #[command(after_help = "\
 Examples:
   remit token add police-320508
@@ -120,7 +120,8 @@ impl Command {
     }
 }
 
-/// Whether the directory in force has an agency; `None` if no server is known or it does not respond.
+/// Whether the directory in force has an agency; `None` if no server is known or it does not
+/// respond.
 async fn in_force(access: &Access, server: &RoutingServer, agency: &AgencyId) -> anyhow::Result<Option<bool>> {
     if server.address().is_none() && access.layout().read_endpoints()?.is_none() {
         return Ok(None);

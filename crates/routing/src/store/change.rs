@@ -178,8 +178,8 @@ impl SqlStore {
         }
     }
 
-    /// Writes changes of cases: states, parties, clocks, journal, and last the feeds. Changes of one
-    /// case must be in order.
+    /// Writes changes of cases: states, parties, clocks, journal, and last the feeds. Changes of
+    /// one case must be in order.
     pub(super) async fn write(&self, tx: &mut Tx, changed: Vec<Changed>) -> Result<(), Error> {
         if changed.is_empty() {
             return Ok(());

@@ -164,8 +164,8 @@ pub trait Versions: Send + Sync + 'static {
     /// Open cases that would lose their owner under a directory. May change until the switch.
     async fn ownerless(&self, directory: &Directory) -> Result<Ownerless, Error>;
 
-    /// Those of these agencies that a directory in force had once and that a later one no longer has,
-    /// with the successor that each had last.
+    /// Those of these agencies that a directory in force had once and that a later one no longer
+    /// has, with the successor that each had last.
     async fn former(&self, ids: Vec<String>) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error>;
 
     /// The directory with a digest; `None` if there is none.

@@ -171,8 +171,8 @@ impl Fixture {
         self.case_of(report).await
     }
 
-    /// Puts the shipped agencies into force with other lines: each replaces the one of its agency, or
-    /// takes it out if it is empty.
+    /// Puts the shipped agencies into force with other lines: each replaces the one of its agency,
+    /// or takes it out if it is empty.
     pub async fn apply(&self, lines: &[(&str, &str)]) {
         let mut source = Directory::shipped().source().to_owned();
         for (id, with) in lines {

@@ -592,7 +592,8 @@ async fn watching_continues_after_a_resume_token(backend: Backend) {
     let opened = next(&mut stream).await;
     let name = seen(&opened).name.clone();
     assert_eq!(opened.kind, "case.opened");
-    // While the stream is open: another agency's case, which it does not get, and a change of its own.
+    // While the stream is open: another agency's case, which it does not get, and a change of its
+    // own.
     running.report(official()).await;
     running.acknowledge("nanning", &name, "", "").await.unwrap();
     let taken = next(&mut stream).await;

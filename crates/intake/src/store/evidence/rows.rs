@@ -103,7 +103,8 @@ impl SqlStore {
         if !EVIDENCE.rows(tx, vec![row]).await?.is_empty() {
             journal::append(tx, vec![delivery(change)]).await?;
         }
-        // Itself, also when an earlier try was committed though it did not look so; or the one that has its request id.
+        // Itself, also when an earlier try was committed though it did not look so; or the one that
+        // has its request id.
         let request_id = upload.request_id.map(|id| id.to_string()).unwrap_or_default();
         let row = tx
             .fetch_optional(
@@ -136,7 +137,8 @@ impl SqlStore {
     ) -> Result<Result<Accepted, Unattachables>, Error> {
         let files: Vec<Uuid> = attachment.files.iter().map(|(id, _)| *id).collect();
         let current = lock(tx, &files).await?;
-        // Asked once the files are locked: a repeat that waited for the first request sees what that has done.
+        // Asked once the files are locked: a repeat that waited for the first request sees what
+        // that has done.
         if let Some(accepted) = find_earlier(tx, report).await? {
             return Ok(Ok(accepted));
         }

@@ -23,9 +23,10 @@ const LABEL: usize = 10;
 ///
 /// Verifies every entry against the signed checkpoint, and its link to the previous one: no entry
 /// in between is missing or replaced. Only the whole log with its details shows that no newer entry
-/// is withheld (`remit log export --with-detail`). For auditors, operators and agencies that may see
-/// the record: the public log does not tell which entries belong to it. With --purpose also shows
-/// the details of each change, for auditors and such agencies. Exits with 5 if a verification fails.
+/// is withheld (`remit log export --with-detail`). For auditors, operators and agencies that may
+/// see the record: the public log does not tell which entries belong to it. With --purpose also
+/// shows the details of each change, for auditors and such agencies. Exits with 5 if a verification
+/// fails.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:

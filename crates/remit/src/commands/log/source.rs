@@ -73,7 +73,8 @@ impl Source {
         }
     }
 
-    /// Reads a file of at most `limit` bytes by its path below the log; `None` if it does not exist.
+    /// Reads a file of at most `limit` bytes by its path below the log; `None` if it does not
+    /// exist.
     async fn read(&self, path: &str, limit: u64) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Web(web) => Ok(web.read(path, limit).await?),

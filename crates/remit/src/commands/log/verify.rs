@@ -29,11 +29,11 @@ const SHOWN: Duration = Duration::from_millis(100);
 /// Read the whole log and verify it
 ///
 /// Reads the files of C2SP tlog-tiles from a server, from any web server with an exported folder,
-/// or from the folder. Verifies the checkpoint's signature, every entry against its leaf hash, every
-/// producer's marks against the entries before them, every tile and the root; of an auditor's export
-/// also every record's chain and every detail against the entries' commitments; for a folder also
-/// that it has nothing beyond its checkpoint. Requests nothing but files from a server. Prints when
-/// the checkpoint was signed: an old one may be genuine but outdated.
+/// or from the folder. Verifies the checkpoint's signature, every entry against its leaf hash,
+/// every producer's marks against the entries before them, every tile and the root; of an auditor's
+/// export also every record's chain and every detail against the entries' commitments; for a folder
+/// also that it has nothing beyond its checkpoint. Requests nothing but files from a server. Prints
+/// when the checkpoint was signed: an old one may be genuine but outdated.
 ///
 /// The key is the one given, otherwise the data directory's, otherwise the folder's own, which only
 /// proves that the folder is consistent in itself: compare it. Statements in a folder's own key

@@ -50,7 +50,8 @@ fn before(state: State) -> Case {
     case
 }
 
-/// Who may use which verb in which states, stated once more: a wrong row in a verb's file is found here.
+/// Who may use which verb in which states, stated once more: a wrong row in a verb's file is found
+/// here.
 const ALLOWED: &[(&str, Part, &[State])] = &[
     ("acknowledge", Part::Lead, &[State::ASSIGNED]),
     (
