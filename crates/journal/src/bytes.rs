@@ -9,10 +9,10 @@ pub enum Malformed {
     /// The second byte is neither 1 nor 2.
     #[error("type {0} is unknown")]
     Type(u8),
-    /// The entry's id is not a random UUID.
-    #[error("its id is not a random UUID (version 4)")]
+    /// The entry's id is not a UUID (version 7) of the entry's second.
+    #[error("its id is not a UUID (version 7) of its second")]
     Id,
-    /// The entry's time is past what microseconds in 64 bits can say.
+    /// The entry's time is past what a UUID can say.
     #[error("its time is out of range")]
     Time,
     /// The bytes end inside a field.

@@ -11,7 +11,7 @@ use crate::{
     Bytes32, Content, Entropy, Entry, Time,
     bytes::TEXT_BYTES,
     chain::{chain_bytes, chain_commitment, detail_commitment, in_kind, in_record},
-    entry::{ENTRY_BYTES, entry_hash},
+    entry::{ENTRY_BYTES, entry_hash, entry_id},
 };
 
 /// Largest detail in bytes: it has to fit into a message to audit.
@@ -70,11 +70,11 @@ pub struct Change {
 impl Draft<'_> {
     /// Makes the bytes of the record's next change.
     pub fn into_change(self, head: &Head, now: Time, entropy: &dyn Entropy) -> Change {
-        // The id and both salts, drawn together.
-        let mut random = [0; 80];
+        // Both salts, drawn together.
+        let mut random = [0; 64];
         entropy.fill(&mut random);
-        let event_id = uuid::Builder::from_random_bytes(part(&random, 0)).into_uuid();
-        let (chain_salt, detail_salt): (Bytes32, Bytes32) = (part(&random, 16), part(&random, 48));
+        let (chain_salt, detail_salt): (Bytes32, Bytes32) = (part(&random, 0), part(&random, 32));
+        let event_id = entry_id(now, entropy);
         let mut detail = self.detail;
         detail.caused_by = self.caused_by.map(|event| event.to_string()).unwrap_or_default();
         let detail = detail.encode_to_vec();

@@ -8,8 +8,8 @@
 //! |---|---|
 //! | 1 | version, `01` |
 //! | 1 | type: `01` a change, `02` a mark |
-//! | 16 | entry id, a random UUID (version 4); of a change it is the event id |
-//! | 8 | time, seconds since 1970-01-01 UTC, signed |
+//! | 16 | entry id, a UUID (version 7) of the time below, else random; of a change it is the event id |
+//! | 8 | time, seconds since 1970-01-01 UTC, less than 2^48 / 1000 |
 //! | 1 + n | source: the producer, such as `intake`; characters `a-z`, `0-9`, `-` |
 //!
 //! A change ends with two commitments, each under a salt of its own (`chain.rs`):
@@ -28,28 +28,33 @@
 //!
 //! Nothing follows. The hash of an entry is its RFC 6962 leaf hash: SHA-256(`00` ‖ entry).
 //!
-//! All changes of one source are equally long, their ids and salts are random, and nothing in an
-//! entry repeats in another but the source: without the openings nobody can tell whether two
-//! changes are of one record. The time is the clock's when the change was made, whatever the
+//! All changes of one source are equally long, their salts are random, and nothing in an entry
+//! repeats in another but the source and the second: without the openings nobody can tell whether
+//! two changes are of one record. The time is the clock's when the change was made, whatever the
 //! record's earlier times are, and in whole seconds: changes of one transaction share their
 //! microsecond, which would tie them together.
+//!
+//! The id begins with that same second in milliseconds, as version 7 has it, and says no more of
+//! the time; its other 74 bits are random. So new ids are adjacent in every index of ids: index
+//! pages are most of what a commit writes.
 //!
 //! Test vectors for other languages: `crates/journal/vectors/entry-v1.json`.
 
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
+use uuid::{Uuid, Variant};
 
 use crate::{
-    Bytes32, EventSet, SetHash, Time,
+    Bytes32, Entropy, EventSet, SetHash, Time,
     bytes::{Malformed, Rest, put_text},
+    ordered_id,
 };
 
 /// The fields of a canonical entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Random id of the entry; of a change it is the event id.
+    /// Id of the entry, made by [`entry_id`]; of a change it is the event id.
     pub id: Uuid,
-    /// When it was made, in whole seconds: encoding rounds down.
+    /// When it was made, in whole seconds: encoding rounds down, and a clock before 1970 is at 1970.
     pub time: Time,
     /// The producer, such as `intake`.
     pub source: String,
@@ -76,11 +81,24 @@ const CHANGE: u8 = 1;
 const MARK: u8 = 2;
 /// In microseconds.
 const SECOND: i64 = 1_000_000;
+/// The last second whose milliseconds have 48 bits.
+const LAST_SECOND: i64 = ((1 << 48) - 1) / 1_000;
 
 /// Bytes of an entry at most: its length has two bytes in an entry bundle of C2SP `tlog-tiles`.
 pub const ENTRY_BYTES: usize = 65_535;
 /// Largest size of an entry without its source, in bytes.
 const FIXED: usize = 1 + 1 + 16 + 8 + 1 + 32 + 32;
+
+/// The seconds that an entry says of a time.
+fn seconds(time: Time) -> i64 {
+    time.0.div_euclid(SECOND).clamp(0, LAST_SECOND)
+}
+
+/// The id of an entry that is made now: whoever reads it learns the second, which the entry says,
+/// and no more.
+pub fn entry_id(now: Time, entropy: &dyn Entropy) -> Uuid {
+    ordered_id(Time(seconds(now) * SECOND), entropy)
+}
 
 impl Entry {
     /// The canonical bytes.
@@ -92,7 +110,7 @@ impl Entry {
             Content::Mark(_) => MARK,
         });
         bytes.extend_from_slice(self.id.as_bytes());
-        bytes.extend_from_slice(&self.time.0.div_euclid(SECOND).to_be_bytes());
+        bytes.extend_from_slice(&seconds(self.time).to_be_bytes());
         put_text(&mut bytes, &self.source);
         match &self.content {
             Content::Change { chain, detail } => {
@@ -119,11 +137,15 @@ impl Entry {
             return Err(Malformed::Type(kind));
         }
         let id = Uuid::from_bytes(rest.array("entry id")?);
-        if id.get_version_num() != 4 {
+        let seconds = i64::from_be_bytes(rest.array("time")?);
+        if !(0..=LAST_SECOND).contains(&seconds) {
+            return Err(Malformed::Time);
+        }
+        let of_its_second = id.as_bytes()[..6] == (seconds * 1_000).to_be_bytes()[2..];
+        if id.get_version_num() != 7 || id.get_variant() != Variant::RFC4122 || !of_its_second {
             return Err(Malformed::Id);
         }
-        let seconds = i64::from_be_bytes(rest.array("time")?);
-        let time = seconds.checked_mul(SECOND).map(Time).ok_or(Malformed::Time)?;
+        let time = Time(seconds * SECOND);
         let source = rest.text("source", in_source)?;
         let content = match kind {
             MARK => Content::Mark(EventSet {
@@ -164,7 +186,7 @@ mod tests {
 
     fn sample() -> Entry {
         Entry {
-            id: Uuid::from_u128(0x0190_0000_0000_4000_8000_0000_0000_0001),
+            id: Uuid::from_u128(0x01a2_008d_7400_7000_8000_0000_0000_0001),
             time: Time(1_795_305_600_000_000),
             source: "intake".to_owned(),
             content: Content::Change {
@@ -191,7 +213,7 @@ mod tests {
         let head = |kind: u8| {
             [
                 &[1, kind][..],
-                &[1, 0x90, 0, 0, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 1],
+                &[1, 0xa2, 0, 0x8d, 0x74, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1],
                 &1_795_305_600_i64.to_be_bytes(),
                 &[6],
                 b"intake",
@@ -299,12 +321,40 @@ mod tests {
         }
     }
 
-    /// An id with a time or a counter would tie entries to each other.
+    /// An id with a finer time would tie the entries of one transaction to each other.
     #[test]
-    fn p3_an_id_that_is_not_random_is_malformed() {
-        let mut bytes = sample().encode();
-        bytes[8] = 0x70;
-        assert_eq!(Entry::decode(&bytes), Err(Malformed::Id));
+    fn p3_an_id_tells_the_second_and_no_more() {
+        let good = sample().encode();
+        for (at, to) in [(8, 0x40), (10, 0xc0), (7, good[7] + 1), (2, 1)] {
+            let mut bytes = good.clone();
+            bytes[at] = to;
+            assert_eq!(Entry::decode(&bytes), Err(Malformed::Id), "byte {at}");
+        }
+        let entropy = crate::SeededEntropy::new(3);
+        let second = 1_795_305_600_000_000_i64;
+        let at = |micros| entry_id(Time(second + micros), &entropy);
+        let prefix = |id: Uuid| id.as_bytes()[..6].to_vec();
+        assert_eq!(prefix(at(0)), prefix(at(999_999)));
+        assert!(at(0) != at(0) && prefix(at(0)) < prefix(at(1_000_000)));
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_at_any_time_of_the_clock() {
+        let entropy = crate::SeededEntropy::new(4);
+        for (now, said) in [
+            (i64::MIN, 0),
+            (-1, 0),
+            (SECOND - 1, 0),
+            (SECOND, SECOND),
+            (i64::MAX, LAST_SECOND * SECOND),
+        ] {
+            let entry = Entry {
+                id: entry_id(Time(now), &entropy),
+                time: Time(now),
+                ..sample()
+            };
+            assert_eq!(Entry::decode(&entry.encode()).unwrap().time, Time(said), "{now}");
+        }
     }
 
     proptest! {

@@ -65,7 +65,7 @@ pub use bytes::Malformed;
 pub use chain::{Chain, Opened, Openings, Opens, Unopened, chain_commitment, detail_commitment};
 pub use change::{Change, DETAIL_BYTES, Draft, Head, Unloggable, keyed_hash};
 pub use commit::{CommitError, Committer};
-pub use entry::{Content, ENTRY_BYTES, Entry, entry_hash};
+pub use entry::{Content, ENTRY_BYTES, Entry, entry_hash, entry_id};
 pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_heads_of};
 pub use inbox::{Arrival, Discontinuity, Inbox};
 pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};

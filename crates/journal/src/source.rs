@@ -93,8 +93,8 @@ pub fn random_id(entropy: &dyn Entropy) -> Uuid {
 ///
 /// New rows are then adjacent in every index, and index pages are most of what a commit writes. The
 /// time in the id is when the record began, which whoever may see the record is shown anyway; the
-/// other 74 bits are random, and knowing a record's name gives no access to it. Entries have random
-/// ids instead.
+/// other 74 bits are random, and knowing a record's name gives no access to it. The ids of entries
+/// say the second only ([`entry_id`](crate::entry_id)).
 pub fn ordered_id(time: Time, entropy: &dyn Entropy) -> Uuid {
     let mut bytes = [0; 10];
     entropy.fill(&mut bytes);

@@ -35,6 +35,15 @@ def header(kind, entry_id, time, source):
     return bytes([1, kind]) + bytes.fromhex(entry_id.replace("-", "")) + time.to_bytes(8, "big", signed=True) + text(source)
 
 
+LAST = (2**48 - 1) // 1000
+
+
+def uuid7(time, random):
+    """The id of a second (UUID version 7) from 20 hexadecimal digits: the first gives way to the version, the fifth to the variant."""
+    digits = f"{time * 1000:012x}7{random[1:4]}{int(random[4], 16) & 3 | 8:x}{random[5:]}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
 def change(entry_id, time, source, chain_salt, chain_bytes, detail_salt, detail):
     commitments = sha256(b"remit-chain-v1", chain_salt, chain_bytes) + sha256(b"remit-detail-v1", detail_salt, detail)
     return header(1, entry_id, time, source) + commitments
@@ -85,21 +94,22 @@ def varint(value):
     return out + bytes([value])
 
 
-IDS = ["019ab8c2-5e40-4a11-9c3d-0123456789ab", "f2a1c8d0-5e63-4b22-8d4e-1123456789ab", "7c0de5f1-5e70-4c33-9e5f-2123456789ab",
-       "00000000-0000-4000-8000-000000000001", "ffffffff-ffff-4fff-bfff-ffffffffffff"]
-first = add("first change of a report", IDS[0], 1795305600, "intake", REPORT, 1, ZEROS, "report.accepted", detail("", "ACCEPTED"))
-add("a case opened because of it", IDS[1], 1795305600, "routing", CASE, 1, ZEROS, "case.opened", detail("", "ASSIGNED", IDS[0]))
-second = add("second change of the report, linked to the first", IDS[2], 1795305600, "intake", REPORT, 2, first,
+NOON = 1795305600
+IDS = [uuid7(NOON, "0a119c3d0123456789ab"), uuid7(NOON, "0b228d4e1123456789ab"), uuid7(NOON, "0c339e5f2123456789ab"),
+       uuid7(0, "00000000000000000001"), uuid7(LAST, "f" * 20)]
+first = add("first change of a report", IDS[0], NOON, "intake", REPORT, 1, ZEROS, "report.accepted", detail("", "ACCEPTED"))
+add("a case opened because of it", IDS[1], NOON, "routing", CASE, 1, ZEROS, "case.opened", detail("", "ASSIGNED", IDS[0]))
+second = add("second change of the report, linked to the first", IDS[2], NOON, "intake", REPORT, 2, first,
              "report.routed", detail("ACCEPTED", "ROUTED", IDS[1]))
-add("a time before 1970 and an empty detail", IDS[3], -1, "audit", "producers/intake", 1, ZEROS, "producer.frozen", b"")
-add("the longest texts, the greatest sequence and the latest time", IDS[4], (2**63 - 1) // 1_000_000, "z" * 255, "R" * 255, 2**64 - 1,
+add("the earliest time and an empty detail", IDS[3], 0, "audit", "producers/intake", 1, ZEROS, "producer.frozen", b"")
+add("the longest texts, the greatest sequence and the latest time", IDS[4], LAST, "z" * 255, "R" * 255, 2**64 - 1,
     bytes([255]) * 32, "k" * 255, b"x")
 
 marks = []
 for name, entry_id, time, source, hashes in [
-    ("nothing yet", "11111111-1111-4111-8111-111111111111", 0, "routing", []),
-    ("the report's changes", "22222222-2222-4222-8222-222222222222", 1795305602, "intake", [first, second]),
-    ("a sum that wraps around", "33333333-3333-4333-b333-333333333333", 5, "routing", [bytes([255]) * 32, b"\0" * 31 + b"\2"]),
+    ("nothing yet", uuid7(0, "1" * 20), 0, "routing", []),
+    ("the report's changes", uuid7(NOON + 2, "2" * 20), NOON + 2, "intake", [first, second]),
+    ("a sum that wraps around", uuid7(5, "3" * 20), 5, "routing", [bytes([255]) * 32, b"\0" * 31 + b"\2"]),
 ]:
     entry = mark(entry_id, time, source, hashes)
     marks.append({"name": name, "entry_id": entry_id, "time": time, "source": source, "count": len(hashes),
@@ -107,11 +117,16 @@ for name, entry_id, time, source, hashes in [
 
 good = made[0][0]
 bad_source = lambda source: good[:26] + source + good[33:]
+no_id = "its id is not a UUID (version 7) of its second"
 malformed_entries = [
     ("unknown version", b"\2" + good[1:], "version 2 is unknown"),
     ("unknown type", good[:1] + b"\3" + good[2:], "type 3 is unknown"),
-    ("an id that tells a time", good[:8] + b"\x7a" + good[9:], "its id is not a random UUID (version 4)"),
-    ("a time past what microseconds can say", good[:18] + ((2**63 - 1) // 1_000_000 + 1).to_bytes(8, "big") + good[26:], "its time is out of range"),
+    ("an id of another version", good[:8] + b"\x4a" + good[9:], no_id),
+    ("an id of another variant", good[:10] + b"\xcc" + good[11:], no_id),
+    ("an id that tells the millisecond", good[:7] + bytes([good[7] + 1]) + good[8:], no_id),
+    ("an id of the second before", good[:2] + bytes.fromhex(uuid7(NOON - 1, "0" * 20).replace("-", "")) + good[18:], no_id),
+    ("a time past what an id can say", good[:18] + (LAST + 1).to_bytes(8, "big") + good[26:], "its time is out of range"),
+    ("a time before 1970", good[:18] + (-1).to_bytes(8, "big", signed=True) + good[26:], "its time is out of range"),
     ("nothing at all", b"", "it ends inside version"),
     ("one byte short", good[:-1], "it ends inside detail commitment"),
     ("one byte too many", good + b"\0", "1 bytes follow the last field"),

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use journal::{Answers, Bytes32, Earlier, EventSet, REQUEST_ID_WINDOW, RequestId, Time, forget_requests, random_id};
+use journal::{Answers, Bytes32, Earlier, EventSet, REQUEST_ID_WINDOW, RequestId, Time, entry_id, forget_requests};
 use sql::{Error, Tx, transact};
 use uuid::Uuid;
 
@@ -274,7 +274,7 @@ impl SqlStore {
         let mut answers = Answers::find(tx, request).await?;
         let earlier = request.and_then(|request| answers.earlier(request));
         let (Own { changes, mark }, answer) = change(&mut producers, now, earlier);
-        let mark = mark.map(|(source, set)| MarkEntry::new(&source, set, random_id(&*self.entropy), now));
+        let mark = mark.map(|(source, set)| MarkEntry::new(&source, set, entry_id(now, &*self.entropy), now));
         let additions = Additions {
             new: Vec::new(),
             own: changes,

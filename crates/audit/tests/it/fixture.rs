@@ -147,7 +147,7 @@ pub fn mark_of(source: &str, changes: &[StateChange]) -> StateChange {
         }
     }
     let entry = Entry {
-        id: journal::random_id(&SeededEntropy::new(set.count)),
+        id: journal::entry_id(NOW, &SeededEntropy::new(set.count)),
         time: NOW,
         source: source.to_owned(),
         content: Content::Mark(set),
