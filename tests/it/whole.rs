@@ -2,10 +2,9 @@
 
 use api::{
     audit::GetInclusionProofRequest,
+    event::CaseState,
     intake::{CheckReceiptRequest, GetReportRequest, ReadPurpose, ReportState},
-    routing::{
-        AcknowledgeCaseRequest, CaseState, GetCaseRequest, ListCasesRequest, WatchCasesRequest, case_sight::Sight,
-    },
+    routing::{AcknowledgeCaseRequest, GetCaseRequest, ListCasesRequest, WatchCasesRequest, case_sight::Sight},
 };
 use tempfile::TempDir;
 use tonic::Code;

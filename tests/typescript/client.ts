@@ -2,7 +2,7 @@
 
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { ErrorReason } from "./generated/remit/error/v1/error_pb.js";
-import { ConnectingFactor } from "./generated/remit/event/v1/event_pb.js";
+import { CaseState, ConnectingFactor } from "./generated/remit/event/v1/event_pb.js";
 import { EvidenceSpecSchema, UploadEvidenceRequestSchema } from "./generated/remit/intake/v1/evidence_pb.js";
 import {
   IntakeService,
@@ -10,7 +10,7 @@ import {
   SubmitReportRequestSchema,
   SubmitReportResponseSchema,
 } from "./generated/remit/intake/v1/intake_pb.js";
-import { CaseState, FactsSchema, type WatchCasesResponse } from "./generated/remit/routing/v1/routing_pb.js";
+import { FactsSchema, type WatchCasesResponse } from "./generated/remit/routing/v1/routing_pb.js";
 import { ExplainRouteRequestSchema } from "./generated/remit/routing/v1/rule_set_pb.js";
 
 const request: MessageInitShape<typeof SubmitReportRequestSchema> = {

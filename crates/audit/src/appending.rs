@@ -2,7 +2,7 @@
 
 use api::{
     audit::{AppendChangesResponse, AppendResult},
-    event::StateChange,
+    event::{ChangeOutcome, StateChange},
 };
 use rpc::Failure;
 use tracing::Span;
@@ -73,11 +73,11 @@ pub(crate) fn result(verdict: Verdict) -> AppendResult {
     match verdict {
         Ok(index) => AppendResult {
             index: index.cast_signed(),
-            refusal: String::new(),
+            outcome: ChangeOutcome::Recorded.into(),
         },
         Err(refusal) => AppendResult {
             index: 0,
-            refusal: refusal.reason().to_owned(),
+            outcome: refusal.outcome().into(),
         },
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn end_spans(spans: Vec<(usize, Span)>, verdicts: &[Verdict]) {
     for (i, span) in spans {
         match verdicts.get(i) {
             Some(Ok(index)) => span.record("index", index),
-            Some(Err(refusal)) => span.record("refusal", refusal.reason()),
+            Some(Err(refusal)) => span.record("refusal", tracing::field::display(refusal)),
             None => &span,
         };
         // A span that is never entered has no start.

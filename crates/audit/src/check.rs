@@ -3,7 +3,7 @@
 //! There are two steps. [`check`] looks at a change by itself, before the transaction and on the
 //! caller's task: it does the hashing. `judge.rs` compares it with the log, inside the transaction.
 
-use api::event::{Opening, StateChange};
+use api::event::{ChangeOutcome, Opening, StateChange};
 use bytes::Bytes;
 use journal::{AuditKind, Bytes32, Content, Entry, EventSet, Opened, Openings, Time, Unopened};
 use names::Collection;
@@ -26,40 +26,48 @@ const DIRECTORY: &str = "directory/versions";
 const MAX_SEQUENCE: u64 = i64::MAX.cast_unsigned();
 
 /// Why a change is not logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AppendRefusal {
     /// Its entry or its detail is too large.
+    #[error("its entry or its detail is too large")]
     TooLarge,
     /// The entry is not canonical.
+    #[error("its entry is not canonical")]
     Malformed,
     /// The entry's source is not the caller, or its record is not the source's.
+    #[error("its source is not the caller, or its record is not one of the source's")]
     WrongSource,
     /// Chain or detail do not match the entry's commitments.
+    #[error("its chain or its detail does not match the entry's commitments")]
     CommitmentMismatch,
     /// An earlier change of the record is missing.
+    #[error("an earlier change of its record is missing")]
     OutOfOrder,
     /// It does not continue the record's last entry, or another event has its place: the producer's
     /// past has changed.
+    #[error("it does not continue the last entry of its record")]
     BrokenLink,
     /// Its event id was logged with other bytes.
+    #[error("its event id was logged with other bytes")]
     EventIdReused,
     /// Its producer is frozen until an operator has examined it. Fails the whole call, because the
     /// change may be valid.
+    #[error("its producer is frozen")]
     Frozen,
 }
 
 impl AppendRefusal {
-    /// Its name in the contract.
-    pub fn reason(self) -> &'static str {
+    /// As in the contract; a frozen producer's whole call fails, so that no outcome says it.
+    pub fn outcome(self) -> ChangeOutcome {
         match self {
-            Self::TooLarge => "TOO_LARGE",
-            Self::Malformed => "MALFORMED",
-            Self::WrongSource => "WRONG_SOURCE",
-            Self::CommitmentMismatch => "COMMITMENT_MISMATCH",
-            Self::OutOfOrder => "OUT_OF_ORDER",
-            Self::BrokenLink => "BROKEN_LINK",
-            Self::EventIdReused => "EVENT_ID_REUSED",
-            Self::Frozen => "PRODUCER_FROZEN",
+            Self::TooLarge => ChangeOutcome::TooLarge,
+            Self::Malformed => ChangeOutcome::Malformed,
+            Self::WrongSource => ChangeOutcome::WrongSource,
+            Self::CommitmentMismatch => ChangeOutcome::CommitmentMismatch,
+            Self::OutOfOrder => ChangeOutcome::OutOfOrder,
+            Self::BrokenLink => ChangeOutcome::BrokenLink,
+            Self::EventIdReused => ChangeOutcome::EventIdReused,
+            Self::Frozen => ChangeOutcome::Unspecified,
         }
     }
 }

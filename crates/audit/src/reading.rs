@@ -210,7 +210,7 @@ impl Reading {
         match verdicts.first() {
             Some(Ok(_)) => Ok(id),
             Some(Err(refusal)) => Err(Failure::Internal(
-                format!("a reading is not logged: {}", refusal.reason()).into(),
+                format!("a reading is not logged: {}", refusal).into(),
             )),
             None => Err(Failure::Internal("a reading has no verdict".into())),
         }

@@ -26,7 +26,7 @@ impl Deliver for ToRouting {
             .into_inner()
             .results
             .into_iter()
-            .map(|result| delivery::outcome(result.refusal))
+            .map(|result| delivery::outcome(result.outcome))
             .collect())
     }
 }

@@ -1,6 +1,6 @@
 //! States of a report, and what a change of its case does to them.
 
-use api::{intake::ReportState, routing::CaseState};
+use api::{event::CaseState, intake::ReportState};
 use journal::IntakeKind;
 
 /// Where a report stands.
@@ -73,9 +73,11 @@ impl State {
     }
 }
 
-/// A case's state by the name that routing logs; `None` for one that this version does not know.
-pub fn case_state(name: &str) -> Option<CaseState> {
-    CaseState::from_str_name(&format!("CASE_STATE_{name}")).filter(|state| *state != CaseState::Unspecified)
+/// A case's state as delivered; `None` for one that this version does not know.
+pub fn of_case(state: i32) -> Option<CaseState> {
+    CaseState::try_from(state)
+        .ok()
+        .filter(|state| *state != CaseState::Unspecified)
 }
 
 #[cfg(test)]
@@ -85,24 +87,25 @@ mod tests {
     #[test]
     fn a_report_follows_its_case() {
         for (state, case, next) in [
-            (State::Accepted, "ASSIGNED", Some(State::Routed)),
-            (State::Accepted, "AWAITING_DESIGNATION", Some(State::Routed)),
-            (State::Accepted, "ADVISED", Some(State::Advised)),
-            (State::Routed, "IN_PROGRESS", None),
-            (State::Routed, "RESOLVED", None),
-            (State::Routed, "CLOSED", Some(State::Closed)),
-            (State::Closed, "ASSIGNED", Some(State::Routed)),
-            (State::Withdrawn, "ASSIGNED", None),
+            (State::Accepted, CaseState::Assigned, Some(State::Routed)),
+            (State::Accepted, CaseState::AwaitingDesignation, Some(State::Routed)),
+            (State::Accepted, CaseState::Advised, Some(State::Advised)),
+            (State::Routed, CaseState::InProgress, None),
+            (State::Routed, CaseState::Resolved, None),
+            (State::Routed, CaseState::Closed, Some(State::Closed)),
+            (State::Closed, CaseState::Assigned, Some(State::Routed)),
+            (State::Withdrawn, CaseState::Assigned, None),
         ] {
-            assert_eq!(state.follow(case_state(case).unwrap()), next, "{state:?} {case}");
+            assert_eq!(state.follow(case), next, "{state:?} {case:?}");
         }
     }
 
     #[test]
     fn a_case_state_that_is_not_known_is_none() {
-        for name in ["", "UNSPECIFIED", "assigned", "CASE_STATE_ASSIGNED", "DECIDED"] {
-            assert_eq!(case_state(name), None, "{name}");
+        for number in [0, 8, -1] {
+            assert_eq!(of_case(number), None, "{number}");
         }
+        assert_eq!(of_case(CaseState::Advised.into()), Some(CaseState::Advised));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::{
 };
 
 use api::{
-    event::Detail,
+    event::{CaseState, Detail},
     intake::CaseChange,
-    routing::{CaseState, ReportChange},
+    routing::ReportChange,
 };
 use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Change, Delivery, Draft, Entropy, Head, Inbox, Logged, Opened, Time};

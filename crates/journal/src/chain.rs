@@ -15,7 +15,7 @@
 //! | 32 | hash of the record's previous entry; zeros for the first |
 //! | 1 + n | kind, such as `report.accepted`; characters `a-z`, `0-9`, `-`, `.` |
 
-use api::event::{Opening, StateChange};
+use api::event::{ChangeOutcome, Opening, StateChange};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -192,11 +192,11 @@ pub enum Unopened {
 }
 
 impl Unopened {
-    /// Its code on the wire.
-    pub fn reason(self) -> &'static str {
+    /// As in the contract.
+    pub fn outcome(self) -> ChangeOutcome {
         match self {
-            Self::Entry(_) | Self::Mark | Self::Chain(_) => "MALFORMED_ENTRY",
-            Self::Commitment => "COMMITMENT_MISMATCH",
+            Self::Entry(_) | Self::Mark | Self::Chain(_) => ChangeOutcome::Malformed,
+            Self::Commitment => ChangeOutcome::CommitmentMismatch,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::event::ChangeOutcome;
 use sql::{Error, Insert, Kind, Tx};
 
 use crate::{Bytes32, Opened};
@@ -26,17 +27,16 @@ pub enum Discontinuity {
     BrokenLink,
 }
 
-impl Discontinuity {
-    /// Its code on the wire.
-    pub fn reason(self) -> &'static str {
+impl Arrival {
+    /// As in the contract.
+    pub fn outcome(self) -> ChangeOutcome {
         match self {
-            Self::OutOfOrder => "OUT_OF_ORDER",
-            Self::BrokenLink => "BROKEN_LINK",
+            Self::New | Self::Repeated => ChangeOutcome::Recorded,
+            Self::Refused(Discontinuity::OutOfOrder) => ChangeOutcome::OutOfOrder,
+            Self::Refused(Discontinuity::BrokenLink) => ChangeOutcome::BrokenLink,
         }
     }
-}
 
-impl Arrival {
     /// Judges an event by the sequence and hash of the record's last one; zeros before the first.
     pub fn at(&(sequence, head): &(u64, Bytes32), event: &Opened) -> Self {
         match event.sequence {

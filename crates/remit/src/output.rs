@@ -7,9 +7,9 @@ use std::{
 
 use anstream::AutoStream;
 use api::{
-    event::{ClockKind, ConnectingFactor},
+    event::{CaseState, ClockKind, ConnectingFactor},
     intake::ReportState,
-    routing::{CaseState, ClockNeed, FactorTried, factor_tried::Place},
+    routing::{ClockNeed, FactorTried, factor_tried::Place},
 };
 use decision::factor::Factor;
 use jiff::{Timestamp, tz::TimeZone};

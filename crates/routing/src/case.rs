@@ -27,7 +27,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use api::routing::{CaseState, LeadOriginHow};
+use api::{event::CaseState, routing::LeadOriginHow};
 use jiff::Timestamp;
 use journal::Time;
 

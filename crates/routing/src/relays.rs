@@ -33,7 +33,7 @@ impl Deliver for ToIntake {
             .into_inner()
             .results
             .into_iter()
-            .map(|result| delivery::outcome(result.refusal))
+            .map(|result| delivery::outcome(result.outcome))
             .collect())
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use api::{
+    event::ChangeOutcome,
     intake::ChangeResult,
     routing::{CheckAccessRequest, ReportChange, RouteReportsRequest, check_access_request::Target},
 };
@@ -12,7 +13,7 @@ use decision::{
     directory::{AgencyId, Directory},
     facts::agency_id,
 };
-use journal::{Arrival, Clock, Opened, Unopened, Writer};
+use journal::{Clock, Opened, Unopened, Writer};
 use rpc::{Failure, Violations};
 use uuid::Uuid;
 
@@ -21,9 +22,6 @@ use crate::{
     case::Party,
     store::{self, ReportNews, Route, Store, Versions},
 };
-
-/// Why a change is refused whose report names an agency that no directory has ever had.
-const UNKNOWN_AGENCY: &str = "UNKNOWN_AGENCY";
 
 /// Maximum number of changes per delivery, by the contract.
 const DELIVERY: usize = 1_000;
@@ -88,17 +86,13 @@ impl Reports {
         unreadable
             .into_iter()
             .map(|unreadable| {
-                let refusal = match unreadable {
-                    Some(reason) => reason,
-                    None => match arrivals.next() {
-                        Some(Arrival::Refused(refusal)) => refusal.reason(),
-                        Some(_) => "",
-                        // Never "taken": intake would forget the change.
-                        None => return Err(unanswered()),
-                    },
+                let outcome = match unreadable {
+                    Some(outcome) => outcome,
+                    // Never "recorded" without an answer: intake would forget the change.
+                    None => arrivals.next().ok_or_else(unanswered)?.outcome(),
                 };
                 Ok(ChangeResult {
-                    refusal: refusal.to_owned(),
+                    outcome: outcome.into(),
                 })
             })
             .collect()
@@ -111,7 +105,7 @@ impl Reports {
         &self,
         mut change: ReportChange,
         directory: &Directory,
-    ) -> Result<Result<ReportChange, &'static str>, Failure> {
+    ) -> Result<Result<ReportChange, ChangeOutcome>, Failure> {
         let Some(facts) = &mut change.facts else {
             return Ok(Ok(change));
         };
@@ -138,7 +132,7 @@ impl Reports {
                 .former(checked.iter().map(ToString::to_string).collect())
                 .await?;
             if former.len() < checked.len() {
-                return Ok(Err(UNKNOWN_AGENCY));
+                return Ok(Err(ChangeOutcome::UnknownAgency));
             }
             let successors = former.into_values().flatten();
             checked = successors
@@ -180,16 +174,18 @@ fn unanswered() -> Failure {
 }
 
 /// Reads a change and decides the route of its report, or returns the reason for a refusal.
-fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, &'static str> {
-    let entry = Opened::of_change(&change.change.unwrap_or_default()).map_err(Unopened::reason)?;
-    let report = names::REPORT.id(&entry.record).ok_or("NOT_A_REPORT")?;
+fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOutcome> {
+    let entry = Opened::of_change(&change.change.unwrap_or_default()).map_err(Unopened::outcome)?;
+    let report = names::REPORT.id(&entry.record).ok_or(ChangeOutcome::NotAReport)?;
     let route = match (entry.sequence, change.facts) {
-        (1, None) => return Err("NO_FACTS"),
+        (1, None) => return Err(ChangeOutcome::NoFacts),
         // Without it, the agency to be kept out would see the case.
         (1, Some(facts)) if facts.excluded.iter().any(|name| agency_id(name).is_none()) => {
-            return Err("MALFORMED_EXCLUSION");
+            return Err(ChangeOutcome::MalformedExclusion);
         }
-        (1, Some(facts)) if names::Collection::CATEGORIES.id(&facts.category).is_none() => return Err("MALFORMED"),
+        (1, Some(facts)) if names::Collection::CATEGORIES.id(&facts.category).is_none() => {
+            return Err(ChangeOutcome::Malformed);
+        }
         (1, Some(facts)) => Some(Route {
             decision: decide(&facts, &active.rules, &active.directory),
             facts,

@@ -123,7 +123,7 @@ pub fn case_change(
         lead_titles,
         acknowledged: case.state().is_acknowledged(),
         advice,
-        state: case.state().name().to_owned(),
+        state: case.state().to_proto().into(),
         hidden_from: hidden_from(matter, directory),
     }
 }

@@ -6,7 +6,7 @@ use api::{
         audit_inbound_service_client::AuditInboundServiceClient,
     },
     error::ErrorReason,
-    event::StateChange,
+    event::{ChangeOutcome, StateChange},
 };
 use async_trait::async_trait;
 use journal::{Bytes32, Deliver, Mark, Outcome, Undelivered, entry_hash};
@@ -42,12 +42,13 @@ pub fn decode_payloads<M: prost::Message + Default>(
         })
 }
 
-/// Converts a consumer's answer for the relay.
-pub fn outcome(refusal: String) -> Outcome {
-    if refusal.is_empty() {
-        Outcome::Taken
-    } else {
-        Outcome::Refused(refusal)
+/// Converts a consumer's answer for the relay. An outcome that this version does not know is no
+/// acceptance.
+pub fn outcome(outcome: i32) -> Outcome {
+    match ChangeOutcome::try_from(outcome) {
+        Ok(ChangeOutcome::Recorded) => Outcome::Taken,
+        Ok(known) => Outcome::Refused(known.as_str_name().trim_start_matches("CHANGE_OUTCOME_").to_owned()),
+        Err(_) => Outcome::Refused(format!("outcome {outcome}, which this version does not know")),
     }
 }
 
@@ -73,7 +74,7 @@ impl Deliver for ToAudit {
             .into_inner()
             .results
             .into_iter()
-            .map(|result| outcome(result.refusal))
+            .map(|result| outcome(result.outcome))
             .collect())
     }
 

@@ -167,7 +167,7 @@ impl SqlStore {
             *head = next.head;
             logged.push(check(OWN, next.with_detail()).map_err(|refusal| Error::Damaged {
                 what: "entry of the log's own",
-                problem: refusal.reason().to_owned(),
+                problem: refusal.to_string(),
             })?);
         }
         Ok(logged)

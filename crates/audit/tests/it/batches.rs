@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::{
     audit::{AppendBatchesRequest, AppendBatchesResponse, AppendChangesRequest, ListChangesRequest},
-    event::StateChange,
+    event::{ChangeOutcome, StateChange},
 };
 use audit::verify::LogVerifier;
 use journal::{Draft, Head, SeededEntropy};
@@ -39,11 +39,11 @@ fn batch(changes: &[StateChange]) -> AppendBatchesRequest {
     }
 }
 
-/// Index, or refusal, of each change of a batch.
-fn results(answer: AppendBatchesResponse) -> Vec<Result<i64, String>> {
-    let result = |result: api::audit::AppendResult| match result.refusal.is_empty() {
-        true => Ok(result.index),
-        false => Err(result.refusal),
+/// Index, or why not, of each change of a batch.
+fn results(answer: AppendBatchesResponse) -> Vec<Result<i64, ChangeOutcome>> {
+    let result = |result: api::audit::AppendResult| match result.outcome() {
+        ChangeOutcome::Recorded => Ok(result.index),
+        refusal => Err(refusal),
     };
     answer.results.into_iter().map(result).collect()
 }
@@ -92,7 +92,7 @@ async fn p2_batches_are_appended_and_answered_in_their_order(backend: Backend) {
         let answer = answers.message().await.unwrap().unwrap();
         assert_eq!(results(answer), (10 * i..10 * i + 10).map(Ok).collect::<Vec<_>>());
     }
-    let last: Vec<_> = (290..300).map(Ok).chain([Err("OUT_OF_ORDER".to_owned())]).collect();
+    let last: Vec<_> = (290..300).map(Ok).chain([Err(ChangeOutcome::OutOfOrder)]).collect();
     assert_eq!(results(answers.message().await.unwrap().unwrap()), last);
     assert_eq!(answers.message().await.unwrap(), None);
     sending.await.unwrap();

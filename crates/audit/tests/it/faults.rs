@@ -6,7 +6,7 @@ use api::{
     audit::{
         AppendChangesRequest, GetCheckpointRequest, GetInclusionProofRequest, ListChangesRequest, ListGapsRequest,
     },
-    event::{Opening, StateChange},
+    event::{ChangeOutcome, Opening, StateChange},
 };
 use audit::{AppendRefusal, Audit, SqlStore, verify::LogVerifier};
 use journal::{Entry, ManualClock, SeededEntropy};
@@ -205,8 +205,15 @@ async fn what_is_too_large_is_refused_by_itself(backend: Backend) {
         ..sound.clone()
     };
     let results = log.append(&[sound, entry.clone(), detail]).await;
-    let refusals: Vec<_> = results.iter().map(|result| &*result.refusal).collect();
-    assert_eq!(refusals, ["", "TOO_LARGE", "TOO_LARGE"]);
+    let outcomes: Vec<_> = results.iter().map(api::audit::AppendResult::outcome).collect();
+    assert_eq!(
+        outcomes,
+        [
+            ChangeOutcome::Recorded,
+            ChangeOutcome::TooLarge,
+            ChangeOutcome::TooLarge
+        ]
+    );
     // At the limit it is read, and found to be no entry.
     let at = StateChange {
         entry: entry.entry.slice(1..),

@@ -10,7 +10,7 @@ use api::{
         AppendChangesRequest, EventSet, Gap, GapKind, ListGapsRequest, ListGapsResponse, Producer as ProducerMessage,
         RecordMarkRequest, Standing, UnfreezeProducerRequest,
     },
-    event::{Detail, StateChange},
+    event::{ChangeOutcome, Detail, StateChange},
     operations::GetStatusRequest,
 };
 use audit::{AppendRefusal, SqlStore, Store, Unfreezing, Unfrozen};
@@ -424,7 +424,10 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
     let mut intake = Producer::intake();
     log.append(&[intake.next("reports/a")]).await;
     let fork = Producer::new("intake", 9).next("reports/a");
-    assert_eq!(log.append(std::slice::from_ref(&fork)).await[0].refusal, "BROKEN_LINK");
+    assert_eq!(
+        log.append(std::slice::from_ref(&fork)).await[0].outcome(),
+        ChangeOutcome::BrokenLink
+    );
 
     let changes = vec![intake.next("reports/b")];
     let mut client = log.inbound("intake");
@@ -657,16 +660,16 @@ async fn a_sequence_beyond_all_numbers_hides_nothing(backend: Backend) {
     let change = Producer::intake().next("reports/a");
     let at = |sequence| altered(&change, |chain| (chain.sequence, chain.previous) = (sequence, [7; 32]));
     const LAST: u64 = i64::MAX.cast_unsigned();
-    for (sequence, refusal) in [
-        (u64::MAX, "MALFORMED"),
-        (LAST + 1, "MALFORMED"),
-        (LAST, "OUT_OF_ORDER"),
-        (7, "OUT_OF_ORDER"),
+    for (sequence, outcome) in [
+        (u64::MAX, ChangeOutcome::Malformed),
+        (LAST + 1, ChangeOutcome::Malformed),
+        (LAST, ChangeOutcome::OutOfOrder),
+        (7, ChangeOutcome::OutOfOrder),
     ] {
-        assert_eq!(log.append(&[at(sequence)]).await[0].refusal, refusal, "{sequence}");
+        assert_eq!(log.append(&[at(sequence)]).await[0].outcome(), outcome, "{sequence}");
         let listed = log.client("inspector").list_gaps(ListGapsRequest::default()).await;
         let listed = listed.unwrap().into_inner().gaps;
-        let expected = (refusal == "OUT_OF_ORDER").then_some((1, i64::MAX - 1));
+        let expected = (outcome == ChangeOutcome::OutOfOrder).then_some((1, i64::MAX - 1));
         let found = listed.iter().map(|gap| (gap.first_sequence, gap.last_sequence));
         assert_eq!(found.collect::<Vec<_>>(), Vec::from_iter(expected), "{sequence}");
         let status = log.operations("inspector").get_status(GetStatusRequest {}).await;

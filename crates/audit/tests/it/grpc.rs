@@ -1,7 +1,10 @@
 //! The service, over the wire.
 
-use api::audit::{
-    AppendChangesRequest, GetCheckpointRequest, GetInclusionProofRequest, ListChangesRequest, ListChangesResponse,
+use api::{
+    audit::{
+        AppendChangesRequest, GetCheckpointRequest, GetInclusionProofRequest, ListChangesRequest, ListChangesResponse,
+    },
+    event::ChangeOutcome,
 };
 use audit::{SqlStore, open_checkpoint};
 use testkit::Backend;
@@ -63,22 +66,19 @@ async fn verdicts_come_in_the_order_of_the_request(backend: Backend) {
         a[0].clone(),
     ];
     let results = log.append(&changes).await;
-    let results: Vec<_> = results
-        .iter()
-        .map(|result| (result.refusal.as_str(), result.index))
-        .collect();
+    let results: Vec<_> = results.iter().map(|result| (result.outcome(), result.index)).collect();
     assert_eq!(
         results,
         [
-            ("OUT_OF_ORDER", 0),
-            ("", 0),
-            ("MALFORMED", 0),
-            ("WRONG_SOURCE", 0),
-            ("COMMITMENT_MISMATCH", 0),
-            ("", 1),
-            ("EVENT_ID_REUSED", 0),
-            ("BROKEN_LINK", 0),
-            ("", 0),
+            (ChangeOutcome::OutOfOrder, 0),
+            (ChangeOutcome::Recorded, 0),
+            (ChangeOutcome::Malformed, 0),
+            (ChangeOutcome::WrongSource, 0),
+            (ChangeOutcome::CommitmentMismatch, 0),
+            (ChangeOutcome::Recorded, 1),
+            (ChangeOutcome::EventIdReused, 0),
+            (ChangeOutcome::BrokenLink, 0),
+            (ChangeOutcome::Recorded, 0),
         ]
     );
     // Behind the two, and the two entries that tell of the last refusals.
@@ -274,8 +274,11 @@ async fn only_the_services_append() {
         (Code::PermissionDenied, "DENIED")
     );
     // One service does not speak for another.
-    assert_eq!(append("routing").await.unwrap()[0].refusal, "WRONG_SOURCE");
-    assert_eq!(append("intake").await.unwrap()[0].refusal, "");
+    assert_eq!(
+        append("routing").await.unwrap()[0].outcome(),
+        ChangeOutcome::WrongSource
+    );
+    assert_eq!(append("intake").await.unwrap()[0].outcome(), ChangeOutcome::Recorded);
     log.stop().await;
 }
 

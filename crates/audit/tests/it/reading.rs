@@ -2,7 +2,7 @@
 
 use api::{
     audit::{ChangeFilter, ListChangesRequest, ListGapsRequest, LoggedChange, WatchChangesRequest},
-    event::{Actor, Clock, Detail, Reading, Route, StateChange},
+    event::{Actor, ChangeOutcome, Clock, Detail, Reading, Route, StateChange},
 };
 use audit::{SqlStore, Store as _};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -604,7 +604,7 @@ async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend:
         NOW,
         reading(detail("desk", "police-450100", "", "")),
     );
-    assert_eq!(log.append(&[first]).await[0].refusal, "");
+    assert_eq!(log.append(&[first]).await[0].outcome(), ChangeOutcome::Recorded);
     log.published(1).await;
     let of_it = with_detail(ChangeFilter {
         record: "readings/r".to_owned(),
@@ -630,7 +630,7 @@ async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend:
     let own = readings(&backend).await;
     assert_eq!(own.len(), 3);
     let second = intake.change("readings/r", "report.read", NOW, reading(Detail::default()));
-    assert_eq!(log.append(&[second]).await[0].refusal, "WRONG_SOURCE");
+    assert_eq!(log.append(&[second]).await[0].outcome(), ChangeOutcome::WrongSource);
     let store = SqlStore::open(backend.url()).await.unwrap();
     let heads = store.record_heads("", 1_000).await.unwrap();
     let records: Vec<_> = heads.into_iter().map(|head| head.record).collect();

@@ -1,7 +1,10 @@
 //! Routing delivers what became of cases.
 
-use api::intake::{ChangeResult, RecordCaseChangesRequest, RecordProgressRequest, RecordProgressResponse};
-use journal::{Arrival, Opened, Time};
+use api::{
+    event::ChangeOutcome,
+    intake::{ChangeResult, RecordCaseChangesRequest, RecordProgressRequest, RecordProgressResponse},
+};
+use journal::{Opened, Time, Unopened};
 use rpc::Failure;
 
 use super::Service;
@@ -26,14 +29,13 @@ impl Service {
         for (place, change) in request.changes.into_iter().enumerate() {
             let logged = change.change.clone().unwrap_or_default();
             // One that cannot be read parks its own record, and not its neighbours'.
-            let (entry, state) = match (Opened::of_change(&logged), state::case_state(&change.state)) {
-                (Ok(entry), Some(state)) => (entry, state),
-                (Err(unopened), _) => {
-                    unopened.reason().clone_into(&mut results[place].refusal);
-                    continue;
-                }
-                (Ok(_), None) => {
-                    results[place].refusal = "UNKNOWN_CASE_STATE".to_owned();
+            let readable = Opened::of_change(&logged)
+                .map_err(Unopened::outcome)
+                .and_then(|entry| Ok((entry, state::of_case(change.state).ok_or(ChangeOutcome::UnknownState)?)));
+            let (entry, state) = match readable {
+                Ok(readable) => readable,
+                Err(outcome) => {
+                    results[place].set_outcome(outcome);
                     continue;
                 }
             };
@@ -56,10 +58,7 @@ impl Service {
             })
             .await?;
         for (place, arrival) in places.into_iter().zip(arrivals) {
-            results[place].refusal = match arrival {
-                Arrival::New | Arrival::Repeated => String::new(),
-                Arrival::Refused(refusal) => refusal.reason().to_owned(),
-            };
+            results[place].set_outcome(arrival.outcome());
         }
         Ok(results)
     }

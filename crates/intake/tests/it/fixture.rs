@@ -11,7 +11,7 @@ use std::{
 };
 
 use api::{
-    event::Detail,
+    event::{CaseState, Detail},
     intake::{
         CaseChange, GetReportRequest, GetReportResponse, Place, ReadPurpose, Report, Subject, SubjectKind,
         SubmitReportRequest, evidence_service_client::EvidenceServiceClient,
@@ -82,7 +82,7 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
 }
 
 /// The next change of a case, as routing would send it.
-pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[Uuid], state: &str) -> CaseNews {
+pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[Uuid], state: CaseState) -> CaseNews {
     let draft = Draft {
         source: "routing",
         record: case,
@@ -100,12 +100,12 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             reports: reports.iter().map(|id| intake::store::name(*id)).collect(),
             lead: "agencies/police-450100".to_owned(),
             lead_titles: api::bilingual("南宁", "Nanning"),
-            acknowledged: state == "IN_PROGRESS",
+            acknowledged: state == CaseState::InProgress,
             advice: None,
-            state: state.to_owned(),
+            state: state.into(),
             hidden_from: vec!["agencies/police-130400".to_owned()],
         },
-        state: intake::state::case_state(state).unwrap(),
+        state,
         traceparent: String::new(),
     }
 }

@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, RecordCaseChangesRequest, RecordProgressRequest, ReportState,
+use api::{
+    event::CaseState,
+    intake::{CheckReceiptRequest, CheckReceiptResponse, RecordCaseChangesRequest, RecordProgressRequest, ReportState},
 };
 use async_trait::async_trait;
 use intake::store::Store as _;
@@ -244,7 +245,7 @@ async fn a_receipt_says_up_to_when_it_is_complete_and_whether_that_is_long_ago()
     assert_eq!(as_of().await, (NOW.plus_seconds(80), true));
     // A change that arrives is known of, and what else there is is not.
     let id = names::REPORT.id(&submitted.report.unwrap().name).unwrap();
-    let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], "ASSIGNED");
+    let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], CaseState::Assigned);
     let request = RecordCaseChangesRequest {
         changes: vec![news.change],
     };
@@ -273,7 +274,7 @@ async fn a_change_from_a_clock_that_is_ahead_does_not_make_a_receipt_current() {
         .unwrap()
         .into_inner();
     let id = names::REPORT.id(&submitted.report.unwrap().name).unwrap();
-    let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], "ASSIGNED");
+    let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], CaseState::Assigned);
     let request = RecordCaseChangesRequest {
         changes: vec![news.change],
     };
@@ -306,7 +307,7 @@ async fn p7_a_hidden_report_is_as_current_as_one_that_is_not_routed() {
     let id = names::REPORT.id(&hidden.report.unwrap().name).unwrap();
     let moment = say(&served, None).await;
     clock.advance(10);
-    let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], "ASSIGNED");
+    let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], CaseState::Assigned);
     let request = RecordCaseChangesRequest {
         changes: vec![news.change],
     };

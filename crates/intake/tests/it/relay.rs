@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use api::routing::ReportChange;
+use api::{event::CaseState, routing::ReportChange};
 use async_trait::async_trait;
 use intake::store::Store as _;
 use journal::{
@@ -104,7 +104,7 @@ async fn p2_delivers_each_record_in_its_order(backend: Backend) {
     store.accept(&prepared(&reports)).await.unwrap();
     for (i, report) in reports.iter().enumerate() {
         let mut head = Head::default();
-        let news: Vec<_> = ["ASSIGNED", "CLOSED", "ASSIGNED"]
+        let news: Vec<_> = [CaseState::Assigned, CaseState::Closed, CaseState::Assigned]
             .map(|state| case_news(&*entropy, &format!("cases/{i}"), &mut head, &[report.report], state))
             .into();
         store.record_case_changes(&news, NOW).await.unwrap();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use api::{
-    event::{Detail, StateChange},
+    event::{CaseState, ChangeOutcome, Detail, StateChange},
     intake::{
         CaseChange, CheckReceiptRequest, GetReportRequest, ReadPurpose, RecordCaseChangesRequest, ReportState,
         intake_service_client::IntakeServiceClient,
@@ -305,7 +305,13 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
     let before = follow("platform").await;
     assert_eq!((before.state(), before.changes.len()), (ReportState::Accepted, 1));
 
-    let news = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[id], "ASSIGNED");
+    let news = case_news(
+        &*entropy(),
+        "cases/a",
+        &mut journal::Head::default(),
+        &[id],
+        CaseState::Assigned,
+    );
     let request = RecordCaseChangesRequest {
         changes: vec![news.change],
     };
@@ -343,7 +349,13 @@ async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_re
         .into_inner();
     let name = submitted.report.unwrap().name;
     let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
-    let news = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[id], "ASSIGNED");
+    let news = case_news(
+        &*entropy(),
+        "cases/a",
+        &mut journal::Head::default(),
+        &[id],
+        CaseState::Assigned,
+    );
     let request = RecordCaseChangesRequest {
         changes: vec![news.change],
     };
@@ -384,24 +396,38 @@ async fn a_case_in_an_unknown_state_is_refused_and_its_report_stays_as_it_was() 
         .into_inner();
     let name = submitted.report.unwrap().name;
     let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
-    let known = case_news(&*entropy(), "cases/a", &mut journal::Head::default(), &[], "ASSIGNED").change;
-    for state in ["", "UNSPECIFIED", "DECIDED"] {
-        let news = case_news(&*entropy(), "cases/b", &mut journal::Head::default(), &[id], "ASSIGNED");
-        let unknown = CaseChange {
-            state: state.to_owned(),
-            ..news.change
-        };
+    let known = case_news(
+        &*entropy(),
+        "cases/a",
+        &mut journal::Head::default(),
+        &[],
+        CaseState::Assigned,
+    )
+    .change;
+    for state in [CaseState::Unspecified.into(), 8, -1] {
+        let news = case_news(
+            &*entropy(),
+            "cases/b",
+            &mut journal::Head::default(),
+            &[id],
+            CaseState::Assigned,
+        );
+        let unknown = CaseChange { state, ..news.change };
         let request = RecordCaseChangesRequest {
             changes: vec![known.clone(), unknown],
         };
         let response = served.inbound("routing").record_case_changes(request).await.unwrap();
-        let refusals: Vec<_> = response
+        let outcomes: Vec<_> = response
             .into_inner()
             .results
             .into_iter()
-            .map(|result| result.refusal)
+            .map(|result| result.outcome())
             .collect();
-        assert_eq!(refusals, ["", "UNKNOWN_CASE_STATE"], "`{state}`");
+        assert_eq!(
+            outcomes,
+            [ChangeOutcome::Recorded, ChangeOutcome::UnknownState],
+            "{state}"
+        );
     }
     let read = served.get("hotline", &name, ReadPurpose::CheckSubmission).await;
     assert_eq!(read.unwrap().report.unwrap().state(), ReportState::Accepted);

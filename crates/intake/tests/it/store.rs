@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::event::CaseState;
 use intake::{
     receipt::Lookup,
     state::State,
@@ -196,8 +197,8 @@ async fn p2_case_changes_are_taken_once_and_in_order(backend: Backend) {
     let id = report.report;
     store.accept(&prepared(&[report])).await.unwrap();
     let mut head = Head::default();
-    let opened = case_news(&*entropy, "cases/a", &mut head, &[id], "ASSIGNED");
-    let acknowledged = case_news(&*entropy, "cases/a", &mut head, &[id], "IN_PROGRESS");
+    let opened = case_news(&*entropy, "cases/a", &mut head, &[id], CaseState::Assigned);
+    let acknowledged = case_news(&*entropy, "cases/a", &mut head, &[id], CaseState::InProgress);
 
     let take = async |news| store.record_case_changes(&[news], NOW).await.unwrap()[0];
     assert_eq!(
@@ -234,21 +235,33 @@ async fn p2_a_refused_change_keeps_its_neighbours(backend: Backend) {
     let reports: Vec<_> = (0..3).map(|_| acceptance(&*entropy, None, 1)).collect();
     let ids: Vec<_> = reports.iter().map(|report| report.report).collect();
     store.accept(&prepared(&reports)).await.unwrap();
-    let first = case_news(&*entropy, "cases/a", &mut Head::default(), &ids[..1], "ASSIGNED");
+    let first = case_news(
+        &*entropy,
+        "cases/a",
+        &mut Head::default(),
+        &ids[..1],
+        CaseState::Assigned,
+    );
     let mut skipped = Head {
         sequence: 4,
         hash: [1; 32],
         time: NOW,
     };
-    let gap = case_news(&*entropy, "cases/b", &mut skipped, &ids[1..2], "ASSIGNED");
-    let third = case_news(&*entropy, "cases/c", &mut Head::default(), &ids[2..], "ADVISED");
+    let gap = case_news(&*entropy, "cases/b", &mut skipped, &ids[1..2], CaseState::Assigned);
+    let third = case_news(
+        &*entropy,
+        "cases/c",
+        &mut Head::default(),
+        &ids[2..],
+        CaseState::Advised,
+    );
     // Another past of a case that is known: its sequence continues, its link does not.
     let mut forked = Head {
         sequence: 1,
         hash: [1; 32],
         time: NOW,
     };
-    let fork = case_news(&*entropy, "cases/a", &mut forked, &ids[..1], "CLOSED");
+    let fork = case_news(&*entropy, "cases/a", &mut forked, &ids[..1], CaseState::Closed);
 
     let arrivals = store
         .record_case_changes(&[first, gap, third, fork], NOW)
@@ -278,9 +291,9 @@ async fn p2_every_chain_is_unbroken(backend: Backend) {
     let mut head = Head::default();
     // The machine's clock goes back an hour: the record's times do not.
     for (state, now) in [
-        ("ASSIGNED", NOW),
-        ("CLOSED", NOW.plus_seconds(-3_600)),
-        ("ASSIGNED", NOW),
+        (CaseState::Assigned, NOW),
+        (CaseState::Closed, NOW.plus_seconds(-3_600)),
+        (CaseState::Assigned, NOW),
     ] {
         let news = case_news(&*entropy, "cases/a", &mut head, &[id], state);
         assert_eq!(store.record_case_changes(&[news], now).await.unwrap(), [Arrival::New]);

@@ -1,11 +1,10 @@
 //! `remit case`: list, show, watch and acknowledge cases.
 
-use api::event::AssistanceAnswer;
+use api::event::{AssistanceAnswer, CaseState};
 use api::routing::{
-    AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, CaseState, Explanation, FactorTried, GetCaseRequest,
-    LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer, RequestAssistanceRequest,
-    ReviewNeed, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight::Sight,
-    operator_match,
+    AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, Explanation, FactorTried, GetCaseRequest, LeadOrigin,
+    LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer, RequestAssistanceRequest, ReviewNeed,
+    WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};

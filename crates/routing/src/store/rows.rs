@@ -246,7 +246,6 @@ pub(super) fn matter_bytes(matter: &Matter) -> Vec<u8> {
         terms: matter.terms.as_ref().map(Terms::to_proto),
         excluded: names(&mut matter.excluded.iter()),
         last_resort: names(&mut matter.last_resort.iter()),
-        supporting: Vec::new(),
     }
     .encode_to_vec()
 }

@@ -1,7 +1,6 @@
 //! Cases in the store: opened once, with their event, and taken over once.
 
-use api::event::ConnectingFactor;
-use api::event::{ClockKind, Detail, StateChange};
+use api::event::{CaseState, ClockKind, ConnectingFactor, Detail, StateChange};
 use api::intake::CaseChange;
 use api::routing::{Facts, LeadOriginHow, case_sight};
 use decision::decide::facts_digest;
@@ -231,8 +230,8 @@ async fn intake_and_audit_are_told(backend: Backend) {
     let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
     assert_eq!(told.reports, [format!("reports/{}", arrival.report)]);
     assert_eq!(
-        (told.lead.as_str(), told.state.as_str(), told.acknowledged),
-        ("agencies/inspection-130000", "ASSIGNED", false)
+        (told.lead.as_str(), told.state(), told.acknowledged),
+        ("agencies/inspection-130000", CaseState::Assigned, false)
     );
     assert!(told.lead_titles[1].text.contains("Hebei") && !told.lead_titles[0].text.is_empty());
     assert_eq!(told.hidden_from, ["agencies/police-130400"]);
@@ -309,7 +308,7 @@ async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
         .await
         .unwrap();
     let told = CaseChange::decode(told[0].payload.as_slice()).unwrap();
-    assert_eq!((told.lead.as_str(), told.state.as_str()), ("", "ADVISED"));
+    assert_eq!((told.lead.as_str(), told.state()), ("", CaseState::Advised));
     assert!(told.advice.unwrap().texts[1].text.contains("court"));
     assert_eq!(fixture.act(by(case, "police-510100")).await, Acted::NotFound);
     fixture.assert_promises().await;

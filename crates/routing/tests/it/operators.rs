@@ -1,5 +1,6 @@
 //! The service of the operator register, and its part in routes.
 
+use api::event::ChangeOutcome;
 use api::routing::{Explanation, Facts, OperatorKind};
 use api::routing::{
     GetOperatorRequest, ListOperatorsRequest, LoadMode, LoadOperatorsRequest, LoadOperatorsResponse, LoadProblem,
@@ -392,7 +393,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
     let fixture = &running.fixture;
     load(&running, LoadMode::Replace, FILE).await.unwrap();
     let (report, change) = phishing(fixture, "login.wallet-verify-center.example");
-    assert_eq!(running.route(vec![change]).await, [""]);
+    assert_eq!(running.route(vec![change]).await, [ChangeOutcome::Recorded]);
 
     // The register has changed: a new report goes elsewhere, the stored one is decided as before.
     load(
@@ -404,7 +405,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
     .unwrap();
     fixture.clock.advance(HOUR);
     let (later, change) = phishing(fixture, "login.wallet-verify-center.example");
-    assert_eq!(running.route(vec![change]).await, [""]);
+    assert_eq!(running.route(vec![change]).await, [ChangeOutcome::Recorded]);
     for (report, lead, version) in [(&report, "police-350200", 1), (&later, "police-450100", 2)] {
         let (facts, _, explanation) = stored(fixture, report).await;
         let active = fixture.current.get();
@@ -436,7 +437,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
 
     // The explanation also says that the register has no entry.
     let (report, change) = phishing(fixture, "nobody.example");
-    assert_eq!(running.route(vec![change]).await, [""]);
+    assert_eq!(running.route(vec![change]).await, [ChangeOutcome::Recorded]);
     let (facts, ..) = stored(fixture, &report).await;
     let active = fixture.current.get();
     let fallbacks = decide(&facts, &active.rules, &active.directory).explanation.fallbacks;
@@ -457,7 +458,7 @@ async fn p7_only_the_owner_sees_the_matching_entry_and_nobody_the_lookup(backend
     for place in &mut change.facts.as_mut().unwrap().places {
         place.location = Some(api::intake::place::Location::Territory("territories/440600".to_owned()));
     }
-    assert_eq!(running.route(vec![change]).await, [""]);
+    assert_eq!(running.route(vec![change]).await, [ChangeOutcome::Recorded]);
     let case = running.list("operator").await.remove(0).name;
     let matches = |case: api::routing::Case| case.explanation.unwrap().register_answer.unwrap().matches.len();
     assert_eq!(matches(running.get("nanning", &case).await.unwrap()), 1);

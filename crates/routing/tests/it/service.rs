@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::event::{CaseState, ChangeOutcome};
 use api::routing::{
-    AcknowledgeCaseRequest, CaseState, CheckAccessRequest, GetCaseRequest, ListCasesRequest, ReportChange,
-    RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight,
+    AcknowledgeCaseRequest, CheckAccessRequest, GetCaseRequest, ListCasesRequest, ReportChange, RouteReportsRequest,
+    WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight,
     check_access_request::Target, directory_service_client::DirectoryServiceClient,
     routing_inbound_service_client::RoutingInboundServiceClient,
 };
@@ -167,21 +168,21 @@ impl Running {
         self.background.finish().await;
     }
 
-    pub async fn route(&self, changes: Vec<ReportChange>) -> Vec<String> {
+    pub async fn route(&self, changes: Vec<ReportChange>) -> Vec<ChangeOutcome> {
         self.try_route(changes).await.unwrap()
     }
 
-    pub async fn try_route(&self, changes: Vec<ReportChange>) -> Result<Vec<String>, Status> {
+    pub async fn try_route(&self, changes: Vec<ReportChange>) -> Result<Vec<ChangeOutcome>, Status> {
         let request = RouteReportsRequest { changes };
         let response = self.inbound("intake").route_reports(request).await?;
         let results = response.into_inner().results;
-        Ok(results.into_iter().map(|result| result.refusal).collect())
+        Ok(results.into_iter().map(|result| result.outcome()).collect())
     }
 
     /// Routes one report and returns its name.
     pub(crate) async fn report(&self, facts: Facts) -> String {
         let (report, _, change) = self.fixture.accepted(facts);
-        assert_eq!(self.route(vec![change]).await, [""]);
+        assert_eq!(self.route(vec![change]).await, [ChangeOutcome::Recorded]);
         format!("reports/{report}")
     }
 
@@ -407,17 +408,17 @@ async fn a_malformed_change_is_refused_alone(backend: Backend) {
     assert_eq!(
         running.route(changes).await,
         [
-            "UNKNOWN_AGENCY",
-            "MALFORMED_EXCLUSION",
-            "UNKNOWN_AGENCY",
-            "MALFORMED_ENTRY",
-            "",
-            "NO_FACTS",
-            "",
-            "NOT_A_REPORT",
-            "",
-            "",
-            "MALFORMED_EXCLUSION"
+            ChangeOutcome::UnknownAgency,
+            ChangeOutcome::MalformedExclusion,
+            ChangeOutcome::UnknownAgency,
+            ChangeOutcome::Malformed,
+            ChangeOutcome::Recorded,
+            ChangeOutcome::NoFacts,
+            ChangeOutcome::Recorded,
+            ChangeOutcome::NotAReport,
+            ChangeOutcome::Recorded,
+            ChangeOutcome::Recorded,
+            ChangeOutcome::MalformedExclusion
         ]
     );
     assert_eq!(running.list("operator").await.len(), 2);
@@ -451,7 +452,10 @@ async fn p7_an_agency_that_only_a_former_directory_has_excludes_its_successors(b
         excluded: vec!["agencies/police-130400".to_owned()],
         ..gambling()
     };
-    assert_eq!(running.route(vec![fixture.accepted(facts).2]).await, [""]);
+    assert_eq!(
+        running.route(vec![fixture.accepted(facts).2]).await,
+        [ChangeOutcome::Recorded]
+    );
     let case = running.list("operator").await.remove(0);
     assert_eq!(case.lead, "agencies/police-450000");
 }

@@ -19,7 +19,7 @@ use api::{
         AppendBatchesRequest, AppendBatchesResponse, AppendChangesRequest, AppendChangesResponse, AppendResult,
         audit_inbound_service_client::AuditInboundServiceClient, audit_service_client::AuditServiceClient,
     },
-    event::{Actor, Clock, Detail, StateChange},
+    event::{Actor, ChangeOutcome, Clock, Detail, StateChange},
 };
 use audit::{Audit, Config};
 use hdrhistogram::Histogram;
@@ -109,7 +109,8 @@ pub fn sealed(prefix: &str, n: usize, per_record: usize) -> Vec<StateChange> {
                 detail: detail(),
                 traceparent: String::new(),
             };
-            let time = Time(start + i64::try_from(i).unwrap_or_default());
+            // As if they were made at 10,000/s.
+            let time = Time(start + i64::try_from(100 * i).unwrap_or_default());
             let sealed = draft.into_change(head, time, &entropy);
             *head = sealed.head;
             sealed.with_detail()
@@ -241,7 +242,7 @@ pub async fn stream(log: &Log, changes: Vec<StateChange>) -> anyhow::Result<f64>
     while let Some(AppendBatchesResponse { results }) = answers.message().await? {
         for result in results {
             anyhow::ensure!(
-                result.refusal.is_empty() && result.index == next,
+                result.outcome() == ChangeOutcome::Recorded && result.index == next,
                 "{result:?} for {next}"
             );
             next += 1;
@@ -282,8 +283,8 @@ async fn call(address: &str, changes: Vec<StateChange>, rate: Option<usize>) -> 
                 }
                 let request = AppendChangesRequest { changes: vec![change] };
                 let answer = client.append_changes(request).await?.into_inner();
-                let refusal = &answer.results.first().context("a result for a change")?.refusal;
-                anyhow::ensure!(refusal.is_empty(), "{refusal}");
+                let outcome = answer.results.first().context("a result for a change")?.outcome();
+                anyhow::ensure!(outcome == ChangeOutcome::Recorded, "{outcome:?}");
                 latency.record(u64::try_from(due.elapsed().as_micros())?)?;
             }
             anyhow::Ok(latency)
