@@ -214,6 +214,7 @@ impl Intake {
             Arc::clone(&evidence_store),
             vault,
             evidence,
+            receipt_key,
             writer.clone(),
             routing.clone(),
             Arc::clone(&clock),

@@ -74,7 +74,10 @@ pub use moment::Time;
 pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
 pub use progress::Progress;
 pub use relay::{Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered};
-pub use requests::{Answers, Earlier, REQUEST_ID_WINDOW, RequestId, earlier, forget_requests};
+pub use requests::{
+    Answers, Earlier, FirstAnswer, REQUEST_ID_WINDOW, RequestId, earlier, forget_request, forget_requests, keep_free,
+    keep_in,
+};
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, ordered_id, random_id};
 pub use token_key::token_key;
 pub use writer::Writer;

@@ -2,13 +2,18 @@
 //! they ask for.
 //!
 //! A repeat by the same caller gets the first answer; the same id with other content is told as
-//! such. Look for an answer behind the lock that the request's change takes: a repeat that comes at
-//! the same time then waits, and finds the first.
+//! such. A repeat may come while the first request is under way. Where the change locks a record,
+//! look for an answer behind that lock ([`Answers`]): the repeat waits, and finds the first. Where
+//! it locks none, let the row itself be the lock: [`keep_in`] fails and [`keep_free`] waits while
+//! another transaction keeps the same id.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sha2::{Digest as _, Sha256};
-use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
+use sql::{Batch, Db, Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
 use crate::{Bytes32, Time};
@@ -26,6 +31,8 @@ const REQUESTS: Insert = Insert::into(
         ("answer_time", Kind::Int),
     ],
 );
+
+const FREE_REQUESTS: Insert = REQUESTS.then("ON CONFLICT DO NOTHING RETURNING caller, request_id");
 
 const FIND: &str = "SELECT caller, request_id, fingerprint, answer FROM requests WHERE request_id = ANY($1)";
 
@@ -54,6 +61,88 @@ impl RequestId {
             fingerprint: fingerprint.finalize().into(),
         }
     }
+
+    fn key(&self) -> (&str, Uuid) {
+        (&self.caller, self.id)
+    }
+}
+
+/// A request and its first answer, as a row.
+#[derive(Clone, Debug)]
+pub struct FirstAnswer {
+    request: RequestId,
+    row: [Value; 5],
+}
+
+impl FirstAnswer {
+    /// The answer to a request, given now.
+    pub fn new(request: RequestId, answer: Vec<u8>, now: Time) -> Self {
+        let row = row(&request, answer, now);
+        Self { request, row }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &RequestId {
+        &self.request
+    }
+}
+
+fn row(request: &RequestId, answer: Vec<u8>, now: Time) -> [Value; 5] {
+    [
+        request.caller.as_str().into(),
+        request.id.into(),
+        request.fingerprint.into(),
+        answer.into(),
+        now.0.into(),
+    ]
+}
+
+/// Adds first answers to the batch that does what the requests ask for. An id that is in use is a
+/// unique violation, and nothing of the batch is written.
+pub fn keep_in<'a>(batch: Batch<'a>, answers: impl IntoIterator<Item = &'a FirstAnswer>) -> Batch<'a> {
+    batch.with(&REQUESTS, answers.into_iter().map(|answer| answer.row.as_slice()))
+}
+
+/// Keeps the answers to requests whose ids are free; of several with one id, the first. Returns for
+/// each, in order, `None` when it was kept, else what the earlier request leads to.
+///
+/// Waits for other transactions that keep the same ids. Ids are taken in one order, so that two of
+/// them do not wait for each other.
+pub async fn keep_free(tx: &mut Tx, answers: &[&FirstAnswer]) -> Result<Vec<Option<Earlier>>, Error> {
+    if answers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut firsts: BTreeMap<(&str, Uuid), usize> = BTreeMap::new();
+    for (place, answer) in answers.iter().enumerate() {
+        firsts.entry(answer.request.key()).or_insert(place);
+    }
+    let rows = firsts.values().map(|place| answers[*place].row.clone()).collect();
+    let mut kept = BTreeSet::new();
+    for row in FREE_REQUESTS.rows(tx, rows).await? {
+        kept.insert((row.get::<String>("caller")?, row.get::<String>("request_id")?));
+    }
+    let known = Answers::find(tx, answers.iter().map(|answer| &answer.request)).await?;
+    let mut found = Vec::with_capacity(answers.len());
+    for (place, answer) in answers.iter().enumerate() {
+        let RequestId { caller, id, .. } = &answer.request;
+        let is_first = firsts.get(&answer.request.key()) == Some(&place);
+        found.push(match is_first && kept.contains(&(caller.clone(), id.to_string())) {
+            true => None,
+            // When there is none, it was forgotten in between: now there is room.
+            false => Some(known.earlier(&answer.request).ok_or(Error::Raced("a request id"))?),
+        });
+    }
+    Ok(found)
+}
+
+/// Forgets a request whose answer no longer holds.
+pub async fn forget_request(tx: &mut Tx, request: &RequestId) -> Result<(), Error> {
+    tx.execute(
+        "DELETE FROM requests WHERE request_id = $1 AND caller = $2",
+        vec![request.id.into(), request.caller.as_str().into()],
+    )
+    .await
+    .map(drop)
 }
 
 /// What an earlier request with the same id leads to.
@@ -117,13 +206,7 @@ impl Answers {
         let mut rows: Vec<[Value; 5]> = Vec::with_capacity(self.added.len());
         for request in self.added {
             let answer = self.known.remove(&(request.caller.clone(), request.id));
-            rows.push([
-                request.caller.into(),
-                request.id.into(),
-                request.fingerprint.into(),
-                answer.unwrap_or_default().1.into(),
-                now.0.into(),
-            ]);
+            rows.push(row(&request, answer.unwrap_or_default().1, now));
         }
         REQUESTS.rows(tx, rows).await.map(drop)
     }

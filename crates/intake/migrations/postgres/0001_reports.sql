@@ -1,19 +1,14 @@
--- Reports as they were submitted. Only `request_id` changes, when its window has passed.
+-- Reports as they were submitted. Rows do not change.
 CREATE TABLE reports (
     id TEXT NOT NULL PRIMARY KEY,
     caller TEXT NOT NULL,
     agency TEXT,
-    request_id TEXT,
-    fingerprint BYTEA NOT NULL,
     receipt_hash BYTEA NOT NULL,
     accept_time BIGINT NOT NULL,
     entry_hash BYTEA NOT NULL,
     commitment_key BYTEA NOT NULL,
     content BYTEA NOT NULL
 );
-
-CREATE UNIQUE INDEX reports_request ON reports (caller, request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX reports_request_window ON reports (accept_time) WHERE request_id IS NOT NULL;
 
 -- Where a report stands that anything followed: its state and chain, and the case as routing last told of it.
 CREATE TABLE report_states (

@@ -4,7 +4,6 @@ CREATE TABLE evidence (
     id TEXT NOT NULL PRIMARY KEY,
     caller TEXT NOT NULL,
     agency TEXT,
-    request_id TEXT,
     size BIGINT NOT NULL,
     sha256 BYTEA NOT NULL,
     declared_type TEXT NOT NULL,
@@ -20,8 +19,6 @@ CREATE TABLE evidence (
     change_time BIGINT NOT NULL
 );
 
-CREATE UNIQUE INDEX evidence_request ON evidence (caller, request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX evidence_request_window ON evidence (upload_time) WHERE request_id IS NOT NULL;
 CREATE INDEX evidence_unattached ON evidence (upload_time) WHERE state = 'UPLOADED';
 CREATE INDEX evidence_unremoved ON evidence (unremoved_since) WHERE unremoved_since IS NOT NULL;
 

@@ -1,20 +1,15 @@
--- Reports as they were submitted. Only `request_id` changes, when its window has passed. A table with row ids: rows are long,
+-- Reports as they were submitted. Rows do not change. A table with row ids: rows are long,
 -- and a table without them would put all but the first kilobyte of each row on pages of its own.
 CREATE TABLE reports (
     id TEXT NOT NULL PRIMARY KEY,
     caller TEXT NOT NULL,
     agency TEXT,
-    request_id TEXT,
-    fingerprint BLOB NOT NULL,
     receipt_hash BLOB NOT NULL,
     accept_time INTEGER NOT NULL,
     entry_hash BLOB NOT NULL,
     commitment_key BLOB NOT NULL,
     content BLOB NOT NULL
 );
-
-CREATE UNIQUE INDEX reports_request ON reports (caller, request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX reports_request_window ON reports (accept_time) WHERE request_id IS NOT NULL;
 
 -- Where a report stands that anything followed: its state and chain, and the case as routing last told of it.
 CREATE TABLE report_states (

@@ -6,7 +6,7 @@ use api::{
     intake::{DownloadEvidenceRequest, DownloadHeader, Evidence, LogReference},
     routing::routing_inbound_service_client::RoutingInboundServiceClient,
 };
-use journal::{Clock, Entropy, Writer, ordered_id};
+use journal::{Bytes32, Clock, Entropy, Writer, keyed_hash, ordered_id};
 use rpc::{Failure, Identity, client::Caller};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -30,6 +30,7 @@ pub(crate) struct Service {
     store: Arc<dyn EvidenceStore>,
     vault: Arc<dyn Vault>,
     pub(crate) limits: Limits,
+    fingerprint_key: Bytes32,
     writer: Writer,
     routing: RoutingInboundServiceClient<Caller>,
     clock: Arc<dyn Clock>,
@@ -39,10 +40,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    #[expect(clippy::too_many_arguments, reason = "each is a dependency")]
     pub(crate) fn new(
         store: Arc<dyn EvidenceStore>,
         vault: Arc<dyn Vault>,
         limits: Limits,
+        fingerprint_key: Bytes32,
         writer: Writer,
         routing: RoutingInboundServiceClient<Caller>,
         clock: Arc<dyn Clock>,
@@ -52,6 +55,7 @@ impl Service {
             store,
             vault,
             limits,
+            fingerprint_key,
             writer,
             routing,
             clock,
@@ -71,10 +75,13 @@ impl Service {
             sniffed_type,
             file,
         } = upload::receive(messages, &*self.vault, id, self.limits).await?;
+        let mut asked = [announced.size.to_be_bytes().as_slice(), &sha256].concat();
+        asked.extend_from_slice(announced.media_type.as_bytes());
+        let fingerprint = keyed_hash(&self.fingerprint_key, "upload-fingerprint-v1", &asked);
         let upload = Upload {
             id,
             sender: sender(caller),
-            request_id: announced.request_id,
+            request: announced.request_id.map(|id| (id, fingerprint)),
             size: announced.size,
             sha256,
             declared_type: announced.media_type,
@@ -194,7 +201,7 @@ impl Service {
             .ok_or(Failure::NotFound { what: "evidence" })
     }
 
-    fn key(&self) -> journal::Bytes32 {
+    fn key(&self) -> Bytes32 {
         let mut key = [0; 32];
         self.entropy.fill(&mut key);
         key

@@ -8,10 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Vault, vault};
-use crate::{
-    REQUEST_ID_WINDOW,
-    store::evidence::{EvidenceStore, uploaded_before},
-};
+use crate::store::evidence::{EvidenceStore, uploaded_before};
 
 /// Interval between checks for expired files.
 const LOOK: Duration = Duration::from_secs(60);
@@ -85,10 +82,6 @@ impl Upkeep {
             }
             self.store.removed(&removed).await?;
         }
-        let now = self.clock.now();
-        let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
-        let before = now.plus_seconds(-window);
-        self.store.forget_upload_requests(before).await?;
         Ok(())
     }
 

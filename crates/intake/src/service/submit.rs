@@ -97,8 +97,10 @@ impl Service {
             report,
             caller: caller.system.clone(),
             agency: caller.agency.clone(),
-            request_id: submission.request_id,
-            fingerprint: keyed_hash(&self.fingerprint_key, "fingerprint-v1", &content),
+            request: submission.request_id.map(|id| {
+                let fingerprint = keyed_hash(&self.fingerprint_key, "fingerprint-v1", &content);
+                (id, fingerprint)
+            }),
             receipt_hash: self.receipts.lookup(&self.receipts.code(report)).hash,
             commitment_key,
             content,

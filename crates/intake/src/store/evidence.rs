@@ -22,8 +22,9 @@ pub struct Upload {
     pub id: Uuid,
     /// Who uploads it.
     pub sender: Sender,
-    /// The sender's id for the request.
-    pub request_id: Option<Uuid>,
+    /// The sender's id for the request, and the keyed hash of length, SHA-256 and declared type that
+    /// tells a repeat from other content.
+    pub request: Option<(Uuid, Bytes32)>,
     /// Its length in bytes.
     pub size: u64,
     /// SHA-256 of its bytes.
@@ -159,7 +160,8 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// Records a file that is on disk, with its first change.
     ///
     /// One whose sender and request id are there already is not recorded: the answer is the earlier
-    /// one when size, hash and declared type agree, else [`Uploaded::RequestIdReused`].
+    /// one when the keyed hashes agree, else [`Uploaded::RequestIdReused`]. An earlier one that has
+    /// expired is no answer: the file is recorded in its place.
     async fn record_upload(&self, upload: &Upload, now: Time) -> Result<Uploaded, Error>;
 
     /// A file, or `None`.
@@ -194,10 +196,6 @@ pub trait EvidenceStore: Send + Sync + 'static {
 
     /// Those of these ids that are of files which should be there.
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error>;
-
-    /// Forgets the request ids of uploads before a moment, a thousand at most, and returns how
-    /// many.
-    async fn forget_upload_requests(&self, before: Time) -> Result<u64, Error>;
 
     /// How the evidence is, as numbers.
     async fn tally(&self, now: Time) -> Result<Tally, Error>;

@@ -1,12 +1,17 @@
 //! Showing who reported: recorded in the transaction that reads it.
 
 use api::event::{Actor, Detail};
-use journal::{Bytes32, Change, Draft, IntakeKind, Logged, Time, keyed_hash};
+use journal::{Answers, Bytes32, Change, Draft, Earlier, IntakeKind, Logged, RequestId, Time, keyed_hash};
 use names::AgencyId;
 use sql::{Error, Insert, Kind, Tx};
 use uuid::Uuid;
 
-use super::{SqlStore, StoredReport, delivery, load_states, name, state_row, stored};
+use super::{
+    SqlStore, StoredReport,
+    follow::{STATES, delivery, load_states, state_row},
+    name,
+    sql_store::stored,
+};
 
 /// The kind of the change.
 const KIND: IntakeKind = IntakeKind::ReportRevealed;
@@ -52,7 +57,7 @@ enum Found {
     RequestIdReused,
     New(Box<StoredReport>, Box<Change>),
     /// The first request is this change of the report.
-    Repeated(Box<StoredReport>, i64),
+    Repeated(Box<StoredReport>, u64),
 }
 
 const REVEALS: Insert = Insert::into(
@@ -66,8 +71,6 @@ const REVEALS: Insert = Insert::into(
         ("agency", Kind::Text),
         ("reveal_time", Kind::Int),
         ("commitment_key", Kind::Bytes),
-        ("request_id", Kind::Text),
-        ("fingerprint", Kind::Bytes),
     ],
 );
 
@@ -96,7 +99,7 @@ impl SqlStore {
             }
             Found::Repeated(report, sequence) => {
                 let changes = journal::changes_of(&self.db, &name(report.report), "audit").await?;
-                let place = usize::try_from(sequence - 1).ok();
+                let place = sequence.checked_sub(1).and_then(|place| usize::try_from(place).ok());
                 let logged = place.and_then(|place| changes.into_iter().nth(place));
                 let logged = logged.ok_or_else(|| Error::Damaged {
                     what: "reveals",
@@ -124,19 +127,16 @@ impl SqlStore {
         };
         // Behind the lock of the report: a repeat that was sent at the same time waits for the
         // first.
-        if let Some((request_id, fingerprint)) = reveal.request {
-            let first = tx
-                .fetch_optional(
-                    "SELECT report, sequence, fingerprint FROM reveals WHERE system = $1 AND request_id = $2",
-                    vec![reveal.system.as_str().into(), request_id.to_string().into()],
-                )
-                .await?;
-            if let Some(row) = first {
-                return match row.array::<32>(2, "fingerprint")? == fingerprint {
-                    true => Ok(Found::Repeated(report, row.get(1)?)),
-                    false => Ok(Found::RequestIdReused),
-                };
-            }
+        let request = reveal.request.map(|(id, fingerprint)| RequestId {
+            caller: reveal.system.clone(),
+            id,
+            fingerprint,
+        });
+        let mut answers = Answers::find(tx, &request).await?;
+        match request.as_ref().and_then(|request| answers.earlier(request)) {
+            Some(Earlier::Answered(sequence)) => return Ok(Found::Repeated(report, read_sequence(&sequence)?)),
+            Some(Earlier::OtherContent) => return Ok(Found::RequestIdReused),
+            None => {}
         }
         let state = current.state.name().to_owned();
         let draft = Draft {
@@ -162,7 +162,7 @@ impl SqlStore {
         };
         let change = draft.into_change(&current.head, now, &*self.entropy);
         let head = change.head;
-        super::STATES
+        STATES
             .rows(
                 tx,
                 vec![state_row(
@@ -183,14 +183,22 @@ impl SqlStore {
             sql::Value::text_or_null(reveal.agency.as_ref().map(AgencyId::as_str)),
             head.time.0.into(),
             reveal.commitment_key.into(),
-            sql::Value::text_or_null(reveal.request.map(|(id, _)| id.to_string())),
-            match reveal.request {
-                Some((_, fingerprint)) => fingerprint.into(),
-                None => Vec::<u8>::new().into(),
-            },
         ];
         REVEALS.rows(tx, vec![row]).await?;
+        if let Some(request) = &request {
+            answers.add(request, head.sequence.to_be_bytes().to_vec());
+        }
+        answers.keep(tx, now).await?;
         journal::append(tx, vec![delivery(change.clone(), None)]).await?;
         Ok(Found::New(report, Box::new(change)))
     }
+}
+
+/// The first answer to a request: the sequence of the change that it was.
+fn read_sequence(answer: &[u8]) -> Result<u64, Error> {
+    let sequence = answer.try_into().map(u64::from_be_bytes);
+    sequence.map_err(|_| Error::Damaged {
+        what: "first answer to a reveal",
+        problem: format!("it has {} bytes", answer.len()),
+    })
 }

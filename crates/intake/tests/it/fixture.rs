@@ -70,8 +70,7 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
         report,
         caller: "hotline".to_owned(),
         agency: names::AgencyId::new("content-regulator-CN").ok(),
-        request_id: request_id.map(Uuid::from_u128),
-        fingerprint: [fingerprint; 32],
+        request: request_id.map(|id| (Uuid::from_u128(id), [fingerprint; 32])),
         receipt_hash,
         commitment_key: [3; 32],
         content: b"content".to_vec(),
@@ -237,10 +236,6 @@ impl EvidenceStore for Faulty {
 
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error> {
         self.inner.kept(files).await
-    }
-
-    async fn forget_upload_requests(&self, before: Time) -> Result<u64, Error> {
-        self.inner.forget_upload_requests(before).await
     }
 
     async fn tally(&self, now: Time) -> Result<Tally, Error> {

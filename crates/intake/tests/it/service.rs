@@ -232,7 +232,7 @@ async fn p7_a_report_is_shown_only_once_its_reading_is_durable(backend: Backend)
         )
         .await
         .unwrap();
-    let entry: Vec<u8> = journaled[0].get(0).unwrap();
+    let entry: Vec<u8> = journaled[0].get("entry").unwrap();
     let waiting = served
         .db
         .fetch(
@@ -242,10 +242,10 @@ async fn p7_a_report_is_shown_only_once_its_reading_is_durable(backend: Backend)
         .await
         .unwrap();
     assert_eq!(
-        (waiting.len(), waiting[0].get::<String>(0).unwrap().as_str()),
+        (waiting.len(), waiting[0].get::<String>("consumer").unwrap().as_str()),
         (1, "audit")
     );
-    let change = StateChange::decode(&*waiting[0].get::<Vec<u8>>(1).unwrap()).unwrap();
+    let change = StateChange::decode(&*waiting[0].get::<Vec<u8>>("payload").unwrap()).unwrap();
     let opened = journal::Opened::of_change(&change).unwrap();
     assert_eq!(
         (opened.source.as_str(), opened.kind.as_str(), opened.sequence),

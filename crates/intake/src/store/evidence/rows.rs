@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::event::{Actor, Detail};
 use async_trait::async_trait;
-use journal::{Change, Delivery, Draft, Head, IntakeKind, Time, keyed_hash};
+use journal::{Change, Delivery, Draft, Earlier, FirstAnswer, Head, IntakeKind, RequestId, Time, keyed_hash};
 use names::AgencyId;
 use prost::Message as _;
-use sql::{Batch, Error, Insert, Kind, Row, Tx, Value};
+use sql::{Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{
     evidence::{State, Unattachable, name},
-    store::{Accepted, MISSING_REPORTS, Prepared, SqlStore, agency, earlier, find_earlier, parse_id},
+    store::{
+        Accepted, Prepared, SqlStore,
+        accept::{find_earlier, record_missing},
+        sql_store::{agency, parse_id},
+    },
 };
 
 /// The kind of the change that a download is.
@@ -28,7 +32,6 @@ const EVIDENCE: Insert = Insert::into(
         ("id", Kind::Text),
         ("caller", Kind::Text),
         ("agency", Kind::Text),
-        ("request_id", Kind::Text),
         ("size", Kind::Int),
         ("sha256", Kind::Bytes),
         ("declared_type", Kind::Text),
@@ -57,6 +60,9 @@ const DOWNLOADS: Insert = Insert::into(
     ],
 );
 
+const ONE: &str = "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
+                   FROM evidence WHERE id = $1";
+
 /// A file while a change of it is made.
 struct Current {
     file: StoredEvidence,
@@ -65,6 +71,17 @@ struct Current {
 
 impl SqlStore {
     async fn try_record_upload(&self, tx: &mut Tx, upload: &Upload, now: Time) -> Result<Uploaded, Error> {
+        if let Some((id, fingerprint)) = upload.request {
+            let request = RequestId {
+                caller: upload.sender.system.clone(),
+                id,
+                fingerprint,
+            };
+            let answer = FirstAnswer::new(request, upload.id.as_bytes().to_vec(), now);
+            if let Some(earlier) = keep_upload(tx, &answer).await? {
+                return Ok(earlier);
+            }
+        }
         let detail = Detail {
             to_state: State::Uploaded.name().to_owned(),
             actor: Some(upload.actor.clone()),
@@ -88,7 +105,6 @@ impl SqlStore {
             upload.id.into(),
             upload.sender.system.as_str().into(),
             Value::text_or_null(upload.sender.agency.as_ref().map(AgencyId::as_str)),
-            Value::text_or_null(upload.request_id.map(|id| id.to_string())),
             upload.size.cast_signed().into(),
             upload.sha256.into(),
             upload.declared_type.as_str().into(),
@@ -103,29 +119,9 @@ impl SqlStore {
         if !EVIDENCE.rows(tx, vec![row]).await?.is_empty() {
             journal::append(tx, vec![delivery(change)]).await?;
         }
-        // Itself, also when an earlier try was committed though it did not look so; or the one that
-        // has its request id.
-        let request_id = upload.request_id.map(|id| id.to_string()).unwrap_or_default();
-        let row = tx
-            .fetch_optional(
-                "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
-                 FROM evidence WHERE id = $1 OR (caller = $2 AND request_id = $3) ORDER BY id = $1 DESC LIMIT 1",
-                vec![
-                    upload.id.into(),
-                    upload.sender.system.as_str().into(),
-                    request_id.into(),
-                ],
-            )
-            .await?
-            // Its request id was forgotten in between: now there is room.
-            .ok_or(Error::Raced("a request id"))?;
-        let first = stored(&row)?;
-        let same =
-            (first.size, first.sha256, &first.declared_type) == (upload.size, upload.sha256, &upload.declared_type);
-        Ok(match same {
-            true => Uploaded::Evidence(first),
-            false => Uploaded::RequestIdReused,
-        })
+        // Itself, also when an earlier try was committed though it did not look so.
+        let recorded = find(tx, upload.id).await?;
+        recorded.map(Uploaded::Evidence).ok_or_else(|| missing(upload.id))
     }
 
     async fn try_accept_with(
@@ -146,12 +142,11 @@ impl SqlStore {
         if !unattachable.is_empty() {
             return Ok(Err(unattachable));
         }
-        if MISSING_REPORTS.rows(tx, vec![report.row.clone()]).await?.is_empty() {
+        let recorded = record_missing(tx, std::slice::from_ref(report)).await?;
+        if let Some(earlier) = recorded.into_iter().flatten().next() {
             // Another request with its id came between, without these files.
-            return Ok(Ok(earlier(tx, report).await?));
+            return Ok(Ok(earlier));
         }
-        tx.write(&journal::append_to(Batch::default(), &[&report.change])?)
-            .await?;
         let mut deliveries = Vec::with_capacity(files.len());
         for (id, actor) in &attachment.files {
             let Some(Current { file, head }) = current.get(id) else {
@@ -260,7 +255,7 @@ impl SqlStore {
             };
             let change = self.next(id, &head, State::Expired.kind(), None, detail, "", now);
             tx.execute(
-                "UPDATE evidence SET state = 'EXPIRED', request_id = NULL, unremoved_since = $5, sequence = $2, \
+                "UPDATE evidence SET state = 'EXPIRED', unremoved_since = $5, sequence = $2, \
                  hash = $3, change_time = $4 WHERE id = $1",
                 vec![
                     id.into(),
@@ -299,6 +294,40 @@ impl SqlStore {
             traceparent: traceparent.to_owned(),
         };
         draft.into_change(head, now, &*self.entropy)
+    }
+}
+
+/// Keeps the answer to an upload, or returns what its request id leads to. An upload that has
+/// expired is no answer: its id is taken over.
+async fn keep_upload(tx: &mut Tx, answer: &FirstAnswer) -> Result<Option<Uploaded>, Error> {
+    for _ in 0..2 {
+        let earlier = journal::keep_free(tx, &[answer]).await?;
+        let id = match earlier.into_iter().flatten().next() {
+            None => return Ok(None),
+            Some(Earlier::OtherContent) => return Ok(Some(Uploaded::RequestIdReused)),
+            Some(Earlier::Answered(id)) => Uuid::from_slice(&id).map_err(|error| Error::Damaged {
+                what: "first answer to an upload",
+                problem: error.to_string(),
+            })?,
+        };
+        let first = find(tx, id).await?.ok_or_else(|| missing(id))?;
+        if first.state != State::Expired {
+            return Ok(Some(Uploaded::Evidence(first)));
+        }
+        journal::forget_request(tx, answer.request()).await?;
+    }
+    Err(Error::Raced("a request id"))
+}
+
+async fn find(tx: &mut Tx, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
+    let row = tx.fetch_optional(ONE, vec![id.into()]).await?;
+    row.as_ref().map(stored).transpose()
+}
+
+fn missing(id: Uuid) -> Error {
+    Error::Damaged {
+        what: "evidence",
+        problem: format!("{} has no row", name(id)),
     }
 }
 
@@ -380,14 +409,7 @@ impl EvidenceStore for SqlStore {
     }
 
     async fn evidence(&self, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
-        let row = self
-            .db
-            .fetch_optional(
-                "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
-                 FROM evidence WHERE id = $1",
-                vec![id.into()],
-            )
-            .await?;
+        let row = self.db.fetch_optional(ONE, vec![id.into()]).await?;
         row.as_ref().map(stored).transpose()
     }
 
@@ -452,14 +474,6 @@ impl EvidenceStore for SqlStore {
             )
             .await?;
         rows.iter().map(|row| parse_id(&row.get::<String>("id")?)).collect()
-    }
-
-    async fn forget_upload_requests(&self, before: Time) -> Result<u64, Error> {
-        sql::transact!(self.db, |tx| tx.execute(
-            "UPDATE evidence SET request_id = NULL WHERE id IN (SELECT id FROM evidence \
-             WHERE request_id IS NOT NULL AND upload_time < $1 ORDER BY upload_time LIMIT 1000)",
-            vec![before.0.into()],
-        ))
     }
 
     async fn tally(&self, now: Time) -> Result<Tally, Error> {

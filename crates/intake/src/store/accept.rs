@@ -1,0 +1,166 @@
+//! Reports are recorded.
+
+use std::collections::BTreeSet;
+
+use api::intake::Report;
+use journal::{Answers, Earlier, FirstAnswer, RequestId, Time};
+use names::AgencyId;
+use prost::Message as _;
+use sql::{Batch, Error, Insert, Kind, Tx, Value};
+use uuid::Uuid;
+
+use super::{Acceptance, Accepted, SqlStore, follow::delivery, name};
+
+/// An acceptance as rows: made where requests are handled beside each other, before the transaction
+/// that they all wait for.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub(super) report: Uuid,
+    accept_time: Time,
+    row: [Value; 8],
+    pub(super) change: journal::Rows,
+    request: Option<FirstAnswer>,
+}
+
+impl Prepared {
+    pub(super) fn accepted(&self) -> Accepted {
+        Accepted::Report {
+            report: self.report,
+            accept_time: self.accept_time,
+        }
+    }
+}
+
+impl From<Acceptance> for Prepared {
+    fn from(acceptance: Acceptance) -> Self {
+        let report = acceptance.report;
+        let head = acceptance.change.head;
+        let request = acceptance.request.map(|(id, fingerprint)| {
+            let request = RequestId {
+                caller: acceptance.caller.clone(),
+                id,
+                fingerprint,
+            };
+            // Without the receipt, which is kept nowhere and made again for a repeat.
+            let answer = Report {
+                name: name(report),
+                accept_time: Some(head.time.to_proto()),
+                ..Report::default()
+            };
+            FirstAnswer::new(request, answer.encode_to_vec(), head.time)
+        });
+        Self {
+            report,
+            accept_time: head.time,
+            row: [
+                report.into(),
+                acceptance.caller.into(),
+                Value::text_or_null(acceptance.agency.as_ref().map(AgencyId::as_str)),
+                acceptance.receipt_hash.into(),
+                head.time.0.into(),
+                head.hash.into(),
+                acceptance.commitment_key.into(),
+                acceptance.content.into(),
+            ],
+            change: delivery(acceptance.change, Some((acceptance.facts, acceptance.subjects))).into_rows(),
+            request,
+        }
+    }
+}
+
+const REPORTS: Insert = Insert::into(
+    "reports",
+    &[
+        ("id", Kind::Text),
+        ("caller", Kind::Text),
+        ("agency", Kind::Text),
+        ("receipt_hash", Kind::Bytes),
+        ("accept_time", Kind::Int),
+        ("entry_hash", Kind::Bytes),
+        ("commitment_key", Kind::Bytes),
+        ("content", Kind::Bytes),
+    ],
+);
+
+const MISSING_REPORTS: Insert = REPORTS.then("ON CONFLICT DO NOTHING RETURNING id");
+
+impl SqlStore {
+    /// Records a batch that repeats no request, all of it at once. What is there already is a
+    /// unique violation.
+    pub(super) async fn accept_new(&self, batch: &[Prepared]) -> Result<(), Error> {
+        let changes: Vec<_> = batch.iter().map(|report| &report.change).collect();
+        let rows = Batch::default().with(&REPORTS, batch.iter().map(|report| report.row.as_slice()));
+        let rows = journal::keep_in(rows, in_order(batch));
+        self.db.write(&journal::append_to(rows, &changes)?).await
+    }
+}
+
+/// Request ids in one order, so that two batches with the same ones do not wait for each other.
+fn in_order(batch: &[Prepared]) -> Vec<&FirstAnswer> {
+    let mut answers: Vec<&FirstAnswer> = batch.iter().filter_map(|report| report.request.as_ref()).collect();
+    answers.sort_by_key(|answer| (&answer.request().caller, answer.request().id));
+    answers
+}
+
+/// Records those of a batch that are not there yet. Returns for each `None` when it was recorded
+/// now, else what is there in its place.
+pub(super) async fn record_missing(tx: &mut Tx, batch: &[Prepared]) -> Result<Vec<Option<Accepted>>, Error> {
+    let answers: Vec<&FirstAnswer> = batch.iter().filter_map(|report| report.request.as_ref()).collect();
+    let mut kept = journal::keep_free(tx, &answers).await?.into_iter();
+    let mut earlier = Vec::with_capacity(batch.len());
+    for report in batch {
+        let found = report.request.as_ref().and_then(|_| kept.next().flatten());
+        earlier.push(found.map(|found| accepted(report, &found)).transpose()?);
+    }
+    let missing = batch.iter().zip(&earlier).filter(|(_, earlier)| earlier.is_none());
+    let rows = missing.map(|(report, _)| report.row.clone()).collect();
+    let inserted = MISSING_REPORTS
+        .rows(tx, rows)
+        .await?
+        .iter()
+        .map(|row| row.get("id"))
+        .collect::<Result<BTreeSet<String>, _>>()?;
+    let mut changes = Vec::with_capacity(inserted.len());
+    for (report, earlier) in batch.iter().zip(&mut earlier) {
+        match earlier {
+            None if inserted.contains(&report.report.to_string()) => changes.push(&report.change),
+            // Itself: an earlier try was committed though it did not look so.
+            None => *earlier = Some(report.accepted()),
+            Some(_) => {}
+        }
+    }
+    tx.write(&journal::append_to(Batch::default(), &changes)?).await?;
+    Ok(earlier)
+}
+
+/// What is there in place of a report: the one that its request id stands for, or itself, when an
+/// earlier try was committed though it did not look so.
+pub(super) async fn find_earlier(tx: &mut Tx, report: &Prepared) -> Result<Option<Accepted>, Error> {
+    if let Some(answer) = &report.request
+        && let Some(earlier) = Answers::find(tx, [answer.request()]).await?.earlier(answer.request())
+    {
+        return accepted(report, &earlier).map(Some);
+    }
+    let itself = tx
+        .fetch_optional("SELECT id FROM reports WHERE id = $1", vec![report.report.into()])
+        .await?;
+    Ok(itself.map(|_| report.accepted()))
+}
+
+/// What became of a report whose request id stands for an earlier request.
+fn accepted(report: &Prepared, earlier: &Earlier) -> Result<Accepted, Error> {
+    let Earlier::Answered(answer) = earlier else {
+        return Ok(Accepted::RequestIdReused);
+    };
+    let damaged = |problem: String| Error::Damaged {
+        what: "first answer to a request",
+        problem: format!("of {}: {problem}", name(report.report)),
+    };
+    let answer = Report::decode(answer.as_slice()).map_err(|error| damaged(error.to_string()))?;
+    let id = names::REPORT.id(&answer.name);
+    let accept_time = answer.accept_time.as_ref().and_then(Time::from_proto);
+    let (report, accept_time) = id
+        .zip(accept_time)
+        .ok_or_else(|| damaged("it names no report and time".to_owned()))?;
+    Ok(Accepted::Report { report, accept_time })
+}

@@ -1,0 +1,182 @@
+//! A report follows its case.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{event::Detail, intake::CaseChange, routing::ReportChange};
+use journal::{Arrival, Change, Delivery, Draft, Entropy, Head, Inbox, Time};
+use prost::Message as _;
+use sql::{Error, Insert, Kind, Tx, Value};
+use uuid::Uuid;
+
+use super::{
+    CaseNews, SqlStore, name,
+    sql_store::{parse_id, parse_state},
+};
+use crate::state::State;
+
+pub(super) const STATES: Insert = Insert::into(
+    "report_states",
+    &[
+        ("report", Kind::Text),
+        ("state", Kind::Text),
+        ("sequence", Kind::Int),
+        ("hash", Kind::Bytes),
+        ("change_time", Kind::Int),
+        ("known_time", Kind::Int),
+        ("case_view", Kind::Bytes),
+    ],
+)
+.then(
+    "ON CONFLICT (report) DO UPDATE SET state = excluded.state, sequence = excluded.sequence, hash = excluded.hash, \
+     change_time = excluded.change_time, known_time = excluded.known_time, case_view = excluded.case_view",
+);
+
+impl SqlStore {
+    pub(super) async fn try_record(&self, tx: &mut Tx, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {
+        let mut inbox = Inbox::load(tx, news.iter().map(|news| news.entry.record.clone()).collect()).await?;
+        let ids: BTreeSet<String> = news
+            .iter()
+            .flat_map(|news| &news.change.reports)
+            .filter_map(|name| Some(names::REPORT.id(name)?.to_string()))
+            .collect();
+        let mut reports = load_states(tx, ids.into_iter().collect()).await?;
+
+        let mut deliveries = Vec::new();
+        let mut arrivals = Vec::with_capacity(news.len());
+        for news in news {
+            let arrival = inbox.check(&news.entry);
+            if arrival == Arrival::New {
+                inbox.advance(&news.entry);
+                for name in &news.change.reports {
+                    let id = names::REPORT.id(name).map(|id| id.to_string());
+                    let report = id.and_then(|id| reports.get_mut(&id));
+                    deliveries.extend(report.and_then(|report| report.follow(news, now, &*self.entropy)));
+                }
+            }
+            arrivals.push(arrival);
+        }
+        inbox.save(tx).await?;
+        let changed = reports.into_values().filter(|report| report.touched);
+        STATES
+            .rows(
+                tx,
+                changed
+                    .map(|report| state_row(report.report, report.state, report.head, report.known_time, report.case))
+                    .collect(),
+            )
+            .await?;
+        journal::append(tx, deliveries).await?;
+        Ok(arrivals)
+    }
+}
+
+/// A report's state while a change of it is made.
+pub(super) struct Current {
+    report: Uuid,
+    pub(super) state: State,
+    pub(super) head: Head,
+    pub(super) known_time: Time,
+    pub(super) case: Option<Vec<u8>>,
+    touched: bool,
+}
+
+impl Current {
+    fn follow(&mut self, news: &CaseNews, now: Time, entropy: &dyn Entropy) -> Option<Delivery> {
+        self.touched = true;
+        // Routing's clock may be ahead.
+        self.known_time = self.known_time.max(news.entry.time.min(now));
+        self.case = Some(
+            CaseChange {
+                change: None,
+                reports: Vec::new(),
+                ..news.change.clone()
+            }
+            .encode_to_vec(),
+        );
+        let next = self.state.follow(news.state)?;
+        let draft = Draft {
+            source: "intake",
+            record: &name(self.report),
+            kind: next.kind().name(),
+            caused_by: Some(news.entry.event_id),
+            detail: Detail {
+                from_state: self.state.name().to_owned(),
+                to_state: next.name().to_owned(),
+                actor: Some(api::event::Actor {
+                    system: "intake".to_owned(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            traceparent: news.traceparent.clone(),
+        };
+        let change = draft.into_change(&self.head, now, entropy);
+        self.head = change.head;
+        self.state = next;
+        Some(delivery(change, None))
+    }
+}
+
+pub(super) async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, Current>, Error> {
+    // Always there to be locked, which what stands in the view is not.
+    tx.fetch(
+        "SELECT id FROM reports WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        vec![ids.clone().into()],
+    )
+    .await?;
+    let rows = tx
+        .fetch(
+            "SELECT id, state, sequence, hash, change_time, known_time, case_view FROM standings WHERE id = ANY($1)",
+            vec![ids.into()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.get("id")?;
+            let current = Current {
+                report: parse_id(&id)?,
+                state: parse_state(row)?,
+                head: Head {
+                    sequence: row.count("sequence", "sequence")?,
+                    hash: row.array("hash", "hash")?,
+                    time: Time(row.get("change_time")?),
+                },
+                known_time: Time(row.get("known_time")?),
+                case: row.get("case_view")?,
+                touched: false,
+            };
+            Ok((id, current))
+        })
+        .collect()
+}
+
+pub(super) fn state_row(report: Uuid, state: State, head: Head, known_time: Time, case: Option<Vec<u8>>) -> [Value; 7] {
+    [
+        report.into(),
+        Value::Word(state.name()),
+        head.sequence.cast_signed().into(),
+        head.hash.into(),
+        head.time.0.into(),
+        known_time.0.into(),
+        case.map_or(Value::Null(Kind::Bytes), Value::Bytes),
+    ]
+}
+
+/// `routed_by` is set on the first change of a report.
+pub(super) fn delivery(
+    change: Change,
+    routed_by: Option<(api::routing::Facts, Vec<api::routing::OperatorSubject>)>,
+) -> Delivery {
+    let (facts, subjects) = routed_by.unzip();
+    let routing = ReportChange {
+        change: Some(change.without_detail()),
+        facts,
+        subjects: subjects.unwrap_or_default(),
+    }
+    .encode_to_vec();
+    let audit = change.with_detail().encode_to_vec();
+    Delivery {
+        change,
+        payloads: vec![("routing", routing), ("audit", audit)],
+    }
+}
