@@ -8,7 +8,7 @@
 //! (`relays.rs`) and to audit. Changes of the case come back as `RecordCaseChanges`; the report's
 //! state (`state.rs`) follows. Evidence is uploaded before, and attached in the transaction that
 //! records the report (`evidence.rs` says how). Who may call what stands in `access.rs`; whether a
-//! caller may see what a report says, `sight.rs` asks.
+//! caller may see what a report says or learn what became of it, `sight.rs` asks.
 //!
 //! What each call shows of a report, and to whom:
 //!
@@ -26,7 +26,8 @@
 //! Invariants: invalid input leaves nothing behind. The facts hold no personal data. A receipt is
 //! stored only as a keyed hash, and an unknown one is looked up like any other. Content is shown
 //! only to who sent it and to whom routing names, asked each time, and only once it is durable that
-//! it is read. A report that is not there, or not for the caller, is answered alike, and leaves
+//! it is read. What became of a report is shown to nobody whom routing names as excluded, asked each
+//! time as well; while routing does not answer, nobody with an agency is told. A report that is not there, or not for the caller, is answered alike, and leaves
 //! nothing. `submission.rs`, `category.rs`, `receipt.rs`, `reading.rs`, `reveal.rs` and `state.rs`
 //! import neither tonic nor sqlx.
 

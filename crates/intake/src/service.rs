@@ -7,9 +7,10 @@ mod record;
 mod reveal;
 mod submit;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::routing::routing_inbound_service_client::RoutingInboundServiceClient;
+use futures::future::try_join_all;
 use journal::{Clock, Committer, Entropy, Writer};
 use names::AgencyId;
 use rpc::{Failure, Identity, client::Caller};
@@ -19,8 +20,7 @@ use crate::{
     directory::Directory,
     receipt::Receipts,
     sight,
-    state::State,
-    store::{Accepted, Prepared, Store, StoredReport, evidence::EvidenceStore},
+    store::{self, Accepted, Prepared, Store, StoredReport, evidence::EvidenceStore},
 };
 
 /// Intake's use cases.
@@ -43,6 +43,22 @@ impl Service {
     async fn may_see(&self, caller: &Identity, report: &str) -> Result<bool, Failure> {
         sight::may_see(&self.routing, caller, report).await
     }
+
+    /// Whether one of these agencies must not learn what became of a report. Asks of each, whatever
+    /// the answers: neither the time nor an outage of routing tells which it is.
+    async fn is_hidden(
+        &self,
+        agencies: impl IntoIterator<Item = &AgencyId>,
+        stored: &StoredReport,
+    ) -> Result<bool, Failure> {
+        let agencies: BTreeSet<&AgencyId> = agencies.into_iter().collect();
+        let name = store::name(stored.report);
+        let asked = agencies
+            .iter()
+            .map(|agency| sight::is_hidden(&self.routing, agency, &name));
+        let now = try_join_all(asked).await?;
+        Ok(now.contains(&true) || agencies.iter().any(|agency| was_hidden(agency, stored)))
+    }
 }
 
 /// Whether the caller sent this report.
@@ -50,24 +66,11 @@ fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
     caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency)
 }
 
-/// Whether the caller's agency must not learn what became of a report: it keeps to what it knew
-/// when it sent it in.
-fn is_hidden_from(caller: &Identity, stored: &StoredReport) -> bool {
-    caller.agency.as_ref().is_some_and(|agency| is_hidden(agency, stored))
-}
-
-/// Whether an agency must not learn what became of a report.
-fn is_hidden(agency: &AgencyId, stored: &StoredReport) -> bool {
+/// Whether routing has told that an agency must not learn what became of a report. It may have
+/// decided otherwise since: this only adds to its present answer.
+fn was_hidden(agency: &AgencyId, stored: &StoredReport) -> bool {
     stored.case.as_ref().is_some_and(|case| {
         let mut hidden = case.hidden_from.iter();
         hidden.any(|name| names::AGENCY.id(name).as_ref() == Some(agency))
     })
-}
-
-fn shown_state(caller: &Identity, stored: &StoredReport) -> State {
-    if is_hidden_from(caller, stored) {
-        State::Accepted
-    } else {
-        stored.state
-    }
 }

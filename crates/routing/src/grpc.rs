@@ -223,7 +223,6 @@ impl RoutingInboundService for Service {
         &self,
         request: Request<CheckAccessRequest>,
     ) -> Result<Response<CheckAccessResponse>, Status> {
-        let allowed = self.reports.check_access(request.get_ref()).await?;
-        Ok(Response::new(CheckAccessResponse { allowed }))
+        Ok(Response::new(self.reports.check_access(request.get_ref()).await?))
     }
 }

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use api::{
     event::ChangeOutcome,
     intake::ChangeResult,
-    routing::{CheckAccessRequest, ReportChange, RouteReportsRequest, check_access_request::Target},
+    routing::{
+        CheckAccessRequest, CheckAccessResponse, ReportChange, RouteReportsRequest, check_access_request::Target,
+    },
 };
 use decision::{
     calendar::Calendars,
@@ -121,31 +123,54 @@ impl Reports {
                 None => return Ok(Ok(change)),
             }
         }
-        let mut checked: Vec<AgencyId> = excluded.iter().cloned().collect();
-        loop {
-            checked.retain(|id| directory.agency(id).is_none());
-            if checked.is_empty() {
-                break;
-            }
-            let former = self
-                .versions
-                .former(checked.iter().map(ToString::to_string).collect())
-                .await?;
-            if former.len() < checked.len() {
-                return Ok(Err(ChangeOutcome::UnknownAgency));
-            }
-            let successors = former.into_values().flatten();
-            checked = successors
-                .filter(|successor| excluded.insert(successor.clone()))
-                .collect();
+        if !self.add_successors(&mut excluded, directory).await? {
+            return Ok(Err(ChangeOutcome::UnknownAgency));
         }
         // As intake has them, ascending.
         facts.excluded = excluded.iter().map(AgencyId::resource_name).collect();
         Ok(Ok(change))
     }
 
-    /// Whether an agency may see the content of a report, or a case.
-    pub(crate) async fn check_access(&self, request: &CheckAccessRequest) -> Result<bool, Failure> {
+    /// Adds the successors of those agencies that the directory in force no longer has. Returns
+    /// whether every agency is, or once was, in a directory.
+    async fn add_successors(
+        &self,
+        excluded: &mut BTreeSet<AgencyId>,
+        directory: &Directory,
+    ) -> Result<bool, store::Error> {
+        let mut are_known = true;
+        let mut checked: Vec<AgencyId> = excluded.iter().cloned().collect();
+        loop {
+            checked.retain(|id| directory.agency(id).is_none());
+            if checked.is_empty() {
+                return Ok(are_known);
+            }
+            let former = self
+                .versions
+                .former(checked.iter().map(ToString::to_string).collect())
+                .await?;
+            are_known &= former.len() == checked.len();
+            let successors = former.into_values().flatten();
+            checked = successors
+                .filter(|successor| excluded.insert(successor.clone()))
+                .collect();
+        }
+    }
+
+    /// Whether what became of a report is hidden from an agency, by the directory in force.
+    async fn is_hidden(&self, agency: &AgencyId, report: Uuid) -> Result<bool, store::Error> {
+        let mut excluded = self.store.excluded(report).await?;
+        if excluded.is_empty() {
+            return Ok(false);
+        }
+        let active = self.versions.active();
+        self.add_successors(&mut excluded, &active.directory).await?;
+        Ok(active.directory.is_excluded(agency, &excluded))
+    }
+
+    /// Whether an agency may see the content of a report, or a case, and whether what became of the
+    /// report is hidden from it.
+    pub(crate) async fn check_access(&self, request: &CheckAccessRequest) -> Result<CheckAccessResponse, Failure> {
         let mut violations = Violations::new();
         let agency = violations.name("agency", names::AGENCY, &request.agency);
         let checked = match &request.target {
@@ -159,10 +184,20 @@ impl Reports {
         let (agency, checked) = violations
             .finish(|| agency.zip(checked))
             .map_err(Failure::InvalidInput)?;
-        match checked {
-            Checked::Report(report) => Ok(self.store.sees_content(&agency, report).await?),
-            Checked::Case(case) => Ok(self.store.case(case, &Party::Agency(agency)).await?.is_some()),
-        }
+        Ok(match checked {
+            Checked::Report(report) => {
+                let hidden = self.is_hidden(&agency, report).await?;
+                CheckAccessResponse {
+                    // A part that the agency has not lost yet shows it nothing.
+                    allowed: self.store.sees_content(&agency, report).await? && !hidden,
+                    hidden,
+                }
+            }
+            Checked::Case(case) => CheckAccessResponse {
+                allowed: self.store.case(case, &Party::Agency(agency)).await?.is_some(),
+                hidden: false,
+            },
+        })
     }
 }
 

@@ -17,6 +17,8 @@ pub mod simulations;
 mod sql;
 pub mod versions;
 
+use std::collections::BTreeSet;
+
 use api::{
     event::Actor,
     routing::{CaseSight, Explanation, Facts},
@@ -250,6 +252,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the agency has a part in a case of the report that sees its content.
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
+
+    /// The agencies that the cases of a report exclude, as they were named; empty without a case.
+    async fn excluded(&self, report: Uuid) -> Result<BTreeSet<AgencyId>, Error>;
 
     /// An agency's feed: the changes of cases that it saw before or after each, in the order of
     /// commits, after a position, at most `limit`. After position 0 it begins with the oldest

@@ -4,7 +4,7 @@ use api::intake::{Advice, CheckReceiptResponse, LogReference};
 use journal::Time;
 use rpc::{Failure, Identity, Role};
 
-use super::{Service, is_hidden, is_hidden_from};
+use super::Service;
 use crate::{state::State, store::StoredReport};
 
 impl Service {
@@ -19,7 +19,10 @@ impl Service {
             .report_by_receipt(self.receipts.lookup(receipt))
             .await?
             .ok_or(Failure::NotFound { what: "receipt" })?;
-        let hidden = is_hidden_from(caller, &stored) || is_senders_to_know(caller, &stored);
+        // An excluded sender may have kept the receipt, or show it through somebody else: then it
+        // tells nobody the outcome. Operators are told: reporters ask them.
+        let sender = stored.agency.as_ref().filter(|_| caller.role != Role::Operator);
+        let hidden = self.is_hidden(caller.agency.iter().chain(sender), &stored).await?;
         let mut changes = self.store.changes(stored.report).await?;
         if hidden {
             changes.truncate(1);
@@ -65,13 +68,6 @@ fn currency(stored: &StoredReport, progress: Option<Time>, hidden: bool, now: Ti
     // A change that arrived on its own says nothing of later ones, of this case or another's.
     let heard = progress.unwrap_or(stored.accept_time).max(stored.accept_time);
     (as_of, now > heard.plus_seconds(OUTDATED_SECONDS))
-}
-
-/// Whether the report's receipt must not tell its outcome because its sender is excluded: it may
-/// have kept the receipt, or show it through somebody else. Operators are told: reporters ask them.
-fn is_senders_to_know(caller: &Identity, stored: &StoredReport) -> bool {
-    let sender = stored.agency.as_ref();
-    caller.role != Role::Operator && sender.is_some_and(|agency| is_hidden(agency, stored))
 }
 
 /// Where a reporter can ask for more than a receipt tells.

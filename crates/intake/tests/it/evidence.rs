@@ -450,6 +450,7 @@ async fn p7_evidence_is_shown_to_nobody_whom_routing_does_not_name() {
         );
     }
     // Routing cannot be asked: nothing is shown, and nothing is told, of what is there or not.
+    served.routing.is_down(true);
     for name in [&loose, &attached, &missing] {
         let (_, _, end) = download(&served, "handan", wanted(name)).await;
         for status in [get(&served, "handan", name).await.unwrap_err(), end.unwrap()] {

@@ -18,6 +18,10 @@ use api::{
         intake_inbound_service_client::IntakeInboundServiceClient, intake_service_client::IntakeServiceClient,
         place::Location,
     },
+    routing::{
+        CheckAccessRequest, CheckAccessResponse, RouteReportsRequest, RouteReportsResponse,
+        routing_inbound_service_server::{RoutingInboundService, RoutingInboundServiceServer},
+    },
 };
 use async_trait::async_trait;
 use intake::{
@@ -260,6 +264,55 @@ impl InForce for Applied {
     }
 }
 
+/// Routing, as a test has it: it answers who may see what, and takes no reports.
+#[derive(Clone, Default)]
+pub struct Routing(Arc<RoutingState>);
+
+#[derive(Default)]
+struct RoutingState {
+    sees: Mutex<BTreeSet<String>>,
+    hidden: Mutex<BTreeSet<String>>,
+    down: AtomicBool,
+}
+
+impl Routing {
+    /// Names the agencies that see content, and those from which what follows is hidden.
+    pub fn decide(&self, sees: &[&str], hidden: &[&str]) {
+        let names = |ids: &[&str]| ids.iter().map(|id| format!("agencies/{id}")).collect();
+        *self.0.sees.lock().unwrap() = names(sees);
+        *self.0.hidden.lock().unwrap() = names(hidden);
+    }
+
+    /// Whether it answers.
+    pub fn is_down(&self, down: bool) {
+        self.0.down.store(down, Ordering::SeqCst);
+    }
+}
+
+#[tonic::async_trait]
+impl RoutingInboundService for Routing {
+    async fn route_reports(
+        &self,
+        _: tonic::Request<RouteReportsRequest>,
+    ) -> Result<tonic::Response<RouteReportsResponse>, Status> {
+        Err(Status::unavailable("it takes no reports"))
+    }
+
+    async fn check_access(
+        &self,
+        request: tonic::Request<CheckAccessRequest>,
+    ) -> Result<tonic::Response<CheckAccessResponse>, Status> {
+        if self.0.down.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("it is down"));
+        }
+        let agency = request.into_inner().agency;
+        Ok(tonic::Response::new(CheckAccessResponse {
+            allowed: self.0.sees.lock().unwrap().contains(&agency),
+            hidden: self.0.hidden.lock().unwrap().contains(&agency),
+        }))
+    }
+}
+
 /// What outlives an intake besides its database: where its files are, what time it is.
 pub struct Site {
     pub folder: TempDir,
@@ -287,7 +340,7 @@ impl Site {
     }
 }
 
-/// An intake that serves on a free port; routing and audit do not answer.
+/// An intake that serves on a free port; audit does not answer.
 pub struct Served {
     pub address: String,
     pub db: sql::Db,
@@ -295,6 +348,7 @@ pub struct Served {
     pub faults: Arc<Faulty>,
     /// What was applied besides what intake starts with: nothing at first.
     pub applied: Arc<Applied>,
+    pub routing: Routing,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
@@ -346,8 +400,18 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
     let applied = Arc::new(Applied::default());
     let shutdown = CancellationToken::new();
     // Port 9 is the discard service: nothing answers there.
-    let nowhere =
-        || rpc::client::connect("http://127.0.0.1:9", &token("intake"), Some(Duration::from_secs(1))).unwrap();
+    let nowhere = rpc::client::connect("http://127.0.0.1:9", &token("intake"), Some(Duration::from_secs(1))).unwrap();
+    let routing = Routing::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let routing_address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(RoutingInboundServiceServer::new(routing.clone()))
+            .serve_with_incoming_shutdown(
+                tokio_stream::wrappers::TcpListenerStream::new(listener),
+                shutdown.clone().cancelled_owned(),
+            ),
+    );
     let parts = Dependencies {
         db: db.clone(),
         categories: Arc::new(Categories::shipped().unwrap()),
@@ -357,8 +421,8 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         vault: Arc::new(Folder::open(site.folder.path()).await.unwrap()),
         evidence: site.evidence,
         receipt_key: [9; 32],
-        routing: nowhere(),
-        audit: nowhere(),
+        routing: rpc::client::connect(&routing_address, &token("intake"), Some(Duration::from_secs(9))).unwrap(),
+        audit: nowhere,
         replica: "test".to_owned(),
         clock: Arc::clone(&site.clock) as Arc<dyn Clock>,
         entropy,
@@ -391,6 +455,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         site: Arc::clone(site),
         faults,
         applied,
+        routing,
         _shutdown: shutdown.drop_guard(),
     }
 }

@@ -150,6 +150,7 @@ async fn p7_content_is_shown_to_nobody_whom_routing_does_not_name() {
     let get = async |system: &str, name: &str| served.get(system, name, ReadPurpose::ReviewHandling).await;
     get("hotline", &name).await.unwrap();
     let rows = served.rows().await;
+    served.routing.is_down(true);
     // Routing does not answer: refused, not shown. A report that does not exist gets the same
     // answer.
     let unknown = format!("reports/{}", uuid::Uuid::nil());
@@ -333,6 +334,74 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
     let read = served.get("handan", &name, ReadPurpose::CheckSubmission).await;
     let report = read.unwrap().report.unwrap();
     assert_eq!(report.state(), ReportState::Accepted);
+}
+
+/// Routing's directory in force names a successor of an excluded agency. No change of the case has
+/// told intake so: what it last heard does not decide.
+#[tokio::test]
+async fn p7_a_sender_that_came_to_be_excluded_learns_nothing_of_what_followed() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submit = async || {
+        served
+            .client("hotline")
+            .submit_report(good())
+            .await
+            .unwrap()
+            .into_inner()
+    };
+    let (submitted, unrouted) = (submit().await, submit().await);
+    let name = submitted.report.unwrap().name;
+    let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
+    let follow = async |system: &str, receipt: &str| {
+        let request = CheckReceiptRequest {
+            receipt: receipt.to_owned(),
+        };
+        let answer = served.client(system).check_receipt(request).await;
+        answer.map(tonic::Response::into_inner)
+    };
+    let read = async || {
+        let read = served.get("hotline", &name, ReadPurpose::CheckSubmission).await;
+        read.map(|read| read.report.unwrap().state())
+    };
+    let before = follow("platform", &submitted.receipt).await.unwrap();
+    let news = case_news(
+        &*entropy(),
+        "cases/a",
+        &mut journal::Head::default(),
+        &[id],
+        CaseState::Assigned,
+    );
+    let request = RecordCaseChangesRequest {
+        changes: vec![news.change],
+    };
+    served.inbound("routing").record_case_changes(request).await.unwrap();
+    for system in ["hotline", "platform"] {
+        let shown = follow(system, &submitted.receipt).await.unwrap();
+        assert_eq!((shown.state(), shown.changes.len()), (ReportState::Routed, 2));
+    }
+    assert_eq!(read().await.unwrap(), ReportState::Routed);
+
+    served.routing.decide(&[], &["content-regulator-CN"]);
+    for system in ["hotline", "hotline-archive", "handan", "platform", "inspector"] {
+        assert_eq!(follow(system, &submitted.receipt).await.unwrap(), before, "{system}");
+    }
+    assert_eq!(read().await.unwrap(), ReportState::Accepted);
+    let shown = follow("operator", &submitted.receipt).await.unwrap();
+    assert_eq!(shown.state(), ReportState::Routed, "reporters ask it");
+
+    // Without routing's answer nobody is told, whether or not anything followed.
+    served.routing.is_down(true);
+    for receipt in [&submitted.receipt, &unrouted.receipt] {
+        for system in ["hotline", "handan", "platform"] {
+            let refused = follow(system, receipt).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Unavailable, "{system}");
+        }
+    }
+    assert_eq!(read().await.unwrap_err().code(), Code::Unavailable);
+    served.routing.is_down(false);
+    served.routing.decide(&[], &[]);
+    assert_eq!(read().await.unwrap(), ReportState::Routed);
 }
 
 /// Who is excluded and not the sender sees no more than its own; others see what became of it, with

@@ -172,6 +172,20 @@ pub(super) async fn sees_content(db: &Db, agency: &AgencyId, report: Uuid) -> Re
     Ok(row.is_some())
 }
 
+pub(super) async fn excluded(db: &Db, report: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
+    let rows = db
+        .fetch(
+            "SELECT matter FROM case_reports JOIN cases ON cases.id = case_reports.case_id WHERE report = $1",
+            vec![report.into()],
+        )
+        .await?;
+    let mut excluded = BTreeSet::new();
+    for row in &rows {
+        excluded.append(&mut rows::matter(row)?.excluded);
+    }
+    Ok(excluded)
+}
+
 /// Open cases whose owner is not in the directory, or ends there without a successor, with the
 /// owner, at most `limit`.
 ///

@@ -74,11 +74,16 @@ pub(super) fn stored_with_opening(row: &Row) -> Result<CaseRow, Error> {
 /// From the columns `explanation` and `matter`.
 pub(super) fn opening(row: &Row) -> Result<Opening, Error> {
     let explanation: Vec<u8> = row.get("explanation")?;
-    let matter: Vec<u8> = row.get("matter")?;
     Ok(Opening {
         explanation: Explanation::decode(explanation.as_slice()).map_err(|error| damaged("explanation", error))?,
-        matter: matter_from(&matter)?,
+        matter: matter(row)?,
     })
+}
+
+/// From the column `matter`.
+pub(super) fn matter(row: &Row) -> Result<Matter, Error> {
+    let matter: Vec<u8> = row.get("matter")?;
+    matter_from(&matter)
 }
 
 /// From [`state_columns`].

@@ -1,6 +1,9 @@
 //! The store in SQLite or PostgreSQL: one transaction per use case.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use decision::{
@@ -108,6 +111,10 @@ impl Store for SqlStore {
 
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
         read::sees_content(&self.db, agency, report).await
+    }
+
+    async fn excluded(&self, report: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
+        read::excluded(&self.db, report).await
     }
 
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {

@@ -2,7 +2,7 @@
 
 use api::event::ChangeOutcome;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -157,6 +157,9 @@ impl Store for Faulty {
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
         self.around("sees_content", self.inner.sees_content(agency, report))
             .await
+    }
+    async fn excluded(&self, report: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
+        self.around("excluded", self.inner.excluded(report)).await
     }
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
         self.around("feed", self.inner.feed(agency, after, limit)).await

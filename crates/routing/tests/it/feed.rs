@@ -1,5 +1,6 @@
 //! Feeds: poll interval and retention.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -152,6 +153,9 @@ impl Store for Counting {
             case: None,
         });
         Ok(Some(items.take(limit as usize).collect()))
+    }
+    async fn excluded(&self, _: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
+        Ok(BTreeSet::new())
     }
     async fn feed_reaches(&self, _: &AgencyId, _: u64) -> Result<bool, Error> {
         Ok(true)

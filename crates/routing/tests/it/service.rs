@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use api::event::{CaseState, ChangeOutcome};
 use api::routing::{
-    AcknowledgeCaseRequest, CheckAccessRequest, GetCaseRequest, ListCasesRequest, ReportChange, RouteReportsRequest,
-    WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight,
+    AcknowledgeCaseRequest, CheckAccessRequest, CheckAccessResponse, GetCaseRequest, ListCasesRequest, ReportChange,
+    RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight,
     check_access_request::Target, directory_service_client::DirectoryServiceClient,
     routing_inbound_service_client::RoutingInboundServiceClient,
 };
@@ -30,6 +30,7 @@ testkit::on_each_backend!(
     a_report_becomes_a_case_visible_to_its_agencies,
     a_malformed_change_is_refused_alone,
     p7_an_agency_that_only_a_former_directory_has_excludes_its_successors,
+    p7_what_became_of_a_report_is_hidden_by_the_directory_in_force,
     p7_lists_are_bound_to_caller_and_filter,
     p7_only_the_owner_sees_who_is_excluded,
     a_case_is_acknowledged_once,
@@ -202,11 +203,15 @@ impl Running {
     }
 
     async fn access(&self, report: &str, agency: &str) -> Result<bool, Status> {
+        Ok(self.check_access(report, agency).await?.allowed)
+    }
+
+    async fn check_access(&self, report: &str, agency: &str) -> Result<CheckAccessResponse, Status> {
         let request = CheckAccessRequest {
             target: Some(Target::Report(report.to_owned())),
             agency: agency.to_owned(),
         };
-        Ok(self.inbound("intake").check_access(request).await?.into_inner().allowed)
+        Ok(self.inbound("intake").check_access(request).await?.into_inner())
     }
 
     pub async fn get(&self, system: &str, name: &str) -> Result<Case, Status> {
@@ -458,6 +463,45 @@ async fn p7_an_agency_that_only_a_former_directory_has_excludes_its_successors(b
     );
     let case = running.list("operator").await.remove(0);
     assert_eq!(case.lead, "agencies/police-450000");
+}
+
+/// Before any change of the case: the answer follows the directory in force at once.
+async fn p7_what_became_of_a_report_is_hidden_by_the_directory_in_force(backend: Backend) {
+    let running = Running::start(backend).await;
+    let fixture = &running.fixture;
+    let facts = Facts {
+        excluded: vec!["agencies/police-130400".to_owned()],
+        ..gambling()
+    };
+    let (id, _, change) = fixture.accepted(facts);
+    let report = format!("reports/{id}");
+    let answers = async |agency: &str| {
+        let answer = running
+            .check_access(&report, &format!("agencies/{agency}"))
+            .await
+            .unwrap();
+        (answer.allowed, answer.hidden)
+    };
+    assert_eq!(answers("police-130400").await, (false, false), "it has no case yet");
+    assert_eq!(running.route(vec![change]).await, [ChangeOutcome::Recorded]);
+    for (agency, answer) in [
+        ("police-130400", (false, true)),
+        ("police-450100", (true, false)),
+        ("police-CN", (false, false)),
+    ] {
+        assert_eq!(answers(agency).await, answer, "{agency}");
+    }
+    // Its lead is to succeed the excluded agency.
+    fixture
+        .apply(&[("police-130400", "valid_to: 2026-03-01, successor: police-450100")])
+        .await;
+    assert_eq!(answers("police-450100").await, (false, true));
+    // A later directory has forgotten the excluded agency, and with it the succession.
+    fixture.apply(&[("police-130400", "")]).await;
+    for agency in ["police-130400", "police-450100"] {
+        assert_eq!(answers(agency).await, (false, true), "{agency}");
+    }
+    running.finish().await;
 }
 
 async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
