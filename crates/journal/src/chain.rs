@@ -292,7 +292,7 @@ mod tests {
     fn p2_a_chain_is_believed_only_as_the_entry_commits_to_it() {
         let (salt, content) = ([3; 32], sample().encode());
         let entry = Entry {
-            id: Uuid::from_u128(0x4000_8000_0000_0000_0001),
+            id: Uuid::from_u128(0x7000_8000_0000_0000_0001),
             time: Time(5),
             source: "intake".to_owned(),
             content: Content::Change {

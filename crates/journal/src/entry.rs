@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn p3_an_id_tells_the_second_and_no_more() {
         let good = sample().encode();
-        for (at, to) in [(8, 0x40), (10, 0xc0), (7, good[7] + 1), (2, 1)] {
+        for (at, to) in [(8, 0x40), (10, 0xc0), (7, good[7] + 1), (2, 2)] {
             let mut bytes = good.clone();
             bytes[at] = to;
             assert_eq!(Entry::decode(&bytes), Err(Malformed::Id), "byte {at}");
