@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use sqlx::{error::DatabaseError as _, postgres::PgDatabaseError, sqlite::SqliteError};
+
 /// A failed database operation and its cause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -99,22 +101,19 @@ impl Error {
         let (Self::Execute { source, .. } | Self::Open { source, .. }) = self else {
             return false;
         };
-        if let sqlx::Error::Database(database) = source {
-            return match database.code().as_deref() {
-                // PostgreSQL: a protocol violation is our own bug.
-                Some("08P01") => false,
-                // Connection failure; insufficient resources (a full disk among them); server
-                // stopping or starting.
-                Some(code) if code.len() == 5 => ["08", "53", "57P"].iter().any(|class| code.starts_with(class)),
-                // SQLite: the disk is full.
-                Some(code) => code == "13",
-                None => false,
-            };
+        match Code::of(source) {
+            // A protocol violation is our own bug.
+            Some(Code::Postgres("08P01")) => false,
+            // Connection failure; insufficient resources (a full disk among them); server stopping
+            // or starting.
+            Some(Code::Postgres(state)) => ["08", "53", "57P"].iter().any(|class| state.starts_with(class)),
+            // The disk is full.
+            Some(Code::Sqlite(result)) => result == 13,
+            None => matches!(
+                source,
+                sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)
+            ),
         }
-        matches!(
-            source,
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)
-        )
     }
 
     /// Whether a row violated a unique constraint.
@@ -131,21 +130,41 @@ impl Error {
 
     /// Whether running the same transaction again may succeed.
     pub fn is_transient(&self) -> bool {
-        let Self::Execute {
-            source: sqlx::Error::Database(database),
-            ..
-        } = self
-        else {
+        let Self::Execute { source, .. } = self else {
             return false;
         };
-        match database.code().as_deref() {
-            // PostgreSQL: serialization failure, deadlock, lock not available, and a unique
-            // violation: when two transactions race for a key, the next try sees the winner's row.
-            Some("40001" | "40P01" | "55P03" | "23505") => true,
-            // SQLite: busy, locked, and their extended codes.
-            Some(code) => matches!(code.parse::<i32>().map(|code| code & 0xff), Ok(5 | 6)),
+        match Code::of(source) {
+            // Serialization failure, deadlock, lock not available, and a unique violation: when two
+            // transactions race for a key, the next try sees the winner's row.
+            Some(Code::Postgres(state)) => ["40001", "40P01", "55P03", "23505"].contains(&state),
+            // Busy or locked.
+            Some(Code::Sqlite(result)) => [5, 6].contains(&result),
             None => false,
         }
+    }
+}
+
+/// A database's own word for an error. Each engine's codes are read as that engine's only: a
+/// PostgreSQL state such as `22021` has the form of an extended code of SQLite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code<'e> {
+    /// SQLSTATE, five characters.
+    Postgres(&'e str),
+    /// Primary result code: an extended one without what it adds.
+    Sqlite(i32),
+}
+
+impl<'e> Code<'e> {
+    /// The code of an error that came from the database itself.
+    pub fn of(error: &'e sqlx::Error) -> Option<Self> {
+        let sqlx::Error::Database(database) = error else {
+            return None;
+        };
+        if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
+            return Some(Self::Postgres(error.code()));
+        }
+        let extended = database.try_downcast_ref::<SqliteError>()?.code()?.parse::<i32>().ok()?;
+        Some(Self::Sqlite(extended & 0xff))
     }
 }
 

@@ -23,6 +23,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::error::Code;
+
 /// A connection idle for longer is tested before use.
 const TRUSTED: Duration = Duration::from_secs(1);
 /// Time limit of that test.
@@ -345,8 +347,7 @@ fn tells_death(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
         // The server was stopped, an operator terminated the session, or the server crashed.
-        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("57P01" | "57P02")),
-        _ => false,
+        error => matches!(Code::of(error), Some(Code::Postgres("57P01" | "57P02"))),
     }
 }
 
@@ -355,8 +356,7 @@ fn takes_none_yet(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
         // Too many connections; starting or stopping.
-        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("53300" | "57P03")),
-        _ => false,
+        error => matches!(Code::of(error), Some(Code::Postgres("53300" | "57P03"))),
     }
 }
 

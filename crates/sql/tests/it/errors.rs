@@ -1,0 +1,64 @@
+//! What the codes of each engine mean: a retry, an outage, or a fault of ours.
+
+use sql::{Db, Engine, Error, Value};
+use testkit::{Backend, on_each_backend};
+
+on_each_backend!(each_engines_codes_are_read_as_its_own);
+
+/// How a caller is answered: retry now, retry later, or not at all.
+#[derive(Debug, PartialEq)]
+enum Means {
+    Retry,
+    Outage,
+    Fault,
+}
+
+fn meaning(error: &Error) -> Means {
+    match (error.is_transient(), error.is_outage()) {
+        (true, false) => Means::Retry,
+        (false, true) => Means::Outage,
+        (false, false) => Means::Fault,
+        (true, true) => panic!("both: {error}"),
+    }
+}
+
+async fn each_engines_codes_are_read_as_its_own(backend: Backend) {
+    const RAISE: &str = "CREATE FUNCTION raise_state(state text) RETURNS void LANGUAGE plpgsql \
+                         AS $$ BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = state; END $$";
+    let db = Db::open(backend.url(), &[]).await.unwrap();
+    let fails = async |statement, values| db.fetch(statement, values).await.unwrap_err();
+    match db.engine() {
+        Engine::Postgres => {
+            let mut tx = db.begin().await.unwrap();
+            tx.execute(RAISE, Vec::new()).await.unwrap();
+            tx.commit().await.unwrap();
+            for (state, expected) in [
+                // As numbers of SQLite, the first six are "busy", "locked" or "disk full".
+                ("22021", Means::Fault),
+                ("42501", Means::Fault),
+                ("22022", Means::Fault),
+                ("42502", Means::Fault),
+                ("00005", Means::Fault),
+                ("00013", Means::Fault),
+                ("08P01", Means::Fault),
+                ("40001", Means::Retry),
+                ("40P01", Means::Retry),
+                ("55P03", Means::Retry),
+                ("53100", Means::Outage),
+                ("57P03", Means::Outage),
+                ("08006", Means::Outage),
+            ] {
+                let error = fails("SELECT raise_state($1)", vec![state.into()]).await;
+                assert_eq!(meaning(&error), expected, "{state}");
+            }
+            // What the state 22021 is for: a character that the database does not take.
+            let error = fails("SELECT $1::text", vec![Value::from("a\0b")]).await;
+            assert_eq!(meaning(&error), Means::Fault);
+        }
+        Engine::Sqlite => {
+            for statement in ["SELECT * FROM no_such", "SELECT json('{')"] {
+                assert_eq!(meaning(&fails(statement, Vec::new()).await), Means::Fault, "{statement}");
+            }
+        }
+    }
+}
