@@ -17,10 +17,11 @@ pub(crate) async fn prepare(db: &Db, files: Active, entropy: &dyn Entropy, now: 
     let active = versions::active(db).await?.ok_or_else(versions::none_active)?;
     let active = versions::load(db, &active, &files).await?;
     let (ours, theirs) = (active.digests(), files.digests());
-    for kind in VersionKind::ALL
-        .into_iter()
-        .filter(|kind| ours.of(*kind) != theirs.of(*kind))
-    {
+    for kind in VersionKind::ALL {
+        // A configured version that was in force before was replaced on purpose.
+        if ours.of(kind) == theirs.of(kind) || versions::was_active(db, kind, theirs.of(kind)).await? {
+            continue;
+        }
         let how = match kind {
             VersionKind::Directory => "remit directory apply FILE",
             VersionKind::RuleSet => "remit route activate FILE",

@@ -21,6 +21,15 @@ impl Db {
         Ok(Self(pools))
     }
 
+    /// The changes of the schema that the database at a URL lacks. A missing SQLite file is created,
+    /// empty; nothing else is changed.
+    pub async fn pending(url: &str, schemas: &[Schema]) -> Result<Vec<&'static str>, Error> {
+        let pools = Pools::open(url).await?;
+        let pending = migrate::pending(&pools, &without_password(url), schemas).await;
+        Self(pools).close().await;
+        pending
+    }
+
     /// The engine of this database.
     pub fn engine(&self) -> Engine {
         self.0.engine()

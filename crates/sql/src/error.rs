@@ -30,6 +30,29 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// The database belongs to another service.
+    #[error("`{url}` is another service's database: it has `{found}` where this service's has `{wanted}`")]
+    Foreign {
+        /// The URL, without its password.
+        url: String,
+        /// The description of a change that it has.
+        found: String,
+        /// That of this service's change of the same number.
+        wanted: String,
+    },
+    /// The database has changes that this build does not know.
+    #[error(
+        "`{url}` was written by a newer version of Remit: it has the change {number}, `{description}`, which this version \
+         does not know; run the newer version, or restore a backup from before it"
+    )]
+    Newer {
+        /// The URL, without its password.
+        url: String,
+        /// Number of the first such change.
+        number: i64,
+        /// Its description.
+        description: String,
+    },
     /// The schema could not be brought up to date.
     #[error("cannot migrate the schema of `{url}`")]
     Migrate {

@@ -27,7 +27,7 @@ use journal::{Bytes32, Earlier, RequestId, Time};
 use sql::Error;
 use uuid::Uuid;
 
-pub(crate) use self::switch::{active, load, none_active, try_seed};
+pub(crate) use self::switch::{active, load, none_active, try_seed, was_active};
 pub(super) use self::{
     kept::{read_directory, read_rule_set, source, versions},
     switch::{activations, former, hold, ownerless, try_activate, try_create},

@@ -432,6 +432,15 @@ pub(in crate::store) async fn ownerless(tx: &mut Tx, directory: &Directory) -> R
     Ok(Ownerless { cases, more })
 }
 
+/// Whether a version was ever in force.
+pub(crate) async fn was_active(db: &Db, kind: VersionKind, digest: Bytes32) -> Result<bool, Error> {
+    let found = db.fetch_optional(
+        "SELECT 1 FROM activations WHERE kind = $1 AND digest = $2 LIMIT 1",
+        vec![kind.as_str().into(), digest.to_vec().into()],
+    );
+    Ok(found.await?.is_some())
+}
+
 pub(in crate::store) async fn activations(
     db: &Db,
     kind: VersionKind,
