@@ -304,6 +304,7 @@ pub struct Audit {
     vitals: Arc<vitals::Vitals>,
     vkey: String,
     verifier_key_file: String,
+    refresh: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     writer: Writer,
@@ -412,6 +413,7 @@ impl Audit {
             vitals,
             vkey,
             verifier_key_file,
+            refresh,
         })
     }
 
@@ -439,6 +441,7 @@ impl Audit {
             published: self.published.clone(),
             vitals: Arc::clone(&self.vitals),
             clock: Arc::clone(&self.clock),
+            refresh: self.refresh,
         });
         let service = Arc::new(service);
         let inbound =

@@ -1,6 +1,6 @@
 //! The log's status: whether it is late, and why.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api::operations::{GetStatusResponse, LogStatus};
 use async_trait::async_trait;
@@ -62,6 +62,8 @@ pub(crate) struct Operations {
     pub published: watch::Receiver<Published>,
     pub vitals: Arc<Vitals>,
     pub clock: Arc<dyn Clock>,
+    /// How often a quiet log is signed again.
+    pub refresh: Duration,
 }
 
 #[async_trait]
@@ -82,7 +84,8 @@ impl Operated for Operations {
                 troubled_producers.push(format!("{name} is frozen since {since}"));
             }
             if !matches!(standing, Standing::Unknown | Standing::Complete) {
-                troubled_producers.push(format!("{name} is {standing:?} since {since}").to_lowercase());
+                let standing = format!("{standing:?}").to_lowercase();
+                troubled_producers.push(format!("{name} is {standing} since {since}"));
             }
             is_lost |=
                 producer.frozen.is_some() || matches!(standing, Standing::Lost | Standing::Different | Standing::Ahead);
@@ -101,6 +104,10 @@ impl Operated for Operations {
                 gaps_since_time: gaps.iter().map(|gap| gap.since).min().map(Time::to_proto),
                 troubled_producers,
                 lost: is_lost,
+                refresh_interval: Some(prost_types::Duration {
+                    seconds: i64::try_from(self.refresh.as_secs()).unwrap_or(i64::MAX),
+                    nanos: i32::try_from(self.refresh.subsec_nanos()).unwrap_or_default(),
+                }),
             }),
             ..Default::default()
         })

@@ -5,7 +5,12 @@
 //!
 //! A later role is a new [`Kind`], admitted in [`Kind::admits`] and named in the rows that it gets: no handler changes.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::LazyLock,
+};
 
 use crate::{Failure, Identity, Role};
 
@@ -176,6 +181,22 @@ pub(crate) fn is_in_contract(path: &str) -> bool {
     };
     let service = api::POOL.get_service_by_name(service);
     service.is_some_and(|service| service.methods().any(|method| method.name() == name))
+}
+
+/// Whether a method of this path has a stream in either direction.
+pub(crate) fn is_stream(path: &str) -> bool {
+    static STREAMS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let of_service = |service: prost_reflect::ServiceDescriptor| {
+            let streams = service
+                .methods()
+                .filter(|method| method.is_client_streaming() || method.is_server_streaming());
+            streams
+                .map(|method| format!("/{}/{}", service.full_name(), method.name()))
+                .collect::<Vec<_>>()
+        };
+        api::POOL.services().flat_map(of_service).collect()
+    });
+    STREAMS.contains(path)
 }
 
 /// What a caller is told who may not call a method.

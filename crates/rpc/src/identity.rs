@@ -97,6 +97,11 @@ pub trait Authenticate: Send + Sync + 'static {
     /// The caller, or `None` if unknown. Headers that identify are sent once; the acting officer is
     /// added later.
     fn authenticate(&self, headers: &http::HeaderMap) -> Option<Identity>;
+
+    /// Why callers may be identified by what is out of date, for operators; `None` normally.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The caller of a request to a method that only agencies may call.
@@ -141,7 +146,8 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<&Identity, Failure> {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
-    /// The secret.
+    /// The secret; empty once it is revoked. The entry stays, so that nobody makes a new token for
+    /// the system unasked.
     pub token: String,
     /// The calling system.
     pub system: String,
@@ -150,6 +156,14 @@ pub struct Token {
     pub agency: Option<String>,
     /// Its role.
     pub role: Role,
+}
+
+impl Token {
+    /// Whether it was revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.token.is_empty()
+    }
 }
 
 impl std::fmt::Debug for Token {
@@ -195,7 +209,7 @@ impl Tokens {
         let mut identities = HashMap::with_capacity(tokens.len());
         let mut systems = HashMap::new();
         for token in tokens {
-            if token.token.len() < 20 {
+            if token.token.len() < 20 && !token.is_revoked() {
                 return Err(TokensError::Short(token.system.clone()));
             }
             if token.role == Role::Agency && token.agency.is_none() {
@@ -206,6 +220,9 @@ impl Tokens {
             let rights = (token.role, token.agency.as_deref());
             if *systems.entry(&token.system).or_insert(rights) != rights {
                 return Err(TokensError::Ambiguous(token.system.clone()));
+            }
+            if token.is_revoked() {
+                continue;
             }
             let identity = Identity {
                 system: token.system.clone(),
@@ -317,6 +334,18 @@ mod tests {
             ..caller
         };
         assert!(nobody.actor(b"case").officer_commitment.is_empty());
+    }
+
+    #[test]
+    fn a_revoked_token_is_nobodys() {
+        let revoked = token("desk", "", Some("police-510100"), Role::Agency);
+        let other = token("other", "", None, Role::Operator);
+        let tokens = Tokens::new(&[revoked, other]).unwrap();
+        for value in ["Bearer ", "Bearer", "bearer  "] {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("authorization", value.parse().unwrap());
+            assert_eq!(tokens.authenticate(&headers), None, "{value:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Messages in protobuf JSON.
 
+mod unique;
+
 use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde::de::DeserializeSeed as _;
 use serde_path_to_error::{Path, Segment, Track};
+
+use unique::Unique;
 
 /// Why a text is not a message in JSON.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +31,8 @@ pub enum JsonError {
     Convert(#[from] prost::DecodeError),
 }
 
-/// Parses a message. Unknown fields are errors, so that a misspelt one is not ignored.
+/// Parses a message. Unknown fields are errors, so that a misspelt one is not ignored, and so are
+/// keys that stand twice.
 pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
     let malformed = |field, source| JsonError::Malformed {
         message: M::full_name(),
@@ -34,6 +40,15 @@ pub fn parse<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
         source,
     };
     let descriptor = descriptor::<M>()?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut track = Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    if let Err(source) = Unique::message(descriptor.clone()).deserialize(tracked)
+        // What is no JSON is told by the reading below.
+        && source.classify() == serde_json::error::Category::Data
+    {
+        return Err(malformed(field(&track.path()), source));
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let mut track = Track::new();
     let read = DynamicMessage::deserialize(
@@ -100,6 +115,13 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_a_map_are_data() {
+        let text = r#"{"report":{"details":{"aB":"1","a_b":"2"}}}"#;
+        let request: SubmitReportRequest = parse(text).unwrap();
+        assert_eq!(request.report.unwrap().details.len(), 2);
+    }
+
+    #[test]
     fn mistakes_are_named_with_field_and_place() {
         for (text, expected, where_it_is) in [
             (r#"{"report":{"categroy":"x"}}"#, "categroy", "report"),
@@ -117,6 +139,22 @@ mod tests {
                 r#"{"report":{"subjects":[{"kind":"SUBJECT_KIND_URL"},{"kind":"URL"}]}}"#,
                 "URL",
                 "report.subjects[1].kind",
+            ),
+            (
+                "{\"report\":{\"narrative\":\"a\",\n\"narrative\":\"b\"}}",
+                "`narrative` stands twice; keep one of them at line 2",
+                "report",
+            ),
+            (r#"{"requestId":"a","request_id":"b"}"#, "`request_id` stands twice", ""),
+            (
+                r#"{"report":{"details":{"a.b":"1","a.c":"1","a.b":"2"}}}"#,
+                "`a.b` stands twice",
+                "report.details",
+            ),
+            (
+                r#"{"report":{"subjects":[{"value":"a"},{"value":"a","value":"b"}]}}"#,
+                "`value` stands twice",
+                "report.subjects[1]",
             ),
             (r#"{"report":"#, "EOF", "report"),
             ("{} {}", "trailing", ""),

@@ -12,7 +12,7 @@ use api::error::ErrorReason;
 use axum::{body::Body, extract::Request, response::Response};
 use futures::{
     FutureExt as _,
-    future::{BoxFuture, Either, Ready, ready},
+    future::{BoxFuture, Either, ready},
 };
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
@@ -26,6 +26,8 @@ use crate::{
     Authenticate, DOMAIN, Failure,
     access::{self, Method, Methods},
     failure, metadata,
+    refusals::Refusals,
+    revoked::Judge,
 };
 
 /// What a server takes at most. Nothing is unlimited.
@@ -66,6 +68,7 @@ pub(crate) struct Gate {
     pub(crate) limits: Limits,
     pub(crate) methods: Arc<Methods>,
     pub(crate) running: Arc<Semaphore>,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 impl<S> Layer<S> for Gate {
@@ -104,7 +107,10 @@ where
         let method = self.gate.methods.get(request.uri().path());
         let span = trace(self.gate.service, method, &request);
         let is_grpc = is_grpc(&request);
+        let token = request.headers().get(http::header::AUTHORIZATION).cloned();
+        let refusals = Arc::clone(&self.gate.refusals);
         let admitted = readable(&request)
+            .and_then(|()| uncompressed(&request))
             .and_then(|()| shed(&self.gate.running, &request))
             .and_then(|permit| Ok((permit, deadline(limits, method, &request)?)));
         let answer = match admitted {
@@ -112,15 +118,21 @@ where
                 let answer = self.inner.call(request);
                 async move {
                     let _permit = permit;
-                    match tokio::time::timeout(deadline, answer).await {
-                        Ok(Ok(response)) if is_grpc => Ok(explain(limits, response)),
-                        Ok(response) => response,
-                        Err(_) => Ok(late(Failure::DeadlineExceeded).respond(is_grpc)),
-                    }
+                    let response = match tokio::time::timeout(deadline, answer).await {
+                        Ok(Ok(response)) if is_grpc => explain(limits, response),
+                        Ok(Ok(response)) => response,
+                        Err(_) => late(Failure::DeadlineExceeded).respond(is_grpc),
+                    };
+                    refusals.note(method, &response, token.as_ref());
+                    Ok(response)
                 }
                 .boxed()
             }
-            Err(rejection) => ready(Ok(rejection.respond(is_grpc))).boxed(),
+            Err(rejection) => {
+                let response = rejection.respond(is_grpc);
+                refusals.note(method, &response, token.as_ref());
+                ready(Ok(response)).boxed()
+            }
         };
         match span {
             Some(span) => answer.instrument(span).boxed(),
@@ -130,13 +142,18 @@ where
 }
 
 /// A request that is turned away: the failure for gRPC clients, the text for other HTTP clients.
-struct Rejection(Failure, &'static str);
+enum Rejection {
+    Refused(Failure, &'static str),
+    /// The encoding of its messages.
+    Compressed(&'static str),
+}
 
 impl Rejection {
     fn respond(self, is_grpc: bool) -> Response {
-        match is_grpc {
-            true => refuse(self.0),
-            false => refuse_plainly(self.1),
+        match (self, is_grpc) {
+            (Self::Refused(failure, _), true) => refuse(failure),
+            (Self::Refused(_, text), false) => refuse_plainly(text),
+            (Self::Compressed(encoding), _) => refuse_compressed(encoding),
         }
     }
 }
@@ -235,9 +252,39 @@ fn explained(limits: Limits, status: &Status) -> Status {
 fn readable(request: &Request) -> Result<(), Rejection> {
     match is_grpc(request) {
         true => metadata::check(request.headers())
-            .map_err(|failure| Rejection(failure, "the headers of the request cannot be read")),
+            .map_err(|failure| Rejection::Refused(failure, "the headers of the request cannot be read")),
         false => Ok(()),
     }
+}
+
+/// Refuses compressed requests by name. What they inflate to would have to be bounded for each of a
+/// stream's messages, and texts of a few kilobytes gain little.
+fn uncompressed(request: &Request) -> Result<(), Rejection> {
+    let encoding = request.headers().get("grpc-encoding").map(http::HeaderValue::as_bytes);
+    match encoding {
+        None | Some(b"identity") => Ok(()),
+        Some(_) if !is_grpc(request) => Ok(()),
+        Some(b"gzip") => Err(Rejection::Compressed("gzip")),
+        Some(b"deflate") => Err(Rejection::Compressed("deflate")),
+        Some(b"zstd") => Err(Rejection::Compressed("zstd")),
+        Some(b"snappy") => Err(Rejection::Compressed("snappy")),
+        Some(_) => Err(Rejection::Compressed("another encoding")),
+    }
+}
+
+/// As gRPC's specification of compression asks: `UNIMPLEMENTED`, with what is accepted.
+fn refuse_compressed(encoding: &str) -> Response {
+    let mut details = ErrorDetails::new();
+    let metadata = HashMap::from([("encoding".to_owned(), encoding.to_owned())]);
+    details.set_error_info(failure::reason(ErrorReason::Unimplemented), DOMAIN, metadata);
+    let message = format!(
+        "messages compressed with {encoding} are not accepted; send them uncompressed (grpc-encoding: identity)"
+    );
+    let status = Status::with_error_details(Code::Unimplemented, message, details);
+    let mut response = status.into_http();
+    let accepted = http::HeaderValue::from_static("identity");
+    response.headers_mut().insert("grpc-accept-encoding", accepted);
+    response
 }
 
 /// Refuses at once what would have to wait: a queue that grows helps nobody.
@@ -249,7 +296,10 @@ fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemap
     }
     match Arc::clone(running).try_acquire_owned() {
         Ok(permit) => Ok(Some(permit)),
-        Err(_) => Err(Rejection(Failure::Overloaded, "too many requests at once; try again")),
+        Err(_) => Err(Rejection::Refused(
+            Failure::Overloaded,
+            "too many requests at once; try again",
+        )),
     }
 }
 
@@ -273,7 +323,7 @@ fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Resul
 }
 
 fn late(failure: Failure) -> Rejection {
-    Rejection(failure, "it took too long; try again")
+    Rejection::Refused(failure, "it took too long; try again")
 }
 
 /// Finds out who calls and whether it may, before any service sees the request.
@@ -301,14 +351,15 @@ pub(crate) struct Permitted<S> {
 
 impl Access {
     /// Adds the caller and the method's row to a request, or refuses it.
-    fn admit(&self, request: &mut Request) -> Result<(), Box<Response>> {
+    /// Returns what watches over the call when it has a stream.
+    fn admit(&self, request: &mut Request) -> Result<Option<Judge>, Box<Response>> {
         // Whoever does not speak gRPC and came this far asks for a file that there is not.
         if !is_grpc(request) {
             return Err(Box::new(not_found()));
         }
         let method = self.methods.get(request.uri().path());
         if method.is_some_and(Method::is_public) {
-            return Ok(());
+            return Ok(None);
         }
         let mut caller = self
             .authenticate
@@ -317,9 +368,14 @@ impl Access {
         caller.officer = metadata::officer(request.headers()).map_err(|failure| Box::new(refuse(failure)))?;
         match method {
             Some(method) if method.admits(Some(&caller)) => {
+                let judge = access::is_stream(request.uri().path())
+                    .then(|| Judge::new(&self.authenticate, request.headers(), &caller));
+                if let Some(trouble) = self.authenticate.trouble() {
+                    request.extensions_mut().insert(UnreadTokens(trouble));
+                }
                 request.extensions_mut().insert(caller);
                 request.extensions_mut().insert(method);
-                Ok(())
+                Ok(judge)
             }
             Some(method) => Err(Box::new(refuse(access::denied(method, &caller)))),
             None if access::is_in_contract(request.uri().path()) => {
@@ -332,13 +388,17 @@ impl Access {
     }
 }
 
+/// Why the tokens of callers could not be read again.
+#[derive(Clone, Debug)]
+pub(crate) struct UnreadTokens(pub(crate) String);
+
 impl<S> Service<Request> for Permitted<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response, Infallible>>>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -346,8 +406,9 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         match self.access.admit(&mut request) {
-            Ok(()) => Either::Left(self.inner.call(request)),
-            Err(refusal) => Either::Right(ready(Ok(*refusal))),
+            Ok(None) => Either::Left(self.inner.call(request)),
+            Ok(Some(judge)) => Either::Right(judge.watch(self.inner.call(request)).boxed()),
+            Err(refusal) => Either::Right(ready(Ok(*refusal)).boxed()),
         }
     }
 }
@@ -389,6 +450,7 @@ mod tests {
             limits: Limits::default(),
             methods: Arc::new(Methods::new(&[])),
             running: Arc::new(Semaphore::new(1)),
+            refusals: Arc::new(Refusals::new("test", Arc::new(crate::Tokens::default()))),
         }
     }
 

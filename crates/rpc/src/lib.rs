@@ -12,6 +12,8 @@
 //! * `requests.rs`: request ids, and first answers to them.
 //! * `upload.rs`: files that callers send, all in one shape.
 //! * `layers.rs`: the layers in front of every service.
+//! * `refusals.rs`: log lines about refused calls.
+//! * `revoked.rs`: ends streams whose token was revoked.
 //! * `server.rs`: the stack, health, reflection, graceful stop.
 //! * `client.rs`: channels with the caller's token and trace.
 //! * `delivery.rs`: delivery from an outbox to audit, and parts shared by all deliveries.
@@ -32,7 +34,9 @@ mod layers;
 mod metadata;
 pub mod operations;
 pub mod page;
+mod refusals;
 mod requests;
+mod revoked;
 mod server;
 pub mod upload;
 mod violations;

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     Failure,
     access::{Kind, Method, Table},
+    layers::UnreadTokens,
     page,
 };
 
@@ -97,8 +98,12 @@ impl Operations {
 
 #[tonic::async_trait]
 impl OperationsService for Operations {
-    async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        Ok(Response::new(self.0.status().await?))
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        let mut status = self.0.status().await?;
+        if let Some(UnreadTokens(trouble)) = request.extensions().get() {
+            status.unread_tokens.clone_from(trouble);
+        }
+        Ok(Response::new(status))
     }
 
     async fn list_record_heads(

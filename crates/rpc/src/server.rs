@@ -1,16 +1,18 @@
 //! A server: the stack, health, reflection, graceful stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use prost_reflect::FileDescriptor;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport};
 
 use crate::{
     Authenticate, Limits,
-    access::{Methods, Table},
+    access::{Methods, SHARED, Table},
     layers,
+    refusals::Refusals,
 };
 
 /// Whether a service can work: its database responds.
@@ -87,8 +89,13 @@ impl Server {
         if self.reflection {
             // Our own build made the descriptors: if they do not decode, a test of `api` fails
             // first.
-            match tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(api::DESCRIPTORS)
+            let descriptors = descriptors(self.access);
+            let builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(&descriptors)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            let served = self.access.iter().chain(SHARED).map(|table| table.service);
+            match served
+                .fold(builder, tonic_reflection::server::Builder::with_service_name)
                 .build_v1()
             {
                 Ok(reflection) => routes = routes.add_service(reflection),
@@ -102,6 +109,7 @@ impl Server {
             limits: self.limits,
             methods: Arc::clone(&methods),
             running: Arc::new(Semaphore::new(self.limits.concurrency)),
+            refusals: Arc::new(Refusals::new(self.service, Arc::clone(&self.authenticate))),
         };
         // The last layer added is the first that a request passes.
         let router = routes
@@ -133,6 +141,28 @@ impl Server {
             () = async { stopped.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
         }
     }
+}
+
+/// The files of the contract that describe these services, as an encoded set: what reflection tells
+/// of. Services of other ports may be in them where they are referred to, but are not listed.
+fn descriptors(access: &[Table]) -> Vec<u8> {
+    fn add(file: &FileDescriptor, names: &mut HashSet<String>, set: &mut Vec<u8>) {
+        if names.insert(file.name().to_owned()) {
+            for imported in file.dependencies() {
+                add(&imported, names, set);
+            }
+            // `repeated FileDescriptorProto file = 1`, with all options as they stand.
+            prost::encoding::bytes::encode(1, &file.encode_to_vec(), set);
+        }
+    }
+    let (mut names, mut set) = (HashSet::new(), Vec::new());
+    for service in access
+        .iter()
+        .filter_map(|table| api::POOL.get_service_by_name(table.service))
+    {
+        add(&service.parent_file(), &mut names, &mut set);
+    }
+    set
 }
 
 /// Names for health: each service, and all together.
@@ -188,6 +218,151 @@ mod tests {
         let request = request.encode_to_vec();
         let length = u32::try_from(request.len()).unwrap().to_be_bytes();
         [&[0], &length[..], &request].concat()
+    }
+
+    /// What reflection and health of a server with these tables tell of.
+    async fn listed(access: &'static [Table]) -> Vec<String> {
+        use tonic_reflection::pb::v1::{
+            server_reflection_client::ServerReflectionClient, server_reflection_response::MessageResponse,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let server = Server {
+            service: "test",
+            limits: Limits::default(),
+            authenticate: Arc::new(crate::Tokens::default()),
+            reflection: true,
+            access,
+            health: Arc::new(|| Box::pin(async { true })),
+        };
+        let serving = tokio::spawn(server.serve(listener, Routes::default(), shutdown.clone()));
+        let channel = transport::Endpoint::from_shared(address)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let mut listed = Vec::new();
+        {
+            let ask = async |request| {
+                let request = ServerReflectionRequest {
+                    message_request: Some(request),
+                    ..Default::default()
+                };
+                let answers = ServerReflectionClient::new(channel.clone())
+                    .server_reflection_info(futures::stream::iter([request]))
+                    .await;
+                answers
+                    .unwrap()
+                    .into_inner()
+                    .message()
+                    .await
+                    .map(|answer| answer.unwrap().message_response)
+            };
+            let Ok(Some(MessageResponse::ListServicesResponse(services))) =
+                ask(MessageRequest::ListServices(String::new())).await
+            else {
+                panic!("no services")
+            };
+            for service in services.service {
+                // Whatever is listed can be called with what is told of it.
+                let file = ask(MessageRequest::FileContainingSymbol(service.name.clone())).await;
+                assert!(
+                    matches!(file, Ok(Some(MessageResponse::FileDescriptorResponse(_)))),
+                    "{}",
+                    service.name
+                );
+                listed.push(service.name);
+            }
+            let other = ask(MessageRequest::FileContainingSymbol(
+                "remit.audit.v1.AuditService".to_owned(),
+            ))
+            .await;
+            assert!(other.is_err(), "another port's");
+        }
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+        for (service, known) in [
+            ("", true),
+            ("remit.intake.v1.IntakeService", true),
+            ("remit.audit.v1.AuditService", false),
+        ] {
+            let asked = tonic_health::pb::HealthCheckRequest {
+                service: service.to_owned(),
+            };
+            assert_eq!(health.check(asked).await.is_ok(), known, "{service}");
+        }
+        drop(health);
+        shutdown.cancel();
+        serving.await.unwrap().unwrap();
+        listed.sort();
+        listed
+    }
+
+    #[tokio::test]
+    async fn reflection_and_health_tell_of_the_ports_own_services_only() {
+        static ACCESS: [Table; 1] = [Table {
+            service: "remit.intake.v1.IntakeService",
+            methods: &[],
+        }];
+        let expected = [
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "remit.intake.v1.IntakeService",
+        ];
+        assert_eq!(listed(&ACCESS).await, expected);
+    }
+
+    /// Read without a gRPC client, which would not send what it was not built with.
+    #[tokio::test]
+    async fn compressed_requests_are_refused_by_name() {
+        for (encoding, named) in [
+            ("gzip", "gzip"),
+            ("zstd", "zstd"),
+            ("br", "another encoding"),
+            ("identity", ""),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            let shutdown = CancellationToken::new();
+            let server = Server {
+                service: "test",
+                limits: Limits::default(),
+                authenticate: Arc::new(crate::Tokens::default()),
+                reflection: false,
+                access: &[],
+                health: Arc::new(|| Box::pin(async { true })),
+            };
+            let serving = tokio::spawn(server.serve(listener, Routes::default(), shutdown.clone()));
+            let request = http::Request::post("/grpc.health.v1.Health/Check")
+                .header("content-type", "application/grpc")
+                .header("grpc-encoding", encoding)
+                .header("te", "trailers")
+                .body(tonic::body::Body::new(Full::new(vec![0, 0, 0, 0, 0].into())))
+                .unwrap();
+            let mut channel = transport::Endpoint::from_shared(address)
+                .unwrap()
+                .connect()
+                .await
+                .unwrap();
+            let response = channel.ready().await.unwrap().call(request).await.unwrap();
+            let status = Status::from_header_map(response.headers());
+            match named {
+                "" => assert!(status.is_none(), "{status:?}"),
+                named => {
+                    let status = status.unwrap();
+                    assert_eq!(status.code(), Code::Unimplemented, "{encoding}");
+                    assert!(
+                        status.message().contains(named) && status.message().contains("identity"),
+                        "{status}"
+                    );
+                    assert_eq!(response.headers()["grpc-accept-encoding"], "identity");
+                    assert_eq!(status.get_details_error_info().unwrap().reason, "UNIMPLEMENTED");
+                }
+            }
+            shutdown.cancel();
+            drop((channel, response));
+            serving.await.unwrap().unwrap();
+        }
     }
 
     /// The first request is answered, so that headers are sent; the second one fails in the library

@@ -1,0 +1,188 @@
+//! Streams end when their caller's token does: a call is judged when it begins, and one that stays
+//! open for hours is judged again and again.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{body::Body, response::Response};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::HeaderMap;
+use http_body::Frame;
+use tonic::Status;
+
+use crate::{Authenticate, Failure, Identity};
+
+/// Interval between judgements of an open stream. A look at a table in memory.
+pub(crate) const AGAIN: Duration = Duration::from_secs(1);
+
+/// What judges a stream again.
+pub(crate) struct Judge {
+    authenticate: Arc<dyn Authenticate>,
+    headers: HeaderMap,
+    caller: Identity,
+}
+
+impl Judge {
+    pub(crate) fn new(authenticate: &Arc<dyn Authenticate>, headers: &HeaderMap, caller: &Identity) -> Self {
+        Self {
+            authenticate: Arc::clone(authenticate),
+            headers: headers.clone(),
+            caller: caller.clone(),
+        }
+    }
+
+    /// Whether the caller is still who it was.
+    fn stands(&self) -> bool {
+        let now = self.authenticate.authenticate(&self.headers);
+        now.is_some_and(|now| {
+            (&now.system, &now.agency, now.role) == (&self.caller.system, &self.caller.agency, self.caller.role)
+        })
+    }
+
+    /// Completes when the caller is no longer who it was.
+    async fn revoked(self) {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            if !self.stands() {
+                return;
+            }
+        }
+    }
+
+    /// The answer of a call with a stream, ended as unauthenticated when the token is gone: while
+    /// the answer is awaited, as for uploads, and while it is sent.
+    pub(crate) async fn watch<E>(self, answer: impl Future<Output = Result<Response, E>>) -> Result<Response, E> {
+        let mut revoked = self.revoked().boxed();
+        tokio::select! {
+            biased;
+            answer = answer => answer.map(|answer| answer.map(|body| Body::new(Watched { body, revoked: Some(revoked) }))),
+            () = &mut revoked => Ok(Status::from(Failure::Unauthenticated).into_http()),
+        }
+    }
+}
+
+/// A body that ends when `revoked` does.
+struct Watched {
+    body: Body,
+    /// `None` once it ended the body.
+    revoked: Option<BoxFuture<'static, ()>>,
+}
+
+impl http_body::Body for Watched {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let Some(revoked) = &mut self.revoked else {
+            return Poll::Ready(None);
+        };
+        if revoked.poll_unpin(context).is_ready() {
+            self.revoked = None;
+            let mut trailers = HeaderMap::new();
+            // A message of ours fits into a header.
+            let _ = Status::from(Failure::Unauthenticated).add_header(&mut trailers);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.revoked.is_none() || self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use http_body_util::BodyExt as _;
+    use tokio::time::Instant;
+    use tonic::Code;
+
+    use super::*;
+    use crate::Role;
+
+    /// Knows one caller, until told otherwise.
+    struct Known(Mutex<Option<Identity>>);
+
+    impl Authenticate for Known {
+        fn authenticate(&self, _: &HeaderMap) -> Option<Identity> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    fn operator() -> Identity {
+        Identity {
+            system: "operator".to_owned(),
+            agency: None,
+            role: Role::Operator,
+            officer: None,
+            officer_key: crate::OfficerKey::default(),
+        }
+    }
+
+    /// With the interval that ships, in injected time.
+    #[tokio::test(start_paused = true)]
+    async fn an_open_stream_ends_within_seconds_of_its_token() {
+        for changed in [
+            None,
+            Some(Identity {
+                role: Role::Auditor,
+                ..operator()
+            }),
+        ] {
+            let known = Arc::new(Known(Mutex::new(Some(operator()))));
+            let authenticate: Arc<dyn Authenticate> = Arc::clone(&known) as _;
+            let judge = Judge::new(&authenticate, &HeaderMap::new(), &operator());
+            // Never sends anything, and so never notices by itself.
+            let silent = futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+            let answer = async { Ok::<_, std::io::Error>(Response::new(Body::from_stream(silent))) };
+            let mut body = judge.watch(answer).await.unwrap().into_body();
+
+            let hour = tokio::time::timeout(Duration::from_secs(3_600), body.frame()).await;
+            assert!(hour.is_err(), "a stream with a valid token stays open");
+            *known.0.lock().unwrap() = changed;
+            let from = Instant::now();
+            let last = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+            assert!(from.elapsed() <= Duration::from_secs(2), "{:?}", from.elapsed());
+            assert_eq!(Status::from_header_map(&last).unwrap().code(), Code::Unauthenticated);
+            assert!(body.frame().await.is_none());
+        }
+    }
+
+    /// What is dropped does no more work.
+    struct Dropped(Arc<AtomicBool>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_ends_before_it_is_answered() {
+        let known = Arc::new(Known(Mutex::new(None)));
+        let authenticate: Arc<dyn Authenticate> = Arc::clone(&known) as _;
+        let judge = Judge::new(&authenticate, &HeaderMap::new(), &operator());
+        let stopped = Arc::new(AtomicBool::new(false));
+        let guard = Dropped(Arc::clone(&stopped));
+        let upload = async move {
+            let _guard = guard;
+            std::future::pending::<Result<Response, std::io::Error>>().await
+        };
+        let answer = judge.watch(upload).await.unwrap();
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert!(stopped.load(Ordering::SeqCst), "the upload goes on");
+    }
+}
