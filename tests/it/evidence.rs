@@ -1,7 +1,7 @@
 //! Evidence all the way: uploaded, attached, downloaded by those handling the case, expired,
 //! reconciled; by the command line, too.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use api::intake::{
     DownloadEvidenceRequest, DownloadPurpose, EvidenceSpec, GetEvidenceRequest, UploadEvidenceRequest,
@@ -11,7 +11,7 @@ use rpc::client::Caller;
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
-use tests::process::{Databases, Process, binary, gambling, until};
+use tests::process::{Databases, Process, gambling, program, until};
 
 /// Uploads a file in one chunk. Returns the evidence's name.
 pub async fn upload(process: &Process, who: &str, bytes: &'static [u8]) -> String {
@@ -48,7 +48,7 @@ fn client(process: &Process, who: &str) -> EvidenceServiceClient<Caller> {
 }
 
 fn remit(process: &Process, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(binary())
+    let output = program()
         .args(arguments)
         .arg("--data-dir")
         .arg(process.layout.folder())
@@ -341,7 +341,7 @@ fn an_unwritable_folder_is_refused_at_start() {
     let folder = TempDir::with_prefix("remit-evidence-folder-").unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let mut command = Command::new(binary());
+    let mut command = program();
     command
         .args(["serve", "all", "--data-dir"])
         .arg(folder.path().join("data"));

@@ -1,16 +1,12 @@
 //! The `remit log` commands against real processes, as operators and auditors use them.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{collections::HashMap, path::Path, process::Output};
 
 use api::intake::{CheckReceiptRequest, Reporter, RevealPurpose, RevealReporterRequest};
 use tempfile::TempDir;
 use testkit::tls::{Front, Issuer};
 
-use tests::process::{Databases, Process, binary, gambling, until};
+use tests::process::{Databases, Process, gambling, program, until};
 
 /// A command's output and exit code.
 struct Said {
@@ -31,7 +27,7 @@ impl Said {
 }
 
 fn log(data: &Path, arguments: &[&str]) -> Said {
-    let Output { status, stdout, stderr } = Command::new(binary())
+    let Output { status, stdout, stderr } = program()
         .arg("log")
         .args(arguments)
         .arg("--data-dir")
@@ -433,11 +429,7 @@ async fn p2_a_restored_producer_is_frozen_until_it_is_examined() {
     let etag = gaps.text.split("--etag ").nth(1).unwrap_or_default();
     let etag = etag.split(' ').next().unwrap().to_owned();
     gaps.is(1, &[&fork, "remit log unfreeze intake --etag "]);
-    let status = Command::new(binary())
-        .args(["status", "--data-dir"])
-        .arg(&data)
-        .output()
-        .unwrap();
+    let status = program().args(["status", "--data-dir"]).arg(&data).output().unwrap();
     assert_eq!(
         status.status.code(),
         Some(2),

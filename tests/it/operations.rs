@@ -3,7 +3,7 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Output, Stdio},
 };
 
 use api::{
@@ -13,11 +13,11 @@ use api::{
 use tempfile::TempDir;
 use tonic::Code;
 
-use tests::process::{Databases, Process, binary, gambling, until};
+use tests::process::{Databases, Process, gambling, program, until};
 
 /// Runs a command against an instance.
 fn remit(process: &Process, arguments: &[&str]) -> Output {
-    Command::new(binary())
+    program()
         .args(arguments)
         .arg("--data-dir")
         .arg(process.layout.folder())
@@ -408,7 +408,7 @@ impl Drop for Witness {
 impl Witness {
     fn start(folder: &Path, vkey: &str) -> Self {
         use std::io::BufRead as _;
-        let mut child = Command::new(binary())
+        let mut child = program()
             .args([
                 "witness",
                 "serve",
@@ -482,7 +482,7 @@ async fn a_witnessed_log_rotates_keys_and_verifies_throughout() {
     ] {
         let file = folder.path().join("verifiers");
         std::fs::write(&file, format!("{logs}{}", witness.line)).unwrap();
-        let verified = Command::new(binary())
+        let verified = program()
             .args(["log", "verify-receipt"])
             .arg(&receipt)
             .arg("--policy")
@@ -537,7 +537,7 @@ async fn a_log_with_the_default_name_warns_once_and_refuses_witnesses() {
 
     let policy = folder.path().join("policy");
     std::fs::write(&policy, "quorum none\n").unwrap();
-    let refused = Command::new(binary())
+    let refused = program()
         .args(["serve", "all"])
         .args(ANYWHERE)
         .arg("--data-dir")
@@ -547,7 +547,7 @@ async fn a_log_with_the_default_name_warns_once_and_refuses_witnesses() {
         .unwrap();
     assert_eq!(code(&refused), Some(1));
     assert!(text(&refused).contains("`log.origin` is not set"), "{}", text(&refused));
-    let witness = Command::new(binary())
+    let witness = program()
         .args([
             "witness",
             "serve",

@@ -1,6 +1,6 @@
 //! Data must not appear where it does not belong.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 use api::intake::{
     CheckReceiptRequest, GetReportRequest, Loss, ReadPurpose, Reporter, RevealPurpose, RevealReporterRequest, Subject,
@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use tests::process::{Databases, Process, binary, gambling, until};
+use tests::process::{Databases, Process, gambling, program, until};
 
 use crate::evidence::{download, upload};
 
@@ -251,7 +251,7 @@ async fn p3_a_reporters_words_reach_neither_routing_nor_the_log_nor_the_log_line
     let (plain, detailed) = (folder.path().join("plain"), folder.path().join("detailed"));
     let with_detail = ["--with-detail", "--purpose", "inspection 7", "--as", "auditor"];
     for (exported, options) in [(&plain, &[][..]), (&detailed, &with_detail)] {
-        let said = Command::new(binary())
+        let said = program()
             .args(["log", "export"])
             .arg(exported)
             .args(options)

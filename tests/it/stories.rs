@@ -1,11 +1,9 @@
 //! The product's stories through the program itself. The demo checks each route against its story
 //! and verifies each proof, and fails on a difference.
 
-use std::process::Command;
-
 use tempfile::TempDir;
 
-use tests::process::{Databases, Process, binary};
+use tests::process::{Databases, Process, program};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_runs_every_story() {
@@ -13,7 +11,7 @@ async fn the_demo_runs_every_story() {
     let process = Process::start(folder.path(), &Databases::Sqlite, &[]);
     // Twice: data of the first run must not change the second.
     for _ in 0..2 {
-        let output = Command::new(binary())
+        let output = program()
             .args(["demo", "--data-dir"])
             .arg(process.layout.folder())
             .output()
@@ -26,7 +24,7 @@ async fn the_demo_runs_every_story() {
         );
         assert!(text.matches("proof verified").count() >= 16, "{text}");
     }
-    let verify = Command::new(binary())
+    let verify = program()
         .args(["log", "verify", "--data-dir"])
         .arg(process.layout.folder())
         .output()

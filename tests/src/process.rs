@@ -40,6 +40,26 @@ pub fn binary() -> PathBuf {
     })
 }
 
+/// A call of the program, without the variables that tell these tests what to do: it refuses those
+/// that it does not know.
+pub fn program() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REMIT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Writes a file that only this user can read, as secrets have to be.
+pub fn write_secret(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file?.write_all(content)
+}
+
 /// A change in the log, opened.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -84,7 +104,7 @@ impl Databases {
         if let Self::Postgres(databases) = self {
             for (name, database) in ["INTAKE", "ROUTING", "AUDIT"].into_iter().zip(databases.iter()) {
                 let file = folder.join(format!("{name}.url"));
-                std::fs::write(&file, database.url()).unwrap();
+                write_secret(&file, database.url().as_bytes()).unwrap();
                 command.env(format!("REMIT_{name}_DATABASE_FILE"), file);
             }
         }
@@ -108,7 +128,7 @@ impl Process {
             .append(true)
             .open(folder.join("stderr"))
             .unwrap();
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.args(["serve", "all", "--data-dir"]).arg(layout.folder());
         for service in ["INTAKE", "ROUTING", "AUDIT"] {
             command.env(format!("REMIT_{service}_LISTEN"), "127.0.0.1:0");

@@ -17,9 +17,11 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use keys::{Fault, faults, from_environment, put, scalar};
-pub use keys::{environment, keys, unknown_variables, variable};
+use keys::{Fault, faults, from_environment, put, scalar, sets};
+pub use keys::{check_environment, environment, keys, nearest, variable};
 pub use values::{Address, DatabaseUrl};
+
+use crate::{input, reference::shipped_rules, secrets::private};
 
 /// One of the three services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +186,9 @@ pub struct Limits {
     pub upload_ms: u64,
 }
 
+/// Maximum size of a configuration file.
+const FILE: u64 = 1 << 20;
+
 /// Growth is published within a second; the part of it that may be spent waiting.
 const LONGEST_INTERVAL_MS: u64 = 800;
 
@@ -300,7 +305,8 @@ impl Override {
 }
 
 impl Config {
-    /// Loads the file, if any, then applies the environment and then the flags.
+    /// Loads the file, if any, then applies the environment and then the flags. Relative paths in
+    /// the file start at its folder, others at the working directory.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -308,11 +314,11 @@ impl Config {
     ) -> anyhow::Result<Self> {
         let mut config = match file {
             None => Self::default(),
-            Some(path) => Self::parse(
-                &path.display().to_string(),
-                &std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the configuration {}", path.display()))?,
-            )?,
+            Some(path) => {
+                let yaml = input::text(path, FILE).context("cannot read the configuration")?;
+                let folder = path.parent().unwrap_or(Path::new(""));
+                Self::parse(&path.display().to_string(), &yaml)?.beside(folder, &yaml)?
+            }
         };
         for set in from_environment(environment).into_iter().chain(flags) {
             config = config.with(&set)?;
@@ -328,22 +334,68 @@ impl Config {
         }
         serde_saphyr::from_str(yaml).map_err(|error| {
             let at = error.location().map(|at| at.line());
-            let written = at.and_then(|line| yaml.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?));
-            let faults = faults(yaml);
-            // Prefer the fault on the line where parsing stopped.
-            let fault = faults
-                .iter()
-                .find(|fault| {
-                    written.is_some_and(|line| fault.key.rsplit('.').next().is_some_and(|key| line.contains(key)))
-                })
-                .or(faults.first());
-            let line = at.map(|line| format!(", line {line}")).unwrap_or_default();
-            match fault {
-                Some(Fault { key, problem }) if !key.is_empty() => anyhow!("{file}{line}: `{key}`: {problem}"),
-                Some(Fault { problem, .. }) => anyhow!("{file}{line}: {problem}"),
-                None => anyhow!("{file}{line}: {}", error.without_snippet()),
+            let of = |line: Option<u64>| line.map(|line| format!(", line {line}")).unwrap_or_default();
+            // The line where parsing stopped is often that of the section.
+            match faults(yaml).first() {
+                Some(Fault { key, line, problem }) if !key.is_empty() => {
+                    anyhow!("{file}{}: `{key}`: {problem}", of(Some(*line)))
+                }
+                Some(Fault { problem, .. }) => anyhow!("{file}{}: {problem}", of(at)),
+                None => anyhow!("{file}{}: {}", of(at), error.without_snippet()),
             }
         })
+    }
+
+    /// Paths in a file stand for files beside it, wherever the program was started.
+    fn beside(mut self, folder: &Path, yaml: &str) -> anyhow::Result<Self> {
+        let own_data_dir = sets(yaml, "data_dir");
+        for (key, path) in self.paths_mut() {
+            let is_shipped = key == "files.rules" && shipped_rules(Some(path)).is_ok();
+            if !is_shipped && !path.as_os_str().is_empty() && (key != "data_dir" || own_data_dir) {
+                *path = folder.join(&*path);
+            }
+        }
+        for service in Service::ALL {
+            let endpoint = self.endpoint_mut(service);
+            if let Some(database) = &endpoint.database {
+                endpoint.database = Some(database.beside(folder)?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// All paths that are set, with their keys.
+    fn paths_mut(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        let Self {
+            data_dir,
+            tokens_file,
+            receipt_key_file,
+            intake,
+            routing,
+            audit,
+            log,
+            evidence,
+            files,
+            ..
+        } = self;
+        let mut paths = vec![("data_dir", data_dir)];
+        let mut add = |key, path| paths.extend(Option::as_mut(path).map(|path| (key, path)));
+        add("tokens_file", tokens_file);
+        add("receipt_key_file", receipt_key_file);
+        add("intake.database_file", &mut intake.database_file);
+        add("routing.database_file", &mut routing.database_file);
+        add("audit.database_file", &mut audit.database_file);
+        add("log.key_file", &mut log.key_file);
+        add("log.checkpoint_file", &mut log.checkpoint_file);
+        add("log.witness_policy_file", &mut log.witness_policy_file);
+        add("log.ca_file", &mut log.ca_file);
+        add("evidence.folder", &mut evidence.folder);
+        add("files.territories", &mut files.territories);
+        add("files.agencies", &mut files.agencies);
+        add("files.categories", &mut files.categories);
+        add("files.rules", &mut files.rules);
+        add("files.calendar", &mut files.calendar);
+        paths
     }
 
     /// The configuration with one value changed.
@@ -380,6 +432,12 @@ impl Config {
                  growth, and signing and keeping it takes time too",
                 self.log.checkpoint_interval_ms
             );
+        }
+        self.telemetry.check().map_err(|problem| anyhow!(problem))?;
+        for (key, path) in self.clone().paths_mut() {
+            if path.as_os_str().is_empty() {
+                bail!("`{key}` is empty; remove it, or name a path");
+            }
         }
         for service in Service::ALL {
             let endpoint = self.endpoint(service);
@@ -419,8 +477,8 @@ impl Config {
         let Some(file) = &endpoint.database_file else {
             return Ok(endpoint.database.clone());
         };
-        let url = std::fs::read_to_string(file)
-            .map_err(anyhow::Error::from)
+        private(file)?;
+        let url = input::text(file, FILE)
             .and_then(|text| DatabaseUrl::secret(text.trim()))
             .with_context(|| format!("`{service}.database_file`, {}", file.display()))?;
         Ok(Some(url))

@@ -25,7 +25,12 @@ use rpc::{Role, Token};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DatabaseUrl, Service};
+use crate::{
+    config::{DatabaseUrl, Service},
+    input,
+    secrets::private,
+    tokens,
+};
 
 /// Name of the operator as a caller.
 pub const OPERATOR: &str = "operator";
@@ -94,6 +99,13 @@ impl Layout {
         self.0.join("evidence")
     }
 
+    /// The files that only this user may read.
+    pub(crate) fn secrets(&self) -> Vec<PathBuf> {
+        let mut secrets = vec![self.tokens(), self.receipt_key(), self.log_key()];
+        secrets.extend(Service::ALL.map(|service| self.database_file(service)));
+        secrets
+    }
+
     fn receipt_key(&self) -> PathBuf {
         self.0.join("receipt.key")
     }
@@ -108,15 +120,7 @@ impl Layout {
 
     /// URL of a service's database in this folder.
     pub fn database(&self, service: Service) -> anyhow::Result<DatabaseUrl> {
-        let path = std::path::absolute(self.database_file(service))?;
-        let path = path
-            .to_str()
-            .context("the data directory's path must be UTF-8 for the database's URL")?
-            // Escape characters with a meaning in URLs.
-            .replace('%', "%25")
-            .replace('?', "%3F")
-            .replace('#', "%23");
-        DatabaseUrl::secret(format!("sqlite://{path}"))
+        DatabaseUrl::of_file(&std::path::absolute(self.database_file(service))?)
     }
 
     /// The addresses of the instance serving from here; `None` if none is.
@@ -126,17 +130,19 @@ impl Layout {
 
     /// The tokens; `None` before the first start.
     pub fn read_tokens(&self) -> anyhow::Result<Option<Vec<Token>>> {
+        private(&self.tokens())?;
         read_json(&self.tokens())
     }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    };
-    serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    // A link whose target is gone, or a folder that cannot be entered, is not "none".
+    if let Err(error) = std::fs::symlink_metadata(path)
+        && error.kind() == ErrorKind::NotFound
+    {
+        return Ok(None);
+    }
+    serde_json::from_str(&input::text(path, tokens::LIMIT)?).with_context(|| format!("{} is damaged", path.display()))
 }
 
 /// A data directory, locked for this process until dropped.
@@ -217,7 +223,18 @@ impl DataDir {
     /// missing ones.
     pub fn tokens(&self, agencies: &BTreeSet<String>, entropy: &dyn Entropy) -> anyhow::Result<Vec<Token>> {
         let path = self.layout.tokens();
-        let mut tokens = self.layout.read_tokens()?.unwrap_or_default();
+        let kept = self.layout.read_tokens()?;
+        // New tokens would lock out every caller, and nobody would know why.
+        if let (None, Some(records)) = (&kept, self.records()) {
+            bail!(
+                "{} is missing, but {} was written with it; put it back from a backup, or run `remit token renew` to make \
+                 new tokens for everybody",
+                path.display(),
+                records.display()
+            );
+        }
+        let is_first = kept.is_none();
+        let mut tokens = kept.unwrap_or_default();
         let known: BTreeSet<String> = tokens.iter().map(|token| token.system.clone()).collect();
         let wanted = [(OPERATOR, Role::Operator), (AUDITOR, Role::Auditor)]
             .into_iter()
@@ -239,8 +256,39 @@ impl DataDir {
         }
         if tokens.len() > before {
             write_tokens(&path, &tokens)?;
+            if !is_first {
+                let systems: Vec<_> = tokens[before..].iter().map(|token| token.system.as_str()).collect();
+                let systems = systems.join(", ");
+                tracing::warn!(systems, "made tokens for systems that had none in the token file");
+            }
         }
         Ok(tokens)
+    }
+
+    /// A database with records, if there is one.
+    fn records(&self) -> Option<PathBuf> {
+        let databases = Service::ALL.map(|service| self.layout.database_file(service));
+        databases
+            .into_iter()
+            .chain([self.layout.checkpoint()])
+            .find(|file| std::fs::metadata(file).is_ok_and(|file| file.len() > 0))
+    }
+
+    /// Makes new tokens for everybody, where the file of an instance with records is lost.
+    ///
+    /// # Errors
+    ///
+    /// If the file exists: its tokens are changed one by one.
+    pub fn renew_tokens(&self, agencies: &BTreeSet<String>, entropy: &dyn Entropy) -> anyhow::Result<Vec<Token>> {
+        let path = self.layout.tokens();
+        if std::fs::symlink_metadata(&path).is_ok() {
+            bail!(
+                "{} exists; change a token in it with `remit token rotate`",
+                path.display()
+            );
+        }
+        write_tokens(&path, &[])?;
+        self.tokens(agencies, entropy)
     }
 
     /// Publishes the addresses for client commands.
@@ -264,6 +312,7 @@ impl DataDir {
 
 /// Reads a 32-byte key.
 pub fn read_key(path: &Path) -> anyhow::Result<Bytes32> {
+    private(path)?;
     let bytes = std::fs::read(path).with_context(|| format!("reading the key {}", path.display()))?;
     match Bytes32::try_from(bytes) {
         Ok(key) => Ok(key),

@@ -1,4 +1,6 @@
-//! Input files, read with a size limit.
+//! Input files, read with a size limit: the one place that decodes what people edit.
+//!
+//! A byte order mark, which some editors write, is taken at the start of a file and nowhere else.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -6,16 +8,16 @@ use anyhow::Context as _;
 
 use crate::Unusable;
 
-/// Reads a file, or standard input for `-`, of at most `limit` bytes.
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a file, or standard input for `-`, of at most `limit` bytes, without its byte order mark.
 ///
 /// # Errors
 ///
 /// [`Unusable`] if the file does not exist or is too large.
 pub fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    let name = match path == Path::new("-") {
-        true => "standard input".to_owned(),
-        false => path.display().to_string(),
-    };
+    let name = name(path);
     let mut bytes = Vec::new();
     let too_large = if path == Path::new("-") {
         up_to(std::io::stdin().lock(), limit, &mut bytes)
@@ -32,12 +34,89 @@ pub fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
             limit / 1_000_000
         ))
         .into()),
-        false => Ok(bytes),
+        false => {
+            if bytes.starts_with(MARK) {
+                bytes.drain(..MARK.len());
+            }
+            Ok(bytes)
+        }
     }
+}
+
+/// Reads [`read`]'s file as text.
+///
+/// # Errors
+///
+/// As [`read`], and [`Unusable`] with line and column if it is not UTF-8.
+pub fn text(path: &Path, limit: u64) -> anyhow::Result<String> {
+    decoded(&name(path), read(path, limit)?)
+}
+
+/// What a path is called in errors.
+pub fn name(path: &Path) -> String {
+    match path == Path::new("-") {
+        true => "standard input".to_owned(),
+        false => path.display().to_string(),
+    }
+}
+
+fn decoded(name: &str, bytes: Vec<u8>) -> anyhow::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let mut line = before.split(|byte| *byte == b'\n');
+        let (count, last) = (line.clone().count(), line.next_back().unwrap_or_default());
+        let column = String::from_utf8_lossy(last).chars().count() + 1;
+        let encoding = match error.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16",
+            _ => "a byte there is not UTF-8",
+        };
+        Unusable(format!("{name}:{count}:{column}: {encoding}; save it as UTF-8")).into()
+    })
 }
 
 /// Reads up to `limit` bytes and returns whether there are more.
 fn up_to(from: impl Read, limit: u64, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
     from.take(limit + 1).read_to_end(bytes)?;
     Ok(bytes.len() as u64 > limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(bytes: &[u8]) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        text(&path, 1_000).map_err(|error| error.to_string().replace(&name(&path), "file"))
+    }
+
+    #[test]
+    fn a_byte_order_mark_stands_once_at_the_start() {
+        assert_eq!(of(b"\xef\xbb\xbfa: 1").unwrap(), "a: 1");
+        assert_eq!(of(b"a: 1").unwrap(), "a: 1");
+        assert_eq!(of(b"\xef\xbb\xbf").unwrap(), "");
+        // A second one is content, and whoever parses it says what it thinks of it.
+        assert_eq!(of(b"\xef\xbb\xbf\xef\xbb\xbfa").unwrap(), "\u{feff}a");
+        assert_eq!(of(b"a\xef\xbb\xbf").unwrap(), "a\u{feff}");
+    }
+
+    #[test]
+    fn another_encoding_is_told_with_its_place() {
+        assert_eq!(
+            of(b"\xff\xfea\0").unwrap_err(),
+            "file:1:1: it is UTF-16; save it as UTF-8"
+        );
+        assert_eq!(
+            of("一\n二三"
+                .as_bytes()
+                .iter()
+                .copied()
+                .chain([0xb9, 0xfa])
+                .collect::<Vec<_>>()
+                .as_slice())
+            .unwrap_err(),
+            "file:2:3: a byte there is not UTF-8; save it as UTF-8"
+        );
+    }
 }

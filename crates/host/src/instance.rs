@@ -3,14 +3,15 @@
 //! Listeners are bound before the servers start, so that port 0 works and a started instance can be
 //! called at once.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use rpc::Token;
 
 use crate::{
+    check::{self, Checked},
     config::Service,
     data_dir::{DataDir, Endpoints, Layout},
-    running::{Common, Options, Running, address, bind, reference},
-    tokens::{self, find_token},
+    running::{Common, Options, Running, address, bind},
+    tokens::find_token,
 };
 
 /// All three services, over one data directory.
@@ -32,10 +33,10 @@ impl Instance {
     pub async fn start(mut options: Options) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&options.config.data_dir)?;
         let layout = data_dir.layout();
-        let reference = reference(&options.config)?;
-        let (tokens_file, tokens) = match &options.config.tokens_file {
-            Some(file) => (file.clone(), tokens::read(file).context("`tokens_file`")?),
-            None => {
+        let Checked { reference, tokens } = check::all(&options.config)?;
+        let (tokens_file, tokens) = match (&options.config.tokens_file, tokens) {
+            (Some(file), Some(tokens)) => (file.clone(), tokens),
+            _ => {
                 let tokens = data_dir.tokens(&reference.agencies(), &*options.entropy)?;
                 (layout.tokens(), tokens)
             }

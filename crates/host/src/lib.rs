@@ -2,6 +2,8 @@
 //!
 //! * `config.rs`: the configuration: defaults, file, environment, flags.
 //! * `input.rs`: input files, read with a size limit.
+//! * `check.rs`: what a start needs, checked before anything is opened.
+//! * `secrets.rs`: files that only this user may read.
 //! * `reference.rs`: directory, taxonomy, rules, calendar: built in, or from files.
 //! * `data_dir.rs`: the data directory of an instance: lock, keys, tokens, addresses.
 //! * `tokens.rs`: the callers' tokens, reloaded when the token file changes.
@@ -15,13 +17,17 @@
 //! when records depend on another. A server's caller binds its listener, so that port 0 works.
 //! Nothing here knows a command line or prints.
 
+mod check;
 pub mod config;
 pub mod data_dir;
 pub mod input;
 pub mod instance;
 pub mod reference;
 pub mod running;
+pub mod secrets;
 pub mod tokens;
+
+pub use check::check;
 
 /// Invalid configuration or input: the user's mistake, not a failure.
 #[derive(Debug, thiserror::Error)]

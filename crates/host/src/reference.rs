@@ -99,7 +99,7 @@ fn read<T, E: std::error::Error + Send + Sync + 'static>(
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> anyhow::Result<T> {
-    input::read(path, LIMIT)
-        .and_then(|bytes| Ok(parse(std::str::from_utf8(&bytes)?)?))
+    input::text(path, LIMIT)
+        .and_then(|text| Ok(parse(&text)?))
         .with_context(|| format!("`{key}`, {}", path.display()))
 }

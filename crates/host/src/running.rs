@@ -12,17 +12,18 @@ use audit::Audit;
 use intake::{Intake, evidence::Folder};
 use journal::{Background, Clock, Entropy, SystemClock, SystemEntropy};
 use routing::{Routing, active::Active};
-use rpc::{Authenticate, HealthCheck, Role, Server, Token, client::Caller};
+use rpc::{Authenticate, HealthCheck, Server, Token, client::Caller};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
-    Unusable,
-    config::{Config, DatabaseUrl, Service, variable},
+    check::{self, Checked, own_token},
+    config::{Config, DatabaseUrl, Service},
     data_dir::read_key,
     reference::Reference,
-    tokens::{self, Followed},
+    secrets::private_database,
+    tokens::Followed,
 };
 
 /// Parameters for starting services.
@@ -84,15 +85,7 @@ impl Common {
     fn way(&self, from: Service, to: Service) -> anyhow::Result<Caller> {
         let address = self.options.config.endpoint(to).address.as_ref();
         let address = Config::need(&format!("{to}.address"), address)?;
-        let own = self
-            .tokens
-            .iter()
-            .find(|token| token.role == Role::Service && token.system == from.name())
-            .with_context(|| {
-                format!(
-                    "the token file has no token with the role service for the system `{from}`, which {from} needs for its calls"
-                )
-            })?;
+        let own = own_token(&self.tokens, from)?;
         Ok(rpc::client::connect(address.as_str(), &own.token, Some(PATIENCE))?)
     }
 
@@ -137,10 +130,9 @@ enum Ending {
 impl Running {
     /// Starts a single service, as in a cluster, with a complete configuration.
     pub async fn alone(service: Service, options: Options) -> anyhow::Result<Self> {
-        refuse_missing(service, &options.config)?;
+        let Checked { reference, tokens } = check::alone(service, &options.config)?;
         let tokens_file = Config::need("tokens_file", options.config.tokens_file.as_ref())?.clone();
-        let tokens = tokens::read(&tokens_file).context("`tokens_file`")?;
-        let reference = reference(&options.config)?;
+        let tokens = tokens.unwrap_or_default();
         let listener = bind(&options.config, service).await?;
         Self::start(
             service,
@@ -155,6 +147,9 @@ impl Running {
         let config = &common.options.config;
         let database = config.database(service)?;
         let database = Config::need(&format!("{service}.database"), database.as_ref())?;
+        if let Some(file) = database.file() {
+            private_database(&file)?;
+        }
         let (upkeep, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let (clock, entropy) = (Arc::clone(&common.options.clock), Arc::clone(&common.options.entropy));
         let message_bytes = config.limits.message_bytes;
@@ -279,48 +274,6 @@ impl Running {
         }
         tracing::info!(%service, "stopped");
     }
-}
-
-/// Reports all missing settings of a single service at once.
-fn refuse_missing(service: Service, config: &Config) -> anyhow::Result<()> {
-    let endpoint = config.endpoint(service);
-    let mut needed = vec![
-        (
-            format!("{service}.database"),
-            endpoint.database.is_some() || endpoint.database_file.is_some(),
-        ),
-        ("tokens_file".to_owned(), config.tokens_file.is_some()),
-    ];
-    for peer in Service::ALL {
-        if service != Service::Audit && peer != service {
-            needed.push((format!("{peer}.address"), config.endpoint(peer).address.is_some()));
-        }
-    }
-    match service {
-        Service::Intake => {
-            needed.push(("receipt_key_file".to_owned(), config.receipt_key_file.is_some()));
-            needed.push(("evidence.folder".to_owned(), config.evidence.folder.is_some()));
-        }
-        Service::Routing => {}
-        Service::Audit => {
-            needed.push(("log.key_file".to_owned(), config.log.key_file.is_some()));
-            needed.push(("log.checkpoint_file".to_owned(), config.log.checkpoint_file.is_some()));
-        }
-    }
-    let missing: Vec<_> = needed
-        .iter()
-        .filter(|(_, is_set)| !is_set)
-        .map(|(key, _)| format!("\n  `{key}`, or the environment variable {}", variable(key)))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Unusable(format!("{service} lacks configuration:{}", missing.concat())).into())
-}
-
-/// Loads the reference data; a fault is a configuration mistake.
-pub(crate) fn reference(config: &Config) -> anyhow::Result<Reference> {
-    Reference::load(&config.files).map_err(|error| Unusable(format!("{error:#}")).into())
 }
 
 /// Audit's part of the configuration.

@@ -14,6 +14,8 @@ use rpc::{Officer, client::Caller};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::output::quoted;
+
 /// Time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -289,7 +291,7 @@ impl Failed {
                             Code::Unavailable => format!("no server answers at {address}"),
                             _ => format!(
                                 "the server at {address} does not respond like Remit: {}",
-                                status.message()
+                                quoted(status.message())
                             ),
                         },
                         help: "is it running at this address?".to_owned(),
@@ -327,16 +329,22 @@ impl fmt::Display for Failed {
             Self::Usage(message) | Self::NotFound(message) | Self::Unverified(message) => f.write_str(message),
             Self::Unreachable { message, help } => write!(f, "{message}\n  {help}"),
             Self::Refused(status) => {
-                f.write_str(status.message())?;
+                // A server's words: its further lines stand deeper than the lines below.
+                f.write_str(&quoted(status.message()))?;
                 for violation in status
                     .get_details_bad_request()
                     .iter()
                     .flat_map(|bad| &bad.field_violations)
                 {
-                    write!(f, "\n  {}: {}", violation.field, violation.description)?;
+                    write!(
+                        f,
+                        "\n  {}: {}",
+                        quoted(&violation.field),
+                        quoted(&violation.description)
+                    )?;
                 }
                 if let Some(info) = status.get_details_error_info() {
-                    write!(f, "\n  reason: {}", info.reason)?;
+                    write!(f, "\n  reason: {}", quoted(&info.reason))?;
                 }
                 Ok(())
             }
@@ -350,6 +358,44 @@ pub fn is_told(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Failed::Told | Failed::Watched(_)))
 }
 
+/// An error for machines: its words, the exit code, and what a server added.
+pub fn as_json(error: &anyhow::Error) -> serde_json::Value {
+    let mut told = serde_json::json!({ "exitCode": exit_code(error), "message": format!("{error:#}") });
+    let refused = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(Failed::Refused(status)) => Some(status),
+        _ => None,
+    });
+    if let Some(status) = refused {
+        told["message"] = status.message().into();
+        told["code"] = code_name(status.code()).into();
+        if let Some(info) = status.get_details_error_info() {
+            told["reason"] = info.reason.into();
+            told["metadata"] = serde_json::json!(info.metadata);
+        }
+        let violations = status.get_details_bad_request().map(|bad| bad.field_violations);
+        let violations = violations.into_iter().flatten();
+        let violations: Vec<_> = violations
+            .map(|violation| serde_json::json!({ "field": violation.field, "description": violation.description }))
+            .collect();
+        if !violations.is_empty() {
+            told["fieldViolations"] = violations.into();
+        }
+    }
+    serde_json::json!({ "error": told })
+}
+
+/// The name of a code in gRPC's specification, such as `NOT_FOUND`.
+fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for c in format!("{code:?}").chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
+}
+
 /// The exit code of an error: that of the first cause with one.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error
@@ -359,4 +405,53 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             None => cause.downcast_ref::<Failed>().map(Failed::exit_code),
         })
         .unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn an_error_for_machines_has_what_the_server_added() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(
+            "RECORD_NOT_FOUND",
+            rpc::DOMAIN,
+            [("record".to_owned(), "case".to_owned())],
+        );
+        details.add_bad_request_violation("name", "no such case");
+        let status = Status::with_error_details(Code::NotFound, "not found", details);
+        let error = anyhow::Error::new(Failed::call("http://here")(status)).context("showing");
+        let expected = serde_json::json!({ "error": {
+            "exitCode": 3, "message": "not found", "code": "NOT_FOUND", "reason": "RECORD_NOT_FOUND",
+            "metadata": { "record": "case" },
+            "fieldViolations": [{ "field": "name", "description": "no such case" }],
+        }});
+        assert_eq!(as_json(&error), expected);
+        let usage = Failed::Usage("no file".to_owned()).into();
+        assert_eq!(
+            as_json(&usage),
+            serde_json::json!({ "error": { "exitCode": 2, "message": "no file" } })
+        );
+    }
+
+    /// A server can say what it likes, but not in the place where our own words stand.
+    #[test]
+    fn a_servers_words_stand_deeper_than_ours() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("REASON\n  reason: OTHER", rpc::DOMAIN, std::collections::HashMap::new());
+        details.add_bad_request_violation("a\nb", "c\n  reason: THIRD");
+        let status = Status::with_error_details(Code::InvalidArgument, "no\nerror: proof verified\n", details);
+        let told = Failed::call("http://here")(status).to_string();
+        let ours: Vec<&str> = told.lines().filter(|line| !line.starts_with("      ")).collect();
+        assert_eq!(ours, ["no", "  a", "  reason: REASON"], "{told}");
+        let strange = Failed::call("http://here")(Status::unknown("a\n  is it running?")).to_string();
+        assert_eq!(
+            strange.lines().filter(|line| !line.starts_with("      ")).count(),
+            2,
+            "{strange}"
+        );
+    }
 }

@@ -4,15 +4,17 @@
 //! go over gRPC, or to files through the crates that the servers use: `decision` for routes and
 //! directories, `audit` for logs.
 //!
+//! * `cli.rs`: the whole command line, and exit codes.
 //! * `client.rs`: the client side: server addresses, the caller's identity, the meaning of
 //!   failures.
 //! * `output.rs`: output.
 //! * `examples.rs`: the stories that `remit demo` submits.
-//! * `commands.rs` and below: one file per group of commands. `main.rs` only parses and dispatches.
+//! * `commands.rs` and below: one file per group of commands.
 //!
 //! Invariants: no command line that we print contains a secret. Receipts and the log are verified
 //! here, with a key that did not come from the queried server.
 
+pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod examples;

@@ -2,103 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use remit::{client, commands, output};
+use clap::Parser as _;
+use remit::cli::{self, Cli};
 
 /// Requests make many short-lived allocations on several threads: glibc's allocator takes a tenth
 /// of the time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Takes reports of online harm in, finds the agency whose remit each one is, and proves what
-/// happened to it
-#[derive(Parser, Debug)]
-#[command(
-    name = "remit",
-    version,
-    max_term_width = 120,
-    after_help = "\
-Exit codes, of all but `remit status`:
-  0  done
-  1  refused or failed
-  2  invalid command line, configuration or input
-  3  not found, or not visible to this caller
-  4  a server does not respond
-  5  a verification failed
-
-Examples:
-  remit demo --serve                                       everything in one process, with examples
-  remit serve all --data-dir /var/lib/remit                the same without the examples
-  remit report submit report.json --as police-440000       submit a report as an agency's system
-  remit evidence upload screenshot.png --as police-440000  upload a file for a report
-  remit report receipt 7Q2M-…                              the state of a report, with proofs
-  remit case list --as police-510100                       list an agency's cases
-  remit operator load operators.csv                        load the operator register
-  remit directory locate 320508018 police                  find the agency for a place
-  remit route explain report.json                          preview a report's route
-  remit log verify                                         verify the whole log"
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-// Types document their subcommands.
-#[derive(Subcommand, Debug)]
-enum Command {
-    Serve(commands::serve::Command),
-    Report(commands::report::Command),
-    Evidence(commands::evidence::Command),
-    Case(commands::case::Command),
-    Operator(commands::operator::Command),
-    Directory(commands::directory::Command),
-    Route(commands::route::Command),
-    Log(commands::log::Command),
-    Status(commands::status::Command),
-    Witness(commands::witness::Command),
-    Demo(commands::demo::Command),
-    Token(commands::token::Command),
-    Config(commands::config::Command),
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        // The reader closed the output.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            if !client::is_told(&error) {
-                output::error(&error);
-            }
-            ExitCode::from(client::exit_code(&error))
-        }
-    }
-}
-
-fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match cli.command {
-            Command::Serve(command) => command.run().await,
-            Command::Report(command) => command.run().await,
-            Command::Evidence(command) => command.run().await,
-            Command::Case(command) => command.run().await,
-            Command::Operator(command) => command.run().await,
-            Command::Directory(command) => command.run().await,
-            Command::Route(command) => command.run().await,
-            Command::Log(command) => command.run().await,
-            Command::Status(command) => command.run().await,
-            Command::Witness(command) => command.run().await,
-            Command::Demo(command) => command.run().await,
-            Command::Token(command) => command.run().await,
-            Command::Config(command) => command.run(),
-        }
-    })
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    cli::run(Cli::parse())
 }

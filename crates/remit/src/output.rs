@@ -1,4 +1,9 @@
 //! Output of commands: text for people, colours only on a terminal, JSON for machines.
+//!
+//! Nothing else in this crate writes to standard output or standard error, so that no text of
+//! others reaches a terminal but through `harmless.rs`.
+
+mod harmless;
 
 use std::{
     fmt::Display,
@@ -13,16 +18,41 @@ use api::{
 };
 use decision::factor::Factor;
 use jiff::{Timestamp, tz::TimeZone};
-use owo_colors::{OwoColorize as _, Style};
 use places::Territories;
 use prost::{Message, Name};
+
+pub use harmless::{Paint, Painted, Style, quoted};
+use harmless::{escaped_json, harmless};
 
 /// Width of field names.
 const LABEL: usize = 12;
 
-/// Writes one line to standard output, without colours unless it is a terminal.
+/// Indentation of the further lines of a text.
+const FURTHER: usize = 4;
+
+/// Writes one line to standard output, without colours unless it is a terminal. Further lines of
+/// the text are indented.
 pub fn line(text: impl Display) -> std::io::Result<()> {
+    put(&harmless(&text.to_string(), FURTHER))
+}
+
+/// Writes what is harmless already.
+fn put(text: &str) -> std::io::Result<()> {
     writeln!(AutoStream::auto(std::io::stdout().lock()), "{text}")
+}
+
+/// Writes a file's content byte for byte; to a terminal, so that nothing in it acts.
+pub fn document(content: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if out.is_terminal() {
+        out.write_all(harmless(&String::from_utf8_lossy(content), 0).as_bytes())?;
+    } else {
+        out.write_all(content)?;
+    }
+    if !content.ends_with(b"\n") {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
 }
 
 /// Writes a field and its value. On a terminal, long values wrap with a hanging indent.
@@ -32,8 +62,10 @@ pub fn field(name: &str, value: impl Display) -> std::io::Result<()> {
 
 /// Like [`field`], with `indent` spaces before it and `label` columns for the name.
 pub fn indented_field(indent: usize, label: usize, name: &str, value: impl Display) -> std::io::Result<()> {
-    let value = wrap(&value.to_string(), indent + label + 1, terminal_width());
-    line(format_args!("{:indent$}{:label$} {value}", "", name.style(dim())))
+    let column = indent + label + 1;
+    let value = wrap(&harmless(&value.to_string(), column), column, terminal_width());
+    let name = format!("{:label$}", name.style(dim()));
+    put(&format!("{:indent$}{} {value}", "", harmless(&name, column)))
 }
 
 /// Width of the terminal; `None` for other outputs, where lines are not wrapped.
@@ -61,6 +93,9 @@ fn wrap(text: &str, indent: usize, width: Option<usize>) -> String {
         }
         wrapped.push_str(word);
         column += columns;
+        if let Some((_, last)) = word.rsplit_once('\n') {
+            column = self::columns(last);
+        }
     }
     wrapped
 }
@@ -93,47 +128,92 @@ pub fn columns(word: &str) -> usize {
 
 /// Writes an error to standard error.
 pub fn error(error: &anyhow::Error) {
-    let mut stderr = AutoStream::auto(std::io::stderr().lock());
+    warn(format_args!("{} {error:#}", "error:".style(bad())));
+}
+
+/// Writes a line to standard error.
+pub fn warn(text: impl Display) {
+    let text = harmless(&text.to_string(), 2);
     // If stderr is closed, there is nowhere to report it.
-    let _ = writeln!(stderr, "{} {error:#}", "error:".style(Style::new().red().bold()));
+    let _ = writeln!(AutoStream::auto(std::io::stderr().lock()), "{text}");
+}
+
+/// Writes JSON to standard error, in one line.
+pub fn warn_json(value: &serde_json::Value) {
+    // If stderr is closed, there is nowhere to report it.
+    let _ = writeln!(std::io::stderr().lock(), "{}", escaped_json(&value.to_string()));
 }
 
 /// Writes remarks to standard error, because the output may be a file.
 pub fn aside(text: impl Display) {
-    // Remarks may be lost.
-    let _ = writeln!(AutoStream::auto(std::io::stderr().lock()), "{}", text.style(dim()));
+    warn(text.style(dim()));
 }
 
 /// Writes a message as protobuf JSON.
 pub fn json<M: Message + Name>(message: &M) -> anyhow::Result<()> {
-    line(serde_json::to_string_pretty(&rpc::json::value(message)?)?)?;
-    Ok(())
+    value(&rpc::json::value(message)?)
 }
 
 /// Writes a message as protobuf JSON in one line.
 pub fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<()> {
-    line(rpc::json::value(message)?)?;
-    Ok(())
+    value_line(&rpc::json::value(message)?)
+}
+
+/// Writes JSON.
+pub fn value(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    Ok(put(&escaped_json(&serde_json::to_string_pretty(value)?))?)
+}
+
+/// Writes JSON in one line.
+pub fn value_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    Ok(put(&escaped_json(&serde_json::to_string(value)?))?)
+}
+
+/// Many lines on standard output, written together: for answers by the million.
+#[derive(Debug)]
+pub struct Lines(std::io::BufWriter<std::io::StdoutLock<'static>>);
+
+impl Lines {
+    /// Until it is dropped, nothing else writes to standard output.
+    #[allow(clippy::new_without_default, reason = "it takes a lock")]
+    pub fn new() -> Self {
+        Self(std::io::BufWriter::new(std::io::stdout().lock()))
+    }
+
+    /// Writes a line.
+    pub fn line(&mut self, text: impl Display) -> std::io::Result<()> {
+        writeln!(self.0, "{}", harmless(&text.to_string(), FURTHER))
+    }
+
+    /// Writes JSON in one line.
+    pub fn json(&mut self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        Ok(writeln!(self.0, "{}", escaped_json(&serde_json::to_string(value)?))?)
+    }
+
+    /// Writes what is held back.
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Style of secondary text.
 pub fn dim() -> Style {
-    Style::new().dimmed()
+    Style::Dim
 }
 
 /// Style of the most important text.
 pub fn strong() -> Style {
-    Style::new().bold()
+    Style::Strong
 }
 
 /// Style of good news.
 pub fn good() -> Style {
-    Style::new().green()
+    Style::Good
 }
 
 /// Style of bad news.
 pub fn bad() -> Style {
-    Style::new().red().bold()
+    Style::Bad
 }
 
 /// A progress line on standard error, only on a terminal.
@@ -153,6 +233,7 @@ impl Progress {
     /// Replaces the line.
     pub fn show(&self, text: impl Display) {
         if self.shown {
+            let text = harmless(&text.to_string(), 0).replace('\n', " ");
             let _ = write!(std::io::stderr(), "\r\x1b[2K{text}");
         }
     }
@@ -304,6 +385,52 @@ mod tests {
         assert_eq!(
             (padded("南京", 6), padded("long", 2)),
             ("南京  ".to_owned(), "long".to_owned())
+        );
+    }
+
+    #[test]
+    fn lines_of_a_value_wrap_under_its_first() {
+        assert_eq!(
+            wrap(&harmless("one two three\nfour five six seven", 4), 4, Some(25)),
+            "one two three\n    four five six seven"
+        );
+    }
+
+    /// Whatever else could write would write raw.
+    #[test]
+    fn nothing_else_writes_to_the_terminal() {
+        fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => sources(&path, found),
+                    false => found.push(path),
+                }
+            }
+        }
+        let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = Vec::new();
+        sources(&own, &mut found);
+        assert!(found.len() > 30, "{found:?}");
+        for path in found.iter().filter(|path| !path.ends_with("src/output.rs")) {
+            let text = std::fs::read_to_string(path).unwrap();
+            for way in [
+                "stdout()",
+                "stderr()",
+                "print!(",
+                "println!(",
+                "dbg!(",
+                "anstream",
+                "owo_colors",
+                "/dev/tty",
+            ] {
+                assert!(!text.contains(way), "{}: {way}: write through `output`", path.display());
+            }
+        }
+        assert!(
+            !std::fs::read_to_string(own.join("../Cargo.toml"))
+                .unwrap()
+                .contains("owo-colors")
         );
     }
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
 pub use config::{Config, Format};
 pub use context::{continue_from, traceparent};
@@ -55,14 +55,9 @@ static ENABLED: AtomicBool = AtomicBool::new(false);
 /// Why telemetry could not be set up or shut down.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The log filter does not parse.
-    #[error("parsing the log filter `{filter}`")]
-    Filter {
-        /// The filter as configured.
-        filter: String,
-        /// The problem with it.
-        source: tracing_subscriber::filter::ParseError,
-    },
+    /// The log filter is unusable.
+    #[error("{0}")]
+    Filter(String),
     /// The OTLP endpoint is unusable. Only its form is checked at start; it is not contacted.
     #[error("setting up the export of traces to `{endpoint}`")]
     Exporter {
@@ -103,12 +98,7 @@ pub struct Guard {
 /// [`Error::Filter`], [`Error::Exporter`] or [`Error::NoRuntime`] for an invalid configuration, and
 /// [`Error::Install`] if a subscriber is already installed. Nothing is installed then.
 pub fn init(config: &Config, service_name: &str) -> Result<Guard, Error> {
-    let filter = EnvFilter::builder()
-        .parse(&config.filter)
-        .map_err(|source| Error::Filter {
-            filter: config.filter.clone(),
-            source,
-        })?;
+    let filter = config.parsed_filter().map_err(Error::Filter)?;
     let provider = match config.endpoint() {
         Some(endpoint) => {
             // The connection spawns its driver when it is created and would panic without a

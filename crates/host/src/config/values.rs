@@ -1,8 +1,11 @@
 //! Validated values: once parsed, they are valid.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 /// URL of a database. Displayed without its password.
@@ -28,6 +31,38 @@ impl DatabaseUrl {
     /// Whether it is an SQLite file.
     pub fn is_sqlite(&self) -> bool {
         self.0.starts_with("sqlite:")
+    }
+
+    /// The file of an SQLite database; `None` for a server, or a database in memory.
+    pub fn file(&self) -> Option<PathBuf> {
+        let path = self.0.strip_prefix("sqlite://")?;
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let path = percent_decoded(path)?;
+        (!path.is_empty() && path != ":memory:").then(|| path.into())
+    }
+
+    /// The URL with a relative file beside others in a folder.
+    pub(super) fn beside(&self, folder: &Path) -> anyhow::Result<Self> {
+        let Some(file) = self.file().filter(|file| file.is_relative()) else {
+            return Ok(self.clone());
+        };
+        let (_, after) = self
+            .0
+            .split_once('?')
+            .map_or((&*self.0, ""), |(path, _)| (path, &self.0[path.len()..]));
+        Ok(Self(format!("{}{after}", Self::of_file(&folder.join(file))?.0)))
+    }
+
+    /// The URL of an SQLite file.
+    pub fn of_file(file: &Path) -> anyhow::Result<Self> {
+        let path = file
+            .to_str()
+            .context("a path must be UTF-8 for the database's URL")?
+            // Escape characters with a meaning in URLs.
+            .replace('%', "%25")
+            .replace('?', "%3F")
+            .replace('#', "%23");
+        Self::secret(format!("sqlite://{path}"))
     }
 
     /// The parts before and after the password, if there is one.
@@ -78,6 +113,25 @@ impl Serialize for DatabaseUrl {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        match (byte, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let digits = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                rest = after;
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Address of a server, such as `http://intake:7301`.

@@ -1,6 +1,8 @@
 //! The configuration and its faults.
 
-use host::config::{Config, DatabaseUrl, Override, Service, keys, unknown_variables, variable};
+use std::os::unix::fs::PermissionsExt;
+
+use host::config::{Config, DatabaseUrl, Override, Service, check_environment, keys, variable};
 
 fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs
@@ -44,7 +46,7 @@ fn a_mistake_in_the_file_is_named_by_key_and_line() {
     for (yaml, expected) in [
         (
             "reflection: true\nintake:\n  lisen: 127.0.0.1:1\n",
-            "remit.yaml, line 3: `intake.lisen`: this key does not exist",
+            "remit.yaml, line 3: `intake.lisen`: this key does not exist; did you mean `intake.listen`?",
         ),
         (
             "audti:\n  listen: 127.0.0.1:1\n",
@@ -76,6 +78,15 @@ fn a_mistake_in_the_file_is_named_by_key_and_line() {
         (
             "reflection: maybe\naudit:\n  listen: x\n",
             "remit.yaml, line 1: `reflection`",
+        ),
+        // Two of a kind in one section, and keys that other keys contain.
+        (
+            "intake:\n  listen: 127.0.0.1:1\n  database: mysql://x\nrouting:\n  listn: 127.0.0.1:1\n",
+            "remit.yaml, line 3: `intake.database`: not a database URL",
+        ),
+        (
+            "# one\nintake: {listen: 127.0.0.1:1,\n  databse: x}\n",
+            "remit.yaml, line 3: `intake.databse`: this key does not exist",
         ),
         ("a: [1\n", "remit.yaml, line "),
     ] {
@@ -159,6 +170,7 @@ fn passwords_come_from_files_and_are_never_printed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("url");
         std::fs::write(&file, format!("{url}\n")).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         let yaml = format!("intake:\n  database_file: {}\n", file.display());
         let config = load(&yaml, &[], Vec::new()).unwrap();
         let database = config.database(Service::Intake).unwrap().unwrap();
@@ -183,14 +195,122 @@ fn the_printed_configuration_round_trips() {
     assert_eq!(again.audit.database, config.audit.database);
 }
 
+fn strays(pairs: &[(&str, &str)]) -> Result<(), String> {
+    let environment = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    let commands = ["REMIT_TOKEN", "REMIT_INTAKE"].map(str::to_owned);
+    check_environment(environment, &commands).map_err(|error| error.to_string())
+}
+
 #[test]
-fn misspelt_variables_are_reported() {
-    let names = [
-        "REMIT_INTAKE_LISEN",
-        "REMIT_INTAKE_LISTEN",
-        "REMIT_INTAKE_SERVICE_HOST",
-        "REMIT_TOKEN",
-        "PATH",
-    ];
-    assert_eq!(unknown_variables(names.map(str::to_owned)), ["REMIT_INTAKE_LISEN"]);
+fn a_variable_that_nothing_reads_is_refused_with_what_was_meant() {
+    for (name, meant) in [
+        ("REMIT_INTAKE_LISTN", "; did you mean REMIT_INTAKE_LISTEN?"),
+        ("REMIT_TELEMETRY_FILTR", "; did you mean REMIT_TELEMETRY_FILTER?"),
+        ("REMIT_TOKENN", "; did you mean REMIT_TOKEN?"),
+        ("REMIT_ZZZ", ""),
+        // Near what an orchestrator makes, and not it.
+        ("REMIT_INTAKE_PORT", ""),
+        ("REMIT_AUDIT_PORTS", ""),
+        ("REMIT_AUDIT_PORT_X_TCP", ""),
+    ] {
+        let error = strays(&[("PATH", "/bin"), (name, "1")]).unwrap_err();
+        let expected = format!("nothing reads the environment variable {name}{meant}");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let both = strays(&[("REMIT_A_X", "1"), ("REMIT_B_X", "1")]).unwrap_err();
+    assert!(both.contains("REMIT_A_X") && both.contains("REMIT_B_X"), "{both}");
+    for good in [
+        ("REMIT_INTAKE_LISTEN", "127.0.0.1:1"),
+        ("REMIT_TOKEN", "x"),
+        ("REMITTANCE", "x"),
+        ("REMIT_TELEMETRY_ENDPOINT", ""),
+        ("REMIT_INTAKE_SERVICE_HOST", "10.0.0.1"),
+        ("REMIT_INTAKE_SERVICE_PORT", "7301"),
+        ("REMIT_INTAKE_SERVICE_PORT_GRPC", "7301"),
+        ("REMIT_INTAKE_PORT", "tcp://10.0.0.1:7301"),
+        ("REMIT_INTAKE_PORT_7301_TCP", "tcp://10.0.0.1:7301"),
+        ("REMIT_INTAKE_PORT_7301_TCP_ADDR", "10.0.0.1"),
+    ] {
+        strays(&[good]).unwrap();
+    }
+}
+
+#[test]
+fn a_variable_that_cannot_be_read_is_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let error = strays(&[("REMIT_INTAKE_LISTEN", "")]).unwrap_err();
+    assert!(error.contains("REMIT_INTAKE_LISTEN is empty"), "{error}");
+    let bytes = std::ffi::OsString::from_vec(vec![0xff]);
+    let error = check_environment([("REMIT_REPLICA".into(), bytes)], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("REMIT_REPLICA is not UTF-8"), "{error}");
+}
+
+#[test]
+fn what_a_start_would_refuse_is_refused_when_it_is_read() {
+    for (yaml, expected) in [
+        ("telemetry:\n  filter: lots\n", "`telemetry.filter`: `lots` is no level"),
+        ("tokens_file: ''\n", "`tokens_file` is empty"),
+        ("reflection: true\nreflection: false\n", "duplicate"),
+    ] {
+        let error = format!("{:#}", load(yaml, &[], Vec::new()).unwrap_err());
+        assert!(error.contains(expected), "{yaml}\n{error}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_key() {
+    let config = load("\u{feff}reflection: true\n", &[], Vec::new()).unwrap();
+    assert!(config.reflection);
+}
+
+#[test]
+fn paths_in_a_file_start_at_its_folder_and_others_at_the_working_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("remit.yaml");
+    let is_path =
+        |key: &str| key.ends_with("_file") || key.ends_with("folder") || key.starts_with("files.") || key == "data_dir";
+    let expected: Vec<_> = keys().into_iter().filter(|key| is_path(key)).collect();
+    assert!(expected.len() > 14, "{expected:?}");
+    for key in &expected {
+        let (yaml, name) = match key.split_once('.') {
+            Some((section, name)) => (format!("{section}:\n  {name}: some/path\n"), name),
+            None => (format!("{key}: some/path\n"), key.as_str()),
+        };
+        std::fs::write(&file, yaml).unwrap();
+        let shown = Config::load(Some(&file), [], Vec::new()).unwrap().to_yaml().unwrap();
+        let wanted = format!("{name}: {}", folder.path().join("some/path").display());
+        assert!(shown.contains(&wanted), "{key}:\n{shown}");
+        // The environment's are the working directory's.
+        let environment = [(variable(key), "some/path".to_owned())];
+        let shown = Config::load(Some(&file), environment, Vec::new())
+            .unwrap()
+            .to_yaml()
+            .unwrap();
+        assert!(shown.contains(&format!("{name}: some/path")), "{key}:\n{shown}");
+    }
+    for (yaml, wanted) in [
+        ("reflection: true\n", "data_dir: data\n".to_owned()),
+        (
+            "files:\n  rules: first-receiver\n",
+            "rules: first-receiver\n".to_owned(),
+        ),
+        (
+            "intake:\n  database: sqlite://a%20b.db?mode=rw\n",
+            format!("database: sqlite://{}/a b.db?mode=rw\n", folder.path().display()),
+        ),
+        (
+            "intake:\n  database: sqlite:///a.db\n",
+            "database: sqlite:///a.db\n".to_owned(),
+        ),
+        (
+            "intake:\n  database: postgres://h/a\n",
+            "database: postgres://h/a\n".to_owned(),
+        ),
+    ] {
+        std::fs::write(&file, yaml).unwrap();
+        let shown = Config::load(Some(&file), [], Vec::new()).unwrap().to_yaml().unwrap();
+        assert!(shown.contains(&wanted), "{yaml}:\n{shown}");
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use host::{
     config::Service,
     data_dir::{DataDir, Layout, write_tokens},
-    tokens::{Followed, LOOK, find_token},
+    tokens::{Followed, LOOK, REMIND, find_token},
 };
 use journal::SystemEntropy;
 use rpc::Authenticate as _;
@@ -87,6 +87,47 @@ fn a_lost_key_is_not_replaced_over_records() {
 }
 
 #[test]
+fn lost_tokens_are_not_replaced_over_records() {
+    let (_parent, folder) = folder();
+    let data_dir = DataDir::open(&folder).unwrap();
+    let agencies = BTreeSet::from(["police-CN".to_owned()]);
+    let first = data_dir.tokens(&agencies, &SystemEntropy).unwrap();
+    let file = data_dir.layout().tokens();
+    for records in ["intake.db", "audit.db", "log.checkpoint"] {
+        std::fs::remove_file(&file).unwrap();
+        // An empty database is a start that got no further.
+        std::fs::write(folder.join(records), "").unwrap();
+        data_dir.tokens(&agencies, &SystemEntropy).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(folder.join(records), "records").unwrap();
+        let error = data_dir.tokens(&agencies, &SystemEntropy).unwrap_err().to_string();
+        assert!(
+            error.contains("put it back from a backup") && error.contains(records),
+            "{error}"
+        );
+        assert!(!file.exists());
+        // Only somebody who says so makes new ones.
+        let renewed = data_dir.renew_tokens(&agencies, &SystemEntropy).unwrap();
+        assert_eq!(renewed.len(), first.len());
+        assert!(data_dir.renew_tokens(&agencies, &SystemEntropy).is_err());
+        std::fs::remove_file(folder.join(records)).unwrap();
+    }
+}
+
+#[test]
+fn a_revoked_token_is_not_made_anew() {
+    let (_parent, folder) = folder();
+    let data_dir = DataDir::open(&folder).unwrap();
+    let agencies = BTreeSet::from(["police-CN".to_owned()]);
+    let mut tokens = data_dir.tokens(&agencies, &SystemEntropy).unwrap();
+    tokens.last_mut().unwrap().token.clear();
+    write_tokens(&data_dir.layout().tokens(), &tokens).unwrap();
+    let again = data_dir.tokens(&agencies, &SystemEntropy).unwrap();
+    assert!(again.len() == tokens.len() && again.last().unwrap().is_revoked());
+    assert_eq!(find_token(&again, "police-CN"), None);
+}
+
+#[test]
 fn paths_survive_in_database_urls() {
     let url = Layout::new("/tmp/100% of #1?").database(Service::Audit).unwrap();
     assert_eq!(url.expose(), "sqlite:///tmp/100%25 of %231%3F/audit.db");
@@ -125,13 +166,42 @@ async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
         .cloned()
         .collect();
     others.push(added.clone());
-    write_tokens(&file, &others).unwrap();
+    let with_added = others;
+    write_tokens(&file, &with_added).unwrap();
     tokio::time::sleep(2 * LOOK).await;
     assert!(knows(operator) && knows(&added) && !knows(agency));
 
-    std::fs::write(&file, "no tokens").unwrap();
-    tokio::time::sleep(2 * LOOK).await;
-    assert!(knows(operator) && knows(&added), "what cannot be read changes nothing");
+    assert_eq!(followed.trouble(), None);
+
+    let others = file.with_file_name("elsewhere");
+    for (break_it, expected) in [
+        (
+            Box::new(|| std::fs::write(&file, "no tokens").unwrap()) as Box<dyn Fn()>,
+            "expected",
+        ),
+        (Box::new(|| std::fs::rename(&file, &others).unwrap()), "No such file"),
+        (
+            Box::new(|| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap()),
+            "chmod 600",
+        ),
+    ] {
+        break_it();
+        tokio::time::sleep(2 * LOOK).await;
+        assert!(knows(operator) && knows(&added), "what cannot be read changes nothing");
+        let trouble = followed.trouble().unwrap();
+        assert!(
+            trouble.contains(expected) && trouble.contains("tokens.json"),
+            "{trouble}"
+        );
+        // It stays an alarm, however long.
+        tokio::time::sleep(2 * REMIND).await;
+        assert_eq!(followed.trouble(), Some(trouble));
+        write_tokens(&file, &tokens).unwrap();
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(followed.trouble(), None);
+        write_tokens(&file, &with_added).unwrap();
+        tokio::time::sleep(2 * LOOK).await;
+    }
     write_tokens(&file, &tokens).unwrap();
     tokio::time::sleep(2 * LOOK).await;
     assert!(knows(agency) && !knows(&added));

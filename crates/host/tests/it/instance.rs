@@ -1,6 +1,6 @@
 //! All three services in this process.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use api::{
     intake::{
@@ -21,6 +21,11 @@ use rpc::{
     client::{Caller, connect},
 };
 use testkit::Backend;
+
+fn write_secret(path: &Path, content: &[u8]) {
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+}
 
 fn config(data_dir: &Path) -> Config {
     let mut config = Config {
@@ -190,7 +195,7 @@ async fn each_service_runs_alone() {
         endpoints.push(format!("http://{listen}"));
     }
     drop(ports);
-    std::fs::write(path("receipt.key"), [7; 32]).unwrap();
+    write_secret(&path("receipt.key"), &[7; 32]);
     let token = |system: &str, agency: Option<&str>, role| Token {
         token: format!("a-token-that-only-{system}-knows"),
         system: system.to_owned(),
@@ -204,7 +209,7 @@ async fn each_service_runs_alone() {
         token("audit", None, Role::Service),
         token("police-440000-desk", Some("police-440000"), Role::Agency),
     ];
-    std::fs::write(path("tokens.json"), serde_json::to_string(&tokens).unwrap()).unwrap();
+    write_secret(&path("tokens.json"), serde_json::to_string(&tokens).unwrap().as_bytes());
 
     let mut running = Vec::new();
     for service in Service::ALL {

@@ -10,11 +10,10 @@ use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
 use host::config::Service;
 use journal::{Clock as _, SystemClock};
-use owo_colors::OwoColorize as _;
 
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    output::{self, bad, dim, field, id, line, strong},
+    output::{self, Paint as _, bad, dim, field, id, line, strong},
 };
 
 /// List, show, watch and acknowledge cases

@@ -1,14 +1,14 @@
-//! `remit config`: show the effective configuration.
+//! `remit config`: show and check the effective configuration.
 
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Args, Subcommand};
-use host::config::{self, Config, Override};
+use clap::{Args, Subcommand, ValueEnum};
+use host::config::{self, Config, Override, Service};
 
-use crate::{client::Failed, output::line};
+use crate::{client::Failed, output};
 
-/// Show the configuration
+/// Show and check the configuration
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -27,15 +27,53 @@ Examples:
   remit config show
   remit config show --config remit.yaml --set limits.concurrency=256")]
     Show(Settings),
+    /// Check the configuration as a start would, without starting
+    ///
+    /// Reads every file that it names, and refuses what `remit serve` would refuse: unknown keys and
+    /// variables, values out of range, missing settings, unusable reference data and tokens, secrets
+    /// that others can read.
+    #[command(after_help = "\
+Examples:
+  remit config check --config remit.yaml
+  remit config check intake --config /etc/remit/remit.yaml")]
+    Check {
+        /// What it is for: one service, or all three in one process
+        #[arg(value_enum, default_value = "all")]
+        which: Which,
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+/// What a configuration is for.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Which {
+    All,
+    Intake,
+    Routing,
+    Audit,
 }
 
 impl Command {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let Action::Show(settings) = self.action;
-        let config = settings.load(Vec::new())?;
-        line(config.to_yaml()?.trim_end())?;
-        Ok(())
+        match self.action {
+            Action::Show(settings) => {
+                let config = settings.load(Vec::new())?;
+                Ok(output::document(config.to_yaml()?.as_bytes())?)
+            }
+            Action::Check { which, settings } => {
+                let service = match which {
+                    Which::All => None,
+                    Which::Intake => Some(Service::Intake),
+                    Which::Routing => Some(Service::Routing),
+                    Which::Audit => Some(Service::Audit),
+                };
+                let config = settings.load(Vec::new())?;
+                host::check(service, &config).map_err(|error| Failed::Usage(format!("{error:#}")))?;
+                Ok(output::line("the configuration is usable")?)
+            }
+        }
     }
 }
 

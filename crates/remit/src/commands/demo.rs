@@ -19,7 +19,6 @@ use api::{
 use clap::Args;
 use host::config::Service;
 use journal::{Clock as _, SystemClock, SystemEntropy, ordered_id};
-use owo_colors::OwoColorize as _;
 use tokio::time::Instant;
 
 use super::{
@@ -31,7 +30,7 @@ use super::{
 use crate::{
     client::{Access, Failed, Target},
     examples::{self, Example},
-    output::{self, Progress, bad, dim, id, line, strong},
+    output::{self, Paint as _, Progress, bad, dim, id, line, strong},
 };
 
 /// Show Remit at work: submit the example stories and check the outcome of each
@@ -81,8 +80,9 @@ impl Command {
                 if let Err(error) = &shown {
                     output::error(error);
                 }
+                let _ = line("");
                 let _ = line(format_args!(
-                    "\nStill serving. {}",
+                    "Still serving. {}",
                     "Interrupt (Ctrl-C) to stop.".style(dim())
                 ));
                 shown.map_err(|_| Failed::Told.into())

@@ -5,7 +5,6 @@ pub(super) mod offline;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write as _,
     path::PathBuf,
 };
 
@@ -20,13 +19,12 @@ use clap::{Args, Subcommand};
 use decision::directory::{Directory, LIMIT};
 use host::{config::Service, input::read};
 use journal::{Clock as _, SystemClock};
-use owo_colors::OwoColorize as _;
 use places::{OnDay, Territories, TerritoryCode};
 use rpc::client::Caller;
 
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    output::{self, bad, dim, field, id, line, strong},
+    output::{self, Paint as _, bad, dim, field, id, line, strong},
 };
 
 /// Apply and compare directories of agencies, and find the agency for a function and place
@@ -290,9 +288,7 @@ impl Command {
             Action::Versions { limit } => self.versions(*limit).await,
             Action::Show { etag, territories } => {
                 let file = self.file(etag.clone().unwrap_or_default(), *territories).await?;
-                let mut out = std::io::stdout().lock();
-                out.write_all(&file)?;
-                Ok(out.flush()?)
+                Ok(output::document(&file)?)
             }
         }
     }

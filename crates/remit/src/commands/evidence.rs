@@ -16,7 +16,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::HEXLOWER;
 use futures::{Stream, StreamExt as _, stream};
 use host::config::Service;
-use owo_colors::OwoColorize as _;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::{
@@ -26,7 +25,7 @@ use tokio::{
 
 use crate::{
     client::{Access, Failed, IntakeServer, Target},
-    output::{self, Progress, dim, field, line, strong},
+    output::{self, Paint as _, Progress, dim, field, line, strong},
 };
 
 /// Bytes per message.

@@ -10,12 +10,11 @@ use api::routing::{
 use clap::{Args, Subcommand, ValueEnum};
 use host::config::Service;
 use journal::Time;
-use owo_colors::OwoColorize as _;
 
 pub use self::load::{File, load};
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    output::{self, dim, field, id, line, strong},
+    output::{self, Paint as _, dim, field, id, line, strong},
 };
 
 /// Load and read the operator register: who operates which domain, app or platform, and where

@@ -1,8 +1,7 @@
 //! `remit report`: submit, read and follow reports.
 
-use std::{io::Read as _, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use api::intake::{
     CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, LogReference, Loss, ReadPurpose,
     Report, RevealPurpose, RevealReporterRequest, RevealReporterResponse, SubjectKind, SubmitReportRequest,
@@ -10,15 +9,14 @@ use api::intake::{
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
-use host::config::Service;
+use host::{config::Service, input};
 use iso_currency::Currency;
-use owo_colors::OwoColorize as _;
 use rpc::json::JsonError;
 
 use super::proof::{self, Logged};
 use crate::{
     client::{Access, Failed, IntakeServer},
-    output::{self, bad, dim, field, good, id, line, strong},
+    output::{self, Paint as _, bad, dim, field, good, id, line, strong},
 };
 
 /// Submit reports and follow them
@@ -235,20 +233,12 @@ impl Command {
     }
 }
 
+/// Maximum size of a request in JSON: more than a server takes as a message.
+const REQUEST: u64 = 16 << 20;
+
 fn read_request(file: &std::path::Path) -> anyhow::Result<SubmitReportRequest> {
-    let (name, text) = if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("cannot read standard input")?;
-        ("standard input".to_owned(), text)
-    } else {
-        let name = file.display().to_string();
-        let text =
-            std::fs::read_to_string(file).map_err(|error| Failed::Usage(format!("cannot read {name}: {error}")))?;
-        (name, text)
-    };
-    parse_request(&name, &text)
+    let text = input::text(file, REQUEST).map_err(|error| Failed::Usage(format!("cannot read {error:#}")))?;
+    parse_request(&input::name(file), &text)
 }
 
 /// Parses a request. The error names file, line, column and field.

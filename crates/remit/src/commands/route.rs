@@ -16,12 +16,11 @@ use api::routing::{
 use clap::{Args, Subcommand};
 use decision::directory::AgencyId;
 use host::{config::Service, reference::shipped_rules};
-use owo_colors::OwoColorize as _;
 
 use self::offline::{Data, Report};
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    output::{self, Progress, bad, field, good, line},
+    output::{self, Paint as _, Progress, bad, field, good, line},
 };
 
 /// Explain, check, simulate and activate rule sets

@@ -13,12 +13,11 @@ use host::{
     instance::Instance,
     running::{Options, Running},
 };
-use owo_colors::OwoColorize as _;
 use rustix::fs::Mode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config::Settings;
-use crate::output::{dim, line, strong};
+use crate::output::{Paint as _, dim, line, strong};
 
 /// Run the services
 #[derive(Args, Clone, Debug)]
@@ -175,11 +174,9 @@ pub async fn with_telemetry(
     telemetry: &telemetry::Config,
     serving: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
+    private_files();
     let guard = telemetry::init(telemetry, "remit").context("`telemetry`")?;
     log_panics();
-    for variable in config::unknown_variables(config::environment().map(|(name, _)| name)) {
-        tracing::warn!(variable, "unknown environment variable; is it misspelt?");
-    }
     if std::env::var_os("RUST_LOG").is_some() {
         tracing::warn!("RUST_LOG has no effect; use `telemetry.filter` or REMIT_TELEMETRY_FILTER");
     }
@@ -202,10 +199,13 @@ fn warn_unnamed(config: &Config, key_file: &Path) {
     }
 }
 
-/// Starts all three services. Files that this process creates from now on, databases included, are
-/// accessible only to its user.
-pub async fn start(config: Config) -> anyhow::Result<Instance> {
+/// Files that a server creates, databases included, are accessible only to its user.
+fn private_files() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// Starts all three services.
+pub async fn start(config: Config) -> anyhow::Result<Instance> {
     Instance::start(Options::new(config)).await
 }
 

@@ -7,11 +7,10 @@ use api::operations::{
 use clap::Args;
 use host::config::Service;
 use journal::Time;
-use owo_colors::OwoColorize as _;
 
 use crate::{
     client::{Access, Failed},
-    output::{bad, field, good, line, strong},
+    output::{self, Paint as _, bad, field, good, line, strong},
 };
 
 /// Check whether anything is late or lost in the three services
@@ -36,10 +35,10 @@ pub struct Command {
     /// Seconds after which something counts as late; ten times as many count as very late
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     late: u32,
-    /// Seconds after which a checkpoint counts as old; ten times as many count as very old. Quiet
-    /// logs are signed every minute
-    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
-    old: u32,
+    /// Seconds after which a checkpoint counts as old; ten times as many count as very old [default:
+    /// three times the interval at which the log says that it is signed when quiet]
+    #[arg(long, value_name = "SECONDS")]
+    old: Option<u32>,
     /// Address of intake
     #[arg(long, env = "REMIT_INTAKE", value_name = "URL", help_heading = "Connection")]
     intake: Option<String>,
@@ -84,7 +83,8 @@ struct Finding {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     late: i64,
-    old: i64,
+    /// `None`: by the log's own interval.
+    old: Option<i64>,
 }
 
 impl Command {
@@ -92,7 +92,7 @@ impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
         let limits = Limits {
             late: self.late.into(),
-            old: self.old.into(),
+            old: self.old.map(i64::from),
         };
         let ask = |service, server: Option<String>| {
             let access = &self.access;
@@ -151,6 +151,13 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
             text,
         });
     };
+    if !status.unread_tokens.is_empty() {
+        let text = format!(
+            "the tokens read last stay in effect, and none can be revoked: {}",
+            status.unread_tokens
+        );
+        found(Level::Late, "tokens", text);
+    }
     for backlog in &status.backlogs {
         let (level, text) = waiting(backlog, now, limits);
         found(level, "outbox", text);
@@ -237,7 +244,11 @@ fn checkpoint(log: &LogStatus, now: Time, limits: Limits) -> Vec<(Level, &'stati
         age if age > 1_000_000_000 => format!("{published} of {size} entries published by an earlier start"),
         age => format!("{published} of {size} entries published, signed {age} s ago"),
     };
-    findings.push((graded(age, limits.old), "checkpoint", text));
+    findings.push((
+        graded(age, limits.old.unwrap_or_else(|| patience(log))),
+        "checkpoint",
+        text,
+    ));
     if !log.unpublished.is_empty() {
         findings.push((Level::Lost, "publishing", log.unpublished.clone()));
     }
@@ -259,6 +270,13 @@ fn checkpoint(log: &LogStatus, now: Time, limits: Limits) -> Vec<(Level, &'stati
         findings.push((Level::Lost, "log", text));
     }
     findings
+}
+
+/// Seconds after which a checkpoint is old, when nobody says another: three times the interval that
+/// the log itself states; a log that states none is of a version that signs every minute.
+fn patience(log: &LogStatus) -> i64 {
+    let interval = log.refresh_interval.as_ref().map_or(60, |interval| interval.seconds);
+    interval.saturating_mul(3).max(10)
 }
 
 fn age(time: Option<&prost_types::Timestamp>, now: Time) -> Option<i64> {
@@ -306,7 +324,7 @@ fn print_json(worst: Level, findings: &[Finding]) -> anyhow::Result<()> {
         })
         .collect();
     let status = serde_json::json!({ "level": worst.word(), "findings": findings });
-    line(serde_json::to_string_pretty(&status)?)?;
+    output::value(&status)?;
     Ok(())
 }
 
@@ -315,7 +333,7 @@ mod tests {
     use super::*;
 
     const NOW: Time = Time(1_795_305_600_000_000);
-    const LIMITS: Limits = Limits { late: 60, old: 180 };
+    const LIMITS: Limits = Limits { late: 60, old: None };
 
     fn ago(seconds: i64) -> Option<prost_types::Timestamp> {
         Some(NOW.plus_seconds(-seconds).to_proto())
@@ -341,6 +359,7 @@ mod tests {
                 writes: true,
                 ..Default::default()
             }),
+            unread_tokens: String::new(),
             evidence: Some(EvidenceStatus {
                 unattached_count: 7,
                 overdue_count: 1,
@@ -370,6 +389,26 @@ mod tests {
         );
         assert_eq!(worst(|status| log(status).sign_time = ago(181)), Level::Late);
         assert_eq!(worst(|status| log(status).sign_time = ago(1_801)), Level::Lost);
+        // By the interval that the log says it has.
+        for (interval, age, level) in [
+            (600, 1_800, Level::Fine),
+            (600, 1_801, Level::Late),
+            (5, 16, Level::Late),
+            (0, 10, Level::Fine),
+        ] {
+            let found = worst(|status| {
+                log(status).sign_time = ago(age);
+                log(status).refresh_interval = Some(prost_types::Duration {
+                    seconds: interval,
+                    nanos: 0,
+                });
+            });
+            assert_eq!(found, level, "{age} s with {interval} s");
+        }
+        assert_eq!(
+            worst(|status| status.unread_tokens = "no such file".to_owned()),
+            Level::Late
+        );
         assert_eq!(
             worst(|status| log(status).unpublished = "disk full".to_owned()),
             Level::Lost

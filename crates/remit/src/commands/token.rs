@@ -1,13 +1,13 @@
-//! `remit token`: create tokens for callers.
+//! `remit token`: the tokens of callers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::routing::{GetAgencyRequest, directory_service_client::DirectoryServiceClient};
-use clap::{Args, Subcommand};
-use decision::directory::AgencyId;
+use clap::{Args, Subcommand, ValueEnum};
+use decision::directory::{AgencyId, Directory};
 use host::{
-    config::Service,
-    data_dir::{secret, write_tokens},
+    config::{Service, nearest},
+    data_dir::{DataDir, secret, write_tokens},
     tokens::read,
 };
 use journal::SystemEntropy;
@@ -17,14 +17,20 @@ use tonic::Code;
 use super::directory::offline;
 use crate::{
     client::{Access, Failed, RoutingServer},
-    output::{aside, line},
+    output::{self, Paint as _, aside, bad, line},
 };
 
-/// Create a token for an agency's system
+/// List, add, revoke and rotate the tokens of callers
+///
+/// They are in one file, of which servers notice changes within a second or two: a token that is
+/// revoked or rotated ends its open streams, too. Tokens are printed once, when they are made.
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
     action: Action,
+    /// The token file [default: that of the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     access: Access,
     #[command(flatten)]
@@ -33,25 +39,26 @@ pub struct Command {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
-    /// Create a token for an agency, add it to the token file and print it
+    /// Create a token, add it to the token file and print it
     ///
     /// The directory must have the agency: that of --agencies, of --server, or of the instance that
-    /// serves from the data directory. Servers that use the file accept the token within a second
-    /// or two. To revoke a token, remove its entry from the file.
+    /// serves from the data directory.
     #[command(after_help = "\
 Examples:
   remit token add police-320508
   remit token add police-320508 --system gusu-archive
-  remit token add police-320508 --file /etc/remit/tokens.json --agencies agencies.yaml")]
+  remit token add police-320508 --file /etc/remit/tokens.json --agencies agencies.yaml
+  remit token add --role partner --system city-bank")]
     Add {
-        /// Id of the agency, such as police-320508
-        agency: String,
+        /// Id of the agency, such as police-320508; for systems of agencies only
+        #[arg(required_if_eq("role", "agency"))]
+        agency: Option<String>,
+        /// What the caller may do
+        #[arg(long, value_enum, default_value = "agency")]
+        role: RoleName,
         /// Name of the calling system [default: the agency's id and `-desk`]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", required_unless_present = "agency")]
         system: Option<String>,
-        /// The token file [default: that of the data directory]
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
         /// Agency file that must have the agency, instead of a server's directory
         #[arg(long, value_name = "FILE")]
         agencies: Option<PathBuf>,
@@ -59,22 +66,65 @@ Examples:
         #[arg(long, value_name = "FILE", requires = "agencies")]
         territories: Option<PathBuf>,
     },
+    /// List the systems that have tokens, without the tokens
+    #[command(after_help = "Examples:\n  remit token list\n  remit token list --json")]
+    List,
+    /// Revoke the token of a system; its entry stays, without a token
+    #[command(after_help = "Example:\n  remit token revoke police-320508-desk")]
+    Revoke {
+        /// Name of the system, as `remit token list` shows it
+        system: String,
+    },
+    /// Replace the token of a system, and print the new one
+    #[command(after_help = "Example:\n  remit token rotate police-320508-desk")]
+    Rotate {
+        /// Name of the system, as `remit token list` shows it
+        system: String,
+    },
+    /// Make new tokens for everybody, where the file of a data directory is lost
+    ///
+    /// A start refuses to do so by itself, since it locks out every caller. For the agencies of the
+    /// built-in directory; add others with `remit token add`.
+    #[command(after_help = "Example:\n  remit token renew --data-dir /var/lib/remit")]
+    Renew,
+}
+
+/// A role on the command line.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum RoleName {
+    /// A system of an agency
+    Agency,
+    /// A system that passes reports on: a platform, a bank, a hotline
+    Partner,
+    /// Runs the services; sees no content
+    Operator,
+    /// Reads the log with its details
+    Auditor,
+    /// One of Remit's own services: intake, routing or audit
+    Service,
+}
+
+impl From<RoleName> for Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Agency => Self::Agency,
+            RoleName::Partner => Self::Partner,
+            RoleName::Operator => Self::Operator,
+            RoleName::Auditor => Self::Auditor,
+            RoleName::Service => Self::Service,
+        }
+    }
 }
 
 impl Command {
     /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Action::Add {
-            agency,
-            system,
-            file,
-            agencies,
-            territories,
-        } = self.action;
-        let agency = AgencyId::new(&agency).map_err(|error| Failed::Usage(error.to_string()))?;
-        let system = system.unwrap_or_else(|| format!("{agency}-desk"));
-        let other_file = file.is_some();
-        let file = file.unwrap_or_else(|| self.access.layout().tokens());
+        let other_file = self.file.is_some();
+        let file = self.file.unwrap_or_else(|| self.access.layout().tokens());
+        let json = self.access.json;
+        if matches!(self.action, Action::Renew) {
+            return renew(&self.access.data_dir, json);
+        }
         if !file.exists() {
             let message = format!(
                 "{} does not exist: set the servers' token file with --file, or their --data-dir",
@@ -83,40 +133,161 @@ impl Command {
             return Err(Failed::Usage(message).into());
         }
         let mut tokens = read(&file)?;
-        if tokens.iter().any(|token| token.system == system) {
-            let message = format!("the system `{system}` already has a token; choose another with --system");
-            return Err(Failed::Usage(message).into());
-        }
-        let known = match agencies {
-            Some(agencies) => Some(offline::has_agency(&agencies, territories.as_deref(), &agency)?),
-            // Another file is another deployment's.
-            None if other_file && self.server.address().is_none() => None,
-            None => in_force(&self.access, &self.server, &agency).await?,
-        };
-        match known {
-            Some(true) => {}
-            Some(false) => {
-                let message = format!(
-                    "no agency of the directory is `{agency}`; apply a directory that has it first, or look it up with \
-                     `remit directory tree`"
-                );
-                return Err(Failed::Usage(message).into());
+        match self.action {
+            Action::Renew => Ok(()),
+            Action::List => list(&tokens, json),
+            Action::Revoke { system } => {
+                let entry = entry(&mut tokens, &system, &file)?;
+                entry.token.clear();
+                write_tokens(&file, &tokens)?;
+                match json {
+                    true => output::value(&serde_json::json!({ "system": system, "revoked": true })),
+                    false => Ok(line(format_args!("the token of {system} is revoked"))?),
+                }
             }
-            None => aside(format_args!(
-                "no directory is at hand: whether it has `{agency}` was not checked; name one with --agencies or --server"
-            )),
+            Action::Rotate { system } => {
+                let token = secret(&SystemEntropy);
+                entry(&mut tokens, &system, &file)?.token.clone_from(&token);
+                Tokens::new(&tokens)?;
+                write_tokens(&file, &tokens)?;
+                print_token(&system, &token, json)
+            }
+            Action::Add {
+                agency,
+                role,
+                system,
+                agencies,
+                territories,
+            } => {
+                if role != RoleName::Agency && agency.is_some() {
+                    let message = "only systems of agencies name an agency; leave it out, or the role".to_owned();
+                    return Err(Failed::Usage(message).into());
+                }
+                let agency = agency.as_deref().map(AgencyId::new).transpose();
+                let agency = agency.map_err(|error| Failed::Usage(error.to_string()))?;
+                let system = match (&agency, system) {
+                    (_, Some(system)) => system,
+                    (Some(agency), None) => format!("{agency}-desk"),
+                    (None, None) => return Err(Failed::Usage("name the system with --system".to_owned()).into()),
+                };
+                let services = Service::ALL.map(Service::name);
+                if role == RoleName::Service && !services.contains(&system.as_str()) {
+                    let message = format!("Remit's own services are {}; `{system}` is none", services.join(", "));
+                    return Err(Failed::Usage(message).into());
+                }
+                if tokens.iter().any(|token| token.system == system) {
+                    let message = format!(
+                        "the system `{system}` already has a token; choose another with --system, or replace its token with \
+                         `remit token rotate {system}`"
+                    );
+                    return Err(Failed::Usage(message).into());
+                }
+                if let Some(agency) = &agency {
+                    let known = match agencies {
+                        Some(agencies) => Some(offline::has_agency(&agencies, territories.as_deref(), agency)?),
+                        // Another file is another deployment's.
+                        None if other_file && self.server.address().is_none() => None,
+                        None => in_force(&self.access, &self.server, agency).await?,
+                    };
+                    require_known(agency, known)?;
+                }
+                let token = secret(&SystemEntropy);
+                tokens.push(Token {
+                    token: token.clone(),
+                    system: system.clone(),
+                    agency: agency.map(|agency| agency.to_string()),
+                    role: role.into(),
+                });
+                Tokens::new(&tokens)?;
+                write_tokens(&file, &tokens)?;
+                print_token(&system, &token, json)
+            }
         }
-        let token = secret(&SystemEntropy);
-        tokens.push(Token {
-            token: token.clone(),
-            system,
-            agency: Some(agency.to_string()),
-            role: Role::Agency,
-        });
-        Tokens::new(&tokens)?;
-        write_tokens(&file, &tokens)?;
-        line(token)?;
-        Ok(())
+    }
+}
+
+/// Refuses an agency that the directory at hand does not have.
+fn require_known(agency: &AgencyId, known: Option<bool>) -> anyhow::Result<()> {
+    match known {
+        Some(true) => Ok(()),
+        Some(false) => {
+            let message = format!(
+                "no agency of the directory is `{agency}`; apply a directory that has it first, or look it up with \
+                 `remit directory tree`"
+            );
+            Err(Failed::Usage(message).into())
+        }
+        None => {
+            aside(format_args!(
+                "no directory is at hand: whether it has `{agency}` was not checked; name one with --agencies or --server"
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// The entry of a system.
+fn entry<'a>(tokens: &'a mut [Token], system: &str, file: &Path) -> anyhow::Result<&'a mut Token> {
+    let names: Vec<_> = tokens.iter().map(|token| token.system.clone()).collect();
+    tokens.iter_mut().find(|token| token.system == system).ok_or_else(|| {
+        let meant = match nearest(system, names.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "`remit token list` lists them".to_owned(),
+        };
+        Failed::NotFound(format!("{} has no system `{system}`; {meant}", file.display())).into()
+    })
+}
+
+fn list(tokens: &[Token], json: bool) -> anyhow::Result<()> {
+    if json {
+        let systems: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                serde_json::json!({
+                    "system": token.system, "role": token.role, "agency": token.agency, "revoked": token.is_revoked(),
+                })
+            })
+            .collect();
+        return output::value(&serde_json::json!({ "systems": systems }));
+    }
+    let width = tokens.iter().map(|token| token.system.len()).max().unwrap_or(0);
+    for token in tokens {
+        let role = RoleName::value_variants()
+            .iter()
+            .find(|role| Role::from(**role) == token.role);
+        let role = role.and_then(RoleName::to_possible_value);
+        let revoked = if token.is_revoked() { "revoked" } else { "" };
+        line(format_args!(
+            "{:width$}  {:8}  {}  {}",
+            token.system,
+            role.as_ref().map_or("", |role| role.get_name()),
+            token.agency.as_deref().unwrap_or_default(),
+            revoked.style(bad())
+        ))?;
+    }
+    Ok(())
+}
+
+fn print_token(system: &str, token: &str, json: bool) -> anyhow::Result<()> {
+    match json {
+        true => output::value(&serde_json::json!({ "system": system, "token": token })),
+        false => Ok(line(token)?),
+    }
+}
+
+fn renew(data_dir: &Path, json: bool) -> anyhow::Result<()> {
+    let agencies = Directory::shipped()
+        .agencies()
+        .map(|agency| agency.id.to_string())
+        .collect();
+    let data_dir = DataDir::open(data_dir)?;
+    let tokens = data_dir.renew_tokens(&agencies, &SystemEntropy)?;
+    match json {
+        true => list(&tokens, true),
+        false => {
+            let (count, file) = (tokens.len(), data_dir.layout().tokens());
+            Ok(line(format_args!("made {count} tokens in {}", file.display()))?)
+        }
     }
 }
 

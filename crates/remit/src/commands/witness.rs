@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use audit::{DEFAULT_ORIGIN, Trusted};
 use clap::{Args, Subcommand};
+use host::secrets::private;
 use journal::{SystemClock, SystemEntropy};
-use owo_colors::OwoColorize as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witness::{Book, OpenError, Server, foreign};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::Failed,
-    output::{field, line, strong},
+    output::{Paint as _, field, line, strong},
 };
 
 /// Run a witness: it cosigns checkpoints of logs that never change what they showed before
@@ -109,6 +109,7 @@ impl Serve {
             );
             return Err(Failed::Usage(message).into());
         }
+        private(&self.dir.join("witness.key"))?;
         with_telemetry(&config.telemetry, async move {
             let book = Book::open(&self.dir, &self.name, &keys, Arc::new(SystemClock), &SystemEntropy).await;
             let book = book.map_err(|error| match error {

@@ -67,6 +67,40 @@ fn pipes_and_devices_are_not_read_as_proofs() {
     }
 }
 
+/// Names of files and fields come from others, too.
+#[test]
+fn nothing_that_others_wrote_acts_on_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let attack = "\u{1b}]0;title\u{7}\u{1b}[32mproof verified\u{1b}[0m\nerror: none\u{202e}\u{9b}2J";
+    let path = folder.path().join(attack);
+    std::fs::write(&path, serde_json::json!({ attack: 1 }).to_string()).unwrap();
+    let path = path.to_str().unwrap();
+    for args in [
+        &["report", "submit", path][..],
+        &["report", "submit", &format!("{path}-missing")],
+        &["route", "explain", path],
+        &["route", "check", path],
+        &["directory", "check", path],
+        &["config", "show", "--config", path],
+        &["log", "verify-receipt", path, "--key", "k"],
+        &["log", "verify", path],
+        &["case", "list", "--data-dir", path],
+        &["evidence", "upload", path],
+        &["operator", "load", path],
+    ] {
+        for format in [&[][..], &["--json"]] {
+            let (code, stdout, stderr) = run(&[args, format].concat());
+            let told = format!("{stdout}{stderr}");
+            assert_ne!(code, 0, "{args:?}");
+            assert!(
+                !told.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'),
+                "{args:?}: {told:?}"
+            );
+            assert!(!told.contains("\nerror: none"), "{args:?}: {told:?}");
+        }
+    }
+}
+
 #[test]
 fn every_command_explains_itself_with_an_example() {
     for (args, expected) in [

@@ -1,6 +1,6 @@
 //! `remit directory`: with files only, and with a server.
 
-use std::process::Output;
+use std::{os::unix::fs::PermissionsExt, process::Output};
 
 use testkit::eventually;
 
@@ -194,6 +194,7 @@ fn an_agency_added_later_works_in_reports_trees_and_tokens() {
     assert_eq!(std::fs::read_to_string(&tokens).unwrap(), before);
     // Another deployment's file, by its agency file or, where there is none, on one's own word.
     let other = file("tokens.json", "[]");
+    std::fs::set_permissions(&other, PermissionsExt::from_mode(0o600)).unwrap();
     let agencies = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/agencies.yaml");
     let (code, _) = server.fails(&["token", "add", "police-45010", "--file", &other, "--agencies", agencies]);
     assert_eq!((code, std::fs::read_to_string(&other).unwrap().as_str()), (2, "[]"));

@@ -3,12 +3,11 @@
 use api::routing::{Explanation, FactorTried};
 use api::text_in;
 use journal::{Clock as _, SystemClock};
-use owo_colors::OwoColorize as _;
 
 use super::{Sent, StoryResult, Tally};
 use crate::{
     commands::proof::Proven,
-    output::{self, bad, dim, good, id, line, strong},
+    output::{self, Paint as _, bad, dim, good, id, line, strong},
 };
 
 /// Prints the outcome of a story and counts it.

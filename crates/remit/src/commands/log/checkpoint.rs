@@ -5,7 +5,7 @@ use clap::Args;
 use journal::{Clock as _, SystemClock};
 
 use super::{Context, broken, get_checkpoint, verify::age};
-use crate::output::{self, line};
+use crate::output;
 
 /// Print the newest checkpoint: the log's signed head
 ///
@@ -32,7 +32,7 @@ impl Command {
         if context.json() {
             return output::json(&response);
         }
-        line(response.checkpoint.trim_end())?;
+        output::document(response.checkpoint.as_bytes())?;
         if let Some(signed_at) = signed_at {
             output::aside(format_args!("verified; signed {}", age(signed_at, SystemClock.now())));
         }

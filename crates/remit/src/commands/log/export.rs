@@ -14,13 +14,12 @@ use audit::{
 use clap::Args;
 use futures::StreamExt as _;
 use journal::Openings;
-use owo_colors::OwoColorize as _;
 use rpc::client::Caller;
 
 use super::{Context, broken, source::Source};
 use crate::{
     client::Failed,
-    output::{Progress, field, good, line},
+    output::{self, Paint as _, Progress, field, good, line},
 };
 
 /// Interval between progress updates.
@@ -94,7 +93,7 @@ impl Command {
                 "folder": self.folder, "entries": signed.size, "new": signed.size - before, "with_detail": self.with_detail,
                 "root": data_encoding::BASE64.encode(&signed.root), "reading": logged,
             });
-            line(serde_json::to_string_pretty(&exported)?)?;
+            output::value(&exported)?;
             return Ok(());
         }
         let folder = self.folder.display();

@@ -4,12 +4,11 @@ use api::audit::{
     Gap, GapKind, ListGapsRequest, ListGapsResponse, Producer, Standing, audit_service_client::AuditServiceClient,
 };
 use clap::Args;
-use owo_colors::OwoColorize as _;
 
 use super::Context;
 use crate::{
     client::{Failed, Target},
-    output::{self, bad, dim, good, id, line},
+    output::{self, Paint as _, bad, dim, good, id, line},
 };
 
 /// List changes missing from the log, and producers whose past has changed

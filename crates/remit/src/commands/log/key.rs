@@ -7,13 +7,12 @@ use audit::{KeyState, LogKeys, open_checkpoint};
 use clap::{Args, Subcommand};
 use host::{config::Config, data_dir::DataDir};
 use journal::{Clock as _, SystemClock, SystemEntropy};
-use owo_colors::OwoColorize as _;
 
 use super::Context;
 use crate::{
     client::{Access, Failed},
     commands::config::Settings,
-    output::{bad, dim, field, good, line},
+    output::{self, Paint as _, bad, dim, field, good, line},
 };
 
 /// Print the log's verifier key; generate, rotate and revoke keys
@@ -86,10 +85,10 @@ impl Command {
         match self.action {
             None if access.json => {
                 let key = serde_json::json!({ "verifierKey": load(origin, &path).await?.vkey() });
-                line(serde_json::to_string_pretty(&key)?)?;
+                output::value(&key)?;
             }
             None => line(load(origin, &path).await?.vkey())?,
-            Some(Action::File) => line(load(origin, &path).await?.verifier_key_file().trim_end())?,
+            Some(Action::File) => output::document(load(origin, &path).await?.verifier_key_file().as_bytes())?,
             Some(Action::Show) => show(&load(origin, &path).await?, &config, access)?,
             Some(Action::Generate) => {
                 if LogKeys::load(origin, &path).await?.is_some() {
@@ -192,7 +191,7 @@ fn show(keys: &LogKeys, config: &Config, access: &Access) -> anyhow::Result<()> 
             .iter()
             .map(|(vkey, state)| serde_json::json!({ "verifierKey": vkey, "state": words(state, signed_last(vkey)) }))
             .collect();
-        line(serde_json::to_string_pretty(&all)?)?;
+        output::value(&all)?;
         return Ok(());
     }
     for (vkey, state) in &all {

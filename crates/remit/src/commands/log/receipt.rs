@@ -13,14 +13,13 @@ use api::{
 use audit::receipt::{Proved, Receipt};
 use clap::Args;
 use journal::{Bytes32, Opened};
-use owo_colors::OwoColorize as _;
 use signed_note::Note;
 use witness::{Policy, foreign};
 
 use super::{Context, KeyFrom, broken};
 use crate::{
     client::{Failed, Target},
-    output::{bad, field, good, line},
+    output::{self, Paint as _, bad, field, good, line},
 };
 
 /// Write the proof that a change is in the log, as a file
@@ -66,7 +65,7 @@ impl Give {
         if let Some(key) = context.key()? {
             receipt.verify(&key).map_err(broken)?;
         }
-        line(receipt.to_string().trim_end())?;
+        output::document(receipt.to_string().as_bytes())?;
         Ok(())
     }
 
@@ -176,7 +175,7 @@ impl Verify {
                 verified["previous"] = data_encoding::HEXLOWER.encode(&opened.previous).into();
                 verified["kind"] = opened.kind.into();
             }
-            line(serde_json::to_string_pretty(&verified)?)?;
+            output::value(&verified)?;
             return Ok(());
         }
         // Which change an entry is, only a receipt that opens its chain proves.

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use api::operations::{ListRecordHeadsRequest, RecordHead, operations_service_client::OperationsServiceClient};
 use clap::Args;
 use host::config::Service;
-use owo_colors::OwoColorize as _;
 
 use super::Context;
 use crate::{
     client::{Failed, Target},
-    output::{Progress, bad, field, good, line},
+    output::{self, Paint as _, Progress, bad, field, good, line},
 };
 
 /// Compare the services' records with the log, in both directions
@@ -197,7 +196,7 @@ impl Comparison {
             let outcome = serde_json::json!({
                 "records_of_services": self.of_services, "records_of_log": self.of_log, "waiting": self.waiting, "differing": self.differing, "differences": differences,
             });
-            line(serde_json::to_string_pretty(&outcome)?)?;
+            output::value(&outcome)?;
             return Ok(result?);
         }
         match self.differing {

@@ -15,13 +15,12 @@ use host::{
     running::audit_config,
 };
 use journal::{SystemClock, SystemEntropy};
-use owo_colors::OwoColorize as _;
 
 use super::{Context, source::Source};
 use crate::{
     client::Failed,
     commands::{config::Settings, proof::with_causes},
-    output::{Progress, good, line, strong},
+    output::{Paint as _, Progress, good, line, strong},
 };
 
 /// Explain why the log does not start and what to do, and restore missing entries where that can be

@@ -6,14 +6,13 @@ use api::{
 };
 use clap::Args;
 use journal::{Bytes32, Opened, Opens};
-use owo_colors::OwoColorize as _;
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{Context, broken, kinds, receipt::receipt};
 use crate::{
     client::{Failed, Target},
-    output::{self, bad, dim, good, indented_field, line, strong},
+    output::{self, Paint as _, bad, dim, good, indented_field, line, strong},
 };
 
 /// Width of the field names.
@@ -63,7 +62,7 @@ impl Command {
         if context.json() {
             let changes: Vec<_> = changes.iter().map(|change| change.json(key.is_some())).collect();
             let shown = json!({"record": self.record, "changes": changes});
-            line(serde_json::to_string_pretty(&shown)?)?;
+            output::value(&shown)?;
             return Ok(());
         }
         line(self.record.style(strong()))?;

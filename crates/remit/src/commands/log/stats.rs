@@ -13,14 +13,13 @@ use clap::Args;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use journal::{Content, Entry, Opened, Opens};
-use owo_colors::OwoColorize as _;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use super::{Context, KeyFrom, kinds, source::Source, verify::Key};
 use crate::{
     client::Failed,
-    output::{Progress, dim, line, strong},
+    output::{self, Paint as _, Progress, dim, line, strong},
 };
 
 /// Count the log's entries by kind, agency and day, and measure the agencies' response times
@@ -60,14 +59,14 @@ impl Command {
         if context.json() {
             let mut figures = as_json(&stats);
             figures["key_from"] = json!(key_from.map(KeyFrom::name));
-            line(serde_json::to_string_pretty(&figures)?)?;
+            output::value(&figures)?;
             return Ok(());
         }
         show(&stats)?;
         if key_from == Some(KeyFrom::Folder) {
+            line("")?;
             line(
-                "\nverified with the folder's own key: compare it with the key that you received elsewhere"
-                    .style(dim()),
+                "verified with the folder's own key: compare it with the key that you received elsewhere".style(dim()),
             )?;
         }
         Ok(())
@@ -166,15 +165,18 @@ fn count(stats: &mut Stats, entry: &[u8], openings: Option<(&Opening, &Opening)>
 
 fn show(stats: &Stats) -> anyhow::Result<()> {
     line(format_args!("{} entries", stats.entries))?;
-    line("\nby kind".style(strong()))?;
+    line("")?;
+    line("by kind".style(strong()))?;
     for (kind, count) in &stats.kinds {
         line(format_args!("{count:>10}  {kind:<22}  {}", kinds::in_words(kind)))?;
     }
-    line("\nby day (UTC)".style(strong()))?;
+    line("")?;
+    line("by day (UTC)".style(strong()))?;
     for (day, count) in &stats.days {
         line(format_args!("{count:>10}  {}", date(*day)))?;
     }
-    line("\nby agency".style(strong()))?;
+    line("")?;
+    line("by agency".style(strong()))?;
     let width = stats.agencies.keys().map(String::len).max().unwrap_or_default();
     line(format_args!(
         "{:>10} {:>9}  {:<width$}  {:>6} {:>10} {:>10}  {:>6} {:>10} {:>10}",

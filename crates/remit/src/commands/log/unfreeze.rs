@@ -2,12 +2,11 @@
 
 use api::audit::{ListGapsRequest, Producer, UnfreezeProducerRequest, audit_service_client::AuditServiceClient};
 use clap::Args;
-use owo_colors::OwoColorize as _;
 
 use super::Context;
 use crate::{
     client::{Failed, Target},
-    output::{self, dim, good, line},
+    output::{self, Paint as _, dim, good, line},
 };
 
 /// Let a producer append again after its changed past was examined

@@ -14,13 +14,12 @@ use audit::{
 use clap::Args;
 use futures::StreamExt as _;
 use journal::{Clock as _, SystemClock, Time};
-use owo_colors::OwoColorize as _;
 use witness::foreign;
 
 use super::{Context, KeyFrom, broken, source::Source};
 use crate::{
     client::Failed,
-    output::{self, Progress, field, good, line},
+    output::{self, Paint as _, Progress, field, good, line},
 };
 
 /// Interval between progress updates.
@@ -94,7 +93,7 @@ impl Command {
                 "root": root, "signed_at": signed_at.map(|time| time.to_string()), "checkpoint": checkpoint, "key": key.text,
                 "key_from": key.from.name(),
             });
-            line(serde_json::to_string_pretty(&verified)?)?;
+            output::value(&verified)?;
             return Ok(());
         }
         line("the log is complete and valid".style(good()))?;

@@ -16,12 +16,11 @@ use bytes::{Bytes, BytesMut};
 use clap::{Args, ValueEnum};
 use futures::{Stream, StreamExt as _};
 use host::config::Service;
-use owo_colors::OwoColorize as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::{
     client::{Access, Failed, Target},
-    output::{self, Progress, dim, field, good, line},
+    output::{self, Paint as _, Progress, dim, field, good, line},
 };
 
 /// Bytes per piece; the server accepts up to 1 MiB.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{BufRead as _, BufReader, BufWriter, Write as _},
+    io::{BufRead as _, BufReader},
     path::Path,
     sync::Arc,
     time::Instant,
@@ -36,7 +36,7 @@ use super::print;
 use crate::{
     client::Failed,
     commands::report::parse_request,
-    output::{self, Progress},
+    output::{self, Lines, Progress, quoted},
 };
 
 /// Lines between two progress updates.
@@ -126,7 +126,7 @@ impl Report {
         let facts = submission.map(|submission| submission.facts).map_err(|violations| {
             let all = violations
                 .iter()
-                .map(|violation| format!("\n  {}: {}", violation.field, violation.description));
+                .map(|violation| format!("\n  {}: {}", quoted(&violation.field), quoted(&violation.description)));
             Failed::Usage(format!("the report would be refused:{}", all.collect::<String>()))
         })?;
         Ok(facts)
@@ -190,31 +190,24 @@ struct Unread<'a> {
 
 /// Decides a file of facts, one answer per line.
 pub(super) fn explain(facts: &Path, rules: &RuleSet, data: &Data, json: bool) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = Lines::new();
     let mut unread = 0_u64;
     each_line(facts, |number, line| {
         match line {
             Ok(situation) => {
                 let decision = rule(situation, rules, &data.directory).decision();
                 match json {
-                    true => {
-                        serde_json::to_writer(&mut out, &answer(number, &decision))?;
-                        out.write_all(b"\n")?;
-                    }
-                    false => writeln!(out, "{number}: {}", decision.explanation.summary)?,
+                    true => out.json(&answer(number, &decision))?,
+                    false => out.line(format_args!("{number}: {}", decision.explanation.summary))?,
                 }
             }
             Err(error) => {
                 unread += 1;
                 if json {
-                    serde_json::to_writer(
-                        &mut out,
-                        &Unread {
-                            line: number,
-                            error: &error,
-                        },
-                    )?;
-                    out.write_all(b"\n")?;
+                    out.json(&Unread {
+                        line: number,
+                        error: &error,
+                    })?;
                 }
                 out.flush()?;
                 print::unread(facts, number, &error);

@@ -6,12 +6,11 @@ use api::routing::{
     CheckRuleSetResponse, RouteDecision, RouteDifference, RouteEnd, RuleFinding, Severity, SimulationSummary,
 };
 use api::text_in;
-use owo_colors::OwoColorize as _;
 
 use crate::{
     client::Failed,
     commands::case::{print_explanation, print_needs},
-    output::{self, bad, dim, field, id, line, strong},
+    output::{self, Paint as _, bad, dim, field, id, line, strong},
 };
 
 /// Maximum number of agencies in a summary; the others are counted.
@@ -101,7 +100,7 @@ pub(super) fn findings(findings: &[RuleFinding], json: bool) -> anyhow::Result<(
 
 /// Prints a finding on standard error.
 pub(super) fn warning(finding: &RuleFinding) {
-    anstream::eprintln!("{}", words(finding));
+    output::warn(words(finding));
 }
 
 fn words(finding: &RuleFinding) -> String {
@@ -195,5 +194,9 @@ pub(super) fn speed(decided: u64, taken: Duration) -> anyhow::Result<()> {
 
 /// Reports a line without valid facts on standard error.
 pub(super) fn unread(file: &Path, number: u64, error: &str) {
-    anstream::eprintln!("{} {}:{number}: {error}", "error:".style(bad()), file.display());
+    output::warn(format_args!(
+        "{} {}:{number}: {error}",
+        "error:".style(bad()),
+        file.display()
+    ));
 }

@@ -11,7 +11,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Instant,
 };
 
@@ -172,7 +172,7 @@ struct Server {
 impl Server {
     fn start(database: &str, folder: &Path) -> anyhow::Result<Self> {
         let (url, tokens) = (folder.join("audit.url"), folder.join("tokens.json"));
-        std::fs::write(&url, database)?;
+        tests::process::write_secret(&url, database.as_ref())?;
         let token = Token {
             token: append::TOKEN.to_owned(),
             system: "inspector".to_owned(),
@@ -180,15 +180,13 @@ impl Server {
             role: Role::Operator,
         };
         write_tokens(&tokens, &[token])?;
-        let mut child = Command::new(tests::process::binary())
+        let mut child = tests::process::program()
             .args(["serve", "audit", "--listen", "127.0.0.1:0"])
             .env("REMIT_AUDIT_DATABASE_FILE", url)
             .env("REMIT_TOKENS_FILE", tokens)
             .env("REMIT_LOG_ORIGIN", ORIGIN)
             .env("REMIT_LOG_KEY_FILE", folder.join(KEY))
             .env("REMIT_LOG_CHECKPOINT_FILE", folder.join(CHECKPOINT))
-            // The bench's own variable.
-            .env_remove("REMIT_BENCH_ENTRIES")
             .env("REMIT_TELEMETRY_FILTER", "warn")
             .stdout(Stdio::piped())
             .spawn()?;

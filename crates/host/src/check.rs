@@ -1,0 +1,145 @@
+//! What a start needs of its configuration, checked before anything is opened: by every start, and
+//! by `remit config check`, which only does this.
+
+use anyhow::Context as _;
+use rpc::{Role, Token, Tokens};
+
+use crate::{
+    Unusable,
+    config::{Config, Service, variable},
+    data_dir::{Layout, read_key},
+    reference::Reference,
+    secrets::private,
+    tokens,
+};
+
+/// What a check has read, for the start that follows.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) reference: Reference,
+    /// The tokens of the file that the configuration names.
+    pub(crate) tokens: Option<Vec<Token>>,
+}
+
+/// Checks the configuration of a single service, or of all three over one data directory.
+///
+/// # Errors
+///
+/// What a start would be refused for, with the key.
+pub fn check(service: Option<Service>, config: &Config) -> anyhow::Result<()> {
+    let checked = match service {
+        Some(service) => alone(service, config)?,
+        None => all(config)?,
+    };
+    let kept = match (&checked.tokens, service) {
+        (None, None) => Layout::new(&config.data_dir).read_tokens()?,
+        _ => None,
+    };
+    if let Some(tokens) = kept.or(checked.tokens) {
+        Tokens::new(&tokens)?;
+        let callers = Service::ALL.into_iter().filter(|_| service.is_none());
+        for caller in callers {
+            own_token(&tokens, caller)?;
+        }
+    }
+    Ok(())
+}
+
+/// The check of a single service.
+pub(crate) fn alone(service: Service, config: &Config) -> anyhow::Result<Checked> {
+    refuse_missing(service, config)?;
+    let checked = common(config)?;
+    if service != Service::Audit
+        && let Some(tokens) = &checked.tokens
+    {
+        own_token(tokens, service)?;
+    }
+    config.database(service)?;
+    Ok(checked)
+}
+
+/// The check of all three.
+pub(crate) fn all(config: &Config) -> anyhow::Result<Checked> {
+    let own = Layout::new(&config.data_dir);
+    for secret in own.secrets() {
+        private(&secret)?;
+    }
+    for service in Service::ALL {
+        config.database(service)?;
+    }
+    common(config)
+}
+
+fn common(config: &Config) -> anyhow::Result<Checked> {
+    for (key, secret) in [
+        ("tokens_file", &config.tokens_file),
+        ("receipt_key_file", &config.receipt_key_file),
+        ("log.key_file", &config.log.key_file),
+    ] {
+        if let Some(secret) = secret {
+            private(secret).with_context(|| format!("`{key}`"))?;
+        }
+    }
+    if let Some(key) = &config.receipt_key_file {
+        read_key(key).context("`receipt_key_file`")?;
+    }
+    let tokens = match &config.tokens_file {
+        Some(file) => {
+            let tokens = tokens::read(file).context("`tokens_file`")?;
+            Tokens::new(&tokens).with_context(|| format!("`tokens_file`, {}", file.display()))?;
+            Some(tokens)
+        }
+        None => None,
+    };
+    let reference = Reference::load(&config.files).map_err(|error| Unusable(format!("{error:#}")))?;
+    Ok(Checked { reference, tokens })
+}
+
+/// The token with which a service calls the others.
+pub(crate) fn own_token(tokens: &[Token], of: Service) -> anyhow::Result<&Token> {
+    tokens
+        .iter()
+        .find(|token| token.role == Role::Service && token.system == of.name())
+        .with_context(|| {
+            format!(
+                "the token file has no token with the role service for the system `{of}`, which {of} needs for its calls"
+            )
+        })
+}
+
+/// Reports all missing settings of a single service at once.
+fn refuse_missing(service: Service, config: &Config) -> anyhow::Result<()> {
+    let endpoint = config.endpoint(service);
+    let mut needed = vec![
+        (
+            format!("{service}.database"),
+            endpoint.database.is_some() || endpoint.database_file.is_some(),
+        ),
+        ("tokens_file".to_owned(), config.tokens_file.is_some()),
+    ];
+    for peer in Service::ALL {
+        if service != Service::Audit && peer != service {
+            needed.push((format!("{peer}.address"), config.endpoint(peer).address.is_some()));
+        }
+    }
+    match service {
+        Service::Intake => {
+            needed.push(("receipt_key_file".to_owned(), config.receipt_key_file.is_some()));
+            needed.push(("evidence.folder".to_owned(), config.evidence.folder.is_some()));
+        }
+        Service::Routing => {}
+        Service::Audit => {
+            needed.push(("log.key_file".to_owned(), config.log.key_file.is_some()));
+            needed.push(("log.checkpoint_file".to_owned(), config.log.checkpoint_file.is_some()));
+        }
+    }
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|(_, is_set)| !is_set)
+        .map(|(key, _)| format!("\n  `{key}`, or the environment variable {}", variable(key)))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Unusable(format!("{service} lacks configuration:{}", missing.concat())).into())
+}
