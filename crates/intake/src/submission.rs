@@ -433,10 +433,11 @@ impl Faults {
                 .get(&detail.path)
                 .is_none_or(|value| value.trim().is_empty())
             {
-                self.add(
-                    format_args!("report.details[{}]", detail.path),
-                    format!("is missing, but `{}` needs it: {}", category.id, detail.title.en),
-                );
+                let mut description = format!("is missing, but `{}` needs it: {}", category.id, detail.title.en);
+                if detail.kind == DetailKind::Choice {
+                    description = format!("{description}; one of: {}", detail.choices.join(", "));
+                }
+                self.add(format_args!("report.details[{}]", detail.path), description);
             }
         }
         if report.details.len() > DETAILS {

@@ -1,6 +1,7 @@
 //! Bad input: each kind gets an error that names the field, and leaves nothing behind.
 
 use api::intake::{Loss, Place, Report, SubjectKind, SubmitReportRequest, place::Location};
+use intake::category::Categories;
 use prost_types::Timestamp;
 use rpc::Limits;
 use testkit::Backend;
@@ -369,6 +370,41 @@ async fn what_people_type_is_kept_in_one_form() {
     details.insert("demand.what".to_owned(), "money".to_owned());
     details.insert("demand.deadline".to_owned(), "2036-11-01T10:00:00Z".to_owned());
     assert_eq!(kept(request).await.details["demand.deadline"], "2036-11-01T10:00:00Z");
+}
+
+/// With the first refusal, and none of them cut off.
+#[tokio::test]
+async fn a_missing_choice_names_its_values_in_every_category() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut seen = 0;
+    for category in Categories::shipped().unwrap().iter() {
+        let mut request = good();
+        report(&mut request).category = format!("categories/{}", category.id);
+        let wanted = category
+            .details
+            .iter()
+            .filter(|detail| detail.required && !detail.choices.is_empty());
+        let wanted: Vec<_> = wanted.collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let refused = served.client("hotline").submit_report(request).await.unwrap_err();
+        let violations = refused.get_details_bad_request().unwrap().field_violations;
+        for detail in wanted {
+            let field = format!("report.details[{}]", detail.path);
+            let found = violations.iter().find(|violation| violation.field == field).unwrap();
+            let values = format!("one of: {}", detail.choices.join(", "));
+            assert!(
+                found.description.ends_with(&values),
+                "{}: {}",
+                category.id,
+                found.description
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 2, "{seen} required choices are shipped");
 }
 
 #[tokio::test]
