@@ -150,6 +150,8 @@ pub struct Evidence {
     pub idle_ms: u64,
     /// Maximum number of concurrent uploads per replica, and of downloads.
     pub streams: usize,
+    /// Bytes of the folder's disk that stay free: an upload that would take them is refused.
+    pub reserve_bytes: u64,
 }
 
 /// Files that replace built-in data.
@@ -235,6 +237,7 @@ impl Default for Evidence {
             file_bytes: limits.file_bytes,
             idle_ms: milliseconds(limits.idle),
             streams: limits.streams,
+            reserve_bytes: limits.reserve_bytes,
         }
     }
 }
@@ -246,6 +249,7 @@ impl Evidence {
             file_bytes: self.file_bytes,
             idle: Duration::from_millis(self.idle_ms),
             streams: self.streams,
+            reserve_bytes: self.reserve_bytes,
         }
     }
 }

@@ -160,11 +160,21 @@ impl Running {
                 let receipt_key = Config::need("receipt_key_file", config.receipt_key_file.as_ref())?;
                 let folder = Config::need("evidence.folder", config.evidence.folder.as_ref())?;
                 let vault = Folder::open(folder).await.context("`evidence.folder`")?;
+                let db = Intake::open(database.expose()).await.with_context(opening)?;
+                let key = read_key(receipt_key)?;
+                let shared = intake::shared::check(&db, &key, &vault, &entropy).await;
+                shared.with_context(|| {
+                    format!(
+                        "intake cannot start with {} and {}",
+                        receipt_key.display(),
+                        folder.display()
+                    )
+                })?;
                 let parts = intake::Dependencies {
-                    receipt_key: read_key(receipt_key)?,
+                    receipt_key: key,
                     vault: Arc::new(vault),
                     evidence: config.evidence.limits(),
-                    db: Intake::open(database.expose()).await.with_context(opening)?,
+                    db,
                     categories: Arc::clone(&common.reference.categories),
                     territories: common.reference.territories,
                     agencies: Arc::new(common.reference.agencies()),

@@ -2,11 +2,11 @@
 //!
 //! How a file flows: `grpc.rs`, for `service.rs`, receives the stream; `check.rs` validates its announcement;
 //! `upload.rs` hashes the bytes as they arrive and writes them to a [`Vault`] (`vault.rs`) under a
-//! name of ours. When the file is on disk, `../store/evidence.rs` writes its row and its first
+//! name of ours, if `room.rs` finds room for it. When the file is on disk, `../store/evidence.rs` writes its row and its first
 //! change in one transaction, and only then is the sender answered. A report that refers to it
 //! attaches it in the transaction that records the report. `download.rs` sends it, after the change
 //! with recipient and purpose is durable, and hashes what it sends. `upkeep.rs` expires files that
-//! no report referred to in time.
+//! no report referred to in time. `verify.rs` compares every stored file with its row.
 //!
 //! Invariants: a row's file is on disk under its id until the row says that it expired. A file
 //! without a row was never acknowledged and is removed. No file is held in memory as a whole,
@@ -20,10 +20,12 @@
 mod check;
 mod download;
 mod grpc;
+mod room;
 mod service;
 mod upkeep;
 mod upload;
 mod vault;
+mod verify;
 
 use std::time::Duration;
 
@@ -31,9 +33,11 @@ use api::intake::EvidenceState;
 use journal::IntakeKind;
 use uuid::Uuid;
 
+pub(crate) use room::Room;
 pub(crate) use service::{Service, sender};
 pub(crate) use upkeep::Upkeep;
 pub use vault::{Folder, FolderError, Unfinished, Vault};
+pub use verify::{Verified, verify};
 
 /// How long a file is kept without a report.
 pub const UNATTACHED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,6 +53,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Maximum number of concurrent uploads per replica, and of downloads.
     pub streams: usize,
+    /// Bytes of the storage that stay free.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Limits {
@@ -57,6 +63,7 @@ impl Default for Limits {
             file_bytes: 100 << 20,
             idle: Duration::from_secs(30),
             streams: 64,
+            reserve_bytes: 1 << 30,
         }
     }
 }

@@ -42,6 +42,7 @@ pub mod receipt;
 mod relays;
 pub mod reveal;
 mod service;
+pub mod shared;
 mod sight;
 pub mod state;
 pub mod store;
@@ -50,7 +51,14 @@ pub mod submission;
 
 pub use access::ACCESS;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use api::{
     intake::{
@@ -169,8 +177,11 @@ impl Intake {
             entropy,
         } = parts;
         let tokens = rpc::page::Tokens::of(&db);
+        let room = evidence::Room::new(Arc::clone(&vault), evidence.reserve_bytes);
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
+            vault: Arc::clone(&vault),
+            room: room.clone(),
             evidence: Arc::clone(&evidence_store),
             clock: Arc::clone(&clock),
         });
@@ -214,6 +225,7 @@ impl Intake {
         let evidence = evidence::Service::new(
             Arc::clone(&evidence_store),
             vault,
+            room,
             evidence,
             receipt_key,
             writer.clone(),
@@ -244,12 +256,27 @@ impl Intake {
         }
     }
 
-    /// Whether intake can do its work.
+    /// Whether intake can do its work: its database can be written to.
     pub fn health(&self) -> rpc::HealthCheck {
-        let store = Arc::clone(&self.service.store);
+        let (store, clock) = (Arc::clone(&self.service.store), Arc::clone(&self.service.clock));
+        let was_well = Arc::new(AtomicBool::new(true));
         Arc::new(move || {
-            let store = Arc::clone(&store);
-            async move { store.ping().await.is_ok() }.boxed()
+            let (store, now, was_well) = (Arc::clone(&store), clock.now(), Arc::clone(&was_well));
+            async move {
+                let probe = store.probe(now).await;
+                // What a retry can help is load, which health is not about.
+                let is_load = |error: &sql::Error| error.is_transient() && !error.is_outage();
+                let is_well = probe.as_ref().err().is_none_or(is_load);
+                // Once for each change, and not with every look.
+                if was_well.swap(is_well, Ordering::SeqCst) != is_well {
+                    match probe {
+                        Err(error) if !is_well => tracing::error!(%error, "intake cannot write to its database"),
+                        _ => tracing::info!("intake can write to its database again"),
+                    }
+                }
+                is_well
+            }
+            .boxed()
         })
     }
 

@@ -11,7 +11,11 @@ use rpc::{
 };
 use sql::Db;
 
-use crate::store::{self, evidence::EvidenceStore};
+use crate::{
+    evidence::{Room, Vault},
+    shared,
+    store::{self, evidence::EvidenceStore},
+};
 
 /// Reports, evidence, and where they stand.
 const STATES: &[StateTable] = &[
@@ -33,6 +37,8 @@ const STATES: &[StateTable] = &[
 
 pub(crate) struct Operations {
     pub(crate) db: Db,
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) room: Room,
     pub(crate) evidence: Arc<dyn EvidenceStore>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -42,6 +48,13 @@ impl Operated for Operations {
     async fn status(&self) -> Result<GetStatusResponse, Failure> {
         let now = self.clock.now();
         let evidence = self.evidence.tally(now).await?;
+        // Beside the status of everything else, which must not fail with the storage.
+        let foreign = shared::problem(&self.db, &*self.vault).await;
+        let foreign = foreign.unwrap_or_else(|error| Some(telemetry::with_causes(&error)));
+        let full = match self.room.problem().await {
+            Ok(problem) => problem,
+            Err(_) => Some("the free space of the evidence storage cannot be read".to_owned()),
+        };
         Ok(GetStatusResponse {
             service: "intake".to_owned(),
             time: Some(now.to_proto()),
@@ -50,6 +63,8 @@ impl Operated for Operations {
                 unattached_count: evidence.unattached.cast_signed(),
                 overdue_count: evidence.overdue.cast_signed(),
                 overdue_since_time: evidence.overdue_since.map(Time::to_proto),
+                storage_fault: foreign.unwrap_or_default(),
+                refusal: full.unwrap_or_default(),
             }),
             ..Default::default()
         })

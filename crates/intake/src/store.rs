@@ -46,6 +46,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0004_progress.sql"),
             include_str!("../migrations/postgres/0004_progress.sql"),
         ),
+        (
+            "shared",
+            include_str!("../migrations/sqlite/0005_shared.sql"),
+            include_str!("../migrations/postgres/0005_shared.sql"),
+        ),
     ],
 };
 
@@ -171,8 +176,9 @@ pub trait Store: Send + Sync + 'static {
     /// most, and returns how many.
     async fn forget_requests(&self, before: Time) -> Result<u64, Error>;
 
-    /// Whether the database answers.
-    async fn ping(&self) -> Result<(), Error>;
+    /// Writes to the database, durably and always over the same row: fails if it cannot be written
+    /// to.
+    async fn probe(&self, now: Time) -> Result<(), Error>;
 }
 
 /// The resource name of a report.

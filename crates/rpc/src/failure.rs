@@ -82,6 +82,8 @@ pub enum Failure {
     },
     /// Overloaded.
     Overloaded,
+    /// There is no room for a file.
+    StorageFull,
     /// The deadline has passed.
     DeadlineExceeded,
     /// A required part of Remit does not respond.
@@ -126,6 +128,8 @@ const SHOWN: usize = 40;
 const NAMED: usize = 12;
 /// Delay that an overloaded caller is told to wait.
 const RETRY: Duration = Duration::from_millis(500);
+/// Delay before room can be expected: an operator makes it.
+const RETRY_FULL: Duration = Duration::from_secs(60);
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
@@ -228,6 +232,14 @@ impl From<Failure> for Status {
                     "the server is overloaded; try again later".to_owned(),
                 )
             }
+            Failure::StorageFull => {
+                info(ErrorReason::StorageFull, &[]);
+                details.set_retry_info(Some(RETRY_FULL));
+                (
+                    Code::ResourceExhausted,
+                    "the server has no room for the file; upload it later".to_owned(),
+                )
+            }
             Failure::DeadlineExceeded => {
                 info(ErrorReason::DeadlineExceeded, &[]);
                 (
@@ -325,6 +337,7 @@ pub(crate) mod tests {
             (Failure::Unauthenticated, ErrorReason::Unauthenticated),
             (Failure::denied("only agencies", "x"), ErrorReason::Denied),
             (Failure::Overloaded, ErrorReason::Overloaded),
+            (Failure::StorageFull, ErrorReason::StorageFull),
             (Failure::DeadlineExceeded, ErrorReason::DeadlineExceeded),
             (Failure::Unavailable { what: "routing" }, ErrorReason::Unavailable),
             (Failure::Damaged { record: record() }, ErrorReason::DataLoss),

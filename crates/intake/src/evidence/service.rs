@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::{
-    Limits, State, Vault, check, download,
+    Limits, Room, State, Vault, check, download,
     download::Outgoing,
     name,
     upload::{self, Messages, Received},
@@ -29,6 +29,7 @@ use crate::{
 pub(crate) struct Service {
     store: Arc<dyn EvidenceStore>,
     vault: Arc<dyn Vault>,
+    room: Room,
     pub(crate) limits: Limits,
     fingerprint_key: Bytes32,
     writer: Writer,
@@ -44,6 +45,7 @@ impl Service {
     pub(crate) fn new(
         store: Arc<dyn EvidenceStore>,
         vault: Arc<dyn Vault>,
+        room: Room,
         limits: Limits,
         fingerprint_key: Bytes32,
         writer: Writer,
@@ -54,6 +56,7 @@ impl Service {
         Self {
             store,
             vault,
+            room,
             limits,
             fingerprint_key,
             writer,
@@ -74,7 +77,7 @@ impl Service {
             sha256,
             sniffed_type,
             file,
-        } = upload::receive(messages, &*self.vault, id, self.limits).await?;
+        } = upload::receive(messages, &*self.vault, id, &self.room, self.limits).await?;
         let mut asked = [announced.size.to_be_bytes().as_slice(), &sha256].concat();
         asked.extend_from_slice(announced.media_type.as_bytes());
         let fingerprint = keyed_hash(&self.fingerprint_key, "upload-fingerprint-v1", &asked);

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
-    Limits, Unfinished, Vault,
+    Limits, Room, Unfinished, Vault,
     check::{self, Announced},
 };
 
@@ -37,10 +37,12 @@ pub(super) async fn receive(
     messages: impl Messages,
     vault: &dyn Vault,
     id: Uuid,
+    room: &Room,
     limits: Limits,
 ) -> Result<Received, Failure> {
     let (spec, mut upload) = Upload::begin(messages, limits.idle).await?;
     let announced = check::announced(spec, limits.file_bytes)?;
+    let _taken = room.take(announced.size).await?;
     let mut file = vault.begin(id).await.map_err(unwritten)?;
     let mut digest = Sha256::new();
     let mut beginning = Vec::new();
@@ -70,9 +72,7 @@ pub(super) fn unwritten(error: std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             tracing::error!(%error, "writing evidence failed");
-            Failure::Unavailable {
-                what: "the evidence storage",
-            }
+            Failure::StorageFull
         }
         _ => Failure::Internal(Box::new(error)),
     }

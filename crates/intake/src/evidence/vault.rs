@@ -11,7 +11,7 @@ use bytes::Bytes;
 use journal::Time;
 use tokio::{
     fs::{self, File},
-    io::{AsyncRead, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
 };
 use uuid::Uuid;
 
@@ -29,6 +29,15 @@ pub trait Vault: Send + Sync + 'static {
 
     /// Removes a file if it exists.
     async fn remove(&self, id: Uuid) -> io::Result<()>;
+
+    /// Bytes that are free for files.
+    async fn free(&self) -> io::Result<u64>;
+
+    /// The id that the storage is marked with; `None` if it has no mark.
+    async fn mark(&self) -> io::Result<Option<String>>;
+
+    /// Marks the storage, durably, unless it has a mark.
+    async fn set_mark(&self, id: &str) -> io::Result<()>;
 
     /// Removes unfinished files without a write since `since`. Returns their number.
     async fn remove_unfinished(&self, since: Time) -> io::Result<usize>;
@@ -62,9 +71,13 @@ fn day(id: Uuid) -> Option<String> {
     Some(day_of(Time(i64::try_from(seconds).ok()?.checked_mul(1_000_000)?)))
 }
 
+/// Bytes of a marker that are read: more than an id has.
+const MARK: u64 = 100;
+
 /// A folder on this machine or on a mounted volume.
 ///
-/// Files are `{day}/{id}`; unfinished ones are `incoming/{id}`.
+/// Files are `{day}/{id}`; unfinished ones are `incoming/{id}`. `marker` tells the folder from an
+/// empty one and from another intake's.
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
@@ -106,6 +119,10 @@ impl Folder {
             root: root.to_owned(),
             incoming,
         })
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.root.join("marker")
     }
 
     fn path(&self, id: Uuid) -> Option<PathBuf> {
@@ -181,6 +198,39 @@ impl Vault for Folder {
         }
     }
 
+    async fn free(&self) -> io::Result<u64> {
+        let root = self.root.clone();
+        let found = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&root)).await??;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    async fn mark(&self) -> io::Result<Option<String>> {
+        // A stranger's file may be there: no more than an id is read.
+        let mut text = String::new();
+        match File::open(self.marker()).await {
+            Ok(file) => file.take(MARK).read_to_string(&mut text).await?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(text.trim().to_owned()))
+    }
+
+    async fn set_mark(&self, id: &str) -> io::Result<()> {
+        let new = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.marker())
+            .await;
+        let mut file = match new {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            new => new?,
+        };
+        file.write_all(format!("{id}\n").as_bytes()).await?;
+        file.sync_all().await?;
+        sync_folder(&self.root).await
+    }
+
     async fn remove_unfinished(&self, since: Time) -> io::Result<usize> {
         let mut removed = 0;
         for file in untouched(&self.incoming, since).await? {
@@ -237,7 +287,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use journal::{SeededEntropy, ordered_id};
-    use tokio::io::AsyncReadExt as _;
 
     use super::*;
 

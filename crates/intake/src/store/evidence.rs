@@ -194,6 +194,9 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// Notes that expired files are gone.
     async fn removed(&self, files: &[Uuid]) -> Result<(), Error>;
 
+    /// Files that should be there, in the order of their ids, after one, at most `limit`.
+    async fn files_after(&self, after: Uuid, limit: u32) -> Result<Vec<StoredEvidence>, Error>;
+
     /// Those of these ids that are of files which should be there.
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error>;
 

@@ -64,6 +64,10 @@ async fn upload(served: &Served, bytes: &'static [u8]) -> Evidence {
     send(served, "hotline", messages.collect()).await.unwrap()
 }
 
+pub async fn upload_bytes(served: &Served, bytes: &'static [u8]) -> Result<Evidence, Status> {
+    send(served, "hotline", vec![first(spec(bytes.len())), data(bytes)]).await
+}
+
 async fn get(served: &Served, who: &str, name: &str) -> Result<Evidence, Status> {
     let request = GetEvidenceRequest { name: name.to_owned() };
     let response = served.evidence(who).get_evidence(request).await?;

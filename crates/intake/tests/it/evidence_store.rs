@@ -40,7 +40,7 @@ fn hotline() -> Sender {
     }
 }
 
-fn upload(entropy: &dyn Entropy, request_id: Option<u128>, hash: u8) -> Upload {
+pub fn upload(entropy: &dyn Entropy, request_id: Option<u128>, hash: u8) -> Upload {
     Upload {
         id: journal::ordered_id(NOW, entropy),
         sender: hotline(),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -18,6 +19,7 @@ use api::{
         intake_inbound_service_client::IntakeInboundServiceClient, intake_service_client::IntakeServiceClient,
         place::Location,
     },
+    operations::operations_service_client::OperationsServiceClient,
     routing::{
         CheckAccessRequest, CheckAccessResponse, RouteReportsRequest, RouteReportsResponse,
         routing_inbound_service_server::{RoutingInboundService, RoutingInboundServiceServer},
@@ -28,7 +30,7 @@ use intake::{
     Dependencies, Intake,
     category::Categories,
     directory::InForce,
-    evidence::{self, Folder},
+    evidence::{self, Folder, Unfinished, Vault},
     receipt::Lookup,
     store::{
         Acceptance, Accepted, CaseNews, Prepared, SqlStore, Store, StoredReport,
@@ -42,7 +44,7 @@ use places::Territories;
 use rpc::{Limits, Role, Server, Token, Tokens, client::Caller};
 use sql::Error;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::{io::AsyncRead, net::TcpListener};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
@@ -131,6 +133,8 @@ pub struct Faulty {
     pub inner: SqlStore,
     pub fail_before: AtomicU32,
     pub fail_after: AtomicU32,
+    /// Whether health finds that nothing can be written.
+    pub unwritable: AtomicBool,
 }
 
 impl Faulty {
@@ -194,8 +198,11 @@ impl Store for Faulty {
         self.inner.forget_requests(before).await
     }
 
-    async fn ping(&self) -> Result<(), Error> {
-        self.inner.ping().await
+    async fn probe(&self, now: Time) -> Result<(), Error> {
+        match self.unwritable.load(Ordering::SeqCst) {
+            true => Err(Error::Injected("the disk is full")),
+            false => self.inner.probe(now).await,
+        }
     }
 }
 
@@ -236,6 +243,10 @@ impl EvidenceStore for Faulty {
 
     async fn removed(&self, files: &[Uuid]) -> Result<(), Error> {
         self.inner.removed(files).await
+    }
+
+    async fn files_after(&self, after: Uuid, limit: u32) -> Result<Vec<StoredEvidence>, Error> {
+        self.inner.files_after(after, limit).await
     }
 
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error> {
@@ -313,11 +324,54 @@ impl RoutingInboundService for Routing {
     }
 }
 
+/// A folder on a disk whose free space a test may decide.
+struct Disk {
+    folder: Folder,
+    free: Arc<Mutex<Option<u64>>>,
+}
+
+#[async_trait]
+impl Vault for Disk {
+    async fn free(&self) -> io::Result<u64> {
+        let decided = *self.free.lock().unwrap();
+        match decided {
+            Some(free) => Ok(free),
+            None => self.folder.free().await,
+        }
+    }
+    async fn begin(&self, id: Uuid) -> io::Result<Box<dyn Unfinished>> {
+        self.folder.begin(id).await
+    }
+    async fn open(&self, id: Uuid) -> io::Result<Option<Box<dyn AsyncRead + Send + Unpin>>> {
+        self.folder.open(id).await
+    }
+    async fn remove(&self, id: Uuid) -> io::Result<()> {
+        self.folder.remove(id).await
+    }
+    async fn mark(&self) -> io::Result<Option<String>> {
+        self.folder.mark().await
+    }
+    async fn set_mark(&self, id: &str) -> io::Result<()> {
+        self.folder.set_mark(id).await
+    }
+    async fn remove_unfinished(&self, since: Time) -> io::Result<usize> {
+        self.folder.remove_unfinished(since).await
+    }
+    async fn days(&self) -> io::Result<Vec<String>> {
+        self.folder.days().await
+    }
+    async fn files(&self, day: &str, before: Time) -> io::Result<Vec<Uuid>> {
+        self.folder.files(day, before).await
+    }
+}
+
 /// What outlives an intake besides its database: where its files are, what time it is.
 pub struct Site {
     pub folder: TempDir,
     pub clock: Arc<ManualClock>,
     pub evidence: evidence::Limits,
+    /// The free space, where a test decides it.
+    pub free: Arc<Mutex<Option<u64>>>,
 }
 
 impl Site {
@@ -326,6 +380,7 @@ impl Site {
             folder: TempDir::with_prefix("remit-evidence-").unwrap(),
             clock: Arc::new(ManualClock::at(NOW)),
             evidence,
+            free: Arc::default(),
         })
     }
 
@@ -333,6 +388,9 @@ impl Site {
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for folder in std::fs::read_dir(self.folder.path()).unwrap() {
+            if !folder.as_ref().unwrap().path().is_dir() {
+                continue;
+            }
             let entries = std::fs::read_dir(folder.unwrap().path()).unwrap();
             files.extend(entries.map(|entry| entry.unwrap().path()));
         }
@@ -396,6 +454,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         inner,
         fail_before: AtomicU32::new(0),
         fail_after: AtomicU32::new(0),
+        unwritable: AtomicBool::new(false),
     });
     let applied = Arc::new(Applied::default());
     let shutdown = CancellationToken::new();
@@ -418,7 +477,10 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         territories: Territories::shipped(),
         agencies: Arc::new(["police-130400", "content-regulator-CN"].map(str::to_owned).into()),
         in_force: Arc::clone(&applied) as Arc<dyn InForce>,
-        vault: Arc::new(Folder::open(site.folder.path()).await.unwrap()),
+        vault: Arc::new(Disk {
+            folder: Folder::open(site.folder.path()).await.unwrap(),
+            free: Arc::clone(&site.free),
+        }),
         evidence: site.evidence,
         receipt_key: [9; 32],
         routing: rpc::client::connect(&routing_address, &token("intake"), Some(Duration::from_secs(9))).unwrap(),
@@ -476,6 +538,10 @@ impl Served {
             purpose: purpose.into(),
         };
         Ok(self.client(system).get_report(request).await?.into_inner())
+    }
+
+    pub fn operations(&self) -> OperationsServiceClient<Caller> {
+        OperationsServiceClient::new(rpc::client::connect(&self.address, &token("operator"), None).unwrap())
     }
 
     pub fn evidence(&self, system: &str) -> EvidenceServiceClient<Caller> {

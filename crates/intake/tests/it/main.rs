@@ -13,4 +13,5 @@ mod marks;
 mod progress;
 mod relay;
 mod service;
+mod shared;
 mod store;

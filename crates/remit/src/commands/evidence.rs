@@ -3,6 +3,7 @@
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
@@ -15,7 +16,13 @@ use bytes::BytesMut;
 use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::HEXLOWER;
 use futures::{Stream, StreamExt as _, stream};
-use host::config::Service;
+use host::{config::Service, data_dir::Layout};
+use intake::{
+    Intake,
+    evidence::{self, Folder},
+    store::SqlStore,
+};
+use journal::SystemEntropy;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::{
@@ -23,6 +30,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
 };
 
+use super::config::Settings;
 use crate::{
     client::{Access, Failed, IntakeServer, Target},
     output::{self, Paint as _, Progress, dim, field, line, strong},
@@ -31,7 +39,7 @@ use crate::{
 /// Bytes per message.
 const CHUNK: usize = 256 << 10;
 
-/// Upload, show and download evidence
+/// Upload, show, download and verify evidence
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -93,6 +101,16 @@ Example:
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Compare every stored file with the length and SHA-256 that were recorded at upload
+    ///
+    /// Runs where intake runs: it reads intake's database and the evidence folder itself, as the
+    /// configuration or the data directory gives them, and changes neither. Intake may be serving.
+    /// Exits with 5 if a file is missing or differs, and names the first of them.
+    #[command(after_help = "\
+Examples:
+  remit evidence verify --data-dir /var/lib/remit
+  remit evidence verify --config /etc/remit/remit.yaml")]
+    Verify(Settings),
 }
 
 /// Purpose of a download.
@@ -157,6 +175,7 @@ impl Command {
                 }
                 print(&response.evidence.unwrap_or_default())
             }
+            Action::Verify(settings) => verify(&settings, access).await,
             Action::Download {
                 name,
                 purpose,
@@ -303,6 +322,71 @@ async fn download(
         _ => anyhow::Error::new(error.error).context(unwritten()),
     })?;
     Ok(header)
+}
+
+async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
+    let config = settings.load(Vec::new())?;
+    let layout = Layout::new(&access.data_dir);
+    let database = match config.database(Service::Intake)? {
+        Some(database) => database,
+        None => layout.database(Service::Intake)?,
+    };
+    let folder = config.evidence.folder.clone().unwrap_or_else(|| layout.evidence());
+    // Opening a database or a folder would make one that is missing.
+    if !folder.is_dir() {
+        let problem = format!(
+            "{} is no folder; name the data directory with --data-dir, or the configuration with --config",
+            folder.display()
+        );
+        return Err(Failed::Usage(problem).into());
+    }
+    let db = Intake::open(database.expose())
+        .await
+        .with_context(|| format!("opening intake's database {database}"))?;
+    let store = SqlStore::new(db.clone(), Arc::new(SystemEntropy));
+    let vault = Folder::open(&folder).await?;
+    let progress = Progress::new(access.json);
+    let verified = evidence::verify(&store, &vault, |so_far| {
+        progress.show(format_args!(
+            "{} files, {}, {} wrong",
+            so_far.files,
+            mebibytes(so_far.bytes),
+            so_far.wrong
+        ));
+    })
+    .await;
+    progress.clear();
+    db.close().await;
+    let verified = verified.context("reading intake's database")?;
+    if access.json {
+        let wrong: Vec<_> = verified
+            .first
+            .iter()
+            .map(|(name, problem)| serde_json::json!({ "name": name, "problem": problem }))
+            .collect();
+        let result = serde_json::json!({
+            "files": verified.files, "bytes": verified.bytes, "wrong": verified.wrong, "first": wrong,
+        });
+        line(serde_json::to_string_pretty(&result)?)?;
+    } else {
+        for (name, problem) in &verified.first {
+            field(name, problem)?;
+        }
+        field(
+            "compared",
+            format_args!("{} files, {}", verified.files, mebibytes(verified.bytes)),
+        )?;
+    }
+    match verified.wrong {
+        0 => Ok(()),
+        wrong => {
+            let message = format!(
+                "{wrong} of {} stored files are missing or differ from what was recorded",
+                verified.files
+            );
+            Err(Failed::Unverified(message).into())
+        }
+    }
 }
 
 fn print(evidence: &Evidence) -> anyhow::Result<()> {

@@ -181,6 +181,12 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
     if let Some(evidence) = &status.evidence {
         let (level, text) = files(evidence, now, limits);
         found(level, "evidence", text);
+        if !evidence.storage_fault.is_empty() {
+            found(Level::Lost, "evidence", evidence.storage_fault.clone());
+        }
+        if !evidence.refusal.is_empty() {
+            found(Level::Late, "evidence", evidence.refusal.clone());
+        }
     }
     if let Some(log) = &status.log {
         for (level, what, text) in checkpoint(log, now, limits) {
@@ -364,6 +370,7 @@ mod tests {
                 unattached_count: 7,
                 overdue_count: 1,
                 overdue_since_time: ago(120),
+                ..Default::default()
             }),
         };
         change(&mut status);
@@ -421,6 +428,11 @@ mod tests {
             let late = worst(|status| status.evidence.as_mut().unwrap().overdue_since_time = ago(overdue_since));
             assert_eq!(late, level);
         }
+        let fault =
+            |status: &mut GetStatusResponse| status.evidence.as_mut().unwrap().storage_fault = "empty".to_owned();
+        assert_eq!(worst(fault), Level::Lost);
+        let refusal = |status: &mut GetStatusResponse| status.evidence.as_mut().unwrap().refusal = "full".to_owned();
+        assert_eq!(worst(refusal), Level::Late);
         assert_eq!(worst(|status| log(status).writes = false), Level::Lost);
         assert_eq!(worst(|status| log(status).gap_count = 1), Level::Lost);
         let troubled = |is_lost| {

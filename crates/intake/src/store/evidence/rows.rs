@@ -465,6 +465,18 @@ impl EvidenceStore for SqlStore {
         .map(drop)
     }
 
+    async fn files_after(&self, after: Uuid, limit: u32) -> Result<Vec<StoredEvidence>, Error> {
+        let rows = self
+            .db
+            .fetch(
+                "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report \
+                 FROM evidence WHERE id > $1 AND state <> 'EXPIRED' ORDER BY id LIMIT $2",
+                vec![after.into(), i64::from(limit).into()],
+            )
+            .await?;
+        rows.iter().map(stored).collect()
+    }
+
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error> {
         let rows = self
             .db
