@@ -47,6 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // committed to as bytes.
         .bytes(".")
         .btree_map(".")
+        .codec_path("crate::codec::TextCodec")
         .include_file("remit.rs")
         .emit_rerun_if_changed(false)
         .compile_fds_with_config(prost_types_set(&compiler)?, config)?;

@@ -15,6 +15,8 @@
 
 use std::sync::LazyLock;
 
+#[cfg(feature = "grpc")]
+mod codec;
 mod common;
 
 mod generated {

@@ -186,7 +186,11 @@ impl<'e> Code<'e> {
         if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
             return Some(Self::Postgres(error.code()));
         }
-        let extended = database.try_downcast_ref::<SqliteError>()?.code()?.parse::<i32>().ok()?;
+        let extended = database
+            .try_downcast_ref::<SqliteError>()?
+            .code()?
+            .parse::<i32>()
+            .ok()?;
         Some(Self::Sqlite(extended & 0xff))
     }
 }

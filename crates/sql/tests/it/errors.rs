@@ -57,7 +57,11 @@ async fn each_engines_codes_are_read_as_its_own(backend: Backend) {
         }
         Engine::Sqlite => {
             for statement in ["SELECT * FROM no_such", "SELECT json('{')"] {
-                assert_eq!(meaning(&fails(statement, Vec::new()).await), Means::Fault, "{statement}");
+                assert_eq!(
+                    meaning(&fails(statement, Vec::new()).await),
+                    Means::Fault,
+                    "{statement}"
+                );
             }
         }
     }
