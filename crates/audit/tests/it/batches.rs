@@ -26,7 +26,7 @@ testkit::on_each_backend!(
 
 type Batches = (mpsc::Sender<AppendBatchesRequest>, Streaming<AppendBatchesResponse>);
 
-/// A stream as this system.
+/// Opens a stream as this system.
 async fn stream(log: &Served, system: &str) -> Result<Batches, Status> {
     let (send, batches) = mpsc::channel(1);
     let answers = log.inbound(system).append_batches(ReceiverStream::new(batches)).await?;
@@ -71,7 +71,7 @@ async fn p2_batches_are_appended_and_answered_in_their_order(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;
     let mut intake = Producer::intake();
-    // Each batch goes on with the records of the one before it, so that none may overtake another.
+    // Each batch continues the records of the one before it, so none may overtake another.
     let changes: Vec<_> = (0..300).map(|i| intake.next(&format!("reports/{}", i % 10))).collect();
     let (send, mut answers) = stream(&log, "intake").await.unwrap();
     let sent = changes.clone();
@@ -83,7 +83,7 @@ async fn p2_batches_are_appended_and_answered_in_their_order(backend: Backend) {
             .await
             .unwrap();
         }
-        // The last ones again, and one too early.
+        // The last ones repeated, and one too early.
         let _missing = intake.next("reports/0");
         let again = [&sent[290..], &[intake.next("reports/0")]].concat();
         send.send(AppendBatchesRequest { changes: again }).await.unwrap();
@@ -119,7 +119,7 @@ async fn p2_a_batch_that_cannot_be_taken_ends_the_stream_behind_it(backend: Back
         (status.code(), fields(&status)),
         (Code::InvalidArgument, vec!["changes".to_owned()])
     );
-    // What was not answered is sent again.
+    // Unanswered changes are sent again.
     let (send, mut answers) = stream(&log, "intake").await.unwrap();
     send.send(batch(&changes)).await.unwrap();
     drop(send);
@@ -128,7 +128,7 @@ async fn p2_a_batch_that_cannot_be_taken_ends_the_stream_behind_it(backend: Back
     log.stop().await;
 }
 
-/// A call as large as a message may be.
+/// A call of the maximum message size.
 fn large(i: usize) -> Vec<StateChange> {
     let entropy = SeededEntropy::new(1_000 + i as u64);
     let change = |j| {
@@ -153,7 +153,7 @@ async fn a_full_queue_refuses_calls_and_slows_streams(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;
     log.append(&[Producer::new("intake", 3).next("reports/first")]).await;
-    // Somebody holds what every append needs.
+    // A transaction holds the lock that every append needs.
     let db = sql::Db::open(backend.url(), audit::SCHEMAS).await.unwrap();
     let mut blocking = db.begin().await.unwrap();
     blocking
@@ -161,7 +161,7 @@ async fn a_full_queue_refuses_calls_and_slows_streams(backend: Backend) {
         .await
         .unwrap();
 
-    // 64 MiB have room: sixteen calls of 4 MB, and a little.
+    // 64 MiB fit: sixteen calls of 4 MB and a little more.
     let mut waiting = Vec::new();
     let refused = loop {
         let (mut client, changes) = (log.inbound("intake"), large(waiting.len()));
@@ -179,7 +179,7 @@ async fn a_full_queue_refuses_calls_and_slows_streams(backend: Backend) {
     assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
     assert!((14..=16).contains(&waiting.len()), "{} calls wait", waiting.len());
 
-    // A stream is not refused: it waits.
+    // A stream is not refused; it waits.
     let (send, mut answers) = stream(&log, "intake").await.unwrap();
     send.send(AppendBatchesRequest { changes: large(100) }).await.unwrap();
     assert!(

@@ -32,7 +32,7 @@ fn open(folder: &Path, of: &[StateChange], with_detail: bool) -> Result<Folder, 
     Folder::open(folder, &checkpoint(of), &vkey(), with_detail)
 }
 
-/// Pushes what is missing, up to `until`.
+/// Pushes missing entries, up to `until`.
 fn push(folder: &mut Folder, changes: &[StateChange], until: usize) {
     let from = folder.size() as usize;
     for change in &changes[from.min(until)..until] {
@@ -70,7 +70,7 @@ fn a_folder_grows_with_the_log_and_verifies_at_each_step() {
             );
             assert_eq!(verify(folder.path(), with_detail).unwrap(), size as u64);
         }
-        // What was partial and has become full is gone.
+        // Partial files that have become full are removed.
         assert!(!folder.path().join("tile/entries/000.p").exists());
         assert!(files(70_000, with_detail).all(|file| folder.path().join(file.to_string()).exists()));
     }
@@ -85,16 +85,16 @@ fn an_interrupted_export_goes_on_where_it_was() {
         let mut interrupted = open(folder.path(), &changes, with_detail).unwrap();
         push(&mut interrupted, &changes, 1_500);
         drop(interrupted);
-        // The folder still is what its checkpoint says.
+        // The folder still matches its checkpoint.
         assert_eq!(verify(folder.path(), with_detail).unwrap(), 300);
         let again = open(folder.path(), &changes, with_detail).unwrap();
         assert_eq!(again.size(), 1_280);
         drop(again);
-        // A bundle that was cut is fetched again.
+        // A truncated bundle is fetched again.
         let cut = folder.path().join("tile/entries/003");
         std::fs::write(&cut, &std::fs::read(&cut).unwrap()[..999]).unwrap();
         assert_eq!(open(folder.path(), &changes, with_detail).unwrap().size(), 768);
-        // So is one whose entries are none any more.
+        // So is a bundle with malformed entries.
         let other = std::fs::read(folder.path().join("tile/entries/002")).unwrap();
         std::fs::write(&cut, [&other[..2], &[9], &other[3..]].concat()).unwrap();
         assert_eq!(open(folder.path(), &changes, with_detail).unwrap().size(), 768);
@@ -135,7 +135,7 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     export(folder.path(), &changes[..600], false).unwrap();
 
-    // The server lags, or was set back.
+    // The server lags, or was restored to an earlier state.
     let error = open(folder.path(), &changes[..599], false).unwrap_err();
     assert!(
         matches!(
@@ -147,7 +147,7 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
         ),
         "{error}"
     );
-    // Another log under the same key: the past was rewritten.
+    // Another log under the same key: its past was rewritten.
     let other = Producer::new("intake", 9).many(1_000);
     let error = export(folder.path(), &other, false).unwrap_err();
     assert!(
@@ -155,7 +155,7 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
         "{error}"
     );
     assert_eq!(verify(folder.path(), false).unwrap(), 600);
-    // What it left behind is taken up, found wrong and thrown away; then the true log comes in.
+    // The files it left are read, found wrong and discarded; then the true log is fetched.
     assert!(matches!(
         export(folder.path(), &changes, false),
         Err(ExportError::Fault(Fault::Root { .. }))
@@ -163,7 +163,7 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     assert_eq!(export(folder.path(), &changes, false).unwrap(), 1_000);
     assert_eq!(verify(folder.path(), false).unwrap(), 1_000);
 
-    // Too few, another key, a lie about a detail, and the folder's own damage.
+    // Too few entries, another key, a false detail, and damage in the folder itself.
     let mut few = open(folder.path(), &Producer::intake().many(1_100), false).unwrap();
     push(&mut few, &Producer::intake().many(1_100), 1_050);
     assert!(matches!(
@@ -180,7 +180,7 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     assert!(matches!(error, ExportError::Details { has: false, .. }), "{error}");
     let lies = tempfile::tempdir().unwrap();
     let mut lied = open(lies.path(), &changes, true).unwrap();
-    // Of another entry; of none; and a chain that is right with a detail that is not.
+    // An opening of another entry, no opening, and a correct chain with a wrong detail.
     assert!(lied.push(&changes[0].entry, openings(&changes[1])).is_err());
     assert!(lied.push(&changes[0].entry, None).is_err());
     let half = journal::Openings {
@@ -202,8 +202,8 @@ fn what_does_not_continue_the_folder_gets_no_checkpoint() {
     ));
 }
 
-/// The key that signed the folder's checkpoint may have been replaced since. What the new one signs
-/// says the same of all entries.
+/// The key that signed the folder's checkpoint may have been replaced. A checkpoint signed by the
+/// new key covers the same entries.
 #[test]
 fn a_folder_goes_on_whoever_signed_its_checkpoint_and_only_as_the_same_log() {
     let changes = Producer::intake().many(1_000);
@@ -213,8 +213,7 @@ fn a_folder_goes_on_whoever_signed_its_checkpoint_and_only_as_the_same_log() {
     let open = |note: &str, key: &TestKey| Folder::open(folder.path(), note, &key.vkey, true);
     export(folder.path(), &changes[..600], true).unwrap();
 
-    // Another log under the old checkpoint, or another tree: that is the folder's mistake, and
-    // nobody else's.
+    // Another log under the old checkpoint, or another tree: the fault is the folder's.
     let other = TestKey::new("remit.test/other", 4);
     let error = open(&signed("remit.test/other", &other), &other).unwrap_err();
     assert!(matches!(error, ExportError::OtherLog { .. }), "{error}");
@@ -244,7 +243,7 @@ fn a_folder_goes_on_whoever_signed_its_checkpoint_and_only_as_the_same_log() {
     assert_eq!(verify(folder.path(), true).unwrap(), 1_000);
 }
 
-/// A receipt for an entry of a small log, by the definition.
+/// A receipt for an entry of a small log, built from the definition.
 fn receipt(changes: &[StateChange], index: usize) -> Receipt {
     fn path(leaves: &[Hash], at: usize, into: &mut Vec<Bytes32>) {
         if leaves.len() > 1 {
@@ -292,7 +291,7 @@ fn a_receipt_verifies_by_itself_and_no_byte_of_it_can_be_changed() {
         assert_eq!((&read, read.to_string()), (&receipt, text.clone()));
         let proved = read.verify(&vkey()).unwrap();
         assert_eq!((proved.entry.encode(), proved.head.size), (receipt.entry.clone(), 21));
-        // Only of an entry whose chain it opens does it say which change it is.
+        // It identifies a change only for the entry whose chain it opens.
         let opened = (index != 15).then(|| decoded(&changes[index]));
         assert_eq!(proved.opened, opened);
         assert!(read.verify(&TestKey::new(ORIGIN, 4).vkey).is_err());
@@ -300,7 +299,7 @@ fn a_receipt_verifies_by_itself_and_no_byte_of_it_can_be_changed() {
             let mut forged = text.clone().into_bytes();
             for bit in [1, 0x10] {
                 forged[at] ^= bit;
-                // The name on a signature line is not signed, but the key is looked for by it.
+                // The name on a signature line is not signed, but selects the key.
                 let noticed = match std::str::from_utf8(&forged) {
                     Ok(forged) => Receipt::parse(forged).map_or(true, |receipt| receipt.verify(&vkey()).is_err()),
                     Err(_) => true,

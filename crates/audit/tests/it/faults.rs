@@ -26,11 +26,10 @@ testkit::on_each_backend!(
     what_is_too_large_is_refused_by_itself,
 );
 
-/// Makes the disk full for this database, or gives it room again.
+/// Fills the disk for this database, or frees space again.
 ///
-/// SQLite may not grow its file any more, which is what it does on a full disk. PostgreSQL is made
-/// to fail with the error of a full disk when the transaction commits, the latest moment at which
-/// that can happen.
+/// SQLite may not grow its file any further, as on a full disk. PostgreSQL fails with its full-disk
+/// error at commit, the latest possible moment.
 async fn set_full(db: &Db, full: bool) {
     let statements: &[&'static str] = match (db.engine(), full) {
         (Engine::Sqlite, true) => &["PRAGMA max_page_count = 1"],
@@ -67,7 +66,7 @@ async fn p1_a_full_disk_acknowledges_nothing_and_is_recovered_from(backend: Back
     let note = log.published(30).await;
 
     set_full(&db, true).await;
-    // More than fits into what the file has left.
+    // More than the remaining space in the file.
     let changes = intake.many_from("more", 600);
     for _ in 0..3 {
         let request = AppendChangesRequest {
@@ -107,7 +106,7 @@ async fn p1_a_full_disk_acknowledges_nothing_and_is_recovered_from(backend: Back
         note
     );
 
-    // Room is all that it needs: no restart.
+    // Space is all it needs; no restart.
     set_full(&db, false).await;
     let indexes: Vec<_> = log
         .append(&changes)
@@ -169,7 +168,7 @@ async fn a_clock_that_is_set_back_stops_nothing(backend: Backend) {
     assert!((log.audit.health())().await);
     log.stop().await;
 
-    // An entry has the time that the clock said, also where the record had a later one.
+    // An entry has the clock's time even if the record had a later one.
     let mut times = Vec::new();
     for row in rows(
         &backend,
@@ -180,7 +179,7 @@ async fn a_clock_that_is_set_back_stops_nothing(backend: Backend) {
         times.push(Entry::decode(&row.get::<Vec<u8>>(0).unwrap()).unwrap().time);
     }
     assert_eq!(times, [NOW, NOW.plus_seconds(-3_600)]);
-    // And it starts again on that clock.
+    // It also starts on that clock.
     let audit = Audit::start(files.config(backend.url()), clock, Arc::new(SeededEntropy::new(8)))
         .await
         .unwrap();
@@ -214,7 +213,7 @@ async fn what_is_too_large_is_refused_by_itself(backend: Backend) {
             ChangeOutcome::TooLarge
         ]
     );
-    // At the limit it is read, and found to be no entry.
+    // At the limit it is read and found to be malformed.
     let at = StateChange {
         entry: entry.entry.slice(1..),
         ..entry

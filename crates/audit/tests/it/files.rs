@@ -1,4 +1,4 @@
-//! What a verifier of a log's files notices. No server here: the files are made from the
+//! Faults that a verifier of a log's files finds. No server: the files are built from the
 //! definitions.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ struct Log {
     with_detail: bool,
 }
 
-/// RFC 6962 §2.1, for a number of hashes that is a power of two.
+/// RFC 6962 §2.1, for a power of two of hashes.
 fn root_of(hashes: &[Hash]) -> Hash {
     match hashes {
         [hash] => *hash,
@@ -98,7 +98,7 @@ impl Log {
         verifier.finish().map(|head| head.size)
     }
 
-    /// What is noticed when a file is changed.
+    /// The fault found when a file is changed.
     fn with(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) -> Fault {
         let mut log = self.clone();
         change(log.files.get_mut(&path.parse().unwrap()).expect("there is such a file"));
@@ -122,7 +122,7 @@ fn log_of(entries: usize) -> Log {
     Log::of(&Producer::intake().many(entries), true)
 }
 
-/// Marks are part of a log like its changes, and have nothing in a detail bundle.
+/// Marks are entries like changes, and have no opening in a detail bundle.
 #[test]
 fn p2_a_log_with_marks_verifies_with_its_details_and_without() {
     let mut changes = Producer::intake().many(600);
@@ -156,8 +156,7 @@ fn p2_a_log_with_marks_verifies_with_its_details_and_without() {
         };
         assert!(is_found, "{fault}");
     }
-    // A mark with something behind it, and a change with nothing: neither can be told from the
-    // entries alone.
+    // A mark with an opening, and a change without one: the entries alone show neither.
     let mut swapped = changes.clone();
     let opened = swapped[8].clone();
     (swapped[7].chain, swapped[7].detail) = (opened.chain, opened.detail);
@@ -190,8 +189,8 @@ fn logs_of_every_shape_verify() {
     }
 }
 
-/// A tile that no proof of a few entries needs: readers that authenticate only what they need miss
-/// it (CVE-2026-56865).
+/// A tile that proofs of a few entries do not need: readers that authenticate only the needed tiles
+/// miss it (CVE-2026-56865).
 #[test]
 fn a_forged_byte_of_tile_0_100_is_noticed_at_size_70000() {
     let log = Log::of(&Producer::intake().many(70_000), false);
@@ -203,8 +202,8 @@ fn a_forged_byte_of_tile_0_100_is_noticed_at_size_70000() {
             "byte {at}: {fault}"
         );
     }
-    // With the entry changed too, so that both agree: the tile above disagrees, whichever file it
-    // is.
+    // The entry is changed too, so that both agree: the tile above disagrees, whichever file it is
+    // in.
     for (path, below) in [
         ("tile/1/000", 65_536),
         ("tile/1/001.p/17", 65_536),
@@ -222,7 +221,7 @@ fn a_forged_byte_of_tile_0_100_is_noticed_at_size_70000() {
 #[test]
 fn a_flipped_bit_in_every_class_of_bytes_is_noticed_where_it_is() {
     let log = log_of(600);
-    // Entry 256 is the first of the second bundle; an entry has these fields at these places.
+    // Entry 256 is the first of the second bundle. Its fields have these offsets.
     for (class, at) in [
         ("version", 0),
         ("type", 1),
@@ -240,7 +239,7 @@ fn a_flipped_bit_in_every_class_of_bytes_is_noticed_where_it_is() {
         assert_eq!(named(&fault), Some(256), "{class}: {fault}");
     }
     let chain = Producer::intake().many(600)[256].chain.clone().unwrap().content.len();
-    // The length before it: what follows is read from elsewhere.
+    // The length before it: the rest is read at the wrong offset.
     for at in [0, 1] {
         let fault = log.with("tile/entries/001", |bundle| bundle[at] ^= 1);
         assert_eq!(named(&fault), Some(256), "length {at}: {fault}");
@@ -249,8 +248,8 @@ fn a_flipped_bit_in_every_class_of_bytes_is_noticed_where_it_is() {
         ("tile/0/001", 5 * 32, 261),
         ("tile/0/002.p/88", 87 * 32 + 31, 599),
         ("tile/1/000.p/2", 32, 256),
-        // Of the first entry: the length of the chain, its salt, the chain, the detail's salt, its
-        // length, and the detail.
+        // In the first entry's opening: the chain's length, its salt, the chain, the detail's salt,
+        // its length, and the detail.
         ("detail/001", 0, 256),
         ("detail/001", 1, 256),
         ("detail/001", 2, 256),
@@ -328,7 +327,7 @@ fn a_checkpoint_of_another_key_origin_or_size_is_noticed() {
     );
     let fault = with(key.sign(ORIGIN, 0, head.root));
     assert!(matches!(fault, Fault::EmptyRoot), "{fault}");
-    // Rightly signed as the log without entries, which each log once was: what there is lies beyond
+    // Validly signed as the empty log, which every log once was: the existing entries lie beyond
     // it.
     let empty = key.sign(ORIGIN, 0, tlog_tiles::EMPTY_HASH.0);
     let verifier = FilesVerifier::new(&empty, &log.vkey, true).unwrap();
@@ -336,12 +335,12 @@ fn a_checkpoint_of_another_key_origin_or_size_is_noticed() {
     let first = *log.files.keys().find(|path| !path.is_within(0)).unwrap();
     let fault = verifier.beyond(first);
     assert!(matches!(fault, Fault::Beyond { index: 0, size: 0, .. }), "{fault}");
-    // Larger than the tiles: within the last bundle, in the next, and absurdly.
+    // Larger than the tiles: within the last bundle, in the next, and absurdly large.
     for size in [301, 513, u64::MAX] {
         let fault = with(key.sign(ORIGIN, size, head.root));
         assert!(matches!(fault, Fault::Missing { .. }), "{size}: {fault}");
     }
-    // Smaller: the folder has more, which is no harm, but the root is another.
+    // Smaller: extra entries are harmless, but the root differs.
     let fault = with(key.sign(ORIGIN, 256, head.root));
     assert!(
         matches!(fault, Fault::Missing { .. } | Fault::Root { size: 256 }),
@@ -360,8 +359,7 @@ fn a_checkpoint_of_another_key_origin_or_size_is_noticed() {
     }
 }
 
-/// Whoever has the key can sign a rewritten log. Then the tree is sound, and the chains inside the
-/// entries speak.
+/// A holder of the key can sign a rewritten log. Then the tree is sound, and the chains show it.
 #[test]
 fn p2_a_rewritten_and_resigned_log_shows_its_gaps() {
     let changes = Producer::intake().many(600);

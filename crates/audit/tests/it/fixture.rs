@@ -1,4 +1,4 @@
-//! A producer of changes, and a log that runs.
+//! A producer of changes, and a running log.
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -26,10 +26,10 @@ use tonic::Request;
 
 pub const ORIGIN: &str = "remit.test/log";
 pub const NOW: Time = Time(1_795_305_600_000_000);
-/// Stands in every detail.
+/// Occurs in every detail.
 pub const CANARY: &str = "canary-of-the-detail";
 
-/// Seals changes as a service does.
+/// Makes changes as a service does.
 pub struct Producer {
     source: &'static str,
     heads: HashMap<String, Head>,
@@ -58,7 +58,7 @@ impl Producer {
         self.change(record, "report.changed", NOW, detail)
     }
 
-    /// The next change of a record, with everything that matters.
+    /// The next change of a record, with all its parts given.
     pub fn change(&mut self, record: &str, kind: &'static str, now: Time, detail: Detail) -> StateChange {
         let head = self.heads.entry(record.to_owned()).or_default();
         let (source, traceparent) = (self.source, String::new());
@@ -80,7 +80,7 @@ impl Producer {
         self.many_from("", n)
     }
 
-    /// The next `n` changes, of records whose names begin like this.
+    /// The next `n` changes, of records whose names have this prefix.
     pub fn many_from(&mut self, prefix: &str, n: usize) -> Vec<StateChange> {
         let records = n.div_ceil(3);
         (0..n)
@@ -88,8 +88,7 @@ impl Producer {
             .collect()
     }
 
-    /// Forgets what it sealed of a record after this change: like a producer whose database was
-    /// restored.
+    /// Forgets later changes of a record, like a producer whose database was restored.
     pub fn rewind(&mut self, to: &StateChange) {
         let entry = decoded(to);
         let hash = journal::entry_hash(&to.entry);
@@ -108,7 +107,7 @@ pub fn decoded(change: &StateChange) -> Opened {
     Opened::of_change(change).unwrap()
 }
 
-/// The same event with another chain, committed to as it should be.
+/// The same event with another chain, correctly committed to.
 pub fn altered(change: &StateChange, alter: impl FnOnce(&mut Chain)) -> StateChange {
     let opening = change.chain.clone().unwrap();
     let mut chain = Chain::decode(&opening.content).unwrap();
@@ -129,7 +128,7 @@ pub fn altered(change: &StateChange, alter: impl FnOnce(&mut Chain)) -> StateCha
     }
 }
 
-/// What an entry commits to: nothing, where it is a mark.
+/// The openings of an entry; none for a mark.
 pub fn openings(change: &StateChange) -> Option<Openings<'_>> {
     let (chain, detail) = change.chain.as_ref().zip(change.detail.as_ref())?;
     Some(Openings {
@@ -138,7 +137,7 @@ pub fn openings(change: &StateChange) -> Option<Openings<'_>> {
     })
 }
 
-/// The mark of a source whose changes these are, as it stands in the log behind them.
+/// The mark of the source of these changes, as the log has it after them.
 pub fn mark_of(source: &str, changes: &[StateChange]) -> StateChange {
     let mut set = EventSet::default();
     for change in changes.iter().filter(|change| change.chain.is_some()) {
@@ -167,7 +166,7 @@ pub fn call(changes: &[StateChange]) -> Vec<Checked> {
     changes.iter().map(checked).collect()
 }
 
-/// Does to the database what nobody should.
+/// Tampers with the database.
 pub async fn execute(database: &str, statement: &'static str) {
     let mut tx = sql::Db::open(database, audit::SCHEMAS)
         .await
@@ -214,7 +213,7 @@ pub async fn start(config: Config) -> Result<Audit, audit::Error> {
     Audit::start(config, Arc::new(ManualClock::at(NOW)), Arc::new(SeededEntropy::new(7))).await
 }
 
-/// What a start is refused for, with its causes.
+/// The reason for a refused start, with its causes.
 pub async fn refused(config: Config) -> String {
     match start(config).await {
         Ok(_) => panic!("it started"),
@@ -223,7 +222,7 @@ pub async fn refused(config: Config) -> String {
     }
 }
 
-/// Nanning has sight of one case and one report, and of nothing else.
+/// Nanning sees one case and one report, and nothing else.
 struct NanningSeesA;
 
 #[async_trait::async_trait]
@@ -233,7 +232,7 @@ impl audit::Sight for NanningSeesA {
     }
 }
 
-/// A log that is served on a port of its own.
+/// A log, served on its own port.
 pub struct Served {
     pub audit: Audit,
     pub address: SocketAddr,
@@ -253,7 +252,7 @@ const TOKENS: [(&str, &str, rpc::Role); 9] = [
     ("police-440000", "guangdong-0123456789abcdef", rpc::Role::Agency),
 ];
 
-/// Every caller, and its token.
+/// All callers and their tokens.
 pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
     TOKENS.iter().map(|(system, token, role)| {
         let identity = rpc::Identity {
@@ -309,22 +308,22 @@ impl Served {
         rpc::client::connect(&format!("http://{}", self.address), token, None).unwrap()
     }
 
-    /// A client that calls as this system.
+    /// A client with this system's token.
     pub fn client(&self, system: &str) -> AuditServiceClient<Caller> {
         AuditServiceClient::new(self.caller(system))
     }
 
-    /// A client, as this system, of what only Remit's own services call.
+    /// A client, with this system's token, for calls between Remit's services.
     pub fn inbound(&self, system: &str) -> AuditInboundServiceClient<Caller> {
         AuditInboundServiceClient::new(self.caller(system))
     }
 
-    /// A client of the operations service that calls as this system.
+    /// A client of the operations service with this system's token.
     pub fn operations(&self, system: &str) -> OperationsServiceClient<Caller> {
         OperationsServiceClient::new(self.caller(system))
     }
 
-    /// Appends as the system that the changes come from.
+    /// Appends as the source of the changes.
     pub async fn append(&self, changes: &[StateChange]) -> Vec<AppendResult> {
         let mut client = self.inbound(&decoded(&changes[0]).source);
         let request = Request::new(AppendChangesRequest {
@@ -344,8 +343,8 @@ impl Served {
             .clone()
     }
 
-    /// Waits until a checkpoint of this size is published or the log is not well, and returns
-    /// which: whether it is well.
+    /// Waits until a checkpoint of this size is published or the log is unhealthy; returns whether
+    /// it is healthy.
     pub async fn settled(&self, size: u64) -> bool {
         let (health, published) = (self.audit.health(), self.audit.published());
         let settled = async {
@@ -368,7 +367,7 @@ impl Served {
     }
 }
 
-/// A key that signs whatever it is told to.
+/// A key that signs anything.
 pub struct TestKey {
     signer: StandardSigner,
     pub vkey: String,

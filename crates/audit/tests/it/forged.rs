@@ -1,7 +1,7 @@
-//! One forged byte of one tile that proofs of few entries need: every way to read the log that
-//! meets it has to notice.
+//! One forged byte in a tile that proofs of a few entries need: every reader of the log that meets
+//! it must notice.
 //!
-//! Readers that authenticate a tile only on the way to what they were asked for miss it
+//! Readers that authenticate a tile only along the path to the requested entry miss it
 //! (CVE-2026-56865).
 
 use api::audit::{GetConsistencyProofRequest, GetInclusionProofRequest};
@@ -18,7 +18,7 @@ use crate::{
 testkit::on_each_backend!(a_forged_byte_of_tile_0_100_is_noticed_by_whoever_meets_it);
 
 const SIZE: usize = 70_000;
-/// Entries 25,600 to 25,855 lie below it; the byte is of the 129th.
+/// Entries 25,600 to 25,855 are below it; the byte belongs to the 129th.
 const FORGED: TileId = TileId { level: 0, n: 100 };
 const BYTE: usize = 128 * 32 + 3;
 
@@ -46,12 +46,12 @@ async fn a_forged_byte_of_tile_0_100_is_noticed_by_whoever_meets_it(backend: Bac
     let note = log.published(SIZE as u64).await;
     forge(backend.url()).await;
 
-    // Who verifies the log's files.
+    // Verifiers of the log's files.
     let fault = http::verify(&log, &note).await.unwrap_err();
     assert!(fault.starts_with("entry 25728: tile/0/100 has another hash"), "{fault}");
 
-    // Who asks for proofs. What the byte does not lie on the way to is proven as ever: of an entry
-    // it is its neighbours' leaves that are.
+    // Clients that request proofs. Proofs whose path avoids the byte stay valid; an entry's path
+    // has its neighbours' leaves.
     let mut client = log.client("inspector");
     for (index, is_met) in [
         (25_599, false),

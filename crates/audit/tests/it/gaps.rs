@@ -1,4 +1,4 @@
-//! What is missing or at odds: gaps, forks, event ids used again, marks that are not reached.
+//! Missing and contradictory changes: gaps, forks, reused event ids, unmet marks.
 
 use std::sync::{
     Arc,
@@ -40,10 +40,10 @@ testkit::on_each_backend!(
     a_sequence_beyond_all_numbers_hides_nothing,
 );
 
-/// A log on a clock that stands still until it is moved.
+/// A log on a clock that stands still until moved.
 async fn open(backend: &Backend) -> (SqlStore, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(NOW));
-    // Another seed after each start: the log's own entries have ids too.
+    // Another seed for each start: the log's own entries have ids too.
     static STARTS: AtomicU64 = AtomicU64::new(1_000);
     let entropy = Arc::new(SeededEntropy::new(STARTS.fetch_add(1, Ordering::SeqCst)));
     let store = SqlStore::open_with(backend.url(), Arc::<ManualClock>::clone(&clock), entropy).await;
@@ -59,8 +59,7 @@ async fn gaps(store: &SqlStore) -> Vec<audit::Gap> {
     store.gaps(None, 1_000).await.unwrap()
 }
 
-/// What the log itself logged about a producer: kinds and details, each detail as its entry commits
-/// to it.
+/// The log's own entries about a producer: kinds and details, checked against their commitments.
 async fn told(backend: &Backend, source: &str) -> Vec<(String, Detail)> {
     let mut told = Vec::new();
     for (entry, openings) in whole_rows(backend).await {
@@ -84,7 +83,7 @@ async fn p2_a_gap_is_listed_until_it_is_filled(backend: Backend) {
     let (store, clock) = open(&backend).await;
     let mut intake = Producer::intake();
     let a: Vec<_> = (0..5).map(|_| intake.next("reports/a")).collect();
-    // A gap that a later change of the group fills is none.
+    // A gap filled by a later change of the group is not a gap.
     assert_eq!(
         append(&store, &[a[1].clone(), a[0].clone()]).await,
         [Err(AppendRefusal::OutOfOrder), Ok(0)]
@@ -106,7 +105,7 @@ async fn p2_a_gap_is_listed_until_it_is_filled(backend: Backend) {
     assert_eq!((gap.since, gap.attempts), (NOW.plus_seconds(60), 3));
     assert_eq!(gap.event_id, decoded(&a[2]).event_id.to_string());
 
-    // It closes with the last change that it lacks, not before.
+    // It closes with its last missing change, not before.
     assert_eq!(append(&store, &a[1..3]).await, [Ok(1), Ok(2)]);
     assert_eq!(gaps(&store).await.len(), 1);
     assert_eq!(append(&store, &a[3..]).await, [Ok(3), Ok(4)]);
@@ -151,7 +150,7 @@ async fn p2_an_event_id_that_is_used_again_is_logged_once(backend: Backend) {
         (1, None),
         "counted, and not frozen for it"
     );
-    // Neither for a record that has no other change.
+    // Nor for a record without other changes.
     let elsewhere = altered(&first, |chain| chain.record = "reports/b".to_owned());
     assert_eq!(append(&store, &[elsewhere]).await, [Err(AppendRefusal::EventIdReused)]);
     assert_eq!(append(&store, &[first, intake.next("reports/a")]).await, [Ok(0), Ok(2)]);
@@ -171,7 +170,7 @@ fn examined() -> Unfreezing {
     }
 }
 
-/// Unfreezes intake as it is now.
+/// Unfreezes intake with its present etag.
 async fn unfreeze(store: &SqlStore, unfreezing: Unfreezing) -> audit::Producer {
     let etag = producer(store, "intake").await.etag("intake");
     let unfreezing = Unfreezing { etag, ..unfreezing };
@@ -187,7 +186,7 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     let a: Vec<_> = (0..3).map(|_| intake.next("reports/a")).collect();
     assert_eq!(append(&store, &a).await, [Ok(0), Ok(1), Ok(2)]);
 
-    // Sequence 2 again, as another event; another record of the same group comes too late.
+    // Sequence 2 again with another event; another record of the same group comes too late.
     intake.rewind(&a[0]);
     let (fork, b) = (intake.next("reports/a"), intake.next("reports/b"));
     assert_eq!(
@@ -196,8 +195,8 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     );
     assert_eq!(producer(&store, "intake").await.frozen, Some(NOW));
     clock.advance(5);
-    // Nothing of it is taken, and it is told once. What is in the log is still said to be, and the
-    // others go on.
+    // None of it is appended, and the incident is logged once. Repeats of logged changes still get
+    // their index, and other producers continue.
     assert_eq!(
         append(&store, &[b.clone(), fork.clone()]).await,
         [Err(AppendRefusal::Frozen); 2]
@@ -210,7 +209,7 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
 
     let unfrozen = unfreeze(&store, examined()).await;
     assert_eq!(unfrozen.frozen, None);
-    // The fork stays out, without freezing anything again; everything else goes on.
+    // The fork stays out without another freeze; everything else continues.
     assert_eq!(
         append(&store, &[fork, b]).await,
         [Err(AppendRefusal::BrokenLink), Ok(6)]
@@ -226,14 +225,14 @@ async fn p2_a_fork_freezes_its_producer_until_it_is_examined(backend: Backend) {
     assert_eq!((&*why.from_state, &*why.to_state), ("FROZEN", "NORMAL"));
     assert_eq!(why.purpose, "the newest database is back");
 
-    // With the producer's own past back, its record goes on, and is not in dispute any more.
+    // With the producer's own past restored, its record continues and is no longer in dispute.
     intake.rewind(&a[2]);
     assert_eq!(append(&store, &[intake.next("reports/a")]).await, [Ok(7)]);
     assert_eq!(gaps(&store).await, []);
     assert_eq!(verify(&store).await, 8);
 }
 
-/// However a producer goes on after its database was restored: the first change that shows it
+/// However a producer continues after its database was restored, the first contradictory change
 /// freezes it.
 async fn p2_a_restored_producer_is_frozen_whatever_it_goes_on_with(backend: Backend) {
     let (store, _) = open(&backend).await;
@@ -243,13 +242,13 @@ async fn p2_a_restored_producer_is_frozen_whatever_it_goes_on_with(backend: Back
         let a: Vec<_> = (0..3).map(|_| intake.next(&record)).collect();
         assert!(append(&store, &a).await.iter().all(Result::is_ok));
         let fork = match goes_on {
-            // The last change again; one in the middle; the first.
+            // The last change again, one in the middle, and the first.
             0 | 1 => {
                 intake.rewind(&a[1 - goes_on]);
                 intake.next(&record)
             }
             2 => Producer::new("intake", 20).next(&record),
-            // The next change, behind another one than the log has.
+            // The next change, linked to another predecessor than the log's.
             _ => altered(&intake.next(&record), |chain| chain.previous[7] ^= 1),
         };
         assert_eq!(
@@ -312,7 +311,7 @@ async fn p2_a_freeze_outlives_a_restart(backend: Backend) {
     assert_eq!(append(&store, &[intake.next("reports/c")]).await, [Ok(3)]);
 }
 
-/// What a producer says that has had all of these acknowledged.
+/// The mark of a producer that had all of these acknowledged.
 fn mark(changes: &[StateChange]) -> Mark {
     let mut delivered = journal::EventSet::default();
     delivered.extend(
@@ -328,13 +327,13 @@ fn mark(changes: &[StateChange]) -> Mark {
     }
 }
 
-/// Lost as a log loses when its database is an older one: its own counts are older too. Rows
-/// deleted from beneath the counts are for the tree to notice, not for marks.
+/// Lost as with a restored older database, whose own counts are older too. Rows deleted beneath the
+/// counts show in the tree, not in marks.
 async fn p2_a_lost_tail_shows_against_the_mark(backend: Backend) {
     let (store, clock) = open(&backend).await;
     let changes = Producer::intake().many(9);
     append(&store, &changes[..6]).await;
-    // Audit has acknowledged nine, says the producer: three are gone.
+    // The producer says that audit acknowledged nine: three are gone.
     let standing = store.note_mark("intake", mark(&changes)).await.unwrap().standing;
     assert_eq!(standing, audit::Standing::Lost);
     store.review().await.unwrap();
@@ -351,7 +350,7 @@ async fn p2_a_lost_tail_shows_against_the_mark(backend: Backend) {
     let incident = detail.incident.as_ref().unwrap();
     assert_eq!((incident.held_count, incident.committed_count), (6, 9));
 
-    // It is known after a restart, and ends with a mark that holds.
+    // It survives a restart, and ends with a satisfied mark.
     let (store, clock) = open(&backend).await;
     clock.advance(60);
     assert_eq!(producer(&store, "intake").await.standing, audit::Standing::Lost);
@@ -372,7 +371,7 @@ async fn p2_a_mark_that_the_log_reaches_is_no_news(backend: Backend) {
     for n in (50..=300).step_by(50) {
         append(&store, &changes[n - 50..n]).await;
         let mut mark = mark(&changes[..n]);
-        // Some more wait, and come with the next append.
+        // Further changes wait, and come with the next append.
         mark.committed = (n as u64 + 20).min(300);
         mark.committed_hash = None;
         assert_eq!(
@@ -382,7 +381,7 @@ async fn p2_a_mark_that_the_log_reaches_is_no_news(backend: Backend) {
         clock.advance(20);
         store.review().await.unwrap();
         let size = store.head().await.unwrap().size;
-        // A mark is an entry at most once a minute, and the first at once.
+        // Marks are logged at most once a minute, the first at once.
         let marks = u64::from([50, 200].contains(&n));
         assert_eq!(
             size,
@@ -391,15 +390,15 @@ async fn p2_a_mark_that_the_log_reaches_is_no_news(backend: Backend) {
         );
         head = size;
     }
-    // As many, and not the same ones: what was delivered twice here and never there.
+    // The same number but other changes: one was delivered twice here and never there.
     let mut other = changes.clone();
     other[7] = other[8].clone();
     let standing = store.note_mark("intake", mark(&other)).await.unwrap().standing;
     assert_eq!(standing, audit::Standing::Different);
-    // The producer's backup was restored.
+    // The producer's database was restored.
     let standing = store.note_mark("intake", mark(&changes[..200])).await.unwrap().standing;
     assert_eq!(standing, audit::Standing::Ahead);
-    // What waits and does not come.
+    // A waiting change that never comes.
     let mut waiting = mark(&changes);
     waiting.committed = 301;
     waiting.committed_hash = None;
@@ -529,12 +528,12 @@ async fn a_frozen_producer_is_told_so_and_an_operator_lets_it_go_on(backend: Bac
         .unwrap();
     assert_eq!((producer.freeze_time, producer.security_event_count), (None, 1));
     assert_eq!(log.append(&changes).await[0].index, 3);
-    // What the log itself logged is signed like everything else.
+    // The log's own entries are signed like all others.
     log.published(4).await;
     log.stop().await;
 }
 
-/// The operator examined one freeze. Neither its request nor a repeat of it lifts another.
+/// The operator examined one freeze. Neither that request nor its repeat lifts another.
 async fn p2_a_freeze_that_nobody_examined_is_not_lifted(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;
@@ -559,7 +558,7 @@ async fn p2_a_freeze_that_nobody_examined_is_not_lifted(backend: Backend) {
         .unwrap()
         .into_inner();
     assert_eq!(seen().await.freeze_time, None);
-    // The answer is lost, and meanwhile the producer's past changes again.
+    // The answer is lost, and then the producer's past changes again.
     log.append(&[restored.next("reports/b")]).await;
     let second = seen().await;
     assert!(second.freeze_time.is_some() && second.etag != first.etag, "{second:?}");
@@ -653,7 +652,7 @@ async fn gaps_are_listed_page_by_page(backend: Backend) {
     log.stop().await;
 }
 
-/// One change with a huge sequence, from a producer with a fault: gaps and status go on answering.
+/// One change with a huge sequence, from a faulty producer: gaps and status keep answering.
 async fn a_sequence_beyond_all_numbers_hides_nothing(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;

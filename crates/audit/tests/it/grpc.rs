@@ -81,7 +81,7 @@ async fn verdicts_come_in_the_order_of_the_request(backend: Backend) {
             (ChangeOutcome::Recorded, 0),
         ]
     );
-    // Behind the two, and the two entries that tell of the last refusals.
+    // After the two come the two entries about the last refusals.
     assert_eq!(log.append(&[routing.next("cases/2")]).await[0].index, 4);
     log.stop().await;
 }
@@ -213,8 +213,8 @@ async fn a_tree_that_was_tampered_with_is_neither_proven_nor_signed(backend: Bac
         });
         log.client("inspector").get_inclusion_proof(request).await
     };
-    // The hash of the first 256 entries, which stands to the left of everything that follows.
-    // Nothing was proven by it before: a proof from what stayed in memory would be a true one.
+    // The hash of the first 256 entries, which is to the left of everything later.
+    // It has proven nothing before: a proof from memory would be a valid one.
     execute(
         backend.url(),
         "UPDATE tiles SET hashes = (SELECT root FROM head) WHERE place >> 56 = 1",
@@ -234,7 +234,7 @@ async fn what_cannot_be_kept_outside_of_the_database_is_not_published(backend: B
     log.append(&intake.many(2)).await;
     log.published(2).await;
 
-    // A folder stands where the file has to be written.
+    // A folder has the file's name.
     let obstacle = files.checkpoint().with_file_name("checkpoint.new");
     std::fs::create_dir(&obstacle).unwrap();
     log.append(&[intake.next("reports/more")]).await;

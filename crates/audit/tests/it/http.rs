@@ -1,4 +1,4 @@
-//! The log's files over HTTP, as any tool of the standard asks for them.
+//! The log's files over HTTP, as tools of the standard request them.
 
 use std::io::Read as _;
 
@@ -45,7 +45,7 @@ async fn get(log: &Served, path: impl std::fmt::Display) -> Option<Vec<u8>> {
     (status == StatusCode::OK).then_some(body)
 }
 
-/// Verifies the log that a checkpoint signs by what is served now.
+/// Verifies the log of a checkpoint by the files served now.
 pub async fn verify(log: &Served, note: &str) -> Result<u64, String> {
     let mut verifier = FilesVerifier::new(note, log.audit.vkey(), false).unwrap();
     for path in verifier.files() {
@@ -102,8 +102,8 @@ async fn nothing_is_served_past_the_published_checkpoint(backend: Backend) {
     log.stop().await;
 }
 
-/// Like a reader that authenticates tiles only on the way to what it was asked for, and misses the
-/// rest (CVE-2026-56865).
+/// Like a reader that authenticates tiles only along the path to the requested entry, and misses
+/// the rest (CVE-2026-56865).
 async fn a_forged_byte_of_a_stored_tile_is_noticed(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;
@@ -150,7 +150,7 @@ async fn answers_have_the_form_of_the_standard() {
     }
     assert_eq!(seen, 300);
 
-    // Bundles are compressed for whoever takes that; hashes, which do not get smaller, are not.
+    // Bundles are compressed for clients that accept it; hashes, which do not shrink, are not.
     for path in files(300, false) {
         let path = format!("/{path}");
         let (_, _, plain) = ask(&log, Method::GET, &path).await;
@@ -193,14 +193,14 @@ async fn answers_have_the_form_of_the_standard() {
         let (status, headers, _) = ask(&log, method, path).await;
         assert_eq!(status, expected, "{path}");
         if status == StatusCode::NOT_FOUND {
-            // What is not there yet must not be remembered as missing.
+            // Clients must not cache that a file is missing.
             assert_eq!(headers["cache-control"], "no-store", "{path}");
         }
     }
     log.stop().await;
 }
 
-/// A path that is none is refused before anything is read.
+/// A malformed path is refused before anything is read.
 #[test]
 fn the_widest_path_is_not_within_any_log() {
     let path: TilePath = "tile/7/000".parse().unwrap();
@@ -220,7 +220,7 @@ async fn p2_a_deleted_entry_is_told_to_whoever_asks_and_ends_the_writing(backend
     let body = String::from_utf8(body).unwrap();
     assert!(body.contains("entry 300 is missing"), "{body}");
     assert!(!log.settled(601).await);
-    // Others are shown as before.
+    // Other files are still served.
     assert!(get(&log, "tile/entries/000").await.is_some());
     log.stop().await;
 }

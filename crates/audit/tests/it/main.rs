@@ -1,5 +1,5 @@
-//! The log from outside: what the store promises on each engine, what a start refuses, what
-//! verifiers notice, and the service.
+//! The log from outside: the store's contract on each engine, refused starts, faults that verifiers
+//! find, and the service.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;

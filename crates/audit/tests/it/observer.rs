@@ -1,13 +1,13 @@
-//! Somebody who has the public log and all names, receipts and times of one report's submission,
-//! and is not to learn which later entries are of that report: an excluded sender.
+//! An observer has the public log and all names, receipts and times of one report's submission, and
+//! must not learn which later entries belong to it: an excluded sender.
 //!
-//! Each world is a group of reports that are accepted one after the other, routed together, and
-//! ended one by one. The entries come from real outboxes through real relays into a real store.
-//! Every distinguisher points at one later entry of a source; pointing at random hits the report as
-//! often as there are reports.
+//! Each world is a group of reports, accepted one after the other, routed together, and ended one
+//! by one. The entries pass through real outboxes and relays into a real store. Every distinguisher
+//! picks one later entry of a source; a random pick hits with a chance of one in the number of
+//! reports.
 //!
 //! A second test is about one moment: transactions that change several records, and some records
-//! twice. The observer knows one entry, and is to find another that was committed with it.
+//! twice. The observer knows one entry and looks for another that was committed with it.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +28,7 @@ use crate::fixture::{NOW, call};
 const WORLDS: usize = 240;
 const REPORTS: usize = 8;
 
-/// Repeatable chance.
+/// Repeatable randomness.
 struct Dice(SeededEntropy);
 
 impl Dice {
@@ -53,7 +53,7 @@ struct Service {
     delivered: Arc<Delivered>,
 }
 
-/// The way to audit, which keeps what it is given.
+/// A channel to audit that keeps what it delivers.
 #[derive(Default)]
 struct Delivered(Mutex<Vec<StateChange>>);
 
@@ -76,14 +76,14 @@ impl Service {
         }
     }
 
-    /// A change that is committed and delivered by itself.
+    /// A change that is committed and delivered alone.
     fn change(&self, draft: Draft<'_>, head: &mut Head, now: Time) -> StateChange {
         let change = draft.into_change(head, now, &*self.entropy);
         *head = change.head;
         change.with_detail()
     }
 
-    /// Commits changes in one transaction, which is not delivered yet.
+    /// Commits changes in one transaction without delivering them yet.
     async fn commit(&self, changes: Vec<(Draft<'_>, &mut Head)>, now: Time) {
         let mut deliveries = Vec::new();
         for (draft, head) in changes {
@@ -97,7 +97,7 @@ impl Service {
         tx.commit().await.unwrap();
     }
 
-    /// Delivers what was committed, and returns it as it comes to audit.
+    /// Delivers the committed changes, and returns them in the order of their arrival at audit.
     async fn deliver(&self, now: Time) -> Vec<StateChange> {
         let relay = Relay {
             outbox: Arc::new(SqlOutbox(self.db.clone())),
@@ -113,7 +113,7 @@ impl Service {
     }
 }
 
-/// One report and its case, as only those see them who may.
+/// One report and its case, as those with sight of them see them.
 struct Life {
     report: String,
     case: String,
@@ -122,11 +122,11 @@ struct Life {
     cause: Option<uuid::Uuid>,
 }
 
-/// What the observer has: the public log, and what its own submission was answered with.
+/// The observer's knowledge: the public log, and the answer to its own submission.
 struct Known {
     /// The public entries behind the submissions, in log order.
     later: Vec<Vec<u8>>,
-    /// Which submission its own was, as times show.
+    /// The observer's submission among these, as the times show.
     rank: usize,
     name: String,
     entry: Vec<u8>,
@@ -134,7 +134,7 @@ struct Known {
     chain: Opening,
 }
 
-/// A world, and which of its later entries are truly of the observer's report or its case.
+/// A world, and which of its later entries truly belong to the observer's report or its case.
 struct World {
     known: Known,
     mine: Vec<bool>,
@@ -166,7 +166,7 @@ fn draft<'a>(
     }
 }
 
-/// Lets a world happen. `begin` is when; the log grows by it.
+/// Runs a world that begins at `begin`; the log grows by it.
 async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time, dice: &Dice) -> World {
     let before = log.head().await.unwrap().size;
     let me = dice.below(REPORTS);
@@ -196,8 +196,8 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
         let record = crate::fixture::decoded(change).record;
         [&lives[me].report, &lives[me].case].contains(&&record)
     };
-    // Routed together: the cases are opened by one transaction, in the order of arrival, and what
-    // intake makes of that by another.
+    // Routed together: one transaction opens the cases in the order of arrival, and another records
+    // that at intake.
     later(&mut now, 100_000);
     for life in &mut lives {
         life.case = format!("cases/{}", ordered_id(now, &*routing.entropy));
@@ -239,7 +239,7 @@ async fn world(log: &SqlStore, intake: &Service, routing: &Service, begin: Time,
     let routed = intake.deliver(now).await;
     mine.extend(routed.iter().map(|change| is_mine(change, &lives)));
     delivered.extend(routed);
-    // Taken over and ended one by one, when people come to it.
+    // Taken over and ended one by one, as people get to them.
     let mut order: Vec<_> = (0..REPORTS).flat_map(|i| [(i, true), (i, false)]).collect();
     dice.shuffle(&mut order);
     for (i, is_case) in order {
@@ -281,8 +281,8 @@ fn sha(parts: &[&[u8]]) -> [u8; 32] {
     Sha256::digest(parts.concat()).into()
 }
 
-/// A distinguisher gives each candidate a score; the highest is what it points at. Told are the
-/// candidates (places among the later entries) and the place of one of them.
+/// A distinguisher scores each candidate; the highest is its pick. It is given the candidates
+/// (places among the later entries) and the place of one of them.
 type Distinguisher = fn(&Known, &[usize], usize) -> f64;
 
 fn entry_of(known: &Known, place: usize) -> Entry {
@@ -330,7 +330,7 @@ fn recomputed(known: &Known, place: usize) -> bool {
             }
         }
     }
-    // Which event caused it is among the entries, or the own one.
+    // The event that caused it is among the entries, or is the observer's own.
     let ids = known.later.iter().map(|entry| Entry::decode(entry).unwrap().id);
     let own = Entry::decode(&known.entry).unwrap().id;
     let details = ids.chain([own]).map(Some).chain([None]).map(|cause| {
@@ -456,7 +456,7 @@ async fn p3_an_observer_does_no_better_than_chance_at_telling_which_later_entrie
             assert_eq!(candidates.len(), 2 * REPORTS);
             assert_eq!(candidates.iter().filter(|place| mine[**place]).count(), 2);
             for (i, (_, score)) in DISTINGUISHERS.iter().enumerate() {
-                // Of what looks the same, any.
+                // Ties are broken at random.
                 let mut any = candidates.clone();
                 dice.shuffle(&mut any);
                 let scored = any.into_iter().map(|place| (score(&known, &candidates, place), place));
@@ -465,7 +465,8 @@ async fn p3_an_observer_does_no_better_than_chance_at_telling_which_later_entrie
             }
         }
     }
-    // Hits are binomial; a fair one exceeds five standard deviations once in three million.
+    // Hits are binomial; a fair distinguisher exceeds five standard deviations once in three
+    // million.
     let (worlds, chance) = (WORLDS as f64, 1.0 / REPORTS as f64);
     let most = worlds * chance + 5.0 * (worlds * chance * (1.0 - chance)).sqrt();
     for (i, (what, _)) in DISTINGUISHERS.iter().enumerate() {
@@ -480,13 +481,13 @@ async fn p3_an_observer_does_no_better_than_chance_at_telling_which_later_entrie
     }
 }
 
-/// Entries of one moment, in log order, and the place of the one that the observer knows.
+/// Entries of one moment in log order, and the place of the one that the observer knows.
 struct Moment<'a> {
     entries: &'a [Entry],
     known: usize,
 }
 
-/// Gives each other entry a score; the highest is the one it points at.
+/// Scores each other entry; the highest is the pick.
 type Companion = fn(&Moment<'_>, usize) -> f64;
 
 const COMPANIONS: [(&str, Companion); 8] = [
@@ -514,8 +515,8 @@ const COMPANIONS: [(&str, Companion); 8] = [
     }),
 ];
 
-/// Each submission is a transaction of a report and its file, whose first change is older; then
-/// each of some cases is changed twice by one. All happens within a second, as on a busy day, and
+/// Each submission is a transaction of a report and its file, whose first change is older; then one
+/// transaction changes each of some cases twice. All happens within a second, as on a busy day, and
 /// is delivered together.
 #[tokio::test]
 async fn p3_an_observer_does_no_better_than_chance_at_telling_which_entries_were_committed_together() {
@@ -523,8 +524,8 @@ async fn p3_an_observer_does_no_better_than_chance_at_telling_which_entries_were
     let backend = Backend::sqlite();
     let service = Service::new("intake", &backend, seed).await;
     let dice = Dice(SeededEntropy::new(seed + 1));
-    // Of each distinguisher, for a report's file and for a case's second change: hits, and what
-    // chance gives with its variance.
+    // For each distinguisher, for a report's file and for a case's second change: hits, and the
+    // expected number with its variance.
     let mut tally = [[(0.0, 0.0, 0.0); 2]; COMPANIONS.len()];
     for n in 0..WORLDS {
         let begin = NOW.plus_seconds(3_600 * i64::try_from(n).unwrap());

@@ -107,7 +107,7 @@ async fn any_two_sizes_are_proven_consistent(backend: Backend) {
             );
             let path: Vec<Bytes32> = proof.path.iter().map(|hash| (&**hash).try_into().unwrap()).collect();
             verify_consistency(&path, *old, *new).unwrap();
-            // Of another tree, with a flipped bit, cut, and lengthened.
+            // A proof of another tree, with a flipped bit, cut, and lengthened.
             let other = TreeHead { root: [9; 32], ..*old };
             let fault = verify_consistency(&path, other, *new).unwrap_err();
             // Only equal sizes prove two histories.
@@ -128,7 +128,7 @@ async fn any_two_sizes_are_proven_consistent(backend: Backend) {
             }
         }
     }
-    // An entry in any tree that holds it, by its index.
+    // The proof for an entry in any tree that has it, by its index.
     for head in &heads {
         for index in [0, head.size / 2, head.size - 1] {
             let request = GetInclusionProofRequest {
@@ -164,8 +164,8 @@ async fn any_two_sizes_are_proven_consistent(backend: Backend) {
     log.stop().await;
 }
 
-/// Of trees that no checkpoint signs the tiles alone tell the root: it is told when it leads to a
-/// signed one, and only then.
+/// The root of a tree without a signed checkpoint comes from the tiles alone: it is returned only
+/// if it leads to a signed one.
 async fn roots_of_forged_tiles_are_not_told(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;
@@ -176,7 +176,7 @@ async fn roots_of_forged_tiles_are_not_told(backend: Backend) {
         let request = GetConsistencyProofRequest { old_size, new_size };
         client.get_consistency_proof(request).await
     };
-    // Both within the tile that is forged, so that they agree with each other; and one beyond it.
+    // Both within the forged tile, so that they agree with each other; and one beyond it.
     consistency(100, 150).await.unwrap();
     let forge = "UPDATE tiles SET hashes = (SELECT hashes FROM tiles WHERE place = 1) WHERE place = 0";
     execute(backend.url(), forge).await;
@@ -205,7 +205,7 @@ fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
     bytes
 }
 
-/// Another head, signed by the log's own key: what only the arithmetic can notice.
+/// Another head, signed by the log's own key: only the hashes can show it.
 fn resigned(files: &Files, head: TreeHead) -> String {
     let seed = std::fs::read(files.key()).unwrap();
     let (origin, base64) = ("remit.test/log", data_encoding::BASE64);
@@ -223,7 +223,7 @@ fn resigned(files: &Files, head: TreeHead) -> String {
     String::from_utf8(note.to_bytes()).unwrap()
 }
 
-/// Both ends agree on who signs: a note of the standard implementation opens like the log's own.
+/// Both ends agree on the signer: a note by the reference implementation opens like the log's own.
 #[tokio::test]
 async fn a_log_signs_as_the_standard_says() {
     let (files, backend) = (Files::new(), Backend::sqlite());
@@ -237,7 +237,7 @@ async fn a_log_signs_as_the_standard_says() {
             root: tlog_tiles::EMPTY_HASH.0
         }
     );
-    // What follows says when.
+    // The next line says when.
     assert!(note.starts_with(&resigned(&files, head)), "{note}");
     // The seed comes from the injected entropy.
     let mut seed = [0; 32];

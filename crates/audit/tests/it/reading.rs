@@ -1,4 +1,4 @@
-//! Lists and streams of the log, and who gets its details.
+//! Lists and streams of the log, and access to its details.
 
 use api::{
     audit::{ChangeFilter, ListChangesRequest, ListGapsRequest, LoggedChange, WatchChangesRequest},
@@ -113,7 +113,7 @@ fn indexes(changes: &[LoggedChange]) -> Vec<i64> {
     changes.iter().map(|change| change.index).collect()
 }
 
-/// Of the six changes of the story.
+/// The changes of the story that a list contains.
 fn of_the_story(changes: &[LoggedChange]) -> Vec<i64> {
     indexes(changes).into_iter().filter(|index| *index < 6).collect()
 }
@@ -223,7 +223,7 @@ async fn every_filter_finds_what_fits_and_nothing_else(backend: Backend) {
             &[4],
         ),
     ] {
-        // Behind the story the log has what was read of it.
+        // After the story come the log's entries about reading it.
         let found = list(&log, "auditor", with_detail(filter.clone())).await.unwrap();
         assert_eq!(of_the_story(&found), expected, "{filter:?}");
         let is_public = filter.kind.is_empty() || !filter.record.is_empty();
@@ -234,7 +234,7 @@ async fn every_filter_finds_what_fits_and_nothing_else(backend: Backend) {
             };
             let found = list(&log, "inspector", request).await.unwrap();
             assert_eq!(of_the_story(&found), expected, "{filter:?}");
-            // Which entries are of a record is told with what proves it; otherwise nothing is.
+            // Whether an entry belongs to a record is shown with its proof, or not at all.
             let opened = found
                 .iter()
                 .all(|change| change.chain.is_some() && change.detail.is_none());
@@ -340,8 +340,7 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
             "{record}"
         );
     }
-    // Which entries are of a record is for those who have sight of it, for auditors and for
-    // operators.
+    // Only those with sight of a record, auditors and operators may see which entries belong to it.
     let chain_of = |record: &str| ListChangesRequest {
         filter: Some(ChangeFilter {
             record: record.to_owned(),
@@ -360,7 +359,7 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
         ("intake", "reports/a", Code::PermissionDenied),
         ("police-450100", "reports/b", Code::NotFound),
         ("police-440000", "reports/a", Code::NotFound),
-        // What there is not looks the same.
+        // An existing record looks the same.
         ("police-440000", "reports/none", Code::NotFound),
     ] {
         let status = list(&log, who, chain_of(record)).await.unwrap_err();
@@ -372,7 +371,7 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
         let watched = log.client(who).watch_changes(watched).await.map(drop);
         assert_eq!(watched.unwrap_err().code(), code, "{who}: {record}");
     }
-    // Not without asking.
+    // Not unless requested.
     let plain = list(&log, "auditor", ListChangesRequest::default()).await.unwrap();
     assert!(
         plain
@@ -387,7 +386,7 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
         ("police-450100", everything(), Code::InvalidArgument),
         ("police-450100", of("cases/b"), Code::NotFound),
         ("police-440000", of("cases/a"), Code::NotFound),
-        // What there is not looks the same.
+        // An existing record looks the same.
         ("police-440000", of("cases/none"), Code::NotFound),
         (
             "police-450100",
@@ -434,7 +433,7 @@ async fn p7_details_are_for_those_who_may_see_them(backend: Backend) {
     log.stop().await;
 }
 
-/// The reads of details that are in the log, with where they stand.
+/// The readings of details in the log, with their indexes.
 async fn readings(backend: &Backend) -> Vec<(Opened, Detail)> {
     let rows = rows(
         backend,
@@ -502,12 +501,12 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
         seen.extend(indexes(&page.changes));
         token = page.next_page_token;
     }
-    // Not the reading itself: it ends where the log did when it began.
+    // Not the reading itself: it ends where the log ended when it began.
     assert_eq!(seen, [1, 2, 3, 4, 5]);
     assert_eq!(readings(&backend).await.len(), 1);
 
-    // Under its name nothing else is read: by nobody else, for nothing else, and no made-up name is
-    // believed.
+    // Its name allows no other reading: by nobody else, for nothing else. Invented names are
+    // refused.
     let id = first.reading.strip_prefix("readings/").unwrap();
     let bound_to = format!(
         "ListChanges {}",
@@ -540,7 +539,7 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
     }
     assert_eq!(readings(&backend).await.len(), 1);
 
-    // An agency's is one too, and says of which record. What was refused is none.
+    // An agency's reading counts too, and names the record. A refused one does not.
     let of = |record: &str| {
         with_detail(ChangeFilter {
             record: record.to_owned(),
@@ -556,19 +555,19 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
     assert_eq!(detail.actor.as_ref().unwrap().agency, "agencies/police-450100");
     assert_eq!(detail.reading.as_ref().unwrap().record, "cases/a");
 
-    // Its detail is for auditors, and not even for whoever it was.
+    // Its detail is for auditors only, not even for the reader itself.
     let hidden = nanning.list_changes(of(&shown.reading)).await.unwrap_err();
     assert_eq!(hidden.code(), Code::NotFound);
-    // Without details nothing is logged.
+    // Reading without details logs nothing.
     auditor.list_changes(ListChangesRequest::default()).await.unwrap();
     assert_eq!(readings(&backend).await.len(), 2);
-    // What is logged is bounded, whatever is asked for.
+    // The logged text is bounded, whatever was requested.
     let long = of(&format!("cases/{}", "a".repeat(250)));
     let status = auditor.list_changes(long).await.unwrap_err();
     let violations = status.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations[0].field, "filter.record");
 
-    // The log is no producer, and reads are no service's records.
+    // The log is no producer, and readings are no service's records.
     let note = log.published(8).await;
     assert!(note.contains("\n8\n"), "{note}");
     let listed = log.client("inspector").list_gaps(ListGapsRequest::default()).await;
@@ -588,8 +587,8 @@ async fn p7_reading_details_is_logged_with_purpose_before_anything_is_shown(back
     log.stop().await;
 }
 
-/// Intake's readings are looked for when its state is held against the log; audit's own are
-/// nobody's.
+/// Intake's readings are checked when its state is compared with the log; audit's own belong to no
+/// service.
 async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;
@@ -613,12 +612,12 @@ async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend:
     let read = list(&log, "auditor", of_it.clone()).await.unwrap();
     let shown = Detail::decode(read[0].detail.clone().unwrap().content).unwrap();
     assert_eq!((indexes(&read), shown.read_record.as_str()), (vec![0], "reports/a"));
-    // Not for agencies: neither whose report it is nor who reads is theirs to know.
+    // Agencies may see neither whose report it is nor who reads it.
     assert_eq!(
         list(&log, "police-450100", of_it).await.unwrap_err().code(),
         Code::NotFound
     );
-    // An auditor finds all that one agency has read.
+    // An auditor finds everything that one agency has read.
     let by_agency = with_detail(ChangeFilter {
         kind: "report.read".to_owned(),
         agency: "agencies/police-450100".to_owned(),
@@ -626,7 +625,7 @@ async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend:
     });
     assert_eq!(indexes(&list(&log, "auditor", by_agency).await.unwrap()), [0]);
 
-    // A reading has one change, also where audit made it.
+    // A reading has one change, also when audit made it.
     let own = readings(&backend).await;
     assert_eq!(own.len(), 3);
     let second = intake.change("readings/r", "report.read", NOW, reading(Detail::default()));
@@ -638,7 +637,7 @@ async fn p7_readings_of_reports_are_a_services_records_and_for_auditors(backend:
     log.stop().await;
 }
 
-/// A log whose database another process has taken over cannot log reads any more.
+/// A log whose database another process has taken over can no longer log readings.
 async fn p7_what_cannot_be_logged_is_not_shown(backend: Backend) {
     let files = Files::new();
     let log = Served::start(files.config(backend.url())).await;
@@ -661,7 +660,7 @@ async fn p7_what_cannot_be_logged_is_not_shown(backend: Backend) {
             .unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     }
-    // What is public is shown as before.
+    // Public files are still served.
     let plain = list(&log, "auditor", ListChangesRequest::default()).await.unwrap();
     assert_eq!(plain.len(), 6);
     assert_eq!(another.head().await.unwrap().size, 6);
@@ -691,7 +690,7 @@ async fn p7_following_details_is_one_reading(backend: Backend) {
         (&detail.reading, &*detail.purpose),
         (&Some(expected), "inspection 2027-3")
     );
-    // It is told of itself, as of all that comes; following on is not another.
+    // It reports itself like every later change; continuing is not another reading.
     let mut seen = Vec::new();
     while !seen.contains(&6) {
         let message = stream.try_next().await.unwrap().unwrap();
@@ -739,7 +738,7 @@ async fn a_stream_goes_on_where_it_ended(backend: Backend) {
     log.published(605).await;
     let (mut seen, mut next) = (Vec::new(), first.next_index);
     while next < 605 {
-        // Each message from a stream of its own, as after a break.
+        // Each message on its own stream, as after a broken connection.
         let message = watch(next, None).await.next().await.unwrap().unwrap();
         assert!(message.next_index > next);
         seen.extend(indexes(&message.changes));
@@ -747,7 +746,7 @@ async fn a_stream_goes_on_where_it_ended(backend: Backend) {
     }
     assert_eq!(seen, (3..605).collect::<Vec<_>>());
 
-    // What does not fit moves the stream on all the same.
+    // A change outside the filter still moves the stream's position.
     let message = watch(0, Some(NOW.plus_seconds(1).to_proto()))
         .await
         .next()
@@ -755,7 +754,7 @@ async fn a_stream_goes_on_where_it_ended(backend: Backend) {
         .unwrap()
         .unwrap();
     assert_eq!((message.changes.len(), message.next_index), (0, 605));
-    // Who waits for more is let go when the server stops.
+    // A client waiting for more is released when the server stops.
     let waiting = watch(605, None).await;
     log.stop().await;
     drop(waiting);

@@ -1,4 +1,4 @@
-//! An older database made whole again, where what is missing can be proven.
+//! An older database is completed as far as the missing entries can be proven.
 
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ fn flip(bytes: Option<&mut bytes::Bytes>) {
     *bytes = flipped.into();
 }
 
-/// A log of 300 entries that were signed, whose database is one of another day with the first 280;
-/// and the 20.
+/// A log of 300 signed entries whose database is an older one with the first 280; and the missing
+/// 20.
 async fn restored(backend: &Backend, files: &Files) -> (Config, Vec<Whole>) {
     let mut intake = Producer::intake();
     let changes = intake.many(300);
@@ -134,8 +134,8 @@ async fn nothing_else_is_appended(backend: Backend) {
     store.close().await;
 }
 
-/// Rows of the middle, of the end, and details alone: a start that looks at the end only would go
-/// on without them.
+/// Rows in the middle, at the end, and details alone: a start that checks only the end would
+/// continue without them.
 async fn p2_what_was_deleted_is_put_back_when_it_is_proven(backend: Backend) {
     let files = Files::new();
     let config = files.config(backend.url());
@@ -213,7 +213,7 @@ async fn p2_nothing_grows_over_rows_that_were_deleted(backend: Backend) {
     log.append(&intake.many(300)).await;
     log.published(300).await;
     execute(backend.url(), "DELETE FROM entries WHERE idx >= 200").await;
-    // Taken or not: whether the scrubbing notices before is a matter of a moment.
+    // Appended or not: depends on whether the scrubber notices first.
     let changes = vec![intake.next("reports/more")];
     let appended = log
         .inbound("intake")
@@ -225,7 +225,7 @@ async fn p2_nothing_grows_over_rows_that_were_deleted(backend: Backend) {
     assert!(!log.settled(301).await);
     assert_eq!(log.audit.published().borrow().head.size, 300);
     let status = log.audit.status().await.unwrap();
-    // The last one for the publisher, the first one for the scrubbing.
+    // The last one for the publisher, the first one for the scrubber.
     assert!(
         ["entry 299 of the log", "entry 200 of the log"]
             .iter()
@@ -263,7 +263,7 @@ async fn p2_rows_that_are_deleted_show_without_being_asked_for(backend: Backend)
     log.stop().await;
 }
 
-/// What is appended is proven by the root; the checkpoint of the export only says how much it has.
+/// Appended entries are proven by the root; the export's checkpoint only gives its size.
 async fn an_export_by_a_key_of_before_is_as_good(backend: Backend) {
     let files = Files::new();
     let (config, _) = restored(&backend, &files).await;
@@ -288,8 +288,8 @@ async fn an_export_by_a_key_of_before_is_as_good(backend: Backend) {
     }
 }
 
-/// The backup is of a moment at which intake was frozen and behind its mark: what the log would say
-/// of that when it appends is not among what was signed. That it was examined is.
+/// At the backup's time intake was frozen and behind its mark: entries that the log would add about
+/// that are not among the signed ones. That an operator examined it is.
 async fn what_a_backup_says_of_producers_does_not_come_between(backend: Backend) {
     let (files, clock) = (Files::new(), Arc::new(ManualClock::at(NOW)));
     let newer = match backend.url().starts_with("sqlite") {
@@ -356,7 +356,7 @@ async fn what_a_backup_says_of_producers_does_not_come_between(backend: Backend)
     log.stop().await;
 }
 
-/// All entries of a log, with what they commit to.
+/// All entries of a log with their openings.
 async fn wholes(backend: &Backend) -> Vec<Whole> {
     let whole = |(entry, openings)| Whole { entry, openings };
     whole_rows(backend).await.into_iter().map(whole).collect()

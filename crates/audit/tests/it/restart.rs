@@ -1,4 +1,4 @@
-//! What a start goes on from, and what it refuses.
+//! What a start continues from, and what it refuses.
 
 use std::time::{Duration, Instant};
 
@@ -115,12 +115,12 @@ async fn an_emptied_database_is_refused(backend: Backend) {
         error.contains(files.checkpoint().to_str().unwrap()) && error.contains("restore a database"),
         "{error}"
     );
-    // Nothing was made better or worse by trying.
+    // The attempt changed nothing.
     assert_eq!(file_size(&files), 4);
     run(&files, backend.url(), &mut intake, 1).await;
 }
 
-/// A real restore: the file as it was, after the log went on.
+/// A real restore: the earlier file, after the log has grown.
 #[test]
 fn a_restored_backup_is_refused() {
     testkit::backend::run(async {
@@ -137,7 +137,7 @@ fn a_restored_backup_is_refused() {
             "{error}"
         );
 
-        // Even when the restored database has grown past the checkpoint since, with other entries.
+        // Even after the restored database has outgrown the checkpoint with other entries.
         let store = SqlStore::open(backend.url()).await.unwrap();
         store
             .append(&[call(&Producer::new("intake", 9).many_from("other", 10))])
@@ -225,9 +225,8 @@ async fn an_origin_that_cannot_name_a_log_is_refused() {
     }
 }
 
-/// With what is configured unless said otherwise. Of nine growths, each right after a checkpoint
-/// and so with the longest wait, the median: that a machine stands still for a moment is not the
-/// publisher's doing.
+/// With the configured defaults unless given. The median of nine growths, each just after a
+/// checkpoint and so with the longest wait: a pause of the machine is not the publisher's fault.
 async fn growth_is_published_within_a_second(backend: Backend) {
     let (files, mut intake) = (Files::new(), Producer::intake());
     let mut config = files.config(backend.url());

@@ -1,4 +1,4 @@
-//! What a store promises, on each engine.
+//! The contract of a store, on each engine.
 
 use std::{collections::BTreeSet, slice::from_ref, sync::Arc};
 
@@ -33,7 +33,7 @@ pub async fn append(store: &SqlStore, changes: &[api::event::StateChange]) -> Ve
     store.append(&[call(changes)]).await.unwrap().remove(0)
 }
 
-/// The database as a stranger sees it.
+/// The database, opened directly.
 pub async fn rows(backend: &Backend, statement: &'static str) -> Vec<sql::Row> {
     sql::Db::open(backend.url(), audit::SCHEMAS)
         .await
@@ -43,10 +43,10 @@ pub async fn rows(backend: &Backend, statement: &'static str) -> Vec<sql::Row> {
         .unwrap()
 }
 
-/// An entry, and what opens its chain and its detail.
+/// An entry and the openings of its chain and detail.
 pub type Whole = (Vec<u8>, Option<(Opening, Opening)>);
 
-/// All entries with what they commit to, as they lie in the tables.
+/// All entries with their openings, as stored.
 pub async fn whole_rows(backend: &Backend) -> Vec<Whole> {
     let all = "SELECT entry, record, sequence, previous, kind, chain_salt, detail_salt, detail \
                FROM entries JOIN openings USING (idx) ORDER BY idx";
@@ -106,12 +106,12 @@ async fn p2_each_change_once(backend: Backend) {
     );
     assert_eq!(append(&store, &a).await, [Ok(0), Ok(1)]);
 
-    // Again, by itself, among new ones, and twice in one group.
+    // Again: alone, among new ones, and twice in one group.
     assert_eq!(append(&store, &a).await, [Ok(0), Ok(1)]);
     let group = [call(&[a[1].clone(), b.clone()]), call(&[b.clone(), a[0].clone()])];
     assert_eq!(store.append(&group).await.unwrap(), [[Ok(1), Ok(2)], [Ok(2), Ok(0)]]);
 
-    // The same id for something else, of the same record or of another one.
+    // The same id for another event, of the same record or of another.
     for record in ["reports/a", "reports/c"] {
         let other = altered(&a[0], |chain| {
             record.clone_into(&mut chain.record);
@@ -119,7 +119,7 @@ async fn p2_each_change_once(backend: Backend) {
         });
         assert_eq!(append(&store, &[other]).await, [Err(AppendRefusal::EventIdReused)]);
     }
-    // And the entry that says so.
+    // And the entry that reports it.
     assert_eq!(verify(&store).await, 3 + 1);
     let found = store.find(Which::Event(decoded(&b).event_id)).await.unwrap().unwrap();
     assert_eq!((found.index, &found.entry[..]), (2, &b.entry[..]));
@@ -196,7 +196,7 @@ async fn p3_entries_hold_no_detail(backend: Backend) {
         seen += 1;
     }
     assert_eq!(seen, 9 + 2);
-    // Not for lack of a canary.
+    // The canary was there.
     let details = rows(&backend, "SELECT detail FROM openings").await;
     assert!(details.len() == 9 && details.iter().all(|row| finds(&row.get::<Vec<u8>>(0).unwrap())));
 }
@@ -209,7 +209,7 @@ async fn the_tree_is_the_entries_whatever_the_groups(backend: Backend) {
         let verdicts = append(&store, &intake.many(step)).await;
         assert_eq!(verdicts, (size..).take(step).map(Ok).collect::<Vec<_>>());
         size += step as u64;
-        // Each second group is appended by a store that has to read the tree's edge.
+        // Every second group is appended by a store that must first read the tree's edge.
         if size % 2 == 0 {
             store = open(&backend).await;
         }
@@ -249,7 +249,7 @@ async fn p2_an_older_store_is_fenced(backend: Backend) {
         Err(StoreError::Fenced)
     ));
     assert_eq!(newer.newest_checkpoint().await.unwrap(), None);
-    // What it logged it may still say.
+    // It may still repeat its earlier answers.
     assert_eq!(append(&older, &changes).await, [0, 1, 2, 3, 4].map(Ok));
 
     assert_eq!(append(&newer, &more).await, [5, 6, 7].map(Ok));
@@ -280,7 +280,7 @@ async fn p2_a_takeover_in_full_flight_loses_and_doubles_nothing(backend: Backend
             }
         }
     });
-    // Once the older one is under way.
+    // Once the older one has started.
     while older.head().await.unwrap().size < 3 {
         tokio::task::yield_now().await;
     }
@@ -293,7 +293,7 @@ async fn p2_a_takeover_in_full_flight_loses_and_doubles_nothing(backend: Backend
     }
     enough.cancel();
     let (others, mut intake, refused) = writing.await.unwrap();
-    // What the older one could not write goes to the newer one.
+    // The newer store appends what the older one could not.
     for change in [refused, intake.next("reports/a")] {
         logged.push((append(&newer, from_ref(&change)).await[0].unwrap(), change));
     }
@@ -348,7 +348,6 @@ async fn a_clock_that_is_set_back_has_no_checkpoint_forgotten(backend: Backend) 
     }
     let kept = rows(&backend, "SELECT size FROM checkpoints ORDER BY size").await;
     let kept: Vec<i64> = kept.iter().map(|row| row.get(0).unwrap()).collect();
-    // Of the minutes that have passed, each has its own; the two of the clock that was set back
-    // count to the last of them.
+    // Each past minute has its own; the two after the clock went back count towards the last.
     assert_eq!(kept, [1, 2, 5]);
 }

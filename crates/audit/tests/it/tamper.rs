@@ -1,11 +1,9 @@
-//! Every record of a log is flipped, deleted, reordered and cut in turn; all of it has to be
-//! noticed.
+//! Every record of a log is flipped, deleted, reordered and cut in turn; all of it must be noticed.
 //!
 //! Incrementally: the log before an entry is verified once and kept, and each tampering is judged
-//! by what follows it, up to where it shows at the latest: the end of its bundle, where the tile
-//! speaks; or, when whoever tampered made the tile anew, the tile above or the root.
-//! `REMIT_TAMPERED` says how many entries the log has: 10,000 for the whole test (`make
-//! test-slow`), fewer otherwise.
+//! by the entries up to the latest point where it must show: the end of its bundle, where the tile
+//! differs, or, if the tile was rebuilt too, the tile above or the root. `REMIT_TAMPERED` is the
+//! number of entries: 10,000 for the whole test (`make test-slow`), fewer otherwise.
 
 use api::event::StateChange;
 use audit::{
@@ -16,14 +14,14 @@ use tlog_tiles::record_hash;
 
 use crate::fixture::{ORIGIN, Producer, TestKey};
 
-/// A log of a few entries is tampered with in seconds.
+/// Tampers with a log of a few entries, in seconds.
 const SAMPLE: usize = 520;
 
 fn size() -> usize {
     std::env::var("REMIT_TAMPERED").map_or(SAMPLE, |size| size.parse().expect("REMIT_TAMPERED is a number"))
 }
 
-/// The bundles of a log, and the leaf tiles that belong to them.
+/// The bundles of a log and their leaf tiles.
 struct Log {
     checkpoint: String,
     vkey: String,
@@ -64,7 +62,7 @@ fn tile(path: TilePath) -> TilePath {
     }
 }
 
-/// What is noticed in one bundle, when it holds these bytes.
+/// The fault found in one bundle with these bytes.
 fn judge(before: &FilesVerifier, path: TilePath, leaves: &[u8], entries: &[u8]) -> Option<Fault> {
     let mut verifier = before.clone();
     let taken = verifier.take(tile(path), leaves, |_, _| ());
@@ -98,7 +96,7 @@ fn p2_whatever_is_done_to_any_entry_is_noticed_where_it_was_done() {
                 assert_eq!(named, from, "{what} of entry {index}: {fault:?}");
                 tampered += 1;
             };
-            // Another byte of each entry, so that all are met.
+            // Another byte of each entry, so that all are covered.
             let entry = entries[at];
             let place = at * 7 % entry.len();
             let mut flipped = entry.to_vec();
@@ -128,19 +126,19 @@ fn p2_whatever_is_done_to_any_entry_is_noticed_where_it_was_done() {
     assert_eq!(tampered, 6 * changes.len() as u64);
 }
 
-/// The leaf hashes of a bundle as whoever tampers would make them.
+/// The leaf hashes of a bundle, rebuilt by whoever tampers.
 fn leaves(entries: &[&[u8]]) -> Vec<u8> {
     entries.iter().flat_map(|entry| record_hash(entry).0).collect()
 }
 
-/// What is noticed in one bundle and its tile, both made anew: by the entries themselves, or by
-/// what stands above them.
+/// The fault found in one bundle and its tile, both rebuilt: by the entries themselves, or by the
+/// hashes above them.
 fn judge_rebuilt(before: &FilesVerifier, path: TilePath, entries: &[&[u8]], above: &[u8]) -> Option<Fault> {
     let mut verifier = before.clone();
     let taken = verifier.take(tile(path), &leaves(entries), |_, _| ());
     let taken = taken.and_then(|()| verifier.take(path, &bundle(entries), |_, _| ()));
     let judged = taken.and_then(|()| match path.is_full() {
-        // As much of it as there is of the log so far.
+        // As much of it as the log has so far.
         true => {
             let parent = TilePath {
                 content: Content::Hashes(1),
@@ -171,7 +169,7 @@ fn p2_whatever_is_done_to_any_entry_is_noticed_when_its_tile_was_made_anew() {
     let (mut tampered, mut by_the_tree) = (0, 0);
     for ((path, leaves, bytes), entries) in log.bundles.iter().zip(all.chunks(256)) {
         let fault = judge_rebuilt(&before, *path, entries, &above);
-        // Nothing was done: only the last bundle can show that the log ends there.
+        // Nothing was changed: only the last bundle can show that the log ends there.
         assert!(fault.is_none(), "{fault:?}");
         let first = path.n * 256;
         let next = all.get(entries.len() + usize::try_from(first).unwrap());

@@ -1,5 +1,5 @@
-//! The test vectors of bundles and details, made by a program that is not this one.
-//! `bundle-v1.json` is for other languages too.
+//! The test vectors of bundles and details, made by an independent program. `bundle-v1.json` is for
+//! other languages too.
 
 use api::event::{Actor, Clock, ClockKind, ClockUnit, ConnectingFactor, Detail, Reading, Route};
 use audit::{
@@ -30,8 +30,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
-/// What a vector says that an entry commits to: of chain and detail the salts and the contents;
-/// nothing for a mark.
+/// The opening that a vector gives: salts and contents of chain and detail; none for a mark.
 type Opening = Option<[Vec<u8>; 4]>;
 
 fn openings(opening: &Opening) -> Option<Openings<'_>> {
@@ -48,7 +47,7 @@ fn openings(opening: &Opening) -> Option<Openings<'_>> {
     })
 }
 
-/// The bundles, the tile and the root of some entries and what they commit to.
+/// The bundles, the tile and the root of some entries and their openings.
 fn made(entries: &[Vec<u8>], details: &[Opening]) -> [Vec<u8>; 4] {
     let (mut bundle, mut beside, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
@@ -136,7 +135,7 @@ fn paths_are_those_of_the_vectors() {
     }
 }
 
-/// What a vector says that a detail means.
+/// The expected meaning of a vector's detail.
 fn meant(means: &Value) -> Detail {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let bytes = |value: &Value| if value.is_null() { Vec::new() } else { hex(value) }.into();

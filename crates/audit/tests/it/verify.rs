@@ -1,5 +1,5 @@
-//! What a verifier of the whole log notices. No server here: entries, what they commit to, and a
-//! signed head are all it has.
+//! Faults that a verifier of the whole log finds. No server: it has only entries, their openings,
+//! and a signed head.
 
 use api::event::StateChange;
 use audit::verify::{Fault, LogVerifier, Problem};
@@ -24,7 +24,7 @@ fn log() -> (Vec<StateChange>, String, String) {
     (entries, checkpoint, key.vkey)
 }
 
-/// A sound log up to an entry, and how it ends after that entry was tampered with.
+/// A sound log up to an entry, and its continuation after that entry was tampered with.
 struct Tampered<'a> {
     before: LogVerifier,
     checkpoint: &'a str,
@@ -32,7 +32,7 @@ struct Tampered<'a> {
 }
 
 impl Tampered<'_> {
-    /// The first fault, when the log goes on with these entries under the indexes that they claim.
+    /// The first fault when the log continues with these entries under their claimed indexes.
     fn fault<'e>(&self, rest: impl Iterator<Item = (u64, &'e StateChange)>) -> Option<Fault> {
         let mut verifier = self.before.clone();
         for (index, change) in rest {
@@ -43,7 +43,7 @@ impl Tampered<'_> {
         verifier.finish(self.checkpoint, self.vkey).err()
     }
 
-    /// The first fault, when the log goes on with these entries as if nothing had happened.
+    /// The first fault when the log continues with these entries as if nothing had happened.
     fn fault_of<'e>(&self, rest: impl IntoIterator<Item = &'e StateChange>) -> Fault {
         self.fault((self.before.size()..).zip(rest))
             .expect("it was not noticed")
@@ -63,7 +63,7 @@ fn for_every_entry(check: impl Fn(usize, &[StateChange], &Tampered<'_>)) {
         let before = &mut tampered.before;
         before.push_opened(i as u64, &change.entry, openings(change)).unwrap();
     }
-    // What is not tampered with verifies.
+    // The untouched log verifies.
     assert!(tampered.fault([].into_iter()).is_none());
 }
 
@@ -76,7 +76,7 @@ fn with_entry(change: &StateChange, alter: impl FnOnce(&mut Vec<u8>)) -> StateCh
     }
 }
 
-/// The index that a fault names, when it names one.
+/// The index in a fault, if it has one.
 fn named(fault: &Fault) -> Option<u64> {
     match fault {
         Fault::Entry { index, .. } => Some(*index),
@@ -93,7 +93,7 @@ fn p2_a_flipped_byte_of_any_entry_is_noticed() {
             entry[at] ^= 1;
         });
         let fault = log.fault_of(&rest);
-        // In the entry itself, where the record's next one links to it, or by the root.
+        // In the entry itself, in the next one of its record, which links to it, or in the root.
         match named(&fault) {
             Some(index) => assert!([i, i + 100].contains(&(index as usize)), "entry {i}: {fault}"),
             None => assert!(
@@ -107,7 +107,7 @@ fn p2_a_flipped_byte_of_any_entry_is_noticed() {
 #[test]
 fn p2_any_missing_entry_is_noticed() {
     for_every_entry(|i, entries, log| {
-        // The gap shows in the indexes.
+        // The indexes show the gap.
         let next = i as u64 + 1;
         match log.fault((next..).zip(&entries[i + 1..])).expect("it was not noticed") {
             Fault::Entry {
@@ -119,7 +119,7 @@ fn p2_any_missing_entry_is_noticed() {
                 "entry {i}: {fault}"
             ),
         }
-        // The gap is papered over: the record's next entry shows it, which moved down by one.
+        // The gap is closed: the record's next entry, moved down by one, shows it.
         match log.fault_of(&entries[i + 1..]) {
             Fault::Entry {
                 index,
@@ -136,7 +136,7 @@ fn p2_any_missing_entry_is_noticed() {
 #[test]
 fn p2_any_two_entries_in_each_others_place_are_noticed() {
     for_every_entry(|i, entries, log| {
-        // Of two records only the tree knows, of one record the chain does.
+        // For two records only the tree shows it, for one record its chain.
         for (other, by_chain) in [(i + 1, false), (i + 100, true)]
             .into_iter()
             .filter(|(other, _)| *other < 300)
@@ -183,9 +183,8 @@ fn another_key_s_checkpoint_is_not_believed() {
     assert!(matches!(log.fault_of(&entries), Fault::Checkpoint(_)));
 }
 
-/// Without anything that the entries commit to: whoever re-signs a log from which an entry was
-/// taken, to which one was added, or in which one is another, is found out by the producer's next
-/// mark.
+/// Without openings: a re-signed log from which an entry was removed, to which one was added, or in
+/// which one was replaced, shows in the producer's next mark.
 #[test]
 fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_were() {
     let (mut intake, mut routing) = (Producer::intake(), Producer::new("routing", 2));
@@ -241,7 +240,7 @@ fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_wer
             "intake" => stranger.next("reports/0"),
             _ => Producer::new("routing", 78).next("cases/0"),
         };
-        // The next mark of the same source, wherever it stands now; behind the last one nothing is
+        // The next mark of the same source, at its present index; after the last one nothing is
         // confirmed.
         for (log, moved) in [(&without, -1), (&doubled, 1), (&other, 0)] {
             let fault = first_fault(log).0;
@@ -262,8 +261,7 @@ fn p2_a_producers_mark_shows_to_everybody_that_its_entries_are_not_what_they_wer
     }
 }
 
-/// A mark is true in its place only. One that was taken out confirms nothing, and the root shows
-/// it.
+/// A mark holds only in its place. A removed one confirms nothing, and the root shows it.
 #[test]
 fn p2_a_replayed_mark_is_noticed_and_a_missing_one_confirms_nothing() {
     let mut intake = Producer::intake();
@@ -294,7 +292,7 @@ fn p2_a_replayed_mark_is_noticed_and_a_missing_one_confirms_nothing() {
         let mut replayed = log.clone();
         replayed.insert(at, mark.clone());
         let (fault, _) = run(&replayed);
-        // Beside the mark itself it says what is true.
+        // The correct value stands beside the mark.
         match at {
             6 | 7 => assert!(fault.is_none(), "{at}"),
             _ => assert!(
@@ -303,7 +301,7 @@ fn p2_a_replayed_mark_is_noticed_and_a_missing_one_confirms_nothing() {
             ),
         }
     }
-    // The right count and another sum; and the right sum and another count.
+    // The correct count with another sum, and the correct sum with another count.
     let set = |count: u64, seed: u8| {
         let mut set = EventSet::default();
         for change in &log[..6] {

@@ -1,4 +1,4 @@
-//! The log and its witnesses, each a server of its own: what is published, and what is not.
+//! The log and its witnesses, each a server of its own: what is published and what is withheld.
 
 use std::{
     net::SocketAddr,
@@ -39,7 +39,7 @@ testkit::on_each_backend!(
     what_only_a_witness_saw_is_appended_too,
 );
 
-/// A witness that can go away and come back at the same address.
+/// A witness that can stop and come back at the same address.
 struct Away {
     folder: TempDir,
     seed: u64,
@@ -94,7 +94,7 @@ fn another(backend: &Backend) -> Backend {
     }
 }
 
-/// A log whose key is there before its witnesses are.
+/// A log whose key exists before its witnesses.
 async fn log_key(files: &Files) -> String {
     let (path, entropy) = (files.key(), SeededEntropy::new(7));
     let keys = audit::LogKeys::create("remit.test/log", &path, &entropy).await;
