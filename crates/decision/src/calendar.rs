@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use budget::{Run, due_after, used};
 pub use days::{Calendar, Calendars};
-pub(crate) use days::{offset, offset_text};
+pub(crate) use days::{day, offset, offset_text};
 pub use hours::{Hours, InvalidHours};
 
 /// The event that a clock waits for.

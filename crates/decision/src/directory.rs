@@ -75,10 +75,15 @@ pub(crate) type UnknownKeys = BTreeMap<String, IgnoredAny>;
 
 /// Parses a file's structure.
 pub(crate) fn read_yaml<'de, T: Deserialize<'de>>(file: &'static str, yaml: &'de str) -> Result<T, ConfigError> {
-    serde_saphyr::from_str(yaml).map_err(|error| ConfigError::Shape {
-        file,
-        source: Box::new(error),
-    })
+    handwritten::read(yaml).map_err(|error| unreadable(file, error))
+}
+
+/// A file that cannot be read.
+pub(crate) fn unreadable(file: &'static str, error: handwritten::Error) -> ConfigError {
+    match error {
+        handwritten::Error::Shape(source) => ConfigError::Shape { file, source },
+        handwritten::Error::Empty(faults) => ConfigError::Faults { file, faults },
+    }
 }
 
 /// A function of agencies, such as `police`. The list is open: a function exists if an agency has
@@ -514,14 +519,18 @@ impl Directory {
     }
 
     /// Who designates if nobody else can: the first of `named` that is not excluded, then the
-    /// directory's conference, then any unit at the top. If all are excluded, the first one anyway:
+    /// directory's conference, then the first by id of the units without a superior and without
+    /// first and last day. If all are excluded, the first of `named`, or the conference, anyway:
     /// never nobody.
     ///
     /// Agencies of `named` that no longer exist or have a last day do not count: a case may be
     /// older than the directory.
     #[must_use]
     pub fn last_resort_of<'a>(&'a self, named: &'a [AgencyId], excluded: &BTreeSet<AgencyId>) -> LastResort<'a> {
-        let stays = |id: &&AgencyId| self.agency(id).is_some_and(|agency| agency.valid_to.is_none());
+        let stays = |id: &&AgencyId| {
+            let agency = self.agency(id);
+            agency.is_some_and(|agency| agency.valid_from.is_none() && agency.valid_to.is_none())
+        };
         let resorts = || named.iter().filter(stays).chain([&self.last_resort]);
         let tops = self.agencies().filter(|agency| agency.superior.is_none());
         let first = resorts().next().unwrap_or(&self.last_resort);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use handwritten::{Location, Spanned, place};
 use serde::Deserialize;
 
 /// An interest that a category may protect. The list is closed: "public order", opinions and rumour
@@ -176,7 +177,7 @@ pub struct Categories(BTreeMap<String, Category>);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    categories: Vec<Category>,
+    categories: Vec<Spanned<Category>>,
 }
 
 /// The built-in taxonomy.
@@ -191,13 +192,18 @@ impl Categories {
     /// Parses and validates a category file. If a category lacks a legal basis or a protected
     /// interest, the whole file is refused.
     pub fn parse(yaml: &str) -> Result<Self, CategoriesError> {
-        let file: File = serde_saphyr::from_str(yaml).map_err(|error| CategoriesError::Malformed(error.to_string()))?;
+        let file: File = handwritten::read(yaml).map_err(|error| CategoriesError::Malformed(error.to_string()))?;
         let mut faults = Vec::new();
         let mut categories = BTreeMap::new();
-        for category in file.categories {
-            check(&category, &mut faults);
+        for Spanned {
+            value: category,
+            referenced: at,
+            ..
+        } in file.categories
+        {
+            check(at, &category, &mut faults);
             if let Some(twice) = categories.insert(category.id.clone(), category) {
-                faults.push(format!("category `{}` occurs twice", twice.id));
+                faults.push(format!("{}: category `{}` occurs twice", place(at), twice.id));
             }
         }
         if categories.is_empty() {
@@ -221,8 +227,8 @@ impl Categories {
     }
 }
 
-fn check(category: &Category, faults: &mut Vec<String>) {
-    let mut fault = |text: String| faults.push(format!("category `{}` {text}", category.id));
+fn check(at: Location, category: &Category, faults: &mut Vec<String>) {
+    let mut fault = |text: String| faults.push(format!("{}: category `{}` {text}", place(at), category.id));
     let is_id = |id: &str| {
         !id.is_empty()
             && id.split('.').all(|part| {
@@ -320,6 +326,16 @@ categories:
             ),
             ("urgency: routine", "urgency: routine\n    ethnicity: true", "ethnicity"),
             ("categories:", "categories: []\nnone:", "none"),
+            (
+                "urgency: routine",
+                "urgency: routine\n    evidence_refusal:",
+                "line 9, column 5: `evidence_refusal` has no value",
+            ),
+            (
+                "urgency: routine",
+                "urgency: routine\n    details: ~",
+                "line 9, column 5: `details` has no value",
+            ),
             (
                 "retention_days: 730",
                 "retention_days: 730\n    details: [{path: a, kind: integer, future: true, required: false, title: {zh: 甲, en: a}}]",

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use handwritten::{Spanned, place};
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::Worktime;
 use super::hours::DAY;
-use crate::directory::{Agency, ConfigError, Directory};
+use crate::directory::{Agency, ConfigError, Directory, unreadable};
 
 /// A calendar of working days.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,10 +141,7 @@ impl Calendars {
     ///
     /// If the file has a different structure; otherwise all its faults at once.
     pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
-        let files: Vec<File> = serde_saphyr::from_multiple(yaml).map_err(|error| ConfigError::Shape {
-            file: FILE,
-            source: Box::new(error),
-        })?;
+        let files: Vec<File> = handwritten::read_documents(yaml).map_err(|error| unreadable(FILE, error))?;
         let mut faults = Vec::new();
         let mut calendars: Vec<Calendar> = Vec::new();
         for file in files {
@@ -263,8 +260,7 @@ struct File {
 
 /// A fault with its place in the file.
 fn placed(at: &Spanned<String>, calendar: &str, problem: &str) -> String {
-    let (line, column) = (at.referenced.line(), at.referenced.column());
-    format!("line {line}, column {column}: calendar `{calendar}`: {problem}")
+    format!("{}: calendar `{calendar}`: {problem}", place(at.referenced))
 }
 
 /// The first day of December that the notice for the next year is known to have changed is the
@@ -272,7 +268,7 @@ fn placed(at: &Spanned<String>, calendar: &str, problem: &str) -> String {
 const FIRST_DAY_OF_NEXT_NOTICE: i8 = 26;
 
 /// Parses `2026-01-01`, and no other spelling of a day: the library would cut a time and a zone.
-fn day(text: &str) -> Option<Date> {
+pub(crate) fn day(text: &str) -> Option<Date> {
     text.parse().ok().filter(|day: &Date| day.to_string() == text)
 }
 

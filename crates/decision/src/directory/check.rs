@@ -110,7 +110,7 @@ fn superior(at: &str, agency: &Agency, known: &HashMap<&AgencyId, &Agency>, faul
     };
     let Some(superior) = known.get(id) else {
         faults.push(format!(
-            "{at}: superior: the agency `{id}` does not exist; add it or write null"
+            "{at}: superior: the agency `{id}` does not exist; add it, or remove the key"
         ));
         return;
     };

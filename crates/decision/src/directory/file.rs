@@ -1,12 +1,14 @@
 //! The agency file: read with all its faults, and written.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::fmt::Write as _;
 
+use handwritten::{Location, Spanned, place};
 use jiff::civil::Date;
 use jiff::tz::Offset;
 use places::{Territories, TerritoryCode};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::{Agency, AgencyId, ConfigError, Desk, FILE, Function, Takes, UnknownKeys, check, read_yaml};
 use crate::calendar::{self, Hours};
@@ -36,7 +38,7 @@ struct Changes {
     #[serde(default)]
     put: Vec<Spanned<Entry>>,
     #[serde(default)]
-    remove: Vec<String>,
+    remove: Vec<Spanned<String>>,
 }
 
 /// One agency as written. Missing fields are read as empty and reported with the other faults.
@@ -51,18 +53,14 @@ struct Entry {
     #[serde(default)]
     name: Name,
     superior: Option<String>,
-    #[serde(default)]
-    categories: Vec<String>,
+    categories: Option<Spanned<Vec<String>>>,
     #[serde(default)]
     except: Vec<String>,
-    #[serde(default)]
-    calendar: String,
-    #[serde(default)]
-    hours: String,
-    #[serde(default)]
-    contact: String,
-    valid_from: Option<String>,
-    valid_to: Option<String>,
+    calendar: Option<Spanned<String>>,
+    hours: Option<Spanned<String>>,
+    contact: Option<Spanned<String>>,
+    valid_from: Option<Spanned<String>>,
+    valid_to: Option<Spanned<String>>,
     successor: Option<String>,
     #[serde(flatten)]
     unknown: UnknownKeys,
@@ -107,12 +105,30 @@ pub(super) fn merge(
     check::size(yaml.len() as u64)?;
     let changes: Changes = read_yaml("the file of changes", yaml)?;
     let mut reader = Reader::new(territories);
+    let mut named: BTreeMap<&str, Location> = BTreeMap::new();
+    let put = changes
+        .put
+        .iter()
+        .map(|entry| (entry.value.id.as_str(), entry.referenced));
+    let removed = changes.remove.iter().map(|id| (id.value.as_str(), id.referenced));
+    for (id, at) in put.chain(removed) {
+        match named.entry(id) {
+            Vacant(free) => drop(free.insert(at)),
+            Occupied(first) => reader.faults.push(format!(
+                "{}: the agency `{id}` is already put or removed in line {}; remove one of the two",
+                place(at),
+                first.get().line()
+            )),
+        }
+    }
     for id in &changes.remove {
-        match agencies.iter().position(|agency| agency.id.as_str() == id) {
+        match agencies.iter().position(|agency| agency.id.as_str() == id.value) {
             Some(place) => drop(agencies.remove(place)),
-            None => reader
-                .faults
-                .push(format!("remove: the agency `{id}` does not exist; omit it")),
+            None => reader.faults.push(format!(
+                "{}: remove: the agency `{}` does not exist; omit it",
+                place(id.referenced),
+                id.value
+            )),
         }
     }
     let put = reader.entries(changes.put);
@@ -177,19 +193,41 @@ impl<'a> Reader<'a> {
         let mut other = |id: Option<&str>| id.and_then(|id| self.take(&at, AgencyId::new(id)));
         let superior = other(entry.superior.as_deref());
         let successor = other(entry.successor.as_deref());
-        let valid_from = self.date(&at, "valid_from", entry.valid_from.as_deref());
-        let valid_to = self.date(&at, "valid_to", entry.valid_to.as_deref());
+        let valid_from = self.date(&entry.id, "valid_from", entry.valid_from.as_ref());
+        let valid_to = self.date(&entry.id, "valid_to", entry.valid_to.as_ref());
+        if let Some(empty) = entry
+            .categories
+            .as_ref()
+            .filter(|categories| categories.value.is_empty())
+        {
+            // Without the key it takes all of them: an empty list says the opposite.
+            let problem = "categories: the list is empty; write some, or remove the key if it takes all";
+            self.at(empty.referenced, &entry.id, problem);
+        }
+        let mut text = |key: &str, text: Option<Spanned<String>>| {
+            let text = text?;
+            if text.value.trim().is_empty() {
+                self.at(
+                    text.referenced,
+                    &entry.id,
+                    &format!("{key}: the text is empty; write one, or remove the key"),
+                );
+                return None;
+            }
+            Some(text.value)
+        };
+        let calendar = text("calendar", entry.calendar);
+        let hours = text("hours", entry.hours);
+        let contact = text("contact", entry.contact);
+        let categories = entry.categories.map(|categories| categories.value).unwrap_or_default();
         let territory = self.territory(&at, &entry.territory, valid_to);
-        for category in entry.categories.iter().chain(&entry.except) {
+        for category in categories.iter().chain(&entry.except) {
             if !is_category(category) {
                 let problem = format!("{at}: `{category}` is not a category; write one such as fraud.investment");
                 self.faults.push(problem);
             }
         }
-        let hours = match entry.hours.as_str() {
-            "" => None,
-            hours => self.take(&at, hours.parse::<Hours>()),
-        };
+        let hours = hours.and_then(|hours| self.take(&at, hours.parse::<Hours>()));
         let id = self.take(&at, AgencyId::new(&entry.id))?;
         Some(Agency {
             id,
@@ -199,18 +237,22 @@ impl<'a> Reader<'a> {
             title_en: entry.name.en,
             superior,
             takes: Takes {
-                only: entry.categories,
+                only: categories,
                 except: entry.except,
             },
             desk: Desk {
-                calendar: entry.calendar,
+                calendar: calendar.unwrap_or_default(),
                 hours,
-                contact: entry.contact,
+                contact: contact.unwrap_or_default(),
             },
             valid_from,
             valid_to,
             successor,
         })
+    }
+
+    fn at(&mut self, at: Location, agency: &str, problem: &str) {
+        self.faults.push(format!("{}, agency `{agency}`: {problem}", place(at)));
     }
 
     fn take<T, E: std::fmt::Display>(&mut self, at: &str, parsed: Result<T, E>) -> Option<T> {
@@ -264,23 +306,22 @@ impl<'a> Reader<'a> {
         let zone = calendar::offset(&text.value);
         if zone.is_none() {
             self.faults.push(format!(
-                "line {}, column {}: utc_offset: `{}` is not an offset; the form is +08:00",
-                text.referenced.line(),
-                text.referenced.column(),
+                "{}: utc_offset: `{}` is not an offset; the form is +08:00",
+                place(text.referenced),
                 text.value
             ));
         }
         zone
     }
 
-    fn date(&mut self, at: &str, field: &str, text: Option<&str>) -> Option<Date> {
+    fn date(&mut self, agency: &str, field: &str, text: Option<&Spanned<String>>) -> Option<Date> {
         let text = text?;
-        text.parse()
-            .map_err(|_| {
-                let problem = format!("{at}: {field}: `{text}` is not a date; the form is 2026-12-31");
-                self.faults.push(problem);
-            })
-            .ok()
+        let day = calendar::day(&text.value);
+        if day.is_none() {
+            let problem = format!("{field}: `{}` is not a date; the form is 2026-12-31", text.value);
+            self.at(text.referenced, agency, &problem);
+        }
+        day
     }
 }
 

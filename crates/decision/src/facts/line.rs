@@ -340,8 +340,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Details<'a> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut details = Vec::with_capacity(map.size_hint().unwrap_or_default());
-                while let Some(entry) = map.next_entry()? {
-                    details.push(entry);
+                while let Some((path, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
+                    if details
+                        .iter()
+                        .any(|(known, _): &(Text<'_>, Text<'_>)| known.0 == path.0)
+                    {
+                        return Err(M::Error::custom(format_args!("the detail `{}` occurs twice", path.0)));
+                    }
+                    details.push((path, value));
                 }
                 Ok(Details(details))
             }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use api::intake::VictimKind;
 use api::routing::RuleTable;
 use places::TerritoryCode;
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use super::wire::Written;
 use super::{Action, Column, Condition, Flag, Row, RuleSet, yaml};
 use crate::category::is_within;
 use crate::directory::{ConfigError, Directory, Search, read_yaml};
+use crate::factor::Factor;
 
 /// The parts of the taxonomy that rows refer to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -125,6 +127,7 @@ pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec
             });
         };
         check_row(row, taxonomy, &mut find);
+        check_places(row, directory, taxonomy, &mut find);
         if let Action::Lead(lead) = &row.action {
             let nation = directory.locate(&Search::of(&lead.function), TerritoryCode::ROOT);
             if nation.agency.is_none() {
@@ -143,7 +146,12 @@ pub fn check(rules: &RuleSet, directory: &Directory, taxonomy: &Taxonomy) -> Vec
 }
 
 /// Checks that everything a row refers to is in the taxonomy and can occur together.
-fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, String, String)) {
+fn check_row(row: &Row, taxonomy: &Taxonomy, report: &mut impl FnMut(Severity, String, String)) {
+    let sound = std::cell::Cell::new(true);
+    let mut find = |severity, column, message| {
+        sound.set(false);
+        report(severity, column, message);
+    };
     let subtrees = row.categories();
     for subtree in subtrees {
         if !taxonomy.ids().any(|category| is_within(category, subtree)) {
@@ -151,14 +159,9 @@ fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, Str
             find(Severity::Error, Column::Category.to_string(), message);
         }
     }
-    let mine: Vec<&Category> = taxonomy
-        .categories
-        .iter()
-        .filter(|category| subtrees.is_empty() || subtrees.iter().any(|subtree| is_within(&category.id, subtree)))
-        .collect();
+    let mine = categories_of(row, taxonomy);
     for condition in &row.conditions {
         let column = condition.column().to_string();
-        let never = |what: &str| format!("it can never match: {what}");
         match condition {
             Condition::Urgent(urgent) if !mine.iter().any(|category| (category.urgency == "urgent") == *urgent) => {
                 let what = if *urgent {
@@ -191,10 +194,10 @@ fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, Str
                 {
                     let message = format!("the detail `{path}` is not of kind choice or integer, so it is not a fact");
                     find(Severity::Error, column, message);
-                } else if details.iter().all(|detail| detail.kind == "choice") {
+                } else {
                     for value in values {
-                        if !details.iter().any(|detail| detail.choices.contains(value)) {
-                            let message = format!("`{value}` is not a choice of the detail `{path}`; use another");
+                        if !details.iter().any(|detail| detail.allows(value)) {
+                            let message = format!("`{value}` is not a value of the detail `{path}`; use another");
                             find(Severity::Error, column.clone(), message);
                         }
                     }
@@ -203,6 +206,123 @@ fn check_row(row: &Row, taxonomy: &Taxonomy, find: &mut impl FnMut(Severity, Str
             _ => {}
         }
     }
+    // Each condition holds for one of the categories, but is there one for which all hold?
+    if sound.get() && !mine.is_empty() && !mine.iter().any(|category| category.can_meet(row)) {
+        let message = never("none of its categories meets all of its conditions");
+        find(Severity::Error, String::new(), message);
+    }
+}
+
+/// The categories that a row is for.
+fn categories_of<'a>(row: &Row, taxonomy: &'a Taxonomy) -> Vec<&'a Category> {
+    let subtrees = row.categories();
+    let is_mine =
+        |category: &&Category| subtrees.is_empty() || subtrees.iter().any(|subtree| is_within(&category.id, subtree));
+    taxonomy.categories.iter().filter(is_mine).collect()
+}
+
+fn never(what: &str) -> String {
+    format!("it can never match: {what}")
+}
+
+impl Detail {
+    /// Whether a report can have this value, as the facts write it.
+    fn allows(&self, value: &String) -> bool {
+        match self.kind.as_str() {
+            "choice" => self.choices.contains(value),
+            "integer" => value.parse::<i64>().is_ok_and(|number| number.to_string() == *value),
+            _ => false,
+        }
+    }
+}
+
+impl Category {
+    /// Whether a report of the category can meet all conditions of a row that the category settles.
+    fn can_meet(&self, row: &Row) -> bool {
+        row.conditions.iter().all(|condition| match condition {
+            Condition::Urgent(urgent) => (self.urgency == "urgent") == *urgent,
+            Condition::Flag(Flag::Publication, set) => self.publication == *set,
+            Condition::Detail(path, values) => {
+                let mut details = self.details.iter().filter(|detail| detail.path == *path);
+                details.any(|detail| values.iter().any(|value| detail.allows(value)))
+            }
+            _ => true,
+        })
+    }
+}
+
+/// Checks that places can be what a row requires of them.
+fn check_places(
+    row: &Row,
+    directory: &Directory,
+    taxonomy: &Taxonomy,
+    find: &mut impl FnMut(Severity, String, String),
+) {
+    let tree = directory.territories();
+    let about_critics = only_publications_about_bodies(row, taxonomy);
+    for condition in &row.conditions {
+        let Condition::Place(factor, place) = condition else {
+            continue;
+        };
+        let column = factor.as_str();
+        let mut find = |severity, message: String| find(severity, column.to_owned(), message);
+        let of_an_agency = matches!(factor, Factor::Received | Factor::ComplainedOf);
+        let abroad = place.abroad || !place.countries.is_empty();
+        if about_critics && matches!(factor, Factor::Victim | Factor::Received) {
+            if !place.absent {
+                let what =
+                    "where an organisation or a public body complains about a publication, this place is no factor";
+                find(Severity::Error, never(what));
+            }
+            continue;
+        }
+        for code in &place.within {
+            let ended = tree.get(*code).and_then(|territory| territory.valid_to);
+            if let Some(last) = ended {
+                let message = format!(
+                    "nothing matches {code} after {last}, when it ended; remove it, since the territory that it is read \
+                     as is named, too"
+                );
+                find(Severity::Warning, message);
+            } else if of_an_agency && !directory.agencies().any(|agency| agency.territory.is_within(*code)) {
+                let message =
+                    format!("no agency of the directory is in {code}, so none can match; add one, or remove it");
+                find(Severity::Warning, message);
+            }
+        }
+        if !of_an_agency {
+            continue;
+        }
+        match (abroad, place.absent || !place.within.is_empty()) {
+            (false, _) => {}
+            (true, false) => find(
+                Severity::Error,
+                never("it is the place of an agency, and no agency is abroad"),
+            ),
+            (true, true) => find(
+                Severity::Warning,
+                "it is the place of an agency, and no agency is abroad; remove `abroad` and `countries`".to_owned(),
+            ),
+        }
+    }
+}
+
+/// Whether every report that a row takes is a publication that an organisation or a public body
+/// complains about, so that the places of victim and receiver do not count.
+fn only_publications_about_bodies(row: &Row, taxonomy: &Taxonomy) -> bool {
+    let is_publication = row
+        .conditions
+        .iter()
+        .any(|condition| matches!(condition, Condition::Flag(Flag::Publication, true)));
+    let mine = categories_of(row, taxonomy);
+    let publications = is_publication || !mine.is_empty() && mine.iter().all(|category| category.publication);
+    let by_bodies = row.conditions.iter().any(|condition| match condition {
+        Condition::VictimKind(kinds) => kinds
+            .iter()
+            .all(|kind| matches!(kind, VictimKind::Organisation | VictimKind::PublicBody)),
+        _ => false,
+    });
+    publications && by_bodies
 }
 
 impl Boxes {

@@ -10,9 +10,9 @@ use api::routing::{
     LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition, RuleRow, RuleTable,
     SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
+use handwritten::Spanned;
 use names::Collection;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::FILE;
 use super::finding::{Finding, Severity};
@@ -417,9 +417,18 @@ impl Writer<'_> {
 
     /// Through which factors the first receiver keeps: any if it is `keeps`.
     fn keeps(&mut self, written: Option<OneOrMore>) -> Vec<ConnectingFactor> {
+        let is_written = written.is_some();
         let names: Vec<String> = written.map(Into::into).unwrap_or_default();
+        let written_but_empty = is_written && names.is_empty();
         if names == ["keeps"] {
             return Vec::new();
+        }
+        if written_but_empty {
+            // As a message, no factors would mean any of them.
+            self.fault(
+                "first_receiver",
+                "the list is empty; write keeps, or factors, or remove it",
+            );
         }
         if let [other] = &*names
             && Factor::from_name(other).is_none()

@@ -109,7 +109,7 @@ agencies:
   - {id: a, functions: [police], territory: '320000', name: {zh: 甲, en: A}, superior: b}
   - {id: b, functions: [police], territory: '320000', name: {zh: 乙, en: B}, superior: a, size: 3}
   - {id: c, functions: [], territory: '999999', name: {zh: 丙}, superior: x}
-  - {id: a, functions: [police], territory: '330000', name: {zh: 丁, en: D}, superior: null}
+  - {id: a, functions: [police], territory: '330000', name: {zh: 丁, en: D}}
   - {id: d d, functions: [police], territory: '320504', name: {zh: 戊, en: E}}
   - {id: e, functions: [press], territory: CN, name: {zh: 己, en: F}, superior: x}
   - {id: f, functions: [press, press], territory: CN, name: {zh: 庚, en: G}, hours: all day, categories: [Fraud], valid_to: soon}
@@ -146,6 +146,67 @@ fn a_file_of_another_structure_is_refused_with_the_position() {
     };
     assert!(source.location().is_some());
     assert!(Directory::parse("last_resort: c\nagencies: []\nmore: 1\n", Territories::shipped()).is_err());
+}
+
+#[test]
+fn what_is_written_without_a_value_or_cut_when_read_is_refused_with_its_place() {
+    let x = |rest: &str| agency("x", rest);
+    let column = x("@").chars().position(|c| c == '@').unwrap() + 1;
+    for (rest, problem) in [
+        ("hours: ~", format!("line 5, column {column}: `hours` has no value")),
+        (
+            "categories:",
+            format!("line 5, column {column}: `categories` has no value"),
+        ),
+        ("categories: []", "categories: the list is empty".to_owned()),
+        ("calendar: ''", "calendar: the text is empty".to_owned()),
+        ("hours: ' '", "hours: the text is empty".to_owned()),
+        ("contact: ''", "contact: the text is empty".to_owned()),
+        ("superior: ''", "is not an id".to_owned()),
+        ("successor: null", "`successor` has no value".to_owned()),
+        (
+            "valid_to: 2026-12-31T23:00:00+08:00",
+            "valid_to: `2026-12-31T23:00:00+08:00` is not a date".to_owned(),
+        ),
+        ("valid_to: 2026-12-31T24:00", "is not a date".to_owned()),
+        ("valid_from: 20261231", "is not a date".to_owned()),
+        ("valid_from: '2026-12-31 '", "is not a date".to_owned()),
+    ] {
+        let error = read(&x(rest)).expect_err(rest);
+        assert!(error.contains(&problem), "{rest}: {error}");
+        assert!(error.contains("line 5"), "{rest}: {error}");
+    }
+    let error = read(&x("valid_to: 2026-12-31Z")).expect_err("a zone");
+    let value = format!("line 5, column {}, agency `x`: valid_to", column + "valid_to: ".len());
+    assert!(error.contains(&value), "{error}");
+}
+
+#[test]
+fn an_agency_is_put_or_removed_once() {
+    let directory = read(&agency("x", "contact: door 3")).unwrap();
+    let x = |contact: &str| agency("x", &format!("contact: {contact}"));
+    for changes in [
+        format!("put:\n{}{}", x("door 4"), x("door 5")),
+        format!("put:\n{}remove: [x]\n", x("door 4")),
+        format!("remove: [x]\nput:\n{}", x("door 4")),
+        "remove: [x, x]\n".to_owned(),
+    ] {
+        let error = directory.with_changes(&changes).expect_err(&changes).to_string();
+        assert!(
+            error.contains("the agency `x` is already put or removed in line "),
+            "{changes}: {error}"
+        );
+        assert!(error.contains("column "), "{changes}: {error}");
+    }
+    let error = directory
+        .with_changes("remove: [y]\n")
+        .expect_err("unknown")
+        .to_string();
+    assert!(
+        error.contains("line 1, column 10: remove: the agency `y` does not exist"),
+        "{error}"
+    );
+    directory.with_changes(&format!("put:\n{}", x("door 4"))).unwrap();
 }
 
 /// A directory with a conference, a national desk `top`, and these agencies below it.
@@ -205,7 +266,7 @@ fn superiors_in_a_cycle_are_all_reported() {
 fn an_agency_below_the_nation_needs_a_superior() {
     refused(
         &[
-            agency("x", "superior: null"),
+            "  - {id: x, functions: [police], name: {zh: 甲, en: A}, territory: '320000'}\n".to_owned(),
             agency("y", "superior: nobody, categories: [b]"),
         ],
         &[
@@ -226,8 +287,8 @@ fn an_agency_below_the_nation_needs_a_superior() {
 fn two_agencies_never_match_the_same_query() {
     // What the first accepts, what the second accepts, and what both accept.
     for (first, second, both) in [
-        ("categories: []", "categories: []", Some("all categories")),
-        ("categories: []", "categories: [fraud]", Some("fraud")),
+        ("hours: '08:00-18:00'", "contact: door 3", Some("all categories")),
+        ("hours: '08:00-18:00'", "categories: [fraud]", Some("fraud")),
         ("categories: [fraud]", "categories: [fraud.loan]", Some("fraud.loan")),
         ("categories: [fraud.loan]", "categories: [fraud]", Some("fraud.loan")),
         ("categories: [fraud]", "categories: [fraudulent]", None),
@@ -438,7 +499,8 @@ fn over_announced(agencies: &str) -> Result<Directory, ConfigError> {
         line("one", "110100", "c"),
         line("two", "110200", "c"),
     ]
-    .concat();
+    .concat()
+    .replace(", superior: null", "");
     Directory::parse(&format!("last_resort: c\n{agencies}\nagencies:\n{shared}"), &tree)
 }
 
@@ -470,7 +532,9 @@ fn an_agency_ends_no_later_than_its_territory() {
                 "  - {{id: {id}, functions: [police], territory: '{territory}', name: {{zh: 警, en: P}}, superior: {more}}}\n"
             )
         };
-        let file = [line("c", "CN", "null"), line("county", "110101", more)].concat();
+        let file = [line("c", "CN", "null"), line("county", "110101", more)]
+            .concat()
+            .replace(", superior: null", "");
         Directory::parse(&format!("last_resort: c\nagencies:\n{file}"), &tree)
     };
     let error = read("c").expect_err("it outlives the county").to_string();

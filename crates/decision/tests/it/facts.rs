@@ -110,3 +110,14 @@ fn invalid_lines_are_refused() {
         assert!(error.contains(part), "{line}: {error}");
     }
 }
+
+#[test]
+fn a_name_that_occurs_twice_in_a_line_is_refused() {
+    for line in [
+        r#"{"category": "categories/gambling", "category": "categories/fraud"}"#,
+        r#"{"details": {"means": "threats", "means": "violence"}}"#,
+        r#"{"urgent": true, "urgent": false}"#,
+    ] {
+        assert!(FactsLine::parse(line.as_bytes()).is_err(), "{line}");
+    }
+}

@@ -269,7 +269,7 @@ fn the_last_resort_always_exists() {
     for day in ["valid_from: 2020-01-01", "valid_to: 2030-01-01"] {
         let source = Directory::shipped()
             .source()
-            .replace("{id: inspection-CN,", &format!("{{id: inspection-CN2, functions: [inspection], territory: CN, except: [x], name: {{zh: 一, en: b}}, superior: null}}\n  - {{id: inspection-CN, {day}, categories: [x],"))
+            .replace("{id: inspection-CN,", &format!("{{id: inspection-CN2, functions: [inspection], territory: CN, except: [x], name: {{zh: 一, en: b}}}}\n  - {{id: inspection-CN, {day}, categories: [x],"))
             .replace("superior: inspection-CN}", "superior: inspection-CN2}");
         let directory = Directory::parse(&source, Directory::shipped().territories()).expect("a directory");
         let error = set(&directory, "inspection-CN").expect_err("bad");
@@ -491,7 +491,7 @@ fn references_missing_from_the_taxonomy_are_found() {
                 Severity::Error,
                 "b",
                 "details.deposit.channel",
-                "`seashells` is not a choice",
+                "`seashells` is not a value",
             ),
             (
                 Severity::Error,
@@ -519,6 +519,160 @@ fn references_missing_from_the_taxonomy_are_found() {
             ),
         ],
     );
+}
+
+#[test]
+fn conditions_that_can_never_hold_are_found() {
+    const ABROAD: &str = "it is the place of an agency, and no agency is abroad";
+    const BODIES: &str = "this place is no factor";
+    let error = |column, part| Some((Severity::Error, column, part));
+    let warning = |column, part| Some((Severity::Warning, column, part));
+    for (conditions, expected) in [
+        // A code that ended, next to the one that its places are in now.
+        (
+            "when: {operator: {within: ['320504', '320508']}}",
+            warning("operator", "nothing matches 320504 after 2011-12-31"),
+        ),
+        (
+            "when: {victim: {within: ['320504', '320000']}}",
+            warning("victim", "nothing matches 320504"),
+        ),
+        ("when: {operator: {within: ['320508']}}", None),
+        // The places of agencies.
+        ("when: {received: {abroad: true}}", error("received", ABROAD)),
+        ("when: {received: {countries: [US]}}", error("received", ABROAD)),
+        ("when: {complained-of: {abroad: true}}", error("complained-of", ABROAD)),
+        (
+            "when: {complained-of: {countries: [US, SG]}}",
+            error("complained-of", ABROAD),
+        ),
+        (
+            "when: {received: {within: ['320000'], abroad: true}}",
+            warning("received", ABROAD),
+        ),
+        (
+            "when: {complained-of: {absent: true, countries: [US]}}",
+            warning("complained-of", ABROAD),
+        ),
+        ("when: {received: {within: ['320000']}}", None),
+        (
+            "when: {received: {within: ['320115']}}",
+            warning("received", "no agency of the directory is in 320115"),
+        ),
+        ("when: {operator: {abroad: true}}", None),
+        // The places of a critic's counterpart.
+        (
+            "when: {publication: true, victim_kind: [organisation, public-body], victim: {within: ['320000']}}",
+            error("victim", BODIES),
+        ),
+        (
+            "category: extortion.news, when: {victim_kind: [public-body], received: {within: ['320000']}}",
+            error("received", BODIES),
+        ),
+        (
+            "when: {publication: true, victim_kind: [person, public-body], victim: {within: ['320000']}}",
+            None,
+        ),
+        (
+            "when: {publication: true, victim_kind: [organisation], victim: {absent: true}}",
+            None,
+        ),
+        // Details.
+        (
+            "category: fraud.loan, when: {details: {fee.pretext: [tea]}}",
+            error("details.fee.pretext", "`tea` is not a value"),
+        ),
+        (
+            "category: fraud.investment, when: {details: {promise.return_percent: ['05']}}",
+            error("details.promise.return_percent", "`05` is not a value"),
+        ),
+        (
+            "category: fraud.investment, when: {details: {promise.return_percent: ['5', '-5']}}",
+            None,
+        ),
+        // Each holds for a category, all of them for none.
+        (
+            "when: {urgent: true, publication: true}",
+            error("", "none of its categories meets all"),
+        ),
+        (
+            "when: {details: {fee.pretext: [deposit], posed_as: [bank]}}",
+            error("", "none of its categories meets all"),
+        ),
+        ("when: {publication: true, details: {demand.what: [cash]}}", None),
+    ] {
+        let rows = police("a", 1, &format!("{conditions}, ")) + LAST;
+        let yaml = format!("id: test\nrows:\n{rows}");
+        let findings = check_yaml(&yaml, Directory::shipped(), &Taxonomy::shipped()).expect("a rule set");
+        let of_row: Vec<_> = findings.iter().filter(|finding| finding.row == "a").collect();
+        match expected {
+            None => assert!(of_row.is_empty(), "{conditions}: {of_row:#?}"),
+            Some((severity, column, part)) => {
+                let there = of_row.iter().any(|finding| {
+                    (finding.severity, finding.column.as_str(), finding.line) == (severity, column, Some(3))
+                        && finding.message.contains(part)
+                });
+                assert!(there, "{conditions}: {of_row:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_condition_without_a_value_is_refused_with_its_place() {
+    for (written, key) in [
+        ("when: {urgent: }", "urgent"),
+        ("when: {victim: ~}", "victim"),
+        ("when: {operator: {within: ['320000'], abroad: null}}", "abroad"),
+        ("when: {subject_kind: [url, ~]}", "an item of a list"),
+        ("when: {details: {means: }}", "means"),
+        ("when: ", "when"),
+        ("category: ~", "category"),
+        ("holds: ~", "holds"),
+        ("first_receiver: ~", "first_receiver"),
+    ] {
+        let rows = police("a", 1, &format!("{written}, ")) + LAST;
+        let error = parse(&rows).expect_err(written);
+        assert!(
+            error.contains("line 3, column ") && error.contains(key),
+            "{written}: {error}"
+        );
+        assert!(error.contains("has no value"), "{written}: {error}");
+    }
+    let rows = police("a", 1, "first_receiver: [], ") + LAST;
+    refused(&rows, &["line 3, row `a`, first_receiver: the list is empty"]);
+    for twice in [
+        "category: fraud, category: gambling, ",
+        "when: {urgent: true, urgent: false}, ",
+    ] {
+        assert!(parse(&(police("a", 1, twice) + LAST)).is_err(), "{twice}");
+    }
+}
+
+#[test]
+fn the_last_row_says_whether_others_were_for_the_category() {
+    let said = |rows: &str| {
+        let rules = parse(rows).expect("good");
+        let facts = Facts {
+            category: "categories/fraud.loan".to_owned(),
+            ..Facts::default()
+        };
+        let ruling = rule(&Situation::from(&facts), &rules, Directory::shipped());
+        ruling.decision().explanation.fallbacks.join("\n")
+    };
+    let none = said(&(police("a", 1, "category: gambling, ") + LAST));
+    assert!(none.contains("no row is for the category `fraud.loan`"), "{none}");
+    let victims = police("a", 1, "category: fraud, when: {reporter_relation: [victim]}, ");
+    let fresh = police(
+        "b",
+        2,
+        "category: fraud.loan, when: {loss_age: {at_most: 2, unit: hours}}, ",
+    );
+    let some = said(&(victims + &fresh + &police("c", 3, "when: {urgent: true}, ") + LAST));
+    let words = "no row for the category `fraud.loan` takes this report: a (not for what the reporter is to the act), \
+                 b (not for the age of the loss";
+    assert!(some.contains(words), "{some}");
+    assert!(!some.contains("no row is for"), "{some}");
 }
 
 #[test]

@@ -305,8 +305,8 @@ fn directory(random: &mut StdRng) -> String {
         }
         // Below the nation every agency has a superior; the last resort always exists.
         let superior = match at > 0 && (place != "CN" || random.random_bool(0.5)) {
-            true => "agency-0",
-            false => "null",
+            true => ", superior: agency-0",
+            false => "",
         };
         // Some ended, or will: with or without a successor, which has their functions.
         let heirs: Vec<usize> = agencies
@@ -327,7 +327,7 @@ fn directory(random: &mut StdRng) -> String {
         };
         let _ = writeln!(
             yaml,
-            "  - {{id: agency-{at}, functions: [{}], territory: \"{place}\", name: {{zh: 甲, en: A}}, superior: {superior}{ends}}}",
+            "  - {{id: agency-{at}, functions: [{}], territory: \"{place}\", name: {{zh: 甲, en: A}}{superior}{ends}}}",
             functions.join(", ")
         );
         if ends.is_empty() {

@@ -146,8 +146,8 @@ fn succeeded_by(nanning: &str, liuzhou: &str) -> Directory {
             .lines()
             .find(|line| line.contains(&format!("id: {agency},")))
             .unwrap();
-        let ends = format!("valid_to: 1969-12-31, successor: {successor}, superior:");
-        source = source.replace(line, &line.replace("superior:", &ends));
+        let ends = format!("valid_to: 1969-12-31, successor: {successor}, territory:");
+        source = source.replace(line, &line.replace("territory:", &ends));
     }
     Directory::parse(&source, Directory::shipped().territories()).unwrap()
 }
@@ -230,8 +230,8 @@ fn ended_with(ends: &[(&str, &str)]) -> Directory {
             "" => String::new(),
             successor => format!("successor: {successor}, "),
         };
-        let ends = format!("valid_to: 1969-12-31, {successor}superior:");
-        source = source.replace(line, &line.replace("superior:", &ends));
+        let ends = format!("valid_to: 1969-12-31, {successor}territory:");
+        source = source.replace(line, &line.replace("territory:", &ends));
     }
     Directory::parse(&source, Directory::shipped().territories()).unwrap()
 }
@@ -301,8 +301,8 @@ fn p7_a_part_by_request_follows_succession_and_gives_way_to_any_other() {
                 .lines()
                 .find(|line| line.contains(&format!("id: {agency},")))
                 .unwrap();
-            let ended = format!("valid_to: 1969-12-31, successor: {successor}, superior:");
-            let source = directory.source().replace(line, &line.replace("superior:", &ended));
+            let ended = format!("valid_to: 1969-12-31, successor: {successor}, territory:");
+            let source = directory.source().replace(line, &line.replace("territory:", &ended));
             directory = Directory::parse(&source, Directory::shipped().territories()).unwrap();
         }
         let (after, _) = all_succeeded(&case, &matter(&[]), &directory);
@@ -362,7 +362,7 @@ fn top_ended() -> Directory {
         .source()
         .replace("superior: inspection-CN", "superior: conference-CN");
     let line = source.lines().find(|line| line.contains("id: inspection-CN,")).unwrap();
-    let source = source.replace(line, &line.replace("superior:", "valid_to: 1969-12-31, superior:"));
+    let source = source.replace(line, &line.replace("territory:", "valid_to: 1969-12-31, territory:"));
     Directory::parse(&source, Directory::shipped().territories()).unwrap()
 }
 
