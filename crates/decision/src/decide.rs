@@ -11,6 +11,7 @@
 mod operator;
 mod words;
 
+pub use words::column_words;
 pub(crate) use words::number;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use api::event::ConnectingFactor;
 use api::intake::SubjectKind;
 use api::routing::{Explanation, Facts, OperatorAnswer, RouteDecision, RowMiss};
+use jiff::civil::Date;
 use places::{Country, TerritoryCode};
 
 use crate::directory::{Agency, AgencyId, Directory, Ended, Function, LastResort, Located, Search};
@@ -79,6 +81,8 @@ pub fn decide(facts: &Facts, rules: &RuleSet, directory: &Directory) -> Decision
 pub struct Ruling<'a> {
     rules: &'a RuleSet,
     directory: &'a Directory,
+    /// The day of acceptance.
+    day: Option<Date>,
     matched: Matched,
     row: &'a Row,
     outcome: Verdict<'a>,
@@ -172,6 +176,10 @@ enum Note<'a> {
     OperatorLeftOut,
     FreshLossWithoutHold,
     NotCompared,
+    /// The agency that received the report is not in the directory.
+    ReceiverUnknown(&'a str),
+    /// The agency that received the report is excluded: only the owner may know.
+    ReceiverExcluded(&'a Agency),
     /// This row gives the receiver no right to lead.
     ReceiverNoRight(&'a Agency),
     /// The receiver leads, because one of the places leads to it.
@@ -192,6 +200,7 @@ pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Di
         ruling: Ruling {
             rules,
             directory,
+            day: directory.day_of(situation),
             row,
             outcome: Verdict::Advise { zh: "", en: "" },
             tried: Vec::with_capacity(Factor::COUNT),
@@ -485,12 +494,19 @@ impl<'a> Desk<'_, 'a> {
     /// The agency that received the report first, or the agency that continues it, unless it is
     /// excluded or unknown.
     fn receiver(&self) -> Option<&'a Agency> {
+        self.received().filter(|agency| !self.is_excluded(agency))
+    }
+
+    /// The agency that received the report first, or the agency that continues it.
+    fn received(&self) -> Option<&'a Agency> {
         let directory = self.ruling.directory;
         let received = agency_id(self.situation.received_by).and_then(|id| directory.agency(&id))?;
-        let receiver = directory
-            .heir(&received.id, directory.day_of(self.situation))
-            .unwrap_or(received);
-        Some(receiver).filter(|agency| !directory.is_excluded(&agency.id, &self.ruling.excluded))
+        let heir = directory.heir(&received.id, directory.day_of(self.situation));
+        Some(heir.unwrap_or(received))
+    }
+
+    fn is_excluded(&self, agency: &Agency) -> bool {
+        self.ruling.directory.is_excluded(&agency.id, &self.ruling.excluded)
     }
 
     /// Notes what a reader of the route might expect but this decision does not do.
@@ -513,6 +529,15 @@ impl<'a> Desk<'_, 'a> {
         }
         if !facts.subject_kinds.is_empty() {
             self.ruling.notes.push(Note::NotCompared);
+        }
+        match self.received() {
+            None if !facts.received_by.is_empty() => {
+                self.ruling.notes.push(Note::ReceiverUnknown(facts.received_by));
+            }
+            Some(receiver) if lead.first_receiver_keeps && self.is_excluded(receiver) => {
+                self.ruling.notes.push(Note::ReceiverExcluded(receiver));
+            }
+            _ => {}
         }
         if !lead.first_receiver_keeps
             && let Some(receiver) = self.receiver()
@@ -583,6 +608,14 @@ impl<'a> Ruling<'a> {
             })
     }
 
+    /// What the row lays down for the case, for whoever comes to lead it.
+    fn terms(&self) -> Option<Terms> {
+        match &self.row.action {
+            Action::Lead(lead) => Some(Terms::of(lead)),
+            Action::Advise { .. } => None,
+        }
+    }
+
     /// Puts the decision into words.
     #[must_use]
     pub fn decision(&self) -> Decision {
@@ -607,10 +640,7 @@ impl<'a> Ruling<'a> {
                 .cloned()
                 .zip(explanation.supporting.iter().map(|support| support.reason.clone()))
                 .collect(),
-            terms: match &self.row.action {
-                Action::Lead(lead) => Some(Terms::of(lead)),
-                Action::Advise { .. } => None,
-            },
+            terms: self.terms(),
             explanation,
         }
     }
@@ -619,7 +649,10 @@ impl<'a> Ruling<'a> {
     #[must_use]
     pub fn to_proto(&self) -> RouteDecision {
         let decision = self.decision();
-        let terms = decision.terms.as_ref().map(Terms::to_proto).unwrap_or_default();
+        // Clocks of a lead: the superior that designates has its own, which no row sets.
+        let leads = matches!(self.outcome, Verdict::Lead { .. });
+        let terms = decision.terms.as_ref().filter(|_| leads);
+        let terms = terms.map(Terms::to_proto).unwrap_or_default();
         let mut answer = RouteDecision {
             acknowledge: terms.acknowledge,
             result: terms.result,

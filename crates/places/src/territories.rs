@@ -194,6 +194,12 @@ pub struct OnDay<'a> {
 }
 
 impl<'a> OnDay<'a> {
+    /// The whole tree, of all days.
+    #[must_use]
+    pub const fn territories(self) -> &'a Territories {
+        self.tree
+    }
+
     /// Whether a code is in force.
     #[must_use]
     pub fn in_force(self, code: TerritoryCode) -> bool {
@@ -211,14 +217,7 @@ impl<'a> OnDay<'a> {
                 break;
             }
             via.push(self.tree.0.codes[place]);
-            let node = self.tree.node(place);
-            let (next, how) = match node.onward {
-                // Announced: what it will be made of is not said, and lies in what is above it.
-                _ if self.day < node.from => (self.above(place), Reading::NotYet),
-                Onward::Successor => (node.next as usize, Reading::Successor),
-                Onward::Divided => (node.next as usize, Reading::Divided),
-                Onward::Above => (node.next as usize, Reading::Parent),
-            };
+            let (next, how) = self.step(place);
             reading = reading.max(how);
             place = next;
         }
@@ -227,6 +226,27 @@ impl<'a> OnDay<'a> {
             via,
             reading,
         })
+    }
+
+    /// What a code that is not in force is read as next, which may not be in force either, and how;
+    /// `None` for a code in force, and for one that is not in the tree.
+    #[must_use]
+    pub fn onward(self, code: TerritoryCode) -> Option<(TerritoryCode, Reading)> {
+        let place = self.tree.place(code).filter(|place| !self.holds(*place))?;
+        let (next, how) = self.step(place);
+        Some((self.tree.0.codes[next], how))
+    }
+
+    /// The next step from a code that is not in force.
+    fn step(self, place: usize) -> (usize, Reading) {
+        let node = self.tree.node(place);
+        match node.onward {
+            // Announced: what it will be made of is not said, and lies in what is above it.
+            _ if self.day < node.from => (self.above(place), Reading::NotYet),
+            Onward::Successor => (node.next as usize, Reading::Successor),
+            Onward::Divided => (node.next as usize, Reading::Divided),
+            Onward::Above => (node.next as usize, Reading::Parent),
+        }
     }
 
     /// A territory and those above it in force, nearest first, the nation last, without missing

@@ -6,13 +6,12 @@
 
 use api::routing::factor_tried::Place;
 use api::routing::{Explanation, FactorTried, HoldAsked, Support};
-use places::Reading;
 
 use super::{Hold, Note, Reason, Ruling, Tried, Verdict, operator};
 use crate::directory::{AgencyId, Located, view};
 use crate::factor::Factor;
 use crate::facts::Given;
-use crate::rules::Action;
+use crate::rules::{Action, Column};
 
 impl Ruling<'_> {
     /// Every step of the decision, in words.
@@ -69,9 +68,9 @@ impl Ruling<'_> {
             ..FactorTried::default()
         };
         step.outcome = match tried.given {
-            Given::Absent => "absent: the report has no such place".to_owned(),
-            Given::RuledOut(victim) => format!("not a factor: {victim} complains about a publication"),
-            Given::Nationwide => "not a factor: the receiving agency works for the whole nation".to_owned(),
+            Given::Absent => "the report names no such place".to_owned(),
+            Given::RuledOut(victim) => format!("does not count: {victim} complains about a publication"),
+            Given::Nationwide => "does not count: the agency that received it works for the whole nation".to_owned(),
             Given::Unreadable(text) => {
                 step.place = Some(Place::Unreadable(text.to_owned()));
                 "left out: neither a territory code nor a country".to_owned()
@@ -92,7 +91,7 @@ impl Ruling<'_> {
                 .map(|agency| agency.id.resource_name())
                 .unwrap_or_default();
             step.passed = located.passed.iter().map(|id| id.resource_name()).collect();
-            step.outcome = self.climbed(located);
+            step.outcome = self.climbed(tried, located);
         }
         if let Some(by_register) = self
             .operator
@@ -105,24 +104,31 @@ impl Ruling<'_> {
     }
 
     /// The result of a climb.
-    fn climbed(&self, located: &Located<'_>) -> String {
-        let Some(resolved) = located.climb.first() else {
+    fn climbed(&self, tried: &Tried<'_>, located: &Located<'_>) -> String {
+        if located.climb.is_empty() {
             return "left out: the tree has no such territory".to_owned();
-        };
-        let read = match located.reading {
-            Some(Reading::Successor) => format!("abolished, resolved to its successor {resolved};  "),
-            Some(Reading::Divided) => {
-                format!("abolished and divided, resolved to {resolved}, which holds the parts;  ")
-            }
-            Some(Reading::Parent) => format!("abolished, resolved to {resolved}, in which it lies;  "),
-            Some(Reading::NotYet) => format!("not in force yet, resolved to {resolved}, in which it lies;  "),
-            Some(Reading::InForce) | None => String::new(),
+        }
+        let read = match self.read_as(tried, located) {
+            Some(read) => format!("{read};  "),
+            None => String::new(),
         };
         match (located.agency, &self.row.action) {
-            (Some(agency), _) => format!("{read}gave {}", agency.id),
-            (None, Action::Lead(lead)) => format!("{read}no {} agency up to the nation", lead.function),
-            (None, Action::Advise { .. }) => format!("{read}no agency up to the nation"),
+            (Some(agency), _) => format!("{read}leads to {}", agency.id),
+            (None, Action::Lead(lead)) => format!("{read}no {} agency there or above, up to the nation", lead.function),
+            (None, Action::Advise { .. }) => format!("{read}no agency there or above, up to the nation"),
         }
+    }
+
+    /// How the place of a factor was read, if it is not simply in force. `None` for the place of the
+    /// agency complained of, which only the owner may see.
+    fn read_as(&self, tried: &Tried<'_>, located: &Located<'_>) -> Option<String> {
+        let (Given::Territory(place), Some(_)) = (tried.given, located.climb.first()) else {
+            return None;
+        };
+        let shown = tried.factor != Factor::ComplainedOf;
+        shown
+            .then(|| view::read_as(self.directory.tree_on(self.day), place))
+            .flatten()
     }
 
     /// A note's text, and whether only the owner may see it.
@@ -163,9 +169,9 @@ impl Ruling<'_> {
             }
             Note::UnknownFactor => "a place with an unknown connecting factor was skipped".to_owned(),
             Note::Repeated(factor) => format!("{factor}: given more than once; only the first place was used"),
-            Note::CatchAll(category) => format!("no row has the category `{category}`: the catch-all row decided"),
+            Note::CatchAll(category) => self.caught(category),
             Note::NationalDefault(agency) => format!(
-                "no connecting factor gave an agency: {} leads as the national default",
+                "no place of the report leads to an agency: {} leads as the national default",
                 agency.id
             ),
             Note::NobodyMayLead(function, superior) => {
@@ -173,7 +179,7 @@ impl Ruling<'_> {
             }
             Note::NobodySupportsYet => "nobody supports before a lead is designated".to_owned(),
             Note::NoPlaceFor(function) => {
-                format!("no {function} agency supports: no connecting factor gave the place to look for one")
+                format!("no {function} agency supports: no place gave the lead, so there is none to look for one at")
             }
             // Only the owner may see the place of the agency complained of.
             Note::NoneAbove(function, _) if self.factor() == Some(Factor::ComplainedOf) => {
@@ -186,6 +192,18 @@ impl Ruling<'_> {
             Note::FreshLossWithoutHold => "the loss is fresh, but this row asks for no hold".to_owned(),
             Note::NotCompared => {
                 "not compared with other cases: each report of the same subject has its own case".to_owned()
+            }
+            Note::ReceiverUnknown(name) => {
+                format!("received first by `{name}`, which is not in the directory: decided without it")
+            }
+            Note::ReceiverExcluded(agency) => {
+                return (
+                    format!(
+                        "received first by {}, which is excluded: it cannot keep the report, and the ranking decides",
+                        agency.id
+                    ),
+                    true,
+                );
             }
             Note::ReceiverNoRight(agency) => format!(
                 "received first by {}: in this rule set that gives no right to lead",
@@ -210,6 +228,23 @@ impl Ruling<'_> {
             }
         };
         (words, false)
+    }
+
+    /// Why no row but the last took the report. A row whose first failed column is another than the
+    /// category is for this category, under conditions.
+    fn caught(&self, category: &str) -> String {
+        let of_category: Vec<_> = self
+            .misses()
+            .filter(|(row, column)| *column != Column::Category.to_string() && !row.categories().is_empty())
+            .map(|(row, column)| format!("{} (not for {})", row.id, column_words(&column)))
+            .collect();
+        match of_category.as_slice() {
+            [] => format!("no row is for the category `{category}`: the row for all other reports decided"),
+            rows => format!(
+                "no row for the category `{category}` takes this report: {}; the row for all other reports decided",
+                rows.join(", ")
+            ),
+        }
     }
 
     /// The supporting agencies, each once with all reasons.
@@ -257,11 +292,9 @@ impl Ruling<'_> {
             (Given::Territory(place), Some(located)) if located.climb.is_empty() || located.reading.is_none() => {
                 Some(format!("{factor}: the tree has no territory {place}; it was skipped"))
             }
-            // Only the owner may see the place of the agency complained of.
-            (Given::Territory(_), _) if factor == Factor::ComplainedOf => None,
-            (Given::Territory(place), Some(located)) => {
-                let read = view::read_as(self.directory.territories(), place, located)?;
-                Some(format!("{factor}: {place} {read}"))
+            (Given::Territory(_), Some(located)) => {
+                let read = self.read_as(tried, located)?;
+                Some(format!("{factor}: {read}"))
             }
             _ => None,
         }
@@ -287,6 +320,35 @@ impl Ruling<'_> {
     }
 }
 
+/// What a report has in a column of a rule set, in a clerk's words: `not for …`.
+#[must_use]
+pub fn column_words(column: &str) -> String {
+    let words = match column {
+        "category" => "this category",
+        "operator" => "the operator's place",
+        "server" => "the server's place",
+        "transaction" => "the place of the transaction",
+        "victim" => "the victim's place",
+        "suspect" => "the suspect's place",
+        "received" => "the place of the agency that received it",
+        "complained-of" => "the place of the agency complained of",
+        "loss" => "this loss",
+        "loss_age" => "the age of the loss, or its age is unknown",
+        "urgent" => "this urgency",
+        "publication" => "a report that is, or is not, about a publication",
+        "subject_kind" => "these kinds of subject",
+        "reporter_relation" => "what the reporter is to the act",
+        "victim_kind" => "this kind of victim",
+        other => {
+            return match other.strip_prefix("details.") {
+                Some(path) => format!("the detail `{path}`"),
+                None => format!("`{other}`"),
+            };
+        }
+    };
+    words.to_owned()
+}
+
 /// A factor in the contract; 0 if there is none.
 pub(crate) fn number(factor: Option<Factor>) -> i32 {
     factor.map_or(0, |factor| factor.to_wire().into())
@@ -295,7 +357,7 @@ pub(crate) fn number(factor: Option<Factor>) -> i32 {
 fn asked(hold: &Hold<'_>) -> HoldAsked {
     let place = match hold.at {
         Some(factor) => format!("for {factor}"),
-        None => "for the nation, because no connecting factor gave the lead".to_owned(),
+        None => "for the nation, because no place gave the lead".to_owned(),
     };
     let function = &hold.need.function;
     HoldAsked {

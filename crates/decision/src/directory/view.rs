@@ -6,9 +6,9 @@ use api::routing::{
 };
 use data_encoding::HEXLOWER;
 use jiff::civil::Date;
-use places::{Level, OnDay, Reading, Territories, Territory, TerritoryCode};
+use places::{Level, OnDay, Reading, Territory, TerritoryCode};
 
-use super::{Agency, AgencyId, Directory, Finding, Function, Located, Search, difference::Difference};
+use super::{Agency, AgencyId, Directory, Finding, Function, Search, difference::Difference};
 
 /// Maximum number of differences in a response.
 const DIFFERENCES: usize = 2_000;
@@ -86,8 +86,8 @@ pub fn located(
         ..Search::of(function)
     };
     let located = directory.locate(&search, place);
-    let read = match read_as(directory.territories(), place, &located) {
-        Some(read) => format!("{place} {read};  "),
+    let read = match read_as(directory.tree_on(Some(day)), place) {
+        Some(read) => format!("{read};  "),
         None => String::new(),
     };
     let ended: String = located.ended.iter().map(|ended| format!("{ended};  ")).collect();
@@ -96,27 +96,45 @@ pub fn located(
         via: located.via.iter().map(|code| code.resource_name()).collect(),
         climb: located.climb.iter().map(|code| code.resource_name()).collect(),
         outcome: match located.agency {
-            Some(agency) => format!("{read}{ended}gave {}", agency.id),
-            None => format!("{read}{ended}no {function} agency up to the nation"),
+            Some(agency) => format!("{read}{ended}leads to {}", agency.id),
+            None => format!("{read}{ended}no {function} agency there or above, up to the nation"),
         },
     }
 }
 
-/// How a code was read that is not in force, or that was given to another unit: the predicate of a
-/// sentence about it.
-pub(crate) fn read_as(tree: &Territories, place: TerritoryCode, located: &Located<'_>) -> Option<String> {
-    let resolved = *located.climb.first()?;
+/// How a code was read that is not in force, or that was given to another unit: a sentence for each
+/// step, since the first of a chain may be certain and the second not. `None` for any other code.
+pub(crate) fn read_as(tree: OnDay<'_>, place: TerritoryCode) -> Option<String> {
+    let territories = tree.territories();
+    let mut sentences = Vec::new();
+    let mut at = place;
+    while let Some((next, how)) = tree.onward(at) {
+        sentences.push(format!("{at} {}", step(tree, at, next, how)));
+        at = next;
+    }
+    if sentences.is_empty() {
+        let formerly = territories.get(place)?.formerly?;
+        return Some(format!(
+            "{place} is read as it stands today; the code was once that of what is {formerly} now"
+        ));
+    }
+    Some(sentences.join("; "))
+}
+
+/// How a code that is not in force is read as the next: the predicate of a sentence about it.
+fn step(tree: OnDay<'_>, at: TerritoryCode, next: TerritoryCode, how: Reading) -> String {
     let codes = |codes: &[TerritoryCode]| codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let of = tree.get(place);
-    let parts = of.as_ref().map(|of| codes(&of.parts)).unwrap_or_default();
-    let words = match located.reading? {
-        Reading::InForce => {
-            let formerly = of?.formerly?;
-            format!("is read as it stands today; the code was once that of what is {formerly} now")
-        }
+    let parts = tree
+        .territories()
+        .get(at)
+        .map(|of| codes(&of.parts))
+        .unwrap_or_default();
+    let lies = if tree.in_force(next) { "lies" } else { "lay" };
+    match how {
+        Reading::InForce => "is in force".to_owned(),
         Reading::Successor => {
             let city = |code: TerritoryCode| code.to_string().get(..4).map(str::to_owned);
-            let moved = match city(place) == city(resolved) {
+            let moved = match city(at) == city(next) {
                 true => "",
                 false => ", under another city",
             };
@@ -124,18 +142,15 @@ pub(crate) fn read_as(tree: &Territories, place: TerritoryCode, located: &Locate
                 "" => String::new(),
                 parts => format!("; parts of it went to {parts}"),
             };
-            format!("is abolished, resolved to its successor {resolved}{moved}{rest}")
+            format!("is abolished, resolved to its successor {next}{moved}{rest}")
         }
         Reading::Divided => match parts.as_str() {
-            "" => format!("is abolished and was divided, resolved to {resolved}, which holds the parts"),
-            parts => format!("is abolished and was divided among {parts}, resolved to {resolved}, which holds them"),
+            "" => format!("is abolished and was divided, resolved to {next}, which holds the parts"),
+            parts => format!("is abolished and was divided among {parts}, resolved to {next}, which holds them"),
         },
-        Reading::Parent => {
-            format!("is abolished without a single successor, resolved to {resolved}, in which it lies")
-        }
-        Reading::NotYet => format!("is not in force yet, resolved to {resolved}, in which it lies"),
-    };
-    Some(words)
+        Reading::Parent => format!("is abolished without a single successor, resolved to {next}, in which it {lies}"),
+        Reading::NotYet => format!("is not in force yet, resolved to {next}, in which it lies"),
+    }
 }
 
 fn categories(ids: &[String]) -> Vec<String> {

@@ -5,7 +5,7 @@ use api::intake::{Place, ReporterRelation, SubjectKind, VictimKind, place::Locat
 use api::routing::{ClockNeed, Facts, OperatorSubject, factor_tried, operator_subject};
 use decision::calendar::Unit;
 use decision::decide::{Decision, Destination, decide, rule, without_excluded};
-use decision::directory::Directory;
+use decision::directory::{AgencyId, Directory};
 use decision::factor::Factor;
 use decision::facts::Situation;
 use decision::rules::RuleSet;
@@ -355,14 +355,14 @@ fn story_1_investment_fraud() {
     facts.subject_kinds = vec![SubjectKind::App.into(), SubjectKind::BankAccount.into()];
     facts.received_by = "agencies/content-regulator-CN".to_owned();
     let decision = check(&facts, "police-510100 by victim", &["payment-stop-510000"]);
-    let absent = "absent: the report has no such place";
+    let absent = "the report names no such place";
     assert_eq!(
         tried(&decision),
         [
             ("operator", absent),
             ("server", absent),
             ("transaction", absent),
-            ("victim", "gave police-510100")
+            ("victim", "leads to police-510100")
         ]
     );
     let hold = &decision.explanation.holds[0];
@@ -397,7 +397,10 @@ fn story_2_paid_removal() {
         decision.explanation.factors[0].climb,
         ["territories/130100", "territories/130000"]
     );
-    let said = ("victim", "not a factor: an organisation complains about a publication");
+    let said = (
+        "victim",
+        "does not count: an organisation complains about a publication",
+    );
     assert!(tried(&decision).contains(&said));
 }
 
@@ -412,7 +415,7 @@ fn the_home_police_of_an_organisation_never_lead_against_a_publication() {
         let decision = check(&facts, "police-CN by default", &[]);
         let ruled_out = tried(&decision)
             .iter()
-            .filter(|(_, outcome)| outcome.starts_with("not a factor: "))
+            .filter(|(_, outcome)| outcome.starts_with("does not count: "))
             .count();
         assert_eq!(ruled_out, 2, "the victim's place and that of the receiver");
     }
@@ -462,7 +465,10 @@ fn story_6_phishing_domain() {
     let decision = check(&known, "police-350200 by operator", &["police-310000"]);
     assert_eq!(
         tried(&decision)[0],
-        ("operator", "by the operator register, version 1; gave police-350200")
+        (
+            "operator",
+            "by the operator register, version 1; leads to police-350200"
+        )
     );
     let answer = decision.explanation.register_answer.as_ref().unwrap();
     assert_eq!(
@@ -527,7 +533,7 @@ fn story_10_nowhere() {
     says(&decision, "police-CN leads as the national default");
     assert_eq!(decision.explanation.factor(), ConnectingFactor::Unspecified);
     let decision = check(&facts("something.else", &[]), "police-CN by default", &[]);
-    says(&decision, "the catch-all row decided");
+    says(&decision, "the row for all other reports decided");
 }
 
 #[test]
@@ -624,6 +630,11 @@ fn a_code_that_is_not_simply_in_force_is_explained() {
             "victim: 110200 is abolished without a single successor, resolved to 110000, in which it lies",
         ),
         (
+            "500105001",
+            "victim: 500105001 is abolished without a single successor, resolved to 500105, in which it lay; \
+             500105 is abolished, resolved to its successor 500157",
+        ),
+        (
             "469025",
             "victim: 469025 is read as it stands today; the code was once that of what is 469021 now",
         ),
@@ -656,6 +667,90 @@ fn nobody_but_the_platforms_domicile_keeps_a_consumers_report_by_receiving_it() 
     // Elsewhere any place counts.
     let (lead, _) = route("pyramid-selling", "market-regulator-510000");
     assert_eq!(lead, "market-regulator-510000 by victim");
+}
+
+#[test]
+fn a_receiver_that_cannot_keep_is_explained() {
+    let route = |facts: &Facts| decide(facts, RuleSet::shipped_first_receiver(), Directory::shipped());
+    let mut facts = received_by("police-510100", facts("fraud.investment", &["victim 510100"]));
+    assert_eq!(answer(&route(&facts)).0, "police-510100 by victim");
+    facts.excluded = vec!["agencies/police-510100".to_owned()];
+    let explanation = route(&facts).explanation;
+    let words = "received first by police-510100, which is excluded: it cannot keep the report";
+    assert!(
+        explanation.exclusions.iter().any(|said| said.contains(words)),
+        "{explanation:#?}"
+    );
+    // Only the owner may know.
+    assert!(!format!("{:?}", explanation.fallbacks).contains("excluded"));
+    assert!(!format!("{:?}", without_excluded(explanation)).contains("which is excluded"));
+    facts.excluded.clear();
+    facts.received_by = "agencies/nobody-1".to_owned();
+    for rules in [RuleSet::shipped_first_receiver(), RuleSet::shipped()] {
+        let decision = decide(&facts, rules, Directory::shipped());
+        says(
+            &decision,
+            "received first by `agencies/nobody-1`, which is not in the directory",
+        );
+    }
+}
+
+#[test]
+fn a_decision_that_only_designates_sets_no_clock_of_a_lead() {
+    let mut facts = facts("fraud.investment", &["victim 510100"]);
+    facts.excluded = vec!["agencies/police-CN".to_owned()];
+    let situation = Situation::from(&facts);
+    let answer = rule(&situation, RuleSet::shipped(), Directory::shipped()).to_proto();
+    assert_eq!(
+        (answer.lead.as_str(), answer.designating.as_str()),
+        ("", "agencies/conference-CN")
+    );
+    assert_eq!((answer.acknowledge, answer.result), (None, None));
+    // The case keeps the row's terms for the lead that will be designated.
+    assert!(decide(&facts, RuleSet::shipped(), Directory::shipped()).terms.is_some());
+    facts.excluded.clear();
+    let situation = Situation::from(&facts);
+    let answer = rule(&situation, RuleSet::shipped(), Directory::shipped()).to_proto();
+    assert!(answer.acknowledge.is_some() && answer.result.is_some());
+}
+
+#[test]
+fn p4_when_all_last_resorts_are_excluded_the_first_unit_at_the_top_designates() {
+    let directory = Directory::shipped();
+    let designates = |excluded: &[&str]| {
+        let mut facts = facts("fraud.investment", &["victim 510100"]);
+        facts.excluded = excluded.iter().map(|id| format!("agencies/{id}")).collect();
+        match decide(&facts, RuleSet::shipped(), directory).outcome {
+            Destination::Designate { superior } => superior.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(designates(&["police-CN"]), "conference-CN");
+    // The rule set's own: the conference, then the inspection body.
+    assert_eq!(designates(&["police-CN", "conference-CN"]), "inspection-CN");
+    // Then by id.
+    let mut excluded = vec!["police-CN", "conference-CN", "inspection-CN"];
+    for next in ["content-regulator-CN", "market-regulator-CN", "partner-hotline-abroad"] {
+        assert_eq!(designates(&excluded), next);
+        excluded.push(next);
+    }
+    let tops: Vec<_> = directory
+        .agencies()
+        .filter(|agency| agency.superior.is_none())
+        .collect();
+    let all: Vec<_> = tops.iter().map(|agency| agency.id.as_str()).collect();
+    assert_eq!(designates(&all), "conference-CN", "it designates anyway");
+    // Who begins later, or ends, does not stand in.
+    let later = directory.source().replace(
+        "{id: content-regulator-CN,",
+        "{id: content-regulator-CN, valid_from: 2020-01-01,",
+    );
+    let later = Directory::parse(&later, directory.territories()).expect("a directory");
+    let excluded = ["police-CN", "conference-CN"]
+        .map(|id| AgencyId::new(id).unwrap())
+        .into();
+    let resort = later.last_resort_of(&[], &excluded);
+    assert_eq!(resort.designates.as_str(), "inspection-CN");
 }
 
 #[test]

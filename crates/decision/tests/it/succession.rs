@@ -112,7 +112,7 @@ fn who_continues_an_agency_gets_its_new_reports_and_the_explanation_says_so() {
     assert_eq!(found.agency.unwrap().name, "agencies/police-450200");
     assert_eq!(
         found.outcome,
-        "police-450100 ended on 2026-02-28, and police-450200 continues it;  gave police-450200"
+        "police-450100 ended on 2026-02-28, and police-450200 continues it;  leads to police-450200"
     );
 }
 

@@ -422,7 +422,7 @@ async fn p6_a_route_by_the_register_is_decided_again_without_it(backend: Backend
             "{again:?}"
         );
         let operator = &again.explanation.factors[0];
-        let words = format!("by the operator register, version {version}; gave {lead}");
+        let words = format!("by the operator register, version {version}; leads to {lead}");
         assert_eq!(
             (operator.factor(), operator.outcome.as_str()),
             (api::event::ConnectingFactor::Operator, words.as_str())

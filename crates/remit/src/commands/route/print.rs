@@ -6,6 +6,7 @@ use api::routing::{
     CheckRuleSetResponse, RouteDecision, RouteDifference, RouteEnd, RuleFinding, Severity, SimulationSummary,
 };
 use api::text_in;
+use decision::decide::column_words;
 
 use crate::{
     client::Failed,
@@ -53,14 +54,14 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     };
     print_needs(explanation)?;
     print_explanation(explanation)?;
-    for words in &explanation.exclusions {
-        field("exclusion", words)?;
-    }
     for (column, rows) in by_column(decision) {
         let name = if column == "category" { "other rows" } else { "" };
         field(
             name,
-            format_args!("{}", format!("not for this {column}: {}", rows.join(", ")).style(dim())),
+            format_args!(
+                "{}",
+                format!("not for {}: {}", column_words(column), rows.join(", ")).style(dim())
+            ),
         )?;
     }
     Ok(())
