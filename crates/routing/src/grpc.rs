@@ -7,9 +7,9 @@ use api::{
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse, Case,
         CaseSight, CheckAccessRequest, CheckAccessResponse, GetCaseRequest, GetCaseResponse, ListCasesRequest,
-        ListCasesResponse, RequestAssistanceRequest, RequestAssistanceResponse, RouteReportsRequest,
-        RouteReportsResponse, WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
-        case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
+        ListCasesResponse, PreviewRouteRequest, PreviewRouteResponse, RequestAssistanceRequest,
+        RequestAssistanceResponse, RouteReportsRequest, RouteReportsResponse, WatchCasesRequest, WatchCasesResponse,
+        case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::directory::AgencyId;
@@ -224,5 +224,13 @@ impl RoutingInboundService for Service {
         request: Request<CheckAccessRequest>,
     ) -> Result<Response<CheckAccessResponse>, Status> {
         Ok(Response::new(self.reports.check_access(request.get_ref()).await?))
+    }
+
+    async fn preview_route(
+        &self,
+        request: Request<PreviewRouteRequest>,
+    ) -> Result<Response<PreviewRouteResponse>, Status> {
+        let preview = self.reports.preview(request.into_inner()).await?;
+        Ok(Response::new(PreviewRouteResponse { preview: Some(preview) }))
     }
 }

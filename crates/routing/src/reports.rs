@@ -1,28 +1,26 @@
 //! Calls of intake and audit: changes of reports, the first of which is routed, and access checks.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use api::{
     event::ChangeOutcome,
-    intake::ChangeResult,
+    intake::{ChangeResult, RoutePreview},
     routing::{
-        CheckAccessRequest, CheckAccessResponse, ReportChange, RouteReportsRequest, check_access_request::Target,
+        CheckAccessRequest, CheckAccessResponse, Facts, PreviewRouteRequest, ReportChange, RouteReportsRequest,
+        check_access_request::Target,
     },
 };
-use decision::{
-    calendar::Calendars,
-    decide::decide,
-    directory::{AgencyId, Directory},
-    facts::agency_id,
-};
+use decision::{decide::decide, directory::AgencyId, facts::agency_id};
 use journal::{Clock, Opened, Unopened, Writer};
 use rpc::{Failure, Violations};
 use uuid::Uuid;
 
 use crate::{
     active::Active,
-    case::Party,
+    case::{Party, Rules},
+    completion::{self, Completion},
     store::{self, ReportNews, Route, Store, Versions},
+    view,
 };
 
 /// Maximum number of changes per delivery, by the contract.
@@ -38,8 +36,7 @@ enum Checked {
 pub(crate) struct Reports {
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) register: Arc<dyn register::store::Store>,
-    pub(crate) calendars: Arc<Calendars>,
+    pub(crate) completion: Completion,
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -53,23 +50,22 @@ impl Reports {
                 format!("has {}, more than {DELIVERY}", request.changes.len()),
             ));
         }
-        register::answer::complete(&*self.register, &mut request.changes, &self.calendars, self.clock.now()).await?;
+        self.completion.ask_register(&mut request.changes).await?;
         let active = self.versions.active();
         let mut spans = Vec::new();
         let mut news = Vec::with_capacity(request.changes.len());
         // A malformed change is refused alone, which parks its own record only.
         let mut unreadable = Vec::with_capacity(request.changes.len());
-        for change in request.changes {
+        for mut change in request.changes {
             let traceparent = change.change.as_ref().map_or("", |change| change.traceparent.as_str());
             let span = rpc::delivery::span("route report", traceparent);
-            let change = match self.follow_exclusions(change, &active.directory).await? {
-                Ok(change) => change,
-                Err(reason) => {
-                    unreadable.push(Some(reason));
-                    spans.push(span);
-                    continue;
-                }
-            };
+            if let Some(facts) = &mut change.facts
+                && let Err(reason) = self.completion.follow_exclusions(facts, &active.directory).await?
+            {
+                unreadable.push(Some(reason));
+                spans.push(span);
+                continue;
+            }
             match span.in_scope(|| decided(change, &active)) {
                 Ok(decided) => {
                     news.push(decided);
@@ -100,61 +96,34 @@ impl Reports {
             .collect()
     }
 
-    /// Adds the successors of excluded agencies that the directory in force no longer has: with
-    /// them, it would pass over whom the report names. One that no directory has ever had is
-    /// refused.
-    async fn follow_exclusions(
-        &self,
-        mut change: ReportChange,
-        directory: &Directory,
-    ) -> Result<Result<ReportChange, ChangeOutcome>, Failure> {
-        let Some(facts) = &mut change.facts else {
-            return Ok(Ok(change));
+    /// The route that a report would have if it were submitted now, and who would see what. Reads no
+    /// case: what is asked of a report that would join one tells nothing of it.
+    pub(crate) async fn preview(&self, request: PreviewRouteRequest) -> Result<RoutePreview, Failure> {
+        let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
+        let active = self.versions.active();
+        let completed = self
+            .completion
+            .preview(facts, request.subjects, &active.directory)
+            .await?;
+        let facts = completed
+            .and_then(readable)
+            .map_err(|outcome| Failure::invalid("facts", completion::refused(outcome)))?;
+        let decision = decide(&facts, &active.rules, &active.directory);
+        let rules = Rules {
+            directory: &active.directory,
+            calendars: &self.completion.calendars,
+            now: self.clock.now(),
         };
-        let mut excluded: BTreeSet<AgencyId> = BTreeSet::new();
-        for id in facts
-            .excluded
-            .iter()
-            .chain(Some(&facts.complained_of).filter(|id| !id.is_empty()))
-        {
-            match agency_id(id) {
-                Some(id) => drop(excluded.insert(id)),
-                // Refused when the change is read.
-                None => return Ok(Ok(change)),
-            }
-        }
-        if !self.add_successors(&mut excluded, directory).await? {
-            return Ok(Err(ChangeOutcome::UnknownAgency));
-        }
-        // As intake has them, ascending.
-        facts.excluded = excluded.iter().map(AgencyId::resource_name).collect();
-        Ok(Ok(change))
-    }
-
-    /// Adds the successors of those agencies that the directory in force no longer has. Returns
-    /// whether every agency is, or once was, in a directory.
-    async fn add_successors(
-        &self,
-        excluded: &mut BTreeSet<AgencyId>,
-        directory: &Directory,
-    ) -> Result<bool, store::Error> {
-        let mut are_known = true;
-        let mut checked: Vec<AgencyId> = excluded.iter().cloned().collect();
-        loop {
-            checked.retain(|id| directory.agency(id).is_none());
-            if checked.is_empty() {
-                return Ok(are_known);
-            }
-            let former = self
-                .versions
-                .former(checked.iter().map(ToString::to_string).collect())
-                .await?;
-            are_known &= former.len() == checked.len();
-            let successors = former.into_values().flatten();
-            checked = successors
-                .filter(|successor| excluded.insert(successor.clone()))
-                .collect();
-        }
+        let opened = rules.open(&decision).case;
+        let excluded = facts.excluded.iter().filter_map(|name| agency_id(name)).collect();
+        Ok(match agency_id(&facts.received_by) {
+            // As later: an excluded sender is told nothing of what follows.
+            Some(sender) if active.directory.is_excluded(&sender, &excluded) => RoutePreview {
+                withheld: true,
+                ..RoutePreview::default()
+            },
+            _ => view::preview(&opened, view::advice(&decision), &active.directory),
+        })
     }
 
     /// Whether what became of a report is hidden from an agency, by the directory in force.
@@ -164,7 +133,7 @@ impl Reports {
             return Ok(false);
         }
         let active = self.versions.active();
-        self.add_successors(&mut excluded, &active.directory).await?;
+        self.completion.add_successors(&mut excluded, &active.directory).await?;
         Ok(active.directory.is_excluded(agency, &excluded))
     }
 
@@ -208,23 +177,31 @@ fn unanswered() -> Failure {
     })
 }
 
+/// Facts that a route can be decided by, or the reason for a refusal.
+fn readable(facts: Facts) -> Result<Facts, ChangeOutcome> {
+    // Without it, the agency to be kept out would see the case.
+    if facts.excluded.iter().any(|name| agency_id(name).is_none()) {
+        return Err(ChangeOutcome::MalformedExclusion);
+    }
+    match names::Collection::CATEGORIES.id(&facts.category) {
+        Some(_) => Ok(facts),
+        None => Err(ChangeOutcome::Malformed),
+    }
+}
+
 /// Reads a change and decides the route of its report, or returns the reason for a refusal.
 fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOutcome> {
     let entry = Opened::of_change(&change.change.unwrap_or_default()).map_err(Unopened::outcome)?;
     let report = names::REPORT.id(&entry.record).ok_or(ChangeOutcome::NotAReport)?;
     let route = match (entry.sequence, change.facts) {
         (1, None) => return Err(ChangeOutcome::NoFacts),
-        // Without it, the agency to be kept out would see the case.
-        (1, Some(facts)) if facts.excluded.iter().any(|name| agency_id(name).is_none()) => {
-            return Err(ChangeOutcome::MalformedExclusion);
+        (1, Some(facts)) => {
+            let facts = readable(facts)?;
+            Some(Route {
+                decision: decide(&facts, &active.rules, &active.directory),
+                facts,
+            })
         }
-        (1, Some(facts)) if names::Collection::CATEGORIES.id(&facts.category).is_none() => {
-            return Err(ChangeOutcome::Malformed);
-        }
-        (1, Some(facts)) => Some(Route {
-            decision: decide(&facts, &active.rules, &active.directory),
-            facts,
-        }),
         _ => None,
     };
     Ok(ReportNews {

@@ -32,6 +32,7 @@ use crate::{
     active::{Active, VersionKind},
     case::{self, Sight},
     cases::party,
+    completion::{self, Completion},
     replay,
     store::{
         self, Simulations, Store, Versions,
@@ -51,6 +52,7 @@ const ACTIVE: &str = "active";
 /// The use cases of `RuleSetService`.
 #[derive(Clone)]
 pub(crate) struct Service {
+    pub(crate) completion: Completion,
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) simulations: Arc<dyn Simulations>,
     pub(crate) store: Arc<dyn Store>,
@@ -200,6 +202,17 @@ impl Service {
         let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
         checked(&facts)?;
         let active = self.versions.active();
+        // Facts of elsewhere are decided as they are; those of a report as if it were submitted.
+        let facts = match request.subjects.is_empty() {
+            true => facts,
+            false => {
+                let completed = self
+                    .completion
+                    .preview(facts, request.subjects, &active.directory)
+                    .await?;
+                completed.map_err(|outcome| Failure::invalid("facts.excluded", completion::refused(outcome)))?
+            }
+        };
         let rules = match request.rule_set.as_str() {
             "" => Arc::clone(&active.rules),
             name => self.named("rule_set", name, &active).await?,

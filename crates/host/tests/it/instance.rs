@@ -27,7 +27,7 @@ fn write_secret(path: &Path, content: &[u8]) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-fn config(data_dir: &Path) -> Config {
+pub fn config(data_dir: &Path) -> Config {
     let mut config = Config {
         data_dir: data_dir.to_owned(),
         ..Config::default()
@@ -39,7 +39,7 @@ fn config(data_dir: &Path) -> Config {
 }
 
 /// Servers and their callers.
-struct Found {
+pub struct Found {
     endpoints: Endpoints,
     tokens: Vec<Token>,
 }
@@ -53,7 +53,7 @@ impl From<&Instance> for Found {
     }
 }
 
-fn channel(found: &Found, service: Service, who: &str) -> Caller {
+pub fn channel(found: &Found, service: Service, who: &str) -> Caller {
     let patience = Some(Duration::from_secs(10));
     connect(
         found.endpoints.of(service),
@@ -63,7 +63,7 @@ fn channel(found: &Found, service: Service, who: &str) -> Caller {
     .unwrap()
 }
 
-async fn check(instance: &Found, receipt: &str) -> CheckReceiptResponse {
+pub async fn check(instance: &Found, receipt: &str) -> CheckReceiptResponse {
     let request = CheckReceiptRequest {
         receipt: receipt.to_owned(),
     };

@@ -6,3 +6,4 @@ mod access;
 mod config;
 mod data_dir;
 mod instance;
+mod preview;

@@ -2,7 +2,8 @@
 
 use api::{
     event::Detail,
-    intake::{Report, SubmitReportRequest, SubmitReportResponse},
+    intake::{Report, RoutePreview, SubmitReportRequest, SubmitReportResponse},
+    routing::PreviewRouteRequest,
 };
 use journal::{Draft, Head, Time, keyed_hash, ordered_id};
 use prost::Message as _;
@@ -37,7 +38,10 @@ impl Service {
         }
         if validate_only {
             self.attachable(caller, &submission.evidence, now).await?;
-            return Ok(SubmitReportResponse::default());
+            return Ok(SubmitReportResponse {
+                preview: self.preview(submission).await,
+                ..SubmitReportResponse::default()
+            });
         }
         let evidence = std::mem::take(&mut submission.evidence);
         let acceptance = self.acceptance(caller, submission, now);
@@ -55,7 +59,24 @@ impl Service {
                     ..Default::default()
                 }),
                 receipt: self.receipts.code(report),
+                preview: None,
             }),
+        }
+    }
+
+    /// Where the report would go, decided by routing as if it were submitted. `None` if routing cannot
+    /// be asked: the report is valid all the same.
+    async fn preview(&self, submission: submission::Submission) -> Option<RoutePreview> {
+        let request = PreviewRouteRequest {
+            facts: Some(submission.facts),
+            subjects: submission.subjects,
+        };
+        match self.routing.clone().preview_route(request).await {
+            Ok(response) => response.into_inner().preview,
+            Err(error) => {
+                tracing::warn!(%error, "a route cannot be previewed");
+                None
+            }
         }
     }
 

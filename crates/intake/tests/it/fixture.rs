@@ -21,7 +21,8 @@ use api::{
     },
     operations::operations_service_client::OperationsServiceClient,
     routing::{
-        CheckAccessRequest, CheckAccessResponse, RouteReportsRequest, RouteReportsResponse,
+        CheckAccessRequest, CheckAccessResponse, PreviewRouteRequest, PreviewRouteResponse, RouteReportsRequest,
+        RouteReportsResponse,
         routing_inbound_service_server::{RoutingInboundService, RoutingInboundServiceServer},
     },
 };
@@ -321,6 +322,13 @@ impl RoutingInboundService for Routing {
             allowed: self.0.sees.lock().unwrap().contains(&agency),
             hidden: self.0.hidden.lock().unwrap().contains(&agency),
         }))
+    }
+
+    async fn preview_route(
+        &self,
+        _: tonic::Request<PreviewRouteRequest>,
+    ) -> Result<tonic::Response<PreviewRouteResponse>, Status> {
+        Err(Status::unavailable("it decides no routes"))
     }
 }
 

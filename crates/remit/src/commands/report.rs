@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, LogReference, Loss, ReadPurpose,
-    Report, RevealPurpose, RevealReporterRequest, RevealReporterResponse, SubjectKind, SubmitReportRequest,
-    SubmitReportResponse, intake_service_client::IntakeServiceClient,
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, LogReference, Loss, PreviewedPart,
+    ReadPurpose, Report, RevealPurpose, RevealReporterRequest, RevealReporterResponse, RoutePreview, SubjectKind,
+    SubmitReportRequest, SubmitReportResponse, intake_service_client::IntakeServiceClient,
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
@@ -263,7 +263,7 @@ pub fn parse_request(file: &str, text: &str) -> anyhow::Result<SubmitReportReque
 fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyhow::Result<()> {
     let Some(report) = response.report.as_ref().filter(|_| !validate_only) else {
         line("the report is valid; nothing was recorded")?;
-        return Ok(());
+        return print_preview(response.preview.as_ref());
     };
     field("report", &report.name)?;
     field("receipt", response.receipt.style(strong()))?;
@@ -274,6 +274,41 @@ fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyh
         "follow it with:".style(dim()),
         response.receipt
     ))?;
+    Ok(())
+}
+
+/// Prints where a report would go, and who would see what.
+fn print_preview(preview: Option<&RoutePreview>) -> anyhow::Result<()> {
+    let Some(preview) = preview else {
+        line("where it would go cannot be told now: routing does not answer")?;
+        return Ok(());
+    };
+    if preview.withheld {
+        line("where it would go is not told: it is to be kept from the sender itself")?;
+        return Ok(());
+    }
+    line("")?;
+    line("If it were submitted now".style(strong()))?;
+    if let Some(advice) = &preview.advice {
+        line("no agency could act; the reporter would be told:")?;
+        line(text_in(&advice.texts, "zh"))?;
+        line(text_in(&advice.texts, "en"))?;
+    }
+    for party in &preview.parties {
+        let part = match party.part() {
+            PreviewedPart::Lead => "leads",
+            PreviewedPart::Designating => "designates",
+            PreviewedPart::Supporting => "supports",
+            PreviewedPart::Unspecified => "has a part",
+        };
+        let sees = match party.sees_content {
+            true => "may read what the report says, for a purpose that is recorded",
+            false => "sees that there is a case, and not what the report says",
+        };
+        let (zh, en) = (text_in(&party.agency_titles, "zh"), text_in(&party.agency_titles, "en"));
+        field(part, format_args!("{}  {zh} / {en}", id(&party.agency).style(strong())))?;
+        field("", sees.style(dim()))?;
+    }
     Ok(())
 }
 

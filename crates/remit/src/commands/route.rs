@@ -241,8 +241,10 @@ impl Server<'_> {
     async fn explain(&self, report: Report) -> anyhow::Result<RouteDecision> {
         let target = self.access.target(Service::Routing, self.address)?;
         let (mut client, failed) = client(&target);
+        let (facts, subjects) = report.facts_for(target.channel).await?;
         let request = ExplainRouteRequest {
-            facts: Some(report.facts_for(target.channel).await?),
+            facts: Some(facts),
+            subjects,
             ..ExplainRouteRequest::default()
         };
         let answer = client.explain_route(request).await.map_err(failed)?.into_inner();

@@ -593,6 +593,7 @@ async fn routes_are_explained_and_nothing_is_stored(backend: Backend) {
         let request = ExplainRouteRequest {
             facts: Some(received_by_guangdong()),
             rule_set: rule_set.to_owned(),
+            ..ExplainRouteRequest::default()
         };
         let decision = operator
             .explain_route(request)

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use api::{
     intake::SubmitReportRequest,
-    routing::{Facts, RouteDecision, RuleFinding},
+    routing::{Facts, OperatorAnswer, OperatorSubject, RouteDecision, RuleFinding},
 };
 use decision::{
     decide::{Decision, Destination, rule},
@@ -110,8 +110,8 @@ impl Report {
         })
     }
 
-    /// The facts that a server would route it by if it were submitted now.
-    pub(super) async fn facts_for(self, routing: Caller) -> anyhow::Result<Facts> {
+    /// The facts and subjects that a server would route it by if it were submitted now.
+    pub(super) async fn facts_for(self, routing: Caller) -> anyhow::Result<(Facts, Vec<OperatorSubject>)> {
         let data = Data::load(None)?;
         let (territories, agencies) = (data.directory.territories().clone(), Arc::new(data.agencies()));
         let directory = intake::directory::Directory::new(territories, agencies, Arc::new(Routings(routing)));
@@ -119,23 +119,31 @@ impl Report {
         self.facts(&data, &known)
     }
 
-    /// The facts that it would be routed by if it were submitted now.
-    fn facts(self, data: &Data, known: &Known) -> anyhow::Result<Facts> {
+    /// The facts that it would be routed by if it were submitted now, and the subjects that an
+    /// operator register could contain.
+    fn facts(self, data: &Data, known: &Known) -> anyhow::Result<(Facts, Vec<OperatorSubject>)> {
         let (received_by, now) = (self.received_by.as_ref(), SystemClock.now());
         let submission = submission::check(self.request, &data.categories, known, received_by, now);
-        let facts = submission.map(|submission| submission.facts).map_err(|violations| {
+        let submission = submission.map_err(|violations| {
             let all = violations
                 .iter()
                 .map(|violation| format!("\n  {}: {}", quoted(&violation.field), quoted(&violation.description)));
             Failed::Usage(format!("the report would be refused:{}", all.collect::<String>()))
         })?;
-        Ok(facts)
+        Ok((submission.facts, submission.subjects))
     }
 
     pub(super) fn decide(self, data: &Data, rules: Option<&Path>) -> anyhow::Result<RouteDecision> {
         let rules = data.rules(rules)?;
         let known = Known::only(data.directory.territories().clone(), data.agencies());
-        let facts = self.facts(data, &known)?;
+        let (mut facts, subjects) = self.facts(data, &known)?;
+        if !subjects.is_empty() {
+            // Without a server there is no register: as an empty one answers.
+            facts.register_answer = Some(OperatorAnswer {
+                asked_count: i32::try_from(subjects.len()).unwrap_or(i32::MAX),
+                ..OperatorAnswer::default()
+            });
+        }
         let situation = Situation::from(&facts);
         Ok(rule(&situation, &rules, &data.directory).to_proto())
     }
