@@ -114,6 +114,7 @@ kinds! {
         CaseEscalated "case.escalated" "handed up to the superior" "已上报"
         CaseSucceeded "case.succeeded" "taken over by the successor agency" "由承继单位承办"
         ClockMissed "case.clock-missed" "deadline missed" "逾期未办"
+        DeadlineSettled "case.deadline-settled" "provisional deadline computed again: holidays published" "节假日安排公布后，期限已重新计算"
         DirectoryCreated "directory.created" "directory of agencies stored" "单位目录已入库"
         DirectoryActivated "directory.activated" "directory of agencies in force" "单位目录已启用"
         RuleSetCreated "rule-set.created" "rule set stored" "分派规则已入库"

@@ -1,4 +1,5 @@
-//! Ends clocks that have run out, and hands on what ended agencies had.
+//! Ends clocks that have run out, hands on what ended agencies had, and computes provisional deadlines
+//! again when holidays are published.
 //!
 //! Any number of replicas poll; the store ends each generation of a clock once. What ran out while
 //! nothing ran is found by the next poll. Each poll reads page by page to the end, so that cases
@@ -7,12 +8,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use journal::{Clock, Time, Writer};
+use journal::{Bytes32, Clock, Time, Writer};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Error, Store};
+use crate::store::{Error, Store, Versions};
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Time after which provisional deadlines are computed again without any other reason.
+const SETTLE_SECONDS: i64 = 3_600;
 /// Maximum number of clocks or cases per transaction.
 const BATCH: u32 = 256;
 
@@ -21,6 +24,8 @@ const BATCH: u32 = 256;
 pub struct Ticker {
     /// The cases.
     pub store: Arc<dyn Store>,
+    /// The directory in force.
+    pub versions: Arc<dyn Versions>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Runs the writes.
@@ -36,7 +41,10 @@ impl fmt::Debug for Ticker {
 impl Ticker {
     /// Polls until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
+        let mut settled: Option<(Bytes32, Time)> = None;
         loop {
+            // Before clocks end: a deadline may be later by a holiday that is known now.
+            self.settle_when_due(&mut settled).await;
             match self.step().await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "clocks missed, cases handed up"),
@@ -66,6 +74,40 @@ impl Ticker {
             after = page.next;
             if after.is_none() {
                 return Ok(ended);
+            }
+        }
+    }
+
+    /// Computes provisional deadlines again: at start, since a new calendar takes one; in another
+    /// directory, whose agencies may have other calendars; and after a while, for clocks that a
+    /// replica with an older calendar has started since.
+    async fn settle_when_due(&self, last: &mut Option<(Bytes32, Time)>) {
+        let (directory, now) = (self.versions.active().directory.digest(), self.clock.now());
+        if last.is_some_and(|(known, at)| known == directory && now < at.plus_seconds(SETTLE_SECONDS)) {
+            return;
+        }
+        match self.settle().await {
+            Ok(0) => {}
+            Ok(settled) => tracing::info!(settled, "holidays published, provisional deadlines computed again"),
+            // Not noted as done: the next poll tries again.
+            Err(error) => return tracing::warn!(%error, "provisional deadlines cannot be read"),
+        }
+        *last = Some((directory, now));
+    }
+
+    /// Computes all provisional deadlines again, and returns how many cases that changed.
+    pub async fn settle(&self) -> Result<usize, Error> {
+        let (mut settled, mut after) = (0, None);
+        loop {
+            let page = self.store.provisional(after, BATCH).await?;
+            settled += self
+                .apply(page.items, |store, cases, now| {
+                    async move { store.settle(&cases, now).await }.boxed()
+                })
+                .await?;
+            after = page.next;
+            if after.is_none() {
+                return Ok(settled);
             }
         }
     }

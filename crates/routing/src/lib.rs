@@ -2,8 +2,8 @@
 //!
 //! # From report to case
 //!
-//! `reports.rs` receives changes of reports from intake. The operator [`register`] completes the
-//! facts. The crate [`decision`] decides the route and explains it, by the active rule set and
+//! `reports.rs` receives changes of reports from intake. `completion.rs` completes the facts, by the
+//! operator [`register`] and former directories; previews and explanations take the same way. The crate [`decision`] decides the route and explains it, by the active rule set and
 //! directory. [`case`] opens the case, with one owner and a running clock. [`store`] writes the
 //! case, its change and the deliveries in one transaction. Relays deliver the change to intake
 //! (`relays.rs`) and to audit.
@@ -51,6 +51,7 @@ pub mod active;
 pub mod case;
 mod cases;
 pub mod clocks;
+mod completion;
 mod directory_grpc;
 mod directory_service;
 pub mod feed;
@@ -226,6 +227,7 @@ impl Routing {
         };
         let ticker = Ticker {
             store: Arc::clone(&store),
+            versions: Arc::clone(&versions),
             clock: Arc::clone(&clock),
             writer: writer.clone(),
         };
@@ -271,7 +273,14 @@ impl Routing {
             clock: Arc::clone(&clock),
             tokens: tokens.clone(),
         };
+        let completion = completion::Completion {
+            versions: Arc::clone(&versions),
+            register,
+            calendars,
+            clock: Arc::clone(&clock),
+        };
         let rule_sets = rule_sets::Service {
+            completion: completion.clone(),
             versions: Arc::clone(&versions),
             simulations,
             store: Arc::clone(&store),
@@ -294,8 +303,7 @@ impl Routing {
             reports: reports::Reports {
                 versions,
                 store,
-                register,
-                calendars,
+                completion,
                 writer,
                 clock,
             },

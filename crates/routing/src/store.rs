@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use api::{
     event::Actor,
-    routing::{CaseSight, Explanation, Facts},
+    routing::{CaseSight, CaseStep, Explanation, Facts},
 };
 use async_trait::async_trait;
 use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
@@ -50,6 +50,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "simulations",
             include_str!("../migrations/sqlite/0003_simulations.sql"),
             include_str!("../migrations/postgres/0003_simulations.sql"),
+        ),
+        (
+            "history",
+            include_str!("../migrations/sqlite/0004_history.sql"),
+            include_str!("../migrations/postgres/0004_history.sql"),
         ),
     ],
 };
@@ -136,6 +141,8 @@ pub struct StoredCase {
     pub head: Head,
     /// Its reports.
     pub reports: Vec<Uuid>,
+    /// What happened to it after its opening. Read with the opening.
+    pub history: Vec<CaseStep>,
 }
 
 /// What a case was opened with. Never changes.
@@ -236,6 +243,14 @@ pub trait Store: Send + Sync + 'static {
     /// superiors, in one durable transaction. Returns the number of cases changed. Skips cases that
     /// another transaction has locked.
     async fn succeed(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
+
+    /// Open cases with a clock whose end may still move, after a case, at most `limit`.
+    async fn provisional(&self, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error>;
+
+    /// Computes the provisional deadlines of cases again, by the calendars of this replica, in one
+    /// durable transaction. Returns the number of cases changed; a case whose deadlines stay as they
+    /// are is not. Skips cases that another transaction has locked.
+    async fn settle(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
 
     /// A case; `None` if it does not exist or is not visible to this viewer.
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error>;

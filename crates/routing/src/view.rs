@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use api::{
     event,
     google::r#type::LocalizedText,
-    intake::{Advice, CaseChange},
+    intake::{Advice, CaseChange, PreviewedPart, PreviewedParty, RoutePreview},
     routing::{self, CaseSight, LeadOrigin, case_sight},
 };
 use data_encoding::HEXLOWER;
@@ -40,6 +40,7 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
         terms: opening
             .and_then(|opening| opening.matter.terms.as_ref())
             .map(Terms::to_proto),
+        history: stored.history.clone(),
         ..outline(stored, directory)
     }
 }
@@ -83,6 +84,7 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
             former_agency: duty.origin.parts().1.map(AgencyId::resource_name).unwrap_or_default(),
         }),
         terms: None,
+        history: Vec::new(),
     }
 }
 
@@ -125,6 +127,31 @@ pub fn case_change(
         advice,
         state: case.state().to_proto().into(),
         hidden_from: hidden_from(matter, directory),
+    }
+}
+
+/// Who would have which part in a case that is not opened, and see what the report says.
+pub fn preview(case: &Case, advice: Option<Advice>, directory: &Directory) -> RoutePreview {
+    let party = |(id, part): (&AgencyId, case::Part)| {
+        let agency = directory.agency(id);
+        PreviewedParty {
+            agency: id.resource_name(),
+            agency_titles: agency
+                .map(|agency| api::bilingual(&agency.title_zh, &agency.title_en))
+                .unwrap_or_default(),
+            part: match part {
+                case::Part::Lead => PreviewedPart::Lead,
+                case::Part::Designating => PreviewedPart::Designating,
+                _ => PreviewedPart::Supporting,
+            }
+            .into(),
+            sees_content: part.sees().contains(&Sight::Content),
+        }
+    };
+    RoutePreview {
+        parties: case.parties().map(party).collect(),
+        advice,
+        withheld: false,
     }
 }
 

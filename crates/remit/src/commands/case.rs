@@ -1,15 +1,16 @@
 //! `remit case`: list, show, watch and acknowledge cases.
 
-use api::event::{AssistanceAnswer, CaseState};
+use api::event::{AssistanceAnswer, CaseState, Clock};
 use api::routing::{
-    AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, Explanation, FactorTried, GetCaseRequest, LeadOrigin,
-    LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer, RequestAssistanceRequest, ReviewNeed,
-    WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
+    AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, CaseStep, CaseTerms, Explanation, FactorTried,
+    GetCaseRequest, LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer,
+    RequestAssistanceRequest, ReviewNeed, WatchCasesRequest, WatchCasesResponse,
+    case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
 use host::config::Service;
-use journal::{Clock as _, SystemClock};
+use journal::{Clock as _, Kind, SystemClock};
 
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
@@ -366,11 +367,12 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
         field(
             "clock",
             format_args!(
-                "{} must {} by {} ({})",
+                "{} must {} by {} ({}{})",
                 id(&clock.owner),
                 output::duty(clock.kind()),
                 output::time(due),
-                output::distance(due, SystemClock.now())
+                output::distance(due, SystemClock.now()),
+                provisional(clock)
             ),
         )?;
     }
@@ -380,6 +382,8 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
     field("opened", output::time(case.open_time.as_ref()))?;
     field("changed", output::time(case.update_time.as_ref()))?;
     field("etag", &case.etag)?;
+    print_terms(case.terms.as_ref())?;
+    print_history(case)?;
     match &case.explanation {
         Some(explanation) => {
             print_needs(explanation)?;
@@ -387,6 +391,65 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// Said of a deadline that may still move.
+fn provisional(clock: &Clock) -> &'static str {
+    match clock.provisional {
+        true => "; provisional, until that year's holidays are published",
+        false => "",
+    }
+}
+
+/// What the row that routed the case lays down for its lead.
+fn print_terms(terms: Option<&CaseTerms>) -> std::io::Result<()> {
+    let Some(terms) = terms else { return Ok(()) };
+    for (name, clock) in [("takes over", &terms.acknowledge), ("result", &terms.result)] {
+        if let Some(clock) = clock {
+            field(name, format_args!("within {}", output::clock(clock)))?;
+        }
+    }
+    if !terms.supporting_functions.is_empty() {
+        field("needs", terms.supporting_functions.join(", "))?;
+    }
+    Ok(())
+}
+
+/// What happened since the opening, and with it why the present owner has the case.
+fn print_history(case: &Case) -> anyhow::Result<()> {
+    if case.history.is_empty() {
+        return Ok(());
+    }
+    line("")?;
+    line("What happened since".style(strong()))?;
+    for step in &case.history {
+        let time = output::time(step.time.as_ref());
+        line(format_args!("{}  {}", time.style(dim()), happened(step)))?;
+    }
+    Ok(())
+}
+
+/// One step, in words.
+fn happened(step: &CaseStep) -> String {
+    let words = match Kind::from_name(&step.kind) {
+        Some(kind) => kind.en().to_owned(),
+        None => step.kind.clone(),
+    };
+    let mut said = words;
+    if let Some(missed) = &step.missed_clock {
+        let (owner, duty) = (id(&missed.owner), output::duty(missed.kind()));
+        said = format!(
+            "{said}: {owner} had to {duty} by {}",
+            output::time(missed.due_time.as_ref())
+        );
+    }
+    if !step.assistant.is_empty() {
+        said = format!("{said}: {}", id(&step.assistant));
+    }
+    if !step.former_owner.is_empty() {
+        said = format!("{said}; from {} to {}", id(&step.former_owner), id(&step.owner));
+    }
+    said
 }
 
 /// How the lead came to the case.
@@ -444,7 +507,7 @@ pub(crate) fn print_needs(explanation: &Explanation) -> std::io::Result<()> {
 /// Prints a decision for clerks: the result, the rule, the attempts, and all assumptions.
 pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
     line("")?;
-    line("Why it is there".style(strong()))?;
+    line("How it was routed".style(strong()))?;
     field("in short", &explanation.summary)?;
     field(
         "rule",
@@ -463,6 +526,9 @@ pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()>
     }
     for agency in &explanation.excluded {
         field("kept out", format_args!("{} and all units under it", id(agency)))?;
+    }
+    for words in &explanation.exclusions {
+        field("exclusion", words)?;
     }
     for (i, fallback) in explanation.fallbacks.iter().enumerate() {
         field(if i == 0 { "note" } else { "" }, fallback)?;
@@ -487,5 +553,16 @@ fn step(tried: &FactorTried, gave_lead: bool) -> String {
         place => format!(" {}", output::climb(place, &tried.climb)),
     };
     let mark = if gave_lead { " ← this gave the lead" } else { "" };
-    format!("{}{place}: {}{mark}", output::factor(tried.factor()), tried.outcome)
+    let passed = match tried.passed.as_slice() {
+        [] => String::new(),
+        passed => {
+            let passed: Vec<_> = passed.iter().map(|agency| id(agency)).collect();
+            format!(" (passed over: {})", passed.join(", "))
+        }
+    };
+    format!(
+        "{}{place}: {}{passed}{mark}",
+        output::factor(tried.factor()),
+        tried.outcome
+    )
 }

@@ -128,7 +128,7 @@ fn a_report_goes_all_the_way() {
     let shown = server.ok(&["case", "show", case, "--as", "police-450100"]);
     for expected in [
         "assigned",
-        "Why it is there",
+        "How it was routed",
         "450100 Nanning",
         "this gave the lead",
         "must acknowledge it by",

@@ -102,7 +102,7 @@ impl Clock {
     }
 
     /// Derives the end from budget and ledger.
-    fn settled(mut self, worktime: Worktime<'_>) -> Self {
+    pub(super) fn settled(mut self, worktime: Worktime<'_>) -> Self {
         (self.due, self.provisional) = match self.ledger.paused_until {
             Some(until) => (until, false),
             None => {

@@ -1,9 +1,12 @@
 //! Changes of a case, as they are logged.
 
-use api::event::{AssistanceAnswer, Detail};
-use journal::RoutingKind;
+use api::{
+    event::{AssistanceAnswer, Detail},
+    routing::CaseStep,
+};
+use journal::{RoutingKind, Time};
 
-use super::{Answer, Clock};
+use super::{Answer, Case, Clock};
 use decision::directory::AgencyId;
 
 /// A change of a case.
@@ -42,6 +45,8 @@ pub enum Event {
         /// The missed clock.
         missed: Clock,
     },
+    /// Holidays were published: a provisional deadline is another one, or the same for good.
+    DeadlineSettled,
     /// Successors or superiors took the places of agencies that ended.
     Succeeded,
 }
@@ -59,14 +64,37 @@ impl Event {
             Self::AssistancePassedOn { .. } => RoutingKind::AssistancePassedOn,
             Self::Escalated { .. } => RoutingKind::CaseEscalated,
             Self::ClockMissed { .. } => RoutingKind::ClockMissed,
+            Self::DeadlineSettled => RoutingKind::DeadlineSettled,
             Self::Succeeded => RoutingKind::CaseSucceeded,
         }
+    }
+
+    /// The step in the case's history. `None` for its opening, which the case itself tells.
+    pub(crate) fn step(&self, before: &Case, after: &Case, time: Time) -> Option<CaseStep> {
+        let name = |owner: Option<&AgencyId>| owner.map(AgencyId::resource_name).unwrap_or_default();
+        let mut step = CaseStep {
+            time: Some(time.to_proto()),
+            kind: self.kind().name().to_owned(),
+            owner: name(after.owner()),
+            former_owner: name(before.owner().filter(|owner| after.owner() != Some(owner))),
+            ..CaseStep::default()
+        };
+        match self {
+            Self::Opened | Self::Advised => return None,
+            Self::Acknowledged | Self::DeadlineSettled | Self::Succeeded => {}
+            Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => step.assistant = of.resource_name(),
+            Self::AssistanceAnswered { by, .. } => step.assistant = by.resource_name(),
+            Self::Escalated { missed } | Self::ClockMissed { missed } => {
+                step.missed_clock = Some(crate::view::clock(missed));
+            }
+        }
+        Some(step)
     }
 
     /// Fills in the detail's fields that are specific to this change.
     pub fn fill(&self, detail: &mut Detail) {
         match self {
-            Self::Opened | Self::Advised | Self::Acknowledged | Self::Succeeded => {}
+            Self::Opened | Self::Advised | Self::Acknowledged | Self::DeadlineSettled | Self::Succeeded => {}
             Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => {
                 detail.assistant = of.resource_name();
             }

@@ -2,7 +2,7 @@
 //!
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
-use super::{Action, Part, Sight, State, hand_up, open, succeed};
+use super::{Action, Part, Sight, State, hand_up, open, settle, succeed};
 use decision::calendar::ClockKind;
 
 /// The effect of a verb on a clock.
@@ -63,6 +63,7 @@ impl Rule {
             hand_up::RULE,
             hand_up::REPEAT,
             hand_up::PASS_ON,
+            settle::RULE,
             succeed::RULE,
         ];
         Action::RULES.iter().copied().chain(own)

@@ -132,6 +132,7 @@ impl SqlStore {
             open_time: now,
             before: None,
             after: transition.case,
+            step: None,
             delivery,
         }
     }
@@ -162,6 +163,23 @@ impl SqlStore {
         let ended = changed.len();
         self.write(tx, changed).await?;
         Ok(ended)
+    }
+
+    pub(super) async fn try_settle(&self, tx: &mut Tx, cases: &[Uuid], now: Time) -> Result<usize, Error> {
+        let active = versions::hold(tx, &self.current).await?;
+        let directory = &active.directory;
+        let ids = cases.iter().map(Uuid::to_string).collect();
+        let locked = lock(tx, OnLocked::Skip, ids).await?;
+        let mut changed = Vec::new();
+        for mut case in locked.into_values() {
+            let at = now.max(case.stored.head.time);
+            if let Some(transition) = self.rules(directory, at).settled(&case.stored.case) {
+                changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));
+            }
+        }
+        let settled = changed.len();
+        self.write(tx, changed).await?;
+        Ok(settled)
     }
 
     pub(super) async fn try_succeed(&self, tx: &mut Tx, cases: &[Uuid], now: Time) -> Result<usize, Error> {

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::event::{Actor, Detail};
+use api::{
+    event::{Actor, Detail},
+    routing::CaseStep,
+};
 use decision::directory::Directory;
 use journal::{Delivery, Draft, Head, Time};
 use prost::Message as _;
-use sql::{Error, Insert, Kind, Tx};
+use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
 
 use super::{
@@ -51,6 +54,11 @@ const PARTIES: Insert = Insert::into(
     ],
 );
 
+const STEPS: Insert = Insert::into(
+    "case_steps",
+    &[("case_id", Kind::Text), ("sequence", Kind::Int), ("step", Kind::Bytes)],
+);
+
 const CLOCKS: Insert = Insert::into(
     "case_clocks",
     &[
@@ -76,6 +84,8 @@ pub(super) struct Changed {
     /// `None` if the change opens the case.
     pub(super) before: Option<Case>,
     pub(super) after: Case,
+    /// For its history; `None` if the change opens the case.
+    pub(super) step: Option<CaseStep>,
     pub(super) delivery: Delivery,
 }
 
@@ -129,11 +139,14 @@ impl SqlStore {
             now,
         );
         stored.head = delivery.change.head;
+        let step = transition.event.step(&stored.case, &transition.case, stored.head.time);
+        stored.history.extend(step.clone());
         Changed {
             id: stored.id,
             open_time: stored.open_time,
             before: Some(std::mem::replace(&mut stored.case, transition.case.clone())),
             after: transition.case,
+            step,
             delivery,
         }
     }
@@ -186,7 +199,16 @@ impl SqlStore {
         }
         let mut news = Vec::with_capacity(changed.len());
         let mut whole: BTreeMap<Uuid, (&Changed, &Changed)> = BTreeMap::new();
+        let mut steps: Vec<[Value; 3]> = Vec::new();
         for change in &changed {
+            steps.extend(change.step.as_ref().map(|step| {
+                let sequence = change.delivery.change.head.sequence.cast_signed();
+                [
+                    change.id.to_string().into(),
+                    sequence.into(),
+                    step.encode_to_vec().into(),
+                ]
+            }));
             whole
                 .entry(change.id)
                 .and_modify(|(_, last)| *last = change)
@@ -231,6 +253,7 @@ impl SqlStore {
                 .await?;
         }
         CLOCKS.rows(tx, clocks).await?;
+        STEPS.rows(tx, steps).await?;
         journal::append(tx, changed.into_iter().map(|changed| changed.delivery).collect()).await?;
         feed(tx, news).await
     }
@@ -292,6 +315,7 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
         parties: read::parties(&tx.fetch(read::PARTIES_OF, vec![ids.clone().into()]).await?)?,
         clocks: read::clocks(&tx.fetch(read::CLOCKS_OF, vec![ids.clone().into()]).await?)?,
     };
+    let mut history = read::steps(&tx.fetch(read::HISTORY_OF, vec![ids.clone().into()]).await?)?;
     let mut excluded = exclusions::of(tx, ids).await?;
     opened
         .iter()
@@ -313,6 +337,7 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
                 head: state.head,
                 case: attached.case(id, state)?,
                 reports: attached.reports.remove(&id).unwrap_or_default(),
+                history: history.remove(&id).unwrap_or_default(),
                 opening: Some(Opening {
                     explanation,
                     matter: matter.clone(),

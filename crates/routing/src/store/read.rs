@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::routing::CaseStep;
 use decision::{
     calendar::ClockKind,
     directory::{AgencyId, Directory},
 };
 use journal::{Bytes32, Time};
+use prost::Message as _;
 use sql::{Db, Error, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
@@ -27,6 +29,24 @@ pub(super) const PARTIES_OF: &str =
 /// The clocks of cases, in the order they were set.
 pub(super) const CLOCKS_OF: &str = "SELECT case_id, kind, owner, generation, unit, budget, used, since, paused_until, \
      pauses, due, provisional FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
+
+/// What happened to cases, in order.
+pub(super) const HISTORY_OF: &str =
+    "SELECT case_id, step FROM case_steps WHERE case_id = ANY($1) ORDER BY case_id, sequence";
+
+/// Cases with a clock whose end may still move.
+pub(super) async fn provisional(db: &Db, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
+    let rows = db
+        .fetch(
+            "SELECT DISTINCT case_id FROM case_clocks WHERE provisional = 1 AND case_id > $1 ORDER BY case_id LIMIT $2",
+            vec![after.unwrap_or_default().into(), i64::from(limit).into()],
+        )
+        .await?;
+    let id = |row: &Row| rows::uuid(row, "case_id");
+    page(&rows, limit, "a case with a provisional deadline", id, |row| {
+        row.get("case_id")
+    })
+}
 
 pub(super) async fn missed(
     db: &Db,
@@ -359,12 +379,18 @@ async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<Stor
         parties: parties(&snapshot.fetch(PARTIES_OF, ids()).await?)?,
         clocks: clocks(&snapshot.fetch(CLOCKS_OF, ids()).await?)?,
     };
+    // Not for lists.
+    let mut history = match found.iter().any(|row| row.opening.is_some()) {
+        true => steps(&snapshot.fetch(HISTORY_OF, ids()).await?)?,
+        false => BTreeMap::new(),
+    };
     let mut whole = Vec::with_capacity(found.len());
     for row in found {
         whole.push(StoredCase {
             head: row.state.head,
             case: attached.case(row.id, row.state)?,
             reports: attached.reports.remove(&row.id).unwrap_or_default(),
+            history: history.remove(&row.id).unwrap_or_default(),
             id: row.id,
             category: row.category,
             urgent: row.urgent,
@@ -403,6 +429,17 @@ pub(super) fn clocks(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<Clock>>, Error> 
             .push(rows::clock(row)?);
     }
     Ok(clocks)
+}
+
+/// Steps by case, from the rows of [`HISTORY_OF`].
+pub(super) fn steps(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<CaseStep>>, Error> {
+    let mut found: BTreeMap<Uuid, Vec<CaseStep>> = BTreeMap::new();
+    for row in rows {
+        let step: Vec<u8> = row.get("step")?;
+        let step = CaseStep::decode(step.as_slice()).map_err(|error| rows::damaged("step of a case", error))?;
+        found.entry(rows::uuid(row, "case_id")?).or_default().push(step);
+    }
+    Ok(found)
 }
 
 /// Reports by case, from the rows of [`REPORTS_OF`].

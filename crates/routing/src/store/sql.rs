@@ -95,6 +95,14 @@ impl Store for SqlStore {
         sql::transact!(self.db, |tx| self.try_succeed(&mut tx, cases, now))
     }
 
+    async fn provisional(&self, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
+        read::provisional(&self.db, after, limit).await
+    }
+
+    async fn settle(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
+        sql::transact!(self.db, |tx| self.try_settle(&mut tx, cases, now))
+    }
+
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
         read::case(&self.db, id, viewer).await
     }

@@ -27,6 +27,8 @@ testkit::on_each_backend!(
     p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it,
     p5_a_page_of_cases_that_cannot_be_changed_keeps_no_other_from_it,
     p4_the_database_allows_one_owner_only,
+    p5_a_provisional_deadline_is_settled_once_when_holidays_are_published,
+    p5_a_history_says_why_its_owner_has_a_case,
 );
 
 async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
@@ -304,6 +306,84 @@ async fn p5_a_page_of_cases_that_cannot_be_changed_keeps_no_other_from_it(backen
     assert_eq!(ticker.succeed().await.unwrap(), 1);
     let kinds = fixture.kinds(whole).await;
     assert_eq!(kinds.last().map(String::as_str), Some("case.succeeded"));
+}
+
+/// A case whose lead has 30 working days for the result, taken over in the middle of December.
+async fn p5_a_provisional_deadline_is_settled_once_when_holidays_are_published(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let december: jiff::Timestamp = "2026-12-14T09:00:00+08:00".parse().unwrap();
+    let until = (december.as_microsecond() - fixture.now().0) / 1_000_000;
+    fixture.clock.advance(until);
+    let mut cases = Vec::new();
+    for _ in 0..3 {
+        let mut decision = decided(&gambling());
+        decision.outcome = Destination::Designate {
+            superior: agency("police-450000"),
+        };
+        decision.supporting.clear();
+        cases.push(fixture.open_as(&gambling(), decision).await);
+    }
+    // Ten working days to designate: to 2026-12-28, by holidays that are not published.
+    let clock = |stored: &routing::store::StoredCase| stored.case.duty().unwrap().clock.clone();
+    let before = clock(&fixture.case(cases[0]).await);
+    assert!(before.provisional);
+    let old = fixture.ticker(&fixture.store);
+    assert_eq!(old.settle().await.unwrap(), 0, "the calendar is the same");
+    assert_eq!(fixture.kinds(cases[0]).await, ["case.opened"]);
+
+    // The new year is known: two replicas at once, page by page, and again.
+    let (one, two) = (fixture.with_year(2027), fixture.with_year(2027));
+    let page = one.provisional(None, 2).await.unwrap();
+    assert_eq!((page.items.len(), page.next.is_some()), (2, true));
+    let rest = one.provisional(page.next, 2).await.unwrap();
+    assert_eq!((rest.items.len(), rest.next), (1, None));
+    let (first, second) = (fixture.ticker(&one), fixture.ticker(&two));
+    let (first, second) = tokio::join!(first.settle(), second.settle());
+    let again = fixture.ticker(&one).settle().await.unwrap();
+    assert_eq!(first.unwrap() + second.unwrap() + again, 3);
+    for case in &cases {
+        let stored = fixture.case(*case).await;
+        let after = clock(&stored);
+        assert!(!after.provisional);
+        assert_eq!(
+            (after.generation, after.ledger.since),
+            (before.generation, before.ledger.since)
+        );
+        assert_eq!(fixture.kinds(*case).await, ["case.opened", "case.deadline-settled"]);
+        assert_eq!(stored.history.last().unwrap().kind, "case.deadline-settled");
+    }
+    // An older replica takes nothing back.
+    assert_eq!(old.settle().await.unwrap(), 0);
+    assert!(fixture.store.provisional(None, 10).await.unwrap().items.is_empty());
+    fixture.assert_promises().await;
+}
+
+async fn p5_a_history_says_why_its_owner_has_a_case(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = fixture.open(&[gambling()]).await[0];
+    let viewer = by(case, "police-450100").by;
+    let history = async || fixture.store.case(case, &viewer).await.unwrap().unwrap().history;
+    assert!(history().await.is_empty());
+    fixture.clock.advance(2 * DAY);
+    assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 1);
+    // The former lead still supports, and reads why.
+    let steps = history().await;
+    let step = &steps[0];
+    assert_eq!(
+        (
+            steps.len(),
+            step.kind.as_str(),
+            step.owner.as_str(),
+            step.former_owner.as_str()
+        ),
+        (1, "case.escalated", "agencies/police-450000", "agencies/police-450100")
+    );
+    let missed = step.missed_clock.as_ref().unwrap();
+    assert_eq!(missed.owner, "agencies/police-450100");
+    assert_eq!(missed.kind(), api::event::ClockKind::Acknowledge);
+    assert!(matches!(fixture.act(by(case, "police-450000")).await, Acted::Done(_)));
+    let kinds: Vec<_> = history().await.into_iter().map(|step| step.kind).collect();
+    assert_eq!(kinds, ["case.escalated", "case.acknowledged"]);
 }
 
 async fn p4_the_database_allows_one_owner_only(backend: Backend) {

@@ -141,6 +141,12 @@ impl Store for Faulty {
     async fn succeed(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
         self.around("succeed", self.inner.succeed(cases, now)).await
     }
+    async fn provisional(&self, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
+        self.around("provisional", self.inner.provisional(after, limit)).await
+    }
+    async fn settle(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
+        self.around("settle", self.inner.settle(cases, now)).await
+    }
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
         self.around("case", self.inner.case(id, viewer)).await
     }

@@ -14,7 +14,7 @@ use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
 use routing::clocks::Ticker;
-use routing::store::versions::{Activated, Activation, Versions as _};
+use routing::store::versions::{Activated, Activation, Versions};
 use routing::store::{Acted, Command, FeedItem, ReportNews, Route, SqlStore, Store, StoredCase};
 use sql::{Db, Row, Value};
 use testkit::Backend;
@@ -109,6 +109,19 @@ impl Fixture {
         store(&db, &Arc::new(current.unwrap()), &self.entropy)
     }
 
+    /// A replica whose calendar has another year, without holidays.
+    pub fn with_year(&self, year: i16) -> Arc<SqlStore> {
+        let shipped = include_str!("../../../../deploy/config/calendar-CN.yaml");
+        let yaml = shipped.replace(", 2026]", &format!(", 2026, {year}]"));
+        assert_ne!(yaml, shipped);
+        Arc::new(SqlStore::new(
+            self.db.clone(),
+            Arc::clone(&self.current),
+            Arc::new(Calendars::parse(&yaml).unwrap()),
+            Arc::clone(&self.entropy) as Arc<dyn journal::Entropy>,
+        ))
+    }
+
     pub fn now(&self) -> Time {
         journal::Clock::now(&*self.clock)
     }
@@ -116,6 +129,7 @@ impl Fixture {
     pub fn ticker(&self, store: &Arc<SqlStore>) -> Ticker {
         Ticker {
             store: Arc::clone(store) as Arc<dyn Store>,
+            versions: Arc::clone(store) as Arc<dyn Versions>,
             clock: Arc::clone(&self.clock) as Arc<dyn journal::Clock>,
             writer: journal::Writer::new([]),
         }
@@ -182,7 +196,7 @@ impl Fixture {
                 .unwrap();
             let with = match *with {
                 "" => String::new(),
-                ends => line.replace("superior:", &format!("{ends}, superior:")),
+                ends => line.replace("territory:", &format!("{ends}, territory:")),
             };
             source = source.replace(line, &with);
         }

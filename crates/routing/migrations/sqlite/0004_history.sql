@@ -1,0 +1,11 @@
+-- What happened to each case after its opening, for those who see it. `step` is an encoded
+-- `CaseStep`.
+CREATE TABLE case_steps (
+    case_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    step BLOB NOT NULL,
+    PRIMARY KEY (case_id, sequence)
+) WITHOUT ROWID;
+
+-- Clocks whose end may still move: found when the holidays of another year are known.
+CREATE INDEX case_clocks_provisional ON case_clocks (case_id) WHERE provisional = 1;
