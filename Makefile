@@ -11,6 +11,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
+PREFIX ?= /usr/local
+# What `remit --version` adds to the version: the commit; nothing where the sources are no clone.
+BUILD_ID := $(shell git describe --always --dirty 2>/dev/null)
+
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The version is in the path, so a new one is fetched and an old one never used.
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
@@ -70,7 +74,16 @@ demo: compilers ## Show it at work against a server that runs already (`make run
 
 .PHONY: release
 release: compilers ## Build the binary to deploy: target/release/remit
-	cargo build --release --locked -p remit
+	BUILD_ID='$(BUILD_ID)' cargo build --release --locked -p remit
+
+.PHONY: install
+install: release ## Install the binary, manual pages and completions below PREFIX (/usr/local), in DESTDIR if set
+	install -D -m 755 $(TARGET)/release/remit $(DESTDIR)$(PREFIX)/bin/remit
+	$(TARGET)/release/remit man --dir $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions fish/vendor_completions.d zsh/site-functions)
+	$(TARGET)/release/remit completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/remit
+	$(TARGET)/release/remit completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/remit.fish
+	$(TARGET)/release/remit completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_remit
 
 .PHONY: build-tests
 build-tests: setup

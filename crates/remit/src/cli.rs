@@ -12,7 +12,7 @@ use crate::{client, commands, output};
 #[derive(Parser, Debug)]
 #[command(
     name = "remit",
-    version,
+    version = version(),
     max_term_width = 120,
     after_help = "\
 Exit codes, of all but `remit status`:
@@ -56,6 +56,17 @@ enum Command {
     Demo(commands::demo::Command),
     Token(commands::token::Command),
     Config(commands::config::Command),
+    Completions(commands::manual::Completions),
+    Man(commands::manual::Man),
+}
+
+/// The version, with the build that `make release` names. Other builds have no name, so that no
+/// commit makes them anew.
+fn version() -> &'static str {
+    match option_env!("BUILD_ID") {
+        Some(build) if !build.is_empty() => format!("{} ({build})", env!("CARGO_PKG_VERSION")).leak(),
+        _ => env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// Runs a command, and tells how it ended.
@@ -108,6 +119,8 @@ fn try_run(cli: Cli) -> anyhow::Result<()> {
             Command::Demo(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Config(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
         }
     })
 }

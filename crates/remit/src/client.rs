@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use clap::Args;
 use host::{
     Unusable,
-    config::{Address, Service},
+    config::{Address, Service, nearest},
     data_dir::{Layout, OPERATOR},
     tokens::find_token,
 };
-use rpc::{Officer, client::Caller};
+use rpc::{Officer, Role, client::Caller};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -215,10 +215,16 @@ impl Access {
             return Err(Failed::Usage(message).into());
         };
         find_token(&tokens, who).map(str::to_owned).ok_or_else(|| {
+            let known = tokens.iter().map(|token| match token.role {
+                Role::Agency => token.agency.as_deref().unwrap_or_default(),
+                _ => &token.system,
+            });
+            let meant = nearest(who, known).map(|meant| format!("; did you mean `{meant}`?"));
             let message = format!(
-                "{} has no token for `{who}`; use `operator`, `auditor` or the id of an agency, and create its token with \
+                "{} has no token for `{who}`{}; use `operator`, `auditor` or the id of an agency, and create its token with \
                  `remit token add {who}`",
-                file.display()
+                file.display(),
+                meant.unwrap_or_default()
             );
             Failed::Usage(message).into()
         })

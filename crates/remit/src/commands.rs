@@ -6,6 +6,7 @@ pub mod demo;
 pub mod directory;
 pub mod evidence;
 pub mod log;
+pub mod manual;
 pub mod operator;
 pub mod proof;
 pub mod report;

@@ -283,7 +283,13 @@ async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json:
     let mut ended = false;
     while limit.is_none_or(|limit| seen < limit) {
         let message = tokio::select! {
-            message = messages.message() => message.map_err(&failed)?,
+            message = messages.message() => match message {
+                Ok(message) => message,
+                Err(status) => {
+                    say_resume(&last);
+                    return Err(failed(status).into());
+                }
+            },
             _ = tokio::signal::ctrl_c() => break,
         };
         let Some(message) = message else {
@@ -298,15 +304,21 @@ async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json:
             print_message(&message)?;
         }
     }
-    if !json && !last.is_empty() {
-        line(format_args!("resume with: remit case watch --resume {last}").style(dim()))?;
-    }
+    say_resume(&last);
     if ended {
         let message = format!("the server at {} ended the stream; it is stopping", routing.address);
         let help = "resume after the last message with --resume".to_owned();
         return Err(Failed::Unreachable { message, help }.into());
     }
     Ok(())
+}
+
+/// Tells how to go on after the last message, however the watch ended. In JSON every message has its
+/// token; so this is no part of the output.
+fn say_resume(last: &str) {
+    if !last.is_empty() {
+        output::aside(format_args!("resume with: remit case watch --resume {last}"));
+    }
 }
 
 fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {

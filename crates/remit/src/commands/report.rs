@@ -12,6 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use host::{config::Service, input};
 use iso_currency::Currency;
 use rpc::json::JsonError;
+use witness::foreign;
 
 use super::proof::{self, Logged};
 use crate::{
@@ -81,6 +82,9 @@ Example:
         /// Justification in words, 10 to 500 characters; kept by intake, never in the log
         #[arg(long, value_name = "TEXT")]
         because: String,
+        /// Request id, a UUID: repeated within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
     },
     /// Show the state of a report, and verify that the log contains its changes
     ///
@@ -93,6 +97,9 @@ Example:
         /// The log's verifier key [default: log.vkey of the data directory]
         #[arg(long, env = "REMIT_LOG_KEY", value_name = "KEY")]
         key: Option<String>,
+        /// File with the log's verifier keys, such as its log.vkey
+        #[arg(long, value_name = "FILE", conflicts_with = "key")]
+        key_file: Option<PathBuf>,
         /// Address of audit, such as http://127.0.0.1:7303
         #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
         audit: Option<String>,
@@ -197,13 +204,18 @@ impl Command {
                 }
                 print_report(&response)
             }
-            Action::Reveal { name, purpose, because } => {
+            Action::Reveal {
+                name,
+                purpose,
+                because,
+                request_id,
+            } => {
                 let intake = intake?;
                 let request = RevealReporterRequest {
                     name,
                     purpose: RevealPurpose::from(purpose).into(),
                     justification: because,
-                    request_id: String::new(),
+                    request_id,
                 };
                 let response = IntakeServiceClient::new(intake.channel)
                     .reveal_reporter(request)
@@ -215,7 +227,19 @@ impl Command {
                 }
                 print_reporter(&response)
             }
-            Action::Receipt { code, key, audit } => {
+            Action::Receipt {
+                code,
+                key,
+                key_file,
+                audit,
+            } => {
+                let key = match key_file {
+                    Some(file) => Some(
+                        foreign::read_text(&file, foreign::SMALL)
+                            .map_err(|error| Failed::Usage(format!("{}: {error}", file.display())))?,
+                    ),
+                    None => key,
+                };
                 let intake = intake?;
                 let response = IntakeServiceClient::new(intake.channel)
                     .check_receipt(CheckReceiptRequest { receipt: code })

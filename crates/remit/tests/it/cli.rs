@@ -2,6 +2,7 @@
 
 use std::{
     io::Read as _,
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -99,6 +100,114 @@ fn nothing_that_others_wrote_acts_on_the_terminal() {
             assert!(!told.contains("\nerror: none"), "{args:?}: {told:?}");
         }
     }
+}
+
+#[test]
+fn shells_and_man_know_the_commands() {
+    for (shell, expected) in [
+        ("bash", "_remit()"),
+        ("fish", "complete -c remit"),
+        ("zsh", "#compdef remit"),
+    ] {
+        let (code, stdout, _) = run(&["completions", shell]);
+        assert!(
+            code == 0 && stdout.contains(expected) && stdout.contains("evidence"),
+            "{shell}"
+        );
+    }
+    let (code, page, _) = run(&["man"]);
+    assert!(code == 0 && page.contains(".TH remit 1"), "{page}");
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("man1");
+    assert_eq!(run(&["man", "--dir", dir.to_str().unwrap()]).0, 0);
+    for name in ["remit.1", "remit-case-list.1", "remit-token-rotate.1"] {
+        assert!(dir.join(name).is_file(), "{name}");
+    }
+    assert!(run(&["completions", "bahs"]).2.contains("bash"));
+}
+
+#[test]
+fn tokens_are_added_for_every_role_and_listed_revoked_and_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.json");
+    std::fs::write(&file, "[]").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let tokens = |args: &[&str]| run(&[&["token"], args, &["--file", file.to_str().unwrap()]].concat());
+    for (role, system) in [
+        ("partner", "bank"),
+        ("operator", "second"),
+        ("auditor", "court"),
+        ("service", "intake"),
+    ] {
+        let (code, token, stderr) = tokens(&["add", "--role", role, "--system", system]);
+        assert!(code == 0 && token.trim().len() == 32, "{role}: {stderr}");
+    }
+    assert_eq!(tokens(&["add", "--role", "service", "--system", "other"]).0, 2);
+    assert_eq!(tokens(&["add", "police-320508", "--role", "partner"]).0, 2);
+    let (_, listed, _) = tokens(&["list"]);
+    for expected in ["bank", "partner", "second", "operator", "court", "auditor"] {
+        assert!(listed.contains(expected), "{listed}");
+    }
+    let content = || std::fs::read_to_string(&file).unwrap();
+    let (first, (_, rotated, _)) = (content(), tokens(&["rotate", "bank"]));
+    assert!(content().contains(rotated.trim()) && !first.contains(rotated.trim()));
+    assert_eq!(tokens(&["revoke", "bank"]).0, 0);
+    assert!(!content().contains(rotated.trim()));
+    let (_, json, _) = tokens(&["list", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["systems"][0]["revoked"], true, "{json}");
+    let (code, _, stderr) = tokens(&["revoke", "bnak"]);
+    assert!(code == 3 && stderr.contains("did you mean `bank`?"), "{stderr}");
+    // For machines, errors are JSON too.
+    let (_, _, error) = tokens(&["revoke", "bnak", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&error).unwrap();
+    assert_eq!(error["error"]["exitCode"], 3, "{error}");
+}
+
+#[test]
+fn every_command_refuses_variables_that_nothing_reads() {
+    for args in [&["config", "show"][..], &["token", "list"], &["serve", "all"]] {
+        let output = remit(args).env("REMIT_INTAKE_LISTN", "1").output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && stderr.contains("did you mean REMIT_INTAKE_LISTEN?"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_start_and_a_check_refuse_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    file("tokens.json", "[]");
+    let data = folder.path().join("data");
+    for (yaml, expected) in [
+        ("telemetry:\n  filter: lots\n", "`telemetry.filter`"),
+        ("tokens_file: tokens.json\n", "chmod 600"),
+        ("files:\n  rules: missing.yaml\n", "`files.rules`"),
+    ] {
+        let config = file("remit.yaml", yaml);
+        let checked = run(&["config", "check", "--config", &config]);
+        let started = run(&[
+            "serve",
+            "all",
+            "--config",
+            &config,
+            "--data-dir",
+            data.to_str().unwrap(),
+        ]);
+        for (code, _, stderr) in [checked, started] {
+            assert!(code == 2 && stderr.contains(expected), "{yaml}: {code} {stderr}");
+        }
+    }
+    let config = file("remit.yaml", "reflection: true\n");
+    assert_eq!(run(&["config", "check", "--config", &config]).0, 0);
+    assert_eq!(run(&["config", "check", "intake", "--config", &config]).0, 2);
 }
 
 #[test]
