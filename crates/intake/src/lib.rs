@@ -81,40 +81,40 @@ use store::{SqlStore, Store, evidence::EvidenceStore};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-/// Reports that one commit takes at most.
+/// Maximum number of reports per commit.
 const ACCEPTANCES: usize = 256;
-/// Readings that one commit takes at most.
+/// Maximum number of readings per commit.
 const READINGS: usize = 256;
 const PRUNE: Duration = Duration::from_secs(10 * 60);
 
-/// What intake needs.
+/// Intake's dependencies.
 pub struct Dependencies {
     /// Its database.
     pub db: Db,
     /// The taxonomy.
     pub categories: Arc<Categories>,
-    /// The map.
+    /// The tree of territories.
     pub territories: &'static Territories,
     /// Ids of the agencies that a report may complain about or keep out. Those of directories
     /// applied later are asked for.
     pub agencies: Arc<BTreeSet<String>>,
-    /// The directory in force, to be asked.
+    /// The directory in force.
     pub in_force: Arc<dyn InForce>,
-    /// Where the files of evidence are.
+    /// Storage of evidence files.
     pub vault: Arc<dyn Vault>,
-    /// What is taken of evidence at most.
+    /// Limits on evidence.
     pub evidence: evidence::Limits,
     /// Key of receipts and request fingerprints.
     pub receipt_key: Bytes32,
-    /// The way to routing.
+    /// Channel to routing.
     pub routing: Caller,
-    /// The way to audit.
+    /// Channel to audit.
     pub audit: Caller,
-    /// Name of this replica among others.
+    /// Name of this replica, unique among replicas.
     pub replica: String,
-    /// Tells the time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Gives randomness.
+    /// Source of randomness.
     pub entropy: Arc<dyn Entropy>,
 }
 
@@ -280,7 +280,7 @@ impl Intake {
         })
     }
 
-    /// The gRPC services, and what runs beside them, to be finished after they are.
+    /// The gRPC services, and the background tasks to finish after them.
     pub fn into_routes(self, message_bytes: usize) -> (Routes, Background) {
         let service = Arc::new(self.service);
         let inbound =
@@ -305,7 +305,7 @@ async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown:
         let before = clock.now().plus_seconds(-window);
         pause = match store.forget_requests(before).await {
             Ok(0) => PRUNE,
-            // There may be more: soon, but others write in between.
+            // There may be more: continue soon, and let others write in between.
             Ok(_) => Duration::from_millis(100),
             Err(error) => {
                 tracing::warn!(%error, "request ids cannot be forgotten now");

@@ -1,4 +1,4 @@
-//! The way from intake's outbox to routing.
+//! Delivery from intake's outbox to routing.
 
 use api::routing::{ReportChange, RouteReportsRequest, routing_inbound_service_client::RoutingInboundServiceClient};
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use rpc::{client::Caller, delivery};
 pub struct ToRouting(RoutingInboundServiceClient<Caller>);
 
 impl ToRouting {
-    /// Over a channel.
+    /// Delivers over a channel.
     pub fn new(channel: Caller) -> Self {
         Self(RoutingInboundServiceClient::new(channel))
     }

@@ -1,4 +1,4 @@
-//! What intake does with evidence: taken in, told of, given out. No transport.
+//! Evidence's use cases: upload, metadata, download. No transport.
 
 use std::sync::Arc;
 
@@ -98,8 +98,7 @@ impl Service {
         let recording = |store: Arc<dyn EvidenceStore>| async move {
             file.finish().await.map_err(upload::unwritten)?;
             let uploaded = store.record_upload(&upload, now).await?;
-            // When that fails the file stays: whether its row is there is not known. The upkeep
-            // finds out.
+            // If that fails, it is unknown whether the row exists, so the file stays: upkeep decides.
             let is_new = matches!(&uploaded, Uploaded::Evidence(stored) if stored.id == id);
             if !is_new && let Err(error) = vault.remove(id).await {
                 tracing::warn!(%error, "a file that was uploaded again cannot be removed now");

@@ -1,4 +1,4 @@
-//! A report is followed by its receipt.
+//! Following a report by its receipt.
 
 use api::intake::{Advice, CheckReceiptResponse, LogReference};
 use journal::Time;
@@ -57,7 +57,7 @@ impl Service {
     }
 }
 
-/// How long the last word from routing may be ago before a receipt says so.
+/// Seconds without word from routing after which an answer counts as outdated.
 const OUTDATED_SECONDS: i64 = 60;
 
 /// Up to when an answer about a report is complete, and whether that is too long ago. Nothing of

@@ -1,4 +1,4 @@
-//! What a report says is read.
+//! Reading a report's content.
 
 use api::intake::{GetReportRequest, GetReportResponse, Report};
 use prost::Message as _;

@@ -1,4 +1,4 @@
-//! Routing delivers what became of cases.
+//! Recording changes of cases, as routing delivers them.
 
 use api::{
     event::ChangeOutcome,
@@ -10,7 +10,7 @@ use rpc::Failure;
 use super::Service;
 use crate::{state, store::CaseNews};
 
-/// Changes in one delivery at most, as the contract says.
+/// Maximum number of changes per delivery, by the contract.
 const DELIVERY: usize = 1_000;
 
 impl Service {

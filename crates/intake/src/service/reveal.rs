@@ -1,4 +1,4 @@
-//! Who reports is revealed.
+//! Revealing a reporter.
 
 use api::intake::{LogReference, Report, RevealReporterRequest, RevealReporterResponse};
 use journal::keyed_hash;

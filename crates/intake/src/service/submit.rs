@@ -1,4 +1,4 @@
-//! A report is submitted.
+//! Submitting a report.
 
 use api::{
     event::Detail,

@@ -1,4 +1,4 @@
-//! Reports are recorded.
+//! Recording reports.
 
 use std::collections::BTreeSet;
 

@@ -83,7 +83,7 @@ pub struct StoredEvidence {
 }
 
 impl StoredEvidence {
-    /// Until when it can be attached.
+    /// When it can no longer be attached.
     pub fn expire_time(&self) -> Time {
         self.upload_time
             .plus_seconds(i64::try_from(UNATTACHED.as_secs()).unwrap_or(i64::MAX))
@@ -100,7 +100,7 @@ impl StoredEvidence {
             _ if !self.is_of(sender) => Err(Unattachable::Unknown),
             State::Attached => Err(Unattachable::Attached),
             State::Uploaded if now < self.expire_time() => Ok(()),
-            // The upkeep has not come to it yet, or has.
+            // Whether or not upkeep has expired it yet.
             State::Uploaded | State::Expired => Err(Unattachable::Expired),
         }
     }
@@ -142,14 +142,14 @@ pub struct Download {
     pub traceparent: String,
 }
 
-/// How the evidence is, as numbers.
+/// Figures about evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Files that wait to be named by a report.
+    /// Files not attached to a report.
     pub unattached: u64,
-    /// Files that should be gone and are not.
+    /// Expired files that still exist.
     pub overdue: u64,
-    /// Since when, the first of them.
+    /// When the first of them expired.
     pub overdue_since: Option<Time>,
 }
 
@@ -200,11 +200,11 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// Those of these ids that are of files which should be there.
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error>;
 
-    /// How the evidence is, as numbers.
+    /// Figures about evidence.
     async fn tally(&self, now: Time) -> Result<Tally, Error>;
 }
 
-/// Files of then should have been named by a report by now.
+/// The upload time before which unattached files are due to expire.
 pub(crate) fn uploaded_before(now: Time) -> Time {
     now.plus_seconds(-i64::try_from(UNATTACHED.as_secs()).unwrap_or(i64::MAX))
 }

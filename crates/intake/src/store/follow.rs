@@ -118,7 +118,7 @@ impl Current {
 }
 
 pub(super) async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, Current>, Error> {
-    // Always there to be locked, which what stands in the view is not.
+    // The row of `reports` always exists and can be locked; the view's cannot.
     tx.fetch(
         "SELECT id FROM reports WHERE id = ANY($1) ORDER BY id FOR UPDATE",
         vec![ids.clone().into()],

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Accepted, CaseNews, Prepared, Reveal, Revealed, Store, StoredReport, accept::record_missing, name};
 use crate::{receipt::Lookup, state::State};
 
-/// Answers that one transaction forgets at most.
+/// Maximum number of answers forgotten per transaction.
 const FORGOTTEN: u32 = 1_000;
 
 /// A store in SQLite or PostgreSQL.
@@ -32,7 +32,7 @@ impl std::fmt::Debug for SqlStore {
 }
 
 impl SqlStore {
-    /// In an open database.
+    /// A store in an open database.
     pub fn new(db: Db, entropy: Arc<dyn Entropy>) -> Self {
         Self { db, entropy }
     }
@@ -123,8 +123,8 @@ impl Store for SqlStore {
         let row = self.db.fetch_optional(ARRIVED, Vec::new()).await?;
         let arrived = row.map(|row| row.get("arrived_time").map(Time)).transpose()?;
         if arrived.is_some_and(|arrived| arrived > now) {
-            // Else it would be believed again when the clock comes by, whether or not routing was
-            // heard since.
+            // Otherwise it would count again once the clock reaches it, even if routing has been
+            // silent since.
             sql::transact!(self.db, |tx| tx.execute(
                 "DELETE FROM progress WHERE service = 'routing' AND arrived_time > $1",
                 vec![now.0.into()],
