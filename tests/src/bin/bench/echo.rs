@@ -22,6 +22,7 @@ impl IntakeService for Echo {
         Ok(Response::new(SubmitReportResponse {
             report: request.into_inner().report,
             receipt: String::new(),
+            preview: None,
         }))
     }
 
