@@ -209,9 +209,7 @@ impl Reading {
         let verdicts = self.sequencer.append(OWN, vec![change]).await?;
         match verdicts.first() {
             Some(Ok(_)) => Ok(id),
-            Some(Err(refusal)) => Err(Failure::Internal(
-                format!("a reading is not logged: {}", refusal).into(),
-            )),
+            Some(Err(refusal)) => Err(Failure::Internal(format!("a reading is not logged: {refusal}").into())),
             None => Err(Failure::Internal("a reading has no verdict".into())),
         }
     }
