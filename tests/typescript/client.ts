@@ -68,5 +68,5 @@ export function followed(told: WatchCasesResponse): string {
 }
 
 export function waits(reason: ErrorReason): boolean {
-  return [ErrorReason.OVERLOADED, ErrorReason.UNAVAILABLE, ErrorReason.NOT_YET_LOGGED].includes(reason);
+  return [ErrorReason.OVERLOADED, ErrorReason.STORAGE_FULL, ErrorReason.UNAVAILABLE, ErrorReason.NOT_YET_LOGGED].includes(reason);
 }

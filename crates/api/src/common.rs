@@ -15,7 +15,8 @@ pub fn bilingual(zh: impl Into<String>, en: impl Into<String>) -> Vec<LocalizedT
         .collect()
 }
 
-/// The text in a language, such as `zh`, whatever region it is written for; empty when there is none.
+/// The text in a language, such as `zh`, whatever region it is written for; empty when there is
+/// none.
 pub fn text_in<'t>(texts: &'t [LocalizedText], language: &str) -> &'t str {
     let speaks = |code: &str| {
         code.split('-')
@@ -37,7 +38,8 @@ pub fn date(day: civil::Date) -> Date {
     }
 }
 
-/// The day that a date names; `None` for one that is not in the calendar, or lacks year, month or day.
+/// The day that a date names; `None` for one that is not in the calendar, or lacks year, month or
+/// day.
 pub fn day(date: &Date) -> Option<civil::Date> {
     let year = i16::try_from(date.year).ok().filter(|year| *year > 0)?;
     let (month, day) = (i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?);

@@ -1,7 +1,8 @@
-//! The contract: what `proto/` says, as Rust types, clients and servers. Generated code, and what makes and reads the
-//! common types of Google (`common.rs`).
+//! The contract: what `proto/` says, as Rust types, clients and servers. Generated code, and what
+//! makes and reads the common types of Google (`common.rs`).
 //!
-//! Clients and servers need the feature `grpc`; without it there are messages only, and no dependency on a transport.
+//! Clients and servers need the feature `grpc`; without it there are messages only, and no
+//! dependency on a transport.
 //!
 //! Conventions of all packages stand at the top of `proto/remit/event/v1/event.proto`.
 

@@ -1,12 +1,13 @@
 //! Evidence: files that are uploaded first and attached to a report by name when it is submitted.
 //!
-//! How a file flows: `grpc.rs`, for `service.rs`, receives the stream; `check.rs` validates its announcement;
-//! `upload.rs` hashes the bytes as they arrive and writes them to a [`Vault`] (`vault.rs`) under a
-//! name of ours, if `room.rs` finds room for it. When the file is on disk, `../store/evidence.rs` writes its row and its first
-//! change in one transaction, and only then is the sender answered. A report that refers to it
-//! attaches it in the transaction that records the report. `download.rs` sends it, after the change
-//! with recipient and purpose is durable, and hashes what it sends. `upkeep.rs` expires files that
-//! no report referred to in time. `verify.rs` compares every stored file with its row.
+//! How a file flows: `grpc.rs`, for `service.rs`, receives the stream; `check.rs` validates its
+//! announcement; `upload.rs` hashes the bytes as they arrive and writes them to a [`Vault`]
+//! (`vault.rs`) under a name of ours, if `room.rs` finds room for it. When the file is on disk,
+//! `../store/evidence.rs` writes its row and its first change in one transaction, and only then is
+//! the sender answered. A report that refers to it attaches it in the transaction that records the
+//! report. `download.rs` sends it, after the change with recipient and purpose is durable, and
+//! hashes what it sends. `upkeep.rs` expires files that no report referred to in time. `verify.rs`
+//! compares every stored file with its row.
 //!
 //! Invariants: a row's file is on disk under its id until the row says that it expired. A file
 //! without a row was never acknowledged and is removed. No file is held in memory as a whole,

@@ -26,10 +26,11 @@
 //! Invariants: invalid input leaves nothing behind. The facts hold no personal data. A receipt is
 //! stored only as a keyed hash, and an unknown one is looked up like any other. Content is shown
 //! only to who sent it and to whom routing names, asked each time, and only once it is durable that
-//! it is read. What became of a report is shown to nobody whom routing names as excluded, asked each
-//! time as well; while routing does not answer, nobody with an agency is told. A report that is not there, or not for the caller, is answered alike, and leaves
-//! nothing. `submission.rs`, `category.rs`, `receipt.rs`, `reading.rs`, `reveal.rs` and `state.rs`
-//! import neither tonic nor sqlx.
+//! it is read. What became of a report is shown to nobody whom routing names as excluded, asked
+//! each time as well; while routing does not answer, nobody with an agency is told. A report that
+//! is not there, or not for the caller, is answered alike, and leaves nothing. `submission.rs`,
+//! `category.rs`, `receipt.rs`, `reading.rs`, `reveal.rs` and `state.rs` import neither tonic nor
+//! sqlx.
 
 mod access;
 pub mod category;

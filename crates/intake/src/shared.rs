@@ -2,10 +2,10 @@
 //! key and the evidence folder.
 //!
 //! With another receipt key a replica would deny its siblings' receipts and call honest repeats
-//! reused; with an empty folder it would answer for files that it does not have. Both are noticed at
-//! start. All other keys are in the database, or their holder checks them: page tokens are sealed
-//! with a key in the database, each record's commitment key is in its row, officers' pseudonyms are
-//! keyed by their own token, and audit checks the log's key.
+//! reused; with an empty folder it would answer for files that it does not have. Both are noticed
+//! at start. All other keys are in the database, or their holder checks them: page tokens are
+//! sealed with a key in the database, each record's commitment key is in its row, officers'
+//! pseudonyms are keyed by their own token, and audit checks the log's key.
 
 use std::sync::Arc;
 

@@ -57,7 +57,8 @@ impl State {
         }
     }
 
-    /// The state that a report takes on when its case is in `case`, if that is a change. A withdrawn report stays withdrawn.
+    /// The state that a report takes on when its case is in `case`, if that is a change. A
+    /// withdrawn report stays withdrawn.
     pub fn follow(self, case: CaseState) -> Option<Self> {
         let next = match case {
             CaseState::Advised => Self::Advised,

@@ -54,7 +54,8 @@ use crate::{
 pub struct Entry {
     /// Id of the entry, made by [`entry_id`]; of a change it is the event id.
     pub id: Uuid,
-    /// When it was made, in whole seconds: encoding rounds down, and a clock before 1970 is at 1970.
+    /// When it was made, in whole seconds: encoding rounds down, and a clock before 1970 is at
+    /// 1970.
     pub time: Time,
     /// The producer, such as `intake`.
     pub source: String,

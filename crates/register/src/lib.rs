@@ -1,11 +1,11 @@
 //! The operator register: who operates which domain, app or platform, and where.
 //!
-//! Loading: `grpc.rs`, for `service.rs`, receives a file in pieces and [`load`] drives the rest. [`mod@file`] parses
-//! its lines into rows, using [`key`] and [`entry`]; [`sorted`] sorts them by name; [`checked`]
-//! validates them against each other; the [`store`] (`sql_store.rs`) writes them where nobody sees
-//! them, until one small transaction puts the whole load in force and logs it. [`sweep`] deletes
-//! replaced rows. Look-up: `complete` (in [`answer`]) takes a delivery of reports, looks up all
-//! their subjects at once, and adds the answers to the facts.
+//! Loading: `grpc.rs`, for `service.rs`, receives a file in pieces and [`load`] drives the rest.
+//! [`mod@file`] parses its lines into rows, using [`key`] and [`entry`]; [`sorted`] sorts them by
+//! name; [`checked`] validates them against each other; the [`store`] (`sql_store.rs`) writes them
+//! where nobody sees them, until one small transaction puts the whole load in force and logs it.
+//! [`sweep`] deletes replaced rows. Look-up: `complete` (in [`answer`]) takes a delivery of
+//! reports, looks up all their subjects at once, and adds the answers to the facts.
 //!
 //! The register depends on the decision for calendars, which define days, and for facts, which its
 //! answers become part of.

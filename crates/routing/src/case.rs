@@ -7,8 +7,8 @@
 //! All changes take the same path. `rule.rs` holds, for each verb ([`Rule`]), who may use it in
 //! which state and its effect on the clocks; [`Rules::act`] checks that once. Then the verb's file
 //! (`acknowledge.rs`, …) returns a [`Transition`] or a refusal. `open.rs`, `hand_up.rs`,
-//! `settle.rs` and `succeed.rs` are Remit's own actions. `part.rs` has the parts in a case and what each sees,
-//! `clock.rs` the clocks, `event.rs` what is logged of a change.
+//! `settle.rs` and `succeed.rs` are Remit's own actions. `part.rs` has the parts in a case and what
+//! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change.
 //!
 //! To add a verb, write its file and name it in [`Action`].
 

@@ -1,5 +1,5 @@
-//! Ends clocks that have run out, hands on what ended agencies had, and computes provisional deadlines
-//! again when holidays are published.
+//! Ends clocks that have run out, hands on what ended agencies had, and computes provisional
+//! deadlines again when holidays are published.
 //!
 //! Any number of replicas poll; the store ends each generation of a clock once. What ran out while
 //! nothing ran is found by the next poll. Each poll reads page by page to the end, so that cases

@@ -2,11 +2,12 @@
 //!
 //! # From report to case
 //!
-//! `reports.rs` receives changes of reports from intake. `completion.rs` completes the facts, by the
-//! operator [`register`] and former directories; previews and explanations take the same way. The crate [`decision`] decides the route and explains it, by the active rule set and
-//! directory. [`case`] opens the case, with one owner and a running clock. [`store`] writes the
-//! case, its change and the deliveries in one transaction. Relays deliver the change to intake
-//! (`relays.rs`) and to audit.
+//! `reports.rs` receives changes of reports from intake. `completion.rs` completes the facts, by
+//! the operator [`register`] and former directories; previews and explanations take the same way.
+//! The crate [`decision`] decides the route and explains it, by the active rule set and directory.
+//! [`case`] opens the case, with one owner and a running clock. [`store`] writes the case, its
+//! change and the deliveries in one transaction. Relays deliver the change to intake (`relays.rs`)
+//! and to audit.
 //!
 //! # A case's life
 //!

@@ -96,8 +96,8 @@ impl Reports {
             .collect()
     }
 
-    /// The route that a report would have if it were submitted now, and who would see what. Reads no
-    /// case: what is asked of a report that would join one tells nothing of it.
+    /// The route that a report would have if it were submitted now, and who would see what. Reads
+    /// no case: what is asked of a report that would join one tells nothing of it.
     pub(crate) async fn preview(&self, request: PreviewRouteRequest) -> Result<RoutePreview, Failure> {
         let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
         let active = self.versions.active();

@@ -248,8 +248,8 @@ pub trait Store: Send + Sync + 'static {
     async fn provisional(&self, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error>;
 
     /// Computes the provisional deadlines of cases again, by the calendars of this replica, in one
-    /// durable transaction. Returns the number of cases changed; a case whose deadlines stay as they
-    /// are is not. Skips cases that another transaction has locked.
+    /// durable transaction. Returns the number of cases changed; a case whose deadlines stay as
+    /// they are is not. Skips cases that another transaction has locked.
     async fn settle(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
 
     /// A case; `None` if it does not exist or is not visible to this viewer.

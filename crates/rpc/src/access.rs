@@ -1,9 +1,12 @@
-//! Which kinds of caller may call which method: one table per gRPC service, checked before a handler is called.
+//! Which kinds of caller may call which method: one table per gRPC service, checked before a
+//! handler is called.
 //!
-//! A service states its tables beside its registration, and [`Server`](crate::Server) enforces them: a method without a
-//! row is never called, whoever asks. What a caller may see of a record is decided where records are, in the stores.
+//! A service states its tables beside its registration, and [`Server`](crate::Server) enforces
+//! them: a method without a row is never called, whoever asks. What a caller may see of a record is
+//! decided where records are, in the stores.
 //!
-//! A later role is a new [`Kind`], admitted in [`Kind::admits`] and named in the rows that it gets: no handler changes.
+//! A later role is a new [`Kind`], admitted in [`Kind::admits`] and named in the rows that it gets:
+//! no handler changes.
 
 use std::{
     borrow::Cow,
@@ -69,7 +72,8 @@ pub struct Method {
     pub name: &'static str,
     /// Who may call it.
     pub kinds: &'static [Kind],
-    /// Who alone may make requests that a field marks; a [`Condition`] is checked by the handler, with [`require`].
+    /// Who alone may make requests that a field marks; a [`Condition`] is checked by the handler,
+    /// with [`require`].
     pub condition: Option<Condition>,
     /// Whether it is answered only once a whole file has arrived, however long that takes.
     pub is_upload: bool,
@@ -174,7 +178,8 @@ impl Methods {
     }
 }
 
-/// Whether the contract has a method of this path: one without a row is denied, and not said to be missing.
+/// Whether the contract has a method of this path: one without a row is denied, and not said to be
+/// missing.
 pub(crate) fn is_in_contract(path: &str) -> bool {
     let Some((service, name)) = path.trim_start_matches('/').split_once('/') else {
         return false;
@@ -209,8 +214,8 @@ pub(crate) fn denied(method: &Method, caller: &Identity) -> Failure {
 
 /// Refuses a request that the condition of its method's row keeps from this caller.
 ///
-/// # Errors
-/// When the caller is not of the condition's kinds. A method whose row has no condition refuses every such request.
+/// # Errors When the caller is not of the condition's kinds. A method whose row has no condition
+/// refuses every such request.
 pub fn require<T>(request: &tonic::Request<T>) -> Result<(), Failure> {
     let caller = crate::caller(request)?;
     let method = request.extensions().get::<&'static Method>().copied();
@@ -242,8 +247,8 @@ fn listed(kinds: &[Kind]) -> Cow<'static, str> {
     }
 }
 
-/// What is wrong with the tables of a server whose services are those of `package`: methods of the contract without a
-/// row, rows without a method, and doubled rows. For a test of each service.
+/// What is wrong with the tables of a server whose services are those of `package`: methods of the
+/// contract without a row, rows without a method, and doubled rows. For a test of each service.
 #[must_use]
 pub fn faults(package: &str, tables: &[Table]) -> Vec<String> {
     let mut faults = Vec::new();

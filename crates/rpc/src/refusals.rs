@@ -1,5 +1,5 @@
-//! Log lines about refused calls: whoever runs Remit sees who is turned away, and why, but a flood of
-//! refused calls is no flood of lines. No line has content.
+//! Log lines about refused calls: whoever runs Remit sees who is turned away, and why, but a flood
+//! of refused calls is no flood of lines. No line has content.
 
 use std::{
     collections::HashMap,

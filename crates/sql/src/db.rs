@@ -21,8 +21,8 @@ impl Db {
         Ok(Self(pools))
     }
 
-    /// The changes of the schema that the database at a URL lacks. A missing SQLite file is created,
-    /// empty; nothing else is changed.
+    /// The changes of the schema that the database at a URL lacks. A missing SQLite file is
+    /// created, empty; nothing else is changed.
     pub async fn pending(url: &str, schemas: &[Schema]) -> Result<Vec<&'static str>, Error> {
         let pools = Pools::open(url).await?;
         let pending = migrate::pending(&pools, &without_password(url), schemas).await;

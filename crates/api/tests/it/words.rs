@@ -1,10 +1,12 @@
-//! No name in the contract is a word that a language of our users reserves: generators either break or rename it.
+//! No name in the contract is a word that a language of our users reserves: generators either break
+//! or rename it.
 
 use std::collections::BTreeSet;
 
 use crate::rules::{Faults, enums, messages, services};
 
-/// Reserved in Python, Go, Java, C#, Rust, TypeScript, Swift or Kotlin, contextual words left out where they may name a member.
+/// Reserved in Python, Go, Java, C#, Rust, TypeScript, Swift or Kotlin, contextual words left out
+/// where they may name a member.
 const RESERVED: &str = "
     False None True and as assert async await break class continue def del elif else except finally for from global if import in is
     lambda nonlocal not or pass raise return try while with yield match case type

@@ -6,8 +6,8 @@ CREATE TABLE entries (
 );
 
 -- Openings of the entries' commitments to chain and detail. In a table of their own, so that access
--- to the log does not need access to them. A mark has no commitments: its row is empty, and shows that
--- nothing is missing.
+-- to the log does not need access to them. A mark has no commitments: its row is empty, and shows
+-- that nothing is missing.
 CREATE TABLE openings (
     idx BIGINT NOT NULL PRIMARY KEY,
     record TEXT,
@@ -29,8 +29,8 @@ CREATE TABLE tiles (
     hashes BYTEA NOT NULL
 );
 
--- One row: the size and root of the log, and the epoch of the store that may write. Each opening store
--- takes the next epoch.
+-- One row: the size and root of the log, and the epoch of the store that may write. Each opening
+-- store takes the next epoch.
 CREATE TABLE head (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     size BIGINT NOT NULL,

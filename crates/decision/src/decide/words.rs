@@ -119,8 +119,8 @@ impl Ruling<'_> {
         }
     }
 
-    /// How the place of a factor was read, if it is not simply in force. `None` for the place of the
-    /// agency complained of, which only the owner may see.
+    /// How the place of a factor was read, if it is not simply in force. `None` for the place of
+    /// the agency complained of, which only the owner may see.
     fn read_as(&self, tried: &Tried<'_>, located: &Located<'_>) -> Option<String> {
         let (Given::Territory(place), Some(_)) = (tried.given, located.climb.first()) else {
             return None;

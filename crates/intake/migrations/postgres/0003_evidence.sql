@@ -1,5 +1,5 @@
--- Files that were uploaded, and where each stands. The files themselves lie elsewhere, under the same ids. The log commits to the
--- hash with the key; destroying the row erases the link.
+-- Files that were uploaded, and where each stands. The files themselves lie elsewhere, under the
+-- same ids. The log commits to the hash with the key; destroying the row erases the link.
 CREATE TABLE evidence (
     id TEXT NOT NULL PRIMARY KEY,
     caller TEXT NOT NULL,
@@ -22,8 +22,8 @@ CREATE TABLE evidence (
 CREATE INDEX evidence_unattached ON evidence (upload_time) WHERE state = 'UPLOADED';
 CREATE INDEX evidence_unremoved ON evidence (unremoved_since) WHERE unremoved_since IS NOT NULL;
 
--- Who was given a file, when and why: one row for each change of the kind `evidence.downloaded`. The log commits to the
--- justification with this key; destroying the row erases the link.
+-- Who was given a file, when and why: one row for each change of the kind `evidence.downloaded`.
+-- The log commits to the justification with this key; destroying the row erases the link.
 CREATE TABLE evidence_downloads (
     evidence TEXT NOT NULL,
     sequence BIGINT NOT NULL,

@@ -11,7 +11,8 @@ CREATE TABLE reports (
     content BLOB NOT NULL
 );
 
--- Where a report stands that anything followed: its state and chain, and the case as routing last told of it.
+-- Where a report stands that anything followed: its state and chain, and the case as routing last
+-- told of it.
 CREATE TABLE report_states (
     report TEXT NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
@@ -22,7 +23,8 @@ CREATE TABLE report_states (
     case_view BLOB
 ) WITHOUT ROWID;
 
--- The reports with where each stands. Accepting one writes no row for that, as most of it is known: it is the first change.
+-- The reports with where each stands. Accepting one writes no row for that, as most of it is known:
+-- it is the first change.
 CREATE VIEW standings AS SELECT
     id, caller, agency, receipt_hash, accept_time, content,
     COALESCE(state, 'ACCEPTED') AS state,

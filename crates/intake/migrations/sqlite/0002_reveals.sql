@@ -1,5 +1,6 @@
--- Who was shown a reporter's identity, when and why: one row for each change of the kind `report.revealed`. The log
--- commits to the justification with this key; destroying the row erases the link.
+-- Who was shown a reporter's identity, when and why: one row for each change of the kind
+-- `report.revealed`. The log commits to the justification with this key; destroying the row erases
+-- the link.
 CREATE TABLE reveals (
     report TEXT NOT NULL,
     sequence INTEGER NOT NULL,

@@ -1,5 +1,5 @@
--- What replicas must have in common: of each key a random salt and its keyed hash, which tells nothing of the key; the id that
--- the evidence folder is marked with.
+-- What replicas must have in common: of each key a random salt and its keyed hash, which tells
+-- nothing of the key; the id that the evidence folder is marked with.
 CREATE TABLE shared (
     name TEXT NOT NULL PRIMARY KEY,
     salt BLOB NOT NULL,

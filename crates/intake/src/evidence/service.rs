@@ -98,7 +98,8 @@ impl Service {
         let recording = |store: Arc<dyn EvidenceStore>| async move {
             file.finish().await.map_err(upload::unwritten)?;
             let uploaded = store.record_upload(&upload, now).await?;
-            // If that fails, it is unknown whether the row exists, so the file stays: upkeep decides.
+            // If that fails, it is unknown whether the row exists, so the file stays: upkeep
+            // decides.
             let is_new = matches!(&uploaded, Uploaded::Evidence(stored) if stored.id == id);
             if !is_new && let Err(error) = vault.remove(id).await {
                 tracing::warn!(%error, "a file that was uploaded again cannot be removed now");

@@ -64,8 +64,8 @@ impl Service {
         }
     }
 
-    /// Where the report would go, decided by routing as if it were submitted. `None` if routing cannot
-    /// be asked: the report is valid all the same.
+    /// Where the report would go, decided by routing as if it were submitted. `None` if routing
+    /// cannot be asked: the report is valid all the same.
     async fn preview(&self, submission: submission::Submission) -> Option<RoutePreview> {
         let request = PreviewRouteRequest {
             facts: Some(submission.facts),

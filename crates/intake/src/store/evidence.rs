@@ -22,8 +22,8 @@ pub struct Upload {
     pub id: Uuid,
     /// Who uploads it.
     pub sender: Sender,
-    /// The sender's id for the request, and the keyed hash of length, SHA-256 and declared type that
-    /// tells a repeat from other content.
+    /// The sender's id for the request, and the keyed hash of length, SHA-256 and declared type
+    /// that tells a repeat from other content.
     pub request: Option<(Uuid, Bytes32)>,
     /// Its length in bytes.
     pub size: u64,

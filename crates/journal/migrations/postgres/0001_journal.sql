@@ -6,7 +6,8 @@ CREATE TABLE journal (
     kind TEXT NOT NULL,
     time BIGINT NOT NULL,
     entry BYTEA NOT NULL,
-    -- Opens the entry's chain commitment, whose content is rebuilt from this row and the one before.
+    -- Opens the entry's chain commitment, whose content is rebuilt from this row and the one
+    -- before.
     chain_salt BYTEA NOT NULL,
     PRIMARY KEY (record, sequence)
 );

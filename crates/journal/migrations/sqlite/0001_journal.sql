@@ -6,12 +6,14 @@ CREATE TABLE journal (
     kind TEXT NOT NULL,
     time INTEGER NOT NULL,
     entry BLOB NOT NULL,
-    -- Opens the entry's chain commitment, whose content is rebuilt from this row and the one before.
+    -- Opens the entry's chain commitment, whose content is rebuilt from this row and the one
+    -- before.
     chain_salt BLOB NOT NULL,
     PRIMARY KEY (record, sequence)
 ) WITHOUT ROWID;
 
--- Undelivered events. `position` sorts by time, then sequence. With row ids, because payloads are long.
+-- Undelivered events. `position` sorts by time, then sequence. With row ids, because payloads are
+-- long.
 CREATE TABLE outbox (
     consumer TEXT NOT NULL,
     position TEXT NOT NULL,

@@ -1,5 +1,6 @@
--- Loads of the operator register. Whoever reads sees the rows of those that are LIVE and of no others: since the last
--- replacement, all that were put into force. LOADING ones are being written, DEAD ones are swept, of SWEPT ones nothing is left.
+-- Loads of the operator register. Whoever reads sees the rows of those that are LIVE and of no
+-- others: since the last replacement, all that were put into force. LOADING ones are being written,
+-- DEAD ones are swept, of SWEPT ones nothing is left.
 CREATE TABLE operator_loads (
     load INTEGER NOT NULL PRIMARY KEY,
     state TEXT NOT NULL CHECK (state IN ('LOADING', 'LIVE', 'DEAD', 'SWEPT')),
@@ -8,8 +9,9 @@ CREATE TABLE operator_loads (
     CONSTRAINT what_is_live_has_a_version CHECK (state <> 'LIVE' OR version IS NOT NULL)
 ) WITHOUT ROWID;
 
--- What each load says of each name: who operates it, where, from the first to the last day (ISO 8601; empty without end). Of
--- several live loads that have a name, the one of the highest version counts. A row without place removes the name.
+-- What each load says of each name: who operates it, where, from the first to the last day (ISO
+-- 8601; empty without end). Of several live loads that have a name, the one of the highest version
+-- counts. A row without place removes the name.
 CREATE TABLE operator_entries (
     key TEXT NOT NULL,
     load INTEGER NOT NULL,

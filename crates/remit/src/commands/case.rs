@@ -313,8 +313,8 @@ async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json:
     Ok(())
 }
 
-/// Tells how to go on after the last message, however the watch ended. In JSON every message has its
-/// token; so this is no part of the output.
+/// Tells how to go on after the last message, however the watch ended. In JSON every message has
+/// its token; so this is no part of the output.
 fn say_resume(last: &str) {
     if !last.is_empty() {
         output::aside(format_args!("resume with: remit case watch --resume {last}"));

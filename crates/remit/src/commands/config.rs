@@ -29,9 +29,9 @@ Examples:
     Show(Settings),
     /// Check the configuration as a start would, without starting
     ///
-    /// Reads every file that it names, and refuses what `remit serve` would refuse: unknown keys and
-    /// variables, values out of range, missing settings, unusable reference data and tokens, secrets
-    /// that others can read.
+    /// Reads every file that it names, and refuses what `remit serve` would refuse: unknown keys
+    /// and variables, values out of range, missing settings, unusable reference data and tokens,
+    /// secrets that others can read.
     #[command(after_help = "\
 Examples:
   remit config check --config remit.yaml

@@ -64,8 +64,8 @@ pub async fn check(audit: &Target, vkey: &str, change: &LogReference) -> Result<
     }
 }
 
-/// Opens the chain of a report's changes and verifies it: all are of one record, and each continues the
-/// previous one.
+/// Opens the chain of a report's changes and verifies it: all are of one record, and each continues
+/// the previous one.
 pub fn chained(changes: &[LogReference]) -> Result<Vec<Opened>, String> {
     let mut opened: Vec<Opened> = Vec::with_capacity(changes.len());
     for change in changes {

@@ -35,8 +35,8 @@ pub struct Command {
     /// Seconds after which something counts as late; ten times as many count as very late
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     late: u32,
-    /// Seconds after which a checkpoint counts as old; ten times as many count as very old [default:
-    /// three times the interval at which the log says that it is signed when quiet]
+    /// Seconds after which a checkpoint counts as old; ten times as many count as very old
+    /// [default: three times the interval at which the log says that it is signed when quiet]
     #[arg(long, value_name = "SECONDS")]
     old: Option<u32>,
     /// Address of intake
