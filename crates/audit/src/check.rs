@@ -391,10 +391,12 @@ mod tests {
             ..sound.clone()
         };
         // A service says how far it has come by a call: its marks are the log's to write.
+        let id = journal::entry_id(Time(0), &SeededEntropy::new(1));
         let mark = StateChange {
-            entry: MarkEntry::new("intake", EventSet::default(), Uuid::from_u128(0x4000 << 64), Time(0)).bytes,
+            entry: MarkEntry::new("intake", EventSet::default(), id, Time(0)).bytes,
             ..sound
         };
+        assert!(Entry::decode(&mark.entry).is_ok());
         for malformed in [StateChange::default(), cut, mark] {
             assert_eq!(check("intake", malformed).unwrap_err(), AppendRefusal::Malformed);
         }

@@ -77,6 +77,7 @@ fn fingerprint(key: &Bytes32, salt: &[u8]) -> Vec<u8> {
 fn compared(mark: Option<String>, id: &str) -> Option<String> {
     let wrong = match mark {
         Some(mark) if mark == id => return None,
+        Some(mark) if mark.is_empty() => "the evidence folder's marker is empty",
         Some(_) => "the evidence folder is another intake's",
         None => "the evidence folder is empty or another's: it has no marker",
     };

@@ -135,11 +135,11 @@ pub async fn keep_free(tx: &mut Tx, answers: &[&FirstAnswer]) -> Result<Vec<Opti
     Ok(found)
 }
 
-/// Forgets a request whose answer no longer holds.
-pub async fn forget_request(tx: &mut Tx, request: &RequestId) -> Result<(), Error> {
+/// Forgets a request whose answer no longer holds, unless somebody else has answered it anew.
+pub async fn forget_request(tx: &mut Tx, request: &RequestId, answer: &[u8]) -> Result<(), Error> {
     tx.execute(
-        "DELETE FROM requests WHERE request_id = $1 AND caller = $2",
-        vec![request.id.into(), request.caller.as_str().into()],
+        "DELETE FROM requests WHERE request_id = $1 AND caller = $2 AND answer = $3",
+        vec![request.id.into(), request.caller.as_str().into(), answer.into()],
     )
     .await
     .map(drop)

@@ -134,7 +134,9 @@ impl Reports {
         }
         let active = self.versions.active();
         self.completion.add_successors(&mut excluded, &active.directory).await?;
-        Ok(active.directory.is_excluded(agency, &excluded))
+        // Of an agency that the directory no longer has, nobody knows any more what it was under.
+        let is_known = active.directory.agency(agency).is_some();
+        Ok(!is_known || active.directory.is_excluded(agency, &excluded))
     }
 
     /// Whether an agency may see the content of a report, or a case, and whether what became of the

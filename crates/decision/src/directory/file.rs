@@ -189,6 +189,15 @@ impl<'a> Reader<'a> {
             self.faults
                 .push(format!("{at}: a name is missing; write `name: {{zh: …, en: …}}`"));
         }
+        // Shown to reporters: a database, a terminal and a form must take it as it is.
+        if [&entry.name.zh, &entry.name.en]
+            .iter()
+            .any(|name| name.contains(char::is_control))
+        {
+            self.faults.push(format!(
+                "{at}: a name has a control character, such as a line break; remove it"
+            ));
+        }
         let functions = self.functions(&at, &entry.functions);
         let mut other = |id: Option<&str>| id.and_then(|id| self.take(&at, AgencyId::new(id)));
         let superior = other(entry.superior.as_deref());

@@ -466,6 +466,13 @@ impl Reader<'_> {
             self.fault("advise", "the advice is missing; add `advise: {zh: …, en: …}`");
             return None;
         }
+        if [zh, en]
+            .iter()
+            .any(|text| text.contains(|c: char| c.is_control() && c != '\n'))
+        {
+            self.fault("advise", "a text has a control character; remove it");
+            return None;
+        }
         Some(Action::Advise {
             zh: zh.to_owned(),
             en: en.to_owned(),

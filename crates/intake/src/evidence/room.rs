@@ -24,6 +24,8 @@ struct State {
     announced: AtomicU64,
     /// Whether the last look found no room, to log the change once.
     is_full: AtomicBool,
+    /// Bytes of the file that was refused last; 0 once there was room for it.
+    refused: AtomicU64,
 }
 
 /// Room that an upload takes while it runs.
@@ -57,10 +59,15 @@ impl Room {
             bytes,
         };
         let free = self.free().await?;
-        let needed = self.reserve.saturating_add(before).saturating_add(bytes);
+        let needed = self.reserve.saturating_add(bytes);
         if free < needed {
+            self.state.refused.store(bytes, Ordering::SeqCst);
             self.note(free, true);
             return Err(Failure::StorageFull);
+        }
+        // No operator has to make room: running uploads end.
+        if free < needed.saturating_add(before) {
+            return Err(Failure::Overloaded);
         }
         Ok(taken)
     }
@@ -68,7 +75,12 @@ impl Room {
     /// What keeps files from being taken, in words; `None` if there is room.
     pub(crate) async fn problem(&self) -> Result<Option<String>, Failure> {
         let free = self.free().await?;
-        let is_full = free <= self.reserve;
+        // As full as for the last upload: "there is room" must not be said of less than that needs.
+        let refused = self.state.refused.load(Ordering::SeqCst);
+        let is_full = free <= self.reserve.saturating_add(refused.saturating_sub(1));
+        if !is_full {
+            self.state.refused.store(0, Ordering::SeqCst);
+        }
         self.note(free, is_full);
         Ok(is_full.then(|| {
             format!(

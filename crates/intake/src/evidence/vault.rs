@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use journal::Time;
+use journal::{SystemEntropy, Time, random_id};
 use tokio::{
     fs::{self, File},
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -216,19 +216,25 @@ impl Vault for Folder {
     }
 
     async fn set_mark(&self, id: &str) -> io::Result<()> {
-        let new = fs::OpenOptions::new()
+        // Whole or not there, whoever looks meanwhile, and after a crash.
+        let unfinished = self.incoming.join(format!("marker-{}", random_id(&SystemEntropy)));
+        let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(self.marker())
-            .await;
-        let mut file = match new {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
-            new => new?,
-        };
+            .open(&unfinished)
+            .await?;
         file.write_all(format!("{id}\n").as_bytes()).await?;
         file.sync_all().await?;
-        sync_folder(&self.root).await
+        let linked = fs::hard_link(&unfinished, self.marker()).await;
+        fs::remove_file(&unfinished).await?;
+        match linked {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            linked => {
+                linked?;
+                sync_folder(&self.root).await
+            }
+        }
     }
 
     async fn remove_unfinished(&self, since: Time) -> io::Result<usize> {

@@ -8,6 +8,8 @@ use api::{
 use journal::{Draft, Head, Time, keyed_hash, ordered_id};
 use prost::Message as _;
 use rpc::{Failure, Identity, Violation};
+use tonic::Code;
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::Service;
@@ -39,7 +41,7 @@ impl Service {
         if validate_only {
             self.attachable(caller, &submission.evidence, now).await?;
             return Ok(SubmitReportResponse {
-                preview: self.preview(submission).await,
+                preview: self.preview(submission).await?,
                 ..SubmitReportResponse::default()
             });
         }
@@ -66,16 +68,26 @@ impl Service {
 
     /// Where the report would go, decided by routing as if it were submitted. `None` if routing
     /// cannot be asked: the report is valid all the same.
-    async fn preview(&self, submission: submission::Submission) -> Option<RoutePreview> {
+    async fn preview(&self, submission: submission::Submission) -> Result<Option<RoutePreview>, Failure> {
         let request = PreviewRouteRequest {
             facts: Some(submission.facts),
             subjects: submission.subjects,
         };
         match self.routing.clone().preview_route(request).await {
-            Ok(response) => response.into_inner().preview,
+            Ok(response) => Ok(response.into_inner().preview),
+            // Submitted, it would be accepted and then never routed.
+            Err(error) if error.code() == Code::InvalidArgument => {
+                let refused = error.get_details_bad_request().map(|refused| refused.field_violations);
+                let first = refused.into_iter().flatten().next();
+                let why = first.map(|refused| refused.description);
+                Err(Failure::invalid(
+                    "report",
+                    why.unwrap_or_else(|| error.message().to_owned()),
+                ))
+            }
             Err(error) => {
                 tracing::warn!(%error, "a route cannot be previewed");
-                None
+                Ok(None)
             }
         }
     }

@@ -192,9 +192,11 @@ async fn uploads_are_refused_before_the_reserve_is_used_and_reports_are_taken_me
         (rows, 1),
         "it leaves nothing"
     );
-    *site.free.lock().unwrap() = Some(reserve);
-    let refusal = status(&served).await.refusal;
-    assert!(refusal.contains("evidence.reserve_bytes"), "{refusal}");
+    for free in [reserve + 9, reserve] {
+        *site.free.lock().unwrap() = Some(free);
+        let refusal = status(&served).await.refusal;
+        assert!(refusal.contains("evidence.reserve_bytes"), "{refusal}");
+    }
     served.client("hotline").submit_report(good()).await.unwrap();
     *site.free.lock().unwrap() = Some(2 * reserve);
     assert_eq!(status(&served).await.refusal, "");

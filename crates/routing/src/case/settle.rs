@@ -22,8 +22,8 @@ pub(super) const RULE: &Rule = &Rule {
 
 impl Rules<'_> {
     /// Computes the provisional deadlines of a case again, by the calendars of today. `None` if
-    /// that changes nothing, so that any number of replicas may do it, and a replica with an older
-    /// calendar takes back nothing.
+    /// that changes nothing, so that any number of replicas may do it. A deadline that is no longer
+    /// provisional is not touched: a replica with an older calendar takes nothing back.
     pub fn settled(&self, case: &Case) -> Option<Transition> {
         let Standing::Open(stage, duty) = &case.standing else {
             return None;

@@ -203,6 +203,20 @@ pub(super) async fn excluded(db: &Db, report: Uuid) -> Result<BTreeSet<AgencyId>
     for row in &rows {
         excluded.append(&mut rows::matter(row)?.excluded);
     }
+    if excluded.is_empty() {
+        return Ok(excluded);
+    }
+    // And who came to be excluded since, by whichever directory.
+    let since = db
+        .fetch(
+            "SELECT agency FROM case_reports \
+             JOIN case_exclusions ON case_exclusions.case_id = case_reports.case_id WHERE report = $1",
+            vec![report.into()],
+        )
+        .await?;
+    for row in &since {
+        excluded.insert(rows::agency(&row.get::<String>("agency")?)?);
+    }
     Ok(excluded)
 }
 

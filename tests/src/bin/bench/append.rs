@@ -400,7 +400,10 @@ impl tonic::server::UnaryService<AppendChangesRequest> for Answer {
             .into_inner()
             .changes
             .iter()
-            .map(|_| AppendResult::default())
+            .map(|_| AppendResult {
+                index: 0,
+                outcome: ChangeOutcome::Recorded.into(),
+            })
             .collect();
         Box::pin(async move { Ok(tonic::Response::new(AppendChangesResponse { results })) })
     }

@@ -314,7 +314,7 @@ async fn keep_upload(tx: &mut Tx, answer: &FirstAnswer) -> Result<Option<Uploade
         if first.state != State::Expired {
             return Ok(Some(Uploaded::Evidence(first)));
         }
-        journal::forget_request(tx, answer.request()).await?;
+        journal::forget_request(tx, answer.request(), id.as_bytes()).await?;
     }
     Err(Error::Raced("a request id"))
 }
