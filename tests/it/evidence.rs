@@ -62,11 +62,12 @@ fn remit(process: &Process, arguments: &[&str]) -> (Option<i32>, String) {
 fn files(process: &Process) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for folder in std::fs::read_dir(process.layout.evidence()).unwrap() {
-        files.extend(
-            std::fs::read_dir(folder.unwrap().path())
-                .unwrap()
-                .map(|file| file.unwrap().path()),
-        );
+        let folder = folder.unwrap().path();
+        // Beside the folders lies the marker.
+        if !folder.is_dir() {
+            continue;
+        }
+        files.extend(std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()));
     }
     files
 }

@@ -48,7 +48,7 @@ pub fn check(service: Option<Service>, config: &Config) -> anyhow::Result<()> {
 /// The check of a single service.
 pub(crate) fn alone(service: Service, config: &Config) -> anyhow::Result<Checked> {
     refuse_missing(service, config)?;
-    let checked = common(config)?;
+    let checked = common(&[service], config)?;
     if service != Service::Audit
         && let Some(tokens) = &checked.tokens
     {
@@ -67,20 +67,23 @@ pub(crate) fn all(config: &Config) -> anyhow::Result<Checked> {
     for service in Service::ALL {
         config.database(service)?;
     }
-    common(config)
+    common(&Service::ALL, config)
 }
 
-fn common(config: &Config) -> anyhow::Result<Checked> {
+/// Services may share one configuration: each checks the secrets that it reads, and needs no other.
+fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked> {
+    let read_by = |service, file| services.contains(&service).then_some(file).and_then(Option::as_ref);
+    let receipt_key = read_by(Service::Intake, &config.receipt_key_file);
     for (key, secret) in [
-        ("tokens_file", &config.tokens_file),
-        ("receipt_key_file", &config.receipt_key_file),
-        ("log.key_file", &config.log.key_file),
+        ("tokens_file", config.tokens_file.as_ref()),
+        ("receipt_key_file", receipt_key),
+        ("log.key_file", read_by(Service::Audit, &config.log.key_file)),
     ] {
         if let Some(secret) = secret {
             private(secret).with_context(|| format!("`{key}`"))?;
         }
     }
-    if let Some(key) = &config.receipt_key_file {
+    if let Some(key) = receipt_key {
         read_key(key).context("`receipt_key_file`")?;
     }
     let tokens = match &config.tokens_file {
@@ -99,10 +102,10 @@ fn common(config: &Config) -> anyhow::Result<Checked> {
 pub(crate) fn own_token(tokens: &[Token], of: Service) -> anyhow::Result<&Token> {
     tokens
         .iter()
-        .find(|token| token.role == Role::Service && token.system == of.name())
+        .find(|token| token.role == Role::Service && token.system == of.name() && !token.is_revoked())
         .with_context(|| {
             format!(
-                "the token file has no token with the role service for the system `{of}`, which {of} needs for its calls"
+                "the token file has no valid token with the role service for the system `{of}`, which {of} needs for its calls"
             )
         })
 }

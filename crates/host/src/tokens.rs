@@ -138,7 +138,15 @@ async fn follow(followed: Weak<Followed>) {
 pub fn read(path: &Path) -> anyhow::Result<Vec<Token>> {
     private(path)?;
     input::text(path, LIMIT)
-        .and_then(|text| Ok(serde_json::from_str(&text)?))
+        .and_then(|text| {
+            // Its own words quote what stands there, which may be a token.
+            serde_json::from_str(&text).map_err(|error| {
+                let (line, column) = (error.line(), error.column());
+                anyhow::anyhow!(
+                    "line {line}, column {column}: this is no list of tokens as `remit token add` writes it"
+                )
+            })
+        })
         .with_context(|| format!("reading the tokens in {}", path.display()))
 }
 

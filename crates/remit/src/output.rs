@@ -46,11 +46,11 @@ pub fn document(content: &[u8]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if out.is_terminal() {
         out.write_all(harmless(&String::from_utf8_lossy(content), 0).as_bytes())?;
+        if !content.ends_with(b"\n") {
+            out.write_all(b"\n")?;
+        }
     } else {
         out.write_all(content)?;
-    }
-    if !content.ends_with(b"\n") {
-        out.write_all(b"\n")?;
     }
     out.flush()
 }

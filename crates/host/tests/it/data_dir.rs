@@ -176,8 +176,8 @@ async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
     let others = file.with_file_name("elsewhere");
     for (break_it, expected) in [
         (
-            Box::new(|| std::fs::write(&file, "no tokens").unwrap()) as Box<dyn Fn()>,
-            "expected",
+            Box::new(|| std::fs::write(&file, r#"["a-secret"]"#).unwrap()) as Box<dyn Fn()>,
+            "line 1, column 11",
         ),
         (Box::new(|| std::fs::rename(&file, &others).unwrap()), "No such file"),
         (
@@ -193,6 +193,7 @@ async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
             trouble.contains(expected) && trouble.contains("tokens.json"),
             "{trouble}"
         );
+        assert!(!trouble.contains("a-secret"), "status and log show this: {trouble}");
         // It stays an alarm, however long.
         tokio::time::sleep(2 * REMIND).await;
         assert_eq!(followed.trouble(), Some(trouble));

@@ -340,6 +340,13 @@ async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
         );
         return Err(Failed::Usage(problem).into());
     }
+    if let Some(file) = database.file().filter(|file| !file.is_file()) {
+        let problem = format!(
+            "{} is no database of intake: without its rows nothing can be compared",
+            file.display()
+        );
+        return Err(Failed::Usage(problem).into());
+    }
     let db = Intake::open(database.expose())
         .await
         .with_context(|| format!("opening intake's database {database}"))?;
@@ -367,7 +374,7 @@ async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
         let result = serde_json::json!({
             "files": verified.files, "bytes": verified.bytes, "wrong": verified.wrong, "first": wrong,
         });
-        line(serde_json::to_string_pretty(&result)?)?;
+        output::value(&result)?;
     } else {
         for (name, problem) in &verified.first {
             field(name, problem)?;

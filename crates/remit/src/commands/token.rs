@@ -137,8 +137,9 @@ impl Command {
             Action::Renew => Ok(()),
             Action::List => list(&tokens, json),
             Action::Revoke { system } => {
-                let entry = entry(&mut tokens, &system, &file)?;
-                entry.token.clear();
+                for entry in entries(&mut tokens, &system, &file)? {
+                    entry.token.clear();
+                }
                 write_tokens(&file, &tokens)?;
                 match json {
                     true => output::value(&serde_json::json!({ "system": system, "revoked": true })),
@@ -147,7 +148,12 @@ impl Command {
             }
             Action::Rotate { system } => {
                 let token = secret(&SystemEntropy);
-                entry(&mut tokens, &system, &file)?.token.clone_from(&token);
+                let mut entries = entries(&mut tokens, &system, &file)?.into_iter();
+                if let Some(first) = entries.next() {
+                    first.token.clone_from(&token);
+                }
+                // None of the old ones goes on.
+                entries.for_each(|other| other.token.clear());
                 Tokens::new(&tokens)?;
                 write_tokens(&file, &tokens)?;
                 print_token(&system, &token, json)
@@ -226,16 +232,16 @@ fn require_known(agency: &AgencyId, known: Option<bool>) -> anyhow::Result<()> {
     }
 }
 
-/// The entry of a system.
-fn entry<'a>(tokens: &'a mut [Token], system: &str, file: &Path) -> anyhow::Result<&'a mut Token> {
-    let names: Vec<_> = tokens.iter().map(|token| token.system.clone()).collect();
-    tokens.iter_mut().find(|token| token.system == system).ok_or_else(|| {
-        let meant = match nearest(system, names.iter().map(String::as_str)) {
+/// All entries of a system: it may have several tokens.
+fn entries<'a>(tokens: &'a mut [Token], system: &str, file: &Path) -> anyhow::Result<Vec<&'a mut Token>> {
+    if !tokens.iter().any(|token| token.system == system) {
+        let meant = match nearest(system, tokens.iter().map(|token| token.system.as_str())) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "`remit token list` lists them".to_owned(),
         };
-        Failed::NotFound(format!("{} has no system `{system}`; {meant}", file.display())).into()
-    })
+        return Err(Failed::NotFound(format!("{} has no system `{system}`; {meant}", file.display())).into());
+    }
+    Ok(tokens.iter_mut().filter(|token| token.system == system).collect())
 }
 
 fn list(tokens: &[Token], json: bool) -> anyhow::Result<()> {

@@ -156,6 +156,20 @@ fn tokens_are_added_for_every_role_and_listed_revoked_and_rotated() {
     let (_, json, _) = tokens(&["list", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["systems"][0]["revoked"], true, "{json}");
+    // A system with two tokens, as while one replaces the other: none of them goes on.
+    let one = "a".repeat(32);
+    let two =
+        [one.clone(), "b".repeat(32)].map(|token| format!(r#"{{"token":"{token}","system":"desk","role":"partner"}}"#));
+    std::fs::write(&file, format!("[{}]", two.join(","))).unwrap();
+    let (_, rotated, _) = tokens(&["rotate", "desk"]);
+    assert!(
+        !content().contains(&one) && !content().contains("bbbb"),
+        "{}",
+        content()
+    );
+    assert_eq!(tokens(&["revoke", "desk"]).0, 0);
+    assert!(!content().contains(rotated.trim()));
+    std::fs::write(&file, first).unwrap();
     let (code, _, stderr) = tokens(&["revoke", "bnak"]);
     assert!(code == 3 && stderr.contains("did you mean `bank`?"), "{stderr}");
     // For machines, errors are JSON too.

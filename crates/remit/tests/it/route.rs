@@ -1,15 +1,13 @@
 //! `remit route` without a server, as an independent oracle would use it.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
+use crate::cli::remit as remit_with;
+
 fn remit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_remit"))
-        .arg("route")
-        .args(arguments)
-        .output()
-        .unwrap()
+    remit_with(&["route"]).args(arguments).output().unwrap()
 }
 
 fn out(output: &Output) -> String {
