@@ -85,8 +85,8 @@ fn a_mistake_in_the_file_is_named_by_key_and_line() {
             "remit.yaml, line 3: `intake.database`: not a database URL",
         ),
         (
-            "# one\nintake: {listen: 127.0.0.1:1,\n  adress: x}\n",
-            "remit.yaml, line 3: `intake.adress`: this key does not exist",
+            "# one\nintake: {listen: 127.0.0.1:1,\n  listn: x}\n",
+            "remit.yaml, line 3: `intake.listn`: this key does not exist",
         ),
         ("a: [1\n", "remit.yaml, line "),
     ] {

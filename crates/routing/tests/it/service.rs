@@ -31,6 +31,7 @@ testkit::on_each_backend!(
     a_malformed_change_is_refused_alone,
     p7_an_agency_that_only_a_former_directory_has_excludes_its_successors,
     p7_what_became_of_a_report_is_hidden_by_the_directory_in_force,
+    p7_what_is_hidden_stays_hidden_when_the_directory_forgets_why,
     p7_lists_are_bound_to_caller_and_filter,
     p7_only_the_owner_sees_who_is_excluded,
     a_case_is_acknowledged_once,
@@ -501,6 +502,40 @@ async fn p7_what_became_of_a_report_is_hidden_by_the_directory_in_force(backend:
     for agency in ["police-130400", "police-450100"] {
         assert_eq!(answers(agency).await, (false, true), "{agency}");
     }
+    running.finish().await;
+}
+
+/// Who was excluded stays so, whatever a later directory has forgotten.
+async fn p7_what_is_hidden_stays_hidden_when_the_directory_forgets_why(backend: Backend) {
+    let running = Running::start(backend).await;
+    let fixture = &running.fixture;
+    let excluding = async |agency: &str| {
+        let facts = Facts {
+            excluded: vec![format!("agencies/{agency}")],
+            ..gambling()
+        };
+        let (id, _, change) = fixture.accepted(facts);
+        assert_eq!(running.route(vec![change]).await, [ChangeOutcome::Recorded]);
+        format!("reports/{id}")
+    };
+    let hidden = async |report: &str, agency: &str| {
+        let answer = running.check_access(report, &format!("agencies/{agency}")).await;
+        answer.unwrap().hidden
+    };
+    // Excluded through the unit above it, which a directory without it no longer tells.
+    let report = excluding("police-320000").await;
+    assert!(hidden(&report, "police-320300").await && !hidden(&report, "police-510100").await);
+    fixture.apply(&[("police-320300", "")]).await;
+    assert!(hidden(&report, "police-320300").await && !hidden(&report, "police-510100").await);
+
+    // Excluded as the successor that one directory named, and the next does not.
+    let report = excluding("police-130400").await;
+    fixture
+        .apply(&[("police-130400", "valid_to: 2026-03-01, successor: police-450100")])
+        .await;
+    fixture.ticker(&fixture.store).succeed().await.unwrap();
+    fixture.apply(&[]).await;
+    assert!(hidden(&report, "police-450100").await && !hidden(&report, "police-510100").await);
     running.finish().await;
 }
 
