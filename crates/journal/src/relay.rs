@@ -262,7 +262,7 @@ impl Outbox for SqlOutbox {
     async fn last_position(&self, consumer: &str) -> Result<Option<String>, Error> {
         const LAST: &str = "SELECT position FROM outbox WHERE consumer = $1 ORDER BY position DESC LIMIT 1";
         let row = self.0.fetch_optional(LAST, vec![consumer.into()]).await?;
-        row.map(|row| row.get(0)).transpose()
+        row.map(|row| row.only()).transpose()
     }
 
     async fn is_delivered(&self, consumer: &str, until: Option<&str>) -> Result<bool, Error> {

@@ -35,7 +35,7 @@ pub use error::{Error, Retry};
 pub use insert::{Column, Insert};
 pub use migrate::Schema;
 pub use open::Engine;
-pub use value::{ColumnIndex, FromColumn, Kind, Row, Value};
+pub use value::{FromColumn, Kind, Row, Value};
 
 /// Runs `$body` in a write transaction and commits it. Repeats the whole on a transient error
 /// (serialization failure, deadlock, busy file).

@@ -1,4 +1,4 @@
-use std::{fmt::Display, sync::Arc};
+use std::sync::Arc;
 
 use sqlx::{
     Decode, Postgres, Row as _, Sqlite, Type,
@@ -219,20 +219,14 @@ impl FromColumn for Option<String> {}
 impl FromColumn for Option<i64> {}
 impl FromColumn for Option<Vec<u8>> {}
 
-/// A column of a row: its name, or its position from 0.
-pub trait ColumnIndex: Copy + Display + sqlx::ColumnIndex<SqliteRow> + sqlx::ColumnIndex<PgRow> {}
-
-impl ColumnIndex for &str {}
-impl ColumnIndex for usize {}
-
 impl Row {
     pub(crate) fn new(inner: Inner, from: &'static str) -> Self {
         Self { inner, from }
     }
 
-    /// The value of a column. Prefer its name: a position breaks silently if two columns of one
-    /// type are swapped.
-    pub fn get<T: FromColumn>(&self, column: impl ColumnIndex) -> Result<T, Error> {
+    /// The value of a column by its name: a position breaks silently if two columns of one type are
+    /// swapped.
+    pub fn get<T: FromColumn>(&self, column: &str) -> Result<T, Error> {
         match &self.inner {
             Inner::Sqlite(row) => row.try_get(column),
             Inner::Postgres(row) => row.try_get(column),
@@ -246,17 +240,21 @@ impl Row {
             Inner::Sqlite(row) => row.len(),
             Inner::Postgres(row) => row.len(),
         };
-        match columns {
-            1 => self.get(0),
-            _ => Err(Error::Damaged {
+        if columns != 1 {
+            return Err(Error::Damaged {
                 what: "row of one column",
                 problem: format!("it has {columns}"),
-            }),
+            });
         }
+        match &self.inner {
+            Inner::Sqlite(row) => row.try_get(0_usize),
+            Inner::Postgres(row) => row.try_get(0_usize),
+        }
+        .map_err(|source| Error::decode(&0, self.from, source))
     }
 
     /// A column of exactly `N` bytes.
-    pub fn array<const N: usize>(&self, column: impl ColumnIndex, what: &'static str) -> Result<[u8; N], Error> {
+    pub fn array<const N: usize>(&self, column: &str, what: &'static str) -> Result<[u8; N], Error> {
         let bytes: Vec<u8> = self.get(column)?;
         bytes.try_into().map_err(|bytes: Vec<u8>| Error::Damaged {
             what,
@@ -265,7 +263,7 @@ impl Row {
     }
 
     /// A column that holds a count.
-    pub fn count(&self, column: impl ColumnIndex, what: &'static str) -> Result<u64, Error> {
+    pub fn count(&self, column: &str, what: &'static str) -> Result<u64, Error> {
         let int: i64 = self.get(column)?;
         u64::try_from(int).map_err(|_| Error::Damaged {
             what,

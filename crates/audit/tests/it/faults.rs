@@ -176,7 +176,7 @@ async fn a_clock_that_is_set_back_stops_nothing(backend: Backend) {
     )
     .await
     {
-        times.push(Entry::decode(&row.get::<Vec<u8>>(0).unwrap()).unwrap().time);
+        times.push(Entry::decode(&row.only::<Vec<u8>>().unwrap()).unwrap().time);
     }
     assert_eq!(times, [NOW, NOW.plus_seconds(-3_600)]);
     // It also starts on that clock.

@@ -442,14 +442,14 @@ async fn readings(backend: &Backend) -> Vec<(Opened, Detail)> {
     )
     .await;
     let read = |row: &sql::Row| {
-        let (entry, detail): (Vec<u8>, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
+        let (entry, detail): (Vec<u8>, Vec<u8>) = (row.get("entry").unwrap(), row.get("detail").unwrap());
         let chain = Chain {
-            record: row.get(3).unwrap(),
+            record: row.get("record").unwrap(),
             sequence: 1,
             previous: [0; 32],
-            kind: row.get(4).unwrap(),
+            kind: row.get("kind").unwrap(),
         };
-        let (salt, content) = (row.get::<Vec<u8>>(2).unwrap(), chain.encode());
+        let (salt, content) = (row.get::<Vec<u8>>("chain_salt").unwrap(), chain.encode());
         let chain = Opens {
             salt: &salt,
             content: &content,

@@ -52,25 +52,25 @@ pub async fn whole_rows(backend: &Backend) -> Vec<Whole> {
                FROM entries JOIN openings USING (idx) ORDER BY idx";
     let whole = |row: &sql::Row| {
         let bytes = |column| bytes::Bytes::from(row.get::<Vec<u8>>(column).unwrap());
-        let record: Option<String> = row.get(1).unwrap();
+        let record: Option<String> = row.get("record").unwrap();
         let openings = record.map(|record| {
             let chain = Chain {
                 record,
-                sequence: row.count(2, "sequence").unwrap(),
-                previous: row.array(3, "previous").unwrap(),
-                kind: row.get(4).unwrap(),
+                sequence: row.count("sequence", "sequence").unwrap(),
+                previous: row.array("previous", "previous").unwrap(),
+                kind: row.get("kind").unwrap(),
             };
             let chain = Opening {
-                salt: bytes(5),
+                salt: bytes("chain_salt"),
                 content: chain.encode().into(),
             };
             let detail = Opening {
-                salt: bytes(6),
-                content: bytes(7),
+                salt: bytes("detail_salt"),
+                content: bytes("detail"),
             };
             (chain, detail)
         });
-        (row.get(0).unwrap(), openings)
+        (row.get("entry").unwrap(), openings)
     };
     rows(backend, all).await.iter().map(whole).collect()
 }
@@ -187,18 +187,21 @@ async fn p3_entries_hold_no_detail(backend: Backend) {
     };
     let mut seen = 0;
     for row in rows(&backend, "SELECT event_id, entry FROM entries").await {
-        let texts = [row.get::<String>(0).unwrap().into_bytes(), row.get(1).unwrap()];
+        let texts = [
+            row.get::<String>("event_id").unwrap().into_bytes(),
+            row.get("entry").unwrap(),
+        ];
         assert!(!texts.iter().any(|text| finds(text)));
         seen += 1;
     }
     for row in rows(&backend, "SELECT hashes FROM tiles UNION ALL SELECT root FROM head").await {
-        assert!(!finds(&row.get::<Vec<u8>>(0).unwrap()));
+        assert!(!finds(&row.only::<Vec<u8>>().unwrap()));
         seen += 1;
     }
     assert_eq!(seen, 9 + 2);
     // The canary was there.
     let details = rows(&backend, "SELECT detail FROM openings").await;
-    assert!(details.len() == 9 && details.iter().all(|row| finds(&row.get::<Vec<u8>>(0).unwrap())));
+    assert!(details.len() == 9 && details.iter().all(|row| finds(&row.only::<Vec<u8>>().unwrap())));
 }
 
 async fn the_tree_is_the_entries_whatever_the_groups(backend: Backend) {
@@ -217,12 +220,13 @@ async fn the_tree_is_the_entries_whatever_the_groups(backend: Backend) {
     assert_eq!(verify(&store).await, size);
     let widths = rows(
         &backend,
-        "SELECT place >> 56, place & 255, CAST(LENGTH(hashes) / 32 AS BIGINT) FROM tiles ORDER BY place",
+        "SELECT place >> 56 AS level, place & 255 AS n, CAST(LENGTH(hashes) / 32 AS BIGINT) AS width FROM tiles \
+         ORDER BY place",
     )
     .await;
     let widths: Vec<[i64; 3]> = widths
         .iter()
-        .map(|row| [0, 1, 2].map(|column| row.get(column).unwrap()))
+        .map(|row| ["level", "n", "width"].map(|column| row.get(column).unwrap()))
         .collect();
     assert_eq!(widths, [[0, 0, 256], [0, 1, 256], [0, 2, 256], [0, 3, 47], [1, 0, 3]]);
 
@@ -335,7 +339,7 @@ async fn of_each_minute_the_last_checkpoint_is_kept(backend: Backend) {
     }
     let kept = rows(&backend, "SELECT size FROM checkpoints ORDER BY size").await;
     assert_eq!(
-        kept.iter().map(|row| row.get(0).unwrap()).collect::<Vec<i64>>(),
+        kept.iter().map(|row| row.only().unwrap()).collect::<Vec<i64>>(),
         [2, 4, 5]
     );
 }
@@ -347,7 +351,7 @@ async fn a_clock_that_is_set_back_has_no_checkpoint_forgotten(backend: Backend) 
         store.keep_checkpoint(size, "note", time).await.unwrap();
     }
     let kept = rows(&backend, "SELECT size FROM checkpoints ORDER BY size").await;
-    let kept: Vec<i64> = kept.iter().map(|row| row.get(0).unwrap()).collect();
+    let kept: Vec<i64> = kept.iter().map(|row| row.only().unwrap()).collect();
     // Each past minute has its own; the two after the clock went back count towards the last.
     assert_eq!(kept, [1, 2, 5]);
 }

@@ -316,7 +316,7 @@ async fn every_offending_field_is_named_and_nothing_is_left_behind() {
     assert_ne!(served.rows().await, 0, "the count counts");
 }
 
-/// What is taken, and the form in which it is kept: one that rules and the register find.
+/// Accepted input, and its stored form: the one that rules and the register look up.
 #[tokio::test]
 async fn what_people_type_is_kept_in_one_form() {
     let backend = Backend::sqlite();
@@ -363,7 +363,7 @@ async fn what_people_type_is_kept_in_one_form() {
         ("2001:db8::1", 65_535, PAST)
     );
 
-    // A deadline that was set may lie ahead; a time at which something was done may not.
+    // A set deadline may lie ahead; the time of a past act may not.
     let mut request = good();
     report(&mut request).category = "categories/extortion.threat".to_owned();
     let details = &mut report(&mut request).details;
@@ -372,7 +372,7 @@ async fn what_people_type_is_kept_in_one_form() {
     assert_eq!(kept(request).await.details["demand.deadline"], "2036-11-01T10:00:00Z");
 }
 
-/// With the first refusal, and none of them cut off.
+/// All in the first refusal, none of them cut off.
 #[tokio::test]
 async fn a_missing_choice_names_its_values_in_every_category() {
     let backend = Backend::sqlite();
@@ -428,7 +428,7 @@ async fn a_message_of_10_mb_is_refused() {
 async fn an_expired_or_malformed_deadline_begins_nothing() {
     let backend = Backend::sqlite();
     let served = serve(backend.url(), Limits::default()).await;
-    // An expired deadline ends the call in the client already, or in the server: whoever is first.
+    // An expired deadline ends the call in the client or in the server, whichever notices first.
     for (timeout, codes) in [
         ("0n", [Code::DeadlineExceeded, Code::Cancelled]),
         ("soon", [Code::InvalidArgument; 2]),

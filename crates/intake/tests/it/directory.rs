@@ -1,5 +1,4 @@
-//! What reports may name: intake follows the directory that is applied, and does not wait for it
-//! without need.
+//! What reports may name: intake follows the applied directory, and waits for it only when it must.
 
 use std::sync::atomic::Ordering;
 
@@ -57,7 +56,7 @@ async fn what_is_applied_later_may_be_named_at_once() {
         .unwrap()
         .extend([AGENCY.to_owned(), TERRITORY.to_owned()]);
     served.client("hotline").submit_report(naming()).await.unwrap();
-    // From then on they are known, and nobody is asked.
+    // From then on they are known, and routing is not asked.
     let asked = served.applied.asked.load(Ordering::SeqCst);
     served.applied.down.store(true, Ordering::SeqCst);
     served.client("hotline").submit_report(naming()).await.unwrap();
@@ -76,7 +75,7 @@ async fn only_what_names_what_nobody_here_knows_waits_for_routing() {
 
     let (code, _) = refused(&served, naming()).await;
     assert_eq!(code, Code::Unavailable, "it may be right: the sender tries again");
-    // What is wrong in any case is told, and what cannot be a name is not asked for.
+    // Other faults are reported all the same, and malformed names are not looked up.
     let mut wrong = naming();
     wrong.report.as_mut().unwrap().category.clear();
     assert_eq!(
@@ -126,7 +125,7 @@ async fn a_sender_whose_agency_no_directory_has_is_refused() {
     served.applied.down.store(true, Ordering::SeqCst);
     assert_eq!(submit(false).await.unwrap_err().0, Code::Unavailable);
     assert_eq!(served.rows().await, 0);
-    // Where it is applied later, it may send at once, and nobody is asked again.
+    // Once it is applied, the sender may submit at once, and routing is not asked again.
     served.applied.down.store(false, Ordering::SeqCst);
     served
         .applied

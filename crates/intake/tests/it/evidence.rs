@@ -82,7 +82,7 @@ fn wanted(name: &str) -> DownloadEvidenceRequest {
     }
 }
 
-/// What was received, and why not more where it was not all.
+/// The received bytes, and the error if they are not all.
 async fn download(
     served: &Served,
     who: &str,
@@ -123,7 +123,7 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().unwrap().reason
 }
 
-/// As if nothing had been written to a file for two hours.
+/// Makes a file look unwritten for two hours.
 fn age(path: &Path) {
     let time = NOW.plus_seconds(-7_200).0.unsigned_abs();
     let time = SystemTime::UNIX_EPOCH + Duration::from_micros(time);
@@ -184,7 +184,7 @@ async fn a_file_is_uploaded_attached_and_downloaded(backend: Backend) {
     let header = header.unwrap();
     assert_eq!(header.evidence, Some(attached));
     let change = header.change.unwrap();
-    // How often a file was given out, and which entry was the last, is not for its sender to know.
+    // The sender must not learn how often a file was downloaded, or which entry came last.
     assert_eq!((change.kind.as_str(), change.chain), ("evidence.downloaded", None));
     let entry = journal::Entry::decode(&change.entry).unwrap();
     assert_eq!(
@@ -235,7 +235,7 @@ async fn p1_of_what_is_refused_nothing_is_kept(backend: Backend) {
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_eq!(served.rows().await, 0);
     assert_eq!(site.files(), Vec::<std::path::PathBuf>::new());
-    // With the hash that they have, the same bytes are taken.
+    // With their true hash, the same bytes are accepted.
     let right_hash = EvidenceSpec {
         sha256: Sha256::digest(b"abc").to_vec().into(),
         ..spec(3)
@@ -262,7 +262,7 @@ async fn p1_of_an_upload_that_breaks_off_or_stands_still_nothing_is_kept() {
         let upload = tokio::spawn(async move { client.upload_evidence(ReceiverStream::new(received)).await });
         until(async || site.files().len() == 1).await;
         if goes_away {
-            // Meanwhile there is no room for another.
+            // There is no room for another meanwhile.
             let status = send(&served, "hotline", vec![first(spec(3)), data(b"abc")])
                 .await
                 .unwrap_err();
@@ -298,7 +298,7 @@ async fn a_download_that_is_not_taken_makes_room_for_others() {
         ..Limits::default()
     });
     let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
-    // More than the transport takes ahead of its reader.
+    // More than the transport buffers ahead of its reader.
     let bytes: &'static [u8] = vec![7; 4 << 20].leak();
     let messages = [first(spec(bytes.len()))]
         .into_iter()
@@ -325,7 +325,7 @@ async fn p1_a_file_whose_row_was_not_written_is_removed_and_one_whose_row_was_is
         let spec = EvidenceSpec { request_id, ..spec(3) };
         send(&served, "hotline", vec![first(spec), data(b"abc")])
     };
-    // The process dies between file and row, as far as can be seen from outside.
+    // The process dies between file and row, as seen from outside.
     served.faults.fail_before.store(1, Ordering::SeqCst);
     again().await.unwrap_err();
     let orphan = site.files();
@@ -335,12 +335,12 @@ async fn p1_a_file_whose_row_was_not_written_is_removed_and_one_whose_row_was_is
     again().await.unwrap_err();
     let rows = served.rows().await;
     assert_eq!((site.files().len(), rows), (2, 3));
-    // Of the repeat the first file is kept, which the row is of.
+    // The repeat keeps the first file, which has the row.
     let evidence = again().await.unwrap();
     assert_eq!(again().await.unwrap(), evidence);
     assert_eq!((site.files().len(), served.rows().await), (2, rows));
 
-    // One that an upload left which the crash broke off, and one that is under way.
+    // One left by an upload that the crash interrupted, and one still running.
     let folder = Folder::open(site.folder.path()).await.unwrap();
     let entropy = SeededEntropy::new(1);
     let unfinished = [0, 1].map(|_| folder.begin(ordered_id(NOW, &entropy)));
@@ -393,7 +393,7 @@ async fn p7_a_download_is_durable_before_a_byte_is_sent(backend: Backend) {
     let (header, bytes, end) = download(&served, "hotline", wanted(&evidence.name)).await;
     assert_eq!((header, bytes.len(), end.unwrap().code()), (None, 0, Code::Internal));
     assert_eq!(served.rows().await, before, "nothing was recorded, and nothing sent");
-    // Recorded, but the service does not learn: nothing is sent either.
+    // Recorded, but the service does not learn it: nothing is sent.
     served.faults.fail_after.store(1, Ordering::SeqCst);
     let (header, bytes, end) = download(&served, "hotline", wanted(&evidence.name)).await;
     assert_eq!((header, bytes.len(), end.unwrap().code()), (None, 0, Code::Internal));
@@ -403,7 +403,7 @@ async fn p7_a_download_is_durable_before_a_byte_is_sent(backend: Backend) {
         "the download, its entry, and what audit is to be told"
     );
 
-    // As soon as anything comes, all of it is on its way to the log.
+    // As soon as the first byte arrives, the whole reading is on its way to the log.
     let response = served
         .evidence("hotline")
         .download_evidence(wanted(&evidence.name))
@@ -426,8 +426,7 @@ async fn p7_evidence_is_shown_to_nobody_whom_routing_does_not_name() {
         .unwrap();
     let missing = "evidence/01900000-0000-7000-8000-000000000000".to_owned();
     let before = served.rows().await;
-    // Whoever has no agency leads no case, nor does who only looks, whatever agency the token
-    // names.
+    // Callers without an agency lead no case; nor do auditors, whatever agency their token names.
     for who in ["platform", "operator", "inspector", "relay", "routing"] {
         let mut answers = Vec::new();
         for name in [&loose, &attached, &missing] {
@@ -439,11 +438,11 @@ async fn p7_evidence_is_shown_to_nobody_whom_routing_does_not_name() {
         }
         let expected = match who {
             "platform" | "operator" => Code::NotFound,
-            // Who is given no files at all is told so, whichever it asks for.
+            // Roles that may never download are told so, for every file.
             _ => Code::PermissionDenied,
         };
         assert_eq!(answers[0].0, expected, "{who}");
-        // Whichever it asks for, whether that is there or not, each method answers alike.
+        // For existing and missing files alike, each method gives the same answer.
         assert!(
             answers.iter().zip(&answers[2..]).all(|(one, next)| one == next),
             "{who}: {answers:?}"
@@ -453,7 +452,7 @@ async fn p7_evidence_is_shown_to_nobody_whom_routing_does_not_name() {
             "{who}: {answers:?}"
         );
     }
-    // Routing cannot be asked: nothing is shown, and nothing is told, of what is there or not.
+    // Routing cannot be asked: nothing is shown, not even whether the file exists.
     served.routing.is_down(true);
     for name in [&loose, &attached, &missing] {
         let (_, _, end) = download(&served, "handan", wanted(name)).await;
@@ -464,7 +463,7 @@ async fn p7_evidence_is_shown_to_nobody_whom_routing_does_not_name() {
             );
         }
     }
-    // Another system of the sender's agency knows of it, and does not get it.
+    // Another system of the sender's agency sees the file's record, and gets no content.
     assert!(get(&served, "hotline-archive", &loose).await.is_ok());
     let (_, bytes, end) = download(&served, "hotline-archive", wanted(&loose)).await;
     assert_eq!((bytes.len(), end.unwrap().code()), (0, Code::Unavailable));
@@ -499,7 +498,7 @@ async fn a_stored_file_that_is_not_what_was_recorded_is_noticed() {
             "{stored:?}"
         );
     }
-    // Of what is not there at all it is not logged that it was given out.
+    // A download of a missing file is not logged.
     std::fs::remove_file(&path).unwrap();
     let before = served.rows().await;
     let (header, _, end) = download(&served, "hotline", wanted(&evidence.name)).await;
@@ -526,7 +525,7 @@ async fn p1_a_file_that_no_report_named_goes_after_a_day(backend: Backend) {
         .await
         .expect("it could be attached still");
     site.clock.advance(1);
-    // Due, and gone when the upkeep comes to it.
+    // Due, and deleted by the next upkeep.
     let status = served
         .client("hotline")
         .submit_report(naming(&[&loose]))
@@ -592,7 +591,7 @@ async fn a_report_names_evidence_that_it_can_have_or_is_not_taken() {
             assert_eq!(fields(&status), expected);
         }
     }
-    // Where having it is the offence it is not taken, and the law is named.
+    // Where possession itself is the offence, files are refused and the law is named.
     let mut refused = naming(&[&mine]);
     refused.report.as_mut().unwrap().category = "categories/child-sexual-abuse-material".to_owned();
     let status = served.client("hotline").submit_report(refused).await.unwrap_err();

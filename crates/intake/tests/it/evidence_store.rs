@@ -122,7 +122,7 @@ async fn p1_evidence_and_its_event_are_recorded_together(backend: Backend) {
         "routing is not told"
     );
 
-    // The connection broke after the commit: the same upload is recorded again, and is there once.
+    // The connection broke after the commit: recording the same upload again leaves one row.
     let again = store.record_upload(&upload, NOW.plus_seconds(1)).await.unwrap();
     assert_eq!(again, Uploaded::Evidence(stored));
     assert_eq!(rows(&db).await, 3);
@@ -182,7 +182,7 @@ async fn p1_a_report_takes_its_evidence_with_it_or_is_not_recorded(backend: Back
         "of the report alone"
     );
 
-    // Its event is there already, so that the journal refuses it after all else was written.
+    // Its event exists already, so the journal refuses it after everything else was written.
     let file = uploaded(&store, &*entropy).await;
     let mut broken = acceptance(&*entropy, None, 1);
     let sound = acceptance(&*entropy, None, 1);
@@ -246,7 +246,7 @@ async fn a_repeated_report_has_its_evidence_already(backend: Backend) {
     let before = rows(&db).await;
     let (repeat, repeated) = naming(&*entropy, Some(7), &[file]);
     assert_eq!(store.accept_with(&repeat, &repeated, NOW).await.unwrap(), Ok(first));
-    // Committed, though it did not look so: the same acceptance is tried again, also without a
+    // Committed although it seemed to fail: the same acceptance is tried again, also without a
     // request id.
     assert_eq!(store.accept_with(&report, &attachment, NOW).await.unwrap(), Ok(first));
     let other = uploaded(&store, &*entropy).await;
@@ -282,7 +282,7 @@ async fn one_of_those_that_race_for_a_file_gets_it(backend: Backend) {
             .filter(|answer| **answer == Err(vec![(0, Unattachable::Attached)]));
         match request_id {
             None => assert_eq!(refused.count(), 7, "{answers:?}"),
-            // They are one report, which has it.
+            // They are one report, which has the file.
             Some(_) => assert!(
                 answers[0].is_ok() && answers.iter().all(|answer| *answer == answers[0]),
                 "{answers:?}"
@@ -396,13 +396,13 @@ async fn p1_what_no_report_named_expires_once(backend: Backend) {
     }
     let all = [old.id, attached, young.id, Uuid::from_u128(7)];
     assert_eq!(store.kept(&all).await.unwrap(), BTreeSet::from([attached, young.id]));
-    // Its file is still there, until somebody says that it is not.
+    // Its file stays until its removal is recorded.
     assert_eq!(store.unremoved().await.unwrap(), [old.id]);
     assert_eq!(store.tally(later).await.unwrap(), tally(1, 1, Some(later)));
     store.removed(&[old.id]).await.unwrap();
     assert_eq!(store.tally(later).await.unwrap(), tally(1, 0, None));
     assert!(store.unremoved().await.unwrap().is_empty());
-    // What expired is no answer to a repeat, and the new file is the answer from then on.
+    // An expired upload is no answer to a repeat; the new file is the answer from then on.
     let again = upload(&*entropy, Some(7), 1);
     for upload in [&again, &upload(&*entropy, Some(7), 1)] {
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! What the tests build on: acceptances, case news, faults, a served intake.
+//! Building blocks of the tests: acceptances, case news, faults, a running intake.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -123,18 +123,18 @@ pub async fn open(url: &str) -> (sql::Db, SqlStore, Arc<SeededEntropy>) {
     (db, store, entropy)
 }
 
-/// A number that the database counts.
+/// The number that a statement returns.
 pub async fn count(db: &sql::Db, statement: &'static str) -> i64 {
-    db.fetch(statement, Vec::new()).await.unwrap()[0].get(0).unwrap()
+    db.fetch(statement, Vec::new()).await.unwrap()[0].only().unwrap()
 }
 
-/// A store that fails for the next acceptances, readings, uploads or downloads, before or after it
-/// has done its work.
+/// A store that fails the next acceptances, readings, uploads or downloads, before or after its
+/// work.
 pub struct Faulty {
     pub inner: SqlStore,
     pub fail_before: AtomicU32,
     pub fail_after: AtomicU32,
-    /// Whether health finds that nothing can be written.
+    /// Whether the health check finds the database unwritable.
     pub unwritable: AtomicBool,
 }
 
@@ -259,7 +259,7 @@ impl EvidenceStore for Faulty {
     }
 }
 
-/// The directory in force, as a test has it.
+/// The directory in force, chosen by a test.
 #[derive(Default)]
 pub struct Applied {
     pub names: Mutex<BTreeSet<String>>,
@@ -276,7 +276,7 @@ impl InForce for Applied {
     }
 }
 
-/// Routing, as a test has it: it answers who may see what, and takes no reports.
+/// Routing, played by a test: it answers access checks and takes no reports.
 #[derive(Clone, Default)]
 pub struct Routing(Arc<RoutingState>);
 
@@ -332,7 +332,7 @@ impl RoutingInboundService for Routing {
     }
 }
 
-/// A folder on a disk whose free space a test may decide.
+/// A folder on a disk whose free space a test can set.
 struct Disk {
     folder: Folder,
     free: Arc<Mutex<Option<u64>>>,
@@ -373,12 +373,12 @@ impl Vault for Disk {
     }
 }
 
-/// What outlives an intake besides its database: where its files are, what time it is.
+/// What outlives an intake besides its database: the place of its files, and the time.
 pub struct Site {
     pub folder: TempDir,
     pub clock: Arc<ManualClock>,
     pub evidence: evidence::Limits,
-    /// The free space, where a test decides it.
+    /// The free space, if a test sets it.
     pub free: Arc<Mutex<Option<u64>>>,
 }
 
@@ -392,7 +392,7 @@ impl Site {
         })
     }
 
-    /// The files that are kept or being written.
+    /// The files that are stored or being written.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for folder in std::fs::read_dir(self.folder.path()).unwrap() {
@@ -406,13 +406,13 @@ impl Site {
     }
 }
 
-/// An intake that serves on a free port; audit does not answer.
+/// An intake on a free port; audit does not answer.
 pub struct Served {
     pub address: String,
     pub db: sql::Db,
     pub site: Arc<Site>,
     pub faults: Arc<Faulty>,
-    /// What was applied besides what intake starts with: nothing at first.
+    /// Agencies applied after intake's start; none at first.
     pub applied: Arc<Applied>,
     pub routing: Routing,
     _shutdown: tokio_util::sync::DropGuard,
@@ -424,7 +424,7 @@ const TOKENS: [(&str, Option<&str>, Role); 11] = [
     ("hotline-archive", Some("content-regulator-CN"), Role::Agency),
     ("hotline", Some("content-regulator-CN"), Role::Agency),
     ("handan", Some("police-130400"), Role::Agency),
-    // Not in the directory that intake starts with.
+    // Not in intake's initial directory.
     ("nanning", Some("police-450100"), Role::Agency),
     ("routing", None, Role::Service),
     ("audit", None, Role::Service),
@@ -438,7 +438,7 @@ pub fn token(system: &str) -> String {
     format!("{system}-token-of-the-tests")
 }
 
-/// Every caller, and its token.
+/// All callers and their tokens.
 pub fn callers() -> impl Iterator<Item = (rpc::Identity, String)> {
     TOKENS.iter().map(|(system, agency, role)| {
         let identity = rpc::Identity {
@@ -567,7 +567,7 @@ impl Served {
     }
 }
 
-/// A report that is as it should be.
+/// A valid report.
 pub fn good() -> SubmitReportRequest {
     SubmitReportRequest {
         report: Some(Report {
@@ -591,7 +591,7 @@ pub fn good() -> SubmitReportRequest {
     }
 }
 
-/// As the store takes them.
+/// Acceptances in the form that the store takes.
 pub fn prepared(acceptances: &[Acceptance]) -> Vec<Prepared> {
     acceptances.iter().cloned().map(Prepared::from).collect()
 }

@@ -1,5 +1,4 @@
-//! Intake as others see it: the store's contract on each backend, the relay, and the service over
-//! gRPC.
+//! Intake from outside: the store's contract on each backend, the relay, and the service over gRPC.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

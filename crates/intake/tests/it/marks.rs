@@ -1,5 +1,4 @@
-//! High-water marks over intake's outbox, on each backend: what a relay says of how far it has
-//! come.
+//! High-water marks over intake's outbox, on each backend: a relay's report of its progress.
 
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +25,7 @@ testkit::on_each_backend!(
     a_clock_that_is_set_back_neither_stops_a_relay_nor_parks_for_longer,
 );
 
-/// An audit that keeps the hashes of what it took, and the marks.
+/// An audit that keeps the hashes of accepted changes, and the marks.
 #[derive(Default)]
 struct Audit {
     taken: Mutex<Vec<Bytes32>>,
@@ -108,12 +107,12 @@ async fn p2_a_mark_is_what_was_delivered_and_what_waits(backend: Backend) {
         assert_eq!((before.delivered, before.committed), (audit.set(), 7 * round));
         assert_eq!(relay.step(&mut Time(i64::MIN)).await.unwrap(), 7);
         let after = mark(&db).await;
-        // What waited was in the sum already.
+        // Waiting changes were in the sum already.
         assert_eq!(after.committed_hash, before.committed_hash);
         assert_eq!((after.delivered, after.committed), (audit.set(), 7 * round));
         assert_eq!(after.committed_hash, Some(after.delivered.hash));
     }
-    // What is refused stays, and is still owed.
+    // A refused change stays and is still owed.
     *audit.refuses.lock().unwrap() = true;
     store
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
@@ -124,8 +123,8 @@ async fn p2_a_mark_is_what_was_delivered_and_what_waits(backend: Backend) {
     assert_eq!((owed.delivered.count, owed.committed), (21, 22));
 }
 
-/// PostgreSQL hands out places before commit: what ends late is not behind the mark, but in the
-/// next one.
+/// PostgreSQL assigns positions before commit: a late transaction is in the next mark, not behind
+/// this one.
 async fn p2_a_late_commit_is_in_the_next_mark(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let (audit, clock) = (Arc::new(Audit::default()), Arc::new(ManualClock::at(NOW)));
@@ -136,12 +135,12 @@ async fn p2_a_late_commit_is_in_the_next_mark(backend: Backend) {
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
         .await
         .unwrap();
-    // A transaction that has taken a place in front of all others, and has not ended.
+    // A transaction with a position before all others, which has not ended.
     let mut late = db.begin().await.unwrap();
     assert_eq!(late.execute(early, Vec::new()).await.unwrap(), 1);
     assert_eq!(mark(&db).await.committed, 1);
     if backend.url().starts_with("postgres") {
-        // Where another can write meanwhile, the relay goes past that place.
+        // If another can write meanwhile, the relay moves past that position.
         assert_eq!(relay.step(&mut Time(i64::MIN)).await.unwrap(), 1);
     }
     let before = mark(&db).await;
@@ -174,7 +173,7 @@ async fn p2_two_relays_count_an_event_once(backend: Backend) {
         event.hash = hash(&event.payload);
     }
     let settled: Vec<_> = pending.into_iter().map(|event| (event, Outcome::Taken)).collect();
-    // Both believe to hold the lease, and both deliver some of the same.
+    // Both believe they hold the lease, and both deliver some of the same changes.
     let (first, second) = (&settled[..15], &settled[5..]);
     let (first, second) = tokio::join!(outbox.settle("audit", first, NOW), outbox.settle("audit", second, NOW));
     first.and(second).unwrap();
@@ -193,7 +192,7 @@ async fn marks_are_sent_when_they_change_and_at_the_end(backend: Backend) {
         .unwrap();
     let (first, shutdown) = (relay(&db, &audit, &clock, "a"), CancellationToken::new());
     let running = tokio::spawn(first.run(shutdown.clone()));
-    // After the first delivery; and not again at the end, because it is known.
+    // After the first delivery, and not again at the end, because it is known.
     audit.marked.notified().await;
     shutdown.cancel();
     running.await.unwrap();
@@ -203,9 +202,9 @@ async fn marks_are_sent_when_they_change_and_at_the_end(backend: Backend) {
     let (relay, shutdown) = (relay(&db, &audit, &clock, "a"), CancellationToken::new());
     let wake = Arc::clone(&relay.wake);
     let running = tokio::spawn(relay.run(shutdown.clone()));
-    // A start says where it stands.
+    // A start reports its state.
     audit.marked.notified().await;
-    // What is not said yet at the end is said then.
+    // Anything unreported at the end is reported then.
     store
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
         .await
@@ -239,10 +238,10 @@ async fn a_clock_that_is_set_back_neither_stops_a_relay_nor_parks_for_longer(bac
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
         .await
         .unwrap();
-    // The parked one too: it is put off to a time that no clock of now would name.
+    // The parked one too: it is postponed to a time that no clock reads now.
     assert_eq!(first.step(&mut leased).await.unwrap(), 2);
     assert!(leased <= NOW.plus_seconds(-2 * 3_600 + 10), "the lease is one of now");
-    // And one that has gone is followed within the length of a lease.
+    // A vanished one is replaced within the length of a lease.
     clock.advance(11);
     store
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))

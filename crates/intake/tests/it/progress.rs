@@ -1,4 +1,4 @@
-//! Up to when intake knows what happened: what a relay says of it, what is kept, what a receipt
+//! Up to when intake knows what happened: a relay's reports, the stored time, and what a receipt
 //! shows.
 
 use std::{
@@ -27,7 +27,7 @@ testkit::on_each_backend!(
     a_moment_is_kept_and_goes_back_with_the_clock_only,
 );
 
-/// A consumer with a clock of its own, which keeps what it was told.
+/// A consumer with its own clock, which keeps what it receives.
 struct Consumer {
     clock: ManualClock,
     refuses: Mutex<bool>,
@@ -36,7 +36,7 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// What it was told since the last look.
+    /// Received since the last look.
     fn told(&self) -> Vec<Option<Time>> {
         std::mem::take(&mut self.told.lock().unwrap())
     }
@@ -103,7 +103,7 @@ async fn what_waits_or_is_parked_holds_the_moment_back(backend: Backend) {
     progress.report(&relay, after(3)).await;
     progress.report(&relay, after(3)).await;
     assert_eq!(consumer.told(), [Some(Time(7_000_000))], "the moment before, once");
-    // Nothing happens, and it goes on; but not all the time.
+    // Nothing happens, and it continues, but not all the time.
     progress.report(&relay, after(4)).await;
     assert_eq!(consumer.told(), []);
     progress.report(&relay, after(5)).await;
@@ -130,7 +130,7 @@ async fn what_waits_or_is_parked_holds_the_moment_back(backend: Backend) {
     other.report(&relay, after(23)).await;
     assert_eq!(consumer.told(), []);
 
-    // A consumer that is away is told afterwards, of a moment that it gives then.
+    // An absent consumer is told afterwards, of a moment that it gives then.
     execute(&db, "DELETE FROM outbox WHERE consumer = 'routing'", Vec::new()).await;
     *consumer.down.lock().unwrap() = true;
     other.report(&relay, after(25)).await;
@@ -141,7 +141,7 @@ async fn what_waits_or_is_parked_holds_the_moment_back(backend: Backend) {
     assert_eq!(consumer.told(), [None, Some(Time(70_000_000))]);
 }
 
-/// Under load something always waits, and after a clock was set back the new stands before the old.
+/// Under load something always waits; after a clock was set back, the new sorts before the old.
 async fn what_comes_after_the_moment_does_not_hold_it_back_for_ever(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let (relay, consumer) = relay(&db, "a");
@@ -171,12 +171,12 @@ async fn a_moment_is_kept_and_goes_back_with_the_clock_only(backend: Backend) {
     let at = |seconds| NOW.plus_seconds(seconds);
     for (arrived, now, kept) in [
         (at(-5), at(0), Some(at(-5))),
-        // An answer of another replica that was overtaken.
+        // An overtaken answer of another replica.
         (at(-9), at(0), Some(at(-5))),
         (at(-1), at(1), Some(at(-1))),
         // Not yet: it was given before the clock was set back.
         (at(9), at(2), Some(at(-1))),
-        // The clock is set back, and what was kept lies ahead.
+        // The clock is set back, and the stored time lies ahead.
         (at(-100), at(-98), Some(at(-100))),
     ] {
         store.record_progress(arrived, now).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_moment_is_kept_and_goes_back_with_the_clock_only(backend: Backend) {
         Some(at(-100)),
         "a restart forgets nothing"
     );
-    // What lies ahead is forgotten, and not believed when its time comes without word from routing.
+    // A time ahead is forgotten, and not believed when it comes without word from routing.
     assert_eq!(store.progress(at(-101)).await.unwrap(), None);
     assert_eq!(store.progress(at(0)).await.unwrap(), None);
     db.close().await;
@@ -208,7 +208,7 @@ async fn check(served: &Served, system: &str, receipt: &str) -> CheckReceiptResp
     served.client(system).check_receipt(request).await.unwrap().into_inner()
 }
 
-/// Routing's part, as its relay plays it.
+/// Routing's part, played like its relay.
 async fn say(served: &Served, arrived: Option<prost_types::Timestamp>) -> Option<prost_types::Timestamp> {
     let request = RecordProgressRequest { arrived_time: arrived };
     let response = served.inbound("routing").record_progress(request).await.unwrap();
@@ -243,7 +243,7 @@ async fn a_receipt_says_up_to_when_it_is_complete_and_whether_that_is_long_ago()
     assert_eq!(as_of().await, (NOW.plus_seconds(80), false));
     clock.advance(1);
     assert_eq!(as_of().await, (NOW.plus_seconds(80), true));
-    // A change that arrives is known of, and what else there is is not.
+    // An arrived change is known; whether there are others is not.
     let id = names::REPORT.id(&submitted.report.unwrap().name).unwrap();
     let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], CaseState::Assigned);
     let request = RecordCaseChangesRequest {
@@ -254,14 +254,14 @@ async fn a_receipt_says_up_to_when_it_is_complete_and_whether_that_is_long_ago()
     // It is back.
     say(&served, moment).await;
     assert_eq!(as_of().await, (NOW.plus_seconds(120), false));
-    // The clock is set back by an hour: what was said is not known to be so.
+    // The clock is set back by an hour: the earlier statement no longer holds.
     clock.advance(-3_600 - 141);
     assert_eq!(as_of().await.0, NOW, "when the report, and its change, were recorded");
     clock.advance(3_600 + 180);
     assert_eq!(as_of().await, (NOW, true), "nobody has said it again");
 }
 
-/// Routing's clock may be ahead of ours: for as long, every answer would look current.
+/// Routing's clock may be ahead of ours: until then every answer would look current.
 #[tokio::test]
 async fn a_change_from_a_clock_that_is_ahead_does_not_make_a_receipt_current() {
     let backend = Backend::sqlite();
@@ -284,13 +284,13 @@ async fn a_change_from_a_clock_that_is_ahead_does_not_make_a_receipt_current() {
     assert_eq!(shown.as_of_time, Some(NOW.plus_seconds(-3_600).to_proto()));
 }
 
-/// Neither time tells that its sender is excluded.
+/// Neither time shows that its sender is excluded.
 #[tokio::test]
 async fn p7_a_hidden_report_is_as_current_as_one_that_is_not_routed() {
     let backend = Backend::sqlite();
     let served = serve(backend.url(), Limits::default()).await;
     let clock = &served.site.clock;
-    // Its case changes later than it was accepted.
+    // Its case changes after its acceptance.
     clock.advance(-20);
     let hidden = served
         .client("handan")

@@ -27,7 +27,7 @@ testkit::on_each_backend!(
     one_relay_delivers_at_a_time,
 );
 
-/// A consumer that keeps what it took, and refuses or fails as told.
+/// A consumer that keeps accepted changes, and refuses or fails as told.
 #[derive(Default)]
 struct Consumer {
     taken: Mutex<Vec<Opened>>,
@@ -145,7 +145,7 @@ async fn p2_a_refused_event_parks_its_own_record_only(backend: Backend) {
         OutboxStatus { waiting: 1, parked: 1 }
     );
 
-    // What comes later goes on; the parked record is not asked for before its time.
+    // Later changes continue; the parked record is not retried before its time.
     store
         .accept(&prepared(&[acceptance(&*entropy, None, 1)]))
         .await
@@ -192,7 +192,7 @@ async fn one_relay_delivers_at_a_time(backend: Backend) {
         0,
         "the first has the lease"
     );
-    // It went away without a word: when its lease has run out, the other takes over.
+    // It vanished without a word: when its lease runs out, the other takes over.
     clock.advance(11);
     assert_eq!(second.step(&mut Time(i64::MIN)).await.unwrap(), 1);
 }

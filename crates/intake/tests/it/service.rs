@@ -172,8 +172,7 @@ async fn p7_content_is_shown_to_nobody_whom_routing_does_not_name() {
     get("hotline", &name).await.unwrap();
     let rows = served.rows().await;
     served.routing.is_down(true);
-    // Routing does not answer: refused, not shown. A report that does not exist gets the same
-    // answer.
+    // Routing does not answer: refused, not shown. A missing report gets the same answer.
     let unknown = format!("reports/{}", uuid::Uuid::nil());
     for system in [
         "handan",
@@ -186,7 +185,7 @@ async fn p7_content_is_shown_to_nobody_whom_routing_does_not_name() {
     ] {
         let expected = match system {
             "handan" => Code::Unavailable,
-            // Who reads no reports at all is told so, whichever it asks for.
+            // Roles that read no reports are told so, for every report.
             "routing" | "audit" | "inspector" | "relay" => Code::PermissionDenied,
             _ => Code::NotFound,
         };
@@ -238,7 +237,7 @@ async fn p7_a_report_is_shown_only_once_its_reading_is_durable(backend: Backend)
     served.faults.fail_before.store(1, Ordering::SeqCst);
     kept_back(get().await.unwrap_err());
     assert_eq!(served.rows().await, before, "not recorded, and not shown");
-    // Recorded, though it did not look so: then it stands in the log, and nothing was shown either.
+    // Recorded although it seemed to fail: the log has it, and nothing was shown.
     served.faults.fail_after.store(1, Ordering::SeqCst);
     kept_back(get().await.unwrap_err());
     assert_eq!(served.rows().await, before + 2);
@@ -297,7 +296,7 @@ async fn p7_readings_made_at_once_are_each_recorded(backend: Backend) {
     assert_eq!(readings.len(), 50);
     let journaled = count(&served.db, "SELECT count(*) FROM journal WHERE kind = 'report.read'").await;
     assert_eq!(journaled, 50);
-    // The report's own chain is as it was: nobody infers from it that somebody looks.
+    // The report's own chain is unchanged: it does not show that somebody read it.
     let chain = count(&served.db, "SELECT count(*) FROM journal WHERE kind <> 'report.read'").await;
     assert_eq!(chain, 1);
 }
@@ -338,15 +337,15 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
         changes: vec![news.change],
     };
     served.inbound("routing").record_case_changes(request).await.unwrap();
-    // It has had the receipt, and may show it through anybody: nothing is said that was not said
-    // before, by any field.
+    // The sender has had the receipt, and may show it through anybody: no field says more than
+    // before.
     for system in ["handan", "hotline", "hotline-archive", "platform", "inspector"] {
         assert_eq!(follow(system).await, before, "{system}");
     }
     let inquiry = before.inquiry.unwrap();
     assert!(api::text_in(&inquiry.texts, "en").contains("can ask the centre"));
     assert!(!api::text_in(&inquiry.texts, "zh").is_empty());
-    // Which is where its reporter asks.
+    // The reporter asks there.
     let shown = follow("operator").await;
     assert_eq!(
         (shown.state(), shown.agency.as_str(), shown.changes.len(), shown.inquiry),
@@ -358,7 +357,7 @@ async fn p7_an_excluded_sender_learns_nothing_of_what_followed() {
 }
 
 /// Routing's directory in force names a successor of an excluded agency. No change of the case has
-/// told intake so: what it last heard does not decide.
+/// told intake yet: what it last heard does not decide.
 #[tokio::test]
 async fn p7_a_sender_that_came_to_be_excluded_learns_nothing_of_what_followed() {
     let backend = Backend::sqlite();
@@ -425,8 +424,8 @@ async fn p7_a_sender_that_came_to_be_excluded_learns_nothing_of_what_followed() 
     assert_eq!(read().await.unwrap(), ReportState::Routed);
 }
 
-/// Who is excluded and not the sender sees no more than its own; others see what became of it, with
-/// what proves it.
+/// An excluded agency that is not the sender sees only its own; others see what followed, with its
+/// proof.
 #[tokio::test]
 async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_report() {
     let backend = Backend::sqlite();
@@ -472,7 +471,7 @@ async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_re
     assert_eq!(before.0, 2);
 }
 
-/// A newer routing may know states that this intake does not: its reporters must not be told that
+/// A newer routing may send states that this intake does not know: reporters must not be told that
 /// an agency has the report.
 #[tokio::test]
 async fn a_case_in_an_unknown_state_is_refused_and_its_report_stays_as_it_was() {
@@ -570,7 +569,7 @@ async fn health_needs_no_token() {
         service: "remit.intake.v1.IntakeService".to_owned(),
     };
     let mut statuses = health.watch(request).await.unwrap().into_inner();
-    // The first look at the database may still be under way.
+    // The first check of the database may still be running.
     while statuses.message().await.unwrap().unwrap().status()
         != tonic_health::pb::health_check_response::ServingStatus::Serving
     {}
@@ -594,7 +593,7 @@ async fn more_than_the_server_takes_is_refused_with_a_time_to_come_back() {
 }
 
 /// A repeat is answered and not logged again; the same id for anything else, another officer
-/// included, is refused, and shows nothing.
+/// included, is refused and shows nothing.
 #[tokio::test]
 async fn p7_a_reveal_with_a_request_id_is_recorded_once_and_for_one_asker() {
     let backend = Backend::sqlite();

@@ -46,7 +46,7 @@ async fn a_replica_with_another_receipt_key_is_refused(backend: Backend) {
     assert!(refused.to_string().contains("receipt_key_file"), "{refused}");
     shared::check(&db, &[9; 32], &vault, &entropy).await.unwrap();
 
-    // Another database says something else of the same key: what is kept tells nothing of it.
+    // Another database stores something else for the same key: the stored value does not reveal it.
     let elsewhere = Backend::sqlite();
     let second = Intake::open(elsewhere.url()).await.unwrap();
     let root = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ async fn an_empty_or_foreign_evidence_folder_is_refused(backend: Backend) {
     let check = async |folder: &Folder| shared::check(&db, &[9; 32], folder, &entropy).await;
     let (_first_root, first) = folder().await;
     check(&first).await.unwrap();
-    // As long as nothing is stored, any empty folder will do.
+    // While nothing is stored, any empty folder is accepted.
     let (root, own) = folder().await;
     check(&own).await.unwrap();
     store.record_upload(&upload(&*entropy, None, 1), NOW).await.unwrap();
@@ -86,7 +86,7 @@ async fn an_empty_or_foreign_evidence_folder_is_refused(backend: Backend) {
     foreign.set_mark("another").await.unwrap();
     let refused = check(&foreign).await.unwrap_err().to_string();
     assert!(refused.contains("another intake's"), "{refused}");
-    // The way out that the message names.
+    // The way out given in the message.
     let id = own.mark().await.unwrap().unwrap();
     assert!(refused.contains(&id), "{refused}");
     empty.set_mark(&id).await.unwrap();
@@ -164,7 +164,7 @@ async fn every_stored_file_is_compared_with_its_row(backend: Backend) {
     for (i, why) in expected.into_iter().enumerate() {
         assert_eq!(found[i], (names[i].as_str(), why));
     }
-    // What has expired need not be there.
+    // Expired files need not exist.
     served.faults.inner.expire(NOW, NOW).await.unwrap();
     assert_eq!(verified().await.files, 0);
 }

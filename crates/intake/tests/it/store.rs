@@ -85,7 +85,7 @@ async fn p1_a_report_and_its_event_are_recorded_together(backend: Backend) {
 async fn p1_a_transaction_that_fails_leaves_nothing(backend: Backend) {
     let (db, store, entropy) = open(backend.url()).await;
     let good = acceptance(&*entropy, None, 1);
-    // Its event is there already, under another report: the journal refuses it after the report was
+    // Its event exists already under another report: the journal refuses it after the report was
     // written.
     let mut bad = acceptance(&*entropy, None, 1);
     bad.change = good.change.clone();
@@ -255,7 +255,7 @@ async fn p2_a_refused_change_keeps_its_neighbours(backend: Backend) {
         &ids[2..],
         CaseState::Advised,
     );
-    // Another past of a case that is known: its sequence continues, its link does not.
+    // Another past of a known case: its sequence continues, its link does not.
     let mut forked = Head {
         sequence: 1,
         hash: [1; 32],
@@ -303,7 +303,7 @@ async fn p2_every_chain_is_unbroken(backend: Backend) {
     let mut previous = [0; 32];
     let mut time = changes[0].time;
     for (change, sequence) in changes.iter().zip(1..) {
-        // Made again from the rows, it is what the entry commits to.
+        // Rebuilt from the rows, it matches the entry's commitment.
         let entry = journal::Opened::new(&change.entry, (&change.chain).into()).unwrap();
         assert_eq!((entry.sequence, entry.previous), (sequence, previous));
         assert!(change.time >= time, "the record's time, whatever the clock says");
@@ -367,14 +367,14 @@ async fn a_repeated_reveal_is_recorded_once(backend: Backend) {
     };
     assert_eq!(entry(once.unwrap()), entry(twice.unwrap()));
     assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 1);
-    // The same id for something else, or of somebody else.
+    // The same id for another report, or by another caller.
     for other in [reveal(ids[0], 2, "desk"), reveal(ids[1], 3, "desk")] {
         let refused = store.reveal(&other, NOW).await.unwrap();
         assert!(matches!(refused, Revealed::RequestIdReused), "{refused:?}");
     }
     entry(store.reveal(&reveal(ids[0], 1, "another"), NOW).await.unwrap());
     assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 2);
-    // After its window it is a request of its own.
+    // After its window it is a new request.
     store.forget_requests(NOW.plus_seconds(1)).await.unwrap();
     entry(store.reveal(&asked, NOW).await.unwrap());
     assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 3);
@@ -396,7 +396,7 @@ async fn p7_a_reveal_is_a_change_of_the_report_and_keeps_its_words_here(backend:
         traceparent: String::new(),
         request: None,
     };
-    // One that is not there leaves nothing behind.
+    // A missing one leaves nothing behind.
     let nowhere = store.reveal(&reveal(uuid::Uuid::from_u128(7)), NOW).await;
     assert!(matches!(nowhere.unwrap(), Revealed::NotFound));
     assert_eq!(count(&db, "SELECT count(*) FROM reveals").await, 0);

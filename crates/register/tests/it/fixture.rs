@@ -33,7 +33,7 @@ impl Fixture {
     }
 
     pub async fn count(&self, statement: &'static str) -> i64 {
-        self.rows(statement, vec![]).await[0].get(0).unwrap()
+        self.rows(statement, vec![]).await[0].only().unwrap()
     }
 
     pub async fn rows(&self, statement: &'static str, values: Vec<Value>) -> Vec<Row> {

@@ -173,9 +173,12 @@ async fn p1_a_version_and_its_entry_in_the_log_are_one(backend: Backend) {
         .await;
     assert_eq!(rows.len(), 2);
     for (row, outcome) in rows.iter().zip([&first, &second]) {
-        assert_eq!(row.get::<String>(0).unwrap(), "operators.loaded");
-        assert_eq!(row.get::<i64>(1).unwrap(), outcome.version.version.cast_signed());
-        let change: Vec<u8> = row.get(2).unwrap();
+        assert_eq!(row.get::<String>("kind").unwrap(), "operators.loaded");
+        assert_eq!(
+            row.get::<i64>("sequence").unwrap(),
+            outcome.version.version.cast_signed()
+        );
+        let change: Vec<u8> = row.get("payload").unwrap();
         let change = api::event::StateChange::decode(change.as_slice()).unwrap();
         let detail = Detail::decode(change.detail.unwrap().content).unwrap();
         assert_eq!(detail.version_digest.as_ref(), outcome.version.digest);
