@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 1 | version, `01` |
 //! | 1 | type: `01` a change, `02` a mark |
-//! | 16 | entry id, a UUID (version 7) of the time below, else random; of a change it is the event id |
+//! | 16 | entry id, a UUID (version 7) of the time below, else random; a change's event id |
 //! | 8 | time, seconds since 1970-01-01 UTC, less than 2^48 / 1000 |
 //! | 1 + n | source: the producer, such as `intake`; characters `a-z`, `0-9`, `-` |
 //!

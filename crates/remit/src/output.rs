@@ -175,8 +175,7 @@ pub struct Lines(std::io::BufWriter<std::io::StdoutLock<'static>>);
 
 impl Lines {
     /// Until it is dropped, nothing else writes to standard output.
-    #[allow(clippy::new_without_default, reason = "it takes a lock")]
-    pub fn new() -> Self {
+    pub fn lock() -> Self {
         Self(std::io::BufWriter::new(std::io::stdout().lock()))
     }
 

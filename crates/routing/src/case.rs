@@ -97,6 +97,15 @@ impl State {
     /// Ended with advice.
     pub const ADVISED: Self = Self::Ended(End::Advised);
 
+    /// The states of open cases, in the order of a case's life.
+    pub const OPEN: &'static [Self] = &[
+        Self::AWAITING_DESIGNATION,
+        Self::ASSIGNED,
+        Self::IN_PROGRESS,
+        Self::IN_REVIEW,
+        Self::RESOLVED,
+    ];
+
     /// All states, in the order of a case's life.
     pub const ALL: [Self; 7] = [
         Self::AWAITING_DESIGNATION,

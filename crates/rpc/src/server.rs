@@ -203,6 +203,7 @@ async fn report_health(
 mod tests {
     use http_body_util::{BodyExt as _, Full};
     use prost::Message as _;
+    use tokio::task::JoinHandle;
     use tonic::{Code, Status};
     use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
     use tonic_types::StatusExt as _;
@@ -220,11 +221,15 @@ mod tests {
         [&[0], &length[..], &request].concat()
     }
 
-    /// What reflection and health of a server with these tables tell of.
-    async fn listed(access: &'static [Table]) -> Vec<String> {
-        use tonic_reflection::pb::v1::{
-            server_reflection_client::ServerReflectionClient, server_reflection_response::MessageResponse,
-        };
+    /// A server without services of its own: a channel to it, what stops it, and its end.
+    async fn served(
+        reflection: bool,
+        access: &'static [Table],
+    ) -> (
+        transport::Channel,
+        CancellationToken,
+        JoinHandle<Result<(), transport::Error>>,
+    ) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
@@ -232,16 +237,21 @@ mod tests {
             service: "test",
             limits: Limits::default(),
             authenticate: Arc::new(crate::Tokens::default()),
-            reflection: true,
+            reflection,
             access,
             health: Arc::new(|| Box::pin(async { true })),
         };
         let serving = tokio::spawn(server.serve(listener, Routes::default(), shutdown.clone()));
-        let channel = transport::Endpoint::from_shared(address)
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+        let endpoint = transport::Endpoint::from_shared(address).unwrap();
+        (endpoint.connect().await.unwrap(), shutdown, serving)
+    }
+
+    /// What reflection and health of a server with these tables tell of.
+    async fn listed(access: &'static [Table]) -> Vec<String> {
+        use tonic_reflection::pb::v1::{
+            server_reflection_client::ServerReflectionClient, server_reflection_response::MessageResponse,
+        };
+        let (channel, shutdown, serving) = served(true, access).await;
         let mut listed = Vec::new();
         {
             let ask = async |request| {
@@ -321,28 +331,12 @@ mod tests {
             ("br", "another encoding"),
             ("identity", ""),
         ] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = format!("http://{}", listener.local_addr().unwrap());
-            let shutdown = CancellationToken::new();
-            let server = Server {
-                service: "test",
-                limits: Limits::default(),
-                authenticate: Arc::new(crate::Tokens::default()),
-                reflection: false,
-                access: &[],
-                health: Arc::new(|| Box::pin(async { true })),
-            };
-            let serving = tokio::spawn(server.serve(listener, Routes::default(), shutdown.clone()));
+            let (mut channel, shutdown, serving) = served(false, &[]).await;
             let request = http::Request::post("/grpc.health.v1.Health/Check")
                 .header("content-type", "application/grpc")
                 .header("grpc-encoding", encoding)
                 .header("te", "trailers")
                 .body(tonic::body::Body::new(Full::new(vec![0, 0, 0, 0, 0].into())))
-                .unwrap();
-            let mut channel = transport::Endpoint::from_shared(address)
-                .unwrap()
-                .connect()
-                .await
                 .unwrap();
             let response = channel.ready().await.unwrap().call(request).await.unwrap();
             let status = Status::from_header_map(response.headers());
@@ -369,18 +363,7 @@ mod tests {
     /// that serves it. Read without a gRPC client, which would hide where the status stood.
     #[tokio::test]
     async fn an_error_that_ends_a_stream_after_its_headers_has_a_reason() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let shutdown = CancellationToken::new();
-        let server = Server {
-            service: "test",
-            limits: Limits::default(),
-            authenticate: Arc::new(crate::Tokens::default()),
-            reflection: true,
-            access: &[],
-            health: Arc::new(|| Box::pin(async { true })),
-        };
-        let serving = tokio::spawn(server.serve(listener, Routes::default(), shutdown.clone()));
+        let (mut channel, shutdown, serving) = served(true, &[]).await;
 
         let sent = [
             message(MessageRequest::ListServices(String::new())),
@@ -390,11 +373,6 @@ mod tests {
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(tonic::body::Body::new(Full::new(sent.concat().into())))
-            .unwrap();
-        let mut channel = transport::Endpoint::from_shared(address)
-            .unwrap()
-            .connect()
-            .await
             .unwrap();
         let response = channel.ready().await.unwrap().call(request).await.unwrap();
         assert!(

@@ -34,27 +34,8 @@ impl AnswerAssistance {
     pub(super) const RULE: &Rule = &Rule {
         name: "answer-assistance",
         doing: "answer a request for assistance",
-        may: &[(
-            Part::Assisting,
-            &[
-                State::AWAITING_DESIGNATION,
-                State::ASSIGNED,
-                State::IN_PROGRESS,
-                State::IN_REVIEW,
-                State::RESOLVED,
-            ],
-        )],
-        clocks: &[(
-            &[
-                State::AWAITING_DESIGNATION,
-                State::ASSIGNED,
-                State::IN_PROGRESS,
-                State::IN_REVIEW,
-                State::RESOLVED,
-            ],
-            ClockKind::Assist,
-            Effect::Stop,
-        )],
+        may: &[(Part::Assisting, State::OPEN)],
+        clocks: &[(State::OPEN, ClockKind::Assist, Effect::Stop)],
     };
 
     pub(super) fn apply(self, _rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {

@@ -6,20 +6,13 @@ use super::{
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
-const OPEN: &[State] = &[
-    State::AWAITING_DESIGNATION,
-    State::ASSIGNED,
-    State::IN_PROGRESS,
-    State::IN_REVIEW,
-    State::RESOLVED,
-];
 const LED: &[State] = &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW, State::RESOLVED];
 
 /// The owner missed its clock, and has a superior.
 pub(super) const RULE: &Rule = &Rule {
     name: "hand-up",
     doing: "hand it up",
-    may: &[(Part::Remit, OPEN)],
+    may: &[(Part::Remit, State::OPEN)],
     clocks: &[
         (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
         (LED, ClockKind::Acknowledge, Effect::Start),
@@ -31,7 +24,7 @@ pub(super) const RULE: &Rule = &Rule {
 pub(super) const REPEAT: &Rule = &Rule {
     name: "repeat-clock",
     doing: "set the clock again",
-    may: &[(Part::Remit, OPEN)],
+    may: &[(Part::Remit, State::OPEN)],
     clocks: &[
         (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
         (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Start),
@@ -48,8 +41,8 @@ pub(super) const REPEAT: &Rule = &Rule {
 pub(super) const PASS_ON: &Rule = &Rule {
     name: "pass-assistance-up",
     doing: "pass the request for assistance up",
-    may: &[(Part::Remit, OPEN)],
-    clocks: &[(OPEN, ClockKind::Assist, Effect::Start)],
+    may: &[(Part::Remit, State::OPEN)],
+    clocks: &[(State::OPEN, ClockKind::Assist, Effect::Start)],
 };
 
 impl Rules<'_> {

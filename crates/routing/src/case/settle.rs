@@ -6,16 +6,7 @@ use super::{Case, Duty, Event, Part, Rule, Rules, Standing, State, Transition};
 pub(super) const RULE: &Rule = &Rule {
     name: "settle-deadline",
     doing: "compute a provisional deadline again",
-    may: &[(
-        Part::Remit,
-        &[
-            State::AWAITING_DESIGNATION,
-            State::ASSIGNED,
-            State::IN_PROGRESS,
-            State::IN_REVIEW,
-            State::RESOLVED,
-        ],
-    )],
+    may: &[(Part::Remit, State::OPEN)],
     // The clocks run on, each in its generation.
     clocks: &[],
 };

@@ -9,16 +9,7 @@ use decision::calendar::ClockKind;
 pub(super) const RULE: &Rule = &Rule {
     name: "succeed",
     doing: "hand it to the successor",
-    may: &[(
-        Part::Remit,
-        &[
-            State::AWAITING_DESIGNATION,
-            State::ASSIGNED,
-            State::IN_PROGRESS,
-            State::IN_REVIEW,
-            State::RESOLVED,
-        ],
-    )],
+    may: &[(Part::Remit, State::OPEN)],
     // The successor takes over rights and deadlines unchanged.
     clocks: &[],
 };

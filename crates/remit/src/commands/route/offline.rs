@@ -198,7 +198,7 @@ struct Unread<'a> {
 
 /// Decides a file of facts, one answer per line.
 pub(super) fn explain(facts: &Path, rules: &RuleSet, data: &Data, json: bool) -> anyhow::Result<()> {
-    let mut out = Lines::new();
+    let mut out = Lines::lock();
     let mut unread = 0_u64;
     each_line(facts, |number, line| {
         match line {
