@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "event/v1/event",
         "intake/v1/intake",
         "intake/v1/evidence",
+        "intake/v1/category",
         "intake/v1/intake_inbound",
         "routing/v1/routing",
         "routing/v1/directory",

@@ -31,5 +31,12 @@ pub const ACCESS: &[Table] = &[
             Method::new("DownloadEvidence", SENDERS),
         ],
     },
+    Table {
+        service: "remit.intake.v1.CategoryService",
+        methods: &[
+            Method::new("ListCategories", &[Kind::Authenticated]),
+            Method::new("GetCategory", &[Kind::Authenticated]),
+        ],
+    },
     rpc::operations::ACCESS,
 ];

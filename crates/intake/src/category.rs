@@ -1,7 +1,10 @@
 //! The taxonomy: reportable categories, their legal bases, the interests they protect, and what a
 //! report of each needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use handwritten::{Location, Spanned, place};
 use serde::Deserialize;
@@ -172,12 +175,18 @@ pub enum CategoriesError {
 
 /// The taxonomy.
 #[derive(Clone, Debug)]
-pub struct Categories(BTreeMap<String, Category>);
+pub struct Categories {
+    by_id: BTreeMap<String, Category>,
+    choice_titles: BTreeMap<String, Text>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     categories: Vec<Spanned<Category>>,
+    /// Labels of choices, by value: a value is called the same wherever it can be chosen.
+    #[serde(default)]
+    choice_titles: BTreeMap<String, Text>,
 }
 
 /// The built-in taxonomy.
@@ -209,8 +218,19 @@ impl Categories {
         if categories.is_empty() {
             faults.push("it has no categories".to_owned());
         }
+        let details = || categories.values().flat_map(|category| &category.details);
+        for value in file.choice_titles.keys() {
+            if !details().any(|detail| detail.choices.contains(value)) {
+                faults.push(format!(
+                    "`choice_titles` has `{value}`, which no detail has as a choice"
+                ));
+            }
+        }
         if faults.is_empty() {
-            Ok(Self(categories))
+            Ok(Self {
+                by_id: categories,
+                choice_titles: file.choice_titles,
+            })
         } else {
             Err(CategoriesError::Unlawful(faults))
         }
@@ -218,12 +238,25 @@ impl Categories {
 
     /// The category with an id.
     pub fn get(&self, id: &str) -> Option<&Category> {
-        self.0.get(id)
+        self.by_id.get(id)
     }
 
     /// All categories, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Category> {
-        self.0.values()
+        self.by_id.values()
+    }
+
+    /// The categories with an id behind this one, by id; all for `None`.
+    pub fn after(&self, id: Option<&str>) -> impl Iterator<Item = &Category> {
+        let after = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id
+            .range::<str, _>((after, Bound::Unbounded))
+            .map(|(_, category)| category)
+    }
+
+    /// The label of a choice; `None` if the file has none.
+    pub fn choice_title(&self, value: &str) -> Option<&Text> {
+        self.choice_titles.get(value)
     }
 }
 
@@ -306,6 +339,17 @@ categories:
     }
 
     #[test]
+    fn every_shipped_choice_has_a_label() {
+        let categories = Categories::shipped().unwrap();
+        let details = categories.iter().flat_map(|category| &category.details);
+        let unnamed: Vec<_> = details
+            .flat_map(|detail| &detail.choices)
+            .filter(|choice| categories.choice_title(choice).is_none())
+            .collect();
+        assert!(unnamed.is_empty(), "{unnamed:?}");
+    }
+
+    #[test]
     fn a_category_without_law_or_interest_does_not_load() {
         Categories::parse(ONE).unwrap();
         for (from, to, expected) in [
@@ -326,6 +370,11 @@ categories:
             ),
             ("urgency: routine", "urgency: routine\n    ethnicity: true", "ethnicity"),
             ("categories:", "categories: []\nnone:", "none"),
+            (
+                "categories:",
+                "choice_titles: {cash: {zh: 现金, en: Cash}}\ncategories:",
+                "`choice_titles` has `cash`, which no detail has",
+            ),
             (
                 "urgency: routine",
                 "urgency: routine\n    evidence_refusal:",

@@ -1,9 +1,10 @@
-//! `remit.intake.v1.IntakeService`: decodes, calls, encodes.
+//! `remit.intake.v1.IntakeService` and `CategoryService`: decode, call, encode.
 
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RecordCaseChangesRequest,
+    CheckReceiptRequest, CheckReceiptResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest,
+    GetReportResponse, ListCategoriesRequest, ListCategoriesResponse, RecordCaseChangesRequest,
     RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RevealReporterRequest,
-    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
+    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, category_service_server::CategoryService,
     intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
 };
 use rpc::caller;
@@ -42,6 +43,24 @@ impl IntakeService for Service {
     ) -> Result<Response<RevealReporterResponse>, Status> {
         let caller = caller(&request)?.clone();
         Ok(Response::new(self.reveal(&caller, request.get_ref()).await?))
+    }
+}
+
+#[tonic::async_trait]
+impl CategoryService for Service {
+    async fn list_categories(
+        &self,
+        request: Request<ListCategoriesRequest>,
+    ) -> Result<Response<ListCategoriesResponse>, Status> {
+        Ok(Response::new(self.list_categories(request.get_ref()).await?))
+    }
+
+    async fn get_category(
+        &self,
+        request: Request<GetCategoryRequest>,
+    ) -> Result<Response<GetCategoryResponse>, Status> {
+        let category = Some(self.category(&request.get_ref().name)?);
+        Ok(Response::new(GetCategoryResponse { category }))
     }
 }
 

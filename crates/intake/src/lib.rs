@@ -8,7 +8,8 @@
 //! (`relays.rs`) and to audit. Changes of the case come back as `RecordCaseChanges`; the report's
 //! state (`state.rs`) follows. Evidence is uploaded before, and attached in the transaction that
 //! records the report (`evidence.rs` says how). Who may call what stands in `access.rs`; whether a
-//! caller may see what a report says or learn what became of it, `sight.rs` asks.
+//! caller may see what a report says or learn what became of it, `sight.rs` asks. What can be
+//! reported, and what a form has to ask, `CategoryService` tells anyone with a token.
 //!
 //! What each call shows of a report, and to whom:
 //!
@@ -63,8 +64,8 @@ use std::{
 
 use api::{
     intake::{
-        evidence_service_server::EvidenceServiceServer, intake_inbound_service_server::IntakeInboundServiceServer,
-        intake_service_server::IntakeServiceServer,
+        category_service_server::CategoryServiceServer, evidence_service_server::EvidenceServiceServer,
+        intake_inbound_service_server::IntakeInboundServiceServer, intake_service_server::IntakeServiceServer,
     },
     routing::routing_inbound_service_client::RoutingInboundServiceClient,
 };
@@ -245,6 +246,7 @@ impl Intake {
             readings,
             writer,
             routing,
+            tokens: tokens.clone(),
             clock,
             entropy,
         };
@@ -286,6 +288,7 @@ impl Intake {
         let service = Arc::new(self.service);
         let inbound =
             IntakeInboundServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
+        let categories = CategoryServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(message_bytes);
         let service = IntakeServiceServer::from_arc(service).max_decoding_message_size(message_bytes);
         let evidence = EvidenceServiceServer::new(self.evidence).max_decoding_message_size(message_bytes);
         let operations = rpc::operations::server(self.operations, self.tokens);
@@ -293,6 +296,7 @@ impl Intake {
             Routes::new(service)
                 .add_service(inbound)
                 .add_service(evidence)
+                .add_service(categories)
                 .add_service(operations),
             self.background,
         )

@@ -1,6 +1,7 @@
 //! What intake does with reports: one file per use case, over its dependencies, who calls, and the
 //! request. No transport.
 
+mod categories;
 mod follow;
 mod read;
 mod record;
@@ -35,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) readings: Committer<journal::Rows, ()>,
     pub(crate) writer: Writer,
     pub(crate) routing: RoutingInboundServiceClient<Caller>,
+    pub(crate) tokens: rpc::page::Tokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }

@@ -26,6 +26,7 @@ Exit codes, of all but `remit status`:
 Examples:
   remit demo --serve                                       everything in one process, with examples
   remit serve all --data-dir /var/lib/remit                the same without the examples
+  remit category show fraud.loan                           what a report of a category needs
   remit report submit report.json --as police-440000       submit a report as an agency's system
   remit evidence upload screenshot.png --as police-440000  upload a file for a report
   remit report receipt 7Q2M-…                              the state of a report, with proofs
@@ -47,6 +48,7 @@ enum Command {
     Report(commands::report::Command),
     Evidence(commands::evidence::Command),
     Case(commands::case::Command),
+    Category(commands::category::Command),
     Operator(commands::operator::Command),
     Directory(commands::directory::Command),
     Route(commands::route::Command),
@@ -110,6 +112,7 @@ fn try_run(cli: Cli) -> anyhow::Result<()> {
             Command::Report(command) => command.run().await,
             Command::Evidence(command) => command.run().await,
             Command::Case(command) => command.run().await,
+            Command::Category(command) => command.run().await,
             Command::Operator(command) => command.run().await,
             Command::Directory(command) => command.run().await,
             Command::Route(command) => command.run().await,

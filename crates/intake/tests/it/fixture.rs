@@ -15,9 +15,9 @@ use api::{
     event::{CaseState, Detail},
     intake::{
         CaseChange, GetReportRequest, GetReportResponse, Place, ReadPurpose, Report, Subject, SubjectKind,
-        SubmitReportRequest, evidence_service_client::EvidenceServiceClient,
-        intake_inbound_service_client::IntakeInboundServiceClient, intake_service_client::IntakeServiceClient,
-        place::Location,
+        SubmitReportRequest, category_service_client::CategoryServiceClient,
+        evidence_service_client::EvidenceServiceClient, intake_inbound_service_client::IntakeInboundServiceClient,
+        intake_service_client::IntakeServiceClient, place::Location,
     },
     operations::operations_service_client::OperationsServiceClient,
     routing::{
@@ -550,6 +550,10 @@ impl Served {
 
     pub fn operations(&self) -> OperationsServiceClient<Caller> {
         OperationsServiceClient::new(rpc::client::connect(&self.address, &token("operator"), None).unwrap())
+    }
+
+    pub fn categories(&self, system: &str) -> CategoryServiceClient<Caller> {
+        CategoryServiceClient::new(rpc::client::connect(&self.address, &token(system), None).unwrap())
     }
 
     pub fn evidence(&self, system: &str) -> EvidenceServiceClient<Caller> {

@@ -4,6 +4,7 @@
 
 mod cli;
 mod directory;
+mod people;
 mod process;
 mod route;
 mod rule_sets;
