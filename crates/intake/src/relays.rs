@@ -18,6 +18,11 @@ impl ToRouting {
 
 #[async_trait]
 impl Deliver for ToRouting {
+    /// A route costs routing look-ups: a sender of many reports waits for itself.
+    fn takes_turns(&self) -> bool {
+        true
+    }
+
     async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
         let changes: Vec<ReportChange> = delivery::decode_payloads("routing", payloads)?;
         let response = self.0.clone().route_reports(RouteReportsRequest { changes }).await;

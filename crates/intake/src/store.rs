@@ -51,6 +51,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0005_shared.sql"),
             include_str!("../migrations/postgres/0005_shared.sql"),
         ),
+        (
+            "urgent reports",
+            include_str!("../migrations/sqlite/0006_urgent.sql"),
+            include_str!("../migrations/postgres/0006_urgent.sql"),
+        ),
     ],
 };
 

@@ -12,7 +12,7 @@
 //! 3. After the commit the writer wakes the [`Relay`] of each consumer (`relay.rs`). It reads
 //!    undelivered events, in each record's order, delivers them in batches in which the records are
 //!    mixed at random, and deletes those that were taken. A refused event parks its own record
-//!    only. To audit it also says how far the producer has come (`mark.rs`), so that audit notices
+//!    only. A consumer for whom an event is work takes turns between senders (`turns.rs`). To audit it also says how far the producer has come (`mark.rs`), so that audit notices
 //!    missing events; to others, up to when all has arrived (`progress.rs`). A service's relays run
 //!    in its [`Background`] (`background.rs`), with its upkeep.
 //! 4. The consumer opens the event's chain ([`Opened`]: it believes only what the entry commits to)
@@ -58,6 +58,7 @@ mod relay;
 mod requests;
 mod source;
 mod token_key;
+mod turns;
 mod writer;
 
 pub use background::{Background, supervised};
@@ -71,7 +72,7 @@ pub use inbox::{Arrival, Discontinuity, Inbox};
 pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};
 pub use mark::{EventSet, Mark, SetHash};
 pub use moment::Time;
-pub use outbox::{Delivery, Logged, Rows, SCHEMA, append, append_to, changes_of};
+pub use outbox::{Delivery, Lane, Logged, Payload, Rows, SCHEMA, append, append_to, changes_of};
 pub use progress::Progress;
 pub use relay::{Deliver, EntryHash, Outbox, OutboxStatus, Outcome, Pending, Relay, SqlOutbox, Undelivered};
 pub use requests::{

@@ -26,6 +26,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0003_requests.sql"),
             include_str!("../migrations/postgres/0003_requests.sql"),
         ),
+        (
+            "lanes of the outbox",
+            include_str!("../migrations/sqlite/0004_lanes.sql"),
+            include_str!("../migrations/postgres/0004_lanes.sql"),
+        ),
     ],
 };
 
@@ -34,8 +39,46 @@ pub const SCHEMA: Schema = Schema {
 pub struct Delivery {
     /// The change.
     pub change: Change,
-    /// The encoded message for each consumer.
-    pub payloads: Vec<(&'static str, Vec<u8>)>,
+    /// The message for each consumer.
+    pub payloads: Vec<Payload>,
+}
+
+/// The encoded message for one consumer.
+#[derive(Debug)]
+pub struct Payload {
+    consumer: &'static str,
+    bytes: Vec<u8>,
+    lane: Option<Lane>,
+}
+
+impl Payload {
+    /// A message for a consumer that takes events by age.
+    pub fn to(consumer: &'static str, bytes: Vec<u8>) -> Self {
+        Self {
+            consumer,
+            bytes,
+            lane: None,
+        }
+    }
+
+    /// The same message for a consumer that [takes turns](crate::Deliver::takes_turns).
+    #[must_use]
+    pub fn in_lane(self, lane: Lane) -> Self {
+        Self {
+            lane: Some(lane),
+            ..self
+        }
+    }
+}
+
+/// The lane in which an event waits for a consumer that takes turns. All changes of a record wait
+/// in one lane, which keeps their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Whether it is one of the lanes that get most turns.
+    pub is_urgent: bool,
+    /// Who the event comes from; not empty.
+    pub sender: Arc<str>,
 }
 
 const JOURNAL: Insert = Insert::into(
@@ -58,6 +101,8 @@ const OUTBOX: Insert = Insert::into(
         ("position", Kind::Text),
         ("record", Kind::Text),
         ("payload", Kind::Bytes),
+        ("urgent", Kind::Int),
+        ("lane", Kind::Text),
     ],
 );
 
@@ -65,7 +110,7 @@ const OUTBOX: Insert = Insert::into(
 #[derive(Clone, Debug)]
 pub struct Rows {
     journal: [Value; 7],
-    outbox: Vec<[Value; 4]>,
+    outbox: Vec<[Value; 6]>,
     /// Why it must not be written.
     unloggable: Option<Unloggable>,
 }
@@ -79,12 +124,18 @@ impl Delivery {
         let record: Arc<str> = change.record.into();
         let outbox = payloads
             .into_iter()
-            .map(|(consumer, payload)| {
+            .map(|payload| {
+                let (is_urgent, lane) = match payload.lane {
+                    Some(lane) => (lane.is_urgent, lane.sender.into()),
+                    None => (false, Value::Word("")),
+                };
                 [
-                    Value::Word(consumer),
+                    Value::Word(payload.consumer),
                     Arc::clone(&position).into(),
                     Arc::clone(&record).into(),
-                    payload.into(),
+                    payload.bytes.into(),
+                    is_urgent.into(),
+                    lane,
                 ]
             })
             .collect();
@@ -128,7 +179,7 @@ pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>
         .with(&JOURNAL, changes.iter().map(|rows| rows.journal.as_slice()))
         .with(
             &OUTBOX,
-            changes.iter().flat_map(|rows| &rows.outbox).map(<[Value; 4]>::as_slice),
+            changes.iter().flat_map(|rows| &rows.outbox).map(<[Value; 6]>::as_slice),
         ))
 }
 

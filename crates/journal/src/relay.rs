@@ -11,7 +11,7 @@ use sql::{Db, Error, Insert, Kind, Row, Tx};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time, progress::Progress};
+use crate::{Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time, progress::Progress, turns};
 
 /// An undelivered event.
 #[derive(Clone, Debug)]
@@ -54,6 +54,12 @@ pub trait Deliver: Send + Sync + 'static {
     /// Delivers payloads and returns one outcome for each, in order.
     async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered>;
 
+    /// Whether the consumer takes turns between the lanes of its events, instead of the oldest
+    /// first. All its payloads then have a lane.
+    fn takes_turns(&self) -> bool {
+        false
+    }
+
     /// Hash of the entry in a payload, for marks; `None` if the consumer gets none.
     fn entry_hash(&self, _payload: &[u8]) -> Option<Bytes32> {
         None
@@ -94,6 +100,14 @@ pub trait Outbox: Send + Sync + 'static {
     /// Undelivered events, oldest first, at most `limit`; those of parked records only once they
     /// are due.
     async fn pending(&self, consumer: &str, now: Time, limit: u32) -> Result<Vec<Pending>, Error>;
+    /// Like `pending`, by turns between the lanes, of each the oldest first.
+    async fn pending_by_turns(
+        &self,
+        consumer: &str,
+        now: Time,
+        limit: u32,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<Pending>, Error>;
     /// Deletes taken events, adds their hashes to the delivered set, and parks the records of
     /// refused ones. An event that is gone already is not counted again.
     async fn settle(&self, consumer: &str, settled: &[(Pending, Outcome)], now: Time) -> Result<(), Error>;
@@ -132,7 +146,7 @@ const PARKED: Insert = Insert::into(
 /// A parked record is retried after this long, then after twice, three times, … as long, at most an
 /// hour.
 const PARKED_SECONDS: i64 = 60;
-const LONGEST_PARKED_SECONDS: i64 = 60 * PARKED_SECONDS;
+pub(crate) const LONGEST_PARKED_SECONDS: i64 = 60 * PARKED_SECONDS;
 
 #[async_trait]
 impl Outbox for SqlOutbox {
@@ -171,15 +185,18 @@ impl Outbox for SqlOutbox {
             )
             .await?
             .iter()
-            .map(|row| {
-                Ok(Pending {
-                    position: row.get("position")?,
-                    record: row.get("record")?,
-                    payload: row.get("payload")?,
-                    hash: None,
-                })
-            })
+            .map(pending)
             .collect()
+    }
+
+    async fn pending_by_turns(
+        &self,
+        consumer: &str,
+        now: Time,
+        limit: u32,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<Pending>, Error> {
+        turns::pending(&self.0, consumer, now, limit as usize, entropy).await
     }
 
     async fn settle(&self, consumer: &str, settled: &[(Pending, Outcome)], now: Time) -> Result<(), Error> {
@@ -293,6 +310,16 @@ impl Outbox for SqlOutbox {
             parked: row.count("parked", "number of parked records")?,
         })
     }
+}
+
+/// Reads an undelivered event.
+pub(crate) fn pending(row: &Row) -> Result<Pending, Error> {
+    Ok(Pending {
+        position: row.get("position")?,
+        record: row.get("record")?,
+        payload: row.get("payload")?,
+        hash: None,
+    })
 }
 
 const DELIVERED: &str = "SELECT events, set_hash FROM outbox_delivered WHERE consumer = $1";
@@ -503,11 +530,14 @@ impl Relay {
             }
             *leased_until = until;
         }
-        let mut pending = self
-            .outbox
-            .pending(self.consumer, now, BATCH)
-            .await
-            .map_err(|error| telemetry::with_causes(&error))?;
+        let pending = match self.way.takes_turns() {
+            true => {
+                let entropy = &*self.entropy;
+                self.outbox.pending_by_turns(self.consumer, now, BATCH, entropy).await
+            }
+            false => self.outbox.pending(self.consumer, now, BATCH).await,
+        };
+        let mut pending = pending.map_err(|error| telemetry::with_causes(&error))?;
         if pending.is_empty() {
             return Ok(0);
         }
@@ -592,15 +622,19 @@ fn mixed(pending: Vec<Pending>, entropy: &dyn Entropy) -> Vec<Pending> {
         turns.push(Arc::clone(&record));
         events.entry(record).or_default().push_back(event);
     }
-    let mut random = vec![0; 8 * turns.len()];
-    entropy.fill(&mut random);
-    // Fisher and Yates: each order of turns is as likely as another.
-    for (last, random) in (1..turns.len()).rev().zip(random.as_chunks().0) {
-        let any = u64::from_be_bytes(*random) % (last as u64 + 1);
-        turns.swap(last, usize::try_from(any).unwrap_or(last));
-    }
+    shuffle(&mut turns, entropy);
     let next = |record| events.get_mut(&record).and_then(VecDeque::pop_front);
     turns.into_iter().filter_map(next).collect()
+}
+
+/// Fisher and Yates: each order is as likely as another.
+pub(crate) fn shuffle<T>(items: &mut [T], entropy: &dyn Entropy) {
+    let mut random = vec![0; 8 * items.len()];
+    entropy.fill(&mut random);
+    for (last, random) in (1..items.len()).rev().zip(random.as_chunks().0) {
+        let any = u64::from_be_bytes(*random) % (last as u64 + 1);
+        items.swap(last, usize::try_from(any).unwrap_or(last));
+    }
 }
 
 #[cfg(test)]

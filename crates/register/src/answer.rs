@@ -15,6 +15,9 @@ use crate::{
     store::{Error, Found, Store},
 };
 
+/// Maximum number of subjects of a report, as intake takes them.
+pub const SUBJECTS: usize = 50;
+
 /// One name that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -91,19 +94,22 @@ pub async fn complete(
         let subjects = std::mem::take(&mut change.subjects);
         let Some(facts) = &mut change.facts else { continue };
         facts.register_answer = None;
-        if !names_operator(facts) && !subjects.is_empty() {
-            asked.push((facts, subjects));
+        let names = match names_operator(facts) {
+            true => Vec::new(),
+            false => names_of(&subjects),
+        };
+        if !names.is_empty() {
+            asked.push((facts, names));
         }
     }
-    let subjects = asked.iter().flat_map(|(_, subjects)| subjects);
-    let names: Vec<Key> = subjects.flat_map(candidates).collect();
-    if names.is_empty() {
+    if asked.is_empty() {
         return Ok(());
     }
-    let found = store.find(names).await?;
-    for (facts, subjects) in asked {
+    let names = asked.iter().flat_map(|(_, names)| names).flatten().cloned();
+    let found = store.find(names.collect()).await?;
+    for (facts, names) in asked {
         let accepted = facts.accept_time.as_ref().and_then(Time::from_proto);
-        answer(facts, &subjects, &found, day(accepted.unwrap_or(now), calendars));
+        add_answer(facts, names, &found, day(accepted.unwrap_or(now), calendars));
     }
     Ok(())
 }
@@ -113,17 +119,22 @@ fn names_operator(facts: &Facts) -> bool {
     facts.places.iter().any(is_operator)
 }
 
+/// The names that subjects are looked up by, without subjects that have none.
+fn names_of(subjects: &[OperatorSubject]) -> Vec<Vec<Key>> {
+    let names = subjects.iter().map(candidates);
+    names.filter(|names| !names.is_empty()).collect()
+}
+
 /// Adds the register's answer to the facts of a report without an operator's place. Does nothing if
 /// no subject has a name that could be registered.
 pub fn answer(facts: &mut Facts, subjects: &[OperatorSubject], found: &Found, day: Date) {
-    let names: Vec<_> = subjects
-        .iter()
-        .map(candidates)
-        .filter(|names| !names.is_empty())
-        .collect();
-    if names.is_empty() {
-        return;
+    let names = names_of(subjects);
+    if !names.is_empty() {
+        add_answer(facts, names, found, day);
     }
+}
+
+fn add_answer(facts: &mut Facts, names: Vec<Vec<Key>>, found: &Found, day: Date) {
     let asked = i32::try_from(names.len()).unwrap_or(i32::MAX);
     let mut matches: Vec<OperatorMatch> = Vec::new();
     for names in names {

@@ -11,6 +11,10 @@ use names::{
 /// Maximum number of characters in the name of an app or a platform.
 const NAME: usize = 200;
 
+/// Maximum number of names that a host is looked up by, and so the depth to which names can be
+/// registered: a host can have 126 labels, and each would be a look-up that the sender chooses.
+const DEPTH: usize = 6;
+
 /// The kind of a registered name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -67,6 +71,11 @@ pub enum InvalidKey {
         "`{0}` is a public suffix: the public registers names below it, each with an operator of its own; register those"
     )]
     PublicSuffix(String),
+    /// Deeper than hosts are looked up.
+    #[error(
+        "`{0}` is more than five labels below `{1}`, deeper than reports are looked up; register a name that it is below"
+    )]
+    Deep(String, String),
     /// The name is too long.
     #[error("has {0} characters, more than {NAME}")]
     Long(usize),
@@ -98,10 +107,11 @@ impl Key {
                     true => InvalidKey::Missing,
                     false => InvalidKey::Domain(shown(text)),
                 })?;
-                match psl::domain_str(&host) {
-                    Some(_) => host,
-                    None => return Err(InvalidKey::PublicSuffix(shown(text))),
+                let registrable = psl::domain_str(&host).ok_or_else(|| InvalidKey::PublicSuffix(shown(text)))?;
+                if starts(&host, registrable).first() != Some(&0) {
+                    return Err(InvalidKey::Deep(shown(text), registrable.to_owned()));
                 }
+                host
             }
             Kind::App | Kind::Platform => plain(kind, text)?,
         };
@@ -173,8 +183,8 @@ impl std::str::FromStr for Kind {
 ///
 /// For a host these are the host and the names above it down to the registrable domain (the public
 /// suffix and one label, by the list at publicsuffix.org including its private part: the owner of a
-/// name below `github.io` operates what is there). Never the suffix: names below it belong to
-/// different people.
+/// name below `github.io` operates what is there), and of those the six nearest to it: a deeper name
+/// cannot be registered. Never the suffix: names below it belong to different people.
 pub fn candidates(subject: &OperatorSubject) -> Vec<Key> {
     match &subject.subject {
         None => Vec::new(),
@@ -195,16 +205,23 @@ fn domains(text: &str) -> Vec<Key> {
     let Some(registrable) = psl::domain_str(&host) else {
         return Vec::new();
     };
+    let name = |start: usize| Key {
+        kind: Kind::Domain,
+        name: host[start..].to_owned(),
+    };
+    starts(&host, registrable).into_iter().map(name).collect()
+}
+
+/// Where the names begin that a host is looked up by: of the host and the names above it, those
+/// nearest its registrable domain, [`DEPTH`] with that.
+fn starts(host: &str, registrable: &str) -> Vec<usize> {
     let most = host.len() - registrable.len();
-    let cuts = host.match_indices('.').map(|(dot, _)| dot + 1);
-    std::iter::once(0)
-        .chain(cuts)
-        .take_while(|cut| *cut <= most)
-        .map(|cut| Key {
-            kind: Kind::Domain,
-            name: host[cut..].to_owned(),
-        })
-        .collect()
+    let dots = host.match_indices('.').map(|(dot, _)| dot + 1);
+    let mut starts: Vec<usize> = std::iter::once(0)
+        .chain(dots)
+        .take_while(|start| *start <= most)
+        .collect();
+    starts.split_off(starts.len().saturating_sub(DEPTH))
 }
 
 /// The host of an address; a text without scheme, port and path is returned unchanged.
@@ -295,6 +312,18 @@ mod tests {
                 &["domain:a.someone.github.io", "domain:someone.github.io"],
             ),
             ("github.io", &[]),
+            // What nobody can register is not looked up, however deep the sender makes it.
+            (
+                "a.a.a.1.2.3.4.5.example.cn",
+                &[
+                    "domain:1.2.3.4.5.example.cn",
+                    "domain:2.3.4.5.example.cn",
+                    "domain:3.4.5.example.cn",
+                    "domain:4.5.example.cn",
+                    "domain:5.example.cn",
+                    "domain:example.cn",
+                ],
+            ),
         ] {
             check(&host_of(text), expected);
         }
@@ -382,12 +411,22 @@ mod tests {
 
     #[test]
     fn invalid_names_are_refused_with_a_reason() {
-        use InvalidKey::{Character, Domain, Long, Missing, PublicSuffix};
+        use InvalidKey::{Character, Deep, Domain, Long, Missing, PublicSuffix};
         let text = |text: &str| text.to_owned();
         for (kind, key, expected) in [
             (Kind::Domain, "com.cn", PublicSuffix(text("com.cn"))),
             (Kind::Domain, "公司.cn", PublicSuffix(text("公司.cn"))),
             (Kind::Domain, "github.io", PublicSuffix(text("github.io"))),
+            (
+                Kind::Domain,
+                "1.2.3.4.5.6.example.cn",
+                Deep(text("1.2.3.4.5.6.example.cn"), text("example.cn")),
+            ),
+            (
+                Kind::Domain,
+                "1.2.3.4.5.6.someone.github.io",
+                Deep(text("1.2.3.4.5.6.someone.github.io"), text("someone.github.io")),
+            ),
             (Kind::Domain, "cn", Domain(text("cn"))),
             (Kind::Domain, "", Missing),
             (Kind::Domain, "https://example.cn", Domain(text("https://example.cn"))),
@@ -412,6 +451,7 @@ mod tests {
     fn names_round_trip() {
         for (kind, text) in [
             (Kind::Domain, "例子.cn"),
+            (Kind::Domain, "1.2.3.4.5.example.cn"),
             (Kind::App, "cn.example.loan"),
             (Kind::Platform, "a:b c"),
         ] {

@@ -7,7 +7,7 @@ use api::{
     routing::LoadOperatorsResponse,
 };
 use async_trait::async_trait;
-use journal::{Answers, Delivery, Draft, Earlier, Entropy, Head, RequestId, RoutingKind, Time};
+use journal::{Answers, Delivery, Draft, Earlier, Entropy, Head, Payload, RequestId, RoutingKind, Time};
 use prost::Message as _;
 use sql::{Db, Insert, Kind as Column, Row, Tx, Value};
 
@@ -168,7 +168,7 @@ impl SqlStore {
         )
         .await?;
         // Only the log is notified: routing asks the register anew for each report.
-        let payloads = vec![("audit", change.with_detail().encode_to_vec())];
+        let payloads = vec![Payload::to("audit", change.with_detail().encode_to_vec())];
         journal::append(tx, vec![Delivery { change, payloads }]).await?;
         if let Some(id) = &activation.request_id {
             answers.add(id, first_answer(&activation.summary(after.clone())));

@@ -13,6 +13,7 @@ use decision::{
     facts::agency_id,
 };
 use journal::Clock;
+use register::answer::SUBJECTS;
 use rpc::Failure;
 
 use crate::store::{self, Versions};
@@ -41,6 +42,10 @@ impl Completion {
         subjects: Vec<OperatorSubject>,
         directory: &Directory,
     ) -> Result<Result<Facts, ChangeOutcome>, Failure> {
+        if subjects.len() > SUBJECTS {
+            let problem = format!("has {}, more than {SUBJECTS}", subjects.len());
+            return Err(Failure::invalid("subjects", problem));
+        }
         let mut changes = [ReportChange {
             facts: Some(facts),
             subjects,

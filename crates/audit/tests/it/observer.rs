@@ -15,8 +15,8 @@ use api::event::{Actor, Detail, Opening, StateChange};
 use async_trait::async_trait;
 use audit::{SqlStore, Store as _};
 use journal::{
-    Chain, Content, Deliver, Delivery, Draft, Entropy as _, Entry, Head, ManualClock, Outcome, Relay, SeededEntropy,
-    SqlOutbox, Time, Undelivered, chain_commitment, detail_commitment, entry_hash, ordered_id,
+    Chain, Content, Deliver, Delivery, Draft, Entropy as _, Entry, Head, ManualClock, Outcome, Payload, Relay,
+    SeededEntropy, SqlOutbox, Time, Undelivered, chain_commitment, detail_commitment, entry_hash, ordered_id,
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -89,7 +89,7 @@ impl Service {
         for (draft, head) in changes {
             let change = draft.into_change(head, now, &*self.entropy);
             *head = change.head;
-            let payloads = vec![("audit", change.with_detail().encode_to_vec())];
+            let payloads = vec![Payload::to("audit", change.with_detail().encode_to_vec())];
             deliveries.push(Delivery { change, payloads });
         }
         let mut tx = self.db.begin().await.unwrap();

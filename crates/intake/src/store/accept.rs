@@ -9,7 +9,11 @@ use prost::Message as _;
 use sql::{Batch, Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
 
-use super::{Acceptance, Accepted, SqlStore, follow::delivery, name};
+use super::{
+    Acceptance, Accepted, SqlStore,
+    follow::{delivery, lane},
+    name,
+};
 
 /// An acceptance as rows: made where requests are handled beside each other, before the transaction
 /// that they all wait for.
@@ -17,7 +21,7 @@ use super::{Acceptance, Accepted, SqlStore, follow::delivery, name};
 pub struct Prepared {
     pub(super) report: Uuid,
     accept_time: Time,
-    row: [Value; 8],
+    row: [Value; 9],
     pub(super) change: journal::Rows,
     request: Option<FirstAnswer>,
 }
@@ -49,6 +53,7 @@ impl From<Acceptance> for Prepared {
             };
             FirstAnswer::new(request, answer.encode_to_vec(), head.time)
         });
+        let lane = lane(&acceptance.caller, acceptance.facts.urgent);
         Self {
             report,
             accept_time: head.time,
@@ -61,8 +66,9 @@ impl From<Acceptance> for Prepared {
                 head.hash.into(),
                 acceptance.commitment_key.into(),
                 acceptance.content.into(),
+                acceptance.facts.urgent.into(),
             ],
-            change: delivery(acceptance.change, Some((acceptance.facts, acceptance.subjects))).into_rows(),
+            change: delivery(acceptance.change, lane, Some((acceptance.facts, acceptance.subjects))).into_rows(),
             request,
         }
     }
@@ -79,6 +85,7 @@ const REPORTS: Insert = Insert::into(
         ("entry_hash", Kind::Bytes),
         ("commitment_key", Kind::Bytes),
         ("content", Kind::Bytes),
+        ("urgent", Kind::Int),
     ],
 );
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{event::Detail, intake::CaseChange, routing::ReportChange};
-use journal::{Arrival, Change, Delivery, Draft, Entropy, Head, Inbox, Time};
+use journal::{Arrival, Change, Delivery, Draft, Entropy, Head, Inbox, Lane, Payload, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
@@ -77,6 +77,7 @@ pub(super) struct Current {
     pub(super) head: Head,
     pub(super) known_time: Time,
     pub(super) case: Option<Vec<u8>>,
+    pub(super) lane: Lane,
     touched: bool,
 }
 
@@ -113,17 +114,25 @@ impl Current {
         let change = draft.into_change(&self.head, now, entropy);
         self.head = change.head;
         self.state = next;
-        Some(delivery(change, None))
+        Some(delivery(change, self.lane.clone(), None))
     }
 }
 
 pub(super) async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMap<String, Current>, Error> {
     // The row of `reports` always exists and can be locked; the view's cannot.
-    tx.fetch(
-        "SELECT id FROM reports WHERE id = ANY($1) ORDER BY id FOR UPDATE",
-        vec![ids.clone().into()],
-    )
-    .await?;
+    let locked = tx
+        .fetch(
+            "SELECT id, caller, urgent FROM reports WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+            vec![ids.clone().into()],
+        )
+        .await?;
+    let mut lanes = locked
+        .iter()
+        .map(|row| {
+            let caller: String = row.get("caller")?;
+            Ok((row.get("id")?, lane(&caller, row.get::<i64>("urgent")? != 0)))
+        })
+        .collect::<Result<BTreeMap<String, Lane>, Error>>()?;
     let rows = tx
         .fetch(
             "SELECT id, state, sequence, hash, change_time, known_time, case_view FROM standings WHERE id = ANY($1)",
@@ -143,6 +152,10 @@ pub(super) async fn load_states(tx: &mut Tx, ids: Vec<String>) -> Result<BTreeMa
                 },
                 known_time: Time(row.get("known_time")?),
                 case: row.get("case_view")?,
+                lane: lanes.remove(&id).ok_or(Error::Damaged {
+                    what: "report",
+                    problem: "it has a standing, but is missing".to_owned(),
+                })?,
                 touched: false,
             };
             Ok((id, current))
@@ -162,9 +175,19 @@ pub(super) fn state_row(report: Uuid, state: State, head: Head, known_time: Time
     ]
 }
 
+/// The lane in which a report's changes wait for routing: its sender's, in which urgent ones have
+/// another.
+pub(super) fn lane(caller: &str, is_urgent: bool) -> Lane {
+    Lane {
+        is_urgent,
+        sender: caller.into(),
+    }
+}
+
 /// `routed_by` is set on the first change of a report.
 pub(super) fn delivery(
     change: Change,
+    lane: Lane,
     routed_by: Option<(api::routing::Facts, Vec<api::routing::OperatorSubject>)>,
 ) -> Delivery {
     let (facts, subjects) = routed_by.unzip();
@@ -177,6 +200,9 @@ pub(super) fn delivery(
     let audit = change.with_detail().encode_to_vec();
     Delivery {
         change,
-        payloads: vec![("routing", routing), ("audit", audit)],
+        payloads: vec![
+            Payload::to("routing", routing).in_lane(lane),
+            Payload::to("audit", audit),
+        ],
     }
 }

@@ -1,6 +1,6 @@
 //! Readings of reports: recorded before what is read is shown.
 
-use journal::{Change, Delivery, Rows};
+use journal::{Change, Delivery, Payload, Rows};
 use prost::Message as _;
 use sql::{Batch, Error};
 
@@ -8,7 +8,7 @@ use super::SqlStore;
 
 /// A reading as rows. For audit alone: it takes effect on no case.
 pub fn rows(change: Change) -> Rows {
-    let payloads = vec![("audit", change.with_detail().encode_to_vec())];
+    let payloads = vec![Payload::to("audit", change.with_detail().encode_to_vec())];
     Delivery { change, payloads }.into_rows()
 }
 

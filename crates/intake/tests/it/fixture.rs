@@ -87,6 +87,18 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
     }
 }
 
+/// An acceptance from a sender, of a category that is urgent or not.
+pub fn acceptance_from(entropy: &dyn Entropy, caller: &str, is_urgent: bool) -> Acceptance {
+    Acceptance {
+        caller: caller.to_owned(),
+        facts: api::routing::Facts {
+            urgent: is_urgent,
+            ..api::routing::Facts::default()
+        },
+        ..acceptance(entropy, None, 1)
+    }
+}
+
 /// The next change of a case, as routing would send it.
 pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[Uuid], state: CaseState) -> CaseNews {
     let draft = Draft {

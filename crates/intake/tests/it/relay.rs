@@ -17,7 +17,7 @@ use prost::Message as _;
 use testkit::Backend;
 use tokio::sync::Notify;
 
-use crate::fixture::{NOW, acceptance, case_news, open, prepared};
+use crate::fixture::{NOW, acceptance, acceptance_from, case_news, open, prepared};
 
 testkit::on_each_backend!(
     p2_delivers_each_record_in_its_order,
@@ -25,6 +25,11 @@ testkit::on_each_backend!(
     p2_one_event_that_no_consumer_can_read_does_not_stop_the_others,
     an_unreachable_consumer_loses_nothing,
     one_relay_delivers_at_a_time,
+    an_honest_report_overtakes_another_senders_flood,
+    many_senders_do_not_wait_for_a_flood,
+    an_urgent_report_overtakes_its_own_senders_flood,
+    an_urgent_flood_does_not_hold_up_the_others,
+    p2_a_parked_record_does_not_hold_up_its_lane,
 );
 
 /// A consumer that keeps accepted changes, and refuses or fails as told.
@@ -38,6 +43,10 @@ struct Consumer {
 
 #[async_trait]
 impl Deliver for Consumer {
+    fn takes_turns(&self) -> bool {
+        true
+    }
+
     async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
         if *self.down.lock().unwrap() {
             return Err(Undelivered {
@@ -209,4 +218,98 @@ async fn p2_one_event_that_no_consumer_can_read_does_not_stop_the_others(backend
         SqlOutbox(db).status("routing").await.unwrap(),
         OutboxStatus { waiting: 1, parked: 1 }
     );
+}
+
+/// A sender's flood, and the reports of others that came after it.
+struct Flood {
+    consumer: Arc<Consumer>,
+    relay: Relay,
+    late: BTreeSet<String>,
+}
+
+impl Flood {
+    async fn new(backend: &Backend, flood: (&str, bool), late: &[(&str, bool)]) -> Self {
+        let (db, store, entropy) = open(backend.url()).await;
+        for _ in 0..6 {
+            let (caller, is_urgent) = flood;
+            let reports: Vec<_> = (0..250)
+                .map(|_| acceptance_from(&*entropy, caller, is_urgent))
+                .collect();
+            store.accept(&prepared(&reports)).await.unwrap();
+        }
+        let late: Vec<_> = late
+            .iter()
+            .map(|(caller, is_urgent)| acceptance_from(&*entropy, caller, *is_urgent))
+            .collect();
+        store.accept(&prepared(&late)).await.unwrap();
+        let consumer = Arc::new(Consumer::default());
+        Self {
+            relay: relay(&db, &consumer, &Arc::new(ManualClock::at(NOW)), "a"),
+            consumer,
+            late: late.iter().map(|late| intake::store::name(late.report)).collect(),
+        }
+    }
+
+    /// Delivers once. Returns how many reports of the flood went, and how many of the late ones.
+    async fn step(&self) -> (usize, usize) {
+        self.relay.step(&mut Time(i64::MIN)).await.unwrap();
+        let taken = std::mem::take(&mut *self.consumer.taken.lock().unwrap());
+        let late = taken.iter().filter(|entry| self.late.contains(&entry.record)).count();
+        (taken.len() - late, late)
+    }
+}
+
+async fn an_honest_report_overtakes_another_senders_flood(backend: Backend) {
+    let flood = Flood::new(&backend, ("platform", false), &[("hotline", false)]).await;
+    assert_eq!(flood.step().await, (256, 1));
+}
+
+/// However many senders there are, each has its turn, and the flood its own.
+async fn many_senders_do_not_wait_for_a_flood(backend: Backend) {
+    let late: Vec<String> = (0..100).map(|sender| format!("hotline-{sender}")).collect();
+    let late: Vec<_> = late.iter().map(|sender| (sender.as_str(), false)).collect();
+    let flood = Flood::new(&backend, ("platform", false), &late).await;
+    let (mut of_flood, mut of_late) = (0, 0);
+    while of_late < late.len() {
+        let (more_of_flood, more_of_late) = flood.step().await;
+        assert!(more_of_late > 0);
+        (of_flood, of_late) = (of_flood + more_of_flood, of_late + more_of_late);
+    }
+    assert!(of_flood < 250, "the others waited for {of_flood} of the flood");
+    assert_eq!(of_flood + drain(&flood.relay).await, 1_500);
+}
+
+async fn an_urgent_report_overtakes_its_own_senders_flood(backend: Backend) {
+    let flood = Flood::new(&backend, ("platform", false), &[("platform", true), ("hotline", true)]).await;
+    assert_eq!(flood.step().await, (510, 2));
+}
+
+async fn an_urgent_flood_does_not_hold_up_the_others(backend: Backend) {
+    let late = [("hotline", false), ("hotline", true), ("platform", false)];
+    let flood = Flood::new(&backend, ("platform", true), &late).await;
+    let (of_flood, of_late) = flood.step().await;
+    assert_eq!(of_late, 3);
+    assert!(of_flood >= 256, "{of_flood}");
+}
+
+async fn p2_a_parked_record_does_not_hold_up_its_lane(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let reports: Vec<_> = (0..3).map(|_| acceptance_from(&*entropy, "hotline", true)).collect();
+    store.accept(&prepared(&reports)).await.unwrap();
+    let bad = &reports[0];
+    let mut head = Head::default();
+    let news = case_news(&*entropy, "cases/1", &mut head, &[bad.report], CaseState::Assigned);
+    store.record_case_changes(&[news], NOW).await.unwrap();
+    let consumer = Arc::new(Consumer::default());
+    let clock = Arc::new(ManualClock::at(NOW));
+    let relay = relay(&db, &consumer, &clock, "a");
+    let bad = intake::store::name(bad.report);
+    consumer.refused.lock().unwrap().insert(bad.clone());
+    assert_eq!(drain(&relay).await, 2);
+    consumer.refused.lock().unwrap().clear();
+    clock.advance(61);
+    assert_eq!(drain(&relay).await, 2);
+    let taken = consumer.taken.lock().unwrap();
+    let of_bad = taken.iter().filter(|entry| entry.record == bad);
+    assert_eq!(of_bad.map(|entry| entry.sequence).collect::<Vec<_>>(), [1, 2]);
 }

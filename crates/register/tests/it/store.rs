@@ -36,6 +36,7 @@ testkit::on_each_backend!(
     pages_go_through_the_register_in_order,
     the_longest_registered_name_that_holds_on_the_day_counts,
     p6_the_answer_is_a_fact_by_one_look_up_for_all_reports,
+    a_report_costs_few_look_ups_whatever_its_hosts_are,
 );
 
 struct Register {
@@ -570,7 +571,8 @@ async fn the_longest_registered_name_that_holds_on_the_day_counts(backend: Backe
 }
 
 /// Counts the register's look-ups.
-struct Counting(Arc<dyn Store>, AtomicUsize);
+/// Counts look-ups, and the names in them.
+struct Counting(Arc<dyn Store>, AtomicUsize, AtomicUsize);
 
 #[async_trait]
 impl Store for Counting {
@@ -579,6 +581,7 @@ impl Store for Counting {
     }
     async fn find(&self, keys: Vec<Key>) -> Result<Found, Error> {
         self.1.fetch_add(1, Ordering::SeqCst);
+        self.2.fetch_add(keys.len(), Ordering::SeqCst);
         self.0.find(keys).await
     }
     async fn list(&self, kind: Option<Kind>, after: Option<&Key>, limit: u32) -> Result<Found, Error> {
@@ -618,7 +621,7 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
         )
         .await
         .version;
-    let counting = Counting(Arc::clone(&register.store), AtomicUsize::new(0));
+    let counting = Counting(Arc::clone(&register.store), AtomicUsize::new(0), AtomicUsize::new(0));
     let host = |text: &str| operator_subject::Subject::Host(text.to_owned());
     let platform = |text: &str| operator_subject::Subject::Platform(text.to_owned());
     let app = |text: &str| operator_subject::Subject::App(text.to_owned());
@@ -724,4 +727,53 @@ async fn p6_the_answer_is_a_fact_by_one_look_up_for_all_reports(backend: Backend
         .await
         .unwrap();
     assert_eq!(counting.1.load(Ordering::SeqCst), 1);
+}
+
+async fn a_report_costs_few_look_ups_whatever_its_hosts_are(backend: Backend) {
+    let register = Register::new(backend).await;
+    register
+        .replace(
+            "domain,s7.cn,350200,,,,
+             domain,4.5.6.7.8.s9.cn,310000,,,,
+",
+        )
+        .await;
+    let counting = Counting(Arc::clone(&register.store), AtomicUsize::new(0), AtomicUsize::new(0));
+    // 50 hosts of the most labels that a name can have.
+    let host = |n: usize| {
+        let host = format!("{}1.2.3.4.5.6.7.8.s{n}.cn", "a.".repeat(110));
+        OperatorSubject {
+            subject: Some(operator_subject::Subject::Host(host)),
+        }
+    };
+    let mut changes = [ReportChange {
+        facts: Some(Facts::default()),
+        subjects: (0..50).map(host).collect(),
+        ..ReportChange::default()
+    }];
+    let today = register.fixture.clock.now();
+    complete(&counting, &mut changes, Calendars::shipped(), today)
+        .await
+        .unwrap();
+    assert_eq!(
+        (counting.1.into_inner(), counting.2.into_inner()),
+        (1, 50 * 6),
+        "one look-up of six names for each subject"
+    );
+    // The deepest name that can be registered is found, and the shallowest.
+    let [change] = changes;
+    let answer = change.facts.unwrap().register_answer.unwrap();
+    let found: Vec<_> = answer
+        .matches
+        .iter()
+        .map(|found| found.registered_operator.as_str())
+        .collect();
+    assert_eq!(found, ["operators/domain~s7.cn", "operators/domain~4.5.6.7.8.s9.cn"]);
+    // A deeper one would never be found.
+    let file = csv("domain,3.4.5.6.7.8.s9.cn,310000,,,,\n");
+    let Err(LoadError::Problems(problems)) = register.load_as(Mode::Change, false, &file).await else {
+        panic!("it was loaded");
+    };
+    let told = format!("{problems:?}");
+    assert!(told.contains("more than five labels below `s9.cn`"), "{told}");
 }

@@ -34,7 +34,7 @@ enum Action {
     Load(load::Command),
     /// Look up who operates something, and where, and print every name tried
     ///
-    /// Domains and addresses are tried from the full host down to the registrable domain. Exits
+    /// Domains and addresses are tried by the registrable domain and the names up to five labels below it. Exits
     /// with 3 if the register has no entry.
     #[command(after_help = "\
 Examples:

@@ -7,7 +7,7 @@ use api::{
     routing::CaseStep,
 };
 use decision::directory::Directory;
-use journal::{Delivery, Draft, Head, Time};
+use journal::{Delivery, Draft, Head, Payload, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
@@ -187,7 +187,10 @@ impl SqlStore {
         let audit = change.with_detail().encode_to_vec();
         Delivery {
             change,
-            payloads: vec![("intake", intake.encode_to_vec()), ("audit", audit)],
+            payloads: vec![
+                Payload::to("intake", intake.encode_to_vec()),
+                Payload::to("audit", audit),
+            ],
         }
     }
 

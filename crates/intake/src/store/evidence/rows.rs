@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::event::{Actor, Detail};
 use async_trait::async_trait;
-use journal::{Change, Delivery, Draft, Earlier, FirstAnswer, Head, IntakeKind, RequestId, Time, keyed_hash};
+use journal::{Change, Delivery, Draft, Earlier, FirstAnswer, Head, IntakeKind, Payload, RequestId, Time, keyed_hash};
 use names::AgencyId;
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Row, Tx, Value};
@@ -372,7 +372,7 @@ fn judge<'f>(
 
 /// For audit alone: routing decides nothing by a file.
 fn delivery(change: Change) -> Delivery {
-    let payloads = vec![("audit", change.with_detail().encode_to_vec())];
+    let payloads = vec![Payload::to("audit", change.with_detail().encode_to_vec())];
     Delivery { change, payloads }
 }
 

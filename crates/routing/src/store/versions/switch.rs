@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::event::{Actor, Detail};
 use data_encoding::HEXLOWER;
 use decision::directory::{AgencyId, Directory};
-use journal::{Answers, Bytes32, Delivery, Draft, Earlier, Entropy, Head, Time};
+use journal::{Answers, Bytes32, Delivery, Draft, Earlier, Entropy, Head, Payload, Time};
 use prost::Message as _;
 use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
 
@@ -397,7 +397,7 @@ fn delivery(draft: Draft<'_>, head: &Head, now: Time, entropy: &dyn Entropy) -> 
     let audit = change.with_detail().encode_to_vec();
     Delivery {
         change,
-        payloads: vec![("audit", audit)],
+        payloads: vec![Payload::to("audit", audit)],
     }
 }
 
