@@ -16,7 +16,7 @@ use api::routing::{
     RuleRow, RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
 use decision::decide::{Decision, Destination, decide, rule};
-use decision::directory::{AgencyId, Directory};
+use decision::directory::{Agency, AgencyId, Directory};
 use decision::factor::Factor;
 use decision::facts::Situation;
 use decision::rules::{Action, Condition, Flag, PlaceIs, RuleSet};
@@ -235,20 +235,15 @@ fn satisfied(condition: &Condition, facts: &Facts, directory: &Directory) -> boo
 
 fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Directory) -> bool {
     let tree = directory.tree_on(day(facts, directory));
-    let of_agency = |name: &str| {
-        let agency = AgencyId::from_resource_name(name)
-            .ok()
-            .and_then(|id| directory.agency(&id));
-        agency.map(|agency| Location::Territory(agency.territory.resource_name()))
-    };
+    let named = |name: &str| directory.agency(&AgencyId::from_resource_name(name).ok()?);
+    let place_of = |agency: &Agency| Location::Territory(agency.territory.resource_name());
     let root = Location::Territory(TerritoryCode::ROOT.resource_name());
     let location = match factor {
-        Factor::Received => of_agency(&facts.received_by).filter(|location| *location != root),
-        Factor::ComplainedOf => {
-            let id = AgencyId::new(&facts.complained_of).ok();
-            let heir = id.and_then(|id| directory.heir(&id, day(facts, directory)));
-            heir.map_or_else(|| of_agency(&facts.complained_of), |heir| of_agency(heir.id.as_str()))
-        }
+        Factor::Received => named(&facts.received_by).map(place_of).filter(|location| *location != root),
+        Factor::ComplainedOf => named(&facts.complained_of).map(|agency| {
+            let heir = directory.heir(&agency.id, day(facts, directory));
+            place_of(heir.unwrap_or(agency))
+        }),
         _ => facts
             .places
             .iter()
