@@ -191,8 +191,9 @@ enum Note<'a> {
 /// Decides a report's route and keeps every step.
 #[must_use]
 pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Directory) -> Ruling<'a> {
-    let places = situation.places(directory);
-    let matched = rules.find(situation, &places, directory);
+    let day = directory.day_of(situation);
+    let places = situation.places(directory, day);
+    let matched = rules.find(situation, &places, directory.tree_on(day));
     let row = rules.row(&matched);
     let mut desk = Desk {
         situation,
@@ -200,7 +201,7 @@ pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Di
         ruling: Ruling {
             rules,
             directory,
-            day: directory.day_of(situation),
+            day,
             row,
             outcome: Verdict::Advise { zh: "", en: "" },
             tried: Vec::with_capacity(Factor::COUNT),
@@ -271,7 +272,7 @@ impl<'a> Desk<'_, 'a> {
     /// The agency with this id, if it has ended, and the agency that continues it.
     fn ended(&self, id: &str) -> Option<Ended<'a>> {
         let directory = self.ruling.directory;
-        let day = directory.day_of(self.situation);
+        let day = self.ruling.day;
         let agency = agency_id(id).and_then(|id| directory.agency(&id))?;
         let heir = directory.heir(&agency.id, day);
         agency.has_ended(day).then_some(Ended { agency, heir })
@@ -450,7 +451,7 @@ impl<'a> Desk<'_, 'a> {
         let search = Search {
             function,
             category: Some(self.situation.category),
-            day: self.ruling.directory.day_of(self.situation),
+            day: self.ruling.day,
             excluded: &self.ruling.excluded,
         };
         let mut located = directory.locate(&search, place);
@@ -501,7 +502,7 @@ impl<'a> Desk<'_, 'a> {
     fn received(&self) -> Option<&'a Agency> {
         let directory = self.ruling.directory;
         let received = agency_id(self.situation.received_by).and_then(|id| directory.agency(&id))?;
-        let heir = directory.heir(&received.id, directory.day_of(self.situation));
+        let heir = directory.heir(&received.id, self.ruling.day);
         Some(heir.unwrap_or(received))
     }
 

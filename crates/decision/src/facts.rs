@@ -137,14 +137,11 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// All places, including those of the agencies in the facts.
-    pub(crate) fn places(&self, directory: &Directory) -> Places<'a> {
+    /// All places on the day of acceptance, including those of the agencies in the facts.
+    pub(crate) fn places(&self, directory: &Directory, day: Option<Date>) -> Places<'a> {
         let mut places = Places(self.named);
         places.set(Factor::Received, received(self.received_by, directory));
-        places.set(
-            Factor::ComplainedOf,
-            complained_of(self.complained_of, directory, directory.day_of(self)),
-        );
+        places.set(Factor::ComplainedOf, complained_of(self.complained_of, directory, day));
         // Nobody brings the home police against a critic: the complaint is usually submitted where
         // the complainant lives, so the receiver's place counts as little as the victim's.
         if let Some(victim) = self.complainant_of_publication() {

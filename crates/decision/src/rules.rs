@@ -23,6 +23,7 @@ mod yaml;
 use std::sync::{Arc, LazyLock};
 
 use api::routing::{ReviewNeed, RuleTable};
+use places::OnDay;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
@@ -314,9 +315,8 @@ impl RuleSet {
 
     /// Finds the first matching row. There always is one.
     #[must_use]
-    pub(crate) fn find(&self, situation: &Situation<'_>, places: &Places<'_>, directory: &Directory) -> Matched {
-        let day = directory.day_of(situation);
-        self.table.find(situation, places, directory.tree_on(day))
+    pub(crate) fn find(&self, situation: &Situation<'_>, places: &Places<'_>, tree: OnDay<'_>) -> Matched {
+        self.table.find(situation, places, tree)
     }
 
     /// The row of a match.

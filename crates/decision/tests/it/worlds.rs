@@ -239,7 +239,9 @@ fn place_satisfied(factor: Factor, is: &PlaceIs, facts: &Facts, directory: &Dire
     let place_of = |agency: &Agency| Location::Territory(agency.territory.resource_name());
     let root = Location::Territory(TerritoryCode::ROOT.resource_name());
     let location = match factor {
-        Factor::Received => named(&facts.received_by).map(place_of).filter(|location| *location != root),
+        Factor::Received => named(&facts.received_by)
+            .map(place_of)
+            .filter(|location| *location != root),
         Factor::ComplainedOf => named(&facts.complained_of).map(|agency| {
             let heir = directory.heir(&agency.id, day(facts, directory));
             place_of(heir.unwrap_or(agency))
