@@ -104,12 +104,14 @@ impl Server {
         }
 
         let methods = Arc::new(Methods::new(self.access));
+        let refusals = Arc::new(Refusals::new(self.service, Arc::clone(&self.authenticate)));
+        tokio::spawn(Arc::clone(&refusals).tell(shutdown.clone()));
         let gate = layers::Gate {
             service: self.service,
             limits: self.limits,
             methods: Arc::clone(&methods),
             running: Arc::new(Semaphore::new(self.limits.concurrency)),
-            refusals: Arc::new(Refusals::new(self.service, Arc::clone(&self.authenticate))),
+            refusals,
         };
         // The last layer added is the first that a request passes.
         let router = routes
