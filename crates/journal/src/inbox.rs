@@ -111,7 +111,7 @@ impl Inbox {
     /// Writes the heads that advanced.
     ///
     /// A record without a head cannot be locked. If another transaction has written it meanwhile,
-    /// this one fails with [`Error::Raced`] and is retried.
+    /// this one fails with [`Error::Collided`] and is retried.
     pub async fn save(self, tx: &mut Tx) -> Result<(), Error> {
         let rows: Vec<_> = self
             .advanced
@@ -122,7 +122,7 @@ impl Inbox {
         if HEADS.rows(tx, rows).await?.len() == advanced {
             Ok(())
         } else {
-            Err(Error::Raced("a record's head"))
+            Err(Error::Collided("a record's head"))
         }
     }
 }

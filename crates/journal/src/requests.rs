@@ -128,8 +128,8 @@ pub async fn keep_free(tx: &mut Tx, answers: &[&FirstAnswer]) -> Result<Vec<Opti
         let is_first = firsts.get(&answer.request.key()) == Some(&place);
         found.push(match is_first && kept.contains(&(caller.clone(), id.to_string())) {
             true => None,
-            // When there is none, it was forgotten in between: now there is room.
-            false => Some(known.earlier(&answer.request).ok_or(Error::Raced("a request id"))?),
+            // When there is none, it was forgotten in between: the next try has room.
+            false => Some(known.earlier(&answer.request).ok_or(Error::Collided("a request id"))?),
         });
     }
     Ok(found)

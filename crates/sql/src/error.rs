@@ -93,6 +93,10 @@ pub enum Error {
     /// Another transaction wrote the row first.
     #[error("{0} was written by another transaction")]
     Raced(&'static str),
+    /// Another transaction wrote or deleted the row between two statements of this one. The next
+    /// try finds it as it is then.
+    #[error("{0} was changed by another transaction at the same moment")]
+    Collided(&'static str),
     /// A fault injected by a test.
     #[error("fault injected {0}")]
     Injected(&'static str),
@@ -153,8 +157,10 @@ impl Error {
 
     /// Whether running the same transaction again may succeed.
     pub fn is_transient(&self) -> bool {
-        let Self::Execute { source, .. } = self else {
-            return false;
+        let source = match self {
+            Self::Collided(_) => return true,
+            Self::Execute { source, .. } => source,
+            _ => return false,
         };
         match Code::of(source) {
             // Serialization failure, deadlock, lock not available, and a unique violation: when two

@@ -1,9 +1,14 @@
 //! What the codes of each engine mean: a retry, an outage, or a fault of ours.
 
-use sql::{Db, Engine, Error, Value};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sql::{Db, Engine, Error, Value, transact};
 use testkit::{Backend, on_each_backend};
 
-on_each_backend!(each_engines_codes_are_read_as_its_own);
+on_each_backend!(
+    each_engines_codes_are_read_as_its_own,
+    a_transaction_that_collided_is_tried_again,
+);
 
 /// How a caller is answered: retry now, retry later, or not at all.
 #[derive(Debug, PartialEq)]
@@ -65,4 +70,32 @@ async fn each_engines_codes_are_read_as_its_own(backend: Backend) {
             }
         }
     }
+}
+
+/// Two statements of one transaction did not see the same row. Nobody is answered with an internal
+/// error for it: the next try sees the row as it is, and after the last the answer is to retry.
+async fn a_transaction_that_collided_is_tried_again(backend: Backend) {
+    let db = Db::open(backend.url(), &[]).await.unwrap();
+    let tries = AtomicU32::new(0);
+    let attempt = |failures: u32| {
+        let tried = tries.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match tried < failures {
+                true => Err(Error::Collided("a request id")),
+                false => Ok(tried),
+            }
+        }
+    };
+    let done = transact!(db, |tx| async {
+        tx.fetch("SELECT 1", Vec::new()).await?;
+        attempt(2).await
+    });
+    assert_eq!(done.unwrap(), 2);
+    let failed: Result<u32, Error> = transact!(db, |tx| async {
+        tx.fetch("SELECT 1", Vec::new()).await?;
+        attempt(u32::MAX).await
+    });
+    assert_eq!(meaning(&failed.unwrap_err()), Means::Retry);
+    // What another load took over stays so, however often it is tried.
+    assert_eq!(meaning(&Error::Raced("the abandoned load")), Means::Fault);
 }

@@ -316,7 +316,7 @@ async fn keep_upload(tx: &mut Tx, answer: &FirstAnswer) -> Result<Option<Uploade
         }
         journal::forget_request(tx, answer.request(), id.as_bytes()).await?;
     }
-    Err(Error::Raced("a request id"))
+    Err(Error::Collided("a request id"))
 }
 
 async fn find(tx: &mut Tx, id: Uuid) -> Result<Option<StoredEvidence>, Error> {
