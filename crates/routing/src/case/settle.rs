@@ -12,18 +12,23 @@ pub(super) const RULE: &Rule = &Rule {
 };
 
 impl Rules<'_> {
-    /// Computes the provisional deadlines of a case again, by the calendars of today. `None` if
-    /// that changes nothing, so that any number of replicas may do it. A deadline that is no longer
-    /// provisional is not touched: a replica with an older calendar takes nothing back.
+    /// Computes the provisional deadlines of a case again, by the calendars of this replica. `None`
+    /// if that changes nothing, so that any number of replicas may do it.
+    ///
+    /// Only a deadline that is no longer provisional then is changed, and none that is not now. So
+    /// each is settled at most once, by whichever replica first knows the holidays: two with
+    /// different calendars cannot move it to and fro, and an older one takes nothing back.
     pub fn settled(&self, case: &Case) -> Option<Transition> {
         let Standing::Open(stage, duty) = &case.standing else {
             return None;
         };
-        let again = |clock: &super::Clock| match clock.provisional {
-            true => clock
-                .clone()
-                .settled(self.calendars.worktime(self.directory.agency(&clock.owner))),
-            false => clock.clone(),
+        let again = |clock: &super::Clock| {
+            let worktime = self.calendars.worktime(self.directory.agency(&clock.owner));
+            let settled = clock.clone().settled(worktime);
+            match clock.provisional && !settled.provisional {
+                true => settled,
+                false => clock.clone(),
+            }
         };
         let after = Case {
             standing: Standing::Open(

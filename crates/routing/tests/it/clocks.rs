@@ -331,6 +331,15 @@ async fn p5_a_provisional_deadline_is_settled_once_when_holidays_are_published(b
     assert_eq!(old.settle().await.unwrap(), 0, "the calendar is the same");
     assert_eq!(fixture.kinds(cases[0]).await, ["case.opened"]);
 
+    // A replica whose calendar has another holiday, but not the new year either, computes another
+    // end, which is as provisional: were it written, the two would move it to and fro.
+    let other = fixture.with_calendar("\"2026-10-07\"\n", "\"2026-10-07\"\n  - \"2026-12-16\"\n");
+    for _ in 0..2 {
+        assert_eq!(fixture.ticker(&other).settle().await.unwrap(), 0);
+        assert_eq!(old.settle().await.unwrap(), 0);
+    }
+    assert_eq!(fixture.kinds(cases[0]).await, ["case.opened"]);
+
     // The new year is known: two replicas at once, page by page, and again.
     let (one, two) = (fixture.with_year(2027), fixture.with_year(2027));
     let page = one.provisional(None, 2).await.unwrap();

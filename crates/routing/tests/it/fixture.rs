@@ -111,8 +111,13 @@ impl Fixture {
 
     /// A replica whose calendar has another year, without holidays.
     pub fn with_year(&self, year: i16) -> Arc<SqlStore> {
+        self.with_calendar(", 2026]", &format!(", 2026, {year}]"))
+    }
+
+    /// A replica whose calendar is the shipped one with a text replaced.
+    pub fn with_calendar(&self, text: &str, replacement: &str) -> Arc<SqlStore> {
         let shipped = include_str!("../../../../deploy/config/calendar-CN.yaml");
-        let yaml = shipped.replace(", 2026]", &format!(", 2026, {year}]"));
+        let yaml = shipped.replace(text, replacement);
         assert_ne!(yaml, shipped);
         Arc::new(SqlStore::new(
             self.db.clone(),
