@@ -34,8 +34,9 @@ impl Completion {
         Ok(())
     }
 
-    /// Completes the facts of a report that is not submitted, as those of one that is. Returns the
-    /// reason if it would be refused.
+    /// Completes the facts of a report that is not submitted, as those of one that is: without
+    /// subjects the register is not asked, and what the facts say of it stays. Returns the reason if
+    /// it would be refused.
     pub(crate) async fn preview(
         &self,
         facts: Facts,
@@ -46,14 +47,19 @@ impl Completion {
             let problem = format!("has {}, more than {SUBJECTS}", subjects.len());
             return Err(Failure::invalid("subjects", problem));
         }
-        let mut changes = [ReportChange {
-            facts: Some(facts),
-            subjects,
-            change: None,
-        }];
-        self.ask_register(&mut changes).await?;
-        let [change] = changes;
-        let mut facts = change.facts.unwrap_or_default();
+        let mut facts = match subjects.is_empty() {
+            true => facts,
+            false => {
+                let mut changes = [ReportChange {
+                    facts: Some(facts),
+                    subjects,
+                    change: None,
+                }];
+                self.ask_register(&mut changes).await?;
+                let [change] = changes;
+                change.facts.unwrap_or_default()
+            }
+        };
         let followed = self.follow_exclusions(&mut facts, directory).await?;
         Ok(followed.map(|()| facts))
     }
@@ -93,23 +99,7 @@ impl Completion {
         excluded: &mut BTreeSet<AgencyId>,
         directory: &Directory,
     ) -> Result<bool, store::Error> {
-        let mut are_known = true;
-        let mut checked: Vec<AgencyId> = excluded.iter().cloned().collect();
-        loop {
-            checked.retain(|id| directory.agency(id).is_none());
-            if checked.is_empty() {
-                return Ok(are_known);
-            }
-            let former = self
-                .versions
-                .former(checked.iter().map(ToString::to_string).collect())
-                .await?;
-            are_known &= former.len() == checked.len();
-            let successors = former.into_values().flatten();
-            checked = successors
-                .filter(|successor| excluded.insert(successor.clone()))
-                .collect();
-        }
+        store::add_successors(&*self.versions, excluded, directory).await
     }
 }
 

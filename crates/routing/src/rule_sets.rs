@@ -202,17 +202,11 @@ impl Service {
         let facts = request.facts.ok_or_else(|| Failure::invalid("facts", "is missing"))?;
         checked(&facts)?;
         let active = self.versions.active();
-        // Facts of elsewhere are decided as they are; those of a report as if it were submitted.
-        let facts = match request.subjects.is_empty() {
-            true => facts,
-            false => {
-                let completed = self
-                    .completion
-                    .preview(facts, request.subjects, &active.directory)
-                    .await?;
-                completed.map_err(|outcome| Failure::invalid("facts.excluded", completion::refused(outcome)))?
-            }
-        };
+        let completed = self
+            .completion
+            .preview(facts, request.subjects, &active.directory)
+            .await?;
+        let facts = completed.map_err(|outcome| Failure::invalid("facts.excluded", completion::refused(outcome)))?;
         let rules = match request.rule_set.as_str() {
             "" => Arc::clone(&active.rules),
             name => self.named("rule_set", name, &active).await?,

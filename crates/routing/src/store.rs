@@ -7,6 +7,7 @@
 //! * `simulations.rs`: simulations and replays.
 
 mod act;
+mod barred;
 mod cases;
 mod change;
 mod exclusions;
@@ -28,7 +29,7 @@ use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
 use journal::{Arrival, Head, Opened, RequestId, Time};
 use uuid::Uuid;
 
-pub(crate) use self::change::ourselves;
+pub(crate) use self::{barred::add_successors, change::ourselves};
 pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
 use crate::case::{Action, Case, Matter, Party, Refusal, State};
 

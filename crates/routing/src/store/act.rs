@@ -74,6 +74,11 @@ impl SqlStore {
     fn judge(&self, case: &Locked, command: &Command, directory: &Directory, now: Time) -> Result<Transition, Acted> {
         let Locked { stored, matter } = case;
         let rules = self.rules(directory, now);
+        if let Some(agency) = command.by.agency()
+            && !self.keeps_sight(&stored.case, now, matter, agency, directory)
+        {
+            return Err(Acted::NotFound);
+        }
         let refused = |refusal| match refusal {
             Refusal::Unseen => Acted::NotFound,
             other => Acted::Refused(other),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use sql::{Error, Insert, Kind, Tx, Value};
+use sql::{Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
 use super::rows;
@@ -50,14 +50,15 @@ pub(super) async fn replace(tx: &mut Tx, followed: &[(Uuid, Matter)], directory:
 
 /// Who is excluded from each of these cases.
 pub(super) async fn of(tx: &mut Tx, cases: Vec<String>) -> Result<BTreeMap<Uuid, Vec<AgencyId>>, Error> {
-    let rows = tx
-        .fetch(
-            "SELECT case_id, agency FROM case_exclusions WHERE case_id = ANY($1)",
-            vec![cases.into()],
-        )
-        .await?;
+    of_cases(&tx.fetch(OF, vec![cases.into()]).await?)
+}
+
+pub(super) const OF: &str = "SELECT case_id, agency FROM case_exclusions WHERE case_id = ANY($1)";
+
+/// Reads the rows of [`OF`].
+pub(super) fn of_cases(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<AgencyId>>, Error> {
     let mut excluded: BTreeMap<Uuid, Vec<AgencyId>> = BTreeMap::new();
-    for row in &rows {
+    for row in rows {
         let agency = rows::agency(&row.get::<String>("agency")?)?;
         excluded.entry(rows::uuid(row, "case_id")?).or_default().push(agency);
     }

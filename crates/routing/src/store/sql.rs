@@ -104,7 +104,8 @@ impl Store for SqlStore {
     }
 
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {
-        read::case(&self.db, id, viewer).await
+        let found = read::case(&self.db, id, viewer).await?;
+        Ok(self.unbarred(viewer, found.into_iter().collect()).await?.pop())
     }
 
     async fn cases(
@@ -114,7 +115,21 @@ impl Store for SqlStore {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<StoredCase>, Error> {
-        read::cases(&self.db, viewer, state, after, limit).await
+        let (mut seen, mut after) = (Vec::new(), after);
+        loop {
+            let room = limit - u32::try_from(seen.len()).unwrap_or(limit);
+            let found = read::cases(&self.db, viewer, state, after, room).await?;
+            let is_last = u32::try_from(found.len()).is_ok_and(|found| found < room);
+            after = found.last().map(|last| Cursor {
+                open_time: last.open_time,
+                id: last.id,
+            });
+            seen.extend(self.unbarred(viewer, found).await?);
+            // A page is full, whatever was left out of it.
+            if is_last || u32::try_from(seen.len()).is_ok_and(|seen| seen >= limit) {
+                return Ok(seen);
+            }
+        }
     }
 
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
@@ -126,7 +141,20 @@ impl Store for SqlStore {
     }
 
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
-        read::feed(&self.db, agency, after, limit).await
+        let Some(mut items) = read::feed(&self.db, agency, after, limit).await? else {
+            return Ok(None);
+        };
+        let shown: BTreeMap<Uuid, StoredCase> = items
+            .iter()
+            .filter_map(|item| Some((item.id, item.case.clone()?)))
+            .collect();
+        let viewer = Party::Agency(agency.clone());
+        let seen = self.unbarred(&viewer, shown.into_values().collect()).await?;
+        let seen: BTreeSet<Uuid> = seen.iter().map(|case| case.id).collect();
+        for item in &mut items {
+            item.case.take_if(|case| !seen.contains(&case.id));
+        }
+        Ok(Some(items))
     }
 
     async fn feed_reaches(&self, agency: &AgencyId, position: u64) -> Result<bool, Error> {

@@ -6,9 +6,10 @@ use api::event::{Detail, StateChange};
 use api::routing::rule_set_service_client::RuleSetServiceClient;
 use api::routing::simulate_rule_set_response::Update;
 use api::routing::{
-    ActivateRuleSetRequest, CheckRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetRuleSetRequest,
-    ListRuleSetsRequest, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RuleCondition, RuleSet, RuleTable,
-    Severity, SimulateRuleSetRequest, SimulationSummary, check_rule_set_request::Target,
+    ActivateRuleSetRequest, CheckRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, Facts, GetRuleSetRequest,
+    ListRuleSetsRequest, OperatorSubject, ReplayResult, ReplayRouteRequest, ReplayRouteResponse, RuleCondition,
+    RuleSet, RuleTable, Severity, SimulateRuleSetRequest, SimulationSummary, check_rule_set_request::Target,
+    operator_subject,
 };
 use decision::rules;
 use prost::Message as _;
@@ -33,6 +34,7 @@ testkit::on_each_backend!(
     p6_a_replay_says_whether_all_agrees,
     p7_a_replay_shows_excluded_units_to_the_owner_only,
     routes_are_explained_and_nothing_is_stored,
+    p7_an_explanation_follows_former_agencies_as_submission_does,
     rule_sets_are_for_operators,
 );
 
@@ -94,8 +96,8 @@ async fn replay(running: &Running, system: &str, name: &str) -> Result<ReplayRou
 }
 
 /// Story 4, received by Guangdong.
-fn received_by_guangdong() -> api::routing::Facts {
-    api::routing::Facts {
+fn received_by_guangdong() -> Facts {
+    Facts {
         received_by: "agencies/police-440000".to_owned(),
         ..gambling()
     }
@@ -503,7 +505,7 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
     assert_eq!(whole.result(), ReplayResult::Agrees, "{:?}", whole.checks);
     assert_eq!(whole.decision.unwrap().lead, "agencies/police-450100");
 
-    let other = api::routing::Facts {
+    let other = Facts {
         urgent: true,
         ..received_by_guangdong()
     };
@@ -561,7 +563,7 @@ async fn p6_a_replay_says_whether_all_agrees(backend: Backend) {
 
 async fn p7_a_replay_shows_excluded_units_to_the_owner_only(backend: Backend) {
     let running = Running::start(backend).await;
-    let facts = api::routing::Facts {
+    let facts = Facts {
         excluded: vec!["agencies/police-450100".to_owned()],
         ..gambling()
     };
@@ -618,6 +620,52 @@ async fn routes_are_explained_and_nothing_is_stored(backend: Backend) {
     assert_eq!(none.code(), Code::InvalidArgument);
     assert_eq!(running.fixture.count("SELECT count(*) FROM journal").await, kept);
     assert_eq!(running.fixture.count("SELECT count(*) FROM cases").await, 0);
+    running.finish().await;
+}
+
+/// With subjects and without: as for a report that is submitted, whoever succeeded an agency that
+/// the directory in force no longer has is excluded.
+async fn p7_an_explanation_follows_former_agencies_as_submission_does(backend: Backend) {
+    let running = Running::start(backend).await;
+    let fixture = &running.fixture;
+    fixture
+        .apply(&[("police-130400", "valid_to: 2026-03-01, successor: police-450100")])
+        .await;
+    fixture.apply(&[("police-130400", "")]).await;
+    let explain = async |excluded: &str, complained_of: &str, subjects: Vec<OperatorSubject>| {
+        let facts = Facts {
+            excluded: excluded.split_whitespace().map(str::to_owned).collect(),
+            complained_of: complained_of.to_owned(),
+            ..gambling()
+        };
+        let request = ExplainRouteRequest {
+            facts: Some(facts),
+            subjects,
+            ..ExplainRouteRequest::default()
+        };
+        let answer = client(&running, "operator").explain_route(request).await?;
+        Ok::<_, Status>(answer.into_inner().decision.unwrap().lead)
+    };
+    let subject = || OperatorSubject {
+        subject: Some(operator_subject::Subject::Host("shop.example.cn".to_owned())),
+    };
+    let former = "agencies/police-130400";
+    for subjects in [vec![], vec![subject()]] {
+        assert_eq!(
+            explain("", "", subjects.clone()).await.unwrap(),
+            "agencies/police-450100"
+        );
+        for (excluded, complained_of) in [(former, ""), ("", former)] {
+            let lead = explain(excluded, complained_of, subjects.clone()).await.unwrap();
+            assert_ne!(lead, "agencies/police-450100", "{excluded} {complained_of}");
+        }
+        let unknown = explain("agencies/police-999999", "", subjects).await.unwrap_err();
+        assert_eq!(unknown.code(), Code::InvalidArgument);
+    }
+    // As many as a report has, and no more.
+    assert!(explain("", "", vec![subject(); 50]).await.is_ok());
+    let many = explain("", "", vec![subject(); 51]).await.unwrap_err();
+    assert_eq!(many.code(), Code::InvalidArgument);
     running.finish().await;
 }
 

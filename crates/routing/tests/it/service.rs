@@ -207,9 +207,13 @@ impl Running {
         Ok(self.check_access(report, agency).await?.allowed)
     }
 
-    async fn check_access(&self, report: &str, agency: &str) -> Result<CheckAccessResponse, Status> {
+    async fn check_access(&self, name: &str, agency: &str) -> Result<CheckAccessResponse, Status> {
+        let target = match name.starts_with("cases/") {
+            true => Target::CaseName(name.to_owned()),
+            false => Target::Report(name.to_owned()),
+        };
         let request = CheckAccessRequest {
-            target: Some(Target::Report(report.to_owned())),
+            target: Some(target),
             agency: agency.to_owned(),
         };
         Ok(self.inbound("intake").check_access(request).await?.into_inner())
@@ -492,16 +496,29 @@ async fn p7_what_became_of_a_report_is_hidden_by_the_directory_in_force(backend:
     ] {
         assert_eq!(answers(agency).await, answer, "{agency}");
     }
+    let case = running.list("operator").await.remove(0).name;
+    let sees_case = async || {
+        let got = running.get("nanning", &case).await.is_ok();
+        let answer = running.check_access(&case, "agencies/police-450100").await.unwrap();
+        assert_eq!(
+            (answer.allowed, running.list("nanning").await.len()),
+            (got, usize::from(got))
+        );
+        got
+    };
+    assert!(sees_case().await);
     // Its lead is to succeed the excluded agency.
     fixture
         .apply(&[("police-130400", "valid_to: 2026-03-01, successor: police-450100")])
         .await;
     assert_eq!(answers("police-450100").await, (false, true));
+    assert!(!sees_case().await);
     // A later directory has forgotten the excluded agency, and with it the succession.
     fixture.apply(&[("police-130400", "")]).await;
     for agency in ["police-130400", "police-450100"] {
         assert_eq!(answers(agency).await, (false, true), "{agency}");
     }
+    assert!(!sees_case().await);
     running.finish().await;
 }
 

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use journal::{Outbox as _, SqlOutbox};
 use prost::Message as _;
 use routing::case::{Party, State};
-use routing::store::{Cursor, Store as _};
+use routing::store::{Acted, Cursor, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
@@ -102,6 +102,29 @@ async fn p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good(backend: 
     fixture
         .apply(&[("police-130400", "valid_to: 2026-12-31, successor: police-450100")])
         .await;
+    // At once, and not only with the next tick, every door follows the directory in force.
+    let viewer = agency_viewer("police-450100");
+    for case in [led, supported] {
+        assert!(fixture.store.case(case, &viewer).await.unwrap().is_none());
+        assert!(matches!(fixture.act(by(case, "police-450100")).await, Acted::NotFound));
+        // Not for others.
+        let viewer = agency_viewer("police-440000");
+        assert!(fixture.store.case(case, &viewer).await.unwrap().is_some());
+    }
+    assert_eq!(listed(&fixture, &viewer).await, BTreeSet::from([other]));
+    let page = fixture.store.cases(&viewer, None, None, 1).await.unwrap();
+    assert_eq!(
+        page.iter().map(|case| case.id).collect::<Vec<_>>(),
+        [other],
+        "a page is full"
+    );
+    let feed = fixture.feed("police-450100", 0).await;
+    let shown: Vec<_> = feed
+        .iter()
+        .filter_map(|item| item.case.as_ref())
+        .map(|case| case.id)
+        .collect();
+    assert_eq!((feed.len(), shown), (3, vec![other]));
     let ticker = fixture.ticker(&fixture.store);
     assert_eq!(ticker.succeed().await.unwrap(), 2);
     assert_eq!(ticker.succeed().await.unwrap(), 0);

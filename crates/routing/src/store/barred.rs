@@ -1,0 +1,107 @@
+//! Who may see a case no longer, by the directory in force.
+//!
+//! A directory may make an agency with a part in a case the successor of one that is excluded from
+//! it. The part is taken at the next tick; until then every read and every command is judged here
+//! as it will be after that.
+
+use std::collections::BTreeSet;
+
+use decision::directory::{AgencyId, Directory};
+use journal::Time;
+use sql::Error;
+
+use super::{SqlStore, StoredCase, Versions, exclusions, rows};
+use crate::case::{self, Case, Matter, Party, Sight};
+
+impl SqlStore {
+    /// The cases that an agency with a part in them may see by the directory in force.
+    pub(super) async fn unbarred(&self, viewer: &Party, found: Vec<StoredCase>) -> Result<Vec<StoredCase>, Error> {
+        let Party::Agency(agency) = viewer else {
+            return Ok(found);
+        };
+        let ids: Vec<String> = found.iter().map(|stored| stored.id.to_string()).collect();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let mut excluded = exclusions::of_cases(&self.db.fetch(exclusions::OF, vec![ids.into()]).await?)?;
+        let active = self.current.get();
+        let mut kept = Vec::with_capacity(found.len());
+        for stored in found {
+            let Some(named) = excluded.remove(&stored.id) else {
+                kept.push(stored);
+                continue;
+            };
+            let mut named: BTreeSet<AgencyId> = named.into_iter().collect();
+            add_successors(self, &mut named, &active.directory).await?;
+            let sees = match is_excluded(agency, &named, &active.directory) {
+                false => true,
+                true => {
+                    let matter = "SELECT matter FROM cases WHERE id = $1";
+                    let row = self.db.fetch_optional(matter, vec![stored.id.into()]).await?;
+                    let mut matter = rows::matter(&row.ok_or_else(|| rows::damaged("case", "it is missing"))?)?;
+                    matter.excluded.extend(named);
+                    self.keeps_sight(&stored.case, stored.head.time, &matter, agency, &active.directory)
+                }
+            };
+            if sees {
+                kept.push(stored);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether an agency keeps its part in a case when the case follows a directory: it is not
+    /// excluded, or is left as the only one that can own the case.
+    pub(super) fn keeps_sight(
+        &self,
+        case: &Case,
+        at: Time,
+        matter: &Matter,
+        agency: &AgencyId,
+        directory: &Directory,
+    ) -> bool {
+        if !is_excluded(agency, &matter.excluded, directory) {
+            return true;
+        }
+        let mut matter = matter.clone();
+        exclusions::extend(&mut matter, directory);
+        let rules = self.rules(directory, at);
+        let mut case = case.clone();
+        while let Some(transition) = rules.succeeded(&case, &matter) {
+            case = transition.case;
+        }
+        case::sees(&case, &Party::Agency(agency.clone()), directory, Sight::Case)
+    }
+}
+
+/// Whether an agency is excluded by a directory. Of one that the directory no longer has, nobody
+/// knows any more what it was under.
+fn is_excluded(agency: &AgencyId, excluded: &BTreeSet<AgencyId>, directory: &Directory) -> bool {
+    let is_known = directory.agency(agency).is_some();
+    !excluded.is_empty() && (!is_known || directory.is_excluded(agency, excluded))
+}
+
+/// Adds the successors of those agencies that the directory in force no longer has. Returns whether
+/// every agency is, or once was, in a directory.
+pub(crate) async fn add_successors(
+    versions: &dyn Versions,
+    excluded: &mut BTreeSet<AgencyId>,
+    directory: &Directory,
+) -> Result<bool, Error> {
+    let mut are_known = true;
+    let mut checked: Vec<AgencyId> = excluded.iter().cloned().collect();
+    loop {
+        checked.retain(|id| directory.agency(id).is_none());
+        if checked.is_empty() {
+            return Ok(are_known);
+        }
+        let former = versions
+            .former(checked.iter().map(ToString::to_string).collect())
+            .await?;
+        are_known &= former.len() == checked.len();
+        let successors = former.into_values().flatten();
+        checked = successors
+            .filter(|successor| excluded.insert(successor.clone()))
+            .collect();
+    }
+}
