@@ -12,6 +12,7 @@ pub const ACCESS: &[Table] = &[
         methods: &[
             Method::new("SubmitReport", SENDERS),
             Method::new("GetReport", SENDERS),
+            Method::new("ListReports", SENDERS),
             Method::new("CheckReceipt", &[Kind::Authenticated]),
             Method::new("RevealReporter", &[Kind::Agency, Kind::Operator]),
         ],

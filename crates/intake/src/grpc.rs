@@ -2,10 +2,11 @@
 
 use api::intake::{
     CheckReceiptRequest, CheckReceiptResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest,
-    GetReportResponse, ListCategoriesRequest, ListCategoriesResponse, RecordCaseChangesRequest,
-    RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RevealReporterRequest,
-    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, category_service_server::CategoryService,
-    intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
+    GetReportResponse, ListCategoriesRequest, ListCategoriesResponse, ListReportsRequest, ListReportsResponse,
+    RecordCaseChangesRequest, RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse,
+    RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
+    category_service_server::CategoryService, intake_inbound_service_server::IntakeInboundService,
+    intake_service_server::IntakeService,
 };
 use rpc::caller;
 use tonic::{Request, Response, Status};
@@ -24,6 +25,14 @@ impl IntakeService for Service {
 
     async fn get_report(&self, request: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {
         let response = self.get(caller(&request)?, request.get_ref()).await?;
+        Ok(Response::new(response))
+    }
+
+    async fn list_reports(
+        &self,
+        request: Request<ListReportsRequest>,
+    ) -> Result<Response<ListReportsResponse>, Status> {
+        let response = self.list(caller(&request)?, request.get_ref()).await?;
         Ok(Response::new(response))
     }
 

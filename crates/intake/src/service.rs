@@ -3,6 +3,7 @@
 
 mod categories;
 mod follow;
+mod list;
 mod read;
 mod record;
 mod reveal;
@@ -10,7 +11,7 @@ mod submit;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use api::routing::routing_inbound_service_client::RoutingInboundServiceClient;
+use api::{intake::CaseChange, routing::routing_inbound_service_client::RoutingInboundServiceClient};
 use futures::future::try_join_all;
 use journal::{Clock, Committer, Entropy, Writer};
 use names::AgencyId;
@@ -21,6 +22,7 @@ use crate::{
     directory::Directory,
     receipt::Receipts,
     sight,
+    state::State,
     store::{self, Accepted, Prepared, Store, StoredReport, evidence::EvidenceStore},
 };
 
@@ -59,7 +61,7 @@ impl Service {
             .iter()
             .map(|agency| sight::is_hidden(&self.routing, agency, &name));
         let now = try_join_all(asked).await?;
-        Ok(now.contains(&true) || agencies.iter().any(|agency| was_hidden(agency, stored)))
+        Ok(now.contains(&true) || agencies.iter().any(|agency| was_hidden(agency, stored.case.as_ref())))
     }
 }
 
@@ -68,10 +70,19 @@ fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
     caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency)
 }
 
+/// The state that a report is shown in. Whoever is excluded keeps to what it knew when the report
+/// was sent.
+fn shown_state(stored: State, is_hidden: bool) -> State {
+    match is_hidden {
+        true => State::Accepted,
+        false => stored,
+    }
+}
+
 /// Whether routing has told that an agency must not learn what became of a report. It may have
 /// decided otherwise since: this only adds to its present answer.
-fn was_hidden(agency: &AgencyId, stored: &StoredReport) -> bool {
-    stored.case.as_ref().is_some_and(|case| {
+fn was_hidden(agency: &AgencyId, case: Option<&CaseChange>) -> bool {
+    case.is_some_and(|case| {
         let mut hidden = case.hidden_from.iter();
         hidden.any(|name| names::AGENCY.id(name).as_ref() == Some(agency))
     })

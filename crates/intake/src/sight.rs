@@ -1,8 +1,10 @@
 //! Who may see what a report says, and who may learn what became of it. Routing decides, each time:
 //! a copy here would lag behind its directory.
 
+use std::collections::BTreeSet;
+
 use api::routing::{
-    CheckAccessRequest, CheckAccessResponse, check_access_request::Target,
+    CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, check_access_request::Target,
     routing_inbound_service_client::RoutingInboundServiceClient,
 };
 use names::AgencyId;
@@ -31,6 +33,26 @@ pub(crate) async fn is_hidden(
     Ok(ask(routing, agency, report).await?.hidden)
 }
 
+/// Those of these reports, by name, of which an agency must not learn what became. Asked of all at
+/// once, whatever is known of them: the time of the answer tells nothing of any.
+pub(crate) async fn hidden(
+    routing: &RoutingInboundServiceClient<Caller>,
+    agency: &AgencyId,
+    reports: Vec<String>,
+) -> Result<BTreeSet<String>, Failure> {
+    if reports.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let request = CheckReportsRequest {
+        agency: agency.resource_name(),
+        reports,
+    };
+    match routing.clone().check_reports(request).await {
+        Ok(response) => Ok(response.into_inner().hidden_reports.into_iter().collect()),
+        Err(error) => Err(unanswered(&error)),
+    }
+}
+
 async fn ask(
     routing: &RoutingInboundServiceClient<Caller>,
     agency: &AgencyId,
@@ -42,9 +64,11 @@ async fn ask(
     };
     match routing.clone().check_access(request).await {
         Ok(response) => Ok(response.into_inner()),
-        Err(error) => {
-            tracing::warn!(%error, "access cannot be checked");
-            Err(Failure::Unavailable { what: "routing" })
-        }
+        Err(error) => Err(unanswered(&error)),
     }
+}
+
+fn unanswered(error: &tonic::Status) -> Failure {
+    tracing::warn!(%error, "access cannot be checked");
+    Failure::Unavailable { what: "routing" }
 }

@@ -57,6 +57,12 @@ impl State {
         }
     }
 
+    /// From the contract; `None` for none.
+    pub fn from_proto(state: ReportState) -> Option<Self> {
+        let mut all = NAMES.iter().map(|(known, ..)| *known);
+        all.find(|known| known.to_proto() == state)
+    }
+
     /// The state that a report takes on when its case is in `case`, if that is a change. A
     /// withdrawn report stays withdrawn.
     pub fn follow(self, case: CaseState) -> Option<Self> {
@@ -114,6 +120,7 @@ mod tests {
         for (state, name, kind) in NAMES {
             assert_eq!((state.name(), state.kind()), (name, kind));
             assert_eq!(State::from_name(name), Some(state));
+            assert_eq!(State::from_proto(state.to_proto()), Some(state));
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod evidence;
 mod follow;
 mod reading;
 mod reveal;
+mod sent;
 mod sql_store;
 
 pub use accept::Prepared;
@@ -55,6 +56,11 @@ pub const SCHEMA: Schema = Schema {
             "urgent reports",
             include_str!("../migrations/sqlite/0006_urgent.sql"),
             include_str!("../migrations/postgres/0006_urgent.sql"),
+        ),
+        (
+            "senders",
+            include_str!("../migrations/sqlite/0007_senders.sql"),
+            include_str!("../migrations/postgres/0007_senders.sql"),
         ),
     ],
 };
@@ -135,6 +141,32 @@ pub struct StoredReport {
     pub case: Option<CaseChange>,
 }
 
+/// Whose reports to list, and from when.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The system that sent them;
+    pub system: String,
+    /// or the agency whose systems did.
+    pub agency: Option<AgencyId>,
+    /// Recorded at this time or later.
+    pub start: Option<Time>,
+    /// Recorded before this time.
+    pub end: Option<Time>,
+}
+
+/// What a sender's list needs of a report: nothing that it says.
+#[derive(Clone, Debug)]
+pub struct SentReport {
+    /// Its id.
+    pub report: Uuid,
+    /// When it was recorded.
+    pub accept_time: Time,
+    /// Where it stands.
+    pub state: State,
+    /// The case as routing last told of it.
+    pub case: Option<CaseChange>,
+}
+
 /// The stored side of intake. Each method is one atomic use case.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -161,6 +193,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// A report, or `None`.
     async fn report(&self, report: Uuid) -> Result<Option<StoredReport>, Error>;
+
+    /// The reports that a sender sent, newest first, behind a report, at most `limit`. The cost
+    /// grows with the limit, not with the reports.
+    async fn sent(&self, sent: &Sent, before: Option<Uuid>, limit: u32) -> Result<Vec<SentReport>, Error>;
 
     /// The report whose receipt this looks up, or `None`.
     async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error>;

@@ -23,6 +23,7 @@ pub const ACCESS: &[Table] = &[
         methods: &[
             Method::new("RouteReports", &[Kind::Service("intake")]),
             Method::new("CheckAccess", &[Kind::Service("intake"), Kind::Service("audit")]),
+            Method::new("CheckReports", &[Kind::Service("intake")]),
             Method::new("PreviewRoute", &[Kind::Service("intake")]),
         ],
     },

@@ -6,10 +6,11 @@ use api::{
     event::AssistanceAnswer,
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse, Case,
-        CaseSight, CheckAccessRequest, CheckAccessResponse, GetCaseRequest, GetCaseResponse, ListCasesRequest,
-        ListCasesResponse, PreviewRouteRequest, PreviewRouteResponse, RequestAssistanceRequest,
-        RequestAssistanceResponse, RouteReportsRequest, RouteReportsResponse, WatchCasesRequest, WatchCasesResponse,
-        case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
+        CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse, GetCaseRequest,
+        GetCaseResponse, ListCasesRequest, ListCasesResponse, PreviewRouteRequest, PreviewRouteResponse,
+        RequestAssistanceRequest, RequestAssistanceResponse, RouteReportsRequest, RouteReportsResponse,
+        WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService, case_sight::Sight,
+        routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::directory::AgencyId;
@@ -224,6 +225,13 @@ impl RoutingInboundService for Service {
         request: Request<CheckAccessRequest>,
     ) -> Result<Response<CheckAccessResponse>, Status> {
         Ok(Response::new(self.reports.check_access(request.get_ref()).await?))
+    }
+
+    async fn check_reports(
+        &self,
+        request: Request<CheckReportsRequest>,
+    ) -> Result<Response<CheckReportsResponse>, Status> {
+        Ok(Response::new(self.reports.check_reports(request.get_ref()).await?))
     }
 
     async fn preview_route(

@@ -1,13 +1,13 @@
 //! Calls of intake and audit: changes of reports, the first of which is routed, and access checks.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::{
     event::ChangeOutcome,
     intake::{ChangeResult, RoutePreview},
     routing::{
-        CheckAccessRequest, CheckAccessResponse, Facts, PreviewRouteRequest, ReportChange, RouteReportsRequest,
-        check_access_request::Target,
+        CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse, Facts, PreviewRouteRequest,
+        ReportChange, RouteReportsRequest, check_access_request::Target,
     },
 };
 use decision::{decide::decide, directory::AgencyId, facts::agency_id};
@@ -126,17 +126,43 @@ impl Reports {
         })
     }
 
-    /// Whether what became of a report is hidden from an agency, by the directory in force.
-    async fn is_hidden(&self, agency: &AgencyId, report: Uuid) -> Result<bool, store::Error> {
-        let mut excluded = self.store.excluded(report).await?;
-        if excluded.is_empty() {
-            return Ok(false);
-        }
+    /// Those of the reports of which what became is hidden from an agency, by the directory in
+    /// force.
+    async fn hidden(&self, agency: &AgencyId, reports: &[Uuid]) -> Result<BTreeSet<Uuid>, store::Error> {
+        let excluded = self.store.excluded(reports).await?;
         let active = self.versions.active();
-        self.completion.add_successors(&mut excluded, &active.directory).await?;
-        // Of an agency that the directory no longer has, nobody knows any more what it was under.
-        let is_known = active.directory.agency(agency).is_some();
-        Ok(!is_known || active.directory.is_excluded(agency, &excluded))
+        let mut hidden = BTreeSet::new();
+        for (report, mut excluded) in excluded {
+            self.completion.add_successors(&mut excluded, &active.directory).await?;
+            // Of an agency that the directory no longer has, nobody knows any more what it was
+            // under.
+            let is_known = active.directory.agency(agency).is_some();
+            if !is_known || active.directory.is_excluded(agency, &excluded) {
+                hidden.insert(report);
+            }
+        }
+        Ok(hidden)
+    }
+
+    /// Those of the reports of which what became is hidden from an agency.
+    pub(crate) async fn check_reports(&self, request: &CheckReportsRequest) -> Result<CheckReportsResponse, Failure> {
+        let mut violations = Violations::new();
+        let agency = violations.name("agency", names::AGENCY, &request.agency);
+        if request.reports.len() > DELIVERY {
+            violations.add(
+                "reports",
+                format!("has {}, more than {DELIVERY}", request.reports.len()),
+            );
+        }
+        let reports = request.reports.iter().take(DELIVERY).enumerate();
+        let reports: Vec<_> = reports
+            .filter_map(|(i, name)| violations.name(format_args!("reports[{i}]"), names::REPORT, name))
+            .collect();
+        let agency = violations.finish(|| agency).map_err(Failure::InvalidInput)?;
+        let hidden = self.hidden(&agency, &reports).await?;
+        Ok(CheckReportsResponse {
+            hidden_reports: hidden.into_iter().map(store::report_name).collect(),
+        })
     }
 
     /// Whether an agency may see the content of a report, or a case, and whether what became of the
@@ -157,7 +183,7 @@ impl Reports {
             .map_err(Failure::InvalidInput)?;
         Ok(match checked {
             Checked::Report(report) => {
-                let hidden = self.is_hidden(&agency, report).await?;
+                let hidden = self.hidden(&agency, &[report]).await?.contains(&report);
                 CheckAccessResponse {
                     // A part that the agency has not lost yet shows it nothing.
                     allowed: self.store.sees_content(&agency, report).await? && !hidden,

@@ -18,7 +18,7 @@ pub mod simulations;
 mod sql;
 pub mod versions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     event::Actor,
@@ -269,8 +269,9 @@ pub trait Store: Send + Sync + 'static {
     /// Whether the agency has a part in a case of the report that sees its content.
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;
 
-    /// The agencies that the cases of a report exclude, as they were named; empty without a case.
-    async fn excluded(&self, report: Uuid) -> Result<BTreeSet<AgencyId>, Error>;
+    /// The agencies that the cases of each report exclude, as they were named, and who came to be
+    /// excluded since. Reports whose cases exclude nobody, or without a case, are left out.
+    async fn excluded(&self, reports: &[Uuid]) -> Result<BTreeMap<Uuid, BTreeSet<AgencyId>>, Error>;
 
     /// An agency's feed: the changes of cases that it saw before or after each, in the order of
     /// commits, after a position, at most `limit`. After position 0 it begins with the oldest

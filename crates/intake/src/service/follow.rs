@@ -4,7 +4,7 @@ use api::intake::{Advice, CheckReceiptResponse, LogReference};
 use journal::Time;
 use rpc::{Failure, Identity, Role};
 
-use super::Service;
+use super::{Service, shown_state};
 use crate::{state::State, store::StoredReport};
 
 impl Service {
@@ -31,7 +31,7 @@ impl Service {
         let now = self.clock.now();
         let (as_of, outdated) = currency(&stored, self.store.progress(now).await?, hidden, now);
         let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
-        let state = if hidden { State::Accepted } else { stored.state };
+        let state = shown_state(stored.state, hidden);
         Ok(CheckReceiptResponse {
             state: state.to_proto().into(),
             // The same as before it is routed: nothing shows that somebody is excluded.

@@ -4,8 +4,8 @@ use api::intake::{GetReportRequest, GetReportResponse, Report};
 use prost::Message as _;
 use rpc::{Failure, Identity};
 
-use super::{Service, is_sender};
-use crate::{reading, state::State, store};
+use super::{Service, is_sender, shown_state};
+use crate::{reading, store};
 
 impl Service {
     /// Shows a report's content, once it is durable that it is read.
@@ -32,11 +32,7 @@ impl Service {
         }
         report.name = name;
         report.accept_time = Some(stored.accept_time.to_proto());
-        // An excluded sender keeps to what it knew when it sent the report.
-        let state = match self.is_hidden(&caller.agency, &stored).await? {
-            true => State::Accepted,
-            false => stored.state,
-        };
+        let state = shown_state(stored.state, self.is_hidden(&caller.agency, &stored).await?);
         report.state = state.to_proto().into();
         let reading = valid.begin(caller, self.clock.now(), &*self.entropy, telemetry::traceparent());
         let logged_as = reading.record.clone();

@@ -10,7 +10,9 @@ use prost::Message as _;
 use sql::{Db, Error, Row};
 use uuid::Uuid;
 
-use super::{Accepted, CaseNews, Prepared, Reveal, Revealed, Store, StoredReport, accept::record_missing, name};
+use super::{
+    Accepted, CaseNews, Prepared, Reveal, Revealed, Sent, SentReport, Store, StoredReport, accept::record_missing, name,
+};
 use crate::{receipt::Lookup, state::State};
 
 /// Maximum number of answers forgotten per transaction.
@@ -63,16 +65,18 @@ pub(super) fn parse_state(row: &Row) -> Result<State, Error> {
     })
 }
 
+/// The case of a row of `standings`.
+pub(super) fn case_view(row: &Row) -> Result<Option<CaseChange>, Error> {
+    let case: Option<Vec<u8>> = row.get("case_view")?;
+    let case = case.map(|case| CaseChange::decode(case.as_slice())).transpose();
+    case.map_err(|error| Error::Damaged {
+        what: "case view",
+        problem: error.to_string(),
+    })
+}
+
 /// Reads a row of `standings`.
 pub(super) fn stored(row: &Row) -> Result<StoredReport, Error> {
-    let case: Option<Vec<u8>> = row.get("case_view")?;
-    let case = case
-        .map(|case| CaseChange::decode(case.as_slice()))
-        .transpose()
-        .map_err(|error| Error::Damaged {
-            what: "case view",
-            problem: error.to_string(),
-        })?;
     Ok(StoredReport {
         report: parse_id(&row.get::<String>("id")?)?,
         caller: row.get("caller")?,
@@ -81,7 +85,7 @@ pub(super) fn stored(row: &Row) -> Result<StoredReport, Error> {
         accept_time: Time(row.get("accept_time")?),
         state: parse_state(row)?,
         known_time: Time(row.get("known_time")?),
-        case,
+        case: case_view(row)?,
     })
 }
 
@@ -144,6 +148,10 @@ impl Store for SqlStore {
             )
             .await?;
         row.as_ref().map(stored).transpose()
+    }
+
+    async fn sent(&self, sent: &Sent, before: Option<Uuid>, limit: u32) -> Result<Vec<SentReport>, Error> {
+        self.sent_by(sent, before, limit).await
     }
 
     async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error> {

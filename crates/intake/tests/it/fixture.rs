@@ -21,8 +21,8 @@ use api::{
     },
     operations::operations_service_client::OperationsServiceClient,
     routing::{
-        CheckAccessRequest, CheckAccessResponse, PreviewRouteRequest, PreviewRouteResponse, RouteReportsRequest,
-        RouteReportsResponse,
+        CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse, PreviewRouteRequest,
+        PreviewRouteResponse, RouteReportsRequest, RouteReportsResponse,
         routing_inbound_service_server::{RoutingInboundService, RoutingInboundServiceServer},
     },
 };
@@ -34,7 +34,7 @@ use intake::{
     evidence::{self, Folder, Unfinished, Vault},
     receipt::Lookup,
     store::{
-        Acceptance, Accepted, CaseNews, Prepared, SqlStore, Store, StoredReport,
+        Acceptance, Accepted, CaseNews, Prepared, Sent, SentReport, SqlStore, Store, StoredReport,
         evidence::{
             Attachment, Download, EvidenceStore, Sender, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
         },
@@ -195,6 +195,10 @@ impl Store for Faulty {
         self.inner.report(report).await
     }
 
+    async fn sent(&self, sent: &Sent, before: Option<Uuid>, limit: u32) -> Result<Vec<SentReport>, Error> {
+        self.inner.sent(sent, before, limit).await
+    }
+
     async fn report_by_receipt(&self, receipt: Lookup) -> Result<Option<StoredReport>, Error> {
         self.inner.report_by_receipt(receipt).await
     }
@@ -333,6 +337,20 @@ impl RoutingInboundService for Routing {
         Ok(tonic::Response::new(CheckAccessResponse {
             allowed: self.0.sees.lock().unwrap().contains(&agency),
             hidden: self.0.hidden.lock().unwrap().contains(&agency),
+        }))
+    }
+
+    async fn check_reports(
+        &self,
+        request: tonic::Request<CheckReportsRequest>,
+    ) -> Result<tonic::Response<CheckReportsResponse>, Status> {
+        if self.0.down.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("it is down"));
+        }
+        let request = request.into_inner();
+        let hidden = self.0.hidden.lock().unwrap().contains(&request.agency);
+        Ok(tonic::Response::new(CheckReportsResponse {
+            hidden_reports: if hidden { request.reports } else { Vec::new() },
         }))
     }
 

@@ -9,6 +9,7 @@ mod directory;
 mod evidence;
 mod evidence_store;
 mod fixture;
+mod list;
 mod marks;
 mod progress;
 mod relay;

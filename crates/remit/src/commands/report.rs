@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, LogReference, Loss, PreviewedPart,
-    ReadPurpose, Report, RevealPurpose, RevealReporterRequest, RevealReporterResponse, RoutePreview, SubjectKind,
-    SubmitReportRequest, SubmitReportResponse, intake_service_client::IntakeServiceClient,
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest,
+    ListReportsResponse, LogReference, Loss, PreviewedPart, ReadPurpose, Report, ReportState, RevealPurpose,
+    RevealReporterRequest, RevealReporterResponse, RoutePreview, SubjectKind, SubmitReportRequest,
+    SubmitReportResponse, intake_service_client::IntakeServiceClient,
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,7 +17,7 @@ use witness::foreign;
 
 use super::proof::{self, Logged};
 use crate::{
-    client::{Access, Failed, IntakeServer},
+    client::{Access, Failed, IntakeServer, Target},
     output::{self, Paint as _, bad, dim, field, good, id, line, strong},
 };
 
@@ -64,6 +65,25 @@ Examples:
         /// Purpose of the reading
         #[arg(long, value_enum)]
         purpose: Reading,
+    },
+    /// List the reports that the caller sent, newest first
+    #[command(after_help = "\
+Examples:
+  remit report list --as police-440000
+  remit report list --state accepted --since 2026-11-01T00:00:00+08:00 --as police-440000")]
+    List {
+        /// Only reports in this state, as the caller sees it
+        #[arg(long)]
+        state: Option<State>,
+        /// Only reports recorded at this time or later, with time zone (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        since: Option<jiff::Timestamp>,
+        /// Only reports recorded before this time, with time zone (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        until: Option<jiff::Timestamp>,
+        /// Maximum number of reports
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
     },
     /// Show who reported: name and contact
     ///
@@ -129,6 +149,27 @@ impl From<Reading> for ReadPurpose {
             Reading::AnswerReporter => Self::AnswerReporter,
             Reading::LegalRequest => Self::LegalRequest,
             Reading::ReviewHandling => Self::ReviewHandling,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    Accepted,
+    Routed,
+    Closed,
+    Advised,
+    Withdrawn,
+}
+
+impl From<State> for ReportState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Accepted => Self::Accepted,
+            State::Routed => Self::Routed,
+            State::Closed => Self::Closed,
+            State::Advised => Self::Advised,
+            State::Withdrawn => Self::Withdrawn,
         }
     }
 }
@@ -203,6 +244,21 @@ impl Command {
                     return output::json(&response);
                 }
                 print_report(&response)
+            }
+            Action::List {
+                state,
+                since,
+                until,
+                limit,
+            } => {
+                let at = |time: jiff::Timestamp| journal::Time(time.as_microsecond()).to_proto();
+                let request = ListReportsRequest {
+                    state: state.map(ReportState::from).unwrap_or_default().into(),
+                    start_time: since.map(at),
+                    end_time: until.map(at),
+                    ..ListReportsRequest::default()
+                };
+                list(&intake?, request, limit, json).await
             }
             Action::Reveal {
                 name,
@@ -282,6 +338,47 @@ pub fn parse_request(file: &str, text: &str) -> anyhow::Result<SubmitReportReque
         }
         error => anyhow::Error::new(error).context(file.to_owned()),
     })
+}
+
+async fn list(intake: &Target, filter: ListReportsRequest, limit: usize, json: bool) -> anyhow::Result<()> {
+    let mut all = ListReportsResponse::default();
+    loop {
+        let wanted = limit.saturating_sub(all.reports.len()).min(1_000);
+        let request = ListReportsRequest {
+            page_size: i32::try_from(wanted).unwrap_or(1_000),
+            page_token: std::mem::take(&mut all.next_page_token),
+            ..filter
+        };
+        let page = IntakeServiceClient::new(intake.channel.clone())
+            .list_reports(request)
+            .await
+            .map_err(Failed::call(&intake.address))?
+            .into_inner();
+        all.reports.extend(page.reports);
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() || all.reports.len() >= limit {
+            break;
+        }
+    }
+    if json {
+        return output::json(&all);
+    }
+    if all.reports.is_empty() {
+        line("no reports")?;
+    }
+    for report in &all.reports {
+        let accepted = output::time(report.accept_time.as_ref());
+        line(format_args!(
+            "{}  {}  {}",
+            report.name,
+            accepted.style(dim()),
+            output::report_state(report.state())
+        ))?;
+    }
+    if !all.next_page_token.is_empty() {
+        line("more reports exist: raise --limit".style(dim()))?;
+    }
+    Ok(())
 }
 
 fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyhow::Result<()> {

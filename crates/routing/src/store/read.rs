@@ -192,16 +192,24 @@ pub(super) async fn sees_content(db: &Db, agency: &AgencyId, report: Uuid) -> Re
     Ok(row.is_some())
 }
 
-pub(super) async fn excluded(db: &Db, report: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
+pub(super) async fn excluded(db: &Db, reports: &[Uuid]) -> Result<BTreeMap<Uuid, BTreeSet<AgencyId>>, Error> {
+    let ids = |reports: &mut dyn Iterator<Item = &Uuid>| reports.map(Uuid::to_string).collect::<Vec<_>>();
     let rows = db
         .fetch(
-            "SELECT matter FROM case_reports JOIN cases ON cases.id = case_reports.case_id WHERE report = $1",
-            vec![report.into()],
+            "SELECT report, matter FROM case_reports JOIN cases ON cases.id = case_reports.case_id \
+             WHERE report = ANY($1)",
+            vec![ids(&mut reports.iter()).into()],
         )
         .await?;
-    let mut excluded = BTreeSet::new();
+    let mut excluded = BTreeMap::<Uuid, BTreeSet<AgencyId>>::new();
     for row in &rows {
-        excluded.append(&mut rows::matter(row)?.excluded);
+        let mut named = rows::matter(row)?.excluded;
+        if !named.is_empty() {
+            excluded
+                .entry(rows::uuid(row, "report")?)
+                .or_default()
+                .append(&mut named);
+        }
     }
     if excluded.is_empty() {
         return Ok(excluded);
@@ -209,13 +217,14 @@ pub(super) async fn excluded(db: &Db, report: Uuid) -> Result<BTreeSet<AgencyId>
     // And who came to be excluded since, by whichever directory.
     let since = db
         .fetch(
-            "SELECT agency FROM case_reports \
-             JOIN case_exclusions ON case_exclusions.case_id = case_reports.case_id WHERE report = $1",
-            vec![report.into()],
+            "SELECT report, agency FROM case_reports \
+             JOIN case_exclusions ON case_exclusions.case_id = case_reports.case_id WHERE report = ANY($1)",
+            vec![ids(&mut excluded.keys()).into()],
         )
         .await?;
     for row in &since {
-        excluded.insert(rows::agency(&row.get::<String>("agency")?)?);
+        let agency = rows::agency(&row.get::<String>("agency")?)?;
+        excluded.entry(rows::uuid(row, "report")?).or_default().insert(agency);
     }
     Ok(excluded)
 }

@@ -136,8 +136,8 @@ impl Store for SqlStore {
         read::sees_content(&self.db, agency, report).await
     }
 
-    async fn excluded(&self, report: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
-        read::excluded(&self.db, report).await
+    async fn excluded(&self, reports: &[Uuid]) -> Result<BTreeMap<Uuid, BTreeSet<AgencyId>>, Error> {
+        read::excluded(&self.db, reports).await
     }
 
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {

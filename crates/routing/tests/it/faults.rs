@@ -164,8 +164,8 @@ impl Store for Faulty {
         self.around("sees_content", self.inner.sees_content(agency, report))
             .await
     }
-    async fn excluded(&self, report: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
-        self.around("excluded", self.inner.excluded(report)).await
+    async fn excluded(&self, reports: &[Uuid]) -> Result<BTreeMap<Uuid, BTreeSet<AgencyId>>, Error> {
+        self.around("excluded", self.inner.excluded(reports)).await
     }
     async fn feed(&self, agency: &AgencyId, after: u64, limit: u32) -> Result<Option<Vec<FeedItem>>, Error> {
         self.around("feed", self.inner.feed(agency, after, limit)).await

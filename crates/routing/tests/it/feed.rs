@@ -1,6 +1,6 @@
 //! Feeds: poll interval and retention.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -163,8 +163,8 @@ impl Store for Counting {
         });
         Ok(Some(items.take(limit as usize).collect()))
     }
-    async fn excluded(&self, _: Uuid) -> Result<BTreeSet<AgencyId>, Error> {
-        Ok(BTreeSet::new())
+    async fn excluded(&self, _: &[Uuid]) -> Result<BTreeMap<Uuid, BTreeSet<AgencyId>>, Error> {
+        Ok(BTreeMap::new())
     }
     async fn feed_reaches(&self, _: &AgencyId, _: u64) -> Result<bool, Error> {
         Ok(true)

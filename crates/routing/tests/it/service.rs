@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use api::event::{CaseState, ChangeOutcome};
 use api::routing::{
-    AcknowledgeCaseRequest, CheckAccessRequest, CheckAccessResponse, GetCaseRequest, ListCasesRequest, ReportChange,
-    RouteReportsRequest, WatchCasesRequest, WatchCasesResponse, case_service_client::CaseServiceClient, case_sight,
-    check_access_request::Target, directory_service_client::DirectoryServiceClient,
-    routing_inbound_service_client::RoutingInboundServiceClient,
+    AcknowledgeCaseRequest, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, GetCaseRequest,
+    ListCasesRequest, ReportChange, RouteReportsRequest, WatchCasesRequest, WatchCasesResponse,
+    case_service_client::CaseServiceClient, case_sight, check_access_request::Target,
+    directory_service_client::DirectoryServiceClient, routing_inbound_service_client::RoutingInboundServiceClient,
 };
 use api::routing::{Case, Facts};
 use journal::{Background, Writer};
@@ -216,7 +216,19 @@ impl Running {
             target: Some(target),
             agency: agency.to_owned(),
         };
-        Ok(self.inbound("intake").check_access(request).await?.into_inner())
+        let answer = self.inbound("intake").check_access(request).await?.into_inner();
+        // Asked of many, the answer is the same: no list tells more than the report.
+        let request = CheckReportsRequest {
+            agency: agency.to_owned(),
+            reports: vec![format!("reports/{}", Uuid::nil()), report.to_owned()],
+        };
+        let many = self.inbound("intake").check_reports(request).await?.into_inner();
+        let hidden: &[String] = match answer.hidden {
+            true => &[report.to_owned()],
+            false => &[],
+        };
+        assert_eq!(many.hidden_reports, hidden, "{report} {agency}");
+        Ok(answer)
     }
 
     pub async fn get(&self, system: &str, name: &str) -> Result<Case, Status> {

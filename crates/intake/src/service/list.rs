@@ -1,0 +1,95 @@
+//! Listing what a sender sent.
+
+use std::collections::BTreeSet;
+
+use api::intake::{ListReportsRequest, ListReportsResponse, Report, ReportState};
+use journal::Time;
+use rpc::{Failure, Identity, Violations, page};
+use uuid::Uuid;
+
+use super::{Service, shown_state, was_hidden};
+use crate::{
+    sight,
+    state::State,
+    store::{self, Sent, SentReport},
+};
+
+impl Service {
+    /// A page of the reports that the caller sent.
+    pub(crate) async fn list(
+        &self,
+        caller: &Identity,
+        request: &ListReportsRequest,
+    ) -> Result<ListReportsResponse, Failure> {
+        let mut violations = Violations::new();
+        let seal = self.tokens.seal().await?;
+        let size = violations.note(page::size(request.page_size))?;
+        let state = violations.check(
+            "state",
+            wanted_state(request.state),
+            "is not one that this server knows",
+        );
+        let mut bound = |field, time: Option<Option<Time>>| match time {
+            None => None,
+            Some(time) => violations.check(field, time, "is out of range"),
+        };
+        let start = bound("start_time", request.start_time.as_ref().map(Time::from_proto));
+        let end = bound("end_time", request.end_time.as_ref().map(Time::from_proto));
+        // Of one caller and one filter: a token shows nobody else's reports, nor skips over any.
+        let filter = format!(
+            "ListReports system={} agency={} state={} from={:?} to={:?}",
+            caller.system,
+            caller.agency.as_ref().map(names::AgencyId::as_str).unwrap_or_default(),
+            request.state,
+            start,
+            end,
+        );
+        let before = violations.note(seal.position(&filter, &request.page_token, |text| Uuid::parse_str(text).ok()))?;
+        let (size, state, before) = violations.finish(|| Some((size?, state?, before?)))?;
+        let sent = Sent {
+            system: caller.system.clone(),
+            agency: caller.agency.clone(),
+            start,
+            end,
+        };
+        let mut found = self.store.sent(&sent, before, size + 1).await?;
+        let next_page_token = seal.cut(&mut found, size, &filter, |last| last.report.to_string());
+        let hidden = self.hidden_of(caller, &found).await?;
+        let shown = found.into_iter().filter_map(|sent| {
+            let name = store::name(sent.report);
+            let is_hidden = hidden.contains(&name);
+            let shown = shown_state(sent.state, is_hidden);
+            // As it is shown: chosen by what is kept from the caller, the list would tell it.
+            state.is_none_or(|wanted| wanted == shown).then(|| Report {
+                name,
+                state: shown.to_proto().into(),
+                accept_time: Some(sent.accept_time.to_proto()),
+                ..Report::default()
+            })
+        });
+        Ok(ListReportsResponse {
+            reports: shown.collect(),
+            next_page_token,
+        })
+    }
+
+    /// The names of those of the reports of which the caller must not learn what became.
+    async fn hidden_of(&self, caller: &Identity, reports: &[SentReport]) -> Result<BTreeSet<String>, Failure> {
+        let Some(agency) = &caller.agency else {
+            return Ok(BTreeSet::new());
+        };
+        let named = reports.iter().map(|sent| store::name(sent.report)).collect();
+        let mut hidden = sight::hidden(&self.routing, agency, named).await?;
+        let were = reports.iter().filter(|sent| was_hidden(agency, sent.case.as_ref()));
+        hidden.extend(were.map(|sent| store::name(sent.report)));
+        Ok(hidden)
+    }
+}
+
+/// The state that is asked for, `None` for any; nothing for one that this version does not know.
+fn wanted_state(state: i32) -> Option<Option<State>> {
+    match ReportState::try_from(state).ok()? {
+        ReportState::Unspecified => Some(None),
+        state => State::from_proto(state).map(Some),
+    }
+}
