@@ -141,6 +141,7 @@ impl Process {
             intake: String::new(),
             routing: String::new(),
             audit: String::new(),
+            utc_offset_seconds: None,
         };
         let mut process = Self {
             child,

@@ -7,8 +7,8 @@
 //!   never again once records depend on them.
 //! * `tokens.json`: the callers' tokens. Created at the first start; each start adds new agencies
 //!   of the configured directory, `remit token add` adds others.
-//! * `endpoints.json`: the addresses, while the instance is serving. Client commands use it to find
-//!   the servers.
+//! * `endpoints.json`: the addresses and the zone, while the instance is serving. Client commands
+//!   use it to find the servers, and print times in its zone.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ pub const OPERATOR: &str = "operator";
 /// The system whose token reads the log with its details.
 pub const AUDITOR: &str = "auditor";
 
-/// Addresses of the three services.
+/// Addresses of the three services, and what people who ask them need to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
     /// Address of intake, such as `http://127.0.0.1:7301`.
@@ -46,6 +46,9 @@ pub struct Endpoints {
     pub routing: String,
     /// Address of audit.
     pub audit: String,
+    /// The zone in which the instance counts days and deadlines: seconds east of UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utc_offset_seconds: Option<i32>,
 }
 
 impl Endpoints {

@@ -62,6 +62,7 @@ impl Instance {
         config.log.key_file.get_or_insert_with(|| layout.log_key());
         config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
 
+        let zone = reference.directory.zone();
         let common = Common::new(options, reference, &tokens_file, tokens)?;
         let mut starts = listeners
             .into_iter()
@@ -75,6 +76,7 @@ impl Instance {
             intake: intake.address.clone(),
             routing: routing.address.clone(),
             audit: audit.address.clone(),
+            utc_offset_seconds: Some(zone.seconds()),
         };
         data_dir.publish(&endpoints)?;
         Ok(Self {

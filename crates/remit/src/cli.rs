@@ -1,9 +1,13 @@
 //! The whole command line, and how a run of it ends.
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
-use host::config;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use host::{config, data_dir::Layout};
+use jiff::tz::{Offset, TimeZone};
 
 use crate::{client, commands, output};
 
@@ -39,6 +43,10 @@ Examples:
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print times in UTC [default: in the zone of the instance that serves from the data
+    /// directory, otherwise in that of this machine]
+    #[arg(long, global = true)]
+    utc: bool,
 }
 
 // Types document their subcommands.
@@ -71,8 +79,11 @@ fn version() -> &'static str {
     }
 }
 
-/// Runs a command, and tells how it ended.
-pub fn run(cli: Cli) -> ExitCode {
+/// Parses the command line, runs the command, and tells how it ended.
+pub fn run() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    output::set_zone(zone(cli.utc, data_dir(&matches).as_deref()));
     match try_run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader closed the output.
@@ -93,6 +104,27 @@ pub fn run(cli: Cli) -> ExitCode {
 fn wants_json(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> bool {
     let mut flags = arguments.into_iter().take_while(|argument| argument != "--");
     flags.any(|argument| argument == "--json")
+}
+
+/// The data directory that the command is given, if it takes one.
+fn data_dir(matches: &ArgMatches) -> Option<PathBuf> {
+    match matches.subcommand() {
+        Some((_, of_command)) => data_dir(of_command),
+        None => matches.try_get_one::<PathBuf>("data_dir").ok().flatten().cloned(),
+    }
+}
+
+/// The zone in which people read times: UTC if they ask for it, that of the instance in the data
+/// directory, in which its deadlines are counted, or this machine's.
+fn zone(utc: bool, data_dir: Option<&Path>) -> TimeZone {
+    if utc {
+        return TimeZone::UTC;
+    }
+    // What is wrong with the file, the command says when it needs it.
+    let endpoints = data_dir.and_then(|folder| Layout::new(folder).read_endpoints().ok().flatten());
+    let seconds = endpoints.and_then(|endpoints| endpoints.utc_offset_seconds);
+    let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok());
+    offset.map_or_else(TimeZone::system, TimeZone::fixed)
 }
 
 /// The environment variables that command lines read.

@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use remit::cli::{self, Cli};
+use remit::cli;
 
 /// Requests make many short-lived allocations on several threads: glibc's allocator takes a tenth
 /// of the time.
@@ -11,5 +10,5 @@ use remit::cli::{self, Cli};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run(Cli::parse())
+    cli::run()
 }

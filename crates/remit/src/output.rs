@@ -8,6 +8,7 @@ mod harmless;
 use std::{
     fmt::Display,
     io::{IsTerminal as _, Write as _},
+    sync::OnceLock,
 };
 
 use anstream::AutoStream;
@@ -246,15 +247,27 @@ impl Progress {
     }
 }
 
-/// Formats a time in the local zone, to the second.
+/// The zone in which people read times.
+static ZONE: OnceLock<TimeZone> = OnceLock::new();
+
+/// Sets the zone in which times are written; once, before the first. Otherwise it is this
+/// machine's.
+pub fn set_zone(zone: TimeZone) {
+    let _ = ZONE.set(zone);
+}
+
+/// Formats a time in the zone that was set, to the second and with its offset.
 pub fn time(time: Option<&prost_types::Timestamp>) -> String {
+    time_in(ZONE.get_or_init(TimeZone::system), time)
+}
+
+fn time_in(zone: &TimeZone, time: Option<&prost_types::Timestamp>) -> String {
     let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
     time.map_or_else(
         || "-".to_owned(),
         |time| {
-            time.to_zoned(TimeZone::system())
-                .strftime("%Y-%m-%d %H:%M:%S %Z")
-                .to_string()
+            let time = time.to_zoned(zone.clone());
+            time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
         },
     )
 }
@@ -395,21 +408,23 @@ mod tests {
         );
     }
 
+    /// The files below a folder.
+    fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .flat_map(|path| match path.is_dir() {
+                true => sources(&path),
+                false => vec![path],
+            })
+            .collect()
+    }
+
     /// Whatever else could write would write raw.
     #[test]
     fn nothing_else_writes_to_the_terminal() {
-        fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => sources(&path, found),
-                    false => found.push(path),
-                }
-            }
-        }
         let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut found = Vec::new();
-        sources(&own, &mut found);
+        let found = sources(&own);
         assert!(found.len() > 30, "{found:?}");
         for path in found.iter().filter(|path| !path.ends_with("src/output.rs")) {
             let text = std::fs::read_to_string(path).unwrap();
@@ -431,6 +446,34 @@ mod tests {
                 .unwrap()
                 .contains("owo-colors")
         );
+    }
+
+    #[test]
+    fn times_have_their_offset_in_every_zone() {
+        let time = journal::Time(1_795_305_600_000_000).to_proto();
+        for (seconds, expected) in [
+            (0, "2026-11-22 00:00:00 +00:00"),
+            (8 * 3_600, "2026-11-22 08:00:00 +08:00"),
+            (-(3 * 3_600 + 30 * 60), "2026-11-21 20:30:00 -03:30"),
+        ] {
+            let zone = TimeZone::fixed(jiff::tz::Offset::from_seconds(seconds).unwrap());
+            assert_eq!(time_in(&zone, Some(&time)), expected);
+        }
+        assert_eq!(time_in(&TimeZone::UTC, None), "-");
+    }
+
+    /// Whatever else formatted a time would choose another zone, or leave the offset out.
+    #[test]
+    fn nothing_else_formats_times_for_people() {
+        let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for path in sources(&own).iter().filter(|path| !path.ends_with("src/output.rs")) {
+            let text = std::fs::read_to_string(path).unwrap();
+            // Days of the log's statistics, which are counted in UTC, have no time.
+            let text = text.replace("strftime(\"%Y-%m-%d\")", "");
+            for way in ["strftime(", "to_zoned(", "TimeZone::system()"] {
+                assert!(!text.contains(way), "{}: {way}: use `output::time`", path.display());
+            }
+        }
     }
 
     #[test]

@@ -220,6 +220,7 @@ async fn each_service_runs_alone() {
             intake: endpoints[0].clone(),
             routing: endpoints[1].clone(),
             audit: endpoints[2].clone(),
+            utc_offset_seconds: None,
         },
         tokens: tokens.to_vec(),
     };

@@ -1,6 +1,8 @@
 //! What whoever starts needs: what can be reported, own reports, times and languages.
 
-use crate::process::Server;
+use testkit::eventually;
+
+use crate::process::{Server, example};
 
 #[test]
 fn what_can_be_reported_is_listed_and_shown() {
@@ -38,5 +40,69 @@ fn what_can_be_reported_is_listed_and_shown() {
     );
     let (code, stderr) = server.fails(&["category", "show", "fraud.no-such"]);
     assert_eq!((code, stderr.contains("reason: NOT_FOUND")), (3, true), "{stderr}");
+    server.stop();
+}
+
+/// Deadlines are counted in the calendar's zone: people read them there, wherever their machine is.
+#[test]
+fn times_are_those_of_the_calendars_zone_and_show_their_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let file = example("04-gambling.json");
+    let submitted = server.json(&["report", "submit", &file, "--as", "police-440000", "--json"]);
+    let receipt = submitted["receipt"].as_str().unwrap();
+    let case = eventually("the case is not there", || {
+        let cases = server.json(&["case", "list", "--json"]);
+        cases["cases"][0]["name"].as_str().map(str::to_owned)
+    });
+    let offsets = |args: &[&str], zone: &str| {
+        let output = server.remit(args).env("TZ", zone).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{args:?}: {text}");
+        // A time is a date, a time of day and an offset.
+        let words: Vec<_> = text.split_whitespace().map(|word| word.trim_end_matches(':')).collect();
+        let is_time = |word: &str| word.len() == 8 && word.split(':').all(|part| part.parse::<u8>().is_ok());
+        let times = words.windows(2).filter(|pair| is_time(pair[0]));
+        let offsets: Vec<_> = times.map(|pair| pair[1].trim_end_matches(',').to_owned()).collect();
+        assert!(!offsets.is_empty(), "{args:?}: {text}");
+        offsets
+    };
+    for args in [
+        &["case", "show", &case][..],
+        &["report", "receipt", receipt],
+        &["report", "list", "--as", "police-440000"],
+        &["log", "verify"],
+        &["directory", "versions"],
+        &["route", "list"],
+    ] {
+        for zone in ["America/New_York", "UTC"] {
+            let offsets = offsets(args, zone);
+            assert!(offsets.iter().all(|offset| offset == "+08:00"), "{args:?} {offsets:?}");
+        }
+        let utc = offsets(&[args, &["--utc"]].concat(), "Asia/Tokyo");
+        assert!(utc.iter().all(|offset| offset == "+00:00"), "{args:?} {utc:?}");
+    }
+    // Of a server elsewhere nobody here knows the zone: it is this machine's.
+    let endpoints = std::fs::read_to_string(folder.path().join("data/endpoints.json")).unwrap();
+    let endpoints: serde_json::Value = serde_json::from_str(&endpoints).unwrap();
+    let tokens = std::fs::read_to_string(folder.path().join("data/tokens.json")).unwrap();
+    let tokens: serde_json::Value = serde_json::from_str(&tokens).unwrap();
+    let operator = tokens
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|token| token["system"] == "operator")
+        .unwrap();
+    let args = [
+        "directory",
+        "versions",
+        "--data-dir",
+        "/nonexistent",
+        "--token",
+        operator["token"].as_str().unwrap(),
+        "--server",
+        endpoints["routing"].as_str().unwrap(),
+    ];
+    assert!(offsets(&args, "Asia/Tokyo").iter().all(|offset| offset == "+09:00"));
     server.stop();
 }

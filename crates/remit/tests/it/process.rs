@@ -84,7 +84,7 @@ impl Drop for Server {
     }
 }
 
-fn example(name: &str) -> String {
+pub fn example(name: &str) -> String {
     format!("{}/../../deploy/examples/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
