@@ -1,5 +1,6 @@
 //! What whoever starts needs: what can be reported, own reports, times and languages.
 
+use sqlx::Connection as _;
 use testkit::eventually;
 
 use crate::process::{Server, example};
@@ -104,5 +105,72 @@ fn times_are_those_of_the_calendars_zone_and_show_their_offset() {
         endpoints["routing"].as_str().unwrap(),
     ];
     assert!(offsets(&args, "Asia/Tokyo").iter().all(|offset| offset == "+09:00"));
+    server.stop();
+}
+
+/// A clock that is missed hands the case up: whoever has it then reads why, in one history.
+#[test]
+fn p5_a_case_that_was_handed_up_shows_its_history_and_why_its_owner_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let server = Server::start(&data_dir);
+    server.ok(&[
+        "report",
+        "submit",
+        &example("04-gambling.json"),
+        "--as",
+        "police-440000",
+    ]);
+    let (case, first) = eventually("the case is not there", || {
+        let case = server.json(&["case", "list", "--json"])["cases"][0].clone();
+        let text = |field: &str| case[field].as_str().map(str::to_owned);
+        text("name").zip(text("lead"))
+    });
+    let shown = server.ok(&["case", "show", &case]);
+    assert!(shown.contains("came by      the route"), "{shown}");
+    assert!(!shown.contains("What happened since"), "{shown}");
+    server.stop();
+
+    let url = format!("sqlite://{}", data_dir.join("routing.db").display());
+    testkit::backend::run(async {
+        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let statement = "UPDATE case_clocks SET due = since + 1, provisional = 0 WHERE kind = 'acknowledge'";
+        let missed = sqlx::query(statement).execute(&mut db).await.unwrap();
+        assert_eq!(missed.rows_affected(), 1);
+        db.close().await.unwrap();
+    });
+
+    let server = Server::start(&data_dir);
+    let shown = eventually("the case is not handed up", || {
+        let shown = server.ok(&["case", "show", &case]);
+        shown.contains("What happened since").then_some(shown)
+    });
+    let json = server.json(&["case", "show", &case, "--json"]);
+    let lead = json["currentCase"]["lead"].as_str().unwrap();
+    let (first, lead) = (&first["agencies/".len()..], &lead["agencies/".len()..]);
+    assert_ne!(first, lead);
+    let came_by = format!("came by      being handed up: {first} missed its deadline");
+    assert_eq!(shown.matches(&came_by).count(), 1, "{shown}");
+    let (_, since) = shown.split_once("What happened since").unwrap();
+    let history: Vec<_> = since
+        .trim_start_matches(['\n', '\r'])
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .collect();
+    assert_eq!(history.len(), 1, "{shown}");
+    for expected in [
+        format!(": {first} had to acknowledge it by "),
+        format!("; from {first} to {lead}"),
+    ] {
+        assert!(history[0].contains(&expected), "{expected}: {}", history[0]);
+    }
+    // The new owner reads the same, and the former one, which supports from now on.
+    for agency in [lead, first] {
+        let shown = server.ok(&["case", "show", &case, "--as", agency]);
+        assert!(
+            shown.contains(&came_by) && shown.contains(history[0]),
+            "{agency}: {shown}"
+        );
+    }
     server.stop();
 }
