@@ -13,7 +13,7 @@ use std::{
 
 use anstream::AutoStream;
 use api::{
-    event::{CaseState, ClockKind, ConnectingFactor},
+    event::{CaseState, ClockKind, ConnectingFactor, HandOverReason},
     intake::ReportState,
     routing::{ClockNeed, FactorTried, factor_tried::Place},
 };
@@ -338,6 +338,19 @@ pub fn clock(clock: &ClockNeed) -> String {
     let unit = clock.unit().as_str_name();
     let unit = unit.trim_start_matches("CLOCK_UNIT_").to_ascii_lowercase();
     format!("{} {}", clock.value, unit.replace('_', " "))
+}
+
+/// Why a case is handed on.
+pub fn reason(reason: HandOverReason) -> &'static str {
+    match reason {
+        HandOverReason::Place => "the place is another agency's",
+        HandOverReason::Matter => "the matter is another function's",
+        HandOverReason::Level => "the matter is for another level",
+        HandOverReason::HandledElsewhere => "another agency handles it already",
+        HandOverReason::ConflictOfInterest => "a conflict of interest",
+        HandOverReason::BetterPlaced => "the other agency can act better",
+        HandOverReason::Unspecified => "a reason that this version does not know",
+    }
 }
 
 /// The owner's duty before a clock ends.

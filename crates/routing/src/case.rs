@@ -6,8 +6,9 @@
 //!
 //! All changes take the same path. `rule.rs` holds, for each verb ([`Rule`]), who may use it in
 //! which state and its effect on the clocks; [`Rules::act`] checks that once. Then the verb's file
-//! (`acknowledge.rs`, …) returns a [`Transition`] or a refusal. `open.rs`, `hand_up.rs`,
-//! `settle.rs` and `succeed.rs` are Remit's own actions. `part.rs` has the parts in a case and what
+//! (`acknowledge.rs`, …) returns a [`Transition`] or a refusal. `hand_on.rs` has what the verbs share
+//! that give the case to another agency, and why that ends. `open.rs`, `hand_up.rs`, `settle.rs` and
+//! `succeed.rs` are Remit's own actions. `part.rs` has the parts in a case and what
 //! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change.
 //!
 //! To add a verb, write its file and name it in [`Action`].
@@ -15,7 +16,12 @@
 mod acknowledge;
 mod answer_assistance;
 mod clock;
+mod decline;
+mod designate;
+mod dispatch;
+mod escalate;
 mod event;
+mod hand_on;
 mod hand_up;
 mod open;
 mod part;
@@ -25,6 +31,7 @@ mod settle;
 mod succeed;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::collections::BTreeSet;
 
@@ -36,11 +43,17 @@ pub use self::{
     acknowledge::Acknowledge,
     answer_assistance::{Answer, AnswerAssistance},
     clock::{Clock, Ledger, Pause},
+    decline::Decline,
+    designate::Designate,
+    dispatch::Dispatch,
+    escalate::Escalate,
     event::Event,
+    hand_on::{Course, Reason},
     open::DESIGNATE,
     part::{Part, Party, Sight, sees},
     request_assistance::{ASSIST, RequestAssistance},
     rule::{Effect, Refusal, Rule},
+    transfer::Transfer,
 };
 use decision::{
     calendar::{Calendars, ClockKind, ClockRule, Clocks},
@@ -182,6 +195,16 @@ pub enum Origin {
     Escalated(AgencyId),
     /// The agency before it ended, or came to succeed an excluded one.
     Succeeded(AgencyId),
+    /// The agency before it transferred the case.
+    Transferred(AgencyId),
+    /// The agency before it declined the case: this one must designate.
+    Declined(AgencyId),
+    /// A superior designated it.
+    Designated(AgencyId),
+    /// The agency before it handed the case up.
+    HandedUp(AgencyId),
+    /// A superior handed the case down to it.
+    Dispatched(AgencyId),
 }
 
 impl Origin {
@@ -191,6 +214,11 @@ impl Origin {
             Self::Routed => ("routed", None),
             Self::Escalated(from) => ("escalated", Some(from)),
             Self::Succeeded(from) => ("succeeded", Some(from)),
+            Self::Transferred(from) => ("transferred", Some(from)),
+            Self::Declined(from) => ("declined", Some(from)),
+            Self::Designated(from) => ("designated", Some(from)),
+            Self::HandedUp(from) => ("handed-up", Some(from)),
+            Self::Dispatched(from) => ("dispatched", Some(from)),
         }
     }
 
@@ -200,6 +228,11 @@ impl Origin {
             ("routed", None) => Some(Self::Routed),
             ("escalated", Some(from)) => Some(Self::Escalated(from)),
             ("succeeded", Some(from)) => Some(Self::Succeeded(from)),
+            ("transferred", Some(from)) => Some(Self::Transferred(from)),
+            ("declined", Some(from)) => Some(Self::Declined(from)),
+            ("designated", Some(from)) => Some(Self::Designated(from)),
+            ("handed-up", Some(from)) => Some(Self::HandedUp(from)),
+            ("dispatched", Some(from)) => Some(Self::Dispatched(from)),
             _ => None,
         }
     }
@@ -210,6 +243,11 @@ impl Origin {
             Self::Routed => LeadOriginHow::Routed,
             Self::Escalated(_) => LeadOriginHow::Escalated,
             Self::Succeeded(_) => LeadOriginHow::Succeeded,
+            Self::Transferred(_) => LeadOriginHow::Transferred,
+            Self::Declined(_) => LeadOriginHow::Declined,
+            Self::Designated(_) => LeadOriginHow::Designated,
+            Self::HandedUp(_) => LeadOriginHow::HandedUp,
+            Self::Dispatched(_) => LeadOriginHow::Dispatched,
         }
     }
 }
@@ -273,6 +311,11 @@ pub struct Case {
     pub supporting: Vec<Supporter>,
     /// The clocks beside that of the duty, at most one per kind and owner.
     pub clocks: Vec<Clock>,
+    /// The agency that transferred it, until the receiver takes it over: it answers for the case
+    /// meanwhile.
+    pub giver: Option<AgencyId>,
+    /// Its way from agency to agency.
+    pub course: Course,
     /// Number of clocks set so far. Each setting is a generation, and each generation ends at most
     /// once.
     pub generation: u64,
@@ -315,9 +358,14 @@ impl Case {
             Standing::Open(_, duty) => Some((&duty.owner, Part::Lead)),
             Standing::Ended(_) => None,
         };
+        // Each agency once.
+        let owns = |agency: &AgencyId| self.owner() == Some(agency);
+        let giver = self.giver.as_ref();
+        let giver = giver.filter(|agency| !owns(agency) && !self.is_supported_by(agency));
         owner
             .into_iter()
             .chain(self.supporting().map(|agency| (agency, Part::Supporting)))
+            .chain(giver.map(|agency| (agency, Part::Giving)))
     }
 
     /// The supporting agencies, in order.
@@ -403,6 +451,16 @@ macro_rules! actions {
 actions! {
     /// The lead acknowledges the case.
     Acknowledge
+    /// The lead declines it.
+    Decline
+    /// The lead transfers it to another agency.
+    Transfer
+    /// The lead hands it up.
+    Escalate
+    /// The lead hands it down.
+    Dispatch
+    /// The superior that must designates the lead.
+    Designate
     /// The lead asks another agency to assist.
     RequestAssistance
     /// The agency asked to assist answers.
@@ -470,7 +528,12 @@ impl Rules<'_> {
         match rule.starts(before.case.state()) {
             Some(kind) => {
                 let terms = before.matter.terms.as_ref()?;
-                Some(self.clock(owner, clock_rule(kind, &terms.clocks), generation))
+                let mut clock = self.clock(owner, clock_rule(kind, &terms.clocks), generation);
+                if kind == ClockKind::Result {
+                    clock.ledger.used = before.case.course.result_used;
+                    clock = clock.settled(self.calendars.worktime(self.directory.agency(owner)));
+                }
+                Some(clock)
             }
             None => Some(duty.clock.clone()),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::routing::{Case, CaseSight, ListCasesRequest, ListCasesResponse};
+use api::routing::{Case, CaseSight, HandOverPreview, ListCasesRequest, ListCasesResponse};
 use decision::directory::AgencyId;
 use journal::{Committer, RequestId, Time};
 use rpc::{AgencyCaller, Failure, Identity, Role, Violation, Violations, page};
@@ -44,6 +44,16 @@ pub(crate) struct ChangeRequest {
     pub(crate) content: Vec<u8>,
     /// The verb with its arguments, or their violations.
     pub(crate) action: Result<Action, Vec<Violation>>,
+    /// Whether only to show what it would do.
+    pub(crate) validate_only: bool,
+}
+
+/// The answer to a request to change a case.
+pub(crate) enum Answered {
+    /// The case after the change, as the caller sees it then.
+    Changed(CaseSight),
+    /// What the change would do.
+    Previewed(HandOverPreview),
 }
 
 impl Cases {
@@ -113,8 +123,8 @@ impl Cases {
         ))
     }
 
-    /// Changes a case, and returns it as the caller sees it then.
-    pub(crate) async fn act(&self, caller: &Identity, request: ChangeRequest) -> Result<CaseSight, Failure> {
+    /// Changes a case, or shows what the change would do.
+    pub(crate) async fn act(&self, caller: &Identity, request: ChangeRequest) -> Result<Answered, Failure> {
         let by = Party::Agency(own_agency(caller)?);
         let mut violations = Violations::new();
         let case = violations.name("name", names::CASE, &request.name);
@@ -130,12 +140,17 @@ impl Cases {
             by,
             action,
             etag: request.etag,
-            request: request_id.map(|id| RequestId::new(&caller.system, id, request.method, &content)),
+            // A preview has no answer to repeat: the next one is of the case as it is then.
+            request: request_id
+                .filter(|_| !request.validate_only)
+                .map(|id| RequestId::new(&caller.system, id, request.method, &content)),
             actor: caller.actor(case.as_bytes()),
             traceparent: telemetry::traceparent(),
+            validate_only: request.validate_only,
         };
         match self.commands.commit(command).await? {
-            Acted::Done(sight) => Ok(*sight),
+            Acted::Done(sight) => Ok(Answered::Changed(*sight)),
+            Acted::Previewed(preview) => Ok(Answered::Previewed(*preview)),
             Acted::NotFound => Err(Failure::NotFound { what: "case" }),
             Acted::EtagMismatch => Err(Failure::EtagMismatch),
             Acted::RequestIdReused => Err(Failure::RequestIdReused),

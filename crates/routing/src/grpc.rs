@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use api::{
-    event::AssistanceAnswer,
+    event::{AssistanceAnswer, HandOverReason},
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse, Case,
-        CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse, GetCaseRequest,
-        GetCaseResponse, ListCasesRequest, ListCasesResponse, PreviewRouteRequest, PreviewRouteResponse,
+        CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse,
+        DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
+        DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse,
+        HandOverPreview, ListCasesRequest, ListCasesResponse, PreviewRouteRequest, PreviewRouteResponse,
         RequestAssistanceRequest, RequestAssistanceResponse, RouteReportsRequest, RouteReportsResponse,
-        WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService, case_sight::Sight,
-        routing_inbound_service_server::RoutingInboundService,
+        TransferCaseRequest, TransferCaseResponse, WatchCasesRequest, WatchCasesResponse,
+        case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::directory::AgencyId;
@@ -20,8 +22,11 @@ use rpc::{Failure, Violation, caller};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    case::{Acknowledge, Action, Answer, AnswerAssistance, Party, RequestAssistance},
-    cases::{Cases, ChangeRequest, forgotten, watched},
+    case::{
+        Acknowledge, Action, Answer, AnswerAssistance, Decline, Designate, Dispatch, Escalate, Party, Reason,
+        RequestAssistance, Transfer,
+    },
+    cases::{Answered, Cases, ChangeRequest, forgotten, watched},
     feed::Interrupted,
     reports::Reports,
     view,
@@ -43,6 +48,9 @@ trait ChangeCase: Message + Name + Default {
     /// The verb with its arguments, or their violations.
     fn action(&self) -> Result<Action, Vec<Violation>>;
 
+    /// Whether only to show what it would do.
+    fn validate_only(&self) -> bool;
+
     fn respond(shown: Shown) -> Self::Response;
 }
 
@@ -52,27 +60,61 @@ struct Common {
     request_id: String,
 }
 
-/// The case after a change, as a response shows it.
-struct Shown(CaseSight);
+/// What a response shows: the case after a change, or what the change would do.
+struct Shown {
+    sight: Option<CaseSight>,
+    preview: Option<HandOverPreview>,
+}
+
+impl From<Answered> for Shown {
+    fn from(answered: Answered) -> Self {
+        match answered {
+            Answered::Changed(sight) => Self {
+                sight: Some(sight),
+                preview: None,
+            },
+            Answered::Previewed(preview) => Self {
+                sight: None,
+                preview: Some(preview),
+            },
+        }
+    }
+}
 
 impl Shown {
     /// For verbs that cannot end the caller's sight.
-    fn current_case(self) -> Option<Case> {
-        match self.0.sight {
+    fn current_case(&mut self) -> Option<Case> {
+        match self.sight.take()?.sight {
             Some(Sight::CurrentCase(case)) => Some(case),
             _ => None,
         }
     }
 
     /// For verbs that can.
-    fn sight(self) -> Option<CaseSight> {
-        Some(self.0)
+    fn sight(&mut self) -> Option<CaseSight> {
+        self.sight.take()
+    }
+
+    /// For verbs that hand the case on.
+    fn preview(&mut self) -> Option<HandOverPreview> {
+        self.preview.take()
     }
 }
 
-/// One line per verb: its request, its response and the field with the case, and its action.
+/// Whether a verb with these fields in its response can be asked to show only what it would do.
+macro_rules! validate_only {
+    ($request:ident, $shown:ident, $preview:ident) => {
+        $request.validate_only
+    };
+    ($request:ident, $shown:ident) => {{
+        let _ = $request;
+        false
+    }};
+}
+
+/// One line per verb: its request, its response and the fields with the case, and its action.
 macro_rules! verbs {
-    ($($request:ident => $response:ident { $shown:ident }: $action:expr;)+) => {
+    ($($request:ident => $response:ident { $($shown:ident),+ }: $action:expr;)+) => {
         $(impl ChangeCase for $request {
             type Response = $response;
 
@@ -89,8 +131,13 @@ macro_rules! verbs {
                 action(self)
             }
 
-            fn respond(shown: Shown) -> $response {
-                $response { $shown: shown.$shown() }
+            fn validate_only(&self) -> bool {
+                let request = self;
+                validate_only!(request, $($shown),+)
+            }
+
+            fn respond(mut shown: Shown) -> $response {
+                $response { $($shown: shown.$shown()),+ }
             }
         })+
     };
@@ -98,6 +145,29 @@ macro_rules! verbs {
 
 verbs! {
     AcknowledgeCaseRequest => AcknowledgeCaseResponse { current_case }: |_| Ok(Action::Acknowledge(Acknowledge));
+    DeclineCaseRequest => DeclineCaseResponse { sight, preview }: |asked| {
+        let better = match asked.better_agency.is_empty() {
+            true => Ok(None),
+            false => agency("better_agency", &asked.better_agency).map(Some),
+        };
+        let (better, reason) = both(better, reason(asked.reason()))?;
+        Ok(Action::Decline(Decline { reason, better }))
+    };
+    TransferCaseRequest => TransferCaseResponse { sight, preview }: |asked| {
+        let (to, reason) = receiver(&asked.agency, asked.reason())?;
+        Ok(Action::Transfer(Transfer { to, reason, keep_supporting: asked.keep_supporting }))
+    };
+    EscalateCaseRequest => EscalateCaseResponse { sight, preview }: |asked| {
+        Ok(Action::Escalate(Escalate { reason: reason(asked.reason())? }))
+    };
+    DispatchCaseRequest => DispatchCaseResponse { sight, preview }: |asked| {
+        let (to, reason) = receiver(&asked.agency, asked.reason())?;
+        Ok(Action::Dispatch(Dispatch { to, reason }))
+    };
+    DesignateAgencyRequest => DesignateAgencyResponse { sight, preview }: |asked| {
+        let agency = agency("agency", &asked.agency)?;
+        Ok(Action::Designate(Designate { agency }))
+    };
     RequestAssistanceRequest => RequestAssistanceResponse { current_case }: |asked| {
         let of = agency("agency", &asked.agency)?;
         Ok(Action::RequestAssistance(RequestAssistance { of }))
@@ -115,6 +185,27 @@ fn agency(field: &'static str, name: &str) -> Result<AgencyId, Vec<Violation>> {
     })
 }
 
+fn reason(reason: HandOverReason) -> Result<Reason, Vec<Violation>> {
+    Reason::from_proto(reason).ok_or_else(|| {
+        let known: Vec<_> = Reason::ALL.iter().map(|known| known.to_proto().as_str_name()).collect();
+        let description = format!("must be one that this server knows: {}", known.join(", "));
+        vec![Violation::new("reason", description)]
+    })
+}
+
+/// The agency that is to lead, and why, or both violations.
+fn receiver(name: &str, why: HandOverReason) -> Result<(AgencyId, Reason), Vec<Violation>> {
+    both(agency("agency", name), reason(why))
+}
+
+/// Two arguments, or the violations of both.
+fn both<A, B>(first: Result<A, Vec<Violation>>, second: Result<B, Vec<Violation>>) -> Result<(A, B), Vec<Violation>> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok((first, second)),
+        (first, second) => Err([first.err(), second.err()].into_iter().flatten().flatten().collect()),
+    }
+}
+
 fn answer(field: &'static str, answer: AssistanceAnswer) -> Result<Answer, Vec<Violation>> {
     match answer {
         AssistanceAnswer::Provided => Ok(Answer::Provided),
@@ -130,7 +221,7 @@ impl Service {
     async fn act<R: ChangeCase>(&self, request: Request<R>) -> Result<Response<R::Response>, Status> {
         let caller = caller(&request)?.clone();
         let mut request = request.into_inner();
-        let action = request.action();
+        let (action, validate_only) = (request.action(), request.validate_only());
         let Common { name, etag, request_id } = request.take();
         let change = ChangeRequest {
             method: R::NAME,
@@ -139,9 +230,10 @@ impl Service {
             etag,
             request_id,
             action,
+            validate_only,
         };
-        let sight = self.cases.act(&caller, change).await?;
-        Ok(Response::new(R::respond(Shown(sight))))
+        let answered = self.cases.act(&caller, change).await?;
+        Ok(Response::new(R::respond(answered.into())))
     }
 }
 
@@ -192,6 +284,41 @@ impl CaseService for Service {
         &self,
         request: Request<AcknowledgeCaseRequest>,
     ) -> Result<Response<AcknowledgeCaseResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn decline_case(
+        &self,
+        request: Request<DeclineCaseRequest>,
+    ) -> Result<Response<DeclineCaseResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn transfer_case(
+        &self,
+        request: Request<TransferCaseRequest>,
+    ) -> Result<Response<TransferCaseResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn escalate_case(
+        &self,
+        request: Request<EscalateCaseRequest>,
+    ) -> Result<Response<EscalateCaseResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn dispatch_case(
+        &self,
+        request: Request<DispatchCaseRequest>,
+    ) -> Result<Response<DispatchCaseResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn designate_agency(
+        &self,
+        request: Request<DesignateAgencyRequest>,
+    ) -> Result<Response<DesignateAgencyResponse>, Status> {
         self.act(request).await
     }
 

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     event::Actor,
-    routing::{CaseSight, CaseStep, Explanation, Facts},
+    routing::{CaseSight, CaseStep, Explanation, Facts, HandOverPreview},
 };
 use async_trait::async_trait;
 use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
@@ -105,6 +105,8 @@ pub struct Command {
     pub actor: Actor,
     /// Trace context to continue.
     pub traceparent: String,
+    /// Whether only to show what it would do.
+    pub validate_only: bool,
 }
 
 /// The result of a command.
@@ -113,6 +115,8 @@ pub enum Acted {
     /// Done now, or by an earlier request with the same id and content: the case after it, as the
     /// caller saw it then.
     Done(Box<CaseSight>),
+    /// What it would do. Nothing was changed.
+    Previewed(Box<HandOverPreview>),
     /// The case does not exist, or is not visible to this caller.
     NotFound,
     /// The rules do not allow it.

@@ -6,7 +6,7 @@ use api::{
     event,
     google::r#type::LocalizedText,
     intake::{Advice, CaseChange, PreviewedPart, PreviewedParty, RoutePreview},
-    routing::{self, CaseSight, LeadOrigin, case_sight},
+    routing::{self, CaseSight, HandOverPreview, LeadOrigin, case_sight},
 };
 use data_encoding::HEXLOWER;
 use decision::{
@@ -65,6 +65,8 @@ pub fn lost(case: Uuid) -> CaseSight {
 /// A case without its opening, for lists.
 pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
     let (lead, lead_titles) = owner(&stored.case, directory);
+    let giver = stored.case.parties().find(|(_, part)| *part == case::Part::Giving);
+    let giver = giver.map(|(agency, _)| agency);
     routing::Case {
         name: name(stored.id),
         state: stored.case.state().to_proto().into(),
@@ -85,6 +87,7 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
         }),
         terms: None,
         history: Vec::new(),
+        giver: giver.map(AgencyId::resource_name).unwrap_or_default(),
     }
 }
 
@@ -152,6 +155,26 @@ pub fn preview(case: &Case, advice: Option<Advice>, directory: &Directory) -> Ro
         parties: case.parties().map(party).collect(),
         advice,
         withheld: false,
+    }
+}
+
+/// What handing a case on would do.
+pub fn hand_over(before: &Case, after: &Case, directory: &Directory) -> HandOverPreview {
+    let (lead, lead_titles) = owner(after, directory);
+    let seeing = |case: &Case, sight: Sight| -> Vec<String> {
+        let seeing = case.parties().filter(|(_, part)| part.sees().contains(&sight));
+        seeing.map(|(agency, _)| agency.resource_name()).collect()
+    };
+    let still = seeing(after, Sight::Case);
+    let mut losing_sight = seeing(before, Sight::Case);
+    losing_sight.retain(|agency| !still.contains(agency));
+    HandOverPreview {
+        lead,
+        lead_titles,
+        state: after.state().to_proto().into(),
+        clocks: after.all_clocks().map(clock).collect(),
+        losing_sight,
+        seeing_content: seeing(after, Sight::Content),
     }
 }
 

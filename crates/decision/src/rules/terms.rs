@@ -11,6 +11,8 @@ use crate::directory::Function;
 /// What the row that routed a case lays down for it. A later rule set changes none of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
+    /// What the lead does. Whoever comes to lead has it, too.
+    pub function: Function,
     /// By when a lead takes the case over, and by when it comes to a result.
     pub clocks: Clocks,
     /// Payments to be stopped at once.
@@ -26,6 +28,7 @@ impl Terms {
     #[must_use]
     pub fn of(lead: &Lead) -> Self {
         Self {
+            function: lead.function.clone(),
             clocks: lead.clocks,
             holds: lead.holds.clone(),
             review: lead.review,
@@ -38,6 +41,7 @@ impl Terms {
     pub fn to_proto(&self) -> CaseTerms {
         let clock = |rule: ClockRule| Some(clock_need(rule.value, rule.unit));
         CaseTerms {
+            agency_function: self.function.to_string(),
             acknowledge: clock(self.clocks.acknowledge),
             result: clock(self.clocks.result),
             holds: self.holds.iter().map(HoldNeed::to_proto).collect(),
@@ -54,6 +58,7 @@ impl Terms {
             Some(ClockRule { kind, value, unit })
         };
         Some(Self {
+            function: Function::new(&terms.agency_function).ok()?,
             clocks: Clocks {
                 acknowledge: clock(ClockKind::Acknowledge, &terms.acknowledge)?,
                 result: clock(ClockKind::Result, &terms.result)?,

@@ -1,10 +1,11 @@
-//! `remit case`: list, show, watch and acknowledge cases.
+//! `remit case`: list, show and watch cases, take them over, and hand them on.
 
-use api::event::{AssistanceAnswer, CaseState, Clock};
+use api::event::{AssistanceAnswer, CaseState, Clock, HandOverReason};
 use api::routing::{
-    AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, CaseStep, CaseTerms, Explanation, FactorTried,
-    GetCaseRequest, LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer,
-    RequestAssistanceRequest, ReviewNeed, WatchCasesRequest, WatchCasesResponse,
+    AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, CaseStep, CaseTerms, DeclineCaseRequest,
+    DesignateAgencyRequest, DispatchCaseRequest, EscalateCaseRequest, Explanation, FactorTried, GetCaseRequest,
+    HandOverPreview, LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer,
+    RequestAssistanceRequest, ReviewNeed, TransferCaseRequest, WatchCasesRequest, WatchCasesResponse,
     case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
 };
 use api::text_in;
@@ -17,7 +18,7 @@ use crate::{
     output::{self, Paint as _, bad, dim, field, id, line, strong},
 };
 
-/// List, show, watch and acknowledge cases
+/// List, show and watch cases, take them over, and hand them on
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -66,6 +67,78 @@ Examples:
         #[command(flatten)]
         change: Change,
     },
+    /// Decline a case, as its lead agency: a superior designates another
+    #[command(after_help = "\
+Examples:
+  remit case decline cases/0d9f… --reason place --as police-450100
+  remit case decline cases/0d9f… --reason place --better police-450200 --preview --as police-450100")]
+    Decline {
+        #[command(flatten)]
+        change: Change,
+        /// Why
+        #[arg(long)]
+        reason: Reason,
+        /// The agency that should lead it, if you know
+        #[arg(long, value_name = "AGENCY")]
+        better: Option<String>,
+        #[command(flatten)]
+        preview: Preview,
+    },
+    /// Transfer a case to another agency with the same function, as its lead agency
+    #[command(after_help = "\
+Examples:
+  remit case transfer cases/0d9f… police-510100 --reason place --preview --as police-450100
+  remit case transfer cases/0d9f… police-510100 --reason better-placed --keep-supporting --as police-450100")]
+    Transfer {
+        #[command(flatten)]
+        change: Change,
+        /// The agency that is to lead it
+        agency: String,
+        /// Why
+        #[arg(long)]
+        reason: Reason,
+        /// Stay, as a supporting agency
+        #[arg(long)]
+        keep_supporting: bool,
+        #[command(flatten)]
+        preview: Preview,
+    },
+    /// Hand a case up to your superior, as its lead agency
+    #[command(after_help = "Example:\n  remit case escalate cases/0d9f… --reason level --as police-450100")]
+    Escalate {
+        #[command(flatten)]
+        change: Change,
+        /// Why
+        #[arg(long)]
+        reason: Reason,
+        #[command(flatten)]
+        preview: Preview,
+    },
+    /// Hand a case down to a unit under your agency, as its lead agency
+    #[command(
+        after_help = "Example:\n  remit case dispatch cases/0d9f… police-450200 --reason level --as police-450000"
+    )]
+    Dispatch {
+        #[command(flatten)]
+        change: Change,
+        /// The unit that is to lead it
+        agency: String,
+        /// Why
+        #[arg(long)]
+        reason: Reason,
+        #[command(flatten)]
+        preview: Preview,
+    },
+    /// Designate the lead of a case, as the superior that must
+    #[command(after_help = "Example:\n  remit case designate cases/0d9f… police-450200 --as police-450000")]
+    Designate {
+        #[command(flatten)]
+        change: Change,
+        /// The agency that is to lead it
+        agency: String,
+        #[command(flatten)]
+        preview: Preview,
+    },
     /// Ask another agency to assist; only the lead may
     #[command(after_help = "Example:\n  remit case request-assistance cases/0d9f… police-450200 --as police-450100")]
     RequestAssistance {
@@ -97,6 +170,44 @@ struct Change {
     request_id: String,
 }
 
+/// Whether a change is only to be shown.
+#[derive(Args, Clone, Copy, Debug)]
+struct Preview {
+    /// Only show who would get it, under which clocks, and who would no longer see it
+    #[arg(long)]
+    preview: bool,
+}
+
+/// Why a case is handed on.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum Reason {
+    /// The place that the rules go by is in another agency's territory
+    Place,
+    /// The matter is another function's
+    Matter,
+    /// The matter is for a higher or a lower level
+    Level,
+    /// Another agency handles the same matter already
+    HandledElsewhere,
+    /// The agency is in a conflict of interest
+    ConflictOfInterest,
+    /// Persons, evidence or effects are where another agency can act better
+    BetterPlaced,
+}
+
+impl From<Reason> for HandOverReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Place => Self::Place,
+            Reason::Matter => Self::Matter,
+            Reason::Level => Self::Level,
+            Reason::HandledElsewhere => Self::HandledElsewhere,
+            Reason::ConflictOfInterest => Self::ConflictOfInterest,
+            Reason::BetterPlaced => Self::BetterPlaced,
+        }
+    }
+}
+
 /// An answer to a request to assist.
 #[derive(ValueEnum, Clone, Copy, Debug)]
 enum Answer {
@@ -125,6 +236,19 @@ macro_rules! change {
             return output::json(&response);
         }
         response
+    }};
+}
+
+/// Sends a change that hands a case on, or asks what it would do. Ends here with what it would do.
+macro_rules! hand_on {
+    ($client:ident.$method:ident, $failed:ident, $json:ident, $change:ident, $preview:ident, $request:ident { $($field:ident: $value:expr),* }) => {{
+        let answered = change!($client.$method, $failed, $json, $change, $request {
+            validate_only: $preview.preview $(, $field: $value)*
+        });
+        if let Some(preview) = &answered.preview {
+            return print_preview(preview);
+        }
+        answered.sight.and_then(|sight| sight.sight)
     }};
 }
 
@@ -182,8 +306,103 @@ impl Command {
                 let answered = change!(client.acknowledge_case, failed, json, change, AcknowledgeCaseRequest {});
                 ("taken over", answered.current_case.map(Sight::CurrentCase))
             }
+            Action::Decline {
+                change,
+                reason,
+                better,
+                preview,
+            } => {
+                let better = better.map(|agency| agency_name(&agency)).unwrap_or_default();
+                let reason = HandOverReason::from(reason).into();
+                let sight = hand_on!(
+                    client.decline_case,
+                    failed,
+                    json,
+                    change,
+                    preview,
+                    DeclineCaseRequest {
+                        reason: reason,
+                        better_agency: better
+                    }
+                );
+                ("declined", sight)
+            }
+            Action::Transfer {
+                change,
+                agency,
+                reason,
+                keep_supporting,
+                preview,
+            } => {
+                let (agency, reason) = (agency_name(&agency), HandOverReason::from(reason).into());
+                let sight = hand_on!(
+                    client.transfer_case,
+                    failed,
+                    json,
+                    change,
+                    preview,
+                    TransferCaseRequest {
+                        agency: agency,
+                        reason: reason,
+                        keep_supporting: keep_supporting
+                    }
+                );
+                ("transferred", sight)
+            }
+            Action::Escalate {
+                change,
+                reason,
+                preview,
+            } => {
+                let reason = HandOverReason::from(reason).into();
+                let sight = hand_on!(
+                    client.escalate_case,
+                    failed,
+                    json,
+                    change,
+                    preview,
+                    EscalateCaseRequest { reason: reason }
+                );
+                ("handed up", sight)
+            }
+            Action::Dispatch {
+                change,
+                agency,
+                reason,
+                preview,
+            } => {
+                let (agency, reason) = (agency_name(&agency), HandOverReason::from(reason).into());
+                let sight = hand_on!(
+                    client.dispatch_case,
+                    failed,
+                    json,
+                    change,
+                    preview,
+                    DispatchCaseRequest {
+                        agency: agency,
+                        reason: reason
+                    }
+                );
+                ("handed down", sight)
+            }
+            Action::Designate {
+                change,
+                agency,
+                preview,
+            } => {
+                let agency = agency_name(&agency);
+                let sight = hand_on!(
+                    client.designate_agency,
+                    failed,
+                    json,
+                    change,
+                    preview,
+                    DesignateAgencyRequest { agency: agency }
+                );
+                ("designated", sight)
+            }
             Action::RequestAssistance { change, agency } => {
-                let agency = format!("agencies/{}", id(&agency));
+                let agency = agency_name(&agency);
                 let answered = change!(
                     client.request_assistance,
                     failed,
@@ -215,6 +434,50 @@ impl Command {
             None => Ok(()),
         }
     }
+}
+
+/// The resource name of an agency given by name or id.
+fn agency_name(agency: &str) -> String {
+    format!("agencies/{}", id(agency))
+}
+
+/// What handing a case on would do.
+fn print_preview(preview: &HandOverPreview) -> anyhow::Result<()> {
+    line("nothing is changed: it would become")?;
+    line("")?;
+    field("state", output::case_state(preview.state()).style(strong()))?;
+    let title = format!(
+        "{} · {}",
+        text_in(&preview.lead_titles, "en"),
+        text_in(&preview.lead_titles, "zh")
+    );
+    field("lead", format_args!("{} {}", id(&preview.lead), title.style(dim())))?;
+    for clock in &preview.clocks {
+        print_clock(clock)?;
+    }
+    for agency in &preview.seeing_content {
+        field("content", format_args!("{} sees what its reports say", id(agency)))?;
+    }
+    for agency in &preview.losing_sight {
+        field("loses sight", id(agency))?;
+    }
+    Ok(())
+}
+
+/// One running clock.
+fn print_clock(clock: &Clock) -> std::io::Result<()> {
+    let due = clock.due_time.as_ref();
+    field(
+        "clock",
+        format_args!(
+            "{} must {} by {} ({}{})",
+            id(&clock.owner),
+            output::duty(clock.kind()),
+            output::time(due),
+            output::distance(due, SystemClock.now()),
+            provisional(clock)
+        ),
+    )
 }
 
 async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) -> anyhow::Result<()> {
@@ -371,22 +634,17 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
     if let Some(origin) = &case.lead_origin {
         field("came by", came_by(origin))?;
     }
+    if !case.giver.is_empty() {
+        field(
+            "given by",
+            format_args!("{}, who answers until it is taken over", id(&case.giver)),
+        )?;
+    }
     for agency in &case.supporting {
         field("supporting", id(agency))?;
     }
     for clock in &case.clocks {
-        let due = clock.due_time.as_ref();
-        field(
-            "clock",
-            format_args!(
-                "{} must {} by {} ({}{})",
-                id(&clock.owner),
-                output::duty(clock.kind()),
-                output::time(due),
-                output::distance(due, SystemClock.now()),
-                provisional(clock)
-            ),
-        )?;
+        print_clock(clock)?;
     }
     for report in &case.reports {
         field("report", report)?;
@@ -458,6 +716,12 @@ fn happened(step: &CaseStep) -> String {
     if !step.assistant.is_empty() {
         said = format!("{said}: {}", id(&step.assistant));
     }
+    if step.reason != 0 {
+        said = format!("{said}: {}", output::reason(step.reason()));
+    }
+    if !step.better_agency.is_empty() {
+        said = format!("{said}, it is for {}", id(&step.better_agency));
+    }
     if !step.former_owner.is_empty() {
         said = format!("{said}; from {} to {}", id(&step.former_owner), id(&step.owner));
     }
@@ -471,6 +735,11 @@ fn came_by(origin: &LeadOrigin) -> String {
         LeadOriginHow::Routed => "the route".to_owned(),
         LeadOriginHow::Escalated => format!("being handed up: {former} missed its deadline"),
         LeadOriginHow::Succeeded => format!("succession: {former} ended"),
+        LeadOriginHow::Transferred => format!("transfer from {former}"),
+        LeadOriginHow::Declined => format!("being declined by {former}: it must designate a lead"),
+        LeadOriginHow::Designated => format!("designation by {former}"),
+        LeadOriginHow::HandedUp => format!("being handed up by {former}"),
+        LeadOriginHow::Dispatched => format!("being handed down by {former}"),
         LeadOriginHow::Unspecified => "a way that this version does not know".to_owned(),
     }
 }

@@ -18,6 +18,7 @@ CREATE TABLE case_states (
     state TEXT NOT NULL,
     origin TEXT,
     former_owner TEXT,
+    course BYTEA NOT NULL,
     generation BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
     hash BYTEA NOT NULL,

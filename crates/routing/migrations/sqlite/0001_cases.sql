@@ -19,6 +19,7 @@ CREATE TABLE case_states (
     state TEXT NOT NULL,
     origin TEXT,
     former_owner TEXT,
+    course BLOB NOT NULL,
     generation INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
     hash BLOB NOT NULL,

@@ -32,6 +32,7 @@ impl Acknowledge {
             case: Case {
                 standing: Standing::Open(Stage::InProgress, duty),
                 generation,
+                giver: None,
                 ..case.clone()
             },
         })
@@ -73,7 +74,8 @@ mod tests {
             Err(Refusal::WrongState {
                 state: State::IN_PROGRESS,
                 description: "the case is IN_PROGRESS; to take it over it must be ASSIGNED; \
-                              now you can ask another agency to assist"
+                              now you can transfer it to another agency, or hand it up to your superior, \
+                              or dispatch it to a unit under your agency, or ask another agency to assist"
                     .to_owned()
             })
         );

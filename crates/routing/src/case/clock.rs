@@ -78,16 +78,25 @@ impl Clock {
     #[must_use]
     pub fn pause(mut self, now: Time, until: Time, worktime: Worktime<'_>) -> Self {
         if self.ledger.paused_until.is_none() {
-            let run = calendar::Run {
-                paused: self.ledger.pauses.last().map(|pause| instant(pause.start)),
-                from: instant(self.ledger.since),
-                to: instant(now),
-            };
-            self.ledger.used += calendar::used(run, self.rule.unit, worktime);
+            self.ledger.used = self.used(now, worktime);
             self.ledger.since = now;
             self.ledger.paused_until = Some(until);
         }
         self.settled(worktime)
+    }
+
+    /// How much of its budget is used by now, as in [`Ledger::used`].
+    #[must_use]
+    pub fn used(&self, now: Time, worktime: Worktime<'_>) -> i64 {
+        if self.ledger.paused_until.is_some() {
+            return self.ledger.used;
+        }
+        let run = calendar::Run {
+            paused: self.ledger.pauses.last().map(|pause| instant(pause.start)),
+            from: instant(self.ledger.since),
+            to: instant(now),
+        };
+        self.ledger.used + calendar::used(run, self.rule.unit, worktime)
     }
 
     /// Resumes it with the rest of its budget. A running clock does not change.

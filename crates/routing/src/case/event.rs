@@ -1,12 +1,12 @@
 //! Changes of a case, as they are logged.
 
 use api::{
-    event::{AssistanceAnswer, Detail},
+    event::{AssistanceAnswer, Detail, HandOverReason},
     routing::CaseStep,
 };
 use journal::{RoutingKind, Time};
 
-use super::{Answer, Case, Clock};
+use super::{Answer, Case, Clock, Reason};
 use decision::directory::AgencyId;
 
 /// A change of a case.
@@ -47,6 +47,30 @@ pub enum Event {
     },
     /// Holidays were published: a provisional deadline is another one, or the same for good.
     DeadlineSettled,
+    /// Its lead declined it: a superior designates.
+    Declined {
+        /// Why.
+        reason: Reason,
+        /// The agency that should lead it, by its word.
+        better: Option<AgencyId>,
+    },
+    /// Its lead transferred it.
+    Transferred {
+        /// Why.
+        reason: Reason,
+    },
+    /// Its lead handed it up.
+    HandedUp {
+        /// Why.
+        reason: Reason,
+    },
+    /// Its lead handed it down.
+    Dispatched {
+        /// Why.
+        reason: Reason,
+    },
+    /// A superior designated its lead.
+    Designated,
     /// Successors or superiors took the places of agencies that ended.
     Succeeded,
 }
@@ -65,6 +89,11 @@ impl Event {
             Self::Escalated { .. } => RoutingKind::CaseEscalated,
             Self::ClockMissed { .. } => RoutingKind::ClockMissed,
             Self::DeadlineSettled => RoutingKind::DeadlineSettled,
+            Self::Declined { .. } => RoutingKind::CaseDeclined,
+            Self::Transferred { .. } => RoutingKind::CaseTransferred,
+            Self::HandedUp { .. } => RoutingKind::CaseHandedUp,
+            Self::Dispatched { .. } => RoutingKind::CaseDispatched,
+            Self::Designated => RoutingKind::AgencyDesignated,
             Self::Succeeded => RoutingKind::CaseSucceeded,
         }
     }
@@ -81,11 +110,15 @@ impl Event {
         };
         match self {
             Self::Opened | Self::Advised => return None,
-            Self::Acknowledged | Self::DeadlineSettled | Self::Succeeded => {}
+            Self::Acknowledged | Self::DeadlineSettled | Self::Designated | Self::Succeeded => {}
             Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => step.assistant = of.resource_name(),
             Self::AssistanceAnswered { by, .. } => step.assistant = by.resource_name(),
             Self::Escalated { missed } | Self::ClockMissed { missed } => {
                 step.missed_clock = Some(crate::view::clock(missed));
+            }
+            Self::Declined { .. } | Self::Transferred { .. } | Self::HandedUp { .. } | Self::Dispatched { .. } => {
+                step.reason = self.reason().into();
+                step.better_agency = self.better_agency();
             }
         }
         Some(step)
@@ -94,7 +127,12 @@ impl Event {
     /// Fills in the detail's fields that are specific to this change.
     pub fn fill(&self, detail: &mut Detail) {
         match self {
-            Self::Opened | Self::Advised | Self::Acknowledged | Self::DeadlineSettled | Self::Succeeded => {}
+            Self::Opened
+            | Self::Advised
+            | Self::Acknowledged
+            | Self::DeadlineSettled
+            | Self::Designated
+            | Self::Succeeded => {}
             Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => {
                 detail.assistant = of.resource_name();
             }
@@ -105,6 +143,31 @@ impl Event {
             Self::Escalated { missed } | Self::ClockMissed { missed } => {
                 detail.missed_clock = Some(crate::view::clock(missed));
             }
+            Self::Declined { .. } | Self::Transferred { .. } | Self::HandedUp { .. } | Self::Dispatched { .. } => {
+                detail.reason = self.reason().into();
+                detail.better_agency = self.better_agency();
+            }
+        }
+    }
+
+    /// Why the case was handed on.
+    const fn reason(&self) -> HandOverReason {
+        match self {
+            Self::Declined { reason, .. }
+            | Self::Transferred { reason }
+            | Self::HandedUp { reason }
+            | Self::Dispatched { reason } => reason.to_proto(),
+            _ => HandOverReason::Unspecified,
+        }
+    }
+
+    /// Resource name of the agency that should lead, by the word of the one that declined.
+    fn better_agency(&self) -> String {
+        match self {
+            Self::Declined {
+                better: Some(better), ..
+            } => better.resource_name(),
+            _ => String::new(),
         }
     }
 }

@@ -70,7 +70,8 @@ impl Rules<'_> {
 
     /// Makes the superior the owner, and the former lead a supporting agency.
     fn escalated(&self, before: Before<'_>, stage: Stage, duty: &Duty, superior: AgencyId) -> Option<Transition> {
-        let case = before.case;
+        let case = &Self::with_new_budget(before.case, &duty.clock);
+        let before = Before { case, ..before };
         let mut supporting = case.supporting.clone();
         let stage = match stage {
             Stage::AwaitingDesignation => stage,
@@ -102,14 +103,28 @@ impl Rules<'_> {
                     },
                 ),
                 supporting,
+                giver: None,
+                course: case.course.clone(),
                 generation,
             },
         })
     }
 
+    /// The case after a missed clock. The time for the result is all used if it ran out: whoever
+    /// has to come to it now has the whole again.
+    fn with_new_budget(case: &Case, missed: &Clock) -> Case {
+        let mut case = case.clone();
+        if missed.kind() == ClockKind::Result {
+            case.course.result_used = 0;
+        }
+        case
+    }
+
     /// Starts the last resort's clock again, and records that it was missed.
     fn repeated(&self, before: Before<'_>, stage: Stage, duty: &Duty) -> Option<Transition> {
-        let generation = before.case.generation + 1;
+        let case = &Self::with_new_budget(before.case, &duty.clock);
+        let before = Before { case, ..before };
+        let generation = case.generation + 1;
         let clock = self.duty_clock(REPEAT, before, duty, &duty.owner, generation)?;
         Some(Transition {
             event: Event::ClockMissed {
@@ -118,7 +133,7 @@ impl Rules<'_> {
             case: Case {
                 standing: Standing::Open(stage, Duty { clock, ..duty.clone() }),
                 generation,
-                ..before.case.clone()
+                ..case.clone()
             },
         })
     }

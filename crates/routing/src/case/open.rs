@@ -1,6 +1,8 @@
 //! Opens a case from a decision.
 
-use super::{Case, Duty, Effect, End, Event, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter, Transition};
+use super::{
+    Case, Course, Duty, Effect, End, Event, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter, Transition,
+};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     decide::{Decision, Destination},
@@ -56,6 +58,8 @@ impl Rules<'_> {
                     .map(|(agency, _)| Supporter::of(agency.clone()))
                     .collect(),
                 clocks: Vec::new(),
+                giver: None,
+                course: Course::default(),
             },
         }
     }

@@ -16,6 +16,8 @@ pub enum Part {
     Supporting,
     /// An agency that was asked to assist and has not answered. It is also supporting.
     Assisting,
+    /// The agency that transferred it to a lead that has not taken it over yet.
+    Giving,
     /// The superior that must designate a lead.
     Designating,
     /// A superior of the lead.
@@ -39,10 +41,11 @@ pub enum Sight {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lead,
         Self::Supporting,
         Self::Assisting,
+        Self::Giving,
         Self::Designating,
         Self::SuperiorOfLead,
         Self::Operator,
@@ -50,7 +53,7 @@ impl Part {
     ];
 
     /// The stored parts: one per agency and case.
-    pub const STORED: [Self; 3] = [Self::Lead, Self::Supporting, Self::Designating];
+    pub const STORED: [Self; 4] = [Self::Lead, Self::Supporting, Self::Giving, Self::Designating];
 
     /// The name for people; of a stored part, also the stored name.
     #[must_use]
@@ -59,6 +62,7 @@ impl Part {
             Self::Lead => "lead",
             Self::Supporting => "supporting",
             Self::Assisting => "agency asked to assist",
+            Self::Giving => "giving",
             Self::Designating => "designating",
             Self::SuperiorOfLead => "superior of the lead",
             Self::Operator => "operator",
@@ -83,6 +87,7 @@ impl Part {
     pub const fn sees(self) -> &'static [Sight] {
         match self {
             Self::Lead => &[Sight::Case, Sight::Content, Sight::Exclusions],
+            Self::Giving => &[Sight::Case, Sight::Content],
             Self::Designating => &[Sight::Case, Sight::Exclusions],
             Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
             Self::SuperiorOfLead | Self::Remit => &[],

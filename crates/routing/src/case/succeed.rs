@@ -4,7 +4,7 @@ use super::{
     Case, Clock, DESIGNATE, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
     Transition,
 };
-use decision::calendar::ClockKind;
+use decision::{calendar::ClockKind, directory::AgencyId};
 
 pub(super) const RULE: &Rule = &Rule {
     name: "succeed",
@@ -122,13 +122,21 @@ impl Rules<'_> {
         }
         let after = Case {
             standing: Standing::Open(stage, duty),
+            giver: self.giver_after(case, matter),
             supporting,
             clocks,
+            course: case.course.clone(),
             generation,
         };
         (after != *case).then_some(Transition {
             event: Event::Succeeded,
             case: after,
         })
+    }
+
+    /// Whoever continues the agency that transferred the case, if it may see it.
+    fn giver_after(&self, case: &Case, matter: &Matter) -> Option<AgencyId> {
+        let giver = case.giver.as_ref()?;
+        self.stands_in(giver, matter).cloned()
     }
 }

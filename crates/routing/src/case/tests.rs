@@ -1,12 +1,16 @@
 //! Fixtures of the rules' tests. `matrix.rs` tries every verb by every part in every state,
-//! `ladder.rs` Remit's own actions.
+//! `hand_on.rs` the verbs that give a case to another agency, `ladder.rs` Remit's own actions.
 
+mod hand_on;
 mod ladder;
 mod matrix;
+
+use api::event::HandOverReason;
 
 use super::*;
 use decision::{
     calendar::{ClockRule, Unit},
+    directory::Function,
     rules::{Review, Terms},
 };
 
@@ -37,6 +41,7 @@ pub(super) fn matter(excluded: &[&str]) -> Matter {
         excluded: excluded.iter().map(|text| id(text)).collect(),
         last_resort: Vec::new(),
         terms: Some(Terms {
+            function: Function::new("police").unwrap(),
             clocks: Clocks {
                 acknowledge: rule(ClockKind::Acknowledge, 24),
                 result: rule(ClockKind::Result, 100),
@@ -61,6 +66,8 @@ fn open(stage: Stage, clock: ClockRule, owner: &str, supporting: &[&str], genera
         ),
         supporting: supporting.iter().map(|text| Supporter::of(id(text))).collect(),
         clocks: Vec::new(),
+        giver: None,
+        course: Course::default(),
         generation,
     }
 }
@@ -122,6 +129,10 @@ fn names_lead_back() {
         assert_eq!(in_state(state).state(), state);
     }
     assert_eq!(State::from_proto(CaseState::Unspecified), None);
+    for reason in Reason::ALL {
+        assert_eq!(Reason::from_proto(reason.to_proto()), Some(reason));
+    }
+    assert_eq!(Reason::from_proto(HandOverReason::Unspecified), None);
     for part in Part::STORED {
         assert_eq!(Part::from_name(part.name()), Some(part));
     }
@@ -129,6 +140,11 @@ fn names_lead_back() {
         Origin::Routed,
         Origin::Escalated(id("police-CN")),
         Origin::Succeeded(id("police-CN")),
+        Origin::Transferred(id("police-CN")),
+        Origin::Declined(id("police-CN")),
+        Origin::Designated(id("police-CN")),
+        Origin::HandedUp(id("police-CN")),
+        Origin::Dispatched(id("police-CN")),
     ] {
         let (name, from) = origin.parts();
         assert_eq!(Origin::from_parts(name, from.cloned()), Some(origin));

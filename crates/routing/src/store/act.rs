@@ -51,6 +51,11 @@ impl SqlStore {
                     continue;
                 }
             };
+            if command.validate_only {
+                let preview = view::hand_over(&case.stored.case, &transition.case, directory);
+                acted.push(Acted::Previewed(Box::new(preview)));
+                continue;
+            }
             let context = ChangeContext {
                 actor: command.actor.clone(),
                 caused_by: None,

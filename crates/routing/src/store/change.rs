@@ -30,6 +30,7 @@ const STATES: Insert = Insert::into(
         ("state", Kind::Text),
         ("origin", Kind::Text),
         ("former_owner", Kind::Text),
+        ("course", Kind::Bytes),
         ("generation", Kind::Int),
         ("sequence", Kind::Int),
         ("hash", Kind::Bytes),
@@ -38,7 +39,7 @@ const STATES: Insert = Insert::into(
 )
 .then(
     "ON CONFLICT (case_id) DO UPDATE SET state = excluded.state, origin = excluded.origin, \
-     former_owner = excluded.former_owner, generation = excluded.generation, sequence = excluded.sequence, \
+     former_owner = excluded.former_owner, course = excluded.course, generation = excluded.generation, sequence = excluded.sequence, \
      hash = excluded.hash, change_time = excluded.change_time",
 );
 

@@ -1,6 +1,6 @@
 //! Conversion from and to rows.
 
-use api::routing::{CaseMatter, ClockPause, ClockPauses, Explanation};
+use api::routing::{CaseCourse, CaseMatter, ClockPause, ClockPauses, Explanation};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     directory::AgencyId,
@@ -12,7 +12,7 @@ use sql::{Error, Kind, Row, Value};
 use uuid::Uuid;
 
 use super::Opening;
-use crate::case::{Case, Clock, Duty, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State, Supporter};
+use crate::case::{Case, Clock, Course, Duty, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State, Supporter};
 
 /// Columns of [`stored`], from `cases` and `case_states`.
 macro_rules! stored_columns {
@@ -28,7 +28,7 @@ pub(super) use stored_columns;
 /// Columns of [`state`], from `case_states`.
 macro_rules! state_columns {
     () => {
-        "state, origin, former_owner, generation, sequence, hash, change_time"
+        "state, origin, former_owner, course, generation, sequence, hash, change_time"
     };
 }
 pub(super) use state_columns;
@@ -37,6 +37,7 @@ pub(super) use state_columns;
 pub(super) struct StateRow {
     pub(super) state: State,
     pub(super) origin: Option<Origin>,
+    pub(super) course: Course,
     pub(super) generation: u64,
     pub(super) head: Head,
 }
@@ -98,6 +99,7 @@ pub(super) fn state(row: &Row) -> Result<StateRow, Error> {
     Ok(StateRow {
         state: State::from_name(&state).ok_or_else(|| damaged("case state", state))?,
         origin,
+        course: course(row)?,
         generation: row.count("generation", "generation")?,
         head: head(row)?,
     })
@@ -115,11 +117,12 @@ pub(super) fn head(row: &Row) -> Result<Head, Error> {
 impl StateRow {
     /// The case with these parties and clocks.
     pub(super) fn with(self, parties: Vec<(Supporter, Part)>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
-        let mut owner = None;
+        let (mut owner, mut giver) = (None, None);
         let mut supporting = Vec::with_capacity(parties.len());
         for (party, part) in parties {
             match part {
                 Part::Supporting => supporting.push(party),
+                Part::Giving => giver = Some(party.agency),
                 _ => owner = Some((party.agency, part)),
             }
         }
@@ -139,19 +142,22 @@ impl StateRow {
             standing,
             supporting,
             clocks,
+            giver,
+            course: self.course,
             generation: self.generation,
         })
     }
 }
 
 /// The row of a case in `case_states`.
-pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 8] {
+pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 9] {
     let origin = case.duty().map(|duty| duty.origin.parts());
     [
         id.into(),
         Value::Word(case.state().name()),
         origin.map_or(Value::Null(Kind::Text), |(name, _)| Value::Word(name)),
         Value::text_or_null(origin.and_then(|(_, former)| former).map(AgencyId::as_str)),
+        course_bytes(&case.course).into(),
         case.generation.cast_signed().into(),
         head.sequence.cast_signed().into(),
         head.hash.into(),
@@ -257,8 +263,6 @@ pub(super) fn matter_bytes(matter: &Matter) -> Vec<u8> {
 
 fn matter_from(bytes: &[u8]) -> Result<Matter, Error> {
     let matter = CaseMatter::decode(bytes).map_err(|error| damaged("matter of a case", error))?;
-    let agency = |name: &String| AgencyId::from_resource_name(name).map_err(|error| damaged("agency", error));
-    let agencies = |names: &[String]| names.iter().map(agency).collect::<Result<Vec<_>, Error>>();
     Ok(Matter {
         excluded: agencies(&matter.excluded)?.into_iter().collect(),
         last_resort: agencies(&matter.last_resort)?,
@@ -267,6 +271,34 @@ fn matter_from(bytes: &[u8]) -> Result<Matter, Error> {
             .map(|terms| Terms::from_proto(&terms).ok_or_else(|| damaged("terms of a case", "one is missing")))
             .transpose()?,
     })
+}
+
+/// The way of a case, as stored.
+fn course_bytes(course: &Course) -> Vec<u8> {
+    let names = |agencies: &[AgencyId]| agencies.iter().map(AgencyId::resource_name).collect();
+    CaseCourse {
+        led: names(&course.led),
+        designated: names(&course.designated),
+        result_used: course.result_used,
+    }
+    .encode_to_vec()
+}
+
+/// From the column `course`.
+fn course(row: &Row) -> Result<Course, Error> {
+    let bytes: Vec<u8> = row.get("course")?;
+    let course = CaseCourse::decode(bytes.as_slice()).map_err(|error| damaged("course of a case", error))?;
+    Ok(Course {
+        led: agencies(&course.led)?,
+        designated: agencies(&course.designated)?,
+        result_used: course.result_used,
+    })
+}
+
+/// The ids in resource names.
+fn agencies(names: &[String]) -> Result<Vec<AgencyId>, Error> {
+    let agency = |name: &String| AgencyId::from_resource_name(name).map_err(|error| damaged("agency", error));
+    names.iter().map(agency).collect()
 }
 
 pub(super) fn agency(text: &str) -> Result<AgencyId, Error> {

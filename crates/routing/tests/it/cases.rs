@@ -324,7 +324,7 @@ fn taken_over() -> Acted {
     Acted::Refused(Refused::WrongState {
         state: State::IN_PROGRESS,
         description:
-            "the case is IN_PROGRESS; to take it over it must be ASSIGNED; now you can ask another agency to assist"
+            "the case is IN_PROGRESS; to take it over it must be ASSIGNED; now you can transfer it to another agency, or hand it up to your superior, or dispatch it to a unit under your agency, or ask another agency to assist"
                 .to_owned(),
     })
 }

@@ -302,8 +302,14 @@ impl Fixture {
             let mut supporting: Vec<_> = stored.case.supporting().map(ToString::to_string).collect();
             supporting.sort();
             assert_eq!(of(&["supporting"]), supporting);
+            let giving: Vec<_> = stored.case.giver.iter().map(ToString::to_string).collect();
+            assert_eq!(of(&["giving"]), giving);
+            assert!(
+                giving.is_empty() || stored.case.state() == State::ASSIGNED,
+                "{stored:?}"
+            );
             let excluded = &stored.opening.as_ref().unwrap().matter.excluded;
-            for party in of(&["lead", "designating", "supporting"]) {
+            for party in of(&["lead", "designating", "supporting", "giving"]) {
                 let kept_out = Directory::shipped().is_excluded(&agency(&party), excluded);
                 assert!(!kept_out || party == "conference-CN", "{party} sees {id}");
             }
@@ -324,7 +330,7 @@ impl Fixture {
         }
         assert_eq!(
             (Part::seeing(Sight::Content), Part::seeing(Sight::Case).len()),
-            (vec!["lead".to_owned()], 3)
+            (vec!["lead".to_owned(), "giving".to_owned()], 4)
         );
         let broken = "SELECT count(*) FROM case_states WHERE sequence <> \
                       (SELECT count(*) FROM journal WHERE record = 'cases/' || case_id)";
@@ -375,6 +381,7 @@ pub fn command(case: Uuid, by: &str, action: Action) -> Command {
             ..Default::default()
         },
         traceparent: String::new(),
+        validate_only: false,
     }
 }
 

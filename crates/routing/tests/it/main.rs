@@ -10,6 +10,7 @@ mod directory_service;
 mod faults;
 mod feed;
 mod fixture;
+mod hand_on;
 mod operators;
 mod rule_sets;
 mod service;

@@ -226,6 +226,10 @@ impl Change {
                 show("missed", &format!("{} had to {duty} by {due}", clock.owner))?;
             }
             show("assistant", &detail.assistant)?;
+            if detail.reason != 0 {
+                show("reason", output::reason(detail.reason()))?;
+            }
+            show("better agency", &detail.better_agency)?;
             match detail.assistance_answer() {
                 AssistanceAnswer::Unspecified => {}
                 AssistanceAnswer::Provided => show("answer", "assisted")?,

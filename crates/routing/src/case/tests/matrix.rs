@@ -8,6 +8,23 @@ use super::*;
 fn actions() -> Vec<Action> {
     let all = vec![
         Action::Acknowledge(Acknowledge),
+        Action::Decline(Decline {
+            reason: Reason::Place,
+            better: None,
+        }),
+        Action::Transfer(Transfer {
+            to: id("police-440300"),
+            reason: Reason::Place,
+            keep_supporting: false,
+        }),
+        Action::Escalate(Escalate { reason: Reason::Level }),
+        Action::Dispatch(Dispatch {
+            to: id("police-450100"),
+            reason: Reason::Level,
+        }),
+        Action::Designate(Designate {
+            agency: id("police-450100"),
+        }),
         Action::RequestAssistance(RequestAssistance {
             of: id("police-450200"),
         }),
@@ -30,17 +47,25 @@ fn caller(part: Part, state: State) -> Option<Party> {
         (Part::Assisting, State::Ended(_)) => return None,
         (Part::Assisting, _) => "police-450300",
         (Part::Lead | Part::SuperiorOfLead, State::AWAITING_DESIGNATION) => return None,
-        (Part::Lead, _) => "police-450100",
-        (Part::SuperiorOfLead, _) => "police-450000",
+        (Part::Lead, _) => "police-450000",
+        (Part::SuperiorOfLead, _) => "police-CN",
+        (Part::Giving, State::ASSIGNED) => "police-370100",
+        (Part::Giving, _) => return None,
         (Part::Designating, State::AWAITING_DESIGNATION) => "police-450000",
         (Part::Designating, _) => return None,
     };
     Some(Party::Agency(id(agency)))
 }
 
-/// A case in a state; if open, 450300 was asked to assist.
+/// A case in a state. If open, it is led by, or before, 450000, which has units under it; and 450300
+/// was asked to assist. One that nobody took over yet was given by 370100.
 fn before(state: State) -> Case {
     let mut case = in_state(state);
+    if let Standing::Open(stage, duty) = &mut case.standing {
+        duty.owner = id("police-450000");
+        duty.clock.owner = id("police-450000");
+        case.giver = (*stage == Stage::Assigned).then(|| id("police-370100"));
+    }
     if state.is_open() {
         case.generation += 1;
         case.clocks
@@ -54,6 +79,11 @@ fn before(state: State) -> Case {
 /// here.
 const ALLOWED: &[(&str, Part, &[State])] = &[
     ("acknowledge", Part::Lead, &[State::ASSIGNED]),
+    ("decline", Part::Lead, &[State::ASSIGNED]),
+    ("transfer", Part::Lead, &[State::ASSIGNED, State::IN_PROGRESS]),
+    ("escalate", Part::Lead, &[State::ASSIGNED, State::IN_PROGRESS]),
+    ("dispatch", Part::Lead, &[State::ASSIGNED, State::IN_PROGRESS]),
+    ("designate", Part::Designating, &[State::AWAITING_DESIGNATION]),
     (
         "request-assistance",
         Part::Lead,
@@ -118,8 +148,8 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        3 * (4 + 1 + 7 + 5 + 4 + 7),
-        "lead, designating, supporting, asked, superior, operator"
+        8 * (4 + 1 + 7 + 5 + 1 + 4 + 7),
+        "lead, designating, supporting, asked, giving, superior, operator"
     );
 }
 

@@ -1,0 +1,65 @@
+//! `DeclineCase`: the lead does not take the case over, and says why. A superior designates.
+
+use super::{
+    Before, Effect, Event, Origin, Part, Reason, Refusal, Rule, Rules, Stage, State, Transition,
+    hand_on::{barred, unfit},
+};
+use decision::{calendar::ClockKind, directory::AgencyId};
+
+/// The lead declines the case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decline {
+    /// Why.
+    pub reason: Reason,
+    /// The agency that should lead it, if the lead knows.
+    pub better: Option<AgencyId>,
+}
+
+impl Decline {
+    pub(super) const RULE: &Rule = &Rule {
+        name: "decline",
+        doing: "decline it",
+        may: &[(Part::Lead, &[State::ASSIGNED])],
+        clocks: &[
+            (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Stop),
+            (&[State::ASSIGNED], ClockKind::Designate, Effect::Start),
+        ],
+    };
+
+    /// The lowest common superior of the lead and the better agency designates; of a transferred
+    /// case, that of the lead and the agency that transferred it.
+    pub(super) fn apply(&self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
+        let Before { case, matter, .. } = before;
+        let duty = case.duty().ok_or(Refusal::Unseen)?;
+        let by = &duty.owner;
+        if let Origin::Designated(_) | Origin::Dispatched(_) = duty.origin {
+            return barred(
+                case,
+                "a superior gave it to you: that cannot be declined; take it over, or hand it up with a reason",
+            );
+        }
+        if let Some(better) = &self.better {
+            rules.may_lead("better_agency", better, before)?;
+            if rules.directory.is_under(better, by) {
+                return unfit("better_agency", "is under your agency; dispatch the case to it");
+            }
+        }
+        let superior = match (&duty.origin, &self.better) {
+            (Origin::Transferred(other), _) | (Origin::Routed, Some(other)) => rules.between(by, other, matter),
+            // Handed on before, it is declined upward only.
+            _ => rules.above(by, matter),
+        };
+        let Some(superior) = superior else {
+            return barred(
+                case,
+                "nobody is above your agency: take it over, or dispatch it to a unit under it",
+            );
+        };
+        let event = Event::Declined {
+            reason: self.reason,
+            better: self.better.clone(),
+        };
+        let declined = (Origin::Declined(by.clone()), event);
+        rules.handed(Self::RULE, before, Stage::AwaitingDesignation, superior, declined)
+    }
+}

@@ -1,0 +1,42 @@
+//! `DesignateAgency`: the superior that must designate names the lead.
+
+use super::{Before, Effect, Event, Origin, Part, Refusal, Rule, Rules, Stage, State, Transition, hand_on::unfit};
+use decision::{calendar::ClockKind, directory::AgencyId};
+
+/// The superior designates the lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Designate {
+    /// The agency that is to lead.
+    pub agency: AgencyId,
+}
+
+impl Designate {
+    pub(super) const RULE: &Rule = &Rule {
+        name: "designate",
+        doing: "designate the lead",
+        may: &[(Part::Designating, &[State::AWAITING_DESIGNATION])],
+        clocks: &[
+            (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Stop),
+            (&[State::AWAITING_DESIGNATION], ClockKind::Acknowledge, Effect::Start),
+        ],
+    };
+
+    /// A superior designates itself or a unit under it; the last resort designates any agency.
+    pub(super) fn apply(&self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
+        let Before { case, matter, .. } = before;
+        let by = case.owner().ok_or(Refusal::Unseen)?;
+        let is_last = by == rules.last_resort(matter);
+        rules.may_lead("agency", &self.agency, before)?;
+        if !is_last && !rules.directory.is_under(&self.agency, by) {
+            return unfit("agency", "is not under your agency; designate your own or one under it");
+        }
+        if !is_last && case.course.designated.contains(&self.agency) {
+            return unfit(
+                "agency",
+                "was designated before, and the case came back; designate another",
+            );
+        }
+        let designated = (Origin::Designated(by.clone()), Event::Designated);
+        rules.handed(Self::RULE, before, Stage::Assigned, &self.agency, designated)
+    }
+}
