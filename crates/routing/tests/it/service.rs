@@ -217,17 +217,19 @@ impl Running {
             agency: agency.to_owned(),
         };
         let answer = self.inbound("intake").check_access(request).await?.into_inner();
-        // Asked of many, the answer is the same: no list tells more than the report.
-        let request = CheckReportsRequest {
-            agency: agency.to_owned(),
-            reports: vec![format!("reports/{}", Uuid::nil()), report.to_owned()],
-        };
-        let many = self.inbound("intake").check_reports(request).await?.into_inner();
-        let hidden: &[String] = match answer.hidden {
-            true => &[report.to_owned()],
-            false => &[],
-        };
-        assert_eq!(many.hidden_reports, hidden, "{report} {agency}");
+        // Asked of many reports, the answer is the same: no list tells more than the report.
+        if name.starts_with("reports/") {
+            let request = CheckReportsRequest {
+                agency: agency.to_owned(),
+                reports: vec![format!("reports/{}", Uuid::nil()), name.to_owned()],
+            };
+            let many = self.inbound("intake").check_reports(request).await?.into_inner();
+            let hidden: &[String] = match answer.hidden {
+                true => &[name.to_owned()],
+                false => &[],
+            };
+            assert_eq!(many.hidden_reports, hidden, "{name} {agency}");
+        }
         Ok(answer)
     }
 
