@@ -9,7 +9,10 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use host::{config, data_dir::Layout};
 use jiff::tz::{Offset, TimeZone};
 
-use crate::{client, commands, output};
+use crate::{
+    client, commands,
+    output::{self, Language},
+};
 
 /// Takes reports of online harm in, finds the agency whose remit each one is, and proves what
 /// happened to it
@@ -47,6 +50,9 @@ pub struct Cli {
     /// directory, otherwise in that of this machine]
     #[arg(long, global = true)]
     utc: bool,
+    /// Language of the output [default: that of the locale, else English]
+    #[arg(long, global = true, value_name = "LANGUAGE")]
+    lang: Option<Language>,
 }
 
 // Types document their subcommands.
@@ -83,6 +89,8 @@ fn version() -> &'static str {
 pub fn run() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let locale = || Language::of_locale(|name| std::env::var(name).ok());
+    output::set_language(cli.lang.unwrap_or_else(locale));
     output::set_zone(zone(cli.utc, data_dir(&matches).as_deref()));
     match try_run(cli) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,26 +4,30 @@
 //! others reaches a terminal but through `harmless.rs`.
 
 mod harmless;
+mod words;
 
 use std::{
     fmt::Display,
     io::{IsTerminal as _, Write as _},
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
 };
 
 use anstream::AutoStream;
 use api::{
-    event::{CaseState, ClockKind, ConnectingFactor, HandOverReason},
+    event::{CaseState, ClockKind, ClockUnit, ConnectingFactor, HandOverReason},
+    google::r#type::LocalizedText,
     intake::ReportState,
     routing::{ClockNeed, FactorTried, factor_tried::Place},
 };
 use decision::factor::Factor;
+use intake::category::Categories;
 use jiff::{Timestamp, tz::TimeZone};
 use places::Territories;
 use prost::{Message, Name};
 
 pub use harmless::{Paint, Painted, Style, quoted};
 use harmless::{escaped_json, harmless};
+pub use words::{Language, language, set_language, tell, tr};
 
 /// Width of field names.
 const LABEL: usize = 12;
@@ -56,7 +60,7 @@ pub fn document(content: &[u8]) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Writes a field and its value. On a terminal, long values wrap with a hanging indent.
+/// Writes a field and its value, the name in the language of the output. On a terminal, long values wrap with a hanging indent.
 pub fn field(name: &str, value: impl Display) -> std::io::Result<()> {
     indented_field(0, LABEL, name, value)
 }
@@ -65,7 +69,8 @@ pub fn field(name: &str, value: impl Display) -> std::io::Result<()> {
 pub fn indented_field(indent: usize, label: usize, name: &str, value: impl Display) -> std::io::Result<()> {
     let column = indent + label + 1;
     let value = wrap(&harmless(&value.to_string(), column), column, terminal_width());
-    let name = format!("{:label$}", name.style(dim()));
+    let name = padded(tr(name), label);
+    let name = name.style(dim()).to_string();
     put(&format!("{:indent$}{} {value}", "", harmless(&name, column)))
 }
 
@@ -280,16 +285,15 @@ pub fn distance(time: Option<&prost_types::Timestamp>, now: journal::Time) -> St
     let seconds = (time.0 - now.0) / 1_000_000;
     let minutes = (seconds.abs() + 30) / 60;
     let span = match (minutes / 60, minutes % 60) {
-        (0, 0) => "less than a minute".to_owned(),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, _) if hours >= 48 => format!("{} d {} h", hours / 24, hours % 24),
-        (hours, 0) => format!("{hours} h"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
+        (0, 0) => tr("less than a minute").to_owned(),
+        (0, minutes) => tell("{0} min", &[&minutes]),
+        (hours, _) if hours >= 48 => tell("{0} d {1} h", &[&(hours / 24), &(hours % 24)]),
+        (hours, 0) => tell("{0} h", &[&hours]),
+        (hours, minutes) => tell("{0} h {1} min", &[&hours, &minutes]),
     };
-    if seconds < 0 {
-        format!("{span} ago")
-    } else {
-        format!("in {span}")
+    match seconds < 0 {
+        true => tell("{0} ago", &[&span]),
+        false => tell("in {0}", &[&span]),
     }
 }
 
@@ -306,7 +310,32 @@ pub fn date(date: Option<&api::google::r#type::Date>) -> String {
 /// A territory code with its name, if known: `320300 Xuzhou`.
 pub fn territory(code: &str) -> String {
     let name = code.parse().ok().and_then(|code| Territories::shipped().name(code));
-    name.map_or_else(|| code.to_owned(), |(_, name)| format!("{code} {name}"))
+    let name = name.map(|(zh, en)| match language() {
+        Language::Zh => zh.to_owned(),
+        Language::En => en.into_owned(),
+    });
+    name.map_or_else(|| code.to_owned(), |name| format!("{code} {name}"))
+}
+
+/// A category with its title, if known: `gambling Online gambling`.
+pub fn category(name: &str) -> String {
+    static SHIPPED: LazyLock<Option<Categories>> = LazyLock::new(|| Categories::shipped().ok());
+    let id = id(name);
+    match SHIPPED.as_ref().and_then(|categories| categories.get(id)) {
+        Some(category) => match language() {
+            Language::Zh => format!("{id} {}", category.title.zh),
+            Language::En => format!("{id} {}", category.title.en),
+        },
+        None => id.to_owned(),
+    }
+}
+
+/// The text in the language of the output; in another if there is no such.
+pub fn text(texts: &[LocalizedText]) -> &str {
+    match api::text_in(texts, language().code()) {
+        "" => texts.first().map_or("", |text| &text.text),
+        text => text,
+    }
 }
 
 /// The path from a place up to where an agency was found.
@@ -335,58 +364,64 @@ pub fn place(tried: &FactorTried) -> &str {
 
 /// A length of time, such as `30 minutes`.
 pub fn clock(clock: &ClockNeed) -> String {
-    let unit = clock.unit().as_str_name();
-    let unit = unit.trim_start_matches("CLOCK_UNIT_").to_ascii_lowercase();
-    format!("{} {}", clock.value, unit.replace('_', " "))
+    let value: &[&dyn Display] = &[&clock.value];
+    match clock.unit() {
+        ClockUnit::Minutes => tell("{0} minutes", value),
+        ClockUnit::Hours => tell("{0} hours", value),
+        ClockUnit::CalendarDays => tell("{0} calendar days", value),
+        ClockUnit::WorkingDays => tell("{0} working days", value),
+        ClockUnit::WorkingHours => tell("{0} working hours", value),
+        ClockUnit::Unspecified => clock.value.to_string(),
+    }
 }
 
 /// Why a case is handed on.
 pub fn reason(reason: HandOverReason) -> &'static str {
     match reason {
-        HandOverReason::Place => "the place is another agency's",
-        HandOverReason::Matter => "the matter is another function's",
-        HandOverReason::Level => "the matter is for another level",
-        HandOverReason::HandledElsewhere => "another agency handles it already",
-        HandOverReason::ConflictOfInterest => "a conflict of interest",
-        HandOverReason::BetterPlaced => "the other agency can act better",
-        HandOverReason::Unspecified => "a reason that this version does not know",
+        HandOverReason::Place => tr("the place is another agency's"),
+        HandOverReason::Matter => tr("the matter is another function's"),
+        HandOverReason::Level => tr("the matter is for another level"),
+        HandOverReason::HandledElsewhere => tr("another agency handles it already"),
+        HandOverReason::ConflictOfInterest => tr("a conflict of interest"),
+        HandOverReason::BetterPlaced => tr("the other agency can act better"),
+        HandOverReason::Unspecified => tr("a reason that this version does not know"),
     }
 }
 
 /// The owner's duty before a clock ends.
 pub fn duty(kind: ClockKind) -> &'static str {
     match kind {
-        ClockKind::Acknowledge => "acknowledge it",
-        ClockKind::Designate => "designate a lead",
-        ClockKind::Result => "report a result",
-        ClockKind::Assist => "answer the request to assist",
-        ClockKind::Unspecified => "act",
+        ClockKind::Acknowledge => tr("acknowledge it"),
+        ClockKind::Designate => tr("designate a lead"),
+        ClockKind::Result => tr("report a result"),
+        ClockKind::Assist => tr("answer the request to assist"),
+        ClockKind::Unspecified => tr("act"),
     }
 }
 
 /// The state of a report, in words.
 pub fn report_state(state: ReportState) -> &'static str {
     match state {
-        ReportState::Unspecified => "unknown",
-        ReportState::Accepted => "accepted: recorded, not assigned to an agency yet",
-        ReportState::Routed => "routed: assigned to an agency",
-        ReportState::Closed => "closed: the case has ended",
-        ReportState::Advised => "advised: no agency can act, see the advice",
-        ReportState::Withdrawn => "withdrawn by the reporter",
+        ReportState::Unspecified => tr("unknown"),
+        ReportState::Accepted => tr("accepted: recorded, not assigned to an agency yet"),
+        ReportState::Routed => tr("routed: assigned to an agency"),
+        ReportState::Closed => tr("closed: the case has ended"),
+        ReportState::Advised => tr("advised: no agency can act, see the advice"),
+        ReportState::Withdrawn => tr("withdrawn by the reporter"),
     }
 }
 
 /// The state of a case, in words.
 pub fn case_state(state: CaseState) -> &'static str {
     match state {
-        CaseState::Unspecified => "unknown",
-        CaseState::AwaitingDesignation => "awaiting designation",
-        CaseState::Assigned => "assigned",
-        CaseState::InProgress => "in progress",
-        CaseState::InReview => "in review",
-        CaseState::Resolved => "resolved",
-        CaseState::Closed => "closed",
-        CaseState::Advised => "advised",
+        CaseState::Unspecified => tr("unknown"),
+        CaseState::AwaitingDesignation => tr("awaiting designation"),
+        CaseState::Assigned => tr("assigned"),
+        CaseState::InProgress => tr("in progress"),
+        CaseState::InReview => tr("in review"),
+        CaseState::Resolved => tr("resolved"),
+        CaseState::Closed => tr("closed"),
+        CaseState::Advised => tr("advised"),
     }
 }
 

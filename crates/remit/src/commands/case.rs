@@ -1,21 +1,24 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 
+use std::collections::BTreeMap;
+
 use api::event::{AssistanceAnswer, CaseState, Clock, HandOverReason};
 use api::routing::{
     AcknowledgeCaseRequest, AnswerAssistanceRequest, Case, CaseStep, CaseTerms, DeclineCaseRequest,
-    DesignateAgencyRequest, DispatchCaseRequest, EscalateCaseRequest, Explanation, FactorTried, GetCaseRequest,
-    HandOverPreview, LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer,
+    DesignateAgencyRequest, DispatchCaseRequest, EscalateCaseRequest, Explanation, FactorTried, GetAgencyRequest,
+    GetCaseRequest, HandOverPreview, LeadOrigin, LeadOriginHow, ListCasesRequest, ListCasesResponse, OperatorAnswer,
     RequestAssistanceRequest, ReviewNeed, TransferCaseRequest, WatchCasesRequest, WatchCasesResponse,
-    case_service_client::CaseServiceClient, case_sight::Sight, operator_match,
+    case_service_client::CaseServiceClient, case_sight::Sight, directory_service_client::DirectoryServiceClient,
+    operator_match,
 };
-use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
+use futures::future::join_all;
 use host::config::Service;
 use journal::{Clock as _, Kind, SystemClock};
 
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
-    output::{self, Paint as _, bad, dim, field, id, line, strong},
+    output::{self, Language, Paint as _, bad, dim, field, id, line, padded, strong, tell, tr},
 };
 
 /// List, show and watch cases, take them over, and hand them on
@@ -300,11 +303,12 @@ impl Command {
                 if json {
                     return output::json(&response);
                 }
-                return print_case(&response.current_case.unwrap_or_default());
+                let case = response.current_case.unwrap_or_default();
+                return print_case(&case, &titles(&routing, &case).await);
             }
             Action::Acknowledge { change } => {
                 let answered = change!(client.acknowledge_case, failed, json, change, AcknowledgeCaseRequest {});
-                ("taken over", answered.current_case.map(Sight::CurrentCase))
+                (tr("taken over"), answered.current_case.map(Sight::CurrentCase))
             }
             Action::Decline {
                 change,
@@ -325,7 +329,7 @@ impl Command {
                         better_agency: better
                     }
                 );
-                ("declined", sight)
+                (tr("declined"), sight)
             }
             Action::Transfer {
                 change,
@@ -347,7 +351,7 @@ impl Command {
                         keep_supporting: keep_supporting
                     }
                 );
-                ("transferred", sight)
+                (tr("transferred"), sight)
             }
             Action::Escalate {
                 change,
@@ -363,7 +367,7 @@ impl Command {
                     preview,
                     EscalateCaseRequest { reason: reason }
                 );
-                ("handed up", sight)
+                (tr("handed up"), sight)
             }
             Action::Dispatch {
                 change,
@@ -383,7 +387,7 @@ impl Command {
                         reason: reason
                     }
                 );
-                ("handed down", sight)
+                (tr("handed down"), sight)
             }
             Action::Designate {
                 change,
@@ -399,7 +403,7 @@ impl Command {
                     preview,
                     DesignateAgencyRequest { agency: agency }
                 );
-                ("designated", sight)
+                (tr("designated"), sight)
             }
             Action::RequestAssistance { change, agency } => {
                 let agency = agency_name(&agency);
@@ -410,7 +414,7 @@ impl Command {
                     change,
                     RequestAssistanceRequest { agency: agency }
                 );
-                ("asked to assist", answered.current_case.map(Sight::CurrentCase))
+                (tr("asked to assist"), answered.current_case.map(Sight::CurrentCase))
             }
             Action::AnswerAssistance { change, answer } => {
                 let answer = AssistanceAnswer::from(answer).into();
@@ -421,7 +425,7 @@ impl Command {
                     change,
                     AnswerAssistanceRequest { answer: answer }
                 );
-                ("answered", answered.sight.and_then(|sight| sight.sight))
+                (tr("answered"), answered.sight.and_then(|sight| sight.sight))
             }
             // Handled above: it has no deadline.
             Action::Watch { .. } => return Ok(()),
@@ -429,8 +433,8 @@ impl Command {
         line(done)?;
         line("")?;
         match sight {
-            Some(Sight::CurrentCase(case)) => print_case(&case),
-            Some(Sight::LostCase(name)) => Ok(line(format_args!("{name} is no longer yours to see"))?),
+            Some(Sight::CurrentCase(case)) => print_case(&case, &titles(&routing, &case).await),
+            Some(Sight::LostCase(name)) => Ok(line(tell("{0} is no longer yours to see", &[&name]))?),
             None => Ok(()),
         }
     }
@@ -443,20 +447,16 @@ fn agency_name(agency: &str) -> String {
 
 /// What handing a case on would do.
 fn print_preview(preview: &HandOverPreview) -> anyhow::Result<()> {
-    line("nothing is changed: it would become")?;
+    line(tr("nothing is changed: it would become"))?;
     line("")?;
     field("state", output::case_state(preview.state()).style(strong()))?;
-    let title = format!(
-        "{} · {}",
-        text_in(&preview.lead_titles, "en"),
-        text_in(&preview.lead_titles, "zh")
-    );
+    let title = output::text(&preview.lead_titles);
     field("lead", format_args!("{} {}", id(&preview.lead), title.style(dim())))?;
     for clock in &preview.clocks {
         print_clock(clock)?;
     }
     for agency in &preview.seeing_content {
-        field("content", format_args!("{} sees what its reports say", id(agency)))?;
+        field("content", tell("{0} sees what its reports say", &[&id(agency)]))?;
     }
     for agency in &preview.losing_sight {
         field("loses sight", id(agency))?;
@@ -469,13 +469,15 @@ fn print_clock(clock: &Clock) -> std::io::Result<()> {
     let due = clock.due_time.as_ref();
     field(
         "clock",
-        format_args!(
-            "{} must {} by {} ({}{})",
-            id(&clock.owner),
-            output::duty(clock.kind()),
-            output::time(due),
-            output::distance(due, SystemClock.now()),
-            provisional(clock)
+        tell(
+            "{0} must {1} by {2} ({3}{4})",
+            &[
+                &id(&clock.owner),
+                &output::duty(clock.kind()),
+                &output::time(due),
+                &output::distance(due, SystemClock.now()),
+                &provisional(clock),
+            ],
         ),
     )
 }
@@ -504,11 +506,14 @@ async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) 
         return output::json(&all);
     }
     if all.cases.is_empty() {
-        line("no cases")?;
+        line(tr("no cases"))?;
     }
     let now = SystemClock.now();
-    let width = |text: fn(&Case) -> &str| all.cases.iter().map(|case| text(case).len()).max().unwrap_or(0);
-    let (categories, leads) = (width(|case| id(&case.category)), width(|case| id(&case.lead)));
+    let width = |text: fn(&Case) -> String| {
+        let widths = all.cases.iter().map(|case| output::columns(&text(case)));
+        widths.max().unwrap_or(0)
+    };
+    let (categories, leads) = (width(|case| output::category(&case.category)), width(lead));
     for case in &all.cases {
         let clock = case.clocks.first().map(|clock| {
             format!(
@@ -517,21 +522,28 @@ async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) 
                 output::distance(clock.due_time.as_ref(), now)
             )
         });
-        let urgent = if case.urgent { "urgent" } else { "" };
+        let urgent = if case.urgent { tr("urgent") } else { "" };
         line(format_args!(
-            "{}  {:20}  {:6}  {:categories$}  {:leads$}  {}",
+            "{}  {}  {}  {}  {}  {}",
             case.name,
-            output::case_state(case.state()),
-            urgent.style(bad()),
-            id(&case.category),
-            id(&case.lead),
+            padded(output::case_state(case.state()), 20),
+            padded(urgent, 6).style(bad()),
+            padded(&output::category(&case.category), categories),
+            padded(&lead(case), leads),
             clock.unwrap_or_default().style(dim()),
         ))?;
     }
     if !all.next_page_token.is_empty() {
-        line(format_args!("more cases exist: raise --limit").style(dim()))?;
+        line(tr("more cases exist: raise --limit").style(dim()))?;
     }
     Ok(())
+}
+
+/// The lead with its name.
+fn lead(case: &Case) -> String {
+    format!("{} {}", id(&case.lead), output::text(&case.lead_titles))
+        .trim_end()
+        .to_owned()
 }
 
 async fn watch(routing: &Target, resume_token: String, limit: Option<u64>, json: bool) -> anyhow::Result<()> {
@@ -615,33 +627,40 @@ fn print_message(message: &WatchCasesResponse) -> std::io::Result<()> {
     ))
 }
 
-fn print_case(case: &Case) -> anyhow::Result<()> {
-    let urgent = if case.urgent { ", urgent" } else { "" };
+/// The names of the agencies that support a case, by resource name, as the directory has them. A
+/// case is shown without those that cannot be had.
+async fn titles(routing: &Target, case: &Case) -> BTreeMap<String, String> {
+    let asked = case.supporting.iter().map(async |agency| {
+        let mut client = DirectoryServiceClient::new(routing.channel.clone());
+        let request = GetAgencyRequest { name: agency.clone() };
+        let answer = client.get_agency(request).await.ok()?.into_inner();
+        let title = output::text(&answer.agency?.titles).to_owned();
+        Some((agency.clone(), title))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+fn print_case(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let urgent = match case.urgent {
+        true => format!(", {}", tr("urgent")),
+        false => String::new(),
+    };
     line(case.name.style(strong()))?;
     field("state", output::case_state(case.state()).style(strong()))?;
     field(
         "category",
-        format_args!("{}{}", id(&case.category), urgent.style(bad())),
+        format_args!("{}{}", output::category(&case.category), urgent.style(bad())),
     )?;
-    if !case.lead.is_empty() {
-        let title = format!(
-            "{} · {}",
-            text_in(&case.lead_titles, "en"),
-            text_in(&case.lead_titles, "zh")
-        );
-        field("lead", format_args!("{} {}", id(&case.lead), title.style(dim())))?;
-    }
-    if let Some(origin) = &case.lead_origin {
-        field("came by", came_by(origin))?;
-    }
+    print_lead(case)?;
     if !case.giver.is_empty() {
         field(
             "given by",
-            format_args!("{}, who answers until it is taken over", id(&case.giver)),
+            tell("{0}, who answers until it is taken over", &[&id(&case.giver)]),
         )?;
     }
     for agency in &case.supporting {
-        field("supporting", id(agency))?;
+        let title = titles.get(agency).map(String::as_str).unwrap_or_default();
+        field("supporting", format_args!("{} {}", id(agency), title.style(dim())))?;
     }
     for clock in &case.clocks {
         print_clock(clock)?;
@@ -652,6 +671,29 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
     field("opened", output::time(case.open_time.as_ref()))?;
     field("changed", output::time(case.update_time.as_ref()))?;
     field("etag", &case.etag)?;
+    print_way(case)
+}
+
+/// Prints how a case was routed, and why its owner has it now.
+pub(crate) fn print_route(case: &Case) -> anyhow::Result<()> {
+    line(case.name.style(strong()))?;
+    print_lead(case)?;
+    print_way(case)
+}
+
+fn print_lead(case: &Case) -> std::io::Result<()> {
+    if !case.lead.is_empty() {
+        let title = output::text(&case.lead_titles);
+        field("lead", format_args!("{} {}", id(&case.lead), title.style(dim())))?;
+    }
+    match &case.lead_origin {
+        Some(origin) => field("came by", came_by(origin)),
+        None => Ok(()),
+    }
+}
+
+/// What its row lays down, what happened since, and how it was routed.
+fn print_way(case: &Case) -> anyhow::Result<()> {
     print_terms(case.terms.as_ref())?;
     print_history(case)?;
     match &case.explanation {
@@ -666,7 +708,7 @@ fn print_case(case: &Case) -> anyhow::Result<()> {
 /// Said of a deadline that may still move.
 fn provisional(clock: &Clock) -> &'static str {
     match clock.provisional {
-        true => "; provisional, until that year's holidays are published",
+        true => tr("; provisional, until that year's holidays are published"),
         false => "",
     }
 }
@@ -676,7 +718,7 @@ fn print_terms(terms: Option<&CaseTerms>) -> std::io::Result<()> {
     let Some(terms) = terms else { return Ok(()) };
     for (name, clock) in [("takes over", &terms.acknowledge), ("result", &terms.result)] {
         if let Some(clock) = clock {
-            field(name, format_args!("within {}", output::clock(clock)))?;
+            field(name, tell("within {0}", &[&output::clock(clock)]))?;
         }
     }
     if !terms.supporting_functions.is_empty() {
@@ -691,7 +733,7 @@ fn print_history(case: &Case) -> anyhow::Result<()> {
         return Ok(());
     }
     line("")?;
-    line("What happened since".style(strong()))?;
+    line(tr("What happened since").style(strong()))?;
     for step in &case.history {
         let time = output::time(step.time.as_ref());
         line(format_args!("{}  {}", time.style(dim()), happened(step)))?;
@@ -702,16 +744,17 @@ fn print_history(case: &Case) -> anyhow::Result<()> {
 /// One step, in words.
 fn happened(step: &CaseStep) -> String {
     let words = match Kind::from_name(&step.kind) {
-        Some(kind) => kind.en().to_owned(),
+        Some(kind) => match output::language() {
+            Language::Zh => kind.zh().to_owned(),
+            Language::En => kind.en().to_owned(),
+        },
         None => step.kind.clone(),
     };
     let mut said = words;
     if let Some(missed) = &step.missed_clock {
         let (owner, duty) = (id(&missed.owner), output::duty(missed.kind()));
-        said = format!(
-            "{said}: {owner} had to {duty} by {}",
-            output::time(missed.due_time.as_ref())
-        );
+        let due = output::time(missed.due_time.as_ref());
+        said = tell("{0}: {1} had to {2} by {3}", &[&said, &owner, &duty, &due]);
     }
     if !step.assistant.is_empty() {
         said = format!("{said}: {}", id(&step.assistant));
@@ -720,10 +763,13 @@ fn happened(step: &CaseStep) -> String {
         said = format!("{said}: {}", output::reason(step.reason()));
     }
     if !step.better_agency.is_empty() {
-        said = format!("{said}, it is for {}", id(&step.better_agency));
+        said = tell("{0}, it is for {1}", &[&said, &id(&step.better_agency)]);
     }
     if !step.former_owner.is_empty() {
-        said = format!("{said}; from {} to {}", id(&step.former_owner), id(&step.owner));
+        said = tell(
+            "{0}; from {1} to {2}",
+            &[&said, &id(&step.former_owner), &id(&step.owner)],
+        );
     }
     said
 }
@@ -732,15 +778,15 @@ fn happened(step: &CaseStep) -> String {
 fn came_by(origin: &LeadOrigin) -> String {
     let former = id(&origin.former_agency);
     match origin.how() {
-        LeadOriginHow::Routed => "the route".to_owned(),
-        LeadOriginHow::Escalated => format!("being handed up: {former} missed its deadline"),
-        LeadOriginHow::Succeeded => format!("succession: {former} ended"),
-        LeadOriginHow::Transferred => format!("transfer from {former}"),
-        LeadOriginHow::Declined => format!("being declined by {former}: it must designate a lead"),
-        LeadOriginHow::Designated => format!("designation by {former}"),
-        LeadOriginHow::HandedUp => format!("being handed up by {former}"),
-        LeadOriginHow::Dispatched => format!("being handed down by {former}"),
-        LeadOriginHow::Unspecified => "a way that this version does not know".to_owned(),
+        LeadOriginHow::Routed => tr("the route").to_owned(),
+        LeadOriginHow::Escalated => tell("being handed up: {0} missed its deadline", &[&former]),
+        LeadOriginHow::Succeeded => tell("succession: {0} ended", &[&former]),
+        LeadOriginHow::Transferred => tell("transfer from {0}", &[&former]),
+        LeadOriginHow::Declined => tell("being declined by {0}: it must designate a lead", &[&former]),
+        LeadOriginHow::Designated => tell("designation by {0}", &[&former]),
+        LeadOriginHow::HandedUp => tell("being handed up by {0}", &[&former]),
+        LeadOriginHow::Dispatched => tell("being handed down by {0}", &[&former]),
+        LeadOriginHow::Unspecified => tr("a way that this version does not know").to_owned(),
     }
 }
 
@@ -756,7 +802,7 @@ fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
             Some(operator_match::Location::RegionCode(code)) => code.clone(),
             None => "-".to_owned(),
         };
-        let version = format!("operator register, version {}", answer.version);
+        let version = tell("operator register, version {0}", &[&answer.version]);
         field(
             "operator",
             format_args!("{} → {place} {}", name.replacen('~', " ", 1), version.style(dim())),
@@ -769,18 +815,18 @@ fn print_register(answer: &OperatorAnswer) -> std::io::Result<()> {
 pub(crate) fn print_needs(explanation: &Explanation) -> std::io::Result<()> {
     for hold in &explanation.holds {
         let asked = if hold.agency.is_empty() {
-            "no agency"
+            tr("no agency")
         } else {
             id(&hold.agency)
         };
         let within = hold.clock.as_ref().map(output::clock).unwrap_or_default();
         field(
             "stop payment",
-            format_args!("{asked} is asked, within {within} ({})", hold.reason),
+            tell("{0} is asked, within {1} ({2})", &[&asked, &within, &hold.reason]),
         )?;
     }
     if explanation.review() == ReviewNeed::SecondPerson {
-        field("review", "a second person must review the result")?;
+        field("review", tr("a second person must review the result"))?;
     }
     Ok(())
 }
@@ -788,11 +834,17 @@ pub(crate) fn print_needs(explanation: &Explanation) -> std::io::Result<()> {
 /// Prints a decision for clerks: the result, the rule, the attempts, and all assumptions.
 pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()> {
     line("")?;
-    line("How it was routed".style(strong()))?;
-    field("in short", &explanation.summary)?;
+    line(tr("How it was routed").style(strong()))?;
+    // In English only, and what it says is said again below.
+    if output::language() == Language::En {
+        field("in short", &explanation.summary)?;
+    }
     field(
         "rule",
-        format_args!("row {} of the rule set {}", explanation.row, explanation.table_id),
+        tell(
+            "row {0} of the rule set {1}",
+            &[&explanation.row, &explanation.table_id],
+        ),
     )?;
     field("source", &explanation.source)?;
     for (i, tried) in explanation.factors.iter().enumerate() {
@@ -806,7 +858,7 @@ pub(crate) fn print_explanation(explanation: &Explanation) -> anyhow::Result<()>
         field("support", format_args!("{}: {}", id(&support.agency), support.reason))?;
     }
     for agency in &explanation.excluded {
-        field("kept out", format_args!("{} and all units under it", id(agency)))?;
+        field("kept out", tell("{0} and all units under it", &[&id(agency)]))?;
     }
     for words in &explanation.exclusions {
         field("exclusion", words)?;
@@ -833,17 +885,19 @@ fn step(tried: &FactorTried, gave_lead: bool) -> String {
         "" => String::new(),
         place => format!(" {}", output::climb(place, &tried.climb)),
     };
-    let mark = if gave_lead { " ← this gave the lead" } else { "" };
+    let mark = if gave_lead { tr(" ← this gave the lead") } else { "" };
     let passed = match tried.passed.as_slice() {
         [] => String::new(),
         passed => {
             let passed: Vec<_> = passed.iter().map(|agency| id(agency)).collect();
-            format!(" (passed over: {})", passed.join(", "))
+            tell(" (passed over: {0})", &[&passed.join(", ")])
         }
     };
-    format!(
-        "{}{place}: {}{passed}{mark}",
-        output::factor(tried.factor()),
-        tried.outcome
-    )
+    // The server's words are English; where what it found says the same, it is said in the language
+    // of the output.
+    let outcome = match tried.agency.as_str() {
+        agency if !agency.is_empty() && output::language() != Language::En => tell("leads to {0}", &[&id(agency)]),
+        _ => tr(&tried.outcome).to_owned(),
+    };
+    format!("{}{place}: {outcome}{passed}{mark}", output::factor(tried.factor()))
 }

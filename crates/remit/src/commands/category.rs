@@ -1,19 +1,15 @@
 //! `remit category`: what can be reported, and what a report of it needs.
 
-use api::{
-    google::r#type::LocalizedText,
-    intake::{
-        Category, CategoryDetail, CategoryDetailKind, EvidencePolicy, GetCategoryRequest, ListCategoriesRequest,
-        ListCategoriesResponse, ProtectedInterest, category_service_client::CategoryServiceClient,
-    },
-    text_in,
+use api::intake::{
+    Category, CategoryDetail, CategoryDetailKind, EvidencePolicy, GetCategoryRequest, ListCategoriesRequest,
+    ListCategoriesResponse, ProtectedInterest, category_service_client::CategoryServiceClient,
 };
 use clap::{Args, Subcommand};
 use host::config::Service;
 
 use crate::{
     client::{Access, Failed, IntakeServer, Target},
-    output::{self, Paint as _, bad, dim, field, id, line, padded, strong},
+    output::{self, Paint as _, bad, dim, field, id, line, padded, strong, tell, tr},
 };
 
 /// Show what can be reported, by which law, and what a report of it needs
@@ -95,32 +91,32 @@ async fn list(intake: &Target, limit: usize, json: bool) -> anyhow::Result<()> {
     };
     let columns = width(|category| id(&category.name).to_owned());
     for category in &all.categories {
-        let urgent = if category.urgent { "urgent" } else { "" };
+        let urgent = if category.urgent { tr("urgent") } else { "" };
         line(format_args!(
-            "{}  {:6}  {}",
+            "{}  {}  {}",
             padded(id(&category.name), columns).style(strong()),
-            urgent.style(bad()),
-            both(&category.titles),
+            padded(urgent, 6).style(bad()),
+            output::text(&category.titles),
         ))?;
     }
     if !all.next_page_token.is_empty() {
-        line("more categories exist: raise --limit".style(dim()))?;
+        line(tr("more categories exist: raise --limit").style(dim()))?;
     }
     Ok(())
 }
 
 fn print(category: &Category) -> anyhow::Result<()> {
     line(category.name.style(strong()))?;
-    field("title", both(&category.titles))?;
+    field("title", output::text(&category.titles))?;
     if category.urgent {
-        field("urgency", "urgent: handled before others".style(bad()))?;
+        field("urgency", tr("urgent: handled before others").style(bad()))?;
     }
     for basis in &category.legal_bases {
         let note = match basis.note.as_str() {
             "" => String::new(),
             note => format!("; {note}"),
         };
-        let read = format!("(version read: {}{note})", basis.version);
+        let read = tell("(version read: {0}{1})", &[&basis.version, &note]);
         field(
             "law",
             format_args!("{} {} {}", basis.law, basis.articles, read.style(dim())),
@@ -129,82 +125,78 @@ fn print(category: &Category) -> anyhow::Result<()> {
     let protects: Vec<_> = category.protected_interests().map(interest).collect();
     field("protects", protects.join(", "))?;
     line("")?;
-    line("A report of it".style(strong()))?;
+    line(tr("A report of it").style(strong()))?;
     field(
         "subjects",
         match category.min_subject_count {
-            0 => "optional".to_owned(),
-            least => format!("at least {least}"),
+            0 => tr("optional").to_owned(),
+            least => tell("at least {0}", &[&least]),
         },
     )?;
-    let need = |required| if required { "required" } else { "optional" };
+    let need = |required| if required { tr("required") } else { tr("optional") };
     field("narrative", need(category.narrative_required))?;
     for detail in &category.details {
-        let title = both(&detail.titles);
+        let title = output::text(&detail.titles);
         field("detail", format_args!("{}  {title}", detail.path.style(strong())))?;
         field("", format_args!("{}, {}", need(detail.required), kind(detail)))?;
         for choice in &detail.choices {
             field(
                 "",
-                format_args!("  {}  {}", choice.value, both(&choice.titles).style(dim())),
+                format_args!("  {}  {}", choice.value, output::text(&choice.titles).style(dim())),
             )?;
         }
     }
     match category.evidence_policy() {
-        EvidencePolicy::Accepted => field("evidence", "accepted")?,
+        EvidencePolicy::Accepted => field("evidence", tr("accepted"))?,
         EvidencePolicy::Refused => {
-            field("evidence", "refused".style(bad()))?;
-            field("", text_in(&category.evidence_refusal_texts, "zh"))?;
-            field("", text_in(&category.evidence_refusal_texts, "en"))?;
+            field("evidence", tr("refused").style(bad()))?;
+            field("", output::text(&category.evidence_refusal_texts))?;
         }
         EvidencePolicy::Unspecified => {}
     }
     if category.publication {
-        let about = "a publication about somebody: the place of a victim that is an organisation or a public body does not \
-                     decide who handles it";
+        let about = tr(
+            "a publication about somebody: the place of a victim that is an organisation or a public body does not decide who \
+             handles it",
+        );
         field("note", about)?;
     }
     field(
         "kept",
-        format_args!("{} days after the case has ended", category.retention_day_count),
+        tell("{0} days after the case has ended", &[&category.retention_day_count]),
     )?;
     Ok(())
 }
 
-fn both(texts: &[LocalizedText]) -> String {
-    match (text_in(texts, "zh"), text_in(texts, "en")) {
-        ("", one) | (one, "") => one.to_owned(),
-        (zh, en) => format!("{zh} / {en}"),
-    }
-}
-
 fn kind(detail: &CategoryDetail) -> &'static str {
     match detail.kind() {
-        CategoryDetailKind::Text => "any text",
-        CategoryDetailKind::Url => "a web address, such as https://example.cn/",
-        CategoryDetailKind::Phone => "a telephone number, such as +8613800000000",
-        CategoryDetailKind::Account => "an account number, 8 to 34 letters and digits",
+        CategoryDetailKind::Text => tr("any text"),
+        CategoryDetailKind::Url => tr("a web address, such as https://example.cn/"),
+        CategoryDetailKind::Phone => tr("a telephone number, such as +8613800000000"),
+        CategoryDetailKind::Account => tr("an account number, 8 to 34 letters and digits"),
         CategoryDetailKind::Timestamp if detail.future_allowed => {
-            "a time with its zone, such as 2026-11-01T10:00:00+08:00; it may lie in the future"
+            tr("a time with its zone, such as 2026-11-01T10:00:00+08:00; it may lie in the future")
         }
-        CategoryDetailKind::Timestamp => "a time with its zone, such as 2026-11-01T10:00:00+08:00; not in the future",
-        CategoryDetailKind::Integer => "an integer",
-        CategoryDetailKind::Choice => "one of:",
-        CategoryDetailKind::Unspecified => "of a form that this version does not know",
+        CategoryDetailKind::Timestamp => {
+            tr("a time with its zone, such as 2026-11-01T10:00:00+08:00; not in the future")
+        }
+        CategoryDetailKind::Integer => tr("an integer"),
+        CategoryDetailKind::Choice => tr("one of:"),
+        CategoryDetailKind::Unspecified => tr("of a form that this version does not know"),
     }
 }
 
 fn interest(interest: ProtectedInterest) -> &'static str {
     match interest {
-        ProtectedInterest::Property => "property",
-        ProtectedInterest::PersonalSafety => "safety of a person",
-        ProtectedInterest::MinorsAndConsent => "minors and consent",
-        ProtectedInterest::Dignity => "dignity",
-        ProtectedInterest::PersonalData => "personal data",
-        ProtectedInterest::Systems => "computer systems",
-        ProtectedInterest::Consumers => "consumers",
-        ProtectedInterest::PublicSafety => "public safety",
-        ProtectedInterest::OfficialIntegrity => "integrity of officials",
-        ProtectedInterest::Unspecified => "an interest that this version does not know",
+        ProtectedInterest::Property => tr("property"),
+        ProtectedInterest::PersonalSafety => tr("safety of a person"),
+        ProtectedInterest::MinorsAndConsent => tr("minors and consent"),
+        ProtectedInterest::Dignity => tr("dignity"),
+        ProtectedInterest::PersonalData => tr("personal data"),
+        ProtectedInterest::Systems => tr("computer systems"),
+        ProtectedInterest::Consumers => tr("consumers"),
+        ProtectedInterest::PublicSafety => tr("public safety"),
+        ProtectedInterest::OfficialIntegrity => tr("integrity of officials"),
+        ProtectedInterest::Unspecified => tr("an interest that this version does not know"),
     }
 }

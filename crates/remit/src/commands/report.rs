@@ -18,7 +18,7 @@ use witness::foreign;
 use super::proof::{self, Logged};
 use crate::{
     client::{Access, Failed, IntakeServer, Target},
-    output::{self, Paint as _, bad, dim, field, good, id, line, strong},
+    output::{self, Paint as _, bad, dim, field, good, id, line, strong, tell, tr},
 };
 
 /// Submit reports and follow them
@@ -364,7 +364,7 @@ async fn list(intake: &Target, filter: ListReportsRequest, limit: usize, json: b
         return output::json(&all);
     }
     if all.reports.is_empty() {
-        line("no reports")?;
+        line(tr("no reports"))?;
     }
     for report in &all.reports {
         let accepted = output::time(report.accept_time.as_ref());
@@ -376,14 +376,14 @@ async fn list(intake: &Target, filter: ListReportsRequest, limit: usize, json: b
         ))?;
     }
     if !all.next_page_token.is_empty() {
-        line("more reports exist: raise --limit".style(dim()))?;
+        line(tr("more reports exist: raise --limit").style(dim()))?;
     }
     Ok(())
 }
 
 fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyhow::Result<()> {
     let Some(report) = response.report.as_ref().filter(|_| !validate_only) else {
-        line("the report is valid; nothing was recorded")?;
+        line(tr("the report is valid; nothing was recorded"))?;
         return print_preview(response.preview.as_ref());
     };
     field("report", &report.name)?;
@@ -392,7 +392,7 @@ fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyh
     line("")?;
     line(format_args!(
         "{} remit report receipt {}",
-        "follow it with:".style(dim()),
+        tr("follow it with:").style(dim()),
         response.receipt
     ))?;
     Ok(())
@@ -401,17 +401,19 @@ fn print_submitted(response: &SubmitReportResponse, validate_only: bool) -> anyh
 /// Prints where a report would go, and who would see what.
 fn print_preview(preview: Option<&RoutePreview>) -> anyhow::Result<()> {
     let Some(preview) = preview else {
-        line("where it would go cannot be told now: routing does not answer")?;
+        line(tr("where it would go cannot be told now: routing does not answer"))?;
         return Ok(());
     };
     if preview.withheld {
-        line("where it would go is not told: it is to be kept from the sender itself")?;
+        line(tr(
+            "where it would go is not told: it is to be kept from the sender itself",
+        ))?;
         return Ok(());
     }
     line("")?;
-    line("If it were submitted now".style(strong()))?;
+    line(tr("If it were submitted now").style(strong()))?;
     if let Some(advice) = &preview.advice {
-        line("no agency could act; the reporter would be told:")?;
+        line(tr("no agency could act; the reporter would be told:"))?;
         line(text_in(&advice.texts, "zh"))?;
         line(text_in(&advice.texts, "en"))?;
     }
@@ -423,11 +425,11 @@ fn print_preview(preview: Option<&RoutePreview>) -> anyhow::Result<()> {
             PreviewedPart::Unspecified => "has a part",
         };
         let sees = match party.sees_content {
-            true => "may read what the report says, for a purpose that is recorded",
-            false => "sees that there is a case, and not what the report says",
+            true => tr("may read what the report says, for a purpose that is recorded"),
+            false => tr("sees that there is a case, and not what the report says"),
         };
-        let (zh, en) = (text_in(&party.agency_titles, "zh"), text_in(&party.agency_titles, "en"));
-        field(part, format_args!("{}  {zh} / {en}", id(&party.agency).style(strong())))?;
+        let title = output::text(&party.agency_titles);
+        field(part, format_args!("{}  {title}", id(&party.agency).style(strong())))?;
         field("", sees.style(dim()))?;
     }
     Ok(())
@@ -438,7 +440,7 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
     line(report.name.style(strong()))?;
     field("state", output::report_state(report.state()))?;
     field("accepted", output::time(report.accept_time.as_ref()))?;
-    field("category", id(&report.category))?;
+    field("category", output::category(&report.category))?;
     for subject in &report.subjects {
         let kind = lower(SubjectKind::as_str_name(&subject.kind()), "SUBJECT_KIND_");
         let platform = match subject.platform.as_str() {
@@ -501,14 +503,14 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
         line(&report.narrative)?;
     }
     line("")?;
-    field("recorded", format_args!("this reading, as {reading}"))?;
+    field("recorded", tell("this reading, as {0}", &[reading]))?;
     Ok(())
 }
 
 fn print_reporter(response: &RevealReporterResponse) -> anyhow::Result<()> {
     let reporter = response.reporter.clone().unwrap_or_default();
     let or_nothing = |text: &str| match text {
-        "" => "not given".style(dim()).to_string(),
+        "" => tr("not given").style(dim()).to_string(),
         text => text.to_owned(),
     };
     field("name", or_nothing(&reporter.display_name))?;
@@ -520,10 +522,9 @@ fn print_reporter(response: &RevealReporterResponse) -> anyhow::Result<()> {
     if let Some(change) = &response.change {
         field(
             "recorded",
-            format_args!(
-                "{} as event {}",
-                output::time(change.change_time.as_ref()),
-                change.event_id
+            tell(
+                "{0} as event {1}",
+                &[&output::time(change.change_time.as_ref()), &change.event_id],
             ),
         )?;
     }
@@ -561,17 +562,12 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
     if !response.agency.is_empty() {
         field(
             "agency",
-            format_args!(
-                "{} · {} ({})",
-                text_in(&response.agency_titles, "en"),
-                text_in(&response.agency_titles, "zh"),
-                id(&response.agency)
-            ),
+            format_args!("{} ({})", output::text(&response.agency_titles), id(&response.agency)),
         )?;
         let taken = if response.acknowledged {
-            "has acknowledged it"
+            tr("has acknowledged it")
         } else {
-            "has not acknowledged it yet"
+            tr("has not acknowledged it yet")
         };
         field("", taken)?;
     }
@@ -588,7 +584,7 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
     if response.outdated {
         field(
             "",
-            "not current: more may have happened since, which has not arrived here",
+            tr("not current: more may have happened since, which has not arrived here"),
         )?;
     }
     Ok(())
@@ -631,18 +627,18 @@ async fn check_changes(
             None => None,
         };
         let found = match &logged {
-            Some(Logged::Proven(proven)) => format!(
-                "in the log at index {}, proof verified (checkpoint of {} entries)",
-                proven.index, proven.size
+            Some(Logged::Proven(proven)) => tell(
+                "in the log at index {0}, proof verified (checkpoint of {1} entries)",
+                &[&proven.index, &proven.size],
             )
             .style(good())
             .to_string(),
-            Some(Logged::NotYet) => "not yet in the log".style(dim()).to_string(),
+            Some(Logged::NotYet) => tr("not yet in the log").style(dim()).to_string(),
             Some(Logged::Wrong(fault)) => {
                 wrong += 1;
-                format!("PROOF FAILED: {fault}").style(bad()).to_string()
+                tell("PROOF FAILED: {0}", &[fault]).style(bad()).to_string()
             }
-            None => "not checked".style(dim()).to_string(),
+            None => tr("not checked").style(dim()).to_string(),
         };
         if !json {
             let time = output::time(change.change_time.as_ref());

@@ -9,15 +9,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use api::routing::{
-    ActivateRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetRuleSetRequest, ListRuleSetsRequest,
-    ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, RouteDecision, RuleSet, SimulateRuleSetRequest,
-    rule_set_service_client::RuleSetServiceClient, simulate_rule_set_response::Update,
+    ActivateRuleSetRequest, CreateRuleSetRequest, ExplainRouteRequest, GetCaseRequest, GetRuleSetRequest,
+    ListRuleSetsRequest, ListRuleSetsResponse, ReplayResult, ReplayRouteRequest, RouteDecision, RuleSet,
+    SimulateRuleSetRequest, case_service_client::CaseServiceClient, rule_set_service_client::RuleSetServiceClient,
+    simulate_rule_set_response::Update,
 };
 use clap::{Args, Subcommand};
 use decision::directory::AgencyId;
 use host::{config::Service, reference::shipped_rules};
 
 use self::offline::{Data, Report};
+use super::case::print_route;
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
     output::{self, Paint as _, Progress, bad, field, good, line},
@@ -41,15 +43,18 @@ enum Action {
     /// REPORT contains remit.intake.v1.SubmitReportRequest in JSON, as for `remit report submit`.
     /// Decided by the server's rule set and directory, or, with --rules or --directory, by files or
     /// built-in data. A file of facts is always decided locally: each line is
-    /// remit.routing.v1.Facts in JSON and gets one line of output.
+    /// remit.routing.v1.Facts in JSON and gets one line of output. Of a case, shows how it was
+    /// routed, as far as the caller may see it: agencies ask about their own, reports are for
+    /// operators.
     #[command(after_help = "\
 Examples:
   remit route explain report.json --received-by police-440000
+  remit route explain cases/0d9f… --as police-510100
   remit route explain report.json --rules first-receiver
   remit route explain --facts facts.ndjson --rules rules.yaml --directory deploy/config --json")]
     Explain {
-        /// The report
-        #[arg(required_unless_present = "facts", conflicts_with = "facts")]
+        /// The report; or the name of a case, `cases/{id}`
+        #[arg(value_name = "REPORT", required_unless_present = "facts", conflicts_with = "facts")]
         report: Option<PathBuf>,
         /// File of facts, one per line
         #[arg(long, value_name = "FILE")]
@@ -154,6 +159,13 @@ impl Command {
                 directory,
                 ..
             } => {
+                if let Some(case) = report.to_str().filter(|name| name.starts_with("cases/")) {
+                    if received_by.is_some() || rules.is_some() || directory.is_some() {
+                        let message = "a case is explained as it was routed; the other options are for reports";
+                        return Err(Failed::Usage(message.to_owned()).into());
+                    }
+                    return server.explain_case(case, json).await;
+                }
                 let report = Report::read(&report, received_by)?;
                 let decision = match rules.is_some() || directory.is_some() {
                     true => report.decide(&Data::load(directory.as_deref())?, rules.as_deref())?,
@@ -249,6 +261,19 @@ impl Server<'_> {
         };
         let answer = client.explain_route(request).await.map_err(failed)?.into_inner();
         Ok(answer.decision.unwrap_or_default())
+    }
+
+    /// How a case was routed, as far as the caller may see it: what the case itself shows.
+    async fn explain_case(&self, name: &str, json: bool) -> anyhow::Result<()> {
+        let target = self.access.target(Service::Routing, self.address)?;
+        let request = GetCaseRequest { name: name.to_owned() };
+        let answer = CaseServiceClient::new(target.channel).get_case(request).await;
+        let answer = answer.map_err(Failed::call(&target.address))?.into_inner();
+        let case = answer.current_case.unwrap_or_default();
+        match json {
+            true => output::json(&case.explanation.unwrap_or_default()),
+            false => print_route(&case),
+        }
     }
 
     /// The name of a rule set on the server; one from a file is stored there first.

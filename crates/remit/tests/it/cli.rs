@@ -9,7 +9,7 @@ use std::{
 
 pub fn remit(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_remit"));
-    command.args(args);
+    command.args(args).env("LC_ALL", "C");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("REMIT_") {
             command.env_remove(name);

@@ -11,7 +11,7 @@ fn what_can_be_reported_is_listed_and_shown() {
     let server = Server::start(&folder.path().join("data"));
     let listed = server.ok(&["category", "list", "--as", "police-440000"]);
     assert!(listed.lines().count() >= 29, "{listed}");
-    for expected in ["fraud.investment", "Online gambling", "网络赌博", "urgent"] {
+    for expected in ["fraud.investment", "Online gambling", "urgent"] {
         assert!(listed.contains(expected), "{expected}:\n{listed}");
     }
     let paged = server.json(&["category", "list", "--limit", "2", "--json"]);
@@ -172,5 +172,136 @@ fn p5_a_case_that_was_handed_up_shows_its_history_and_why_its_owner_has_it() {
             "{agency}: {shown}"
         );
     }
+    server.stop();
+}
+
+/// The words of the everyday commands, category titles, names of places and agencies.
+#[test]
+fn people_read_their_own_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let file = example("04-gambling.json");
+    let submitted = server.json(&["report", "submit", &file, "--as", "police-440000", "--json"]);
+    let receipt = submitted["receipt"].as_str().unwrap();
+    let report = submitted["report"]["name"].as_str().unwrap();
+    let case = eventually("the case is not there", || {
+        let cases = server.json(&["case", "list", "--json"]);
+        cases["cases"][0]["name"].as_str().map(str::to_owned)
+    });
+    let purpose = ["--purpose", "handle-case", "--as", "police-450100"];
+    let show = [&["report", "show", report][..], &purpose].concat();
+    for (args, chinese, english) in [
+        (
+            &["report", "submit", &file, "--validate-only", "--as", "police-440000"][..],
+            &["未作登记", "如现在提交", "主办", "南宁"][..],
+            &["nothing was recorded", "leads", "Nanning"][..],
+        ),
+        (
+            &show,
+            &["状态", "已分派", "网络赌博"],
+            &["state", "routed", "Online gambling"],
+        ),
+        (
+            &["report", "receipt", receipt],
+            &["承办单位", "南宁", "尚未签收"],
+            &["agency", "Nanning", "acknowledged"],
+        ),
+        (&["report", "list", "--as", "police-440000"], &["已分派"], &["routed"]),
+        (
+            &["case", "list"],
+            &["网络赌博", "南宁", "签收", "后"],
+            &["Online gambling", "Nanning", "in "],
+        ),
+        (
+            &["case", "show", &case],
+            &[
+                "主办单位",
+                "南宁",
+                "协办单位",
+                "广东",
+                "按规则分派",
+                "分派经过",
+                "据此确定主办单位",
+                "须于",
+            ],
+            &[
+                "lead",
+                "Nanning",
+                "supporting",
+                "Guangdong",
+                "the route",
+                "this gave the lead",
+                "must acknowledge it by",
+            ],
+        ),
+        (
+            &["route", "explain", &case, "--as", "police-450100"],
+            &["主办单位", "规则集 ranked", "30 日内", "归 police-450100 管辖"],
+            &["lead", "of the rule set ranked", "leads to police-450100"],
+        ),
+        (
+            &["category", "show", "gambling"],
+            &["网络赌博", "选填", "银行转账"],
+            &["Online gambling", "Bank transfer"],
+        ),
+    ] {
+        let zh = server.ok(&[args, &["--lang", "zh"]].concat());
+        let en = server.ok(&[args, &["--lang", "en"]].concat());
+        for (text, expected) in [(&zh, chinese), (&en, english)] {
+            for expected in expected {
+                assert!(text.contains(expected), "{args:?}: {expected}:\n{text}");
+            }
+        }
+        for unexpected in english.iter().filter(|word| !word.contains(' ')) {
+            assert!(
+                !zh.lines().any(|line| line.starts_with(unexpected)),
+                "{unexpected}:\n{zh}"
+            );
+        }
+        // The locale says it where no flag does.
+        let mut command = server.remit(args);
+        let command = command.env_remove("LC_ALL").env("LANG", "zh_CN.UTF-8");
+        let by_locale = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert_eq!(by_locale.lines().next(), zh.lines().next(), "{args:?}");
+    }
+    server.stop();
+}
+
+/// A clerk reads how a case came, through the same door as the case: no more, and not others'.
+#[test]
+fn p7_clerks_explain_the_routes_of_their_own_cases_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let mut request: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(example("04-gambling.json")).unwrap()).unwrap();
+    request["report"]["keepFrom"] = serde_json::json!(["agencies/police-130400"]);
+    let file = folder.path().join("kept.json");
+    std::fs::write(&file, request.to_string()).unwrap();
+    server.ok(&["report", "submit", file.to_str().unwrap(), "--as", "police-440000"]);
+    let case = eventually("the case is not there", || {
+        let cases = server.json(&["case", "list", "--json"]);
+        cases["cases"][0]["name"].as_str().map(str::to_owned)
+    });
+    let shown = server.json(&["case", "show", &case, "--json"]);
+    let (lead, supporting) = (&shown["currentCase"]["lead"], &shown["currentCase"]["supporting"][0]);
+    for (agency, sees_exclusions) in [(lead, true), (supporting, false)] {
+        let agency = &agency.as_str().unwrap()["agencies/".len()..];
+        let explained = server.ok(&["route", "explain", &case, "--as", agency]);
+        assert!(explained.contains("How it was routed"), "{explained}");
+        assert_eq!(
+            explained.contains("police-130400"),
+            sees_exclusions,
+            "{agency}: {explained}"
+        );
+        let of_case = server.json(&["case", "show", &case, "--as", agency, "--json"]);
+        let explained = server.json(&["route", "explain", &case, "--as", agency, "--json"]);
+        assert_eq!(explained, of_case["currentCase"]["explanation"], "{agency}");
+    }
+    for other in ["police-130400", "police-110000"] {
+        let (code, stderr) = server.fails(&["route", "explain", &case, "--as", other]);
+        assert_eq!((code, stderr.contains("reason: NOT_FOUND")), (3, true), "{stderr}");
+    }
+    let (code, _) = server.fails(&["route", "explain", &case, "--rules", "ranked"]);
+    assert_eq!(code, 2);
     server.stop();
 }

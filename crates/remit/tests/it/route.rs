@@ -122,7 +122,7 @@ fn a_clerk_sees_the_reasons() {
     };
     let text = explain("ranked");
     for part in [
-        "market-regulator-350000  福建省市场监督管理部门 / Fujian market regulator",
+        "market-regulator-350000  Fujian market regulator",
         "within 7 working days",
         "row consumer-harm of the rule set ranked",
         "投诉举报办法 4, 14",

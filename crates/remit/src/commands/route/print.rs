@@ -11,7 +11,7 @@ use decision::decide::column_words;
 use crate::{
     client::Failed,
     commands::case::{print_explanation, print_needs},
-    output::{self, Paint as _, bad, dim, field, id, line, strong},
+    output::{self, Paint as _, bad, dim, field, id, line, strong, tell, tr},
 };
 
 /// Maximum number of agencies in a summary; the others are counted.
@@ -29,24 +29,19 @@ pub(super) struct Shown {
 pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     match (decision.lead.as_str(), decision.designating.as_str(), &decision.advice) {
         ("", "", Some(advice)) => {
-            line("No agency can act; the reporter is told:".style(strong()))?;
+            line(tr("No agency can act; the reporter is told:").style(strong()))?;
             line(text_in(&advice.texts, "zh"))?;
             line(text_in(&advice.texts, "en"))?;
         }
         ("", designating, _) => field("designates", id(designating).style(strong()))?,
         (lead, ..) => field(
             "leads",
-            format_args!(
-                "{}  {} / {}",
-                id(lead).style(strong()),
-                text_in(&decision.lead_titles, "zh"),
-                text_in(&decision.lead_titles, "en")
-            ),
+            format_args!("{}  {}", id(lead).style(strong()), output::text(&decision.lead_titles)),
         )?,
     }
     for (name, clock) in [("takes over", &decision.acknowledge), ("result", &decision.result)] {
         if let Some(clock) = clock {
-            field(name, format_args!("within {}", output::clock(clock)))?;
+            field(name, tell("within {0}", &[&output::clock(clock)]))?;
         }
     }
     let Some(explanation) = &decision.explanation else {
@@ -56,13 +51,9 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     print_explanation(explanation)?;
     for (column, rows) in by_column(decision) {
         let name = if column == "category" { "other rows" } else { "" };
-        field(
-            name,
-            format_args!(
-                "{}",
-                format!("not for {}: {}", column_words(column), rows.join(", ")).style(dim())
-            ),
-        )?;
+        let column = column_words(column);
+        let why = tell("not for {0}: {1}", &[&tr(&column), &rows.join(", ")]);
+        field(name, why.style(dim()))?;
     }
     Ok(())
 }

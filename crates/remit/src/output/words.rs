@@ -1,0 +1,497 @@
+//! What people read, in their language.
+//!
+//! The words stand in the code in English; `ZH` has each of them in Chinese. What is not in it, such
+//! as names and the texts of servers, is shown as it is. A test finds every word in the code that
+//! the table lacks.
+
+use std::{collections::HashMap, fmt::Display, sync::LazyLock, sync::OnceLock};
+
+use clap::ValueEnum;
+
+/// Languages of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// Chinese
+    Zh,
+    /// English
+    En,
+}
+
+static LANGUAGE: OnceLock<Language> = OnceLock::new();
+
+/// Sets the language; once, before the first word. Otherwise it is English.
+pub fn set_language(language: Language) {
+    let _ = LANGUAGE.set(language);
+}
+
+/// The language of the output.
+pub fn language() -> Language {
+    *LANGUAGE.get().unwrap_or(&Language::En)
+}
+
+impl Language {
+    /// The language of a locale: of the first of these variables that has a value, as POSIX orders
+    /// them.
+    pub fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &&str| variable(name).filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(set);
+        let is_chinese = |locale: &String| {
+            let language = locale.split(['_', '-', '.', '@']).next().unwrap_or_default();
+            language.eq_ignore_ascii_case("zh")
+        };
+        match locale.as_ref().is_some_and(is_chinese) {
+            true => Self::Zh,
+            false => Self::En,
+        }
+    }
+
+    /// The tag by which the contract's texts say theirs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Zh => "zh",
+            Self::En => "en",
+        }
+    }
+}
+
+/// A word or sentence in the language of the output.
+pub fn tr(english: &str) -> &str {
+    in_language(language(), english)
+}
+
+fn in_language(language: Language, english: &str) -> &str {
+    static TABLE: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| ZH.iter().copied().collect());
+    match language {
+        Language::En => english,
+        Language::Zh => TABLE.get(english).copied().unwrap_or(english),
+    }
+}
+
+/// A sentence in the language of the output, with its parts for `{0}`, `{1}` and so on.
+pub fn tell(english: &str, parts: &[&dyn Display]) -> String {
+    fill(tr(english), parts)
+}
+
+/// In one pass: what a part says is not filled again.
+fn fill(sentence: &str, parts: &[&dyn Display]) -> String {
+    let mut filled = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let Some((number, after)) = after.split_once('}') else {
+            filled.push('{');
+            rest = after;
+            break;
+        };
+        if let Some(part) = number.parse::<usize>().ok().and_then(|number| parts.get(number)) {
+            filled.push_str(&part.to_string());
+        }
+        rest = after;
+    }
+    filled + rest
+}
+
+/// The English words and their Chinese ones.
+const ZH: &[(&str, &str)] = &[
+    // Labels.
+    ("accepted", "受理时间"),
+    ("advice", "告知"),
+    ("agency", "承办单位"),
+    ("as of", "截至"),
+    ("ask", "查询"),
+    ("came by", "由来"),
+    ("category", "类别"),
+    ("change", "变更"),
+    ("changed", "更新时间"),
+    ("clock", "时限"),
+    ("complains of", "被举报单位"),
+    ("contact", "联系方式"),
+    ("designates", "指定管辖"),
+    ("detail", "事项"),
+    ("directory", "名录"),
+    ("etag", "版本标记"),
+    ("evidence", "证据"),
+    ("exclusion", "回避"),
+    ("facts", "事实"),
+    ("has a part", "参与"),
+    ("in short", "概要"),
+    ("keep from", "回避单位"),
+    ("kept", "保存"),
+    ("kept out", "须回避"),
+    ("law", "法律依据"),
+    ("lead", "主办单位"),
+    ("leads", "主办"),
+    ("loss", "损失"),
+    ("name", "姓名"),
+    ("narrative", "情况说明"),
+    ("needs", "协办职能"),
+    ("note", "说明"),
+    ("opened", "立案线索时间"),
+    ("operator", "运营者"),
+    ("other rows", "其他规则"),
+    ("place", "地点"),
+    ("protects", "保护法益"),
+    ("receipt", "查询码"),
+    ("recorded", "留痕"),
+    ("relation", "与案关系"),
+    ("report", "举报"),
+    ("reporter", "举报人"),
+    ("result", "办结"),
+    ("review", "复核"),
+    ("rule", "规则"),
+    ("rules", "规则版本"),
+    ("source", "依据"),
+    ("state", "状态"),
+    ("stop payment", "紧急止付"),
+    ("subject", "举报对象"),
+    ("subjects", "举报对象"),
+    ("support", "协办"),
+    ("supporting", "协办单位"),
+    ("supports", "协办"),
+    ("takes over", "签收"),
+    ("title", "名称"),
+    ("tried", "管辖连接点"),
+    ("urgency", "紧急程度"),
+    // States.
+    ("unknown", "未知"),
+    (
+        "accepted: recorded, not assigned to an agency yet",
+        "已受理：已登记，尚未分派承办单位",
+    ),
+    ("routed: assigned to an agency", "已分派：已有承办单位"),
+    ("closed: the case has ended", "已办结"),
+    (
+        "advised: no agency can act, see the advice",
+        "已告知：无单位可办，见告知内容",
+    ),
+    ("withdrawn by the reporter", "举报人已撤回"),
+    ("awaiting designation", "待指定管辖"),
+    ("assigned", "已分派"),
+    ("in progress", "办理中"),
+    ("in review", "复核中"),
+    ("resolved", "已处理"),
+    ("closed", "已办结"),
+    ("advised", "已告知"),
+    ("urgent", "紧急"),
+    // Times and duties.
+    ("{0} ago", "{0}前"),
+    ("in {0}", "{0}后"),
+    ("less than a minute", "不到一分钟"),
+    ("{0} min", "{0} 分钟"),
+    ("{0} h", "{0} 小时"),
+    ("{0} h {1} min", "{0} 小时 {1} 分钟"),
+    ("{0} d {1} h", "{0} 天 {1} 小时"),
+    ("{0} minutes", "{0} 分钟"),
+    ("{0} hours", "{0} 小时"),
+    ("{0} calendar days", "{0} 日"),
+    ("{0} working days", "{0} 个工作日"),
+    ("{0} working hours", "{0} 个工作小时"),
+    ("within {0}", "{0}内"),
+    ("acknowledge it", "签收"),
+    ("designate a lead", "指定主办单位"),
+    ("report a result", "反馈结果"),
+    ("answer the request to assist", "答复协查请求"),
+    ("act", "办理"),
+    ("{0} must {1} by {2} ({3}{4})", "{0} 须于 {2} 前{1}（{3}{4}）"),
+    (
+        "; provisional, until that year's holidays are published",
+        "；暂定，待该年节假日安排公布",
+    ),
+    // Cases.
+    ("no cases", "没有线索"),
+    ("more cases exist: raise --limit", "还有更多线索：请增大 --limit"),
+    ("the route", "按规则分派"),
+    ("being handed up: {0} missed its deadline", "上报：{0} 逾期"),
+    ("succession: {0} ended", "承继：{0} 已撤销"),
+    ("a way that this version does not know", "本版本未知的方式"),
+    ("transfer from {0}", "由 {0} 移交"),
+    (
+        "being declined by {0}: it must designate a lead",
+        "{0} 退回：须指定主办单位",
+    ),
+    ("designation by {0}", "由 {0} 指定管辖"),
+    ("being handed up by {0}", "由 {0} 上报"),
+    ("being handed down by {0}", "由 {0} 交办"),
+    ("given by", "移交单位"),
+    ("{0}, who answers until it is taken over", "{0}，签收前仍由其负责"),
+    ("declined", "已退回"),
+    ("transferred", "已移交"),
+    ("handed up", "已上报"),
+    ("handed down", "已交办"),
+    ("designated", "已指定"),
+    ("the place is another agency's", "属他处管辖"),
+    ("the matter is another function's", "属其他职能"),
+    ("the matter is for another level", "属其他层级"),
+    ("another agency handles it already", "已由其他单位办理"),
+    ("a conflict of interest", "存在利益冲突"),
+    ("the other agency can act better", "对方更便于办理"),
+    ("a reason that this version does not know", "本版本未知的理由"),
+    ("{0}, it is for {1}", "{0}，应归 {1}"),
+    ("nothing is changed: it would become", "未作变更：变更后将为"),
+    ("content", "举报内容"),
+    ("{0} sees what its reports say", "{0} 可见举报内容"),
+    ("loses sight", "不再可见"),
+    ("What happened since", "此后经过"),
+    ("{0}: {1} had to {2} by {3}", "{0}：{1} 应于 {3} 前{2}"),
+    ("{0}; from {1} to {2}", "{0}；由 {1} 转至 {2}"),
+    ("{0} is no longer yours to see", "{0} 已不在您的查看范围"),
+    ("taken over", "已签收"),
+    ("asked to assist", "已请求协查"),
+    ("answered", "已答复"),
+    // Routes.
+    ("How it was routed", "分派经过"),
+    ("row {0} of the rule set {1}", "规则集 {1} 第 {0} 行"),
+    ("{0} and all units under it", "{0} 及其下属单位"),
+    ("no agency", "无单位"),
+    ("{0} is asked, within {1} ({2})", "请求 {0}，{1}内办理（{2}）"),
+    ("a second person must review the result", "结果须由第二人复核"),
+    (" ← this gave the lead", " ← 据此确定主办单位"),
+    (" (passed over: {0})", "（跳过：{0}）"),
+    ("leads to {0}", "归 {0} 管辖"),
+    ("operator register, version {0}", "运营者名册第 {0} 版"),
+    ("not for {0}: {1}", "不适用于{0}：{1}"),
+    ("the operator's place", "运营者所在地"),
+    ("the server's place", "服务器所在地"),
+    ("the suspect's place", "嫌疑人所在地"),
+    ("the victim's place", "被害人所在地"),
+    ("the place of the transaction", "交易地"),
+    ("the place of the agency that received it", "受理单位所在地"),
+    ("the place of the agency complained of", "被举报单位所在地"),
+    ("this category", "此类别"),
+    ("this loss", "此损失"),
+    ("the age of the loss, or its age is unknown", "损失发生已久或时间不明"),
+    ("this urgency", "此紧急程度"),
+    ("a report that is, or is not, about a publication", "是否涉及信息发布"),
+    ("these kinds of subject", "此类举报对象"),
+    ("what the reporter is to the act", "举报人与案件的关系"),
+    ("this kind of victim", "此类被害人"),
+    ("the report names no such place", "举报未写明此类地点"),
+    ("No agency can act; the reporter is told:", "无单位可办，告知举报人："),
+    // Reports.
+    ("no reports", "没有举报"),
+    ("more reports exist: raise --limit", "还有更多举报：请增大 --limit"),
+    ("the report is valid; nothing was recorded", "举报有效；未作登记"),
+    ("follow it with:", "查询进展："),
+    (
+        "where it would go cannot be told now: routing does not answer",
+        "暂时无法告知去向：分派服务未应答",
+    ),
+    (
+        "where it would go is not told: it is to be kept from the sender itself",
+        "去向不予告知：转报单位本身须回避",
+    ),
+    ("If it were submitted now", "如现在提交"),
+    (
+        "no agency could act; the reporter would be told:",
+        "无单位可办，将告知举报人：",
+    ),
+    (
+        "may read what the report says, for a purpose that is recorded",
+        "可查阅举报内容，查阅目的留痕",
+    ),
+    (
+        "sees that there is a case, and not what the report says",
+        "只知有此线索，不见举报内容",
+    ),
+    ("this reading, as {0}", "本次查阅，编号 {0}"),
+    ("not given", "未提供"),
+    ("{0} as event {1}", "{0}，事件 {1}"),
+    ("has acknowledged it", "已签收"),
+    ("has not acknowledged it yet", "尚未签收"),
+    (
+        "not current: more may have happened since, which has not arrived here",
+        "并非最新：此后可能另有进展，尚未到达此处",
+    ),
+    (
+        "in the log at index {0}, proof verified (checkpoint of {1} entries)",
+        "已入日志第 {0} 条，证明核验通过（检查点共 {1} 条）",
+    ),
+    ("not yet in the log", "尚未入日志"),
+    ("PROOF FAILED: {0}", "证明核验失败：{0}"),
+    ("not checked", "未核验"),
+    // Categories.
+    ("more categories exist: raise --limit", "还有更多类别：请增大 --limit"),
+    ("urgent: handled before others", "紧急：优先办理"),
+    ("(version read: {0}{1})", "（所据版本：{0}{1}）"),
+    ("A report of it", "举报须知"),
+    ("optional", "选填"),
+    ("required", "必填"),
+    ("at least {0}", "至少 {0} 个"),
+    ("refused", "不接收"),
+    ("{0} days after the case has ended", "办结后 {0} 日"),
+    (
+        "a publication about somebody: the place of a victim that is an organisation or a public body does not decide who \
+         handles it",
+        "涉及他人的信息发布：被害人为单位或公共机构的，其所在地不决定承办单位",
+    ),
+    ("any text", "文本"),
+    (
+        "a web address, such as https://example.cn/",
+        "网址，如 https://example.cn/",
+    ),
+    (
+        "a telephone number, such as +8613800000000",
+        "电话号码，如 +8613800000000",
+    ),
+    (
+        "an account number, 8 to 34 letters and digits",
+        "账号，8 至 34 位字母和数字",
+    ),
+    (
+        "a time with its zone, such as 2026-11-01T10:00:00+08:00; it may lie in the future",
+        "带时区的时间，如 2026-11-01T10:00:00+08:00；可为将来时间",
+    ),
+    (
+        "a time with its zone, such as 2026-11-01T10:00:00+08:00; not in the future",
+        "带时区的时间，如 2026-11-01T10:00:00+08:00；不得为将来时间",
+    ),
+    ("an integer", "整数"),
+    ("one of:", "选项："),
+    ("of a form that this version does not know", "本版本未知的形式"),
+    ("property", "财产"),
+    ("safety of a person", "人身安全"),
+    ("minors and consent", "未成年人与性自主"),
+    ("dignity", "人格尊严"),
+    ("personal data", "个人信息"),
+    ("computer systems", "信息系统"),
+    ("consumers", "消费者"),
+    ("public safety", "公共安全"),
+    ("integrity of officials", "公职廉洁"),
+    ("an interest that this version does not know", "本版本未知的法益"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_is_that_of_the_locale() {
+        for (set, expected) in [
+            (&[][..], Language::En),
+            (&[("LANG", "zh_CN.UTF-8")], Language::Zh),
+            (&[("LANG", "zh_CN.UTF-8"), ("LC_ALL", "C")], Language::En),
+            (&[("LANG", "zh_CN.UTF-8"), ("LC_ALL", "")], Language::Zh),
+            (&[("LANG", "en_GB.UTF-8"), ("LC_MESSAGES", "zh")], Language::Zh),
+            (&[("LANG", "zha_CN")], Language::En),
+            (&[("LANG", "zh-Hans@x")], Language::Zh),
+        ] {
+            let variable = |name: &str| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            assert_eq!(Language::of_locale(variable), expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_filled_in_once_and_in_the_order_of_the_language() {
+        assert_eq!(fill("{1} {0}{0}", &[&"a", &"{0}"]), "{0} aa");
+        assert_eq!(fill("{2} {", &[&"a"]), " {");
+        assert_eq!(in_language(Language::Zh, "urgent"), "紧急");
+        assert_eq!(in_language(Language::Zh, "police-450100"), "police-450100");
+    }
+
+    /// The words that the code asks for, in what is called with them.
+    fn asked(text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for begin in ["tr(", "tell(", "field("] {
+            for (at, _) in text.match_indices(begin) {
+                let called = text[..at]
+                    .chars()
+                    .next_back()
+                    .is_none_or(|c| !c.is_alphanumeric() && c != '_');
+                let Some(literal) = text[at + begin.len()..].trim_start().strip_prefix('"') else {
+                    continue;
+                };
+                let Some((word, _)) = literal.split_once('"') else {
+                    continue;
+                };
+                // A line that goes on.
+                let mut lines = word.split("\\\n");
+                let first = lines.next().unwrap_or_default().to_owned();
+                let word = first + &lines.map(str::trim_start).collect::<String>();
+                if called && !word.is_empty() {
+                    found.push(word);
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_word_of_the_everyday_commands_is_in_both_languages() {
+        let source = |file: &str| {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
+            let text = std::fs::read_to_string(path).unwrap();
+            text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+        };
+        let files = [
+            "output.rs",
+            "commands/report.rs",
+            "commands/case.rs",
+            "commands/category.rs",
+            "commands/route/print.rs",
+        ];
+        let asked: Vec<_> = files.iter().flat_map(|file| asked(&source(file))).collect();
+        assert!(asked.len() > 100, "{asked:?}");
+        let has = |word: &str| ZH.iter().any(|(english, _)| *english == word);
+        // And what the decision says of columns and places.
+        let columns = [
+            "category",
+            "operator",
+            "server",
+            "transaction",
+            "victim",
+            "suspect",
+            "received",
+            "complained-of",
+            "loss",
+            "loss_age",
+            "urgent",
+            "publication",
+            "subject_kind",
+            "reporter_relation",
+            "victim_kind",
+        ];
+        let decided = columns.map(decision::decide::column_words);
+        let asked: Vec<_> = asked.into_iter().chain(decided).collect();
+        let missing: Vec<_> = asked.iter().filter(|word| !has(word)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        // And nothing is in the table that nobody asks for.
+        let labels = [
+            "leads",
+            "designates",
+            "supports",
+            "has a part",
+            "takes over",
+            "result",
+            "facts",
+            "rules",
+            "directory",
+        ];
+        let more = ["tried", "note", "other rows", "the report names no such place"];
+        let is_asked = |word: &str| {
+            let words = asked.iter().map(String::as_str).chain(labels).chain(more);
+            words.into_iter().any(|asked| asked == word)
+        };
+        let idle: Vec<_> = ZH.iter().filter(|(english, _)| !is_asked(english)).collect();
+        assert!(idle.is_empty(), "{idle:?}");
+    }
+
+    #[test]
+    fn both_languages_have_the_same_parts_and_no_word_twice() {
+        let parts = |text: &str| {
+            let mut parts: Vec<_> = text
+                .match_indices('{')
+                .map(|(at, _)| text[at..at + 3].to_owned())
+                .collect();
+            parts.sort();
+            parts
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        for (english, chinese) in ZH {
+            assert_eq!(parts(english), parts(chinese), "{english}");
+            assert!(!chinese.trim().is_empty() && seen.insert(english), "{english}");
+        }
+    }
+}
