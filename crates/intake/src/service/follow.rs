@@ -14,6 +14,10 @@ impl Service {
         caller: &Identity,
         receipt: &str,
     ) -> Result<CheckReceiptResponse, Failure> {
+        let now = self.clock.now();
+        // Read before the report is: what arrives in between is perhaps not shown, and must not be
+        // called known.
+        let progress = self.store.progress(now).await?;
         let stored = self
             .store
             .report_by_receipt(self.receipts.lookup(receipt))
@@ -28,8 +32,7 @@ impl Service {
         if hidden {
             changes.truncate(1);
         }
-        let now = self.clock.now();
-        let (as_of, outdated) = currency(&stored, self.store.progress(now).await?, hidden, now);
+        let (as_of, outdated) = currency(&stored, progress, hidden, now);
         let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
         let state = shown_state(stored.state, hidden);
         Ok(CheckReceiptResponse {

@@ -27,6 +27,7 @@ use api::{
     },
 };
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use intake::{
     Dependencies, Intake,
     category::Categories,
@@ -301,6 +302,7 @@ struct RoutingState {
     sees: Mutex<BTreeSet<String>>,
     hidden: Mutex<BTreeSet<String>>,
     down: AtomicBool,
+    meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Routing {
@@ -309,6 +311,11 @@ impl Routing {
         let names = |ids: &[&str]| ids.iter().map(|id| format!("agencies/{id}")).collect();
         *self.0.sees.lock().unwrap() = names(sees);
         *self.0.hidden.lock().unwrap() = names(hidden);
+    }
+
+    /// Has something happen while it is next asked for access.
+    pub fn meanwhile(&self, happens: impl Future<Output = ()> + Send + 'static) {
+        *self.0.meanwhile.lock().unwrap() = Some(Box::pin(happens));
     }
 
     /// Whether it answers.
@@ -332,6 +339,10 @@ impl RoutingInboundService for Routing {
     ) -> Result<tonic::Response<CheckAccessResponse>, Status> {
         if self.0.down.load(Ordering::SeqCst) {
             return Err(Status::unavailable("it is down"));
+        }
+        let meanwhile = self.0.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
         }
         let agency = request.into_inner().agency;
         Ok(tonic::Response::new(CheckAccessResponse {

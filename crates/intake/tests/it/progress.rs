@@ -328,3 +328,43 @@ async fn p7_a_hidden_report_is_as_current_as_one_that_is_not_routed() {
         clock.advance(90);
     }
 }
+
+/// What arrives while a receipt is read: the answer need not show it, but shows nothing that routing
+/// was not asked about, and does not say that it is complete up to then.
+#[tokio::test]
+async fn p7_a_receipt_shows_and_claims_nothing_that_arrives_while_it_is_read() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served
+        .client("hotline")
+        .submit_report(good())
+        .await
+        .unwrap()
+        .into_inner();
+    let first = say(&served, None).await;
+    let arrived = {
+        served.site.clock.advance(40);
+        say(&served, first).await
+    };
+    assert_eq!(arrived, Some(NOW.plus_seconds(40).to_proto()));
+    let id = names::REPORT.id(&submitted.report.unwrap().name).unwrap();
+    let news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id], CaseState::Assigned);
+    let mut routing = served.inbound("routing");
+    served.routing.meanwhile(async move {
+        let changes = vec![news.change];
+        let recorded = routing.record_case_changes(RecordCaseChangesRequest { changes }).await;
+        recorded.unwrap();
+        let progress = RecordProgressRequest { arrived_time: arrived };
+        routing.record_progress(progress).await.unwrap();
+    });
+    let shown = check(&served, "hotline", &submitted.receipt).await;
+    assert_eq!((shown.state(), shown.changes.len()), (ReportState::Accepted, 1));
+    assert_eq!(
+        shown.as_of_time,
+        Some(NOW.to_proto()),
+        "and not up to what is not shown"
+    );
+    let later = check(&served, "hotline", &submitted.receipt).await;
+    assert_eq!((later.state(), later.changes.len()), (ReportState::Routed, 2));
+    assert_eq!(later.as_of_time, Some(NOW.plus_seconds(40).to_proto()));
+}
