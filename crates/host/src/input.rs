@@ -102,6 +102,19 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_read_than_such_a_file_has() {
+        assert_eq!(of(&[b'a'; 1_000]).unwrap().len(), 1_000);
+        let refused = of(&[b'a'; 1_001]).unwrap_err();
+        assert!(refused.starts_with("file is larger than"), "{refused}");
+        // Has no size, and no end: only so much of it is read.
+        let endless = read(Path::new("/dev/zero"), 1_000).unwrap_err().to_string();
+        assert!(endless.starts_with("/dev/zero is larger than"), "{endless}");
+        let mut taken = Vec::new();
+        assert!(up_to(std::io::repeat(b'a'), 1_000, &mut taken).unwrap());
+        assert_eq!(taken.len(), 1_001);
+    }
+
+    #[test]
     fn another_encoding_is_told_with_its_place() {
         assert_eq!(
             of(b"\xff\xfea\0").unwrap_err(),

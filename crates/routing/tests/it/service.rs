@@ -29,6 +29,7 @@ testkit::on_each_backend!(
     callers_are_limited_to_their_own_methods,
     a_report_becomes_a_case_visible_to_its_agencies,
     a_malformed_change_is_refused_alone,
+    an_agency_has_so_many_open_feeds_and_no_more,
     p7_an_agency_that_only_a_former_directory_has_excludes_its_successors,
     p7_what_became_of_a_report_is_hidden_by_the_directory_in_force,
     p7_what_is_hidden_stays_hidden_when_the_directory_forgets_why,
@@ -804,4 +805,21 @@ async fn shutdown_ends_watching(backend: Backend) {
     tokio::time::timeout(Duration::from_secs(5), running.finish())
         .await
         .unwrap();
+}
+
+/// Each of them reads twice a second while nothing happens.
+async fn an_agency_has_so_many_open_feeds_and_no_more(backend: Backend) {
+    let running = Running::start(backend).await;
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        open.push(running.watch("nanning", "").await.unwrap());
+    }
+    // Of another system of the same agency, too; not of another agency.
+    for system in ["nanning", "nanning-second"] {
+        let denied = running.watch(system, "").await;
+        refused(denied.map(drop), Code::ResourceExhausted, "OVERLOADED");
+    }
+    running.watch("guangdong", "").await.unwrap();
+    drop(open);
+    running.finish().await;
 }
