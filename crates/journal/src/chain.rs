@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(Chain::decode(&[&bytes[..], &[0]].concat()), Err(Malformed::Trailing(1)));
     }
 
-    /// The same salt and content give different commitments in the two domains.
+    /// In the two domains, the same salt and content give different commitments.
     #[test]
     fn chain_and_detail_are_apart() {
         assert_ne!(chain_commitment(&[1; 32], b"x"), detail_commitment(&[1; 32], b"x"));

@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Whatever texts a producer chooses, they are not in the entry.
+    /// None of the texts that a producer chooses is in the entry.
     #[test]
     fn p3_entries_of_one_source_are_equally_long() {
         for (record, purpose) in [("r", 0), (&*"r".repeat(255), 0), ("reports/1", 100_000)] {
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(detail.caused_by, cause.to_string());
     }
 
-    /// Were it moved up to the record's last time, that would tell whose it is.
+    /// Moved up to the record's last time, it would tell which record it belongs to.
     #[test]
     fn p3_the_time_of_an_entry_is_the_clocks_whatever_the_records_is() {
         let head = Head {
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(second.head.time, head.time);
     }
 
-    /// A microsecond would be the name of a transaction: whatever shares it belongs together.
+    /// Microseconds would identify the transaction, and so tie its entries to each other.
     #[test]
     fn p3_the_time_of_an_entry_is_in_whole_seconds() {
         for (now, entry) in [

@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// Fails every group that holds an odd number; doubles the others.
+    /// Doubles the numbers of a group, and fails if one of them is odd.
     fn doubling(calls: Arc<AtomicUsize>) -> Committer<u32, u32> {
         Committer::start(1, 256, move |group: Arc<Vec<u32>>| {
             calls.fetch_add(1, Ordering::SeqCst);
@@ -247,7 +247,7 @@ mod tests {
             }
             .boxed()
         });
-        // The others queue up during the first transaction.
+        // During the first transaction the others queue up.
         let answers: Vec<_> = (0..100).map(|n| committer.submit(n).unwrap()).collect();
         turn.add_permits(1);
         for (n, answer) in (0..).zip(answers) {

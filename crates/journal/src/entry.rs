@@ -236,8 +236,8 @@ mod tests {
         );
     }
 
-    /// Other languages check themselves against the vectors, which another program makes: they may
-    /// be added to, never changed.
+    /// Another program makes the vectors, and verifiers in other languages are checked against them.
+    /// Add to them, but never change them.
     #[test]
     fn the_published_vectors_hold() {
         let vectors: serde_json::Value = serde_json::from_str(include_str!("../vectors/entry-v1.json")).unwrap();
@@ -322,7 +322,7 @@ mod tests {
         }
     }
 
-    /// An id with a finer time would tie the entries of one transaction to each other.
+    /// A finer time in ids would tie the entries of one transaction to each other.
     #[test]
     fn p3_an_id_tells_the_second_and_no_more() {
         let good = sample().encode();

@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(of(&[number(255), number(2)]).hash.to_bytes()[30..], [1, 1]);
         let all_ones = [0xff; 32];
         assert_eq!(of(&[all_ones, number(1)]).hash, SetHash::default());
-        // Never mistaken for the empty set: it has another count.
+        // The count tells it from the empty set.
         assert_ne!(of(&[all_ones, number(1)]), EventSet::default());
     }
 

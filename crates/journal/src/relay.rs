@@ -667,11 +667,11 @@ mod tests {
 
     #[test]
     fn a_batch_is_mixed_and_each_records_events_keep_their_order() {
-        // Six orders of three records, each as likely as another: within five standard deviations.
+        // Three records have six orders, equally likely: counts within five standard deviations.
         let found = orders(&["a", "b", "c"]);
         assert_eq!(found.len(), 6);
         assert!(found.values().all(|count| (856..=1_144).contains(count)), "{found:?}");
-        // `0`, `1` and `3` are of one record.
+        // Events 0, 1 and 3 belong to one record.
         let found: BTreeSet<_> = orders(&["a", "a", "b", "a"]).into_keys().collect();
         assert_eq!(found, ["0123", "0132", "0213", "2013"].map(str::to_owned).into());
         assert!(mixed(Vec::new(), &SeededEntropy::new(1)).is_empty());

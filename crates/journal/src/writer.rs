@@ -128,7 +128,7 @@ mod tests {
                 Ok::<_, Error>(())
             }
         });
-        // The caller gives up during the write.
+        // The caller gives up while the write is under way.
         tokio::select! {
             _ = call => panic!("nothing let it proceed"),
             () = begun.notified() => {}

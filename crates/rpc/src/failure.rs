@@ -345,7 +345,7 @@ pub(crate) mod tests {
         ]
     }
 
-    /// A reason's code, whether it promises a delay, and its metadata keys, from the catalogue.
+    /// Reads the catalogue: a reason's code, whether it promises a delay, and its metadata keys.
     pub(crate) fn catalogued(reason: ErrorReason) -> (i32, bool, Vec<String>) {
         let handling = api::POOL.get_extension_by_name("remit.error.v1.handling").unwrap();
         let reasons = api::POOL.get_enum_by_name("remit.error.v1.ErrorReason").unwrap();
@@ -359,7 +359,7 @@ pub(crate) mod tests {
         )
     }
 
-    /// A status's code, whether it contains a delay, and its metadata keys.
+    /// Reads a status: its code, whether it contains a delay, and its metadata keys.
     pub(crate) fn told(status: &Status) -> (i32, bool, Vec<String>) {
         let mut keys: Vec<_> = status.get_details_error_info().unwrap().metadata.into_keys().collect();
         keys.sort();

@@ -298,8 +298,8 @@ mod tests {
         assert_eq!(tokens.authenticate(&http::HeaderMap::new()), None);
     }
 
-    /// Whoever sees the commitment knows the record and can list all names: without the key of the
-    /// officer's system that tells nothing.
+    /// A reader of the commitment knows the record and can try all names. Without the key of the
+    /// officer's system, that tells nothing.
     #[test]
     fn p3_an_officers_commitment_cannot_be_tried_without_the_systems_token() {
         let of = |secret: &str| {

@@ -454,8 +454,8 @@ mod tests {
         }
     }
 
-    /// What a request with this deadline gets from a server that would take an hour, and whether
-    /// anything was begun.
+    /// Sends a request with this deadline to a handler that takes an hour. Returns the answer and
+    /// whether the handler was called.
     async fn answer(timeout: &str) -> (Status, bool) {
         use std::sync::atomic::{AtomicBool, Ordering};
         use tower::ServiceExt as _;
@@ -493,7 +493,7 @@ mod tests {
         }
     }
 
-    /// Two rows, for methods of the contract; its other methods have none.
+    /// Rows for two methods of the contract. Its other methods have none.
     const TABLES: &[access::Table] = &[access::Table {
         service: "remit.audit.v1.AuditService",
         methods: &[
@@ -529,7 +529,7 @@ mod tests {
                 "0123456789abcdefghij",
                 Some(Code::PermissionDenied),
             ),
-            // In the contract, and without a row.
+            // In the contract, but without a row.
             (
                 "/remit.audit.v1.AuditService/ListChanges",
                 "0123456789abcdefghij",
@@ -550,7 +550,7 @@ mod tests {
         ] {
             let called = Arc::new(AtomicBool::new(false));
             let seen = Arc::clone(&called);
-            // Whatever is asked for has a handler.
+            // Every path has a handler, so only the access table refuses.
             let handler = move || async move { seen.store(true, Ordering::SeqCst) };
             let router = axum::Router::new().fallback(handler).layer(Access {
                 authenticate: Arc::clone(&authenticate),
@@ -571,7 +571,7 @@ mod tests {
         }
     }
 
-    /// Metadata that must be refused, and is so before a handler is called or a token is looked up.
+    /// Bad metadata is refused before a token is looked up or a handler is called.
     #[tokio::test]
     async fn metadata_that_cannot_be_read_is_refused_and_not_taken_for_nothing() {
         use tower::ServiceExt as _;

@@ -228,7 +228,7 @@ mod tests {
         for (position, token) in [("7", &few), ("18446744073709551615", &many)] {
             assert!(!token.windows(position.len()).any(|part| part == position.as_bytes()) || position.len() == 1);
         }
-        // Neighbours share nothing but their length.
+        // Tokens of neighbouring cursors have only their length in common.
         let same = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a == b).count();
         assert!(same(&token(1_000), &token(1_001)) < 16);
     }

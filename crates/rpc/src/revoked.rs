@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::Role;
 
-    /// Knows one caller, until told otherwise.
+    /// Authenticates every request as one caller, which a test can change.
     struct Known(Mutex<Option<Identity>>);
 
     impl Authenticate for Known {
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// With the interval that ships, in injected time.
+    /// Uses the shipped interval, in paused time.
     #[tokio::test(start_paused = true)]
     async fn an_open_stream_ends_within_seconds_of_its_token() {
         for changed in [
@@ -144,7 +144,7 @@ mod tests {
             let known = Arc::new(Known(Mutex::new(Some(operator()))));
             let authenticate: Arc<dyn Authenticate> = Arc::clone(&known) as _;
             let judge = Judge::new(&authenticate, &HeaderMap::new(), &operator());
-            // Never sends anything, and so never notices by itself.
+            // Sends nothing, so nothing but the judge can end it.
             let silent = futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
             let answer = async { Ok::<_, std::io::Error>(Response::new(Body::from_stream(silent))) };
             let mut body = judge.watch(answer).await.unwrap().into_body();
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// What is dropped does no more work.
+    /// Notes that it was dropped, with the upload that owns it.
     struct Dropped(Arc<AtomicBool>);
 
     impl Drop for Dropped {

@@ -223,7 +223,8 @@ mod tests {
         [&[0], &length[..], &request].concat()
     }
 
-    /// A server without services of its own: a channel to it, what stops it, and its end.
+    /// Starts a server without services of its own. Returns a channel to it, the token that stops it,
+    /// and its task.
     async fn served(
         reflection: bool,
         access: &'static [Table],
@@ -248,7 +249,7 @@ mod tests {
         (endpoint.connect().await.unwrap(), shutdown, serving)
     }
 
-    /// What reflection and health of a server with these tables tell of.
+    /// The services that reflection lists on a server with these tables. Checks its health, too.
     async fn listed(access: &'static [Table]) -> Vec<String> {
         use tonic_reflection::pb::v1::{
             server_reflection_client::ServerReflectionClient, server_reflection_response::MessageResponse,
@@ -277,7 +278,7 @@ mod tests {
                 panic!("no services")
             };
             for service in services.service {
-                // Whatever is listed can be called with what is told of it.
+                // For each, reflection also returns the file, which a caller needs.
                 let file = ask(MessageRequest::FileContainingSymbol(service.name.clone())).await;
                 assert!(
                     matches!(file, Ok(Some(MessageResponse::FileDescriptorResponse(_)))),
@@ -324,7 +325,7 @@ mod tests {
         assert_eq!(listed(&ACCESS).await, expected);
     }
 
-    /// Read without a gRPC client, which would not send what it was not built with.
+    /// Without a gRPC client, which sends only the encodings that it was built with.
     #[tokio::test]
     async fn compressed_requests_are_refused_by_name() {
         for (encoding, named) in [
@@ -361,8 +362,8 @@ mod tests {
         }
     }
 
-    /// The first request is answered, so that headers are sent; the second one fails in the library
-    /// that serves it. Read without a gRPC client, which would hide where the status stood.
+    /// The first request is answered, so headers are sent. The second one fails in the library that
+    /// serves reflection. Without a gRPC client, which would hide where the status stood.
     #[tokio::test]
     async fn an_error_that_ends_a_stream_after_its_headers_has_a_reason() {
         let (mut channel, shutdown, serving) = served(true, &[]).await;

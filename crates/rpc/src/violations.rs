@@ -125,7 +125,7 @@ mod tests {
         assert!(Violations::new().finish(|| None::<()>).is_err());
     }
 
-    /// The contract's list of patterns and the one that names are read by.
+    /// The contract lists the same patterns as the table that names are parsed with.
     #[test]
     fn the_collections_are_those_of_the_contract() {
         let mut patterns = Vec::new();
