@@ -1,5 +1,6 @@
 //! The contract: what `proto/` says, as Rust types, clients and servers. Generated code, and what
-//! makes and reads the common types of Google (`common.rs`).
+//! makes and reads the common types of Google (`common.rs`), and the control characters that texts may
+//! have (`text.rs`).
 //!
 //! Clients and servers need the feature `grpc`; without it there are messages only, and no
 //! dependency on a transport.
@@ -19,6 +20,7 @@ use std::sync::LazyLock;
 #[cfg(feature = "grpc")]
 mod codec;
 mod common;
+pub mod text;
 
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/remit.rs"));

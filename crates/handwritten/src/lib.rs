@@ -2,13 +2,16 @@
 //!
 //! A key without a value (`urgent:`, `victim: ~`) is refused, wherever it stands. Serde reads it as
 //! an absent key, and an absent condition is a wider one: a row would take what its author kept
-//! out. The same for an item of a list. Keys that occur twice are refused by the parser.
+//! out. The same for an item of a list. Keys that occur twice are refused by the parser. A text with
+//! a control character, which an escape such as `\e` makes, is refused too: what is loaded from files
+//! is shown on terminals and in forms.
 //!
 //! A crate of its own, because `decision` and `intake` both read such files and neither knows the
 //! other. It imports no transport and no database.
 
 use std::fmt;
 
+use api::text::{Form, called, control};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 pub use serde_saphyr::{Location, Spanned};
@@ -19,7 +22,8 @@ pub enum Error {
     /// It is not YAML or has a different structure. Parsing stops at the first such fault.
     #[error("{0}")]
     Shape(#[source] Box<serde_saphyr::Error>),
-    /// Keys or items have no value. Lists all of them, each with line and column.
+    /// Keys or items have no value, or one with a control character. Lists all of them, each with
+    /// line and column.
     #[error("{}", .0.join("; "))]
     Empty(Vec<String>),
 }
@@ -73,6 +77,8 @@ fn filled(documents: &[Spanned<Node>]) -> Result<(), Error> {
 enum Node {
     Empty,
     Value,
+    /// A text with a character that it must not have.
+    Refused(char),
     List(Vec<Spanned<Node>>),
     Keys(Vec<(Spanned<Key>, Node)>),
 }
@@ -83,11 +89,12 @@ struct Key(String);
 impl Node {
     fn collect(&self, faults: &mut Vec<String>) {
         match self {
-            Self::Empty | Self::Value => {}
+            Self::Empty | Self::Value | Self::Refused(_) => {}
             Self::List(items) => {
                 for item in items {
                     match item.value {
                         Self::Empty => faults.push(fault(item.referenced, "an item of a list", "item")),
+                        Self::Refused(c) => faults.push(refused(item.referenced, "an item of a list", c)),
                         ref node => node.collect(faults),
                     }
                 }
@@ -98,6 +105,10 @@ impl Node {
                         Self::Empty => {
                             let what = format!("`{}`", key.value.0);
                             faults.push(fault(key.referenced, &what, "key"));
+                        }
+                        Self::Refused(c) => {
+                            let what = format!("`{}`", key.value.0);
+                            faults.push(refused(key.referenced, &what, *c));
                         }
                         node => node.collect(faults),
                     }
@@ -116,6 +127,10 @@ pub fn place(at: Location) -> String {
 fn fault(at: Location, what: &str, remove: &str) -> String {
     let at = place(at);
     format!("{at}: {what} has no value; write one, or remove the {remove}")
+}
+
+fn refused(at: Location, what: &str, c: char) -> String {
+    format!("{}: {what} has {}; remove it", place(at), called(c))
 }
 
 /// Visits a scalar that is there, whatever its type.
@@ -140,7 +155,11 @@ impl<'de> Deserialize<'de> for Node {
             scalars! {
                 Node::Value;
                 visit_bool: bool, visit_i64: i64, visit_i128: i128, visit_u64: u64, visit_u128: u128, visit_f64: f64,
-                visit_str: &str, visit_bytes: &[u8]
+                visit_bytes: &[u8]
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Node, E> {
+                Ok(control(text, Form::Lines).map_or(Node::Value, Node::Refused))
             }
 
             fn visit_unit<E>(self) -> Result<Node, E> {
@@ -227,6 +246,29 @@ mod tests {
             .expect_err("the second")
             .to_string();
         assert!(documents.contains("line 4, column 1: `when`"), "{documents}");
+    }
+
+    #[test]
+    fn a_text_with_a_control_character_is_refused_with_its_place() {
+        for (yaml, expected) in [
+            (
+                "id: a\nitems:\n  - b\n  - \"c\\e[31m\"\n",
+                "line 4, column 5: an item of a list has a control character (U+001B); remove it",
+            ),
+            (
+                "id: \"a\\x9bb\"\n",
+                "line 1, column 1: `id` has a control character (U+009B); remove it",
+            ),
+            (
+                "id: \"a\\0\"\n",
+                "line 1, column 1: `id` has a NUL character (U+0000); remove it",
+            ),
+        ] {
+            let refused = read::<File>(yaml).unwrap_err().to_string();
+            assert_eq!(refused, expected, "{yaml}");
+        }
+        // Lines are.
+        read::<File>("id: |\n  first\n  \tsecond\n").unwrap();
     }
 
     #[test]

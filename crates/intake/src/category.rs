@@ -6,6 +6,7 @@ use std::{
     ops::Bound,
 };
 
+use api::text::{Form, called, control};
 use handwritten::{Location, Spanned, place};
 use serde::Deserialize;
 
@@ -282,6 +283,15 @@ fn check(at: Location, category: &Category, faults: &mut Vec<String>) {
             fault("cites a law without title or articles".to_owned());
         }
     }
+    let labels = category.details.iter().map(|detail| &detail.title);
+    let titles = labels.chain([&category.title]).flat_map(|title| [&title.zh, &title.en]);
+    let laws = category
+        .legal_basis
+        .iter()
+        .flat_map(|basis| [&basis.law, &basis.articles]);
+    if let Some(refused) = titles.chain(laws).find_map(|text| control(text, Form::Line)) {
+        fault(format!("has {} in a title or a law; remove it", called(refused)));
+    }
     if category.protects.is_empty() {
         fault("names no protected interest in `protects`".to_owned());
     }
@@ -359,6 +369,21 @@ categories:
                 "cites no law",
             ),
             ("law: 刑法", "law: ''", "cites a law without title"),
+            (
+                "law: 刑法",
+                "law: \"刑\\n法\"",
+                "has a line break (U+000A) in a title or a law",
+            ),
+            (
+                "en: Online gambling",
+                "en: \"Online\\tgambling\"",
+                "in a title or a law",
+            ),
+            (
+                "en: Online gambling",
+                "en: \"Online\\e gambling\"",
+                "control character (U+001B)",
+            ),
             ("protects: [property]", "protects: []", "names no protected interest"),
             ("protects: [property]", "protects: [public-order]", "public-order"),
             ("    protects: [property]\n", "", "protects"),

@@ -1,6 +1,9 @@
 //! Validation of requests to reveal a reporter. No I/O.
 
-use api::intake::{RevealPurpose, RevealReporterRequest};
+use api::{
+    intake::{RevealPurpose, RevealReporterRequest},
+    text::{Form, control},
+};
 use rpc::{Violation, Violations};
 use uuid::Uuid;
 
@@ -50,7 +53,7 @@ pub fn check(request: &RevealReporterRequest) -> Result<RevealRequest, Vec<Viola
 /// Why something is needed, in words: the request's field `justification`.
 pub(crate) fn justification(text: &str, violations: &mut Violations) -> String {
     let justification = text.trim();
-    if !LENGTH.contains(&justification.chars().count()) || justification.contains(char::is_control) {
+    if !LENGTH.contains(&justification.chars().count()) || control(justification, Form::Line).is_some() {
         violations.add(
             "justification",
             format!("must be {} to {} characters on one line", LENGTH.start(), LENGTH.end()),

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use api::{
     intake::{Subject, SubjectKind},
     routing::{OperatorSubject, operator_subject},
+    text::{Form, control},
 };
 use names::{subject, text::visible};
 
@@ -51,6 +52,11 @@ pub(crate) fn fault(kind: SubjectKind, value: &str) -> Option<&'static str> {
             .then_some("must be 20 to 128 letters and digits, with `-`, `_` and `:` only between them"),
         SubjectKind::Account | SubjectKind::App | SubjectKind::Organisation | SubjectKind::Unspecified => None,
     }
+}
+
+/// What is wrong with the characters of a text of one line, if anything.
+pub(crate) fn control_fault(text: &str) -> Option<&'static str> {
+    control(text, Form::Line).map(|_| "has a line break or a control character; leave it out")
 }
 
 /// What is wrong with a web address, if anything. A browser would drop line breaks and follow what

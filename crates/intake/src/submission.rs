@@ -302,7 +302,14 @@ impl Faults {
         if kind == SubjectKind::Unspecified {
             self.add(format_args!("{path}.kind"), "is missing or unknown");
         }
-        self.none(field, subject::fault(kind, value));
+        self.none(
+            field,
+            subject::fault(kind, value).or_else(|| subject::control_fault(value)),
+        );
+        self.none(
+            format_args!("{path}.platform"),
+            subject::control_fault(&subject.platform),
+        );
         if subject.port != 0 {
             let field = format_args!("{path}.port");
             if kind != SubjectKind::IpAddress {

@@ -156,7 +156,7 @@ pub fn operator(text: &str) -> Result<&str, InvalidEntry> {
     let text = text.trim();
     match text.chars().count() {
         length if length > OPERATOR => Err(InvalidEntry::Long(length)),
-        _ if text.contains(char::is_control) => Err(InvalidEntry::Character),
+        _ if api::text::control(text, api::text::Form::Line).is_some() => Err(InvalidEntry::Character),
         _ => Ok(text),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use api::routing::{OperatorKind, OperatorSubject, operator_subject};
+use api::{
+    routing::{OperatorKind, OperatorSubject, operator_subject},
+    text::{Form, control},
+};
 use names::{
     Collection,
     subject::{self, host},
@@ -240,7 +243,7 @@ fn plain(kind: Kind, text: &str) -> Result<String, InvalidKey> {
     if text.chars().count() > NAME {
         return Err(InvalidKey::Long(text.chars().count()));
     }
-    if text.contains(|c: char| c == '/' || c.is_control()) {
+    if text.contains('/') || control(text, Form::Line).is_some() {
         return Err(InvalidKey::Character(shown(text)));
     }
     let name = match kind {

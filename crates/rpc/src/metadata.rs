@@ -47,7 +47,8 @@ impl Officer {
         if names::text::visible(&name).trim().is_empty() {
             return Err(InvalidOfficer::Blank);
         }
-        if name.contains(|c: char| c.is_control() || names::text::is_invisible(c)) || name.trim() != name {
+        let has_control = api::text::control(&name, api::text::Form::Line).is_some();
+        if has_control || name.contains(names::text::is_invisible) || name.trim() != name {
             return Err(InvalidOfficer::Invisible);
         }
         match name.chars().count() {

@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         // Shown to reporters: a database, a terminal and a form must take it as it is.
         if [&entry.name.zh, &entry.name.en]
             .iter()
-            .any(|name| name.contains(char::is_control))
+            .any(|name| api::text::control(name, api::text::Form::Line).is_some())
         {
             self.faults.push(format!(
                 "{at}: a name has a control character, such as a line break; remove it"

@@ -8,6 +8,7 @@ use api::routing::{
     LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition, RuleRow, RuleTable,
     SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
+use api::text::{Form, control};
 use api::{bilingual, text_in};
 use iso_currency::Currency;
 use names::Collection;
@@ -466,10 +467,7 @@ impl Reader<'_> {
             self.fault("advise", "the advice is missing; add `advise: {zh: …, en: …}`");
             return None;
         }
-        if [zh, en]
-            .iter()
-            .any(|text| text.contains(|c: char| c.is_control() && c != '\n'))
-        {
+        if [zh, en].iter().any(|text| control(text, Form::Lines).is_some()) {
             self.fault("advise", "a text has a control character; remove it");
             return None;
         }

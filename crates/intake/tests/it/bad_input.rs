@@ -115,6 +115,21 @@ const CASES: &[(&str, Spoil, &[&str])] = &[
         &["report.subjects[0].value"],
     ),
     (
+        "app with a control character",
+        |r| subject(r, SubjectKind::App, "loan\u{1b}[31m app"),
+        &["report.subjects[0].value"],
+    ),
+    (
+        "organisation of two lines",
+        |r| subject(r, SubjectKind::Organisation, "a\u{2028}b"),
+        &["report.subjects[0].value"],
+    ),
+    (
+        "platform with a tab",
+        |r| report(r).subjects[0].platform = "a\tb".to_owned(),
+        &["report.subjects[0].platform"],
+    ),
+    (
         "subject that nobody sees",
         |r| subject(r, SubjectKind::App, "\u{200b}\u{feff}"),
         &["report.subjects[0].value"],

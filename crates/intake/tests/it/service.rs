@@ -21,31 +21,47 @@ const REQUEST_ID: &str = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa";
 
 testkit::on_each_backend!(
     a_submitted_report_is_followed_by_its_receipt,
-    a_nul_in_any_text_is_refused_by_its_field,
+    a_control_character_in_any_text_is_refused_by_its_field,
     p1_a_lost_answer_is_repeated_not_doubled,
     p7_a_reading_without_a_purpose_shows_nothing_and_leaves_nothing,
     p7_a_report_is_shown_only_once_its_reading_is_durable,
     p7_readings_made_at_once_are_each_recorded,
 );
 
-async fn a_nul_in_any_text_is_refused_by_its_field(backend: Backend) {
+async fn a_control_character_in_any_text_is_refused_by_its_field(backend: Backend) {
     let served = serve(backend.url(), Limits::default()).await;
     let mut client = served.client("hotline");
     let mut narrative = good();
     narrative.report.as_mut().unwrap().narrative.push('\0');
     let mut subject = good();
     subject.report.as_mut().unwrap().subjects[0].value.insert(0, '\0');
-    for (spoiled, field) in [(narrative, "report.narrative"), (subject, "report.subjects.value")] {
+    let mut name = good();
+    let named = api::intake::Reporter {
+        display_name: "Wang\u{1b}]0;x\u{7} Wei".to_owned(),
+        ..Default::default()
+    };
+    name.report.as_mut().unwrap().reporter = Some(named);
+    let mut language = good();
+    language.report.as_mut().unwrap().language_code = "zh\n".to_owned();
+    for (spoiled, field, refused) in [
+        (narrative, "report.narrative", "a NUL character (U+0000)"),
+        (subject, "report.subjects.value", "a NUL character (U+0000)"),
+        (name, "report.reporter.display_name", "a control character (U+001B)"),
+        (language, "report.language_code", "a line break (U+000A)"),
+    ] {
         let status = client.submit_report(spoiled).await.unwrap_err();
         let info = status.get_details_error_info().unwrap();
         assert_eq!(
             (status.code(), info.reason.as_str()),
             (Code::InvalidArgument, "MALFORMED_MESSAGE")
         );
-        let named = format!("`{field}` has a NUL character (U+0000); leave it out");
+        let named = format!("`{field}` has {refused}; leave it out");
         assert!(status.message().ends_with(&named), "{}", status.message());
     }
-    client.submit_report(good()).await.unwrap();
+    // What happened has lines.
+    let mut lines = good();
+    lines.report.as_mut().unwrap().narrative = "First\r\n\tthen\n".to_owned();
+    client.submit_report(lines).await.unwrap();
 }
 
 async fn a_submitted_report_is_followed_by_its_receipt(backend: Backend) {
