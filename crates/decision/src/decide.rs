@@ -25,7 +25,7 @@ use places::{Country, TerritoryCode};
 use crate::directory::{Agency, AgencyId, Directory, Ended, Function, LastResort, Located, Search};
 use crate::factor::Factor;
 pub use crate::facts::facts_digest;
-use crate::facts::{Given, Places, Situation, agency_id};
+use crate::facts::{Given, Named, Places, Situation, agency_id};
 use crate::rules::{Action, HoldNeed, Lead, Matched, Review, Row, RuleSet, Terms};
 
 /// Time for which a loss counts as fresh, so that a payment may still be stopped: recalls are
@@ -192,12 +192,16 @@ enum Note<'a> {
 #[must_use]
 pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Directory) -> Ruling<'a> {
     let day = directory.day_of(situation);
-    let places = situation.places(directory, day);
+    let received = Named::find(situation.received_by, directory, day);
+    let complained_of = Named::find(situation.complained_of, directory, day);
+    let places = situation.places(received, complained_of);
     let matched = rules.find(situation, &places, directory.tree_on(day));
     let row = rules.row(&matched);
     let mut desk = Desk {
         situation,
         places,
+        received,
+        complained_of,
         ruling: Ruling {
             rules,
             directory,
@@ -225,6 +229,10 @@ pub fn rule<'a>(situation: &Situation<'a>, rules: &'a RuleSet, directory: &'a Di
 struct Desk<'s, 'a> {
     situation: &'s Situation<'a>,
     places: Places<'a>,
+    /// The agency that received the report first.
+    received: Option<Named<'a>>,
+    /// The agency that the report complains of.
+    complained_of: Option<Named<'a>>,
     ruling: Ruling<'a>,
 }
 
@@ -249,7 +257,7 @@ impl<'a> Desk<'_, 'a> {
                 at = ruling.directory.agency(successor);
             }
         }
-        if let Some(ended) = self.ended(self.situation.complained_of) {
+        if let Some(ended) = self.complained_of.and_then(|named| named.ended()) {
             self.ruling.notes.push(Note::ComplainedOfEnded(ended));
         }
         let ruling = &mut self.ruling;
@@ -267,15 +275,6 @@ impl<'a> Desk<'_, 'a> {
         if ruling.row.conditions.is_empty() {
             ruling.notes.push(Note::CatchAll(self.situation.category));
         }
-    }
-
-    /// The agency with this id, if it has ended, and the agency that continues it.
-    fn ended(&self, id: &str) -> Option<Ended<'a>> {
-        let directory = self.ruling.directory;
-        let day = self.ruling.day;
-        let agency = agency_id(id).and_then(|id| directory.agency(&id))?;
-        let heir = directory.heir(&agency.id, day);
-        agency.has_ended(day).then_some(Ended { agency, heir })
     }
 
     fn lead(&mut self, lead: &'a Lead) {
@@ -500,10 +499,7 @@ impl<'a> Desk<'_, 'a> {
 
     /// The agency that received the report first, or the agency that continues it.
     fn received(&self) -> Option<&'a Agency> {
-        let directory = self.ruling.directory;
-        let received = agency_id(self.situation.received_by).and_then(|id| directory.agency(&id))?;
-        let heir = directory.heir(&received.id, self.ruling.day);
-        Some(heir.unwrap_or(received))
+        self.received.map(|named| named.now())
     }
 
     fn is_excluded(&self, agency: &Agency) -> bool {
@@ -547,7 +543,7 @@ impl<'a> Desk<'_, 'a> {
             self.ruling.notes.push(Note::ReceiverNoRight(receiver));
         }
         if let Some(receiver) = self.receiver()
-            && let Some(ended) = self.ended(facts.received_by)
+            && let Some(ended) = self.received.and_then(|named| named.ended())
             && ended.heir == Some(receiver)
         {
             self.ruling.notes.push(Note::ReceiverEnded(ended));

@@ -17,7 +17,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::line::FactsLine;
-use crate::directory::{AgencyId, Directory};
+use crate::directory::{Agency, AgencyId, Directory, Ended};
 use crate::factor::Factor;
 
 /// The facts of one report.
@@ -137,11 +137,14 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// All places on the day of acceptance, including those of the agencies in the facts.
-    pub(crate) fn places(&self, directory: &Directory, day: Option<Date>) -> Places<'a> {
+    /// All places, including those of the agencies in the facts.
+    pub(crate) fn places(&self, received: Option<Named<'_>>, complained_of: Option<Named<'_>>) -> Places<'a> {
         let mut places = Places(self.named);
-        places.set(Factor::Received, received(self.received_by, directory));
-        places.set(Factor::ComplainedOf, complained_of(self.complained_of, directory, day));
+        places.set(Factor::Received, self::received(received));
+        // Of one that has ended, the place of the agency that continues it: the complaint is about
+        // that one's staff and files now.
+        let complained_of = complained_of.map(|named| Given::Territory(named.now().territory));
+        places.set(Factor::ComplainedOf, complained_of.unwrap_or(Given::Absent));
         // Nobody brings the home police against a critic: the complaint is usually submitted where
         // the complainant lives, so the receiver's place counts as little as the victim's.
         if let Some(victim) = self.complainant_of_publication() {
@@ -239,27 +242,58 @@ pub(crate) fn country(country: &str) -> Given<'_> {
     }
 }
 
-/// The place of the agency complained of. Of one that has ended, the place of the agency that
-/// continues it: the complaint is about that one's staff and files now.
-fn complained_of(name: &str, directory: &Directory, day: Option<Date>) -> Given<'static> {
-    let heir = agency_id(name).and_then(|id| directory.heir(&id, day));
-    heir.map_or_else(|| place_of(name, directory), |heir| Given::Territory(heir.territory))
-}
-
 /// The receiver's place. One that receives for the whole nation, such as a national hotline, has
 /// none.
-fn received(name: &str, directory: &Directory) -> Given<'static> {
-    match place_of(name, directory) {
-        Given::Territory(TerritoryCode::ROOT) => Given::Nationwide,
-        given => given,
+fn received(named: Option<Named<'_>>) -> Given<'static> {
+    match named.map(|named| named.agency.territory) {
+        None => Given::Absent,
+        Some(TerritoryCode::ROOT) => Given::Nationwide,
+        Some(territory) => Given::Territory(territory),
     }
 }
 
-/// The place of an agency.
-fn place_of(name: &str, directory: &Directory) -> Given<'static> {
-    agency_id(name)
-        .and_then(|id| directory.agency(&id))
-        .map_or(Given::Absent, |agency| Given::Territory(agency.territory))
+/// An agency that the facts name, and who continues it if it has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    /// The agency named.
+    pub agency: &'a Agency,
+    /// Whether it has ended.
+    pub has_ended: bool,
+    /// Who continues it.
+    pub heir: Option<&'a Agency>,
+}
+
+impl<'a> Named<'a> {
+    /// Looks an agency up by its name.
+    pub fn find(name: &str, directory: &'a Directory, day: Option<Date>) -> Option<Self> {
+        if name.is_empty() {
+            return None;
+        }
+        let agency = agency_id(name).and_then(|id| directory.agency(&id))?;
+        let has_ended = agency.has_ended(day);
+        let heir = match has_ended {
+            true => directory.heir(&agency.id, day),
+            false => None,
+        };
+        Some(Self {
+            agency,
+            has_ended,
+            heir,
+        })
+    }
+
+    /// The agency, or the one that continues it.
+    pub fn now(&self) -> &'a Agency {
+        self.heir.unwrap_or(self.agency)
+    }
+
+    /// Its end, if it has ended.
+    pub fn ended(&self) -> Option<Ended<'a>> {
+        self.has_ended.then_some(Ended {
+            agency: self.agency,
+            heir: self.heir,
+        })
+    }
 }
 
 /// Parses the name of an agency.
