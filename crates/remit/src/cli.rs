@@ -1,9 +1,6 @@
 //! The whole command line, and how a run of it ends.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host::{config, data_dir::Layout};
@@ -11,6 +8,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use crate::{
     client, commands,
+    context::Contexts,
     output::{self, Language},
 };
 
@@ -41,7 +39,8 @@ Examples:
   remit operator load operators.csv                        load the operator register
   remit directory locate 320508018 police                  find the agency for a place
   remit route explain report.json                          preview a report's route
-  remit log verify                                         verify the whole log"
+  remit log verify                                         verify the whole log
+  remit context use production                             call another cluster from now on"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -71,6 +70,7 @@ enum Command {
     Witness(commands::witness::Command),
     Demo(commands::demo::Command),
     Token(commands::token::Command),
+    Context(commands::context::Command),
     Config(commands::config::Command),
     Completions(commands::manual::Completions),
     Man(commands::manual::Man),
@@ -91,7 +91,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let locale = || Language::of_locale(|name| std::env::var(name).ok());
     output::set_language(cli.lang.unwrap_or_else(locale));
-    output::set_zone(zone(cli.utc, data_dir(&matches).as_deref()));
+    output::set_zone(zone(cli.utc, &matches));
     match try_run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader closed the output.
@@ -114,25 +114,40 @@ fn wants_json(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> bool {
     flags.any(|argument| argument == "--json")
 }
 
-/// The data directory that the command is given, if it takes one.
-fn data_dir(matches: &ArgMatches) -> Option<PathBuf> {
-    match matches.subcommand() {
-        Some((_, of_command)) => data_dir(of_command),
-        None => matches.try_get_one::<PathBuf>("data_dir").ok().flatten().cloned(),
-    }
-}
-
-/// The zone in which people read times: UTC if they ask for it, that of the instance in the data
-/// directory, in which its deadlines are counted, or this machine's.
-fn zone(utc: bool, data_dir: Option<&Path>) -> TimeZone {
+/// The zone in which people read times: UTC if they ask for it; that of the cluster, in which its
+/// deadlines are counted, as the context or the instance in the data directory says; or this
+/// machine's.
+fn zone(utc: bool, matches: &ArgMatches) -> TimeZone {
     if utc {
         return TimeZone::UTC;
     }
-    // What is wrong with the file, the command says when it needs it.
-    let endpoints = data_dir.and_then(|folder| Layout::new(folder).read_endpoints().ok().flatten());
-    let seconds = endpoints.and_then(|endpoints| endpoints.utc_offset_seconds);
-    let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok());
-    offset.map_or_else(TimeZone::system, TimeZone::fixed)
+    // What is wrong with a file, the command says when it needs it.
+    offset(matches).map_or_else(TimeZone::system, TimeZone::fixed)
+}
+
+fn offset(matches: &ArgMatches) -> Option<Offset> {
+    let mut of_command = matches;
+    while let Some((_, next)) = of_command.subcommand() {
+        of_command = next;
+    }
+    // Of commands that call servers; the others have none.
+    let given = of_command.try_get_one::<PathBuf>("data_dir").ok()?.cloned();
+    let named = of_command.try_get_one::<String>("context").ok().flatten();
+    let contexts = Contexts::read().ok();
+    let context = match (&given, &contexts) {
+        (None, Some(contexts)) => contexts
+            .find(named.map(String::as_str))
+            .ok()?
+            .map(|(_, context)| context),
+        _ => None,
+    };
+    if let Some(offset) = context.and_then(|context| context.utc_offset.as_deref()) {
+        return output::offset(offset);
+    }
+    let folder = given.or_else(|| context?.data_dir.clone());
+    let layout = Layout::new(folder.unwrap_or_else(|| PathBuf::from(client::DATA_DIR)));
+    let endpoints = layout.read_endpoints().ok().flatten()?;
+    Offset::from_seconds(endpoints.utc_offset_seconds?).ok()
 }
 
 /// The environment variables that command lines read.
@@ -161,6 +176,7 @@ fn try_run(cli: Cli) -> anyhow::Result<()> {
             Command::Witness(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Token(command) => command.run().await,
+            Command::Context(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),

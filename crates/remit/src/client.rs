@@ -1,6 +1,10 @@
 //! The client side: server addresses, the caller's identity, and the meaning of failed calls.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -14,7 +18,13 @@ use rpc::{Officer, Role, client::Caller};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::output::quoted;
+use crate::{
+    context::{Context, Contexts},
+    output::quoted,
+};
+
+/// The data directory where nobody says another.
+pub const DATA_DIR: &str = "data";
 
 /// Time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,15 +33,26 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Args, Clone, Debug)]
 pub struct Access {
     /// Data directory of an instance on this machine, with addresses, tokens and the log's key
+    /// [default: that of the context, or `data`]
     #[arg(
-        long,
+        id = "data_dir",
+        long = "data-dir",
         global = true,
         env = "REMIT_DATA_DIR",
-        default_value = "data",
         value_name = "DIR",
         help_heading = "Connection"
     )]
-    pub data_dir: PathBuf,
+    given_data_dir: Option<PathBuf>,
+    /// Cluster to call, of those that `remit context list` shows [default: the one in use]
+    #[arg(
+        long,
+        global = true,
+        env = "REMIT_CONTEXT",
+        value_name = "NAME",
+        conflicts_with = "data_dir",
+        help_heading = "Connection"
+    )]
+    context: Option<String>,
     /// The caller, from the data directory's tokens: `operator`, `auditor`, or the id of an agency
     /// [default: operator]
     #[arg(long = "as", global = true, value_name = "WHO", help_heading = "Connection")]
@@ -127,7 +148,8 @@ impl Access {
     /// Access to an instance on this machine.
     pub fn local(data_dir: PathBuf) -> Self {
         Self {
-            data_dir,
+            given_data_dir: Some(data_dir),
+            context: None,
             who: None,
             token: None,
             token_file: None,
@@ -144,9 +166,38 @@ impl Access {
         }
     }
 
+    /// The context that counts: the named one, or the one in use. None where a data directory is
+    /// named.
+    fn context(&self) -> anyhow::Result<Option<Context>> {
+        if self.given_data_dir.is_some() {
+            return Ok(None);
+        }
+        let contexts = Contexts::read()?;
+        let found = contexts.find(self.context.as_deref())?;
+        Ok(found.map(|(_, context)| context.clone()))
+    }
+
+    /// The same access to the instance in the data directory, whatever context is in use.
+    pub fn at_data_dir(&self) -> anyhow::Result<Self> {
+        Ok(Self {
+            given_data_dir: Some(self.data_dir()?),
+            context: None,
+            ..self.clone()
+        })
+    }
+
     /// The data directory.
-    pub fn layout(&self) -> Layout {
-        Layout::new(&self.data_dir)
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(folder) = &self.given_data_dir {
+            return Ok(folder.clone());
+        }
+        let of_context = self.context()?.and_then(|context| context.data_dir);
+        Ok(of_context.unwrap_or_else(|| PathBuf::from(DATA_DIR)))
+    }
+
+    /// The layout of the data directory.
+    pub fn layout(&self) -> anyhow::Result<Layout> {
+        Ok(Layout::new(self.data_dir()?))
     }
 
     /// A service to call; `server` is its address, if given.
@@ -180,15 +231,21 @@ impl Access {
                 Err(error) => Err(Failed::Usage(format!("--server: {error}")).into()),
             };
         }
-        match self.layout().read_endpoints()? {
+        let context = self.context()?;
+        if let Some(address) = context.as_ref().and_then(|context| context.address(service)) {
+            return Ok(address.to_owned());
+        }
+        let layout = self.layout()?;
+        match layout.read_endpoints()? {
             Some(endpoints) => Ok(endpoints.of(service).to_owned()),
             None => Err(Failed::Unreachable {
                 message: format!(
                     "no instance is serving from the data directory {}",
-                    self.data_dir.display()
+                    layout.folder().display()
                 ),
                 help: format!(
-                    "start one with `remit serve all`, set its directory with --data-dir, or another server with {}",
+                    "start one with `remit serve all`, set its directory with --data-dir, or another server with {} or \
+                     `remit context set`",
                     variable(service)
                 ),
             }
@@ -201,13 +258,17 @@ impl Access {
             return Ok(token.trim().to_owned());
         }
         if let Some(file) = &self.token_file {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read the token file {}", file.display()))?;
-            return Ok(text.trim().to_owned());
+            return token_of(file);
+        }
+        if self.who.is_none()
+            && let Some(file) = self.context()?.and_then(|context| context.token_file)
+        {
+            return token_of(&file);
         }
         let who = self.who.as_deref().unwrap_or(OPERATOR);
-        let file = self.layout().tokens();
-        let Some(tokens) = self.layout().read_tokens()? else {
+        let layout = self.layout()?;
+        let file = layout.tokens();
+        let Some(tokens) = layout.read_tokens()? else {
             let message = format!(
                 "no token to call with: set one with --token-file or REMIT_TOKEN, or a data directory; {} does not exist",
                 file.display()
@@ -235,14 +296,25 @@ impl Access {
         if let Some(key) = named {
             return Ok(Some(key.trim().to_owned()));
         }
-        match std::fs::read_to_string(self.layout().log_vkey()) {
+        let of_context = self.context()?.and_then(|context| context.log_key_file);
+        let is_required = of_context.is_some();
+        let file = match of_context {
+            Some(file) => file,
+            None => self.layout()?.log_vkey(),
+        };
+        match std::fs::read_to_string(&file) {
             Ok(key) => Ok(Some(key.trim().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(error).with_context(|| format!("cannot read the log's key {}", self.layout().log_vkey().display()))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_required => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read the log's key {}", file.display())),
         }
     }
+}
+
+/// The token in a file.
+fn token_of(file: &Path) -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read the token file {}", file.display()))?;
+    Ok(text.trim().to_owned())
 }
 
 fn officer(text: &str) -> Result<Officer, String> {

@@ -3,6 +3,7 @@
 pub mod case;
 pub mod category;
 pub mod config;
+pub mod context;
 pub mod demo;
 pub mod directory;
 pub mod evidence;

@@ -7,6 +7,7 @@
 //! * `cli.rs`: the whole command line, and exit codes.
 //! * `client.rs`: the client side: server addresses, the caller's identity, the meaning of
 //!   failures.
+//! * `context.rs`: the clusters that somebody works with, by name.
 //! * `output.rs`: output.
 //! * `examples.rs`: the stories that `remit demo` submits.
 //! * `commands.rs` and below: one file per group of commands.
@@ -17,5 +18,6 @@
 pub mod cli;
 pub mod client;
 pub mod commands;
+pub mod context;
 pub mod examples;
 pub mod output;

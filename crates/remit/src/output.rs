@@ -21,7 +21,10 @@ use api::{
 };
 use decision::factor::Factor;
 use intake::category::Categories;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
 use places::Territories;
 use prost::{Message, Name};
 
@@ -259,6 +262,21 @@ static ZONE: OnceLock<TimeZone> = OnceLock::new();
 /// machine's.
 pub fn set_zone(zone: TimeZone) {
     let _ = ZONE.set(zone);
+}
+
+/// An offset from UTC, such as `+08:00`.
+pub fn offset(text: &str) -> Option<Offset> {
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let two = |text: &str, limit: i32| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i32>().ok().filter(|number| digits && *number < limit)
+    };
+    let seconds = (two(hours, 24)? * 60 + two(minutes, 60)?) * 60;
+    match text.get(..1)? {
+        "+" => Offset::from_seconds(seconds).ok(),
+        "-" => Offset::from_seconds(-seconds).ok(),
+        _ => None,
+    }
 }
 
 /// Formats a time in the zone that was set, to the second and with its offset.
@@ -504,10 +522,16 @@ mod tests {
             (8 * 3_600, "2026-11-22 08:00:00 +08:00"),
             (-(3 * 3_600 + 30 * 60), "2026-11-21 20:30:00 -03:30"),
         ] {
-            let zone = TimeZone::fixed(jiff::tz::Offset::from_seconds(seconds).unwrap());
+            let zone = TimeZone::fixed(Offset::from_seconds(seconds).unwrap());
             assert_eq!(time_in(&zone, Some(&time)), expected);
         }
         assert_eq!(time_in(&TimeZone::UTC, None), "-");
+        for text in [
+            "", "8", "+8:00", "08:00", "+08:60", "+24:00", "+-8:00", "＋08:00", "+08:00 ",
+        ] {
+            assert_eq!(offset(text), None, "{text}");
+        }
+        assert_eq!(offset("-03:30").map(Offset::seconds), Some(-12_600));
     }
 
     /// Whatever else formatted a time would choose another zone, or leave the offset out.

@@ -311,7 +311,7 @@ impl Demo {
             "{proofs} proofs verified with the log's key, none failed."
         ))?;
         line("")?;
-        let (remit, data_dir) = (serve::own_name(), serve::data_dir_flag(&self.access.data_dir));
+        let (remit, data_dir) = (serve::own_name(), serve::data_dir_flag(&self.access.data_dir()?));
         line("Next:")?;
         if let Some(sent) = first {
             line(format_args!("  {remit} report receipt {}{data_dir}", sent.receipt))?;

@@ -326,7 +326,7 @@ async fn download(
 
 async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
     let config = settings.load(Vec::new())?;
-    let layout = Layout::new(&access.data_dir);
+    let layout = Layout::new(&access.data_dir()?);
     let database = match config.database(Service::Intake)? {
         Some(database) => database,
         None => layout.database(Service::Intake)?,

@@ -120,10 +120,13 @@ impl Command {
     /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
         let other_file = self.file.is_some();
-        let file = self.file.unwrap_or_else(|| self.access.layout().tokens());
+        let file = match self.file {
+            Some(file) => file,
+            None => self.access.layout()?.tokens(),
+        };
         let json = self.access.json;
         if matches!(self.action, Action::Renew) {
-            return renew(&self.access.data_dir, json);
+            return renew(&self.access.data_dir()?, json);
         }
         if !file.exists() {
             let message = format!(
@@ -300,10 +303,11 @@ fn renew(data_dir: &Path, json: bool) -> anyhow::Result<()> {
 /// Whether the directory in force has an agency; `None` if no server is known or it does not
 /// respond.
 async fn in_force(access: &Access, server: &RoutingServer, agency: &AgencyId) -> anyhow::Result<Option<bool>> {
-    if server.address().is_none() && access.layout().read_endpoints()?.is_none() {
+    if server.address().is_none() && access.layout()?.read_endpoints()?.is_none() {
         return Ok(None);
     }
-    let routing = access.target(Service::Routing, server.address())?;
+    // The tokens are of the instance there, not of the cluster that is called elsewhere.
+    let routing = access.at_data_dir()?.target(Service::Routing, server.address())?;
     let request = GetAgencyRequest {
         name: agency.resource_name(),
     };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests, and the helpers of tests")]
 
 mod cli;
+mod contexts;
 mod directory;
 mod people;
 mod process;

@@ -78,7 +78,7 @@ impl Command {
     pub(super) async fn run(self, context: Context<'_>) -> anyhow::Result<()> {
         let access = context.access;
         let config = self.settings.load(Vec::new())?;
-        let layout = access.layout();
+        let layout = access.layout()?;
         let path = config.log.key_file.clone().unwrap_or_else(|| layout.log_key());
         let origin = &config.log.origin;
         let entropy = SystemEntropy;
@@ -152,11 +152,11 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     }
     // A running log would go on signing with the revoked key.
     let _held = match config.log.key_file {
-        None => Some(DataDir::open(&access.data_dir)?),
+        None => Some(DataDir::open(&access.data_dir()?)?),
         Some(_) => None,
     };
     let mut keys = load(&config.log.origin, path).await?;
-    let checkpoint = checkpoint_file(config, access);
+    let checkpoint = checkpoint_file(config, access)?;
     let note = std::fs::read_to_string(&checkpoint)
         .with_context(|| format!("reading the last checkpoint, {}", checkpoint.display()))?;
     let last = keys
@@ -176,14 +176,16 @@ async fn revoke(config: &Config, access: &Access, path: &Path, reason: &str) -> 
     Ok(())
 }
 
-fn checkpoint_file(config: &Config, access: &Access) -> PathBuf {
-    let configured = config.log.checkpoint_file.clone();
-    configured.unwrap_or_else(|| access.layout().checkpoint())
+fn checkpoint_file(config: &Config, access: &Access) -> anyhow::Result<PathBuf> {
+    match &config.log.checkpoint_file {
+        Some(file) => Ok(file.clone()),
+        None => Ok(access.layout()?.checkpoint()),
+    }
 }
 
 fn show(keys: &LogKeys, config: &Config, access: &Access) -> anyhow::Result<()> {
     // A running log signs with the keys that signed its last checkpoint.
-    let last = std::fs::read_to_string(checkpoint_file(config, access)).ok();
+    let last = std::fs::read_to_string(checkpoint_file(config, access)?).ok();
     let signed_last = |vkey: &str| last.as_ref().map(|note| open_checkpoint(note, vkey).is_ok());
     let all = keys.all();
     if access.json {

@@ -53,10 +53,10 @@ impl Command {
         let mut config = self.settings.load(Vec::new())?;
         // A running log would lose its lease and stop.
         let _held = match config.log.key_file {
-            None => Some(DataDir::open(&context.access.data_dir)?),
+            None => Some(DataDir::open(&context.access.data_dir()?)?),
             Some(_) => None,
         };
-        let layout = context.access.layout();
+        let layout = context.access.layout()?;
         if config.audit.database.is_none() && config.audit.database_file.is_none() {
             config.audit.database = Some(layout.database(Service::Audit)?);
         }

@@ -201,7 +201,7 @@ impl Key {
         let hint = match from {
             KeyFrom::DataDir => format!(
                 " (using the key of the data directory {}; set another with --key or --key-file)",
-                context.access.data_dir.display()
+                context.access.data_dir()?.display()
             ),
             KeyFrom::Named | KeyFrom::Folder => String::new(),
         };

@@ -1,0 +1,226 @@
+//! Contexts: several clusters by name, and what goes before what.
+
+use std::{path::Path, process::Command};
+
+use crate::{cli::remit, process::Server};
+
+/// A user with a home of their own.
+struct User<'f> {
+    home: &'f Path,
+}
+
+impl User<'_> {
+    fn remit(&self, args: &[&str]) -> Command {
+        let mut command = remit(args);
+        command
+            .env("HOME", self.home)
+            .env_remove("XDG_CONFIG_HOME")
+            .current_dir(self.home);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String) {
+        let output = self.remit(args).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), text)
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let (code, text) = self.run(args);
+        assert_eq!(code, 0, "{args:?}: {text}");
+        text
+    }
+}
+
+#[test]
+fn contexts_are_made_used_changed_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = User { home: folder.path() };
+    assert!(user.ok(&["context", "list"]).contains("no contexts"));
+    assert_eq!(user.run(&["context", "show"]).0, 3);
+    assert_eq!(user.run(&["context", "set", "a"]).0, 2, "nothing to set");
+    for wrong in [["--intake", "nowhere"], ["--utc-offset", "8"], ["--routing", ""]] {
+        let (code, text) = user.run(&[&["context", "set", "a"][..], &wrong].concat());
+        assert_eq!(code, 2, "{wrong:?}: {text}");
+    }
+    assert_eq!(user.run(&["context", "set", "a b", "--data-dir", "x"]).0, 2);
+
+    user.ok(&[
+        "context",
+        "set",
+        "prod",
+        "--routing",
+        "http://127.0.0.1:9",
+        "--utc-offset",
+        "+05:30",
+    ]);
+    user.ok(&["context", "set", "prod", "--token-file", "prod.token"]);
+    user.ok(&["context", "set", "test", "--data-dir", "test-data"]);
+    let shown = user.ok(&["context", "show", "prod", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    // What is set later leaves the rest, and a context is used from anywhere.
+    let expected = serde_json::json!({ "name": "prod", "context": {
+        "routing": "http://127.0.0.1:9", "utcOffset": "+05:30", "tokenFile": folder.path().join("prod.token"),
+    }});
+    assert_eq!(shown, expected);
+    let listed = user.ok(&["context", "use", "prod"]);
+    assert!(listed.contains("* prod") && listed.contains("  test"), "{listed}");
+    let (code, text) = user.run(&["context", "use", "prd"]);
+    assert!(code == 2 && text.contains("did you mean `prod`?"), "{text}");
+    user.ok(&["context", "remove", "prod"]);
+    let listed = user.ok(&["context", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert!(
+        listed.get("current").is_none() && listed["contexts"].get("prod").is_none(),
+        "{listed}"
+    );
+
+    // What cannot be read is not taken for nothing.
+    std::fs::write(folder.path().join(".config/remit/contexts.json"), "{").unwrap();
+    for args in [&["context", "list"][..], &["case", "list"], &["log", "checkpoint"]] {
+        let (code, text) = user.run(args);
+        assert!(code == 2 && text.contains("contexts.json"), "{args:?}: {text}");
+    }
+    // A named data directory is an instance of its own.
+    assert_eq!(user.run(&["case", "list", "--data-dir", "nowhere"]).0, 4);
+}
+
+#[test]
+fn flags_go_before_variables_variables_before_contexts_and_those_before_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("there"));
+    let user = User { home: folder.path() };
+    let there = folder.path().join("there");
+    let endpoints = std::fs::read_to_string(there.join("endpoints.json")).unwrap();
+    let endpoints: serde_json::Value = serde_json::from_str(&endpoints).unwrap();
+    let routing = endpoints["routing"].as_str().unwrap();
+    let tokens = std::fs::read_to_string(there.join("tokens.json")).unwrap();
+    let tokens: serde_json::Value = serde_json::from_str(&tokens).unwrap();
+    let operator = tokens
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|token| token["system"] == "operator")
+        .unwrap();
+    let token = folder.path().join("operator.token");
+    std::fs::write(&token, operator["token"].as_str().unwrap()).unwrap();
+    let token = token.to_str().unwrap();
+
+    let versions = ["directory", "versions"];
+    let (code, text) = user.run(&versions);
+    assert!(
+        code == 4 && text.contains("the data directory data"),
+        "the default, `data`: {text}"
+    );
+    user.ok(&[
+        "context",
+        "set",
+        "good",
+        "--routing",
+        routing,
+        "--token-file",
+        token,
+        "--utc-offset",
+        "-03:30",
+    ]);
+    user.ok(&[
+        "context",
+        "set",
+        "bad",
+        "--routing",
+        "http://127.0.0.1:9",
+        "--token-file",
+        token,
+    ]);
+    user.ok(&["context", "set", "local", "--data-dir", there.to_str().unwrap()]);
+    user.ok(&["context", "use", "good"]);
+    assert!(
+        user.ok(&versions).contains("-03:30"),
+        "the context in use, and its zone"
+    );
+    assert_eq!(
+        user.run(&[&versions[..], &["--context", "bad"]].concat()).0,
+        4,
+        "a flag names another"
+    );
+    let bad = |command: &mut Command| command.env("REMIT_CONTEXT", "bad").output().unwrap().status.code();
+    assert_eq!(bad(&mut user.remit(&versions)), Some(4), "a variable does, too");
+    let named = [&versions[..], &["--context", "good"]].concat();
+    assert_eq!(bad(&mut user.remit(&named)), Some(0), "a flag goes before the variable");
+    let server_flag = [&versions[..], &["--server", routing]].concat();
+    assert_eq!(
+        bad(&mut user.remit(&server_flag)),
+        Some(0),
+        "an address goes before the context's"
+    );
+    let variable = user
+        .remit(&versions)
+        .env("REMIT_ROUTING", "http://127.0.0.1:9")
+        .output()
+        .unwrap();
+    assert_eq!(variable.status.code(), Some(4), "also from a variable");
+    assert!(
+        user.ok(&[&versions[..], &["--context", "local"]].concat())
+            .contains("+08:00")
+    );
+    // Who calls: the context's token, unless somebody is named.
+    let (code, text) = user.run(&[&versions[..], &["--as", "police-440000"]].concat());
+    assert!(code == 2 && text.contains("no token"), "{text}");
+    let (code, _) = user.run(&[&versions[..], &["--context", "local", "--as", "police-440000"]].concat());
+    assert_eq!(code, 1, "that agency is refused");
+    let both = [&versions[..], &["--context", "good", "--data-dir", "x"]].concat();
+    assert_eq!(user.run(&both).0, 2, "one or the other");
+    user.ok(&["context", "use", "--none"]);
+    assert_eq!(user.run(&versions).0, 4);
+    server.stop();
+}
+
+/// Commands without `--json`, and why.
+const WITHOUT_JSON: &[(&str, &str)] = &[
+    ("remit serve", "runs until it is stopped; its log can be JSON"),
+    ("remit witness serve", "runs until it is stopped"),
+    ("remit witness key", "prints a key as other tools take it"),
+    ("remit demo", "a tour for people, of commands that have it"),
+    (
+        "remit config",
+        "prints the configuration file, or what a start would refuse",
+    ),
+    ("remit completions", "prints a script"),
+    ("remit man", "prints pages of the manual"),
+];
+
+#[test]
+fn every_command_has_json_or_a_reason_to_have_none() {
+    fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>, count: &mut usize) {
+        let path = format!("{path}{}", command.get_name());
+        let mut below = command
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+            .peekable();
+        if below.peek().is_none() {
+            *count += 1;
+            if !command
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some("json"))
+            {
+                missing.push(path);
+            }
+            return;
+        }
+        below.for_each(|below| walk(below, &format!("{path} "), missing, count));
+    }
+    let mut whole = <::remit::cli::Cli as clap::CommandFactory>::command();
+    whole.build();
+    let (mut missing, mut count) = (Vec::new(), 0);
+    walk(&whole, "", &mut missing, &mut count);
+    assert!(count > 60, "{count}");
+    let has_reason = |path: &String| WITHOUT_JSON.iter().any(|(begin, _)| path.starts_with(begin));
+    let unexplained: Vec<_> = missing.iter().filter(|path| !has_reason(path)).collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+    for (begin, why) in WITHOUT_JSON {
+        assert!(
+            missing.iter().any(|path| path.starts_with(begin)),
+            "{begin} has it, or is gone: {why}"
+        );
+    }
+}
