@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use keys::{Fault, faults, from_environment, put, scalar, sets};
 pub use keys::{check_environment, environment, keys, nearest, variable};
-pub use values::{Address, DatabaseUrl};
+pub use values::{Address, DatabaseUrl, Moment};
 
 use crate::{input, reference::shipped_rules, secrets::private};
 
@@ -80,6 +80,10 @@ pub struct Config {
     pub replica: Option<String>,
     /// Whether to serve gRPC reflection.
     pub reflection: bool,
+    /// The time up to which a clock is accepted that is more than a day past the time at which a
+    /// service last ran, as after a long stop; at most a day ahead. Otherwise such a clock ends and
+    /// deletes nothing.
+    pub accept_time_up_to: Option<Moment>,
     /// Intake's address and database.
     pub intake: Endpoint,
     /// Routing's address and database.
@@ -202,6 +206,7 @@ impl Default for Config {
             receipt_key_file: None,
             replica: None,
             reflection: false,
+            accept_time_up_to: None,
             intake: Endpoint::default(),
             routing: Endpoint::default(),
             audit: Endpoint::default(),

@@ -152,6 +152,7 @@ impl Running {
         }
         let (upkeep, shutdown) = (CancellationToken::new(), CancellationToken::new());
         let (clock, entropy) = (Arc::clone(&common.options.clock), Arc::clone(&common.options.entropy));
+        let accept_time_up_to = config.accept_time_up_to.map(Into::into);
         let message_bytes = config.limits.message_bytes;
         let opening = || format!("opening {service}'s database {database}");
         let mut files = None;
@@ -183,6 +184,7 @@ impl Running {
                     audit: common.way(service, Service::Audit)?,
                     replica: common.replica(database),
                     clock,
+                    accept_time_up_to,
                     entropy,
                 };
                 let intake = Intake::start(parts, &upkeep);
@@ -205,6 +207,7 @@ impl Running {
                     audit: common.way(service, Service::Audit)?,
                     replica: common.replica(database),
                     clock,
+                    accept_time_up_to,
                     entropy,
                 };
                 let routing = Routing::start(dependencies, &upkeep);

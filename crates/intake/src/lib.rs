@@ -75,7 +75,7 @@ use directory::{Directory, InForce};
 use evidence::Vault;
 use futures::FutureExt as _;
 pub use journal::REQUEST_ID_WINDOW;
-use journal::{Background, Bytes32, Clock, Entropy};
+use journal::{Background, Bytes32, Clock, Entropy, Time, Timekeeper};
 use places::Territories;
 use receipt::Receipts;
 use rpc::{client::Caller, delivery::ToAudit};
@@ -117,6 +117,8 @@ pub struct Dependencies {
     pub replica: String,
     /// Source of time.
     pub clock: Arc<dyn Clock>,
+    /// The time up to which the operator accepts a clock that is far ahead ([`Timekeeper`]).
+    pub accept_time_up_to: Option<Time>,
     /// Source of randomness.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -134,6 +136,7 @@ pub struct Intake {
     service: service::Service,
     evidence: evidence::Service,
     operations: Arc<operations::Operations>,
+    time: Timekeeper,
     tokens: rpc::page::Tokens,
     background: Background,
 }
@@ -177,16 +180,19 @@ impl Intake {
             audit,
             replica,
             clock,
+            accept_time_up_to,
             entropy,
         } = parts;
         let tokens = rpc::page::Tokens::of(&db);
         let room = evidence::Room::new(Arc::clone(&vault), evidence.reserve_bytes);
+        let time = Timekeeper::new(db.clone(), Arc::clone(&clock), accept_time_up_to);
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
             vault: Arc::clone(&vault),
             room: room.clone(),
             evidence: Arc::clone(&evidence_store),
             clock: Arc::clone(&clock),
+            time: time.clone(),
         });
         let mut background = Background::new("intake", db.clone(), shutdown.clone());
         let [to_routing, to_audit] = store::CONSUMERS;
@@ -200,13 +206,14 @@ impl Intake {
             &entropy,
         );
         background.run("request ids", {
-            let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
-            move |shutdown| forget_requests(Arc::clone(&store), Arc::clone(&clock), shutdown)
+            let (store, clock, time) = (Arc::clone(&store), Arc::clone(&clock), time.clone());
+            move |shutdown| forget_requests(Arc::clone(&store), Arc::clone(&clock), time.clone(), shutdown)
         });
         let upkeep = evidence::Upkeep {
             store: Arc::clone(&evidence_store),
             vault: Arc::clone(&vault),
             clock: Arc::clone(&clock),
+            time: time.clone(),
             writer: writer.clone(),
         };
         background.run("evidence", move |shutdown| upkeep.clone().run(shutdown));
@@ -255,17 +262,20 @@ impl Intake {
             service,
             evidence,
             operations,
+            time,
             tokens,
             background,
         }
     }
 
-    /// Whether intake can do its work: its database can be written to.
+    /// Whether intake can do its work: its database can be written to, and its clock is not in
+    /// doubt.
     pub fn health(&self) -> rpc::HealthCheck {
         let (store, clock) = (Arc::clone(&self.service.store), Arc::clone(&self.service.clock));
-        let was_well = Arc::new(AtomicBool::new(true));
+        let (was_well, time) = (Arc::new(AtomicBool::new(true)), self.time.clone());
         Arc::new(move || {
             let (store, now, was_well) = (Arc::clone(&store), clock.now(), Arc::clone(&was_well));
+            let time = time.clone();
             async move {
                 let probe = store.probe(now).await;
                 // What a retry can help is load, which health is not about.
@@ -278,7 +288,7 @@ impl Intake {
                         _ => tracing::info!("intake can write to its database again"),
                     }
                 }
-                is_well
+                is_well && time.is_believed().await
             }
             .boxed()
         })
@@ -304,10 +314,14 @@ impl Intake {
     }
 }
 
-async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+async fn forget_requests(store: Arc<dyn Store>, clock: Arc<dyn Clock>, time: Timekeeper, shutdown: CancellationToken) {
     let window = i64::try_from(REQUEST_ID_WINDOW.as_secs()).unwrap_or(i64::MAX);
     let mut pause = PRUNE;
     while tokio::time::timeout(pause, shutdown.cancelled()).await.is_err() {
+        if !time.is_believed().await {
+            pause = PRUNE;
+            continue;
+        }
         let before = clock.now().plus_seconds(-window);
         pause = match store.forget_requests(before).await {
             Ok(0) => PRUNE,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::operations::{EvidenceStatus, GetStatusResponse};
 use async_trait::async_trait;
-use journal::{Clock, RecordHead, StateTable, Time};
+use journal::{Clock, RecordHead, StateTable, Time, Timekeeper};
 use rpc::{
     Failure,
     operations::{self, Operated},
@@ -41,6 +41,7 @@ pub(crate) struct Operations {
     pub(crate) room: Room,
     pub(crate) evidence: Arc<dyn EvidenceStore>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) time: Timekeeper,
 }
 
 #[async_trait]
@@ -59,6 +60,7 @@ impl Operated for Operations {
             service: "intake".to_owned(),
             time: Some(now.to_proto()),
             backlogs: operations::backlogs(&self.db, &store::CONSUMERS).await?,
+            clock_fault: operations::clock_fault(&self.time).await?,
             evidence: Some(EvidenceStatus {
                 unattached_count: evidence.unattached.cast_signed(),
                 overdue_count: evidence.overdue.cast_signed(),

@@ -39,6 +39,9 @@
 //!
 //! `heads.rs` lists and counts what operators compare, to see from outside that everything arrives.
 //!
+//! What happens only because time has passed asks first whether the clock can be believed
+//! (`timekeeper.rs`).
+//!
 //! Time and randomness come from [`Clock`] and [`Entropy`] (`source.rs`). Nothing here imports
 //! tonic.
 
@@ -57,6 +60,7 @@ mod progress;
 mod relay;
 mod requests;
 mod source;
+mod timekeeper;
 mod token_key;
 mod turns;
 mod writer;
@@ -80,6 +84,7 @@ pub use requests::{
     keep_in,
 };
 pub use source::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy, ordered_id, random_id};
+pub use timekeeper::{Doubt, JUMP, SKEW, Timekeeper};
 pub use token_key::token_key;
 pub use writer::Writer;
 

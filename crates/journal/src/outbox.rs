@@ -31,6 +31,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0004_lanes.sql"),
             include_str!("../migrations/postgres/0004_lanes.sql"),
         ),
+        (
+            "the time mark",
+            include_str!("../migrations/sqlite/0005_time_mark.sql"),
+            include_str!("../migrations/postgres/0005_time_mark.sql"),
+        ),
     ],
 };
 

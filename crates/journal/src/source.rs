@@ -13,6 +13,11 @@ use uuid::Uuid;
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Time;
+
+    /// Whether it follows real time, so that it can be compared with another machine's.
+    fn is_real(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's clock.
@@ -45,6 +50,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Time {
         Time(self.0.load(Ordering::SeqCst))
+    }
+
+    fn is_real(&self) -> bool {
+        false
     }
 }
 

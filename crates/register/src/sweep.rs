@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use journal::Clock;
+use journal::{Clock, Timekeeper};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, Store};
@@ -14,9 +14,12 @@ const SILENCE: Duration = Duration::from_secs(60 * 60);
 /// Pause between portions, to let other writers in.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Sweeps every ten minutes until `shutdown`.
-pub async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+/// Sweeps every ten minutes until `shutdown`, while the clock can be believed.
+pub async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, time: Timekeeper, shutdown: CancellationToken) {
     while tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_err() {
+        if !time.is_believed().await {
+            continue;
+        }
         match step(&store, &*clock, &shutdown).await {
             Ok(portions) => tracing::debug!(portions, "swept the operator register"),
             Err(error) => tracing::warn!(%error, "sweeping the operator register failed"),

@@ -3,12 +3,13 @@
 //!
 //! Any number of replicas poll; the store ends each generation of a clock once. What ran out while
 //! nothing ran is found by the next poll. Each poll reads page by page to the end, so that cases
-//! which cannot be changed hide none behind them.
+//! which cannot be changed hide none behind them. While the machine's clock is in doubt, nothing
+//! happens.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use journal::{Bytes32, Clock, Time, Writer};
+use journal::{Bytes32, Clock, Time, Timekeeper, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, Store, Versions};
@@ -28,9 +29,14 @@ pub struct Ticker {
     pub versions: Arc<dyn Versions>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Tells whether that time can be believed.
+    pub time: Timekeeper,
     /// Runs the writes.
     pub writer: Writer,
 }
+
+/// What was settled last: in which directory, and when.
+pub type Settled = Option<(Bytes32, Time)>;
 
 impl fmt::Debug for Ticker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,23 +47,31 @@ impl fmt::Debug for Ticker {
 impl Ticker {
     /// Polls until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut settled: Option<(Bytes32, Time)> = None;
+        let mut settled = None;
         loop {
-            // Before clocks end: a deadline may be later by a holiday that is known now.
-            self.settle_when_due(&mut settled).await;
-            match self.step().await {
-                Ok(0) => {}
-                Ok(ended) => tracing::info!(ended, "clocks missed, cases handed up"),
-                Err(error) => tracing::warn!(%error, "missed clocks cannot be read"),
-            }
-            match self.succeed().await {
-                Ok(0) => {}
-                Ok(handed) => tracing::info!(handed, "agencies ended, cases handed to their successors"),
-                Err(error) => tracing::warn!(%error, "cases of ended agencies cannot be read"),
-            }
+            self.poll(&mut settled).await;
             if tokio::time::timeout(POLL_INTERVAL, shutdown.cancelled()).await.is_ok() {
                 return;
             }
+        }
+    }
+
+    /// Does everything that is due by the clock, if that can be believed.
+    pub async fn poll(&self, settled: &mut Settled) {
+        if !self.time.is_believed().await {
+            return;
+        }
+        // Before clocks end: a deadline may be later by a holiday that is known now.
+        self.settle_when_due(settled).await;
+        match self.step().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "clocks missed, cases handed up"),
+            Err(error) => tracing::warn!(%error, "missed clocks cannot be read"),
+        }
+        match self.succeed().await {
+            Ok(0) => {}
+            Ok(handed) => tracing::info!(handed, "agencies ended, cases handed to their successors"),
+            Err(error) => tracing::warn!(%error, "cases of ended agencies cannot be read"),
         }
     }
 
@@ -81,7 +95,7 @@ impl Ticker {
     /// Computes provisional deadlines again: at start, since a new calendar takes one; in another
     /// directory, whose agencies may have other calendars; and after a while, for clocks that a
     /// replica with an older calendar has started since.
-    async fn settle_when_due(&self, last: &mut Option<(Bytes32, Time)>) {
+    async fn settle_when_due(&self, last: &mut Settled) {
         let (directory, now) = (self.versions.active().directory.digest(), self.clock.now());
         if last.is_some_and(|(known, at)| known == directory && now < at.plus_seconds(SETTLE_SECONDS)) {
             return;

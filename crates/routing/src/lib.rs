@@ -14,7 +14,8 @@
 //! Agencies read their cases ([`view`]), follow them ([`feed`]) and act on them. A call becomes a
 //! [`Command`](store::Command) (`grpc.rs`, `cases.rs`). Concurrent commands share a commit
 //! ([`Store::act`]). The rules of [`case`] turn each into a transition or a refusal. [`clocks`]
-//! hands up cases whose clock has run out. [`upkeep`] deletes what is kept for a limited time.
+//! hands up cases whose clock has run out. [`upkeep`] deletes what is kept for a limited time. Both
+//! do nothing while the machine's clock is in doubt ([`Timekeeper`]).
 //!
 //! # Versions
 //!
@@ -82,7 +83,7 @@ use api::routing::{
 use clocks::Ticker;
 use decision::{calendar::Calendars, rules::Taxonomy};
 use futures::FutureExt as _;
-use journal::{Background, Clock, Entropy};
+use journal::{Background, Clock, Entropy, Time, Timekeeper};
 use rpc::{client::Caller, delivery::ToAudit, page};
 use sql::Db;
 use store::{Simulations, SqlStore, Store, Versions};
@@ -112,6 +113,8 @@ pub struct Dependencies {
     pub replica: String,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// The time up to which the operator accepts a clock that is far ahead ([`Timekeeper`]).
+    pub accept_time_up_to: Option<Time>,
     /// Gives randomness.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -131,6 +134,7 @@ pub struct Routing {
     operators: register::service::Service,
     rule_sets: rule_sets::Service,
     operations: Arc<operations::Operations>,
+    time: Timekeeper,
     background: Background,
 }
 
@@ -196,6 +200,7 @@ impl Routing {
             audit,
             replica,
             clock,
+            accept_time_up_to,
             entropy,
             ..
         } = dependencies;
@@ -205,9 +210,11 @@ impl Routing {
         let register: Arc<dyn register::store::Store> =
             Arc::new(register::SqlStore::new(db.clone(), Arc::clone(&entropy)));
         let tokens = page::Tokens::of(&db);
+        let time = Timekeeper::new(db.clone(), Arc::clone(&clock), accept_time_up_to);
         let operations = Arc::new(operations::Operations {
             db: db.clone(),
             clock: Arc::clone(&clock),
+            time: time.clone(),
         });
         let mut background = Background::new("routing", db.clone(), shutdown.clone());
         let [to_intake, to_audit] = store::CONSUMERS;
@@ -230,6 +237,7 @@ impl Routing {
             store: Arc::clone(&store),
             versions: Arc::clone(&versions),
             clock: Arc::clone(&clock),
+            time: time.clone(),
             writer: writer.clone(),
         };
         background.run("clocks", move |shutdown| ticker.clone().run(shutdown));
@@ -237,11 +245,12 @@ impl Routing {
             store: Arc::clone(&store),
             writer: writer.clone(),
             clock: Arc::clone(&clock),
+            time: time.clone(),
         };
         background.run("upkeep", move |shutdown| upkeep.clone().run(shutdown));
         background.run("sweep of the operator register", {
-            let (register, clock) = (Arc::clone(&register), Arc::clone(&clock));
-            move |shutdown| register::sweep::run(Arc::clone(&register), Arc::clone(&clock), shutdown)
+            let (register, clock, time) = (Arc::clone(&register), Arc::clone(&clock), time.clone());
+            move |shutdown| register::sweep::run(Arc::clone(&register), Arc::clone(&clock), time.clone(), shutdown)
         });
         background.run("active versions", {
             let versions = Arc::clone(&versions);
@@ -315,18 +324,20 @@ impl Routing {
             operators,
             rule_sets,
             operations,
+            time,
             background,
         }
     }
 
-    /// Whether routing can do its work: the database responds, and the active versions can be read,
-    /// without which no case is opened.
+    /// Whether routing can do its work: the database responds, the active versions can be read,
+    /// without which no case is opened, and the clock is not in doubt, so that cases' clocks end.
     pub fn health(&self) -> rpc::HealthCheck {
         let cases = &self.service.cases;
-        let (store, versions) = (Arc::clone(&cases.store), Arc::clone(&cases.versions));
+        let (store, versions, time) = (Arc::clone(&cases.store), Arc::clone(&cases.versions), self.time.clone());
         Arc::new(move || {
-            let (store, versions) = (Arc::clone(&store), Arc::clone(&versions));
-            async move { store.ping().await.is_ok() && versions.refresh().await.is_ok() }.boxed()
+            let (store, versions, time) = (Arc::clone(&store), Arc::clone(&versions), time.clone());
+            async move { store.ping().await.is_ok() && versions.refresh().await.is_ok() && time.is_believed().await }
+                .boxed()
         })
     }
 

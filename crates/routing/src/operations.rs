@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::operations::{CaseStatus, GetStatusResponse};
 use async_trait::async_trait;
-use journal::{Clock, RecordHead, StateTable, Time};
+use journal::{Clock, RecordHead, StateTable, Time, Timekeeper};
 use rpc::{
     Failure,
     operations::{self, Operated},
@@ -25,6 +25,7 @@ const STATES: &[StateTable] = &[StateTable {
 pub(crate) struct Operations {
     pub(crate) db: Db,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) time: Timekeeper,
 }
 
 impl Operations {
@@ -60,6 +61,7 @@ impl Operated for Operations {
             time: Some(now.to_proto()),
             backlogs: operations::backlogs(&self.db, &store::CONSUMERS).await?,
             cases: Some(self.cases(now).await?),
+            clock_fault: operations::clock_fault(&self.time).await?,
             ..Default::default()
         })
     }

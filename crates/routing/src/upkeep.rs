@@ -1,9 +1,10 @@
-//! Deletes what is kept for a limited time: request ids, and changes in feeds.
+//! Deletes what is kept for a limited time: request ids, and changes in feeds. While the machine's
+//! clock is in doubt, nothing is deleted.
 
 use std::{sync::Arc, time::Duration};
 
 pub use journal::REQUEST_ID_WINDOW;
-use journal::{Clock, Time, Writer};
+use journal::{Clock, Time, Timekeeper, Writer};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Error, Store};
@@ -26,6 +27,8 @@ pub struct Upkeep {
     pub writer: Writer,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Tells whether that time can be believed.
+    pub time: Timekeeper,
 }
 
 impl std::fmt::Debug for Upkeep {
@@ -38,14 +41,22 @@ impl Upkeep {
     /// Deletes at once and then every ten minutes, until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         loop {
-            match self.step(&shutdown).await {
-                Ok(0) => {}
-                Ok(deleted) => tracing::debug!(deleted, "deleted old request ids and changes in feeds"),
-                Err(error) => tracing::warn!(%error, "cannot delete old request ids or changes in feeds"),
-            }
+            self.poll(&shutdown).await;
             if tokio::time::timeout(INTERVAL, shutdown.cancelled()).await.is_ok() {
                 return;
             }
+        }
+    }
+
+    /// Deletes what is due, if the clock can be believed.
+    pub async fn poll(&self, shutdown: &CancellationToken) {
+        if !self.time.is_believed().await {
+            return;
+        }
+        match self.step(shutdown).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "deleted old request ids and changes in feeds"),
+            Err(error) => tracing::warn!(%error, "cannot delete old request ids or changes in feeds"),
         }
     }
 

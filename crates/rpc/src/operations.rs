@@ -7,7 +7,7 @@ use api::operations::{
     operations_service_server::{OperationsService, OperationsServiceServer},
 };
 use async_trait::async_trait;
-use journal::Time;
+use journal::{Time, Timekeeper};
 use sql::Db;
 use tonic::{Request, Response, Status};
 
@@ -59,6 +59,11 @@ pub async fn backlogs(db: &Db, consumers: &[&str]) -> Result<Vec<Backlog>, Failu
         });
     }
     Ok(backlogs)
+}
+
+/// Why a service's clock is in doubt, and what to do; empty if it is not.
+pub async fn clock_fault(time: &Timekeeper) -> Result<String, Failure> {
+    Ok(time.doubt().await?.map(|doubt| doubt.to_string()).unwrap_or_default())
 }
 
 /// The service over what it tells of.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use journal::Time;
 use serde::{Deserialize, Serialize};
 
 /// URL of a database. Displayed without its password.
@@ -132,6 +133,34 @@ fn percent_decoded(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+/// A point in time, such as `2026-11-28T09:00:00Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Moment(Time);
+
+impl TryFrom<String> for Moment {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> anyhow::Result<Self> {
+        match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Ok(Self(Time(time.as_microsecond()))),
+            Err(_) => bail!("not a time; the form is 2026-11-28T09:00:00Z, or with an offset such as +08:00"),
+        }
+    }
+}
+
+impl From<Moment> for String {
+    fn from(moment: Moment) -> Self {
+        moment.0.to_string()
+    }
+}
+
+impl From<Moment> for Time {
+    fn from(moment: Moment) -> Self {
+        moment.0
+    }
 }
 
 /// Address of a server, such as `http://intake:7301`.

@@ -1,12 +1,13 @@
 //! All three services in this process.
 
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use api::{
     intake::{
         CheckReceiptRequest, CheckReceiptResponse, ReportState, SubmitReportRequest,
         intake_service_client::IntakeServiceClient,
     },
+    operations::{GetStatusRequest, operations_service_client::OperationsServiceClient},
     routing::{ListCasesRequest, case_service_client::CaseServiceClient},
 };
 use host::{
@@ -16,6 +17,7 @@ use host::{
     running::{Options, Running},
     tokens::find_token,
 };
+use journal::{Clock as _, ManualClock, SystemClock};
 use rpc::{
     Role, Token,
     client::{Caller, connect},
@@ -229,6 +231,51 @@ async fn each_service_runs_alone() {
     for service in running {
         service.stop().await;
     }
+}
+
+/// A machine that was off for days: it serves, but nothing is ended or deleted by the clock until
+/// the operator says that it is right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_after_a_long_stop_the_operator_accepts_the_time() {
+    const DAY: i64 = 86_400;
+    async fn faults(instance: &Instance) -> Vec<String> {
+        let mut faults = Vec::new();
+        for service in [Service::Intake, Service::Routing] {
+            let mut client = OperationsServiceClient::new(channel(&instance.into(), service, "operator"));
+            let status = client.get_status(GetStatusRequest {}).await.unwrap().into_inner();
+            faults.push(status.clock_fault);
+        }
+        faults
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let mut config = config(folder.path());
+    let start = async |config: &Config| {
+        let options = Options {
+            clock: Arc::clone(&clock) as _,
+            ..Options::new(config.clone())
+        };
+        Instance::start(options).await.unwrap()
+    };
+    let first = start(&config).await;
+    assert_eq!(faults(&first).await, ["", ""]);
+    first.stop().await;
+    clock.advance(3 * DAY);
+    let held = start(&config).await;
+    for fault in faults(&held).await {
+        assert!(fault.contains("`accept_time_up_to`"), "{fault}");
+    }
+    submit(&Found::from(&held)).await;
+    held.stop().await;
+    let accepted = clock.now().plus_seconds(3_600).to_string();
+    config.accept_time_up_to = Some(accepted.try_into().unwrap());
+    let accepting = start(&config).await;
+    assert_eq!(faults(&accepting).await, ["", ""]);
+    accepting.stop().await;
+    config.accept_time_up_to = None;
+    let later = start(&config).await;
+    assert_eq!(faults(&later).await, ["", ""]);
+    later.stop().await;
 }
 
 #[test]

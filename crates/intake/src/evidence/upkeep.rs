@@ -1,9 +1,9 @@
 //! Upkeep of evidence: expires files that no report referred to in time, and removes files whose
-//! upload was never acknowledged.
+//! upload was never acknowledged. While the machine's clock is in doubt, nothing is removed.
 
 use std::{io, sync::Arc, time::Duration};
 
-use journal::{Clock, Time, Writer};
+use journal::{Clock, Time, Timekeeper, Writer};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ pub(crate) struct Upkeep {
     pub(crate) store: Arc<dyn EvidenceStore>,
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) time: Timekeeper,
     pub(crate) writer: Writer,
 }
 
@@ -44,19 +45,27 @@ impl Upkeep {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut looks = 0;
         loop {
-            if let Err(error) = self.look().await {
-                tracing::warn!(%error, "expiring evidence failed");
-            }
-            if looks % SWEEP == 0
-                && let Err(error) = self.sweep(looks == 0).await
-            {
-                tracing::warn!(%error, "searching for unknown files failed");
-            }
-            looks += 1;
+            self.poll(&mut looks).await;
             if tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_ok() {
                 return;
             }
         }
+    }
+
+    /// Removes what is due, if the clock can be believed. `looks` counts how often it could.
+    async fn poll(&self, looks: &mut u32) {
+        if !self.time.is_believed().await {
+            return;
+        }
+        if let Err(error) = self.look().await {
+            tracing::warn!(%error, "expiring evidence failed");
+        }
+        if looks.is_multiple_of(SWEEP)
+            && let Err(error) = self.sweep(*looks == 0).await
+        {
+            tracing::warn!(%error, "searching for unknown files failed");
+        }
+        *looks += 1;
     }
 
     /// Expires due evidence and removes the files of expired evidence.
@@ -135,11 +144,19 @@ impl Upkeep {
 mod tests {
     use std::time::SystemTime;
 
+    use api::event::Actor;
     use journal::{ManualClock, SeededEntropy, ordered_id};
     use testkit::Backend;
 
     use super::*;
-    use crate::{Intake, evidence::Folder, store::SqlStore};
+    use crate::{
+        Intake,
+        evidence::{Folder, State},
+        store::{
+            SqlStore,
+            evidence::{Sender, Upload},
+        },
+    };
 
     /// 2026-11-22 00:00 UTC.
     const NOW: Time = Time(1_795_305_600_000_000);
@@ -152,9 +169,10 @@ mod tests {
         let entropy = Arc::new(SeededEntropy::new(1));
         let db = Intake::open(backend.url()).await.unwrap();
         let upkeep = Upkeep {
-            store: Arc::new(SqlStore::new(db, Arc::clone(&entropy) as _)),
+            store: Arc::new(SqlStore::new(db.clone(), Arc::clone(&entropy) as _)),
             vault: Arc::new(folder.clone()),
             clock: Arc::new(ManualClock::at(NOW)),
+            time: Timekeeper::new(db.clone(), Arc::new(ManualClock::at(NOW)), None),
             writer: Writer::new([]),
         };
         let old = SystemTime::UNIX_EPOCH + Duration::from_micros(NOW.plus_seconds(-2 * STALE).0.unsigned_abs());
@@ -178,5 +196,65 @@ mod tests {
         std::fs::remove_file(one).unwrap();
         upkeep.sweep(false).await.unwrap();
         assert_eq!(files().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn p5_a_clock_in_doubt_removes_no_file_until_it_is_accepted() {
+        const DAY: i64 = 86_400;
+        let backend = Backend::sqlite();
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).await.unwrap();
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let db = Intake::open(backend.url()).await.unwrap();
+        let store = Arc::new(SqlStore::new(db.clone(), Arc::clone(&entropy) as _));
+        let (recorded, unknown) = (ordered_id(NOW, &*entropy), ordered_id(NOW, &*entropy));
+        for id in [recorded, unknown] {
+            folder.begin(id).await.unwrap().finish().await.unwrap();
+        }
+        let upload = Upload {
+            id: recorded,
+            sender: Sender {
+                system: "hotline".to_owned(),
+                agency: None,
+            },
+            request: None,
+            size: 0,
+            sha256: [0; 32],
+            declared_type: "text/plain".to_owned(),
+            sniffed_type: "text/plain",
+            actor: Actor::default(),
+            commitment_key: [5; 32],
+            traceparent: String::new(),
+        };
+        store.record_upload(&upload, NOW).await.unwrap();
+        let day = root.path().join(vault::day_of(NOW));
+        let files = || std::fs::read_dir(&day).unwrap().count();
+        let clock = Arc::new(ManualClock::at(NOW));
+        let upkeep = |accepted| Upkeep {
+            store: Arc::clone(&store) as _,
+            vault: Arc::new(folder.clone()),
+            clock: Arc::clone(&clock) as _,
+            time: Timekeeper::new(db.clone(), Arc::clone(&clock) as _, accepted),
+            writer: Writer::new([]),
+        };
+        assert!(upkeep(None).time.is_believed().await);
+        // Years, so that the files are old by their own times, too.
+        clock.advance(1_000 * DAY);
+        let (held, mut looks) = (upkeep(None), 0);
+        for _ in 0..3 {
+            held.poll(&mut looks).await;
+        }
+        assert_eq!((files(), looks), (2, 0));
+        let accepted = upkeep(Some(clock.now().plus_seconds(DAY)));
+        accepted.poll(&mut looks).await;
+        assert_eq!((files(), looks), (0, 1));
+        let expired = store.evidence(recorded).await.unwrap().unwrap();
+        assert_eq!(expired.state, State::Expired);
+        held.poll(&mut looks).await;
+        let changes = journal::changes_of(&db, &format!("evidence/{recorded}"), "audit")
+            .await
+            .unwrap();
+        let kinds: Vec<_> = changes.iter().map(|change| change.kind.as_str()).collect();
+        assert_eq!(kinds, ["evidence.uploaded", "evidence.expired"]);
     }
 }

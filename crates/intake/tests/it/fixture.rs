@@ -536,6 +536,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         audit: nowhere,
         replica: "test".to_owned(),
         clock: Arc::clone(&site.clock) as Arc<dyn Clock>,
+        accept_time_up_to: None,
         entropy,
     };
     let intake = Intake::start_with(Arc::clone(&faults), parts, &shutdown);

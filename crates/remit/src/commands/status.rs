@@ -6,7 +6,7 @@ use api::operations::{
 };
 use clap::Args;
 use host::config::Service;
-use journal::Time;
+use journal::{Clock as _, SystemClock, Time};
 
 use crate::{
     client::{Access, Failed},
@@ -17,7 +17,7 @@ use crate::{
 ///
 /// Asks each service for undelivered changes, refused and parked ones, expired clocks that were not
 /// handled, expired evidence files that still exist, the age of the newest checkpoint and its
-/// cosignatures. For operators.
+/// cosignatures, and compares the services' clocks with this machine's. For operators.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Exit codes, as monitors take them:
@@ -98,7 +98,7 @@ impl Command {
             let access = &self.access;
             async move {
                 match status(access, service, server.as_deref()).await {
-                    Ok(status) => judge(service.name(), &status, limits),
+                    Ok(status) => judge(service.name(), &status, SystemClock.now(), limits),
                     Err(error) => vec![Finding {
                         level: Level::Unknown,
                         service: service.name(),
@@ -139,8 +139,8 @@ async fn status(access: &Access, service: Service, server: Option<&str>) -> anyh
 }
 
 /// Evaluates a service's status. Ages are measured by the service's own clock, which may differ
-/// from ours.
-fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> Vec<Finding> {
+/// from `ours`.
+fn judge(service: &'static str, status: &GetStatusResponse, ours: Time, limits: Limits) -> Vec<Finding> {
     let now = status.time.as_ref().and_then(Time::from_proto).unwrap_or_default();
     let mut findings = Vec::new();
     let mut found = |level, what, text| {
@@ -151,6 +151,12 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
             text,
         });
     };
+    if let Some((level, text)) = skew(now, ours) {
+        found(level, "clock", text);
+    }
+    if !status.clock_fault.is_empty() {
+        found(Level::Lost, "clock", status.clock_fault.clone());
+    }
     if !status.unread_tokens.is_empty() {
         let text = format!(
             "the tokens read last stay in effect, and none can be revoked: {}",
@@ -194,6 +200,19 @@ fn judge(service: &'static str, status: &GetStatusResponse, limits: Limits) -> V
         }
     }
     findings
+}
+
+/// A service's clock that differs from ours by more than its own database's may from it.
+fn skew(now: Time, ours: Time) -> Option<(Level, String)> {
+    let seconds = (now.0.saturating_sub(ours.0) / 1_000_000).saturating_abs();
+    let level = graded(seconds, journal::SKEW);
+    let direction = if now < ours { "behind" } else { "ahead of" };
+    (level > Level::Fine).then(|| {
+        let text = format!(
+            "its clock says {now}, {seconds} s {direction} this machine's: set the one that is wrong; deadlines go by the              service's"
+        );
+        (level, text)
+    })
 }
 
 fn waiting(backlog: &Backlog, now: Time, limits: Limits) -> (Level, String) {
@@ -366,6 +385,7 @@ mod tests {
                 ..Default::default()
             }),
             unread_tokens: String::new(),
+            clock_fault: String::new(),
             evidence: Some(EvidenceStatus {
                 unattached_count: 7,
                 overdue_count: 1,
@@ -374,11 +394,38 @@ mod tests {
             }),
         };
         change(&mut status);
-        judge("any", &status, LIMITS)
+        judge("any", &status, NOW, LIMITS)
             .iter()
             .map(|finding| finding.level)
             .max()
             .unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_differs_from_ours_is_told() {
+        let told = |seconds: i64| {
+            let status = GetStatusResponse {
+                time: Some(NOW.plus_seconds(seconds).to_proto()),
+                ..Default::default()
+            };
+            let findings = judge("any", &status, NOW, LIMITS);
+            findings
+                .first()
+                .map(|finding| (finding.level, finding.what, finding.text.clone()))
+        };
+        for seconds in [0, 300, -300] {
+            assert_eq!(told(seconds), None, "{seconds}");
+        }
+        for (seconds, level, says) in [
+            (301, Level::Late, "301 s ahead of this machine's"),
+            (-301, Level::Late, "301 s behind this machine's"),
+            (3 * 86_400, Level::Lost, "259200 s ahead of"),
+            (-3_001, Level::Lost, "behind"),
+        ] {
+            let (told, what, text) = told(seconds).unwrap();
+            assert_eq!((told, what), (level, "clock"), "{seconds}");
+            assert!(text.contains(says), "{text}");
+        }
     }
 
     #[test]
@@ -424,6 +471,7 @@ mod tests {
             worst(|status| log(status).silent_witnesses = "w1: late".to_owned()),
             Level::Late
         );
+        assert_eq!(worst(|status| status.clock_fault = "far ahead".to_owned()), Level::Lost);
         for (overdue_since, level) in [(121, Level::Late), (100_000, Level::Late)] {
             let late = worst(|status| status.evidence.as_mut().unwrap().overdue_since_time = ago(overdue_since));
             assert_eq!(late, level);

@@ -9,12 +9,15 @@ use decision::decide::Destination;
 use decision::directory::{AgencyId, Directory};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use routing::case::{Refusal, State};
+use routing::clocks::Ticker;
 use routing::store::versions::{Activation, Versions as _};
 use routing::store::{Acted, MissedClock, Store as _};
 use testkit::Backend;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::fixture::{DAY, Fixture, HOUR, agency, by, decided, facts, gambling, official, standing};
+use crate::service::Running;
 
 testkit::on_each_backend!(
     p4_exactly_one_owner_whatever_happens,
@@ -29,6 +32,8 @@ testkit::on_each_backend!(
     p4_the_database_allows_one_owner_only,
     p5_a_provisional_deadline_is_settled_once_when_holidays_are_published,
     p5_a_history_says_why_its_owner_has_a_case,
+    p5_a_clock_in_doubt_ends_nothing_and_once_accepted_each_clock_once,
+    p5_a_clock_in_doubt_deletes_nothing_and_turns_health,
 );
 
 async fn p4_exactly_one_owner_whatever_happens(backend: Backend) {
@@ -448,4 +453,71 @@ async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) 
         stored.case.duty().unwrap().clock.due,
         fixture.now().plus_seconds(4 * HOUR)
     );
+}
+
+/// The machine's clock jumps three days ahead: nothing happens until the operator accepts it.
+async fn p5_a_clock_in_doubt_ends_nothing_and_once_accepted_each_clock_once(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let cases = fixture.open(&vec![gambling(); 19]).await;
+    let other = fixture.replica().await;
+    let (one, two) = (fixture.ticker(&fixture.store), fixture.ticker(&other));
+    let poll_both = async |one: &Ticker, two: &Ticker| {
+        let (mut first, mut second) = (None, None);
+        tokio::join!(one.poll(&mut first), two.poll(&mut second));
+        // What each left to the other is done by now, or is found at the next look.
+        one.poll(&mut first).await;
+    };
+    let kinds = async || {
+        let mut kinds = BTreeSet::new();
+        for case in &cases {
+            kinds.insert(fixture.kinds(*case).await.join(" "));
+        }
+        kinds.into_iter().collect::<Vec<_>>()
+    };
+    poll_both(&one, &two).await;
+    fixture.clock.advance(3 * DAY);
+    for _ in 0..3 {
+        poll_both(&one, &two).await;
+    }
+    assert_eq!(
+        fixture.store.missed(fixture.now(), None, 99).await.unwrap().items.len(),
+        19
+    );
+    assert_eq!(kinds().await, ["case.opened"]);
+    let accepted = Some(fixture.now().plus_seconds(HOUR));
+    let with = |ticker: &Ticker| Ticker {
+        time: fixture.time(accepted),
+        ..ticker.clone()
+    };
+    poll_both(&with(&one), &with(&two)).await;
+    assert_eq!(kinds().await, ["case.opened case.escalated"]);
+    // The others, which nobody told, believe it now too.
+    poll_both(&one, &two).await;
+    assert_eq!(kinds().await, ["case.opened case.escalated"]);
+    fixture.assert_promises().await;
+}
+
+async fn p5_a_clock_in_doubt_deletes_nothing_and_turns_health(backend: Backend) {
+    let running = Running::start(backend).await;
+    let fixture = &running.fixture;
+    running.report(gambling()).await;
+    let feed = async || {
+        let rows = fixture.db.fetch("SELECT position FROM feed", Vec::new()).await;
+        rows.unwrap().len()
+    };
+    let upkeep = |accepted| routing::upkeep::Upkeep {
+        store: fixture.store.clone(),
+        writer: journal::Writer::new([]),
+        clock: fixture.clock.clone(),
+        time: fixture.time(accepted),
+    };
+    let before = feed().await;
+    assert!((running.health)().await && before > 0);
+    fixture.clock.advance(31 * DAY);
+    upkeep(None).poll(&CancellationToken::new()).await;
+    assert_eq!(feed().await, before);
+    assert!(!(running.health)().await);
+    upkeep(Some(fixture.now())).poll(&CancellationToken::new()).await;
+    assert!(feed().await < before);
+    assert!((running.health)().await);
 }

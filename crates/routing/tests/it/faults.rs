@@ -464,6 +464,7 @@ async fn upkeep_of_one_kind_does_not_depend_on_the_other(backend: Backend) {
         store: Arc::clone(&faulty) as Arc<dyn Store>,
         writer: Writer::new([]),
         clock: fixture.clock.clone(),
+        time: fixture.time(None),
     };
     let shutdown = CancellationToken::new();
     faulty.plan("forget_requests", [Fault::Before]);

@@ -53,6 +53,7 @@ async fn old_rows_are_deleted_in_chunks(backend: Backend) {
         store: fixture.store.clone(),
         writer: Writer::new([]),
         clock: fixture.clock.clone(),
+        time: fixture.time(None),
     };
     let go_on = CancellationToken::new();
     assert_eq!(upkeep.step(&go_on).await.unwrap(), 3_000);

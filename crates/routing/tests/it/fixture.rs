@@ -9,7 +9,9 @@ use decision::calendar::Calendars;
 use decision::decide::{Decision, decide};
 use decision::directory::{AgencyId, Directory};
 use decision::rules::RuleSet;
-use journal::{Arrival, Change, Draft, Head, ManualClock, Opened, RequestId, SeededEntropy, Time, random_id};
+use journal::{
+    Arrival, Change, Draft, Head, ManualClock, Opened, RequestId, SeededEntropy, Time, Timekeeper, random_id,
+};
 use routing::Routing;
 use routing::active::{Active, Current};
 use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
@@ -136,8 +138,18 @@ impl Fixture {
             store: Arc::clone(store) as Arc<dyn Store>,
             versions: Arc::clone(store) as Arc<dyn Versions>,
             clock: Arc::clone(&self.clock) as Arc<dyn journal::Clock>,
+            time: self.time(None),
             writer: journal::Writer::new([]),
         }
+    }
+
+    /// Whether the clock is believed, where the operator accepts a time.
+    pub fn time(&self, accepted: Option<Time>) -> Timekeeper {
+        Timekeeper::new(
+            self.db.clone(),
+            Arc::clone(&self.clock) as Arc<dyn journal::Clock>,
+            accepted,
+        )
     }
 
     /// The next change of a report, as intake makes it.

@@ -111,6 +111,7 @@ impl Running {
             audit: nobody(),
             replica: "test".to_owned(),
             clock: fixture.clock.clone(),
+            accept_time_up_to: None,
             entropy: fixture.entropy.clone(),
         };
         let tokens: Vec<Token> = CALLERS
@@ -767,6 +768,7 @@ async fn a_resume_token_with_a_gap_after_it_is_refused(backend: Backend) {
         store: fixture.store.clone(),
         writer: Writer::new([]),
         clock: fixture.clock.clone(),
+        time: fixture.time(None),
     };
     assert_eq!(upkeep.step(&running.shutdown).await.unwrap(), 6, "of two agencies");
     let mut anew = running.watch("guangdong", "").await.unwrap();
