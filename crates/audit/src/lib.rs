@@ -353,16 +353,33 @@ impl std::fmt::Debug for Audit {
     }
 }
 
+/// Checks what a start reads besides its database: the log's name, the key file if there is one,
+/// the witness policy, the certificate file.
+///
+/// # Errors
+/// Those with which [`Audit::start`] would refuse them.
+pub async fn check_config(config: &Config) -> Result<(), Error> {
+    named(config)?;
+    witnesses(config).await?;
+    LogKeys::load(&config.origin, &config.key_file).await?;
+    Ok(())
+}
+
+fn named(config: &Config) -> Result<(), Error> {
+    // With the last one, a checkpoint could be read as a cosignature by the same key.
+    match !signed_note::is_key_name_valid(&config.origin)
+        || config.origin.contains(char::is_control)
+        || config.origin == "cosignature/v1"
+    {
+        true => Err(Error::Origin(config.origin.clone())),
+        false => Ok(()),
+    }
+}
+
 impl Audit {
     /// Opens the log, taking it over from any other process, and starts publishing checkpoints.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
-        // With the last one, a checkpoint could be read as a cosignature by the same key.
-        if !signed_note::is_key_name_valid(&config.origin)
-            || config.origin.contains(char::is_control)
-            || config.origin == "cosignature/v1"
-        {
-            return Err(Error::Origin(config.origin));
-        }
+        named(&config)?;
         let store = SqlStore::open_with(&config.database, Arc::clone(&clock), Arc::clone(&entropy)).await?;
         Self::start_over(Arc::new(store), config, clock, entropy).await
     }
@@ -460,13 +477,13 @@ impl Audit {
         )
     }
 
-    /// Whether the database answers, this process writes the log, and appended entries are
+    /// Whether the database answers and has room, this process writes the log, and appended entries are
     /// published.
     pub fn health(&self) -> rpc::HealthCheck {
         let (store, vitals) = (Arc::clone(&self.store), Arc::clone(&self.vitals));
         Arc::new(move || {
             let (store, vitals) = (Arc::clone(&store), Arc::clone(&vitals));
-            async move { vitals.is_well() && store.ping().await.is_ok() }.boxed()
+            async move { vitals.is_well() && !store.is_full() && store.ping().await.is_ok() }.boxed()
         })
     }
 

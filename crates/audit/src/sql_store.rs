@@ -297,6 +297,10 @@ impl Store for SqlStore {
         self.db.ping().await
     }
 
+    fn is_full(&self) -> bool {
+        self.db.is_full()
+    }
+
     async fn close(&self) {
         self.db.close().await;
     }

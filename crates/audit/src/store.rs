@@ -149,6 +149,11 @@ pub trait Store: Reader {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), sql::Error>;
 
+    /// Whether the last change found no room in the database.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Closes the database after running operations have ended.
     async fn close(&self);
 }

@@ -147,10 +147,13 @@ impl std::fmt::Debug for Intake {
     }
 }
 
+/// The schema of intake's database.
+pub const SCHEMAS: &[sql::Schema] = &[journal::SCHEMA, store::SCHEMA];
+
 impl Intake {
     /// Opens intake's database and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Db, sql::Error> {
-        Db::open(url, &[journal::SCHEMA, store::SCHEMA]).await
+        Db::open(url, SCHEMAS).await
     }
 
     /// Starts relays and upkeep, which run until `shutdown`.
@@ -272,11 +275,17 @@ impl Intake {
     /// doubt.
     pub fn health(&self) -> rpc::HealthCheck {
         let (store, clock) = (Arc::clone(&self.service.store), Arc::clone(&self.service.clock));
-        let (was_well, time) = (Arc::new(AtomicBool::new(true)), self.time.clone());
+        let (was_well, time, db) = (
+            Arc::new(AtomicBool::new(true)),
+            self.time.clone(),
+            self.operations.db.clone(),
+        );
         Arc::new(move || {
             let (store, now, was_well) = (Arc::clone(&store), clock.now(), Arc::clone(&was_well));
-            let time = time.clone();
+            let (time, db) = (time.clone(), db.clone());
             async move {
+                // Before the probe: that changes a row, for which there may be room still.
+                let is_full = db.is_full();
                 let probe = store.probe(now).await;
                 // What a retry can help is load, which health is not about.
                 let is_load = |error: &sql::Error| error.is_transient() && !error.is_outage();
@@ -288,7 +297,7 @@ impl Intake {
                         _ => tracing::info!("intake can write to its database again"),
                     }
                 }
-                is_well && time.is_believed().await
+                is_well && !is_full && time.is_believed().await
             }
             .boxed()
         })

@@ -294,7 +294,7 @@ fn failure(error: LoadError) -> Failure {
         LoadError::Earlier(Earlier::Answered(_)) => Failure::Internal(Box::new(error)),
         LoadError::Overtaken => Failure::EtagMismatch,
         LoadError::Stopping => Failure::Unavailable { what: "this service" },
-        LoadError::Sorting(_) => Failure::Internal(Box::new(error)),
+        LoadError::Sorting(error) => Failure::unwritten("sorting in temporary files (TMPDIR)", error),
         LoadError::Store(error) => error.into(),
     }
 }

@@ -144,10 +144,13 @@ impl std::fmt::Debug for Routing {
     }
 }
 
+/// The schema of routing's database.
+pub const SCHEMAS: &[sql::Schema] = &[journal::SCHEMA, store::SCHEMA, register::store::SCHEMA];
+
 impl Routing {
     /// Opens routing's database and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Db, sql::Error> {
-        Db::open(url, &[journal::SCHEMA, store::SCHEMA, register::store::SCHEMA]).await
+        Db::open(url, SCHEMAS).await
     }
 
     /// Loads the active directory and rule set. Call it before the start.
@@ -329,15 +332,23 @@ impl Routing {
         }
     }
 
-    /// Whether routing can do its work: the database responds, the active versions can be read,
-    /// without which no case is opened, and the clock is not in doubt, so that cases' clocks end.
+    /// Whether routing can do its work: the database responds and has room, the active versions can
+    /// be read, without which no case is opened, and the clock is not in doubt, so that cases'
+    /// clocks end.
     pub fn health(&self) -> rpc::HealthCheck {
         let cases = &self.service.cases;
-        let (store, versions, time) = (Arc::clone(&cases.store), Arc::clone(&cases.versions), self.time.clone());
+        let (store, versions) = (Arc::clone(&cases.store), Arc::clone(&cases.versions));
+        let (db, time) = (self.operations.db.clone(), self.time.clone());
         Arc::new(move || {
-            let (store, versions, time) = (Arc::clone(&store), Arc::clone(&versions), time.clone());
-            async move { store.ping().await.is_ok() && versions.refresh().await.is_ok() && time.is_believed().await }
-                .boxed()
+            let (store, versions) = (Arc::clone(&store), Arc::clone(&versions));
+            let (db, time) = (db.clone(), time.clone());
+            async move {
+                !db.is_full()
+                    && store.ping().await.is_ok()
+                    && versions.refresh().await.is_ok()
+                    && time.is_believed().await
+            }
+            .boxed()
         })
     }
 

@@ -1,6 +1,6 @@
 //! Failures, and the one place where they become gRPC statuses.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, io::ErrorKind, time::Duration};
 
 use api::error::ErrorReason;
 use tonic::{Code, Status};
@@ -82,7 +82,7 @@ pub enum Failure {
     },
     /// Overloaded.
     Overloaded,
-    /// There is no room for a file.
+    /// There is no room: for a file, or in the database.
     StorageFull,
     /// The deadline has passed.
     DeadlineExceeded,
@@ -111,6 +111,17 @@ impl Failure {
     /// A stream of messages was ended by the transport. Not for what another service answered.
     pub fn transport(status: Status) -> Self {
         Self::Transport(Box::new(status))
+    }
+
+    /// A file could not be written, which is logged.
+    pub fn unwritten(doing: &'static str, error: std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                tracing::error!(%error, doing, "the disk is full");
+                Self::StorageFull
+            }
+            _ => Self::Internal(Box::new(error)),
+        }
     }
 
     /// The caller may not do this.
@@ -237,7 +248,7 @@ impl From<Failure> for Status {
                 details.set_retry_info(Some(RETRY_FULL));
                 (
                     Code::ResourceExhausted,
-                    "the server has no room for the file; upload it later".to_owned(),
+                    "the server has no room; try again when its operator has made some".to_owned(),
                 )
             }
             Failure::DeadlineExceeded => {
@@ -288,6 +299,10 @@ impl From<sql::Error> for Failure {
 
 /// What a caller can do about a database failure, if anything: retry later.
 fn classify(error: &sql::Error) -> Option<Failure> {
+    // The database logs it, once.
+    if error.is_full() {
+        return Some(Failure::StorageFull);
+    }
     if error.is_outage() {
         tracing::warn!(error = telemetry::with_causes(error), "the database does not respond");
         return Some(Failure::Unavailable { what: "the database" });
@@ -310,6 +325,8 @@ impl From<journal::CommitError> for Failure {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// One failure of each kind.
@@ -389,6 +406,56 @@ pub(crate) mod tests {
                 value.name()
             );
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such_whatever_was_written_to_it() {
+        let told = |failure: Failure| {
+            let status = Status::from(failure);
+            (
+                status.code(),
+                status
+                    .get_details_error_info()
+                    .map(|info| info.reason)
+                    .unwrap_or_default(),
+            )
+        };
+        let full = (Code::ResourceExhausted, "STORAGE_FULL".to_owned());
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            assert_eq!(told(Failure::unwritten("testing", kind.into())), full);
+        }
+        let other = told(Failure::unwritten("testing", ErrorKind::PermissionDenied.into()));
+        assert_eq!(other, (Code::Internal, "INTERNAL".to_owned()));
+    }
+
+    /// A database that may not grow, as on a full disk.
+    #[tokio::test]
+    async fn a_database_without_room_is_told_as_such_by_every_way_of_writing() {
+        let backend = testkit::Backend::sqlite();
+        let db = sql::Db::open(backend.url(), &[]).await.unwrap();
+        sql::transact!(&db, |tx| tx.execute("CREATE TABLE kept (content BLOB)", Vec::new())).unwrap();
+        let write = async |limit: &'static str| {
+            let content = vec![vec![7_u8; 1 << 20].into()];
+            sql::transact!(&db, |tx| async {
+                // Each time: what failed is tried on another connection.
+                tx.fetch(limit, Vec::new()).await?;
+                tx.execute("INSERT INTO kept (content) VALUES ($1)", content.clone())
+                    .await
+            })
+        };
+        let (full, roomy) = ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 100000");
+        let reason = |failure: Failure| {
+            let status = Status::from(failure);
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            assert!(status.get_details_retry_info().is_some());
+            status.get_details_error_info().unwrap().reason
+        };
+        assert_eq!(reason(write(full).await.unwrap_err().into()), "STORAGE_FULL");
+        let grouped = journal::CommitError::Failed(Arc::new(write(full).await.unwrap_err()));
+        assert_eq!(reason(grouped.into()), "STORAGE_FULL");
+        assert!(db.is_full());
+        write(roomy).await.unwrap();
+        assert!(!db.is_full());
     }
 
     #[test]

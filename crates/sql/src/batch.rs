@@ -86,7 +86,10 @@ impl Db {
         loop {
             match self.try_write(batch).await {
                 Err(error) if !error.is_unique_violation() && retry.again(&error).await => {}
-                outcome => return outcome,
+                outcome => {
+                    self.wrote(&outcome);
+                    return outcome;
+                }
             }
         }
     }

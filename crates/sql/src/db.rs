@@ -1,33 +1,90 @@
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, postgres::PgArguments};
+use tokio::time::Instant;
 
 use crate::{
     Engine, Error, Row, Schema, Value, migrate,
-    open::{Pools, without_password},
+    open::{Access, Pools, without_password},
     pool::Transaction,
     value::{Inner, postgres_arguments, sqlite_arguments},
 };
 
 /// An open database.
 #[derive(Clone, Debug)]
-pub struct Db(Pools);
+pub struct Db(Pools, Arc<Mutex<Option<Instant>>>);
+
+/// Time after the last write that found no room when there may be room again, if nothing is written
+/// meanwhile.
+const FULL: Duration = Duration::from_secs(90);
 
 impl Db {
     /// Opens the database at a URL and migrates its schema. A missing SQLite file is created.
     pub async fn open(url: &str, schemas: &[Schema]) -> Result<Self, Error> {
-        let pools = Pools::open(url).await?;
+        let pools = Pools::open(url, Access::Write).await?;
         migrate::run(&pools, &without_password(url), schemas).await?;
-        Ok(Self(pools))
+        Ok(Self::over(pools))
     }
 
-    /// The changes of the schema that the database at a URL lacks. A missing SQLite file is
-    /// created, empty; nothing else is changed.
-    pub async fn pending(url: &str, schemas: &[Schema]) -> Result<Vec<&'static str>, Error> {
-        let pools = Pools::open(url).await?;
+    /// Opens the database at a URL to be read: nothing in it is created or changed.
+    ///
+    /// # Errors
+    /// Also if it lacks a change of the schema.
+    pub async fn open_to_read(url: &str, schemas: &[Schema]) -> Result<Self, Error> {
+        let pools = Pools::open(url, Access::Read).await?;
         let pending = migrate::pending(&pools, &without_password(url), schemas).await;
-        Self(pools).close().await;
+        let db = Self::over(pools);
+        let error = match pending {
+            Ok(pending) if pending.is_empty() => return Ok(db),
+            Ok(pending) => Error::Behind {
+                url: without_password(url),
+                lacks: pending.join(", "),
+            },
+            Err(error) => error,
+        };
+        db.close().await;
+        Err(error)
+    }
+
+    /// The changes of the schema that the database at a URL lacks. Nothing is created or changed.
+    pub async fn pending(url: &str, schemas: &[Schema]) -> Result<Vec<&'static str>, Error> {
+        let pools = Pools::open(url, Access::Read).await?;
+        let pending = migrate::pending(&pools, &without_password(url), schemas).await;
+        Self::over(pools).close().await;
         pending
+    }
+
+    fn over(pools: Pools) -> Self {
+        Self(pools, Arc::default())
+    }
+
+    /// Notes how a write ended. Done by [`transact!`](crate::transact) and [`Db::write`].
+    pub fn wrote<T>(&self, outcome: &Result<T, Error>) {
+        let mut full = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_full = full.is_some();
+        match outcome {
+            Err(error) if error.is_full() => {
+                *full = Some(Instant::now());
+                if !was_full {
+                    tracing::error!(%error, "the database's disk is full: nothing can be written until there is room");
+                }
+            }
+            Ok(_) if was_full => {
+                *full = None;
+                tracing::info!("the database has room again");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the last write found the database's disk full, not long ago.
+    pub fn is_full(&self) -> bool {
+        let full = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        full.is_some_and(|found| found.elapsed() < FULL)
     }
 
     /// The engine of this database.

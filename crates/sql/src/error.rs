@@ -53,6 +53,16 @@ pub enum Error {
         /// Its description.
         description: String,
     },
+    /// The database lacks changes of this build, and was opened only to be read.
+    #[error(
+        "`{url}` was written by an older version of Remit: it lacks {lacks}; run `remit migrate`, or start the service"
+    )]
+    Behind {
+        /// The URL, without its password.
+        url: String,
+        /// The descriptions of the changes.
+        lacks: String,
+    },
     /// The schema could not be brought up to date.
     #[error("cannot migrate the schema of `{url}`")]
     Migrate {
@@ -122,6 +132,20 @@ impl Error {
         }
     }
 
+    /// Whether the database's disk is full: nothing can be written until somebody makes room.
+    pub fn is_full(&self) -> bool {
+        let (Self::Execute { source, .. } | Self::Open { source, .. }) = self else {
+            return false;
+        };
+        match Code::of(source) {
+            // disk_full
+            Some(Code::Postgres(state)) => state == "53100",
+            // SQLITE_FULL; and SQLITE_IOERR_SHMSIZE, when the file beside the database cannot grow.
+            Some(Code::Sqlite { primary, extended }) => primary == 13 || extended == 4_874,
+            None => false,
+        }
+    }
+
     /// Whether the database was unreachable or out of connections, memory or disk space, whatever
     /// the transaction was.
     pub fn is_outage(&self) -> bool {
@@ -134,8 +158,8 @@ impl Error {
             // Connection failure; insufficient resources (a full disk among them); server stopping
             // or starting.
             Some(Code::Postgres(state)) => ["08", "53", "57P"].iter().any(|class| state.starts_with(class)),
-            // The disk is full.
-            Some(Code::Sqlite(result)) => result == 13,
+            // The disk fails, or is full.
+            Some(Code::Sqlite { primary, .. }) => [10, 13].contains(&primary),
             None => matches!(
                 source,
                 sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)
@@ -167,7 +191,7 @@ impl Error {
             // transactions race for a key, the next try sees the winner's row.
             Some(Code::Postgres(state)) => ["40001", "40P01", "55P03", "23505"].contains(&state),
             // Busy or locked.
-            Some(Code::Sqlite(result)) => [5, 6].contains(&result),
+            Some(Code::Sqlite { primary, .. }) => [5, 6].contains(&primary),
             None => false,
         }
     }
@@ -179,8 +203,13 @@ impl Error {
 pub(crate) enum Code<'e> {
     /// SQLSTATE, five characters.
     Postgres(&'e str),
-    /// Primary result code: an extended one without what it adds.
-    Sqlite(i32),
+    /// Result code.
+    Sqlite {
+        /// Without what the extended one adds.
+        primary: i32,
+        /// The whole.
+        extended: i32,
+    },
 }
 
 impl<'e> Code<'e> {
@@ -197,7 +226,10 @@ impl<'e> Code<'e> {
             .code()?
             .parse::<i32>()
             .ok()?;
-        Some(Self::Sqlite(extended & 0xff))
+        Some(Self::Sqlite {
+            primary: extended & 0xff,
+            extended,
+        })
     }
 }
 

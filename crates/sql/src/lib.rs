@@ -66,7 +66,10 @@ macro_rules! transact {
             .await;
             match outcome {
                 Err(error) if retry.again(&error).await => {}
-                outcome => break outcome,
+                outcome => {
+                    $db.wrote(&outcome);
+                    break outcome;
+                }
             }
         }
     }};

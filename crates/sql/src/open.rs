@@ -39,9 +39,18 @@ const WAIT: Duration = Duration::from_secs(5);
 /// The same for SQLite's single writer, which a large directory load occupies for longer.
 const WAIT_TO_WRITE: Duration = Duration::from_secs(30);
 
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// To be written, and created if it is a missing SQLite file.
+    Write,
+    /// To be read. Nothing is created or changed, not even settings of the file.
+    Read,
+}
+
 impl Pools {
-    /// Opens the database at a URL. A missing SQLite file is created.
-    pub async fn open(url: &str) -> Result<Self, Error> {
+    /// Opens the database at a URL.
+    pub async fn open(url: &str, access: Access) -> Result<Self, Error> {
         let shown = without_password(url);
         let open = |source| Error::Open {
             url: shown.clone(),
@@ -49,10 +58,12 @@ impl Pools {
         };
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => {
-                let options = SqliteConnectOptions::from_str(url)
-                    .map_err(open)?
-                    .create_if_missing(true)
-                    .journal_mode(SqliteJournalMode::Wal)
+                let options = SqliteConnectOptions::from_str(url).map_err(open)?;
+                let options = match access {
+                    Access::Write => options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
+                    Access::Read => options.create_if_missing(false).read_only(true),
+                };
+                let options = options
                     .synchronous(SqliteSynchronous::Full)
                     .busy_timeout(Duration::from_secs(5))
                     .statement_cache_capacity(256)
@@ -85,6 +96,10 @@ impl Pools {
                         ("idle_in_transaction_session_timeout", "30s"),
                     ])
                     .statement_cache_capacity(256);
+                let options = match access {
+                    Access::Write => options,
+                    Access::Read => options.options([("default_transaction_read_only", "on")]),
+                };
                 let pool = Pool::<PgConnection>::new(options, POSTGRES_CONNECTIONS, WAIT).map_err(open)?;
                 drop(pool.get().await.map_err(open)?);
                 Ok(Self::Postgres(pool))

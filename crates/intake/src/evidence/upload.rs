@@ -1,7 +1,5 @@
 //! Receives a file: hashed and counted as it arrives, and on disk before the sender is answered.
 
-use std::io::ErrorKind;
-
 use api::intake::UploadEvidenceRequest;
 use futures::Stream;
 use journal::Bytes32;
@@ -69,13 +67,7 @@ pub(super) async fn receive(
 
 /// A file could not be written.
 pub(super) fn unwritten(error: std::io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            tracing::error!(%error, "writing evidence failed");
-            Failure::StorageFull
-        }
-        _ => Failure::Internal(Box::new(error)),
-    }
+    Failure::unwritten("writing evidence", error)
 }
 
 /// Detects a file's type by its first bytes.

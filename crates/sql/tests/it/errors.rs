@@ -8,6 +8,7 @@ use testkit::{Backend, on_each_backend};
 on_each_backend!(
     each_engines_codes_are_read_as_its_own,
     a_transaction_that_collided_is_tried_again,
+    a_full_disk_is_known_until_a_write_succeeds,
 );
 
 /// How a caller is answered: retry now, retry later, or not at all.
@@ -98,4 +99,39 @@ async fn a_transaction_that_collided_is_tried_again(backend: Backend) {
     assert_eq!(meaning(&failed.unwrap_err()), Means::Retry);
     // What another load took over stays so, however often it is tried.
     assert_eq!(meaning(&Error::Raced("the abandoned load")), Means::Fault);
+}
+
+async fn a_full_disk_is_known_until_a_write_succeeds(backend: Backend) {
+    const RAISE: &str = "CREATE FUNCTION raise_state(state text) RETURNS void LANGUAGE plpgsql \
+                         AS $$ BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = state; END $$";
+    let db = Db::open(backend.url(), &[]).await.unwrap();
+    let run = async |statement: &'static str| sql::transact!(&db, |tx| tx.fetch(statement, Vec::new()));
+    let fails = match db.engine() {
+        Engine::Postgres => {
+            run(RAISE).await.unwrap();
+            "SELECT raise_state('53100')"
+        }
+        Engine::Sqlite => {
+            run("PRAGMA max_page_count = 1").await.unwrap();
+            "CREATE TABLE more (id INTEGER)"
+        }
+    };
+    assert!(!db.is_full());
+    let error = run(fails).await.unwrap_err();
+    assert!(
+        error.is_full() && error.is_outage() && !error.is_transient(),
+        "{error:?}"
+    );
+    assert!(db.is_full());
+    // Another failure tells nothing about room.
+    run("SELECT * FROM no_such").await.unwrap_err();
+    assert!(db.is_full());
+    run("SELECT 1").await.unwrap();
+    assert!(!db.is_full());
+    // Its neighbours, and the number of the other engine, are something else.
+    if db.engine() == Engine::Postgres {
+        for other in ["SELECT raise_state('53200')", "SELECT raise_state('00013')"] {
+            assert!(!run(other).await.unwrap_err().is_full(), "{other}");
+        }
+    }
 }
