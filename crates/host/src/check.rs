@@ -26,30 +26,31 @@ pub(crate) struct Checked {
 /// # Errors
 ///
 /// What a start would be refused for, with the key.
-pub fn check(service: Option<Service>, config: &Config) -> anyhow::Result<()> {
+pub async fn check(service: Option<Service>, config: &Config) -> anyhow::Result<()> {
     let checked = match service {
-        Some(service) => alone(service, config)?,
-        None => all(config)?,
+        Some(service) => alone(service, config).await?,
+        None => all(config).await?,
     };
-    let kept = match (&checked.tokens, service) {
-        (None, None) => Layout::new(&config.data_dir).read_tokens()?,
-        _ => None,
-    };
-    if let Some(tokens) = kept.or(checked.tokens) {
-        Tokens::new(&tokens)?;
-        let callers = Service::ALL.into_iter().filter(|_| service.is_none());
-        for caller in callers {
-            own_token(&tokens, caller)?;
+    // A start makes those that the data directory lacks.
+    if let (None, None) = (&checked.tokens, service)
+        && let Some(kept) = Layout::new(&config.data_dir).read_tokens()?
+    {
+        Tokens::new(&kept)?;
+        for service in Service::ALL {
+            if kept.iter().any(|token| token.system == service.name()) {
+                own_token(&kept, service)?;
+            }
         }
     }
     Ok(())
 }
 
 /// The check of a single service.
-pub(crate) fn alone(service: Service, config: &Config) -> anyhow::Result<Checked> {
+pub(crate) async fn alone(service: Service, config: &Config) -> anyhow::Result<Checked> {
     refuse_missing(service, config)?;
-    let checked = common(&[service], config)?;
-    if service != Service::Audit
+    let checked = common(&[service], config).await?;
+    // Audit calls routing only, and only where that has an address.
+    if (service != Service::Audit || config.routing.address.is_some())
         && let Some(tokens) = &checked.tokens
     {
         own_token(tokens, service)?;
@@ -59,7 +60,7 @@ pub(crate) fn alone(service: Service, config: &Config) -> anyhow::Result<Checked
 }
 
 /// The check of all three.
-pub(crate) fn all(config: &Config) -> anyhow::Result<Checked> {
+pub(crate) async fn all(config: &Config) -> anyhow::Result<Checked> {
     let own = Layout::new(&config.data_dir);
     for secret in own.secrets() {
         private(&secret)?;
@@ -67,11 +68,17 @@ pub(crate) fn all(config: &Config) -> anyhow::Result<Checked> {
     for service in Service::ALL {
         config.database(service)?;
     }
-    common(&Service::ALL, config)
+    let checked = common(&Service::ALL, config).await?;
+    if let Some(tokens) = &checked.tokens {
+        for service in Service::ALL {
+            own_token(tokens, service)?;
+        }
+    }
+    Ok(checked)
 }
 
 /// Services may share one configuration: each checks the secrets that it reads, and needs no other.
-fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked> {
+async fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked> {
     let read_by = |service, file| services.contains(&service).then_some(file).and_then(Option::as_ref);
     let receipt_key = read_by(Service::Intake, &config.receipt_key_file);
     for (key, secret) in [
@@ -94,6 +101,23 @@ fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked> {
         }
         None => None,
     };
+    if services.contains(&Service::Audit) {
+        let own = Layout::new(&config.data_dir);
+        let log = &config.log;
+        let parts = audit::Config {
+            // Neither is opened.
+            database: String::new(),
+            checkpoint_file: log.checkpoint_file.clone().unwrap_or_else(|| own.checkpoint()),
+            key_file: log.key_file.clone().unwrap_or_else(|| own.log_key()),
+            origin: log.origin.clone(),
+            checkpoint_interval_ms: log.checkpoint_interval_ms,
+            checkpoint_refresh_ms: log.checkpoint_refresh_ms,
+            witness_policy_file: log.witness_policy_file.clone(),
+            witness_timeout_ms: log.witness_timeout_ms,
+            ca_file: log.ca_file.clone(),
+        };
+        audit::check_config(&parts).await.context("`log`")?;
+    }
     let reference = Reference::load(&config.files).map_err(|error| Unusable(format!("{error:#}")))?;
     Ok(Checked { reference, tokens })
 }

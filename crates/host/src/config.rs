@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use keys::{Fault, faults, from_environment, put, scalar, sets};
 pub use keys::{check_environment, environment, keys, nearest, variable};
@@ -341,6 +341,10 @@ impl Config {
         if yaml.trim().is_empty() {
             return Ok(Self::default());
         }
+        // Read as absent, a key without a value would be its default.
+        if let Err(handwritten::Error::Empty(faults)) = handwritten::read::<IgnoredAny>(yaml) {
+            bail!("{file}, {}", faults.join("; "));
+        }
         serde_saphyr::from_str(yaml).map_err(|error| {
             let at = error.location().map(|at| at.line());
             let of = |line: Option<u64>| line.map(|line| format!(", line {line}")).unwrap_or_default();
@@ -503,12 +507,34 @@ impl Config {
         })
     }
 
-    /// The configuration as YAML, including defaults.
+    /// The configuration as YAML, including defaults. Keys that are not set are comments: a file may
+    /// have none without a value.
     pub fn to_yaml(&self) -> anyhow::Result<String> {
         let mut shown = self.clone();
         for service in Service::ALL {
             shown.endpoint_mut(service).listen = Some(self.listen(service));
         }
-        Ok(serde_saphyr::to_string(&shown)?)
+        Ok(unset_as_comments(&serde_saphyr::to_string(&shown)?))
     }
+}
+
+/// YAML of sections of scalars in which what has no value is a comment, sections included.
+fn unset_as_comments(yaml: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    // Last line first, so that what a section has is known at its name.
+    let mut has_keys = false;
+    for line in yaml.lines().rev() {
+        let is_key = line.starts_with(' ');
+        let is_section = !is_key && line.ends_with(':');
+        let is_unset = line.ends_with(": null") || (is_section && !has_keys);
+        lines.push(match (is_unset, line.strip_suffix(" null")) {
+            (true, Some(name)) => format!("# {name}"),
+            (true, None) => format!("# {line}"),
+            (false, _) => line.to_owned(),
+        });
+        has_keys = is_key && (has_keys || !is_unset);
+    }
+    lines.reverse();
+    lines.push(String::new());
+    lines.join("\n")
 }

@@ -33,7 +33,7 @@ impl Instance {
     pub async fn start(mut options: Options) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&options.config.data_dir)?;
         let layout = data_dir.layout();
-        let Checked { reference, tokens } = check::all(&options.config)?;
+        let Checked { reference, tokens } = check::all(&options.config).await?;
         let (tokens_file, tokens) = match (&options.config.tokens_file, tokens) {
             (Some(file), Some(tokens)) => (file.clone(), tokens),
             _ => {

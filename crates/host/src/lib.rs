@@ -6,6 +6,7 @@
 //! * `secrets.rs`: files that only this user may read.
 //! * `reference.rs`: directory, taxonomy, rules, calendar: built in, or from files.
 //! * `data_dir.rs`: the data directory of an instance: lock, keys, tokens, addresses.
+//! * `databases.rs`: the services' databases, opened without a service.
 //! * `tokens.rs`: the callers' tokens, reloaded when the token file changes.
 //! * `running.rs`: one service, as in a cluster: its database, its listener, its channels to the
 //!   others.
@@ -20,6 +21,7 @@
 mod check;
 pub mod config;
 pub mod data_dir;
+pub mod databases;
 pub mod input;
 pub mod instance;
 pub mod reference;

@@ -21,6 +21,7 @@ use crate::{
     check::{self, Checked, own_token},
     config::{Config, DatabaseUrl, Service},
     data_dir::read_key,
+    databases::{self, explained},
     reference::Reference,
     secrets::private_database,
     tokens::Followed,
@@ -130,7 +131,7 @@ enum Ending {
 impl Running {
     /// Starts a single service, as in a cluster, with a complete configuration.
     pub async fn alone(service: Service, options: Options) -> anyhow::Result<Self> {
-        let Checked { reference, tokens } = check::alone(service, &options.config)?;
+        let Checked { reference, tokens } = check::alone(service, &options.config).await?;
         let tokens_file = Config::need("tokens_file", options.config.tokens_file.as_ref())?.clone();
         let tokens = tokens.unwrap_or_default();
         let listener = bind(&options.config, service).await?;
@@ -161,7 +162,8 @@ impl Running {
                 let receipt_key = Config::need("receipt_key_file", config.receipt_key_file.as_ref())?;
                 let folder = Config::need("evidence.folder", config.evidence.folder.as_ref())?;
                 let vault = Folder::open(folder).await.context("`evidence.folder`")?;
-                let db = Intake::open(database.expose()).await.with_context(opening)?;
+                let db = Intake::open(database.expose()).await;
+                let db = db.map_err(|error| explained(service, error)).with_context(opening)?;
                 let key = read_key(receipt_key)?;
                 let shared = intake::shared::check(&db, &key, &vault, &entropy).await;
                 shared.with_context(|| {
@@ -193,7 +195,8 @@ impl Running {
                 (routes, health, intake::ACCESS, Ending::Background(background))
             }
             Service::Routing => {
-                let db = Routing::open(database.expose()).await.with_context(opening)?;
+                let db = Routing::open(database.expose()).await;
+                let db = db.map_err(|error| explained(service, error)).with_context(opening)?;
                 let Reference { directory, rules, .. } = &common.reference;
                 let configured = Active::new(Arc::clone(directory), Arc::clone(rules));
                 let current = Routing::prepare(&db, configured, &*clock, &*entropy).await;
@@ -216,6 +219,8 @@ impl Running {
                 (routes, health, routing::ACCESS, Ending::Background(background))
             }
             Service::Audit => {
+                // Names whose database it is, if it is another service's.
+                databases::judged(service, database).await.with_context(opening)?;
                 let audit = Audit::start(audit_config(config, database)?, clock, entropy).await;
                 let audit = audit.context("starting the log")?;
                 // Without routing, audit shows agencies no details but does everything else.

@@ -60,7 +60,7 @@ pub async fn check(
 }
 
 /// What is wrong with the evidence folder, in words.
-pub(crate) async fn problem(db: &Db, vault: &dyn Vault) -> Result<Option<String>, Unshared> {
+pub async fn problem(db: &Db, vault: &dyn Vault) -> Result<Option<String>, Unshared> {
     let Some((_, id)) = find(db, FOLDER).await? else {
         return Ok(None);
     };

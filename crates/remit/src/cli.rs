@@ -20,7 +20,7 @@ use crate::{
     version = version(),
     max_term_width = 120,
     after_help = "\
-Exit codes, of all but `remit status`:
+Exit codes, of all but `remit status` and `remit migrate`:
   0  done
   1  refused or failed
   2  invalid command line, configuration or input
@@ -72,6 +72,7 @@ enum Command {
     Token(commands::token::Command),
     Context(commands::context::Command),
     Config(commands::config::Command),
+    Migrate(commands::migrate::Command),
     Completions(commands::manual::Completions),
     Man(commands::manual::Man),
 }
@@ -177,7 +178,8 @@ fn try_run(cli: Cli) -> anyhow::Result<()> {
             Command::Demo(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Context(command) => command.run(),
-            Command::Config(command) => command.run(),
+            Command::Config(command) => command.run().await,
+            Command::Migrate(command) => command.run().await,
             Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),
         }

@@ -12,6 +12,7 @@ use host::{
     Unusable,
     config::{Address, Service, nearest},
     data_dir::{Layout, OPERATOR},
+    input,
     tokens::find_token,
 };
 use rpc::{Officer, Role, client::Caller};
@@ -188,11 +189,15 @@ impl Access {
 
     /// The data directory.
     pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
-        if let Some(folder) = &self.given_data_dir {
-            return Ok(folder.clone());
+        Ok(self.chosen_data_dir()?.unwrap_or_else(|| PathBuf::from(DATA_DIR)))
+    }
+
+    /// The data directory, if one is named or the context in use has one.
+    pub fn chosen_data_dir(&self) -> anyhow::Result<Option<PathBuf>> {
+        match &self.given_data_dir {
+            Some(folder) => Ok(Some(folder.clone())),
+            None => Ok(self.context()?.and_then(|context| context.data_dir)),
         }
-        let of_context = self.context()?.and_then(|context| context.data_dir);
-        Ok(of_context.unwrap_or_else(|| PathBuf::from(DATA_DIR)))
     }
 
     /// The layout of the data directory.
@@ -302,18 +307,17 @@ impl Access {
             Some(file) => file,
             None => self.layout()?.log_vkey(),
         };
-        match std::fs::read_to_string(&file) {
-            Ok(key) => Ok(Some(key.trim().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_required => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read the log's key {}", file.display())),
+        if is_required || !file.try_exists().is_ok_and(|there| !there) {
+            let key = input::text(&file, SMALL).context("cannot read the log's key")?;
+            return Ok(Some(key.trim().to_owned()));
         }
+        Ok(None)
     }
 }
 
 /// The token in a file.
 fn token_of(file: &Path) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read the token file {}", file.display()))?;
+    let text = input::text(file, SMALL).context("cannot read the token file")?;
     Ok(text.trim().to_owned())
 }
 
@@ -329,6 +333,9 @@ fn variable(service: Service) -> &'static str {
         Service::Audit => "--server or REMIT_AUDIT",
     }
 }
+
+/// Bytes of a file with one token or key.
+const SMALL: u64 = 64 << 10;
 
 /// Exit code for usage errors.
 const USAGE: u8 = 2;

@@ -9,6 +9,7 @@ pub mod directory;
 pub mod evidence;
 pub mod log;
 pub mod manual;
+pub mod migrate;
 pub mod operator;
 pub mod proof;
 pub mod report;

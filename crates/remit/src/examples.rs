@@ -5,6 +5,9 @@ use std::{borrow::Cow, path::Path};
 use anyhow::Context as _;
 use serde::Deserialize;
 
+/// Bytes of a file of examples.
+const LIMIT: u64 = 1 << 20;
+
 /// One submission of the list.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Example {
@@ -88,8 +91,7 @@ pub fn text(folder: Option<&Path>, file: &str) -> anyhow::Result<Cow<'static, st
     match folder {
         Some(folder) => {
             let path = folder.join(file);
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            Ok(Cow::Owned(text))
+            Ok(Cow::Owned(host::input::text(&path, LIMIT)?))
         }
         None => FILES
             .iter()

@@ -31,7 +31,10 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 
 /// Reads [`read`]'s file as text.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
-    String::from_utf8(read(path, limit)?).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
+    let text = String::from_utf8(read(path, limit)?);
+    let text = text.map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text: save it as UTF-8"))?;
+    // A byte order mark, which some editors write, is no part of the text.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Reads a regular file of at most `limit` bytes below a folder, following no link below it; `None`

@@ -75,7 +75,10 @@ impl Policy {
     /// Parses a policy file. Comments and names may contain any bytes.
     pub fn parse(file: impl AsRef<[u8]>) -> Result<Self, PolicyError> {
         let mut reader = Reader::default();
-        for (line, text) in (1..).zip(file.as_ref().split(|byte| *byte == b'\n')) {
+        // A byte order mark, which some editors write, is no part of the first word.
+        let file = file.as_ref();
+        let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+        for (line, text) in (1..).zip(file.split(|byte| *byte == b'\n')) {
             let error = |problem| PolicyError { line, problem };
             if text.iter().any(|byte| *byte != b'\t' && byte.is_ascii_control()) {
                 return Err(error("control characters are not allowed".to_owned()));

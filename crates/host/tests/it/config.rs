@@ -2,7 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use host::config::{Config, DatabaseUrl, Override, Service, check_environment, keys, variable};
+use host::{
+    config::{Config, DatabaseUrl, Override, Service, check_environment, keys, variable},
+    instance::Instance,
+    running::Options,
+};
 
 fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs
@@ -189,10 +193,68 @@ fn the_printed_configuration_round_trips() {
         ("REMIT_AUDIT_DATABASE", "sqlite:///var/lib/remit/audit.db"),
         ("REMIT_INTAKE_ADDRESS", "http://intake:7301"),
     ];
-    let config = load("", &env, Vec::new()).unwrap();
-    let again = Config::parse("shown", &config.to_yaml().unwrap()).unwrap();
-    assert_eq!(again.to_yaml().unwrap(), config.to_yaml().unwrap());
-    assert_eq!(again.audit.database, config.audit.database);
+    for env in [
+        &env[..],
+        &[],
+        &[
+            ("REMIT_FILES_RULES", "ranked"),
+            ("REMIT_ACCEPT_TIME_UP_TO", "2026-11-28T09:00:00Z"),
+        ],
+    ] {
+        let config = load("", env, Vec::new()).unwrap();
+        let shown = config.to_yaml().unwrap();
+        let again = Config::parse("shown", &shown).unwrap();
+        assert_eq!(again.to_yaml().unwrap(), shown);
+        assert_eq!(again.audit.database, config.audit.database);
+        assert_eq!(again.accept_time_up_to, config.accept_time_up_to);
+        assert!(!shown.contains("null"), "{shown}");
+        // Keys that are not set can be found, too.
+        for key in keys() {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(shown.contains(&format!("{name}:")), "{key}:\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_key_without_a_value_is_refused_with_line_and_column() {
+    for (yaml, expected) in [
+        (
+            "intake:\n  listen:\n",
+            "remit.yaml, line 2, column 3: `listen` has no value",
+        ),
+        ("intake:\n  listen: ~\n", "line 2, column 3: `listen` has no value"),
+        ("reflection: null\n", "line 1, column 1: `reflection` has no value"),
+        ("intake:\n", "line 1, column 1: `intake` has no value"),
+        ("telemetry:\n  endpoint:\n", "line 2, column 3: `endpoint` has no value"),
+        (
+            "data_dir:\nlog:\n  origin:\n",
+            "line 1, column 1: `data_dir` has no value; write one, or remove the key; line 3, column 3: `origin`",
+        ),
+        // Where nothing else would be wrong either.
+        ("tokens_file:\nreflection: true\n", "line 1, column 1: `tokens_file`"),
+    ] {
+        let error = format!("{:#}", load(yaml, &[], Vec::new()).unwrap_err());
+        assert!(error.contains(expected), "{yaml}\n{error}");
+    }
+    // A file of comments is one without keys; quotes make a value.
+    for good in ["# nothing\n", "", "telemetry:\n  endpoint: ''\n"] {
+        load(good, &[], Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn a_time_has_one_meaning_whatever_its_zone() {
+    let accepted = |text: &str| load(&format!("accept_time_up_to: {text}\n"), &[], Vec::new());
+    let utc = accepted("2026-11-28T09:00:00Z").unwrap().accept_time_up_to;
+    assert!(utc.is_some());
+    for same in ["'2026-11-28T09:00:00Z'", "2026-11-28T17:00:00+08:00"] {
+        assert_eq!(accepted(same).unwrap().accept_time_up_to, utc, "{same}");
+    }
+    for bad in ["2026-11-28", "2026-11-28T09:00:00", "tomorrow", "1795305600", "true"] {
+        let error = format!("{:#}", accepted(bad).unwrap_err());
+        assert!(error.contains("line 1: `accept_time_up_to`"), "{bad}: {error}");
+    }
 }
 
 fn strays(pairs: &[(&str, &str)]) -> Result<(), String> {
@@ -313,4 +375,91 @@ fn paths_in_a_file_start_at_its_folder_and_others_at_the_working_directory() {
         let shown = Config::load(Some(&file), [], Vec::new()).unwrap().to_yaml().unwrap();
         assert!(shown.contains(&wanted), "{yaml}:\n{shown}");
     }
+}
+
+/// What `remit config check` says, and what a start says.
+async fn both(config: &Config) -> (Result<(), String>, Result<(), String>) {
+    let check = host::check(None, config).await.map_err(|error| format!("{error:#}"));
+    let started = match Instance::start(Options::new(config.clone())).await {
+        Ok(instance) => {
+            instance.stop().await;
+            Ok(())
+        }
+        Err(error) => Err(format!("{error:#}")),
+    };
+    (check, started)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_and_start_judge_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let private = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    };
+    let good = || {
+        let mut config = crate::instance::config(&folder.path().join("data"));
+        config.log.origin = "example.org/log".to_owned();
+        config
+    };
+    let policy = private("policy", "witness broken\n");
+    let token = |system: &str| {
+        format!(r#"{{"token":"{system}-token-of-32-characters-000","system":"{system}","role":"service"}}"#)
+    };
+    let tokens = |systems: &[&str]| {
+        format!(
+            "[{}]",
+            systems.iter().map(|system| token(system)).collect::<Vec<_>>().join(",")
+        )
+    };
+    let cases: [(&str, &str, Box<dyn Fn(&mut Config)>); 6] = [
+        ("", "", Box::new(|_| {})),
+        (
+            "the witness policy",
+            "policy",
+            Box::new(|config| config.log.witness_policy_file = Some(policy.clone())),
+        ),
+        (
+            "the log key",
+            "log.key",
+            Box::new(|config| config.log.key_file = Some(private("log.key", "short"))),
+        ),
+        (
+            "the log's name",
+            "two words",
+            Box::new(|config| config.log.origin = "two words".to_owned()),
+        ),
+        (
+            "own tokens",
+            "which audit needs",
+            Box::new(|config| config.tokens_file = Some(private("tokens", &tokens(&["intake", "routing"])))),
+        ),
+        (
+            "complete own tokens",
+            "",
+            Box::new(|config| config.tokens_file = Some(private("tokens", &tokens(&["intake", "routing", "audit"])))),
+        ),
+    ];
+    for (what, expected, change) in cases {
+        let mut config = good();
+        change(&mut config);
+        let (check, start) = both(&config).await;
+        match expected {
+            "" => assert_eq!((&check, &start), (&Ok(()), &Ok(())), "{what}"),
+            expected => {
+                let refusal = check.unwrap_err();
+                assert!(refusal.contains(expected), "{what}: {refusal}");
+                assert_eq!(start.unwrap_err(), refusal, "{what}");
+            }
+        }
+    }
+    // The certificates that a policy's witnesses are trusted by.
+    let mut config = good();
+    let vkey = "witness w1 witness.example/w+6f2b8f6c+BDCdu8HGhhnfg8lOOMLw9jRsXiIBtAZ5SxlKZgnrj4tX https://w.example\nquorum none\n";
+    config.log.witness_policy_file = Some(private("policy", vkey));
+    config.log.ca_file = Some(folder.path().join("missing.pem"));
+    let (check, start) = both(&config).await;
+    assert!(check.is_err() && check == start, "{check:?} {start:?}");
 }

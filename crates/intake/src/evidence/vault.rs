@@ -121,6 +121,14 @@ impl Folder {
         })
     }
 
+    /// The folder, to be read: nothing in it is created or changed.
+    pub fn to_read(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            incoming: root.join("incoming"),
+        }
+    }
+
     fn marker(&self) -> PathBuf {
         self.root.join("marker")
     }

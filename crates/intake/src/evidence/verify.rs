@@ -1,5 +1,6 @@
 //! Compares every stored file with what was recorded when it was uploaded.
 
+use journal::Time;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
@@ -25,20 +26,28 @@ pub struct Verified {
     pub wrong: u64,
     /// The first of them, each with its name and what is wrong.
     pub first: Vec<(String, String)>,
+    /// Files that the database does not know: uploads that were never acknowledged, which upkeep
+    /// removes, or what somebody put there.
+    pub unknown: u64,
+    /// The first of them.
+    pub first_unknown: Vec<String>,
 }
 
 /// Reads every file that should be there and compares its length and SHA-256 with the recorded
-/// ones. Tells `progress` after each file. Changes nothing; intake may be running.
+/// ones; then looks for files that are not recorded, of those written before `settled`: a younger one
+/// may be an upload that is about to be. Tells `progress` after each file. Changes nothing; intake
+/// may be running.
 pub async fn verify(
     store: &dyn EvidenceStore,
     vault: &dyn Vault,
+    settled: Time,
     mut progress: impl FnMut(&Verified),
-) -> Result<Verified, sql::Error> {
+) -> Result<Verified, Unverified> {
     let mut verified = Verified::default();
     let mut after = Uuid::nil();
     loop {
         let files = store.files_after(after, PAGE).await?;
-        let Some(last) = files.last() else { return Ok(verified) };
+        let Some(last) = files.last() else { break };
         after = last.id;
         for file in &files {
             let problem = compare(file, vault, &mut verified.bytes).await;
@@ -57,6 +66,33 @@ pub async fn verify(
             progress(&verified);
         }
     }
+    let mut days = vault.days().await?;
+    days.sort_unstable();
+    for day in days {
+        let mut files = vault.files(&day, settled).await?;
+        files.sort_unstable();
+        for page in files.chunks(PAGE as usize) {
+            let kept = store.kept(page).await?;
+            for file in page.iter().filter(|file| !kept.contains(file)) {
+                verified.unknown += 1;
+                if verified.first_unknown.len() < NAMED {
+                    verified.first_unknown.push(name(*file));
+                }
+            }
+        }
+    }
+    Ok(verified)
+}
+
+/// Why a comparison came to no end.
+#[derive(Debug, thiserror::Error)]
+pub enum Unverified {
+    /// The database failed.
+    #[error("reading intake's database failed")]
+    Store(#[from] sql::Error),
+    /// The storage failed.
+    #[error("listing the evidence files failed")]
+    Storage(#[from] std::io::Error),
 }
 
 async fn expired(store: &dyn EvidenceStore, id: Uuid) -> Result<bool, sql::Error> {

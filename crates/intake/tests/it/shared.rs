@@ -129,7 +129,7 @@ async fn every_stored_file_is_compared_with_its_row(backend: Backend) {
     }
     let verified = async || {
         let mut told = 0;
-        let verified = verify(&served.faults.inner, &folder, |_| told += 1).await.unwrap();
+        let verified = verify(&served.faults.inner, &folder, NOW, |_| told += 1).await.unwrap();
         assert_eq!(told, verified.files);
         verified
     };

@@ -1,6 +1,6 @@
 //! `remit config`: show and check the effective configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
@@ -47,30 +47,42 @@ Examples:
 
 /// What a configuration is for.
 #[derive(ValueEnum, Clone, Copy, Debug)]
-enum Which {
+pub enum Which {
+    /// All three.
     All,
+    /// Intake.
     Intake,
+    /// Routing.
     Routing,
+    /// Audit.
     Audit,
+}
+
+impl Which {
+    /// The one service; `None` for all.
+    pub fn service(self) -> Option<Service> {
+        match self {
+            Self::All => None,
+            Self::Intake => Some(Service::Intake),
+            Self::Routing => Some(Service::Routing),
+            Self::Audit => Some(Service::Audit),
+        }
+    }
 }
 
 impl Command {
     /// Runs the command.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Show(settings) => {
                 let config = settings.load(Vec::new())?;
                 Ok(output::document(config.to_yaml()?.as_bytes())?)
             }
             Action::Check { which, settings } => {
-                let service = match which {
-                    Which::All => None,
-                    Which::Intake => Some(Service::Intake),
-                    Which::Routing => Some(Service::Routing),
-                    Which::Audit => Some(Service::Audit),
-                };
                 let config = settings.load(Vec::new())?;
-                host::check(service, &config).map_err(|error| Failed::Usage(format!("{error:#}")))?;
+                host::check(which.service(), &config)
+                    .await
+                    .map_err(|error| Failed::Usage(format!("{error:#}")))?;
                 Ok(output::line("the configuration is usable")?)
             }
         }
@@ -89,6 +101,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Loads the configuration, with a data directory that a flag names.
+    pub fn load_in(&self, data_dir: Option<&Path>) -> anyhow::Result<Config> {
+        let flag = data_dir.map(|folder| Override::flag("--data-dir", "data_dir", &folder.display()));
+        self.load(flag.into_iter().collect())
+    }
+
     /// Loads the configuration, with these flags and `flags` on top.
     pub fn load(&self, flags: Vec<Override>) -> anyhow::Result<Config> {
         let mut overrides = Vec::new();

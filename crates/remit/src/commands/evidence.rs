@@ -16,13 +16,12 @@ use bytes::BytesMut;
 use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::HEXLOWER;
 use futures::{Stream, StreamExt as _, stream};
-use host::{config::Service, data_dir::Layout};
+use host::{config::Service, data_dir::Layout, databases};
 use intake::{
-    Intake,
     evidence::{self, Folder},
     store::SqlStore,
 };
-use journal::SystemEntropy;
+use journal::{Clock as _, SystemClock, SystemEntropy};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::{
@@ -104,8 +103,10 @@ Example:
     /// Compare every stored file with the length and SHA-256 that were recorded at upload
     ///
     /// Runs where intake runs: it reads intake's database and the evidence folder itself, as the
-    /// configuration or the data directory gives them, and changes neither. Intake may be serving.
-    /// Exits with 5 if a file is missing or differs, and names the first of them.
+    /// configuration or the data directory gives them, and changes neither: a database of another
+    /// version or service, or a folder that is another's, is refused. Intake may be serving. Exits
+    /// with 5 if a file is missing or differs, and names the first of them. Files that the database
+    /// does not know are told, too.
     #[command(after_help = "\
 Examples:
   remit evidence verify --data-dir /var/lib/remit
@@ -325,14 +326,11 @@ async fn download(
 }
 
 async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
-    let config = settings.load(Vec::new())?;
-    let layout = Layout::new(&access.data_dir()?);
-    let database = match config.database(Service::Intake)? {
-        Some(database) => database,
-        None => layout.database(Service::Intake)?,
-    };
-    let folder = config.evidence.folder.clone().unwrap_or_else(|| layout.evidence());
-    // Opening a database or a folder would make one that is missing.
+    // The default is no choice against the configuration's.
+    let chosen = access.chosen_data_dir()?;
+    let config = settings.load_in(chosen.as_deref())?;
+    let folder = config.evidence.folder.clone();
+    let folder = folder.unwrap_or_else(|| Layout::new(&config.data_dir).evidence());
     if !folder.is_dir() {
         let problem = format!(
             "{} is no folder; name the data directory with --data-dir, or the configuration with --config",
@@ -340,20 +338,18 @@ async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
         );
         return Err(Failed::Usage(problem).into());
     }
-    if let Some(file) = database.file().filter(|file| !file.is_file()) {
-        let problem = format!(
-            "{} is no database of intake: without its rows nothing can be compared",
-            file.display()
-        );
-        return Err(Failed::Usage(problem).into());
-    }
-    let db = Intake::open(database.expose())
+    let db = databases::open_to_read(Service::Intake, &config)
         .await
-        .with_context(|| format!("opening intake's database {database}"))?;
+        .map_err(|error| Failed::Usage(format!("{error:#}")))?;
     let store = SqlStore::new(db.clone(), Arc::new(SystemEntropy));
-    let vault = Folder::open(&folder).await?;
+    let vault = Folder::to_read(&folder);
+    if let Some(problem) = intake::shared::problem(&db, &vault).await? {
+        return Err(Failed::Usage(format!("{}: {problem}", folder.display())).into());
+    }
+    // An upload is recorded within the hour after which it counts as abandoned.
+    let settled = SystemClock.now().plus_seconds(-3_600);
     let progress = Progress::new(access.json);
-    let verified = evidence::verify(&store, &vault, |so_far| {
+    let verified = evidence::verify(&store, &vault, settled, |so_far| {
         progress.show(format_args!(
             "{} files, {}, {} wrong",
             so_far.files,
@@ -364,7 +360,7 @@ async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
     .await;
     progress.clear();
     db.close().await;
-    let verified = verified.context("reading intake's database")?;
+    let verified = verified?;
     if access.json {
         let wrong: Vec<_> = verified
             .first
@@ -373,6 +369,7 @@ async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
             .collect();
         let result = serde_json::json!({
             "files": verified.files, "bytes": verified.bytes, "wrong": verified.wrong, "first": wrong,
+            "unknown": verified.unknown, "firstUnknown": verified.first_unknown,
         });
         output::value(&result)?;
     } else {
@@ -383,6 +380,13 @@ async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
             "compared",
             format_args!("{} files, {}", verified.files, mebibytes(verified.bytes)),
         )?;
+        if verified.unknown > 0 {
+            let names = verified.first_unknown.join(", ");
+            field(
+                "unknown",
+                format_args!("{} files that the database does not have: {names}", verified.unknown),
+            )?;
+        }
     }
     match verified.wrong {
         0 => Ok(()),

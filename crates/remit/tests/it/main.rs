@@ -4,6 +4,7 @@
 
 mod cli;
 mod contexts;
+mod databases;
 mod directory;
 mod people;
 mod process;

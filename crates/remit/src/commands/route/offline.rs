@@ -341,5 +341,5 @@ fn all_read(unread: u64) -> anyhow::Result<()> {
 }
 
 pub(super) fn text(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    host::input::text(file, decision::directory::LIMIT)
 }
