@@ -153,7 +153,13 @@ mod tests {
             assert!(hour.is_err(), "a stream with a valid token stays open");
             *known.0.lock().unwrap() = changed;
             let from = Instant::now();
-            let last = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+            let ended = tokio::time::timeout(Duration::from_secs(3_600), body.frame()).await;
+            let last = ended
+                .expect("the stream ends")
+                .unwrap()
+                .unwrap()
+                .into_trailers()
+                .unwrap();
             assert!(from.elapsed() <= Duration::from_secs(2), "{:?}", from.elapsed());
             assert_eq!(Status::from_header_map(&last).unwrap().code(), Code::Unauthenticated);
             assert!(body.frame().await.is_none());
@@ -180,7 +186,8 @@ mod tests {
             let _guard = guard;
             std::future::pending::<Result<Response, std::io::Error>>().await
         };
-        let answer = judge.watch(upload).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(3_600), judge.watch(upload)).await;
+        let answer = ended.expect("the upload ends").unwrap();
         let status = Status::from_header_map(answer.headers()).unwrap();
         assert_eq!(status.code(), Code::Unauthenticated);
         assert!(stopped.load(Ordering::SeqCst), "the upload goes on");

@@ -1,6 +1,9 @@
 //! What replicas must have in common, and room for evidence.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use api::operations::{EvidenceStatus, GetStatusRequest};
 use intake::{
@@ -218,7 +221,9 @@ async fn health_turns_while_the_database_cannot_be_written() {
             .await
             .unwrap()
             .into_inner();
-        while watch.message().await.unwrap().unwrap().status() != wanted {}
+        let turned = async { while watch.message().await.unwrap().unwrap().status() != wanted {} };
+        let within = Duration::from_secs(60);
+        tokio::time::timeout(within, turned).await.expect("health turns");
     };
     reaches(ServingStatus::Serving).await;
     served.faults.unwritable.store(true, Ordering::SeqCst);
