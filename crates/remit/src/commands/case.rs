@@ -760,10 +760,10 @@ fn happened(step: &CaseStep) -> String {
         said = format!("{said}: {}", id(&step.assistant));
     }
     if step.reason != 0 {
-        said = format!("{said}: {}", output::reason(step.reason()));
+        said = tell("{0} ({1})", &[&said, &output::reason(step.reason())]);
     }
     if !step.better_agency.is_empty() {
-        said = tell("{0}, it is for {1}", &[&said, &id(&step.better_agency)]);
+        said = tell("{0}; it proposed {1}", &[&said, &id(&step.better_agency)]);
     }
     if !step.former_owner.is_empty() {
         said = tell(

@@ -229,7 +229,7 @@ impl Change {
             if detail.reason != 0 {
                 show("reason", output::reason(detail.reason()))?;
             }
-            show("better agency", &detail.better_agency)?;
+            show("proposed", &detail.better_agency)?;
             match detail.assistance_answer() {
                 AssistanceAnswer::Unspecified => {}
                 AssistanceAnswer::Provided => show("answer", "assisted")?,
