@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, RevealReporterRequest,
-    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
+    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest,
+    ListReportsResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
 };
 use tokio::net::TcpListener;
@@ -27,6 +27,10 @@ impl IntakeService for Echo {
     }
 
     async fn get_report(&self, _: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn list_reports(&self, _: Request<ListReportsRequest>) -> Result<Response<ListReportsResponse>, Status> {
         Err(Status::unimplemented("the reference echoes only"))
     }
 
