@@ -31,6 +31,7 @@ pub async fn serve(backend: &Backend, shutdown: &CancellationToken) -> anyhow::R
         routing: nowhere()?,
         audit: nowhere()?,
         replica: "bench".to_owned(),
+        accept_time_up_to: None,
         clock: Arc::new(journal::SystemClock),
         entropy: Arc::new(journal::SystemEntropy),
     };
