@@ -133,7 +133,7 @@ impl Filter {
     }
 }
 
-/// Whether an agency acted, was given a part, or must act.
+/// Whether an agency acted, was given a part, must act, or missed that.
 fn concerns(detail: &Detail, agency: &str) -> bool {
     let acted = detail.actor.as_ref().is_some_and(|actor| actor.agency == agency);
     let has_part = detail
@@ -141,7 +141,8 @@ fn concerns(detail: &Detail, agency: &str) -> bool {
         .as_ref()
         .is_some_and(|route| route.lead == agency || route.supporting.iter().any(|name| name == agency));
     let has_to_act = detail.clocks.iter().any(|clock| clock.owner == agency);
-    acted || has_part || has_to_act
+    let missed = detail.missed_clock.as_ref().is_some_and(|clock| clock.owner == agency);
+    acted || has_part || has_to_act || missed || detail.assistant == agency
 }
 
 /// The first `limit` matching entries at these indexes, and the index to continue from unless all

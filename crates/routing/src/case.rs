@@ -48,7 +48,7 @@ pub use self::{
     dispatch::Dispatch,
     escalate::Escalate,
     event::Event,
-    hand_on::{Course, Reason},
+    hand_on::{Course, Given, Reason},
     open::DESIGNATE,
     part::{Part, Party, Sight, sees},
     request_assistance::{ASSIST, RequestAssistance},
@@ -56,7 +56,7 @@ pub use self::{
     transfer::Transfer,
 };
 use decision::{
-    calendar::{Calendars, ClockKind, ClockRule, Clocks},
+    calendar::{Calendars, ClockKind, ClockRule, Clocks, Unit},
     directory::{AgencyId, Directory},
     rules::Terms,
 };
@@ -530,7 +530,7 @@ impl Rules<'_> {
                 let terms = before.matter.terms.as_ref()?;
                 let mut clock = self.clock(owner, clock_rule(kind, &terms.clocks), generation);
                 if kind == ClockKind::Result {
-                    clock.ledger.used = before.case.course.result_used;
+                    clock.ledger.used = before.case.course.result_used.min(leaves_one(clock.rule));
                     clock = clock.settled(self.calendars.worktime(self.directory.agency(owner)));
                 }
                 Some(clock)
@@ -553,6 +553,17 @@ fn clock_rule(kind: ClockKind, clocks: &Clocks) -> ClockRule {
         ClockKind::Result => clocks.result,
         ClockKind::Designate => DESIGNATE,
         ClockKind::Assist => ASSIST,
+    }
+}
+
+/// The most of a budget that can be used before a lead gets it: its last unit is always left, so
+/// that nobody gets a case whose time has run out.
+fn leaves_one(rule: ClockRule) -> i64 {
+    let units = i64::from(rule.value) - 1;
+    match rule.unit {
+        Unit::CalendarDays | Unit::WorkingDays => units,
+        Unit::Hours | Unit::WorkingHours => units * 3_600_000_000,
+        Unit::Minutes => units * 60_000_000,
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct ChangeRequest {
 /// The answer to a request to change a case.
 pub(crate) enum Answered {
     /// The case after the change, as the caller sees it then.
-    Changed(CaseSight),
+    Changed(Box<CaseSight>),
     /// What the change would do.
     Previewed(HandOverPreview),
 }
@@ -149,7 +149,7 @@ impl Cases {
             validate_only: request.validate_only,
         };
         match self.commands.commit(command).await? {
-            Acted::Done(sight) => Ok(Answered::Changed(*sight)),
+            Acted::Done(sight) => Ok(Answered::Changed(sight)),
             Acted::Previewed(preview) => Ok(Answered::Previewed(*preview)),
             Acted::NotFound => Err(Failure::NotFound { what: "case" }),
             Acted::EtagMismatch => Err(Failure::EtagMismatch),

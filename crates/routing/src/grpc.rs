@@ -70,7 +70,7 @@ impl From<Answered> for Shown {
     fn from(answered: Answered) -> Self {
         match answered {
             Answered::Changed(sight) => Self {
-                sight: Some(sight),
+                sight: Some(*sight),
                 preview: None,
             },
             Answered::Previewed(preview) => Self {

@@ -2,7 +2,7 @@
 
 use super::{
     Before, Effect, Event, Origin, Part, Reason, Refusal, Rule, Rules, Stage, State, Transition,
-    hand_on::{barred, unfit},
+    hand_on::{Given, barred, unfit},
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -32,7 +32,8 @@ impl Decline {
         let Before { case, matter, .. } = before;
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let by = &duty.owner;
-        if let Origin::Designated(_) | Origin::Dispatched(_) = duty.origin {
+        let course = &case.course;
+        if course.given == Some(Given::BySuperior) || rules.is_one_of(by, &course.designated) {
             return barred(
                 case,
                 "a superior gave it to you: that cannot be declined; take it over, or hand it up with a reason",
@@ -44,8 +45,9 @@ impl Decline {
                 return unfit("better_agency", "is under your agency; dispatch the case to it");
             }
         }
-        let superior = match (&duty.origin, &self.better) {
-            (Origin::Transferred(other), _) | (Origin::Routed, Some(other)) => rules.between(by, other, matter),
+        let superior = match (&course.given, &self.better) {
+            (Some(Given::ByPeer(other)), _) => rules.between(by, other, matter),
+            (None, Some(other)) if !course.is_handed_on() => rules.between(by, other, matter),
             // Handed on before, it is declined upward only.
             _ => rules.above(by, matter),
         };

@@ -30,7 +30,7 @@ impl Designate {
         if !is_last && !rules.directory.is_under(&self.agency, by) {
             return unfit("agency", "is not under your agency; designate your own or one under it");
         }
-        if !is_last && case.course.designated.contains(&self.agency) {
+        if !is_last && rules.is_one_of(&self.agency, &case.course.designated) {
             return unfit(
                 "agency",
                 "was designated before, and the case came back; designate another",

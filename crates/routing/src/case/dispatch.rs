@@ -39,7 +39,7 @@ impl Dispatch {
                 "is not under your agency; `TransferCase` hands a case to a peer",
             );
         }
-        if rules.has_led(&self.to, case) {
+        if rules.is_one_of(&self.to, &case.course.led) {
             return unfit(
                 "agency",
                 "has led the case before; keep it, or dispatch it to another unit",

@@ -30,9 +30,7 @@ impl Escalate {
         let Before { case, matter, .. } = before;
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let by = &duty.owner;
-        if let Origin::Designated(superior) = &duty.origin
-            && superior == rules.last_resort(matter)
-        {
+        if rules.is_one_of(by, &case.course.finally) {
             return barred(case, "the last resort gave it to you: that is final; take it over");
         }
         let Some(superior) = rules.above(by, matter) else {
@@ -41,6 +39,13 @@ impl Escalate {
                 "nobody is above your agency: take it over, or dispatch it to a unit under it",
             );
         };
+        if !rules.has_function(superior, matter) {
+            return barred(
+                case,
+                "above your agency is only the last resort, which leads no case: keep it, dispatch it to a unit under \
+                 it, or decline what you have not taken over",
+            );
+        }
         let event = Event::HandedUp { reason: self.reason };
         let referred = (Origin::HandedUp(by.clone()), event);
         let mut transition = rules.handed(Self::RULE, before, Stage::Assigned, superior, referred)?;

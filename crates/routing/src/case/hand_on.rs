@@ -1,10 +1,13 @@
 //! Handing a case on: what the verbs have in common by which it goes from one agency to another.
 //!
-//! A case goes no circle. Its lead may transfer it once, if nobody handed it on before; from then
-//! on it is declined and handed up to superiors only. A superior dispatches it to a unit that never
-//! led it, and designates the same agency once. Only the last resort may designate again, and its
-//! word is final: its lead can neither decline nor hand up. So each case changes hands a bounded
-//! number of times, and each time somebody owns it, under a clock.
+//! A case goes no circle. Its lead may transfer it once, if it never had another; from then on it is
+//! declined and handed up to superiors only. A superior dispatches it to a unit that never led it,
+//! and designates the same agency once. Only the last resort may designate again, and its word is
+//! final: whom it designated can neither decline nor hand up, however the case comes back to it. So
+//! each case changes hands a bounded number of times, and each time somebody owns it, under a clock.
+//!
+//! These rules go by the [`Course`], which outlasts successions, not by the owner's
+//! [`Origin`], which is for people.
 
 use std::fmt;
 
@@ -68,12 +71,30 @@ pub struct Course {
     pub led: Vec<AgencyId>,
     /// The agencies that a superior designated, each once, oldest first.
     pub designated: Vec<AgencyId>,
+    /// Whom the last resort designated, the last time that it did.
+    pub finally: Option<AgencyId>,
+    /// How the last agency gave it to its present owner, if one did.
+    pub given: Option<Given>,
     /// How much of the time for the result earlier leads have used, in the unit of
     /// [`Ledger::used`](super::Ledger::used).
     pub result_used: i64,
 }
 
+/// How an agency gave a case to its owner, as far as that binds the owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A peer transferred it.
+    ByPeer(AgencyId),
+    /// A superior designated or dispatched.
+    BySuperior,
+}
+
 impl Course {
+    /// Whether it ever went from one agency to another.
+    pub(super) const fn is_handed_on(&self) -> bool {
+        !self.led.is_empty() || !self.designated.is_empty()
+    }
+
     fn add(agencies: &mut Vec<AgencyId>, agency: &AgencyId) {
         if !agencies.contains(agency) {
             agencies.push(agency.clone());
@@ -124,12 +145,8 @@ impl Rules<'_> {
     pub(super) fn may_lead(&self, field: &'static str, agency: &AgencyId, before: Before<'_>) -> Result<(), Refusal> {
         let Before { case, matter, .. } = before;
         self.may_see(field, agency, matter)?;
-        let function = matter.terms.as_ref().map(|terms| &terms.function);
-        let has = |function| {
-            let agency = self.directory.agency(agency);
-            agency.is_some_and(|agency| agency.functions.contains(function))
-        };
-        if let Some(function) = function.filter(|function| !has(function)) {
+        if let Some(terms) = matter.terms.as_ref().filter(|_| !self.has_function(agency, matter)) {
+            let function = &terms.function;
             let description = format!("does not have the function `{function}`; `ListDesks` has those at a place");
             return unfit(field, description);
         }
@@ -139,14 +156,20 @@ impl Rules<'_> {
         }
     }
 
-    /// Whether an agency led the case before, or continues one that did.
-    pub(super) fn has_led(&self, agency: &AgencyId, case: &Case) -> bool {
+    /// Whether an agency is one of these, or continues one of them.
+    pub(super) fn is_one_of<'b>(&self, agency: &AgencyId, earlier: impl IntoIterator<Item = &'b AgencyId>) -> bool {
         let today = Some(self.directory.day(self.now));
-        let heir = |led: &AgencyId| self.directory.heir(led, today).map(|heir| &heir.id);
-        case.course
-            .led
-            .iter()
-            .any(|led| led == agency || heir(led) == Some(agency))
+        let heir = |earlier: &AgencyId| self.directory.heir(earlier, today).map(|heir| &heir.id);
+        earlier
+            .into_iter()
+            .any(|earlier| earlier == agency || heir(earlier) == Some(agency))
+    }
+
+    /// Whether an agency has the function that the case is routed to.
+    pub(super) fn has_function(&self, agency: &AgencyId, matter: &Matter) -> bool {
+        let agency = self.directory.agency(agency);
+        let function = matter.terms.as_ref().map(|terms| &terms.function);
+        function.is_none_or(|function| agency.is_some_and(|agency| agency.functions.contains(function)))
     }
 
     /// Who designates between an agency that declines and another one: the lowest superior of the
@@ -162,6 +185,14 @@ impl Rules<'_> {
         if declines == last {
             return None;
         }
+        let today = Some(self.directory.day(self.now));
+        let other = match self.directory.heir(other, today) {
+            Some(heir) => &heir.id,
+            None => other,
+        };
+        if self.directory.agency(other).is_none() {
+            return self.above(declines, matter);
+        }
         let common = self
             .directory
             .chain(declines)
@@ -170,6 +201,20 @@ impl Rules<'_> {
             .filter_map(|above| self.stands_in(&above.id, matter))
             .find(|above| *above != declines);
         Some(common.unwrap_or(last))
+    }
+
+    /// The way of a case that its owner leaves. Time that a lead used for the result is kept.
+    pub(super) fn left(&self, case: &Case, stage: Stage, duty: &Duty) -> Course {
+        let mut course = case.course.clone();
+        course.given = None;
+        if stage != Stage::AwaitingDesignation {
+            Course::add(&mut course.led, &duty.owner);
+            if duty.clock.kind() == ClockKind::Result {
+                let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
+                course.result_used = duty.clock.used(self.now, worktime);
+            }
+        }
+        course
     }
 
     /// The case in the hands of another owner. The row says which clock starts. Time that the lead
@@ -186,23 +231,29 @@ impl Rules<'_> {
         let Standing::Open(left, duty) = &case.standing else {
             return Err(Refusal::Unseen);
         };
+        if *left != Stage::AwaitingDesignation && duty.clock.due <= self.now {
+            return barred(case, "its deadline has passed: it goes to the superior now");
+        }
         let generation = case.generation + 1;
         let clock = self.duty_clock(rule, before, duty, owner, generation);
         let clock = clock.ok_or(Refusal::Unseen)?;
         let mut after = Case {
             generation,
             giver: None,
+            course: self.left(case, *left, duty),
             ..case.clone()
         };
-        if *left != Stage::AwaitingDesignation {
-            Course::add(&mut after.course.led, &duty.owner);
-            if duty.clock.kind() == ClockKind::Result {
-                let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
-                after.course.result_used = duty.clock.used(self.now, worktime);
+        match &origin {
+            Origin::Transferred(from) => after.course.given = Some(Given::ByPeer(from.clone())),
+            Origin::Dispatched(_) => after.course.given = Some(Given::BySuperior),
+            Origin::Designated(by) => {
+                after.course.given = Some(Given::BySuperior);
+                Course::add(&mut after.course.designated, owner);
+                if by == self.last_resort(before.matter) {
+                    after.course.finally = Some(owner.clone());
+                }
             }
-        }
-        if let Origin::Designated(_) = origin {
-            Course::add(&mut after.course.designated, owner);
+            _ => {}
         }
         after.supporting.retain(|supporter| supporter.agency != *owner);
         after.clocks.retain(|clock| clock.owner != *owner);

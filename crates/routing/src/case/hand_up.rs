@@ -70,7 +70,11 @@ impl Rules<'_> {
 
     /// Makes the superior the owner, and the former lead a supporting agency.
     fn escalated(&self, before: Before<'_>, stage: Stage, duty: &Duty, superior: AgencyId) -> Option<Transition> {
-        let case = &Self::with_new_budget(before.case, &duty.clock);
+        let case = &Case {
+            course: self.left(before.case, stage, duty),
+            ..before.case.clone()
+        };
+        let case = &Self::with_new_budget(case, &duty.clock);
         let before = Before { case, ..before };
         let mut supporting = case.supporting.clone();
         let stage = match stage {
@@ -138,8 +142,8 @@ impl Rules<'_> {
         })
     }
 
-    /// Asks the superior instead, unless it owns the case or was asked already. Asks the last
-    /// resort again.
+    /// Asks the superior instead, unless it owns the case, answers for it as its giver, or was asked
+    /// already. Asks the last resort again.
     pub(super) fn passed_on(
         &self,
         case: &Case,
@@ -151,7 +155,8 @@ impl Rules<'_> {
         let mut after = case.clone();
         after.clocks.retain(|clock| clock != request);
         let asked = |clock: &Clock| clock.kind() == request.kind() && clock.owner == *next;
-        if case.owner() != Some(next) && !after.clocks.iter().any(asked) {
+        let answers = case.owner() == Some(next) || case.giver.as_ref() == Some(next);
+        if !answers && !after.clocks.iter().any(asked) {
             after.generation += 1;
             after.clocks.push(self.clock(next, request.rule, after.generation));
             if !after.is_supported_by(next) {

@@ -10,7 +10,8 @@ pub(super) const RULE: &Rule = &Rule {
     name: "succeed",
     doing: "hand it to the successor",
     may: &[(Part::Remit, State::OPEN)],
-    // The successor takes over rights and deadlines unchanged.
+    // The successor takes over rights and deadlines unchanged. Where there is none, a superior must
+    // designate, under the clock for that.
     clocks: &[],
 };
 
@@ -51,7 +52,8 @@ impl Rules<'_> {
     /// If no successor of the owner may see the case, the nearest superior designates. A supporting
     /// agency without such a successor is removed.
     fn places_taken(&self, case: &Case, stage: Stage, duty: &Duty, matter: &Matter) -> Option<Transition> {
-        let mut generation = case.generation;
+        let (mut generation, mut course) = (case.generation, case.course.clone());
+        let mut giver = self.giver_after(case, matter);
         let origin = || Origin::Succeeded(duty.owner.clone());
         let last_resort = self.last_resort(matter);
         let (stage, duty) = match self.stands_in(&duty.owner, matter) {
@@ -74,6 +76,8 @@ impl Rules<'_> {
             None => {
                 let heir = self.directory.heir(&duty.owner, Some(self.directory.day(self.now)));
                 let from = heir.map_or(&duty.owner, |heir| &heir.id);
+                course = self.left(case, stage, duty);
+                giver = None;
                 let superior = self.above(from, matter).unwrap_or(last_resort).clone();
                 generation += 1;
                 let duty = Duty {
@@ -88,7 +92,7 @@ impl Rules<'_> {
         for supporter in &case.supporting {
             let Some(heir) = self
                 .stands_in(&supporter.agency, matter)
-                .filter(|heir| **heir != duty.owner)
+                .filter(|heir| **heir != duty.owner && giver.as_ref() != Some(*heir))
             else {
                 continue;
             };
@@ -122,10 +126,10 @@ impl Rules<'_> {
         }
         let after = Case {
             standing: Standing::Open(stage, duty),
-            giver: self.giver_after(case, matter),
+            giver,
             supporting,
             clocks,
-            course: case.course.clone(),
+            course,
             generation,
         };
         (after != *case).then_some(Transition {
@@ -137,6 +141,7 @@ impl Rules<'_> {
     /// Whoever continues the agency that transferred the case, if it may see it.
     fn giver_after(&self, case: &Case, matter: &Matter) -> Option<AgencyId> {
         let giver = case.giver.as_ref()?;
-        self.stands_in(giver, matter).cloned()
+        let giver = self.stands_in(giver, matter)?;
+        (case.owner() != Some(giver)).then(|| giver.clone())
     }
 }

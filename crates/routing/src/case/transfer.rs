@@ -34,7 +34,7 @@ impl Transfer {
         let case = before.case;
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let by = &duty.owner;
-        if duty.origin != Origin::Routed || !case.course.led.is_empty() {
+        if case.course.is_handed_on() {
             return barred(
                 case,
                 "it came to you from another agency: it cannot be transferred again, only handed up",

@@ -1,5 +1,6 @@
 //! Conversion from and to rows.
 
+use api::routing::case_course::Given as CourseGiven;
 use api::routing::{CaseCourse, CaseMatter, ClockPause, ClockPauses, Explanation};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
@@ -12,7 +13,9 @@ use sql::{Error, Kind, Row, Value};
 use uuid::Uuid;
 
 use super::Opening;
-use crate::case::{Case, Clock, Course, Duty, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State, Supporter};
+use crate::case::{
+    Case, Clock, Course, Duty, Given, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State, Supporter,
+};
 
 /// Columns of [`stored`], from `cases` and `case_states`.
 macro_rules! stored_columns {
@@ -279,7 +282,12 @@ fn course_bytes(course: &Course) -> Vec<u8> {
     CaseCourse {
         led: names(&course.led),
         designated: names(&course.designated),
-        result_used: course.result_used,
+        finally: course.finally.as_ref().map(AgencyId::resource_name).unwrap_or_default(),
+        given: course.given.as_ref().map(|given| match given {
+            Given::ByPeer(peer) => CourseGiven::ByPeer(peer.resource_name()),
+            Given::BySuperior => CourseGiven::BySuperior(true),
+        }),
+        result_used_count: course.result_used,
     }
     .encode_to_vec()
 }
@@ -291,14 +299,27 @@ fn course(row: &Row) -> Result<Course, Error> {
     Ok(Course {
         led: agencies(&course.led)?,
         designated: agencies(&course.designated)?,
-        result_used: course.result_used,
+        finally: match course.finally.is_empty() {
+            true => None,
+            false => Some(named_agency(&course.finally)?),
+        },
+        given: match &course.given {
+            None => None,
+            Some(CourseGiven::ByPeer(peer)) => Some(Given::ByPeer(named_agency(peer)?)),
+            Some(CourseGiven::BySuperior(_)) => Some(Given::BySuperior),
+        },
+        result_used: course.result_used_count,
     })
 }
 
 /// The ids in resource names.
 fn agencies(names: &[String]) -> Result<Vec<AgencyId>, Error> {
-    let agency = |name: &String| AgencyId::from_resource_name(name).map_err(|error| damaged("agency", error));
-    names.iter().map(agency).collect()
+    names.iter().map(|name| named_agency(name)).collect()
+}
+
+/// The id in a resource name.
+fn named_agency(name: &str) -> Result<AgencyId, Error> {
+    AgencyId::from_resource_name(name).map_err(|error| damaged("agency", error))
 }
 
 pub(super) fn agency(text: &str) -> Result<AgencyId, Error> {

@@ -220,6 +220,88 @@ fn p4_a_superior_designates_each_once_and_dispatches_to_none_that_led() {
     );
 }
 
+/// However a case comes back to an agency, what bound it binds it still.
+#[test]
+fn p4_what_binds_an_agency_binds_it_when_the_case_comes_back() {
+    // The last resort designated a superior, which dispatched, and gets it back.
+    let top = after(&assigned("police-CN", &[]), &decline(None));
+    let down = after(&after(&top, &designate("police-450000")), &dispatch("police-450100"));
+    let back = after(&down, &escalate());
+    assert_eq!(back.owner(), Some(&id("police-450000")));
+    assert!(refused(&back, &[], &decline(None)).contains("cannot be declined"));
+    assert!(refused(&back, &[], &escalate()).contains("that is final"));
+    // Who missed its clock led it, too.
+    let late = missed(&rules(1_000), &assigned("police-450100", &[]), &matter(&[]), 1)
+        .unwrap()
+        .case;
+    let again = act(1_001, &late, &matter(&[]), "police-450000", &dispatch("police-450100"));
+    assert!(
+        matches!(&again, Err(Refusal::Argument { description, .. }) if description.contains("has led the case before")),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn p5_nobody_gets_a_case_whose_time_has_run_out() {
+    let case = in_progress("police-450100", &[]);
+    let at = |hours: i64, case: &Case, action: &Action| {
+        let by = case.owner().unwrap().to_string();
+        act(hours, case, &matter(&[]), &by, action)
+    };
+    // Past the deadline it goes up, and nowhere else.
+    let late = at(101, &case, &transfer("police-510100"));
+    assert!(
+        matches!(&late, Err(Refusal::WrongState { description, .. }) if description.contains("deadline has passed")),
+        "{late:?}"
+    );
+    // In its last minutes the receiver has its last unit.
+    let given = rules(0);
+    let almost = Rules {
+        now: Time(100 * 3_600_000_000 - 1),
+        ..given
+    };
+    let given = almost.act(
+        &case,
+        &matter(&[]),
+        &Party::Agency(id("police-450100")),
+        &transfer("police-510100"),
+    );
+    let taken = at(110, &given.unwrap().case, &Action::Acknowledge(Acknowledge))
+        .unwrap()
+        .case;
+    assert_eq!(standing_of(&taken).3, 111);
+}
+
+#[test]
+fn p7_the_giver_keeps_its_part_when_it_would_be_asked_to_assist() {
+    let asked = act(
+        2,
+        &in_progress("police-450000", &[]),
+        &matter(&[]),
+        "police-450000",
+        &Action::RequestAssistance(RequestAssistance {
+            of: id("police-450100"),
+        }),
+    );
+    let given = after(&asked.unwrap().case, &transfer("police-440000"));
+    let clock = &given.clocks[0];
+    let passed = rules(1_000).clock_missed(&given, &matter(&[]), ClockKind::Assist, clock.generation);
+    let passed = passed.unwrap().case;
+    assert!(
+        parties(&passed).contains(&("police-450000", Part::Giving)),
+        "{:?}",
+        parties(&passed)
+    );
+    assert!(passed.clocks.is_empty(), "it knows");
+}
+
+/// The top desk can decline to the last resort, who designates; it cannot make that one lead.
+#[test]
+fn p4_the_last_resort_is_not_made_to_lead() {
+    let why = refused(&assigned("police-CN", &[]), &[], &escalate());
+    assert!(why.contains("leads no case"), "{why}");
+}
+
 /// Everybody who must not get a case, by every door.
 #[test]
 fn p7_nobody_hands_a_case_to_one_that_must_not_have_it() {
@@ -315,10 +397,19 @@ fn p4_p5_p7_random_ways_of_a_case_end() {
                 _ => Action::Acknowledge(Acknowledge),
             };
             let by = case.owner().unwrap().clone();
-            let Ok(done) = rules(hours).act(&case, &matter, &Party::Agency(by.clone()), &action) else {
-                continue;
+            let done = match random.random_bool(0.05) {
+                true => {
+                    let clock = &case.duty().unwrap().clock;
+                    hours = hours.max(clock.due.0 / 3_600_000_000 + 1);
+                    missed(&rules(hours), &case, &matter, clock.generation).expect("it is due")
+                }
+                false => match rules(hours).act(&case, &matter, &Party::Agency(by.clone()), &action) {
+                    Ok(done) => done,
+                    Err(_) => continue,
+                },
             };
             let next = done.case;
+            assert!(next.duty().unwrap().clock.due > rules(hours).now, "it runs: {next:?}");
             hands += u32::from(next.owner() != Some(&by));
             let duty = next.duty().expect("it is open");
             assert_eq!(duty.clock.owner, duty.owner);
@@ -334,9 +425,9 @@ fn p4_p5_p7_random_ways_of_a_case_end() {
             }
             if next.state() == State::ASSIGNED {
                 let lead = Directory::shipped().agency(&duty.owner).unwrap();
-                let handed_up = matches!(duty.origin, Origin::HandedUp(_));
+                let escalated = matches!(duty.origin, Origin::Escalated(_));
                 let police = lead.functions.iter().any(|function| function.as_str() == "police");
-                assert!(police || handed_up, "{} leads", duty.owner);
+                assert!(police || escalated, "{} leads", duty.owner);
             }
             case = next;
         }

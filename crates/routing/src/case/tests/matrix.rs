@@ -288,6 +288,10 @@ fn printed() -> String {
         });
         writeln!(text, "| {} | {} |", rule.name, cells.join(" | ")).unwrap();
     }
+    text.push_str(
+        "\nA clock that runs against the new owner of a case ends with the change. Where an owner ends without a successor that may see the case, \
+         `succeed` starts `designate` against the superior.\n",
+    );
     text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded |\n|---|---|---|---|\n");
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Remit) {
         let cells = [Sight::Case, Sight::Content, Sight::Exclusions].map(|sight| match part.sees().contains(&sight) {
