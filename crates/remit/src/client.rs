@@ -189,7 +189,20 @@ impl Access {
 
     /// The data directory.
     pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
-        Ok(self.chosen_data_dir()?.unwrap_or_else(|| PathBuf::from(DATA_DIR)))
+        if let Some(folder) = self.chosen_data_dir()? {
+            return Ok(folder);
+        }
+        // What a context leaves out never comes from another instance: its token would go there, or
+        // its address get that one's.
+        match self.context()? {
+            None => Ok(PathBuf::from(DATA_DIR)),
+            Some(_) => Err(Failed::Usage(
+                "the context in use does not say this; complete it with `remit context set` (addresses, --token-file, \
+                 --log-key-file or --data-dir), or name a data directory with --data-dir"
+                    .to_owned(),
+            )
+            .into()),
+        }
     }
 
     /// The data directory, if one is named or the context in use has one.
@@ -305,6 +318,7 @@ impl Access {
         let is_required = of_context.is_some();
         let file = match of_context {
             Some(file) => file,
+            None if self.context()?.is_some_and(|context| context.data_dir.is_none()) => return Ok(None),
             None => self.layout()?.log_vkey(),
         };
         if is_required || !file.try_exists().is_ok_and(|there| !there) {
@@ -487,7 +501,11 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         .chain()
         .find_map(|cause| match cause.downcast_ref::<Unusable>() {
             Some(_) => Some(USAGE),
-            None => cause.downcast_ref::<Failed>().map(Failed::exit_code),
+            None => match cause.downcast_ref::<sql::Error>() {
+                Some(sql::Error::Open { .. }) => Some(4),
+                Some(sql::Error::Newer { .. }) => Some(USAGE),
+                _ => cause.downcast_ref::<Failed>().map(Failed::exit_code),
+            },
         })
         .unwrap_or(1)
 }

@@ -414,7 +414,8 @@ async fn check_and_start_judge_alike() {
             systems.iter().map(|system| token(system)).collect::<Vec<_>>().join(",")
         )
     };
-    let cases: [(&str, &str, Box<dyn Fn(&mut Config)>); 6] = [
+    type Change<'a> = Box<dyn Fn(&mut Config) + 'a>;
+    let cases: [(&str, &str, Change<'_>); 6] = [
         ("", "", Box::new(|_| {})),
         (
             "the witness policy",

@@ -22,7 +22,9 @@ use crate::{
 #[command(after_help = "\
 Exit codes:
   0  the databases are up to date, or are now
-  1  --check: changes are missing; otherwise: a database could not be opened or changed
+  1  --check: changes are missing; otherwise: a database could not be changed
+  2  a database is another service's, or was written by a newer version of Remit
+  4  a database cannot be opened
   2  invalid command line or configuration
 
 Examples:

@@ -209,7 +209,7 @@ fn skew(now: Time, ours: Time) -> Option<(Level, String)> {
     let direction = if now < ours { "behind" } else { "ahead of" };
     (level > Level::Fine).then(|| {
         let text = format!(
-            "its clock says {now}, {seconds} s {direction} this machine's: set the one that is wrong; deadlines go by the              service's"
+            "its clock says {now}, {seconds} s {direction} this machine's: set the one that is wrong; deadlines go by the service's"
         );
         (level, text)
     })

@@ -9,7 +9,7 @@ use sql::{Error, Tx};
 use super::{
     Acted, Command,
     change::{ChangeContext, Locked, OnLocked, lock},
-    rows,
+    exclusions, rows,
     sql::SqlStore,
     versions,
 };
@@ -27,6 +27,9 @@ impl SqlStore {
         // below.
         let ids = commands.iter().map(|command| command.case.to_string()).collect();
         let mut locked = lock(tx, OnLocked::Wait, ids).await?;
+        for case in locked.values_mut() {
+            exclusions::follow(tx, &mut case.matter, directory).await?;
+        }
         let mut answers = Answers::find(tx, commands.iter().filter_map(|command| command.request.as_ref())).await?;
         let mut changed = Vec::new();
         let mut acted = Vec::with_capacity(commands.len());

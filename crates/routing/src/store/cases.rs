@@ -190,7 +190,7 @@ impl SqlStore {
         let (mut changed, mut followed, mut handed) = (Vec::new(), Vec::new(), 0);
         for (id, mut case) in locked {
             let at = now.max(case.stored.head.time);
-            exclusions::extend(&mut case.matter, directory);
+            exclusions::follow(tx, &mut case.matter, directory).await?;
             let before = changed.len();
             while let Some(transition) = self.rules(directory, at).succeeded(&case.stored.case, &case.matter) {
                 changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));

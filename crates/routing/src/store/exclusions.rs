@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sql::{Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
-use super::rows;
+use super::{rows, versions::former_in};
 use crate::case::Matter;
 use decision::directory::{AgencyId, Directory};
 
@@ -25,6 +25,25 @@ pub(super) const EXCLUSIONS: Insert = Insert::into(
 pub(super) fn extend(matter: &mut Matter, directory: &Directory) {
     let successors = directory.excluded_successors(&matter.excluded);
     matter.excluded.extend(successors);
+}
+
+/// Adds the successors that a directory names, and those that former directories named of agencies
+/// that it no longer has.
+pub(super) async fn follow(tx: &mut Tx, matter: &mut Matter, directory: &Directory) -> Result<(), Error> {
+    let mut gone: Vec<AgencyId> = matter.excluded.iter().cloned().collect();
+    loop {
+        gone.retain(|id| directory.agency(id).is_none());
+        if gone.is_empty() {
+            break;
+        }
+        let former = former_in(tx, gone.iter().map(ToString::to_string).collect()).await?;
+        let successors = former.into_values().flatten();
+        gone = successors
+            .filter(|successor| matter.excluded.insert(successor.clone()))
+            .collect();
+    }
+    extend(matter, directory);
+    Ok(())
 }
 
 /// The rows of a case, whose exclusions a directory followed.

@@ -30,7 +30,7 @@ use uuid::Uuid;
 pub(crate) use self::switch::{active, load, none_active, try_seed, was_active};
 pub(super) use self::{
     kept::{read_directory, read_rule_set, source, versions},
-    switch::{activations, former, hold, ownerless, try_activate, try_create},
+    switch::{activations, former, former_in, hold, ownerless, try_activate, try_create},
 };
 use crate::active::{Active, Digests, VersionKind};
 

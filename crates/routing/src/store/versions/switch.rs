@@ -291,14 +291,22 @@ async fn keep_former(tx: &mut Tx, seen: &Bytes32, next: &Directory) -> Result<()
     Ok(())
 }
 
+const FORMER_OF: &str = "SELECT agency, successor FROM former_agencies WHERE agency = ANY($1)";
+
 /// Agencies that only former directories have, with the successors that they had last.
 pub(in crate::store) async fn former(db: &Db, ids: Vec<String>) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error> {
-    let rows = db
-        .fetch(
-            "SELECT agency, successor FROM former_agencies WHERE agency = ANY($1)",
-            vec![ids.into()],
-        )
-        .await?;
+    successors(&db.fetch(FORMER_OF, vec![ids.into()]).await?)
+}
+
+/// Like [`former`], in a transaction.
+pub(in crate::store) async fn former_in(
+    tx: &mut Tx,
+    ids: Vec<String>,
+) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error> {
+    successors(&tx.fetch(FORMER_OF, vec![ids.into()]).await?)
+}
+
+fn successors(rows: &[Row]) -> Result<BTreeMap<AgencyId, Option<AgencyId>>, Error> {
     let former = |row: &Row| {
         let successor: Option<String> = row.get("successor")?;
         let successor = successor.as_deref().map(rows::agency).transpose()?;
