@@ -146,6 +146,14 @@ impl Timekeeper {
         Ok(None)
     }
 
+    /// When the service last ran, by its mark; `None` before the first time, and if it cannot be
+    /// read.
+    pub async fn last_run(&self) -> Option<Time> {
+        let mark = "SELECT time FROM time_mark WHERE id = 1";
+        let row = self.0.db.fetch_optional(mark, Vec::new()).await.ok()??;
+        row.get("time").map(Time).ok()
+    }
+
     /// Whether what is due by the clock may happen now. While it may not, the log says so, at once
     /// and every ten minutes.
     pub async fn is_believed(&self) -> bool {

@@ -56,11 +56,10 @@ async fn of_kind(
     entropy: &dyn Entropy,
 ) -> Result<Vec<Pending>, Error> {
     let found = db.fetch(FIND_LANES, vec![consumer.into(), is_urgent.into()]).await?;
-    let lanes: Vec<String> = found.iter().map(|row| row.get("lane")).collect::<Result<_, _>>()?;
-    let lanes = drawn(lanes, LANES, entropy);
-    let each = (limit / lanes.len().max(1)).max(1);
-    let mut events = Vec::with_capacity(lanes.len());
-    for lane in lanes {
+    let mut lanes: Vec<String> = found.iter().map(|row| row.get("lane")).collect::<Result<_, _>>()?;
+    // With less room than lanes, each delivery would otherwise leave out the same.
+    shuffle(&mut lanes, entropy);
+    let first_of = async |lane: &str, count: usize| -> Result<VecDeque<Pending>, Error> {
         let values = vec![
             consumer.into(),
             is_urgent.into(),
@@ -68,20 +67,34 @@ async fn of_kind(
             now.0.into(),
             // Later than any retry: the clock was set back since.
             now.plus_seconds(LONGEST_PARKED_SECONDS).0.into(),
-            i64::try_from(each).unwrap_or(i64::MAX).into(),
+            i64::try_from(count).unwrap_or(i64::MAX).into(),
         ];
-        let rows = db.fetch(FIND, values).await?;
-        events.push(rows.iter().map(read).collect::<Result<VecDeque<_>, _>>()?);
+        db.fetch(FIND, values).await?.iter().map(read).collect()
+    };
+    // A lane whose events are all parked has nothing to give: then the next lanes are drawn.
+    for drawn in lanes.chunks(LANES) {
+        let each = (limit / drawn.len()).max(1);
+        let mut events = Vec::with_capacity(drawn.len());
+        let mut longer = Vec::new();
+        for lane in drawn {
+            let found = first_of(lane, each).await?;
+            if found.len() == each {
+                longer.push((events.len(), lane));
+            }
+            events.push(found);
+        }
+        // The turns of lanes that have nothing to give go to the others.
+        let giving = events.iter().filter(|lane| !lane.is_empty()).count();
+        if giving < drawn.len() {
+            for (at, lane) in longer {
+                events[at] = first_of(lane, (limit / giving).max(1)).await?;
+            }
+        }
+        if events.iter().any(|lane| !lane.is_empty()) {
+            return Ok(by_turns(events));
+        }
     }
-    Ok(by_turns(events))
-}
-
-/// As many lanes as there is room for, each as likely as another, in random order: with less room
-/// than lanes, each delivery would otherwise leave out the same.
-fn drawn(mut lanes: Vec<String>, room: usize, entropy: &dyn Entropy) -> Vec<String> {
-    shuffle(&mut lanes, entropy);
-    lanes.truncate(room);
-    lanes
+    Ok(Vec::new())
 }
 
 /// One of each lane, then the next of each.
@@ -110,6 +123,9 @@ fn interleaved<T>(urgent: Vec<T>, others: Vec<T>, limit: usize) -> Vec<T> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use sql::transact;
+    use testkit::Backend;
+
     use super::*;
     use crate::SeededEntropy;
 
@@ -134,17 +150,82 @@ mod tests {
         assert_eq!(both(0, 0, 512), "");
     }
 
-    #[test]
-    fn more_lanes_than_a_delivery_has_room_for_all_come_to_their_turn() {
-        let lanes: Vec<String> = (0..200).map(|lane| lane.to_string()).collect();
+    testkit::on_each_backend!(
+        more_lanes_than_a_delivery_has_room_for_all_come_to_their_turn,
+        lanes_without_a_due_event_leave_their_turns_to_others,
+    );
+
+    const NOW: Time = Time(1_795_305_600_000_000);
+
+    /// Events of one report each, in these lanes; those of lanes that begin with `p` are parked.
+    async fn waiting(backend: &Backend, lanes: &[String]) -> Db {
+        let db = Db::open(backend.url(), &[crate::SCHEMA]).await.unwrap();
+        let event = "INSERT INTO outbox (consumer, position, record, payload, urgent, lane) \
+                     VALUES ('routing', $1, $1, $2, 0, $3)";
+        let parked = "INSERT INTO outbox_parked (consumer, record, since, attempts, retry_time, reason) \
+                      VALUES ('routing', $1, 0, 1, $2, 'refused')";
+        let written = transact!(db, |tx| async {
+            for (position, lane) in lanes.iter().enumerate() {
+                let position = format!("{position:06}");
+                let payload = lane.as_bytes().to_vec();
+                tx.execute(
+                    event,
+                    vec![position.clone().into(), payload.into(), lane.clone().into()],
+                )
+                .await?;
+                if lane.starts_with('p') {
+                    let later = NOW.plus_seconds(60);
+                    tx.execute(parked, vec![position.into(), later.0.into()]).await?;
+                }
+            }
+            Ok::<_, Error>(())
+        });
+        written.unwrap();
+        db
+    }
+
+    async fn given(db: &Db, entropy: &SeededEntropy) -> Vec<String> {
+        let events = pending(db, "routing", NOW, 512, entropy).await.unwrap();
+        events
+            .into_iter()
+            .map(|event| String::from_utf8(event.payload).unwrap())
+            .collect()
+    }
+
+    async fn more_lanes_than_a_delivery_has_room_for_all_come_to_their_turn(backend: Backend) {
+        let lanes: Vec<String> = (0..200).map(|lane| format!("lane-{lane}")).collect();
+        let db = waiting(&backend, &lanes).await;
         let entropy = SeededEntropy::new(5);
         let mut served = BTreeSet::new();
         for _ in 0..60 {
-            let drawn = drawn(lanes.clone(), LANES, &entropy);
-            assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), LANES);
-            served.extend(drawn);
+            let given = given(&db, &entropy).await;
+            assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), LANES);
+            served.extend(given);
         }
         assert_eq!(served.len(), lanes.len());
-        assert_eq!(drawn(lanes[..3].to_vec(), LANES, &entropy).len(), 3);
+    }
+
+    async fn lanes_without_a_due_event_leave_their_turns_to_others(backend: Backend) {
+        // A sender of many beside sixty whose reports are parked.
+        let parked = (0..60).map(|lane| format!("parked-{lane}"));
+        let many = std::iter::repeat_n("many".to_owned(), 600);
+        let lanes: Vec<String> = parked.chain(many).collect();
+        let db = waiting(&backend, &lanes).await;
+        let entropy = SeededEntropy::new(5);
+        assert_eq!(given(&db, &entropy).await.len(), 512, "a whole delivery");
+        // A few beside hundreds of parked lanes: each delivery finds them.
+        let parked = (0..300).map(|lane| format!("p-{lane}"));
+        let few = ["a", "b"].map(str::to_owned);
+        let lanes: Vec<String> = parked.chain(few).collect();
+        transact!(db, |tx| async {
+            tx.execute("DELETE FROM outbox", Vec::new()).await?;
+            tx.execute("DELETE FROM outbox_parked", Vec::new()).await
+        })
+        .unwrap();
+        drop(db);
+        let db = waiting(&backend, &lanes).await;
+        for _ in 0..5 {
+            assert!(!given(&db, &entropy).await.is_empty());
+        }
     }
 }

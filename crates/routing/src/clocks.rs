@@ -56,9 +56,13 @@ impl Ticker {
         }
     }
 
-    /// Does everything that is due by the clock, if that can be believed.
+    /// Does everything that is due by the clock, if that can be believed. Successions do not wait:
+    /// an agency that a directory excludes sees its cases no longer, so others must have them.
     pub async fn poll(&self, settled: &mut Settled) {
         if !self.time.is_believed().await {
+            if let Some(last_run) = self.time.last_run().await {
+                self.succeed_and_tell(last_run.min(self.clock.now())).await;
+            }
             return;
         }
         // Before clocks end: a deadline may be later by a holiday that is known now.
@@ -68,7 +72,11 @@ impl Ticker {
             Ok(ended) => tracing::info!(ended, "clocks missed, cases handed up"),
             Err(error) => tracing::warn!(%error, "missed clocks cannot be read"),
         }
-        match self.succeed().await {
+        self.succeed_and_tell(self.clock.now()).await;
+    }
+
+    async fn succeed_and_tell(&self, now: Time) {
+        match self.succeed_at(now).await {
             Ok(0) => {}
             Ok(handed) => tracing::info!(handed, "agencies ended, cases handed to their successors"),
             Err(error) => tracing::warn!(%error, "cases of ended agencies cannot be read"),
@@ -129,11 +137,15 @@ impl Ticker {
     /// Hands on everything that agencies have that ended, or may see a case no longer, and returns
     /// how many cases that were.
     pub async fn succeed(&self) -> Result<usize, Error> {
+        self.succeed_at(self.clock.now()).await
+    }
+
+    async fn succeed_at(&self, now: Time) -> Result<usize, Error> {
         let (mut handed, mut after) = (0, None);
         loop {
-            let page = self.store.successions(self.clock.now(), after, BATCH).await?;
+            let page = self.store.successions(now, after, BATCH).await?;
             handed += self
-                .apply(page.items, |store, cases, now| {
+                .apply(page.items, move |store, cases, _| {
                     async move { store.succeed(&cases, now).await }.boxed()
                 })
                 .await?;

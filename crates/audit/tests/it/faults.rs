@@ -75,7 +75,7 @@ async fn p1_a_full_disk_acknowledges_nothing_and_is_recovered_from(backend: Back
         let status = log.inbound("intake").append_changes(request).await.unwrap_err();
         assert_eq!(
             (status.code(), &*reason(&status)),
-            (Code::Unavailable, "UNAVAILABLE"),
+            (Code::ResourceExhausted, "STORAGE_FULL"),
             "{status:?}"
         );
     }

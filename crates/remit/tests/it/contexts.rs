@@ -165,7 +165,10 @@ fn flags_go_before_variables_variables_before_contexts_and_those_before_defaults
     );
     // Who calls: the context's token, unless somebody is named.
     let (code, text) = user.run(&[&versions[..], &["--as", "police-440000"]].concat());
-    assert!(code == 2 && text.contains("no token"), "{text}");
+    assert!(
+        code == 2 && text.contains("the context in use does not say this"),
+        "nothing of another instance: {text}"
+    );
     let (code, _) = user.run(&[&versions[..], &["--context", "local", "--as", "police-440000"]].concat());
     assert_eq!(code, 1, "that agency is refused");
     let both = [&versions[..], &["--context", "good", "--data-dir", "x"]].concat();

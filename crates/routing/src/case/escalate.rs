@@ -30,7 +30,7 @@ impl Escalate {
         let Before { case, matter, .. } = before;
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let by = &duty.owner;
-        if rules.is_one_of(by, &case.course.finally) {
+        if rules.is_one_of(by, &case.course.final_lead) {
             return barred(case, "the last resort gave it to you: that is final; take it over");
         }
         let Some(superior) = rules.above(by, matter) else {

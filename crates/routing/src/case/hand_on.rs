@@ -72,7 +72,7 @@ pub struct Course {
     /// The agencies that a superior designated, each once, oldest first.
     pub designated: Vec<AgencyId>,
     /// Whom the last resort designated, the last time that it did.
-    pub finally: Option<AgencyId>,
+    pub final_lead: Option<AgencyId>,
     /// How the last agency gave it to its present owner, if one did.
     pub given: Option<Given>,
     /// How much of the time for the result earlier leads have used, in the unit of
@@ -250,7 +250,7 @@ impl Rules<'_> {
                 after.course.given = Some(Given::BySuperior);
                 Course::add(&mut after.course.designated, owner);
                 if by == self.last_resort(before.matter) {
-                    after.course.finally = Some(owner.clone());
+                    after.course.final_lead = Some(owner.clone());
                 }
             }
             _ => {}

@@ -282,7 +282,11 @@ fn course_bytes(course: &Course) -> Vec<u8> {
     CaseCourse {
         led: names(&course.led),
         designated: names(&course.designated),
-        finally: course.finally.as_ref().map(AgencyId::resource_name).unwrap_or_default(),
+        final_lead: course
+            .final_lead
+            .as_ref()
+            .map(AgencyId::resource_name)
+            .unwrap_or_default(),
         given: course.given.as_ref().map(|given| match given {
             Given::ByPeer(peer) => CourseGiven::ByPeer(peer.resource_name()),
             Given::BySuperior => CourseGiven::BySuperior(true),
@@ -299,9 +303,9 @@ fn course(row: &Row) -> Result<Course, Error> {
     Ok(Course {
         led: agencies(&course.led)?,
         designated: agencies(&course.designated)?,
-        finally: match course.finally.is_empty() {
+        final_lead: match course.final_lead.is_empty() {
             true => None,
-            false => Some(named_agency(&course.finally)?),
+            false => Some(named_agency(&course.final_lead)?),
         },
         given: match &course.given {
             None => None,
