@@ -73,9 +73,10 @@ impl Command {
         }
         serve::with_telemetry(&config.telemetry.clone(), async move {
             let instance = serve::start(config).await?;
+            let signals = serve::Signals::new()?;
             serve::announce(&instance)?;
             let demo = Demo::new(Access::local(instance.layout().folder().to_owned()), self.examples);
-            serve::until_interrupted(instance, async {
+            serve::until_interrupted(instance, signals, async {
                 let shown = demo.run().await;
                 if let Err(error) = &shown {
                     output::error(error);

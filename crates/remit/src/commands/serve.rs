@@ -132,9 +132,11 @@ impl Command {
                     let own = Layout::new(&config.data_dir).log_key();
                     warn_unnamed(&config, config.log.key_file.as_ref().unwrap_or(&own));
                     let instance = start(config).await?;
+                    // Before it says that it serves: who reads that may stop it at once.
+                    let signals = Signals::new()?;
                     // Nobody has to read it, so a closed stdout is no error.
                     let _ = announce(&instance).and_then(|()| suggest(&instance));
-                    until_interrupted(instance, async { Ok(()) }).await
+                    until_interrupted(instance, signals, async { Ok(()) }).await
                 })
                 .await;
             }
@@ -155,8 +157,8 @@ impl Command {
                 warn_unnamed(&config, key_file);
             }
             let mut running = Running::alone(service, Options::new(config)).await?;
-            let _ = line(format_args!("{service} serves at {}", running.address));
             let mut signals = Signals::new()?;
+            let _ = line(format_args!("{service} serves at {}", running.address));
             let ended = tokio::select! {
                 () = signals.next() => Ok(()),
                 error = running.ended() => Err(error),
@@ -213,9 +215,9 @@ pub async fn start(config: Config) -> anyhow::Result<Instance> {
 /// the work's result.
 pub async fn until_interrupted(
     mut instance: Instance,
+    mut signals: Signals,
     work: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
     let mut done = Ok(());
     let working = async {
         done = work.await;
@@ -232,13 +234,15 @@ pub async fn until_interrupted(
     ended.and(done)
 }
 
-pub(super) struct Signals {
+/// Signals that end a server.
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    /// Listens from now on: an earlier signal ends the process at once.
+    pub fn new() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,

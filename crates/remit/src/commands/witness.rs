@@ -124,13 +124,13 @@ impl Serve {
             let address = listener.local_addr()?;
             let mut origins: Vec<&str> = book.origins().collect();
             origins.sort_unstable();
+            let mut signals = Signals::new()?;
             // Nobody has to read it, so a closed stdout is no error.
             let _ = line(format_args!("witness serves at http://{address}").style(strong()))
                 .and_then(|()| field("key", book.vkey()))
                 .and_then(|()| field("logs", origins.join(", ")));
             let shutdown = CancellationToken::new();
             let serving = tokio::spawn(Server::new(book).serve(listener, shutdown.clone()));
-            let mut signals = Signals::new()?;
             signals.next().await;
             signals.exit_on_next();
             shutdown.cancel();
