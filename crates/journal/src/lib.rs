@@ -12,9 +12,10 @@
 //! 3. After the commit the writer wakes the [`Relay`] of each consumer (`relay.rs`). It reads
 //!    undelivered events, in each record's order, delivers them in batches in which the records are
 //!    mixed at random, and deletes those that were taken. A refused event parks its own record
-//!    only. A consumer for whom an event is work takes turns between senders (`turns.rs`). To audit it also says how far the producer has come (`mark.rs`), so that audit notices
-//!    missing events; to others, up to when all has arrived (`progress.rs`). A service's relays run
-//!    in its [`Background`] (`background.rs`), with its upkeep.
+//!    only. A consumer for whom an event is work takes turns between senders (`turns.rs`). To audit
+//!    it also says how far the producer has come (`mark.rs`), so that audit notices missing events;
+//!    to others, up to when all has arrived (`progress.rs`). A service's relays run in its
+//!    [`Background`] (`background.rs`), with its upkeep.
 //! 4. The consumer opens the event's chain ([`Opened`]: it believes only what the entry commits to)
 //!    and checks it against the record's sequence and link (`inbox.rs`) in the transaction in which
 //!    it applies it.

@@ -329,6 +329,24 @@ impl Access {
     }
 }
 
+/// Reads a list page by page, up to `limit` items. `page` gets the size and the token of a page, and
+/// returns its items and the next token. Returns the items, and the token of what is left.
+pub async fn pages<T>(
+    limit: usize,
+    mut page: impl AsyncFnMut(i32, String) -> anyhow::Result<(Vec<T>, String)>,
+) -> anyhow::Result<(Vec<T>, String)> {
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let wanted = limit.saturating_sub(all.len()).min(1_000);
+        let (items, next) = page(i32::try_from(wanted).unwrap_or(1_000), token).await?;
+        all.extend(items);
+        token = next;
+        if token.is_empty() || all.len() >= limit {
+            return Ok((all, token));
+        }
+    }
+}
+
 /// The token in a file.
 fn token_of(file: &Path) -> anyhow::Result<String> {
     let text = input::text(file, SMALL).context("cannot read the token file")?;

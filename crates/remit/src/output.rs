@@ -63,7 +63,8 @@ pub fn document(content: &[u8]) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Writes a field and its value, the name in the language of the output. On a terminal, long values wrap with a hanging indent.
+/// Writes a field and its value, the name in the language of the output. On a terminal, long values
+/// wrap with a hanging indent.
 pub fn field(name: &str, value: impl Display) -> std::io::Result<()> {
     indented_field(0, LABEL, name, value)
 }

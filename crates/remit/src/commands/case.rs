@@ -17,7 +17,7 @@ use host::config::Service;
 use journal::{Clock as _, Kind, SystemClock};
 
 use crate::{
-    client::{Access, Failed, RoutingServer, Target},
+    client::{Access, Failed, RoutingServer, Target, pages},
     output::{self, Language, Paint as _, bad, dim, field, id, line, padded, strong, tell, tr},
 };
 
@@ -483,12 +483,10 @@ fn print_clock(clock: &Clock) -> std::io::Result<()> {
 }
 
 async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) -> anyhow::Result<()> {
-    let mut all = ListCasesResponse::default();
-    loop {
-        let wanted = limit.saturating_sub(all.cases.len()).min(1_000);
+    let (cases, next_page_token) = pages(limit, async |page_size, page_token| {
         let request = ListCasesRequest {
-            page_size: i32::try_from(wanted).unwrap_or(1_000),
-            page_token: std::mem::take(&mut all.next_page_token),
+            page_size,
+            page_token,
             state: state.map(CaseState::from).unwrap_or_default().into(),
         };
         let page = CaseServiceClient::new(routing.channel.clone())
@@ -496,12 +494,10 @@ async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) 
             .await
             .map_err(Failed::call(&routing.address))?
             .into_inner();
-        all.cases.extend(page.cases);
-        all.next_page_token = page.next_page_token;
-        if all.next_page_token.is_empty() || all.cases.len() >= limit {
-            break;
-        }
-    }
+        Ok((page.cases, page.next_page_token))
+    })
+    .await?;
+    let all = ListCasesResponse { cases, next_page_token };
     if json {
         return output::json(&all);
     }

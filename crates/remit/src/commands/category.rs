@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use host::config::Service;
 
 use crate::{
-    client::{Access, Failed, IntakeServer, Target},
+    client::{Access, Failed, IntakeServer, Target, pages},
     output::{self, Paint as _, bad, dim, field, id, line, padded, strong, tell, tr},
 };
 
@@ -64,24 +64,20 @@ impl Command {
 }
 
 async fn list(intake: &Target, limit: usize, json: bool) -> anyhow::Result<()> {
-    let mut all = ListCategoriesResponse::default();
-    loop {
-        let wanted = limit.saturating_sub(all.categories.len()).min(1_000);
-        let request = ListCategoriesRequest {
-            page_size: i32::try_from(wanted).unwrap_or(1_000),
-            page_token: std::mem::take(&mut all.next_page_token),
-        };
+    let (categories, next_page_token) = pages(limit, async |page_size, page_token| {
+        let request = ListCategoriesRequest { page_size, page_token };
         let page = CategoryServiceClient::new(intake.channel.clone())
             .list_categories(request)
             .await
             .map_err(Failed::call(&intake.address))?
             .into_inner();
-        all.categories.extend(page.categories);
-        all.next_page_token = page.next_page_token;
-        if all.next_page_token.is_empty() || all.categories.len() >= limit {
-            break;
-        }
-    }
+        Ok((page.categories, page.next_page_token))
+    })
+    .await?;
+    let all = ListCategoriesResponse {
+        categories,
+        next_page_token,
+    };
     if json {
         return output::json(&all);
     }

@@ -13,7 +13,7 @@ use journal::Time;
 
 pub use self::load::{File, load};
 use crate::{
-    client::{Access, Failed, RoutingServer, Target},
+    client::{Access, Failed, RoutingServer, Target, pages},
     output::{self, Paint as _, dim, field, id, line, strong},
 };
 
@@ -34,8 +34,8 @@ enum Action {
     Load(load::Command),
     /// Look up who operates something, and where, and print every name tried
     ///
-    /// Domains and addresses are tried by the registrable domain and the names up to five labels below it. Exits
-    /// with 3 if the register has no entry.
+    /// Domains and addresses are tried by the registrable domain and the names up to five labels
+    /// below it. Exits with 3 if the register has no entry.
     #[command(after_help = "\
 Examples:
   remit operator lookup https://login.wallet-verify-center.example/x
@@ -151,12 +151,11 @@ fn print_found(response: &LookupOperatorResponse) -> std::io::Result<()> {
 }
 
 async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -> anyhow::Result<()> {
-    let mut all = ListOperatorsResponse::default();
-    loop {
-        let wanted = limit.saturating_sub(all.operators.len()).min(1_000);
+    let mut read_from = None;
+    let (operators, next_page_token) = pages(limit, async |page_size, page_token| {
         let request = ListOperatorsRequest {
-            page_size: i32::try_from(wanted).unwrap_or(1_000),
-            page_token: std::mem::take(&mut all.next_page_token),
+            page_size,
+            page_token,
             kind: kinds.map(OperatorKind::from).unwrap_or_default().into(),
         };
         let page = OperatorServiceClient::new(routing.channel.clone())
@@ -164,13 +163,15 @@ async fn list(routing: &Target, kinds: Option<Kind>, limit: usize, json: bool) -
             .await
             .map_err(Failed::call(&routing.address))?
             .into_inner();
-        all.operators.extend(page.operators);
-        all.version = page.version;
-        all.next_page_token = page.next_page_token;
-        if all.next_page_token.is_empty() || all.operators.len() >= limit {
-            break;
-        }
-    }
+        read_from = page.version;
+        Ok((page.operators, page.next_page_token))
+    })
+    .await?;
+    let all = ListOperatorsResponse {
+        operators,
+        next_page_token,
+        version: read_from,
+    };
     if json {
         return output::json(&all);
     }

@@ -17,7 +17,7 @@ use witness::foreign;
 
 use super::proof::{self, Logged};
 use crate::{
-    client::{Access, Failed, IntakeServer, Target},
+    client::{Access, Failed, IntakeServer, Target, pages},
     output::{self, Paint as _, bad, dim, field, good, id, line, strong, tell, tr},
 };
 
@@ -341,12 +341,10 @@ pub fn parse_request(file: &str, text: &str) -> anyhow::Result<SubmitReportReque
 }
 
 async fn list(intake: &Target, filter: ListReportsRequest, limit: usize, json: bool) -> anyhow::Result<()> {
-    let mut all = ListReportsResponse::default();
-    loop {
-        let wanted = limit.saturating_sub(all.reports.len()).min(1_000);
+    let (reports, next_page_token) = pages(limit, async |page_size, page_token| {
         let request = ListReportsRequest {
-            page_size: i32::try_from(wanted).unwrap_or(1_000),
-            page_token: std::mem::take(&mut all.next_page_token),
+            page_size,
+            page_token,
             ..filter
         };
         let page = IntakeServiceClient::new(intake.channel.clone())
@@ -354,12 +352,13 @@ async fn list(intake: &Target, filter: ListReportsRequest, limit: usize, json: b
             .await
             .map_err(Failed::call(&intake.address))?
             .into_inner();
-        all.reports.extend(page.reports);
-        all.next_page_token = page.next_page_token;
-        if all.next_page_token.is_empty() || all.reports.len() >= limit {
-            break;
-        }
-    }
+        Ok((page.reports, page.next_page_token))
+    })
+    .await?;
+    let all = ListReportsResponse {
+        reports,
+        next_page_token,
+    };
     if json {
         return output::json(&all);
     }

@@ -119,7 +119,7 @@ pub(super) fn barred<T>(case: &Case, description: impl fmt::Display) -> Result<T
 }
 
 impl Rules<'_> {
-    /// Checks that an agency exists and may see the case. `what` it is to be is for the message.
+    /// Checks that an agency exists today and may see the case. `field` is the argument that names it.
     pub(super) fn may_see(&self, field: &'static str, agency: &AgencyId, matter: &Matter) -> Result<(), Refusal> {
         let Some(known) = self.directory.agency(agency) else {
             return unfit(field, "is no agency of the directory in force; `ListAgencies` has them");
