@@ -8,7 +8,7 @@
 //! * `client.rs`: the client side: server addresses, the caller's identity, the meaning of
 //!   failures.
 //! * `context.rs`: the clusters that somebody works with, by name.
-//! * `output.rs`: output.
+//! * `output.rs` and below: output; how a case and an explanation are told.
 //! * `examples.rs`: the stories that `remit demo` submits.
 //! * `commands.rs` and below: one file per group of commands.
 //!

@@ -3,6 +3,8 @@
 //! Nothing else in this crate writes to standard output or standard error, so that no text of
 //! others reaches a terminal but through `harmless.rs`.
 
+pub mod case;
+pub mod explanation;
 mod harmless;
 mod words;
 

@@ -19,7 +19,6 @@ use decision::directory::AgencyId;
 use host::{config::Service, reference::shipped_rules};
 
 use self::offline::{Data, Report};
-use super::case::print_route;
 use crate::{
     client::{Access, Failed, RoutingServer, Target},
     output::{self, Paint as _, Progress, bad, field, good, line},
@@ -272,7 +271,7 @@ impl Server<'_> {
         let case = answer.current_case.unwrap_or_default();
         match json {
             true => output::json(&case.explanation.unwrap_or_default()),
-            false => print_route(&case),
+            false => output::case::route(&case),
         }
     }
 

@@ -429,7 +429,10 @@ mod tests {
         let files = [
             "output.rs",
             "commands/report.rs",
+            "output/case.rs",
+            "output/explanation.rs",
             "commands/case.rs",
+            "commands/case/change.rs",
             "commands/category.rs",
             "commands/route/print.rs",
         ];

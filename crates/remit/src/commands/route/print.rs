@@ -10,8 +10,7 @@ use decision::decide::column_words;
 
 use crate::{
     client::Failed,
-    commands::case::{print_explanation, print_needs},
-    output::{self, Paint as _, bad, dim, field, id, line, strong, tell, tr},
+    output::{self, Paint as _, bad, dim, explanation, field, id, line, strong, tell, tr},
 };
 
 /// Maximum number of agencies in a summary; the others are counted.
@@ -47,8 +46,8 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     let Some(explanation) = &decision.explanation else {
         return Ok(());
     };
-    print_needs(explanation)?;
-    print_explanation(explanation)?;
+    explanation::needs(explanation)?;
+    explanation::explanation(explanation)?;
     for (column, rows) in by_column(decision) {
         let name = if column == "category" { "other rows" } else { "" };
         let column = column_words(column);

@@ -1,0 +1,278 @@
+//! A case in words: as it is, what happened to it, and what a change would make of it.
+
+use std::collections::BTreeMap;
+
+use api::{
+    event::Clock,
+    routing::{
+        Case, CaseStep, CaseTerms, HandOverPreview, LeadOrigin, LeadOriginHow, ListCasesResponse, WatchCasesResponse,
+        case_sight::Sight,
+    },
+};
+use journal::{Clock as _, Kind, SystemClock};
+
+use super::{
+    Language, Paint as _, bad, case_state, category, columns, dim, distance, duty, explanation, field, id, language,
+    line, padded, reason, strong, tell, text, time, tr,
+};
+
+/// A case, and why it was routed as it was. `titles` has the names of its supporting agencies, by
+/// resource name.
+pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let urgent = match case.urgent {
+        true => format!(", {}", tr("urgent")),
+        false => String::new(),
+    };
+    line(case.name.style(strong()))?;
+    field("state", case_state(case.state()).style(strong()))?;
+    field(
+        "category",
+        format_args!("{}{}", category(&case.category), urgent.style(bad())),
+    )?;
+    lead(case)?;
+    if !case.giver.is_empty() {
+        field(
+            "given by",
+            tell("{0}, who answers until it is taken over", &[&id(&case.giver)]),
+        )?;
+    }
+    for agency in &case.supporting {
+        let title = titles.get(agency).map(String::as_str).unwrap_or_default();
+        field("supporting", format_args!("{} {}", id(agency), title.style(dim())))?;
+    }
+    for clock in &case.clocks {
+        running(clock)?;
+    }
+    for report in &case.reports {
+        field("report", report)?;
+    }
+    field("opened", time(case.open_time.as_ref()))?;
+    field("changed", time(case.update_time.as_ref()))?;
+    field("etag", &case.etag)?;
+    way(case)
+}
+
+/// Prints how a case was routed, and why its owner has it now.
+pub fn route(case: &Case) -> anyhow::Result<()> {
+    line(case.name.style(strong()))?;
+    lead(case)?;
+    way(case)
+}
+
+fn lead(case: &Case) -> std::io::Result<()> {
+    if !case.lead.is_empty() {
+        let title = text(&case.lead_titles);
+        field("lead", format_args!("{} {}", id(&case.lead), title.style(dim())))?;
+    }
+    match &case.lead_origin {
+        Some(origin) => field("came by", came_by(origin)),
+        None => Ok(()),
+    }
+}
+
+/// What its row lays down, what happened since, and how it was routed.
+fn way(case: &Case) -> anyhow::Result<()> {
+    terms(case.terms.as_ref())?;
+    history(case)?;
+    match &case.explanation {
+        Some(explanation) => {
+            explanation::needs(explanation)?;
+            explanation::explanation(explanation)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Said of a deadline that may still move.
+fn provisional(clock: &Clock) -> &'static str {
+    match clock.provisional {
+        true => tr("; provisional, until that year's holidays are published"),
+        false => "",
+    }
+}
+
+/// What the row that routed the case lays down for its lead.
+fn terms(terms: Option<&CaseTerms>) -> std::io::Result<()> {
+    let Some(terms) = terms else { return Ok(()) };
+    for (name, clock) in [("takes over", &terms.acknowledge), ("result", &terms.result)] {
+        if let Some(clock) = clock {
+            field(name, tell("within {0}", &[&super::clock(clock)]))?;
+        }
+    }
+    if !terms.supporting_functions.is_empty() {
+        field("needs", terms.supporting_functions.join(", "))?;
+    }
+    Ok(())
+}
+
+/// What happened since the opening, and with it why the present owner has the case.
+fn history(case: &Case) -> anyhow::Result<()> {
+    if case.history.is_empty() {
+        return Ok(());
+    }
+    line("")?;
+    line(tr("What happened since").style(strong()))?;
+    for step in &case.history {
+        let time = time(step.time.as_ref());
+        line(format_args!("{}  {}", time.style(dim()), happened(step)))?;
+    }
+    Ok(())
+}
+
+/// One step, in words.
+fn happened(step: &CaseStep) -> String {
+    let words = match Kind::from_name(&step.kind) {
+        Some(kind) => match language() {
+            Language::Zh => kind.zh().to_owned(),
+            Language::En => kind.en().to_owned(),
+        },
+        None => step.kind.clone(),
+    };
+    let mut said = words;
+    if let Some(missed) = &step.missed_clock {
+        let (owner, duty) = (id(&missed.owner), duty(missed.kind()));
+        let due = time(missed.due_time.as_ref());
+        said = tell("{0}: {1} had to {2} by {3}", &[&said, &owner, &duty, &due]);
+    }
+    if !step.assistant.is_empty() {
+        said = format!("{said}: {}", id(&step.assistant));
+    }
+    if step.reason != 0 {
+        said = tell("{0} ({1})", &[&said, &reason(step.reason())]);
+    }
+    if !step.better_agency.is_empty() {
+        said = tell("{0}; it proposed {1}", &[&said, &id(&step.better_agency)]);
+    }
+    if !step.former_owner.is_empty() {
+        said = tell(
+            "{0}; from {1} to {2}",
+            &[&said, &id(&step.former_owner), &id(&step.owner)],
+        );
+    }
+    said
+}
+
+/// How the lead came to the case.
+fn came_by(origin: &LeadOrigin) -> String {
+    let former = id(&origin.former_agency);
+    match origin.how() {
+        LeadOriginHow::Routed => tr("the route").to_owned(),
+        LeadOriginHow::Escalated => tell("being handed up: {0} missed its deadline", &[&former]),
+        LeadOriginHow::Succeeded => tell("succession: {0} ended", &[&former]),
+        LeadOriginHow::Transferred => tell("transfer from {0}", &[&former]),
+        LeadOriginHow::Declined => tell("being declined by {0}: it must designate a lead", &[&former]),
+        LeadOriginHow::Designated => tell("designation by {0}", &[&former]),
+        LeadOriginHow::HandedUp => tell("being handed up by {0}", &[&former]),
+        LeadOriginHow::Dispatched => tell("being handed down by {0}", &[&former]),
+        LeadOriginHow::Unspecified => tr("a way that this version does not know").to_owned(),
+    }
+}
+
+/// One running clock.
+fn running(clock: &Clock) -> std::io::Result<()> {
+    let due = clock.due_time.as_ref();
+    field(
+        "clock",
+        tell(
+            "{0} must {1} by {2} ({3}{4})",
+            &[
+                &id(&clock.owner),
+                &duty(clock.kind()),
+                &time(due),
+                &distance(due, SystemClock.now()),
+                &provisional(clock),
+            ],
+        ),
+    )
+}
+
+/// What handing a case on would do.
+pub fn preview(preview: &HandOverPreview) -> anyhow::Result<()> {
+    line(tr("nothing is changed: it would become"))?;
+    line("")?;
+    field("state", case_state(preview.state()).style(strong()))?;
+    let title = text(&preview.lead_titles);
+    field("lead", format_args!("{} {}", id(&preview.lead), title.style(dim())))?;
+    for clock in &preview.clocks {
+        running(clock)?;
+    }
+    for agency in &preview.seeing_content {
+        field("content", tell("{0} sees what its reports say", &[&id(agency)]))?;
+    }
+    for agency in &preview.losing_sight {
+        field("loses sight", id(agency))?;
+    }
+    Ok(())
+}
+
+/// The lead with its name.
+fn lead_of(case: &Case) -> String {
+    format!("{} {}", id(&case.lead), text(&case.lead_titles))
+        .trim_end()
+        .to_owned()
+}
+
+/// One message of a watch.
+pub fn message(message: &WatchCasesResponse) -> std::io::Result<()> {
+    let case = match message.sight.clone().and_then(|sight| sight.sight) {
+        Some(Sight::CurrentCase(case)) => case,
+        lost => {
+            let name = match lost {
+                Some(Sight::LostCase(name)) => name,
+                _ => String::new(),
+            };
+            // When it was lost is not told: the time of the case is no longer the caller's to see.
+            return line(format_args!(
+                "{:20}  {:20}  {name}  no longer yours to see",
+                "", message.kind
+            ));
+        }
+    };
+    // For older messages, the case's state is the current one and may have changed since.
+    let time = match message.kind.as_str() {
+        "case.opened" => case.open_time.as_ref(),
+        _ => case.update_time.as_ref(),
+    };
+    let time = super::time(time);
+    line(format_args!(
+        "{time}  {:20}  {}  now {}, {}, led by {}",
+        message.kind,
+        case.name,
+        case_state(case.state()),
+        id(&case.category),
+        id(&case.lead)
+    ))
+}
+
+/// A list of cases, one a line.
+pub fn list(answer: &ListCasesResponse) -> anyhow::Result<()> {
+    if answer.cases.is_empty() {
+        line(tr("no cases"))?;
+    }
+    let now = SystemClock.now();
+    let width = |text: fn(&Case) -> String| {
+        let widths = answer.cases.iter().map(|case| columns(&text(case)));
+        widths.max().unwrap_or(0)
+    };
+    let (categories, leads) = (width(|case| category(&case.category)), width(lead_of));
+    for case in &answer.cases {
+        let clock = case
+            .clocks
+            .first()
+            .map(|clock| format!("{} {}", duty(clock.kind()), distance(clock.due_time.as_ref(), now)));
+        let urgent = if case.urgent { tr("urgent") } else { "" };
+        line(format_args!(
+            "{}  {}  {}  {}  {}  {}",
+            case.name,
+            padded(case_state(case.state()), 20),
+            padded(urgent, 6).style(bad()),
+            padded(&category(&case.category), categories),
+            padded(&lead_of(case), leads),
+            clock.unwrap_or_default().style(dim()),
+        ))?;
+    }
+    if !answer.next_page_token.is_empty() {
+        line(tr("more cases exist: raise --limit").style(dim()))?;
+    }
+    Ok(())
+}
