@@ -26,7 +26,7 @@ use crate::directory::{Agency, AgencyId, Directory, Ended, Function, LastResort,
 use crate::factor::Factor;
 pub use crate::facts::facts_digest;
 use crate::facts::{Given, Named, Places, Situation, agency_id};
-use crate::rules::{Action, HoldNeed, Lead, Matched, Review, Row, RuleSet, Terms};
+use crate::rules::{Action, Column, HoldNeed, Lead, Matched, Review, Row, RuleSet, Terms};
 
 /// Time for which a loss counts as fresh, so that a payment may still be stopped: recalls are
 /// practised up to 72 hours after it. No law gives a figure (反电信网络诈骗法 20: "at once").
@@ -593,15 +593,14 @@ impl<'a> Ruling<'a> {
     }
 
     /// The rows before the matching one, each with the first column that failed.
-    pub fn misses(&self) -> impl Iterator<Item = (&'a Row, String)> {
-        let columns: Vec<String> = self.rules.columns().map(ToString::to_string).collect();
-        let failed: Vec<u8> = self.matched.failed().collect();
-        failed
-            .into_iter()
+    pub fn misses(&self) -> impl Iterator<Item = (&'a Row, &'a Column)> {
+        let columns: Vec<&Column> = self.rules.columns().collect();
+        self.matched
+            .failed()
             .zip(self.rules.rows())
             .filter_map(move |(failed, row)| {
                 let column = columns.get(usize::from(failed).checked_sub(1)?)?;
-                Some((row, column.clone()))
+                Some((row, *column))
             })
     }
 
@@ -658,7 +657,7 @@ impl<'a> Ruling<'a> {
                 .misses()
                 .map(|(row, column)| RowMiss {
                     row: row.id.clone(),
-                    column,
+                    column: column.to_string(),
                 })
                 .collect(),
             ..RouteDecision::default()

@@ -17,8 +17,10 @@ impl Ruling<'_> {
     /// Every step of the decision, in words.
     pub(super) fn explanation(&self) -> Explanation {
         let (mut fallbacks, mut exclusions) = (Vec::new(), Vec::new());
-        for tried in &self.tried {
-            fallbacks.extend(self.doubt(tried));
+        let read: Vec<Option<String>> = self.tried.iter().map(|tried| self.read_as(tried)).collect();
+        let tried = || self.tried.iter().zip(read.iter().map(Option::as_deref));
+        for (tried, read) in tried() {
+            fallbacks.extend(doubt(tried, read));
         }
         for note in &self.notes {
             match self.note(*note) {
@@ -42,7 +44,7 @@ impl Ruling<'_> {
             table_id: self.rules.id().to_owned(),
             row: self.row.id.clone(),
             source: self.row.source.clone(),
-            factors: self.tried.iter().map(|tried| self.step(tried)).collect(),
+            factors: tried().map(|(tried, read)| self.step(tried, read)).collect(),
             factor: number(self.factor()),
             excluded: self.excluded.iter().map(AgencyId::resource_name).collect(),
             fallbacks,
@@ -61,8 +63,8 @@ impl Ruling<'_> {
         }
     }
 
-    /// One factor and its result.
-    fn step(&self, tried: &Tried<'_>) -> FactorTried {
+    /// One factor and its result; `read` is how its place was read.
+    fn step(&self, tried: &Tried<'_>, read: Option<&str>) -> FactorTried {
         let mut step = FactorTried {
             factor: tried.factor.to_wire().into(),
             ..FactorTried::default()
@@ -91,7 +93,7 @@ impl Ruling<'_> {
                 .map(|agency| agency.id.resource_name())
                 .unwrap_or_default();
             step.passed = located.passed.iter().map(|id| id.resource_name()).collect();
-            step.outcome = self.climbed(tried, located);
+            step.outcome = self.climbed(located, read);
         }
         if let Some(by_register) = self
             .operator
@@ -104,11 +106,11 @@ impl Ruling<'_> {
     }
 
     /// The result of a climb.
-    fn climbed(&self, tried: &Tried<'_>, located: &Located<'_>) -> String {
+    fn climbed(&self, located: &Located<'_>, read: Option<&str>) -> String {
         if located.climb.is_empty() {
             return "left out: the tree has no such territory".to_owned();
         }
-        let read = match self.read_as(tried, located) {
+        let read = match read {
             Some(read) => format!("{read};  "),
             None => String::new(),
         };
@@ -121,14 +123,14 @@ impl Ruling<'_> {
 
     /// How the place of a factor was read, if it is not simply in force. `None` for the place of
     /// the agency complained of, which only the owner may see.
-    fn read_as(&self, tried: &Tried<'_>, located: &Located<'_>) -> Option<String> {
-        let (Given::Territory(place), Some(_)) = (tried.given, located.climb.first()) else {
-            return None;
-        };
-        let shown = tried.factor != Factor::ComplainedOf;
-        shown
-            .then(|| view::read_as(self.directory.tree_on(self.day), place))
-            .flatten()
+    fn read_as(&self, tried: &Tried<'_>) -> Option<String> {
+        let is_known = tried.located.as_ref().is_some_and(|located| !located.climb.is_empty());
+        match tried.given {
+            Given::Territory(place) if is_known && tried.factor != Factor::ComplainedOf => {
+                view::read_as(self.directory.tree_on(self.day), place)
+            }
+            _ => None,
+        }
     }
 
     /// A note's text, and whether only the owner may see it.
@@ -235,8 +237,8 @@ impl Ruling<'_> {
     fn caught(&self, category: &str) -> String {
         let of_category: Vec<_> = self
             .misses()
-            .filter(|(row, column)| *column != Column::Category.to_string() && !row.categories().is_empty())
-            .map(|(row, column)| format!("{} (not for {})", row.id, column_words(&column)))
+            .filter(|(row, column)| !matches!(column, Column::Category) && !row.categories().is_empty())
+            .map(|(row, column)| format!("{} (not for {})", row.id, column_words(&column.to_string())))
             .collect();
         match of_category.as_slice() {
             [] => format!("no row is for the category `{category}`: the row for all other reports decided"),
@@ -284,22 +286,6 @@ impl Ruling<'_> {
         }
     }
 
-    /// Input that was interpreted or skipped.
-    fn doubt(&self, tried: &Tried<'_>) -> Option<String> {
-        let factor = tried.factor;
-        match (tried.given, &tried.located) {
-            (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` is malformed and was skipped")),
-            (Given::Territory(place), Some(located)) if located.climb.is_empty() || located.reading.is_none() => {
-                Some(format!("{factor}: the tree has no territory {place}; it was skipped"))
-            }
-            (Given::Territory(_), Some(located)) => {
-                let read = self.read_as(tried, located)?;
-                Some(format!("{factor}: {read}"))
-            }
-            _ => None,
-        }
-    }
-
     /// The decision in one line.
     fn summary(&self, supporting: &[Support]) -> String {
         let first = match self.outcome {
@@ -317,6 +303,19 @@ impl Ruling<'_> {
             .zip(supporting)
             .map(|(agency, support)| format!("; {agency} supports ({})", support.reason));
         std::iter::once(first).chain(others).collect()
+    }
+}
+
+/// Input that was interpreted or skipped; `read` is how the place was read.
+fn doubt(tried: &Tried<'_>, read: Option<&str>) -> Option<String> {
+    let factor = tried.factor;
+    match (tried.given, &tried.located) {
+        (Given::Unreadable(text), _) => Some(format!("{factor}: `{text}` is malformed and was skipped")),
+        (Given::Territory(place), Some(located)) if located.climb.is_empty() || located.reading.is_none() => {
+            Some(format!("{factor}: the tree has no territory {place}; it was skipped"))
+        }
+        (Given::Territory(_), Some(_)) => Some(format!("{factor}: {}", read?)),
+        _ => None,
     }
 }
 

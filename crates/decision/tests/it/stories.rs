@@ -8,7 +8,7 @@ use decision::decide::{Decision, Destination, decide, rule, without_excluded};
 use decision::directory::{AgencyId, Directory};
 use decision::factor::Factor;
 use decision::facts::Situation;
-use decision::rules::RuleSet;
+use decision::rules::{Column, RuleSet};
 
 fn factor(name: &str) -> ConnectingFactor {
     match name {
@@ -916,7 +916,7 @@ fn skipped_rows_name_the_first_column_that_failed() {
     facts.loss_age_seconds = Some(73 * 3_600);
     let situation = Situation::from(&facts);
     let ruling = rule(&situation, RuleSet::shipped(), Directory::shipped());
-    let misses: Vec<(&str, String)> = ruling.misses().map(|(row, column)| (row.id.as_str(), column)).collect();
+    let misses: Vec<(&str, &Column)> = ruling.misses().map(|(row, column)| (row.id.as_str(), column)).collect();
     assert_eq!(ruling.row().id, "fraud");
     let passed = RuleSet::shipped()
         .rows()
@@ -924,9 +924,11 @@ fn skipped_rows_name_the_first_column_that_failed() {
         .take_while(|row| row.id != "fraud")
         .count();
     assert_eq!(misses.len(), passed, "every row before the one that matched");
-    assert_eq!(misses.last(), Some(&("fraud-fresh-loss", "loss_age".to_owned())));
+    assert_eq!(misses.last(), Some(&("fraud-fresh-loss", &Column::LossAge)));
     assert!(
-        misses[..passed - 1].iter().all(|(_, column)| column == "category"),
+        misses[..passed - 1]
+            .iter()
+            .all(|(_, column)| **column == Column::Category),
         "{misses:?}"
     );
     let stored = decide(&facts, RuleSet::shipped(), Directory::shipped())

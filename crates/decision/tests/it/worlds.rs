@@ -174,7 +174,7 @@ fn holds(facts: &Facts, decision: &Decision, rules: &RuleSet, directory: &Direct
                 let (missed, column) = misses.next().unwrap();
                 assert_eq!(
                     (missed.id.as_str(), column),
-                    (candidate.id.as_str(), condition.column().to_string())
+                    (candidate.id.as_str(), &condition.column())
                 );
             }
         }
