@@ -10,7 +10,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     marker::PhantomData,
     sync::LazyLock,
 };
@@ -20,12 +19,13 @@ use prost::{
     bytes::Buf as _,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
-use prost_reflect::Kind;
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use tonic::{
-    Status,
+    Code, Status,
     codec::{Codec, DecodeBuf, Decoder},
 };
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     POOL,
@@ -124,16 +124,28 @@ impl<U: Message + Default> Decoder for TextDecoder<U> {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // All of the message: tonic collects it before it decodes.
         let bytes = buffer.chunk();
-        if let Some(shape) = self.shape
-            && let Some((path, refused)) = SHAPES.refused(shape, self.is_internal, bytes)
-        {
-            return Err(Status::invalid_argument(format!(
-                "`{path}` has {}; leave it out",
-                called(refused)
-            )));
+        if let Some(shape) = self.shape {
+            let refused = SHAPES.refused(shape, self.is_internal, bytes);
+            if !refused.is_empty() {
+                return Err(invalid(refused));
+            }
         }
         self.decoder.decode(buffer)
     }
+}
+
+/// The refused texts by their fields. Without a reason yet: the server gives it, as to all errors
+/// that are made below its methods.
+fn invalid(refused: Vec<Refused>) -> Status {
+    let mut details = ErrorDetails::new();
+    for Refused { field, character } in refused {
+        details.add_bad_request_violation(field, format!("has {}; leave it out", called(character)));
+    }
+    Status::with_error_details(
+        Code::InvalidArgument,
+        "texts have characters that they must not have",
+        details,
+    )
 }
 
 /// The fields of all messages, as far as texts are concerned.
@@ -142,33 +154,50 @@ static SHAPES: LazyLock<Shapes> = LazyLock::new(Shapes::new);
 /// As deep as messages decode.
 const DEPTH: usize = 100;
 
-/// What a field can hold.
+/// Number of refused texts at which the search for more ends.
+const ENOUGH: usize = 100;
+
+/// A field that holds texts.
+#[derive(Debug)]
+struct Field {
+    name: String,
+    holds: Holds,
+    is_list: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
-enum Field {
+enum Holds {
     Text(Form),
     /// The message with this index.
     Message(usize),
-    Other,
+    /// Entries of a map with texts as keys: the message with this index.
+    Entries(usize),
 }
 
 struct Shapes {
     indexes: HashMap<String, usize>,
-    /// By index, the fields by number.
-    fields: Vec<Vec<Field>>,
-    names: Vec<HashMap<u32, String>>,
+    /// By index, the fields by number; `None` for those that hold no text.
+    fields: Vec<Vec<Option<Field>>>,
     /// Full names of the requests between Remit's own services.
     internal: HashSet<String>,
 }
 
-/// The names of fields, innermost first.
-#[derive(Default)]
-struct Path(Vec<String>);
+/// A text with a character that it must not have.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused {
+    /// Path of the text as in the proto, such as `report.subjects[0].value`.
+    field: String,
+    character: char,
+}
 
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let outermost_first: Vec<_> = self.0.iter().rev().map(String::as_str).collect();
-        f.write_str(&outermost_first.join("."))
-    }
+/// One step of the path to a text.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Field(&'a str),
+    /// In a list, by its place.
+    Item(&'a str, usize),
+    /// In a map, by its key.
+    Entry(&'a str, &'a [u8]),
 }
 
 impl Shapes {
@@ -179,27 +208,29 @@ impl Shapes {
             .enumerate()
             .map(|(index, message)| (message.full_name().to_owned(), index))
             .collect();
-        let fields = |message: &prost_reflect::MessageDescriptor| {
-            let last = message.fields().map(|field| field.number()).max().unwrap_or(0);
-            let mut fields = vec![Field::Other; last as usize + 1];
-            for field in message.fields() {
-                fields[field.number() as usize] = match field.kind() {
-                    Kind::String => Field::Text(form_of(field.full_name())),
-                    Kind::Message(of) => Field::Message(indexes[of.full_name()]),
-                    _ => Field::Other,
-                };
-            }
-            fields
+        let field = |field: FieldDescriptor| {
+            let holds = match field.kind() {
+                Kind::String => Holds::Text(form_of(field.full_name())),
+                Kind::Message(of) => match of.is_map_entry() && of.map_entry_key_field().kind() == Kind::String {
+                    true => Holds::Entries(indexes[of.full_name()]),
+                    false => Holds::Message(indexes[of.full_name()]),
+                },
+                _ => return None,
+            };
+            Some(Field {
+                name: field.name().to_owned(),
+                holds,
+                is_list: field.is_list(),
+            })
         };
-        let names = |message: &prost_reflect::MessageDescriptor| {
-            message
-                .fields()
-                .map(|field| (field.number(), field.name().to_owned()))
+        let fields = |message: &MessageDescriptor| {
+            let last = message.fields().map(|field| field.number()).max().unwrap_or(0);
+            (0..=last)
+                .map(|number| message.get_field(number).and_then(field))
                 .collect()
         };
         Self {
             fields: messages.iter().map(fields).collect(),
-            names: messages.iter().map(names).collect(),
             internal: POOL
                 .services()
                 .filter(|service| service.name().ends_with("InboundService"))
@@ -214,24 +245,39 @@ impl Shapes {
         self.indexes.get(full_name).copied()
     }
 
-    /// The path of the first text with a character that it must not have, and that. Of bytes that
-    /// are no message, what can be read is looked through: decoding them fails all the same.
-    fn refused(&self, shape: usize, is_internal: bool, bytes: &[u8]) -> Option<(Path, char)> {
+    /// The texts with a character that they must not have, the first of each: [`ENOUGH`] of them at
+    /// most. Of bytes that are no message, what can be read is looked through: decoding them fails
+    /// all the same.
+    fn refused(&self, shape: usize, is_internal: bool, bytes: &[u8]) -> Vec<Refused> {
+        let mut search = Search {
+            shapes: self,
+            is_internal,
+            path: Vec::new(),
+            refused: Vec::new(),
+        };
         // Most of the traffic between services, and seldom with a zero.
-        if is_internal && !bytes.contains(&0) {
-            return None;
+        if !is_internal || bytes.contains(&0) {
+            let _unreadable = search.look(shape, bytes);
         }
-        self.look(shape, is_internal, bytes, DEPTH).ok().flatten()
+        search.refused
     }
+}
 
-    fn look(
-        &self,
-        shape: usize,
-        is_internal: bool,
-        mut bytes: &[u8],
-        depth: usize,
-    ) -> Result<Option<(Path, char)>, prost::DecodeError> {
-        while bytes.has_remaining() {
+/// A search of a message for refused texts.
+struct Search<'a> {
+    shapes: &'a Shapes,
+    is_internal: bool,
+    /// Where the search is.
+    path: Vec<Step<'a>>,
+    refused: Vec<Refused>,
+}
+
+impl<'a> Search<'a> {
+    fn look(&mut self, shape: usize, mut bytes: &'a [u8]) -> Result<(), prost::DecodeError> {
+        let fields = &self.shapes.fields[shape];
+        // How often each list has occurred: its items need not be in a row.
+        let mut items = Vec::new();
+        while bytes.has_remaining() && self.refused.len() < ENOUGH {
             let (number, wire) = decode_key(&mut bytes)?;
             if wire != WireType::LengthDelimited {
                 skip_field(wire, number, &mut bytes, DecodeContext::default())?;
@@ -239,30 +285,80 @@ impl Shapes {
             }
             let length = usize::try_from(decode_varint(&mut bytes)?).unwrap_or(usize::MAX);
             let Some((content, rest)) = bytes.split_at_checked(length) else {
-                return Ok(None);
+                return Ok(());
             };
             bytes = rest;
-            let found = match self.fields[shape].get(number as usize) {
-                Some(Field::Text(form)) => {
-                    let form = if is_internal { Form::Lenient } else { *form };
-                    let refused = std::str::from_utf8(content).ok().and_then(|text| control(text, form));
-                    refused.map(|refused| (Path::default(), refused))
-                }
-                Some(Field::Message(of)) if depth > 0 => self.look(*of, is_internal, content, depth - 1)?,
-                _ => None,
+            let Some(Some(field)) = fields.get(number as usize) else {
+                continue;
             };
-            if let Some((mut path, refused)) = found {
-                path.0.push(self.names[shape][&number].clone());
-                return Ok(Some((path, refused)));
+            self.path.push(match field.holds {
+                Holds::Entries(_) => Step::Entry(&field.name, key_of(content)),
+                _ if field.is_list => {
+                    items.resize(fields.len(), 0);
+                    let item = &mut items[number as usize];
+                    *item += 1;
+                    Step::Item(&field.name, *item - 1)
+                }
+                _ => Step::Field(&field.name),
+            });
+            match field.holds {
+                Holds::Text(form) => self.read(content, form),
+                Holds::Message(of) | Holds::Entries(of) if self.path.len() <= DEPTH => self.look(of, content)?,
+                _ => {}
+            }
+            self.path.pop();
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, content: &[u8], form: Form) {
+        let form = if self.is_internal { Form::Lenient } else { form };
+        let text = std::str::from_utf8(content).ok();
+        if let Some(character) = text.and_then(|text| control(text, form)) {
+            let field = written(&self.path);
+            self.refused.push(Refused { field, character });
+        }
+    }
+}
+
+/// The key of a map's entry.
+fn key_of(mut entry: &[u8]) -> &[u8] {
+    let mut key = || {
+        let (number, _) = decode_key(&mut entry).ok()?;
+        let length = usize::try_from(decode_varint(&mut entry).ok()?).ok()?;
+        (number == 1).then(|| entry.get(..length)).flatten()
+    };
+    key().unwrap_or_default()
+}
+
+/// A path as in the proto. Without the control characters of keys, which are the caller's own.
+fn written(path: &[Step<'_>]) -> String {
+    let mut text = String::new();
+    let mut within_entry = false;
+    for step in path {
+        // An entry is named by its key; that its key or its value is meant, the map says.
+        if std::mem::take(&mut within_entry) && matches!(step, Step::Field("key" | "value")) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('.');
+        }
+        match step {
+            Step::Field(name) => text.push_str(name),
+            Step::Item(name, place) => text.push_str(&format!("{name}[{place}]")),
+            Step::Entry(name, key) => {
+                let key = String::from_utf8_lossy(key).replace(char::is_control, "\u{fffd}");
+                text.push_str(&format!("{name}[{key}]"));
+                within_entry = true;
             }
         }
-        Ok(None)
     }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use prost_reflect::{Cardinality, DynamicMessage, MapKey, MessageDescriptor, ReflectMessage as _, Value};
+    use prost_reflect::{Cardinality, DynamicMessage, MapKey, ReflectMessage as _, Value};
 
     use super::*;
 
@@ -271,15 +367,23 @@ mod tests {
     fn spoiled(of: &MessageDescriptor, with: char, depth: usize) -> Vec<(String, Form, DynamicMessage)> {
         let mut all = Vec::new();
         for field in of.fields() {
+            let name = match field.is_list() {
+                true => format!("{}[1]", field.name()),
+                false => field.name().to_owned(),
+            };
             let values = match field.kind() {
                 Kind::String => {
                     let text = Value::String(format!("a{with}b"));
-                    vec![(field.name().to_owned(), form_of(field.full_name()), text)]
+                    vec![(name, form_of(field.full_name()), text)]
                 }
                 Kind::Message(inner) if depth > 0 => spoiled(&inner, with, depth - 1)
                     .into_iter()
                     .map(|(path, form, message)| {
-                        let path = format!("{}.{path}", field.name());
+                        let path = match (field.is_map(), path.as_str()) {
+                            (true, "key") => format!("{name}[a{}b]", shown(with)),
+                            (true, "value") => format!("{name}[]"),
+                            _ => format!("{name}.{path}"),
+                        };
                         (path, form, Value::Message(message))
                     })
                     .collect(),
@@ -292,7 +396,14 @@ mod tests {
                         Some(entry) => entry,
                         None => continue,
                     },
-                    (false, Cardinality::Repeated) => Value::List(vec![value]),
+                    // Behind one that is as it should be.
+                    (false, Cardinality::Repeated) => match &value {
+                        Value::Message(item) => {
+                            let good = DynamicMessage::new(item.descriptor());
+                            Value::List(vec![Value::Message(good), value])
+                        }
+                        _ => Value::List(vec![Value::String("good".to_owned()), value]),
+                    },
                     _ => value,
                 };
                 message.set_field(&field, value);
@@ -300,6 +411,10 @@ mod tests {
             }
         }
         all
+    }
+
+    fn shown(c: char) -> char {
+        if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
     }
 
     /// An entry of a map with texts, as reflection wants it.
@@ -337,7 +452,6 @@ mod tests {
             for (method, is_internal, path, form, message) in texts(refused) {
                 let shape = SHAPES.of(message.descriptor().full_name()).unwrap();
                 let found = SHAPES.refused(shape, is_internal, &message.encode_to_vec());
-                let found = found.map(|(path, refused)| (path.to_string(), refused));
                 let is_refused = match form {
                     _ if refused == '\0' => true,
                     _ if is_internal => false,
@@ -345,11 +459,72 @@ mod tests {
                     Form::Lines => !matches!(refused, '\n' | '\t' | '\u{2028}'),
                     Form::Lenient => false,
                 };
-                in_maps += u32::from(path.ends_with("details.key") || path.ends_with("details.value"));
-                assert_eq!(found, is_refused.then(|| (path, refused)), "{method} {form:?}");
+                in_maps += u32::from(path.contains("details["));
+                let expected = is_refused.then_some(Refused {
+                    field: path,
+                    character: refused,
+                });
+                assert_eq!(found, Vec::from_iter(expected), "{method} {form:?}");
             }
         }
         assert!(in_maps >= 2 * 7, "{in_maps}");
+    }
+
+    #[test]
+    fn all_refused_texts_of_a_message_are_found_and_a_flood_of_them_is_cut() {
+        let shape = SHAPES.of("remit.intake.v1.SubmitReportRequest").unwrap();
+        let subject = |platform: &str, note: &str| crate::intake::Subject {
+            platform: platform.to_owned(),
+            value: note.to_owned(),
+            ..Default::default()
+        };
+        let submitted = |subjects| crate::intake::SubmitReportRequest {
+            report: Some(crate::intake::Report {
+                category: "a\nb".to_owned(),
+                language_code: "\u{1b}".to_owned(),
+                subjects,
+                ..Default::default()
+            }),
+            request_id: "\t".to_owned(),
+            ..Default::default()
+        };
+        let found =
+            |request: crate::intake::SubmitReportRequest| SHAPES.refused(shape, false, &request.encode_to_vec());
+        let fields = found(submitted(vec![subject("", ""), subject("", "\0"), subject("\0", "")]));
+        let fields: Vec<_> = fields.into_iter().map(|refused| refused.field).collect();
+        let mut expected = [
+            "report.category",
+            "report.language_code",
+            "report.subjects[1].value",
+            "report.subjects[2].platform",
+            "request_id",
+        ];
+        let mut sorted = fields;
+        sorted.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(sorted, expected);
+        assert_eq!(found(submitted(vec![subject("", "\0"); 10_000])).len(), ENOUGH);
+    }
+
+    /// Of a list whose items are not in a row, as an encoder may write it, each has its place.
+    #[test]
+    fn items_are_counted_wherever_they_lie() {
+        let report = SHAPES.of("remit.intake.v1.Report").unwrap();
+        let mut bytes = Vec::new();
+        for value in ["good", "\0"] {
+            let part = crate::intake::Report {
+                subjects: vec![crate::intake::Subject {
+                    value: value.to_owned(),
+                    ..Default::default()
+                }],
+                narrative: "between".to_owned(),
+                ..Default::default()
+            };
+            bytes.extend(part.encode_to_vec());
+        }
+        let found = SHAPES.refused(report, false, &bytes);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].field, "subjects[1].value");
     }
 
     #[test]
@@ -378,11 +553,11 @@ mod tests {
             }],
         };
         let bytes = request.encode_to_vec();
-        assert!(SHAPES.refused(shape, true, &bytes).is_none());
+        assert!(SHAPES.refused(shape, true, &bytes).is_empty());
         // Neither cut nor foreign bytes are a reason to stop early or to panic.
         for end in 0..bytes.len() {
-            assert!(SHAPES.refused(shape, true, &bytes[..end]).is_none());
+            assert!(SHAPES.refused(shape, true, &bytes[..end]).is_empty());
         }
-        assert!(SHAPES.refused(shape, true, &[0; 100]).is_none());
+        assert!(SHAPES.refused(shape, true, &[0; 100]).is_empty());
     }
 }

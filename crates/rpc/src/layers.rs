@@ -25,7 +25,8 @@ use tracing::Instrument as _;
 use crate::{
     Authenticate, DOMAIN, Failure,
     access::{self, Method, Methods},
-    failure, metadata,
+    failure::{self, Violation},
+    metadata,
     refusals::Refusals,
     revoked::Judge,
 };
@@ -220,6 +221,12 @@ fn without_reason(headers: &HeaderMap) -> Option<Status> {
 }
 
 fn explained(limits: Limits, status: &Status) -> Status {
+    // The codec refuses texts by their fields, as methods refuse what else is wrong with them.
+    if let Some(bad) = status.get_details_bad_request() {
+        let violations = bad.field_violations.into_iter();
+        let violations = violations.map(|bad| Violation::new(bad.field, bad.description));
+        return Failure::InvalidInput(violations.collect()).into();
+    }
     let limit = limits.message_bytes;
     let mut metadata = HashMap::new();
     let (code, reason, message) = match status.code() {
@@ -676,6 +683,26 @@ mod tests {
                 failure::tests::catalogued(expected),
                 "{reason}"
             );
+        }
+    }
+
+    /// Whether they come instead of an answer, or end a stream.
+    #[test]
+    fn texts_that_the_codec_refuses_are_told_by_their_fields() {
+        let details = ErrorDetails::with_bad_request_violation("report.subjects[3].value", "has a line break");
+        let refused = Status::with_error_details(Code::InvalidArgument, "texts", details);
+        let mut trailers = HeaderMap::new();
+        refused.add_header(&mut trailers).unwrap();
+        for headers in [
+            explain(Limits::default(), refused.into_http()).headers().clone(),
+            explain_trailers(Limits::default(), trailers),
+        ] {
+            let status = Status::from_header_map(&headers).unwrap();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_INPUT");
+            let violations = status.get_details_bad_request().unwrap().field_violations;
+            assert_eq!(violations[0].field, "report.subjects[3].value");
+            assert_eq!(violations[0].description, "has a line break");
         }
     }
 

@@ -21,14 +21,14 @@ const REQUEST_ID: &str = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa";
 
 testkit::on_each_backend!(
     a_submitted_report_is_followed_by_its_receipt,
-    a_control_character_in_any_text_is_refused_by_its_field,
+    a_control_character_in_any_text_is_refused_by_its_field_and_place,
     p1_a_lost_answer_is_repeated_not_doubled,
     p7_a_reading_without_a_purpose_shows_nothing_and_leaves_nothing,
     p7_a_report_is_shown_only_once_its_reading_is_durable,
     p7_readings_made_at_once_are_each_recorded,
 );
 
-async fn a_control_character_in_any_text_is_refused_by_its_field(backend: Backend) {
+async fn a_control_character_in_any_text_is_refused_by_its_field_and_place(backend: Backend) {
     let served = serve(backend.url(), Limits::default()).await;
     let mut client = served.client("hotline");
     let mut narrative = good();
@@ -45,7 +45,7 @@ async fn a_control_character_in_any_text_is_refused_by_its_field(backend: Backen
     language.report.as_mut().unwrap().language_code = "zh\n".to_owned();
     for (spoiled, field, refused) in [
         (narrative, "report.narrative", "a NUL character (U+0000)"),
-        (subject, "report.subjects.value", "a NUL character (U+0000)"),
+        (subject, "report.subjects[0].value", "a NUL character (U+0000)"),
         (name, "report.reporter.display_name", "a control character (U+001B)"),
         (language, "report.language_code", "a line break (U+000A)"),
     ] {
@@ -53,10 +53,15 @@ async fn a_control_character_in_any_text_is_refused_by_its_field(backend: Backen
         let info = status.get_details_error_info().unwrap();
         assert_eq!(
             (status.code(), info.reason.as_str()),
-            (Code::InvalidArgument, "MALFORMED_MESSAGE")
+            (Code::InvalidArgument, "INVALID_INPUT")
         );
-        let named = format!("`{field}` has {refused}; leave it out");
-        assert!(status.message().ends_with(&named), "{}", status.message());
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations.len(), 1);
+        let described = format!("has {refused}; leave it out");
+        assert_eq!(
+            (violations[0].field.as_str(), &violations[0].description),
+            (field, &described)
+        );
     }
     // What happened has lines.
     let mut lines = good();
