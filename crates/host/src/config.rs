@@ -98,8 +98,20 @@ pub struct Config {
     pub files: Files,
     /// Limits of a server.
     pub limits: Limits,
-    /// Log lines and traces.
+    /// Log lines, traces and metrics.
     pub telemetry: telemetry::Config,
+    /// The process's listener for metrics and health.
+    pub admin: Admin,
+}
+
+/// The process's listener for metrics and health.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port of `/metrics`, in Prometheus' text format, and `/healthz`, over HTTP
+    /// without a token; none by default. It tells numbers, never content, but to everybody who
+    /// reaches it: `127.0.0.1:7300`, or an address that only those who run the cluster reach.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Address and database of one service.
@@ -215,6 +227,7 @@ impl Default for Config {
             files: Files::default(),
             limits: Limits::default(),
             telemetry: telemetry::Config::default(),
+            admin: Admin::default(),
         }
     }
 }

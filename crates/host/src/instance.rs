@@ -7,6 +7,7 @@ use anyhow::bail;
 use rpc::Token;
 
 use crate::{
+    admin::{Admin, Bound},
     check::{self, Checked},
     config::Service,
     data_dir::{DataDir, Endpoints, Layout},
@@ -24,6 +25,7 @@ pub struct Instance {
     /// The log's verifier key.
     pub vkey: String,
     data_dir: DataDir,
+    admin: Admin,
     /// Intake, routing and audit.
     running: [Running; 3],
 }
@@ -44,6 +46,7 @@ impl Instance {
 
         // From here on each service starts as it would alone, with a complete configuration.
         let config = &mut options.config;
+        let admin = Bound::new(config).await?;
         let mut listeners = Vec::with_capacity(3);
         for service in Service::ALL {
             let listener = bind(config, service).await?;
@@ -79,7 +82,10 @@ impl Instance {
             utc_offset_seconds: Some(zone.seconds()),
         };
         data_dir.publish(&endpoints)?;
+        let services = [&intake, &routing, &audit].map(|running| running.health.clone());
+        let admin = admin.serve(services.to_vec())?;
         Ok(Self {
+            admin,
             endpoints,
             vkey: audit.vkey().unwrap_or_default().to_owned(),
             tokens: common.tokens,
@@ -91,6 +97,11 @@ impl Instance {
     /// Paths of the data directory.
     pub fn layout(&self) -> &Layout {
         self.data_dir.layout()
+    }
+
+    /// Address of metrics and health, if they are served.
+    pub fn admin(&self) -> Option<&str> {
+        self.admin.address.as_deref()
     }
 
     /// The token of `operator`, `auditor`, or an agency by its id.
@@ -115,5 +126,6 @@ impl Instance {
         // Audit last: the others may still be delivering changes.
         tokio::join!(intake.stop(), routing.stop());
         audit.stop().await;
+        self.admin.stop().await;
     }
 }

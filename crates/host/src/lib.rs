@@ -10,6 +10,7 @@
 //! * `tokens.rs`: the callers' tokens, reloaded when the token file changes.
 //! * `running.rs`: one service, as in a cluster: its database, its listener, its channels to the
 //!   others.
+//! * `admin.rs`: the process's listener for metrics and health.
 //! * `instance.rs`: all three over one data directory, each started as it would be alone.
 //!
 //! Invalid input is reported as [`Unusable`] before any port is opened.
@@ -18,6 +19,7 @@
 //! when records depend on another. A server's caller binds its listener, so that port 0 works.
 //! Nothing here knows a command line or prints.
 
+mod admin;
 mod check;
 pub mod config;
 pub mod data_dir;

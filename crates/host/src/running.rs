@@ -12,12 +12,13 @@ use audit::Audit;
 use intake::{Intake, evidence::Folder};
 use journal::{Background, Clock, Entropy, SystemClock, SystemEntropy};
 use routing::{Routing, active::Active};
-use rpc::{Authenticate, HealthCheck, Server, Token, client::Caller};
+use rpc::{Authenticate, HealthCheck, Server, Token, admin::Serving, client::Caller};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{
+    admin::{Admin, Bound},
     check::{self, Checked, own_token},
     config::{Config, DatabaseUrl, Service},
     data_dir::read_key,
@@ -118,6 +119,10 @@ pub struct Running {
     /// Stops the server.
     shutdown: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// Whether it can work.
+    pub(crate) health: Serving,
+    /// The process's, where this is its only service.
+    admin: Admin,
     ending: Ending,
 }
 
@@ -134,13 +139,17 @@ impl Running {
         let Checked { reference, tokens } = check::alone(service, &options.config).await?;
         let tokens_file = Config::need("tokens_file", options.config.tokens_file.as_ref())?.clone();
         let tokens = tokens.unwrap_or_default();
+        let admin = Bound::new(&options.config).await?;
         let listener = bind(&options.config, service).await?;
-        Self::start(
-            service,
-            listener,
-            &Common::new(options, reference, &tokens_file, tokens)?,
-        )
-        .await
+        let common = Common::new(options, reference, &tokens_file, tokens)?;
+        let mut running = Self::start(service, listener, &common).await?;
+        running.admin = admin.serve(vec![running.health.clone()])?;
+        Ok(running)
+    }
+
+    /// Address of the process's metrics and health, if they are served.
+    pub fn admin(&self) -> Option<&str> {
+        self.admin.address.as_deref()
     }
 
     /// Starts a service on a listener that the caller bound.
@@ -237,6 +246,7 @@ impl Running {
             }
         };
         let address = address(&listener)?;
+        let serving = Serving::of(service.name());
         let server = Server {
             service: service.name(),
             limits: config.limits.to_rpc(),
@@ -244,6 +254,7 @@ impl Running {
             reflection: config.reflection,
             access,
             health,
+            serving: serving.clone(),
         };
         tracing::info!(%service, address, %database, "serving");
         Ok(Self {
@@ -252,6 +263,8 @@ impl Running {
             upkeep,
             serving: tokio::spawn(server.serve_with_files(listener, routes, files, shutdown.clone())),
             shutdown,
+            health: serving,
+            admin: Admin::default(),
             ending,
         })
     }
@@ -290,6 +303,7 @@ impl Running {
             Ending::Background(background) => background.finish().await,
             Ending::Audit(audit) => audit.stop().await,
         }
+        self.admin.stop().await;
         tracing::info!(%service, "stopped");
     }
 }

@@ -1,18 +1,25 @@
 //! Client channels with the caller's token and trace.
 
-use std::time::Duration;
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
+    body::Body,
     metadata::{Ascii, Binary, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 
-use crate::{OFFICER, Officer};
+use tower::Service;
 
-/// A channel that identifies the caller in every request.
-pub type Caller = InterceptedService<Channel, Attach>;
+use crate::{OFFICER, Officer, metrics::Call};
+
+/// A channel that identifies the caller in every request, and measures it.
+pub type Caller = InterceptedService<Measuring, Attach>;
 
 /// Why a channel could not be created.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +68,50 @@ pub fn connect_for(
     let authorization = format!("Bearer {token}").parse().map_err(|_| ClientError::Token)?;
     let officer = officer.map(|officer| MetadataValue::from_bytes(officer.as_str().as_bytes()));
     Ok(InterceptedService::new(
-        endpoint.connect_lazy(),
+        Measuring(endpoint.connect_lazy()),
         Attach { authorization, officer },
     ))
+}
+
+/// A channel that measures each call, to the end of its answer.
+#[derive(Clone, Debug)]
+pub struct Measuring(Channel);
+
+impl Service<http::Request<Body>> for Measuring {
+    type Response = http::Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let call = Call::made(request.uri().path());
+        let asked = self.0.call(request);
+        async move {
+            match asked.await {
+                Ok(response) => Ok(call.answered(response).map(Body::new)),
+                Err(error) => {
+                    call.ended(failed(&error));
+                    Err(error)
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The status that a call without an answer ends with.
+fn failed(error: &tonic::transport::Error) -> Code {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<tonic::TimeoutExpired>() {
+            return Code::DeadlineExceeded;
+        }
+        cause = error.source();
+    }
+    Code::Unavailable
 }
 
 /// Attaches the caller's token, the acting officer and the current trace to every request.

@@ -27,6 +27,7 @@ use crate::{
     access::{self, Method, Methods},
     failure::{self, Violation},
     metadata,
+    metrics::Call,
     refusals::Refusals,
     revoked::Judge,
 };
@@ -108,6 +109,8 @@ where
         let method = self.gate.methods.get(request.uri().path());
         let span = trace(self.gate.service, method, &request);
         let is_grpc = is_grpc(&request);
+        let is_measured = is_grpc && !method.is_some_and(Method::is_public);
+        let measured = is_measured.then(|| Call::received(self.gate.service, request.uri().path()));
         let token = request.headers().get(http::header::AUTHORIZATION).cloned();
         let refusals = Arc::clone(&self.gate.refusals);
         let admitted = readable(&request)
@@ -125,14 +128,14 @@ where
                         Err(_) => late(Failure::DeadlineExceeded).respond(is_grpc),
                     };
                     refusals.note(method, &response, token.as_ref());
-                    Ok(response)
+                    Ok(measure(measured, response))
                 }
                 .boxed()
             }
             Err(rejection) => {
                 let response = rejection.respond(is_grpc);
                 refusals.note(method, &response, token.as_ref());
-                ready(Ok(response)).boxed()
+                ready(Ok(measure(measured, response))).boxed()
             }
         };
         match span {
@@ -156,6 +159,14 @@ impl Rejection {
             (Self::Refused(_, text), false) => refuse_plainly(text),
             (Self::Compressed(encoding), _) => refuse_compressed(encoding),
         }
+    }
+}
+
+/// Measures a call to the end of its answer.
+fn measure(call: Option<Call>, response: Response) -> Response {
+    match call {
+        Some(call) => call.answered(response).map(Body::new),
+        None => response,
     }
 }
 

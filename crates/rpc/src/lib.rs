@@ -14,6 +14,8 @@
 //! * `layers.rs`: the layers in front of every service.
 //! * `refusals.rs`: log lines about refused calls.
 //! * `revoked.rs`: ends streams whose token was revoked.
+//! * `metrics.rs`: what servers and clients measure of calls.
+//! * `admin.rs`: the process's listener for metrics and health.
 //! * `server.rs`: the stack, health, reflection, graceful stop.
 //! * `client.rs`: channels with the caller's token and trace.
 //! * `delivery.rs`: delivery from an outbox to audit, and parts shared by all deliveries.
@@ -25,6 +27,7 @@
 //! caller; no error leaves without `ErrorInfo`; the cause of an internal error stays in the log.
 
 pub mod access;
+pub mod admin;
 pub mod client;
 pub mod delivery;
 mod failure;
@@ -32,6 +35,7 @@ mod identity;
 pub mod json;
 mod layers;
 mod metadata;
+mod metrics;
 pub mod operations;
 pub mod page;
 mod refusals;
@@ -47,6 +51,7 @@ pub use identity::{
 };
 pub use layers::Limits;
 pub use metadata::{InvalidOfficer, OFFICER, Officer};
+pub use metrics::Instruments;
 pub use requests::{first_answer, request_id};
 pub use server::{HealthCheck, Server};
 pub use violations::Violations;

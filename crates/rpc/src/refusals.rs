@@ -1,6 +1,7 @@
 //! Log lines about refused calls: whoever runs Remit sees who is turned away, and why, but a flood
 //! of refused calls is no flood of lines: of one caller, method and code a line is written at once,
-//! then one with the number of the others every few seconds. No line has content.
+//! then one with the number of the others every few seconds. No line has content. All are counted
+//! by reason in `remit.rpc.refused`.
 
 use std::{
     collections::HashMap,
@@ -86,7 +87,9 @@ impl Refusals {
             system: caller.map_or_else(|| "unknown".to_owned(), |caller| caller.system),
         };
         let reason = status.get_details_error_info().map(|info| info.reason);
-        self.count(kind, reason.unwrap_or_default());
+        let reason = reason.unwrap_or_default();
+        crate::metrics::refused(self.service, &reason);
+        self.count(kind, reason);
     }
 
     fn count(&self, kind: Refused, reason: String) {

@@ -11,7 +11,8 @@ use tonic::{service::Routes, transport};
 use crate::{
     Authenticate, Limits,
     access::{Methods, SHARED, Table},
-    layers,
+    admin::Serving,
+    layers, metrics,
     refusals::Refusals,
 };
 
@@ -33,6 +34,8 @@ pub struct Server {
     pub access: &'static [Table],
     /// Whether the services can work.
     pub health: HealthCheck,
+    /// Says it to the process's admin listener.
+    pub serving: Serving,
 }
 
 impl std::fmt::Debug for Server {
@@ -82,6 +85,7 @@ impl Server {
             reporter,
             self.access,
             Arc::clone(&self.health),
+            self.serving,
             shutdown.clone(),
         ));
 
@@ -113,6 +117,7 @@ impl Server {
             running: Arc::new(Semaphore::new(self.limits.concurrency)),
             refusals,
         };
+        metrics::watch_running(self.service, self.limits.concurrency, &gate.running);
         // The last layer added is the first that a request passes.
         let router = routes
             .prepare()
@@ -172,7 +177,7 @@ fn names(access: &'static [Table]) -> impl Iterator<Item = &'static str> {
     access.iter().map(|table| table.service).chain([""])
 }
 
-fn incoming(listener: TcpListener) -> transport::server::TcpIncoming {
+pub(crate) fn incoming(listener: TcpListener) -> transport::server::TcpIncoming {
     transport::server::TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
@@ -180,18 +185,22 @@ async fn report_health(
     reporter: tonic_health::server::HealthReporter,
     access: &'static [Table],
     healthy: HealthCheck,
+    serving: Serving,
     shutdown: CancellationToken,
 ) {
     use tonic_health::ServingStatus;
     loop {
-        let status = match !shutdown.is_cancelled() && healthy().await {
+        let can = !shutdown.is_cancelled() && healthy().await;
+        let status = match can {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
+        serving.set(can);
         for name in names(access) {
             reporter.set_service_status(name, status).await;
         }
         if shutdown.is_cancelled() {
+            serving.stopped();
             return;
         }
         tokio::select! {
@@ -243,6 +252,7 @@ mod tests {
             reflection,
             access,
             health: Arc::new(|| Box::pin(async { true })),
+            serving: Serving::of("test"),
         };
         let serving = tokio::spawn(server.serve(listener, Routes::default(), shutdown.clone()));
         let endpoint = transport::Endpoint::from_shared(address).unwrap();

@@ -1,17 +1,26 @@
-//! Configuration of logs and traces.
+//! Configuration of logs, traces and metrics.
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// Logs and traces of a process.
+/// Logs, traces and metrics of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// URL of an OTLP collector that speaks gRPC, such as `http://collector:4317`. Unset or empty:
-    /// no traces. The empty string lets an environment variable switch off what a file enables.
+    /// nothing is sent. The empty string lets an environment variable switch off what a file
+    /// enables.
     ///
-    /// The standard variable `OTEL_TRACES_SAMPLER` sets the sampling rate; all traces by default.
+    /// The standard variables set how much: `OTEL_TRACES_SAMPLER` the sampling rate, all traces by
+    /// default, and `OTEL_METRIC_EXPORT_INTERVAL` the milliseconds between metrics, a minute by
+    /// default.
     pub endpoint: Option<String>,
+    /// Whether the collector gets traces.
+    pub traces: bool,
+    /// Whether the collector gets metrics.
+    pub metrics: bool,
+    /// Whether the collector gets the log lines that `filter` lets pass, too.
+    pub logs: bool,
     /// Format of log lines.
     pub format: Format,
     /// Filter of log lines, as `tracing` directives: `info`, `warn,routing=debug`. One directive is
@@ -34,6 +43,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             endpoint: None,
+            traces: true,
+            metrics: true,
+            logs: true,
             format: Format::default(),
             filter: "info".to_owned(),
         }
@@ -83,7 +95,7 @@ impl Config {
             .map_err(|error| format!("`telemetry.filter`: {error}"))
     }
 
-    /// The endpoint, if traces are enabled.
+    /// The endpoint, if there is a collector.
     pub(crate) fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())
     }
@@ -100,6 +112,9 @@ mod tests {
             config,
             Config {
                 endpoint: None,
+                traces: true,
+                metrics: true,
+                logs: true,
                 format: Format::Text,
                 filter: "info".to_owned()
             }
@@ -144,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_endpoint_switches_traces_off() {
+    fn an_empty_endpoint_switches_the_collector_off() {
         let config: Config = serde_json::from_str(r#"{"endpoint": "", "format": "json"}"#).unwrap();
         assert_eq!(config.endpoint(), None);
         assert_eq!(config.format, Format::Json);

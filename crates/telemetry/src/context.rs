@@ -90,7 +90,7 @@ mod tests {
             .with_sampler(sampler)
             .with_simple_exporter(kept.clone())
             .build();
-        let subscriber = tracing_subscriber::registry().with(crate::export::layer(&provider));
+        let subscriber = tracing_subscriber::registry().with(crate::export::span_layer(&provider));
         tracing::subscriber::with_default(subscriber, body);
         std::mem::take(&mut kept.0.lock().unwrap())
     }

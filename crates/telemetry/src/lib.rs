@@ -1,12 +1,15 @@
-//! Telemetry of the process: log lines on stderr and, if a collector is configured, traces over
-//! OTLP.
+//! Telemetry of the process: log lines on stderr, metrics to be scraped and, if a collector is
+//! configured, traces, metrics and log lines over OTLP.
 //!
-//! The rest of the workspace uses only the `tracing` macros; OpenTelemetry is known to this crate
-//! alone.
+//! The rest of the workspace uses only the `tracing` macros and the instruments of [`metrics`];
+//! OpenTelemetry is known to this crate alone.
 //!
 //! * `config.rs`: the configuration.
-//! * `export.rs`: the provider, its resource attributes and the selection of spans.
+//! * `export.rs`: the providers, their resource attributes and the selection of spans and lines.
 //! * `context.rs`: trace context across a hop, or stored with an event and resumed later.
+//! * `lines.rs`: log lines on stderr.
+//! * `metrics.rs`: instruments, and the readers of them.
+//! * `conventions.rs`: OpenTelemetry's names that still move.
 //! * this file: installing all of it at start and flushing at the end.
 //!
 //! # One provider per process
@@ -19,24 +22,31 @@
 //!
 //! # Invariants
 //!
-//! * Tracing never fails or delays a request: spans are exported in batches in the background, a
-//!   full queue drops them, and a malformed `traceparent` counts as none.
+//! * Telemetry never fails or delays a request: spans and lines are exported in batches in the
+//!   background, a full queue drops them, and a malformed `traceparent` counts as none. A collector
+//!   that hangs costs no more than one that is gone.
 //! * The log filter does not affect traces: a process run at `warn` still sends complete ones.
 //! * The exporter's own traffic is never traced, so exporting cannot feed itself.
 //! * Nothing here touches OpenTelemetry's global provider or propagator.
 
 mod config;
 mod context;
+pub mod conventions;
 mod export;
+mod lines;
+pub mod metrics;
 
-use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use opentelemetry_otlp::ExporterBuildError;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer, Registry, fmt};
 
 pub use config::{Config, Format};
 pub use context::{continue_from, traceparent};
@@ -59,69 +69,93 @@ pub enum Error {
     #[error("{0}")]
     Filter(String),
     /// The OTLP endpoint is unusable. Only its form is checked at start; it is not contacted.
-    #[error("setting up the export of traces to `{endpoint}`")]
+    #[error("setting up the export to `{endpoint}`")]
     Exporter {
         /// The endpoint as configured.
         endpoint: String,
         /// The problem with it.
-        source: opentelemetry_otlp::ExporterBuildError,
+        source: ExporterBuildError,
     },
     /// An endpoint is configured, but [`init`] was called outside a Tokio runtime.
-    #[error("exporting traces needs a Tokio runtime")]
+    #[error("exporting telemetry needs a Tokio runtime")]
     NoRuntime(#[source] tokio::runtime::TryCurrentError),
     /// The process already has a subscriber.
     #[error("installing the log subscriber")]
     Install(#[source] tracing_subscriber::util::TryInitError),
-    /// The last spans did not reach the collector within [`FLUSH_LIMIT`].
-    #[error("sending the last spans to the collector")]
-    Flush(#[source] opentelemetry_sdk::error::OTelSdkError),
+    /// The last spans, lines or metrics did not reach the collector within [`FLUSH_LIMIT`].
+    #[error("sending the last telemetry to the collector")]
+    Flush(#[source] OTelSdkError),
 }
 
 /// Keeps telemetry running. Dropping it also flushes, but blocks the thread: prefer
 /// [`Guard::shutdown`].
 #[derive(Debug)]
-#[must_use = "dropping the guard ends the export of traces"]
-pub struct Guard {
-    provider: Option<SdkTracerProvider>,
+#[must_use = "dropping the guard ends the export"]
+pub struct Guard(Providers);
+
+/// What sends to the collector.
+#[derive(Debug, Default)]
+struct Providers {
+    spans: Option<SdkTracerProvider>,
+    lines: Option<SdkLoggerProvider>,
+    metrics: Option<SdkMeterProvider>,
 }
 
 /// Installs the process's subscriber: log lines to stderr as configured and, if an endpoint is set,
-/// traces to its collector with the resource name `service_name`.
+/// traces, log lines and metrics to its collector with the resource name `service_name`.
 ///
-/// Call it once, inside a Tokio runtime that outlives the guard: the export connection runs on it.
+/// Call it once, before anything is measured, inside a Tokio runtime that outlives the guard: the
+/// export connections run on it.
 ///
-/// The collector need not be running: spans wait in a bounded queue, and export failures are
-/// logged.
+/// The collector need not be running: spans and lines wait in bounded queues, metrics are sums, and
+/// export failures are logged.
 ///
 /// # Errors
 ///
 /// [`Error::Filter`], [`Error::Exporter`] or [`Error::NoRuntime`] for an invalid configuration, and
 /// [`Error::Install`] if a subscriber is already installed. Nothing is installed then.
 pub fn init(config: &Config, service_name: &str) -> Result<Guard, Error> {
-    let filter = config.parsed_filter().map_err(Error::Filter)?;
-    let provider = match config.endpoint() {
-        Some(endpoint) => {
-            // The connection spawns its driver when it is created and would panic without a
-            // runtime.
-            tokio::runtime::Handle::try_current().map_err(Error::NoRuntime)?;
-            Some(
-                export::provider(endpoint, service_name).map_err(|source| Error::Exporter {
-                    endpoint: endpoint.to_owned(),
-                    source,
-                })?,
-            )
+    let filter = || config.parsed_filter().map_err(Error::Filter);
+    let mut providers = Providers::default();
+    let mut meter = None;
+    if let Some(endpoint) = config.endpoint() {
+        // The connections spawn their drivers when they are created and would panic without a
+        // runtime.
+        tokio::runtime::Handle::try_current().map_err(Error::NoRuntime)?;
+        let unusable = |source| Error::Exporter {
+            endpoint: endpoint.to_owned(),
+            source,
+        };
+        let resource = export::resource(service_name);
+        if config.traces {
+            providers.spans = Some(export::spans(endpoint, resource.clone()).map_err(unusable)?);
         }
+        if config.logs {
+            providers.lines = Some(export::lines(endpoint, resource.clone()).map_err(unusable)?);
+        }
+        if config.metrics {
+            meter = Some((resource, export::metrics(endpoint).map_err(unusable)?));
+        }
+    }
+    let exported_lines = match &providers.lines {
+        Some(provider) => Some(export::line_layer(provider, filter()?)),
         None => None,
     };
-    let guard = Guard { provider };
 
     tracing_subscriber::registry()
-        .with(log_lines(config.format).with_filter(filter))
-        .with(guard.provider.as_ref().map(export::layer))
+        .with(lines::stderr(config.format).with_filter(filter()?))
+        .with(providers.spans.as_ref().map(export::span_layer))
+        .with(exported_lines)
         .try_init()
         .map_err(Error::Install)?;
-    ENABLED.store(guard.provider.is_some(), Ordering::Relaxed);
-    Ok(guard)
+    ENABLED.store(providers.spans.is_some(), Ordering::Relaxed);
+    if let Some((resource, exporter)) = meter {
+        providers.metrics = metrics::export(resource, exporter);
+        if providers.metrics.is_none() {
+            tracing::warn!("metrics were measured before the collector was known, and are not sent to it");
+        }
+    }
+    Ok(Guard(providers))
 }
 
 /// Whether this process sends traces. Lets callers skip work that only traces would show.
@@ -131,55 +165,51 @@ pub fn enabled() -> bool {
 }
 
 impl Guard {
-    /// Sends the remaining spans, for at most [`FLUSH_LIMIT`]. Logging continues afterwards.
+    /// Sends what is left, for at most [`FLUSH_LIMIT`]. Logging continues afterwards.
     ///
     /// # Errors
     ///
-    /// [`Error::Flush`] on timeout; unsent spans are lost. A collector that refuses spans is not an
+    /// [`Error::Flush`] on timeout; what is unsent is lost. A collector that refuses it is not an
     /// error here: like every failed export, it is only logged.
     pub async fn shutdown(mut self) -> Result<(), Error> {
-        ENABLED.store(false, Ordering::Relaxed);
-        let Some(provider) = self.provider.take() else {
-            return Ok(());
-        };
-        // The flush blocks, and its connection is driven by the very threads it would block.
-        match tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_LIMIT)).await {
+        // The flush blocks, and its connections are driven by the very threads it would block.
+        match tokio::task::spawn_blocking(move || self.0.shutdown()).await {
             Ok(flushed) => flushed.map_err(Error::Flush),
             Err(died) => std::panic::resume_unwind(died.into_panic()),
         }
     }
 }
 
+impl Providers {
+    /// Flushes all at once, so that the limit holds for all together.
+    fn shutdown(&mut self) -> Result<(), OTelSdkError> {
+        ENABLED.store(false, Ordering::Relaxed);
+        let Self { spans, lines, metrics } = std::mem::take(self);
+        std::thread::scope(|scope| {
+            let endings = [
+                spans.map(|spans| scope.spawn(move || spans.shutdown_with_timeout(FLUSH_LIMIT))),
+                lines.map(|lines| scope.spawn(move || lines.shutdown_with_timeout(FLUSH_LIMIT))),
+                metrics.map(|metrics| scope.spawn(move || metrics.shutdown_with_timeout(FLUSH_LIMIT))),
+            ];
+            let ended = |thread: std::thread::ScopedJoinHandle<'_, Result<(), OTelSdkError>>| match thread.join() {
+                Ok(ended) => ended,
+                Err(died) => std::panic::resume_unwind(died),
+            };
+            // All are waited for; the first failure is told.
+            let ended: Vec<_> = endings.into_iter().flatten().map(ended).collect();
+            ended.into_iter().collect()
+        })
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(provider) = self.provider.take() {
-            ENABLED.store(false, Ordering::Relaxed);
-            if let Err(error) = provider.shutdown_with_timeout(FLUSH_LIMIT) {
-                tracing::warn!(%error, "the last spans did not reach the collector");
-            }
+        if let Err(error) = self.0.shutdown() {
+            tracing::warn!(%error, "the last telemetry did not reach the collector");
         }
     }
 }
 
-/// The layer that writes log lines to stderr, leaving stdout to a command's output.
-fn log_lines(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
-    match format {
-        Format::Text => fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(wants_colour())
-            .boxed(),
-        Format::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(std::io::stderr)
-            .boxed(),
-    }
-}
-
-/// Whether to use colours: only on a terminal, and unless `NO_COLOR` is set (no-color.org).
-fn wants_colour() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
 /// Formats an error with its causes, for the log line where it is handled. Skips causes whose text
 /// an error already includes.
 #[must_use]

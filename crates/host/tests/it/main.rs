@@ -6,4 +6,5 @@ mod access;
 mod config;
 mod data_dir;
 mod instance;
+mod metrics;
 mod preview;

@@ -159,6 +159,9 @@ impl Command {
             let mut running = Running::alone(service, Options::new(config)).await?;
             let mut signals = Signals::new()?;
             let _ = line(format_args!("{service} serves at {}", running.address));
+            if let Some(admin) = running.admin() {
+                let _ = line(format_args!("metrics and health at {admin}"));
+            }
             let ended = tokio::select! {
                 () = signals.next() => Ok(()),
                 error = running.ended() => Err(error),
@@ -171,7 +174,7 @@ impl Command {
     }
 }
 
-/// Runs a server with log lines and traces.
+/// Runs a server with log lines, traces and metrics.
 pub async fn with_telemetry(
     telemetry: &telemetry::Config,
     serving: impl Future<Output = anyhow::Result<()>>,
@@ -184,7 +187,7 @@ pub async fn with_telemetry(
     }
     let served = serving.await;
     if let Err(error) = guard.shutdown().await {
-        tracing::warn!(%error, "the last traces were not sent");
+        tracing::warn!(%error, "the last telemetry was not sent");
     }
     served
 }
@@ -286,6 +289,9 @@ pub fn announce(instance: &Instance) -> std::io::Result<()> {
             service.name(),
             instance.endpoints.of(service)
         ))?;
+    }
+    if let Some(admin) = instance.admin() {
+        line(format_args!("  {:9} {admin}", "admin"))?;
     }
     line(format_args!("  {:9} {}", "data", layout.folder().display()))?;
     line(format_args!(

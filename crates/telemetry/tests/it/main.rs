@@ -1,13 +1,21 @@
-//! The whole path of a span, from `init` to a collector. In a process of its own, because `init`
-//! works once.
+//! The whole path of spans, log lines and metrics, from `init` to a collector. In a process of its
+//! own, because `init` works once.
 
 use std::time::Duration;
 
 use telemetry::{Config, Error};
 use testkit::otlp::Receiver;
 
+telemetry::instruments! {
+    /// What the test measures.
+    struct Instruments {
+        /// Reports taken.
+        taken: telemetry::metrics::Counter<()> = ("test.taken", "{report}"),
+    }
+}
+
 #[tokio::test]
-async fn spans_reach_the_collector_whatever_the_log_filter() -> anyhow::Result<()> {
+async fn everything_reaches_the_collector_and_spans_do_whatever_the_log_filter() -> anyhow::Result<()> {
     let collector = Receiver::start().await?;
     let endpoint = Some(collector.endpoint().to_owned());
 
@@ -33,8 +41,12 @@ async fn spans_reach_the_collector_whatever_the_log_filter() -> anyhow::Result<(
     assert!(matches!(telemetry::init(&config, "remit"), Err(Error::Install(_))));
 
     let mut traceparent = String::new();
-    tracing::info_span!("submit", { telemetry::SERVICE } = "intake")
-        .in_scope(|| traceparent = telemetry::traceparent());
+    tracing::info_span!("submit", { telemetry::SERVICE } = "intake").in_scope(|| {
+        traceparent = telemetry::traceparent();
+        tracing::error!("the disk is full");
+        tracing::info!("below the filter");
+    });
+    Instruments::get().taken.add(3, ());
     guard.shutdown().await?;
 
     let submit = collector
@@ -48,5 +60,13 @@ async fn spans_reach_the_collector_whatever_the_log_filter() -> anyhow::Result<(
     assert_eq!(submit.attribute("remit.service"), Some("intake"));
     assert_eq!(submit.service_name(), "remit");
     assert!(!telemetry::enabled());
+
+    let lines = collector.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].message, "the disk is full");
+    assert_eq!(lines[0].trace_id, submit.trace_id());
+    assert_eq!(lines[0].span_id, submit.span_id());
+    let metrics = collector.metrics();
+    assert!(metrics.contains(&"test.taken".to_owned()), "{metrics:?}");
     Ok(())
 }
