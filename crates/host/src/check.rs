@@ -2,7 +2,7 @@
 //! by `remit config check`, which only does this.
 
 use anyhow::Context as _;
-use rpc::{Role, Token, Tokens};
+use rpc::{Token, Tokens};
 
 use crate::{
     Unusable,
@@ -10,7 +10,7 @@ use crate::{
     data_dir::{Layout, read_key},
     reference::Reference,
     secrets::private,
-    tokens,
+    token_file::{self, own_token},
 };
 
 /// What a check has read, for the start that follows.
@@ -95,7 +95,7 @@ async fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked
     }
     let tokens = match &config.tokens_file {
         Some(file) => {
-            let tokens = tokens::read(file).context("`tokens_file`")?;
+            let tokens = token_file::read(file).context("`tokens_file`")?;
             Tokens::new(&tokens).with_context(|| format!("`tokens_file`, {}", file.display()))?;
             Some(tokens)
         }
@@ -120,18 +120,6 @@ async fn common(services: &[Service], config: &Config) -> anyhow::Result<Checked
     }
     let reference = Reference::load(&config.files).map_err(|error| Unusable(format!("{error:#}")))?;
     Ok(Checked { reference, tokens })
-}
-
-/// The token with which a service calls the others.
-pub(crate) fn own_token(tokens: &[Token], of: Service) -> anyhow::Result<&Token> {
-    tokens
-        .iter()
-        .find(|token| token.role == Role::Service && token.system == of.name() && !token.is_revoked())
-        .with_context(|| {
-            format!(
-                "the token file has no valid token with the role service for the system `{of}`, which {of} needs for its calls"
-            )
-        })
 }
 
 /// Reports all missing settings of a single service at once.

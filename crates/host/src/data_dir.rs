@@ -6,7 +6,8 @@
 //! * `receipt.key`, `log.key` and `log.vkey`, `log.checkpoint`: created at the first start, and
 //!   never again once records depend on them.
 //! * `tokens.json`: the callers' tokens. Created at the first start; each start adds new agencies
-//!   of the configured directory, `remit token add` adds others.
+//!   of the configured directory, `remit token add` adds others. `tokens.json.lock` is locked while
+//!   it is changed.
 //! * `endpoints.json`: the addresses and the zone, while the instance is serving. Client commands
 //!   use it to find the servers, and print times in its zone.
 
@@ -19,9 +20,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use data_encoding::BASE64URL_NOPAD;
 use journal::{Bytes32, Entropy};
-use rpc::{Role, Token};
+use rpc::Token;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +29,11 @@ use crate::{
     config::{DatabaseUrl, Service},
     input,
     secrets::private,
-    tokens,
+    token_file::{self, TokenFile},
 };
+
+/// Maximum size of the file with the addresses.
+const SMALL: u64 = 1 << 20;
 
 /// Name of the operator as a caller.
 pub const OPERATOR: &str = "operator";
@@ -128,24 +131,20 @@ impl Layout {
 
     /// The addresses of the instance serving from here; `None` if none is.
     pub fn read_endpoints(&self) -> anyhow::Result<Option<Endpoints>> {
-        read_json(&self.endpoints())
+        let path = self.endpoints();
+        // A link whose target is gone, or a folder that cannot be entered, is not "none".
+        if let Err(error) = std::fs::symlink_metadata(&path)
+            && error.kind() == ErrorKind::NotFound
+        {
+            return Ok(None);
+        }
+        serde_json::from_str(&input::text(&path, SMALL)?).with_context(|| format!("{} is damaged", path.display()))
     }
 
     /// The tokens; `None` before the first start.
     pub fn read_tokens(&self) -> anyhow::Result<Option<Vec<Token>>> {
-        private(&self.tokens())?;
-        read_json(&self.tokens())
+        token_file::read_if_there(&self.tokens())
     }
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    // A link whose target is gone, or a folder that cannot be entered, is not "none".
-    if let Err(error) = std::fs::symlink_metadata(path)
-        && error.kind() == ErrorKind::NotFound
-    {
-        return Ok(None);
-    }
-    serde_json::from_str(&input::text(path, tokens::LIMIT)?).with_context(|| format!("{} is damaged", path.display()))
 }
 
 /// A data directory, locked for this process until dropped.
@@ -225,43 +224,24 @@ impl DataDir {
     /// The tokens of the operator, the auditor, Remit's own services and the agencies. Creates
     /// missing ones.
     pub fn tokens(&self, agencies: &BTreeSet<String>, entropy: &dyn Entropy) -> anyhow::Result<Vec<Token>> {
-        let path = self.layout.tokens();
-        let kept = self.layout.read_tokens()?;
+        let file = TokenFile::hold(&self.layout.tokens())?;
+        let kept = file.read()?;
         // New tokens would lock out every caller, and nobody would know why.
         if let (None, Some(records)) = (&kept, self.records()) {
             bail!(
                 "{} is missing, but {} was written with it; put it back from a backup, or run `remit token renew` to make \
                  new tokens for everybody",
-                path.display(),
+                self.layout.tokens().display(),
                 records.display()
             );
         }
         let is_first = kept.is_none();
         let mut tokens = kept.unwrap_or_default();
-        let known: BTreeSet<String> = tokens.iter().map(|token| token.system.clone()).collect();
-        let wanted = [(OPERATOR, Role::Operator), (AUDITOR, Role::Auditor)]
-            .into_iter()
-            .map(|(system, role)| (system.to_owned(), None, role))
-            .chain(Service::ALL.map(|service| (service.name().to_owned(), None, Role::Service)))
-            .chain(
-                agencies
-                    .iter()
-                    .map(|agency| (format!("{agency}-desk"), Some(agency.clone()), Role::Agency)),
-            );
-        let before = tokens.len();
-        for (system, agency, role) in wanted.filter(|(system, ..)| !known.contains(system)) {
-            tokens.push(Token {
-                token: secret(entropy),
-                system,
-                agency,
-                role,
-            });
-        }
-        if tokens.len() > before {
-            write_tokens(&path, &tokens)?;
+        let added = token_file::complete(&mut tokens, agencies, entropy);
+        if !added.is_empty() {
+            file.write(&tokens)?;
             if !is_first {
-                let systems: Vec<_> = tokens[before..].iter().map(|token| token.system.as_str()).collect();
-                let systems = systems.join(", ");
+                let systems = added.join(", ");
                 tracing::warn!(systems, "made tokens for systems that had none in the token file");
             }
         }
@@ -283,15 +263,7 @@ impl DataDir {
     ///
     /// If the file exists: its tokens are changed one by one.
     pub fn renew_tokens(&self, agencies: &BTreeSet<String>, entropy: &dyn Entropy) -> anyhow::Result<Vec<Token>> {
-        let path = self.layout.tokens();
-        if std::fs::symlink_metadata(&path).is_ok() {
-            bail!(
-                "{} exists; change a token in it with `remit token rotate`",
-                path.display()
-            );
-        }
-        write_tokens(&path, &[])?;
-        self.tokens(agencies, entropy)
+        token_file::renew(&self.layout.tokens(), agencies, entropy)
     }
 
     /// Publishes the addresses for client commands.
@@ -321,20 +293,6 @@ pub fn read_key(path: &Path) -> anyhow::Result<Bytes32> {
         Ok(key) => Ok(key),
         Err(bytes) => bail!("the key {} has {} bytes; it must have 32", path.display(), bytes.len()),
     }
-}
-
-/// Generates a token.
-pub fn secret(entropy: &dyn Entropy) -> String {
-    let mut secret = [0; 24];
-    entropy.fill(&mut secret);
-    BASE64URL_NOPAD.encode(&secret)
-}
-
-/// Writes a token file atomically: readers see the old tokens or the new ones.
-pub fn write_tokens(path: &Path, tokens: &[Token]) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(tokens)?;
-    text.push('\n');
-    write_private(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Writes a file readable only by this user, durably and atomically.

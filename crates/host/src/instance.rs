@@ -12,7 +12,7 @@ use crate::{
     config::Service,
     data_dir::{DataDir, Endpoints, Layout},
     running::{Common, Options, Running, address, bind},
-    tokens::find_token,
+    token_file::find_token,
 };
 
 /// All three services, over one data directory.

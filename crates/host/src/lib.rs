@@ -7,6 +7,7 @@
 //! * `reference.rs`: directory, taxonomy, rules, calendar: built in, or from files.
 //! * `data_dir.rs`: the data directory of an instance: lock, keys, tokens, addresses.
 //! * `databases.rs`: the services' databases, opened without a service.
+//! * `token_file.rs`: the file of the callers' tokens, changed by one at a time.
 //! * `tokens.rs`: the callers' tokens, reloaded when the token file changes.
 //! * `running.rs`: one service, as in a cluster: its database, its listener, its channels to the
 //!   others.
@@ -29,6 +30,7 @@ pub mod instance;
 pub mod reference;
 pub mod running;
 pub mod secrets;
+pub mod token_file;
 pub mod tokens;
 
 pub use check::check;

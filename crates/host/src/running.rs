@@ -19,7 +19,7 @@ use tonic::service::Routes;
 
 use crate::{
     admin::{Admin, Bound},
-    check::{self, Checked, own_token},
+    check::{self, Checked},
     config::{Config, DatabaseUrl, Service},
     data_dir::read_key,
     databases::{self, explained},
@@ -63,7 +63,7 @@ pub(crate) struct Common {
     options: Options,
     reference: Reference,
     pub(crate) tokens: Vec<Token>,
-    authenticate: Arc<dyn Authenticate>,
+    followed: Arc<Followed>,
 }
 
 impl Common {
@@ -74,12 +74,12 @@ impl Common {
         tokens_file: &Path,
         tokens: Vec<Token>,
     ) -> anyhow::Result<Self> {
-        let authenticate = Followed::new(tokens_file, &tokens)?;
+        let followed = Followed::new(tokens_file, &tokens)?;
         Ok(Self {
             options,
             reference,
             tokens,
-            authenticate,
+            followed,
         })
     }
 
@@ -87,8 +87,8 @@ impl Common {
     fn way(&self, from: Service, to: Service) -> anyhow::Result<Caller> {
         let address = self.options.config.endpoint(to).address.as_ref();
         let address = Config::need(&format!("{to}.address"), address)?;
-        let own = own_token(&self.tokens, from)?;
-        Ok(rpc::client::connect(address.as_str(), &own.token, Some(PATIENCE))?)
+        let own = self.followed.own(from, &self.tokens)?;
+        Ok(rpc::client::connect_for(address.as_str(), &own, None, Some(PATIENCE))?)
     }
 
     /// Name of this replica. A database that only one process can open needs no unique name.
@@ -250,7 +250,7 @@ impl Running {
         let server = Server {
             service: service.name(),
             limits: config.limits.to_rpc(),
-            authenticate: Arc::clone(&common.authenticate),
+            authenticate: Arc::clone(&common.followed) as Arc<dyn Authenticate>,
             reflection: config.reflection,
             access,
             health,

@@ -1,5 +1,5 @@
-//! The callers' tokens, reloaded from the token file: added and removed tokens take effect without
-//! a restart.
+//! The callers' tokens, reloaded from the token file: tokens that are added, revoked or rotated take
+//! effect without a restart, also those with which Remit's own services call each other.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -9,13 +9,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rpc::{Authenticate, Identity, Role, Token, Tokens};
+use rpc::{Authenticate, Identity, Token, Tokens, client::Bearer};
 use tokio::time::Instant;
 
 use crate::{
-    data_dir::{AUDITOR, OPERATOR},
-    input,
-    secrets::private,
+    config::Service,
+    token_file::{own_token, read},
 };
 
 /// Interval between checks whether the file was written.
@@ -24,9 +23,6 @@ pub const LOOK: Duration = Duration::from_secs(1);
 /// Interval between log lines about a file that cannot be read.
 pub const REMIND: Duration = Duration::from_secs(60);
 
-/// Maximum size of a token file.
-pub(crate) const LIMIT: u64 = 16 << 20;
-
 /// Identifies a version of the file: time of the last change of content or mode, number, size. Time
 /// alone does not suffice: two writes may share a clock tick.
 type Writing = (i64, i64, u64, u64);
@@ -34,13 +30,16 @@ type Writing = (i64, i64, u64, u64);
 /// The tokens of a file, reloaded while this exists.
 ///
 /// A file that vanished or cannot be read changes nothing: the last tokens that could be read stay
-/// in effect, since a mount that is gone for a moment must not lock out every agency. To revoke a
-/// token is to remove its entry. But it alarms, in the log and in every service's status, because
-/// no token can be revoked meanwhile.
+/// in effect, since a mount that is gone for a moment must not lock out every agency. But it alarms,
+/// in the log and in every service's status, because no token can be revoked meanwhile. (`remit
+/// token revoke` empties a token and keeps its entry: a start makes a token for a system that has
+/// no entry.)
 #[derive(Debug)]
 pub struct Followed {
     path: PathBuf,
     tokens: RwLock<Arc<Tokens>>,
+    /// The tokens with which this process's services call.
+    own: RwLock<Vec<(Service, Bearer)>>,
     trouble: RwLock<Option<String>>,
 }
 
@@ -54,10 +53,20 @@ impl Followed {
         let followed = Arc::new(Self {
             path: path.to_owned(),
             tokens: RwLock::new(Arc::new(Tokens::new(tokens)?)),
+            own: RwLock::default(),
             trouble: RwLock::new(None),
         });
         tokio::spawn(follow(Arc::downgrade(&followed)));
         Ok(followed)
+    }
+
+    /// What a service calls with: its token of `tokens`, and after a change the one that the file
+    /// has then.
+    pub(crate) fn own(&self, service: Service, tokens: &[Token]) -> anyhow::Result<Bearer> {
+        let bearer = Bearer::new(&own_token(tokens, service)?.token)?;
+        let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
+        own.push((service, bearer.clone()));
+        Ok(bearer)
     }
 
     /// The file's last change.
@@ -68,12 +77,22 @@ impl Followed {
 
     /// Reloads the file.
     fn read_again(&self) -> anyhow::Result<()> {
-        let tokens = read(&self.path)?;
-        let (count, tokens) = (tokens.len(), Tokens::new(&tokens)?);
-        let mut known = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        if **known != tokens {
-            *known = Arc::new(tokens);
-            tracing::info!(count, "reloaded the token file");
+        let list = read(&self.path)?;
+        let (count, tokens) = (list.len(), Tokens::new(&list)?);
+        {
+            let mut known = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+            if **known != tokens {
+                *known = Arc::new(tokens);
+                tracing::info!(count, "reloaded the token file");
+            }
+        }
+        for (service, bearer) in &*self.own.read().unwrap_or_else(PoisonError::into_inner) {
+            let replaced =
+                own_token(&list, *service).and_then(|own| bearer.replace(&own.token).map_err(anyhow::Error::from));
+            if let Err(error) = replaced {
+                let error = format!("{error:#}");
+                tracing::error!(%service, error, "the other services will refuse this one's calls");
+            }
         }
         Ok(())
     }
@@ -130,38 +149,50 @@ async fn follow(followed: Weak<Followed>) {
     }
 }
 
-/// Reads a token file.
-///
-/// # Errors
-///
-/// Also if others on this machine can read it.
-pub fn read(path: &Path) -> anyhow::Result<Vec<Token>> {
-    private(path)?;
-    input::text(path, LIMIT)
-        .and_then(|text| {
-            // Its own words quote what stands there, which may be a token.
-            serde_json::from_str(&text).map_err(|error| {
-                let (line, column) = (error.line(), error.column());
-                anyhow::anyhow!(
-                    "line {line}, column {column}: this is no list of tokens as `remit token add` writes it"
-                )
-            })
-        })
-        .with_context(|| format!("reading the tokens in {}", path.display()))
-}
+#[cfg(test)]
+mod tests {
+    use rpc::Role;
+    use tonic::metadata::MetadataMap;
 
-/// The token of `operator`, `auditor`, or an agency by its id.
-pub fn find_token<'a>(tokens: &'a [Token], who: &str) -> Option<&'a str> {
-    let is_it = |token: &&Token| match token.role {
-        Role::Operator => who == OPERATOR,
-        Role::Auditor => who == AUDITOR,
-        Role::Agency => token.agency.as_deref() == Some(who),
-        Role::Partner => token.system == who,
-        Role::Service => false,
-    };
-    tokens
-        .iter()
-        .filter(|token| !token.is_revoked())
-        .find(is_it)
-        .map(|token| token.token.as_str())
+    use super::*;
+    use crate::token_file::TokenFile;
+
+    /// Paused time advances only for awaited timers, so each wait checks the file.
+    #[tokio::test(start_paused = true)]
+    async fn a_service_calls_with_the_token_that_the_file_has_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.json");
+        let file = TokenFile::hold(&path).unwrap();
+        let tokens = |own: &str| {
+            ["intake", "routing"].map(|system| Token {
+                token: match own {
+                    "" => String::new(),
+                    own => format!("{own}-token-of-{system}"),
+                },
+                system: system.to_owned(),
+                agency: None,
+                role: Role::Service,
+            })
+        };
+        file.write(&tokens("first")).unwrap();
+        let followed = Followed::new(&path, &tokens("first")).unwrap();
+        let bearer = followed.own(Service::Intake, &tokens("first")).unwrap();
+        let sent = || {
+            let mut metadata = MetadataMap::new();
+            bearer.attach(&mut metadata);
+            metadata.get("authorization").unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(sent(), "Bearer first-token-of-intake");
+        file.write(&tokens("second")).unwrap();
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(sent(), "Bearer second-token-of-intake");
+        // Revoked: it has no other, and the others refuse its calls, as they must.
+        file.write(&tokens("")).unwrap();
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(sent(), "Bearer second-token-of-intake");
+        assert_eq!(followed.trouble(), None, "the file can be read");
+        file.write(&tokens("third")).unwrap();
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(sent(), "Bearer third-token-of-intake");
+    }
 }

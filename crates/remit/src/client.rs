@@ -13,9 +13,12 @@ use host::{
     config::{Address, Service, nearest},
     data_dir::{Layout, OPERATOR},
     input,
-    tokens::find_token,
+    token_file::find_entry,
 };
-use rpc::{Officer, Role, client::Caller};
+use rpc::{
+    Officer, Role,
+    client::{Bearer, Caller},
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -235,7 +238,8 @@ impl Access {
         deadline: Option<Duration>,
     ) -> anyhow::Result<Target> {
         let address = self.address(service, server)?;
-        let channel = rpc::client::connect_for(&address, &self.token()?, self.officer.as_ref(), deadline)
+        let channel = Bearer::new(&self.token()?)
+            .and_then(|bearer| rpc::client::connect_for(&address, &bearer, self.officer.as_ref(), deadline))
             .map_err(|error| Failed::Usage(error.to_string()))?;
         Ok(Target { channel, address })
     }
@@ -293,20 +297,30 @@ impl Access {
             );
             return Err(Failed::Usage(message).into());
         };
-        find_token(&tokens, who).map(str::to_owned).ok_or_else(|| {
-            let known = tokens.iter().map(|token| match token.role {
-                Role::Agency => token.agency.as_deref().unwrap_or_default(),
-                _ => &token.system,
-            });
-            let meant = nearest(who, known).map(|meant| format!("; did you mean `{meant}`?"));
-            let message = format!(
-                "{} has no token for `{who}`{}; use `operator`, `auditor` or the id of an agency, and create its token with \
+        match find_entry(&tokens, who) {
+            Some(entry) if !entry.is_revoked() => return Ok(entry.token.clone()),
+            Some(entry) => {
+                let message = format!(
+                    "the token of `{who}` in {} is revoked; make another with `remit token rotate {}`",
+                    file.display(),
+                    entry.system
+                );
+                return Err(Failed::Usage(message).into());
+            }
+            None => {}
+        }
+        let known = tokens.iter().map(|token| match token.role {
+            Role::Agency => token.agency.as_deref().unwrap_or_default(),
+            _ => &token.system,
+        });
+        let meant = nearest(who, known).map(|meant| format!("; did you mean `{meant}`?"));
+        let message = format!(
+            "{} has no token for `{who}`{}; use `operator`, `auditor` or the id of an agency, and create its token with \
                  `remit token add {who}`",
-                file.display(),
-                meant.unwrap_or_default()
-            );
-            Failed::Usage(message).into()
-        })
+            file.display(),
+            meant.unwrap_or_default()
+        );
+        Err(Failed::Usage(message).into())
     }
 
     /// The log's verifier key: the given one, or that of the data directory.

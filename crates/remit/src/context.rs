@@ -14,10 +14,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use host::config::{Service, nearest};
+use host::{
+    config::{Service, nearest},
+    input,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Failed;
+
+/// Maximum size of the file: far more than anybody's clusters need.
+const LIMIT: u64 = 1 << 20;
 
 /// A cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,11 +100,12 @@ impl Contexts {
     }
 
     fn read_from(file: &Path) -> anyhow::Result<Self> {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-        };
+        if let Err(error) = std::fs::symlink_metadata(file)
+            && error.kind() == ErrorKind::NotFound
+        {
+            return Ok(Self::default());
+        }
+        let text = input::text(file, LIMIT).with_context(|| format!("cannot read {}", file.display()))?;
         serde_json::from_str(&text).map_err(|error| {
             let help = "mend it, or remove it and set the contexts anew with `remit context set`";
             Failed::Usage(format!("{}: {error}\n  {help}", file.display())).into()
@@ -119,11 +126,8 @@ impl Contexts {
         let writing = || format!("cannot write {}", file.display());
         let folder = file.parent().with_context(writing)?;
         std::fs::create_dir_all(folder).with_context(writing)?;
-        // Beside it first: nobody reads half of it, and a full disk leaves the old one.
-        let mut new = tempfile::NamedTempFile::new_in(folder).with_context(writing)?;
-        serde_json::to_writer_pretty(&mut new, self)?;
-        new.persist(file).with_context(writing)?;
-        Ok(())
+        let text = serde_json::to_vec_pretty(self)?;
+        witness::file::replace_now(file, &text, 0o600).with_context(writing)
     }
 
     /// The context of this name, or the one in use.

@@ -1,6 +1,7 @@
 //! Client channels with the caller's token and trace.
 
 use std::{
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tonic::{
     Code, Request, Status,
     body::Body,
-    metadata::{Ascii, Binary, MetadataValue},
+    metadata::{Ascii, Binary, MetadataMap, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
@@ -38,17 +39,60 @@ pub enum ClientError {
     Token,
 }
 
+/// The token that a caller calls with. Replaced, it goes for all channels that have it.
+#[derive(Clone)]
+pub struct Bearer(Arc<RwLock<MetadataValue<Ascii>>>);
+
+impl Bearer {
+    /// Calls with this token from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Token`].
+    pub fn new(token: &str) -> Result<Self, ClientError> {
+        Ok(Self(Arc::new(RwLock::new(authorization(token)?))))
+    }
+
+    /// Replaces the token: calls that begin from now on have the new one.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Token`]; the old one stays.
+    pub fn replace(&self, token: &str) -> Result<(), ClientError> {
+        let authorization = authorization(token)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = authorization;
+        Ok(())
+    }
+
+    /// Attaches the token that goes now to a request.
+    pub fn attach(&self, metadata: &mut MetadataMap) {
+        let authorization = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        metadata.insert("authorization", authorization);
+    }
+}
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer")
+    }
+}
+
+fn authorization(token: &str) -> Result<MetadataValue<Ascii>, ClientError> {
+    format!("Bearer {token}").parse().map_err(|_| ClientError::Token)
+}
+
 /// Creates a channel that connects on first use and reconnects as needed.
 ///
 /// `deadline` limits every unary call.
 pub fn connect(address: &str, token: &str, deadline: Option<Duration>) -> Result<Caller, ClientError> {
-    connect_for(address, token, None, deadline)
+    connect_for(address, &Bearer::new(token)?, None, deadline)
 }
 
-/// Like [`connect`], for an officer who acts through the caller's system.
+/// Like [`connect`], with a token that may be replaced, and for an officer who acts through the
+/// caller's system.
 pub fn connect_for(
     address: &str,
-    token: &str,
+    bearer: &Bearer,
     officer: Option<&Officer>,
     deadline: Option<Duration>,
 ) -> Result<Caller, ClientError> {
@@ -65,11 +109,13 @@ pub fn connect_for(
     if let Some(deadline) = deadline {
         endpoint = endpoint.timeout(deadline);
     }
-    let authorization = format!("Bearer {token}").parse().map_err(|_| ClientError::Token)?;
     let officer = officer.map(|officer| MetadataValue::from_bytes(officer.as_str().as_bytes()));
     Ok(InterceptedService::new(
         Measuring(endpoint.connect_lazy()),
-        Attach { authorization, officer },
+        Attach {
+            bearer: bearer.clone(),
+            officer,
+        },
     ))
 }
 
@@ -117,7 +163,7 @@ fn failed(error: &tonic::transport::Error) -> Code {
 /// Attaches the caller's token, the acting officer and the current trace to every request.
 #[derive(Clone)]
 pub struct Attach {
-    authorization: MetadataValue<Ascii>,
+    bearer: Bearer,
     officer: Option<MetadataValue<Binary>>,
 }
 
@@ -129,9 +175,7 @@ impl std::fmt::Debug for Attach {
 
 impl Interceptor for Attach {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request
-            .metadata_mut()
-            .insert("authorization", self.authorization.clone());
+        self.bearer.attach(request.metadata_mut());
         if let Some(officer) = &self.officer {
             request.metadata_mut().insert_bin(OFFICER, officer.clone());
         }

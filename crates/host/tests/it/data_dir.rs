@@ -8,8 +8,9 @@ use std::{
 
 use host::{
     config::Service,
-    data_dir::{DataDir, Layout, write_tokens},
-    tokens::{Followed, LOOK, REMIND, find_token},
+    data_dir::{DataDir, Layout},
+    token_file::{TokenFile, find_token},
+    tokens::{Followed, LOOK, REMIND},
 };
 use journal::SystemEntropy;
 use rpc::Authenticate as _;
@@ -133,6 +134,10 @@ fn paths_survive_in_database_urls() {
     assert_eq!(url.expose(), "sqlite:///tmp/100%25 of %231%3F/audit.db");
 }
 
+fn write_tokens(path: &Path, tokens: &[rpc::Token]) -> anyhow::Result<()> {
+    TokenFile::hold(path)?.write(tokens)
+}
+
 /// Paused time advances only for awaited timers, so each wait checks the file deterministically.
 #[tokio::test(start_paused = true)]
 async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
@@ -186,6 +191,12 @@ async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
         ),
     ] {
         break_it();
+        // What is written keeps the file's mode.
+        let mend_it = || {
+            if file.exists() {
+                std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+            }
+        };
         tokio::time::sleep(2 * LOOK).await;
         assert!(knows(operator) && knows(&added), "what cannot be read changes nothing");
         let trouble = followed.trouble().unwrap();
@@ -197,6 +208,7 @@ async fn the_token_file_is_reloaded_and_a_bad_one_changes_nothing() {
         // It stays an alarm, however long.
         tokio::time::sleep(2 * REMIND).await;
         assert_eq!(followed.trouble(), Some(trouble));
+        mend_it();
         write_tokens(&file, &tokens).unwrap();
         tokio::time::sleep(2 * LOOK).await;
         assert_eq!(followed.trouble(), None);

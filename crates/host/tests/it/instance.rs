@@ -15,7 +15,7 @@ use host::{
     data_dir::Endpoints,
     instance::Instance,
     running::{Options, Running},
-    tokens::find_token,
+    token_file::find_token,
 };
 use journal::{Clock as _, ManualClock, SystemClock};
 use rpc::{

@@ -1,14 +1,17 @@
 //! `remit token`: the tokens of callers.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use api::routing::{GetAgencyRequest, directory_service_client::DirectoryServiceClient};
 use clap::{Args, Subcommand, ValueEnum};
 use decision::directory::{AgencyId, Directory};
 use host::{
     config::{Service, nearest},
-    data_dir::{DataDir, secret, write_tokens},
-    tokens::read,
+    data_dir::DataDir,
+    token_file::{self, TokenFile, read, secret},
 };
 use journal::SystemEntropy;
 use rpc::{Role, Token, Tokens};
@@ -23,7 +26,9 @@ use crate::{
 /// List, add, revoke and rotate the tokens of callers
 ///
 /// They are in one file, of which servers notice changes within a second or two: a token that is
-/// revoked or rotated ends its open streams, too. Tokens are printed once, when they are made.
+/// revoked or rotated ends its open streams, too, and Remit's own services call each other with
+/// their new ones. Tokens are printed once, when they are made. The file keeps its owner and its
+/// mode, and changes wait for each other.
 #[derive(Args, Clone, Debug)]
 pub struct Command {
     #[command(subcommand)]
@@ -81,11 +86,14 @@ Examples:
         /// Name of the system, as `remit token list` shows it
         system: String,
     },
-    /// Make new tokens for everybody, where the file of a data directory is lost
+    /// Make new tokens for everybody, where the token file is lost
     ///
     /// A start refuses to do so by itself, since it locks out every caller. For the agencies of the
     /// built-in directory; add others with `remit token add`.
-    #[command(after_help = "Example:\n  remit token renew --data-dir /var/lib/remit")]
+    #[command(after_help = "\
+Examples:
+  remit token renew --data-dir /var/lib/remit
+  remit token renew --file /etc/remit/tokens.json")]
     Renew,
 }
 
@@ -119,15 +127,15 @@ impl From<RoleName> for Role {
 impl Command {
     /// Runs the command.
     pub async fn run(self) -> anyhow::Result<()> {
+        let json = self.access.json;
+        if matches!(self.action, Action::Renew) {
+            return renew(self.file.as_deref(), &self.access, json);
+        }
         let other_file = self.file.is_some();
         let file = match self.file {
             Some(file) => file,
             None => self.access.layout()?.tokens(),
         };
-        let json = self.access.json;
-        if matches!(self.action, Action::Renew) {
-            return renew(&self.access.data_dir()?, json);
-        }
         if !file.exists() {
             let message = format!(
                 "{} does not exist: set the servers' token file with --file, or their --data-dir",
@@ -135,15 +143,16 @@ impl Command {
             );
             return Err(Failed::Usage(message).into());
         }
-        let mut tokens = read(&file)?;
         match self.action {
             Action::Renew => Ok(()),
-            Action::List => list(&tokens, json),
+            Action::List => list(&read(&file)?, json),
             Action::Revoke { system } => {
-                for entry in entries(&mut tokens, &system, &file)? {
-                    entry.token.clear();
-                }
-                write_tokens(&file, &tokens)?;
+                change(&file, |tokens| {
+                    for entry in entries(tokens, &system, &file)? {
+                        entry.token.clear();
+                    }
+                    Ok(())
+                })?;
                 match json {
                     true => output::value(&serde_json::json!({ "system": system, "revoked": true })),
                     false => Ok(line(format_args!("the token of {system} is revoked"))?),
@@ -151,14 +160,15 @@ impl Command {
             }
             Action::Rotate { system } => {
                 let token = secret(&SystemEntropy);
-                let mut entries = entries(&mut tokens, &system, &file)?.into_iter();
-                if let Some(first) = entries.next() {
-                    first.token.clone_from(&token);
-                }
-                // None of the old ones goes on.
-                entries.for_each(|other| other.token.clear());
-                Tokens::new(&tokens)?;
-                write_tokens(&file, &tokens)?;
+                change(&file, |tokens| {
+                    let mut entries = entries(tokens, &system, &file)?.into_iter();
+                    if let Some(first) = entries.next() {
+                        first.token.clone_from(&token);
+                    }
+                    // None of the old ones goes on.
+                    entries.for_each(|other| other.token.clear());
+                    Ok(())
+                })?;
                 print_token(&system, &token, json)
             }
             Action::Add {
@@ -184,13 +194,7 @@ impl Command {
                     let message = format!("Remit's own services are {}; `{system}` is none", services.join(", "));
                     return Err(Failed::Usage(message).into());
                 }
-                if tokens.iter().any(|token| token.system == system) {
-                    let message = format!(
-                        "the system `{system}` already has a token; choose another with --system, or replace its token with \
-                         `remit token rotate {system}`"
-                    );
-                    return Err(Failed::Usage(message).into());
-                }
+                require_new(&read(&file)?, &system)?;
                 if let Some(agency) = &agency {
                     let known = match agencies {
                         Some(agencies) => Some(offline::has_agency(&agencies, territories.as_deref(), agency)?),
@@ -201,18 +205,44 @@ impl Command {
                     require_known(agency, known)?;
                 }
                 let token = secret(&SystemEntropy);
-                tokens.push(Token {
-                    token: token.clone(),
-                    system: system.clone(),
-                    agency: agency.map(|agency| agency.to_string()),
-                    role: role.into(),
-                });
-                Tokens::new(&tokens)?;
-                write_tokens(&file, &tokens)?;
+                change(&file, |tokens| {
+                    require_new(tokens, &system)?;
+                    tokens.push(Token {
+                        token: token.clone(),
+                        system: system.clone(),
+                        agency: agency.map(|agency| agency.to_string()),
+                        role: role.into(),
+                    });
+                    Ok(())
+                })?;
                 print_token(&system, &token, json)
             }
         }
     }
+}
+
+/// Changes the tokens as they are when nobody else changes them.
+fn change(file: &Path, with: impl FnOnce(&mut Vec<Token>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let held = TokenFile::hold(file)?;
+    let mut tokens = held.read()?.unwrap_or_default();
+    with(&mut tokens)?;
+    Tokens::new(&tokens)?;
+    held.write(&tokens)
+}
+
+/// Refuses a system that has an entry.
+fn require_new(tokens: &[Token], system: &str) -> anyhow::Result<()> {
+    let of: Vec<_> = tokens.iter().filter(|token| token.system == system).collect();
+    let state = match of.as_slice() {
+        [] => return Ok(()),
+        of if of.iter().all(|token| token.is_revoked()) => "has a token that is revoked",
+        _ => "already has a token",
+    };
+    let message = format!(
+        "the system `{system}` {state}; choose another with --system, or replace its token with `remit token rotate \
+         {system}`"
+    );
+    Err(Failed::Usage(message).into())
 }
 
 /// Refuses an agency that the directory at hand does not have.
@@ -284,19 +314,27 @@ fn print_token(system: &str, token: &str, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn renew(data_dir: &Path, json: bool) -> anyhow::Result<()> {
-    let agencies = Directory::shipped()
+/// Makes the tokens of a file, or of a data directory that no instance serves from.
+fn renew(file: Option<&Path>, access: &Access, json: bool) -> anyhow::Result<()> {
+    let agencies: BTreeSet<_> = Directory::shipped()
         .agencies()
         .map(|agency| agency.id.to_string())
         .collect();
-    let data_dir = DataDir::open(data_dir)?;
-    let tokens = data_dir.renew_tokens(&agencies, &SystemEntropy)?;
+    let (tokens, file) = match file {
+        Some(file) => (token_file::renew(file, &agencies, &SystemEntropy)?, file.to_owned()),
+        None => {
+            let data_dir = DataDir::open(&access.data_dir()?)?;
+            let tokens = data_dir.renew_tokens(&agencies, &SystemEntropy)?;
+            (tokens, data_dir.layout().tokens())
+        }
+    };
     match json {
         true => list(&tokens, true),
-        false => {
-            let (count, file) = (tokens.len(), data_dir.layout().tokens());
-            Ok(line(format_args!("made {count} tokens in {}", file.display()))?)
-        }
+        false => Ok(line(format_args!(
+            "made {} tokens in {}",
+            tokens.len(),
+            file.display()
+        ))?),
     }
 }
 

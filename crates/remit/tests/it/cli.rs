@@ -179,6 +179,74 @@ fn tokens_are_added_for_every_role_and_listed_revoked_and_rotated() {
 }
 
 #[test]
+fn changes_of_tokens_at_the_same_time_keep_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.json");
+    std::fs::write(&file, "[]").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let start = |args: &[&str]| {
+        let mut command = remit(&[&["token"], args, &["--file", file.to_str().unwrap()]].concat());
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let add = |system: &str| start(&["add", "--role", "partner", "--system", system]);
+    assert!(add("old").wait().unwrap().success());
+    let systems: Vec<_> = (0..8).map(|i| format!("bank-{i}")).collect();
+    let mut running: Vec<_> = systems.iter().map(|system| add(system)).collect();
+    running.push(start(&["revoke", "old"]));
+    for mut command in running {
+        assert!(command.wait().unwrap().success());
+    }
+    let tokens: Vec<serde_json::Value> = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(tokens.len(), 9, "{tokens:?}");
+    assert!(
+        tokens
+            .iter()
+            .any(|token| token["system"] == "old" && token["token"] == "")
+    );
+}
+
+#[test]
+fn lost_tokens_are_made_anew_where_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, data) = (at("etc.json"), at("data"));
+    let (code, told, stderr) = run(&["token", "renew", "--file", &file, "--data-dir", &data]);
+    assert!(code == 0 && told.contains(&file), "{told}{stderr}");
+    assert!(!folder.path().join("data").exists(), "nothing else is made");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, _, stderr) = run(&["token", "renew", "--file", &file]);
+    assert!(code != 0 && stderr.contains("exists; change a token in it"), "{stderr}");
+    assert_eq!(run(&["token", "renew", "--data-dir", &data]).0, 0);
+    assert_eq!(
+        run(&["token", "list", "--file", &file]).1,
+        run(&["token", "list", "--data-dir", &data]).1
+    );
+}
+
+/// Adding one would be refused: the system has an entry.
+#[test]
+fn who_calls_with_a_revoked_token_is_told_to_rotate_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").to_str().unwrap().to_owned();
+    assert_eq!(run(&["token", "renew", "--data-dir", &data]).0, 0);
+    assert_eq!(run(&["token", "revoke", "police-CN-desk", "--data-dir", &data]).0, 0);
+    let server = ["--server", "http://127.0.0.1:9", "--data-dir", &data];
+    let (code, _, stderr) = run(&[&["case", "list", "--as", "police-CN"], &server[..]].concat());
+    assert!(
+        code == 2 && stderr.contains("`remit token rotate police-CN-desk`"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = run(&["token", "add", "police-CN", "--data-dir", &data]);
+    assert!(
+        code == 2 && stderr.contains("`remit token rotate police-CN-desk`"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = run(&[&["case", "list", "--as", "police-XX"], &server[..]].concat());
+    assert!(code == 2 && stderr.contains("remit token add police-XX"), "{stderr}");
+}
+
+#[test]
 fn every_command_refuses_variables_that_nothing_reads() {
     for args in [&["config", "show"][..], &["token", "list"], &["serve", "all"]] {
         let output = remit(args).env("REMIT_INTAKE_LISTN", "1").output().unwrap();

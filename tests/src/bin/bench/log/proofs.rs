@@ -21,7 +21,7 @@ use api::audit::{
     audit_service_client::AuditServiceClient,
 };
 use hdrhistogram::Histogram;
-use host::data_dir::write_tokens;
+use host::token_file::TokenFile;
 use rpc::{Role, Token, client::Caller};
 
 use super::generate::event;
@@ -179,7 +179,7 @@ impl Server {
             agency: None,
             role: Role::Operator,
         };
-        write_tokens(&tokens, &[token])?;
+        TokenFile::hold(&tokens)?.write(&[token])?;
         let mut child = tests::process::program()
             .args(["serve", "audit", "--listen", "127.0.0.1:0"])
             .env("REMIT_AUDIT_DATABASE_FILE", url)
