@@ -412,7 +412,7 @@ impl Audit {
         let interval = Duration::from_millis(config.checkpoint_interval_ms);
         let refresh = Duration::from_millis(config.checkpoint_refresh_ms);
         let publishing = tokio::spawn(publisher.run(interval, refresh, Arc::clone(&grown), stop.clone()));
-        let writer = Writer::new([grown]);
+        let writer = Writer::new([grown]).of("audit");
         let sequencer = sequencer::Sequencer::start(Arc::clone(&store), &writer, Arc::clone(&vitals));
         let reviewing = review(Arc::clone(&store), writer.clone(), stop.clone());
         tokio::spawn(journal::supervised("review of producers", stop.clone(), reviewing));

@@ -64,7 +64,7 @@ impl Sequencer {
     /// `writer` tells of each commit.
     pub fn start(store: Arc<dyn Store>, writer: &Writer, vitals: Arc<Vitals>) -> Self {
         let fenced = Arc::clone(&vitals);
-        let calls = writer.committer(1, CALLS, move |group: Arc<Vec<Call>>| {
+        let calls = writer.committer(journal::Commands::Entries, 1, CALLS, move |group: Arc<Vec<Call>>| {
             let (store, vitals) = (Arc::clone(&store), Arc::clone(&fenced));
             async move {
                 let changes: Vec<&[Checked]> = group.iter().map(|call| &*call.changes).collect();

@@ -87,6 +87,7 @@ impl SqlStore {
 
     /// [`SqlStore::open_with`] over an open database that has the [`SCHEMAS`].
     pub async fn over(db: Db, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Result<Self, Error> {
+        db.measure("audit");
         let epoch = transact!(db, |tx| next_epoch(&mut tx))?;
         Ok(Self {
             db,

@@ -75,7 +75,7 @@ use directory::{Directory, InForce};
 use evidence::Vault;
 use futures::FutureExt as _;
 pub use journal::REQUEST_ID_WINDOW;
-use journal::{Background, Bytes32, Clock, Entropy, Time, Timekeeper};
+use journal::{Background, Bytes32, Clock, Commands, Entropy, Time, Timekeeper};
 use places::Territories;
 use receipt::Receipts;
 use rpc::{client::Caller, delivery::ToAudit};
@@ -220,19 +220,29 @@ impl Intake {
         };
         background.run("evidence", move |shutdown| upkeep.clone().run(shutdown));
         let accepting = Arc::clone(&store);
-        let acceptances = writer.committer(db.writers(), ACCEPTANCES, move |batch: Arc<Vec<store::Prepared>>| {
-            let store = Arc::clone(&accepting);
-            async move { store.accept(&batch).await }.boxed()
-        });
+        let acceptances = writer.committer(
+            Commands::Reports,
+            db.writers(),
+            ACCEPTANCES,
+            move |batch: Arc<Vec<store::Prepared>>| {
+                let store = Arc::clone(&accepting);
+                async move { store.accept(&batch).await }.boxed()
+            },
+        );
         let reading = Arc::clone(&store);
-        let readings = writer.committer(db.writers(), READINGS, move |batch: Arc<Vec<journal::Rows>>| {
-            let store = Arc::clone(&reading);
-            async move {
-                store.record_readings(&batch).await?;
-                Ok(vec![(); batch.len()])
-            }
-            .boxed()
-        });
+        let readings = writer.committer(
+            Commands::Readings,
+            db.writers(),
+            READINGS,
+            move |batch: Arc<Vec<journal::Rows>>| {
+                let store = Arc::clone(&reading);
+                async move {
+                    store.record_readings(&batch).await?;
+                    Ok(vec![(); batch.len()])
+                }
+                .boxed()
+            },
+        );
         let routing = RoutingInboundServiceClient::new(routing);
         let evidence = evidence::Service::new(
             Arc::clone(&evidence_store),

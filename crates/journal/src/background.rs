@@ -20,6 +20,7 @@ pub struct Background {
 impl Background {
     /// No tasks yet.
     pub fn new(service: &'static str, db: Db, shutdown: CancellationToken) -> Self {
+        db.measure(service);
         Self {
             service,
             db,
@@ -62,6 +63,7 @@ impl Background {
             self.run(consumer, move |shutdown| relay.clone().run(shutdown));
             wake
         }))
+        .of(self.service)
     }
 
     /// Waits until all tasks have ended, and closes the database. Call it after the shutdown, when

@@ -10,6 +10,8 @@ use futures::{FutureExt as _, future::BoxFuture};
 use sql::Error;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::metrics::OfCommits;
+
 /// Why a command was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
@@ -24,7 +26,8 @@ pub enum CommitError {
     Failed(#[source] Arc<Error>),
 }
 
-type Waiting<I, O> = (I, oneshot::Sender<Result<O, CommitError>>);
+/// A command, its caller, and since when it waits.
+type Waiting<I, O> = ((I, oneshot::Sender<Result<O, CommitError>>), Instant);
 
 /// Queues commands and commits them in groups.
 ///
@@ -55,7 +58,7 @@ const QUEUE: usize = 4_096;
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
     /// See [`Writer::committer`](crate::Writer::committer).
-    pub(crate) fn start<A>(lanes: usize, most: usize, apply: A) -> Self
+    pub(crate) fn start<A>(metrics: OfCommits, lanes: usize, most: usize, apply: A) -> Self
     where
         A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync + 'static,
     {
@@ -64,7 +67,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
         let apply = Arc::new(apply);
         let runtime = tokio::runtime::Handle::current();
         for _ in 0..lanes {
-            let lane = lane(Arc::clone(&waiting), most, Arc::clone(&apply));
+            let lane = lane(metrics, Arc::clone(&waiting), most, Arc::clone(&apply));
             let runtime = runtime.clone();
             // A thread, because as a task each step of the transaction would queue behind the
             // requests that wait for it.
@@ -83,7 +86,8 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
     /// Queues a command behind those submitted before it, and returns the pending answer.
     pub fn submit(&self, command: I) -> Result<impl Future<Output = Result<O, CommitError>> + use<I, O>, CommitError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send((command, answer)).map_err(|error| match error {
+        let waiting = ((command, answer), Instant::now());
+        self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CommitError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => CommitError::Stopping,
         })?;
@@ -91,8 +95,12 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Committer<I, O> {
     }
 }
 
-async fn lane<I, O, A>(waiting: Arc<Mutex<mpsc::Receiver<Waiting<I, O>>>>, most: usize, apply: Arc<A>)
-where
+async fn lane<I, O, A>(
+    metrics: OfCommits,
+    waiting: Arc<Mutex<mpsc::Receiver<Waiting<I, O>>>>,
+    most: usize,
+    apply: Arc<A>,
+) where
     A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>>,
 {
     let mut last = 0;
@@ -107,9 +115,16 @@ where
         }
         drop(queue);
         last = group.len();
-        let (commands, callers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let begun = Instant::now();
+        let group = group.into_iter().map(|(waiting, since)| {
+            metrics.waited(begun.duration_since(since));
+            waiting
+        });
+        let (commands, callers): (Vec<_>, Vec<_>) = group.unzip();
         let commands = Arc::new(commands);
-        match attempt(&*apply, Arc::clone(&commands)).await {
+        let outcome = attempt(&*apply, Arc::clone(&commands)).await;
+        metrics.ended(commands.len(), begun.elapsed(), outcome.is_ok());
+        match outcome {
             Ok(answers) => {
                 debug_assert_eq!(answers.len(), callers.len());
                 for (caller, answer) in callers.into_iter().zip(answers) {
@@ -195,9 +210,13 @@ mod tests {
 
     use super::*;
 
+    fn unmeasured() -> OfCommits {
+        OfCommits(telemetry::metrics::Service::named(""), crate::Commands::Others)
+    }
+
     /// Doubles the numbers of a group, and fails if one of them is odd.
     fn doubling(calls: Arc<AtomicUsize>) -> Committer<u32, u32> {
-        Committer::start(1, 256, move |group: Arc<Vec<u32>>| {
+        Committer::start(unmeasured(), 1, 256, move |group: Arc<Vec<u32>>| {
             calls.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::task::yield_now().await;
@@ -238,7 +257,7 @@ mod tests {
         let calls = Arc::new(AtomicUsize::new(0));
         let (counted, turn) = (Arc::clone(&calls), Arc::new(tokio::sync::Semaphore::new(0)));
         let door = Arc::clone(&turn);
-        let committer = Committer::start(1, 256, move |group: Arc<Vec<u32>>| {
+        let committer = Committer::start(unmeasured(), 1, 256, move |group: Arc<Vec<u32>>| {
             counted.fetch_add(1, Ordering::SeqCst);
             let door = Arc::clone(&door);
             async move {

@@ -40,6 +40,8 @@
 //!
 //! `heads.rs` lists and counts what operators compare, to see from outside that everything arrives.
 //!
+//! What is measured of all this: `metrics.rs`.
+//!
 //! What happens only because time has passed asks first whether the clock can be believed
 //! (`timekeeper.rs`).
 //!
@@ -56,6 +58,7 @@ mod heads;
 mod inbox;
 mod kind;
 mod mark;
+mod metrics;
 mod outbox;
 mod progress;
 mod relay;
@@ -76,6 +79,7 @@ pub use heads::{Backlog, RecordHead, StateTable, backlog, state_heads, state_hea
 pub use inbox::{Arrival, Discontinuity, Inbox};
 pub use kind::{AuditKind, IntakeKind, Kind, RoutingKind};
 pub use mark::{EventSet, Mark, SetHash};
+pub use metrics::{Commands, Instruments, Waiting};
 pub use moment::Time;
 pub use outbox::{Delivery, Lane, Logged, Payload, Rows, SCHEMA, append, append_to, changes_of};
 pub use progress::Progress;

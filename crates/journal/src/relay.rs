@@ -8,10 +8,17 @@ use std::{
 
 use async_trait::async_trait;
 use sql::{Db, Error, Insert, Kind, Row, Tx};
+use telemetry::metrics::Service;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time, progress::Progress, turns};
+use crate::{
+    Bytes32, Clock, Entropy, EventSet, Mark, SetHash, Time, Waiting,
+    metrics::{COUNTED, OfRelay},
+    outbox::time_of,
+    progress::Progress,
+    turns,
+};
 
 /// An undelivered event.
 #[derive(Clone, Debug)]
@@ -120,6 +127,10 @@ pub trait Outbox: Send + Sync + 'static {
     async fn is_delivered(&self, consumer: &str, until: Option<&str>) -> Result<bool, Error>;
     /// Size of the backlog.
     async fn status(&self, consumer: &str) -> Result<OutboxStatus, Error>;
+    /// What waits for a consumer, of everything at most `most` counted.
+    async fn waiting(&self, consumer: &str, most: u32) -> Result<Waiting, Error>;
+    /// The service whose outbox it is.
+    fn service(&self) -> Service;
 }
 
 /// An outbox in a service's own database.
@@ -310,6 +321,26 @@ impl Outbox for SqlOutbox {
             parked: row.count("parked", "number of parked records")?,
         })
     }
+
+    async fn waiting(&self, consumer: &str, most: u32) -> Result<Waiting, Error> {
+        let counted = "SELECT (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE consumer = $1 LIMIT $2) AS counted) AS waiting, \
+                       (SELECT count(*) FROM (SELECT 1 FROM outbox_parked WHERE consumer = $1 LIMIT $2) AS counted) AS parked, \
+                       (SELECT position FROM outbox WHERE consumer = $1 ORDER BY position LIMIT 1) AS oldest";
+        let values = vec![consumer.into(), i64::from(most).into()];
+        let Some(row) = self.0.fetch_optional(counted, values).await? else {
+            return Ok(Waiting::default());
+        };
+        let oldest: Option<String> = row.get("oldest")?;
+        Ok(Waiting {
+            events: row.count("waiting", "number of undelivered events")?,
+            oldest: oldest.as_deref().and_then(time_of),
+            parked: row.count("parked", "number of parked records")?,
+        })
+    }
+
+    fn service(&self) -> Service {
+        self.0.service()
+    }
 }
 
 /// Reads an undelivered event.
@@ -409,6 +440,8 @@ const CADENCE: Duration = Duration::from_millis(20);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
+/// Interval between looks at what waits, for metrics.
+const MEASURE: Duration = Duration::from_secs(5);
 /// Poll interval for a new mark to send.
 const MARK: Duration = Duration::from_secs(2);
 /// Longest time that a stopping relay spends on its last mark.
@@ -445,9 +478,12 @@ impl Relay {
         let mut back_off = FIRST_BACK_OFF;
         let mut marks = Marks::default();
         let mut progress = Progress::default();
+        let metrics = OfRelay::new(self.outbox.service(), self.consumer);
+        let mut measured = None;
         while !shutdown.is_cancelled() {
             let begun = Instant::now();
             let delivered = self.step(&mut leased_until).await;
+            self.measure(metrics, &mut measured, leased_until).await;
             if delivered.is_ok() && self.leads(leased_until) && marks.are_due(begun) {
                 self.say(&mut marks).await;
             }
@@ -464,6 +500,7 @@ impl Relay {
                     continue;
                 }
                 Err(problem) => {
+                    metrics.failed();
                     tracing::warn!(consumer = self.consumer, problem, "events wait");
                     let wait = back_off;
                     back_off = (back_off * 2).min(LONGEST_BACK_OFF);
@@ -481,6 +518,25 @@ impl Relay {
         if self.leads(leased_until) {
             // A stopping service does not wait for a consumer that has stopped.
             let _ = tokio::time::timeout(LAST_MARK, self.say(&mut marks)).await;
+        }
+        metrics.rests();
+    }
+
+    /// Measures what waits, every few seconds, also while nothing can be delivered. Only the replica
+    /// that delivers does: the others' numbers would be as old as their last delivery.
+    async fn measure(&self, metrics: OfRelay, measured: &mut Option<Instant>, leased_until: Time) {
+        if !self.leads(leased_until) {
+            metrics.rests();
+            *measured = None;
+            return;
+        }
+        if measured.is_some_and(|measured| measured.elapsed() < MEASURE) {
+            return;
+        }
+        *measured = Some(Instant::now());
+        // A number that cannot be read keeps its age, which grows; the delivery says why.
+        if let Ok(waiting) = self.outbox.waiting(self.consumer, COUNTED).await {
+            metrics.waits(&waiting, self.clock.now());
         }
     }
 
@@ -562,11 +618,22 @@ impl Relay {
                 );
             }
         }
+        let now = self.clock.now();
         self.outbox
-            .settle(self.consumer, &settled, self.clock.now())
+            .settle(self.consumer, &settled, now)
             .await
             .map_err(|error| telemetry::with_causes(&error))?;
-        Ok(settled.iter().filter(|(_, outcome)| *outcome == Outcome::Taken).count())
+        let metrics = OfRelay::new(self.outbox.service(), self.consumer);
+        let taken = settled.iter().filter(|(_, outcome)| *outcome == Outcome::Taken);
+        let mut number = 0;
+        for (event, _) in taken {
+            number += 1;
+            if let Some(time) = time_of(&event.position) {
+                metrics.took(time, now);
+            }
+        }
+        metrics.delivered(number as u64, (settled.len() - number) as u64);
+        Ok(number)
     }
 
     /// Delivers a batch. If its events are the reason that it fails, it is halved until the culprit
@@ -643,6 +710,99 @@ mod tests {
 
     use super::*;
     use crate::SeededEntropy;
+
+    testkit::on_each_backend!(what_waits_is_measured_by_the_replica_that_delivers);
+
+    /// A consumer that takes nothing, or all but one record's.
+    #[derive(Default)]
+    struct Consumer(std::sync::atomic::AtomicBool);
+
+    #[async_trait]
+    impl Deliver for Consumer {
+        async fn deliver(&self, payloads: &[Vec<u8>]) -> Result<Vec<Outcome>, Undelivered> {
+            if !self.0.load(std::sync::atomic::Ordering::SeqCst) {
+                return Err(Undelivered {
+                    consumer: "routing",
+                    problem: "down".to_owned(),
+                    because_of_events: false,
+                });
+            }
+            let answer = |payload: &Vec<u8>| match payload.as_slice() {
+                b"bad" => Outcome::Refused("OUT_OF_ORDER".to_owned()),
+                _ => Outcome::Taken,
+            };
+            Ok(payloads.iter().map(answer).collect())
+        }
+    }
+
+    async fn what_waits_is_measured_by_the_replica_that_delivers(backend: testkit::Backend) {
+        const NOW: Time = Time(1_795_305_600_000_000);
+        let db = Db::open(backend.url(), &[crate::SCHEMA]).await.unwrap();
+        // Both engines run in one process.
+        let service = match db.engine() {
+            sql::Engine::Sqlite => "intake",
+            sql::Engine::Postgres => "audit",
+        };
+        db.measure(service);
+        let number = |metric: &str| {
+            let text = telemetry::metrics::text().unwrap();
+            let labels = format!("{metric}{{remit_consumer=\"routing\",remit_service=\"{service}\"}} ");
+            text.lines()
+                .find_map(|line| line.strip_prefix(&labels)?.parse::<f64>().ok())
+        };
+        let consumer = Arc::new(Consumer::default());
+        let relay = |owner: &str| Relay {
+            outbox: Arc::new(SqlOutbox(db.clone())),
+            consumer: "routing",
+            way: Arc::clone(&consumer) as _,
+            clock: Arc::new(crate::ManualClock::at(NOW)),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            owner: owner.to_owned(),
+            wake: Arc::default(),
+        };
+        let (first, second) = (relay("a"), relay("b"));
+        let insert = "INSERT INTO outbox (consumer, position, record, payload) VALUES ('routing', $1, $1, $2)";
+        for (seconds, payload) in [(100, "good"), (50, "bad"), (10, "good")] {
+            let time = NOW.plus_seconds(-seconds).0.cast_unsigned() ^ (1 << 63);
+            let position = format!("{time:016x}/00000001/a");
+            let values = || vec![position.as_str().into(), payload.as_bytes().to_vec().into()];
+            sql::transact!(&db, |tx| tx.execute(insert, values())).unwrap();
+        }
+        let metrics = OfRelay::new(first.outbox.service(), "routing");
+
+        // The consumer is down: what waits is known all the same, and grows older.
+        let (mut leased, mut measured) = (Time(i64::MIN), None);
+        first.step(&mut leased).await.unwrap_err();
+        first.measure(metrics, &mut measured, leased).await;
+        assert_eq!(number("remit_outbox_depth"), Some(3.0));
+        assert!(number("remit_outbox_age_seconds").unwrap() >= 100.0);
+        assert_eq!(
+            first.outbox.waiting("routing", 2).await.unwrap().events,
+            2,
+            "the count is bounded"
+        );
+
+        // Taken, but for one.
+        consumer.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(first.step(&mut leased).await, Ok(2));
+        first.measure(metrics, &mut None, leased).await;
+        assert_eq!(number("remit_outbox_depth"), Some(1.0));
+        assert_eq!(number("remit_outbox_parked"), Some(1.0));
+        assert!((50.0..100.0).contains(&number("remit_outbox_age_seconds").unwrap()));
+        assert_eq!(number("remit_relay_lag_seconds_count"), Some(2.0));
+        assert_eq!(number("remit_relay_lag_seconds_sum"), Some(110.0));
+
+        // Another replica has no part in it, and this one neither once its lease is over.
+        let mut others = Time(i64::MIN);
+        assert_eq!(second.step(&mut others).await, Ok(0));
+        second.measure(metrics, &mut None, others).await;
+        assert_eq!(number("remit_outbox_depth"), None);
+        first.measure(metrics, &mut None, leased).await;
+        assert_eq!(number("remit_outbox_depth"), Some(1.0));
+        first.measure(metrics, &mut None, Time(i64::MIN)).await;
+        assert_eq!(number("remit_outbox_age_seconds"), None);
+        db.close().await;
+    }
 
     fn pending(records: &[&str]) -> Vec<Pending> {
         let event = |(n, record): (usize, &&str)| Pending {

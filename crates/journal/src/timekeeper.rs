@@ -17,7 +17,7 @@ use std::{
 use sql::{Db, Engine, Error, transact};
 use tokio::time::Instant;
 
-use crate::{Clock, Time};
+use crate::{Clock, Time, metrics};
 
 /// Seconds past the mark at which the clock is in doubt.
 pub const JUMP: i64 = 24 * 60 * 60;
@@ -158,6 +158,7 @@ impl Timekeeper {
     /// and every ten minutes.
     pub async fn is_believed(&self) -> bool {
         let doubt = self.doubt().await;
+        metrics::believed(self.0.db.service(), matches!(doubt, Ok(None)));
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(None) = doubt {
             if told.take().is_some() {

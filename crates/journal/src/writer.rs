@@ -6,17 +6,21 @@
 //! relays and watchers, or do what the store does after a commit, such as switching this process to
 //! a new version. So a write that has begun runs to its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use futures::future::BoxFuture;
 use sql::Error;
+use telemetry::metrics::Service;
 use tokio::sync::{Notify, watch};
 
-use crate::Committer;
+use crate::{
+    Commands, Committer,
+    metrics::{self, OfCommits},
+};
 
 /// Runs the writes of a service.
 #[derive(Clone, Debug)]
-pub struct Writer(Arc<Followers>);
+pub struct Writer(Arc<Followers>, Service);
 
 #[derive(Debug)]
 struct Followers {
@@ -27,10 +31,17 @@ struct Followers {
 impl Writer {
     /// Notifies these after each commit: relays, for instance.
     pub fn new(woken: impl IntoIterator<Item = Arc<Notify>>) -> Self {
-        Self(Arc::new(Followers {
+        let followers = Arc::new(Followers {
             woken: woken.into_iter().collect(),
             commits: watch::Sender::new(()),
-        }))
+        });
+        Self(followers, Service::named(""))
+    }
+
+    /// The service that its writes are measured for.
+    #[must_use]
+    pub fn of(self, service: &str) -> Self {
+        Self(self.0, Service::named(service))
     }
 
     /// Runs a write of a store to its end, even if the caller goes away, and notifies of the
@@ -49,7 +60,9 @@ impl Writer {
     {
         let (work, writer) = (work(Arc::clone(store)), self.clone());
         let written = tokio::spawn(async move {
+            let begun = Instant::now();
             let outcome = work.await;
+            metrics::wrote(writer.1, begun.elapsed(), outcome.is_ok());
             // Also after a failure: the commit may have succeeded and its answer been lost.
             writer.committed();
             outcome
@@ -65,14 +78,16 @@ impl Writer {
     /// Starts a group commit: `lanes` threads that run `apply` on groups of at most `most` commands
     /// and notify after each group. `apply` commits one transaction and answers each command, in
     /// order. The threads end when the last handle is dropped and the queue is empty.
-    pub fn committer<I, O, A>(&self, lanes: usize, most: usize, apply: A) -> Committer<I, O>
+    ///
+    /// `what` names the commands in metrics.
+    pub fn committer<I, O, A>(&self, what: Commands, lanes: usize, most: usize, apply: A) -> Committer<I, O>
     where
         I: Send + Sync + 'static,
         O: Send + 'static,
         A: Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync + 'static,
     {
         let writer = self.clone();
-        Committer::start(lanes, most, move |group| {
+        Committer::start(OfCommits(self.1, what), lanes, most, move |group| {
             let (applied, writer) = (apply(group), writer.clone());
             Box::pin(async move {
                 let outcome = applied.await;
@@ -157,7 +172,9 @@ mod tests {
     async fn each_group_is_told_of_before_its_members_are_answered() {
         let (writer, relay) = writer();
         let mut commits = writer.commits();
-        let committer = writer.committer(1, 8, |group: Arc<Vec<u32>>| async move { Ok(group.to_vec()) }.boxed());
+        let committer = writer.committer(Commands::Others, 1, 8, |group: Arc<Vec<u32>>| {
+            async move { Ok(group.to_vec()) }.boxed()
+        });
         assert_eq!(committer.commit(7).await.unwrap(), 7);
         assert!(commits.has_changed().unwrap());
         commits.mark_unchanged();

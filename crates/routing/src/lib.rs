@@ -261,10 +261,15 @@ impl Routing {
 
         let commands = {
             let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
-            writer.committer(db.writers(), COMMANDS, move |batch: Arc<Vec<store::Command>>| {
-                let (store, now) = (Arc::clone(&store), clock.now());
-                async move { store.act(&batch, now).await }.boxed()
-            })
+            writer.committer(
+                journal::Commands::Cases,
+                db.writers(),
+                COMMANDS,
+                move |batch: Arc<Vec<store::Command>>| {
+                    let (store, now) = (Arc::clone(&store), clock.now());
+                    async move { store.act(&batch, now).await }.boxed()
+                },
+            )
         };
         let operators = register::service::Service::new(
             Arc::clone(&register),

@@ -1,14 +1,17 @@
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, postgres::PgArguments};
+use telemetry::metrics::Service;
 use tokio::time::Instant;
 
 use crate::{
-    Engine, Error, Row, Schema, Value, migrate,
+    Engine, Error, Instruments, Row, Schema, Value,
+    metrics::Pool,
+    migrate,
     open::{Access, Pools, without_password},
     pool::Transaction,
     value::{Inner, postgres_arguments, sqlite_arguments},
@@ -16,7 +19,7 @@ use crate::{
 
 /// An open database.
 #[derive(Clone, Debug)]
-pub struct Db(Pools, Arc<Mutex<Option<Instant>>>);
+pub struct Db(Pools, Arc<Mutex<Option<Instant>>>, Arc<OnceLock<Service>>);
 
 /// Time after the last write that found no room when there may be room again, if nothing is written
 /// meanwhile.
@@ -59,7 +62,30 @@ impl Db {
     }
 
     fn over(pools: Pools) -> Self {
-        Self(pools, Arc::default())
+        Self(pools, Arc::default(), Arc::default())
+    }
+
+    /// Measures it from now on, as the database of a service.
+    pub fn measure(&self, service: &str) {
+        let service = Service::named(service);
+        if self.2.set(service).is_err() {
+            return;
+        }
+        match &self.0 {
+            Pools::Sqlite { writer, readers } => {
+                writer.measure((service, Pool::Writer));
+                readers.measure((service, Pool::Readers));
+            }
+            Pools::Postgres(pool) => pool.measure((service, Pool::Shared)),
+        }
+        let full = Arc::downgrade(&self.1);
+        let is_full = move || Some(f64::from(u8::from(is_full(&*full.upgrade()?))));
+        Instruments::get().full.watch((service,), is_full);
+    }
+
+    /// The service that it is measured for.
+    pub fn service(&self) -> Service {
+        self.2.get().copied().unwrap_or_else(|| Service::named(""))
     }
 
     /// Notes how a write ended. Done by [`transact!`](crate::transact) and [`Db::write`].
@@ -83,8 +109,7 @@ impl Db {
 
     /// Whether the last write found the database's disk full, not long ago.
     pub fn is_full(&self) -> bool {
-        let full = self.1.lock().unwrap_or_else(PoisonError::into_inner);
-        full.is_some_and(|found| found.elapsed() < FULL)
+        is_full(&self.1)
     }
 
     /// The engine of this database.
@@ -206,6 +231,11 @@ impl Db {
             Pools::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+fn is_full(found: &Mutex<Option<Instant>>) -> bool {
+    let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+    found.is_some_and(|found| found.elapsed() < FULL)
 }
 
 /// A write transaction. Dropped without [`Tx::commit`], it leaves nothing behind.

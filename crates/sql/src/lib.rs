@@ -14,6 +14,7 @@
 //! * `insert.rs`: bulk inserts. `batch.rs`: bulk inserts into several tables in one transaction, in
 //!   as few round trips as possible.
 //! * `migrate.rs`: numbered schema changes, the same numbers for both engines.
+//! * `metrics.rs`: what is measured.
 //! * `error.rs`: errors, and whether a retry can help.
 //!
 //! Invariants: an uncommitted transaction leaves nothing behind; a commit that returned is on disk
@@ -24,6 +25,7 @@ mod batch;
 mod db;
 mod error;
 mod insert;
+mod metrics;
 mod migrate;
 mod open;
 mod pool;
@@ -33,6 +35,7 @@ pub use batch::Batch;
 pub use db::{Db, Snapshot, Tx};
 pub use error::{Error, Retry};
 pub use insert::{Column, Insert};
+pub use metrics::Instruments;
 pub use migrate::Schema;
 pub use open::Engine;
 pub use value::{FromColumn, Kind, Row, Value};

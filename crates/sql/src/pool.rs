@@ -10,12 +10,13 @@
 use std::{
     fmt, io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use deadpool::Status;
 use deadpool::managed::{self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult};
 use sqlx::Connection;
 use tokio::{
@@ -23,7 +24,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::error::Code;
+use crate::{
+    Instruments,
+    error::Code,
+    metrics::{self, State},
+};
 
 /// A connection idle for longer is tested before use.
 const TRUSTED: Duration = Duration::from_secs(1);
@@ -53,7 +58,11 @@ pub(crate) struct Pool<C: Open> {
 struct Shared {
     is_closed: AtomicBool,
     reviewed: Mutex<Instant>,
+    measured: OnceLock<Labels>,
 }
+
+/// What measurements are labelled with.
+type Labels = (telemetry::metrics::Service, metrics::Pool);
 
 /// A connection that returns to its pool on drop.
 pub(crate) struct Lease<C: Open>(Option<Object<Opener<C>>>);
@@ -97,12 +106,46 @@ impl<C: Open> Pool<C> {
             shared: Arc::new(Shared {
                 is_closed: AtomicBool::new(false),
                 reviewed: Mutex::new(Instant::now()),
+                measured: OnceLock::new(),
             }),
         })
     }
 
+    /// Measures it from now on.
+    pub fn measure(&self, labels: Labels) {
+        let _ = self.shared.measured.set(labels);
+        let this = Instruments::get();
+        let of_status = |read: fn(&Status) -> usize| {
+            // Weak, so that nothing keeps a closed database's connections.
+            let pool = self.connections.weak();
+            #[expect(clippy::cast_precision_loss, reason = "a few connections")]
+            move || Some(read(&pool.upgrade()?.status()) as f64)
+        };
+        let (service, name) = labels;
+        this.most.watch(labels, of_status(|status| status.max_size));
+        this.pending.watch(labels, of_status(|status| status.waiting));
+        let idle = of_status(|status| status.available.min(status.size));
+        this.connections.watch((service, name, State::Idle), idle);
+        let used = of_status(|status| status.size.saturating_sub(status.available));
+        this.connections.watch((service, name, State::Used), used);
+    }
+
     /// Waits for a free connection.
     pub async fn get(&self) -> Result<Lease<C>, sqlx::Error> {
+        let Some(labels) = self.shared.measured.get() else {
+            return self.get_unmeasured().await;
+        };
+        let begun = Instant::now();
+        let taken = self.get_unmeasured().await;
+        let this = Instruments::get();
+        this.wait.took(begun.elapsed(), *labels);
+        if matches!(taken, Err(sqlx::Error::PoolTimedOut)) {
+            this.timeouts.add(1, *labels);
+        }
+        taken
+    }
+
+    async fn get_unmeasured(&self) -> Result<Lease<C>, sqlx::Error> {
         self.review();
         let taken = match timeout(self.wait, self.connections.get()).await {
             Ok(Ok(object)) => Lease(Some(object)),

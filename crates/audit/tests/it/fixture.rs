@@ -286,6 +286,7 @@ impl Served {
             reflection: false,
             access: audit::ACCESS,
             health: audit.health(),
+            serving: rpc::admin::Serving::of("audit"),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());

@@ -26,6 +26,8 @@ This file is written by a test, from the declarations in `crates/*/src/metrics.r
 /// All instruments, by who measures.
 const ALL: &[(&str, &[Description])] = &[
     ("Calls", rpc::Instruments::ALL),
+    ("Commits, relays and clocks of a service", journal::Instruments::ALL),
+    ("Databases", sql::Instruments::ALL),
     ("The process", RuntimeInstruments::ALL),
 ];
 
@@ -51,7 +53,13 @@ fn the_instruments_are_in_the_docs() {
 /// The labels that there may be. Think before you add one: its values must be few, and tell nothing
 /// of a record, a person, an agency or a system.
 const LABELS: &[&str] = &[
+    "db.client.connection.pool.name",
+    "db.client.connection.state",
     "error.type",
+    "remit.answer",
+    "remit.commands",
+    "remit.consumer",
+    "remit.outcome",
     "remit.reason",
     "remit.service",
     "rpc.method",

@@ -556,6 +556,7 @@ pub async fn serve_at(url: &str, limits: Limits, site: &Arc<Site>) -> Served {
         reflection: false,
         access: intake::ACCESS,
         health: intake.health(),
+        serving: rpc::admin::Serving::of("intake"),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

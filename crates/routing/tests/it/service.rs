@@ -133,6 +133,7 @@ impl Running {
             reflection: false,
             access: routing::ACCESS,
             health: Arc::clone(&health),
+            serving: rpc::admin::Serving::of("routing"),
         };
         let (routes, background) = routing.into_routes(4 << 20);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

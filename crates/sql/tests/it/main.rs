@@ -4,4 +4,5 @@
 
 mod connections;
 mod errors;
+mod measured;
 mod rows;
