@@ -84,7 +84,7 @@ impl Completion {
                 None => return Ok(Ok(())),
             }
         }
-        if !self.add_successors(&mut excluded, directory).await? {
+        if !self.add_successors(vec![&mut excluded], directory).await? {
             return Ok(Err(ChangeOutcome::UnknownAgency));
         }
         // As intake has them, ascending.
@@ -92,14 +92,14 @@ impl Completion {
         Ok(Ok(()))
     }
 
-    /// Adds the successors of those agencies that the directory in force no longer has. Returns
-    /// whether every agency is, or once was, in a directory.
+    /// Adds to all these exclusions the successors of those agencies that the directory in force no
+    /// longer has. Returns whether every agency is, or once was, in a directory.
     pub(crate) async fn add_successors(
         &self,
-        excluded: &mut BTreeSet<AgencyId>,
+        all: Vec<&mut BTreeSet<AgencyId>>,
         directory: &Directory,
     ) -> Result<bool, store::Error> {
-        store::add_successors(&*self.versions, excluded, directory).await
+        store::add_successors(&*self.versions, all, directory).await
     }
 }
 

@@ -129,19 +129,15 @@ impl Reports {
     /// Those of the reports of which what became is hidden from an agency, by the directory in
     /// force.
     async fn hidden(&self, agency: &AgencyId, reports: &[Uuid]) -> Result<BTreeSet<Uuid>, store::Error> {
-        let excluded = self.store.excluded(reports).await?;
+        let mut excluded = self.store.excluded(reports).await?;
         let active = self.versions.active();
-        let mut hidden = BTreeSet::new();
-        for (report, mut excluded) in excluded {
-            self.completion.add_successors(&mut excluded, &active.directory).await?;
-            // Of an agency that the directory no longer has, nobody knows any more what it was
-            // under.
-            let is_known = active.directory.agency(agency).is_some();
-            if !is_known || active.directory.is_excluded(agency, &excluded) {
-                hidden.insert(report);
-            }
-        }
-        Ok(hidden)
+        self.completion
+            .add_successors(excluded.values_mut().collect(), &active.directory)
+            .await?;
+        // Of an agency that the directory no longer has, nobody knows any more what it was under.
+        let is_known = active.directory.agency(agency).is_some();
+        excluded.retain(|_, excluded| !is_known || active.directory.is_excluded(agency, excluded));
+        Ok(excluded.into_keys().collect())
     }
 
     /// Those of the reports of which what became is hidden from an agency.

@@ -27,9 +27,7 @@ impl SqlStore {
         // below.
         let ids = commands.iter().map(|command| command.case.to_string()).collect();
         let mut locked = lock(tx, OnLocked::Wait, ids).await?;
-        for case in locked.values_mut() {
-            exclusions::follow(tx, &mut case.matter, directory).await?;
-        }
+        exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
         let mut answers = Answers::find(tx, commands.iter().filter_map(|command| command.request.as_ref())).await?;
         let mut changed = Vec::new();
         let mut acted = Vec::with_capacity(commands.len());

@@ -4,13 +4,18 @@
 //! it. The part is taken at the next tick; until then every read and every command is judged here
 //! as it will be after that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use decision::directory::{AgencyId, Directory};
 use journal::Time;
 use sql::Error;
+use uuid::Uuid;
 
-use super::{SqlStore, StoredCase, Versions, exclusions, rows};
+use super::{
+    SqlStore, StoredCase, Versions,
+    exclusions::{self, Successions},
+    rows,
+};
 use crate::case::{self, Case, Matter, Party, Sight};
 
 impl SqlStore {
@@ -23,27 +28,37 @@ impl SqlStore {
         if ids.is_empty() {
             return Ok(found);
         }
-        let mut excluded = exclusions::of_cases(&self.db.fetch(exclusions::OF, vec![ids.into()]).await?)?;
+        let excluded = exclusions::of_cases(&self.db.fetch(exclusions::OF, vec![ids.into()]).await?)?;
+        let mut excluded: BTreeMap<Uuid, BTreeSet<AgencyId>> = excluded
+            .into_iter()
+            .map(|(case, named)| (case, named.into_iter().collect()))
+            .collect();
         let active = self.current.get();
+        add_successors(self, excluded.values_mut().collect(), &active.directory).await?;
+        excluded.retain(|_, named| is_excluded(agency, named, &active.directory));
+        if excluded.is_empty() {
+            return Ok(found);
+        }
+        let ids: Vec<String> = excluded.keys().map(Uuid::to_string).collect();
+        let rows = self
+            .db
+            .fetch("SELECT id, matter FROM cases WHERE id = ANY($1)", vec![ids.into()])
+            .await?;
+        let mut matters = BTreeMap::new();
+        for row in &rows {
+            matters.insert(rows::uuid(row, "id")?, rows::matter(row)?);
+        }
         let mut kept = Vec::with_capacity(found.len());
         for stored in found {
             let Some(named) = excluded.remove(&stored.id) else {
                 kept.push(stored);
                 continue;
             };
-            let mut named: BTreeSet<AgencyId> = named.into_iter().collect();
-            add_successors(self, &mut named, &active.directory).await?;
-            let sees = match is_excluded(agency, &named, &active.directory) {
-                false => true,
-                true => {
-                    let matter = "SELECT matter FROM cases WHERE id = $1";
-                    let row = self.db.fetch_optional(matter, vec![stored.id.into()]).await?;
-                    let mut matter = rows::matter(&row.ok_or_else(|| rows::damaged("case", "it is missing"))?)?;
-                    matter.excluded.extend(named);
-                    self.keeps_sight(&stored.case, stored.head.time, &matter, agency, &active.directory)
-                }
-            };
-            if sees {
+            let mut matter = matters
+                .remove(&stored.id)
+                .ok_or_else(|| rows::damaged("case", "it is missing"))?;
+            matter.excluded.extend(named);
+            if self.keeps_sight(&stored.case, stored.head.time, &matter, agency, &active.directory) {
                 kept.push(stored);
             }
         }
@@ -81,27 +96,19 @@ fn is_excluded(agency: &AgencyId, excluded: &BTreeSet<AgencyId>, directory: &Dir
     !excluded.is_empty() && (!is_known || directory.is_excluded(agency, excluded))
 }
 
-/// Adds the successors of those agencies that the directory in force no longer has. Returns whether
-/// every agency is, or once was, in a directory.
+/// Adds to all these exclusions the successors of those agencies that the directory in force no
+/// longer has. Returns whether every agency is, or once was, in a directory.
 pub(crate) async fn add_successors(
     versions: &dyn Versions,
-    excluded: &mut BTreeSet<AgencyId>,
+    mut all: Vec<&mut BTreeSet<AgencyId>>,
     directory: &Directory,
 ) -> Result<bool, Error> {
-    let mut are_known = true;
-    let mut checked: Vec<AgencyId> = excluded.iter().cloned().collect();
-    loop {
-        checked.retain(|id| directory.agency(id).is_none());
-        if checked.is_empty() {
-            return Ok(are_known);
-        }
-        let former = versions
-            .former(checked.iter().map(ToString::to_string).collect())
-            .await?;
-        are_known &= former.len() == checked.len();
-        let successors = former.into_values().flatten();
-        checked = successors
-            .filter(|successor| excluded.insert(successor.clone()))
-            .collect();
+    let mut successions = Successions::of(all.iter().map(|excluded| &**excluded), directory);
+    while let Some(unknown) = successions.unknown() {
+        successions.learn(versions.former(unknown).await?);
     }
+    for excluded in &mut all {
+        successions.follow(excluded);
+    }
+    Ok(successions.are_known())
 }

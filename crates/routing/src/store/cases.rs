@@ -148,7 +148,8 @@ impl SqlStore {
         // A locked case is being changed by another replica. If its clock has still run out
         // afterwards, the next poll finds it.
         let ids = of_case.keys().map(Uuid::to_string).collect();
-        let locked = lock(tx, OnLocked::Skip, ids).await?;
+        let mut locked = lock(tx, OnLocked::Skip, ids).await?;
+        exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
         let mut changed = Vec::new();
         for (id, mut case) in locked {
             let at = now.max(case.stored.head.time);
@@ -169,7 +170,8 @@ impl SqlStore {
         let active = versions::hold(tx, &self.current).await?;
         let directory = &active.directory;
         let ids = cases.iter().map(Uuid::to_string).collect();
-        let locked = lock(tx, OnLocked::Skip, ids).await?;
+        let mut locked = lock(tx, OnLocked::Skip, ids).await?;
+        exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
         let mut changed = Vec::new();
         for mut case in locked.into_values() {
             let at = now.max(case.stored.head.time);
@@ -186,11 +188,11 @@ impl SqlStore {
         let active = versions::hold(tx, &self.current).await?;
         let directory = &active.directory;
         let ids = cases.iter().map(Uuid::to_string).collect();
-        let locked = lock(tx, OnLocked::Skip, ids).await?;
+        let mut locked = lock(tx, OnLocked::Skip, ids).await?;
+        exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
         let (mut changed, mut followed, mut handed) = (Vec::new(), Vec::new(), 0);
         for (id, mut case) in locked {
             let at = now.max(case.stored.head.time);
-            exclusions::follow(tx, &mut case.matter, directory).await?;
             let before = changed.len();
             while let Some(transition) = self.rules(directory, at).succeeded(&case.stored.case, &case.matter) {
                 changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));
