@@ -88,14 +88,16 @@ impl Cases {
         };
         let after = violations.note(seal.position(&filter, &request.page_token, cursor))?;
         let (size, after) = violations.finish(|| size.zip(after)).map_err(Failure::InvalidInput)?;
-        let mut found = self.store.cases(&viewer, state, after, size + 1).await?;
-        let next_page_token = seal.cut(&mut found, size, &filter, |last| {
-            format!("{}/{}", last.open_time.0, last.id)
-        });
+        let page = self.store.cases(&viewer, state, after, size).await?;
+        let next = page.next.map(|last| format!("{}/{}", last.open_time.0, last.id));
         let directory = &self.versions.active().directory;
         Ok(ListCasesResponse {
-            cases: found.iter().map(|stored| view::outline(stored, directory)).collect(),
-            next_page_token,
+            cases: page
+                .items
+                .iter()
+                .map(|stored| view::outline(stored, directory))
+                .collect(),
+            next_page_token: next.map(|next| seal.encode(&filter, &next)).unwrap_or_default(),
         })
     }
 

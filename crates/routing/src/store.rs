@@ -168,6 +168,16 @@ pub struct Cursor {
     pub id: Uuid,
 }
 
+impl Cursor {
+    /// The end of a page that ends with this case.
+    pub(crate) fn of(last: &StoredCase) -> Self {
+        Self {
+            open_time: last.open_time,
+            id: last.id,
+        }
+    }
+}
+
 /// A change of a case in an agency's feed.
 #[derive(Clone, Debug)]
 pub struct FeedItem {
@@ -262,13 +272,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Cases visible to the viewer, the newest first, after a cursor, at most `limit`; only those
     /// in `state` if it is set.
+    ///
+    /// A page may be short, or even empty, and still not be the last: the search ends after a
+    /// number of cases with a part of the viewer's that the directory in force bars it from. That
+    /// there are some tells it nothing: it saw them before that directory, and sees no longer.
     async fn cases(
         &self,
         viewer: &Party,
         state: Option<State>,
         after: Option<Cursor>,
         limit: u32,
-    ) -> Result<Vec<StoredCase>, Error>;
+    ) -> Result<Page<StoredCase, Cursor>, Error>;
 
     /// Whether the agency has a part in a case of the report that sees its content.
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;

@@ -24,6 +24,12 @@ use crate::{
     case::{Party, Rules, State},
 };
 
+/// Cases of a block that a page reads when it is not full with what it read first, since the viewer
+/// is barred from some of that.
+const BLOCK: u32 = 1_000;
+/// Blocks that a page reads at most.
+const BLOCKS: usize = 4;
+
 /// A store in SQLite or PostgreSQL.
 #[derive(Clone)]
 pub struct SqlStore {
@@ -114,22 +120,35 @@ impl Store for SqlStore {
         state: Option<State>,
         after: Option<Cursor>,
         limit: u32,
-    ) -> Result<Vec<StoredCase>, Error> {
+    ) -> Result<Page<StoredCase, Cursor>, Error> {
+        // One more than asked for, which tells whether there is another page.
+        let (wanted, mut block) = (limit as usize, limit.saturating_add(1));
         let (mut seen, mut after) = (Vec::new(), after);
-        loop {
-            let room = limit - u32::try_from(seen.len()).unwrap_or(limit);
-            let found = read::cases(&self.db, viewer, state, after, room).await?;
-            let is_last = u32::try_from(found.len()).is_ok_and(|found| found < room);
-            after = found.last().map(|last| Cursor {
-                open_time: last.open_time,
-                id: last.id,
-            });
+        for _ in 0..BLOCKS {
+            let found = read::cases(&self.db, viewer, state, after, block).await?;
+            let is_last = found.len() < block as usize;
+            after = found.last().map(Cursor::of);
             seen.extend(self.unbarred(viewer, found).await?);
-            // A page is full, whatever was left out of it.
-            if is_last || u32::try_from(seen.len()).is_ok_and(|seen| seen >= limit) {
-                return Ok(seen);
+            if seen.len() > wanted {
+                seen.truncate(wanted);
+                after = seen.last().map(Cursor::of);
+                return Ok(Page {
+                    items: seen,
+                    next: after,
+                });
             }
+            if is_last {
+                return Ok(Page {
+                    items: seen,
+                    next: None,
+                });
+            }
+            block = BLOCK;
         }
+        Ok(Page {
+            items: seen,
+            next: after,
+        })
     }
 
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {

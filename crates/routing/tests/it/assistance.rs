@@ -117,7 +117,10 @@ async fn p7_an_answer_can_end_the_sight_of_the_case(backend: Backend) {
     );
     assert_eq!(fixture.act(unable).await, first, "a repeat learns no more");
     assert!(fixture.store.case(case, &viewer).await.unwrap().is_none());
-    assert_eq!(fixture.store.cases(&viewer, None, None, 10).await.unwrap().len(), 0);
+    assert_eq!(
+        fixture.store.cases(&viewer, None, None, 10).await.unwrap().items.len(),
+        0
+    );
     let feed = fixture.feed("police-440300", 0).await;
     assert!(
         feed.iter().all(|item| item.case.is_none()) && feed.len() == 2,

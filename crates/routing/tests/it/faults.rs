@@ -156,7 +156,7 @@ impl Store for Faulty {
         state: Option<State>,
         after: Option<Cursor>,
         limit: u32,
-    ) -> Result<Vec<StoredCase>, Error> {
+    ) -> Result<Page<StoredCase, Cursor>, Error> {
         self.around("cases", self.inner.cases(viewer, state, after, limit))
             .await
     }

@@ -148,8 +148,17 @@ impl Store for Counting {
     async fn case(&self, _: Uuid, _: &Party) -> Result<Option<StoredCase>, Error> {
         Ok(None)
     }
-    async fn cases(&self, _: &Party, _: Option<State>, _: Option<Cursor>, _: u32) -> Result<Vec<StoredCase>, Error> {
-        Ok(Vec::new())
+    async fn cases(
+        &self,
+        _: &Party,
+        _: Option<State>,
+        _: Option<Cursor>,
+        _: u32,
+    ) -> Result<Page<StoredCase, Cursor>, Error> {
+        Ok(Page {
+            items: Vec::new(),
+            next: None,
+        })
     }
     async fn sees_content(&self, _: &AgencyId, _: Uuid) -> Result<bool, Error> {
         Ok(false)

@@ -278,7 +278,12 @@ impl Fixture {
     /// or designates, and a running clock; no excluded agency has a part; each record's chain is
     /// unbroken.
     pub async fn assert_promises(&self) {
-        let cases = self.store.cases(&Party::Operator, None, None, 100_000).await.unwrap();
+        let cases = self
+            .store
+            .cases(&Party::Operator, None, None, 100_000)
+            .await
+            .unwrap()
+            .items;
         let parties = self
             .rows("SELECT case_id, agency, part FROM case_parties", vec![])
             .await;

@@ -49,7 +49,7 @@ async fn done(fixture: &Fixture, command: Command) {
 async fn sees(fixture: &Fixture, case: Uuid, id: &str) -> bool {
     let viewer = agency_viewer(id);
     let one = fixture.store.case(case, &viewer).await.unwrap().is_some();
-    let listed = fixture.store.cases(&viewer, None, None, 10).await.unwrap();
+    let listed = fixture.store.cases(&viewer, None, None, 10).await.unwrap().items;
     assert_eq!(
         listed.iter().any(|listed| listed.id == case),
         one,

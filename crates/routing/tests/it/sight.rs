@@ -8,7 +8,7 @@ use futures::future::join_all;
 use journal::{Outbox as _, SqlOutbox};
 use prost::Message as _;
 use routing::case::{Party, State};
-use routing::store::{Acted, Cursor, Store as _};
+use routing::store::{Acted, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ testkit::on_each_backend!(
     p7_an_agency_sees_its_own_cases_only,
     p7_the_excluded_see_nothing_at_any_time,
     p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good,
+    p7_a_page_behind_many_barred_cases_ends_soon_and_says_where_to_go_on,
     p7_content_is_for_the_lead,
     p7_a_part_that_sees_nothing_is_shown_nothing,
     pages_go_on_where_they_ended,
@@ -27,7 +28,7 @@ testkit::on_each_backend!(
 );
 
 async fn listed(fixture: &Fixture, viewer: &Party) -> BTreeSet<Uuid> {
-    let found = fixture.store.cases(viewer, None, None, 1_000).await.unwrap();
+    let found = fixture.store.cases(viewer, None, None, 1_000).await.unwrap().items;
     found.iter().map(|case| case.id).collect()
 }
 
@@ -113,8 +114,9 @@ async fn p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good(backend: 
     }
     assert_eq!(listed(&fixture, &viewer).await, BTreeSet::from([other]));
     let page = fixture.store.cases(&viewer, None, None, 1).await.unwrap();
+    assert_eq!(page.next, None);
     assert_eq!(
-        page.iter().map(|case| case.id).collect::<Vec<_>>(),
+        page.items.iter().map(|case| case.id).collect::<Vec<_>>(),
         [other],
         "a page is full"
     );
@@ -128,6 +130,14 @@ async fn p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good(backend: 
     let ticker = fixture.ticker(&fixture.store);
     assert_eq!(ticker.succeed().await.unwrap(), 2);
     assert_eq!(ticker.succeed().await.unwrap(), 0);
+    // That it has lost them, once each.
+    let lost = fixture.feed("police-450100", 0).await.split_off(feed.len());
+    let lost: Vec<_> = lost.iter().map(|item| (item.id, item.case.is_some())).collect();
+    assert_eq!(lost.len(), 2, "{lost:?}");
+    assert_eq!(
+        BTreeSet::from_iter(lost),
+        BTreeSet::from([(led, false), (supported, false)])
+    );
     for case in [led, supported] {
         let viewer = agency_viewer("police-450100");
         assert!(fixture.store.case(case, &viewer).await.unwrap().is_none());
@@ -171,6 +181,40 @@ async fn p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good(backend: 
         );
     }
     fixture.assert_promises().await;
+}
+
+async fn p7_a_page_behind_many_barred_cases_ends_soon_and_says_where_to_go_on(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let oldest = fixture.open(&[gambling()]).await[0];
+    let barring = Facts {
+        excluded: vec!["agencies/police-130400".to_owned()],
+        ..gambling()
+    };
+    for _ in 0..10 {
+        fixture.clock.advance(1);
+        let news: Vec<_> = (0..310).map(|_| fixture.arrival(&barring)).collect();
+        fixture.store.open(&news, fixture.now()).await.unwrap();
+    }
+    fixture.clock.advance(1);
+    let newest = fixture.open(&[gambling()]).await[0];
+    fixture
+        .apply(&[("police-130400", "valid_to: 2026-12-31, successor: police-450100")])
+        .await;
+    let pages = async |viewer: &str, size| {
+        let (viewer, mut pages, mut after) = (agency_viewer(viewer), Vec::new(), None);
+        loop {
+            let page = fixture.store.cases(&viewer, None, after, size).await.unwrap();
+            after = page.next;
+            pages.push(page.items.iter().map(|case| case.id).collect::<Vec<_>>());
+            if after.is_none() {
+                return pages;
+            }
+        }
+    };
+    // It read as many as it may, and neither stopped for good nor read on to the end.
+    assert_eq!(pages("police-450100", 2).await, [vec![newest], vec![oldest]]);
+    let whole = pages("police-440000", 1_000).await;
+    assert!(whole.iter().map(Vec::len).eq([1_000, 1_000, 1_000, 102]));
 }
 
 async fn p7_content_is_for_the_lead(backend: Backend) {
@@ -222,12 +266,11 @@ async fn pages_go_on_where_they_ended(backend: Backend) {
     let mut after = None;
     loop {
         let page = fixture.store.cases(&viewer, None, after, 4).await.unwrap();
-        let Some(last) = page.last() else { break };
-        after = Some(Cursor {
-            open_time: last.open_time,
-            id: last.id,
-        });
-        pages.push(page);
+        after = page.next;
+        pages.push(page.items);
+        if after.is_none() {
+            break;
+        }
     }
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4, 3]);
     let shown: Vec<_> = pages.into_iter().flatten().collect();
@@ -246,7 +289,8 @@ async fn pages_go_on_where_they_ended(backend: Backend) {
         .store
         .cases(&viewer, Some(State::IN_PROGRESS), None, 10)
         .await
-        .unwrap();
+        .unwrap()
+        .items;
     assert_eq!(taken.iter().map(|case| case.id).collect::<Vec<_>>(), [opened[4]]);
 }
 
