@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     MissedClock, ReportNews, Route,
-    change::{ChangeContext, Changed, OnLocked, lock, ourselves},
+    change::{ChangeContext, Changed, OnLocked, audience, lock, ourselves},
     exclusions, report_name, rows,
     simulations::{OPENINGS, opening_row},
     sql::SqlStore,
@@ -131,6 +131,7 @@ impl SqlStore {
             id,
             open_time: now,
             before: None,
+            audience: audience(&transition.case).collect(),
             after: transition.case,
             step: None,
             delivery,
@@ -195,7 +196,9 @@ impl SqlStore {
             let at = now.max(case.stored.head.time);
             let before = changed.len();
             while let Some(transition) = self.rules(directory, at).succeeded(&case.stored.case, &case.matter) {
-                changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));
+                let mut change = self.change(&mut case, transition, ChangeContext::by_time(), directory, now);
+                change.tell_who_lost_sight();
+                changed.push(change);
             }
             handed += usize::from(changed.len() > before);
             followed.push((id, case.matter));

@@ -6,7 +6,7 @@ use api::{
     event::{Actor, Detail},
     routing::CaseStep,
 };
-use decision::directory::Directory;
+use decision::directory::{AgencyId, Directory};
 use journal::{Delivery, Draft, Head, Payload, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
@@ -85,9 +85,21 @@ pub(super) struct Changed {
     /// `None` if the change opens the case.
     pub(super) before: Option<Case>,
     pub(super) after: Case,
+    /// The agencies to whose feeds it is added.
+    pub(super) audience: BTreeSet<AgencyId>,
     /// For its history; `None` if the change opens the case.
     pub(super) step: Option<CaseStep>,
     pub(super) delivery: Delivery,
+}
+
+impl Changed {
+    /// Adds the change to the feeds of those whose sight it ends, too: of whoever is excluded by
+    /// the directory in force, it is the first they are told since.
+    pub(super) fn tell_who_lost_sight(&mut self) {
+        let left: BTreeSet<AgencyId> = audience(&self.after).collect();
+        let before = self.before.iter().flat_map(audience);
+        self.audience.extend(before.filter(|agency| !left.contains(agency)));
+    }
 }
 
 /// A case whose row in `case_states` is locked.
@@ -128,6 +140,13 @@ impl SqlStore {
         now: Time,
     ) -> Changed {
         let Locked { stored, matter } = case;
+        let at = now.max(stored.head.time);
+        let seeing = |case: &Case| -> Vec<AgencyId> {
+            let may_know = |agency: &AgencyId| self.keeps_sight(case, at, matter, agency, directory);
+            audience(case).filter(may_know).collect()
+        };
+        let audience = seeing(&stored.case).into_iter().chain(seeing(&transition.case));
+        let audience = audience.collect();
         let delivery = self.delivery(
             stored.id,
             Some(&stored.case),
@@ -147,6 +166,7 @@ impl SqlStore {
             open_time: stored.open_time,
             before: Some(std::mem::replace(&mut stored.case, transition.case.clone())),
             after: transition.case,
+            audience,
             step,
             delivery,
         }
@@ -217,15 +237,13 @@ impl SqlStore {
                 .entry(change.id)
                 .and_modify(|(_, last)| *last = change)
                 .or_insert((change, change));
-            let before = change.before.iter().flat_map(audience);
-            let audience: BTreeSet<String> = before.chain(audience(&change.after)).collect();
-            if !audience.is_empty() {
+            if !change.audience.is_empty() {
                 let logged = &change.delivery.change;
                 news.push(News {
                     case: change.id,
                     kind: logged.kind,
                     time: logged.head.time,
-                    audience,
+                    audience: change.audience.iter().map(ToString::to_string).collect(),
                 });
             }
         }
@@ -272,10 +290,10 @@ pub(crate) fn ourselves() -> Actor {
 }
 
 /// The agencies that see a case.
-fn audience(case: &Case) -> impl Iterator<Item = String> {
+pub(super) fn audience(case: &Case) -> impl Iterator<Item = AgencyId> {
     case.parties()
         .filter(|(_, part)| part.sees().contains(&Sight::Case))
-        .map(|(agency, _)| agency.to_string())
+        .map(|(agency, _)| agency.clone())
 }
 
 /// How to treat rows locked by another transaction.

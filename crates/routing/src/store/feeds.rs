@@ -29,7 +29,7 @@ pub(super) struct News {
     pub(super) case: Uuid,
     pub(super) kind: &'static str,
     pub(super) time: Time,
-    /// The agencies that see the case before or after it.
+    /// The agencies that see the case before or after it, by the directory in force.
     pub(super) audience: BTreeSet<String>,
 }
 

@@ -19,6 +19,7 @@ testkit::on_each_backend!(
     p7_the_excluded_see_nothing_at_any_time,
     p7_who_comes_to_succeed_an_excluded_unit_loses_sight_for_good,
     p7_a_page_behind_many_barred_cases_ends_soon_and_says_where_to_go_on,
+    p7_of_a_case_that_an_agency_is_barred_from_its_feed_tells_the_loss_only,
     p7_content_is_for_the_lead,
     p7_a_part_that_sees_nothing_is_shown_nothing,
     pages_go_on_where_they_ended,
@@ -215,6 +216,53 @@ async fn p7_a_page_behind_many_barred_cases_ends_soon_and_says_where_to_go_on(ba
     assert_eq!(pages("police-450100", 2).await, [vec![newest], vec![oldest]]);
     let whole = pages("police-440000", 1_000).await;
     assert!(whole.iter().map(Vec::len).eq([1_000, 1_000, 1_000, 102]));
+}
+
+/// From the directory that bars it on, until it loses its part at the next tick.
+async fn p7_of_a_case_that_an_agency_is_barred_from_its_feed_tells_the_loss_only(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let facts = Facts {
+        excluded: vec!["agencies/police-130400".to_owned()],
+        ..gambling()
+    };
+    let cases = fixture.open(&[facts.clone(), facts, gambling()]).await;
+    let [taken, late, other] = cases[..] else { panic!() };
+    let told = async |id: &str| {
+        let feed = fixture.feed(id, 0).await.into_iter();
+        let told = feed.map(|item| (item.id, item.kind, item.case.is_some()));
+        told.collect::<Vec<_>>()
+    };
+    let opened = |case: Uuid, seen| (case, "case.opened".to_owned(), seen);
+    let acknowledged = |case: Uuid, seen| (case, "case.acknowledged".to_owned(), seen);
+    // A supporting agency is to continue the excluded unit.
+    let successor = "valid_to: 2026-12-31, successor: police-440000";
+    fixture.apply(&[("police-130400", successor)]).await;
+    for case in [taken, other] {
+        assert!(matches!(fixture.act(by(case, "police-450100")).await, Acted::Done(_)));
+    }
+    // Time acts, too: the lead misses the clock, and the case goes up.
+    let later = fixture.now().plus_seconds(3 * DAY);
+    let missed = fixture.store.missed(later, None, 10).await.unwrap().items;
+    let missed: Vec<_> = missed.into_iter().filter(|missed| missed.case == late).collect();
+    assert_eq!(fixture.store.hand_up(&missed, later).await.unwrap(), 1);
+    let before = [
+        opened(taken, false),
+        opened(late, false),
+        opened(other, true),
+        acknowledged(other, true),
+    ];
+    assert_eq!(told("police-440000").await, before);
+    let lead = told("police-450100").await;
+    assert!(lead.contains(&acknowledged(taken, true)), "{lead:?}");
+    assert!(lead.iter().filter(|(id, ..)| *id == late).count() > 1, "{lead:?}");
+    fixture.ticker(&fixture.store).succeed().await.unwrap();
+    let lost = told("police-440000").await.split_off(before.len());
+    assert_eq!(lost.len(), 2, "once each: {lost:?}");
+    let lost = lost.into_iter().map(|(id, _, seen)| (id, seen));
+    assert_eq!(
+        BTreeSet::from_iter(lost),
+        BTreeSet::from([(taken, false), (late, false)])
+    );
 }
 
 async fn p7_content_is_for_the_lead(backend: Backend) {
