@@ -35,7 +35,7 @@ use journal::IntakeKind;
 use uuid::Uuid;
 
 pub(crate) use room::Room;
-pub(crate) use service::{Service, sender};
+pub(crate) use service::Service;
 pub(crate) use upkeep::Upkeep;
 pub use vault::{Folder, FolderError, Unfinished, Vault};
 pub use verify::{Verified, verify};

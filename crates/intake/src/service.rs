@@ -23,7 +23,7 @@ use crate::{
     receipt::Receipts,
     sight,
     state::State,
-    store::{self, Accepted, Prepared, Store, StoredReport, evidence::EvidenceStore},
+    store::{self, Accepted, Prepared, Sender, Store, StoredReport, evidence::EvidenceStore},
 };
 
 /// Intake's use cases.
@@ -65,9 +65,12 @@ impl Service {
     }
 }
 
-/// Whether the caller sent this report.
-fn is_sender(caller: &Identity, stored: &StoredReport) -> bool {
-    caller.system == stored.caller || (caller.agency.is_some() && caller.agency == stored.agency)
+/// The caller as somebody who sends something in.
+pub(crate) fn sender(caller: &Identity) -> Sender {
+    Sender {
+        system: caller.system.clone(),
+        agency: caller.agency.clone(),
+    }
 }
 
 /// The state that a report is shown in. Whoever is excluded keeps to what it knew when the report

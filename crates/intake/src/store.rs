@@ -120,15 +120,31 @@ pub struct CaseNews {
     pub traceparent: String,
 }
 
+/// Who sends something in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The system.
+    pub system: String,
+    /// Id of the agency that it acts for.
+    pub agency: Option<AgencyId>,
+}
+
+impl Sender {
+    /// Whether this sender owns what another one sent: an agency owns what its systems sent for it,
+    /// a system without an agency what it sent itself, without one. A system whose agency is
+    /// another than it was takes nothing along.
+    pub fn owns(&self, sent_by: &Self) -> bool {
+        self.agency == sent_by.agency && (self.agency.is_some() || self.system == sent_by.system)
+    }
+}
+
 /// A report as stored.
 #[derive(Clone, Debug)]
 pub struct StoredReport {
     /// Its id.
     pub report: Uuid,
-    /// The system that sent it.
-    pub caller: String,
-    /// Id of the agency that sent it.
-    pub agency: Option<AgencyId>,
+    /// Who sent it.
+    pub sender: Sender,
     /// The encoded report.
     pub content: Vec<u8>,
     /// When it was recorded.
@@ -144,10 +160,8 @@ pub struct StoredReport {
 /// Whose reports to list, and from when.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The system that sent them;
-    pub system: String,
-    /// or the agency whose systems did.
-    pub agency: Option<AgencyId>,
+    /// Who owns them ([`Sender::owns`]).
+    pub by: Sender,
     /// Recorded at this time or later.
     pub start: Option<Time>,
     /// Recorded before this time.

@@ -18,10 +18,11 @@ use super::{
     upload::{self, Messages, Received},
 };
 use crate::{
+    service::sender,
     sight::may_see,
     store::{
         self,
-        evidence::{Download, EvidenceStore, Sender, StoredEvidence, Upload, Uploaded},
+        evidence::{Download, EvidenceStore, StoredEvidence, Upload, Uploaded},
     },
 };
 
@@ -115,7 +116,7 @@ impl Service {
     /// A file, for those who may know of it.
     pub(crate) async fn get(&self, caller: &Identity, id: Uuid) -> Result<StoredEvidence, Failure> {
         let stored = self.store.evidence(id).await?;
-        let is_own = |stored: &StoredEvidence| stored.is_of(&sender(caller));
+        let is_own = |stored: &StoredEvidence| sender(caller).owns(&stored.sender);
         self.shown(caller, id, stored, is_own).await
     }
 
@@ -128,7 +129,7 @@ impl Service {
         let valid = check::download(request)?;
         let permit = one_of(&self.downloads)?;
         let stored = self.store.evidence(valid.id).await?;
-        let is_own = |stored: &StoredEvidence| stored.sender.system == caller.system;
+        let is_own = |stored: &StoredEvidence| stored.sender == sender(caller);
         let own = stored.as_ref().is_some_and(is_own);
         let stored = self.shown(caller, valid.id, stored, is_own).await?;
         let record = name(valid.id);
@@ -213,14 +214,6 @@ impl Service {
 
 fn one_of(streams: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
     Arc::clone(streams).try_acquire_owned().map_err(|_| Failure::Overloaded)
-}
-
-/// The caller as somebody who sends something in.
-pub(crate) fn sender(caller: &Identity) -> Sender {
-    Sender {
-        system: caller.system.clone(),
-        agency: caller.agency.clone(),
-    }
 }
 
 /// A file as callers are told of it.

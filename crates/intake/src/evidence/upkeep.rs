@@ -152,10 +152,7 @@ mod tests {
     use crate::{
         Intake,
         evidence::{Folder, State},
-        store::{
-            SqlStore,
-            evidence::{Sender, Upload},
-        },
+        store::{Sender, SqlStore, evidence::Upload},
     };
 
     /// 2026-11-22 00:00 UTC.

@@ -25,7 +25,7 @@ impl Service {
             .ok_or(Failure::NotFound { what: "receipt" })?;
         // An excluded sender may have kept the receipt, or show it through somebody else: then it
         // tells nobody the outcome. Operators are told: reporters ask them.
-        let sender = stored.agency.as_ref().filter(|_| caller.role != Role::Operator);
+        let sender = stored.sender.agency.as_ref().filter(|_| caller.role != Role::Operator);
         // Read before routing is asked: it then knows of everything that could be shown.
         let mut changes = self.store.changes(stored.report).await?;
         let hidden = self.is_hidden(caller.agency.iter().chain(sender), &stored).await?;

@@ -7,12 +7,18 @@ use journal::Time;
 use rpc::{Failure, Identity, Violations, page};
 use uuid::Uuid;
 
-use super::{Service, shown_state, was_hidden};
+use super::{Service, sender, shown_state, was_hidden};
 use crate::{
     sight,
     state::State,
     store::{self, Sent, SentReport},
 };
+
+/// Reports that are read at a time where only some are shown: as many as routing is asked about at
+/// once.
+const BLOCK: u32 = 1_000;
+/// Blocks that a page reads at most.
+const BLOCKS: usize = 4;
 
 impl Service {
     /// A page of the reports that the caller sent.
@@ -47,28 +53,46 @@ impl Service {
         let before = violations.note(seal.position(&filter, &request.page_token, |text| Uuid::parse_str(text).ok()))?;
         let (size, state, before) = violations.finish(|| Some((size?, state?, before?)))?;
         let sent = Sent {
-            system: caller.system.clone(),
-            agency: caller.agency.clone(),
+            by: sender(caller),
             start,
             end,
         };
-        let mut found = self.store.sent(&sent, before, size + 1).await?;
-        let next_page_token = seal.cut(&mut found, size, &filter, |last| last.report.to_string());
-        let hidden = self.hidden_of(caller, &found).await?;
-        let shown = found.into_iter().filter_map(|sent| {
-            let name = store::name(sent.report);
-            let is_hidden = hidden.contains(&name);
-            let shown = shown_state(sent.state, is_hidden);
-            // As it is shown: chosen by what is kept from the caller, the list would tell it.
-            state.is_none_or(|wanted| wanted == shown).then(|| Report {
-                name,
-                state: shown.to_proto().into(),
-                accept_time: Some(sent.accept_time.to_proto()),
-                ..Report::default()
-            })
+        // Of a state there may be few: more is read than shown, up to a number.
+        let (blocks, mut block) = match state {
+            Some(_) => (BLOCKS, BLOCK),
+            None => (1, size + 1),
+        };
+        let (mut shown, mut before, mut is_last) = (Vec::new(), before, false);
+        for _ in 0..blocks {
+            let found = self.store.sent(&sent, before, block).await?;
+            is_last = found.len() < block as usize;
+            before = found.last().map(|last| last.report).or(before);
+            let hidden = self.hidden_of(caller, &found).await?;
+            shown.extend(found.into_iter().filter_map(|sent| {
+                let is_hidden = hidden.contains(&store::name(sent.report));
+                let shown = shown_state(sent.state, is_hidden);
+                // As it is shown: chosen by what is kept from the caller, the list would tell it.
+                state.is_none_or(|wanted| wanted == shown).then_some((sent, shown))
+            }));
+            if is_last || shown.len() > size as usize {
+                break;
+            }
+            block = BLOCK;
+        }
+        let cut = seal.cut(&mut shown, size, &filter, |(last, _)| last.report.to_string());
+        let next_page_token = match before {
+            _ if !cut.is_empty() || is_last => cut,
+            Some(before) => seal.encode(&filter, &before.to_string()),
+            None => String::new(),
+        };
+        let reports = shown.into_iter().map(|(sent, shown)| Report {
+            name: store::name(sent.report),
+            state: shown.to_proto().into(),
+            accept_time: Some(sent.accept_time.to_proto()),
+            ..Report::default()
         });
         Ok(ListReportsResponse {
-            reports: shown.collect(),
+            reports: reports.collect(),
             next_page_token,
         })
     }
@@ -78,8 +102,11 @@ impl Service {
         let Some(agency) = &caller.agency else {
             return Ok(BTreeSet::new());
         };
-        let named = reports.iter().map(|sent| store::name(sent.report)).collect();
-        let mut hidden = sight::hidden(&self.routing, agency, named).await?;
+        let mut hidden = BTreeSet::new();
+        for block in reports.chunks(BLOCK as usize) {
+            let named = block.iter().map(|sent| store::name(sent.report)).collect();
+            hidden.append(&mut sight::hidden(&self.routing, agency, named).await?);
+        }
         let were = reports.iter().filter(|sent| was_hidden(agency, sent.case.as_ref()));
         hidden.extend(were.map(|sent| store::name(sent.report)));
         Ok(hidden)

@@ -4,7 +4,7 @@ use api::intake::{GetReportRequest, GetReportResponse, Report};
 use prost::Message as _;
 use rpc::{Failure, Identity};
 
-use super::{Service, is_sender, shown_state};
+use super::{Service, sender, shown_state};
 use crate::{reading, store};
 
 impl Service {
@@ -17,7 +17,9 @@ impl Service {
         let valid = reading::check(request)?;
         let name = store::name(valid.report);
         let stored = self.store.report(valid.report).await?;
-        let sent = stored.as_ref().is_some_and(|stored| is_sender(caller, stored));
+        let sent = stored
+            .as_ref()
+            .is_some_and(|stored| sender(caller).owns(&stored.sender));
         // Asked also when there is no such report: neither the answer nor its time tells that.
         let leads = !sent && self.may_see(caller, &name).await?;
         let stored = stored

@@ -12,9 +12,9 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use super::Service;
+use super::{Service, sender};
 use crate::{
-    evidence::{self, Unattachable},
+    evidence::Unattachable,
     state::State,
     store::{
         self, Acceptance, Accepted, Prepared,
@@ -155,7 +155,7 @@ impl Service {
         let files = evidence.into_iter().map(|id| (id, caller.actor(id.as_bytes())));
         let attachment = Attachment {
             files: files.collect(),
-            sender: evidence::sender(caller),
+            sender: sender(caller),
             accepted_by: acceptance.change.event_id,
             traceparent: telemetry::traceparent(),
         };
@@ -173,7 +173,7 @@ impl Service {
         if evidence.is_empty() {
             return Ok(());
         }
-        let sender = evidence::sender(caller);
+        let sender = sender(caller);
         match self.evidence.unattachable(evidence, &sender, now).await? {
             none if none.is_empty() => Ok(()),
             some => Err(not_attachable(some)),

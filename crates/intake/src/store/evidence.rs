@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 use api::event::Actor;
 use async_trait::async_trait;
 use journal::{Bytes32, Change, Time};
-use names::AgencyId;
 use sql::Error;
 use uuid::Uuid;
 
-use super::{Accepted, Prepared};
+use super::{Accepted, Prepared, Sender};
 use crate::evidence::{State, UNATTACHED, Unattachable};
 
 /// A file that is on disk, on its way into the store.
@@ -39,15 +38,6 @@ pub struct Upload {
     pub commitment_key: Bytes32,
     /// Trace context to go on with.
     pub traceparent: String,
-}
-
-/// Who sends something in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
-    /// The system.
-    pub system: String,
-    /// Id of its agency.
-    pub agency: Option<AgencyId>,
 }
 
 /// What became of an upload.
@@ -89,15 +79,10 @@ impl StoredEvidence {
             .plus_seconds(i64::try_from(UNATTACHED.as_secs()).unwrap_or(i64::MAX))
     }
 
-    /// Whether who uploaded it is this sender: the same system, or another of the same agency.
-    pub fn is_of(&self, sender: &Sender) -> bool {
-        self.sender.system == sender.system || (sender.agency.is_some() && self.sender.agency == sender.agency)
-    }
-
     /// Whether a report of this sender can have it.
     fn attachable(&self, sender: &Sender, now: Time) -> Result<(), Unattachable> {
         match self.state {
-            _ if !self.is_of(sender) => Err(Unattachable::Unknown),
+            _ if !sender.owns(&self.sender) => Err(Unattachable::Unknown),
             State::Attached => Err(Unattachable::Attached),
             State::Uploaded if now < self.expire_time() => Ok(()),
             // Whether or not upkeep has expired it yet.

@@ -1,14 +1,28 @@
 //! What a sender sent, by its index.
 
 use journal::Time;
-use names::AgencyId;
-use sql::{Error, Row, Value};
+use sql::{Error, Row};
 use uuid::Uuid;
 
 use super::{
-    Sent, SentReport, SqlStore,
+    Sender, Sent, SentReport, SqlStore,
     sql_store::{case_view, parse_id, parse_state},
 };
+
+macro_rules! sent {
+    ($owner:literal) => {
+        concat!(
+            "SELECT id, accept_time, state, case_view FROM standings WHERE id IN ( \
+               SELECT id FROM reports WHERE ",
+            $owner,
+            " AND id >= $2 AND id < $3 AND accept_time >= $4 AND accept_time < $5 ORDER BY id DESC LIMIT $6) \
+             ORDER BY id DESC"
+        )
+    };
+}
+
+const OF_AGENCY: &str = sent!("agency = $1");
+const OF_SYSTEM: &str = sent!("caller = $1 AND agency IS NULL");
 
 impl SqlStore {
     pub(super) async fn sent_by(
@@ -22,30 +36,22 @@ impl SqlStore {
         let first = sent.start.map_or(Uuid::nil(), least_id);
         let end = sent.end.map_or(Uuid::max(), |end| least_id(end.plus_seconds(1)));
         let below = before.map_or(end, |before| before.min(end));
+        // What `Sender::owns` says. Each walks one index to the end of the page.
+        let (statement, owner) = match &sent.by {
+            Sender {
+                agency: Some(agency), ..
+            } => (OF_AGENCY, agency.as_str()),
+            Sender { system, agency: None } => (OF_SYSTEM, system.as_str()),
+        };
         let values = vec![
-            sent.system.as_str().into(),
-            Value::text_or_null(sent.agency.as_ref().map(AgencyId::as_str)),
+            owner.into(),
             first.into(),
             below.into(),
             sent.start.unwrap_or(Time(i64::MIN)).0.into(),
             sent.end.unwrap_or(Time(i64::MAX)).0.into(),
             i64::from(limit).into(),
         ];
-        // Each part walks one index to its end of the page: with `OR`, all reports of the sender
-        // would be read and sorted.
-        let rows = self
-            .db
-            .fetch(
-                "SELECT id, accept_time, state, case_view FROM standings WHERE id IN ( \
-                   SELECT id FROM (SELECT id FROM reports WHERE caller = $1 AND id >= $3 AND id < $4 \
-                     AND accept_time >= $5 AND accept_time < $6 ORDER BY id DESC LIMIT $7) AS of_system \
-                   UNION \
-                   SELECT id FROM (SELECT id FROM reports WHERE agency = $2 AND id >= $3 AND id < $4 \
-                     AND accept_time >= $5 AND accept_time < $6 ORDER BY id DESC LIMIT $7) AS of_agency) \
-                 ORDER BY id DESC LIMIT $7",
-                values,
-            )
-            .await?;
+        let rows = self.db.fetch(statement, values).await?;
         rows.iter().map(row).collect()
     }
 }

@@ -11,7 +11,8 @@ use sql::{Db, Error, Row};
 use uuid::Uuid;
 
 use super::{
-    Accepted, CaseNews, Prepared, Reveal, Revealed, Sent, SentReport, Store, StoredReport, accept::record_missing, name,
+    Accepted, CaseNews, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store, StoredReport,
+    accept::record_missing, name,
 };
 use crate::{receipt::Lookup, state::State};
 
@@ -79,8 +80,10 @@ pub(super) fn case_view(row: &Row) -> Result<Option<CaseChange>, Error> {
 pub(super) fn stored(row: &Row) -> Result<StoredReport, Error> {
     Ok(StoredReport {
         report: parse_id(&row.get::<String>("id")?)?,
-        caller: row.get("caller")?,
-        agency: agency(row)?,
+        sender: Sender {
+            system: row.get("caller")?,
+            agency: agency(row)?,
+        },
         content: row.get("content")?,
         accept_time: Time(row.get("accept_time")?),
         state: parse_state(row)?,

@@ -7,8 +7,8 @@ use api::event::{Detail, StateChange};
 use intake::{
     evidence::{State, Unattachable, name},
     store::{
-        Accepted, Prepared, SqlStore, Store as _,
-        evidence::{Attachment, Download, EvidenceStore as _, Sender, Tally, Upload, Uploaded},
+        Accepted, Prepared, Sender, SqlStore, Store as _,
+        evidence::{Attachment, Download, EvidenceStore as _, Tally, Upload, Uploaded},
     },
 };
 use journal::{Entropy, Opened, Time, entry_hash};

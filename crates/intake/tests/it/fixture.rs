@@ -35,10 +35,8 @@ use intake::{
     evidence::{self, Folder, Unfinished, Vault},
     receipt::Lookup,
     store::{
-        Acceptance, Accepted, CaseNews, Prepared, Sent, SentReport, SqlStore, Store, StoredReport,
-        evidence::{
-            Attachment, Download, EvidenceStore, Sender, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
-        },
+        Acceptance, Accepted, CaseNews, Prepared, Sender, Sent, SentReport, SqlStore, Store, StoredReport,
+        evidence::{Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded},
     },
 };
 use journal::{Arrival, Change, Clock, Draft, Entropy, Head, Logged, ManualClock, Opened, SeededEntropy, Time};

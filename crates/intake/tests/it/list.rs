@@ -6,9 +6,10 @@ use api::{
 };
 use intake::{
     state::State,
-    store::{Sent, Store as _},
+    store::{Sender, Sent, Store as _},
 };
 use journal::{Head, Time};
+use prost::Message as _;
 use rpc::Limits;
 use testkit::Backend;
 use tonic::{Code, Status};
@@ -21,37 +22,44 @@ testkit::on_each_backend!(
     a_sender_is_listed_newest_first_and_from_when_it_asks,
     p7_a_list_has_the_callers_reports_only_page_by_page,
     p7_an_excluded_sender_is_told_the_same_by_the_list_as_by_the_report,
+    p7_a_system_that_came_to_another_agency_takes_no_report_along,
+    a_page_of_one_state_is_full_or_says_where_to_go_on,
 );
 
 async fn a_sender_is_listed_newest_first_and_from_when_it_asks(backend: Backend) {
     let (_db, store, entropy) = open(backend.url()).await;
     let mut of_agency = acceptance(&*entropy, None, 1);
     of_agency.caller = "other-desk".to_owned();
-    let mut of_system = acceptance(&*entropy, None, 1);
-    of_system.agency = names::AgencyId::new("police-130400").ok();
+    // The same system, before it came to this agency.
+    let mut formerly = acceptance(&*entropy, None, 1);
+    formerly.agency = names::AgencyId::new("police-130400").ok();
     let mut alone = acceptance(&*entropy, None, 1);
     alone.agency = None;
     let mut foreign = acceptance(&*entropy, None, 1);
     (foreign.caller, foreign.agency) = ("bank".to_owned(), None);
-    let both = acceptance(&*entropy, None, 1);
-    let all = [of_agency, of_system, alone, foreign, both];
+    let own = acceptance(&*entropy, None, 1);
+    let all = [of_agency, formerly, alone, foreign, own];
     store.accept(&prepared(&all)).await.unwrap();
     let mut head = Head::default();
     let news = case_news(&*entropy, "cases/1", &mut head, &[all[4].report], CaseState::Assigned);
     store.record_case_changes(&[news], NOW).await.unwrap();
 
-    let desk = Sent {
-        system: "hotline".to_owned(),
-        agency: names::AgencyId::new("content-regulator-CN").ok(),
+    let sent_by = |system: &str, agency: Option<&str>| Sent {
+        by: Sender {
+            system: system.to_owned(),
+            agency: agency.map(|id| names::AgencyId::new(id).unwrap()),
+        },
         start: None,
         end: None,
     };
-    let newest_first = |mut ids: Vec<Uuid>| {
+    let newest_first = |ids: &[usize]| {
+        let mut ids: Vec<Uuid> = ids.iter().map(|i| all[*i].report).collect();
         ids.sort();
         ids.reverse();
         ids
     };
-    let expected = newest_first([0, 1, 2, 4].map(|i: usize| all[i].report).to_vec());
+    let desk = sent_by("hotline", Some("content-regulator-CN"));
+    let expected = newest_first(&[0, 4]);
     let listed = store.sent(&desk, None, 100).await.unwrap();
     assert_eq!(listed.iter().map(|sent| sent.report).collect::<Vec<_>>(), expected);
     for sent in &listed {
@@ -60,7 +68,7 @@ async fn a_sender_is_listed_newest_first_and_from_when_it_asks(backend: Backend)
         assert_eq!(sent.accept_time, NOW);
     }
     // Each page goes on behind the last, without repeats and gaps.
-    for size in 1..=4 {
+    for size in 1..=3 {
         let (mut paged, mut before) = (Vec::new(), None);
         loop {
             let page = store.sent(&desk, before, size).await.unwrap();
@@ -71,21 +79,34 @@ async fn a_sender_is_listed_newest_first_and_from_when_it_asks(backend: Backend)
         }
         assert_eq!(paged, expected, "{size}");
     }
-    let without = Sent {
-        agency: None,
-        ..desk.clone()
-    };
-    let listed = store.sent(&without, None, 100).await.unwrap();
-    let expected = newest_first([1, 2, 4].map(|i: usize| all[i].report).to_vec());
-    assert_eq!(listed.iter().map(|sent| sent.report).collect::<Vec<_>>(), expected);
+    // What each owns is what it is listed.
+    for (by, owned) in [
+        (sent_by("hotline", Some("police-130400")), &[1][..]),
+        (sent_by("other-desk", Some("content-regulator-CN")), &[0, 4]),
+        (sent_by("hotline", None), &[2]),
+        (sent_by("bank", None), &[3]),
+        (sent_by("bank", Some("police-110000")), &[]),
+        (sent_by("other-desk", None), &[]),
+    ] {
+        let listed = store.sent(&by, None, 100).await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|sent| sent.report).collect();
+        assert_eq!(listed, newest_first(owned), "{by:?}");
+        for (i, acceptance) in all.iter().enumerate() {
+            let sender = Sender {
+                system: acceptance.caller.clone(),
+                agency: acceptance.agency.clone(),
+            };
+            assert_eq!(by.by.owns(&sender), owned.contains(&i), "{by:?} {i}");
+        }
+    }
     // To the microsecond, although ids have milliseconds.
     let micros = |n: i64| Some(Time(NOW.0 + n));
     for (start, end, count) in [
-        (micros(0), None, 4),
+        (micros(0), None, 2),
         (micros(1), None, 0),
-        (None, micros(1), 4),
+        (None, micros(1), 2),
         (None, micros(0), 0),
-        (micros(-1), micros(1), 4),
+        (micros(-1), micros(1), 2),
         (micros(-5_000_000), micros(-1), 0),
     ] {
         let within = Sent {
@@ -252,6 +273,99 @@ async fn p7_an_excluded_sender_is_told_the_same_by_the_list_as_by_the_report(bac
         assert_eq!(status.code(), Code::Unavailable, "{system}");
     }
     assert_eq!(all(&served, "platform").await, []);
+}
+
+/// By no door: the list, the report, its file.
+async fn p7_a_system_that_came_to_another_agency_takes_no_report_along(backend: Backend) {
+    let served = serve(backend.url(), Limits::default()).await;
+    let entropy = entropy();
+    let before = |system: &str, agency: Option<&str>| {
+        let mut sent = acceptance(&*entropy, None, 1);
+        system.clone_into(&mut sent.caller);
+        sent.content = good().report.unwrap().encode_to_vec();
+        sent.agency = agency.map(|id| names::AgencyId::new(id).unwrap());
+        sent
+    };
+    // As `hotline` of the content regulator, `platform` of none, and `handan` of the police are now.
+    let sent = [
+        before("hotline", Some("police-130400")),
+        before("hotline", None),
+        before("platform", Some("content-regulator-CN")),
+        before("hotline", Some("content-regulator-CN")),
+    ];
+    served.faults.inner.accept(&prepared(&sent)).await.unwrap();
+    let named = |i: usize| names::REPORT.of(sent[i].report);
+    for (system, own) in [
+        ("hotline", &[2, 3][..]),
+        ("handan", &[0]),
+        ("platform", &[]),
+        ("hotline-archive", &[2, 3]),
+    ] {
+        let mut listed: Vec<_> = all(&served, system)
+            .await
+            .into_iter()
+            .map(|report| report.name)
+            .collect();
+        listed.sort();
+        let mut expected: Vec<_> = own.iter().map(|i| named(*i)).collect();
+        expected.sort();
+        assert_eq!(listed, expected, "{system}");
+        for i in 0..sent.len() {
+            let read = served.get(system, &named(i), ReadPurpose::CheckSubmission).await;
+            assert_eq!(read.is_ok(), own.contains(&i), "{system} {i}");
+            if let Err(status) = read {
+                assert_eq!(status.code(), Code::NotFound);
+            }
+        }
+    }
+}
+
+async fn a_page_of_one_state_is_full_or_says_where_to_go_on(backend: Backend) {
+    let served = serve(backend.url(), Limits::default()).await;
+    let entropy = entropy();
+    let all: Vec<_> = (0..4_500).map(|_| acceptance(&*entropy, None, 1)).collect();
+    for batch in all.chunks(500) {
+        served.faults.inner.accept(&prepared(batch)).await.unwrap();
+    }
+    let mut ids: Vec<Uuid> = all.iter().map(|sent| sent.report).collect();
+    ids.sort();
+    ids.reverse();
+    // Of the newest first: two far apart within what a page reads, one behind.
+    let routed = [ids[10], ids[2_500], ids[4_400]];
+    let news: Vec<_> = (0..)
+        .zip(routed)
+        .map(|(case, report)| {
+            let name = format!("cases/{case}");
+            case_news(&*entropy, &name, &mut Head::default(), &[report], CaseState::Assigned)
+        })
+        .collect();
+    served.faults.inner.record_case_changes(&news, NOW).await.unwrap();
+    let page = async |page_size, page_token: String| {
+        let request = ListReportsRequest {
+            page_size,
+            page_token,
+            state: ReportState::Routed.into(),
+            ..Default::default()
+        };
+        let page = list(&served, "hotline", request).await.unwrap();
+        let names: Vec<_> = page.reports.into_iter().map(|report| report.name).collect();
+        (names, page.next_page_token)
+    };
+    let named = |of: &[Uuid]| of.iter().map(|id| names::REPORT.of(*id)).collect::<Vec<_>>();
+    let (first, next) = page(2, String::new()).await;
+    assert_eq!(first, named(&routed[..2]), "a page is full");
+    let (second, end) = page(2, next).await;
+    assert_eq!((second, end), (named(&routed[2..]), String::new()));
+    // One by one, each behind the last.
+    let (first, next) = page(1, String::new()).await;
+    assert_eq!(first, named(&routed[..1]));
+    let (second, _) = page(1, next).await;
+    assert_eq!(second, named(&routed[1..2]));
+    // More than there are: what was read is shown, and where to go on.
+    let (first, next) = page(100, String::new()).await;
+    assert_eq!(first, named(&routed[..2]));
+    let (rest, end) = page(100, next).await;
+    assert_eq!((rest, end), (named(&routed[2..]), String::new()));
 }
 
 #[tokio::test]

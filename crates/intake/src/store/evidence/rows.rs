@@ -11,13 +11,12 @@ use sql::{Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Attachment, Download, EvidenceStore, Sender, StoredEvidence, Tally, Unattachables, Upload, Uploaded,
-    uploaded_before,
+    Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded, uploaded_before,
 };
 use crate::{
     evidence::{State, Unattachable, name},
     store::{
-        Accepted, Prepared, SqlStore,
+        Accepted, Prepared, Sender, SqlStore,
         accept::{find_earlier, record_missing},
         sql_store::{agency, parse_id},
     },
