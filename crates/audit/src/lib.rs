@@ -483,7 +483,7 @@ impl Audit {
         let (store, vitals) = (Arc::clone(&self.store), Arc::clone(&self.vitals));
         Arc::new(move || {
             let (store, vitals) = (Arc::clone(&store), Arc::clone(&vitals));
-            async move { vitals.is_well() && !store.is_full() && store.ping().await.is_ok() }.boxed()
+            async move { vitals.is_well() && !store.is_full().await && store.ping().await.is_ok() }.boxed()
         })
     }
 

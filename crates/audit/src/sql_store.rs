@@ -298,8 +298,8 @@ impl Store for SqlStore {
         self.db.ping().await
     }
 
-    fn is_full(&self) -> bool {
-        self.db.is_full()
+    async fn is_full(&self) -> bool {
+        self.db.is_full().await
     }
 
     async fn close(&self) {

@@ -149,8 +149,8 @@ pub trait Store: Reader {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), sql::Error>;
 
-    /// Whether the last change found no room in the database.
-    fn is_full(&self) -> bool {
+    /// Whether the database has no room.
+    async fn is_full(&self) -> bool {
         false
     }
 

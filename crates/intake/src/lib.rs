@@ -288,9 +288,9 @@ impl Intake {
             let (store, now, was_well) = (Arc::clone(&store), clock.now(), Arc::clone(&was_well));
             let db = db.clone();
             async move {
-                // Before the probe: that changes a row, for which there may be room still.
-                let is_full = db.is_full();
                 let probe = store.probe(now).await;
+                // The probe changes a row, for which there may be room still.
+                let is_full = db.is_full().await;
                 // What a retry can help is load, which health is not about.
                 let is_load = |error: &sql::Error| error.is_transient() && !error.is_outage();
                 let is_well = probe.as_ref().err().is_none_or(is_load);

@@ -345,7 +345,7 @@ impl Routing {
         Arc::new(move || {
             let (store, versions) = (Arc::clone(&store), Arc::clone(&versions));
             let db = db.clone();
-            async move { !db.is_full() && store.ping().await.is_ok() && versions.refresh().await.is_ok() }.boxed()
+            async move { !db.is_full().await && store.ping().await.is_ok() && versions.refresh().await.is_ok() }.boxed()
         })
     }
 

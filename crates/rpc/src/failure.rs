@@ -453,9 +453,9 @@ pub(crate) mod tests {
         assert_eq!(reason(write(full).await.unwrap_err().into()), "STORAGE_FULL");
         let grouped = journal::CommitError::Failed(Arc::new(write(full).await.unwrap_err()));
         assert_eq!(reason(grouped.into()), "STORAGE_FULL");
-        assert!(db.is_full());
+        assert!(db.is_full().await);
         write(roomy).await.unwrap();
-        assert!(!db.is_full());
+        assert!(!db.is_full().await);
     }
 
     #[test]

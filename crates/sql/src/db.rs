@@ -19,11 +19,26 @@ use crate::{
 
 /// An open database.
 #[derive(Clone, Debug)]
-pub struct Db(Pools, Arc<Mutex<Option<Instant>>>, Arc<OnceLock<Service>>);
+pub struct Db(Pools, Arc<Mutex<Option<Full>>>, Arc<OnceLock<Service>>);
+
+/// A disk that was found full.
+#[derive(Clone, Copy, Debug)]
+struct Full {
+    /// When it last was.
+    found: Instant,
+    /// Whether something was written since.
+    is_doubted: bool,
+}
 
 /// Time after the last write that found no room when there may be room again, if nothing is written
 /// meanwhile.
 const FULL: Duration = Duration::from_secs(90);
+
+/// A megabyte in rows of a new table: no pages are there for them, and nothing compresses them.
+const GROW: &str = "CREATE UNLOGGED TABLE room_trial AS \
+                    SELECT repeat('x', 1000) AS content FROM generate_series(1, 1000)";
+const GROW_SQLITE: &str = "CREATE TABLE IF NOT EXISTS room_trial AS SELECT zeroblob(1000000) AS content";
+const SHRINK_SQLITE: &str = "DROP TABLE room_trial";
 
 impl Db {
     /// Opens the database at a URL and migrates its schema. A missing SQLite file is created.
@@ -79,7 +94,11 @@ impl Db {
             Pools::Postgres(pool) => pool.measure((service, Pool::Shared)),
         }
         let full = Arc::downgrade(&self.1);
-        let is_full = move || Some(f64::from(u8::from(is_full(&*full.upgrade()?))));
+        let is_full = move || {
+            let full = full.upgrade()?;
+            let full = full.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(f64::from(u8::from(full.is_some())))
+        };
         Instruments::get().full.watch((service,), is_full);
     }
 
@@ -94,22 +113,67 @@ impl Db {
         let was_full = full.is_some();
         match outcome {
             Err(error) if error.is_full() => {
-                *full = Some(Instant::now());
+                *full = Some(Full::found());
                 if !was_full {
                     tracing::error!(%error, "the database's disk is full: nothing can be written until there is room");
                 }
             }
-            Ok(_) if was_full => {
-                *full = None;
-                tracing::info!("the database has room again");
+            Ok(_) => {
+                if let Some(full) = full.as_mut() {
+                    full.is_doubted = true;
+                }
             }
-            _ => {}
+            Err(_) => {}
         }
     }
 
-    /// Whether the last write found the database's disk full, not long ago.
-    pub fn is_full(&self) -> bool {
-        is_full(&self.1)
+    /// Whether the database's disk is full: a write found it so, and there was no room since for
+    /// one of some size. Asks the database where something could be written meanwhile: changes of
+    /// rows fit into pages that are there, on a full disk, too.
+    pub async fn is_full(&self) -> bool {
+        let known = || self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match known().as_mut() {
+            None => return false,
+            Some(full) if !full.is_doubted && full.found.elapsed() < FULL => return true,
+            Some(full) => {
+                // Whoever asks during the trial is told what was so before it.
+                full.is_doubted = false;
+                full.found
+            }
+        };
+        match self.grow().await {
+            Err(error) if error.is_full() => {
+                *known() = Some(Full::found());
+                return true;
+            }
+            // As for a role that may create no tables: then time decides.
+            Err(error) if found.elapsed() < FULL => {
+                tracing::debug!(%error, "whether the database has room again cannot be tried");
+                return true;
+            }
+            Ok(()) | Err(_) => *known() = None,
+        }
+        tracing::info!("the database has room again");
+        false
+    }
+
+    /// Writes something for which the database must grow, and drops it.
+    async fn grow(&self) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        if let Engine::Postgres = self.engine() {
+            let grown = tx.fetch(GROW, Vec::new()).await;
+            tx.rollback().await;
+            return grown.map(drop);
+        }
+        // SQLite writes when it commits. A table that was left behind by a crash takes room, too.
+        if let Err(error) = tx.fetch(GROW_SQLITE, Vec::new()).await {
+            tx.rollback().await;
+            return Err(error);
+        }
+        tx.commit().await?;
+        let mut tx = self.begin().await?;
+        tx.fetch(SHRINK_SQLITE, Vec::new()).await?;
+        tx.commit().await
     }
 
     /// The engine of this database.
@@ -233,9 +297,13 @@ impl Db {
     }
 }
 
-fn is_full(found: &Mutex<Option<Instant>>) -> bool {
-    let found = found.lock().unwrap_or_else(PoisonError::into_inner);
-    found.is_some_and(|found| found.elapsed() < FULL)
+impl Full {
+    fn found() -> Self {
+        Self {
+            found: Instant::now(),
+            is_doubted: false,
+        }
+    }
 }
 
 /// A write transaction. Dropped without [`Tx::commit`], it leaves nothing behind.

@@ -19,7 +19,7 @@ telemetry::instruments! {
         wait: Histogram<(Service, Pool)> = (conventions::DB_WAIT, "s", SECONDS),
         /// Callers that gave up waiting.
         timeouts: Counter<(Service, Pool)> = (conventions::DB_TIMEOUTS, "{timeout}"),
-        /// Whether the last write found the database's disk full: 1, or 0.
+        /// Whether the database's disk is full, so that it cannot grow: 1, or 0.
         full: Level<(Service,)> = ("remit.db.full", "{database}"),
     }
 }

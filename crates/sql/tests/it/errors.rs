@@ -8,7 +8,7 @@ use testkit::{Backend, on_each_backend};
 on_each_backend!(
     each_engines_codes_are_read_as_its_own,
     a_transaction_that_collided_is_tried_again,
-    a_full_disk_is_known_until_a_write_succeeds,
+    a_full_disk_is_known_until_there_is_room_for_more_than_a_row,
 );
 
 /// How a caller is answered: retry now, retry later, or not at all.
@@ -101,9 +101,12 @@ async fn a_transaction_that_collided_is_tried_again(backend: Backend) {
     assert_eq!(meaning(&Error::Raced("the abandoned load")), Means::Fault);
 }
 
-async fn a_full_disk_is_known_until_a_write_succeeds(backend: Backend) {
+/// Not until a change of a row succeeds: that may fit into pages that are there.
+async fn a_full_disk_is_known_until_there_is_room_for_more_than_a_row(backend: Backend) {
     const RAISE: &str = "CREATE FUNCTION raise_state(state text) RETURNS void LANGUAGE plpgsql \
                          AS $$ BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = state; END $$";
+    const CANNOT_GROW: &str = "CREATE FUNCTION cannot_grow() RETURNS event_trigger LANGUAGE plpgsql \
+                               AS $$ BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = '53100'; END $$";
     let db = Db::open(backend.url(), &[]).await.unwrap();
     let run = async |statement: &'static str| sql::transact!(&db, |tx| tx.fetch(statement, Vec::new()));
     let fails = match db.engine() {
@@ -116,18 +119,42 @@ async fn a_full_disk_is_known_until_a_write_succeeds(backend: Backend) {
             "CREATE TABLE more (id INTEGER)"
         }
     };
-    assert!(!db.is_full());
+    assert!(!db.is_full().await);
     let error = run(fails).await.unwrap_err();
     assert!(
         error.is_full() && error.is_outage() && !error.is_transient(),
         "{error:?}"
     );
-    assert!(db.is_full());
+    assert!(db.is_full().await);
     // Another failure tells nothing about room.
     run("SELECT * FROM no_such").await.unwrap_err();
-    assert!(db.is_full());
-    run("SELECT 1").await.unwrap();
-    assert!(!db.is_full());
+    assert!(db.is_full().await);
+    // Small writes succeed, and the database cannot grow.
+    let small = match db.engine() {
+        Engine::Postgres => {
+            run(CANNOT_GROW).await.unwrap();
+            run(
+                "CREATE EVENT TRIGGER cannot_grow ON ddl_command_start WHEN TAG IN ('CREATE TABLE AS') \
+                 EXECUTE FUNCTION cannot_grow()",
+            )
+            .await
+            .unwrap();
+            "SELECT 1"
+        }
+        Engine::Sqlite => "PRAGMA max_page_count = 100",
+    };
+    for _ in 0..3 {
+        run(small).await.unwrap();
+        assert!(db.is_full().await);
+    }
+    let room = match db.engine() {
+        Engine::Postgres => "DROP EVENT TRIGGER cannot_grow",
+        Engine::Sqlite => "PRAGMA max_page_count = 100000",
+    };
+    run(room).await.unwrap();
+    assert!(!db.is_full().await);
+    let left = db.fetch("SELECT * FROM room_trial", Vec::new()).await;
+    assert!(left.is_err(), "the trial leaves nothing behind");
     // Its neighbours, and the number of the other engine, are something else.
     if db.engine() == Engine::Postgres {
         for other in ["SELECT raise_state('53200')", "SELECT raise_state('00013')"] {
