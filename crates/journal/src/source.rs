@@ -1,8 +1,11 @@
 //! Sources of time and randomness, which are parameters everywhere else.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use moment::Time;
@@ -13,6 +16,10 @@ use uuid::Uuid;
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Time;
+
+    /// The time that has passed since some moment, whatever the clock is set to. Only differences
+    /// mean something.
+    fn steady(&self) -> Duration;
 
     /// Whether it follows real time, so that it can be compared with another machine's.
     fn is_real(&self) -> bool {
@@ -29,27 +36,54 @@ impl Clock for SystemClock {
     fn now(&self) -> Time {
         Time(jiff::Timestamp::now().as_microsecond())
     }
+
+    fn steady(&self) -> Duration {
+        // While the machine sleeps, too: the clock then goes on.
+        #[cfg(target_os = "linux")]
+        let id = rustix::time::ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        let id = rustix::time::ClockId::Monotonic;
+        Duration::try_from(rustix::time::clock_gettime(id)).unwrap_or_default()
+    }
 }
 
 /// A clock that stands still until it is set, for tests and replays.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    time: AtomicI64,
+    /// Microseconds that it ran.
+    steady: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock at this time.
     pub fn at(time: Time) -> Self {
-        Self(AtomicI64::new(time.0))
+        Self {
+            time: AtomicI64::new(time.0),
+            steady: AtomicU64::new(0),
+        }
     }
 
-    /// Advances the clock, or sets it back if negative.
+    /// Lets time pass; if negative, sets the clock back.
     pub fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+        let passed = u64::try_from(seconds).unwrap_or(0);
+        self.steady.fetch_add(passed * 1_000_000, Ordering::SeqCst);
+        self.set_forward(seconds);
+    }
+
+    /// Sets the clock forward, or back if negative, while no time passes.
+    pub fn set_forward(&self, seconds: i64) {
+        self.time.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Time {
-        Time(self.0.load(Ordering::SeqCst))
+        Time(self.time.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_micros(self.steady.load(Ordering::SeqCst))
     }
 
     fn is_real(&self) -> bool {

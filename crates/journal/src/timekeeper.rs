@@ -6,11 +6,16 @@
 //! is in doubt: it jumped, or nothing ran for so long. Which of the two, only an operator can say.
 //! On a server that has a clock of its own, ours must also agree with that.
 //!
-//! A clock that is behind is not in doubt by the mark: it ends nothing too early.
+//! While the service runs, it knows how much time passes, whatever the clock is set to: a clock that
+//! is minutes past what it should say by that, and past the mark, has jumped.
+//!
+//! A clock that is behind is not in doubt: it ends nothing too early. When it has gone on so for an
+//! hour, and nobody else renewed the mark, it was the mark that was ahead, and is set back: nothing
+//! would guard the time up to it.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -23,6 +28,10 @@ use crate::{Clock, Time, metrics};
 pub const JUMP: i64 = 24 * 60 * 60;
 /// Seconds between our clock and the database server's at which ours is in doubt.
 pub const SKEW: i64 = 5 * 60;
+/// Seconds that a clock may gain on the time that passes while the service runs, in a day.
+const GAIN: i64 = SKEW;
+/// Seconds for which a clock runs behind the mark before the mark is set back.
+const SETTLED: i64 = 60 * 60;
 /// Age of the mark in seconds at which it is renewed.
 const RENEW: i64 = 60;
 /// Interval between log lines while the clock is in doubt.
@@ -36,8 +45,45 @@ struct Inner {
     db: Db,
     clock: Arc<dyn Clock>,
     accepted: Option<Time>,
+    pace: Mutex<Pace>,
     /// The last log line about a clock in doubt; `None` while it is believed.
     told: Mutex<Option<Instant>>,
+}
+
+/// How the clock goes, compared with the time that passes.
+#[derive(Default)]
+struct Pace {
+    /// A look at which it was believed; `None` until it has reached the mark.
+    believed: Option<Look>,
+    /// Since when it is behind a mark that nobody renews, and that mark.
+    behind: Option<(Look, Time)>,
+}
+
+/// What the clock said, and the steady time then.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    time: Time,
+    steady: Duration,
+}
+
+impl Look {
+    fn at(clock: &dyn Clock) -> Self {
+        Self {
+            steady: clock.steady(),
+            time: clock.now(),
+        }
+    }
+
+    /// Seconds that have passed since an earlier look.
+    fn since(self, earlier: Self) -> i64 {
+        let passed = self.steady.saturating_sub(earlier.steady);
+        i64::try_from(passed.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// What the clock should say now, by an earlier look.
+    fn expected(self, earlier: Self) -> Time {
+        earlier.time.plus_seconds(self.since(earlier))
+    }
 }
 
 impl fmt::Debug for Timekeeper {
@@ -57,6 +103,13 @@ pub enum Doubt {
         mark: Time,
         /// The time up to which the operator accepts it.
         accepted: Option<Time>,
+    },
+    /// It was set forward while the service ran.
+    Jumped {
+        /// What the clock says.
+        now: Time,
+        /// What it should say.
+        expected: Time,
     },
     /// It differs from the database server's.
     Apart {
@@ -86,6 +139,15 @@ impl fmt::Display for Doubt {
                     Some(accepted) => write!(f, " (it is {accepted}, more than a day from now)"),
                 }
             }
+            Self::Jumped { now, expected } => {
+                let (now, expected) = (whole(now), whole(expected));
+                write!(
+                    f,
+                    "the clock says {now}, but by the time that has passed since the service started it is {expected}: no \
+                     deadline is enforced and nothing expires; if the clock is wrong, set it; if it is right, restart the \
+                     service"
+                )
+            }
             Self::Apart { now, database } => {
                 let apart = now.0.abs_diff(database.0) / 1_000_000;
                 let (now, database) = (whole(now), whole(database));
@@ -99,6 +161,40 @@ impl fmt::Display for Doubt {
     }
 }
 
+impl Pace {
+    /// What the clock should say, if it is past that. Not if it is only where the mark is: it was
+    /// behind, and is set right.
+    fn outrun(&self, look: Look, mark: Option<Time>) -> Option<Time> {
+        let expected = look.expected(self.believed?);
+        let latest = mark.map_or(expected, |mark| mark.max(expected));
+        (look.time > latest.plus_seconds(GAIN)).then_some(expected)
+    }
+
+    /// Notes that the clock is believed. Returns whether the mark is ahead, and to be set back.
+    fn believe(&mut self, look: Look, mark: Option<Time>) -> bool {
+        let Some(mark) = mark.filter(|mark| look.time.plus_seconds(RENEW) < *mark) else {
+            self.behind = None;
+            // From day to day, so that what it gains in years does not add up.
+            if self.believed.is_none_or(|believed| look.since(believed) >= JUMP) {
+                self.believed = Some(look);
+            }
+            return false;
+        };
+        let goes_on = |(since, of): &(Look, Time)| {
+            let apart = look.expected(*since).0.abs_diff(look.time.0);
+            *of == mark && apart <= GAIN.unsigned_abs() * 1_000_000
+        };
+        let (since, _) = self.behind.take().filter(goes_on).unwrap_or((look, mark));
+        let is_over = look.since(since) >= SETTLED;
+        if is_over {
+            self.believed = Some(look);
+        } else {
+            self.behind = Some((since, mark));
+        }
+        is_over
+    }
+}
+
 impl Timekeeper {
     /// Of the service with this database. `accepted` is the time up to which its operator accepts a
     /// clock that is far past the mark.
@@ -107,6 +203,7 @@ impl Timekeeper {
             db,
             clock,
             accepted,
+            pace: Mutex::default(),
             told: Mutex::new(None),
         }))
     }
@@ -127,23 +224,39 @@ impl Timekeeper {
             .fetch_optional("SELECT time FROM time_mark WHERE id = 1", Vec::new())
             .await?;
         let mark = row.map(|row| row.get("time").map(Time)).transpose()?;
-        let now = clock.now();
+        let look = Look::at(&**clock);
+        let now = look.time;
+        // An acknowledgement of all times to come would end this check for good.
+        let is_accepted = accepted.is_some_and(|accepted| (now..=now.plus_seconds(JUMP)).contains(&accepted));
         if let Some(mark) = mark.filter(|mark| now > mark.plus_seconds(JUMP)) {
-            // An acknowledgement of all times to come would end this check for good.
-            let accepts = |accepted: &Time| (now..=now.plus_seconds(JUMP)).contains(accepted);
-            if !accepted.as_ref().is_some_and(accepts) {
+            if !is_accepted {
                 let accepted = *accepted;
                 return Ok(Some(Doubt::Ahead { now, mark, accepted }));
             }
             tracing::warn!(%now, last_run = %mark, "the clock is far ahead of the last run, and `accept_time_up_to` accepts it");
         }
-        if mark.is_none_or(|mark| now >= mark.plus_seconds(RENEW)) {
+        if let Some(expected) = self.pace().outrun(look, mark)
+            && !is_accepted
+        {
+            return Ok(Some(Doubt::Jumped { now, expected }));
+        }
+        let is_over = self.pace().believe(look, mark);
+        if let Some(mark) = mark.filter(|_| is_over) {
+            tracing::warn!(%now, %mark, "the time mark was ahead of the clock, and is set back");
+            // Unless another replica renews it now.
+            let set_back = "UPDATE time_mark SET time = $1 WHERE id = 1 AND time = $2";
+            transact!(db, |tx| tx.execute(set_back, vec![now.0.into(), mark.0.into()]))?;
+        } else if mark.is_none_or(|mark| now >= mark.plus_seconds(RENEW)) {
             // Never back: another replica may have been later.
             let renew = "INSERT INTO time_mark (id, time) VALUES (1, $1) \
                          ON CONFLICT (id) DO UPDATE SET time = excluded.time WHERE time_mark.time < excluded.time";
             transact!(db, |tx| tx.execute(renew, vec![now.0.into()]))?;
         }
         Ok(None)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the service last ran, by its mark; `None` before the first time, and if it cannot be
@@ -202,6 +315,9 @@ mod tests {
     testkit::on_each_backend!(
         p5_a_clock_far_past_the_mark_is_in_doubt_until_it_is_accepted,
         p5_a_clock_that_runs_is_believed_for_ever,
+        p5_a_clock_that_is_set_forward_while_the_service_runs_is_in_doubt,
+        p5_a_clock_that_was_behind_may_be_set_right,
+        p5_a_mark_that_was_ahead_is_set_back,
         p5_an_older_database_begins_with_its_last_change,
         p5_the_clock_of_a_database_server_must_agree,
     );
@@ -257,6 +373,132 @@ mod tests {
         }
     }
 
+    const HOUR: i64 = 60 * 60;
+
+    async fn mark(db: &Db) -> Time {
+        let row = db
+            .fetch_optional("SELECT time FROM time_mark", Vec::new())
+            .await
+            .unwrap();
+        Time(row.unwrap().get("time").unwrap())
+    }
+
+    async fn p5_a_clock_that_is_set_forward_while_the_service_runs_is_in_doubt(backend: Backend) {
+        let db = open(&backend).await;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let keeper = |accepted| Timekeeper::new(db.clone(), Arc::clone(&clock) as _, accepted);
+        let time = keeper(None);
+        assert!(time.is_believed().await);
+        for (passes, jumps) in [(1, GAIN + 1), (60, DAY / 2), (DAY + 60, DAY / 2), (3 * DAY, HOUR)] {
+            clock.advance(passes);
+            let expected = clock.now();
+            clock.set_forward(jumps);
+            let now = clock.now();
+            let doubt = time.doubt().await.unwrap();
+            // Longer than a day without a look: the mark says more.
+            match now > mark(&db).await.plus_seconds(DAY) {
+                true => assert!(matches!(doubt, Some(Doubt::Ahead { .. })), "{doubt:?}"),
+                false => assert_eq!(doubt, Some(Doubt::Jumped { now, expected })),
+            }
+            // However long it goes on so.
+            for _ in 0..3 {
+                clock.advance(HOUR);
+                assert!(!time.is_believed().await, "{passes} {jumps}");
+            }
+            let marked = mark(&db).await;
+            assert!(marked < expected, "nothing of it is remembered");
+            // An operator may say that it is right: by accepting it, or by restarting.
+            assert!(
+                time.doubt()
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .to_string()
+                    .contains("the clock says")
+            );
+            clock.set_forward(-jumps);
+            if passes > DAY {
+                // The day without a look is in doubt, whatever the clock is set to.
+                assert!(keeper(Some(clock.now())).is_believed().await);
+            }
+            assert!(time.is_believed().await, "set right: {passes} {jumps}");
+        }
+        // As a correction by seconds is not.
+        for _ in 0..20 {
+            clock.advance(2 * HOUR);
+            clock.set_forward(GAIN / 20);
+            assert!(time.is_believed().await);
+        }
+        clock.advance(60);
+        clock.set_forward(HOUR);
+        assert!(!time.is_believed().await);
+        let accepted = keeper(Some(clock.now().plus_seconds(HOUR)));
+        assert!(accepted.is_believed().await);
+    }
+
+    async fn p5_a_clock_that_was_behind_may_be_set_right(backend: Backend) {
+        let db = open(&backend).await;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let time = Timekeeper::new(db.clone(), Arc::clone(&clock) as _, None);
+        assert!(time.is_believed().await);
+        // Set back, and right again.
+        clock.set_forward(-3 * DAY);
+        assert!(time.is_believed().await);
+        clock.advance(60);
+        clock.set_forward(3 * DAY);
+        assert!(time.is_believed().await);
+        assert_eq!(mark(&db).await, NOW.plus_seconds(60));
+        // A machine that starts with a clock that has stood still.
+        clock.set_forward(-400 * DAY);
+        let started = Timekeeper::new(db.clone(), Arc::clone(&clock) as _, None);
+        assert!(started.is_believed().await);
+        clock.advance(10);
+        clock.set_forward(400 * DAY + HOUR);
+        assert!(started.is_believed().await, "it was down for an hour");
+        clock.set_forward(HOUR);
+        assert!(!started.is_believed().await, "and this is another");
+    }
+
+    async fn p5_a_mark_that_was_ahead_is_set_back(backend: Backend) {
+        let db = open(&backend).await;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let keeper = || Timekeeper::new(db.clone(), Arc::clone(&clock) as _, None);
+        assert!(keeper().is_believed().await);
+        // A restart believes a clock that is a day ahead. Then it is set right.
+        clock.set_forward(DAY);
+        let time = keeper();
+        assert!(time.is_believed().await);
+        let ahead = mark(&db).await;
+        clock.set_forward(-DAY);
+        for minutes in 0..=59 {
+            assert!(time.is_believed().await);
+            assert_eq!(mark(&db).await, ahead, "{minutes}");
+            clock.advance(60);
+        }
+        clock.advance(60);
+        assert!(time.is_believed().await);
+        assert_eq!(mark(&db).await, clock.now());
+        // So that the next jump is one.
+        for keeper in [&time, &keeper()] {
+            clock.set_forward(2 * DAY);
+            assert!(!keeper.is_believed().await);
+            clock.set_forward(-2 * DAY);
+            assert!(keeper.is_believed().await);
+        }
+        clock.set_forward(HOUR);
+        assert!(!time.is_believed().await);
+        clock.set_forward(-HOUR);
+        // Not one that another replica goes on renewing: which of the two is right, nobody knows.
+        let other = Arc::new(ManualClock::at(clock.now().plus_seconds(HOUR)));
+        let replica = Timekeeper::new(db.clone(), Arc::clone(&other) as _, None);
+        for _ in 0..3 * 60 {
+            assert!(replica.is_believed().await && time.is_believed().await);
+            assert_eq!(mark(&db).await, other.now());
+            clock.advance(60);
+            other.advance(60);
+        }
+    }
+
     async fn p5_an_older_database_begins_with_its_last_change(backend: Backend) {
         let old = sql::Schema {
             changes: &crate::SCHEMA.changes[..4],
@@ -278,6 +520,10 @@ mod tests {
     impl Clock for Off {
         fn now(&self) -> Time {
             SystemClock.now().plus_seconds(self.0)
+        }
+
+        fn steady(&self) -> Duration {
+            SystemClock.steady()
         }
     }
 

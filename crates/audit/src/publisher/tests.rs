@@ -32,6 +32,10 @@ impl Clock for RuntimeClock {
     fn now(&self) -> Time {
         NOW.plus_seconds(self.0.elapsed().as_secs().cast_signed())
     }
+
+    fn steady(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// A log that nobody appends to.
