@@ -523,11 +523,16 @@ impl Config {
     /// The configuration as YAML, including defaults. Keys that are not set are comments: a file may
     /// have none without a value.
     pub fn to_yaml(&self) -> anyhow::Result<String> {
+        Ok(unset_as_comments(&serde_saphyr::to_string(&self.effective())?))
+    }
+
+    /// The configuration with the addresses that are listened on where none is set.
+    pub fn effective(&self) -> Self {
         let mut shown = self.clone();
         for service in Service::ALL {
             shown.endpoint_mut(service).listen = Some(self.listen(service));
         }
-        Ok(unset_as_comments(&serde_saphyr::to_string(&shown)?))
+        shown
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use host::{config, data_dir::Layout};
 use jiff::tz::{Offset, TimeZone};
 
@@ -10,6 +10,8 @@ use crate::{
     client, commands,
     context::Contexts,
     output::{self, Language},
+    precedence::counting,
+    usage,
 };
 
 /// Takes reports of online harm in, finds the agency whose remit each one is, and proves what
@@ -88,9 +90,19 @@ fn version() -> &'static str {
 
 /// Parses the command line, runs the command, and tells how it ended.
 pub fn run() -> ExitCode {
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let locale = || Language::of_locale(|name| std::env::var(name).ok());
+    let parsed = command().try_get_matches().and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))?;
+        Ok((matches, cli))
+    });
+    let (matches, cli) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let asked = asked_language(std::env::args_os());
+            output::set_language(asked.unwrap_or_else(locale));
+            return ExitCode::from(usage::refused(&error, wants_json(std::env::args_os())));
+        }
+    };
     output::set_language(cli.lang.unwrap_or_else(locale));
     output::set_zone(zone(cli.utc, &matches));
     match try_run(cli) {
@@ -107,6 +119,33 @@ pub fn run() -> ExitCode {
             ExitCode::from(client::exit_code(&error))
         }
     }
+}
+
+/// The whole command line. What variables contain is nobody's business in a help text.
+fn command() -> clap::Command {
+    fn hidden(command: clap::Command) -> clap::Command {
+        command
+            .mut_args(|argument| argument.hide_env_values(true))
+            .mut_subcommands(hidden)
+    }
+    hidden(Cli::command())
+}
+
+/// The language that a command line asks for which cannot be read.
+fn asked_language(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Option<Language> {
+    let mut arguments = arguments.into_iter().take_while(|argument| argument != "--");
+    while let Some(argument) = arguments.next() {
+        let argument = argument.to_string_lossy().into_owned();
+        let named = match argument.strip_prefix("--lang=") {
+            Some(named) => Some(named.to_owned()),
+            None if argument == "--lang" => arguments.next().map(|named| named.to_string_lossy().into_owned()),
+            None => None,
+        };
+        if let Some(language) = named.and_then(|named| Language::from_str(&named, false).ok()) {
+            return Some(language);
+        }
+    }
+    None
 }
 
 /// Whether errors are to be JSON, too: on every command, `--json` is the flag for it.
@@ -132,8 +171,11 @@ fn offset(matches: &ArgMatches) -> Option<Offset> {
         of_command = next;
     }
     // Of commands that call servers; the others have none.
-    let given = of_command.try_get_one::<PathBuf>("data_dir").ok()?.cloned();
-    let named = of_command.try_get_one::<String>("context").ok().flatten();
+    of_command.try_contains_id("data_dir").ok()?;
+    let place = counting(of_command, client::PLACE).ok()?;
+    let given = (place == Some("data_dir")).then(|| of_command.get_one::<PathBuf>("data_dir").cloned());
+    let named = (place == Some("context")).then(|| of_command.get_one::<String>("context"));
+    let (given, named) = (given.flatten(), named.flatten());
     let contexts = Contexts::read().ok();
     let context = match (&given, &contexts) {
         (None, Some(contexts)) => contexts

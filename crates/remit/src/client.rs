@@ -25,6 +25,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     context::{Context, Contexts},
     output::quoted,
+    precedence::{OneThing, Settled, Way},
 };
 
 /// The data directory where nobody says another.
@@ -34,8 +35,11 @@ pub const DATA_DIR: &str = "data";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Server addresses and the caller's identity.
+pub type Access = Settled<Given>;
+
+/// How they are given.
 #[derive(Args, Clone, Debug)]
-pub struct Access {
+pub struct Given {
     /// Data directory of an instance on this machine, with addresses, tokens and the log's key
     /// [default: that of the context, or `data`]
     #[arg(
@@ -53,7 +57,6 @@ pub struct Access {
         global = true,
         env = "REMIT_CONTEXT",
         value_name = "NAME",
-        conflicts_with = "data_dir",
         help_heading = "Connection"
     )]
     context: Option<String>,
@@ -68,7 +71,6 @@ pub struct Access {
         env = "REMIT_TOKEN",
         hide_env_values = true,
         value_name = "TOKEN",
-        conflicts_with = "who",
         help_heading = "Connection"
     )]
     pub token: Option<String>,
@@ -78,7 +80,6 @@ pub struct Access {
         global = true,
         env = "REMIT_TOKEN_FILE",
         value_name = "FILE",
-        conflicts_with = "who",
         help_heading = "Connection"
     )]
     pub token_file: Option<PathBuf>,
@@ -148,10 +149,47 @@ impl RoutingServer {
     }
 }
 
+/// The place to call: an instance on this machine, or a cluster.
+pub const PLACE: &[Way] = &[
+    Way {
+        id: "data_dir",
+        flag: "--data-dir",
+        variable: Some("REMIT_DATA_DIR"),
+    },
+    Way {
+        id: "context",
+        flag: "--context",
+        variable: Some("REMIT_CONTEXT"),
+    },
+];
+
+/// As whom to call it.
+const CALLER: &[Way] = &[
+    Way {
+        id: "who",
+        flag: "--as",
+        variable: None,
+    },
+    Way {
+        id: "token",
+        flag: "--token",
+        variable: Some("REMIT_TOKEN"),
+    },
+    Way {
+        id: "token_file",
+        flag: "--token-file",
+        variable: Some("REMIT_TOKEN_FILE"),
+    },
+];
+
+impl OneThing for Given {
+    const THINGS: &'static [&'static [Way]] = &[PLACE, CALLER];
+}
+
 impl Access {
     /// Access to an instance on this machine.
     pub fn local(data_dir: PathBuf) -> Self {
-        Self {
+        Self(Given {
             given_data_dir: Some(data_dir),
             context: None,
             who: None,
@@ -159,15 +197,15 @@ impl Access {
             token_file: None,
             officer: None,
             json: false,
-        }
+        })
     }
 
     /// The same access for another caller.
     pub fn of(&self, who: &str) -> Self {
-        Self {
+        Self(Given {
             who: Some(who.to_owned()),
-            ..self.clone()
-        }
+            ..self.0.clone()
+        })
     }
 
     /// The context that counts: the named one, or the one in use. None where a data directory is
@@ -183,11 +221,11 @@ impl Access {
 
     /// The same access to the instance in the data directory, whatever context is in use.
     pub fn at_data_dir(&self) -> anyhow::Result<Self> {
-        Ok(Self {
+        Ok(Self(Given {
             given_data_dir: Some(self.data_dir()?),
             context: None,
-            ..self.clone()
-        })
+            ..self.0.clone()
+        }))
     }
 
     /// The data directory.
@@ -208,12 +246,28 @@ impl Access {
         }
     }
 
-    /// The data directory, if one is named or the context in use has one.
-    pub fn chosen_data_dir(&self) -> anyhow::Result<Option<PathBuf>> {
+    /// The data directory, if one is named or the context has one.
+    fn chosen_data_dir(&self) -> anyhow::Result<Option<PathBuf>> {
         match &self.given_data_dir {
             Some(folder) => Ok(Some(folder.clone())),
-            None => Ok(self.context()?.and_then(|context| context.data_dir)),
+            None => self.data_dir_of_context(),
         }
+    }
+
+    /// The data directory of the context that counts, if it has one.
+    pub fn data_dir_of_context(&self) -> anyhow::Result<Option<PathBuf>> {
+        Ok(self.context()?.and_then(|context| context.data_dir))
+    }
+
+    /// Whether a flag names the context.
+    pub fn context_by_flag(&self) -> bool {
+        let variable = std::env::var("REMIT_CONTEXT").ok();
+        self.context.is_some() && self.context != variable
+    }
+
+    /// The data directory that is named, whatever context is in use.
+    pub fn given_data_dir(&self) -> Option<&Path> {
+        self.given_data_dir.as_deref()
     }
 
     /// The layout of the data directory.
@@ -384,7 +438,7 @@ fn variable(service: Service) -> &'static str {
 const SMALL: u64 = 64 << 10;
 
 /// Exit code for usage errors.
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 
 /// Why a command failed. Determines the exit code.
 #[derive(Debug)]

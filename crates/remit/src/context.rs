@@ -4,8 +4,8 @@
 //! in which zone the cluster counts its days. Contexts stand in `remit/contexts.json` of the user's
 //! configuration, `$XDG_CONFIG_HOME` or `~/.config`. They hold names of files, never secrets.
 //!
-//! What a flag or a variable says goes before the context, and the context before what is the
-//! default. A data directory that is named is an instance of its own: then no context counts.
+//! What goes before what, `precedence.rs` says. A data directory that is named is an instance of its
+//! own: then no context counts.
 
 use std::{
     collections::BTreeMap,

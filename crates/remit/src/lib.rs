@@ -5,6 +5,8 @@
 //! directories, `audit` for logs.
 //!
 //! * `cli.rs`: the whole command line, and exit codes.
+//! * `precedence.rs`: which of several ways to say one thing counts: flags, variables, contexts.
+//! * `usage.rs`: how a command line that cannot be read is told.
 //! * `client.rs`: the client side: server addresses, the caller's identity, the meaning of
 //!   failures.
 //! * `context.rs`: the clusters that somebody works with, by name.
@@ -21,3 +23,5 @@ pub mod commands;
 pub mod context;
 pub mod examples;
 pub mod output;
+pub mod precedence;
+pub mod usage;

@@ -30,7 +30,7 @@ use jiff::{
 use places::Territories;
 use prost::{Message, Name};
 
-pub use harmless::{Paint, Painted, Style, quoted};
+pub use harmless::{Paint, Painted, Style, one_line, quoted};
 use harmless::{escaped_json, harmless};
 pub use words::{Language, language, set_language, tell, tr};
 
@@ -154,6 +154,12 @@ pub fn warn(text: impl Display) {
 pub fn warn_json(value: &serde_json::Value) {
     // If stderr is closed, there is nowhere to report it.
     let _ = writeln!(std::io::stderr().lock(), "{}", escaped_json(&value.to_string()));
+}
+
+/// Writes a help text or the version, which have no words but ours, where clap would.
+pub fn help(text: &clap::Error) {
+    // If it is closed, there is nowhere to report it.
+    let _ = text.print();
 }
 
 /// Writes remarks to standard error, because the output may be a file.
@@ -503,6 +509,7 @@ mod tests {
                 "print!(",
                 "println!(",
                 "dbg!(",
+                ".print()",
                 "anstream",
                 "owo_colors",
                 "/dev/tty",

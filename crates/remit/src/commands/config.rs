@@ -13,6 +13,9 @@ use crate::{client::Failed, output};
 pub struct Command {
     #[command(subcommand)]
     action: Action,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -25,6 +28,7 @@ enum Action {
     #[command(after_help = "\
 Examples:
   remit config show
+  remit config show --json
   remit config show --config remit.yaml --set limits.concurrency=256")]
     Show(Settings),
     /// Check the configuration as a start would, without starting
@@ -76,14 +80,20 @@ impl Command {
         match self.action {
             Action::Show(settings) => {
                 let config = settings.load(Vec::new())?;
-                Ok(output::document(config.to_yaml()?.as_bytes())?)
+                match self.json {
+                    true => output::value(&config.effective()),
+                    false => Ok(output::document(config.to_yaml()?.as_bytes())?),
+                }
             }
             Action::Check { which, settings } => {
                 let config = settings.load(Vec::new())?;
                 host::check(which.service(), &config)
                     .await
                     .map_err(|error| Failed::Usage(format!("{error:#}")))?;
-                Ok(output::line("the configuration is usable")?)
+                match self.json {
+                    true => output::value(&serde_json::json!({ "usable": true })),
+                    false => Ok(output::line("the configuration is usable")?),
+                }
             }
         }
     }
@@ -101,6 +111,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether `--set` sets a key.
+    pub fn sets(&self, key: &str) -> bool {
+        let keys = self.set.iter().filter_map(|set| set.split_once('='));
+        keys.into_iter().any(|(set, _)| set == key)
+    }
+
     /// Loads the configuration, with a data directory that a flag names.
     pub fn load_in(&self, data_dir: Option<&Path>) -> anyhow::Result<Config> {
         let flag = data_dir.map(|folder| Override::flag("--data-dir", "data_dir", &folder.display()));

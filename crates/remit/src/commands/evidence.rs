@@ -326,8 +326,23 @@ async fn download(
 }
 
 async fn verify(settings: &Settings, access: &Access) -> anyhow::Result<()> {
-    // The default is no choice against the configuration's.
-    let chosen = access.chosen_data_dir()?;
+    let mut settings = settings.clone();
+    let variable = std::env::var_os("REMIT_CONFIG").map(PathBuf::from);
+    let config_by_flag = settings.config.is_some() && settings.config != variable;
+    if access.context_by_flag() {
+        if config_by_flag {
+            let problem = "--context and --config say in two ways which files are meant: give one of them";
+            return Err(Failed::Usage(problem.to_owned()).into());
+        }
+        settings.config = None;
+    }
+    let chosen = match access.given_data_dir() {
+        // A flag, or the variable, which the configuration has, too, unless a flag sets the key.
+        Some(folder) => Some(folder.to_owned()).filter(|_| !settings.sets("data_dir")),
+        // A context in use is for those who name no configuration.
+        None if settings.config.is_some() || settings.sets("data_dir") => None,
+        None => access.data_dir_of_context()?,
+    };
     let config = settings.load_in(chosen.as_deref())?;
     let folder = config.evidence.folder.clone();
     let folder = folder.unwrap_or_else(|| Layout::new(&config.data_dir).evidence());

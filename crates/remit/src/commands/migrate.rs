@@ -40,8 +40,9 @@ pub struct Command {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Data directory [default: data]
-    #[arg(long, env = "REMIT_DATA_DIR", value_name = "DIR")]
+    /// Data directory; goes before the variable REMIT_DATA_DIR and the configuration file [default:
+    /// data]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,

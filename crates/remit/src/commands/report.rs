@@ -19,6 +19,7 @@ use super::proof::{self, Logged};
 use crate::{
     client::{Access, Failed, IntakeServer, Target, pages},
     output::{self, Paint as _, bad, dim, field, good, id, line, strong, tell, tr},
+    precedence::{OneThing, Settled, Way},
 };
 
 /// Submit reports and follow them
@@ -114,16 +115,38 @@ Example:
     Receipt {
         /// The receipt code returned at submission
         code: String,
-        /// The log's verifier key [default: log.vkey of the data directory]
-        #[arg(long, env = "REMIT_LOG_KEY", value_name = "KEY")]
-        key: Option<String>,
-        /// File with the log's verifier keys, such as its log.vkey
-        #[arg(long, value_name = "FILE", conflicts_with = "key")]
-        key_file: Option<PathBuf>,
+        #[command(flatten)]
+        key: Settled<LogKey>,
         /// Address of audit, such as http://127.0.0.1:7303
         #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
         audit: Option<String>,
     },
+}
+
+/// The log's key, given or in a file.
+#[derive(Args, Clone, Debug)]
+struct LogKey {
+    /// The log's verifier key [default: log.vkey of the data directory]
+    #[arg(id = "log_key", long = "key", env = "REMIT_LOG_KEY", value_name = "KEY")]
+    key: Option<String>,
+    /// File with the log's verifier keys, such as its log.vkey
+    #[arg(id = "log_key_file", long = "key-file", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl OneThing for LogKey {
+    const THINGS: &'static [&'static [Way]] = &[&[
+        Way {
+            id: "log_key",
+            flag: "--key",
+            variable: Some("REMIT_LOG_KEY"),
+        },
+        Way {
+            id: "log_key_file",
+            flag: "--key-file",
+            variable: None,
+        },
+    ]];
 }
 
 /// Purpose of reading a report.
@@ -285,16 +308,15 @@ impl Command {
             }
             Action::Receipt {
                 code,
-                key,
-                key_file,
+                key: Settled(key),
                 audit,
             } => {
-                let key = match key_file {
+                let key = match key.file {
                     Some(file) => Some(
                         foreign::read_text(&file, foreign::SMALL)
                             .map_err(|error| Failed::Usage(format!("{}: {error}", file.display())))?,
                     ),
-                    None => key,
+                    None => key.key,
                 };
                 let intake = intake?;
                 let response = IntakeServiceClient::new(intake.channel)

@@ -59,8 +59,9 @@ Example:
 pub struct All {
     #[command(flatten)]
     settings: Settings,
-    /// Data directory [default: data]
-    #[arg(long, env = "REMIT_DATA_DIR", value_name = "DIR")]
+    /// Data directory; goes before the variable REMIT_DATA_DIR and the configuration file [default:
+    /// data]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address that intake listens on; port 0 for any free one [default: 127.0.0.1:7301]
     #[arg(long, value_name = "ADDRESS")]

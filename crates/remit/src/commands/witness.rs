@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::Failed,
-    output::{Paint as _, field, line, strong},
+    output::{self, Paint as _, field, line, strong},
 };
 
 /// Run a witness: it cosigns checkpoints of logs that never change what they showed before
@@ -51,6 +51,9 @@ The log's operator then adds the line that this prints to the policy that `log.w
         /// Folder with the witness's key
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -80,12 +83,14 @@ impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
         match self.action {
             Action::Serve(serve) => serve.run().await,
-            Action::Key { dir } => {
+            Action::Key { dir, json } => {
                 let path = dir.join("witness.vkey");
                 let key = foreign::read_text(&path, foreign::SMALL)
                     .with_context(|| format!("no witness in {}: cannot read {}", dir.display(), path.display()))?;
-                line(key.trim_end())?;
-                Ok(())
+                match json {
+                    true => output::value(&serde_json::json!({ "key": key.trim_end() })),
+                    false => Ok(line(key.trim_end())?),
+                }
             }
         }
     }

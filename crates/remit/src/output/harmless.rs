@@ -117,6 +117,22 @@ pub fn quoted(text: &str) -> String {
     text.trim_end().replace('\n', "\n      ")
 }
 
+/// A text of somebody else as part of one line of ours: nothing in it acts, no line break either.
+pub fn one_line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => shown.push(' '),
+            c if acts_or_hides(c) => {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "<U+{:04X}>", u32::from(c));
+            }
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// JSON whose strings show on a terminal what they contain. It is the same JSON: in what
 /// `serde_json` wrote, such characters stand in strings only, and may be escaped there.
 pub(super) fn escaped_json(json: &str) -> String {
@@ -169,6 +185,14 @@ mod tests {
         for text in ["王警官 é-ß 😀 → …", "", "  spaces  "] {
             assert_eq!(harmless(text, 4), text);
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_line_stays_in_it() {
+        for (text, expected) in ATTACKS {
+            assert_eq!(one_line(text), expected, "{text:?}");
+        }
+        assert_eq!(one_line("a\nerror: b\r\n\tc"), "a<U+000A>error: b<U+000D><U+000A> c");
     }
 
     #[test]

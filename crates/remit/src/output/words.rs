@@ -359,6 +359,47 @@ const ZH: &[(&str, &str)] = &[
     ("public safety", "公共安全"),
     ("integrity of officials", "公职廉洁"),
     ("an interest that this version does not know", "本版本未知的法益"),
+    // A command line that cannot be read.
+    ("unexpected argument '{0}' found", "不认识参数“{0}”"),
+    ("unknown subcommand '{0}'", "不认识子命令“{0}”"),
+    (
+        "'{0}' requires a subcommand but one was not provided",
+        "“{0}”须带子命令，但未给出",
+    ),
+    ("these required arguments were not given: {0}", "缺少必需的参数：{0}"),
+    (
+        "a value is required for '{0}' but none was supplied",
+        "“{0}”须有值，但未给出",
+    ),
+    ("invalid value '{0}' for '{1}'", "“{1}”的值“{0}”无效"),
+    (
+        "unexpected value '{0}' for '{1}' found; no more were expected",
+        "“{1}”不再接受更多的值：“{0}”",
+    ),
+    (
+        "equal sign is needed when assigning values to '{0}'",
+        "给“{0}”赋值须用等号",
+    ),
+    (
+        "the argument '{0}' cannot be used multiple times",
+        "参数“{0}”不能重复使用",
+    ),
+    (
+        "the argument '{0}' cannot be used with others",
+        "参数“{0}”不能与其他参数同用",
+    ),
+    (
+        "the argument '{0}' cannot be used with '{1}'",
+        "参数“{0}”不能与“{1}”同用",
+    ),
+    ("  [possible values: {0}]", "  [可用的值：{0}]"),
+    ("  [subcommands: {0}]", "  [子命令：{0}]"),
+    ("a similar subcommand exists: '{0}'", "有相近的子命令：“{0}”"),
+    ("a similar argument exists: '{0}'", "有相近的参数：“{0}”"),
+    ("a similar value exists: '{0}'", "有相近的值：“{0}”"),
+    ("  tip: {0}", "  提示：{0}"),
+    ("Usage: {0}", "用法：{0}"),
+    ("For more information, try '--help'.", "详情见 --help（英文）。"),
 ];
 
 #[cfg(test)]
@@ -434,6 +475,7 @@ mod tests {
             "commands/case.rs",
             "commands/case/change.rs",
             "commands/category.rs",
+            "usage.rs",
             "commands/route/print.rs",
         ];
         let asked: Vec<_> = files.iter().flat_map(|file| asked(&source(file))).collect();

@@ -102,6 +102,129 @@ fn nothing_that_others_wrote_acts_on_the_terminal() {
     }
 }
 
+/// Whatever was typed, or pasted, or taken by a script from elsewhere.
+#[test]
+fn a_command_line_that_cannot_be_read_is_told_harmlessly_in_both_languages() {
+    let attack = "\u{1b}]0;title\u{7}\u{1b}[32mproof verified\u{1b}[0m\nerror: none\u{202e}\u{9b}2J";
+    let flag = format!("--{attack}");
+    for (args, english, chinese) in [
+        (&[attack][..], "unknown subcommand '", "不认识子命令“"),
+        (&["case", attack], "unknown subcommand '", "不认识子命令“"),
+        (&["case", "list", &flag], "unexpected argument '", "不认识参数“"),
+        (
+            &["case", "list", &format!("-{attack}")],
+            "unexpected argument '",
+            "不认识参数“",
+        ),
+        (&["case", "list", attack], "unexpected argument '", "不认识参数“"),
+        (&["case", "list", "--state", attack], "invalid value '", "”无效"),
+        (&["case", "list", "--limit", attack], "invalid value '", "”无效"),
+        (
+            &["case", "list", "--limit"],
+            "a value is required for '--limit <N>'",
+            "“--limit <N>”须有值",
+        ),
+        (
+            &["case", "list", "--utc", "--utc"],
+            "cannot be used multiple times",
+            "不能重复使用",
+        ),
+        (&["case", "list", "--officer", attack], "invalid value '", "”无效"),
+        (
+            &["case", "show"],
+            "required arguments were not given: <NAME>",
+            "缺少必需的参数：<NAME>",
+        ),
+        (
+            &["route", "explain", "x", "--facts", attack],
+            "cannot be used with '",
+            "不能与“",
+        ),
+        (
+            &["directory", "locate", attack, attack, attack, attack],
+            "unexpected argument '",
+            "不认识参数“",
+        ),
+        (
+            &["case", "list", "--utc=x"],
+            "unexpected value 'x' for '--utc'",
+            "“--utc”不再接受更多的值",
+        ),
+        (
+            &["case", "list", "--as", "a", "--token", attack],
+            "in two ways",
+            "in two ways",
+        ),
+    ] {
+        for (language, expected) in [("en", english), ("zh", chinese)] {
+            let (code, stdout, told) = run(&[args, &["--lang", language]].concat());
+            assert!(code == 2 && stdout.is_empty(), "{args:?}: {stdout}");
+            assert!(
+                !told.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'),
+                "{args:?}: {told:?}"
+            );
+            assert!(!told.contains("\nerror: none"), "{args:?}: {told:?}");
+            assert!(
+                told.starts_with("error: ") && told.contains(expected),
+                "{args:?} {language}: {told}"
+            );
+            let help = if language == "zh" {
+                "详情见 --help"
+            } else {
+                "try '--help'"
+            };
+            assert!(told.contains(help), "{args:?}: {told}");
+        }
+        let (code, stdout, told) = run(&[args, &["--json"]].concat());
+        assert!(code == 2 && stdout.is_empty());
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert!(
+            told["error"]["message"].as_str().unwrap().contains(english),
+            "{args:?}: {told}"
+        );
+    }
+    let (_, _, told) = run(&["case", "lst", "--lang=zh"]);
+    assert!(
+        told.contains("提示：有相近的子命令：“list”") && told.contains("用法：remit case"),
+        "{told}"
+    );
+    let (_, _, told) = run(&["case", "list", "--stat", "x"]);
+    assert!(told.contains("a similar argument exists: '--state'"), "{told}");
+    // What variables contain is not told to whoever asks for help.
+    let mut asked = remit(&["case", "list", "--help"]);
+    let help = asked.env("REMIT_CONTEXT", attack).output().unwrap().stdout;
+    let help = String::from_utf8(help).unwrap();
+    assert!(
+        help.contains("REMIT_CONTEXT") && !help.contains("proof verified"),
+        "{help}"
+    );
+}
+
+#[test]
+fn settings_and_keys_are_printed_as_json() {
+    let (code, shown, stderr) = run(&["config", "show", "--json", "--set", "limits.concurrency=77"]);
+    assert_eq!(code, 0, "{stderr}");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["limits"]["concurrency"], 77);
+    assert_eq!(shown["intake"]["listen"], "127.0.0.1:7301");
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().join("url");
+    std::fs::write(&url, "postgres://u:geheim@h/d").unwrap();
+    std::fs::set_permissions(&url, PermissionsExt::from_mode(0o600)).unwrap();
+    let set = format!("intake.database_file={}", url.display());
+    let (_, shown, _) = run(&["config", "show", "--json", "--set", &set]);
+    assert!(shown.contains("intake") && !shown.contains("geheim"), "{shown}");
+    let (code, checked, stderr) = run(&["config", "check", "--json"]);
+    assert_eq!((code, checked.contains("\"usable\": true")), (0, true), "{stderr}");
+    let (code, _, told) = run(&["config", "check", "--json", "--set", "limits.concurrency=none"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(code == 2 && told["error"]["exitCode"] == 2, "{told}");
+    std::fs::write(folder.path().join("witness.vkey"), "w.example/w1+1a2b3c4d+AZ\n").unwrap();
+    let (code, key, _) = run(&["witness", "key", "--dir", folder.path().to_str().unwrap(), "--json"]);
+    let key: serde_json::Value = serde_json::from_str(&key).unwrap();
+    assert_eq!((code, &key["key"]), (0, &"w.example/w1+1a2b3c4d+AZ".into()));
+}
+
 #[test]
 fn shells_and_man_know_the_commands() {
     for (shell, expected) in [

@@ -163,6 +163,145 @@ fn flags_go_before_variables_variables_before_contexts_and_those_before_defaults
         user.ok(&[&versions[..], &["--context", "local"]].concat())
             .contains("+08:00")
     );
+    // The two ways to name a place: a flag of one goes before a variable of the other.
+    for (flag, variable, expected) in [
+        (["--context", "good"], ("REMIT_DATA_DIR", "nowhere"), 0),
+        (["--context", "bad"], ("REMIT_DATA_DIR", there.to_str().unwrap()), 4),
+        (["--data-dir", there.to_str().unwrap()], ("REMIT_CONTEXT", "bad"), 0),
+        (["--data-dir", "nowhere"], ("REMIT_CONTEXT", "good"), 4),
+    ] {
+        // Before the subcommand or after it, and with the zone of the place that counts.
+        for args in [
+            [&versions[..1], &flag[..], &versions[1..]].concat(),
+            [&versions[..], &flag[..]].concat(),
+        ] {
+            let output = user.remit(&args).env(variable.0, variable.1).output().unwrap();
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(expected), "{args:?} {variable:?}: {text}");
+            let zone = if flag[0] == "--context" { "-03:30" } else { "+08:00" };
+            assert!(expected != 0 || text.contains(zone), "{args:?}: {text}");
+        }
+    }
+    // And of the three ways to name a caller.
+    let (code, text) = user.run(
+        &[
+            &versions[..],
+            &["--as", "police-440000", "--data-dir", there.to_str().unwrap()],
+        ]
+        .concat(),
+    );
+    assert_eq!(code, 1, "that agency is refused: {text}");
+    let wrong = folder.path().join("wrong.token");
+    std::fs::write(&wrong, "0123456789abcdefghij-wrong").unwrap();
+    let (wrong, right) = (wrong.to_str().unwrap(), operator["token"].as_str().unwrap());
+    for (flag, variable, expected) in [
+        (
+            &["--as", "operator"][..],
+            ("REMIT_TOKEN", "0123456789abcdefghij-wrong"),
+            0,
+        ),
+        (&["--as", "operator"], ("REMIT_TOKEN_FILE", wrong), 0),
+        (&["--token", right], ("REMIT_TOKEN_FILE", wrong), 0),
+        (
+            &["--token-file", token],
+            ("REMIT_TOKEN", "0123456789abcdefghij-wrong"),
+            0,
+        ),
+        (&["--token-file", wrong], ("REMIT_TOKEN", right), 1),
+        // Nothing of it by a flag: the variable goes before the context's, and before the default.
+        (&[], ("REMIT_TOKEN_FILE", wrong), 1),
+        (&[], ("REMIT_TOKEN", "0123456789abcdefghij-wrong"), 1),
+    ] {
+        for place in [["--context", "good"], ["--data-dir", there.to_str().unwrap()]] {
+            // A context without a data directory has no other's tokens.
+            if flag.first() == Some(&"--as") && place[0] == "--context" {
+                continue;
+            }
+            let args = [&versions[..], flag, &place].concat();
+            let output = user.remit(&args).env(variable.0, variable.1).output().unwrap();
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(expected), "{args:?} {variable:?}: {text}");
+        }
+    }
+    // Two of one rank: nobody knows which is meant.
+    for (args, variables) in [
+        (&["--as", "operator", "--token", right][..], &[][..]),
+        (&["--token", right, "--token-file", token], &[]),
+        (&["--context", "good", "--data-dir", "x"], &[]),
+        (&[], &[("REMIT_TOKEN", right), ("REMIT_TOKEN_FILE", token)][..]),
+        (&[], &[("REMIT_CONTEXT", "good"), ("REMIT_DATA_DIR", "x")]),
+    ] {
+        let args = [&versions[..], args].concat();
+        let output = user.remit(&args).envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && text.contains("in two ways"),
+            "{args:?}: {text}"
+        );
+    }
+    // Of a receipt's key.
+    let receipt = [
+        "report",
+        "receipt",
+        "7Q2M-7Q2M-7Q2M-7Q2M",
+        "--key-file",
+        "nowhere",
+        "--context",
+        "good",
+    ];
+    let output = user.remit(&receipt).env("REMIT_LOG_KEY", "k").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("nowhere: "), "{text}");
+    // Of a configuration: a context is for those who name none.
+    let config = folder.path().join("remit.yaml");
+    std::fs::write(&config, "data_dir: configured\n").unwrap();
+    let config = config.to_str().unwrap();
+    user.ok(&["context", "set", "here", "--data-dir", "of-context"]);
+    user.ok(&["context", "use", "here"]);
+    for (args, variables, expected) in [
+        (&[][..], &[][..], "of-context"),
+        (&["--config", config], &[], "configured"),
+        (&["--config", config], &[("REMIT_CONTEXT", "here")], "configured"),
+        (&[], &[("REMIT_CONFIG", config)], "configured"),
+        (&["--context", "here"], &[("REMIT_CONFIG", config)], "of-context"),
+        (
+            &["--context", "here"],
+            &[("REMIT_DATA_DIR", "of-variable")],
+            "of-context",
+        ),
+        (&[], &[("REMIT_DATA_DIR", "of-variable")], "of-variable"),
+        (&["--set", "data_dir=set"], &[("REMIT_DATA_DIR", "of-variable")], "set"),
+        (
+            &["--data-dir", "of-flag"],
+            &[("REMIT_DATA_DIR", "of-variable")],
+            "of-flag",
+        ),
+        (&["--config", config, "--data-dir", "of-flag"], &[], "of-flag"),
+        (
+            &["--config", config],
+            &[("REMIT_DATA_DIR", "of-variable")],
+            "of-variable",
+        ),
+    ] {
+        let args = [&["evidence", "verify"][..], args].concat();
+        let output = user.remit(&args).envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            text.contains(&format!("{expected}/evidence is no folder")),
+            "{args:?} {variables:?}: {text}"
+        );
+    }
+    let both = ["evidence", "verify", "--config", config, "--context", "here"];
+    assert_eq!(user.run(&both).0, 2);
+    let migrate = ["migrate", "--check", "--set", "data_dir=set"];
+    let output = user
+        .remit(&migrate)
+        .env("REMIT_DATA_DIR", "of-variable")
+        .output()
+        .unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(!text.contains("of-variable"), "{text}");
+    user.ok(&["context", "use", "good"]);
     // Who calls: the context's token, unless somebody is named.
     let (code, text) = user.run(&[&versions[..], &["--as", "police-440000"]].concat());
     assert!(
@@ -176,54 +315,4 @@ fn flags_go_before_variables_variables_before_contexts_and_those_before_defaults
     user.ok(&["context", "use", "--none"]);
     assert_eq!(user.run(&versions).0, 4);
     server.stop();
-}
-
-/// Commands without `--json`, and why.
-const WITHOUT_JSON: &[(&str, &str)] = &[
-    ("remit serve", "runs until it is stopped; its log can be JSON"),
-    ("remit witness serve", "runs until it is stopped"),
-    ("remit witness key", "prints a key as other tools take it"),
-    ("remit demo", "a tour for people, of commands that have it"),
-    (
-        "remit config",
-        "prints the configuration file, or what a start would refuse",
-    ),
-    ("remit completions", "prints a script"),
-    ("remit man", "prints pages of the manual"),
-];
-
-#[test]
-fn every_command_has_json_or_a_reason_to_have_none() {
-    fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>, count: &mut usize) {
-        let path = format!("{path}{}", command.get_name());
-        let mut below = command
-            .get_subcommands()
-            .filter(|below| below.get_name() != "help")
-            .peekable();
-        if below.peek().is_none() {
-            *count += 1;
-            if !command
-                .get_arguments()
-                .any(|argument| argument.get_long() == Some("json"))
-            {
-                missing.push(path);
-            }
-            return;
-        }
-        below.for_each(|below| walk(below, &format!("{path} "), missing, count));
-    }
-    let mut whole = <::remit::cli::Cli as clap::CommandFactory>::command();
-    whole.build();
-    let (mut missing, mut count) = (Vec::new(), 0);
-    walk(&whole, "", &mut missing, &mut count);
-    assert!(count > 60, "{count}");
-    let has_reason = |path: &String| WITHOUT_JSON.iter().any(|(begin, _)| path.starts_with(begin));
-    let unexplained: Vec<_> = missing.iter().filter(|path| !has_reason(path)).collect();
-    assert!(unexplained.is_empty(), "{unexplained:?}");
-    for (begin, why) in WITHOUT_JSON {
-        assert!(
-            missing.iter().any(|path| path.starts_with(begin)),
-            "{begin} has it, or is gone: {why}"
-        );
-    }
 }

@@ -6,6 +6,7 @@ mod cli;
 mod contexts;
 mod databases;
 mod directory;
+mod flags;
 mod people;
 mod process;
 mod route;
