@@ -70,7 +70,7 @@ impl Db {
 
     /// The changes of the schema that the database at a URL lacks. Nothing is created or changed.
     pub async fn pending(url: &str, schemas: &[Schema]) -> Result<Vec<&'static str>, Error> {
-        let pools = Pools::open(url, Access::Read).await?;
+        let pools = Pools::open(url, Access::Glance).await?;
         let pending = migrate::pending(&pools, &without_password(url), schemas).await;
         Self::over(pools).close().await;
         pending

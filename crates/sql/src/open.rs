@@ -1,6 +1,6 @@
 //! From a URL to connections: the engine is chosen here, with its settings for durability.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{path::Path, str::FromStr as _, time::Duration};
 
 use sqlx::{
     PgConnection, SqliteConnection,
@@ -46,6 +46,8 @@ pub(crate) enum Access {
     Write,
     /// To be read. Nothing is created or changed, not even settings of the file.
     Read,
+    /// To be read at once, and closed.
+    Glance,
 }
 
 impl Pools {
@@ -59,9 +61,14 @@ impl Pools {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => {
                 let options = SqliteConnectOptions::from_str(url).map_err(open)?;
+                // Without one nobody has the file open, and nobody died who had.
+                let has_log = log_beside(options.get_filename());
                 let options = match access {
                     Access::Write => options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
-                    Access::Read => options.create_if_missing(false).read_only(true),
+                    // Who only reads makes a log, too, and only who may write removes it at the end.
+                    Access::Read if !has_log => options.create_if_missing(false).pragma("query_only", "ON"),
+                    Access::Glance if !has_log => options.create_if_missing(false).read_only(true).immutable(true),
+                    Access::Read | Access::Glance => options.create_if_missing(false).read_only(true),
                 };
                 let options = options
                     .synchronous(SqliteSynchronous::Full)
@@ -98,7 +105,7 @@ impl Pools {
                     .statement_cache_capacity(256);
                 let options = match access {
                     Access::Write => options,
-                    Access::Read => options.options([("default_transaction_read_only", "on")]),
+                    Access::Read | Access::Glance => options.options([("default_transaction_read_only", "on")]),
                 };
                 let pool = Pool::<PgConnection>::new(options, POSTGRES_CONNECTIONS, WAIT).map_err(open)?;
                 drop(pool.get().await.map_err(open)?);
@@ -122,6 +129,13 @@ impl Pools {
             Self::Postgres(_) => Engine::Postgres,
         }
     }
+}
+
+/// Whether SQLite's write-ahead log lies beside a database file.
+fn log_beside(file: &Path) -> bool {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    Path::new(&log).exists()
 }
 
 async fn sqlite_version(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {

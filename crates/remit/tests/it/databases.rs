@@ -1,6 +1,7 @@
 //! Databases and evidence, looked at without a server.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -165,8 +166,14 @@ async fn databases_are_migrated_listed_and_refused_by_name() {
             .map(|service| service["changes"].as_array().unwrap().len())
             .collect::<Vec<_>>()
     };
+    let files = || {
+        let files = std::fs::read_dir(&data_dir).unwrap();
+        files.map(|file| file.unwrap().file_name()).collect::<BTreeSet<_>>()
+    };
+    let before = files();
     let (code, found, _) = run(&check, &data_dir);
     assert_eq!((code, lacks(&found)), (0, vec![0, 0, 0]));
+    assert_eq!(files(), before, "nothing is left beside the databases");
 
     // As before the last change of the journal.
     let routing = data_dir.join("routing.db");

@@ -1,6 +1,6 @@
 //! Connections are reused without a test: what must never go wrong because of that.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use sql::{Db, Engine, Error, Schema, transact};
 use testkit::{Backend, on_each_backend};
@@ -172,4 +172,55 @@ async fn use_five(db: &Db) {
     for tx in transactions {
         tx.commit().await.unwrap();
     }
+}
+
+/// The names and contents of what lies beside an SQLite file, and of itself.
+fn files(backend: &Backend) -> BTreeMap<String, Vec<u8>> {
+    let file = backend.url().strip_prefix("sqlite://").unwrap();
+    let folder = std::fs::read_dir(Path::new(file).parent().unwrap()).unwrap();
+    let files = folder.map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::fs::read(entry.path()).unwrap())
+    });
+    files.collect()
+}
+
+/// Whether it was stopped, is served, or was killed.
+#[tokio::test]
+async fn whoever_reads_an_sqlite_file_leaves_it_as_it_was() {
+    let (stopped, killed) = (Backend::sqlite(), Backend::sqlite());
+    let db = open(&stopped).await;
+    put(&db, 1).await.unwrap();
+    let served = files(&stopped);
+    assert!(served.contains_key("remit.db-wal") && served.contains_key("remit.db-shm"));
+    // As a process that is killed leaves it: what was committed lies in the log.
+    let file = killed.url().strip_prefix("sqlite://").unwrap();
+    for (name, content) in &served {
+        std::fs::write(Path::new(file).with_file_name(name), content).unwrap();
+    }
+    let read = async |backend: &Backend| {
+        assert_eq!(Db::pending(backend.url(), SCHEMAS).await.unwrap(), [""; 0]);
+        let reading = Db::open_to_read(backend.url(), SCHEMAS).await.unwrap();
+        let numbers = numbers(&reading).await;
+        let written = put(&reading, 3).await;
+        assert!(written.is_err(), "it is opened to be read");
+        reading.close().await;
+        numbers
+    };
+    assert_eq!(read(&stopped).await, [1], "served");
+    let beside = files(&stopped);
+    assert_eq!(beside.keys().collect::<Vec<_>>(), served.keys().collect::<Vec<_>>());
+    assert_eq!(beside["remit.db"], served["remit.db"]);
+    put(&db, 2).await.unwrap();
+    assert_eq!(read(&stopped).await, [1, 2]);
+    db.close().await;
+    let before = files(&stopped);
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["remit.db"]);
+    assert_eq!(read(&stopped).await, [1, 2], "stopped");
+    assert!(files(&stopped) == before, "{:?}", files(&stopped).keys());
+    assert_eq!(read(&killed).await, [1], "killed");
+    let after = files(&killed);
+    assert_eq!(after.keys().collect::<Vec<_>>(), served.keys().collect::<Vec<_>>());
+    assert!(after["remit.db"] == served["remit.db"] && after["remit.db-wal"] == served["remit.db-wal"]);
 }
