@@ -169,6 +169,7 @@ pub async fn serve(
         reflection: false,
         access: audit::ACCESS,
         health: audit.health(),
+        serving: rpc::admin::Serving::of("audit"),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);

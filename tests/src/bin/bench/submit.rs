@@ -59,5 +59,6 @@ pub fn server(service: &'static str, token: &str, health: rpc::HealthCheck) -> a
         reflection: false,
         access: intake::ACCESS,
         health,
+        serving: rpc::admin::Serving::of(service),
     })
 }
