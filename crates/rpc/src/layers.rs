@@ -16,6 +16,7 @@ use futures::{
 };
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
+use telemetry::conventions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -27,7 +28,7 @@ use crate::{
     access::{self, Method, Methods},
     failure::{self, Violation},
     metadata,
-    metrics::Call,
+    metrics::{self, Call},
     refusals::Refusals,
     revoked::Judge,
 };
@@ -176,13 +177,14 @@ fn trace(service: &'static str, method: Option<&Method>, request: &Request) -> O
     if !telemetry::enabled() || !is_grpc(request) || method.is_some_and(Method::is_public) {
         return None;
     }
-    let method = request.uri().path().trim_start_matches('/').to_owned();
+    // Not the path itself, in which a stranger may write anything.
+    let method = metrics::method(request.uri().path());
     let span = tracing::info_span!(
         "rpc",
         otel.name = method,
         otel.kind = "server",
-        rpc.system.name = "grpc",
-        rpc.method = method,
+        { conventions::RPC_SYSTEM } = conventions::GRPC,
+        { conventions::RPC_METHOD } = method,
         { telemetry::SERVICE } = service
     );
     if let Some(parent) = metadata::traceparent(request.headers()) {

@@ -94,6 +94,11 @@ impl Method {
     }
 }
 
+/// The name of a path's method, or `_OTHER` where there is none of that path.
+pub(crate) fn method(path: &str) -> &'static str {
+    Method::of(path).value()
+}
+
 /// The status of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Answer(&'static str);
