@@ -1,5 +1,5 @@
 use crate::{
-    Db, Engine, Error, Insert, Retry, Tx, Value,
+    Db, Engine, Error, Insert, Retry, Then, Tx, Value,
     insert::{Part, array_arguments, chunk},
 };
 
@@ -10,6 +10,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     parts: Vec<Part<'a>>,
+    then: Vec<Then>,
 }
 
 impl<'a> Batch<'a> {
@@ -21,6 +22,13 @@ impl<'a> Batch<'a> {
         if !rows.is_empty() {
             self.parts.push((insert, rows));
         }
+        self
+    }
+
+    /// Does this after the commit.
+    #[must_use]
+    pub fn then(mut self, then: Then) -> Self {
+        self.then.push(then);
         self
     }
 
@@ -99,7 +107,9 @@ impl Db {
             Engine::Postgres => {
                 let statement = batch.postgres();
                 let arguments = array_arguments(&statement, &batch.parts)?;
-                self.execute_arrays(&statement, arguments).await
+                self.execute_arrays(&statement, arguments).await?;
+                batch.then.iter().for_each(Then::happen);
+                Ok(())
             }
             Engine::Sqlite => {
                 let mut tx = self.begin().await?;
@@ -118,6 +128,9 @@ impl Db {
 impl Tx {
     /// Writes a batch as part of this transaction.
     pub async fn write(&mut self, batch: &Batch<'_>) -> Result<(), Error> {
+        for then in &batch.then {
+            self.then(then.clone());
+        }
         match self.engine() {
             _ if batch.parts.is_empty() => {}
             Engine::Postgres => {

@@ -196,24 +196,26 @@ impl Db {
     /// it may be either: run it on a task of its own where something must follow a commit.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let failed = |source| Error::execute("begin", source);
-        Ok(Tx(match &self.0 {
+        let begun = match &self.0 {
             // IMMEDIATE takes the write lock now. A deferred transaction could fail at its first
             // write.
             Pools::Sqlite { writer, .. } => TxInner::Sqlite(writer.begin("BEGIN IMMEDIATE").await.map_err(failed)?),
             Pools::Postgres(pool) => TxInner::Postgres(pool.begin("BEGIN").await.map_err(failed)?),
-        }))
+        };
+        Ok(Tx(begun, Vec::new()))
     }
 
     /// Begins a read transaction. All its statements see one snapshot.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let failed = |source| Error::execute("begin", source);
-        Ok(Snapshot(Tx(match &self.0 {
+        let begun = match &self.0 {
             Pools::Sqlite { readers, .. } => TxInner::Sqlite(readers.begin("BEGIN").await.map_err(failed)?),
             Pools::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 TxInner::Postgres(pool.begin(begin).await.map_err(failed)?)
             }
-        })))
+        };
+        Ok(Snapshot(Tx(begun, Vec::new())))
     }
 
     /// Runs one read statement outside a transaction.
@@ -308,7 +310,29 @@ impl Full {
 
 /// A write transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct Tx(TxInner);
+pub struct Tx(TxInner, Vec<Then>);
+
+/// Something that only counts once it is durable, such as a measurement: it is done after the
+/// commit, and not at all without one.
+#[derive(Clone)]
+pub struct Then(Arc<dyn Fn() + Send + Sync>);
+
+impl Then {
+    /// `done` must be quick, and cannot fail.
+    pub fn new(done: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(done))
+    }
+
+    pub(crate) fn happen(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Then")
+    }
+}
 
 #[derive(Debug)]
 enum TxInner {
@@ -323,6 +347,11 @@ impl Tx {
             TxInner::Sqlite(_) => Engine::Sqlite,
             TxInner::Postgres(_) => Engine::Postgres,
         }
+    }
+
+    /// Does this after the commit.
+    pub fn then(&mut self, then: Then) {
+        self.1.push(then);
     }
 
     /// Runs a statement and returns its rows.
@@ -367,7 +396,9 @@ impl Tx {
             TxInner::Sqlite(tx) => tx.commit().await,
             TxInner::Postgres(tx) => tx.commit().await,
         }
-        .map_err(|source| Error::execute("commit", source))
+        .map_err(|source| Error::execute("commit", source))?;
+        self.1.iter().for_each(Then::happen);
+        Ok(())
     }
 
     /// Rolls back and releases all locks. If the connection is lost meanwhile, the server rolls

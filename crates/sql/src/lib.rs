@@ -32,7 +32,7 @@ mod pool;
 mod value;
 
 pub use batch::Batch;
-pub use db::{Db, Snapshot, Tx};
+pub use db::{Db, Snapshot, Then, Tx};
 pub use error::{Error, Retry};
 pub use insert::{Column, Insert};
 pub use metrics::Instruments;

@@ -1,9 +1,72 @@
 //! What is measured of a database.
 
-use sql::{Db, Engine};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use sql::{Batch, Db, Engine, Error, Insert, Kind, Schema, Then, transact};
 use testkit::{Backend, on_each_backend};
 
-on_each_backend!(pools_are_measured_from_when_they_are_asked_to_until_they_close);
+on_each_backend!(
+    pools_are_measured_from_when_they_are_asked_to_until_they_close,
+    what_counts_once_it_is_durable_counts_once_and_only_then,
+);
+
+const SCHEMAS: &[Schema] = &[Schema {
+    base: 1,
+    changes: &[(
+        "numbers",
+        "CREATE TABLE numbers (n INTEGER NOT NULL PRIMARY KEY)",
+        "CREATE TABLE numbers (n BIGINT NOT NULL PRIMARY KEY)",
+    )],
+}];
+
+const NUMBERS: Insert = Insert::into("numbers", &[("n", Kind::Int)]);
+
+async fn what_counts_once_it_is_durable_counts_once_and_only_then(backend: Backend) {
+    let db = Db::open(backend.url(), SCHEMAS).await.unwrap();
+    let counted = Arc::new(AtomicU32::new(0));
+    let count = || {
+        let counted = Arc::clone(&counted);
+        Then::new(move || _ = counted.fetch_add(1, Ordering::SeqCst))
+    };
+    let counted = || counted.load(Ordering::SeqCst);
+    let row = |n: i64| [sql::Value::Int(n)];
+
+    // Dropped, rolled back, failed: nothing happened.
+    let mut tx = db.begin().await.unwrap();
+    tx.then(count());
+    drop(tx);
+    let mut tx = db.begin().await.unwrap();
+    tx.then(count());
+    tx.rollback().await;
+    let failed: Result<(), Error> = transact!(&db, |tx| async {
+        tx.then(count());
+        Err(Error::Injected("by the test"))
+    });
+    failed.unwrap_err();
+    assert_eq!(counted(), 0);
+
+    // Committed, in each way to write.
+    transact!(&db, |tx| async {
+        tx.then(count());
+        tx.execute("INSERT INTO numbers (n) VALUES ($1)", vec![1.into()]).await
+    })
+    .unwrap();
+    assert_eq!(counted(), 1);
+    let (two, three) = (row(2), row(3));
+    let batch = |row| Batch::default().with(&NUMBERS, [row]).then(count());
+    db.write(&batch(&two)).await.unwrap();
+    assert_eq!(counted(), 2);
+    transact!(&db, |tx| tx.write(&batch(&three))).unwrap();
+    assert_eq!(counted(), 3);
+
+    // A batch that is refused.
+    db.write(&batch(&two)).await.unwrap_err();
+    assert_eq!(counted(), 3);
+    db.close().await;
+}
 
 /// The numbers of a metric, by its labels.
 fn numbers(metric: &str, service: &str) -> Vec<(String, f64)> {
