@@ -7,6 +7,7 @@ mod crash;
 mod evidence;
 mod integrate;
 mod log_commands;
+mod metrics;
 mod operations;
 mod papers;
 mod privacy;

@@ -44,7 +44,7 @@
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint kept outside of it
 //! (`file.rs`), and refuses to continue what would be a fork; `recover.rs` is the way out.
-//! `vitals.rs` knows whether this process may still write; `scrub.rs` checks that all entries still
+//! `metrics.rs` says what is measured; `vitals.rs` knows whether this process may still write; `scrub.rs` checks that all entries still
 //! exist, and stops it otherwise.
 //!
 //! Invariants:
@@ -78,6 +78,7 @@ mod http;
 mod judge;
 mod key;
 mod log_key;
+mod metrics;
 mod oversight;
 mod producer;
 mod prove;
@@ -112,7 +113,7 @@ use std::{
 use ::witness::{Policy, PolicyError, file, foreign};
 use api::audit::{audit_inbound_service_server::AuditInboundServiceServer, audit_service_server::AuditServiceServer};
 use futures::{FutureExt as _, future::BoxFuture};
-use journal::{Clock, Entropy, Writer};
+use journal::{Clock, Entropy, Time, Writer};
 use prove::Prover;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -128,6 +129,7 @@ pub use check::{AppendRefusal, Checked, Leaf, MarkEntry, Verdict, check};
 pub use checkpoint::CheckpointError;
 pub use gap::{Gap, GapKind};
 pub use key::{KeyState, LogKeys};
+pub use metrics::Instruments;
 pub use producer::{Noted, Producer, Standing};
 pub use publisher::{PublishError, Published};
 pub use read::{Part, Read, Reader, RoutingsSight, Sight};
@@ -397,6 +399,7 @@ impl Audit {
         keys.offer_vkey().await;
         let (vkey, verifier_key_file) = (keys.vkey(), keys.verifier_key_file());
         let vitals = Arc::new(vitals::Vitals::default());
+        metrics::watch(Arc::downgrade(&vitals));
         let dependencies = publisher::Dependencies {
             store: Arc::clone(&store),
             keys,
@@ -414,7 +417,7 @@ impl Audit {
         let publishing = tokio::spawn(publisher.run(interval, refresh, Arc::clone(&grown), stop.clone()));
         let writer = Writer::new([grown]).of("audit");
         let sequencer = sequencer::Sequencer::start(Arc::clone(&store), &writer, Arc::clone(&vitals));
-        let reviewing = review(Arc::clone(&store), writer.clone(), stop.clone());
+        let reviewing = review(Arc::clone(&store), writer.clone(), Arc::clone(&clock), stop.clone());
         tokio::spawn(journal::supervised("review of producers", stop.clone(), reviewing));
         let scrubbing = scrub::scrub(Arc::clone(&store), Arc::clone(&vitals), stop.clone());
         tokio::spawn(journal::supervised("scrubbing", stop.clone(), scrubbing));
@@ -522,21 +525,38 @@ impl Audit {
 const REVIEW: Duration = Duration::from_secs(5);
 
 /// Reviews the producers' standings periodically, until `stop`.
-fn review(store: Arc<dyn Store>, writer: Writer, stop: CancellationToken) -> impl Fn() -> BoxFuture<'static, ()> {
+fn review(
+    store: Arc<dyn Store>,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> impl Fn() -> BoxFuture<'static, ()> {
     move || {
         let (store, writer, stop) = (Arc::clone(&store), writer.clone(), stop.clone());
+        let clock = Arc::clone(&clock);
         async move {
             while tokio::time::timeout(REVIEW, stop.cancelled()).await.is_err() {
                 match store.review().await {
-                    Ok(()) => writer.committed(),
+                    Ok(()) => {
+                        writer.committed();
+                        measure(&*store, clock.now()).await;
+                    }
                     // The process that has taken over does it.
-                    Err(StoreError::Fenced) => return,
+                    Err(StoreError::Fenced) => break,
                     Err(StoreError::Sql(error)) => {
                         tracing::warn!(error = &error as &dyn std::error::Error, "reviewing producers failed");
                     }
                 }
             }
+            metrics::reviews_no_more();
         }
         .boxed()
+    }
+}
+
+/// Measures what operators must examine. What cannot be read is measured the next time.
+async fn measure(store: &dyn Store, now: Time) {
+    if let (Ok(gaps), Ok(producers)) = (store.gaps(None, status::GAPS).await, store.producers().await) {
+        metrics::reviewed(&gaps, &producers, now);
     }
 }

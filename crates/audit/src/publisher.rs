@@ -22,7 +22,7 @@ use crate::{
     checkpoint::{self, CheckpointError},
     file,
     key::LogKeys,
-    prove,
+    metrics, prove,
     scrub::EntryMissing,
     store::{Store, StoreError},
     tree::TreeHead,
@@ -144,6 +144,8 @@ impl Publisher {
             published_at: Instant::now(),
             dependencies,
         };
+        let now = publisher.dependencies.clock.now();
+        metrics::published(first.head.size, metrics::since_then(first.time, now));
         // A checkpoint that a crash left in one place is now stored in both. The empty tree makes
         // no claim.
         if publisher.is_public(&first) || first.head == TreeHead::EMPTY {
@@ -178,7 +180,18 @@ impl Publisher {
     /// Publishes on notification by `grown`, immediately but at most once per `interval`, until
     /// `stop`; then once more. Signs the head again once its checkpoint is older than `refresh`,
     /// however often `grown` notifies without growth.
-    pub async fn run(mut self, interval: Duration, refresh: Duration, grown: Arc<Notify>, stop: CancellationToken) {
+    pub async fn run(self, interval: Duration, refresh: Duration, grown: Arc<Notify>, stop: CancellationToken) {
+        self.publish_until(interval, refresh, grown, stop).await;
+        metrics::rests();
+    }
+
+    async fn publish_until(
+        mut self,
+        interval: Duration,
+        refresh: Duration,
+        grown: Arc<Notify>,
+        stop: CancellationToken,
+    ) {
         let vitals = Arc::clone(&self.dependencies.vitals);
         let mut retries = !vitals.unpublished().is_empty();
         loop {
@@ -227,10 +240,16 @@ impl Publisher {
     /// Publishes the head unless it is already published. `again` signs and publishes it even then.
     async fn publish(&mut self, again: bool) -> Result<(), PublishError> {
         let head = self.dependencies.store.head().await?;
+        metrics::grown(head.size);
         let is_published = head == self.published.borrow().head && self.published.borrow().time > Time(0);
         match is_published && !again {
             true => Ok(()),
-            false => self.sign_and_publish(head).await,
+            false => {
+                let begun = Instant::now();
+                let done = self.sign_and_publish(head).await;
+                metrics::attempted(begun.elapsed(), done.is_ok());
+                done
+            }
         }
     }
 
@@ -272,6 +291,7 @@ impl Publisher {
             }
         }
         self.dependencies.vitals.set_silent(problems(&cosigned));
+        metrics::silent(cosigned.problems.len());
         if !witnesses.are_enough(&cosigned) && head != TreeHead::EMPTY {
             return Err(PublishError::Unwitnessed {
                 size: head.size,
@@ -322,6 +342,7 @@ impl Publisher {
             .store
             .keep_checkpoint(new.head.size, &new.note, self.dependencies.clock.now())
             .await?;
+        metrics::published(new.head.size, Duration::ZERO);
         self.published.send_replace(new);
         self.published_at = Instant::now();
         Ok(())

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::{
     check::{AppendRefusal, Checked, Verdict, check},
+    metrics,
     store::{Store, StoreError},
     vitals::Vitals,
 };
@@ -126,7 +127,10 @@ impl Sequencer {
         })?;
         let source = source.to_owned();
         Ok(async move {
-            let mut placed = placed.await?.map_err(|Fenced| AppendError::Halted)?.into_iter();
+            let placed = placed.await?.map_err(|Fenced| AppendError::Halted)?;
+            let refused: Vec<Verdict> = checks.iter().filter_map(|checked| checked.err().map(Err)).collect();
+            metrics::judged(&source, placed.iter().chain(&refused));
+            let mut placed = placed.into_iter();
             checks
                 .into_iter()
                 .map(|checked| match checked {

@@ -54,7 +54,7 @@ pub(crate) async fn status(
 }
 
 /// Maximum number of gaps to count.
-const GAPS: u32 = 1_000;
+pub(crate) const GAPS: u32 = 1_000;
 
 /// Audit's part of the operations service.
 pub(crate) struct Operations {

@@ -39,6 +39,7 @@ pub mod category;
 pub mod directory;
 pub mod evidence;
 mod grpc;
+mod metrics;
 mod operations;
 pub mod reading;
 pub mod receipt;
@@ -53,6 +54,7 @@ mod subject;
 pub mod submission;
 
 pub use access::ACCESS;
+pub use metrics::Instruments;
 
 use std::{
     collections::BTreeSet,
@@ -185,6 +187,7 @@ impl Intake {
             accept_time_up_to,
             entropy,
         } = parts;
+        metrics::learn(&categories);
         let tokens = rpc::page::Tokens::of(&db);
         let room = evidence::Room::new(Arc::clone(&vault), evidence.reserve_bytes);
         let time = Timekeeper::new(db.clone(), Arc::clone(&clock), accept_time_up_to);

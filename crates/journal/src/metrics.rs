@@ -7,11 +7,14 @@ use telemetry::{
     metrics::{Counter, Histogram, Label, LabelInfo, Level, SECONDS, SERVICES, SIZES, Service, Values},
 };
 
-use crate::Time;
+use crate::{Kind, Time};
 
 telemetry::instruments! {
     /// The instruments of commits and relays.
     pub struct Instruments {
+        /// Changes of records that became durable, by kind: reports accepted, cases opened, deadlines missed, and
+        /// all else that is logged.
+        changes: Counter<(Changed,)> = ("remit.changes", "{change}"),
         /// Commands that shared a commit.
         commit_size: Histogram<(Service, Commands)> = ("remit.commit.size", "{command}", SIZES),
         /// Time that a command waited for its commit to begin.
@@ -94,6 +97,29 @@ impl Label for Consumer {
 impl Consumer {
     fn named(name: &str) -> Self {
         Self(SERVICES.into_iter().find(|known| *known == name).unwrap_or(OTHER))
+    }
+}
+
+/// The kind of a change: what happened to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Changed(&'static str);
+
+impl Label for Changed {
+    const INFO: LabelInfo = LabelInfo {
+        key: "remit.kind",
+        values: Values::Of(|| Kind::all().map(Kind::name).chain([OTHER]).collect()),
+    };
+
+    fn value(self) -> &'static str {
+        self.0
+    }
+}
+
+/// Changes of these kinds are durable.
+pub(crate) fn changed(kinds: &[&str]) {
+    let changes = &Instruments::get().changes;
+    for kind in kinds {
+        changes.add(1, (Changed(Kind::from_name(kind).map_or(OTHER, Kind::name)),));
     }
 }
 

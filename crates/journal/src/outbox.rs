@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use api::event::Opening;
-use sql::{Batch, Db, Error, Insert, Kind, Schema, Tx, Value};
+use sql::{Batch, Db, Error, Insert, Kind, Schema, Then, Tx, Value};
 
-use crate::{Change, Time, Unloggable, chain::chain_bytes, entry_hash};
+use crate::{Change, Time, Unloggable, chain::chain_bytes, entry_hash, metrics};
 
 /// The journal's part of a producer's database.
 pub const SCHEMA: Schema = Schema {
@@ -116,6 +116,8 @@ const OUTBOX: Insert = Insert::into(
 pub struct Rows {
     journal: [Value; 7],
     outbox: Vec<[Value; 6]>,
+    /// The kind of change, as in `journal`.
+    kind: &'static str,
     /// Why it must not be written.
     unloggable: Option<Unloggable>,
 }
@@ -157,6 +159,7 @@ impl Delivery {
         Rows {
             journal,
             outbox,
+            kind: change.kind,
             unloggable,
         }
     }
@@ -169,7 +172,8 @@ pub async fn append(tx: &mut Tx, deliveries: Vec<Delivery>) -> Result<(), Error>
         .await
 }
 
-/// Adds changes and their deliveries to the batch that writes their state.
+/// Adds changes and their deliveries to the batch that writes their state. Once they are durable,
+/// they are counted by kind.
 ///
 /// Fails for a change that no log takes ([`Change::fits`](crate::Change::fits)), so that its state
 /// is not written either.
@@ -180,7 +184,9 @@ pub fn append_to<'a>(batch: Batch<'a>, changes: &[&'a Rows]) -> Result<Batch<'a>
             problem: unloggable.to_string(),
         });
     }
+    let kinds: Vec<_> = changes.iter().map(|rows| rows.kind).collect();
     Ok(batch
+        .then(Then::new(move || metrics::changed(&kinds)))
         .with(&JOURNAL, changes.iter().map(|rows| rows.journal.as_slice()))
         .with(
             &OUTBOX,

@@ -12,7 +12,10 @@ use futures::{FutureExt as _, future::BoxFuture};
 use journal::{Bytes32, Clock, Time, Timekeeper, Writer};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Error, Store, Versions};
+use crate::{
+    metrics,
+    store::{Error, Store, Versions},
+};
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Time after which provisional deadlines are computed again without any other reason.
@@ -68,8 +71,11 @@ impl Ticker {
         // Before clocks end: a deadline may be later by a holiday that is known now.
         self.settle_when_due(settled).await;
         match self.step().await {
-            Ok(0) => {}
-            Ok(ended) => tracing::info!(ended, "clocks missed, cases handed up"),
+            Ok(0) => metrics::swept(0),
+            Ok(ended) => {
+                metrics::swept(ended);
+                tracing::info!(ended, "clocks missed, cases handed up");
+            }
             Err(error) => tracing::warn!(%error, "missed clocks cannot be read"),
         }
         self.succeed_and_tell(self.clock.now()).await;

@@ -17,6 +17,8 @@
 //! hands up cases whose clock has run out. [`upkeep`] deletes what is kept for a limited time. Both
 //! do nothing while the machine's clock is in doubt ([`Timekeeper`]).
 //!
+//! What is measured stands in `metrics.rs`.
+//!
 //! # Versions
 //!
 //! [`active`] is the pair of directory and rule set in force. `prepare.rs` activates the configured
@@ -58,6 +60,7 @@ mod directory_grpc;
 mod directory_service;
 pub mod feed;
 mod grpc;
+mod metrics;
 mod operations;
 mod prepare;
 mod relays;
@@ -71,6 +74,7 @@ pub mod upkeep;
 pub mod view;
 
 pub use access::ACCESS;
+pub use metrics::Instruments;
 
 use std::sync::Arc;
 
@@ -254,6 +258,12 @@ impl Routing {
             let (register, clock, time) = (Arc::clone(&register), Arc::clone(&clock), time.clone());
             move |shutdown| register::sweep::run(Arc::clone(&register), Arc::clone(&clock), time.clone(), shutdown)
         });
+        let looks = metrics::Looks {
+            db: db.clone(),
+            versions: Arc::clone(&versions),
+            clock: Arc::clone(&clock),
+        };
+        background.run("looks at what is open", move |shutdown| looks.clone().run(shutdown));
         background.run("active versions", {
             let versions = Arc::clone(&versions);
             move |shutdown| active::follow(Arc::clone(&versions), shutdown)

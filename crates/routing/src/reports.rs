@@ -11,7 +11,7 @@ use api::{
     },
 };
 use decision::{decide::decide, directory::AgencyId, facts::agency_id};
-use journal::{Clock, Opened, Unopened, Writer};
+use journal::{Arrival, Clock, Opened, Unopened, Writer};
 use rpc::{Failure, Violations};
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use crate::{
     active::Active,
     case::{Party, Rules},
     completion::{self, Completion},
+    metrics,
     store::{self, ReportNews, Route, Store, Versions},
     view,
 };
@@ -76,10 +77,21 @@ impl Reports {
             spans.push(span);
         }
         let now = self.clock.now();
+        let news = Arc::new(news);
+        let taken = Arc::clone(&news);
         let opening = self
             .writer
-            .write(&self.store, |store| async move { store.open(&news, now).await });
+            .write(&self.store, |store| async move { store.open(&taken, now).await });
         let arrivals = opening.await?;
+        for (news, _) in news
+            .iter()
+            .zip(&arrivals)
+            .filter(|(_, arrival)| **arrival == Arrival::New)
+        {
+            if let Some(route) = &news.route {
+                metrics::routed(&route.decision);
+            }
+        }
         let mut arrivals = arrivals.into_iter();
         unreadable
             .into_iter()

@@ -24,10 +24,13 @@ This file is written by a test, from the declarations in `crates/*/src/metrics.r
 ";
 
 /// All instruments, by who measures.
-const ALL: &[(&str, &[Description])] = &[
+pub const ALL: &[(&str, &[Description])] = &[
     ("Calls", rpc::Instruments::ALL),
     ("Commits, relays and clocks of a service", journal::Instruments::ALL),
+    ("The log", audit::Instruments::ALL),
     ("Databases", sql::Instruments::ALL),
+    ("Intake", intake::Instruments::ALL),
+    ("Routing", routing::Instruments::ALL),
     ("The process", RuntimeInstruments::ALL),
 ];
 
@@ -57,11 +60,23 @@ const LABELS: &[&str] = &[
     "db.client.connection.state",
     "error.type",
     "remit.answer",
+    "remit.asked",
+    "remit.category",
     "remit.commands",
     "remit.consumer",
+    "remit.fallback",
+    "remit.kind",
+    "remit.level",
     "remit.outcome",
+    "remit.producer",
+    "remit.publication",
     "remit.reason",
+    "remit.route",
+    "remit.row",
     "remit.service",
+    "remit.state",
+    "remit.submission",
+    "remit.verdict",
     "rpc.method",
     "rpc.status_code",
     "rpc.system.name",

@@ -18,6 +18,7 @@ use super::{
     upload::{self, Messages, Received},
 };
 use crate::{
+    metrics,
     service::sender,
     sight::may_see,
     store::{
@@ -108,7 +109,12 @@ impl Service {
             Ok::<_, Failure>(uploaded)
         };
         match self.writer.write(&self.store, recording).await? {
-            Uploaded::Evidence(stored) => Ok(stored),
+            Uploaded::Evidence(stored) => {
+                if stored.id == id {
+                    metrics::stored(stored.size);
+                }
+                Ok(stored)
+            }
             Uploaded::RequestIdReused => Err(Failure::RequestIdReused),
         }
     }

@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Vault, vault};
-use crate::store::evidence::{EvidenceStore, uploaded_before};
+use crate::{
+    metrics,
+    store::evidence::{EvidenceStore, uploaded_before},
+};
 
 /// Interval between checks for expired files.
 const LOOK: Duration = Duration::from_secs(60);
@@ -46,6 +49,7 @@ impl Upkeep {
         let mut looks = 0;
         loop {
             self.poll(&mut looks).await;
+            self.measure().await;
             if tokio::time::timeout(LOOK, shutdown.cancelled()).await.is_ok() {
                 return;
             }
@@ -66,6 +70,15 @@ impl Upkeep {
             tracing::warn!(%error, "searching for unknown files failed");
         }
         *looks += 1;
+    }
+
+    /// Measures what is left, also while nothing may be removed.
+    async fn measure(&self) {
+        let now = self.clock.now();
+        // What cannot be read keeps its number; the next look tries again.
+        if let Ok(tally) = self.store.tally(now).await {
+            metrics::looked(&tally, self.vault.free().await.ok(), now);
+        }
     }
 
     /// Expires due evidence and removes the files of expired evidence.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Service, sender};
 use crate::{
     evidence::Unattachable,
+    metrics,
     state::State,
     store::{
         self, Acceptance, Accepted, Prepared,
@@ -26,6 +27,18 @@ use crate::{
 impl Service {
     /// Checks a report, and records it unless it is only to be validated.
     pub(crate) async fn submit(
+        &self,
+        caller: &Identity,
+        request: SubmitReportRequest,
+    ) -> Result<SubmitReportResponse, Failure> {
+        let category = request.report.as_ref().map(|report| report.category.clone());
+        let validate_only = request.validate_only;
+        let submitted = self.try_submit(caller, request).await;
+        metrics::submitted(&category.unwrap_or_default(), validate_only, submitted.as_ref().err());
+        submitted
+    }
+
+    async fn try_submit(
         &self,
         caller: &Identity,
         request: SubmitReportRequest,

@@ -1,6 +1,9 @@
 //! Changes of cases: lock the case, make the change, and write it with all that follows from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use api::{
     event::{Actor, Detail},
@@ -9,7 +12,7 @@ use api::{
 use decision::directory::{AgencyId, Directory};
 use journal::{Delivery, Draft, Head, Payload, Time};
 use prost::Message as _;
-use sql::{Error, Insert, Kind, Tx, Value};
+use sql::{Error, Insert, Kind, Then, Tx, Value};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +23,7 @@ use super::{
 };
 use crate::{
     case::{Case, Matter, Sight, Transition},
-    view,
+    metrics, view,
 };
 
 const STATES: Insert = Insert::into(
@@ -93,6 +96,12 @@ pub(super) struct Changed {
 }
 
 impl Changed {
+    /// How long it took an agency to acknowledge, if the change is that.
+    fn acknowledgement(&self) -> Option<(metrics::Asked, Duration)> {
+        let logged = &self.delivery.change;
+        metrics::acknowledgement(logged.kind, self.before.as_ref()?, &self.after, logged.head.time)
+    }
+
     /// Adds the change to the feeds of those whose sight it ends, too: of whoever is excluded by
     /// the directory in force, it is the first they are told since.
     pub(super) fn tell_who_lost_sight(&mut self) {
@@ -276,6 +285,8 @@ impl SqlStore {
         }
         CLOCKS.rows(tx, clocks).await?;
         STEPS.rows(tx, steps).await?;
+        let taken: Vec<_> = changed.iter().filter_map(Changed::acknowledgement).collect();
+        tx.then(Then::new(move || metrics::acknowledged(&taken)));
         journal::append(tx, changed.into_iter().map(|changed| changed.delivery).collect()).await?;
         feed(tx, news).await
     }
