@@ -7,6 +7,7 @@ pub mod context;
 pub mod demo;
 pub mod directory;
 pub mod evidence;
+pub mod health;
 pub mod log;
 pub mod manual;
 pub mod migrate;

@@ -7,4 +7,5 @@ mod config;
 mod data_dir;
 mod instance;
 mod metrics;
+mod monitoring;
 mod preview;
