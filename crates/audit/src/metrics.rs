@@ -208,3 +208,83 @@ pub(crate) fn reviews_no_more() {
 pub(crate) fn since_then(then: Time, now: Time) -> Duration {
     Duration::from_micros(u64::try_from(now.0.saturating_sub(then.0)).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::GapKind;
+
+    /// One test, because the process has one log.
+    #[test]
+    fn what_operators_must_examine_is_measured_until_another_process_does_it() {
+        const NOW: Time = Time(1_795_305_600_000_000);
+        let number = |series: &str| {
+            let text = telemetry::metrics::text().unwrap();
+            text.lines()
+                .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse::<f64>().ok())
+        };
+        let gap = |seconds: i64, examined| Gap {
+            kind: GapKind::Fork,
+            key: "reports/a".to_owned(),
+            source: "intake".to_owned(),
+            record: "reports/a".to_owned(),
+            first_sequence: 1,
+            last_sequence: 1,
+            event_id: String::new(),
+            since: NOW.plus_seconds(-seconds),
+            attempts: 1,
+            examined,
+        };
+        let producer = |name: &str, standing, frozen| {
+            let producer = Producer {
+                standing,
+                frozen,
+                ..Producer::default()
+            };
+            (name.to_owned(), producer)
+        };
+        let gaps = [gap(60, None), gap(100, None), gap(5_000, Some(NOW))];
+        // A name that no service has is somebody's own word.
+        let producers = [
+            producer("intake", Standing::Different, Some(NOW)),
+            producer("routing", Standing::Late, None),
+            producer("CANARY", Standing::Complete, None),
+        ];
+        reviewed(&gaps, &producers, NOW);
+        assert_eq!(
+            number("remit_log_gaps"),
+            Some(2.0),
+            "what was examined is no gap any more"
+        );
+        assert!((100.0..200.0).contains(&number("remit_log_gaps_age_seconds").unwrap()));
+        for (metric, producer, expected) in [
+            ("frozen", "intake", 1.0),
+            ("lost", "intake", 1.0),
+            ("late", "intake", 0.0),
+            ("frozen", "routing", 0.0),
+            ("late", "routing", 1.0),
+            ("lost", "routing", 0.0),
+            ("lost", OTHER, 0.0),
+        ] {
+            let series = format!("remit_log_producer_{metric}{{remit_producer=\"{producer}\"}}");
+            assert_eq!(number(&series), Some(expected), "{series}");
+        }
+        assert!(!telemetry::metrics::text().unwrap().contains("CANARY"));
+        judged("intake", &[Ok(1), Ok(2), Err(AppendRefusal::BrokenLink)]);
+        let changes = |verdict: &str| {
+            number(&format!(
+                "remit_log_changes_total{{remit_producer=\"intake\",remit_verdict=\"{verdict}\"}}"
+            ))
+        };
+        assert_eq!((changes("recorded"), changes("broken-link")), (Some(2.0), Some(1.0)));
+
+        reviewed(&[], &producers, NOW);
+        assert_eq!(
+            (number("remit_log_gaps"), number("remit_log_gaps_age_seconds")),
+            (Some(0.0), None)
+        );
+        reviews_no_more();
+        assert_eq!(number("remit_log_gaps"), None);
+        assert_eq!(number("remit_log_producer_frozen{remit_producer=\"intake\"}"), None);
+    }
+}

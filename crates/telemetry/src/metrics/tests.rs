@@ -128,7 +128,9 @@ fn an_age_grows_by_itself() {
     };
     let first = read();
     assert!((100.0..200.0).contains(&first), "{first}");
+    let begun = std::time::Instant::now();
     while read() <= first {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it stays {first}");
         std::thread::yield_now();
     }
 }
