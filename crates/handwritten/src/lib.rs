@@ -6,6 +6,8 @@
 //! a control character, which an escape such as `\e` makes, is refused too: what is loaded from files
 //! is shown on terminals and in forms.
 //!
+//! `nearest` says which word was meant where one is unknown, in these files and elsewhere.
+//!
 //! A crate of its own, because `decision` and `intake` both read such files and neither knows the
 //! other. It imports no transport and no database.
 
@@ -26,6 +28,17 @@ pub enum Error {
     /// line and column.
     #[error("{}", .0.join("; "))]
     Empty(Vec<String>),
+}
+
+/// Of these words, the one that was probably meant.
+pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // As near as clap wants options to be.
+    words
+        .into_iter()
+        .map(|other| (strsim::jaro_winkler(word, other), other))
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, other)| other)
 }
 
 /// Reads a file of one document.

@@ -1,8 +1,16 @@
 //! Input files, read with a size limit: the one place that decodes what people edit.
 //!
+//! A pipe may never end: who waits for one is told after a moment what is waited for.
+//!
 //! A byte order mark, which some editors write, is taken at the start of a file and nowhere else.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{IsTerminal as _, Read},
+    path::Path,
+    sync::{OnceLock, mpsc},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
@@ -11,12 +19,58 @@ use crate::Unusable;
 /// The byte order mark in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Time after which somebody is told that this waits.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// Who tells it.
+static TELL: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Has what is waited for told by `tell`, instead of logged.
+pub fn tell_waiting(tell: fn(&str)) {
+    let _ = TELL.set(tell);
+}
+
+/// Reads, and says so if that takes longer than a moment.
+fn waiting<T>(what: &str, moment: Duration, tell: impl FnOnce(&str) + Send, read: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if is_done.recv_timeout(moment) == Err(mpsc::RecvTimeoutError::Timeout) {
+                tell(what);
+            }
+        });
+        let read = read();
+        drop(done);
+        read
+    })
+}
+
+/// What is waited for, where that may not end: a terminal, a pipe, a device. `None` for files.
+fn awaited(path: &Path) -> Option<String> {
+    if path == Path::new("-") {
+        return Some(match std::io::stdin().is_terminal() {
+            true => "waiting for standard input: end it with Ctrl-D".to_owned(),
+            false => "waiting for the end of standard input".to_owned(),
+        });
+    }
+    let is_file = std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir());
+    (!is_file).then(|| format!("waiting for the end of {}, which is no regular file", path.display()))
+}
+
 /// Reads a file, or standard input for `-`, of at most `limit` bytes, without its byte order mark.
 ///
 /// # Errors
 ///
 /// [`Unusable`] if the file does not exist or is too large.
 pub fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let tell = TELL.get().copied().unwrap_or(|what| tracing::warn!("{what}"));
+    match awaited(path) {
+        Some(what) => waiting(&what, MOMENT, tell, || read_now(path, limit)),
+        None => read_now(path, limit),
+    }
+}
+
+fn read_now(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let name = name(path);
     let mut bytes = Vec::new();
     let too_large = if path == Path::new("-") {
@@ -112,6 +166,42 @@ mod tests {
         let mut taken = Vec::new();
         assert!(up_to(std::io::repeat(b'a'), 1_000, &mut taken).unwrap());
         assert_eq!(taken.len(), 1_001);
+    }
+
+    /// A pipe whose writer comes late is read, and who waits is told for what.
+    #[test]
+    fn who_waits_for_a_pipe_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let (kind, mode) = (
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        );
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        let what = awaited(&pipe).unwrap();
+        let (told, hears) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let pipe = &pipe;
+            let writer = scope.spawn(move || {
+                // Nothing is written before it is told.
+                let said: String = hears.recv().unwrap();
+                std::fs::write(pipe, "late").unwrap();
+                said
+            });
+            let tell = move |what: &str| told.send(what.to_owned()).unwrap();
+            let content = waiting(&what, Duration::from_millis(1), tell, || read_now(pipe, 100));
+            assert_eq!(content.unwrap(), b"late");
+            let said = writer.join().unwrap();
+            assert!(
+                said.contains("waiting for the end of") && said.contains("pipe"),
+                "{said}"
+            );
+        });
+        assert_eq!(awaited(folder.path()), None);
+        assert_eq!(awaited(Path::new("missing")), None);
+        // Who does not wait hears nothing.
+        let silent = waiting("x", Duration::from_secs(600), |_| panic!("told"), || 7);
+        assert_eq!(silent, 7);
     }
 
     #[test]

@@ -1,15 +1,22 @@
 //! Trusted certificate issuers.
 
 use std::{
+    fs::OpenOptions,
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use rustix::fs::OFlags;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
+
+/// Maximum size of a file of issuers: that of a machine has 0.2 MB.
+const LIMIT: u64 = 16 << 20;
 
 /// Why a file of issuers is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -70,13 +77,35 @@ impl Trust {
 
 fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let before = roots.len();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| telemetry::with_causes(&error))?;
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(&content(path)?) {
         let certificate = certificate.map_err(|error| telemetry::with_causes(&error))?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
     match roots.len() - before {
         0 => Err("it contains no PEM certificate".to_owned()),
         _ => Ok(()),
+    }
+}
+
+/// The content of a regular file of at most [`LIMIT`] bytes, without waiting for a writer.
+fn content(path: &Path) -> Result<Vec<u8>, String> {
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(nonblocking).open(path);
+    let file = file.map_err(|error| error.to_string())?;
+    let is_file = file.metadata().map_err(|error| error.to_string())?.is_file();
+    if !is_file {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut content = Vec::new();
+    file.take(LIMIT + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| error.to_string())?;
+    match content.len() as u64 > LIMIT {
+        true => Err(format!(
+            "it is larger than {} MB, more than any such file",
+            LIMIT / 1_000_000
+        )),
+        false => Ok(content),
     }
 }

@@ -212,7 +212,7 @@ impl Reader {
         };
         // Spreadsheets begin UTF-8 with a byte order mark.
         let line = if self.line == 1 {
-            line.trim_start_matches('\u{feff}')
+            line.strip_prefix('\u{feff}').unwrap_or(line)
         } else {
             line
         };
@@ -399,6 +399,21 @@ mod tests {
             "6 platform:示例视频 320504 ..",
         ];
         reads(Format::Csv, file, &expected);
+    }
+
+    /// Once, at the start; elsewhere it is a character that nobody sees.
+    #[test]
+    fn a_byte_order_mark_begins_either_format() {
+        let json = "\u{feff}{\"kind\": \"domain\", \"key\": \"example.cn\", \"place\": \"350200\"}\n";
+        reads(Format::Ndjson, json, &["1 domain:example.cn 350200 .."]);
+        let csv = "\u{feff}kind,key,place\ndomain,example.cn,350200\n";
+        reads(Format::Csv, csv, &["2 domain:example.cn 350200 .."]);
+        let quoted = "\u{feff}\"kind\",\"key\",\"place\"\ndomain,example.cn,350200\n";
+        reads(Format::Csv, quoted, &["2 domain:example.cn 350200 .."]);
+        let comment = "\u{feff}# ours\nkind,key,place\ndomain,example.cn,350200\n";
+        reads(Format::Csv, comment, &["3 domain:example.cn 350200 .."]);
+        let (rows, problems) = read(Format::Csv, Mode::Change, "\u{feff}\u{feff}kind,key,place\n".as_bytes());
+        assert!(rows.is_empty() && !problems.is_empty(), "{problems:?}");
     }
 
     #[test]

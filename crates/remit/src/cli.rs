@@ -106,6 +106,7 @@ pub fn run() -> ExitCode {
     };
     output::set_language(cli.lang.unwrap_or_else(locale));
     output::set_zone(zone(cli.utc, &matches));
+    host::input::tell_waiting(|what| output::aside(what));
     match try_run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader closed the output.

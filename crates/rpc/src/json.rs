@@ -124,7 +124,28 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_field_and_place() {
         for (text, expected, where_it_is) in [
-            (r#"{"report":{"categroy":"x"}}"#, "categroy", "report"),
+            (
+                r#"{"report":{"categroy":"x"}}"#,
+                "unknown field `categroy`; did you mean `category`?",
+                "report",
+            ),
+            (
+                r#"{"reqestId":"x"}"#,
+                "unknown field `reqestId`; did you mean `requestId`?",
+                "",
+            ),
+            (r#"{"reqest_id":"x"}"#, "did you mean `request_id`?", ""),
+            (
+                r#"{"report":{"loss":{"currency":"CNY"}}}"#,
+                "unknown field `currency`; did you mean `currencyCode`?",
+                "report.loss",
+            ),
+            (
+                r#"{"report":{"subjects":[{"value":"a"},{"vlaue":"b"}]}}"#,
+                "unknown field `vlaue`; did you mean `value`?",
+                "report.subjects[1]",
+            ),
+            (r#"{"xyzzy":1}"#, "unknown field `xyzzy`; the fields are report,", ""),
             (
                 r#"{"report":{"loss":{"occurTime":"2026-11-01T10:00:00"}}}"#,
                 "line 1",

@@ -10,6 +10,8 @@ use serde::{
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+pub use handwritten::nearest;
+
 use super::{Config, Override};
 use crate::Unusable;
 
@@ -120,17 +122,6 @@ fn is_orchestrators(name: &str, value: &str) -> bool {
             .is_some_and(|protocol| ["TCP", "UDP", "SCTP"].contains(&protocol))
         && matches!(parts.next(), None | Some("PROTO" | "PORT" | "ADDR"))
         && parts.next().is_none()
-}
-
-/// Of these words, the one that was probably meant.
-pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // As near as clap wants options to be.
-    words
-        .into_iter()
-        .map(|other| (strsim::jaro_winkler(word, other), other))
-        .filter(|(likeness, _)| *likeness > 0.85)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, other)| other)
 }
 
 /// That a key does not exist, and what was probably meant.

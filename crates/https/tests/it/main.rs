@@ -168,11 +168,19 @@ fn a_file_without_issuers_is_refused_with_its_path() {
         std::fs::write(&path, text).unwrap();
         path
     };
+    let pipe = folder.path().join("pipe");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
     let key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     let garbage = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     for (path, problem) in [
         (folder.path().join("missing.pem"), "No such file"),
         (file("empty.pem", ""), "no PEM certificate"),
+        // Neither waited for nor read without end.
+        (pipe, "not a regular file"),
+        ("/dev/zero".into(), "not a regular file"),
+        (folder.path().to_owned(), "not a regular file"),
+        (file("large.pem", &"-".repeat((16 << 20) + 1)), "larger than 16 MB"),
         (file("key.pem", key), "no PEM certificate"),
         (file("garbage.pem", garbage), "invalid peer certificate"),
     ] {

@@ -1,7 +1,9 @@
-//! Keys that stand twice in an object. A parser would take the last one in silence.
+//! Keys that stand twice in an object, of which a parser would take the last one in silence, and
+//! fields that a message does not have, with the one that was probably meant.
 
 use std::{collections::HashSet, fmt};
 
+use handwritten::nearest;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde::{
     Deserializer,
@@ -41,6 +43,20 @@ impl Unique {
     }
 }
 
+/// What is said of a field that the message does not have.
+fn unknown(key: &str, message: &MessageDescriptor) -> String {
+    let fields: Vec<_> = message.fields().collect();
+    // Whoever writes the proto's names means one of those.
+    let names = fields.iter().flat_map(|field| [field.json_name(), field.name()]);
+    match nearest(key, names) {
+        Some(meant) => format!("unknown field `{key}`; did you mean `{meant}`?"),
+        None => {
+            let names: Vec<_> = fields.iter().map(FieldDescriptor::json_name).collect();
+            format!("unknown field `{key}`; the fields are {}", names.join(", "))
+        }
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for Unique {
     type Value = ();
 
@@ -66,7 +82,7 @@ impl<'de> Visitor<'de> for Unique {
                         .or_else(|| message.get_field_by_name(&key));
                     match field {
                         Some(field) => (field.name().to_owned(), Self::field(&field)),
-                        None => (key.clone(), Self(None)),
+                        None => return Err(A::Error::custom(unknown(&key, message))),
                     }
                 }
                 Some(Expected::Map(values)) => (key.clone(), Self(values.clone().map(Expected::Message))),
