@@ -7,7 +7,7 @@
 //! territories. [`decide`] combines the answer with all its steps, and [`calendar`] computes when a
 //! clock ends. [`simulate`] decides many facts by two rule sets and reports the differences. Files
 //! written by people (agencies, rules and calendars, in YAML) and messages from machines are also
-//! parsed and validated here.
+//! parsed and validated here. [`phrases`] has the sentences of explanations in both languages.
 //!
 //! Invariants: everything is a pure function of its parameters. The day, the operator register's
 //! answer and the age of a loss are facts; nothing here reads the clock, draws random numbers or
@@ -24,5 +24,6 @@ pub mod decide;
 pub mod directory;
 pub mod factor;
 pub mod facts;
+pub mod phrases;
 pub mod rules;
 pub mod simulate;

@@ -21,7 +21,7 @@ use api::{
     intake::ReportState,
     routing::{ClockNeed, FactorTried, factor_tried::Place},
 };
-use decision::factor::Factor;
+use decision::{factor::Factor, phrases};
 use intake::category::Categories;
 use jiff::{
     Timestamp,
@@ -378,6 +378,47 @@ pub fn climb(place: &str, climb: &[String]) -> String {
 /// The name of a connecting factor in rule sets, such as `complained-of`.
 pub fn factor(factor: ConnectingFactor) -> &'static str {
     Factor::from_wire(factor.into()).map_or("", Factor::as_str)
+}
+
+/// A connecting factor in words: `victim's place`.
+pub fn factor_in_words(factor: ConnectingFactor) -> &'static str {
+    let factor = Factor::from_wire(factor.into()).and_then(|factor| phrases::find(&phrases::FACTORS, factor.as_str()));
+    factor.map_or("", named)
+}
+
+/// What an agency does: `content regulator`. A function of somebody's own has its id only.
+pub fn function(id: &str) -> &str {
+    match phrases::find(&phrases::FUNCTIONS, id) {
+        Some(name) => named(name),
+        None => id,
+    }
+}
+
+fn named(name: phrases::Name) -> &'static str {
+    match language() {
+        Language::Zh => name.zh,
+        Language::En => name.en,
+    }
+}
+
+/// A sentence of an explanation, which is English in the contract.
+pub fn said(english: &str) -> String {
+    let said = match language() {
+        Language::Zh => phrases::in_chinese(english, &column),
+        Language::En => None,
+    };
+    said.unwrap_or_else(|| english.to_owned())
+}
+
+/// What a report has in a column of a rule set, in the words of `decision::decide::column_words`.
+pub fn column(words: &str) -> String {
+    let detail = words
+        .strip_prefix("the detail `")
+        .and_then(|path| path.strip_suffix('`'));
+    match detail {
+        Some(path) => tell("the detail `{0}`", &[&path]),
+        None => tr(words).to_owned(),
+    }
 }
 
 /// The place of a factor that was tried: a code, a country, or what was given instead.

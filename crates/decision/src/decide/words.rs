@@ -11,6 +11,7 @@ use super::{Hold, Note, Reason, Ruling, Tried, Verdict, operator};
 use crate::directory::{AgencyId, Located, view};
 use crate::factor::Factor;
 use crate::facts::Given;
+use crate::phrases::in_chinese;
 use crate::rules::{Action, Column};
 
 impl Ruling<'_> {
@@ -39,7 +40,7 @@ impl Ruling<'_> {
             }
         }
         let supporting = self.support();
-        Explanation {
+        let explanation = Explanation {
             rule_set: names::RULE_SET.of(names::Digest(self.rules.digest())),
             table_id: self.rules.id().to_owned(),
             row: self.row.id.clone(),
@@ -60,7 +61,13 @@ impl Ruling<'_> {
             holds: self.holds.iter().map(asked).collect(),
             review: self.review().to_proto().into(),
             register_answer: self.operator.cloned(),
-        }
+        };
+        debug_assert_eq!(
+            untold(&explanation),
+            Vec::<&str>::new(),
+            "`phrases` lacks these in Chinese"
+        );
+        explanation
     }
 
     /// One factor and its result; `read` is how its place was read.
@@ -304,6 +311,16 @@ impl Ruling<'_> {
             .map(|(agency, support)| format!("; {agency} supports ({})", support.reason));
         std::iter::once(first).chain(others).collect()
     }
+}
+
+/// The sentences of an explanation that have no Chinese form. The summary says nothing else.
+fn untold(explanation: &Explanation) -> Vec<&str> {
+    let notes = explanation.fallbacks.iter().chain(&explanation.exclusions);
+    let steps = explanation.factors.iter().map(|tried| &tried.outcome);
+    let supports = explanation.supporting.iter().map(|support| &support.reason);
+    let holds = explanation.holds.iter().map(|hold| &hold.reason);
+    let all = notes.chain(steps).chain(supports).chain(holds).map(String::as_str);
+    all.filter(|said| in_chinese(said, &str::to_owned).is_none()).collect()
 }
 
 /// Input that was interpreted or skipped; `read` is how the place was read.

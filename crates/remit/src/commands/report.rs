@@ -483,7 +483,7 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
     }
     for place in &report.places {
         use api::intake::place::Location;
-        let factor = lower(place.factor().as_str_name(), "CONNECTING_FACTOR_");
+        let factor = output::factor_in_words(place.factor());
         let at = match &place.location {
             Some(Location::Territory(name)) => output::territory(id(name)),
             Some(Location::RegionCode(country)) => country.clone(),

@@ -12,8 +12,8 @@ use api::{
 use journal::{Clock as _, Kind, SystemClock};
 
 use super::{
-    Language, Paint as _, bad, case_state, category, columns, dim, distance, duty, explanation, field, id, language,
-    line, padded, reason, strong, tell, text, time, tr,
+    Language, Paint as _, bad, case_state, category, columns, dim, distance, duty, explanation, field, function, id,
+    language, line, padded, reason, strong, tell, text, time, tr,
 };
 
 /// A case, and why it was routed as it was. `titles` has the names of its supporting agencies, by
@@ -99,8 +99,9 @@ fn terms(terms: Option<&CaseTerms>) -> std::io::Result<()> {
             field(name, tell("within {0}", &[&super::clock(clock)]))?;
         }
     }
-    if !terms.supporting_functions.is_empty() {
-        field("needs", terms.supporting_functions.join(", "))?;
+    let functions: Vec<_> = terms.supporting_functions.iter().map(|id| function(id)).collect();
+    if !functions.is_empty() {
+        field("needs", functions.join(", "))?;
     }
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use api::routing::{Explanation, FactorTried, OperatorAnswer, ReviewNeed, operator_match};
 
-use super::{Language, Paint as _, climb, dim, factor, field, id, language, line, place, strong, tell, territory, tr};
+use super::{
+    Language, Paint as _, climb, dim, factor_in_words, field, id, language, line, place, said, strong, tell, territory,
+    tr,
+};
 
 /// What the operator register answered, as far as it is told.
 fn register(answer: &OperatorAnswer) -> std::io::Result<()> {
@@ -36,7 +39,10 @@ pub fn needs(explanation: &Explanation) -> std::io::Result<()> {
         let within = hold.clock.as_ref().map(super::clock).unwrap_or_default();
         field(
             "stop payment",
-            tell("{0} is asked, within {1} ({2})", &[&asked, &within, &hold.reason]),
+            tell(
+                "{0} is asked, within {1} ({2})",
+                &[&asked, &within, &said(&hold.reason)],
+            ),
         )?;
     }
     if explanation.review() == ReviewNeed::SecondPerson {
@@ -69,16 +75,19 @@ pub fn explanation(explanation: &Explanation) -> anyhow::Result<()> {
         register(answer)?;
     }
     for support in &explanation.supporting {
-        field("support", format_args!("{}: {}", id(&support.agency), support.reason))?;
+        field(
+            "support",
+            format_args!("{}: {}", id(&support.agency), said(&support.reason)),
+        )?;
     }
     for agency in &explanation.excluded {
         field("kept out", tell("{0} and all units under it", &[&id(agency)]))?;
     }
     for words in &explanation.exclusions {
-        field("exclusion", words)?;
+        field("exclusion", said(words))?;
     }
     for (i, fallback) in explanation.fallbacks.iter().enumerate() {
-        field(if i == 0 { "note" } else { "" }, fallback)?;
+        field(if i == 0 { "note" } else { "" }, said(fallback))?;
     }
     let hex = |digest: &[u8]| data_encoding::HEXLOWER.encode(digest);
     for (name, digest) in [
@@ -107,11 +116,6 @@ fn step(tried: &FactorTried, gave_lead: bool) -> String {
             tell(" (passed over: {0})", &[&passed.join(", ")])
         }
     };
-    // The server's words are English; where what it found says the same, it is said in the language
-    // of the output.
-    let outcome = match tried.agency.as_str() {
-        agency if !agency.is_empty() && language() != Language::En => tell("leads to {0}", &[&id(agency)]),
-        _ => tr(&tried.outcome).to_owned(),
-    };
-    format!("{}{place}: {outcome}{passed}{mark}", factor(tried.factor()))
+    let outcome = said(&tried.outcome);
+    format!("{}{place}: {outcome}{passed}{mark}", factor_in_words(tried.factor()))
 }

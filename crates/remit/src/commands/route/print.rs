@@ -51,7 +51,7 @@ pub(super) fn decision(decision: &RouteDecision) -> anyhow::Result<()> {
     for (column, rows) in by_column(decision) {
         let name = if column == "category" { "other rows" } else { "" };
         let column = column_words(column);
-        let why = tell("not for {0}: {1}", &[&tr(&column), &rows.join(", ")]);
+        let why = tell("not for {0}: {1}", &[&output::column(&column), &rows.join(", ")]);
         field(name, why.style(dim()))?;
     }
     Ok(())
