@@ -4,6 +4,10 @@
 const WITHOUT_JSON: &[(&str, &str)] = &[
     ("remit serve", "runs until it is stopped; its log can be JSON"),
     ("remit witness serve", "runs until it is stopped"),
+    (
+        "remit health",
+        "its answer is its exit code, for what restarts processes",
+    ),
     ("remit demo", "a tour for people, of commands that have it"),
     ("remit completions", "prints a script"),
     ("remit man", "prints pages of the manual"),
@@ -30,6 +34,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "evidence download",
             "evidence show",
             "evidence verify",
+            "health",
             "log checkpoint",
             "log export",
             "log gaps",
