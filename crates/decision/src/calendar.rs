@@ -32,11 +32,22 @@ pub enum ClockKind {
     Designate,
     /// The agency that was asked to assist answers.
     Assist,
+    /// The time in which a review can be requested ends.
+    Review,
+    /// The lead answers an agency that claims the lead.
+    Claim,
 }
 
 impl ClockKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Acknowledge, Self::Result, Self::Designate, Self::Assist];
+    pub const ALL: [Self; 6] = [
+        Self::Acknowledge,
+        Self::Result,
+        Self::Designate,
+        Self::Assist,
+        Self::Review,
+        Self::Claim,
+    ];
 
     /// The name in rule sets, contract and log.
     #[must_use]
@@ -46,13 +57,15 @@ impl ClockKind {
             Self::Result => "result",
             Self::Designate => "designate",
             Self::Assist => "assist",
+            Self::Review => "review",
+            Self::Claim => "claim",
         }
     }
 
     /// Whether it runs against whoever has the case. One of these always runs while a case is open.
     #[must_use]
     pub const fn is_of_the_duty(self) -> bool {
-        !matches!(self, Self::Assist)
+        !matches!(self, Self::Assist | Self::Claim)
     }
 
     /// Parses a name.

@@ -41,6 +41,7 @@ pub mod evidence;
 mod grpc;
 mod metrics;
 mod operations;
+mod outcome;
 pub mod reading;
 pub mod receipt;
 mod relays;

@@ -463,6 +463,8 @@ pub fn duty(kind: ClockKind) -> &'static str {
         ClockKind::Designate => tr("designate a lead"),
         ClockKind::Result => tr("report a result"),
         ClockKind::Assist => tr("answer the request to assist"),
+        ClockKind::Review => tr("take requests for a review"),
+        ClockKind::Claim => tr("answer the claim"),
         ClockKind::Unspecified => tr("act"),
     }
 }

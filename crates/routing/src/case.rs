@@ -7,25 +7,35 @@
 //! All changes take the same path. `rule.rs` holds, for each verb ([`Rule`]), who may use it in
 //! which state and its effect on the clocks; [`Rules::act`] checks that once. Then the verb's file
 //! (`acknowledge.rs`, …) returns a [`Transition`] or a refusal. `hand_on.rs` has what the verbs share
-//! that give the case to another agency, and why that ends. `open.rs`, `hand_up.rs`, `settle.rs` and
-//! `succeed.rs` are Remit's own actions. `part.rs` has the parts in a case and what
-//! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change.
+//! that give the case to another agency, and why that ends; `disposition.rs` the only way to a
+//! resolved case. `open.rs`, `hand_up.rs`, `close.rs`, `settle.rs` and `succeed.rs` are Remit's own
+//! actions. `part.rs` has the parts in a case and what each sees, `clock.rs` the clocks, `event.rs`
+//! what is logged of a change.
 //!
 //! To add a verb, write its file and name it in [`Action`].
 
 mod acknowledge;
 mod answer_assistance;
+mod claim;
 mod clock;
+mod close;
 mod decline;
 mod designate;
 mod dispatch;
+mod disposition;
 mod escalate;
 mod event;
 mod hand_on;
 mod hand_up;
 mod open;
 mod part;
+mod propose;
+mod record;
+mod recuse;
+mod reopen;
 mod request_assistance;
+mod request_review;
+mod review;
 mod rule;
 mod settle;
 mod succeed;
@@ -42,16 +52,24 @@ use journal::Time;
 pub use self::{
     acknowledge::Acknowledge,
     answer_assistance::{Answer, AnswerAssistance},
+    claim::{AnswerClaim, CLAIM, ClaimLead},
     clock::{Clock, Ledger, Pause},
     decline::Decline,
     designate::Designate,
     dispatch::Dispatch,
+    disposition::{Decided, Disposition, REVIEW},
     escalate::Escalate,
     event::Event,
     hand_on::{Course, Given, Reason},
     open::DESIGNATE,
     part::{Part, Party, Sight, sees},
+    propose::Propose,
+    record::{RecordProgress, RecordUrgentMeasure},
+    recuse::Recuse,
+    reopen::Reopen,
     request_assistance::{ASSIST, RequestAssistance},
+    request_review::RequestReview,
+    review::Review,
     rule::{Effect, Refusal, Rule},
     transfer::Transfer,
 };
@@ -205,6 +223,16 @@ pub enum Origin {
     HandedUp(AgencyId),
     /// A superior handed the case down to it.
     Dispatched(AgencyId),
+    /// It claimed the lead, and the agency before it agreed.
+    Claimed(AgencyId),
+    /// The agency before it disputed a claim: this one must designate.
+    Disputed(AgencyId),
+    /// A review was requested of what the agency before it decided.
+    Review(AgencyId),
+    /// It opened its own case again.
+    Reopened(AgencyId),
+    /// The agency before it stepped aside: this one must designate.
+    Recused(AgencyId),
 }
 
 impl Origin {
@@ -219,6 +247,11 @@ impl Origin {
             Self::Designated(from) => ("designated", Some(from)),
             Self::HandedUp(from) => ("handed-up", Some(from)),
             Self::Dispatched(from) => ("dispatched", Some(from)),
+            Self::Claimed(from) => ("claimed", Some(from)),
+            Self::Disputed(from) => ("disputed", Some(from)),
+            Self::Review(from) => ("review", Some(from)),
+            Self::Reopened(from) => ("reopened", Some(from)),
+            Self::Recused(from) => ("recused", Some(from)),
         }
     }
 
@@ -233,6 +266,11 @@ impl Origin {
             ("designated", Some(from)) => Some(Self::Designated(from)),
             ("handed-up", Some(from)) => Some(Self::HandedUp(from)),
             ("dispatched", Some(from)) => Some(Self::Dispatched(from)),
+            ("claimed", Some(from)) => Some(Self::Claimed(from)),
+            ("disputed", Some(from)) => Some(Self::Disputed(from)),
+            ("review", Some(from)) => Some(Self::Review(from)),
+            ("reopened", Some(from)) => Some(Self::Reopened(from)),
+            ("recused", Some(from)) => Some(Self::Recused(from)),
             _ => None,
         }
     }
@@ -248,6 +286,11 @@ impl Origin {
             Self::Designated(_) => LeadOriginHow::Designated,
             Self::HandedUp(_) => LeadOriginHow::HandedUp,
             Self::Dispatched(_) => LeadOriginHow::Dispatched,
+            Self::Claimed(_) => LeadOriginHow::Claimed,
+            Self::Disputed(_) => LeadOriginHow::Disputed,
+            Self::Review(_) => LeadOriginHow::Review,
+            Self::Reopened(_) => LeadOriginHow::Reopened,
+            Self::Recused(_) => LeadOriginHow::Recused,
         }
     }
 }
@@ -303,7 +346,7 @@ impl Supporter {
 }
 
 /// The changing part of a case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// Its standing.
     pub standing: Standing,
@@ -316,6 +359,9 @@ pub struct Case {
     pub giver: Option<AgencyId>,
     /// Its way from agency to agency.
     pub course: Course,
+    /// How it is disposed of: proposed while it is in review, decided from then on. `None` in other
+    /// states.
+    pub disposition: Option<Disposition>,
     /// Number of clocks set so far. Each setting is a generation, and each generation ends at most
     /// once.
     pub generation: u64,
@@ -356,15 +402,22 @@ impl Case {
         let owner = match &self.standing {
             Standing::Open(Stage::AwaitingDesignation, duty) => Some((&duty.owner, Part::Designating)),
             Standing::Open(_, duty) => Some((&duty.owner, Part::Lead)),
-            Standing::Ended(_) => None,
+            Standing::Ended(_) => {
+                let decided = self.disposition.as_ref();
+                decided.map(|disposition| (&disposition.by, Part::Deciding))
+            }
         };
         // Each agency once.
-        let owns = |agency: &AgencyId| self.owner() == Some(agency);
+        let owns = move |agency: &AgencyId| owner.is_some_and(|(owner, _)| owner == agency);
         let giver = self.giver.as_ref();
         let giver = giver.filter(|agency| !owns(agency) && !self.is_supported_by(agency));
         owner
             .into_iter()
-            .chain(self.supporting().map(|agency| (agency, Part::Supporting)))
+            .chain(
+                self.supporting()
+                    .filter(move |agency| !owns(agency))
+                    .map(|agency| (agency, Part::Supporting)),
+            )
             .chain(giver.map(|agency| (agency, Part::Giving)))
     }
 
@@ -390,10 +443,12 @@ pub struct Matter {
     pub last_resort: Vec<AgencyId>,
     /// The terms of the row that routed it. `None` if the reporter was advised.
     pub terms: Option<Terms>,
+    /// Id of its category.
+    pub category: String,
 }
 
 /// A change, and the case after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
     /// The change, for the log.
     pub event: Event,
@@ -426,7 +481,7 @@ pub struct Before<'a> {
 macro_rules! actions {
     ($($(#[$doc:meta])* $verb:ident)+) => {
         /// A verb with its arguments, requested by an agency or an operator.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq)]
         pub enum Action {
             $($(#[$doc])* $verb($verb),)+
         }
@@ -465,6 +520,24 @@ actions! {
     RequestAssistance
     /// The agency asked to assist answers.
     AnswerAssistance
+    /// A supporting agency claims the lead.
+    ClaimLead
+    /// The lead answers the claim.
+    AnswerClaim
+    /// The lead records what was done.
+    RecordProgress
+    /// Whoever has it records a measure that could not wait.
+    RecordUrgentMeasure
+    /// The lead proposes a disposition.
+    Propose
+    /// A second person reviews it.
+    Review
+    /// A request for a review is passed on.
+    RequestReview
+    /// The agency that decided opens the case again.
+    Reopen
+    /// An agency steps aside.
+    Recuse
 }
 
 impl Rules<'_> {
@@ -553,6 +626,8 @@ fn clock_rule(kind: ClockKind, clocks: &Clocks) -> ClockRule {
         ClockKind::Result => clocks.result,
         ClockKind::Designate => DESIGNATE,
         ClockKind::Assist => ASSIST,
+        ClockKind::Review => REVIEW,
+        ClockKind::Claim => CLAIM,
     }
 }
 

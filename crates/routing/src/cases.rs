@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::routing::{Case, CaseSight, HandOverPreview, ListCasesRequest, ListCasesResponse};
+use api::routing::{Case, CaseNote, CaseSight, HandOverPreview, ListCasesRequest, ListCasesResponse};
 use decision::directory::AgencyId;
 use journal::{Committer, RequestId, Time};
 use rpc::{AgencyCaller, Failure, Identity, Role, Violation, Violations, page};
@@ -44,6 +44,8 @@ pub(crate) struct ChangeRequest {
     pub(crate) content: Vec<u8>,
     /// The verb with its arguments, or their violations.
     pub(crate) action: Result<Action, Vec<Violation>>,
+    /// What the officer writes with it.
+    pub(crate) note: CaseNote,
     /// Whether only to show what it would do.
     pub(crate) validate_only: bool,
 }
@@ -141,6 +143,7 @@ impl Cases {
             case,
             by,
             action,
+            note: request.note,
             etag: request.etag,
             // A preview has no answer to repeat: the next one is of the case as it is then.
             request: request_id

@@ -3,28 +3,37 @@
 use std::sync::Arc;
 
 use api::{
-    event::{AssistanceAnswer, HandOverReason},
+    event::{
+        AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReopenReason,
+        ReviewRequester, ReviewVerdict, UrgentMeasure,
+    },
     routing::{
-        AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse, Case,
-        CaseSight, CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse,
-        DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
+        AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
+        AnswerClaimRequest, AnswerClaimResponse, Case, CaseNote, CaseSight, CheckAccessRequest, CheckAccessResponse,
+        CheckReportsRequest, CheckReportsResponse, ClaimLeadRequest, ClaimLeadResponse, DeclineCaseRequest,
+        DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
         DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse,
         HandOverPreview, ListCasesRequest, ListCasesResponse, PreviewRouteRequest, PreviewRouteResponse,
-        RequestAssistanceRequest, RequestAssistanceResponse, RouteReportsRequest, RouteReportsResponse,
-        TransferCaseRequest, TransferCaseResponse, WatchCasesRequest, WatchCasesResponse,
-        case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
+        ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest, RecordProgressResponse,
+        RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse,
+        ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
+        RequestReviewRequest, RequestReviewResponse, ReviewDispositionRequest, ReviewDispositionResponse,
+        RouteReportsRequest, RouteReportsResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest,
+        WatchCasesResponse, case_service_server::CaseService, case_sight::Sight,
+        routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::directory::AgencyId;
 use futures::{StreamExt as _, stream::BoxStream};
 use prost::{Message, Name};
-use rpc::{Failure, Violation, caller};
+use rpc::{Failure, Officer, Violation, caller};
 use tonic::{Request, Response, Status};
 
 use crate::{
     case::{
-        Acknowledge, Action, Answer, AnswerAssistance, Decline, Designate, Dispatch, Escalate, Party, Reason,
-        RequestAssistance, Transfer,
+        Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, ClaimLead, Decline, Designate, Dispatch, Escalate,
+        Party, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse, Reopen, RequestAssistance, RequestReview,
+        Review, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, forgotten, watched},
     feed::Interrupted,
@@ -46,7 +55,10 @@ trait ChangeCase: Message + Name + Default {
     fn take(&mut self) -> Common;
 
     /// The verb with its arguments, or their violations.
-    fn action(&self) -> Result<Action, Vec<Violation>>;
+    fn action(&self, officer: Option<&Officer>) -> Result<Action, Vec<Violation>>;
+
+    /// What the officer writes, or the violations.
+    fn note(&self, officer: Option<&Officer>) -> Result<CaseNote, Vec<Violation>>;
 
     /// Whether only to show what it would do.
     fn validate_only(&self) -> bool;
@@ -112,9 +124,29 @@ macro_rules! validate_only {
     }};
 }
 
-/// One line per verb: its request, its response and the fields with the case, and its action.
+/// Maximum characters of what an officer writes.
+const LONGEST_NOTE: usize = 2_000;
+
+/// Maximum characters of a legal basis.
+const LONGEST_BASIS: usize = 500;
+
+/// The text of a [`CaseNote`] that a field of a request fills.
+macro_rules! place {
+    ($note:ident, note) => {
+        $note.text
+    };
+    ($note:ident, reasons) => {
+        $note.text
+    };
+    ($note:ident, $field:ident) => {
+        $note.$field
+    };
+}
+
+/// One line per verb: its request with the fields that the officer writes, its response and the
+/// fields with the case, and its action.
 macro_rules! verbs {
-    ($($request:ident => $response:ident { $($shown:ident),+ }: $action:expr;)+) => {
+    ($($request:ident ($($written:ident),*) => $response:ident { $($shown:ident),+ }: $action:expr;)+) => {
         $(impl ChangeCase for $request {
             type Response = $response;
 
@@ -126,9 +158,26 @@ macro_rules! verbs {
                 }
             }
 
-            fn action(&self) -> Result<Action, Vec<Violation>> {
-                let action: fn(&Self) -> Result<Action, Vec<Violation>> = $action;
-                action(self)
+            fn action(&self, officer: Option<&Officer>) -> Result<Action, Vec<Violation>> {
+                let action: fn(&Self, Option<&Officer>) -> Result<Action, Vec<Violation>> = $action;
+                action(self, officer)
+            }
+
+            fn note(&self, officer: Option<&Officer>) -> Result<CaseNote, Vec<Violation>> {
+                let _ = officer;
+                #[allow(unused_mut, reason = "a verb may have no text")]
+                let (mut note, mut violations) = (CaseNote::default(), Vec::new());
+                $(match within(stringify!($written), &self.$written, LONGEST_NOTE) {
+                    Ok(()) => place!(note, $written).clone_from(&self.$written),
+                    Err(violation) => violations.push(violation),
+                })*
+                if note != CaseNote::default() {
+                    note.officer = officer.map(|officer| officer.as_str().to_owned()).unwrap_or_default();
+                }
+                match violations.is_empty() {
+                    true => Ok(note),
+                    false => Err(violations),
+                }
             }
 
             fn validate_only(&self) -> bool {
@@ -144,8 +193,8 @@ macro_rules! verbs {
 }
 
 verbs! {
-    AcknowledgeCaseRequest => AcknowledgeCaseResponse { current_case }: |_| Ok(Action::Acknowledge(Acknowledge));
-    DeclineCaseRequest => DeclineCaseResponse { sight, preview }: |asked| {
+    AcknowledgeCaseRequest () => AcknowledgeCaseResponse { current_case }: |_, _| Ok(Action::Acknowledge(Acknowledge));
+    DeclineCaseRequest (note) => DeclineCaseResponse { sight, preview }: |asked, _| {
         let better = match asked.better_agency.is_empty() {
             true => Ok(None),
             false => agency("better_agency", &asked.better_agency).map(Some),
@@ -153,29 +202,157 @@ verbs! {
         let (better, reason) = both(better, reason(asked.reason()))?;
         Ok(Action::Decline(Decline { reason, better }))
     };
-    TransferCaseRequest => TransferCaseResponse { sight, preview }: |asked| {
+    TransferCaseRequest (note) => TransferCaseResponse { sight, preview }: |asked, _| {
         let (to, reason) = receiver(&asked.agency, asked.reason())?;
         Ok(Action::Transfer(Transfer { to, reason, keep_supporting: asked.keep_supporting }))
     };
-    EscalateCaseRequest => EscalateCaseResponse { sight, preview }: |asked| {
+    EscalateCaseRequest (note) => EscalateCaseResponse { sight, preview }: |asked, _| {
         Ok(Action::Escalate(Escalate { reason: reason(asked.reason())? }))
     };
-    DispatchCaseRequest => DispatchCaseResponse { sight, preview }: |asked| {
+    DispatchCaseRequest (note) => DispatchCaseResponse { sight, preview }: |asked, _| {
         let (to, reason) = receiver(&asked.agency, asked.reason())?;
         Ok(Action::Dispatch(Dispatch { to, reason }))
     };
-    DesignateAgencyRequest => DesignateAgencyResponse { sight, preview }: |asked| {
+    DesignateAgencyRequest (note) => DesignateAgencyResponse { sight, preview }: |asked, _| {
         let agency = agency("agency", &asked.agency)?;
         Ok(Action::Designate(Designate { agency }))
     };
-    RequestAssistanceRequest => RequestAssistanceResponse { current_case }: |asked| {
+    RequestAssistanceRequest (note) => RequestAssistanceResponse { current_case }: |asked, _| {
         let of = agency("agency", &asked.agency)?;
         Ok(Action::RequestAssistance(RequestAssistance { of }))
     };
-    AnswerAssistanceRequest => AnswerAssistanceResponse { sight }: |asked| {
+    AnswerAssistanceRequest (note) => AnswerAssistanceResponse { sight }: |asked, _| {
         let answer = answer("answer", asked.answer())?;
         Ok(Action::AnswerAssistance(AnswerAssistance { answer }))
     };
+    ClaimLeadRequest (note) => ClaimLeadResponse { current_case }: |asked, _| {
+        Ok(Action::ClaimLead(ClaimLead { reason: reason(asked.reason())? }))
+    };
+    AnswerClaimRequest (note) => AnswerClaimResponse { sight, preview }: |asked, _| {
+        let answer = known("answer", asked.answer(), ClaimAnswer::Unspecified, ClaimAnswer::as_str_name)?;
+        Ok(Action::AnswerClaim(AnswerClaim { agreed: answer == ClaimAnswer::Agreed }))
+    };
+    RecordProgressRequest (note, reporter_text) => RecordProgressResponse { current_case }: |asked, _| {
+        written("note", &asked.note)?;
+        Ok(Action::RecordProgress(RecordProgress))
+    };
+    RecordUrgentMeasureRequest (note) => RecordUrgentMeasureResponse { current_case }: |asked, _| {
+        let measure = known("measure", asked.measure(), UrgentMeasure::Unspecified, UrgentMeasure::as_str_name);
+        let (measure, ()) = both(measure, written("note", &asked.note))?;
+        Ok(Action::RecordUrgentMeasure(RecordUrgentMeasure { measure }))
+    };
+    ProposeDispositionRequest (reasons, reporter_text, subject_text) => ProposeDispositionResponse { current_case }:
+    |asked, officer| {
+        let what = disposition(asked.disposition.as_ref());
+        let ((what, officer), ()) = both(both(what, acting(officer)), written("reasons", &asked.reasons))?;
+        let note = CaseNote {
+            text: asked.reasons.clone(),
+            reporter_text: asked.reporter_text.clone(),
+            subject_text: asked.subject_text.clone(),
+            officer,
+        };
+        Ok(Action::Propose(Propose { what, note }))
+    };
+    ReviewDispositionRequest (note) => ReviewDispositionResponse { current_case }: |asked, officer| {
+        let verdict = known("verdict", asked.verdict(), ReviewVerdict::Unspecified, ReviewVerdict::as_str_name);
+        let reasons = match asked.verdict() {
+            ReviewVerdict::Returned => written("note", &asked.note),
+            _ => Ok(()),
+        };
+        let ((verdict, officer), ()) = both(both(verdict, acting(officer)), reasons)?;
+        Ok(Action::Review(Review { approved: verdict == ReviewVerdict::Approved, officer }))
+    };
+    RequestReviewRequest (note) => RequestReviewResponse { sight, preview }: |asked, _| {
+        let requester = known("requester", asked.requester(), ReviewRequester::Unspecified, ReviewRequester::as_str_name);
+        let (requester, ()) = both(requester, written("note", &asked.note))?;
+        Ok(Action::RequestReview(RequestReview { requester }))
+    };
+    ReopenCaseRequest (note) => ReopenCaseResponse { current_case }: |asked, _| {
+        let reason = known("reason", asked.reason(), ReopenReason::Unspecified, ReopenReason::as_str_name);
+        let (reason, ()) = both(reason, written("note", &asked.note))?;
+        Ok(Action::Reopen(Reopen { reason }))
+    };
+    RecuseAgencyRequest (note) => RecuseAgencyResponse { sight, preview }: |_, _| Ok(Action::Recuse(Recuse));
+}
+
+/// A choice that is set. Its name in the error is one of those that the server knows.
+fn known<E>(field: &'static str, choice: E, unset: E, name: fn(&E) -> &'static str) -> Result<E, Vec<Violation>>
+where
+    E: TryFrom<i32> + PartialEq + Copy,
+{
+    if choice != unset {
+        return Ok(choice);
+    }
+    let known: Vec<_> = (1..=2)
+        .filter_map(|number| E::try_from(number).ok())
+        .map(|known| name(&known))
+        .collect();
+    let description = format!(
+        "must be set to one that this server knows, such as {}",
+        known.join(" or ")
+    );
+    Err(vec![Violation::new(field, description)])
+}
+
+/// Checks that an officer wrote something.
+fn written(field: &'static str, text: &str) -> Result<(), Vec<Violation>> {
+    match text.trim().is_empty() {
+        true => Err(vec![Violation::new(field, "is required")]),
+        false => Ok(()),
+    }
+}
+
+/// Checks a text's length.
+fn within(field: &'static str, text: &str, longest: usize) -> Result<(), Violation> {
+    match text.chars().count() {
+        length if length > longest => {
+            let description = format!("has {length} characters, more than {longest}");
+            Err(Violation::new(field, description))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of the officer who acts.
+fn acting(officer: Option<&Officer>) -> Result<String, Vec<Violation>> {
+    let name = officer.map(|officer| officer.as_str().to_owned());
+    name.ok_or_else(|| {
+        let description = "is required: an officer answers for a disposition; send the name or pseudonym as metadata";
+        vec![Violation::new("remit-officer-bin", description)]
+    })
+}
+
+/// A disposition that is complete, or its violations.
+fn disposition(what: Option<&Disposition>) -> Result<Disposition, Vec<Violation>> {
+    let what = what.cloned().unwrap_or_default();
+    let kind = known(
+        "disposition.kind",
+        what.kind(),
+        DispositionKind::Unspecified,
+        DispositionKind::as_str_name,
+    );
+    let mut violations = kind.err().unwrap_or_default();
+    if what.effects.is_empty() {
+        let description = "is required; `DISPOSITION_EFFECT_NONE` if nothing changes";
+        violations.push(Violation::new("disposition.effects", description));
+    }
+    for (index, effect) in what.effects.iter().enumerate() {
+        if DispositionEffect::try_from(*effect).is_ok_and(|effect| effect != DispositionEffect::Unspecified) {
+            continue;
+        }
+        let field = format!("disposition.effects[{index}]");
+        violations.push(Violation::new(field, "is not one that this server knows"));
+    }
+    violations.extend(
+        written("disposition.legal_basis", &what.legal_basis)
+            .err()
+            .unwrap_or_default(),
+    );
+    violations.extend(within("disposition.legal_basis", &what.legal_basis, LONGEST_BASIS).err());
+    match violations.is_empty() {
+        true => Ok(what),
+        false => Err(violations),
+    }
 }
 
 fn agency(field: &'static str, name: &str) -> Result<AgencyId, Vec<Violation>> {
@@ -221,7 +398,12 @@ impl Service {
     async fn act<R: ChangeCase>(&self, request: Request<R>) -> Result<Response<R::Response>, Status> {
         let caller = caller(&request)?.clone();
         let mut request = request.into_inner();
-        let (action, validate_only) = (request.action(), request.validate_only());
+        let officer = caller.officer.as_ref();
+        let (action, note) = match both(request.action(officer), request.note(officer)) {
+            Ok((action, note)) => (Ok(action), note),
+            Err(violations) => (Err(violations), CaseNote::default()),
+        };
+        let validate_only = request.validate_only();
         let Common { name, etag, request_id } = request.take();
         let change = ChangeRequest {
             method: R::NAME,
@@ -230,6 +412,7 @@ impl Service {
             etag,
             request_id,
             action,
+            note,
             validate_only,
         };
         let answered = self.cases.act(&caller, change).await?;
@@ -333,6 +516,63 @@ impl CaseService for Service {
         &self,
         request: Request<AnswerAssistanceRequest>,
     ) -> Result<Response<AnswerAssistanceResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn claim_lead(&self, request: Request<ClaimLeadRequest>) -> Result<Response<ClaimLeadResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn answer_claim(
+        &self,
+        request: Request<AnswerClaimRequest>,
+    ) -> Result<Response<AnswerClaimResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn record_progress(
+        &self,
+        request: Request<RecordProgressRequest>,
+    ) -> Result<Response<RecordProgressResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn record_urgent_measure(
+        &self,
+        request: Request<RecordUrgentMeasureRequest>,
+    ) -> Result<Response<RecordUrgentMeasureResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn propose_disposition(
+        &self,
+        request: Request<ProposeDispositionRequest>,
+    ) -> Result<Response<ProposeDispositionResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn review_disposition(
+        &self,
+        request: Request<ReviewDispositionRequest>,
+    ) -> Result<Response<ReviewDispositionResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn request_review(
+        &self,
+        request: Request<RequestReviewRequest>,
+    ) -> Result<Response<RequestReviewResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn reopen_case(&self, request: Request<ReopenCaseRequest>) -> Result<Response<ReopenCaseResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn recuse_agency(
+        &self,
+        request: Request<RecuseAgencyRequest>,
+    ) -> Result<Response<RecuseAgencyResponse>, Status> {
         self.act(request).await
     }
 }

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     event::Actor,
-    routing::{CaseSight, CaseStep, Explanation, Facts, HandOverPreview},
+    routing::{CaseNote, CaseSight, CaseStep, Explanation, Facts, HandOverPreview},
 };
 use async_trait::async_trait;
 use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
@@ -97,6 +97,8 @@ pub struct Command {
     pub by: Party,
     /// The verb with its arguments.
     pub action: Action,
+    /// What the officer writes with it.
+    pub note: CaseNote,
     /// Etag of the case as the caller last saw it; empty for any.
     pub etag: String,
     /// The caller's id for the request.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use api::{
     event,
     google::r#type::LocalizedText,
-    intake::{Advice, CaseChange, PreviewedPart, PreviewedParty, RoutePreview},
-    routing::{self, CaseSight, HandOverPreview, LeadOrigin, case_sight},
+    intake::{Advice, CaseChange, Outcome, PreviewedPart, PreviewedParty, RoutePreview},
+    routing::{self, CaseDisposition, CaseSight, CaseStep, HandOverPreview, LeadOrigin, case_sight},
 };
 use data_encoding::HEXLOWER;
 use decision::{
@@ -19,7 +19,7 @@ use journal::{Change, Head};
 use uuid::Uuid;
 
 use crate::{
-    case::{self, Case, Clock, Matter, Party, Sight},
+    case::{self, Case, Clock, Disposition, Matter, Party, Sight},
     store::{StoredCase, name, report_name},
 };
 
@@ -31,6 +31,7 @@ pub fn etag(head: &Head) -> String {
 /// A case with its opening, if that was read. Exclusions are shown only to parts that see them.
 pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
     let opening = stored.opening.as_ref();
+    let reads_notes = case::sees(&stored.case, viewer, directory, Sight::Notes);
     let explanation = opening.map(|opening| opening.explanation.clone());
     routing::Case {
         explanation: match case::sees(&stored.case, viewer, directory, Sight::Exclusions) {
@@ -40,8 +41,40 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
         terms: opening
             .and_then(|opening| opening.matter.terms.as_ref())
             .map(Terms::to_proto),
-        history: stored.history.clone(),
+        history: stored
+            .history
+            .iter()
+            .map(|step| CaseStep {
+                note: step.note.clone().filter(|_| reads_notes),
+                ..step.clone()
+            })
+            .collect(),
+        disposition: stored.case.disposition.as_ref().map(|decided| match reads_notes {
+            true => disposition(decided),
+            false => without_notes(disposition(decided)),
+        }),
         ..outline(stored, directory)
+    }
+}
+
+/// A disposition with all that was written.
+pub fn disposition(disposition: &Disposition) -> CaseDisposition {
+    let decided = disposition.decided.as_ref();
+    CaseDisposition {
+        disposition: Some(disposition.what.clone()),
+        agency: disposition.by.resource_name(),
+        propose_time: Some(disposition.propose_time.to_proto()),
+        decide_time: decided.map(|decided| decided.time.to_proto()),
+        note: Some(disposition.note.clone()),
+        reviewer: decided.and_then(|decided| decided.reviewer.clone()).unwrap_or_default(),
+    }
+}
+
+fn without_notes(disposition: CaseDisposition) -> CaseDisposition {
+    CaseDisposition {
+        note: None,
+        reviewer: String::new(),
+        ..disposition
     }
 }
 
@@ -88,6 +121,14 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
         terms: None,
         history: Vec::new(),
         giver: giver.map(AgencyId::resource_name).unwrap_or_default(),
+        disposition: stored.case.disposition.as_ref().map(disposition).map(without_notes),
+        claimant: stored
+            .case
+            .course
+            .claimant
+            .as_ref()
+            .map(AgencyId::resource_name)
+            .unwrap_or_default(),
     }
 }
 
@@ -99,6 +140,8 @@ pub fn clock(clock: &Clock) -> event::Clock {
             ClockKind::Result => event::ClockKind::Result,
             ClockKind::Designate => event::ClockKind::Designate,
             ClockKind::Assist => event::ClockKind::Assist,
+            ClockKind::Review => event::ClockKind::Review,
+            ClockKind::Claim => event::ClockKind::Claim,
         }
         .into(),
         generation: clock.generation.cast_signed(),
@@ -130,7 +173,23 @@ pub fn case_change(
         advice,
         state: case.state().to_proto().into(),
         hidden_from: hidden_from(matter, directory),
+        outcome: case.disposition.as_ref().and_then(outcome),
+        due_time: case.duty().map(|duty| duty.clock.due.to_proto()),
     }
+}
+
+/// What the reporter may be told of a disposition, once it is decided.
+fn outcome(disposition: &Disposition) -> Option<Outcome> {
+    let decided = disposition.decided.as_ref()?;
+    Some(Outcome {
+        kind: disposition.what.kind,
+        effects: disposition.what.effects.clone(),
+        text: disposition.note.reporter_text.clone(),
+        decide_time: Some(decided.time.to_proto()),
+        agency: disposition.by.resource_name(),
+        // Intake has the words.
+        ..Outcome::default()
+    })
 }
 
 /// Who would have which part in a case that is not opened, and see what the report says.

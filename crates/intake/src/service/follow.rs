@@ -5,7 +5,7 @@ use journal::Time;
 use rpc::{Failure, Identity, Role};
 
 use super::{Service, shown_state};
-use crate::{state::State, store::StoredReport};
+use crate::{outcome::told, state::State, store::StoredReport};
 
 impl Service {
     /// Tells whoever has a receipt how its report stands.
@@ -57,6 +57,8 @@ impl Service {
                 })
                 .collect(),
             advice: case.advice,
+            outcome: case.outcome.map(|outcome| told(outcome, case.due_time.is_some())),
+            due_time: case.due_time,
         })
     }
 }

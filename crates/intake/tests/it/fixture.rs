@@ -98,6 +98,18 @@ pub fn acceptance_from(entropy: &dyn Entropy, caller: &str, is_urgent: bool) -> 
     }
 }
 
+/// What routing tells of a decided case.
+pub fn outcome() -> api::intake::Outcome {
+    api::intake::Outcome {
+        kind: api::event::DispositionKind::Penalty.into(),
+        effects: vec![api::event::DispositionEffect::Removed.into()],
+        text: "The page was closed.".to_owned(),
+        decide_time: Some(NOW.to_proto()),
+        agency: "agencies/police-450100".to_owned(),
+        ..Default::default()
+    }
+}
+
 /// The next change of a case, as routing would send it.
 pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[Uuid], state: CaseState) -> CaseNews {
     let draft = Draft {
@@ -121,6 +133,8 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             advice: None,
             state: state.into(),
             hidden_from: vec!["agencies/police-130400".to_owned()],
+            outcome: matches!(state, CaseState::Resolved | CaseState::Closed).then(outcome),
+            due_time: (state != CaseState::Closed).then(|| NOW.plus_seconds(86_400).to_proto()),
         },
         state,
         traceparent: String::new(),

@@ -492,6 +492,71 @@ async fn p7_a_receipt_of_a_sender_that_is_not_excluded_opens_the_chain_of_its_re
     assert_eq!(before.0, 2);
 }
 
+/// The reporter sees what was decided, by whom, what can be done about it and until when; and again
+/// nothing of it while the case is open again.
+#[tokio::test]
+async fn a_receipt_tells_the_outcome_in_words_and_the_next_date() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let submitted = served
+        .client("hotline")
+        .submit_report(good())
+        .await
+        .unwrap()
+        .into_inner();
+    let name = submitted.report.unwrap().name;
+    let id = name.strip_prefix("reports/").unwrap().parse().unwrap();
+    let mut head = journal::Head::default();
+    let entropy = entropy();
+    let mut follow = async |state: CaseState| {
+        let news = case_news(&*entropy, "cases/a", &mut head, &[id], state);
+        let request = RecordCaseChangesRequest {
+            changes: vec![news.change],
+        };
+        served.inbound("routing").record_case_changes(request).await.unwrap();
+        let request = CheckReceiptRequest {
+            receipt: submitted.receipt.clone(),
+        };
+        // An excluded sender, which may have kept the receipt, is told nothing of it.
+        let hidden = served
+            .client("handan")
+            .check_receipt(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((hidden.outcome, hidden.due_time), (None, None));
+        served
+            .client("hotline")
+            .check_receipt(request)
+            .await
+            .unwrap()
+            .into_inner()
+    };
+    let assigned = follow(CaseState::Assigned).await;
+    assert_eq!((assigned.outcome, assigned.due_time.is_some()), (None, true));
+    let resolved = follow(CaseState::Resolved).await;
+    let outcome = resolved.outcome.unwrap();
+    assert_eq!(
+        api::text_in(&outcome.summaries, "en"),
+        "An administrative penalty was imposed; what was reported was removed."
+    );
+    assert_eq!(
+        api::text_in(&outcome.summaries, "zh"),
+        "已作出行政处罚；被举报内容已删除。"
+    );
+    assert!(api::text_in(&outcome.remedies, "en").contains("ask the agency for a review"));
+    assert_eq!(
+        (&*outcome.text, &*outcome.agency),
+        ("The page was closed.", "agencies/police-450100")
+    );
+    assert!(resolved.due_time.is_some());
+    let closed = follow(CaseState::Closed).await;
+    assert_eq!((closed.state(), closed.due_time), (ReportState::Closed, None));
+    assert!(!api::text_in(&closed.outcome.unwrap().remedies, "en").contains("ask the agency"));
+    let again = follow(CaseState::Assigned).await;
+    assert_eq!((again.state(), again.outcome), (ReportState::Routed, None));
+}
+
 /// A newer routing may send states that this intake does not know: reporters must not be told that
 /// an agency has the report.
 #[tokio::test]

@@ -596,6 +596,28 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
         field("advice", text_in(&advice.texts, "en"))?;
         field("", text_in(&advice.texts, "zh"))?;
     }
+    if let Some(outcome) = &response.outcome {
+        field("outcome", output::text(&outcome.summaries).style(strong()))?;
+        field(
+            "",
+            tell(
+                "{0} by {1}",
+                &[&output::time(outcome.decide_time.as_ref()), &id(&outcome.agency)],
+            ),
+        )?;
+        if !outcome.text.is_empty() {
+            field("", &outcome.text)?;
+        }
+        field("remedies", output::text(&outcome.remedies))?;
+    }
+    if response.due_time.is_some() {
+        let name = if response.outcome.is_some() {
+            "review until"
+        } else {
+            "next by"
+        };
+        field(name, output::time(response.due_time.as_ref()))?;
+    }
     if let Some(inquiry) = &response.inquiry {
         field("ask", text_in(&inquiry.texts, "en"))?;
         field("", text_in(&inquiry.texts, "zh"))?;

@@ -1,5 +1,7 @@
 //! A case in words: as it is, what happened to it, and what a change would make of it.
 
+mod decision;
+
 use std::collections::BTreeMap;
 
 use api::{
@@ -40,8 +42,14 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
         let title = titles.get(agency).map(String::as_str).unwrap_or_default();
         field("supporting", format_args!("{} {}", id(agency), title.style(dim())))?;
     }
+    if !case.claimant.is_empty() {
+        field("claimed by", id(&case.claimant))?;
+    }
     for clock in &case.clocks {
         running(clock)?;
+    }
+    if let Some(disposition) = &case.disposition {
+        decision::print(disposition)?;
     }
     for report in &case.reports {
         field("report", report)?;
@@ -116,6 +124,9 @@ fn history(case: &Case) -> anyhow::Result<()> {
     for step in &case.history {
         let time = time(step.time.as_ref());
         line(format_args!("{}  {}", time.style(dim()), happened(step)))?;
+        if let Some(note) = &step.note {
+            decision::note(note)?;
+        }
     }
     Ok(())
 }
@@ -137,6 +148,21 @@ fn happened(step: &CaseStep) -> String {
     }
     if !step.assistant.is_empty() {
         said = format!("{said}: {}", id(&step.assistant));
+    }
+    if !step.claimant.is_empty() {
+        said = format!("{said}: {}", id(&step.claimant));
+    }
+    if let Some(disposition) = &step.disposition {
+        said = format!("{said}: {}", decision::kind(disposition.kind()));
+    }
+    if step.review_requester != 0 {
+        said = tell("{0} ({1})", &[&said, &decision::requester(step.review_requester())]);
+    }
+    if step.reopen_reason != 0 {
+        said = tell("{0} ({1})", &[&said, &decision::reopened(step.reopen_reason())]);
+    }
+    if step.urgent_measure != 0 {
+        said = tell("{0} ({1})", &[&said, &decision::measure(step.urgent_measure())]);
     }
     if step.reason != 0 {
         said = tell("{0} ({1})", &[&said, &reason(step.reason())]);
@@ -165,6 +191,11 @@ fn came_by(origin: &LeadOrigin) -> String {
         LeadOriginHow::Designated => tell("designation by {0}", &[&former]),
         LeadOriginHow::HandedUp => tell("being handed up by {0}", &[&former]),
         LeadOriginHow::Dispatched => tell("being handed down by {0}", &[&former]),
+        LeadOriginHow::Claimed => tell("a claim that {0} agreed to", &[&former]),
+        LeadOriginHow::Disputed => tell("a claim that {0} disputed: it must designate a lead", &[&former]),
+        LeadOriginHow::Review => tell("a review of what {0} decided", &[&former]),
+        LeadOriginHow::Reopened => tr("being opened again").to_owned(),
+        LeadOriginHow::Recused => tell("{0} stepping aside: it must designate a lead", &[&former]),
         LeadOriginHow::Unspecified => tr("a way that this version does not know").to_owned(),
     }
 }

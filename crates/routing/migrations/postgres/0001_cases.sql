@@ -12,13 +12,15 @@ CREATE TABLE cases (
 CREATE INDEX cases_newest ON cases (open_time, id);
 
 -- The state of each case, the origin of its lead, and the head of its chain of changes. Its owner
--- is in `case_parties`, its clocks are in `case_clocks`.
+-- is in `case_parties`, its clocks are in `case_clocks`. `disposition` is an encoded
+-- `CaseDisposition`; with what officers wrote: personal content, like `case_steps.note`.
 CREATE TABLE case_states (
     case_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
     origin TEXT,
     former_owner TEXT,
     course BYTEA NOT NULL,
+    disposition BYTEA,
     generation BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
     hash BYTEA NOT NULL,

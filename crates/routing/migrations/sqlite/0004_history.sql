@@ -1,9 +1,12 @@
 -- What happened to each case after its opening, for those who see it. `step` is an encoded
--- `CaseStep`.
+-- `CaseStep`, `note` an encoded `CaseNote`: personal content, to which the log has a commitment under
+-- `note_key`.
 CREATE TABLE case_steps (
     case_id TEXT NOT NULL,
     sequence INTEGER NOT NULL,
     step BLOB NOT NULL,
+    note BLOB,
+    note_key BLOB,
     PRIMARY KEY (case_id, sequence)
 ) WITHOUT ROWID;
 

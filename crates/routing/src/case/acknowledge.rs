@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(
             by(&case, "police-440000"),
             Err(Refusal::NotYours {
-                description: "only the lead may take it over; there is nothing for you to do on it now".to_owned()
+                description: "only the lead may take it over; now you can claim the lead, or step aside".to_owned()
             })
         );
         assert_eq!(
@@ -75,7 +75,9 @@ mod tests {
                 state: State::IN_PROGRESS,
                 description: "the case is IN_PROGRESS; to take it over it must be ASSIGNED; \
                               now you can transfer it to another agency, or hand it up to your superior, \
-                              or dispatch it to a unit under your agency, or ask another agency to assist"
+                              or dispatch it to a unit under your agency, or ask another agency to assist, \
+                              or answer a claim to lead it, or record progress, or record an urgent measure, \
+                              or propose a disposition, or step aside"
                     .to_owned()
             })
         );

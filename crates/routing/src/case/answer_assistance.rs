@@ -104,7 +104,7 @@ mod tests {
             again,
             Err(Refusal::NotYours {
                 description: "only the agency asked to assist may answer a request for assistance; \
-                              there is nothing for you to do on it now"
+                              now you can claim the lead, or step aside"
                     .to_owned()
             })
         );

@@ -39,6 +39,12 @@ impl Decline {
                 "a superior gave it to you: that cannot be declined; take it over, or hand it up with a reason",
             );
         }
+        if course.given == Some(Given::ByClaim) {
+            return barred(
+                case,
+                "your agency claimed it: take it over, or hand it up with a reason",
+            );
+        }
         if let Some(better) = &self.better {
             rules.may_lead("better_agency", better, before)?;
             if rules.directory.is_under(better, by) {

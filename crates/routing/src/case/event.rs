@@ -1,7 +1,7 @@
 //! Changes of a case, as they are logged.
 
 use api::{
-    event::{AssistanceAnswer, Detail, HandOverReason},
+    event::{self, AssistanceAnswer, Detail, ReopenReason, ReviewRequester, UrgentMeasure},
     routing::CaseStep,
 };
 use journal::{RoutingKind, Time};
@@ -10,7 +10,7 @@ use super::{Answer, Case, Clock, Reason};
 use decision::directory::AgencyId;
 
 /// A change of a case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// It was opened, and an agency has to act.
     Opened,
@@ -71,6 +71,54 @@ pub enum Event {
     },
     /// A superior designated its lead.
     Designated,
+    /// A supporting agency claims the lead.
+    LeadClaimed {
+        /// The agency.
+        by: AgencyId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Its lead agreed to a claim.
+    ClaimAgreed {
+        /// The agency that claimed it.
+        by: AgencyId,
+    },
+    /// A claim was disputed, or not answered in time: a superior designates.
+    ClaimDisputed {
+        /// The agency that claimed it.
+        by: AgencyId,
+    },
+    /// An agency stepped aside.
+    Recused {
+        /// The agency, which is excluded from now on.
+        agency: AgencyId,
+    },
+    /// Its lead recorded what was done.
+    ProgressRecorded,
+    /// Whoever has it took a measure that could not wait.
+    MeasureTaken(UrgentMeasure),
+    /// A disposition waits for a second person.
+    Proposed(event::Disposition),
+    /// The second person returned it.
+    Returned(event::Disposition),
+    /// It is decided.
+    Resolved(event::Disposition),
+    /// The time for a review has ended.
+    Closed,
+    /// A review was requested: a superior decides anew.
+    ReviewRequested {
+        /// Who asks for it.
+        requester: ReviewRequester,
+        /// What was decided.
+        what: event::Disposition,
+    },
+    /// The agency that decided opened it again.
+    Reopened {
+        /// Why.
+        reason: ReopenReason,
+        /// What was decided.
+        what: event::Disposition,
+    },
     /// Successors or superiors took the places of agencies that ended.
     Succeeded,
 }
@@ -94,34 +142,46 @@ impl Event {
             Self::HandedUp { .. } => RoutingKind::CaseHandedUp,
             Self::Dispatched { .. } => RoutingKind::CaseDispatched,
             Self::Designated => RoutingKind::AgencyDesignated,
+            Self::LeadClaimed { .. } => RoutingKind::LeadClaimed,
+            Self::ClaimAgreed { .. } => RoutingKind::ClaimAgreed,
+            Self::ClaimDisputed { .. } => RoutingKind::ClaimDisputed,
+            Self::Recused { .. } => RoutingKind::AgencyRecused,
+            Self::ProgressRecorded => RoutingKind::ProgressRecorded,
+            Self::MeasureTaken(_) => RoutingKind::MeasureTaken,
+            Self::Proposed(_) => RoutingKind::DispositionProposed,
+            Self::Returned(_) => RoutingKind::DispositionReturned,
+            Self::Resolved(_) => RoutingKind::CaseResolved,
+            Self::Closed => RoutingKind::CaseClosed,
+            Self::ReviewRequested { .. } => RoutingKind::ReviewRequested,
+            Self::Reopened { .. } => RoutingKind::CaseReopened,
             Self::Succeeded => RoutingKind::CaseSucceeded,
         }
     }
 
     /// The step in the case's history. `None` for its opening, which the case itself tells.
     pub(crate) fn step(&self, before: &Case, after: &Case, time: Time) -> Option<CaseStep> {
+        if matches!(self, Self::Opened | Self::Advised) {
+            return None;
+        }
         let name = |owner: Option<&AgencyId>| owner.map(AgencyId::resource_name).unwrap_or_default();
-        let mut step = CaseStep {
+        let mut detail = Detail::default();
+        self.fill(&mut detail);
+        Some(CaseStep {
             time: Some(time.to_proto()),
             kind: self.kind().name().to_owned(),
             owner: name(after.owner()),
             former_owner: name(before.owner().filter(|owner| after.owner() != Some(owner))),
-            ..CaseStep::default()
-        };
-        match self {
-            Self::Opened | Self::Advised => return None,
-            Self::Acknowledged | Self::DeadlineSettled | Self::Designated | Self::Succeeded => {}
-            Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => step.assistant = of.resource_name(),
-            Self::AssistanceAnswered { by, .. } => step.assistant = by.resource_name(),
-            Self::Escalated { missed } | Self::ClockMissed { missed } => {
-                step.missed_clock = Some(crate::view::clock(missed));
-            }
-            Self::Declined { .. } | Self::Transferred { .. } | Self::HandedUp { .. } | Self::Dispatched { .. } => {
-                step.reason = self.reason().into();
-                step.better_agency = self.better_agency();
-            }
-        }
-        Some(step)
+            missed_clock: detail.missed_clock,
+            assistant: detail.assistant,
+            reason: detail.reason,
+            better_agency: detail.better_agency,
+            disposition: detail.disposition,
+            reopen_reason: detail.reopen_reason,
+            review_requester: detail.review_requester,
+            claimant: detail.claimant,
+            urgent_measure: detail.urgent_measure,
+            note: None,
+        })
     }
 
     /// Fills in the detail's fields that are specific to this change.
@@ -132,7 +192,11 @@ impl Event {
             | Self::Acknowledged
             | Self::DeadlineSettled
             | Self::Designated
-            | Self::Succeeded => {}
+            | Self::ProgressRecorded
+            | Self::Closed
+            | Self::Succeeded
+            // Who stepped aside is the actor.
+            | Self::Recused { .. } => {}
             Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => {
                 detail.assistant = of.resource_name();
             }
@@ -143,31 +207,30 @@ impl Event {
             Self::Escalated { missed } | Self::ClockMissed { missed } => {
                 detail.missed_clock = Some(crate::view::clock(missed));
             }
-            Self::Declined { .. } | Self::Transferred { .. } | Self::HandedUp { .. } | Self::Dispatched { .. } => {
-                detail.reason = self.reason().into();
-                detail.better_agency = self.better_agency();
+            Self::Declined { reason, better } => {
+                detail.reason = reason.to_proto().into();
+                detail.better_agency = better.as_ref().map(AgencyId::resource_name).unwrap_or_default();
             }
-        }
-    }
-
-    /// Why the case was handed on.
-    const fn reason(&self) -> HandOverReason {
-        match self {
-            Self::Declined { reason, .. }
-            | Self::Transferred { reason }
-            | Self::HandedUp { reason }
-            | Self::Dispatched { reason } => reason.to_proto(),
-            _ => HandOverReason::Unspecified,
-        }
-    }
-
-    /// Resource name of the agency that should lead, by the word of the one that declined.
-    fn better_agency(&self) -> String {
-        match self {
-            Self::Declined {
-                better: Some(better), ..
-            } => better.resource_name(),
-            _ => String::new(),
+            Self::Transferred { reason } | Self::HandedUp { reason } | Self::Dispatched { reason } => {
+                detail.reason = reason.to_proto().into();
+            }
+            Self::LeadClaimed { by, reason } => {
+                detail.claimant = by.resource_name();
+                detail.reason = reason.to_proto().into();
+            }
+            Self::ClaimAgreed { by } | Self::ClaimDisputed { by } => detail.claimant = by.resource_name(),
+            Self::MeasureTaken(measure) => detail.urgent_measure = (*measure).into(),
+            Self::Proposed(what) | Self::Returned(what) | Self::Resolved(what) => {
+                detail.disposition = Some(what.clone());
+            }
+            Self::ReviewRequested { requester, what } => {
+                detail.review_requester = (*requester).into();
+                detail.disposition = Some(what.clone());
+            }
+            Self::Reopened { reason, what } => {
+                detail.reopen_reason = (*reason).into();
+                detail.disposition = Some(what.clone());
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 //! A case goes no circle. Its lead may transfer it once, if it never had another; from then on it is
 //! declined and handed up to superiors only. A superior dispatches it to a unit that never led it,
 //! and designates the same agency once. Only the last resort may designate again, and its word is
-//! final: whom it designated can neither decline nor hand up, however the case comes back to it. So
+//! final: whom it designated can neither decline nor hand up, however the case comes back to it. A
+//! supporting agency that never led it may claim it from a lead that no superior named, and a review
+//! goes to a superior, never back to the agency whose decision is reviewed. So until it is decided,
 //! each case changes hands a bounded number of times, and each time somebody owns it, under a clock.
 //!
 //! These rules go by the [`Course`], which outlasts successions, not by the owner's
@@ -78,6 +80,11 @@ pub struct Course {
     /// How much of the time for the result earlier leads have used, in the unit of
     /// [`Ledger::used`](super::Ledger::used).
     pub result_used: i64,
+    /// The agencies whose decision was sent up for a review, each once, oldest first: none of them
+    /// decides the case again.
+    pub reviewed: Vec<AgencyId>,
+    /// The agency whose claim to lead is not answered.
+    pub claimant: Option<AgencyId>,
 }
 
 /// How an agency gave a case to its owner, as far as that binds the owner.
@@ -87,6 +94,8 @@ pub enum Given {
     ByPeer(AgencyId),
     /// A superior designated or dispatched.
     BySuperior,
+    /// It claimed the lead.
+    ByClaim,
 }
 
 impl Course {
@@ -149,6 +158,12 @@ impl Rules<'_> {
             let function = &terms.function;
             let description = format!("does not have the function `{function}`; `ListDesks` has those at a place");
             return unfit(field, description);
+        }
+        if self.is_one_of(agency, &case.course.reviewed) {
+            return unfit(
+                field,
+                "decided the case before, and a review was requested; name another agency",
+            );
         }
         match case.owner() == Some(agency) && case.state() != super::State::AWAITING_DESIGNATION {
             true => unfit(field, "leads the case itself; name another agency"),
@@ -241,8 +256,10 @@ impl Rules<'_> {
             generation,
             giver: None,
             course: self.left(case, *left, duty),
+            disposition: None,
             ..case.clone()
         };
+        after.drop_claim();
         match &origin {
             Origin::Transferred(from) => after.course.given = Some(Given::ByPeer(from.clone())),
             Origin::Dispatched(_) => after.course.given = Some(Given::BySuperior),

@@ -2,17 +2,25 @@
 
 use super::{
     Before, Case, Clock, Duty, Effect, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
-    Transition,
+    Transition, claim, close,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
-const LED: &[State] = &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW, State::RESOLVED];
+const LED: &[State] = &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW];
+
+/// The states in which the owner has to act. In the others, time only has to pass.
+const OWED: &[State] = &[
+    State::AWAITING_DESIGNATION,
+    State::ASSIGNED,
+    State::IN_PROGRESS,
+    State::IN_REVIEW,
+];
 
 /// The owner missed its clock, and has a superior.
 pub(super) const RULE: &Rule = &Rule {
     name: "hand-up",
     doing: "hand it up",
-    may: &[(Part::Remit, State::OPEN)],
+    may: &[(Part::Remit, OWED)],
     clocks: &[
         (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
         (LED, ClockKind::Acknowledge, Effect::Start),
@@ -24,12 +32,12 @@ pub(super) const RULE: &Rule = &Rule {
 pub(super) const REPEAT: &Rule = &Rule {
     name: "repeat-clock",
     doing: "set the clock again",
-    may: &[(Part::Remit, State::OPEN)],
+    may: &[(Part::Remit, OWED)],
     clocks: &[
         (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
         (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Start),
         (
-            &[State::IN_PROGRESS, State::IN_REVIEW, State::RESOLVED],
+            &[State::IN_PROGRESS, State::IN_REVIEW],
             ClockKind::Result,
             Effect::Start,
         ),
@@ -57,24 +65,31 @@ impl Rules<'_> {
             .filter(|clock| clock.due <= self.now)?;
         let before = Before { case, matter, by: None };
         let may = |rule: &Rule| rule.allows(Part::Remit, case.state());
-        match (missed == &duty.clock, self.above(&missed.owner, matter)) {
-            (true, Some(superior)) if may(RULE) => self.escalated(before, *stage, duty, superior.clone()),
-            (true, None) if may(REPEAT) => self.repeated(before, *stage, duty),
-            (false, superior) if may(PASS_ON) => {
-                let event = Event::ClockMissed { missed: missed.clone() };
-                Some(self.passed_on(case, missed, superior, event))
+        let event = Event::ClockMissed { missed: missed.clone() };
+        match (kind, self.above(&missed.owner, matter)) {
+            (ClockKind::Review, _) if may(close::RULE) => self.closed(case),
+            (ClockKind::Claim, _) if may(claim::DISPUTE) => Some(self.claim_missed(case, matter, event)),
+            (ClockKind::Assist, superior) if may(PASS_ON) => Some(self.passed_on(case, missed, superior, event)),
+            (_, Some(superior)) if missed == &duty.clock && may(RULE) => {
+                self.escalated(before, *stage, duty, superior.clone())
             }
+            (_, None) if missed == &duty.clock && may(REPEAT) => self.repeated(before, *stage, duty),
             _ => None,
         }
     }
 
     /// Makes the superior the owner, and the former lead a supporting agency.
     fn escalated(&self, before: Before<'_>, stage: Stage, duty: &Duty, superior: AgencyId) -> Option<Transition> {
-        let case = &Case {
-            course: self.left(before.case, stage, duty),
-            ..before.case.clone()
-        };
-        let case = &Self::with_new_budget(case, &duty.clock);
+        let mut case = Self::with_new_budget(
+            &Case {
+                course: self.left(before.case, stage, duty),
+                disposition: None,
+                ..before.case.clone()
+            },
+            &duty.clock,
+        );
+        case.drop_claim();
+        let case = &case;
         let before = Before { case, ..before };
         let mut supporting = case.supporting.clone();
         let stage = match stage {
@@ -109,6 +124,7 @@ impl Rules<'_> {
                 supporting,
                 giver: None,
                 course: case.course.clone(),
+                disposition: None,
                 generation,
             },
         })

@@ -60,6 +60,7 @@ impl Rules<'_> {
                 clocks: Vec::new(),
                 giver: None,
                 course: Course::default(),
+                disposition: None,
             },
         }
     }

@@ -20,6 +20,8 @@ pub enum Part {
     Giving,
     /// The superior that must designate a lead.
     Designating,
+    /// The agency that decided it, once it is closed.
+    Deciding,
     /// A superior of the lead.
     SuperiorOfLead,
     /// Whoever runs the services.
@@ -37,23 +39,37 @@ pub enum Sight {
     Content,
     /// Who is excluded from it.
     Exclusions,
+    /// What officers write with their changes.
+    Notes,
+}
+
+impl Sight {
+    /// All aspects.
+    pub const ALL: [Self; 4] = [Self::Case, Self::Content, Self::Exclusions, Self::Notes];
 }
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lead,
         Self::Supporting,
         Self::Assisting,
         Self::Giving,
         Self::Designating,
+        Self::Deciding,
         Self::SuperiorOfLead,
         Self::Operator,
         Self::Remit,
     ];
 
     /// The stored parts: one per agency and case.
-    pub const STORED: [Self; 4] = [Self::Lead, Self::Supporting, Self::Giving, Self::Designating];
+    pub const STORED: [Self; 5] = [
+        Self::Lead,
+        Self::Supporting,
+        Self::Giving,
+        Self::Designating,
+        Self::Deciding,
+    ];
 
     /// The name for people; of a stored part, also the stored name.
     #[must_use]
@@ -64,6 +80,7 @@ impl Part {
             Self::Assisting => "agency asked to assist",
             Self::Giving => "giving",
             Self::Designating => "designating",
+            Self::Deciding => "deciding",
             Self::SuperiorOfLead => "superior of the lead",
             Self::Operator => "operator",
             Self::Remit => "Remit",
@@ -86,9 +103,9 @@ impl Part {
     #[must_use]
     pub const fn sees(self) -> &'static [Sight] {
         match self {
-            Self::Lead => &[Sight::Case, Sight::Content, Sight::Exclusions],
-            Self::Giving => &[Sight::Case, Sight::Content],
-            Self::Designating => &[Sight::Case, Sight::Exclusions],
+            Self::Lead | Self::Deciding => &Sight::ALL,
+            Self::Giving => &[Sight::Case, Sight::Content, Sight::Notes],
+            Self::Designating => &[Sight::Case, Sight::Exclusions, Sight::Notes],
             Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
             Self::SuperiorOfLead | Self::Remit => &[],
         }

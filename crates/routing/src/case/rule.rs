@@ -2,7 +2,7 @@
 //!
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
-use super::{Action, Part, Sight, State, hand_up, open, settle, succeed};
+use super::{Action, Part, Sight, State, claim, close, hand_up, open, settle, succeed};
 use decision::calendar::ClockKind;
 
 /// The effect of a verb on a clock.
@@ -63,6 +63,8 @@ impl Rule {
             hand_up::RULE,
             hand_up::REPEAT,
             hand_up::PASS_ON,
+            claim::DISPUTE,
+            close::RULE,
             settle::RULE,
             succeed::RULE,
         ];

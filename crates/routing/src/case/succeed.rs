@@ -1,8 +1,8 @@
 //! Succession: the successor of an agency that ended takes its places in a case.
 
 use super::{
-    Case, Clock, DESIGNATE, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
-    Transition,
+    Case, Clock, DESIGNATE, Disposition, Duty, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State,
+    Supporter, Transition,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -73,6 +73,22 @@ impl Rules<'_> {
                 };
                 (stage, duty)
             }
+            // What is decided stays decided.
+            None if stage == Stage::Resolved => {
+                let superior = self.above(&duty.owner, matter).unwrap_or(last_resort).clone();
+                generation += 1;
+                let clock = Clock {
+                    owner: superior.clone(),
+                    generation,
+                    ..duty.clock.clone()
+                };
+                let duty = Duty {
+                    owner: superior,
+                    origin: origin(),
+                    clock,
+                };
+                (stage, duty)
+            }
             None => {
                 let heir = self.directory.heir(&duty.owner, Some(self.directory.day(self.now)));
                 let from = heir.map_or(&duty.owner, |heir| &heir.id);
@@ -108,9 +124,12 @@ impl Rules<'_> {
         let mut clocks: Vec<Clock> = Vec::with_capacity(case.clocks.len());
         for clock in &case.clocks {
             let heir = self.stands_in(&clock.owner, matter);
-            let Some(heir) = heir.filter(|heir| supporting.iter().any(|supporter| supporter.agency == **heir)) else {
-                continue;
+            let supports = |heir: &&AgencyId| supporting.iter().any(|supporter| supporter.agency == **heir);
+            let keeps = |heir: &&AgencyId| match clock.kind() {
+                ClockKind::Claim => **heir == duty.owner,
+                _ => supports(heir),
             };
+            let Some(heir) = heir.filter(keeps) else { continue };
             let mut clock = clock.clone();
             if clock.owner != *heir {
                 clock.owner = heir.clone();
@@ -124,14 +143,31 @@ impl Rules<'_> {
                 clocks.push(clock);
             }
         }
-        let after = Case {
+        let claimant = course.claimant.take();
+        let claimant = claimant.and_then(|claimant| self.stands_in(&claimant, matter));
+        course.claimant = claimant
+            .filter(|claimant| supporting.iter().any(|supporter| supporter.agency == **claimant))
+            .filter(|_| clocks.iter().any(|clock| clock.kind() == ClockKind::Claim))
+            .cloned();
+        let disposition = match stage {
+            Stage::InReview | Stage::Resolved => case.disposition.clone().map(|disposition| Disposition {
+                by: duty.owner.clone(),
+                ..disposition
+            }),
+            _ => None,
+        };
+        let mut after = Case {
             standing: Standing::Open(stage, duty),
             giver,
             supporting,
             clocks,
             course,
+            disposition,
             generation,
         };
+        if after.course.claimant.is_none() {
+            after.drop_claim();
+        }
         (after != *case).then_some(Transition {
             event: Event::Succeeded,
             case: after,

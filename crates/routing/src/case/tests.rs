@@ -1,17 +1,24 @@
 //! Fixtures of the rules' tests. `matrix.rs` tries every verb by every part in every state,
-//! `hand_on.rs` the verbs that give a case to another agency, `ladder.rs` Remit's own actions.
+//! `hand_on.rs` the verbs that give a case to another agency, `claims.rs` claims to lead it and
+//! agencies that step aside, `disposition.rs` how it is disposed of, `ladder.rs` Remit's own
+//! actions.
 
+mod claims;
+mod disposition;
 mod hand_on;
 mod ladder;
 mod matrix;
 
-use api::event::HandOverReason;
+use api::{
+    event::{self, DispositionEffect, DispositionKind, HandOverReason},
+    routing::CaseNote,
+};
 
 use super::*;
 use decision::{
     calendar::{ClockRule, Unit},
     directory::Function,
-    rules::{Review, Terms},
+    rules::{self, Terms},
 };
 
 pub(super) fn id(text: &str) -> AgencyId {
@@ -46,10 +53,46 @@ pub(super) fn matter(excluded: &[&str]) -> Matter {
                 acknowledge: rule(ClockKind::Acknowledge, 24),
                 result: rule(ClockKind::Result, 100),
             },
-            review: Review::None,
+            review: rules::Review::None,
             holds: Vec::new(),
             support: Vec::new(),
         }),
+        category: "fraud.investment".to_owned(),
+    }
+}
+
+/// A disposition of a kind, with one effect.
+pub(super) fn what(kind: DispositionKind) -> event::Disposition {
+    event::Disposition {
+        kind: kind.into(),
+        effects: vec![DispositionEffect::Corrected.into()],
+        legal_basis: "治安管理处罚法 51".to_owned(),
+    }
+}
+
+/// One that the officer `o-1` of 450100 proposed.
+pub(super) fn proposed(kind: DispositionKind) -> Disposition {
+    Disposition {
+        what: what(kind),
+        by: id("police-450100"),
+        note: CaseNote {
+            text: "because".to_owned(),
+            officer: "o-1".to_owned(),
+            ..CaseNote::default()
+        },
+        propose_time: Time(0),
+        decided: None,
+    }
+}
+
+fn decided() -> Disposition {
+    let decided = Decided {
+        time: Time(0),
+        reviewer: None,
+    };
+    Disposition {
+        decided: Some(decided),
+        ..proposed(DispositionKind::Guidance)
     }
 }
 
@@ -68,6 +111,7 @@ fn open(stage: Stage, clock: ClockRule, owner: &str, supporting: &[&str], genera
         clocks: Vec::new(),
         giver: None,
         course: Course::default(),
+        disposition: None,
         generation,
     }
 }
@@ -83,6 +127,7 @@ pub(super) fn in_progress(owner: &str, supporting: &[&str]) -> Case {
 fn ended(end: End, supporting: &[&str]) -> Case {
     Case {
         standing: Standing::Ended(end),
+        disposition: (end == End::Closed).then(decided),
         ..assigned("police-450100", supporting)
     }
 }
@@ -95,6 +140,20 @@ fn in_state(state: State) -> Case {
             open(Stage::AwaitingDesignation, DESIGNATE, "police-450000", supporting, 1)
         }
         State::Open(Stage::Assigned) => assigned("police-450100", supporting),
+        State::Open(Stage::InReview) => Case {
+            disposition: Some(proposed(DispositionKind::Guidance)),
+            ..open(
+                Stage::InReview,
+                rule(ClockKind::Result, 100),
+                "police-450100",
+                supporting,
+                2,
+            )
+        },
+        State::Open(Stage::Resolved) => Case {
+            disposition: Some(decided()),
+            ..open(Stage::Resolved, REVIEW, "police-450100", supporting, 3)
+        },
         State::Open(stage) => open(stage, rule(ClockKind::Result, 100), "police-450100", supporting, 2),
         State::Ended(end) => ended(end, supporting),
     }
@@ -145,6 +204,11 @@ fn names_lead_back() {
         Origin::Designated(id("police-CN")),
         Origin::HandedUp(id("police-CN")),
         Origin::Dispatched(id("police-CN")),
+        Origin::Claimed(id("police-CN")),
+        Origin::Disputed(id("police-CN")),
+        Origin::Review(id("police-CN")),
+        Origin::Reopened(id("police-CN")),
+        Origin::Recused(id("police-CN")),
     ] {
         let (name, from) = origin.parts();
         assert_eq!(Origin::from_parts(name, from.cloned()), Some(origin));

@@ -14,7 +14,7 @@ use super::{
     versions,
 };
 use crate::{
-    case::{Refusal, Transition},
+    case::{Event, Refusal, Transition},
     view,
 };
 
@@ -29,7 +29,7 @@ impl SqlStore {
         let mut locked = lock(tx, OnLocked::Wait, ids).await?;
         exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
         let mut answers = Answers::find(tx, commands.iter().filter_map(|command| command.request.as_ref())).await?;
-        let mut changed = Vec::new();
+        let (mut changed, mut recused) = (Vec::new(), Vec::new());
         let mut acted = Vec::with_capacity(commands.len());
         for command in commands {
             if let Some(earlier) = command.request.as_ref().and_then(|request| answers.earlier(request)) {
@@ -62,8 +62,11 @@ impl SqlStore {
                 caused_by: None,
                 traceparent: command.traceparent.clone(),
                 route: None,
+                note: command.note.clone(),
             };
+            let excludes = matches!(transition.event, Event::Recused { .. });
             changed.push(self.change(case, transition, context, directory, now));
+            recused.extend(excludes.then(|| (command.case, case.matter.clone())));
             let sight = view::sight(&case.stored, &command.by, directory);
             if let Some(request) = &command.request {
                 answers.add(request, sight.encode_to_vec());
@@ -71,6 +74,7 @@ impl SqlStore {
             acted.push(Acted::Done(Box::new(sight)));
         }
         answers.keep(tx, now).await?;
+        exclusions::replace(tx, &recused, directory).await?;
         self.write(tx, changed).await?;
         Ok(acted)
     }

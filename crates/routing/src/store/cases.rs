@@ -68,6 +68,10 @@ impl SqlStore {
                         excluded: named_exclusions(&route.facts)?,
                         last_resort: active.rules.last_resort().to_vec(),
                         terms: route.decision.terms.clone(),
+                        category: Collection::CATEGORIES
+                            .id(&route.facts.category)
+                            .unwrap_or_default()
+                            .to_owned(),
                     };
                     cases.push(case_row(id, route, &matter, now));
                     exclusions::extend(&mut matter, &active.directory);
@@ -114,6 +118,7 @@ impl SqlStore {
             caused_by: Some(news.entry.event_id),
             traceparent: news.traceparent.clone(),
             route: Some(route),
+            note: api::routing::CaseNote::default(),
         };
         let transition = self.rules(directory, now).open(&route.decision);
         let delivery = self.delivery(
@@ -124,6 +129,7 @@ impl SqlStore {
             matter,
             vec![report_name(news.report)],
             context,
+            None,
             directory,
             now,
         );
@@ -134,6 +140,7 @@ impl SqlStore {
             audience: audience(&transition.case).collect(),
             after: transition.case,
             step: None,
+            note: None,
             delivery,
         }
     }

@@ -7,10 +7,10 @@ use std::{
 
 use api::{
     event::{Actor, Detail},
-    routing::CaseStep,
+    routing::{CaseNote, CaseStep},
 };
 use decision::directory::{AgencyId, Directory};
-use journal::{Delivery, Draft, Head, Payload, Time};
+use journal::{Bytes32, Delivery, Draft, Head, Payload, Time, keyed_hash};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Then, Tx, Value};
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use super::{
     sql::SqlStore,
 };
 use crate::{
-    case::{Case, Matter, Sight, Transition},
+    case::{Case, Event, Matter, Sight, Transition},
     metrics, view,
 };
 
@@ -34,6 +34,7 @@ const STATES: Insert = Insert::into(
         ("origin", Kind::Text),
         ("former_owner", Kind::Text),
         ("course", Kind::Bytes),
+        ("disposition", Kind::Bytes),
         ("generation", Kind::Int),
         ("sequence", Kind::Int),
         ("hash", Kind::Bytes),
@@ -42,8 +43,8 @@ const STATES: Insert = Insert::into(
 )
 .then(
     "ON CONFLICT (case_id) DO UPDATE SET state = excluded.state, origin = excluded.origin, \
-     former_owner = excluded.former_owner, course = excluded.course, generation = excluded.generation, sequence = excluded.sequence, \
-     hash = excluded.hash, change_time = excluded.change_time",
+     former_owner = excluded.former_owner, course = excluded.course, disposition = excluded.disposition, \
+     generation = excluded.generation, sequence = excluded.sequence, hash = excluded.hash, change_time = excluded.change_time",
 );
 
 const PARTIES: Insert = Insert::into(
@@ -60,7 +61,13 @@ const PARTIES: Insert = Insert::into(
 
 const STEPS: Insert = Insert::into(
     "case_steps",
-    &[("case_id", Kind::Text), ("sequence", Kind::Int), ("step", Kind::Bytes)],
+    &[
+        ("case_id", Kind::Text),
+        ("sequence", Kind::Int),
+        ("step", Kind::Bytes),
+        ("note", Kind::Bytes),
+        ("note_key", Kind::Bytes),
+    ],
 );
 
 const CLOCKS: Insert = Insert::into(
@@ -92,6 +99,8 @@ pub(super) struct Changed {
     pub(super) audience: BTreeSet<AgencyId>,
     /// For its history; `None` if the change opens the case.
     pub(super) step: Option<CaseStep>,
+    /// What the officer wrote with it.
+    pub(super) note: Option<WrittenNote>,
     pub(super) delivery: Delivery,
 }
 
@@ -111,6 +120,12 @@ impl Changed {
     }
 }
 
+/// What an officer wrote, and the key of the commitment to it.
+pub(super) struct WrittenNote {
+    note: Vec<u8>,
+    key: Bytes32,
+}
+
 /// A case whose row in `case_states` is locked.
 pub(super) struct Locked {
     pub(super) stored: StoredCase,
@@ -124,6 +139,8 @@ pub(super) struct ChangeContext<'a> {
     pub(super) traceparent: String,
     /// Set if the change opens the case.
     pub(super) route: Option<&'a Route>,
+    /// What the officer writes with it.
+    pub(super) note: CaseNote,
 }
 
 impl ChangeContext<'_> {
@@ -134,6 +151,7 @@ impl ChangeContext<'_> {
             caused_by: None,
             traceparent: String::new(),
             route: None,
+            note: CaseNote::default(),
         }
     }
 }
@@ -144,7 +162,7 @@ impl SqlStore {
         &self,
         case: &mut Locked,
         transition: Transition,
-        context: ChangeContext<'_>,
+        mut context: ChangeContext<'_>,
         directory: &Directory,
         now: Time,
     ) -> Changed {
@@ -156,6 +174,12 @@ impl SqlStore {
         };
         let audience = seeing(&stored.case).into_iter().chain(seeing(&transition.case));
         let audience = audience.collect();
+        // What is told of this change already is told without whoever steps aside.
+        if let Event::Recused { agency } = &transition.event {
+            matter.excluded.insert(agency.clone());
+        }
+        let written = self.written(&context.note);
+        let note = std::mem::take(&mut context.note);
         let delivery = self.delivery(
             stored.id,
             Some(&stored.case),
@@ -164,12 +188,16 @@ impl SqlStore {
             matter,
             stored.reports.iter().copied().map(report_name).collect(),
             context,
+            written.as_ref(),
             directory,
             now,
         );
         stored.head = delivery.change.head;
         let step = transition.event.step(&stored.case, &transition.case, stored.head.time);
-        stored.history.extend(step.clone());
+        stored.history.extend(step.clone().map(|step| CaseStep {
+            note: written.is_some().then_some(note),
+            ..step
+        }));
         Changed {
             id: stored.id,
             open_time: stored.open_time,
@@ -177,8 +205,17 @@ impl SqlStore {
             after: transition.case,
             audience,
             step,
+            note: written,
             delivery,
         }
+    }
+
+    /// What an officer wrote, under a new key; `None` if nothing.
+    fn written(&self, note: &CaseNote) -> Option<WrittenNote> {
+        let note = (*note != CaseNote::default()).then(|| note.encode_to_vec())?;
+        let mut key = [0; 32];
+        self.entropy.fill(&mut key);
+        Some(WrittenNote { note, key })
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place that puts a change together")]
@@ -191,6 +228,7 @@ impl SqlStore {
         matter: &Matter,
         reports: Vec<String>,
         context: ChangeContext<'_>,
+        note: Option<&WrittenNote>,
         directory: &Directory,
         now: Time,
     ) -> Delivery {
@@ -200,6 +238,7 @@ impl SqlStore {
             actor: Some(context.actor),
             route: context.route.map(|route| view::route(&route.decision)),
             clocks: transition.case.all_clocks().map(view::clock).collect(),
+            content_commitment: note.map(WrittenNote::commitment).unwrap_or_default().into(),
             ..Default::default()
         };
         transition.event.fill(&mut detail);
@@ -232,14 +271,17 @@ impl SqlStore {
         }
         let mut news = Vec::with_capacity(changed.len());
         let mut whole: BTreeMap<Uuid, (&Changed, &Changed)> = BTreeMap::new();
-        let mut steps: Vec<[Value; 3]> = Vec::new();
+        let mut steps: Vec<[Value; 5]> = Vec::new();
         for change in &changed {
             steps.extend(change.step.as_ref().map(|step| {
                 let sequence = change.delivery.change.head.sequence.cast_signed();
+                let written = change.note.as_ref();
                 [
                     change.id.to_string().into(),
                     sequence.into(),
                     step.encode_to_vec().into(),
+                    written.map_or(Value::Null(Kind::Bytes), |written| written.note.clone().into()),
+                    written.map_or(Value::Null(Kind::Bytes), |written| written.key.into()),
                 ]
             }));
             whole
@@ -289,6 +331,12 @@ impl SqlStore {
         tx.then(Then::new(move || metrics::acknowledged(&taken)));
         journal::append(tx, changed.into_iter().map(|changed| changed.delivery).collect()).await?;
         feed(tx, news).await
+    }
+}
+
+impl WrittenNote {
+    fn commitment(&self) -> Vec<u8> {
+        keyed_hash(&self.key, "case-note-v1", &self.note).to_vec()
     }
 }
 
@@ -362,6 +410,7 @@ pub(super) async fn lock(tx: &mut Tx, on_locked: OnLocked, ids: Vec<String>) -> 
                 mut matter,
             } = rows::opening(row)?;
             matter.excluded.extend(excluded.remove(&id).unwrap_or_default());
+            matter.category = row.get("category")?;
             let stored = StoredCase {
                 id,
                 category: row.get("category")?,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::routing::CaseStep;
+use api::routing::{CaseNote, CaseStep};
 use decision::{
     calendar::ClockKind,
     directory::{AgencyId, Directory},
@@ -32,7 +32,7 @@ pub(super) const CLOCKS_OF: &str = "SELECT case_id, kind, owner, generation, uni
 
 /// What happened to cases, in order.
 pub(super) const HISTORY_OF: &str =
-    "SELECT case_id, step FROM case_steps WHERE case_id = ANY($1) ORDER BY case_id, sequence";
+    "SELECT case_id, step, note FROM case_steps WHERE case_id = ANY($1) ORDER BY case_id, sequence";
 
 /// Cases with a clock whose end may still move.
 pub(super) async fn provisional(db: &Db, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
@@ -211,15 +211,12 @@ pub(super) async fn excluded(db: &Db, reports: &[Uuid]) -> Result<BTreeMap<Uuid,
                 .append(&mut named);
         }
     }
-    if excluded.is_empty() {
-        return Ok(excluded);
-    }
-    // And who came to be excluded since, by whichever directory.
+    // And who came to be excluded since, by whichever directory, or stepped aside.
     let since = db
         .fetch(
             "SELECT report, agency FROM case_reports \
              JOIN case_exclusions ON case_exclusions.case_id = case_reports.case_id WHERE report = ANY($1)",
-            vec![ids(&mut excluded.keys()).into()],
+            vec![ids(&mut reports.iter()).into()],
         )
         .await?;
     for row in &since {
@@ -459,7 +456,10 @@ pub(super) fn steps(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<CaseStep>>, Error
     let mut found: BTreeMap<Uuid, Vec<CaseStep>> = BTreeMap::new();
     for row in rows {
         let step: Vec<u8> = row.get("step")?;
-        let step = CaseStep::decode(step.as_slice()).map_err(|error| rows::damaged("step of a case", error))?;
+        let mut step = CaseStep::decode(step.as_slice()).map_err(|error| rows::damaged("step of a case", error))?;
+        let note: Option<Vec<u8>> = row.get("note")?;
+        let note = note.map(|note| CaseNote::decode(note.as_slice())).transpose();
+        step.note = note.map_err(|error| rows::damaged("note of a case", error))?;
         found.entry(rows::uuid(row, "case_id")?).or_default().push(step);
     }
     Ok(found)

@@ -1,7 +1,7 @@
 //! Conversion from and to rows.
 
 use api::routing::case_course::Given as CourseGiven;
-use api::routing::{CaseCourse, CaseMatter, ClockPause, ClockPauses, Explanation};
+use api::routing::{CaseCourse, CaseDisposition, CaseMatter, ClockPause, ClockPauses, Explanation};
 use decision::{
     calendar::{ClockKind, ClockRule, Unit},
     directory::AgencyId,
@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::Opening;
 use crate::case::{
-    Case, Clock, Course, Duty, Given, Ledger, Matter, Origin, Part, Pause, Stage, Standing, State, Supporter,
+    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Origin, Part, Pause, Stage, Standing,
+    State, Supporter,
 };
 
 /// Columns of [`stored`], from `cases` and `case_states`.
@@ -31,7 +32,7 @@ pub(super) use stored_columns;
 /// Columns of [`state`], from `case_states`.
 macro_rules! state_columns {
     () => {
-        "state, origin, former_owner, course, generation, sequence, hash, change_time"
+        "state, origin, former_owner, course, disposition, generation, sequence, hash, change_time"
     };
 }
 pub(super) use state_columns;
@@ -41,6 +42,7 @@ pub(super) struct StateRow {
     pub(super) state: State,
     pub(super) origin: Option<Origin>,
     pub(super) course: Course,
+    pub(super) disposition: Option<Disposition>,
     pub(super) generation: u64,
     pub(super) head: Head,
 }
@@ -103,6 +105,7 @@ pub(super) fn state(row: &Row) -> Result<StateRow, Error> {
         state: State::from_name(&state).ok_or_else(|| damaged("case state", state))?,
         origin,
         course: course(row)?,
+        disposition: disposition(row)?,
         generation: row.count("generation", "generation")?,
         head: head(row)?,
     })
@@ -126,6 +129,8 @@ impl StateRow {
             match part {
                 Part::Supporting => supporting.push(party),
                 Part::Giving => giver = Some(party.agency),
+                // Known by the disposition.
+                Part::Deciding => {}
                 _ => owner = Some((party.agency, part)),
             }
         }
@@ -147,13 +152,14 @@ impl StateRow {
             clocks,
             giver,
             course: self.course,
+            disposition: self.disposition,
             generation: self.generation,
         })
     }
 }
 
 /// The row of a case in `case_states`.
-pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 9] {
+pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 10] {
     let origin = case.duty().map(|duty| duty.origin.parts());
     [
         id.into(),
@@ -161,6 +167,11 @@ pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 9] {
         origin.map_or(Value::Null(Kind::Text), |(name, _)| Value::Word(name)),
         Value::text_or_null(origin.and_then(|(_, former)| former).map(AgencyId::as_str)),
         course_bytes(&case.course).into(),
+        case.disposition
+            .as_ref()
+            .map_or(Value::Null(Kind::Bytes), |disposition| {
+                disposition_bytes(disposition).into()
+            }),
         case.generation.cast_signed().into(),
         head.sequence.cast_signed().into(),
         head.hash.into(),
@@ -273,25 +284,27 @@ fn matter_from(bytes: &[u8]) -> Result<Matter, Error> {
             .terms
             .map(|terms| Terms::from_proto(&terms).ok_or_else(|| damaged("terms of a case", "one is missing")))
             .transpose()?,
+        // In a column of its own.
+        category: String::new(),
     })
 }
 
 /// The way of a case, as stored.
 fn course_bytes(course: &Course) -> Vec<u8> {
     let names = |agencies: &[AgencyId]| agencies.iter().map(AgencyId::resource_name).collect();
+    let optional = |agency: Option<&AgencyId>| agency.map(AgencyId::resource_name).unwrap_or_default();
     CaseCourse {
         led: names(&course.led),
         designated: names(&course.designated),
-        final_lead: course
-            .final_lead
-            .as_ref()
-            .map(AgencyId::resource_name)
-            .unwrap_or_default(),
+        final_lead: optional(course.final_lead.as_ref()),
         given: course.given.as_ref().map(|given| match given {
             Given::ByPeer(peer) => CourseGiven::ByPeer(peer.resource_name()),
             Given::BySuperior => CourseGiven::BySuperior(true),
+            Given::ByClaim => CourseGiven::ByClaim(true),
         }),
         result_used_count: course.result_used,
+        reviewed: names(&course.reviewed),
+        claimant: optional(course.claimant.as_ref()),
     }
     .encode_to_vec()
 }
@@ -303,17 +316,50 @@ fn course(row: &Row) -> Result<Course, Error> {
     Ok(Course {
         led: agencies(&course.led)?,
         designated: agencies(&course.designated)?,
-        final_lead: match course.final_lead.is_empty() {
-            true => None,
-            false => Some(named_agency(&course.final_lead)?),
-        },
+        final_lead: optional_agency(&course.final_lead)?,
         given: match &course.given {
             None => None,
             Some(CourseGiven::ByPeer(peer)) => Some(Given::ByPeer(named_agency(peer)?)),
             Some(CourseGiven::BySuperior(_)) => Some(Given::BySuperior),
+            Some(CourseGiven::ByClaim(_)) => Some(Given::ByClaim),
         },
         result_used: course.result_used_count,
+        reviewed: agencies(&course.reviewed)?,
+        claimant: optional_agency(&course.claimant)?,
     })
+}
+
+/// A disposition, as stored.
+fn disposition_bytes(disposition: &Disposition) -> Vec<u8> {
+    crate::view::disposition(disposition).encode_to_vec()
+}
+
+/// From the column `disposition`.
+fn disposition(row: &Row) -> Result<Option<Disposition>, Error> {
+    let Some(bytes) = row.get::<Option<Vec<u8>>>("disposition")? else {
+        return Ok(None);
+    };
+    let stored = CaseDisposition::decode(bytes.as_slice()).map_err(|error| damaged("disposition of a case", error))?;
+    let missing = || damaged("disposition of a case", "a part of it is missing");
+    let decided = stored.decide_time.as_ref().map(|time| {
+        Ok::<_, Error>(Decided {
+            time: Time::from_proto(time).ok_or_else(missing)?,
+            reviewer: Some(stored.reviewer.clone()).filter(|reviewer| !reviewer.is_empty()),
+        })
+    });
+    let propose_time = stored.propose_time.as_ref().and_then(Time::from_proto);
+    Ok(Some(Disposition {
+        what: stored.disposition.ok_or_else(missing)?,
+        by: named_agency(&stored.agency)?,
+        note: stored.note.unwrap_or_default(),
+        propose_time: propose_time.ok_or_else(missing)?,
+        decided: decided.transpose()?,
+    }))
+}
+
+/// The id in a resource name; `None` if that is empty.
+fn optional_agency(name: &str) -> Result<Option<AgencyId>, Error> {
+    (!name.is_empty()).then(|| named_agency(name)).transpose()
 }
 
 /// The ids in resource names.

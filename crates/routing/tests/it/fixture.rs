@@ -325,9 +325,28 @@ impl Fixture {
                 giving.is_empty() || stored.case.state() == State::ASSIGNED,
                 "{stored:?}"
             );
-            let excluded = &stored.opening.as_ref().unwrap().matter.excluded;
-            for party in of(&["lead", "designating", "supporting", "giving"]) {
-                let kept_out = Directory::shipped().is_excluded(&agency(&party), excluded);
+            let since = self
+                .rows(
+                    "SELECT agency FROM case_exclusions WHERE case_id = $1",
+                    vec![id.clone().into()],
+                )
+                .await;
+            let since = since.iter().map(|row| agency(&row.get::<String>("agency").unwrap()));
+            let mut excluded = stored.opening.as_ref().unwrap().matter.excluded.clone();
+            excluded.extend(since);
+            let decided = stored.case.disposition.as_ref().map(|disposition| &disposition.decided);
+            assert_eq!(
+                matches!(decided, Some(Some(_))),
+                matches!(stored.case.state(), State::RESOLVED | State::CLOSED),
+                "{stored:?}"
+            );
+            assert_eq!(
+                matches!(decided, Some(None)),
+                stored.case.state() == State::IN_REVIEW,
+                "{stored:?}"
+            );
+            for party in of(&["lead", "designating", "supporting", "giving", "deciding"]) {
+                let kept_out = Directory::shipped().is_excluded(&agency(&party), &excluded);
                 assert!(!kept_out || party == "conference-CN", "{party} sees {id}");
             }
             let running: Vec<_> = clocks
@@ -347,7 +366,7 @@ impl Fixture {
         }
         assert_eq!(
             (Part::seeing(Sight::Content), Part::seeing(Sight::Case).len()),
-            (vec!["lead".to_owned(), "giving".to_owned()], 4)
+            (vec!["lead".to_owned(), "giving".to_owned(), "deciding".to_owned()], 5)
         );
         let broken = "SELECT count(*) FROM case_states WHERE sequence <> \
                       (SELECT count(*) FROM journal WHERE record = 'cases/' || case_id)";
@@ -391,6 +410,7 @@ pub fn command(case: Uuid, by: &str, action: Action) -> Command {
         case,
         by: agency_viewer(by),
         action,
+        note: api::routing::CaseNote::default(),
         etag: String::new(),
         request: None,
         actor: api::event::Actor {

@@ -12,6 +12,7 @@ mod feed;
 mod fixture;
 mod hand_on;
 mod operators;
+mod outcomes;
 mod rule_sets;
 mod service;
 mod sight;

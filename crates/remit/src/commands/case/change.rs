@@ -4,15 +4,25 @@
 //! when it is done. Its answer stands in one of the lists of `shown!`, which say where answers have
 //! the case.
 
-use api::event::{AssistanceAnswer, HandOverReason};
+use api::event::{
+    AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReopenReason,
+    ReviewRequester, ReviewVerdict, UrgentMeasure,
+};
 use api::routing::{
     AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-    DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
-    DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, HandOverPreview, RequestAssistanceRequest,
-    RequestAssistanceResponse, TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient,
+    AnswerClaimRequest, AnswerClaimResponse, ClaimLeadRequest, ClaimLeadResponse, DeclineCaseRequest,
+    DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse,
+    EscalateCaseRequest, EscalateCaseResponse, HandOverPreview, ProposeDispositionRequest, ProposeDispositionResponse,
+    RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse,
+    RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
+    RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ReviewDispositionRequest,
+    ReviewDispositionResponse, TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient,
     case_sight::Sight,
 };
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use prost::{Message, Name};
 use tonic::{Response, Status};
 
@@ -45,6 +55,8 @@ Examples:
         #[arg(long, value_name = "AGENCY")]
         better: Option<String>,
         #[command(flatten)]
+        remark: Remark,
+        #[command(flatten)]
         preview: Preview,
     },
     /// Transfer a case to another agency with the same function, as its lead agency
@@ -64,6 +76,8 @@ Examples:
         #[arg(long)]
         keep_supporting: bool,
         #[command(flatten)]
+        remark: Remark,
+        #[command(flatten)]
         preview: Preview,
     },
     /// Hand a case up to your superior, as its lead agency
@@ -74,6 +88,8 @@ Examples:
         /// Why
         #[arg(long)]
         reason: Reason,
+        #[command(flatten)]
+        remark: Remark,
         #[command(flatten)]
         preview: Preview,
     },
@@ -90,6 +106,8 @@ Examples:
         #[arg(long)]
         reason: Reason,
         #[command(flatten)]
+        remark: Remark,
+        #[command(flatten)]
         preview: Preview,
     },
     /// Designate the lead of a case, as the superior that must
@@ -100,6 +118,8 @@ Examples:
         /// The agency that is to lead it
         agency: String,
         #[command(flatten)]
+        remark: Remark,
+        #[command(flatten)]
         preview: Preview,
     },
     /// Ask another agency to assist; only the lead may
@@ -109,6 +129,8 @@ Examples:
         of: Of,
         /// The agency to ask
         agency: String,
+        #[command(flatten)]
+        remark: Remark,
     },
     /// Answer a request to assist; only the agency that was asked may
     #[command(after_help = "Example:\n  remit case answer-assistance cases/0d9f… provided --as police-450200")]
@@ -117,6 +139,146 @@ Examples:
         of: Of,
         /// The answer
         answer: Answer,
+        #[command(flatten)]
+        remark: Remark,
+    },
+    /// Claim the lead, as a supporting agency
+    #[command(after_help = "Example:\n  remit case claim cases/0d9f… --reason place --as police-350200")]
+    Claim {
+        #[command(flatten)]
+        of: Of,
+        /// Why
+        #[arg(long)]
+        reason: Reason,
+        #[command(flatten)]
+        remark: Remark,
+    },
+    /// Answer a claim, as the lead: agree, or dispute it before the common superior
+    #[command(after_help = "Example:\n  remit case answer-claim cases/0d9f… disputed --as police-210200")]
+    AnswerClaim {
+        #[command(flatten)]
+        of: Of,
+        /// The answer
+        #[arg(value_parser = choice(ClaimAnswer::as_str_name))]
+        answer: ClaimAnswer,
+        #[command(flatten)]
+        remark: Remark,
+        #[command(flatten)]
+        preview: Preview,
+    },
+    /// Record what was done so far, as the lead
+    #[command(after_help = "\
+Example:
+  remit case progress cases/0d9f… --note 'asked the bank' --tell-reporter 'Your bank was asked.' --as police-450100")]
+    Progress {
+        #[command(flatten)]
+        of: Of,
+        /// What was done
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        told: TellReporter,
+    },
+    /// Record a measure that could not wait, also before taking the case over
+    #[command(
+        after_help = "Example:\n  remit case urgent-measure cases/0d9f… evidence-secured --note 'pages saved' --as police-450100"
+    )]
+    UrgentMeasure {
+        #[command(flatten)]
+        of: Of,
+        /// The measure
+        #[arg(value_parser = choice(UrgentMeasure::as_str_name))]
+        measure: UrgentMeasure,
+        /// What was done, by whom
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+    /// Propose how to dispose of a case, as the lead; major kinds then need a second officer
+    #[command(after_help = "\
+Examples:
+  remit case propose cases/0d9f… penalty --effect sanctioned --basis '网络安全法 68' --reasons '…' --officer o-1 \\
+    --as content-110000
+  remit case propose cases/0d9f… no-offence --effect none --basis '行政处罚法 57' --reasons '…' --officer o-1 \\
+    --as police-450100")]
+    Propose {
+        #[command(flatten)]
+        of: Of,
+        /// The kind of disposition
+        #[arg(value_parser = choice(DispositionKind::as_str_name))]
+        kind: DispositionKind,
+        /// What it effects; several, or `none`
+        #[arg(long = "effect", required = true, value_parser = choice(DispositionEffect::as_str_name))]
+        effects: Vec<DispositionEffect>,
+        /// Law and article
+        #[arg(long = "basis", value_name = "TEXT")]
+        legal_basis: String,
+        /// The reasons, for the agencies that own the case
+        #[arg(long, value_name = "TEXT")]
+        reasons: String,
+        #[command(flatten)]
+        told: TellReporter,
+        /// What the affected side may be told
+        #[arg(
+            long = "tell-subject",
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
+        subject_text: String,
+    },
+    /// Approve or return a proposed disposition, as another officer of the lead
+    #[command(after_help = "\
+Examples:
+  remit case review cases/0d9f… approved --officer o-2 --as content-110000
+  remit case review cases/0d9f… returned --note 'the hearing is missing' --officer o-2 --as content-110000")]
+    Review {
+        #[command(flatten)]
+        of: Of,
+        /// The verdict
+        #[arg(value_parser = choice(ReviewVerdict::as_str_name))]
+        verdict: ReviewVerdict,
+        #[command(flatten)]
+        remark: Remark,
+    },
+    /// Pass on a request for a review of a disposition: the superior decides anew
+    #[command(
+        after_help = "Example:\n  remit case request-review cases/0d9f… subject --note 'the account is not theirs' --as content-110000"
+    )]
+    RequestReview {
+        #[command(flatten)]
+        of: Of,
+        /// Who asks for it
+        #[arg(value_parser = choice(ReviewRequester::as_str_name))]
+        requester: ReviewRequester,
+        /// What the requester says
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        preview: Preview,
+    },
+    /// Open a decided case again, as the agency that decided it
+    #[command(
+        after_help = "Example:\n  remit case reopen cases/0d9f… new-information --note 'screenshots came' --as police-450100"
+    )]
+    Reopen {
+        #[command(flatten)]
+        of: Of,
+        /// Why
+        #[arg(value_parser = choice(ReopenReason::as_str_name))]
+        reason: ReopenReason,
+        /// What the officer adds
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+    /// Step aside for a conflict of interest: your agency sees nothing of the case any more
+    #[command(after_help = "Example:\n  remit case recuse cases/0d9f… --preview --as police-450100")]
+    Recuse {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        remark: Remark,
+        #[command(flatten)]
+        preview: Preview,
     },
 }
 
@@ -131,6 +293,42 @@ pub(super) struct Of {
     /// Request id, a UUID: repeated within 24 hours it has the first answer
     #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
     request_id: String,
+}
+
+/// What the officer adds.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Remark {
+    /// What you add, for the agencies that own the case
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    note: String,
+}
+
+/// What the reporter may be told.
+#[derive(Args, Clone, Debug)]
+pub(super) struct TellReporter {
+    /// What the reporter may be told
+    #[arg(
+        long = "tell-reporter",
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    reporter_text: String,
+}
+
+/// A choice of the contract, by its name there in lower case, without the name of the list.
+fn choice<E>(name: fn(&E) -> &'static str) -> impl TypedValueParser<Value = E>
+where
+    E: TryFrom<i32> + Copy + Send + Sync + 'static,
+{
+    let word = move |choice: E, list: usize| name(&choice)[list..].to_ascii_lowercase().replace('_', "-");
+    let list = E::try_from(0).map_or(0, |unset| name(&unset).len() - "UNSPECIFIED".len());
+    let all = || (1..64).map_while(|number| E::try_from(number).ok());
+    PossibleValuesParser::new(all().map(|choice| word(choice, list))).try_map(move |given| {
+        all()
+            .find(|choice| word(*choice, list) == given)
+            .ok_or("is not a choice")
+    })
 }
 
 /// Whether a change is only to be shown.
@@ -215,11 +413,12 @@ impl Change {
                 of,
                 reason,
                 better,
+                remark: Remark { note },
                 preview: Preview { validate_only },
             } => {
                 let better_agency = better.as_deref().map(agency_name).unwrap_or_default();
                 let request =
-                    request!(of => DeclineCaseRequest { reason: reason.wire(), better_agency, validate_only });
+                    request!(of => DeclineCaseRequest { reason: reason.wire(), better_agency, note, validate_only });
                 shown.done(tr("declined"), client.decline_case(request).await).await
             }
             Self::Transfer {
@@ -227,50 +426,151 @@ impl Change {
                 agency,
                 reason,
                 keep_supporting,
+                remark: Remark { note },
                 preview: Preview { validate_only },
             } => {
                 let (agency, reason) = (agency_name(&agency), reason.wire());
-                let request = request!(of => TransferCaseRequest { agency, reason, keep_supporting, validate_only });
+                let request =
+                    request!(of => TransferCaseRequest { agency, reason, keep_supporting, note, validate_only });
                 shown.done(tr("transferred"), client.transfer_case(request).await).await
             }
             Self::Escalate {
                 of,
                 reason,
+                remark: Remark { note },
                 preview: Preview { validate_only },
             } => {
-                let request = request!(of => EscalateCaseRequest { reason: reason.wire(), validate_only });
+                let request = request!(of => EscalateCaseRequest { reason: reason.wire(), note, validate_only });
                 shown.done(tr("handed up"), client.escalate_case(request).await).await
             }
             Self::Dispatch {
                 of,
                 agency,
                 reason,
+                remark: Remark { note },
                 preview: Preview { validate_only },
             } => {
                 let (agency, reason) = (agency_name(&agency), reason.wire());
-                let request = request!(of => DispatchCaseRequest { agency, reason, validate_only });
+                let request = request!(of => DispatchCaseRequest { agency, reason, note, validate_only });
                 shown.done(tr("handed down"), client.dispatch_case(request).await).await
             }
             Self::Designate {
                 of,
                 agency,
+                remark: Remark { note },
                 preview: Preview { validate_only },
             } => {
-                let request = request!(of => DesignateAgencyRequest { agency: agency_name(&agency), validate_only });
+                let request =
+                    request!(of => DesignateAgencyRequest { agency: agency_name(&agency), note, validate_only });
                 shown
                     .done(tr("designated"), client.designate_agency(request).await)
                     .await
             }
-            Self::RequestAssistance { of, agency } => {
-                let request = request!(of => RequestAssistanceRequest { agency: agency_name(&agency) });
+            Self::RequestAssistance {
+                of,
+                agency,
+                remark: Remark { note },
+            } => {
+                let request = request!(of => RequestAssistanceRequest { agency: agency_name(&agency), note });
                 shown
                     .done(tr("asked to assist"), client.request_assistance(request).await)
                     .await
             }
-            Self::AnswerAssistance { of, answer } => {
-                let request = request!(of => AnswerAssistanceRequest { answer: answer.wire() });
+            Self::AnswerAssistance {
+                of,
+                answer,
+                remark: Remark { note },
+            } => {
+                let request = request!(of => AnswerAssistanceRequest { answer: answer.wire(), note });
                 shown
                     .done(tr("answered"), client.answer_assistance(request).await)
+                    .await
+            }
+            Self::Claim {
+                of,
+                reason,
+                remark: Remark { note },
+            } => {
+                let request = request!(of => ClaimLeadRequest { reason: reason.wire(), note });
+                shown.done(tr("claimed"), client.claim_lead(request).await).await
+            }
+            Self::AnswerClaim {
+                of,
+                answer,
+                remark: Remark { note },
+                preview: Preview { validate_only },
+            } => {
+                let request = request!(of => AnswerClaimRequest { answer: answer.into(), note, validate_only });
+                shown.done(tr("answered"), client.answer_claim(request).await).await
+            }
+            Self::Progress {
+                of,
+                note,
+                told: TellReporter { reporter_text },
+            } => {
+                let request = request!(of => RecordProgressRequest { note, reporter_text });
+                shown.done(tr("recorded"), client.record_progress(request).await).await
+            }
+            Self::UrgentMeasure { of, measure, note } => {
+                let request = request!(of => RecordUrgentMeasureRequest { measure: measure.into(), note });
+                shown
+                    .done(tr("recorded"), client.record_urgent_measure(request).await)
+                    .await
+            }
+            Self::Propose {
+                of,
+                kind,
+                effects,
+                legal_basis,
+                reasons,
+                told: TellReporter { reporter_text },
+                subject_text,
+            } => {
+                let disposition = Some(Disposition {
+                    kind: kind.into(),
+                    effects: effects.into_iter().map(i32::from).collect(),
+                    legal_basis,
+                });
+                let request = request!(of => ProposeDispositionRequest {
+                    disposition, reasons, reporter_text, subject_text,
+                });
+                shown
+                    .done(tr("proposed"), client.propose_disposition(request).await)
+                    .await
+            }
+            Self::Review {
+                of,
+                verdict,
+                remark: Remark { note },
+            } => {
+                let request = request!(of => ReviewDispositionRequest { verdict: verdict.into(), note });
+                shown
+                    .done(tr("reviewed"), client.review_disposition(request).await)
+                    .await
+            }
+            Self::RequestReview {
+                of,
+                requester,
+                note,
+                preview: Preview { validate_only },
+            } => {
+                let request = request!(of => RequestReviewRequest { requester: requester.into(), note, validate_only });
+                shown
+                    .done(tr("passed on to the superior"), client.request_review(request).await)
+                    .await
+            }
+            Self::Reopen { of, reason, note } => {
+                let request = request!(of => ReopenCaseRequest { reason: reason.into(), note });
+                shown.done(tr("open again"), client.reopen_case(request).await).await
+            }
+            Self::Recuse {
+                of,
+                remark: Remark { note },
+                preview: Preview { validate_only },
+            } => {
+                let request = request!(of => RecuseAgencyRequest { note, validate_only });
+                shown
+                    .done(tr("stepped aside"), client.recuse_agency(request).await)
                     .await
             }
         }
@@ -302,11 +602,15 @@ macro_rules! shown {
     };
 }
 
-// Who makes these leads the case, and still sees it.
-shown!(AcknowledgeCaseResponse, RequestAssistanceResponse => |answered| Done {
-    preview: None,
-    sight: answered.current_case.map(Sight::CurrentCase),
-});
+// Who makes these still sees it.
+shown!(
+    AcknowledgeCaseResponse, RequestAssistanceResponse, ClaimLeadResponse, RecordProgressResponse,
+    RecordUrgentMeasureResponse, ProposeDispositionResponse, ReviewDispositionResponse, ReopenCaseResponse
+    => |answered| Done {
+        preview: None,
+        sight: answered.current_case.map(Sight::CurrentCase),
+    }
+);
 // Who answers may no longer see it.
 shown!(AnswerAssistanceResponse => |answered| Done {
     preview: None,
@@ -314,7 +618,8 @@ shown!(AnswerAssistanceResponse => |answered| Done {
 });
 // These can be asked what they would do, and may take it out of sight.
 shown!(
-    DeclineCaseResponse, TransferCaseResponse, EscalateCaseResponse, DispatchCaseResponse, DesignateAgencyResponse
+    DeclineCaseResponse, TransferCaseResponse, EscalateCaseResponse, DispatchCaseResponse, DesignateAgencyResponse,
+    AnswerClaimResponse, RequestReviewResponse, RecuseAgencyResponse
     => |answered| Done {
         preview: answered.preview,
         sight: answered.sight.and_then(|sight| sight.sight),

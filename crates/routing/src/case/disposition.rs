@@ -1,0 +1,153 @@
+//! How a case is disposed of, and the only way to a resolved case: [`Rules::resolved`].
+//!
+//! A major disposition needs a second person. That is checked where a case becomes resolved, and
+//! nowhere else, so no verb, batch or service can pass it by.
+
+use std::collections::BTreeSet;
+
+use api::{
+    event::{self, DispositionEffect, DispositionKind},
+    routing::CaseNote,
+};
+use decision::{
+    calendar::{ClockKind, ClockRule, Unit},
+    directory::AgencyId,
+    rules::Review,
+};
+use journal::Time;
+
+use super::{
+    Before, Case, Duty, Matter, Refusal, Rule, Rules, Stage, Standing,
+    hand_on::{barred, unfit},
+};
+
+/// Time in which a review of a disposition can be requested: 60 days, as before a higher authority
+/// (行政复议法 20).
+pub const REVIEW: ClockRule = ClockRule {
+    kind: ClockKind::Review,
+    value: 60,
+    unit: Unit::CalendarDays,
+};
+
+/// Kinds that need a second person whatever the case.
+const MAJOR: &[DispositionKind] = &[
+    DispositionKind::Penalty,
+    DispositionKind::SuspectedCrime,
+    DispositionKind::HandedBack,
+    DispositionKind::Fabricated,
+];
+
+/// Categories in which the reporter has a dispute of its own, which can be mediated
+/// (市场监督管理投诉举报处理办法: complaints).
+const DISPUTES: &[&str] = &["consumer-harm"];
+
+/// A disposition of a case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Disposition {
+    /// What.
+    pub what: event::Disposition,
+    /// The agency that answers for it: the one that proposed it, later its successor.
+    pub by: AgencyId,
+    /// Its reasons, what may be told, and who proposed it.
+    pub note: CaseNote,
+    /// When it was proposed.
+    pub propose_time: Time,
+    /// `None` while it waits for a second person.
+    pub decided: Option<Decided>,
+}
+
+/// The decision for a disposition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// When.
+    pub time: Time,
+    /// The second person; `None` if none was needed.
+    pub reviewer: Option<String>,
+}
+
+impl Disposition {
+    /// Whether a second person must approve it: its kind is major, or the row that routed the case
+    /// says so.
+    #[must_use]
+    pub fn needs_second_person(&self, matter: &Matter) -> bool {
+        let by_row = matter
+            .terms
+            .as_ref()
+            .is_none_or(|terms| terms.review == Review::SecondPerson);
+        by_row || MAJOR.contains(&self.what.kind())
+    }
+}
+
+/// Checks a disposition by itself: the effects, and that the kind fits the case.
+pub(super) fn check(what: &event::Disposition, matter: &Matter) -> Result<(), Refusal> {
+    let effects: BTreeSet<i32> = what.effects.iter().copied().collect();
+    if effects.is_empty() {
+        return unfit("disposition.effects", "is required; `NONE` if nothing changes");
+    }
+    if effects.len() != what.effects.len() {
+        return unfit("disposition.effects", "names one twice");
+    }
+    if effects.len() > 1 && effects.contains(&DispositionEffect::None.into()) {
+        return unfit("disposition.effects", "has `NONE` beside others; it stands alone");
+    }
+    if what.kind() == DispositionKind::Mediated && !DISPUTES.contains(&matter.category.as_str()) {
+        let categories = DISPUTES.join("`, `");
+        let description = format!("is for disputes of the reporter's own only: category `{categories}`");
+        return unfit("disposition.kind", description);
+    }
+    Ok(())
+}
+
+/// Whether two names are one officer's: letter case, width, spaces and dashes tell no two people
+/// apart.
+fn is_same_person(one: &str, other: &str) -> bool {
+    let folded = |name: &str| names::text::code(name).to_lowercase();
+    folded(one) == folded(other)
+}
+
+impl Rules<'_> {
+    /// The case with its disposition decided. Refuses one that needs a second person and has none,
+    /// or the proposer as such.
+    pub(super) fn resolved(
+        &self,
+        rule: &Rule,
+        before: Before<'_>,
+        proposed: Disposition,
+        reviewer: Option<&str>,
+    ) -> Result<Case, Refusal> {
+        let Before { case, matter, .. } = before;
+        match reviewer {
+            None if proposed.needs_second_person(matter) => {
+                return barred(case, "its disposition needs a second person: propose it for review");
+            }
+            Some(reviewer) if is_same_person(reviewer, &proposed.note.officer) => {
+                return Err(Refusal::NotYours {
+                    description: "who proposed a disposition cannot review it; another officer must".to_owned(),
+                });
+            }
+            _ => {}
+        }
+        let duty = case.duty().ok_or(Refusal::Unseen)?;
+        let generation = case.generation + 1;
+        let clock = self.duty_clock(rule, before, duty, &duty.owner, generation);
+        let decided = Decided {
+            time: self.now,
+            reviewer: reviewer.map(ToOwned::to_owned),
+        };
+        Ok(Case {
+            standing: Standing::Open(
+                Stage::Resolved,
+                Duty {
+                    clock: clock.ok_or(Refusal::Unseen)?,
+                    ..duty.clone()
+                },
+            ),
+            disposition: Some(Disposition {
+                decided: Some(decided),
+                ..proposed
+            }),
+            generation,
+            ..case.clone()
+        })
+    }
+}
