@@ -1,7 +1,8 @@
-//! `remit demo`: submits the example stories, waits until each is routed and logged, and verifies
-//! the log.
+//! `remit demo`: submits the example stories, waits until each is routed and logged, goes on with
+//! some of their cases, and verifies the log.
 
 mod story;
+mod then;
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
@@ -36,7 +37,8 @@ use crate::{
 /// Show Remit at work: submit the example stories and check the outcome of each
 ///
 /// Loads the example operators into the register, submits every example report with its sender's
-/// token, waits until it is routed and recorded in the log, and prints its route with the reasons.
+/// token, waits until it is routed and recorded in the log, and prints its route with the reasons;
+/// of some, also what their agencies then do.
 /// Then verifies with the log's key that the log contains each change. Fails if an example is
 /// routed differently than expected. May be repeated: each run submits new reports.
 #[derive(Args, Clone, Debug)]
@@ -152,6 +154,14 @@ impl Demo {
             progress.clear();
             let outcome = outcome.with_context(|| format!("story {}, {}", sent.example.story, sent.report))?;
             story::print(sent, &outcome, &mut tally)?;
+            if let Some(case) = outcome
+                .case
+                .as_ref()
+                .filter(|_| !sent.repeated && self.examples.is_none())
+            {
+                let then = self.then(sent.example.story, case, &vkey).await;
+                tally.proofs += then.with_context(|| format!("story {}, {}", sent.example.story, case.name))?;
+            }
             last = outcome.case.or(last);
         }
         self.sum_up(&tally, sent.first(), last.as_ref())

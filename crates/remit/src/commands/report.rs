@@ -611,12 +611,11 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
         field("remedies", output::text(&outcome.remedies))?;
     }
     if response.due_time.is_some() {
-        let name = if response.outcome.is_some() {
-            "review until"
-        } else {
-            "next by"
-        };
-        field(name, output::time(response.due_time.as_ref()))?;
+        let due = output::time(response.due_time.as_ref());
+        match response.outcome.is_some() {
+            true => field("review until", due)?,
+            false => field("next by", due)?,
+        }
     }
     if let Some(inquiry) = &response.inquiry {
         field("ask", text_in(&inquiry.texts, "en"))?;

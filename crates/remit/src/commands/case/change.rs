@@ -509,12 +509,14 @@ impl Change {
                 told: TellReporter { reporter_text },
             } => {
                 let request = request!(of => RecordProgressRequest { note, reporter_text });
-                shown.done(tr("recorded"), client.record_progress(request).await).await
+                shown
+                    .done(tr("put on record"), client.record_progress(request).await)
+                    .await
             }
             Self::UrgentMeasure { of, measure, note } => {
                 let request = request!(of => RecordUrgentMeasureRequest { measure: measure.into(), note });
                 shown
-                    .done(tr("recorded"), client.record_urgent_measure(request).await)
+                    .done(tr("put on record"), client.record_urgent_measure(request).await)
                     .await
             }
             Self::Propose {

@@ -104,7 +104,7 @@ fn number(file: &str) -> &str {
 }
 
 /// The verified proofs, in one line.
-fn proofs(proven: &[Proven]) -> String {
+pub(super) fn proofs(proven: &[Proven]) -> String {
     let indexes: Vec<_> = proven.iter().map(|proven| proven.index.to_string()).collect();
     let entries = if indexes.len() == 1 { "entry" } else { "entries" };
     let size = proven.iter().map(|proven| proven.size).max().unwrap_or(0);

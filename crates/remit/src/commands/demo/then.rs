@@ -1,0 +1,364 @@
+//! What then happens to some of the stories' cases: who declines, claims, decides and reviews. Each
+//! step is made with the token of its agency, and its proof is verified like that of a route.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api::{
+    audit::{ChangeFilter, ListChangesRequest, audit_service_client::AuditServiceClient},
+    event::{
+        ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReviewRequester, ReviewVerdict,
+    },
+    intake::LogReference,
+    routing::{
+        AcknowledgeCaseRequest, AnswerClaimRequest, Case, ClaimLeadRequest, DeclineCaseRequest, DesignateAgencyRequest,
+        GetCaseRequest, ProposeDispositionRequest, RequestReviewRequest, ReviewDispositionRequest, TransferCaseRequest,
+        case_service_client::CaseServiceClient,
+    },
+};
+use host::config::Service;
+use journal::Opened;
+use rpc::{Officer, client::Caller};
+use tokio::time::Instant;
+use tonic::{Response, Status};
+use tonic_types::StatusExt as _;
+
+use super::{Demo, PATIENCE, story::proofs};
+use crate::{
+    client::Failed,
+    commands::proof::{self, Logged},
+    output::{self, Paint as _, dim, good, id, strong},
+};
+
+type Desk = CaseServiceClient<Caller>;
+
+/// One case, and who acts on it.
+struct Play<'a> {
+    demo: &'a Demo,
+    vkey: &'a str,
+    case: String,
+}
+
+impl Demo {
+    /// Goes on with the case of a story, if something is told of it. Returns the number of proofs.
+    pub(super) async fn then(&self, story: u32, case: &Case, vkey: &str) -> anyhow::Result<usize> {
+        let play = Play {
+            demo: self,
+            vkey,
+            case: case.name.clone(),
+        };
+        match story {
+            3 => play.reviewed_twice().await?,
+            4 => play.moved_away().await?,
+            6 => play.claimed().await?,
+            9 => play.kept_out().await?,
+            _ => return Ok(0),
+        }
+        play.prove().await
+    }
+}
+
+impl Play<'_> {
+    /// The third story: a major disposition needs a second person, and a review goes up.
+    async fn reviewed_twice(&self) -> anyhow::Result<()> {
+        let (beijing, nation) = ("police-110000", "police-CN");
+        self.title("a penalty, decided by two people, and reviewed above")
+            .await?;
+        self.acknowledge(beijing).await?;
+        let propose = |name: String| ProposeDispositionRequest {
+            name,
+            disposition: Some(Disposition {
+                kind: DispositionKind::Penalty.into(),
+                effects: vec![DispositionEffect::Sanctioned.into(), DispositionEffect::Removed.into()],
+                legal_basis: "治安管理处罚法 58".to_owned(),
+            }),
+            reasons: "The accounts demanded money for leaving a story out; two payments are proven.".to_owned(),
+            reporter_text: "The operators of the accounts were fined, and the posts are gone.".to_owned(),
+            ..Default::default()
+        };
+        let verdict = |name: String, verdict: ReviewVerdict| ReviewDispositionRequest {
+            name,
+            verdict: verdict.into(),
+            note: match verdict {
+                ReviewVerdict::Returned => "The hearing's record is missing.".to_owned(),
+                _ => String::new(),
+            },
+            ..Default::default()
+        };
+        self.act(beijing, "o-17", "proposes a penalty", async |mut desk, name| {
+            desk.propose_disposition(propose(name)).await
+        })
+        .await?;
+        self.refused(beijing, "o-17", "approves its own proposal", async |mut desk, name| {
+            desk.review_disposition(verdict(name, ReviewVerdict::Approved)).await
+        })
+        .await?;
+        self.act(
+            beijing,
+            "o-20",
+            "returns it: a record is missing",
+            async |mut desk, name| desk.review_disposition(verdict(name, ReviewVerdict::Returned)).await,
+        )
+        .await?;
+        self.act(beijing, "o-17", "proposes it again", async |mut desk, name| {
+            desk.propose_disposition(propose(name)).await
+        })
+        .await?;
+        self.act(beijing, "o-20", "approves it", async |mut desk, name| {
+            desk.review_disposition(verdict(name, ReviewVerdict::Approved)).await
+        })
+        .await?;
+        self.act(
+            beijing,
+            "o-20",
+            "passes on the holder's request for a review",
+            async |mut desk, name| {
+                let request = RequestReviewRequest {
+                    name,
+                    requester: ReviewRequester::Subject.into(),
+                    note: "The holder says that the account was stolen.".to_owned(),
+                    ..Default::default()
+                };
+                desk.request_review(request).await
+            },
+        )
+        .await?;
+        self.acknowledge(nation).await
+    }
+
+    /// The fourth story: declined once, then designated.
+    async fn moved_away(&self) -> anyhow::Result<()> {
+        let (nanning, liuzhou, guangxi) = ("police-450100", "police-450200", "police-450000");
+        self.title("declined once, then designated: no circle").await?;
+        let decline = |name: String, better: &str| DeclineCaseRequest {
+            name,
+            reason: HandOverReason::Place.into(),
+            better_agency: better.to_owned(),
+            note: "The operator has moved to Liuzhou.".to_owned(),
+            ..Default::default()
+        };
+        self.act(
+            nanning,
+            "o-3",
+            "declines: the operator has moved to Liuzhou",
+            async |mut desk, name| desk.decline_case(decline(name, "agencies/police-450200")).await,
+        )
+        .await?;
+        self.act(guangxi, "o-1", "designates Liuzhou", async |mut desk, name| {
+            let request = DesignateAgencyRequest {
+                name,
+                agency: format!("agencies/{liuzhou}"),
+                ..Default::default()
+            };
+            desk.designate_agency(request).await
+        })
+        .await?;
+        self.refused(liuzhou, "o-8", "declines", async |mut desk, name| {
+            desk.decline_case(decline(name, "")).await
+        })
+        .await?;
+        self.refused(nanning, "o-3", "looks at it once more", async |mut desk, name| {
+            desk.get_case(GetCaseRequest { name }).await
+        })
+        .await?;
+        self.acknowledge(liuzhou).await
+    }
+
+    /// The sixth story: a supporting agency claims the lead, and the nation decides.
+    async fn claimed(&self) -> anyhow::Result<()> {
+        let (xiamen, shanghai, nation) = ("police-350200", "police-310000", "police-CN");
+        self.title("claimed, disputed, and settled above both").await?;
+        self.acknowledge(xiamen).await?;
+        self.act(
+            shanghai,
+            "o-5",
+            "claims the lead: the server is there",
+            async |mut desk, name| {
+                let request = ClaimLeadRequest {
+                    name,
+                    reason: HandOverReason::BetterPlaced.into(),
+                    ..Default::default()
+                };
+                desk.claim_lead(request).await
+            },
+        )
+        .await?;
+        self.act(xiamen, "o-2", "disputes the claim", async |mut desk, name| {
+            let request = AnswerClaimRequest {
+                name,
+                answer: ClaimAnswer::Disputed.into(),
+                ..Default::default()
+            };
+            desk.answer_claim(request).await
+        })
+        .await?;
+        self.act(nation, "o-1", "designates Xiamen", async |mut desk, name| {
+            let request = DesignateAgencyRequest {
+                name,
+                agency: format!("agencies/{xiamen}"),
+                ..Default::default()
+            };
+            desk.designate_agency(request).await
+        })
+        .await
+    }
+
+    /// The ninth story: the unit complained of gets the case by no door.
+    async fn kept_out(&self) -> anyhow::Result<()> {
+        let (inspection, handan) = ("inspection-130000", "police-130400");
+        self.title("the unit complained of is kept out").await?;
+        self.acknowledge(inspection).await?;
+        self.refused(inspection, "o-1", "transfers it to Handan", async |mut desk, name| {
+            let request = TransferCaseRequest {
+                name,
+                agency: format!("agencies/{handan}"),
+                reason: HandOverReason::Place.into(),
+                ..Default::default()
+            };
+            desk.transfer_case(request).await
+        })
+        .await
+    }
+
+    async fn title(&self, title: &str) -> anyhow::Result<()> {
+        Ok(output::indented_field(6, 9, "then", title.style(strong()))?)
+    }
+
+    async fn acknowledge(&self, agency: &str) -> anyhow::Result<()> {
+        self.act(agency, "o-1", "takes it over", async |mut desk, name| {
+            let request = AcknowledgeCaseRequest {
+                name,
+                ..Default::default()
+            };
+            desk.acknowledge_case(request).await
+        })
+        .await
+    }
+
+    /// A step, and where the case is after it.
+    async fn act<A>(
+        &self,
+        agency: &str,
+        officer: &str,
+        what: &str,
+        step: impl AsyncFnOnce(Desk, String) -> Result<Response<A>, Status>,
+    ) -> anyhow::Result<()> {
+        let (desk, address) = self.desk(agency, officer)?;
+        let made = step(desk, self.case.clone()).await;
+        made.map_err(Failed::call(&address))
+            .with_context(|| format!("{agency} {what}"))?;
+        let case = self.current().await?;
+        let owner = match case.lead.is_empty() {
+            true => String::new(),
+            false => format!(", with {}", id(&case.lead)),
+        };
+        let now = format!("{}{owner}", output::case_state(case.state()));
+        self.tell(agency, what, &now.as_str().style(dim()))
+    }
+
+    /// A step that must be refused, and what is said.
+    async fn refused<A>(
+        &self,
+        agency: &str,
+        officer: &str,
+        what: &str,
+        step: impl AsyncFnOnce(Desk, String) -> Result<Response<A>, Status>,
+    ) -> anyhow::Result<()> {
+        let (desk, _) = self.desk(agency, officer)?;
+        match step(desk, self.case.clone()).await {
+            Ok(_) => anyhow::bail!("{agency} {what}: it was not refused"),
+            Err(status) => {
+                let details = status.get_error_details();
+                let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
+                let why = match violation {
+                    Some(violation) => format!("refused: {} {}", violation.field, violation.description),
+                    None => format!("refused: {}", status.message()),
+                };
+                self.tell(agency, what, &why.as_str().style(dim()))
+            }
+        }
+    }
+
+    fn tell(&self, agency: &str, what: &str, then: &dyn std::fmt::Display) -> anyhow::Result<()> {
+        Ok(output::indented_field(
+            6,
+            9,
+            "",
+            format_args!("{agency} {what} → {then}"),
+        )?)
+    }
+
+    fn desk(&self, agency: &str, officer: &str) -> anyhow::Result<(Desk, String)> {
+        let mut access = self.demo.access.of(agency);
+        access.officer = Some(Officer::new(officer)?);
+        let routing = access.target(Service::Routing, None)?;
+        Ok((CaseServiceClient::new(routing.channel), routing.address))
+    }
+
+    /// The case as the operator sees it.
+    async fn current(&self) -> anyhow::Result<Case> {
+        let routing = self.demo.access.target(Service::Routing, None)?;
+        let request = GetCaseRequest {
+            name: self.case.clone(),
+        };
+        let answer = CaseServiceClient::new(routing.channel).get_case(request).await;
+        let answer = answer.map_err(Failed::call(&routing.address))?.into_inner();
+        Ok(answer.current_case.unwrap_or_default())
+    }
+
+    /// Waits until all changes of the case are in the log, and verifies their chain and their proofs.
+    async fn prove(&self) -> anyhow::Result<usize> {
+        let audit = self.demo.access.target(Service::Audit, None)?;
+        let expected = self.current().await?.history.len() + 1;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let request = ListChangesRequest {
+                filter: Some(ChangeFilter {
+                    record: self.case.clone(),
+                    ..ChangeFilter::default()
+                }),
+                ..ListChangesRequest::default()
+            };
+            let listed = AuditServiceClient::new(audit.channel.clone())
+                .list_changes(request)
+                .await;
+            let listed = listed.map_err(Failed::call(&audit.address))?.into_inner().changes;
+            if listed.len() >= expected {
+                let mut changes = Vec::with_capacity(listed.len());
+                for change in listed {
+                    let chain = change.chain.unwrap_or_default();
+                    let opened = Opened::new(&change.entry, (&chain).into())?;
+                    changes.push(LogReference {
+                        entry: change.entry,
+                        chain: Some(chain),
+                        event_id: opened.event_id.to_string(),
+                        kind: opened.kind.to_string(),
+                        logged: true,
+                        ..LogReference::default()
+                    });
+                }
+                return self.verify(&audit, &changes).await;
+            }
+            if Instant::now() >= deadline {
+                anyhow::bail!("after {} s not all of {} is in the log", PATIENCE.as_secs(), self.case);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn verify(&self, audit: &crate::client::Target, changes: &[LogReference]) -> anyhow::Result<usize> {
+        proof::chained(changes).map_err(|fault| Failed::Unverified(format!("{}: {fault}", self.case)))?;
+        let mut proven = Vec::with_capacity(changes.len());
+        for change in changes {
+            match proof::check(audit, self.vkey, change).await? {
+                Logged::Proven(found) => proven.push(found),
+                Logged::NotYet => return Err(Failed::Unverified(format!("{} is not in the log", change.kind)).into()),
+                Logged::Wrong(fault) => {
+                    return Err(Failed::Unverified(format!("proof of {}: {fault}", change.kind)).into());
+                }
+            }
+        }
+        output::indented_field(6, 9, "log", format_args!("{}", proofs(&proven).style(good())))?;
+        Ok(proven.len())
+    }
+}
