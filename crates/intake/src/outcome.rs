@@ -1,13 +1,63 @@
-//! What became of a report, in words for its reporter.
+//! What became of a report, for its reporter and in words.
 
 use api::{
     event::{DispositionEffect, DispositionKind},
     google::r#type::LocalizedText,
-    intake::Outcome,
+    intake::{CaseChange, Outcome, ReceiptStep},
 };
+use journal::{Kind, Opened, RoutingKind};
+
+/// The changes of a case that its reporters are told. Claims, requests between agencies and
+/// proposals are not theirs; what comes of them is.
+const TOLD: &[RoutingKind] = &[
+    RoutingKind::CaseOpened,
+    RoutingKind::CaseAdvised,
+    RoutingKind::CaseAcknowledged,
+    RoutingKind::CaseEscalated,
+    RoutingKind::CaseDeclined,
+    RoutingKind::CaseTransferred,
+    RoutingKind::CaseHandedUp,
+    RoutingKind::CaseDispatched,
+    RoutingKind::AgencyDesignated,
+    RoutingKind::CaseSucceeded,
+    RoutingKind::ClaimAgreed,
+    RoutingKind::ClaimDisputed,
+    RoutingKind::CaseResolved,
+    RoutingKind::ReviewRequested,
+    RoutingKind::CaseReopened,
+    RoutingKind::CaseClosed,
+];
+
+/// A change as its reporters are told; `None` if they are not. Of progress they are told what an
+/// agency wrote for them.
+pub(crate) fn told(entry: &Opened, change: &CaseChange) -> Option<ReceiptStep> {
+    let is = |kind: RoutingKind| kind.name() == entry.kind;
+    let has_news = is(RoutingKind::ProgressRecorded) && !change.reporter_text.is_empty();
+    (has_news || TOLD.iter().copied().any(is)).then(|| ReceiptStep {
+        time: Some(entry.time.to_proto()),
+        kind: entry.kind.to_string(),
+        agency: change.lead.clone(),
+        agency_titles: change.lead_titles.clone(),
+        reason: change.reason,
+        text: change.reporter_text.clone(),
+        // In the words of today.
+        titles: Vec::new(),
+    })
+}
+
+/// A step as stored, with words.
+pub(crate) fn step(step: ReceiptStep) -> ReceiptStep {
+    let kind = Kind::from_name(&step.kind);
+    ReceiptStep {
+        titles: kind
+            .map(|kind| api::bilingual(kind.zh(), kind.en()))
+            .unwrap_or_default(),
+        ..step
+    }
+}
 
 /// An outcome as routing sent it, with words; `is_open` while a review can be requested.
-pub(crate) fn told(outcome: Outcome, is_open: bool) -> Outcome {
+pub(crate) fn in_words(outcome: Outcome, is_open: bool) -> Outcome {
     Outcome {
         summaries: summaries(&outcome),
         remedies: remedies(outcome.kind(), is_open),
@@ -118,7 +168,7 @@ mod tests {
                 ..Outcome::default()
             };
             for open in [false, true] {
-                let told = told(outcome.clone(), open);
+                let told = in_words(outcome.clone(), open);
                 for texts in [&told.summaries, &told.remedies] {
                     let languages: Vec<_> = texts.iter().map(|text| text.language_code.as_str()).collect();
                     assert_eq!(languages.len(), 2, "{kind:?} {languages:?}");

@@ -1,7 +1,10 @@
 //! The stored side of intake: what a store keeps and does. `store/evidence.rs` is the same of
 //! evidence; the other files are the store in SQLite or PostgreSQL.
 
-use api::{event::CaseState, intake::CaseChange};
+use api::{
+    event::CaseState,
+    intake::{CaseChange, ReceiptStep},
+};
 use async_trait::async_trait;
 use journal::{Arrival, Bytes32, Change, Logged, Opened, Time};
 use names::AgencyId;
@@ -61,6 +64,11 @@ pub const SCHEMA: Schema = Schema {
             "senders",
             include_str!("../migrations/sqlite/0007_senders.sql"),
             include_str!("../migrations/postgres/0007_senders.sql"),
+        ),
+        (
+            "steps",
+            include_str!("../migrations/sqlite/0008_steps.sql"),
+            include_str!("../migrations/postgres/0008_steps.sql"),
         ),
     ],
 };
@@ -217,6 +225,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The changes of a report, first to last, and whether audit has taken each.
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error>;
+
+    /// What its reporter is told of a report's case, oldest first.
+    async fn steps(&self, report: Uuid) -> Result<Vec<ReceiptStep>, Error>;
 
     /// Records that a reporter's identity is shown, and returns the report as it then is. What is
     /// returned is durably recorded. A repeat of a request by the same system is not recorded

@@ -153,28 +153,20 @@ pub fn clock(clock: &Clock) -> event::Clock {
     }
 }
 
-/// A change for intake: what reporters are told, and which agencies must not see it. Until an
+/// A change for intake: how the case stands after it, and which agencies must not see it. Until an
 /// agency leads, the case is shown with the one that must designate.
-pub fn case_change(
-    change: &Change,
-    case: &Case,
-    matter: &Matter,
-    reports: Vec<String>,
-    advice: Option<Advice>,
-    directory: &Directory,
-) -> CaseChange {
+pub fn case_change(change: &Change, case: &Case, matter: &Matter, directory: &Directory) -> CaseChange {
     let (lead, lead_titles) = owner(case, directory);
     CaseChange {
         change: Some(change.without_detail()),
-        reports,
         lead,
         lead_titles,
         acknowledged: case.state().is_acknowledged(),
-        advice,
         state: case.state().to_proto().into(),
         hidden_from: hidden_from(matter, directory),
         outcome: case.disposition.as_ref().and_then(outcome),
         due_time: case.duty().map(|duty| duty.clock.due.to_proto()),
+        ..CaseChange::default()
     }
 }
 

@@ -5,7 +5,7 @@ use journal::Time;
 use rpc::{Failure, Identity, Role};
 
 use super::{Service, shown_state};
-use crate::{outcome::told, state::State, store::StoredReport};
+use crate::{outcome, state::State, store::StoredReport};
 
 impl Service {
     /// Tells whoever has a receipt how its report stands.
@@ -28,9 +28,11 @@ impl Service {
         let sender = stored.sender.agency.as_ref().filter(|_| caller.role != Role::Operator);
         // Read before routing is asked: it then knows of everything that could be shown.
         let mut changes = self.store.changes(stored.report).await?;
+        let mut steps = self.store.steps(stored.report).await?;
         let hidden = self.is_hidden(caller.agency.iter().chain(sender), &stored).await?;
         if hidden {
             changes.truncate(1);
+            steps.clear();
         }
         let (as_of, outdated) = currency(&stored, progress, hidden, now);
         let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
@@ -57,8 +59,11 @@ impl Service {
                 })
                 .collect(),
             advice: case.advice,
-            outcome: case.outcome.map(|outcome| told(outcome, case.due_time.is_some())),
+            outcome: case
+                .outcome
+                .map(|decided| outcome::in_words(decided, case.due_time.is_some())),
             due_time: case.due_time,
+            steps: steps.into_iter().map(outcome::step).collect(),
         })
     }
 }

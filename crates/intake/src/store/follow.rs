@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{event::Detail, intake::CaseChange, routing::ReportChange};
-use journal::{Arrival, Change, Delivery, Draft, Entropy, Head, Inbox, Lane, Payload, Time};
+use journal::{Arrival, Change, Delivery, Draft, Entropy, Head, Inbox, Lane, Opened, Payload, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use super::{
     CaseNews, SqlStore, name,
     sql_store::{parse_id, parse_state},
 };
-use crate::state::State;
+use crate::{outcome::told, state::State};
 
 pub(super) const STATES: Insert = Insert::into(
     "report_states",
@@ -31,6 +31,17 @@ pub(super) const STATES: Insert = Insert::into(
      change_time = excluded.change_time, known_time = excluded.known_time, case_view = excluded.case_view",
 );
 
+const STEPS: Insert = Insert::into(
+    "report_steps",
+    &[
+        ("report", Kind::Text),
+        ("record", Kind::Text),
+        ("sequence", Kind::Int),
+        ("change_time", Kind::Int),
+        ("step", Kind::Bytes),
+    ],
+);
+
 impl SqlStore {
     pub(super) async fn try_record(&self, tx: &mut Tx, news: &[CaseNews], now: Time) -> Result<Vec<Arrival>, Error> {
         let mut inbox = Inbox::load(tx, news.iter().map(|news| news.entry.record.clone()).collect()).await?;
@@ -41,21 +52,26 @@ impl SqlStore {
             .collect();
         let mut reports = load_states(tx, ids.into_iter().collect()).await?;
 
-        let mut deliveries = Vec::new();
+        let (mut deliveries, mut steps) = (Vec::new(), Vec::new());
         let mut arrivals = Vec::with_capacity(news.len());
         for news in news {
             let arrival = inbox.check(&news.entry);
             if arrival == Arrival::New {
                 inbox.advance(&news.entry);
+                let step = told(&news.entry, &news.change).map(|step| step.encode_to_vec());
                 for name in &news.change.reports {
                     let id = names::REPORT.id(name).map(|id| id.to_string());
-                    let report = id.and_then(|id| reports.get_mut(&id));
-                    deliveries.extend(report.and_then(|report| report.follow(news, now, &*self.entropy)));
+                    let Some(report) = id.and_then(|id| reports.get_mut(&id)) else {
+                        continue;
+                    };
+                    steps.extend(step.clone().map(|step| step_row(report.report, &news.entry, step)));
+                    deliveries.extend(report.follow(news, now, &*self.entropy));
                 }
             }
             arrivals.push(arrival);
         }
         inbox.save(tx).await?;
+        STEPS.rows(tx, steps).await?;
         let changed = reports.into_values().filter(|report| report.touched);
         STATES
             .rows(
@@ -68,6 +84,16 @@ impl SqlStore {
         journal::append(tx, deliveries).await?;
         Ok(arrivals)
     }
+}
+
+fn step_row(report: Uuid, entry: &Opened, step: Vec<u8>) -> [Value; 5] {
+    [
+        report.into(),
+        entry.record.clone().into(),
+        entry.sequence.cast_signed().into(),
+        entry.time.0.into(),
+        step.into(),
+    ]
 }
 
 /// A report's state while a change of it is made.

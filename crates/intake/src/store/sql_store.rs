@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::intake::CaseChange;
+use api::intake::{CaseChange, ReceiptStep};
 use async_trait::async_trait;
 use journal::{Arrival, Entropy, Logged, Time};
 use names::AgencyId;
@@ -181,6 +181,24 @@ impl Store for SqlStore {
 
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error> {
         journal::changes_of(&self.db, &name(report), "audit").await
+    }
+
+    async fn steps(&self, report: Uuid) -> Result<Vec<ReceiptStep>, Error> {
+        let rows = self
+            .db
+            .fetch(
+                "SELECT step FROM report_steps WHERE report = $1 ORDER BY change_time, record, sequence",
+                vec![report.into()],
+            )
+            .await?;
+        let step = |row: &Row| {
+            let step: Vec<u8> = row.get("step")?;
+            ReceiptStep::decode(step.as_slice()).map_err(|error| Error::Damaged {
+                what: "step of a report",
+                problem: error.to_string(),
+            })
+        };
+        rows.iter().map(step).collect()
     }
 
     async fn forget_requests(&self, before: Time) -> Result<u64, Error> {

@@ -135,6 +135,8 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             hidden_from: vec!["agencies/police-130400".to_owned()],
             outcome: matches!(state, CaseState::Resolved | CaseState::Closed).then(outcome),
             due_time: (state != CaseState::Closed).then(|| NOW.plus_seconds(86_400).to_proto()),
+            reason: api::event::HandOverReason::Place.into(),
+            reporter_text: String::new(),
         },
         state,
         traceparent: String::new(),
@@ -218,6 +220,10 @@ impl Store for Faulty {
 
     async fn changes(&self, report: Uuid) -> Result<Vec<Logged>, Error> {
         self.inner.changes(report).await
+    }
+
+    async fn steps(&self, report: Uuid) -> Result<Vec<api::intake::ReceiptStep>, Error> {
+        self.inner.steps(report).await
     }
 
     async fn reveal(&self, reveal: &intake::store::Reveal, now: Time) -> Result<intake::store::Revealed, Error> {

@@ -524,7 +524,7 @@ async fn a_receipt_tells_the_outcome_in_words_and_the_next_date() {
             .await
             .unwrap()
             .into_inner();
-        assert_eq!((hidden.outcome, hidden.due_time), (None, None));
+        assert_eq!((hidden.outcome, hidden.due_time, hidden.steps), (None, None, vec![]));
         served
             .client("hotline")
             .check_receipt(request)
@@ -555,6 +555,12 @@ async fn a_receipt_tells_the_outcome_in_words_and_the_next_date() {
     assert!(!api::text_in(&closed.outcome.unwrap().remedies, "en").contains("ask the agency"));
     let again = follow(CaseState::Assigned).await;
     assert_eq!((again.state(), again.outcome), (ReportState::Routed, None));
+    // The fixture's changes are all of one kind.
+    assert_eq!(again.steps.len(), 4);
+    let step = &again.steps[0];
+    assert_eq!((&*step.kind, &*step.agency), ("case.opened", "agencies/police-450100"));
+    assert_eq!(api::text_in(&step.titles, "zh"), "线索已建立");
+    assert_eq!(step.reason(), api::event::HandOverReason::Place);
 }
 
 /// A newer routing may send states that this intake does not know: reporters must not be told that

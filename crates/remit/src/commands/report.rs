@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use api::intake::{
     CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest,
-    ListReportsResponse, LogReference, Loss, PreviewedPart, ReadPurpose, Report, ReportState, RevealPurpose,
-    RevealReporterRequest, RevealReporterResponse, RoutePreview, SubjectKind, SubmitReportRequest,
+    ListReportsResponse, LogReference, Loss, PreviewedPart, ReadPurpose, ReceiptStep, Report, ReportState,
+    RevealPurpose, RevealReporterRequest, RevealReporterResponse, RoutePreview, SubjectKind, SubmitReportRequest,
     SubmitReportResponse, intake_service_client::IntakeServiceClient,
 };
 use api::text_in;
@@ -578,6 +578,21 @@ fn lower(name: &str, prefix: &str) -> String {
         .replace('_', " ")
 }
 
+/// One step of the report's case.
+fn happened(step: &ReceiptStep) -> String {
+    let mut said = format!("{}  {}", output::time(step.time.as_ref()), output::text(&step.titles));
+    if !step.agency.is_empty() {
+        said = format!("{said}: {}", output::text(&step.agency_titles));
+    }
+    if step.reason != 0 {
+        said = tell("{0} ({1})", &[&said, &output::reason(step.reason())]);
+    }
+    if !step.text.is_empty() {
+        said = format!("{said}: {}", step.text);
+    }
+    said
+}
+
 fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
     field("state", output::report_state(response.state()).style(strong()))?;
     if !response.agency.is_empty() {
@@ -591,6 +606,9 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
             tr("has not acknowledged it yet")
         };
         field("", taken)?;
+    }
+    for step in &response.steps {
+        field("step", happened(step))?;
     }
     if let Some(advice) = &response.advice {
         field("advice", text_in(&advice.texts, "en"))?;

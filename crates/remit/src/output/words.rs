@@ -235,6 +235,7 @@ const ZH: &[(&str, &str)] = &[
     ("stepped aside", "已回避"),
     // Dispositions.
     ("outcome", "处理结果"),
+    ("step", "经过"),
     ("remedies", "救济途径"),
     ("review until", "可申请复核至"),
     ("next by", "下一步期限"),

@@ -1,7 +1,7 @@
 //! Changes of a case, as they are logged.
 
 use api::{
-    event::{self, AssistanceAnswer, Detail, ReopenReason, ReviewRequester, UrgentMeasure},
+    event::{self, AssistanceAnswer, Detail, HandOverReason, ReopenReason, ReviewRequester, UrgentMeasure},
     routing::CaseStep,
 };
 use journal::{RoutingKind, Time};
@@ -158,6 +158,17 @@ impl Event {
         }
     }
 
+    /// Why the case was handed on, for its reporter, too. A claim is between agencies.
+    pub(crate) const fn reason(&self) -> HandOverReason {
+        match self {
+            Self::Declined { reason, .. }
+            | Self::Transferred { reason }
+            | Self::HandedUp { reason }
+            | Self::Dispatched { reason } => reason.to_proto(),
+            _ => HandOverReason::Unspecified,
+        }
+    }
+
     /// The step in the case's history. `None` for its opening, which the case itself tells.
     pub(crate) fn step(&self, before: &Case, after: &Case, time: Time) -> Option<CaseStep> {
         if matches!(self, Self::Opened | Self::Advised) {
@@ -207,12 +218,12 @@ impl Event {
             Self::Escalated { missed } | Self::ClockMissed { missed } => {
                 detail.missed_clock = Some(crate::view::clock(missed));
             }
-            Self::Declined { reason, better } => {
-                detail.reason = reason.to_proto().into();
+            Self::Declined { better, .. } => {
+                detail.reason = self.reason().into();
                 detail.better_agency = better.as_ref().map(AgencyId::resource_name).unwrap_or_default();
             }
-            Self::Transferred { reason } | Self::HandedUp { reason } | Self::Dispatched { reason } => {
-                detail.reason = reason.to_proto().into();
+            Self::Transferred { .. } | Self::HandedUp { .. } | Self::Dispatched { .. } => {
+                detail.reason = self.reason().into();
             }
             Self::LeadClaimed { by, reason } => {
                 detail.claimant = by.resource_name();

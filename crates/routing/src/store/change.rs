@@ -7,6 +7,7 @@ use std::{
 
 use api::{
     event::{Actor, Detail},
+    intake::CaseChange,
     routing::{CaseNote, CaseStep},
 };
 use decision::directory::{AgencyId, Directory};
@@ -123,6 +124,7 @@ impl Changed {
 /// What an officer wrote, and the key of the commitment to it.
 pub(super) struct WrittenNote {
     note: Vec<u8>,
+    reporter_text: String,
     key: Bytes32,
 }
 
@@ -212,10 +214,16 @@ impl SqlStore {
 
     /// What an officer wrote, under a new key; `None` if nothing.
     fn written(&self, note: &CaseNote) -> Option<WrittenNote> {
-        let note = (*note != CaseNote::default()).then(|| note.encode_to_vec())?;
+        if *note == CaseNote::default() {
+            return None;
+        }
         let mut key = [0; 32];
         self.entropy.fill(&mut key);
-        Some(WrittenNote { note, key })
+        Some(WrittenNote {
+            reporter_text: note.reporter_text.clone(),
+            note: note.encode_to_vec(),
+            key,
+        })
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place that puts a change together")]
@@ -252,7 +260,17 @@ impl SqlStore {
         };
         let change = draft.into_change(head, now, &*self.entropy);
         let advice = context.route.and_then(|route| view::advice(&route.decision));
-        let intake = view::case_change(&change, &transition.case, matter, reports, advice, directory);
+        let intake = CaseChange {
+            reports,
+            advice,
+            reason: transition.event.reason().into(),
+            // What is proposed for a disposition is told with the decision, if there is one.
+            reporter_text: note
+                .filter(|_| transition.event == Event::ProgressRecorded)
+                .map(|written| written.reporter_text.clone())
+                .unwrap_or_default(),
+            ..view::case_change(&change, &transition.case, matter, directory)
+        };
         let audit = change.with_detail().encode_to_vec();
         Delivery {
             change,

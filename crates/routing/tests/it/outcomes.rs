@@ -6,11 +6,12 @@ use std::time::Duration;
 use api::event::{
     Detail, Disposition, DispositionEffect, DispositionKind, ReopenReason, ReviewRequester, ReviewVerdict, StateChange,
 };
+use api::intake::CaseChange;
 use api::routing::{
     Case, CaseNote, ProposeDispositionRequest, RecordProgressRequest, ReviewDispositionRequest,
     case_service_client::CaseServiceClient,
 };
-use journal::{Outbox as _, SqlOutbox, keyed_hash};
+use journal::{Outbox as _, Pending, SqlOutbox, keyed_hash};
 use prost::Message as _;
 use routing::case::{
     Action, AnswerClaim, ClaimLead, Part, Propose, Reason, RecordProgress, Recuse, Reopen, RequestReview, Review, State,
@@ -77,6 +78,10 @@ fn propose(case: Uuid) -> Command {
 fn review(case: Uuid, approved: bool) -> Command {
     let officer = "o-2".to_owned();
     command(case, "police-450100", Action::Review(Review { approved, officer }))
+}
+
+fn change_for_intake(told: &Pending) -> CaseChange {
+    CaseChange::decode(told.payload.as_slice()).unwrap()
 }
 
 async fn done(fixture: &Fixture, command: Command) {
@@ -150,16 +155,17 @@ async fn p1_a_case_is_decided_by_two_people_closed_and_told(backend: Backend) {
     assert!(reads.unwrap());
     let feed = fixture.feed("police-450100", 0).await;
     assert_eq!(feed.last().unwrap().kind, "case.closed");
-    // Reporters learn outcome and effects when it is decided, not before.
+    // Reporters learn outcome and effects when it is decided, not before, and not what is only
+    // proposed.
     let outbox = SqlOutbox(fixture.db.clone());
     let told = outbox.pending("intake", fixture.now(), 20).await.unwrap();
-    let changes = told
-        .iter()
-        .map(|told| api::intake::CaseChange::decode(told.payload.as_slice()).unwrap());
+    let changes: Vec<_> = told.iter().map(change_for_intake).collect();
     let outcomes: Vec<_> = changes
-        .map(|change| (change.outcome, change.due_time.is_some()))
+        .iter()
+        .map(|change| (change.outcome.clone(), change.due_time.is_some()))
         .collect();
     assert_eq!(outcomes.iter().filter(|(outcome, _)| outcome.is_some()).count(), 2);
+    assert!(changes.iter().all(|change| change.reporter_text.is_empty()));
     let (outcome, has_next) = &outcomes[5];
     let outcome = outcome.as_ref().unwrap();
     assert_eq!(
@@ -269,7 +275,7 @@ async fn p7_an_agency_that_stepped_aside_sees_nothing_any_more(backend: Backend)
     assert!(excluded[&report].contains(&agency("police-450100")));
     let outbox = SqlOutbox(fixture.db.clone());
     let told = outbox.pending("intake", fixture.now(), 20).await.unwrap();
-    let change = api::intake::CaseChange::decode(told.last().unwrap().payload.as_slice()).unwrap();
+    let change = change_for_intake(told.last().unwrap());
     assert_eq!(change.hidden_from, ["agencies/police-450100"]);
     // No way leads back to it.
     let designate = |lead: &str| {
@@ -379,6 +385,10 @@ async fn a_decided_case_goes_up_for_a_review_or_is_opened_again(backend: Backend
     let after = fixture.case(case).await;
     assert_eq!(after.case, before);
     assert_eq!(after.history.last().unwrap().note, Some(note("s-1")));
+    // What is written for the reporter of progress is told at once.
+    let outbox = SqlOutbox(fixture.db.clone());
+    let told = outbox.pending("intake", fixture.now(), 30).await.unwrap();
+    assert_eq!(change_for_intake(told.last().unwrap()).reporter_text, TOLD);
 }
 
 fn client(running: &Running, system: &str, officer: Option<&str>) -> CaseServiceClient<rpc::client::Caller> {
