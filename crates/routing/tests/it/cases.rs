@@ -316,7 +316,7 @@ async fn an_advised_report_has_a_case_that_ended(backend: Backend) {
 
 fn not_lead() -> Acted {
     Acted::Refused(Refused::NotYours {
-        description: "only the lead may take it over; there is nothing for you to do on it now".to_owned(),
+        description: "only the lead may take it over; now you can claim the lead, or step aside".to_owned(),
     })
 }
 
@@ -324,7 +324,7 @@ fn taken_over() -> Acted {
     Acted::Refused(Refused::WrongState {
         state: State::IN_PROGRESS,
         description:
-            "the case is IN_PROGRESS; to take it over it must be ASSIGNED; now you can transfer it to another agency, or hand it up to your superior, or dispatch it to a unit under your agency, or ask another agency to assist"
+            "the case is IN_PROGRESS; to take it over it must be ASSIGNED; now you can transfer it to another agency, or hand it up to your superior, or dispatch it to a unit under your agency, or ask another agency to assist, or answer a claim to lead it, or record progress, or record an urgent measure, or propose a disposition, or step aside"
                 .to_owned(),
     })
 }
