@@ -74,7 +74,7 @@ impl Rules<'_> {
         by: &AgencyId,
         event: Event,
     ) -> Result<Transition, Refusal> {
-        let Some(superior) = self.above(by, excluding).filter(|superior| *superior != by) else {
+        let Some(superior) = self.above(by, excluding) else {
             return barred(case, "nobody else could decide who leads it");
         };
         let before = Before {

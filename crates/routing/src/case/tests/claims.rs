@@ -141,6 +141,10 @@ fn who_may_claim() {
     let up = Action::Escalate(Escalate { reason: Reason::Level });
     let up = act(2, &claimed, &matter(&[]), "police-450100", &up).unwrap().case;
     assert_eq!((&up.course.claimant, up.clocks.len()), (&None, 0));
+    let clock = claimed.duty().unwrap().clock.clone();
+    let late = rules(10_000).clock_missed(&claimed, &matter(&[]), clock.kind(), clock.generation);
+    let late = late.unwrap().case;
+    assert_eq!((&late.course.claimant, late.clocks.len()), (&None, 0));
     // An agency that led it does not claim it back.
     let back = refused(claim(3, &up, "police-450100"));
     assert!(back.contains("led it before"), "{back}");

@@ -126,6 +126,26 @@ fn the_proposer_is_no_second_person() {
     assert!(by_lead(3, &waiting, &review(true, "o-10")).is_ok());
 }
 
+/// The one function that resolves refuses by itself, whoever calls it.
+#[test]
+fn nothing_resolves_a_major_case_without_a_second_person() {
+    let (case, matter) = (in_progress("police-450100", &[]), matter(&[]));
+    let before = Before {
+        case: &case,
+        matter: &matter,
+        by: None,
+    };
+    let resolve = |kind, reviewer| rules(2).resolved(Propose::RULE, before, proposed(kind), reviewer);
+    let refused = resolve(DispositionKind::Penalty, None);
+    assert!(
+        matches!(&refused, Err(Refusal::WrongState { description, .. }) if description.contains("second person")),
+        "{refused:?}"
+    );
+    assert!(resolve(DispositionKind::Penalty, Some("o-1")).is_err());
+    assert!(resolve(DispositionKind::Penalty, Some("o-2")).is_ok());
+    assert!(resolve(DispositionKind::Guidance, None).is_ok());
+}
+
 /// No way leads to a resolved case but a proposal that needs nobody else, and an approval: tried
 /// for every kind, with and without the row's need, from every state and by every part.
 #[test]
@@ -235,8 +255,10 @@ fn p5_a_resolved_case_closes_when_the_time_for_a_review_ends() {
 /// The third story: the account's holder asks for a review, which goes to the nation.
 #[test]
 fn p4_a_review_goes_to_the_superior_and_never_back() {
-    let case = minor();
+    let mut case = minor();
+    case.course.result_used = 99;
     let up = by_lead(3, &case, &request_review()).unwrap();
+    assert_eq!(up.case.course.result_used, 0, "it has the whole time");
     assert_eq!(
         standing_of(&up.case),
         (
