@@ -173,9 +173,9 @@ fn request_ids_are_sent_where_the_contract_has_them() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             all += &match path.is_dir() {
+                // A tour: it is given once, and its files have the same ids each time.
+                _ if path.file_stem().is_some_and(|name| name == "demo") => continue,
                 true => sources(&path),
-                // A tour: its files are the same each time, and so are the ids in them.
-                false if path.ends_with("demo.rs") => continue,
                 false => std::fs::read_to_string(path).unwrap(),
             };
         }
