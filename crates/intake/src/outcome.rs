@@ -22,6 +22,7 @@ const TOLD: &[RoutingKind] = &[
     RoutingKind::CaseSucceeded,
     RoutingKind::ClaimAgreed,
     RoutingKind::ClaimDisputed,
+    RoutingKind::AgencyRecused,
     RoutingKind::CaseResolved,
     RoutingKind::ReviewRequested,
     RoutingKind::CaseReopened,
@@ -56,11 +57,11 @@ pub(crate) fn step(step: ReceiptStep) -> ReceiptStep {
     }
 }
 
-/// An outcome as routing sent it, with words; `is_open` while a review can be requested.
-pub(crate) fn in_words(outcome: Outcome, is_open: bool) -> Outcome {
+/// An outcome as routing sent it, with words.
+pub(crate) fn in_words(outcome: Outcome) -> Outcome {
     Outcome {
         summaries: summaries(&outcome),
-        remedies: remedies(outcome.kind(), is_open),
+        remedies: remedies(outcome.kind(), outcome.reviewable),
         ..outcome
     }
 }
@@ -127,9 +128,9 @@ const fn effect(effect: DispositionEffect) -> Option<(&'static str, &'static str
 
 /// What the reporter can do: a review while its time runs, and the ways that the law leaves open
 /// (行政复议法 20, 行政诉讼法 46).
-fn remedies(kind: DispositionKind, is_open: bool) -> Vec<LocalizedText> {
+fn remedies(kind: DispositionKind, reviewable: bool) -> Vec<LocalizedText> {
     let (mut zh, mut en) = (String::new(), String::new());
-    if is_open {
+    if reviewable {
         zh.push_str("在期限届满前，可以通过承办单位申请复核，由其上级重新处理。");
         en.push_str("Until the time has passed, you can ask the agency for a review; its superior then decides anew. ");
     }
@@ -168,7 +169,10 @@ mod tests {
                 ..Outcome::default()
             };
             for open in [false, true] {
-                let told = in_words(outcome.clone(), open);
+                let told = in_words(Outcome {
+                    reviewable: open,
+                    ..outcome.clone()
+                });
                 for texts in [&told.summaries, &told.remedies] {
                     let languages: Vec<_> = texts.iter().map(|text| text.language_code.as_str()).collect();
                     assert_eq!(languages.len(), 2, "{kind:?} {languages:?}");

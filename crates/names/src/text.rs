@@ -41,6 +41,16 @@ pub fn code(text: &str) -> String {
     normal.chars().filter(|c| !is_separator(*c)).collect()
 }
 
+/// A person's name as it is compared: letter case, width, spaces, kinds of dashes and what nobody
+/// sees tell no two people apart.
+#[must_use]
+pub fn person(name: &str) -> String {
+    let normal = ComposingNormalizerBorrowed::new_nfkc().normalize(name);
+    let letters = normal.chars().filter(|c| !c.is_whitespace() && !is_invisible(*c));
+    let letters = letters.map(|c| if DASHES.contains(c) { '-' } else { c });
+    letters.flat_map(char::to_lowercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +90,21 @@ mod tests {
             assert_eq!(code(text), "7Q2M0K4T", "{text:?}");
         }
         assert_eq!(code("7Q2M+0K4T"), "7Q2M+0K4T");
+    }
+
+    #[test]
+    fn a_person_is_one_however_the_name_is_written() {
+        for (one, other) in [
+            ("o-1", "O-1"),
+            ("o-1", "ｏ－１"),
+            ("o-1", "o\u{2013}1"),
+            ("王 警官", "王警官"),
+            ("Łukasz", "łukasz"),
+        ] {
+            assert_eq!(person(one), person(other), "{one} {other}");
+        }
+        for (one, other) in [("1-12", "11-2"), ("o-1", "o-10"), ("o1", "o-1")] {
+            assert_ne!(person(one), person(other), "{one} {other}");
+        }
     }
 }

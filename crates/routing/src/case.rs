@@ -404,7 +404,7 @@ impl Case {
             Standing::Open(_, duty) => Some((&duty.owner, Part::Lead)),
             Standing::Ended(_) => {
                 let decided = self.disposition.as_ref();
-                decided.map(|disposition| (&disposition.by, Part::Deciding))
+                decided.map(|disposition| (&disposition.holder, Part::Deciding))
             }
         };
         // Each agency once.
@@ -566,6 +566,15 @@ impl Rules<'_> {
             .filter_map(|above| self.stands_in(&above.id, matter))
             .find(|above| *above != agency);
         Some(superior.unwrap_or(last))
+    }
+
+    /// Like [`Rules::above`], past the agencies whose decision of the case was sent up for a review.
+    fn above_in<'b>(&'b self, agency: &AgencyId, case: &Case, matter: &'b Matter) -> Option<&'b AgencyId> {
+        let mut superior = self.above(agency, matter)?;
+        while self.is_reviewed(superior, case) {
+            superior = self.above(superior, matter)?;
+        }
+        Some(superior)
     }
 
     /// Who has the place of an agency: itself, or who continues it. `None` if nobody does, or one

@@ -128,7 +128,10 @@ macro_rules! validate_only {
 const LONGEST_NOTE: usize = 2_000;
 
 /// Maximum characters of a legal basis.
-const LONGEST_BASIS: usize = 500;
+const LONGEST_BASIS: usize = 200;
+
+/// Maximum number of effects.
+const MOST_EFFECTS: usize = 16;
 
 /// The text of a [`CaseNote`] that a field of a request fills.
 macro_rules! place {
@@ -296,7 +299,7 @@ where
 
 /// Checks that an officer wrote something.
 fn written(field: &'static str, text: &str) -> Result<(), Vec<Violation>> {
-    match text.trim().is_empty() {
+    match names::text::visible(text).trim().is_empty() {
         true => Err(vec![Violation::new(field, "is required")]),
         false => Ok(()),
     }
@@ -336,7 +339,11 @@ fn disposition(what: Option<&Disposition>) -> Result<Disposition, Vec<Violation>
         let description = "is required; `DISPOSITION_EFFECT_NONE` if nothing changes";
         violations.push(Violation::new("disposition.effects", description));
     }
-    for (index, effect) in what.effects.iter().enumerate() {
+    if what.effects.len() > MOST_EFFECTS {
+        let description = format!("has {} effects, more than {MOST_EFFECTS}", what.effects.len());
+        violations.push(Violation::new("disposition.effects", description));
+    }
+    for (index, effect) in what.effects.iter().enumerate().take(MOST_EFFECTS) {
         if DispositionEffect::try_from(*effect).is_ok_and(|effect| effect != DispositionEffect::Unspecified) {
             continue;
         }

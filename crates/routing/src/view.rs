@@ -16,6 +16,7 @@ use decision::{
     rules::Terms,
 };
 use journal::{Change, Head};
+use prost::Message;
 use uuid::Uuid;
 
 use crate::{
@@ -41,14 +42,7 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
         terms: opening
             .and_then(|opening| opening.matter.terms.as_ref())
             .map(Terms::to_proto),
-        history: stored
-            .history
-            .iter()
-            .map(|step| CaseStep {
-                note: step.note.clone().filter(|_| reads_notes),
-                ..step.clone()
-            })
-            .collect(),
+        history: history(stored, reads_notes),
         disposition: stored.case.disposition.as_ref().map(|decided| match reads_notes {
             true => disposition(decided),
             false => without_notes(disposition(decided)),
@@ -57,12 +51,43 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
     }
 }
 
+/// Maximum bytes of notes that are shown with a case: an answer fits the usual limit of clients.
+const MOST_SHOWN: usize = 2 << 20;
+
+/// What happened to a case. Notes are for those who read them; of a long history, the newest.
+fn history(stored: &StoredCase, reads_notes: bool) -> Vec<CaseStep> {
+    let mut shown = 0;
+    let mut steps: Vec<CaseStep> = stored.history.iter().rev().cloned().collect();
+    for step in &mut steps {
+        shown += step.note.as_ref().map_or(0, Message::encoded_len);
+        step.note.take_if(|_| !reads_notes || shown > MOST_SHOWN);
+    }
+    steps.reverse();
+    steps
+}
+
+/// What is kept of an answer, for repetitions of the request: the case as in lists.
+pub fn without_details(sight: CaseSight) -> CaseSight {
+    let sight = sight.sight.map(|sight| match sight {
+        case_sight::Sight::CurrentCase(case) => case_sight::Sight::CurrentCase(routing::Case {
+            explanation: None,
+            terms: None,
+            history: Vec::new(),
+            disposition: case.disposition.map(without_notes),
+            ..case
+        }),
+        lost @ case_sight::Sight::LostCase(_) => lost,
+    });
+    CaseSight { sight }
+}
+
 /// A disposition with all that was written.
 pub fn disposition(disposition: &Disposition) -> CaseDisposition {
     let decided = disposition.decided.as_ref();
     CaseDisposition {
         disposition: Some(disposition.what.clone()),
         agency: disposition.by.resource_name(),
+        holder: disposition.holder.resource_name(),
         propose_time: Some(disposition.propose_time.to_proto()),
         decide_time: decided.map(|decided| decided.time.to_proto()),
         note: Some(disposition.note.clone()),

@@ -59,9 +59,7 @@ impl Service {
                 })
                 .collect(),
             advice: case.advice,
-            outcome: case
-                .outcome
-                .map(|decided| outcome::in_words(decided, case.due_time.is_some())),
+            outcome: case.outcome.map(outcome::in_words),
             due_time: case.due_time,
             steps: steps.into_iter().map(outcome::step).collect(),
         })

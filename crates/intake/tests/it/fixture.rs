@@ -133,7 +133,10 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             advice: None,
             state: state.into(),
             hidden_from: vec!["agencies/police-130400".to_owned()],
-            outcome: matches!(state, CaseState::Resolved | CaseState::Closed).then(outcome),
+            outcome: matches!(state, CaseState::Resolved | CaseState::Closed).then(|| api::intake::Outcome {
+                reviewable: state == CaseState::Resolved,
+                ..outcome()
+            }),
             due_time: (state != CaseState::Closed).then(|| NOW.plus_seconds(86_400).to_proto()),
             reason: api::event::HandOverReason::Place.into(),
             reporter_text: String::new(),

@@ -630,9 +630,10 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
     }
     if response.due_time.is_some() {
         let due = output::time(response.due_time.as_ref());
-        match response.outcome.is_some() {
-            true => field("review until", due)?,
-            false => field("next by", due)?,
+        match &response.outcome {
+            Some(outcome) if outcome.reviewable => field("review until", due)?,
+            Some(_) => field("closes", due)?,
+            None => field("next by", due)?,
         }
     }
     if let Some(inquiry) = &response.inquiry {

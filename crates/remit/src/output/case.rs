@@ -161,6 +161,9 @@ fn happened(step: &CaseStep) -> String {
     if step.reopen_reason != 0 {
         said = tell("{0} ({1})", &[&said, &decision::reopened(step.reopen_reason())]);
     }
+    if !step.recused_agency.is_empty() {
+        said = format!("{said}: {}", id(&step.recused_agency));
+    }
     if step.urgent_measure != 0 {
         said = tell("{0} ({1})", &[&said, &decision::measure(step.urgent_measure())]);
     }

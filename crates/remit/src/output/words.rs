@@ -235,10 +235,12 @@ const ZH: &[(&str, &str)] = &[
     ("stepped aside", "已回避"),
     // Dispositions.
     ("outcome", "处理结果"),
+    ("proposal", "处理意见"),
     ("step", "经过"),
     ("remedies", "救济途径"),
     ("review until", "可申请复核至"),
     ("next by", "下一步期限"),
+    ("closes", "办结时间"),
     ("effect", "效果"),
     ("legal basis", "法律依据"),
     ("decided", "决定"),

@@ -45,9 +45,14 @@ impl AnswerAssistance {
         let mut case: Case = case.clone();
         case.clocks.retain(|clock| !asked(clock));
         match self.answer {
-            Answer::Unable => case
-                .supporting
-                .retain(|supporter| supporter.agency != *by || !supporter.by_request),
+            Answer::Unable => {
+                case.supporting
+                    .retain(|supporter| supporter.agency != *by || !supporter.by_request);
+                // Who has no part any more claims no lead.
+                if case.is_claimed_by(by) && !case.is_supported_by(by) {
+                    case.drop_claim();
+                }
+            }
             // Having assisted, it keeps its part whatever it answers to another request.
             Answer::Provided => case
                 .supporting

@@ -54,11 +54,11 @@ impl ClaimLead {
                 "it is settled already who leads it, by a superior or by an earlier claim",
             );
         }
-        if rules.is_one_of(by, course.led.iter().chain(&course.reviewed)) {
-            return barred(case, "your agency led it before: it cannot claim it back");
+        if rules.above(lead, matter).is_none() {
+            return barred(case, "nobody is above its lead, who could decide about a claim");
         }
-        if !rules.has_function(by, matter) {
-            return barred(case, "your agency does not have the function of its lead");
+        if let Some(why) = rules.cannot_claim(by, case, matter) {
+            return barred(case, format_args!("your agency {why}"));
         }
         let mut after = case.clone();
         after.generation += 1;
@@ -115,13 +115,16 @@ impl AnswerClaim {
         if !self.agreed {
             return match rules.disputed(before)? {
                 Some(transition) => Ok(transition),
-                None => barred(
-                    case,
-                    "nobody is above your agency: agree to the claim, or ask the claimant to assist",
-                ),
+                None => barred(case, "nobody is above your agency: agree to the claim"),
             };
         }
-        rules.may_see("answer", claimant, matter)?;
+        // It may be the successor of the agency that claimed it.
+        if let Some(why) = rules.cannot_claim(claimant, case, matter) {
+            return barred(
+                case,
+                format_args!("{} {why}: dispute the claim", claimant.resource_name()),
+            );
+        }
         let claimed = (
             Origin::Claimed(lead.clone()),
             Event::ClaimAgreed { by: claimant.clone() },
@@ -134,6 +137,15 @@ impl AnswerClaim {
 }
 
 impl Rules<'_> {
+    /// Why an agency cannot come to lead a case by a claim, if it cannot.
+    fn cannot_claim(&self, agency: &AgencyId, case: &Case, matter: &Matter) -> Option<&'static str> {
+        if self.is_one_of(agency, &case.course.led) || self.is_reviewed(agency, case) {
+            return Some("led it before: it cannot have it back by a claim");
+        }
+        let fits = self.has_function(agency, matter) && self.stands_in(agency, matter) == Some(agency);
+        (!fits).then_some("does not have the function of its lead")
+    }
+
     /// Gives a claimed case to the lowest common superior of lead and claimant. `None` if nobody is
     /// above the lead.
     fn disputed(&self, before: Before<'_>) -> Result<Option<Transition>, Refusal> {

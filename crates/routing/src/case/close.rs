@@ -7,23 +7,16 @@ pub(super) const RULE: &Rule = &Rule {
     name: "close",
     doing: "close it",
     may: &[(Part::Remit, &[State::RESOLVED])],
-    clocks: &[
-        (&[State::RESOLVED], ClockKind::Review, Effect::Stop),
-        (&[State::RESOLVED], ClockKind::Assist, Effect::Stop),
-    ],
+    clocks: &[(&[State::RESOLVED], ClockKind::Review, Effect::Stop)],
 };
 
 impl Rules<'_> {
-    /// Closes a resolved case. Requests for assistance end with it.
+    /// Closes a resolved case.
     pub(super) fn closed(&self, case: &Case) -> Option<Transition> {
-        let by = case.owner()?.clone();
-        let mut disposition = case.disposition.clone()?;
-        disposition.by = by;
         Some(Transition {
             event: Event::Closed,
             case: Case {
                 standing: Standing::Ended(End::Closed),
-                disposition: Some(disposition),
                 clocks: Vec::new(),
                 ..case.clone()
             },

@@ -23,6 +23,7 @@ impl Decline {
         clocks: &[
             (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Stop),
             (&[State::ASSIGNED], ClockKind::Designate, Effect::Start),
+            (&[State::ASSIGNED], ClockKind::Claim, Effect::Stop),
         ],
     };
 
@@ -40,10 +41,7 @@ impl Decline {
             );
         }
         if course.given == Some(Given::ByClaim) {
-            return barred(
-                case,
-                "your agency claimed it: take it over, or hand it up with a reason",
-            );
+            return barred(case, "your agency claimed it: that cannot be declined; take it over");
         }
         if let Some(better) = &self.better {
             rules.may_lead("better_agency", better, before)?;
@@ -55,7 +53,7 @@ impl Decline {
             (Some(Given::ByPeer(other)), _) => rules.between(by, other, matter),
             (None, Some(other)) if !course.is_handed_on() => rules.between(by, other, matter),
             // Handed on before, it is declined upward only.
-            _ => rules.above(by, matter),
+            _ => rules.above_in(by, case, matter),
         };
         let Some(superior) = superior else {
             return barred(

@@ -2,7 +2,7 @@
 
 use super::{
     Before, Effect, Event, Origin, Part, Reason, Refusal, Rule, Rules, Stage, State, Supporter, Transition,
-    hand_on::unfit,
+    hand_on::{barred, unfit},
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -30,6 +30,9 @@ impl Dispatch {
 
     pub(super) fn apply(&self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
         let case = before.case;
+        if case.course.claimant.is_some() {
+            return barred(case, "another agency claims to lead it: answer the claim first");
+        }
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let by = &duty.owner;
         rules.may_lead("agency", &self.to, before)?;

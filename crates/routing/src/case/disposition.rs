@@ -15,6 +15,7 @@ use decision::{
     rules::Review,
 };
 use journal::Time;
+use names::text::person;
 
 use super::{
     Before, Case, Duty, Matter, Refusal, Rule, Rules, Stage, Standing,
@@ -46,8 +47,10 @@ const DISPUTES: &[&str] = &["consumer-harm"];
 pub struct Disposition {
     /// What.
     pub what: event::Disposition,
-    /// The agency that answers for it: the one that proposed it, later its successor.
+    /// The agency that proposed it.
     pub by: AgencyId,
+    /// The agency that answers for it: that one, or who has its place since.
+    pub holder: AgencyId,
     /// Its reasons, what may be told, and who proposed it.
     pub note: CaseNote,
     /// When it was proposed.
@@ -90,19 +93,19 @@ pub(super) fn check(what: &event::Disposition, matter: &Matter) -> Result<(), Re
     if effects.len() > 1 && effects.contains(&DispositionEffect::None.into()) {
         return unfit("disposition.effects", "has `NONE` beside others; it stands alone");
     }
+    // Whoever sanctions says so by the kind, which asks for a second person.
+    if effects.contains(&DispositionEffect::Sanctioned.into()) && !MAJOR.contains(&what.kind()) {
+        return unfit(
+            "disposition.effects",
+            "has `SANCTIONED`, which goes with a penalty or with handing over a crime",
+        );
+    }
     if what.kind() == DispositionKind::Mediated && !DISPUTES.contains(&matter.category.as_str()) {
         let categories = DISPUTES.join("`, `");
         let description = format!("is for disputes of the reporter's own only: category `{categories}`");
         return unfit("disposition.kind", description);
     }
     Ok(())
-}
-
-/// Whether two names are one officer's: letter case, width, spaces and dashes tell no two people
-/// apart.
-fn is_same_person(one: &str, other: &str) -> bool {
-    let folded = |name: &str| names::text::code(name).to_lowercase();
-    folded(one) == folded(other)
 }
 
 impl Rules<'_> {
@@ -120,7 +123,7 @@ impl Rules<'_> {
             None if proposed.needs_second_person(matter) => {
                 return barred(case, "its disposition needs a second person: propose it for review");
             }
-            Some(reviewer) if is_same_person(reviewer, &proposed.note.officer) => {
+            Some(reviewer) if person(reviewer) == person(&proposed.note.officer) => {
                 return Err(Refusal::NotYours {
                     description: "who proposed a disposition cannot review it; another officer must".to_owned(),
                 });
@@ -130,6 +133,10 @@ impl Rules<'_> {
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let generation = case.generation + 1;
         let clock = self.duty_clock(rule, before, duty, &duty.owner, generation);
+        // Nobody has to assist any more, nor sees the case because of that alone.
+        let (mut clocks, mut supporting) = (case.clocks.clone(), case.supporting.clone());
+        clocks.retain(|clock| clock.kind() != ClockKind::Assist);
+        supporting.retain(|supporter| !supporter.by_request);
         let decided = Decided {
             time: self.now,
             reviewer: reviewer.map(ToOwned::to_owned),
@@ -146,6 +153,8 @@ impl Rules<'_> {
                 decided: Some(decided),
                 ..proposed
             }),
+            clocks,
+            supporting,
             generation,
             ..case.clone()
         })

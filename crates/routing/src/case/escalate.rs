@@ -23,6 +23,7 @@ impl Escalate {
         clocks: &[
             (FROM, ClockKind::Acknowledge, Effect::Start),
             (&[State::IN_PROGRESS], ClockKind::Result, Effect::Stop),
+            (FROM, ClockKind::Claim, Effect::Stop),
         ],
     };
 
@@ -33,7 +34,7 @@ impl Escalate {
         if rules.is_one_of(by, &case.course.final_lead) {
             return barred(case, "the last resort gave it to you: that is final; take it over");
         }
-        let Some(superior) = rules.above(by, matter) else {
+        let Some(superior) = rules.above_in(by, case, matter) else {
             return barred(
                 case,
                 "nobody is above your agency: take it over, or dispatch it to a unit under it",

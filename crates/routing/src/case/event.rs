@@ -191,6 +191,7 @@ impl Event {
             review_requester: detail.review_requester,
             claimant: detail.claimant,
             urgent_measure: detail.urgent_measure,
+            recused_agency: detail.recused_agency,
             note: None,
         })
     }
@@ -205,9 +206,8 @@ impl Event {
             | Self::Designated
             | Self::ProgressRecorded
             | Self::Closed
-            | Self::Succeeded
-            // Who stepped aside is the actor.
-            | Self::Recused { .. } => {}
+            | Self::Succeeded => {}
+            Self::Recused { agency } => detail.recused_agency = agency.resource_name(),
             Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => {
                 detail.assistant = of.resource_name();
             }

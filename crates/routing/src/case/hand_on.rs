@@ -16,7 +16,7 @@ use std::fmt;
 use api::event;
 use decision::{calendar::ClockKind, directory::AgencyId};
 
-use super::{Before, Case, Duty, Event, Matter, Origin, Refusal, Rule, Rules, Stage, Standing, Transition};
+use super::{Before, Case, Duty, Event, Matter, Origin, Refusal, Rule, Rules, Stage, Standing, State, Transition};
 
 /// Why an agency hands a case on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,13 +159,13 @@ impl Rules<'_> {
             let description = format!("does not have the function `{function}`; `ListDesks` has those at a place");
             return unfit(field, description);
         }
-        if self.is_one_of(agency, &case.course.reviewed) {
+        if self.is_reviewed(agency, case) {
             return unfit(
                 field,
-                "decided the case before, and a review was requested; name another agency",
+                "decided the case before, or is under who did, and a review was requested; name another agency",
             );
         }
-        match case.owner() == Some(agency) && case.state() != super::State::AWAITING_DESIGNATION {
+        match case.owner() == Some(agency) && case.state() != State::AWAITING_DESIGNATION {
             true => unfit(field, "leads the case itself; name another agency"),
             false => Ok(()),
         }
@@ -178,6 +178,13 @@ impl Rules<'_> {
         earlier
             .into_iter()
             .any(|earlier| earlier == agency || heir(earlier) == Some(agency))
+    }
+
+    /// Whether an agency, or one above it, decided the case before a review was requested.
+    pub(super) fn is_reviewed(&self, agency: &AgencyId, case: &Case) -> bool {
+        let reviewed = &case.course.reviewed;
+        let is_under = |decided: &AgencyId| self.directory.is_under(agency, decided);
+        reviewed.iter().any(is_under) || self.is_one_of(agency, reviewed)
     }
 
     /// Whether an agency has the function that the case is routed to.
@@ -240,15 +247,29 @@ impl Rules<'_> {
         before: Before<'_>,
         stage: Stage,
         owner: &AgencyId,
+        given: (Origin, Event),
+    ) -> Result<Transition, Refusal> {
+        let case = before.case;
+        let is_late = case.duty().is_some_and(|duty| duty.clock.due <= self.now);
+        match is_late && case.state() != State::AWAITING_DESIGNATION {
+            true => barred(case, "its deadline has passed: it goes to the superior now"),
+            false => self.given_to(rule, before, stage, owner, given),
+        }
+    }
+
+    /// Like [`Rules::handed`], whether or not the deadline has passed.
+    pub(super) fn given_to(
+        &self,
+        rule: &Rule,
+        before: Before<'_>,
+        stage: Stage,
+        owner: &AgencyId,
         (origin, event): (Origin, Event),
     ) -> Result<Transition, Refusal> {
         let Before { case, .. } = before;
         let Standing::Open(left, duty) = &case.standing else {
             return Err(Refusal::Unseen);
         };
-        if *left != Stage::AwaitingDesignation && duty.clock.due <= self.now {
-            return barred(case, "its deadline has passed: it goes to the superior now");
-        }
         let generation = case.generation + 1;
         let clock = self.duty_clock(rule, before, duty, owner, generation);
         let clock = clock.ok_or(Refusal::Unseen)?;

@@ -25,6 +25,7 @@ pub(super) const RULE: &Rule = &Rule {
         (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Start),
         (LED, ClockKind::Acknowledge, Effect::Start),
         (LED, ClockKind::Result, Effect::Stop),
+        (&[State::ASSIGNED, State::IN_PROGRESS], ClockKind::Claim, Effect::Stop),
     ],
 };
 
@@ -66,7 +67,7 @@ impl Rules<'_> {
         let before = Before { case, matter, by: None };
         let may = |rule: &Rule| rule.allows(Part::Remit, case.state());
         let event = Event::ClockMissed { missed: missed.clone() };
-        match (kind, self.above(&missed.owner, matter)) {
+        match (kind, self.above_in(&missed.owner, case, matter)) {
             (ClockKind::Review, _) if may(close::RULE) => self.closed(case),
             (ClockKind::Claim, _) if may(claim::DISPUTE) => Some(self.claim_missed(case, matter, event)),
             (ClockKind::Assist, superior) if may(PASS_ON) => Some(self.passed_on(case, missed, superior, event)),

@@ -87,6 +87,18 @@ impl Part {
         }
     }
 
+    /// The part in a sentence.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Supporting => "supporting agency",
+            Self::Giving => "agency that gave it",
+            Self::Designating => "superior that must designate",
+            Self::Deciding => "agency that decided it",
+            _ => self.name(),
+        }
+    }
+
     /// Parses a stored name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -25,6 +25,7 @@ impl Propose {
         // For a disposition that needs a second person, the result's clock goes on.
         clocks: &[
             (&[State::IN_PROGRESS], ClockKind::Result, Effect::Stop),
+            (&[State::IN_PROGRESS], ClockKind::Assist, Effect::Stop),
             (&[State::IN_PROGRESS], ClockKind::Review, Effect::Start),
         ],
     };
@@ -41,6 +42,7 @@ impl Propose {
         let proposed = Disposition {
             what: self.what.clone(),
             by: duty.owner.clone(),
+            holder: duty.owner.clone(),
             note: self.note.clone(),
             propose_time: rules.now,
             decided: None,

@@ -2,8 +2,7 @@
 //! any more.
 
 use super::{
-    Before, Case, Effect, Event, Matter, Origin, Part, Refusal, Rule, Rules, Stage, Standing, State, Transition,
-    hand_on::barred,
+    Before, Case, Effect, Event, Matter, Origin, Part, Refusal, Rule, Rules, Stage, State, Transition, hand_on::barred,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -27,32 +26,39 @@ impl Recuse {
             (Part::Lead, LED),
             (Part::Designating, &[State::AWAITING_DESIGNATION]),
             (Part::Giving, &[State::ASSIGNED]),
-            (Part::Supporting, State::OPEN),
+            (Part::Supporting, OWNED),
         ],
-        // When the owner steps aside. Nothing starts or ends with another party.
+        // When the owner steps aside. With another party, only what runs against it ends.
         clocks: &[
             (&[State::ASSIGNED], ClockKind::Acknowledge, Effect::Stop),
             (&[State::IN_PROGRESS, State::IN_REVIEW], ClockKind::Result, Effect::Stop),
             (OWNED, ClockKind::Designate, Effect::Start),
+            (&[State::ASSIGNED, State::IN_PROGRESS], ClockKind::Claim, Effect::Stop),
         ],
     };
 
-    /// It is excluded, and all units under it. If it owned the case, the superior must designate.
+    /// It is excluded, and all units under it. If one of them owned the case, a superior must
+    /// designate.
     pub(super) fn apply(self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
         let Before { case, matter, by } = before;
         let by = by.ok_or(Refusal::Unseen)?;
         let mut excluding = matter.clone();
         excluding.excluded.insert(by.clone());
         let event = Event::Recused { agency: by.clone() };
-        let mut transition = match case.owner() == Some(by) {
-            true => rules.owner_recused(case, &excluding, by, event)?,
-            false => Transition {
+        let is_out = |agency: &AgencyId| rules.directory.is_excluded(agency, &excluding.excluded);
+        let today = Some(rules.directory.day(rules.now));
+        let mut others = rules.directory.agencies().filter(|agency| agency.is_active(today));
+        if !others.any(|agency| !is_out(&agency.id) && rules.has_function(&agency.id, matter)) {
+            return barred(case, "without your agency and those under it nobody could lead it");
+        }
+        let mut transition = match case.owner().filter(|owner| is_out(owner)) {
+            Some(owner) => rules.owner_recused(case, &excluding, owner, event)?,
+            None => Transition {
                 event,
                 case: case.clone(),
             },
         };
         let after = &mut transition.case;
-        let is_out = |agency: &AgencyId| rules.directory.is_excluded(agency, &excluding.excluded);
         let owner = after.owner().cloned();
         after.supporting.retain(|supporter| !is_out(&supporter.agency));
         after
@@ -67,26 +73,23 @@ impl Recuse {
 }
 
 impl Rules<'_> {
+    /// A deadline that has passed does not keep it.
     fn owner_recused(
         &self,
         case: &Case,
         excluding: &Matter,
-        by: &AgencyId,
+        owner: &AgencyId,
         event: Event,
     ) -> Result<Transition, Refusal> {
-        let Some(superior) = self.above(by, excluding) else {
+        let Some(superior) = self.above(owner, excluding) else {
             return barred(case, "nobody else could decide who leads it");
         };
         let before = Before {
             case,
             matter: excluding,
-            by: Some(by),
+            by: None,
         };
-        let recused = (Origin::Recused(by.clone()), event);
-        match &case.standing {
-            // A deadline that has passed does not keep it.
-            Standing::Open(..) => self.handed(Recuse::RULE, before, Stage::AwaitingDesignation, superior, recused),
-            Standing::Ended(_) => Err(Refusal::Unseen),
-        }
+        let recused = (Origin::Recused(owner.clone()), event);
+        self.given_to(Recuse::RULE, before, Stage::AwaitingDesignation, superior, recused)
     }
 }

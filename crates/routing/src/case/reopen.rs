@@ -33,7 +33,7 @@ impl Reopen {
         let (Some(disposition), Some(terms)) = (&case.disposition, &matter.terms) else {
             return Err(Refusal::Unseen);
         };
-        let owner = &disposition.by;
+        let owner = &disposition.holder;
         let generation = case.generation + 1;
         let mut after = Case {
             standing: Standing::Open(

@@ -3,9 +3,10 @@
 use api::event::ReviewRequester;
 
 use super::{
-    Before, Effect, Event, Origin, Part, Refusal, Rule, Rules, Stage, State, Supporter, Transition, hand_on::barred,
+    Before, Case, Effect, Event, Matter, Origin, Part, Refusal, Rule, Rules, Stage, State, Supporter, Transition,
+    hand_on::barred,
 };
-use decision::calendar::ClockKind;
+use decision::{calendar::ClockKind, directory::AgencyId};
 
 /// A review of the disposition is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,19 +39,13 @@ impl RequestReview {
                 "the time for a review has ended; open it again if there is reason to",
             );
         }
-        let Some(superior) = rules.above(by, matter) else {
+        let Some(superior) = rules.reviewer(case, matter) else {
             return barred(
                 case,
-                "nobody is above your agency: name the requester the remedies of the law",
+                "above your agency is nobody, or only the last resort, which decides no case: name the requester the \
+                 remedies of the law",
             );
         };
-        if !rules.has_function(superior, matter) {
-            return barred(
-                case,
-                "above your agency is only the last resort, which decides no case: name the requester the remedies of \
-                 the law",
-            );
-        }
         let event = Event::ReviewRequested {
             requester: self.requester,
             what: disposition.what.clone(),
@@ -59,10 +54,20 @@ impl RequestReview {
         let mut transition = rules.handed(Self::RULE, before, Stage::Assigned, superior, reviewed)?;
         let after = &mut transition.case;
         after.course.result_used = 0;
-        if !after.course.reviewed.contains(by) {
-            after.course.reviewed.push(by.clone());
+        for decided in [&disposition.by, by] {
+            if !after.course.reviewed.contains(decided) {
+                after.course.reviewed.push(decided.clone());
+            }
         }
         after.supporting.push(Supporter::of(by.clone()));
         Ok(transition)
+    }
+}
+
+impl Rules<'_> {
+    /// Who decides anew if a review is requested of a resolved case; `None` if nobody can.
+    pub(crate) fn reviewer<'b>(&'b self, case: &Case, matter: &'b Matter) -> Option<&'b AgencyId> {
+        let superior = self.above_in(case.owner()?, case, matter);
+        superior.filter(|superior| case.state() == State::RESOLVED && self.has_function(superior, matter))
     }
 }

@@ -20,6 +20,7 @@ impl Review {
         // When it is returned, the result's clock goes on.
         clocks: &[
             (&[State::IN_REVIEW], ClockKind::Result, Effect::Stop),
+            (&[State::IN_REVIEW], ClockKind::Assist, Effect::Stop),
             (&[State::IN_REVIEW], ClockKind::Review, Effect::Start),
         ],
     };

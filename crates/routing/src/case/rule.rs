@@ -113,7 +113,7 @@ impl Rule {
             .map(|(_, states)| *states)
             .collect();
         if ours.is_empty() {
-            let who: Vec<_> = self.may.iter().map(|(part, _)| part.name()).collect();
+            let who: Vec<_> = self.may.iter().map(|(part, _)| part.noun()).collect();
             return Err(Refusal::NotYours {
                 description: format!("only the {} may {}; {now}", who.join(" or the "), self.doing),
             });

@@ -6,10 +6,19 @@ use super::{
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
+const FROM: &[State] = &[
+    State::AWAITING_DESIGNATION,
+    State::ASSIGNED,
+    State::IN_PROGRESS,
+    State::IN_REVIEW,
+    State::RESOLVED,
+    State::CLOSED,
+];
+
 pub(super) const RULE: &Rule = &Rule {
     name: "succeed",
     doing: "hand it to the successor",
-    may: &[(Part::Remit, State::OPEN)],
+    may: &[(Part::Remit, FROM)],
     // The successor takes over rights and deadlines unchanged. Where there is none, a superior must
     // designate, under the clock for that.
     clocks: &[],
@@ -23,10 +32,40 @@ impl Rules<'_> {
     /// a unit under one.
     pub fn succeeded(&self, case: &Case, matter: &Matter) -> Option<Transition> {
         let Standing::Open(stage, duty) = &case.standing else {
-            return None;
+            return self.places_in_closed(case, matter);
         };
         self.request_succeeded(case, matter)
             .or_else(|| self.places_taken(case, *stage, duty, matter))
+    }
+
+    /// The places in a case that is closed: who continues the agency that decided answers for the
+    /// decision, or else its superior.
+    fn places_in_closed(&self, case: &Case, matter: &Matter) -> Option<Transition> {
+        let mut disposition = case.disposition.clone()?;
+        let holder = self.stands_in(&disposition.holder, matter);
+        let holder = holder.or_else(|| self.above(&disposition.holder, matter));
+        disposition.holder = holder.unwrap_or(&disposition.holder).clone();
+        let mut supporting: Vec<Supporter> = Vec::with_capacity(case.supporting.len());
+        for supporter in &case.supporting {
+            if let Some(heir) = self.stands_in(&supporter.agency, matter)
+                && *heir != disposition.holder
+                && supporting.iter().all(|other| other.agency != *heir)
+            {
+                supporting.push(Supporter {
+                    agency: heir.clone(),
+                    ..*supporter
+                });
+            }
+        }
+        let after = Case {
+            disposition: Some(disposition),
+            supporting,
+            ..case.clone()
+        };
+        (after != *case).then_some(Transition {
+            event: Event::Succeeded,
+            case: after,
+        })
     }
 
     /// Passes a request for assistance to the superior, like one that was not answered in time, if
@@ -151,7 +190,7 @@ impl Rules<'_> {
             .cloned();
         let disposition = match stage {
             Stage::InReview | Stage::Resolved => case.disposition.clone().map(|disposition| Disposition {
-                by: duty.owner.clone(),
+                holder: duty.owner.clone(),
                 ..disposition
             }),
             _ => None,

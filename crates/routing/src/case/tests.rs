@@ -75,6 +75,7 @@ pub(super) fn proposed(kind: DispositionKind) -> Disposition {
     Disposition {
         what: what(kind),
         by: id("police-450100"),
+        holder: id("police-450100"),
         note: CaseNote {
             text: "because".to_owned(),
             officer: "o-1".to_owned(),

@@ -32,6 +32,9 @@ impl Transfer {
 
     pub(super) fn apply(&self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
         let case = before.case;
+        if case.course.claimant.is_some() {
+            return barred(case, "another agency claims to lead it: answer the claim first");
+        }
         let duty = case.duty().ok_or(Refusal::Unseen)?;
         let by = &duty.owner;
         if case.course.is_handed_on() {

@@ -1,9 +1,11 @@
 //! Commands of callers: all verbs, in one transaction.
 
+use std::collections::BTreeMap;
+
 use api::routing::CaseSight;
 use decision::directory::Directory;
 use journal::{Answers, Earlier, Time};
-use prost::Message as _;
+use prost::Message;
 use sql::{Error, Tx};
 
 use super::{
@@ -14,9 +16,18 @@ use super::{
     versions,
 };
 use crate::{
-    case::{Event, Refusal, Transition},
+    case::{Action, Event, Refusal, Sight, Transition, sees},
     view,
 };
+
+/// Maximum bytes of notes in a case for which more is recorded. What moves a case is not bound by
+/// it.
+const MOST_RECORDED: usize = 512 << 10;
+
+/// Whether an action only records something: it may be repeated without end.
+const fn is_record(action: &Action) -> bool {
+    matches!(action, Action::RecordProgress(_) | Action::RecordUrgentMeasure(_))
+}
 
 impl SqlStore {
     pub(super) async fn try_act(&self, tx: &mut Tx, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error> {
@@ -29,14 +40,19 @@ impl SqlStore {
         let mut locked = lock(tx, OnLocked::Wait, ids).await?;
         exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
         let mut answers = Answers::find(tx, commands.iter().filter_map(|command| command.request.as_ref())).await?;
-        let (mut changed, mut recused) = (Vec::new(), Vec::new());
+        let (mut changed, mut recused) = (Vec::new(), BTreeMap::new());
         let mut acted = Vec::with_capacity(commands.len());
         for command in commands {
             if let Some(earlier) = command.request.as_ref().and_then(|request| answers.earlier(request)) {
                 acted.push(match earlier {
-                    Earlier::Answered(answer) => Acted::Done(Box::new(
-                        CaseSight::decode(answer.as_slice()).map_err(|error| rows::damaged("answer", error))?,
-                    )),
+                    Earlier::Answered(answer) => {
+                        let answer = CaseSight::decode(answer.as_slice());
+                        let answer = answer.map_err(|error| rows::damaged("answer", error))?;
+                        // Who lost the case since is not shown it by this door either.
+                        let case = locked.get(&command.case);
+                        let still = case.is_some_and(|case| self.still_sees(case, command, directory, now));
+                        Acted::Done(Box::new(if still { answer } else { view::lost(command.case) }))
+                    }
                     Earlier::OtherContent => Acted::RequestIdReused,
                 });
                 continue;
@@ -69,14 +85,25 @@ impl SqlStore {
             recused.extend(excludes.then(|| (command.case, case.matter.clone())));
             let sight = view::sight(&case.stored, &command.by, directory);
             if let Some(request) = &command.request {
-                answers.add(request, sight.encode_to_vec());
+                answers.add(request, view::without_details(sight.clone()).encode_to_vec());
             }
             acted.push(Acted::Done(Box::new(sight)));
         }
         answers.keep(tx, now).await?;
+        let recused: Vec<_> = recused.into_iter().collect();
         exclusions::replace(tx, &recused, directory).await?;
         self.write(tx, changed).await?;
         Ok(acted)
+    }
+
+    /// Whether the caller sees the case as it is now.
+    fn still_sees(&self, case: &Locked, command: &Command, directory: &Directory, now: Time) -> bool {
+        let Locked { stored, matter } = case;
+        let is_kept = command
+            .by
+            .agency()
+            .is_none_or(|agency| self.keeps_sight(&stored.case, now.max(stored.head.time), matter, agency, directory));
+        is_kept && sees(&stored.case, &command.by, directory, Sight::Case)
     }
 
     /// Accepts or refuses a command. Checks the caller's part before the etag and the etag before
@@ -101,6 +128,24 @@ impl SqlStore {
             }
             Err(refusal) => return Err(refused(refusal)),
             Ok(()) => {}
+        }
+        if is_record(&command.action) {
+            let written: usize = stored
+                .history
+                .iter()
+                .filter_map(|step| step.note.as_ref())
+                .map(Message::encoded_len)
+                .sum();
+            if written + command.note.encoded_len() > MOST_RECORDED {
+                let description = format!(
+                    "the case has {written} bytes of notes already, of at most {MOST_RECORDED} that records may fill; \
+                     keep the rest in your own files, and refer to it"
+                );
+                return Err(Acted::Refused(Refusal::Argument {
+                    field: "note",
+                    description,
+                }));
+            }
         }
         rules
             .act(&stored.case, matter, &command.by, &command.action)

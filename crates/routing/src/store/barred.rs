@@ -78,10 +78,6 @@ impl SqlStore {
         if !is_excluded(agency, &matter.excluded, directory) {
             return true;
         }
-        // What has ended follows no succession.
-        if !case.state().is_open() {
-            return false;
-        }
         let mut matter = matter.clone();
         exclusions::extend(&mut matter, directory);
         let rules = self.rules(directory, at);

@@ -7,7 +7,7 @@ use std::{
 
 use api::{
     event::{Actor, Detail},
-    intake::CaseChange,
+    intake::{CaseChange, Outcome},
     routing::{CaseNote, CaseStep},
 };
 use decision::directory::{AgencyId, Directory};
@@ -260,7 +260,11 @@ impl SqlStore {
         };
         let change = draft.into_change(head, now, &*self.entropy);
         let advice = context.route.and_then(|route| view::advice(&route.decision));
+        let shown = view::case_change(&change, &transition.case, matter, directory);
+        let rules = self.rules(directory, now);
+        let reviewable = rules.reviewer(&transition.case, matter).is_some();
         let intake = CaseChange {
+            outcome: shown.outcome.map(|outcome| Outcome { reviewable, ..outcome }),
             reports,
             advice,
             reason: transition.event.reason().into(),
@@ -269,7 +273,7 @@ impl SqlStore {
                 .filter(|_| transition.event == Event::ProgressRecorded)
                 .map(|written| written.reporter_text.clone())
                 .unwrap_or_default(),
-            ..view::case_change(&change, &transition.case, matter, directory)
+            ..shown
         };
         let audit = change.with_detail().encode_to_vec();
         Delivery {

@@ -1,4 +1,5 @@
-//! The exclusions of open cases: those of the opening, and successors since.
+//! The exclusions of cases: those of the opening, and since then successors and agencies that stepped
+//! aside. Those of closed cases stay.
 //!
 //! A later directory may name successors of excluded agencies, and a still later one may lack the
 //! agencies they succeeded. So what each directory adds is stored.

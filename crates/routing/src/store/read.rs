@@ -284,7 +284,7 @@ pub(super) async fn successions(
         .fetch(
             "SELECT case_id FROM (SELECT case_parties.case_id FROM case_parties \
              JOIN case_states ON case_states.case_id = case_parties.case_id \
-             WHERE agency = ANY($1) AND case_states.state NOT IN ('CLOSED', 'ADVISED') \
+             WHERE agency = ANY($1) AND case_states.state <> 'ADVISED' \
              UNION SELECT case_id FROM case_exclusions WHERE directory < $2 OR directory > $2) AS due \
              WHERE case_id > $3 ORDER BY case_id LIMIT $4",
             vec![

@@ -351,6 +351,7 @@ fn disposition(row: &Row) -> Result<Option<Disposition>, Error> {
     Ok(Some(Disposition {
         what: stored.disposition.ok_or_else(missing)?,
         by: named_agency(&stored.agency)?,
+        holder: named_agency(&stored.holder)?,
         note: stored.note.unwrap_or_default(),
         propose_time: propose_time.ok_or_else(missing)?,
         decided: decided.transpose()?,

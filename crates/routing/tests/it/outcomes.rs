@@ -36,6 +36,10 @@ testkit::on_each_backend!(
     p7_an_agency_that_stepped_aside_sees_nothing_any_more,
     p4_a_claim_is_answered_once,
     a_decided_case_goes_up_for_a_review_or_is_opened_again,
+    p7_a_repeated_request_shows_nothing_that_its_caller_lost,
+    p7_two_step_aside_at_once,
+    p4_a_closed_case_follows_the_successor_of_who_decided,
+    what_is_only_recorded_is_bounded,
     the_service_refuses_all_that_is_wrong_at_once,
     one_officer_with_two_tokens_is_one_person,
 );
@@ -391,6 +395,126 @@ async fn a_decided_case_goes_up_for_a_review_or_is_opened_again(backend: Backend
     assert_eq!(change_for_intake(told.last().unwrap()).reporter_text, TOLD);
 }
 
+/// The answer to a repeated request is no door to a case that was lost since.
+async fn p7_a_repeated_request_shows_nothing_that_its_caller_lost(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    let proposal = request(propose(case), 9, 1);
+    done(&fixture, proposal.clone()).await;
+    let again = fixture.act(proposal.clone()).await;
+    let Acted::Done(sight) = &again else {
+        panic!("{again:?}")
+    };
+    let text = format!("{sight:?}");
+    assert!(
+        text.contains("CurrentCase") && text.contains("InReview") || text.contains("state: 4"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("Canary") && !text.contains("o-1"),
+        "kept once, with its step: {text}"
+    );
+    let kept = fixture.rows("SELECT answer FROM requests", vec![]).await;
+    for row in &kept {
+        let answer: Vec<u8> = row.get("answer").unwrap();
+        assert!(!answer.windows(6).any(|part| part == b"Canary"));
+    }
+    done(&fixture, command(case, "police-450100", Action::Recuse(Recuse))).await;
+    let again = fixture.act(proposal).await;
+    let Acted::Done(sight) = &again else {
+        panic!("{again:?}")
+    };
+    assert!(format!("{sight:?}").contains("LostCase"), "{sight:?}");
+}
+
+async fn p7_two_step_aside_at_once(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    let supporting = fixture.case(case).await.case.supporting[0].agency.to_string();
+    let both = [&*supporting, "police-450100"].map(|by| command(case, by, Action::Recuse(Recuse)));
+    let acted = fixture.store.act(&both, fixture.now()).await.unwrap();
+    assert!(acted.iter().all(|acted| matches!(acted, Acted::Done(_))), "{acted:?}");
+    fixture.assert_promises().await;
+    let report = fixture.case(case).await.reports[0];
+    let excluded = fixture.store.excluded(&[report]).await.unwrap();
+    assert_eq!(excluded[&report].len(), 2);
+}
+
+/// The agency that decided ends: its successor finds the closed case, and may open it again.
+async fn p4_a_closed_case_follows_the_successor_of_who_decided(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    done(&fixture, propose(case)).await;
+    done(&fixture, review(case, true)).await;
+    fixture.clock.advance(61 * DAY);
+    let ticker = fixture.ticker(&fixture.store);
+    assert_eq!(ticker.step().await.unwrap(), 1);
+    fixture
+        .apply(&[("police-450100", "valid_to: 2026-04-02, successor: police-450200")])
+        .await;
+    assert_eq!(ticker.succeed().await.unwrap(), 1);
+    assert_eq!(ticker.succeed().await.unwrap(), 0, "once");
+    let closed = fixture.case(case).await;
+    let disposition = closed.case.disposition.clone().unwrap();
+    assert_eq!(
+        (disposition.by, disposition.holder),
+        (agency("police-450100"), agency("police-450200"))
+    );
+    assert!(
+        fixture
+            .store
+            .case(case, &agency_viewer("police-450200"))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let reason = ReopenReason::Error;
+    done(
+        &fixture,
+        command(case, "police-450200", Action::Reopen(Reopen { reason })),
+    )
+    .await;
+    assert_eq!(
+        standing(&fixture.case(case).await),
+        (State::ASSIGNED, Some("police-450200"))
+    );
+}
+
+/// A system that repeats itself does not make a case too large to be read; what moves it goes on.
+async fn what_is_only_recorded_is_bounded(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    let long = CaseNote {
+        text: "字".repeat(2_000),
+        reporter_text: "字".repeat(2_000),
+        ..note("o-1")
+    };
+    let progress = || Command {
+        note: long.clone(),
+        ..command(case, "police-450100", Action::RecordProgress(RecordProgress))
+    };
+    let mut refused = None;
+    for recorded in 0..100 {
+        if let Acted::Refused(refusal) = fixture.act(progress()).await {
+            refused = Some((recorded, refusal));
+            break;
+        }
+    }
+    let (recorded, refusal) = refused.unwrap();
+    assert_eq!(recorded, 43, "512 KiB of 12 KB each");
+    let refusal = format!("{refusal:?}");
+    assert!(refusal.contains("keep the rest in your own files"), "{refusal}");
+    done(&fixture, propose(case)).await;
+    done(&fixture, review(case, true)).await;
+    let seen = fixture
+        .store
+        .case(case, &agency_viewer("police-450100"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(seen.history.len(), 46);
+}
+
 fn client(running: &Running, system: &str, officer: Option<&str>) -> CaseServiceClient<rpc::client::Caller> {
     let officer = officer.map(|officer| Officer::new(officer).unwrap());
     let channel = connect_for(
@@ -437,9 +561,10 @@ async fn the_service_refuses_all_that_is_wrong_at_once(backend: Backend) {
         disposition: Some(Disposition {
             kind: 99,
             effects: vec![2, 99],
-            legal_basis: "法".repeat(501),
+            legal_basis: "法".repeat(201),
         }),
-        reasons: " \n".to_owned(),
+        // Nothing that anybody sees.
+        reasons: " \n\u{200b}".to_owned(),
         ..Default::default()
     };
     let refused = client(&running, "nanning", Some("o-1"))
@@ -455,6 +580,20 @@ async fn the_service_refuses_all_that_is_wrong_at_once(backend: Backend) {
             "reasons"
         ]
     );
+    let many = ProposeDispositionRequest {
+        name: format!("cases/{case}"),
+        disposition: Some(Disposition {
+            effects: vec![99; 100_000],
+            ..penalty()
+        }),
+        reasons: REASONS.to_owned(),
+        ..Default::default()
+    };
+    let refused = client(&running, "nanning", Some("o-1"))
+        .propose_disposition(many)
+        .await
+        .unwrap_err();
+    assert!(violations(&refused).len() <= 17, "{}", violations(&refused).len());
     let returned = ReviewDispositionRequest {
         name: format!("cases/{case}"),
         verdict: ReviewVerdict::Returned.into(),

@@ -212,7 +212,7 @@ Examples:
         /// Law and article
         #[arg(long = "basis", value_name = "TEXT")]
         legal_basis: String,
-        /// The reasons, for the agencies that own the case
+        /// The reasons, for the lead, its superior that must designate, and the giver
         #[arg(long, value_name = "TEXT")]
         reasons: String,
         #[command(flatten)]
@@ -298,7 +298,7 @@ pub(super) struct Of {
 /// What the officer adds.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Remark {
-    /// What you add, for the agencies that own the case
+    /// What you add, for the lead, its superior that must designate, and the giver
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
 }

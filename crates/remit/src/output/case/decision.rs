@@ -10,7 +10,10 @@ use super::super::{Paint as _, dim, field, id, line, strong, tell, time, tr};
 /// A disposition, proposed or decided.
 pub(super) fn print(disposition: &CaseDisposition) -> std::io::Result<()> {
     let what = disposition.disposition.clone().unwrap_or_default();
-    field("outcome", kind(what.kind()).style(strong()))?;
+    match disposition.decide_time {
+        Some(_) => field("outcome", kind(what.kind()).style(strong()))?,
+        None => field("proposal", kind(what.kind()).style(strong()))?,
+    }
     let effects: Vec<_> = what.effects().map(effect).collect();
     field("effect", effects.join("; "))?;
     field("legal basis", &what.legal_basis)?;
@@ -25,9 +28,6 @@ pub(super) fn print(disposition: &CaseDisposition) -> std::io::Result<()> {
             )?;
         }
     }
-    if let Some(written) = &disposition.note {
-        note(written)?;
-    }
     match disposition.reviewer.is_empty() {
         true => Ok(()),
         false => field("reviewer", &disposition.reviewer),
@@ -36,21 +36,19 @@ pub(super) fn print(disposition: &CaseDisposition) -> std::io::Result<()> {
 
 /// What an officer wrote.
 pub(super) fn note(note: &CaseNote) -> std::io::Result<()> {
-    if !note.text.is_empty() {
-        let officer = match note.officer.is_empty() {
-            true => String::new(),
-            false => format!("{}: ", note.officer),
-        };
-        for text in note.text.lines() {
-            line(format_args!("    {}{text}", officer.as_str().style(dim())))?;
-        }
-    }
-    for (to, text) in [
+    for (head, text) in [
+        (&*note.officer, &note.text),
         (tr("the reporter may be told"), &note.reporter_text),
         (tr("the affected side may be told"), &note.subject_text),
     ] {
-        if !text.is_empty() {
-            line(format_args!("    {}: {text}", to.style(dim())))?;
+        if text.is_empty() {
+            continue;
+        }
+        if !head.is_empty() {
+            line(format_args!("    {}", format!("{head}:").as_str().style(dim())))?;
+        }
+        for text in text.lines() {
+            line(format_args!("      {text}"))?;
         }
     }
     Ok(())

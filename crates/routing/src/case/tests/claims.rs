@@ -27,6 +27,29 @@ fn parties(case: &Case) -> Vec<(&str, Part)> {
     case.parties().map(|(agency, part)| (agency.as_str(), part)).collect()
 }
 
+#[test]
+fn p4_who_cannot_assist_claims_no_lead() {
+    let ask = Action::RequestAssistance(RequestAssistance {
+        of: id("police-450200"),
+    });
+    let asked = act(
+        2,
+        &in_progress("police-450100", &[]),
+        &matter(&[]),
+        "police-450100",
+        &ask,
+    )
+    .unwrap()
+    .case;
+    let claimed = claim(2, &asked, "police-450200").unwrap().case;
+    let unable = Action::AnswerAssistance(AnswerAssistance { answer: Answer::Unable });
+    let after = act(3, &claimed, &matter(&[]), "police-450200", &unable).unwrap().case;
+    assert_eq!(
+        (&after.course.claimant, after.clocks.len(), after.supporting.len()),
+        (&None, 0, 0)
+    );
+}
+
 /// The sixth story: Xiamen claims what Dalian leads, and Dalian disagrees.
 #[test]
 fn p4_a_disputed_claim_goes_to_the_lowest_common_superior() {
@@ -146,6 +169,27 @@ fn who_may_claim() {
     let late = late.unwrap().case;
     assert_eq!((&late.course.claimant, late.clocks.len()), (&None, 0));
     // An agency that led it does not claim it back.
+    for action in [
+        Action::Transfer(Transfer {
+            to: id("police-510100"),
+            reason: Reason::Place,
+            keep_supporting: false,
+        }),
+        Action::Dispatch(Dispatch {
+            to: id("police-450300"),
+            reason: Reason::Level,
+        }),
+    ] {
+        let open = refused(act(2, &claimed, &matter(&[]), "police-450100", &action));
+        assert!(open.contains("answer the claim first"), "{open}");
+    }
+    // Above the last resort nobody could decide about a claim.
+    let last = refused(claim(
+        2,
+        &in_progress("conference-CN", &["police-450200"]),
+        "police-450200",
+    ));
+    assert!(last.contains("nobody is above its lead"), "{last}");
     let back = refused(claim(3, &up, "police-450100"));
     assert!(back.contains("led it before"), "{back}");
 }
@@ -171,9 +215,24 @@ fn p4_a_lead_that_steps_aside_leaves_the_case_to_its_superior() {
         assert_eq!(after.duty().unwrap().origin, Origin::Recused(id("police-450000")));
         assert_eq!(after.duty().unwrap().clock.rule, DESIGNATE);
     }
-    // The superior of all steps aside: the last resort has a substitute, or nobody could.
-    let top = in_progress("police-CN", &[]);
-    assert_eq!(recuse(&top, "police-CN").owner(), Some(&id("conference-CN")));
+}
+
+/// A lead under the agency that steps aside would be excluded with it: it leaves the case as well,
+/// whether its time has run out or not.
+#[test]
+fn p4_a_superior_that_steps_aside_takes_the_lead_under_it_along() {
+    let case = in_progress("police-450100", &["police-450000", "police-440000"]);
+    for hours in [2, 10_000] {
+        let done = act(hours, &case, &matter(&[]), "police-450000", &Action::Recuse(Recuse))
+            .unwrap()
+            .case;
+        assert_eq!(
+            parties(&done),
+            [("police-CN", Part::Designating), ("police-440000", Part::Supporting)],
+            "after {hours} hours"
+        );
+        assert_eq!(done.duty().unwrap().origin, Origin::Recused(id("police-450100")));
+    }
 }
 
 #[test]
@@ -192,14 +251,25 @@ fn p7_a_supporting_agency_that_steps_aside_has_no_part_any_more() {
     assert_eq!(recuse(&given, "police-450100").giver, None);
 }
 
-/// Nobody is left who could: it is refused, and the case keeps its owner.
+/// Nobody is left who could lead it: it is refused, and the case keeps its owner.
 #[test]
-fn p4_the_last_of_all_cannot_step_aside() {
+fn p4_the_only_ones_that_could_lead_cannot_step_aside() {
+    // All police are under the nation.
+    for case in [
+        in_progress("police-CN", &[]),
+        in_progress("police-450100", &["police-CN"]),
+    ] {
+        let done = act(2, &case, &matter(&[]), "police-CN", &Action::Recuse(Recuse));
+        assert!(refused(done).contains("nobody could lead it"));
+    }
+}
+
+/// The last resort leaves a case to its substitute.
+#[test]
+fn p4_the_last_resort_steps_aside_for_its_substitute() {
     let case = open(Stage::AwaitingDesignation, DESIGNATE, "conference-CN", &[], 1);
     let last = Directory::shipped().last_resort_of(&[], &BTreeSet::from([id("conference-CN")]));
     let done = act(2, &case, &matter(&[]), "conference-CN", &Action::Recuse(Recuse));
-    match last.designates == &id("conference-CN") {
-        true => assert!(refused(done).contains("nobody else")),
-        false => assert_eq!(done.unwrap().case.owner(), Some(last.designates)),
-    }
+    assert_ne!(last.designates, &id("conference-CN"));
+    assert_eq!(done.unwrap().case.owner(), Some(last.designates));
 }

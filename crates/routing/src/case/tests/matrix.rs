@@ -115,7 +115,7 @@ fn ready(state: State, action: &Action) -> Case {
 fn before(state: State) -> Case {
     let mut case = in_state(state);
     if let Some(disposition) = &mut case.disposition {
-        disposition.by = id("police-450000");
+        disposition.holder = id("police-450000");
     }
     if let Standing::Open(stage, duty) = &mut case.standing {
         duty.owner = id("police-450000");
@@ -190,7 +190,6 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
             State::ASSIGNED,
             State::IN_PROGRESS,
             State::IN_REVIEW,
-            State::RESOLVED,
         ],
     ),
 ];
@@ -220,7 +219,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
                     Err(Refusal::Unseen) => assert!(!part.sees().contains(&Sight::Case), "{cell}"),
                     Err(Refusal::NotYours { description }) => {
                         assert!(!rule.may.iter().any(|(may, _)| parts_of(part).contains(may)), "{cell}");
-                        assert!(description.contains(rule.may[0].0.name()), "{cell}");
+                        assert!(description.contains(rule.may[0].0.noun()), "{cell}");
                         assert!(description.contains("now"), "{cell}");
                     }
                     Err(Refusal::WrongState {
@@ -408,7 +407,7 @@ fn printed() -> String {
     text.push_str(
         "\nA clock that runs against the new owner of a case ends with the change. Where an owner ends without a successor that may see the case, \
          `succeed` starts `designate` against the superior. `propose` changes no clock where a second person is needed, nor does `review` when \
-         it returns a disposition, nor `recuse` when another than the owner steps aside. `answer-claim` stands for agreeing; disputing is \
+         it returns a disposition. Where another than the owner steps aside by `recuse`, only clocks against it and units under it end. `answer-claim` stands for agreeing; disputing is \
          `dispute-claim`.\n",
     );
     text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded | what officers write |\n|---|---|---|---|---|\n");
