@@ -29,6 +29,11 @@ pub fn etag(head: &Head) -> String {
     format!("{}-{}", head.sequence, HEXLOWER.encode(&head.hash[..8]))
 }
 
+/// The number of changes at the time of an etag.
+fn sequence(etag: &str) -> Option<usize> {
+    etag.split_once('-')?.0.parse().ok()
+}
+
 /// A case with its opening, if that was read. Exclusions are shown only to parts that see them.
 pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routing::Case {
     let opening = stored.opening.as_ref();
@@ -64,6 +69,39 @@ fn history(stored: &StoredCase, reads_notes: bool) -> Vec<CaseStep> {
     }
     steps.reverse();
     steps
+}
+
+/// An answer as it was given, from what is kept of it. Explanation and terms never change; the
+/// history is that of the time, with the notes that the viewer may read now.
+pub fn with_details(kept: CaseSight, stored: &StoredCase, viewer: &Party, directory: &Directory) -> CaseSight {
+    let now = case(stored, viewer, directory);
+    let sight = kept.sight.map(|sight| match sight {
+        case_sight::Sight::CurrentCase(then) => {
+            // Its opening has no step.
+            let steps = sequence(&then.etag).map_or(0, |sequence| sequence.saturating_sub(1));
+            case_sight::Sight::CurrentCase(routing::Case {
+                explanation: now.explanation,
+                terms: now.terms,
+                history: now.history.into_iter().take(steps).collect(),
+                disposition: then.disposition.map(|then| noted(then, now.disposition)),
+                ..then
+            })
+        }
+        lost @ case_sight::Sight::LostCase(_) => lost,
+    });
+    CaseSight { sight }
+}
+
+/// A disposition with its notes, if it is still the same.
+fn noted(then: CaseDisposition, now: Option<CaseDisposition>) -> CaseDisposition {
+    match now.filter(|now| now.propose_time == then.propose_time) {
+        Some(now) => CaseDisposition {
+            note: now.note,
+            reviewer: then.decide_time.map(|_| now.reviewer).unwrap_or_default(),
+            ..then
+        },
+        None => then,
+    }
 }
 
 /// What is kept of an answer, for repetitions of the request: the case as in lists.

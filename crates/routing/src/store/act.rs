@@ -50,8 +50,11 @@ impl SqlStore {
                         let answer = answer.map_err(|error| rows::damaged("answer", error))?;
                         // Who lost the case since is not shown it by this door either.
                         let case = locked.get(&command.case);
-                        let still = case.is_some_and(|case| self.still_sees(case, command, directory, now));
-                        Acted::Done(Box::new(if still { answer } else { view::lost(command.case) }))
+                        let case = case.filter(|case| self.still_sees(case, command, directory, now));
+                        Acted::Done(Box::new(match case {
+                            Some(case) => view::with_details(answer, &case.stored, &command.by, directory),
+                            None => view::lost(command.case),
+                        }))
                     }
                     Earlier::OtherContent => Acted::RequestIdReused,
                 });

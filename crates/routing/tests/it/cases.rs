@@ -375,10 +375,17 @@ async fn a_request_id_stands_for_its_first_answer(backend: Backend) {
     let command = request(by(cases[0], "police-450100"), 7, 1);
     let first = fixture.act(command.clone()).await;
     assert!(matches!(first, Acted::Done(_)), "{first:?}");
-    // The case goes on; the answer stays.
+    assert_eq!(fixture.act(command.clone()).await, first);
+    // The case goes on; the answer stays, but for what only its owner sees.
     fixture.clock.advance(31 * DAY);
     assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 2);
-    assert_eq!(fixture.act(command.clone()).await, first);
+    let again = fixture.act(command.clone()).await;
+    let outline = |acted: &Acted| Case {
+        explanation: None,
+        ..shown(acted).clone()
+    };
+    assert_eq!(outline(&again), outline(&first));
+    assert!(shown(&again).explanation.is_some());
     // Another caller's id is another request.
     let other = fixture.act(request(by(cases[1], "police-450000"), 7, 2)).await;
     assert_eq!(shown(&other).lead, "agencies/police-450000");
