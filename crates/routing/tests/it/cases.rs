@@ -2,7 +2,7 @@
 
 use api::event::{CaseState, ClockKind, ConnectingFactor, Detail, StateChange};
 use api::intake::CaseChange;
-use api::routing::{Facts, LeadOriginHow, case_sight};
+use api::routing::{Case, Facts, LeadOriginHow, case_sight};
 use decision::decide::facts_digest;
 use journal::{Arrival, Discontinuity, Outbox as _, SqlOutbox};
 use prost::Message as _;
@@ -330,7 +330,7 @@ fn taken_over() -> Acted {
 }
 
 /// The case as an act left it for its caller.
-fn shown(acted: &Acted) -> &api::routing::Case {
+fn shown(acted: &Acted) -> &Case {
     let Acted::Done(sight) = acted else { panic!("{acted:?}") };
     let Some(case_sight::Sight::CurrentCase(case)) = &sight.sight else {
         panic!("{sight:?}")
