@@ -72,6 +72,9 @@ async fn a_run_is_measured_without_a_word_of_content_on_postgres() {
     a_run_is_measured_without_a_word_of_content(&databases).await;
 }
 
+/// Name, labels, and the value at least.
+type Series = (&'static str, &'static [(&'static str, &'static str)], f64);
+
 async fn a_run_is_measured_without_a_word_of_content(databases: &Databases) {
     let folder = TempDir::with_prefix("remit-metrics-").unwrap();
     let collector = Receiver::start().await.unwrap();
@@ -146,7 +149,7 @@ async fn a_run_is_measured_without_a_word_of_content(databases: &Databases) {
     };
     forger.append_changes(changes).await.unwrap();
 
-    let expected: &[(&str, &[(&str, &str)], f64)] = &[
+    let expected: &[Series] = &[
         (
             "remit_reports_total",
             &[("remit_category", "gambling"), ("remit_submission", "accepted")],

@@ -36,7 +36,7 @@ pub(crate) fn told(entry: &Opened, change: &CaseChange) -> Option<ReceiptStep> {
     let has_news = is(RoutingKind::ProgressRecorded) && !change.reporter_text.is_empty();
     (has_news || TOLD.iter().copied().any(is)).then(|| ReceiptStep {
         time: Some(entry.time.to_proto()),
-        kind: entry.kind.to_string(),
+        kind: entry.kind.clone(),
         agency: change.lead.clone(),
         agency_titles: change.lead_titles.clone(),
         reason: change.reason,

@@ -332,7 +332,7 @@ impl Play<'_> {
                         entry: change.entry,
                         chain: Some(chain),
                         event_id: opened.event_id.to_string(),
-                        kind: opened.kind.to_string(),
+                        kind: opened.kind.clone(),
                         logged: true,
                         ..LogReference::default()
                     });
