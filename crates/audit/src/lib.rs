@@ -44,8 +44,8 @@
 //!
 //! How it starts: `resume.rs` compares the database with the checkpoint kept outside of it
 //! (`file.rs`), and refuses to continue what would be a fork; `recover.rs` is the way out.
-//! `metrics.rs` says what is measured; `vitals.rs` knows whether this process may still write; `scrub.rs` checks that all entries still
-//! exist, and stops it otherwise.
+//! `metrics.rs` says what is measured; `vitals.rs` knows whether this process may still write;
+//! `scrub.rs` checks that all entries still exist, and stops it otherwise.
 //!
 //! Invariants:
 //!

@@ -133,19 +133,6 @@ const LONGEST_BASIS: usize = 200;
 /// Maximum number of effects.
 const MOST_EFFECTS: usize = 16;
 
-/// The text of a [`CaseNote`] that a field of a request fills.
-macro_rules! place {
-    ($note:ident, note) => {
-        $note.text
-    };
-    ($note:ident, reasons) => {
-        $note.text
-    };
-    ($note:ident, $field:ident) => {
-        $note.$field
-    };
-}
-
 /// One line per verb: its request with the fields that the officer writes, its response and the
 /// fields with the case, and its action.
 macro_rules! verbs {
@@ -167,20 +154,7 @@ macro_rules! verbs {
             }
 
             fn note(&self, officer: Option<&Officer>) -> Result<CaseNote, Vec<Violation>> {
-                let _ = officer;
-                #[allow(unused_mut, reason = "a verb may have no text")]
-                let (mut note, mut violations) = (CaseNote::default(), Vec::new());
-                $(match within(stringify!($written), &self.$written, LONGEST_NOTE) {
-                    Ok(()) => place!(note, $written).clone_from(&self.$written),
-                    Err(violation) => violations.push(violation),
-                })*
-                if note != CaseNote::default() {
-                    note.officer = officer.map(|officer| officer.as_str().to_owned()).unwrap_or_default();
-                }
-                match violations.is_empty() {
-                    true => Ok(note),
-                    false => Err(violations),
-                }
+                noted(&[$((stringify!($written), self.$written.as_str())),*], officer)
             }
 
             fn validate_only(&self) -> bool {
@@ -295,6 +269,28 @@ where
         known.join(" or ")
     );
     Err(vec![Violation::new(field, description)])
+}
+
+/// What an officer wrote in these fields of a request, each with its name.
+fn noted(written: &[(&'static str, &str)], officer: Option<&Officer>) -> Result<CaseNote, Vec<Violation>> {
+    let too_long = |(field, text): &(&'static str, &str)| within(field, text, LONGEST_NOTE).err();
+    let violations: Vec<_> = written.iter().filter_map(too_long).collect();
+    if !violations.is_empty() {
+        return Err(violations);
+    }
+    let mut note = CaseNote::default();
+    for (field, text) in written {
+        let place = match *field {
+            "reporter_text" => &mut note.reporter_text,
+            "subject_text" => &mut note.subject_text,
+            _ => &mut note.text,
+        };
+        (*text).clone_into(place);
+    }
+    if note != CaseNote::default() {
+        note.officer = officer.map(|officer| officer.as_str().to_owned()).unwrap_or_default();
+    }
+    Ok(note)
 }
 
 /// Checks that an officer wrote something.

@@ -63,7 +63,11 @@ macro_rules! labels {
         impl<$($label: Label),*> Labels for ($($label,)*) {
             const INFO: &'static [LabelInfo] = &[$($label::INFO),*];
 
-            #[allow(non_snake_case, clippy::allow_attributes)]
+            #[allow(
+                non_snake_case,
+                clippy::allow_attributes,
+                reason = "each part is named by its type parameter; a tuple of none has no part to name"
+            )]
             fn attributes(self) -> Vec<KeyValue> {
                 let ($($label,)*) = self;
                 let values: &[&'static str] = &[$($label.value()),*];
