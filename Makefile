@@ -137,6 +137,11 @@ accept-contract: $(BUF) ## Take the contract as it is for the one that later cha
 	$(BUF) build proto --exclude-source-info --output $(ACCEPTED)
 
 # That the advisories cannot be had is no failure, but must not look like a success; an advisory that applies is one.
+# Not part of `check`: it needs a Prometheus, which Debian has in `prometheus`.
+.PHONY: check-alerts
+check-alerts: ## Try each alert on its series with Prometheus's promtool, which must be installed
+	cd deploy/monitoring && promtool check rules alerts.yaml && promtool test rules alerts.test.yaml
+
 .PHONY: check-dependencies
 check-dependencies: $(DENY) $(MACHETE)
 	$(MACHETE) crates tests benches
