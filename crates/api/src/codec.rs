@@ -39,6 +39,9 @@ const FORMS: &[(Form, &[&str])] = &[
         &[
             "remit.intake.v1.Report.narrative",
             "remit.intake.v1.Report.DetailsEntry.value",
+            "remit.intake.v1.Supplement.text",
+            "remit.intake.v1.AddInformationRequest.text",
+            "remit.intake.v1.AnswerQuestionRequest.text",
             "remit.audit.v1.UnfreezeProducerRequest.reason",
             "remit.routing.v1.RuleRow.source",
             "remit.routing.v1.DeclineCaseRequest.note",
@@ -51,6 +54,8 @@ const FORMS: &[(Form, &[&str])] = &[
             "remit.routing.v1.ClaimLeadRequest.note",
             "remit.routing.v1.AnswerClaimRequest.note",
             "remit.routing.v1.RecordProgressRequest.note",
+            "remit.routing.v1.AskReporterRequest.question",
+            "remit.routing.v1.AskReporterRequest.note",
             "remit.routing.v1.RecordUrgentMeasureRequest.note",
             "remit.routing.v1.ReviewDispositionRequest.note",
             "remit.routing.v1.RequestReviewRequest.note",
@@ -81,6 +86,8 @@ const FORMS: &[(Form, &[&str])] = &[
             "remit.intake.v1.Subject.value",
             "remit.intake.v1.Subject.platform",
             "remit.intake.v1.CheckReceiptRequest.receipt",
+            "remit.intake.v1.AddInformationRequest.receipt",
+            "remit.intake.v1.AnswerQuestionRequest.receipt",
         ],
     ),
 ];

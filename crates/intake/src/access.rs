@@ -14,6 +14,8 @@ pub const ACCESS: &[Table] = &[
             Method::new("GetReport", SENDERS),
             Method::new("ListReports", SENDERS),
             Method::new("CheckReceipt", &[Kind::Authenticated]),
+            Method::new("AddInformation", &[Kind::Authenticated]),
+            Method::new("AnswerQuestion", &[Kind::Authenticated]),
             Method::new("RevealReporter", &[Kind::Agency, Kind::Operator]),
         ],
     },

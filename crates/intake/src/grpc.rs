@@ -1,12 +1,12 @@
 //! `remit.intake.v1.IntakeService` and `CategoryService`: decode, call, encode.
 
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest,
-    GetReportResponse, ListCategoriesRequest, ListCategoriesResponse, ListReportsRequest, ListReportsResponse,
-    RecordCaseChangesRequest, RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse,
-    RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
-    category_service_server::CategoryService, intake_inbound_service_server::IntakeInboundService,
-    intake_service_server::IntakeService,
+    AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, CheckReceiptRequest,
+    CheckReceiptResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest, GetReportResponse,
+    ListCategoriesRequest, ListCategoriesResponse, ListReportsRequest, ListReportsResponse, RecordCaseChangesRequest,
+    RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RevealReporterRequest,
+    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, category_service_server::CategoryService,
+    intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
 };
 use rpc::caller;
 use tonic::{Request, Response, Status};
@@ -43,6 +43,26 @@ impl IntakeService for Service {
         Ok(Response::new(
             self.check_receipt(caller(&request)?, &request.get_ref().receipt)
                 .await?,
+        ))
+    }
+
+    async fn add_information(
+        &self,
+        request: Request<AddInformationRequest>,
+    ) -> Result<Response<AddInformationResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        Ok(Response::new(
+            self.add_information(&caller, request.into_inner()).await?,
+        ))
+    }
+
+    async fn answer_question(
+        &self,
+        request: Request<AnswerQuestionRequest>,
+    ) -> Result<Response<AnswerQuestionResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        Ok(Response::new(
+            self.answer_question(&caller, request.into_inner()).await?,
         ))
     }
 

@@ -9,15 +9,17 @@
 //! state (`state.rs`) follows. Evidence is uploaded before, and attached in the transaction that
 //! records the report (`evidence.rs` says how). Who may call what stands in `access.rs`; whether a
 //! caller may see what a report says or learn what became of it, `sight.rs` asks. What can be
-//! reported, and what a form has to ask, `CategoryService` tells anyone with a token.
+//! reported, and what a form has to ask, `CategoryService` tells anyone with a token. What is added
+//! to a report later (`supplement.rs`) takes the same way to routing: as a change, without its text.
 //!
 //! What each call shows of a report, and to whom:
 //!
 //! | call | shows | to | purpose and record |
 //! |---|---|---|---|
-//! | `GetReport` | its content, without the reporter's name and contact | who sent it; the agency that leads its case | a purpose of a list; a change of `readings/{id}` (`reading.rs`) |
+//! | `GetReport` | its content and what was added, without the reporter's name and contact; of what was added, to who sent it, its own | who sent it; the agency that leads its case | a purpose of a list; a change of `readings/{id}` (`reading.rs`) |
 //! | `RevealReporter` | name and contact | the agency that leads its case; operators | a purpose and why; a change of the report, which its reporter sees (`reveal.rs`) |
-//! | `CheckReceipt` | state, agency, advice, and the public entries of its changes | whoever has the receipt | none: nothing that the report says |
+//! | `CheckReceipt` | state, agency, advice, the agency's question, and the public entries of its changes | whoever has the receipt | none: nothing that the report says |
+//! | `AddInformation`, `AnswerQuestion` | when it was recorded, and what follows | whoever has the receipt; the first also who sent it | none: nothing that the report says |
 //! | `DownloadEvidence` | a file | the system that uploaded it; the agency that leads its report's case | a purpose and why; a change of the evidence (`evidence.rs`) |
 //! | `GetEvidence` | its hash, length and types | the same, and the uploader's agency | none: nothing that the file says |
 //! | `ListReports` | name, state and time of reports | who sent them | none: nothing that a report says |
@@ -53,6 +55,7 @@ pub mod state;
 pub mod store;
 mod subject;
 pub mod submission;
+mod supplement;
 
 pub use access::ACCESS;
 pub use metrics::Instruments;

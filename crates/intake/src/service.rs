@@ -8,6 +8,7 @@ mod read;
 mod record;
 mod reveal;
 mod submit;
+mod supplement;
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -20,11 +20,13 @@ mod reading;
 mod reveal;
 mod sent;
 mod sql_store;
+pub mod supplement;
 
 pub use accept::Prepared;
 pub use reading::rows as reading_rows;
 pub use reveal::{Reveal, Revealed};
 pub use sql_store::SqlStore;
+pub use supplement::{Added, Addition, StoredSupplement};
 
 /// Intake's part of its database.
 pub const SCHEMA: Schema = Schema {
@@ -69,6 +71,11 @@ pub const SCHEMA: Schema = Schema {
             "steps",
             include_str!("../migrations/sqlite/0008_steps.sql"),
             include_str!("../migrations/postgres/0008_steps.sql"),
+        ),
+        (
+            "supplements",
+            include_str!("../migrations/sqlite/0009_supplements.sql"),
+            include_str!("../migrations/postgres/0009_supplements.sql"),
         ),
     ],
 };
@@ -233,6 +240,14 @@ pub trait Store: Send + Sync + 'static {
     /// returned is durably recorded. A repeat of a request by the same system is not recorded
     /// again.
     async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error>;
+
+    /// Adds to a report, and attaches the files that come with it: all of it, with a change of the
+    /// report and of each file, or nothing. A repeat of a request by the same system adds nothing
+    /// again.
+    async fn add(&self, addition: &Addition, now: Time) -> Result<Added, Error>;
+
+    /// What was added to a report, oldest first.
+    async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error>;
 
     /// Records that reports are read: what [`reading_rows`] makes of each reading's change. When
     /// this returns, it is durable.

@@ -73,6 +73,7 @@ pub fn check(
     report.name.clear();
     report.state = 0;
     report.accept_time = None;
+    report.supplements.clear();
     canonical_codes(&mut report);
     report.subjects.iter_mut().for_each(subject::canonicalise);
 
@@ -88,7 +89,7 @@ pub fn check(
     if let Some(category) = category {
         faults.details(&report, category);
     }
-    let evidence = faults.evidence(&report.evidence, category);
+    let evidence = evidence("report.evidence", &report.evidence, category, &mut faults.violations);
     let mut excluded = BTreeSet::new();
     if !report.complained_of.is_empty() {
         excluded.extend(faults.agency("report.complained_of", &report.complained_of, known));
@@ -494,42 +495,6 @@ impl Faults {
         }
     }
 
-    /// The ids of the evidence, in its order. Whether the sender has it is seen when it is
-    /// attached.
-    fn evidence(&mut self, wanted: &[String], category: Option<&Category>) -> Vec<Uuid> {
-        const FIELD: &str = "report.evidence";
-        if wanted.len() > evidence::PER_REPORT {
-            self.add(
-                FIELD,
-                format!("names {} files, more than {}", wanted.len(), evidence::PER_REPORT),
-            );
-        }
-        if let Some(category) = category
-            && category.evidence == Evidence::Refused
-            && !wanted.is_empty()
-        {
-            let refusal = category.evidence_refusal.as_ref();
-            let refusal = refusal
-                .map(|text| format!(": {} {}", text.en, text.zh))
-                .unwrap_or_default();
-            // Said whole, as the law's words are not the caller's.
-            self.violations.add_whole(Violation {
-                field: FIELD.to_owned(),
-                description: format!("is not accepted for `{}`{refusal}", category.id),
-            });
-        }
-        let mut ids = Vec::with_capacity(wanted.len().min(evidence::PER_REPORT));
-        for (i, name) in wanted.iter().take(evidence::PER_REPORT).enumerate() {
-            let field = format_args!("{FIELD}[{i}]");
-            match self.violations.name(field, names::EVIDENCE, name) {
-                Some(id) if ids.contains(&id) => self.add(field, "stands twice"),
-                Some(id) => ids.push(id),
-                None => {}
-            }
-        }
-        ids
-    }
-
     /// The name of an agency. Unknown agencies are refused: silently, they would exclude nobody.
     fn agency(&mut self, field: impl Display + Copy, name: &str, known: &Known) -> Option<String> {
         self.ok(
@@ -538,6 +503,46 @@ impl Faults {
             "is not an agency of the directory; they are named like `agencies/police-130400`",
         )
     }
+}
+
+/// The ids of evidence that a request names in a field, in its order. Whether the sender has it is
+/// seen when it is attached.
+pub(crate) fn evidence(
+    field: &str,
+    wanted: &[String],
+    category: Option<&Category>,
+    violations: &mut Violations,
+) -> Vec<Uuid> {
+    if wanted.len() > evidence::PER_REPORT {
+        violations.add(
+            field,
+            format!("names {} files, more than {}", wanted.len(), evidence::PER_REPORT),
+        );
+    }
+    if let Some(category) = category
+        && category.evidence == Evidence::Refused
+        && !wanted.is_empty()
+    {
+        let refusal = category.evidence_refusal.as_ref();
+        let refusal = refusal
+            .map(|text| format!(": {} {}", text.en, text.zh))
+            .unwrap_or_default();
+        // Said whole, as the law's words are not the caller's.
+        violations.add_whole(Violation {
+            field: field.to_owned(),
+            description: format!("is not accepted for `{}`{refusal}", category.id),
+        });
+    }
+    let mut ids = Vec::with_capacity(wanted.len().min(evidence::PER_REPORT));
+    for (i, name) in wanted.iter().take(evidence::PER_REPORT).enumerate() {
+        let field = format!("{field}[{i}]");
+        match violations.name(&field, names::EVIDENCE, name) {
+            Some(id) if ids.contains(&id) => violations.add(&field, "stands twice"),
+            Some(id) => ids.push(id),
+            None => {}
+        }
+    }
+    ids
 }
 
 #[cfg(test)]

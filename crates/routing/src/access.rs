@@ -25,6 +25,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("AnswerClaim", &[Kind::Agency]),
             Method::new("RecordProgress", &[Kind::Agency]),
             Method::new("RecordUrgentMeasure", &[Kind::Agency]),
+            Method::new("AskReporter", &[Kind::Agency]),
             Method::new("ProposeDisposition", &[Kind::Agency]),
             Method::new("ReviewDisposition", &[Kind::Agency]),
             Method::new("RequestReview", &[Kind::Agency]),

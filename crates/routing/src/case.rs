@@ -16,6 +16,7 @@
 
 mod acknowledge;
 mod answer_assistance;
+mod ask_reporter;
 mod claim;
 mod clock;
 mod close;
@@ -52,6 +53,7 @@ use journal::Time;
 pub use self::{
     acknowledge::Acknowledge,
     answer_assistance::{Answer, AnswerAssistance},
+    ask_reporter::{ANSWER_DAYS, AskReporter, MOST_ANSWER_DAYS, Question, Said},
     claim::{AnswerClaim, CLAIM, ClaimLead},
     clock::{Clock, Ledger, Pause},
     decline::Decline,
@@ -528,6 +530,8 @@ actions! {
     RecordProgress
     /// Whoever has it records a measure that could not wait.
     RecordUrgentMeasure
+    /// The lead asks the reporter something.
+    AskReporter
     /// The lead proposes a disposition.
     Propose
     /// A second person reviews it.

@@ -51,6 +51,7 @@ impl Completion {
             true => facts,
             false => {
                 let mut changes = [ReportChange {
+                    question_number: 0,
                     facts: Some(facts),
                     subjects,
                     change: None,

@@ -9,18 +9,18 @@ use api::{
     },
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-        AnswerClaimRequest, AnswerClaimResponse, Case, CaseNote, CaseSight, CheckAccessRequest, CheckAccessResponse,
-        CheckReportsRequest, CheckReportsResponse, ClaimLeadRequest, ClaimLeadResponse, DeclineCaseRequest,
-        DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
-        DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest, GetCaseResponse,
-        HandOverPreview, ListCasesRequest, ListCasesResponse, PreviewRouteRequest, PreviewRouteResponse,
-        ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest, RecordProgressResponse,
-        RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse,
-        ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
-        RequestReviewRequest, RequestReviewResponse, ReviewDispositionRequest, ReviewDispositionResponse,
-        RouteReportsRequest, RouteReportsResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest,
-        WatchCasesResponse, case_service_server::CaseService, case_sight::Sight,
-        routing_inbound_service_server::RoutingInboundService,
+        AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, Case, CaseNote, CaseSight,
+        CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse, ClaimLeadRequest,
+        ClaimLeadResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse,
+        DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest,
+        GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, PreviewRouteRequest,
+        PreviewRouteResponse, ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest,
+        RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
+        RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
+        RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ReviewDispositionRequest,
+        ReviewDispositionResponse, RouteReportsRequest, RouteReportsResponse, TransferCaseRequest,
+        TransferCaseResponse, WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
+        case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::directory::AgencyId;
@@ -31,9 +31,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     case::{
-        Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, ClaimLead, Decline, Designate, Dispatch, Escalate,
-        Party, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse, Reopen, RequestAssistance, RequestReview,
-        Review, Transfer,
+        ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AskReporter, ClaimLead, Decline,
+        Designate, Dispatch, Escalate, Party, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse, Reopen,
+        RequestAssistance, RequestReview, Review, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, forgotten, watched},
     feed::Interrupted,
@@ -218,6 +218,14 @@ verbs! {
         let (measure, ()) = both(measure, written("note", &asked.note))?;
         Ok(Action::RecordUrgentMeasure(RecordUrgentMeasure { measure }))
     };
+    AskReporterRequest (question, note) => AskReporterResponse { current_case }: |asked, _| {
+        written("question", &asked.question)?;
+        let days = match asked.answer_day_count {
+            0 => ANSWER_DAYS,
+            days => u32::try_from(days).unwrap_or_default(),
+        };
+        Ok(Action::AskReporter(AskReporter { text: asked.question.clone(), days }))
+    };
     ProposeDispositionRequest (reasons, reporter_text, subject_text) => ProposeDispositionResponse { current_case }:
     |asked, officer| {
         let what = disposition(asked.disposition.as_ref());
@@ -281,7 +289,7 @@ fn noted(written: &[(&'static str, &str)], officer: Option<&Officer>) -> Result<
     let mut note = CaseNote::default();
     for (field, text) in written {
         let place = match *field {
-            "reporter_text" => &mut note.reporter_text,
+            "reporter_text" | "question" => &mut note.reporter_text,
             "subject_text" => &mut note.subject_text,
             _ => &mut note.text,
         };
@@ -544,6 +552,13 @@ impl CaseService for Service {
         &self,
         request: Request<RecordUrgentMeasureRequest>,
     ) -> Result<Response<RecordUrgentMeasureResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn ask_reporter(
+        &self,
+        request: Request<AskReporterRequest>,
+    ) -> Result<Response<AskReporterResponse>, Status> {
         self.act(request).await
     }
 

@@ -11,13 +11,13 @@ use api::{
     },
 };
 use decision::{decide::decide, directory::AgencyId, facts::agency_id};
-use journal::{Arrival, Clock, Opened, Unopened, Writer};
+use journal::{Arrival, Clock, IntakeKind, Opened, Unopened, Writer};
 use rpc::{Failure, Violations};
 use uuid::Uuid;
 
 use crate::{
     active::Active,
-    case::{Party, Rules},
+    case::{Party, Rules, Said},
     completion::{self, Completion},
     metrics,
     store::{self, ReportNews, Route, Store, Versions},
@@ -240,7 +240,14 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOu
         }
         _ => None,
     };
+    let kind = entry.kind.as_str();
+    let said = match u64::try_from(change.question_number) {
+        _ if kind == IntakeKind::ReportSupplemented.name() => Some(Said::More),
+        Ok(number) if kind == IntakeKind::ReportAnswered.name() => Some(Said::Answer { number }),
+        _ => None,
+    };
     Ok(ReportNews {
+        said,
         entry,
         report,
         route,

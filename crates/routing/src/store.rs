@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 pub(crate) use self::{barred::add_successors, change::ourselves};
 pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
-use crate::case::{Action, Case, Matter, Party, Refusal, State};
+use crate::case::{Action, Case, Matter, Party, Refusal, Said, State};
 
 /// The schema of routing.
 pub const SCHEMA: ::sql::Schema = ::sql::Schema {
@@ -73,8 +73,10 @@ pub struct ReportNews {
     pub entry: Opened,
     /// Id of the report.
     pub report: Uuid,
-    /// The report's route, with its first change; later changes only advance the inbox.
+    /// The report's route, with its first change.
     pub route: Option<Route>,
+    /// What its reporter says, if the change is that; other later changes only advance the inbox.
+    pub said: Option<Said>,
     /// Trace context to continue.
     pub traceparent: String,
 }
@@ -227,8 +229,8 @@ pub struct Page<T, A> {
 /// The store of routing. Each method is one atomic use case.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Takes changes of reports, each once and in each report's order, and opens the cases of those
-    /// with a route, in one durable transaction. Returns one answer per change. A route that was
+    /// Takes changes of reports, each once and in each report's order, opens the cases of those with
+    /// a route, and records what reporters say with the cases, in one durable transaction. Returns one answer per change. A route that was
     /// decided by versions no longer active is decided again.
     async fn open(&self, news: &[ReportNews], now: Time) -> Result<Vec<Arrival>, Error>;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use api::{
     event,
     google::r#type::LocalizedText,
-    intake::{Advice, CaseChange, Outcome, PreviewedPart, PreviewedParty, RoutePreview},
+    intake::{Advice, CaseChange, Outcome, PreviewedPart, PreviewedParty, Question, RoutePreview},
     routing::{self, CaseDisposition, CaseSight, CaseStep, HandOverPreview, LeadOrigin, case_sight},
 };
 use data_encoding::HEXLOWER;
@@ -52,6 +52,10 @@ pub fn case(stored: &StoredCase, viewer: &Party, directory: &Directory) -> routi
             true => disposition(decided),
             false => without_notes(disposition(decided)),
         }),
+        question: stored.case.course.question.as_ref().map(|open| match reads_notes {
+            true => question(open),
+            false => without_text(question(open)),
+        }),
         ..outline(stored, directory)
     }
 }
@@ -84,6 +88,7 @@ pub fn with_details(kept: CaseSight, stored: &StoredCase, viewer: &Party, direct
                 terms: now.terms,
                 history: now.history.into_iter().take(steps).collect(),
                 disposition: then.disposition.map(|then| noted(then, now.disposition)),
+                question: then.question.map(|then| asked(then, now.question)),
                 ..then
             })
         }
@@ -104,6 +109,12 @@ fn noted(then: CaseDisposition, now: Option<CaseDisposition>) -> CaseDisposition
     }
 }
 
+/// A question with its text, if it is still the same.
+fn asked(then: Question, now: Option<Question>) -> Question {
+    now.filter(|now| now.question_number == then.question_number)
+        .unwrap_or(then)
+}
+
 /// What is kept of an answer, for repetitions of the request: the case as in lists.
 pub fn without_details(sight: CaseSight) -> CaseSight {
     let sight = sight.sight.map(|sight| match sight {
@@ -112,6 +123,7 @@ pub fn without_details(sight: CaseSight) -> CaseSight {
             terms: None,
             history: Vec::new(),
             disposition: case.disposition.map(without_notes),
+            question: case.question.map(without_text),
             ..case
         }),
         lost @ case_sight::Sight::LostCase(_) => lost,
@@ -192,6 +204,24 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
             .as_ref()
             .map(AgencyId::resource_name)
             .unwrap_or_default(),
+        question: stored.case.course.question.as_ref().map(question).map(without_text),
+    }
+}
+
+/// The open question to the reporter.
+pub fn question(question: &case::Question) -> Question {
+    Question {
+        question_number: question.number.cast_signed(),
+        text: question.text.clone(),
+        ask_time: Some(question.asked.to_proto()),
+        answer_by_time: Some(question.answer_by.to_proto()),
+    }
+}
+
+fn without_text(question: Question) -> Question {
+    Question {
+        text: String::new(),
+        ..question
     }
 }
 
@@ -229,6 +259,7 @@ pub fn case_change(change: &Change, case: &Case, matter: &Matter, directory: &Di
         hidden_from: hidden_from(matter, directory),
         outcome: case.disposition.as_ref().and_then(outcome),
         due_time: case.duty().map(|duty| duty.clock.due.to_proto()),
+        question: case.course.question.as_ref().map(question),
         ..CaseChange::default()
     }
 }

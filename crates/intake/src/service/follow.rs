@@ -1,6 +1,6 @@
 //! Following a report by its receipt.
 
-use api::intake::{Advice, CheckReceiptResponse, LogReference};
+use api::intake::{Advice, CheckReceiptResponse, LogReference, Question};
 use journal::Time;
 use rpc::{Failure, Identity, Role};
 
@@ -18,24 +18,24 @@ impl Service {
         // Read before the report is: what arrives in between is perhaps not shown, and must not be
         // called known.
         let progress = self.store.progress(now).await?;
-        let stored = self
-            .store
-            .report_by_receipt(self.receipts.lookup(receipt))
-            .await?
-            .ok_or(Failure::NotFound { what: "receipt" })?;
-        // An excluded sender may have kept the receipt, or show it through somebody else: then it
-        // tells nobody the outcome. Operators are told: reporters ask them.
-        let sender = stored.sender.agency.as_ref().filter(|_| caller.role != Role::Operator);
+        let stored = self.by_receipt(receipt).await?;
         // Read before routing is asked: it then knows of everything that could be shown.
         let mut changes = self.store.changes(stored.report).await?;
         let mut steps = self.store.steps(stored.report).await?;
-        let hidden = self.is_hidden(caller.agency.iter().chain(sender), &stored).await?;
+        let answered = self.store.supplements(stored.report).await?;
+        let hidden = self.is_hidden_from_bearer(caller, &stored).await?;
         if hidden {
             changes.truncate(1);
             steps.clear();
         }
         let (as_of, outdated) = currency(&stored, progress, hidden, now);
         let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
+        // Routing tells of the answer only later.
+        let is_open = |question: &Question| {
+            !answered
+                .iter()
+                .any(|answer| answer.question == Some(question.question_number))
+        };
         let state = shown_state(stored.state, hidden);
         Ok(CheckReceiptResponse {
             state: state.to_proto().into(),
@@ -62,7 +62,27 @@ impl Service {
             outcome: case.outcome.map(outcome::in_words),
             due_time: case.due_time,
             steps: steps.into_iter().map(outcome::step).collect(),
+            question: case.question.filter(is_open),
         })
+    }
+
+    /// The report of a receipt. Whatever is done with a receipt begins here: an unknown one takes
+    /// one path and has one answer.
+    pub(super) async fn by_receipt(&self, receipt: &str) -> Result<StoredReport, Failure> {
+        let found = self.store.report_by_receipt(self.receipts.lookup(receipt)).await?;
+        found.ok_or(Failure::NotFound { what: "receipt" })
+    }
+
+    /// Whether what became of a report is hidden from whoever shows its receipt. An excluded sender
+    /// may have kept the receipt, or show it through somebody else: then it tells nobody the
+    /// outcome. Operators are told: reporters ask them.
+    pub(super) async fn is_hidden_from_bearer(
+        &self,
+        caller: &Identity,
+        stored: &StoredReport,
+    ) -> Result<bool, Failure> {
+        let sender = stored.sender.agency.as_ref().filter(|_| caller.role != Role::Operator);
+        self.is_hidden(caller.agency.iter().chain(sender), stored).await
     }
 }
 

@@ -21,7 +21,7 @@ impl Service {
             .as_ref()
             .is_some_and(|stored| sender(caller).owns(&stored.sender));
         // Asked also when there is no such report: neither the answer nor its time tells that.
-        let leads = !sent && self.may_see(caller, &name).await?;
+        let leads = self.may_see(caller, &name).await?;
         let stored = stored
             .filter(|_| sent || leads)
             .ok_or(Failure::NotFound { what: "report" })?;
@@ -32,6 +32,12 @@ impl Service {
             reporter.display_name.clear();
             reporter.contact.clear();
         }
+        let added = self.store.supplements(valid.report).await?;
+        // Others may have added what its sender must not know.
+        let shown = added
+            .into_iter()
+            .filter(|added| leads || sender(caller).owns(&added.sender));
+        report.supplements = shown.map(|added| added.shown()).collect::<Result<_, _>>()?;
         report.name = name;
         report.accept_time = Some(stored.accept_time.to_proto());
         let state = shown_state(stored.state, self.is_hidden(&caller.agency, &stored).await?);

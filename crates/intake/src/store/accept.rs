@@ -68,7 +68,13 @@ impl From<Acceptance> for Prepared {
                 acceptance.content.into(),
                 acceptance.facts.urgent.into(),
             ],
-            change: delivery(acceptance.change, lane, Some((acceptance.facts, acceptance.subjects))).into_rows(),
+            change: delivery(
+                acceptance.change,
+                lane,
+                Some((acceptance.facts, acceptance.subjects)),
+                0,
+            )
+            .into_rows(),
             request,
         }
     }

@@ -3,6 +3,8 @@
 
 mod rows;
 
+pub(super) use rows::{judge_locked, lock};
+
 use std::collections::BTreeSet;
 
 use api::event::Actor;

@@ -59,12 +59,15 @@ impl SqlStore {
             if arrival == Arrival::New {
                 inbox.advance(&news.entry);
                 let step = told(&news.entry, &news.change).map(|step| step.encode_to_vec());
+                let told_report = &news.change.told_report;
                 for name in &news.change.reports {
+                    // What one reporter says is told to no other.
+                    let step = step.clone().filter(|_| told_report.is_empty() || told_report == name);
                     let id = names::REPORT.id(name).map(|id| id.to_string());
                     let Some(report) = id.and_then(|id| reports.get_mut(&id)) else {
                         continue;
                     };
-                    steps.extend(step.clone().map(|step| step_row(report.report, &news.entry, step)));
+                    steps.extend(step.map(|step| step_row(report.report, &news.entry, step)));
                     deliveries.extend(report.follow(news, now, &*self.entropy));
                 }
             }
@@ -140,7 +143,7 @@ impl Current {
         let change = draft.into_change(&self.head, now, entropy);
         self.head = change.head;
         self.state = next;
-        Some(delivery(change, self.lane.clone(), None))
+        Some(delivery(change, self.lane.clone(), None, 0))
     }
 }
 
@@ -210,17 +213,19 @@ pub(super) fn lane(caller: &str, is_urgent: bool) -> Lane {
     }
 }
 
-/// `routed_by` is set on the first change of a report.
+/// `routed_by` is set on the first change of a report, `question` on one that answers a question.
 pub(super) fn delivery(
     change: Change,
     lane: Lane,
     routed_by: Option<(api::routing::Facts, Vec<api::routing::OperatorSubject>)>,
+    question: i64,
 ) -> Delivery {
     let (facts, subjects) = routed_by.unzip();
     let routing = ReportChange {
         change: Some(change.without_detail()),
         facts,
         subjects: subjects.unwrap_or_default(),
+        question_number: question,
     }
     .encode_to_vec();
     let audit = change.with_detail().encode_to_vec();

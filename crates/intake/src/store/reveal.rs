@@ -189,7 +189,7 @@ impl SqlStore {
             answers.add(request, head.sequence.to_be_bytes().to_vec());
         }
         answers.keep(tx, now).await?;
-        journal::append(tx, vec![delivery(change.clone(), current.lane, None)]).await?;
+        journal::append(tx, vec![delivery(change.clone(), current.lane, None, 0)]).await?;
         Ok(Found::New(report, Box::new(change)))
     }
 }

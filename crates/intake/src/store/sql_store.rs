@@ -11,8 +11,8 @@ use sql::{Db, Error, Row};
 use uuid::Uuid;
 
 use super::{
-    Accepted, CaseNews, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store, StoredReport,
-    accept::record_missing, name,
+    Accepted, Added, Addition, CaseNews, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store, StoredReport,
+    StoredSupplement, accept::record_missing, name,
 };
 use crate::{receipt::Lookup, state::State};
 
@@ -69,7 +69,12 @@ pub(super) fn parse_state(row: &Row) -> Result<State, Error> {
 /// The case of a row of `standings`.
 pub(super) fn case_view(row: &Row) -> Result<Option<CaseChange>, Error> {
     let case: Option<Vec<u8>> = row.get("case_view")?;
-    let case = case.map(|case| CaseChange::decode(case.as_slice())).transpose();
+    case_of(case.as_deref())
+}
+
+/// The case as it is stored with a report.
+pub(super) fn case_of(case: Option<&[u8]>) -> Result<Option<CaseChange>, Error> {
+    let case = case.map(CaseChange::decode).transpose();
     case.map_err(|error| Error::Damaged {
         what: "case view",
         problem: error.to_string(),
@@ -159,6 +164,14 @@ impl Store for SqlStore {
 
     async fn reveal(&self, reveal: &Reveal, now: Time) -> Result<Revealed, Error> {
         self.reveal_once(reveal, now).await
+    }
+
+    async fn add(&self, addition: &Addition, now: Time) -> Result<Added, Error> {
+        self.add_once(addition, now).await
+    }
+
+    async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error> {
+        self.supplements_of(report).await
     }
 
     async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error> {

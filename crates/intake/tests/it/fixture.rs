@@ -35,7 +35,8 @@ use intake::{
     evidence::{self, Folder, Unfinished, Vault},
     receipt::Lookup,
     store::{
-        Acceptance, Accepted, CaseNews, Prepared, Sender, Sent, SentReport, SqlStore, Store, StoredReport,
+        Acceptance, Accepted, Added, Addition, CaseNews, Prepared, Sender, Sent, SentReport, SqlStore, Store,
+        StoredReport, StoredSupplement,
         evidence::{Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded},
     },
 };
@@ -140,6 +141,8 @@ pub fn case_news(entropy: &dyn Entropy, case: &str, head: &mut Head, reports: &[
             due_time: (state != CaseState::Closed).then(|| NOW.plus_seconds(86_400).to_proto()),
             reason: api::event::HandOverReason::Place.into(),
             reporter_text: String::new(),
+            told_report: String::new(),
+            question: None,
         },
         state,
         traceparent: String::new(),
@@ -231,6 +234,14 @@ impl Store for Faulty {
 
     async fn reveal(&self, reveal: &intake::store::Reveal, now: Time) -> Result<intake::store::Revealed, Error> {
         self.inner.reveal(reveal, now).await
+    }
+
+    async fn add(&self, addition: &Addition, now: Time) -> Result<Added, Error> {
+        self.around(self.inner.add(addition, now)).await
+    }
+
+    async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error> {
+        self.inner.supplements(report).await
     }
 
     async fn forget_requests(&self, before: Time) -> Result<u64, Error> {

@@ -16,3 +16,4 @@ mod relay;
 mod service;
 mod shared;
 mod store;
+mod supplement;

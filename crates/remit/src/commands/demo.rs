@@ -159,7 +159,7 @@ impl Demo {
                 .as_ref()
                 .filter(|_| !sent.repeated && self.examples.is_none())
             {
-                let then = self.then(sent.example.story, case, &vkey).await;
+                let then = self.then(sent, case, &vkey).await;
                 tally.proofs += then.with_context(|| format!("story {}, {}", sent.example.story, case.name))?;
             }
             last = outcome.case.or(last);

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use api::google::r#type::LocalizedText;
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest,
-    ListReportsResponse, LogReference, Loss, PreviewedPart, ReadPurpose, ReceiptStep, Report, ReportState,
-    RevealPurpose, RevealReporterRequest, RevealReporterResponse, RoutePreview, SubjectKind, SubmitReportRequest,
-    SubmitReportResponse, intake_service_client::IntakeServiceClient,
+    AddInformationRequest, AnswerQuestionRequest, CheckReceiptRequest, CheckReceiptResponse, GetReportRequest,
+    GetReportResponse, ListReportsRequest, ListReportsResponse, LogReference, Loss, PreviewedPart, ReadPurpose,
+    ReceiptStep, Report, ReportState, RevealPurpose, RevealReporterRequest, RevealReporterResponse, RoutePreview,
+    SubjectKind, SubmitReportRequest, SubmitReportResponse, Supplement, add_information_request::Target as Whose,
+    intake_service_client::IntakeServiceClient,
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
@@ -107,6 +109,37 @@ Example:
         #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
         request_id: String,
     },
+    /// Add information to a report, by its receipt or as its sender
+    ///
+    /// Nothing of the report is changed: what is added is a version of its own. The agency that has
+    /// the case is told, or of a closed one that which decided; it decides whether to open it again.
+    /// Evidence is uploaded before, with `remit evidence upload`.
+    #[command(after_help = "\
+Examples:
+  remit report add --receipt 7Q2M-… --text 'He called again on Monday.' --as hotline
+  remit report add --name reports/0d9f… --evidence evidence/0d9f… --as police-440000")]
+    Add {
+        /// The receipt code of the report
+        #[arg(long, value_name = "CODE", required_unless_present = "name", conflicts_with = "name")]
+        receipt: Option<String>,
+        /// The name of a report that the caller sent, `reports/{id}`
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        said: Said,
+    },
+    /// Answer the question that the agency asked the reporter, by the receipt
+    ///
+    /// `remit report receipt` shows the question and its number while it is open.
+    #[command(after_help = "Example:\n  remit report answer 7Q2M-… 1 --text 'On Monday.'")]
+    Answer {
+        /// The receipt code of the report
+        code: String,
+        /// The question's number
+        question: i64,
+        #[command(flatten)]
+        said: Said,
+    },
     /// Show the state of a report, and verify that the log contains its changes
     ///
     /// Looks up each change of the report in the log and verifies its proof with the log's key.
@@ -121,6 +154,20 @@ Example:
         #[arg(long, env = "REMIT_AUDIT", value_name = "URL", help_heading = "Connection")]
         audit: Option<String>,
     },
+}
+
+/// What is added to a report.
+#[derive(Args, Clone, Debug)]
+struct Said {
+    /// What is added, in the reporter's words
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    text: String,
+    /// Evidence uploaded by the caller, `evidence/{id}`; may be given several times
+    #[arg(long = "evidence", value_name = "NAME")]
+    evidence: Vec<String>,
+    /// Request id, a UUID: repeated within 24 hours it has the first answer
+    #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+    request_id: String,
 }
 
 /// The log's key, given or in a file.
@@ -305,6 +352,43 @@ impl Command {
                     return output::json(&response);
                 }
                 print_reporter(&response)
+            }
+            Action::Add { receipt, name, said } => {
+                let intake = intake?;
+                let request = AddInformationRequest {
+                    target: receipt.map(Whose::Receipt).or(name.map(Whose::Name)),
+                    text: said.text,
+                    evidence: said.evidence,
+                    request_id: said.request_id,
+                };
+                let response = IntakeServiceClient::new(intake.channel)
+                    .add_information(request)
+                    .await
+                    .map_err(Failed::call(&intake.address))?
+                    .into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                print_added(response.add_time.as_ref(), &response.notices)
+            }
+            Action::Answer { code, question, said } => {
+                let intake = intake?;
+                let request = AnswerQuestionRequest {
+                    receipt: code,
+                    question_number: question,
+                    text: said.text,
+                    evidence: said.evidence,
+                    request_id: said.request_id,
+                };
+                let response = IntakeServiceClient::new(intake.channel)
+                    .answer_question(request)
+                    .await
+                    .map_err(Failed::call(&intake.address))?
+                    .into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                print_added(response.add_time.as_ref(), &response.notices)
             }
             Action::Receipt {
                 code,
@@ -523,9 +607,37 @@ fn print_report(GetReportResponse { report, reading }: &GetReportResponse) -> an
         line("")?;
         line(&report.narrative)?;
     }
+    for added in &report.supplements {
+        print_supplement(added)?;
+    }
     line("")?;
     field("recorded", tell("this reading, as {0}", &[reading]))?;
     Ok(())
+}
+
+/// Prints that something was added, and what follows.
+fn print_added(time: Option<&prost_types::Timestamp>, notices: &[LocalizedText]) -> anyhow::Result<()> {
+    field("recorded", output::time(time))?;
+    line(output::text(notices))?;
+    Ok(())
+}
+
+/// Prints what was added to a report later.
+fn print_supplement(added: &Supplement) -> std::io::Result<()> {
+    line("")?;
+    let time = output::time(added.add_time.as_ref());
+    let heading = match added.question_number {
+        0 => tell("Added {0}", &[&time]),
+        number => tell("Answer to question {0}, {1}", &[&number, &time]),
+    };
+    line(heading.style(strong()))?;
+    for evidence in &added.evidence {
+        field("evidence", evidence)?;
+    }
+    match added.text.is_empty() {
+        true => Ok(()),
+        false => line(&added.text),
+    }
 }
 
 fn print_reporter(response: &RevealReporterResponse) -> anyhow::Result<()> {
@@ -609,6 +721,12 @@ fn print_receipt(response: &CheckReceiptResponse) -> anyhow::Result<()> {
     }
     for step in &response.steps {
         field("step", happened(step))?;
+    }
+    if let Some(question) = &response.question {
+        let by = output::time(question.answer_by_time.as_ref());
+        let asked = tell("no. {0}, to be answered by {1}", &[&question.question_number, &by]);
+        field("question", asked.style(strong()))?;
+        field("", &question.text)?;
     }
     if let Some(advice) = &response.advice {
         field("advice", text_in(&advice.texts, "en"))?;

@@ -42,6 +42,16 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
         let title = titles.get(agency).map(String::as_str).unwrap_or_default();
         field("supporting", format_args!("{} {}", id(agency), title.style(dim())))?;
     }
+    if let Some(question) = &case.question {
+        let by = time(question.answer_by_time.as_ref());
+        field(
+            "asked",
+            tell("question {0}, to be answered by {1}", &[&question.question_number, &by]),
+        )?;
+        if !question.text.is_empty() {
+            field("", &question.text)?;
+        }
+    }
     if !case.claimant.is_empty() {
         field("claimed by", id(&case.claimant))?;
     }
@@ -160,6 +170,12 @@ fn happened(step: &CaseStep) -> String {
     }
     if step.reopen_reason != 0 {
         said = tell("{0} ({1})", &[&said, &decision::reopened(step.reopen_reason())]);
+    }
+    if step.question_number != 0 {
+        said = tell("{0} (question {1})", &[&said, &step.question_number]);
+    }
+    if !step.told_by.is_empty() {
+        said = format!("{said}: {}", step.told_by);
     }
     if !step.recused_agency.is_empty() {
         said = format!("{said}: {}", id(&step.recused_agency));

@@ -141,7 +141,11 @@ impl Rules<'_> {
             time: self.now,
             reviewer: reviewer.map(ToOwned::to_owned),
         };
+        // What is asked still is asked in vain.
+        let mut course = case.course.clone();
+        course.question = None;
         Ok(Case {
+            course,
             standing: Standing::Open(
                 Stage::Resolved,
                 Duty {

@@ -5,6 +5,7 @@ use api::{
     routing::CaseStep,
 };
 use journal::{RoutingKind, Time};
+use uuid::Uuid;
 
 use super::{Answer, Case, Clock, Reason};
 use decision::directory::AgencyId;
@@ -95,6 +96,23 @@ pub enum Event {
     },
     /// Its lead recorded what was done.
     ProgressRecorded,
+    /// Its lead asked the reporter something.
+    QuestionAsked {
+        /// The question.
+        number: u64,
+    },
+    /// The reporter answered.
+    QuestionAnswered {
+        /// The question.
+        number: u64,
+        /// The report.
+        by: Uuid,
+    },
+    /// The reporter added information.
+    InformationAdded {
+        /// The report.
+        by: Uuid,
+    },
     /// Whoever has it took a measure that could not wait.
     MeasureTaken(UrgentMeasure),
     /// A disposition waits for a second person.
@@ -147,6 +165,9 @@ impl Event {
             Self::ClaimDisputed { .. } => RoutingKind::ClaimDisputed,
             Self::Recused { .. } => RoutingKind::AgencyRecused,
             Self::ProgressRecorded => RoutingKind::ProgressRecorded,
+            Self::QuestionAsked { .. } => RoutingKind::QuestionAsked,
+            Self::QuestionAnswered { .. } => RoutingKind::QuestionAnswered,
+            Self::InformationAdded { .. } => RoutingKind::InformationAdded,
             Self::MeasureTaken(_) => RoutingKind::MeasureTaken,
             Self::Proposed(_) => RoutingKind::DispositionProposed,
             Self::Returned(_) => RoutingKind::DispositionReturned,
@@ -166,6 +187,14 @@ impl Event {
             | Self::HandedUp { reason }
             | Self::Dispatched { reason } => reason.to_proto(),
             _ => HandOverReason::Unspecified,
+        }
+    }
+
+    /// The report whose reporter made the change: no other is told of it.
+    pub(crate) const fn told_by(&self) -> Option<Uuid> {
+        match self {
+            Self::QuestionAnswered { by, .. } | Self::InformationAdded { by } => Some(*by),
+            _ => None,
         }
     }
 
@@ -192,6 +221,8 @@ impl Event {
             claimant: detail.claimant,
             urgent_measure: detail.urgent_measure,
             recused_agency: detail.recused_agency,
+            told_by: detail.told_by,
+            question_number: detail.question_number,
             note: None,
         })
     }
@@ -230,6 +261,12 @@ impl Event {
                 detail.reason = reason.to_proto().into();
             }
             Self::ClaimAgreed { by } | Self::ClaimDisputed { by } => detail.claimant = by.resource_name(),
+            Self::QuestionAsked { number } => detail.question_number = number.cast_signed(),
+            Self::QuestionAnswered { number, by } => {
+                detail.question_number = number.cast_signed();
+                detail.told_by = names::REPORT.of(*by);
+            }
+            Self::InformationAdded { by } => detail.told_by = names::REPORT.of(*by),
             Self::MeasureTaken(measure) => detail.urgent_measure = (*measure).into(),
             Self::Proposed(what) | Self::Returned(what) | Self::Resolved(what) => {
                 detail.disposition = Some(what.clone());

@@ -16,7 +16,9 @@ use std::fmt;
 use api::event;
 use decision::{calendar::ClockKind, directory::AgencyId};
 
-use super::{Before, Case, Duty, Event, Matter, Origin, Refusal, Rule, Rules, Stage, Standing, State, Transition};
+use super::{
+    Before, Case, Duty, Event, Matter, Origin, Question, Refusal, Rule, Rules, Stage, Standing, State, Transition,
+};
 
 /// Why an agency hands a case on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,10 @@ pub struct Course {
     pub reviewed: Vec<AgencyId>,
     /// The agency whose claim to lead is not answered.
     pub claimant: Option<AgencyId>,
+    /// The question to the reporter that is open.
+    pub question: Option<Question>,
+    /// How many questions the reporter was asked.
+    pub questions: u64,
 }
 
 /// How an agency gave a case to its owner, as far as that binds the owner.

@@ -2,7 +2,7 @@
 //!
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
-use super::{Action, Part, Sight, State, claim, close, hand_up, open, settle, succeed};
+use super::{Action, Part, Sight, State, ask_reporter, claim, close, hand_up, open, settle, succeed};
 use decision::calendar::ClockKind;
 
 /// The effect of a verb on a clock.
@@ -64,6 +64,8 @@ impl Rule {
             hand_up::REPEAT,
             hand_up::PASS_ON,
             claim::DISPUTE,
+            ask_reporter::ADD_INFORMATION,
+            ask_reporter::ANSWER_QUESTION,
             close::RULE,
             settle::RULE,
             succeed::RULE,

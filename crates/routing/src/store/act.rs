@@ -26,7 +26,10 @@ const MOST_RECORDED: usize = 512 << 10;
 
 /// Whether an action only records something: it may be repeated without end.
 const fn is_record(action: &Action) -> bool {
-    matches!(action, Action::RecordProgress(_) | Action::RecordUrgentMeasure(_))
+    matches!(
+        action,
+        Action::RecordProgress(_) | Action::RecordUrgentMeasure(_) | Action::AskReporter(_)
+    )
 }
 
 impl SqlStore {

@@ -19,14 +19,17 @@ use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    MissedClock, ReportNews, Route,
-    change::{ChangeContext, Changed, OnLocked, audience, lock, ourselves},
+    MissedClock, ReportNews, Route, StoredCase,
+    change::{ChangeContext, Changed, Locked, OnLocked, audience, lock, ourselves},
     exclusions, report_name, rows,
     simulations::{OPENINGS, opening_row},
     sql::SqlStore,
     versions,
 };
-use crate::{active::Active, case::Matter};
+use crate::{
+    active::Active,
+    case::{Matter, Said},
+};
 
 const CASES: Insert = Insert::into(
     "cases",
@@ -55,10 +58,13 @@ impl SqlStore {
         let mut openings = Vec::new();
         let mut excluded = Vec::new();
         let mut changed = Vec::new();
+        let (mut said, mut just_opened) = (Vec::new(), BTreeMap::new());
+        let somebody_speaks = news.iter().any(|news| news.said.is_some());
         for news in news {
             let arrival = inbox.check(&news.entry);
             if arrival == Arrival::New {
                 inbox.advance(&news.entry);
+                said.extend(news.said.map(|what| (news, what)));
                 if let Some(route) = &news.route {
                     let mut route = decided_by(&active, route);
                     self.commit_to_facts(route.to_mut());
@@ -81,11 +87,16 @@ impl SqlStore {
                     if opened.after.state().is_open() {
                         excluded.extend(exclusions::rows(id, &matter, &active.directory));
                     }
+                    if somebody_speaks {
+                        just_opened.insert(news.report, locked_by_opening(&opened, news, route, matter));
+                    }
                     changed.push(opened);
                 }
             }
             arrivals.push(arrival);
         }
+        // Before anything is fed: whoever changes a case locks it first, and the feeds last.
+        changed.extend(self.heard(tx, said, just_opened, &active.directory, now).await?);
         CASES.rows(tx, cases).await?;
         REPORTS.rows(tx, reports).await?;
         OPENINGS.rows(tx, openings).await?;
@@ -93,6 +104,46 @@ impl SqlStore {
         inbox.save(tx).await?;
         self.write(tx, changed).await?;
         Ok(arrivals)
+    }
+
+    /// What reporters say, as changes of their cases, some of which are being opened.
+    async fn heard(
+        &self,
+        tx: &mut Tx,
+        said: Vec<(&ReportNews, Said)>,
+        mut just_opened: BTreeMap<Uuid, Locked>,
+        directory: &Directory,
+        now: Time,
+    ) -> Result<Vec<Changed>, Error> {
+        if said.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reports: Vec<String> = said.iter().map(|(news, _)| news.report.to_string()).collect();
+        let rows = tx.fetch(CASES_OF, vec![reports.into()]).await?;
+        let mut case_of = BTreeMap::new();
+        for row in &rows {
+            case_of.insert(rows::uuid(row, "report")?, rows::uuid(row, "case_id")?);
+        }
+        let ids: BTreeSet<String> = case_of.values().map(Uuid::to_string).collect();
+        let mut locked = lock(tx, OnLocked::Wait, ids.into_iter().collect()).await?;
+        exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
+        let mut changed = Vec::new();
+        for (news, said) in said {
+            let open = case_of.get(&news.report).and_then(|id| locked.get_mut(id));
+            let Some(case) = open.or_else(|| just_opened.get_mut(&news.report)) else {
+                continue;
+            };
+            let rules = self.rules(directory, now.max(case.stored.head.time));
+            if let Some(transition) = rules.said(&case.stored.case, news.report, said) {
+                let context = ChangeContext {
+                    caused_by: Some(news.entry.event_id),
+                    traceparent: news.traceparent.clone(),
+                    ..ChangeContext::by_time()
+                };
+                changed.push(self.change(case, transition, context, directory, now));
+            }
+        }
+        Ok(changed)
     }
 
     /// Commits the explanation of a route to the facts it was decided from.
@@ -214,6 +265,24 @@ impl SqlStore {
         self.write(tx, changed).await?;
         Ok(handed)
     }
+}
+
+const CASES_OF: &str = "SELECT report, case_id FROM case_reports WHERE report = ANY($1)";
+
+/// A case that this transaction opens: nobody else has it.
+fn locked_by_opening(opened: &Changed, news: &ReportNews, route: &Route, matter: Matter) -> Locked {
+    let stored = StoredCase {
+        id: opened.id,
+        category: matter.category.clone(),
+        urgent: route.facts.urgent,
+        open_time: opened.open_time,
+        opening: None,
+        case: opened.after.clone(),
+        head: opened.delivery.change.head,
+        reports: vec![news.report],
+        history: Vec::new(),
+    };
+    Locked { stored, matter }
 }
 
 /// The excluded agencies. A malformed one is an error: ignored, it would see the case.

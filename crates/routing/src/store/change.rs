@@ -268,9 +268,10 @@ impl SqlStore {
             reports,
             advice,
             reason: transition.event.reason().into(),
+            told_report: transition.event.told_by().map(report_name).unwrap_or_default(),
             // What is proposed for a disposition is told with the decision, if there is one.
             reporter_text: note
-                .filter(|_| transition.event == Event::ProgressRecorded)
+                .filter(|_| matches!(transition.event, Event::ProgressRecorded | Event::QuestionAsked { .. }))
                 .map(|written| written.reporter_text.clone())
                 .unwrap_or_default(),
             ..shown

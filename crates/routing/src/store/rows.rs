@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::Opening;
 use crate::case::{
-    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Origin, Part, Pause, Stage, Standing,
-    State, Supporter,
+    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Origin, Part, Pause, Question, Stage,
+    Standing, State, Supporter,
 };
 
 /// Columns of [`stored`], from `cases` and `case_states`.
@@ -305,6 +305,8 @@ fn course_bytes(course: &Course) -> Vec<u8> {
         result_used_count: course.result_used,
         reviewed: names(&course.reviewed),
         claimant: optional(course.claimant.as_ref()),
+        question: course.question.as_ref().map(crate::view::question),
+        question_count: course.questions.cast_signed(),
     }
     .encode_to_vec()
 }
@@ -326,6 +328,19 @@ fn course(row: &Row) -> Result<Course, Error> {
         result_used: course.result_used_count,
         reviewed: agencies(&course.reviewed)?,
         claimant: optional_agency(&course.claimant)?,
+        question: course.question.map(question).transpose()?,
+        questions: u64::try_from(course.question_count).map_err(|error| damaged("number of questions", error))?,
+    })
+}
+
+/// The open question, as stored.
+fn question(stored: api::intake::Question) -> Result<Question, Error> {
+    let time = |time: Option<Time>| time.ok_or_else(|| damaged("question to a reporter", "a time is missing"));
+    Ok(Question {
+        number: u64::try_from(stored.question_number).map_err(|error| damaged("number of a question", error))?,
+        text: stored.text,
+        asked: time(stored.ask_time.as_ref().and_then(Time::from_proto))?,
+        answer_by: time(stored.answer_by_time.as_ref().and_then(Time::from_proto))?,
     })
 }
 

@@ -173,6 +173,7 @@ impl Fixture {
             change: Some(sealed.without_detail()),
             facts: Some(facts),
             subjects: Vec::new(),
+            question_number: 0,
         };
         (report, sealed, change)
     }
@@ -396,6 +397,7 @@ pub fn news(report: Uuid, sealed: &Change, route: Option<(Facts, Decision)>) -> 
         entry: Opened::of_change(&sealed.without_detail()).unwrap(),
         report,
         route: route.map(|(facts, decision)| Route { facts, decision }),
+        said: None,
         traceparent: String::new(),
     }
 }

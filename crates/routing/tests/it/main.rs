@@ -13,6 +13,7 @@ mod fixture;
 mod hand_on;
 mod operators;
 mod outcomes;
+mod reporters;
 mod rule_sets;
 mod service;
 mod sight;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use api::intake::{
-    CheckReceiptRequest, CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest,
-    ListReportsResponse, RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
+    AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, CheckReceiptRequest,
+    CheckReceiptResponse, GetReportRequest, GetReportResponse, ListReportsRequest, ListReportsResponse,
+    RevealReporterRequest, RevealReporterResponse, SubmitReportRequest, SubmitReportResponse,
     intake_service_server::{IntakeService, IntakeServiceServer},
 };
 use tokio::net::TcpListener;
@@ -35,6 +36,20 @@ impl IntakeService for Echo {
     }
 
     async fn check_receipt(&self, _: Request<CheckReceiptRequest>) -> Result<Response<CheckReceiptResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn add_information(
+        &self,
+        _: Request<AddInformationRequest>,
+    ) -> Result<Response<AddInformationResponse>, Status> {
+        Err(Status::unimplemented("the reference echoes only"))
+    }
+
+    async fn answer_question(
+        &self,
+        _: Request<AnswerQuestionRequest>,
+    ) -> Result<Response<AnswerQuestionResponse>, Status> {
         Err(Status::unimplemented("the reference echoes only"))
     }
 

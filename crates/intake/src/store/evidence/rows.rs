@@ -63,7 +63,7 @@ const ONE: &str = "SELECT id, caller, agency, size, sha256, declared_type, sniff
                    FROM evidence WHERE id = $1";
 
 /// A file while a change of it is made.
-struct Current {
+pub(in crate::store) struct Current {
     file: StoredEvidence,
     head: Head,
 }
@@ -137,7 +137,7 @@ impl SqlStore {
         if let Some(accepted) = find_earlier(tx, report).await? {
             return Ok(Ok(accepted));
         }
-        let unattachable = judge(&files, |id| current.get(id).map(|it| &it.file), &attachment.sender, now);
+        let unattachable = judge_locked(&files, &current, &attachment.sender, now);
         if !unattachable.is_empty() {
             return Ok(Err(unattachable));
         }
@@ -146,8 +146,35 @@ impl SqlStore {
             // Another request with its id came between, without these files.
             return Ok(Ok(earlier));
         }
+        let deliveries = self
+            .attach(
+                tx,
+                &current,
+                report.report,
+                &attachment.files,
+                attachment.accepted_by,
+                &attachment.traceparent,
+                now,
+            )
+            .await?;
+        journal::append(tx, deliveries).await?;
+        Ok(Ok(report.accepted()))
+    }
+
+    /// Makes locked files part of a report, each with a change of its own, which is returned.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the one change")]
+    pub(in crate::store) async fn attach(
+        &self,
+        tx: &mut Tx,
+        current: &BTreeMap<Uuid, Current>,
+        report: Uuid,
+        files: &[(Uuid, Actor)],
+        caused_by: Uuid,
+        traceparent: &str,
+        now: Time,
+    ) -> Result<Vec<Delivery>, Error> {
         let mut deliveries = Vec::with_capacity(files.len());
-        for (id, actor) in &attachment.files {
+        for (id, actor) in files {
             let Some(Current { file, head }) = current.get(id) else {
                 continue;
             };
@@ -157,14 +184,14 @@ impl SqlStore {
                 actor: Some(actor.clone()),
                 ..Detail::default()
             };
-            let (kind, cause) = (State::Attached.kind(), Some(attachment.accepted_by));
-            let change = self.next(*id, head, kind, cause, detail, &attachment.traceparent, now);
+            let (kind, cause) = (State::Attached.kind(), Some(caused_by));
+            let change = self.next(*id, head, kind, cause, detail, traceparent, now);
             tx.execute(
                 "UPDATE evidence SET state = 'ATTACHED', report = $2, sequence = $3, hash = $4, change_time = $5 \
                  WHERE id = $1",
                 vec![
                     (*id).into(),
-                    report.report.into(),
+                    report.into(),
                     change.head.sequence.cast_signed().into(),
                     change.head.hash.into(),
                     change.head.time.0.into(),
@@ -173,8 +200,7 @@ impl SqlStore {
             .await?;
             deliveries.push(delivery(change));
         }
-        journal::append(tx, deliveries).await?;
-        Ok(Ok(report.accepted()))
+        Ok(deliveries)
     }
 
     async fn try_record_download(
@@ -331,7 +357,7 @@ fn missing(id: Uuid) -> Error {
 }
 
 /// The files of these ids as they are, and as they stay until the transaction ends.
-async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Current>, Error> {
+pub(in crate::store) async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Current>, Error> {
     let rows = tx
         .fetch(
             "SELECT id, caller, agency, size, sha256, declared_type, sniffed_type, upload_time, state, report, \
@@ -350,6 +376,16 @@ async fn lock(tx: &mut Tx, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Current>, Erro
             Ok((file.id, Current { file, head }))
         })
         .collect()
+}
+
+/// Which of these files, once they are locked, a report of this sender cannot have.
+pub(in crate::store) fn judge_locked(
+    files: &[Uuid],
+    current: &BTreeMap<Uuid, Current>,
+    sender: &Sender,
+    now: Time,
+) -> Unattachables {
+    judge(files, |id| current.get(id).map(|it| &it.file), sender, now)
 }
 
 /// Which of the files that a report names it cannot have.

@@ -10,14 +10,14 @@ use api::event::{
 };
 use api::routing::{
     AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-    AnswerClaimRequest, AnswerClaimResponse, ClaimLeadRequest, ClaimLeadResponse, DeclineCaseRequest,
-    DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse,
-    EscalateCaseRequest, EscalateCaseResponse, HandOverPreview, ProposeDispositionRequest, ProposeDispositionResponse,
-    RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse,
-    RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
-    RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ReviewDispositionRequest,
-    ReviewDispositionResponse, TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient,
-    case_sight::Sight,
+    AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, ClaimLeadRequest,
+    ClaimLeadResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse,
+    DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, HandOverPreview,
+    ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest, RecordProgressResponse,
+    RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse,
+    ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest,
+    RequestReviewResponse, ReviewDispositionRequest, ReviewDispositionResponse, TransferCaseRequest,
+    TransferCaseResponse, case_service_client::CaseServiceClient, case_sight::Sight,
 };
 use clap::{
     Args, Subcommand, ValueEnum,
@@ -178,6 +178,25 @@ Example:
         note: String,
         #[command(flatten)]
         told: TellReporter,
+    },
+    /// Ask the reporter something, as the lead: the receipt shows the question
+    ///
+    /// The answer is added to the report: `remit report show` has it, and `remit case watch` tells of
+    /// it. No clock stops.
+    #[command(after_help = "\
+Example:
+  remit case ask cases/0d9f… --question 'When was it paid?' --days 7 --as police-450100")]
+    Ask {
+        #[command(flatten)]
+        of: Of,
+        /// The question, as the reporter is shown it
+        #[arg(long, value_name = "TEXT")]
+        question: String,
+        /// Days that the reporter has to answer, 1 to 30 [default: 7]
+        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+        days: i32,
+        #[command(flatten)]
+        remark: Remark,
     },
     /// Record a measure that could not wait, also before taking the case over
     #[command(
@@ -513,6 +532,15 @@ impl Change {
                     .done(tr("put on record"), client.record_progress(request).await)
                     .await
             }
+            Self::Ask {
+                of,
+                question,
+                days: answer_day_count,
+                remark: Remark { note },
+            } => {
+                let request = request!(of => AskReporterRequest { question, answer_day_count, note });
+                shown.done(tr("asked"), client.ask_reporter(request).await).await
+            }
             Self::UrgentMeasure { of, measure, note } => {
                 let request = request!(of => RecordUrgentMeasureRequest { measure: measure.into(), note });
                 shown
@@ -607,7 +635,7 @@ macro_rules! shown {
 // Who makes these still sees it.
 shown!(
     AcknowledgeCaseResponse, RequestAssistanceResponse, ClaimLeadResponse, RecordProgressResponse,
-    RecordUrgentMeasureResponse, ProposeDispositionResponse, ReviewDispositionResponse, ReopenCaseResponse
+    RecordUrgentMeasureResponse, AskReporterResponse, ProposeDispositionResponse, ReviewDispositionResponse, ReopenCaseResponse
     => |answered| Done {
         preview: None,
         sight: answered.current_case.map(Sight::CurrentCase),

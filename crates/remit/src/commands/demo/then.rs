@@ -7,23 +7,27 @@ use anyhow::Context as _;
 use api::{
     audit::{ChangeFilter, ListChangesRequest, audit_service_client::AuditServiceClient},
     event::{
-        ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReviewRequester, ReviewVerdict,
+        CaseState, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReopenReason,
+        ReviewRequester, ReviewVerdict,
     },
-    intake::LogReference,
+    intake::{
+        AddInformationRequest, AnswerQuestionRequest, CheckReceiptRequest, LogReference,
+        add_information_request::Target as Whose, intake_service_client::IntakeServiceClient,
+    },
     routing::{
-        AcknowledgeCaseRequest, AnswerClaimRequest, Case, ClaimLeadRequest, DeclineCaseRequest, DesignateAgencyRequest,
-        GetCaseRequest, ProposeDispositionRequest, RequestReviewRequest, ReviewDispositionRequest, TransferCaseRequest,
-        case_service_client::CaseServiceClient,
+        AcknowledgeCaseRequest, AnswerClaimRequest, AskReporterRequest, Case, ClaimLeadRequest, DeclineCaseRequest,
+        DesignateAgencyRequest, GetCaseRequest, ProposeDispositionRequest, ReopenCaseRequest, RequestReviewRequest,
+        ReviewDispositionRequest, TransferCaseRequest, case_service_client::CaseServiceClient,
     },
 };
 use host::config::Service;
-use journal::Opened;
+use journal::{Opened, RoutingKind};
 use rpc::{Officer, client::Caller};
 use tokio::time::Instant;
 use tonic::{Response, Status};
 use tonic_types::StatusExt as _;
 
-use super::{Demo, PATIENCE, story::proofs};
+use super::{Demo, PATIENCE, Sent, story::proofs};
 use crate::{
     client::Failed,
     commands::proof::{self, Logged},
@@ -41,15 +45,16 @@ struct Play<'a> {
 
 impl Demo {
     /// Goes on with the case of a story, if something is told of it. Returns the number of proofs.
-    pub(super) async fn then(&self, story: u32, case: &Case, vkey: &str) -> anyhow::Result<usize> {
+    pub(super) async fn then(&self, sent: &Sent, case: &Case, vkey: &str) -> anyhow::Result<usize> {
         let play = Play {
             demo: self,
             vkey,
             case: case.name.clone(),
         };
-        match story {
+        match sent.example.story {
             3 => play.reviewed_twice().await?,
             4 => play.moved_away().await?,
+            5 => play.asked(sent).await?,
             6 => play.claimed().await?,
             9 => play.kept_out().await?,
             _ => return Ok(0),
@@ -162,6 +167,114 @@ impl Play<'_> {
         })
         .await?;
         self.acknowledge(liuzhou).await
+    }
+
+    /// The fifth story: the reporter is asked and answers, and what it adds later opens the case
+    /// again.
+    async fn asked(&self, sent: &Sent) -> anyhow::Result<()> {
+        let nation = "police-CN";
+        self.title("the reporter is asked, and adds screenshots once it is decided")
+            .await?;
+        self.acknowledge(nation).await?;
+        self.act(nation, "o-4", "asks the reporter", async |mut desk, name| {
+            let request = AskReporterRequest {
+                name,
+                question: "Which account did you pay to, and do you have screenshots?".to_owned(),
+                answer_day_count: 7,
+                ..Default::default()
+            };
+            desk.ask_reporter(request).await
+        })
+        .await?;
+        // The reporter, through the form of whoever took the report in.
+        let intake = self
+            .demo
+            .access
+            .of(&sent.example.sender)
+            .target(Service::Intake, None)?;
+        let mut form = IntakeServiceClient::new(intake.channel);
+        let deadline = Instant::now() + PATIENCE;
+        let question = loop {
+            let receipt = sent.receipt.clone();
+            let shown = form.check_receipt(CheckReceiptRequest { receipt }).await;
+            let shown = shown.map_err(Failed::call(&intake.address))?.into_inner();
+            match shown.question {
+                Some(question) => break question,
+                None if Instant::now() >= deadline => anyhow::bail!("the receipt does not show the question"),
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
+        let answer = AnswerQuestionRequest {
+            receipt: sent.receipt.clone(),
+            question_number: question.question_number,
+            text: "To an account at a bank in Guangdong. I have no screenshots now.".to_owned(),
+            ..Default::default()
+        };
+        let answered = form.answer_question(answer).await;
+        answered.map_err(Failed::call(&intake.address))?;
+        self.heard("answers by the receipt", RoutingKind::QuestionAnswered)
+            .await?;
+        self.act(nation, "o-4", "decides: too little is known", async |mut desk, name| {
+            let request = ProposeDispositionRequest {
+                name,
+                disposition: Some(Disposition {
+                    kind: DispositionKind::InsufficientInformation.into(),
+                    effects: vec![DispositionEffect::None.into()],
+                    legal_basis: "公安机关办理刑事案件程序规定 174".to_owned(),
+                }),
+                reasons: "The account's holder is not known, and the app is gone.".to_owned(),
+                reporter_text: "Without more we cannot go on. You can still add to your report.".to_owned(),
+                ..Default::default()
+            };
+            desk.propose_disposition(request).await
+        })
+        .await?;
+        if self.current().await?.state() == CaseState::InReview {
+            self.act(nation, "o-5", "approves it", async |mut desk, name| {
+                let request = ReviewDispositionRequest {
+                    name,
+                    verdict: ReviewVerdict::Approved.into(),
+                    ..Default::default()
+                };
+                desk.review_disposition(request).await
+            })
+            .await?;
+        }
+        let more = AddInformationRequest {
+            target: Some(Whose::Receipt(sent.receipt.clone())),
+            text: "I found the screenshots: the transfer, and the talk with the agent.".to_owned(),
+            ..Default::default()
+        };
+        let added = form.add_information(more).await;
+        added.map_err(Failed::call(&intake.address))?;
+        self.heard("adds screenshots by the receipt", RoutingKind::InformationAdded)
+            .await?;
+        self.act(nation, "o-4", "opens the case again", async |mut desk, name| {
+            let request = ReopenCaseRequest {
+                name,
+                reason: ReopenReason::NewInformation.into(),
+                note: "The screenshots name the holder.".to_owned(),
+                ..Default::default()
+            };
+            desk.reopen_case(request).await
+        })
+        .await
+    }
+
+    /// Waits until the case has what its reporter did.
+    async fn heard(&self, what: &str, kind: RoutingKind) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let case = self.current().await?;
+            if case.history.last().is_some_and(|step| step.kind == kind.name()) {
+                let now = output::case_state(case.state());
+                return self.tell("reporter", what, &now.style(dim()));
+            }
+            if Instant::now() >= deadline {
+                anyhow::bail!("after {} s {} has no {}", PATIENCE.as_secs(), self.case, kind.name());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The sixth story: a supporting agency claims the lead, and the nation decides.

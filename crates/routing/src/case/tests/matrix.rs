@@ -39,6 +39,10 @@ fn actions() -> Vec<Action> {
         Action::RecordUrgentMeasure(RecordUrgentMeasure {
             measure: UrgentMeasure::EvidenceSecured,
         }),
+        Action::AskReporter(AskReporter {
+            text: "When was it paid?".to_owned(),
+            days: 7,
+        }),
         Action::Propose(Propose {
             what: what(DispositionKind::Guidance),
             note: CaseNote::default(),
@@ -170,6 +174,7 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
         Part::Designating,
         &[State::AWAITING_DESIGNATION],
     ),
+    ("ask-reporter", Part::Lead, &[State::IN_PROGRESS]),
     ("propose", Part::Lead, &[State::IN_PROGRESS]),
     ("review", Part::Lead, &[State::IN_REVIEW]),
     ("request-review", Part::Lead, &[State::RESOLVED]),
@@ -240,7 +245,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        17 * (4 + 1 + 7 + 5 + 1 + 1 + 4 + 7),
+        18 * (4 + 1 + 7 + 5 + 1 + 1 + 4 + 7),
         "lead, designating, supporting, asked, giving, deciding, superior, operator"
     );
 }
@@ -408,7 +413,7 @@ fn printed() -> String {
         "\nA clock that runs against the new owner of a case ends with the change. Where an owner ends without a successor that may see the case, \
          `succeed` starts `designate` against the superior. `propose` changes no clock where a second person is needed, nor does `review` when \
          it returns a disposition. Where another than the owner steps aside by `recuse`, only clocks against it and units under it end. `answer-claim` stands for agreeing; disputing is \
-         `dispute-claim`.\n",
+         `dispute-claim`. `add-information` and `answer-question` are what the reporter says, by the receipt.\n",
     );
     text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded | what officers write |\n|---|---|---|---|---|\n");
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Remit) {

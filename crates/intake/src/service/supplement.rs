@@ -1,0 +1,217 @@
+//! Adding to a report, and answering a question about it.
+
+use api::{
+    google::r#type::LocalizedText,
+    intake::{
+        AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse, Report,
+        add_information_request::Target,
+    },
+};
+use journal::{Time, keyed_hash};
+use prost::Message as _;
+use rpc::{Failure, Identity, Violation, Violations};
+use uuid::Uuid;
+
+use super::{Service, sender};
+use crate::{
+    category::Category,
+    state::State,
+    store::{self, Added, Addition, StoredReport},
+    submission,
+    supplement::{check_text, notices},
+};
+
+/// What is added, and to what it is an answer.
+struct Said<'r> {
+    text: &'r str,
+    evidence: &'r [String],
+    question: Option<i64>,
+    request_id: Option<Uuid>,
+}
+
+impl<'r> Said<'r> {
+    /// Checks all but what the report decides.
+    fn check(
+        text: &'r str,
+        evidence: &'r [String],
+        question: Option<i64>,
+        request_id: &str,
+        violations: &mut Violations,
+    ) -> Self {
+        check_text(text, evidence.len(), violations);
+        submission::evidence("evidence", evidence, None, violations);
+        Self {
+            text,
+            evidence,
+            question,
+            request_id: violations.request_id("request_id", request_id),
+        }
+    }
+}
+
+impl Service {
+    /// Adds information to a report.
+    pub(crate) async fn add_information(
+        &self,
+        caller: &Identity,
+        request: AddInformationRequest,
+    ) -> Result<AddInformationResponse, Failure> {
+        let AddInformationRequest {
+            target,
+            text,
+            evidence,
+            request_id,
+        } = &request;
+        let mut violations = Violations::new();
+        let said = Said::check(text, evidence, None, request_id, &mut violations);
+        let named = match target {
+            Some(Target::Name(name)) => violations.name("name", names::REPORT, name),
+            Some(Target::Receipt(_)) => None,
+            None => {
+                violations.add(
+                    "receipt",
+                    "is missing; give the receipt, or the name of a report that you sent",
+                );
+                None
+            }
+        };
+        violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
+        let stored = match (target, named) {
+            (Some(Target::Receipt(receipt)), _) => self.by_receipt(receipt).await?,
+            (_, Some(report)) => self.sent_by_caller(caller, report).await?,
+            _ => return Err(Failure::NotFound { what: "report" }),
+        };
+        let (time, notices) = self.add(caller, stored, &said).await?;
+        Ok(AddInformationResponse {
+            add_time: Some(time.to_proto()),
+            notices,
+        })
+    }
+
+    /// Answers the question that is open.
+    pub(crate) async fn answer_question(
+        &self,
+        caller: &Identity,
+        request: AnswerQuestionRequest,
+    ) -> Result<AnswerQuestionResponse, Failure> {
+        let AnswerQuestionRequest {
+            receipt,
+            question_number,
+            text,
+            evidence,
+            request_id,
+        } = &request;
+        let mut violations = Violations::new();
+        let said = Said::check(text, evidence, Some(*question_number), request_id, &mut violations);
+        if *question_number < 1 {
+            violations.add(
+                "question_number",
+                "must be the number of a question, as `CheckReceipt` shows it",
+            );
+        }
+        violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
+        let stored = self.by_receipt(receipt).await?;
+        let (time, notices) = self.add(caller, stored, &said).await?;
+        Ok(AnswerQuestionResponse {
+            add_time: Some(time.to_proto()),
+            notices,
+        })
+    }
+
+    /// A report that the caller sent.
+    async fn sent_by_caller(&self, caller: &Identity, report: Uuid) -> Result<StoredReport, Failure> {
+        let stored = self.store.report(report).await?;
+        let sent = stored.filter(|stored| sender(caller).owns(&stored.sender));
+        sent.ok_or(Failure::NotFound { what: "report" })
+    }
+
+    async fn add(
+        &self,
+        caller: &Identity,
+        stored: StoredReport,
+        said: &Said<'_>,
+    ) -> Result<(Time, Vec<LocalizedText>), Failure> {
+        let is_hidden = self.is_hidden_from_bearer(caller, &stored).await?;
+        let mut violations = Violations::new();
+        let category = self.category_of(&stored)?;
+        let files = submission::evidence("evidence", said.evidence, category, &mut violations);
+        violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
+        let question = said.question.unwrap_or_default();
+        let asked = [said.text, &said.evidence.join("\n"), &question.to_string()].join("\0");
+        let mut content = stored.report.as_bytes().to_vec();
+        content.extend(asked.into_bytes());
+        let fingerprint = keyed_hash(&self.fingerprint_key, "supplement-fingerprint-v1", &content);
+        let mut commitment_key = [0; 32];
+        self.entropy.fill(&mut commitment_key);
+        let addition = Addition {
+            report: stored.report,
+            sender: sender(caller),
+            actor: caller.actor(stored.report.as_bytes()),
+            text: said.text.to_owned(),
+            files: files.into_iter().map(|id| (id, caller.actor(id.as_bytes()))).collect(),
+            question: said.question,
+            is_hidden,
+            commitment_key,
+            traceparent: telemetry::traceparent(),
+            request: said.request_id.map(|id| (id, fingerprint)),
+        };
+        let now = self.clock.now();
+        let added = self
+            .writer
+            .write(&self.store, |store| async move { store.add(&addition, now).await })
+            .await?;
+        match added {
+            Added::Recorded { time, was_decided } => Ok((time, notices(was_decided && !is_hidden))),
+            refused => Err(refusal(refused, stored.report)),
+        }
+    }
+
+    /// The category of a report, if this version has it.
+    fn category_of(&self, stored: &StoredReport) -> Result<Option<&Category>, Failure> {
+        let report = Report::decode(stored.content.as_slice()).map_err(|error| Failure::Internal(Box::new(error)))?;
+        let id = names::Collection::CATEGORIES.id(&report.category);
+        Ok(id.and_then(|id| self.categories.get(id)))
+    }
+}
+
+/// Why nothing was added.
+fn refusal(refused: Added, report: Uuid) -> Failure {
+    match refused {
+        Added::RequestIdReused => Failure::RequestIdReused,
+        Added::Ended(state) => Failure::WrongState {
+            record: store::name(report),
+            state: state.name(),
+            description: match state {
+                State::Advised => {
+                    "no agency can act on the report; its receipt tells who can. If there is more to report, submit another"
+                }
+                _ => "the report is withdrawn; submit another",
+            }
+            .to_owned(),
+        },
+        Added::NotAsked => Failure::invalid(
+            "question_number",
+            "is not the question that is open; `CheckReceipt` shows that, and `AddInformation` takes what answers none",
+        ),
+        Added::Answered => Failure::invalid(
+            "question_number",
+            "is answered already; `AddInformation` takes what is to be added",
+        ),
+        Added::Full => Failure::invalid(
+            "text",
+            format!(
+                "is more than the report takes: {} additions, {} KiB of text and {} files; send the rest to its agency",
+                store::supplement::MOST,
+                store::supplement::MOST_BYTES >> 10,
+                store::supplement::MOST_FILES
+            ),
+        ),
+        Added::Unattachable(files) => {
+            let violation = |(i, why): (usize, crate::evidence::Unattachable)| {
+                Violation::new(format!("evidence[{i}]"), why.words())
+            };
+            Failure::InvalidInput(files.into_iter().map(violation).collect())
+        }
+        Added::NotFound | Added::Recorded { .. } => Failure::NotFound { what: "report" },
+    }
+}

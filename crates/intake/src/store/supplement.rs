@@ -1,0 +1,301 @@
+//! Adding to a report: recorded beside it, as a change of it.
+
+use api::{
+    event::{Actor, Detail},
+    intake::Supplement,
+};
+use journal::{Answers, Bytes32, Draft, Earlier, IntakeKind, RequestId, Time, keyed_hash};
+use names::AgencyId;
+use prost::Message as _;
+use sql::{Error, Insert, Kind, Row, Tx, Value};
+use uuid::Uuid;
+
+use super::{
+    Sender, SqlStore,
+    evidence::{self, Unattachables},
+    follow::{STATES, delivery, load_states, state_row},
+    name,
+    sql_store::{self, case_of},
+};
+use crate::state::State;
+
+/// Maximum number of additions to a report that answer no question. An answer is bound by its
+/// question.
+pub const MOST: u64 = 50;
+/// Maximum bytes of text in these.
+pub const MOST_BYTES: u64 = 200 << 10;
+/// Maximum number of files in these.
+pub const MOST_FILES: u64 = 60;
+
+/// A checked addition on its way into the store.
+#[derive(Clone, Debug)]
+pub struct Addition {
+    /// Id of the report.
+    pub report: Uuid,
+    /// Who sends it.
+    pub sender: Sender,
+    /// Who sends it, as it is logged.
+    pub actor: Actor,
+    /// What is added.
+    pub text: String,
+    /// Ids of the files, each with who sends it, as its record logs that.
+    pub files: Vec<(Uuid, Actor)>,
+    /// The question that it answers.
+    pub question: Option<i64>,
+    /// Whether what became of the report is hidden from whoever adds: then it is taken whatever
+    /// that is.
+    pub is_hidden: bool,
+    /// Key of the commitment to the content.
+    pub commitment_key: Bytes32,
+    /// Trace context to go on with.
+    pub traceparent: String,
+    /// The id by which a repeat is known, and what tells whether it asks for the same.
+    pub request: Option<(Uuid, Bytes32)>,
+}
+
+/// What became of an addition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// Recorded now, or by an earlier request with this id and content.
+    Recorded {
+        /// When.
+        time: Time,
+        /// Whether the report's case had been decided by then.
+        was_decided: bool,
+    },
+    /// The request id stands for something else.
+    RequestIdReused,
+    /// There is no such report.
+    NotFound,
+    /// The report takes nothing any more.
+    Ended(State),
+    /// There is no such question, or it is no longer open.
+    NotAsked,
+    /// The question is answered.
+    Answered,
+    /// The report has as many additions as it can have.
+    Full,
+    /// Files that it cannot have.
+    Unattachable(Unattachables),
+}
+
+/// An addition as stored.
+#[derive(Clone, Debug)]
+pub struct StoredSupplement {
+    /// Who sent it.
+    pub sender: Sender,
+    /// The question that it answers.
+    pub question: Option<i64>,
+    /// Bytes of its text.
+    pub size: u64,
+    /// Number of its files.
+    pub files: u64,
+    /// The encoded [`Supplement`].
+    pub content: Vec<u8>,
+}
+
+impl StoredSupplement {
+    /// As it is shown.
+    pub fn shown(&self) -> Result<Supplement, Error> {
+        Supplement::decode(self.content.as_slice()).map_err(|error| Error::Damaged {
+            what: "supplement",
+            problem: error.to_string(),
+        })
+    }
+}
+
+const SUPPLEMENTS: Insert = Insert::into(
+    "supplements",
+    &[
+        ("report", Kind::Text),
+        ("sequence", Kind::Int),
+        ("question", Kind::Int),
+        ("caller", Kind::Text),
+        ("agency", Kind::Text),
+        ("size", Kind::Int),
+        ("files", Kind::Int),
+        ("content", Kind::Bytes),
+        ("commitment_key", Kind::Bytes),
+    ],
+);
+
+const OF_REPORT: &str = "SELECT caller, agency, question, size, files, content FROM supplements WHERE report = $1 \
+                         ORDER BY sequence";
+
+fn stored(row: &Row) -> Result<StoredSupplement, Error> {
+    Ok(StoredSupplement {
+        sender: Sender {
+            system: row.get("caller")?,
+            agency: sql_store::agency(row)?,
+        },
+        question: row.get("question")?,
+        size: row.count("size", "size of a supplement")?,
+        files: row.count("files", "files of a supplement")?,
+        content: row.get("content")?,
+    })
+}
+
+impl SqlStore {
+    pub(super) async fn supplements_of(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error> {
+        let rows = self.db.fetch(OF_REPORT, vec![report.into()]).await?;
+        rows.iter().map(stored).collect()
+    }
+
+    pub(super) async fn add_once(&self, addition: &Addition, now: Time) -> Result<Added, Error> {
+        match sql::transact!(self.db, |tx| self.try_add(&mut tx, addition, now)) {
+            // The same id, for another report at the same moment: now it is found.
+            Err(error) if error.is_unique_violation() => {
+                sql::transact!(self.db, |tx| self.try_add(&mut tx, addition, now))
+            }
+            added => added,
+        }
+    }
+
+    async fn try_add(&self, tx: &mut Tx, addition: &Addition, now: Time) -> Result<Added, Error> {
+        let id = addition.report.to_string();
+        let Some(current) = load_states(tx, vec![id.clone()]).await?.remove(&id) else {
+            return Ok(Added::NotFound);
+        };
+        // Behind the lock of the report: a repeat that was sent at the same time waits for the
+        // first.
+        let request = addition.request.map(|(id, fingerprint)| RequestId {
+            caller: addition.sender.system.clone(),
+            id,
+            fingerprint,
+        });
+        let mut answers = Answers::find(tx, &request).await?;
+        match request.as_ref().and_then(|request| answers.earlier(request)) {
+            Some(Earlier::Answered(answer)) => return read_answer(&answer),
+            Some(Earlier::OtherContent) => return Ok(Added::RequestIdReused),
+            None => {}
+        }
+        let case = case_of(current.case.as_deref())?.unwrap_or_default();
+        let earlier = tx.fetch(OF_REPORT, vec![addition.report.into()]).await?;
+        let earlier = earlier.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+        match current.state {
+            State::Withdrawn | State::Advised if !addition.is_hidden => return Ok(Added::Ended(current.state)),
+            _ => {}
+        }
+        if let Some(number) = addition.question {
+            if earlier.iter().any(|answer| answer.question == Some(number)) {
+                return Ok(Added::Answered);
+            }
+            if addition.is_hidden || case.question.as_ref().is_none_or(|open| open.question_number != number) {
+                return Ok(Added::NotAsked);
+            }
+        } else if is_full(&earlier, addition) {
+            return Ok(Added::Full);
+        }
+        let files: Vec<Uuid> = addition.files.iter().map(|(id, _)| *id).collect();
+        let current_files = evidence::lock(tx, &files).await?;
+        let unattachable = evidence::judge_locked(&files, &current_files, &addition.sender, now);
+        if !unattachable.is_empty() {
+            return Ok(Added::Unattachable(unattachable));
+        }
+        let content = Supplement {
+            add_time: Some(now.max(current.head.time).to_proto()),
+            text: addition.text.clone(),
+            evidence: files.iter().copied().map(crate::evidence::name).collect(),
+            question_number: addition.question.unwrap_or_default(),
+        }
+        .encode_to_vec();
+        let state = current.state.name().to_owned();
+        let kind = match addition.question {
+            Some(_) => IntakeKind::ReportAnswered,
+            None => IntakeKind::ReportSupplemented,
+        };
+        let draft = Draft {
+            source: "intake",
+            record: &name(addition.report),
+            kind: kind.name(),
+            caused_by: None,
+            detail: Detail {
+                from_state: state.clone(),
+                to_state: state,
+                actor: Some(addition.actor.clone()),
+                content_commitment: keyed_hash(&addition.commitment_key, "supplement-v1", &content)
+                    .to_vec()
+                    .into(),
+                question_number: addition.question.unwrap_or_default(),
+                ..Detail::default()
+            },
+            traceparent: addition.traceparent.clone(),
+        };
+        let change = draft.into_change(&current.head, now, &*self.entropy);
+        let head = change.head;
+        let row = [
+            addition.report.into(),
+            head.sequence.cast_signed().into(),
+            addition.question.map_or(Value::Null(Kind::Int), Value::Int),
+            addition.sender.system.as_str().into(),
+            Value::text_or_null(addition.sender.agency.as_ref().map(AgencyId::as_str)),
+            Value::Int(i64::try_from(addition.text.len()).unwrap_or(i64::MAX)),
+            Value::Int(i64::try_from(files.len()).unwrap_or(i64::MAX)),
+            content.into(),
+            addition.commitment_key.into(),
+        ];
+        SUPPLEMENTS.rows(tx, vec![row]).await?;
+        let was_decided = case.outcome.is_some() || current.state == State::Closed;
+        let state = state_row(addition.report, current.state, head, current.known_time, current.case);
+        STATES.rows(tx, vec![state]).await?;
+        let mut deliveries = self
+            .attach(
+                tx,
+                &current_files,
+                addition.report,
+                &addition.files,
+                change.event_id,
+                &addition.traceparent,
+                now,
+            )
+            .await?;
+        deliveries.push(delivery(
+            change,
+            current.lane,
+            None,
+            addition.question.unwrap_or_default(),
+        ));
+        if let Some(request) = &request {
+            answers.add(request, answer(head.time, was_decided));
+        }
+        answers.keep(tx, now).await?;
+        journal::append(tx, deliveries).await?;
+        Ok(Added::Recorded {
+            time: head.time,
+            was_decided,
+        })
+    }
+}
+
+/// Whether a report has no room for an addition that answers nothing.
+fn is_full(earlier: &[StoredSupplement], addition: &Addition) -> bool {
+    let counted = earlier.iter().filter(|added| added.question.is_none());
+    let (mut count, mut bytes, mut files) = (1, addition.text.len() as u64, addition.files.len() as u64);
+    for added in counted {
+        count += 1;
+        bytes += added.size;
+        files += added.files;
+    }
+    count > MOST || bytes > MOST_BYTES || files > MOST_FILES
+}
+
+/// The first answer to an addition, as it is kept.
+fn answer(time: Time, was_decided: bool) -> Vec<u8> {
+    let mut answer = time.0.to_be_bytes().to_vec();
+    answer.push(was_decided.into());
+    answer
+}
+
+fn read_answer(answer: &[u8]) -> Result<Added, Error> {
+    let read = answer.split_first_chunk::<8>();
+    match read {
+        Some((time, [was_decided])) => Ok(Added::Recorded {
+            time: Time(i64::from_be_bytes(*time)),
+            was_decided: *was_decided != 0,
+        }),
+        _ => Err(Error::Damaged {
+            what: "first answer to an addition",
+            problem: format!("it has {} bytes", answer.len()),
+        }),
+    }
+}

@@ -1,0 +1,623 @@
+//! What is added to a report and answered, in the store on each backend and through the service.
+
+use std::sync::atomic::Ordering;
+
+use api::{
+    event::{Actor, CaseState, Detail},
+    intake::{
+        AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse,
+        CheckReceiptRequest, Question, ReadPurpose, RecordCaseChangesRequest, Supplement,
+        add_information_request::Target,
+    },
+    routing::ReportChange,
+};
+use intake::{
+    state::State,
+    store::{Added, Addition, Sender, SqlStore, Store as _, evidence::EvidenceStore as _, supplement},
+};
+use journal::{Head, Opened, SeededEntropy, Time, keyed_hash};
+use prost::Message as _;
+use rpc::Limits;
+use testkit::Backend;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use crate::{
+    evidence::upload_bytes,
+    evidence_store::upload,
+    fixture::{NOW, Served, acceptance, case_news, count, entropy, good, open, prepared, serve},
+};
+
+testkit::on_each_backend!(
+    p1_an_addition_is_a_version_of_its_own_and_changes_nothing_that_was,
+    p1_files_are_attached_with_the_addition_or_nothing_is_recorded,
+    a_repeated_addition_is_recorded_once,
+    additions_are_bounded_and_answers_are_not_counted,
+    what_has_ended_takes_nothing_but_from_whom_that_is_hidden,
+    a_question_is_answered_once_while_it_is_open,
+    p7_what_one_reporter_says_is_told_to_no_other,
+);
+
+fn hotline() -> Sender {
+    Sender {
+        system: "hotline".to_owned(),
+        agency: names::AgencyId::new("content-regulator-CN").ok(),
+    }
+}
+
+fn addition(report: Uuid, text: &str) -> Addition {
+    Addition {
+        report,
+        sender: hotline(),
+        actor: Actor::default(),
+        text: text.to_owned(),
+        files: Vec::new(),
+        question: None,
+        is_hidden: false,
+        commitment_key: [5; 32],
+        traceparent: String::new(),
+        request: None,
+    }
+}
+
+fn time_of(added: &Added) -> Time {
+    match added {
+        Added::Recorded { time, .. } => *time,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn accepted(store: &SqlStore, entropy: &SeededEntropy) -> Uuid {
+    let accepted = acceptance(entropy, None, 1);
+    let id = accepted.report;
+    store.accept(&prepared(&[accepted])).await.unwrap();
+    id
+}
+
+async fn kinds(store: &SqlStore, report: Uuid) -> Vec<String> {
+    let changes = store.changes(report).await.unwrap();
+    changes.into_iter().map(|change| change.kind).collect()
+}
+
+async fn p1_an_addition_is_a_version_of_its_own_and_changes_nothing_that_was(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let id = accepted(&store, &entropy).await;
+    let nowhere = store.add(&addition(Uuid::from_u128(7), "more"), NOW).await.unwrap();
+    assert_eq!(nowhere, Added::NotFound);
+    let first = store.add(&addition(id, "He called again."), NOW).await.unwrap();
+    assert_eq!(
+        first,
+        Added::Recorded {
+            time: NOW,
+            was_decided: false
+        }
+    );
+    let second = addition(id, "And again.");
+    store.add(&second, NOW.plus_seconds(9)).await.unwrap();
+    let added = store.supplements(id).await.unwrap();
+    let shown: Vec<Supplement> = added.iter().map(|added| added.shown().unwrap()).collect();
+    assert_eq!(shown[0].text, "He called again.");
+    assert_eq!(
+        (shown[1].text.as_str(), shown[1].add_time),
+        ("And again.", Some(NOW.plus_seconds(9).to_proto()))
+    );
+    assert_eq!(added[0].sender, hotline());
+    let stored = store.report(id).await.unwrap().unwrap();
+    assert_eq!(
+        (stored.state, stored.content.as_slice()),
+        (State::Accepted, b"content".as_slice())
+    );
+    assert_eq!(
+        kinds(&store, id).await,
+        ["report.accepted", "report.supplemented", "report.supplemented"]
+    );
+    // For routing, which tells the desk, and for audit, with a commitment to what was said and
+    // nothing of it.
+    assert_eq!(count(&db, "SELECT count(*) FROM outbox").await, 6);
+    let rows = db
+        .fetch(
+            "SELECT payload FROM outbox WHERE consumer = 'audit' ORDER BY position",
+            Vec::new(),
+        )
+        .await
+        .unwrap();
+    let mut commitments = Vec::new();
+    for row in &rows {
+        let payload: Vec<u8> = row.get("payload").unwrap();
+        assert!(!String::from_utf8_lossy(&payload).contains("again"));
+        let change = api::event::StateChange::decode(payload.as_slice()).unwrap();
+        let detail = Detail::decode(change.detail.unwrap().content).unwrap();
+        commitments.push(detail.content_commitment.to_vec());
+    }
+    let expected = keyed_hash(&[5; 32], "supplement-v1", &added[1].content).to_vec();
+    assert!(commitments.contains(&expected));
+}
+
+async fn p1_files_are_attached_with_the_addition_or_nothing_is_recorded(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let id = accepted(&store, &entropy).await;
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let upload = upload(&*entropy, None, 1);
+        store.record_upload(&upload, NOW).await.unwrap();
+        files.push(upload.id);
+    }
+    let naming = |files: &[Uuid], sender: Sender| Addition {
+        files: files.iter().map(|id| (*id, Actor::default())).collect(),
+        sender,
+        ..addition(id, "")
+    };
+    let stranger = Sender {
+        system: "bank".to_owned(),
+        agency: None,
+    };
+    let rows =
+        "SELECT (SELECT count(*) FROM supplements) + (SELECT count(*) FROM journal) + (SELECT count(*) FROM outbox)";
+    let before = count(&db, rows).await;
+    for refused in [
+        naming(&[files[0], Uuid::from_u128(7)], hotline()),
+        naming(&files, stranger),
+    ] {
+        let refused = store.add(&refused, NOW).await.unwrap();
+        assert!(matches!(refused, Added::Unattachable(_)), "{refused:?}");
+    }
+    assert_eq!(count(&db, rows).await, before);
+    time_of(&store.add(&naming(&files, hotline()), NOW).await.unwrap());
+    for file in &files {
+        let stored = store.evidence(*file).await.unwrap().unwrap();
+        assert_eq!(stored.report, Some(id));
+    }
+    let shown = store.supplements(id).await.unwrap()[0].shown().unwrap();
+    assert_eq!(
+        shown.evidence,
+        files.iter().map(|id| names::EVIDENCE.of(*id)).collect::<Vec<_>>()
+    );
+    let again = store.add(&naming(&files[..1], hotline()), NOW).await.unwrap();
+    assert!(
+        matches!(again, Added::Unattachable(_)),
+        "a file is attached once: {again:?}"
+    );
+}
+
+async fn a_repeated_addition_is_recorded_once(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let ids = [accepted(&store, &entropy).await, accepted(&store, &entropy).await];
+    let asked = |report, fingerprint: u8| Addition {
+        request: Some((Uuid::from_u128(9), [fingerprint; 32])),
+        ..addition(report, "more")
+    };
+    let (first, later) = (asked(ids[0], 1), NOW.plus_seconds(9));
+    let (once, twice) = tokio::join!(store.add(&first, NOW), store.add(&first, later));
+    let once = once.unwrap();
+    assert_eq!(once, twice.unwrap());
+    assert_eq!(store.add(&first, NOW.plus_seconds(99)).await.unwrap(), once);
+    for other in [asked(ids[0], 2), asked(ids[1], 2)] {
+        assert_eq!(store.add(&other, NOW).await.unwrap(), Added::RequestIdReused);
+    }
+    assert_eq!(count(&db, "SELECT count(*) FROM supplements").await, 1);
+}
+
+async fn additions_are_bounded_and_answers_are_not_counted(backend: Backend) {
+    let (_db, store, entropy) = open(backend.url()).await;
+    let (many, long) = (accepted(&store, &entropy).await, accepted(&store, &entropy).await);
+    for _ in 0..supplement::MOST {
+        time_of(&store.add(&addition(many, "x"), NOW).await.unwrap());
+    }
+    assert_eq!(store.add(&addition(many, "x"), NOW).await.unwrap(), Added::Full);
+    let tenth = "x".repeat(usize::try_from(supplement::MOST_BYTES / 10).unwrap());
+    for _ in 0..10 {
+        time_of(&store.add(&addition(long, &tenth), NOW).await.unwrap());
+    }
+    assert_eq!(store.add(&addition(long, "x"), NOW).await.unwrap(), Added::Full);
+    let of_files = accepted(&store, &entropy).await;
+    let files = |count: u64| Addition {
+        files: (0..count)
+            .map(|file| (Uuid::from_u128(u128::from(file)), Actor::default()))
+            .collect(),
+        ..addition(of_files, "")
+    };
+    let most = store.add(&files(supplement::MOST_FILES), NOW).await.unwrap();
+    assert!(matches!(most, Added::Unattachable(_)), "they are not there: {most:?}");
+    assert_eq!(
+        store.add(&files(supplement::MOST_FILES + 1), NOW).await.unwrap(),
+        Added::Full
+    );
+    // Who has asked is answered.
+    let mut head = Head::default();
+    asking(&store, &entropy, &mut head, many, &[many], 1).await;
+    let answer = Addition {
+        question: Some(1),
+        ..addition(many, "On Monday.")
+    };
+    time_of(&store.add(&answer, NOW).await.unwrap());
+}
+
+async fn what_has_ended_takes_nothing_but_from_whom_that_is_hidden(backend: Backend) {
+    let (_db, store, entropy) = open(backend.url()).await;
+    for (case, ended, decided) in [
+        (CaseState::Advised, Some(State::Advised), false),
+        (CaseState::Resolved, None, true),
+        (CaseState::Closed, None, true),
+        (CaseState::Assigned, None, false),
+    ] {
+        let id = accepted(&store, &entropy).await;
+        let news = case_news(&*entropy, &format!("cases/{id}"), &mut Head::default(), &[id], case);
+        store.record_case_changes(&[news], NOW).await.unwrap();
+        let added = store.add(&addition(id, "more"), NOW).await.unwrap();
+        let expected = match ended {
+            Some(state) => Added::Ended(state),
+            None => Added::Recorded {
+                time: NOW,
+                was_decided: decided,
+            },
+        };
+        assert_eq!(added, expected, "{case:?}");
+        let hidden = Addition {
+            is_hidden: true,
+            ..addition(id, "more")
+        };
+        time_of(&store.add(&hidden, NOW).await.unwrap());
+    }
+}
+
+/// Has routing tell of an open question, or of none.
+async fn asking(store: &SqlStore, entropy: &SeededEntropy, head: &mut Head, case: Uuid, reports: &[Uuid], number: i64) {
+    let mut news = case_news(entropy, &format!("cases/{case}"), head, reports, CaseState::InProgress);
+    news.change.question = (number > 0).then(|| question(number));
+    store.record_case_changes(&[news], NOW).await.unwrap();
+}
+
+fn question(number: i64) -> Question {
+    Question {
+        question_number: number,
+        text: "When was it paid?".to_owned(),
+        ask_time: Some(NOW.to_proto()),
+        answer_by_time: Some(NOW.plus_seconds(99).to_proto()),
+    }
+}
+
+async fn a_question_is_answered_once_while_it_is_open(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let id = accepted(&store, &entropy).await;
+    let answer = |number| Addition {
+        question: Some(number),
+        ..addition(id, "On Monday.")
+    };
+    let mut head = Head::default();
+    assert_eq!(store.add(&answer(1), NOW).await.unwrap(), Added::NotAsked);
+    asking(&store, &entropy, &mut head, id, &[id], 1).await;
+    assert_eq!(store.add(&answer(2), NOW).await.unwrap(), Added::NotAsked);
+    let hidden = Addition {
+        is_hidden: true,
+        ..answer(1)
+    };
+    assert_eq!(store.add(&hidden, NOW).await.unwrap(), Added::NotAsked);
+    // After its time, too.
+    time_of(&store.add(&answer(1), NOW.plus_seconds(999)).await.unwrap());
+    assert_eq!(store.add(&answer(1), NOW).await.unwrap(), Added::Answered);
+    asking(&store, &entropy, &mut head, id, &[id], 0).await;
+    assert_eq!(store.add(&answer(2), NOW).await.unwrap(), Added::NotAsked);
+    assert_eq!(kinds(&store, id).await.last().unwrap(), "report.answered");
+    let rows = db
+        .fetch("SELECT payload FROM outbox WHERE consumer = 'routing'", Vec::new())
+        .await
+        .unwrap();
+    let told = rows.iter().map(|row| {
+        let payload: Vec<u8> = row.get("payload").unwrap();
+        let change = ReportChange::decode(payload.as_slice()).unwrap();
+        let entry = Opened::of_change(&change.change.unwrap()).unwrap();
+        (entry.kind, change.question_number)
+    });
+    assert!(told.collect::<Vec<_>>().contains(&("report.answered".to_owned(), 1)));
+}
+
+async fn p7_what_one_reporter_says_is_told_to_no_other(backend: Backend) {
+    let (_db, store, entropy) = open(backend.url()).await;
+    let ids = [accepted(&store, &entropy).await, accepted(&store, &entropy).await];
+    let (mut head, case) = (Head::default(), "cases/a");
+    let opened = case_news(&*entropy, case, &mut head, &ids, CaseState::Assigned);
+    let draft = journal::Draft {
+        source: "routing",
+        record: case,
+        kind: "case.information-added",
+        caused_by: None,
+        detail: Detail::default(),
+        traceparent: String::new(),
+    };
+    let change = draft.into_change(&head, NOW, &*entropy).without_detail();
+    let mut said = opened.clone();
+    said.entry = Opened::of_change(&change).unwrap();
+    said.change.told_report = names::REPORT.of(ids[0]);
+    store.record_case_changes(&[opened, said], NOW).await.unwrap();
+    let mut steps = Vec::new();
+    for id in ids {
+        let of_one = store.steps(id).await.unwrap();
+        steps.push(of_one.into_iter().map(|step| step.kind).collect::<Vec<_>>());
+    }
+    assert_eq!(steps[0], ["case.opened", "case.information-added"]);
+    assert_eq!(steps[1], ["case.opened"]);
+}
+
+fn by_receipt(receipt: &str, text: &str) -> AddInformationRequest {
+    AddInformationRequest {
+        target: Some(Target::Receipt(receipt.to_owned())),
+        text: text.to_owned(),
+        evidence: Vec::new(),
+        request_id: String::new(),
+    }
+}
+
+async fn add(served: &Served, system: &str, request: AddInformationRequest) -> Result<AddInformationResponse, Status> {
+    Ok(served.client(system).add_information(request).await?.into_inner())
+}
+
+async fn submitted(served: &Served, system: &str) -> (String, String) {
+    let submitted = served.client(system).submit_report(good()).await.unwrap().into_inner();
+    (submitted.report.unwrap().name, submitted.receipt)
+}
+
+fn id(name: &str) -> Uuid {
+    names::REPORT.id(name).unwrap()
+}
+
+#[tokio::test]
+async fn unknown_and_malformed_receipts_are_answered_alike_by_every_door() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let rows = served.rows().await;
+    let mut answers = Vec::new();
+    for receipt in [
+        "0000-0000-0000-0000-0000-0000",
+        "",
+        "garbage",
+        "'; DROP TABLE reports; --",
+    ] {
+        let receipt = receipt.to_owned();
+        let check = CheckReceiptRequest {
+            receipt: receipt.clone(),
+        };
+        answers.push(served.client("platform").check_receipt(check).await.unwrap_err());
+        answers.push(
+            add(&served, "platform", by_receipt(&receipt, "more"))
+                .await
+                .unwrap_err(),
+        );
+        let answer = AnswerQuestionRequest {
+            receipt,
+            question_number: 1,
+            text: "more".to_owned(),
+            ..AnswerQuestionRequest::default()
+        };
+        answers.push(served.client("platform").answer_question(answer).await.unwrap_err());
+    }
+    let told = answers
+        .iter()
+        .map(|status| (status.code(), status.message().to_owned(), status.details().to_vec()));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told[0].0, Code::NotFound);
+    assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:?}");
+    assert_eq!(served.rows().await, rows, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn p7_what_is_added_is_read_like_the_report() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let (name, receipt) = submitted(&served, "hotline").await;
+    let evidence = upload_bytes(&served, b"a screenshot").await.unwrap().name;
+    let own = AddInformationRequest {
+        target: Some(Target::Name(name.clone())),
+        evidence: vec![evidence.clone()],
+        ..by_receipt("", "Two\nlines")
+    };
+    add(&served, "hotline", own).await.unwrap();
+    // The reporter, elsewhere: the sender may be what the report is about.
+    add(&served, "platform", by_receipt(&receipt.to_lowercase(), "He knew it."))
+        .await
+        .unwrap();
+    let texts = async |system: &str| {
+        let read = served.get(system, &name, ReadPurpose::HandleCase).await;
+        let report = read.unwrap().report.unwrap();
+        report
+            .supplements
+            .into_iter()
+            .map(|added| added.text)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(texts("hotline").await, ["Two\nlines"], "who sent it sees what it added");
+    served.routing.decide(&["police-450100"], &[]);
+    assert_eq!(
+        texts("nanning").await,
+        ["Two\nlines", "He knew it."],
+        "the lead sees all of it"
+    );
+    served.routing.decide(&["content-regulator-CN"], &[]);
+    assert_eq!(texts("hotline").await.len(), 2, "also one that sent the report");
+    served.routing.decide(&["police-450100"], &[]);
+    let read = served.get("nanning", &name, ReadPurpose::HandleCase).await.unwrap();
+    assert_eq!(read.report.unwrap().supplements[0].evidence, [evidence]);
+    // By its name only who sent it adds, and by a name that is none nobody.
+    let missing = "reports/01900000-0000-7000-8000-000000000000";
+    let mut refused = Vec::new();
+    for (system, name) in [("platform", name.as_str()), ("nanning", &name), ("hotline", missing)] {
+        let request = AddInformationRequest {
+            target: Some(Target::Name(name.to_owned())),
+            ..by_receipt("", "more")
+        };
+        let status = add(&served, system, request).await.unwrap_err();
+        refused.push((status.code(), status.message().to_owned()));
+    }
+    assert_eq!(refused[0].0, Code::NotFound);
+    assert!(refused.windows(2).all(|pair| pair[0] == pair[1]), "{refused:?}");
+}
+
+/// The excluded sender adds, and is told what it would be told before anything followed.
+#[tokio::test]
+async fn p7_an_excluded_sender_that_adds_learns_nothing_of_what_followed() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let before = {
+        let (_, receipt) = submitted(&served, "handan").await;
+        add(&served, "handan", by_receipt(&receipt, "more")).await.unwrap()
+    };
+    for state in [CaseState::Assigned, CaseState::Advised, CaseState::Closed] {
+        let (name, receipt) = submitted(&served, "handan").await;
+        let mut news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id(&name)], state);
+        news.entry.record = format!("cases/{}", state.as_str_name());
+        let draft = journal::Draft {
+            source: "routing",
+            record: &format!("cases/{}", Uuid::from_u128(u128::from(state as u32))),
+            kind: "case.opened",
+            caused_by: None,
+            detail: Detail::default(),
+            traceparent: String::new(),
+        };
+        news.change.change = Some(draft.into_change(&Head::default(), NOW, &*entropy()).without_detail());
+        news.change.question = Some(question(1));
+        let request = RecordCaseChangesRequest {
+            changes: vec![news.change],
+        };
+        served.inbound("routing").record_case_changes(request).await.unwrap();
+        for system in ["handan", "platform"] {
+            let told = add(&served, system, by_receipt(&receipt, "more")).await.unwrap();
+            assert_eq!(told, before, "{state:?} {system}");
+            let answer = AnswerQuestionRequest {
+                receipt: receipt.clone(),
+                question_number: 1,
+                text: "On Monday.".to_owned(),
+                ..AnswerQuestionRequest::default()
+            };
+            let refused = served.client(system).answer_question(answer).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument, "{state:?} {system}");
+        }
+        let shown = CheckReceiptRequest { receipt };
+        let shown = served
+            .client("platform")
+            .check_receipt(shown)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((shown.question, shown.changes.len()), (None, 1), "{state:?}");
+    }
+    served.routing.is_down(true);
+    let (_, receipt) = submitted(&served, "hotline").await;
+    let refused = add(&served, "platform", by_receipt(&receipt, "more"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_question_is_shown_until_it_is_answered_and_what_follows_is_said() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let (name, receipt) = submitted(&served, "hotline").await;
+    let entropy = entropy();
+    let mut head = Head::default();
+    let tell = async |head: &mut Head, state: CaseState, asked: Option<Question>| {
+        let mut news = case_news(&*entropy, "cases/a", head, &[id(&name)], state);
+        news.change.question = asked;
+        let request = RecordCaseChangesRequest {
+            changes: vec![news.change],
+        };
+        served.inbound("routing").record_case_changes(request).await.unwrap();
+    };
+    tell(&mut head, CaseState::InProgress, Some(question(3))).await;
+    let follow = async || {
+        let request = CheckReceiptRequest {
+            receipt: receipt.clone(),
+        };
+        let answer = served.client("platform").check_receipt(request).await;
+        answer.unwrap().into_inner()
+    };
+    assert_eq!(follow().await.question, Some(question(3)));
+    let answer = async |number: i64, request_id: &str| -> Result<AnswerQuestionResponse, Status> {
+        let request = AnswerQuestionRequest {
+            receipt: receipt.clone(),
+            question_number: number,
+            text: "On Monday.".to_owned(),
+            evidence: Vec::new(),
+            request_id: request_id.to_owned(),
+        };
+        Ok(served.client("platform").answer_question(request).await?.into_inner())
+    };
+    let request_id = "5a3e0c1e-7b2d-4c1e-9b01-0000000000aa";
+    // The transaction is durable, but the caller never learns.
+    served.faults.fail_after.store(1, Ordering::SeqCst);
+    answer(3, request_id).await.unwrap_err();
+    let told = answer(3, request_id).await.unwrap();
+    assert!(api::text_in(&told.notices, "en").contains("the agency that has the case is told"));
+    assert_eq!(told, answer(3, request_id).await.unwrap(), "a repeat");
+    assert_eq!(follow().await.question, None, "before routing has told of it");
+    let refused = answer(3, "").await.unwrap_err();
+    assert!(refused.message().contains("question_number"), "{refused}");
+    let violation = &refused.get_details_bad_request().unwrap().field_violations[0];
+    assert!(violation.description.contains("answered already"), "{violation:?}");
+    tell(&mut head, CaseState::Closed, None).await;
+    let told = add(&served, "platform", by_receipt(&receipt, "more")).await.unwrap();
+    assert!(api::text_in(&told.notices, "en").contains("this alone does not"));
+    assert!(api::text_in(&told.notices, "zh").contains("是否重新办理"));
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_an_addition_is_told_at_once() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let (_, receipt) = submitted(&served, "hotline").await;
+    let rows = served.rows().await;
+    let wrong = AddInformationRequest {
+        target: None,
+        text: "查".repeat(5_001),
+        evidence: vec!["evidence/../x".to_owned()],
+        request_id: "1".to_owned(),
+    };
+    let fields = |status: Status| -> Vec<String> {
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        violations.into_iter().map(|violation| violation.field).collect()
+    };
+    let refused = add(&served, "hotline", wrong).await.unwrap_err();
+    assert_eq!(fields(refused), ["text", "evidence[0]", "request_id", "receipt"]);
+    let many = AddInformationRequest {
+        evidence: vec!["evidence/01900000-0000-7000-8000-000000000000".to_owned(); 21],
+        ..by_receipt(&receipt, "")
+    };
+    let refused = add(&served, "hotline", many).await.unwrap_err();
+    assert!(fields(refused).contains(&"evidence".to_owned()));
+    let empty = add(&served, "hotline", by_receipt(&receipt, " \n")).await.unwrap_err();
+    assert_eq!(fields(empty), ["text"]);
+    let unnumbered = AnswerQuestionRequest {
+        receipt,
+        text: "x".to_owned(),
+        ..AnswerQuestionRequest::default()
+    };
+    let refused = served.client("hotline").answer_question(unnumbered).await.unwrap_err();
+    assert_eq!(fields(refused), ["question_number"]);
+    assert_eq!(served.rows().await, rows);
+}
+
+/// A category that takes no files takes none later either.
+#[tokio::test]
+async fn what_a_category_refuses_it_refuses_later_too() {
+    let backend = Backend::sqlite();
+    let served = serve(backend.url(), Limits::default()).await;
+    let mut report = good();
+    report.report.as_mut().unwrap().category = "categories/child-sexual-abuse-material".to_owned();
+    let submitted = served
+        .client("hotline")
+        .submit_report(report)
+        .await
+        .unwrap()
+        .into_inner();
+    let evidence = upload_bytes(&served, b"a picture").await.unwrap().name;
+    let with_file = AddInformationRequest {
+        evidence: vec![evidence],
+        ..by_receipt(&submitted.receipt, "See this.")
+    };
+    let refused = add(&served, "hotline", with_file).await.unwrap_err();
+    let violation = &refused.get_details_bad_request().unwrap().field_violations[0];
+    assert!(violation.description.contains("is not accepted for"), "{violation:?}");
+    add(&served, "hotline", by_receipt(&submitted.receipt, "It moved."))
+        .await
+        .unwrap();
+}

@@ -1,0 +1,100 @@
+//! Questions to the reporter, and what reporters say.
+
+use uuid::Uuid;
+
+use super::*;
+
+fn ask(days: u32) -> Action {
+    Action::AskReporter(AskReporter {
+        text: "When was it paid?".to_owned(),
+        days,
+    })
+}
+
+fn asked(hours: i64, case: &Case) -> Result<Transition, Refusal> {
+    act(hours, case, &matter(&[]), "police-450100", &ask(7))
+}
+
+fn why(refused: Result<Transition, Refusal>) -> String {
+    match refused {
+        Err(Refusal::Argument { field, description }) => format!("{field} {description}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn p5_a_question_stops_no_clock_and_one_is_open_at_a_time() {
+    let case = in_progress("police-450100", &["police-440000"]);
+    let done = asked(1, &case).unwrap();
+    assert_eq!(done.event, Event::QuestionAsked { number: 1 });
+    assert_eq!(done.case.duty(), case.duty());
+    let open = done.case.course.question.clone().unwrap();
+    assert_eq!(
+        (open.number, open.asked, open.answer_by),
+        (1, rules(1).now, rules(1 + 7 * 24).now)
+    );
+    assert!(why(asked(7 * 24, &done.case)).contains("question 1 is open until"));
+    // Its time has passed: the case goes on, and another can be asked.
+    let again = asked(1 + 7 * 24, &done.case).unwrap();
+    assert_eq!(again.case.course.question.unwrap().number, 2);
+    for days in [0, 31] {
+        let refused = act(1, &case, &matter(&[]), "police-450100", &ask(days));
+        assert!(why(refused).starts_with("answer_day_count"), "{days}");
+    }
+    for days in [1, 30] {
+        assert!(act(1, &case, &matter(&[]), "police-450100", &ask(days)).is_ok());
+    }
+}
+
+#[test]
+fn questions_are_bounded() {
+    let mut case = in_progress("police-450100", &[]);
+    for number in 1..=20 {
+        case = asked(1, &case).unwrap().case;
+        let said = Said::Answer { number };
+        case = rules(1).said(&case, Uuid::nil(), said).unwrap().case;
+        assert_eq!(case.course.question, None);
+    }
+    assert!(why(asked(1, &case)).contains("one too many"));
+}
+
+#[test]
+fn what_a_reporter_says_reaches_whoever_has_the_case_and_moves_nothing() {
+    let by = Uuid::from_u128(7);
+    for state in State::ALL {
+        let case = in_state(state);
+        let said = rules(1).said(&case, by, Said::More);
+        if state == State::ADVISED {
+            assert_eq!(said, None);
+            continue;
+        }
+        let said = said.unwrap();
+        assert_eq!(said.event, Event::InformationAdded { by }, "{}", state.name());
+        assert_eq!(said.case, case, "{}: a stranger's word opens no case", state.name());
+    }
+}
+
+#[test]
+fn an_answer_is_one_while_its_question_is_open_and_information_otherwise() {
+    let by = Uuid::from_u128(7);
+    let open = asked(1, &in_progress("police-450100", &[])).unwrap().case;
+    let answer = |number| Said::Answer { number };
+    let done = rules(2).said(&open, by, answer(1)).unwrap();
+    assert_eq!(done.event, Event::QuestionAnswered { number: 1, by });
+    assert_eq!(done.case.course.question, None);
+    for (case, number) in [(&open, 2), (&done.case, 1)] {
+        let said = rules(2).said(case, by, answer(number)).unwrap();
+        assert_eq!(said.event, Event::InformationAdded { by });
+        assert_eq!(said.case, *case);
+    }
+    // It goes with the case, and ends when that is decided.
+    let up = Action::Escalate(Escalate { reason: Reason::Level });
+    let up = act(2, &open, &matter(&[]), "police-450100", &up).unwrap().case;
+    assert_eq!(up.course.question, open.course.question);
+    let propose = Action::Propose(Propose {
+        what: what(DispositionKind::Guidance),
+        note: CaseNote::default(),
+    });
+    let decided = act(2, &open, &matter(&[]), "police-450100", &propose).unwrap().case;
+    assert_eq!((decided.state(), decided.course.question), (State::RESOLVED, None));
+}
