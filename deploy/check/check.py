@@ -203,6 +203,11 @@ def pods(rendered):
                     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                         ask(probe in container, f"has no {probe}")
             if document["kind"] == "Deployment":
+                chosen = document["spec"]["selector"]["matchLabels"]
+                ask(
+                    sorted(chosen) == [f"app.kubernetes.io/{part}" for part in ("component", "instance", "name")],
+                    f"is selected by {sorted(chosen)}: what changes with a version cannot be upgraded",
+                )
                 ask(not mounts, f"has volumes that nothing mounts: {mounts}")
 
 
@@ -370,6 +375,8 @@ def manifests(write):
     """Plain manifests are the chart's, rendered."""
     code, out, err = render(MANIFESTS / "values.yaml")
     file = MANIFESTS / "remit.yaml"
+    if not code and (first := documents(out)[0]["kind"]) != "Namespace":
+        problem(short(file), f"begins with a {first}: without its namespace nothing can be applied")
     if code:
         problem(short(MANIFESTS / "values.yaml"), err)
         return

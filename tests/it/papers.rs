@@ -18,7 +18,7 @@ fn read(path: &str) -> String {
 /// All documents, from the root.
 fn papers() -> Vec<String> {
     let mut papers = Vec::new();
-    for folder in ["", "docs", "deploy/examples"] {
+    for folder in ["", "docs", "deploy", "deploy/examples"] {
         for file in std::fs::read_dir(root().join(folder)).unwrap() {
             let name = file.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".md") {
