@@ -189,6 +189,9 @@ def pods(rendered):
             for volume in pod.get("volumes", []):
                 mode = volume.get("secret", {}).get("defaultMode", 0o440)
                 ask(mode & 0o037 == 0, f"the secret {volume['name']} is open to others: the program refuses it")
+            for volume in pod.get("volumes", []):
+                # A rotated key is several files.
+                ask(volume["name"] != "log-key" or "items" not in volume["secret"], "mounts a part of the log's keys only")
             mounts = {volume["name"] for volume in pod.get("volumes", [])}
             for container in pod["containers"]:
                 own = container.get("securityContext", {})
@@ -271,6 +274,41 @@ def flows(rendered):
         others = {ports for peer, ports in peers(spec.get("egress"), "to") if peer not in SERVICES}
         if others != {(53, 53), (5432,)}:
             problem(short(least), f"{name} may also call ports {sorted(others)}; by default only 53 and 5432")
+
+
+def hooks(rendered):
+    """The migration has all that it mounts before it starts, and starts before what waits for it."""
+    for file, first, weight in [
+        ("least", ("helm.sh/hook", "pre-install,pre-upgrade"), "helm.sh/hook-weight"),
+        ("intake-only", ("argocd.argoproj.io/hook", "Sync"), "argocd.argoproj.io/sync-wave"),
+        ("shared-hostname", None, None),
+    ]:
+        values = CHART / "ci" / f"{file}.yaml"
+        ours = [
+            document
+            for document in rendered.get(values, [])
+            if document["metadata"]["labels"].get("app.kubernetes.io/component") == "migrate"
+        ]
+        if sorted(document["kind"] for document in ours) != ["ConfigMap", "Job", "NetworkPolicy"]:
+            problem(short(values), f"the migration is {sorted(map(whose, ours))}")
+            continue
+        weights = {}
+        for document in ours:
+            notes = document["metadata"].get("annotations", {})
+            if first is None:
+                if any("hook" in note for note in notes):
+                    problem(short(values), f"{whose(document)} is a hook; none was asked for")
+            elif notes.get(first[0]) != first[1]:
+                problem(short(values), f"{whose(document)} is no hook: {notes}")
+            else:
+                weights[document["kind"]] = int(notes[weight])
+        if len(weights) == 3 and not weights["Job"] > max(weights["ConfigMap"], weights["NetworkPolicy"]):
+            problem(short(values), f"the migration starts before what it needs: {weights}")
+        if weights and max(weights.values()) >= 0:
+            problem(short(values), f"the migration does not come before the rest: {weights}")
+        job = next(document for document in ours if document["kind"] == "Job")
+        if first is None and job["metadata"]["name"] == "remit-migrate":
+            problem(short(values), "the Job has one name for ever, and a Job cannot be changed")
 
 
 def routes():
@@ -608,7 +646,7 @@ def main():
         lint()
         refusals()
         versions = objects(rendered)
-        for check in (pods, numbers, flows, alerts):
+        for check in (pods, numbers, flows, hooks, alerts):
             check(rendered)
         for check in (routes, removed, explained, compose, dockerfile, units):
             check()

@@ -145,7 +145,7 @@ intake routing audit
 {{- $_ := set $own "evidence" (dict "folder" "/var/lib/remit/evidence") -}}
 {{- end -}}
 {{- if eq $service "audit" -}}
-{{- $log := dict "key_file" "/run/remit/log-key/log.key" "checkpoint_file" "/var/lib/remit/checkpoint/log.checkpoint" -}}
+{{- $log := dict "key_file" (printf "/run/remit/log-key/%s" $root.Values.secrets.logKey.key) "checkpoint_file" "/var/lib/remit/checkpoint/log.checkpoint" -}}
 {{- if $values.witnessPolicy.configMap -}}{{- $_ := set $log "witness_policy_file" (printf "/run/remit/witness-policy/%s" $values.witnessPolicy.key) -}}{{- end -}}
 {{- if $values.witnessCa.configMap -}}{{- $_ := set $log "ca_file" (printf "/run/remit/witness-ca/%s" $values.witnessCa.key) -}}{{- end -}}
 {{- $_ := set $own "log" $log -}}
@@ -173,15 +173,18 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* A secret as a volume that its group reads: the program refuses one that others read. Argument: name, secret, key, path. */}}
+{{/* A secret as a volume that its group reads: the program refuses one that others read. Argument: volume, secret, and the
+path of its key; without one, all that it has. */}}
 {{- define "remit.secretVolume" -}}
 - name: {{ .volume }}
   secret:
     secretName: {{ .secret.name }}
     defaultMode: 0440
+    {{- with .path }}
     items:
-      - key: {{ .secret.key }}
-        path: {{ .path }}
+      - key: {{ $.secret.key }}
+        path: {{ . }}
+    {{- end }}
 {{- end -}}
 
 {{- define "remit.probe" -}}
