@@ -16,7 +16,7 @@ mod hours;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-pub use budget::{Run, due_after, used};
+pub use budget::{Run, due_after, remind_at, total, used};
 pub use days::{Calendar, Calendars};
 pub(crate) use days::{day, offset, offset_text};
 pub use hours::{Hours, InvalidHours};
@@ -60,6 +60,12 @@ impl ClockKind {
             Self::Review => "review",
             Self::Claim => "claim",
         }
+    }
+
+    /// Whether an agency owes something by its end. Of the others, only time has to pass.
+    #[must_use]
+    pub const fn is_owed(self) -> bool {
+        !matches!(self, Self::Review)
     }
 
     /// Whether it runs against whoever has the case. One of these always runs while a case is open.

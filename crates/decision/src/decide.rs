@@ -607,7 +607,7 @@ impl<'a> Ruling<'a> {
     /// What the row lays down for the case, for whoever comes to lead it.
     fn terms(&self) -> Option<Terms> {
         match &self.row.action {
-            Action::Lead(lead) => Some(Terms::of(lead)),
+            Action::Lead(lead) => Some(Terms::of(lead, self.rules)),
             Action::Advise { .. } => None,
         }
     }

@@ -15,6 +15,7 @@ pub mod check;
 mod column;
 mod finding;
 mod names;
+mod pause;
 mod table;
 mod terms;
 mod wire;
@@ -30,9 +31,11 @@ use sha2::{Digest as _, Sha256};
 pub use self::check::Taxonomy;
 pub use self::column::{Column, Condition, Flag, PlaceIs};
 pub use self::finding::{Finding, Severity};
+pub use self::pause::PauseNeed;
 pub use self::table::Matched;
 use self::table::Table;
 pub use self::terms::Terms;
+pub use self::wire::span;
 use crate::calendar::{Clocks, Unit};
 use crate::directory::{AgencyId, ConfigError, Directory, Function};
 use crate::factor::Factor;
@@ -107,6 +110,9 @@ pub struct Lead {
     pub place_support: bool,
 }
 
+/// A length of time: how many, and of what.
+pub type Span = (u32, Unit);
+
 /// A request to stop a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldNeed {
@@ -176,6 +182,8 @@ pub struct RuleSet {
     /// Ascending by priority; the last matches everything.
     rows: Vec<Row>,
     last_resort: Vec<AgencyId>,
+    pauses: Vec<PauseNeed>,
+    supervision: Option<Span>,
     canonical: Arc<[u8]>,
     digest: [u8; 32],
     table: Table,
@@ -246,8 +254,14 @@ impl RuleSet {
     }
 
     fn compile(parts: wire::Parts) -> Self {
-        let wire::Parts { id, rows, last_resort } = parts;
-        let canonical = wire::write(&id, &rows, &last_resort).encode_to_vec();
+        let canonical = parts.write().encode_to_vec();
+        let wire::Parts {
+            id,
+            rows,
+            last_resort,
+            pauses,
+            supervision,
+        } = parts;
         Self {
             table: Table::compile(&rows),
             digest: Sha256::digest(&canonical).into(),
@@ -255,6 +269,8 @@ impl RuleSet {
             id,
             rows,
             last_resort,
+            pauses,
+            supervision,
         }
     }
 
@@ -293,7 +309,8 @@ impl RuleSet {
     /// The table as a message, in canonical order.
     #[must_use]
     pub fn to_table(&self) -> RuleTable {
-        wire::write(&self.id, &self.rows, &self.last_resort)
+        // The canonical bytes are its own.
+        RuleTable::decode(self.canonical()).expect("`compile` encoded them")
     }
 
     /// All rows, in order of priority.
@@ -311,6 +328,18 @@ impl RuleSet {
     #[must_use]
     pub fn last_resort(&self) -> &[AgencyId] {
         &self.last_resort
+    }
+
+    /// The grounds on which leads with a function may pause the time for the result.
+    pub fn pauses<'a>(&'a self, function: &'a Function) -> impl Iterator<Item = &'a PauseNeed> {
+        self.pauses.iter().filter(|pause| pause.is_for(function))
+    }
+
+    /// Time for a late lead under its superior's supervision; `None` if the superior has the case at
+    /// once.
+    #[must_use]
+    pub const fn supervision(&self) -> Option<Span> {
+        self.supervision
     }
 
     /// Finds the first matching row. There always is one.

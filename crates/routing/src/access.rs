@@ -31,6 +31,9 @@ pub const ACCESS: &[Table] = &[
             Method::new("RequestReview", &[Kind::Agency]),
             Method::new("ReopenCase", &[Kind::Agency]),
             Method::new("RecuseAgency", &[Kind::Agency]),
+            Method::new("PauseClock", &[Kind::Agency]),
+            Method::new("ResumeClock", &[Kind::Agency]),
+            Method::new("SuperviseCase", &[Kind::Agency]),
         ],
     },
     Table {

@@ -9,7 +9,8 @@
 //! (`acknowledge.rs`, …) returns a [`Transition`] or a refusal. `hand_on.rs` has what the verbs share
 //! that give the case to another agency, and why that ends; `disposition.rs` the only way to a
 //! resolved case. `open.rs`, `hand_up.rs`, `close.rs`, `settle.rs` and `succeed.rs` are Remit's own
-//! actions. `part.rs` has the parts in a case and what each sees, `clock.rs` the clocks, `event.rs`
+//! actions. `pause.rs` and `supervise.rs` have pauses and the ladder of
+//! a clock. `part.rs` has the parts in a case and what each sees, `clock.rs` the clocks, `event.rs`
 //! what is logged of a change.
 //!
 //! To add a verb, write its file and name it in [`Action`].
@@ -30,6 +31,7 @@ mod hand_on;
 mod hand_up;
 mod open;
 mod part;
+mod pause;
 mod propose;
 mod record;
 mod recuse;
@@ -40,6 +42,7 @@ mod review;
 mod rule;
 mod settle;
 mod succeed;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -55,7 +58,7 @@ pub use self::{
     answer_assistance::{Answer, AnswerAssistance},
     ask_reporter::{ANSWER_DAYS, AskReporter, MOST_ANSWER_DAYS, Question, Said},
     claim::{AnswerClaim, CLAIM, ClaimLead},
-    clock::{Clock, Ledger, Pause},
+    clock::{Clock, Ledger, Pause, Paused},
     decline::Decline,
     designate::Designate,
     dispatch::Dispatch,
@@ -65,6 +68,7 @@ pub use self::{
     hand_on::{Course, Given, Reason},
     open::DESIGNATE,
     part::{Part, Party, Sight, sees},
+    pause::{PauseClock, ResumeClock},
     propose::Propose,
     record::{RecordProgress, RecordUrgentMeasure},
     recuse::Recuse,
@@ -73,6 +77,7 @@ pub use self::{
     request_review::RequestReview,
     review::Review,
     rule::{Effect, Refusal, Rule},
+    supervise::Supervise,
     transfer::Transfer,
 };
 use decision::{
@@ -359,6 +364,8 @@ pub struct Case {
     /// The agency that transferred it, until the receiver takes it over: it answers for the case
     /// meanwhile.
     pub giver: Option<AgencyId>,
+    /// The superior of the lead that supervises the case. It is no supporter besides.
+    pub supervisor: Option<AgencyId>,
     /// Its way from agency to agency.
     pub course: Course,
     /// How it is disposed of: proposed while it is in review, decided from then on. `None` in other
@@ -421,6 +428,7 @@ impl Case {
                     .map(|agency| (agency, Part::Supporting)),
             )
             .chain(giver.map(|agency| (agency, Part::Giving)))
+            .chain(self.supervisor.iter().map(|agency| (agency, Part::Supervising)))
     }
 
     /// The supporting agencies, in order.
@@ -542,6 +550,12 @@ actions! {
     Reopen
     /// An agency steps aside.
     Recuse
+    /// The lead pauses the time for the result.
+    PauseClock
+    /// The lead resumes it.
+    ResumeClock
+    /// A superior of the lead puts the case under its supervision.
+    Supervise
 }
 
 impl Rules<'_> {
@@ -549,7 +563,8 @@ impl Rules<'_> {
     pub fn act(&self, case: &Case, matter: &Matter, party: &Party, action: &Action) -> Result<Transition, Refusal> {
         self.may(case, party, action)?;
         let by = party.agency();
-        action.apply(self, Before { case, matter, by })
+        let transition = action.apply(self, Before { case, matter, by })?;
+        Ok(self.tidied(transition))
     }
 
     /// Whether a caller may request an action in the case's state. Does not check its arguments.

@@ -4,27 +4,32 @@ use std::sync::Arc;
 
 use api::{
     event::{
-        AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReopenReason,
-        ReviewRequester, ReviewVerdict, UrgentMeasure,
+        AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, PauseGround,
+        ReopenReason, ReviewRequester, ReviewVerdict, UrgentMeasure,
     },
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
         AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, Case, CaseNote, CaseSight,
         CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse, ClaimLeadRequest,
-        ClaimLeadResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse,
-        DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, GetCaseRequest,
-        GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, PreviewRouteRequest,
-        PreviewRouteResponse, ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest,
-        RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
-        RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
-        RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ReviewDispositionRequest,
-        ReviewDispositionResponse, RouteReportsRequest, RouteReportsResponse, TransferCaseRequest,
+        ClaimLeadResponse, ClockNeed, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
+        DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse,
+        GetCaseRequest, GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, PauseClockRequest,
+        PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse, ProposeDispositionRequest,
+        ProposeDispositionResponse, RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest,
+        RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse,
+        RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
+        ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
+        RouteReportsRequest, RouteReportsResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest,
         TransferCaseResponse, WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
         case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
-use decision::directory::AgencyId;
+use decision::{
+    directory::AgencyId,
+    rules::{self, Span},
+};
 use futures::{StreamExt as _, stream::BoxStream};
+use journal::Time;
 use prost::{Message, Name};
 use rpc::{Failure, Officer, Violation, caller};
 use tonic::{Request, Response, Status};
@@ -32,8 +37,8 @@ use tonic::{Request, Response, Status};
 use crate::{
     case::{
         ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AskReporter, ClaimLead, Decline,
-        Designate, Dispatch, Escalate, Party, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse, Reopen,
-        RequestAssistance, RequestReview, Review, Transfer,
+        Designate, Dispatch, Escalate, Party, PauseClock, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse,
+        Reopen, RequestAssistance, RequestReview, ResumeClock, Review, Supervise, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, forgotten, watched},
     feed::Interrupted,
@@ -258,6 +263,17 @@ verbs! {
         Ok(Action::Reopen(Reopen { reason }))
     };
     RecuseAgencyRequest (note) => RecuseAgencyResponse { sight, preview }: |_, _| Ok(Action::Recuse(Recuse));
+    PauseClockRequest (note) => PauseClockResponse { current_case }: |asked, _| {
+        let ground = known("ground", asked.ground(), PauseGround::Unspecified, PauseGround::as_str_name);
+        let until = until("until_time", asked.until_time.as_ref().map(Time::from_proto));
+        let ((ground, until), ()) = both(both(ground, until), written("note", &asked.note))?;
+        Ok(Action::PauseClock(PauseClock { ground, until }))
+    };
+    ResumeClockRequest (note) => ResumeClockResponse { current_case }: |_, _| Ok(Action::ResumeClock(ResumeClock));
+    SuperviseCaseRequest (note) => SuperviseCaseResponse { current_case }: |asked, _| {
+        let (term, ()) = both(term("term", asked.term.as_ref()), written("note", &asked.note))?;
+        Ok(Action::Supervise(Supervise { term }))
+    };
 }
 
 /// A choice that is set. Its name in the error is one of those that the server knows.
@@ -277,6 +293,24 @@ where
         known.join(" or ")
     );
     Err(vec![Violation::new(field, description)])
+}
+
+/// A time that was read, if there is one.
+fn until(field: &'static str, time: Option<Option<Time>>) -> Result<Option<Time>, Vec<Violation>> {
+    let out_of_range = || vec![Violation::new(field, "is not a time between the years 1 and 9999")];
+    time.map(|time| time.ok_or_else(out_of_range)).transpose()
+}
+
+/// A length of time, if there is one.
+fn term(field: &'static str, term: Option<&ClockNeed>) -> Result<Option<Span>, Vec<Violation>> {
+    let Some(term) = term else { return Ok(None) };
+    match rules::span(term) {
+        Some(span) => Ok(Some(span)),
+        None => {
+            let description = "must have a unit that this server knows, and a value from 1 to a year in hours";
+            Err(vec![Violation::new(field, description)])
+        }
+    }
 }
 
 /// What an officer wrote in these fields of a request, each with its name.
@@ -591,6 +625,24 @@ impl CaseService for Service {
         &self,
         request: Request<RecuseAgencyRequest>,
     ) -> Result<Response<RecuseAgencyResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn pause_clock(&self, request: Request<PauseClockRequest>) -> Result<Response<PauseClockResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn resume_clock(
+        &self,
+        request: Request<ResumeClockRequest>,
+    ) -> Result<Response<ResumeClockResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn supervise_case(
+        &self,
+        request: Request<SuperviseCaseRequest>,
+    ) -> Result<Response<SuperviseCaseResponse>, Status> {
         self.act(request).await
     }
 }

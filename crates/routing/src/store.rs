@@ -209,8 +209,8 @@ pub struct MissedClock {
 /// Where a page of missed clocks ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MissedAfter {
-    /// When the last clock ended.
-    pub due: Time,
+    /// When something was due with the last clock.
+    pub next: Time,
     /// Id of its case, as stored.
     pub case: String,
     /// Its generation, as stored.
@@ -239,7 +239,8 @@ pub trait Store: Send + Sync + 'static {
     /// refused command changes nothing.
     async fn act(&self, commands: &[Command], now: Time) -> Result<Vec<Acted>, Error>;
 
-    /// Clocks that have run out, the oldest first, after a position, at most `limit`.
+    /// Clocks that have run out, or whose owners are to be reminded; the oldest first, after a position,
+    /// at most `limit`.
     async fn missed(
         &self,
         now: Time,
@@ -247,8 +248,8 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<MissedClock, MissedAfter>, Error>;
 
-    /// Ends clocks that have run out and hands up their cases, in one durable transaction. Returns
-    /// the number of clocks ended.
+    /// Reminds the owners of clocks, or ends those that have run out and hands up their cases, in one
+    /// durable transaction. Returns the number of clocks.
     ///
     /// Skips generations that have ended already, and cases that another transaction has locked:
     /// any number of replicas may try the same.

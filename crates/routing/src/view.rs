@@ -15,7 +15,7 @@ use decision::{
     directory::{AgencyId, Directory},
     rules::Terms,
 };
-use journal::{Change, Head};
+use journal::{Change, Head, Time};
 use prost::Message;
 use uuid::Uuid;
 
@@ -196,6 +196,12 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
         terms: None,
         history: Vec::new(),
         giver: giver.map(AgencyId::resource_name).unwrap_or_default(),
+        supervisor: stored
+            .case
+            .supervisor
+            .as_ref()
+            .map(AgencyId::resource_name)
+            .unwrap_or_default(),
         disposition: stored.case.disposition.as_ref().map(disposition).map(without_notes),
         claimant: stored
             .case
@@ -243,6 +249,8 @@ pub fn clock(clock: &Clock) -> event::Clock {
         budget_count: i32::try_from(clock.rule.value).unwrap_or(i32::MAX),
         unit: clock.rule.unit.to_proto().into(),
         provisional: clock.provisional,
+        pause_ground: clock.ledger.paused.map_or(0, |paused| paused.ground.into()),
+        remind_time: clock.remind.map(Time::to_proto),
     }
 }
 

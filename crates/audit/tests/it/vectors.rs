@@ -174,6 +174,7 @@ fn meant(means: &Value) -> Detail {
                 budget_count: clock["budgetCount"].as_i64().unwrap().try_into().unwrap(),
                 unit: ClockUnit::from_str_name(&text(&clock["unit"])).unwrap().into(),
                 provisional: clock["provisional"].as_bool().unwrap_or_default(),
+                ..Clock::default()
             })
             .collect(),
         reading: set(&means["reading"]).map(|reading| Reading {

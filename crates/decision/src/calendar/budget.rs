@@ -26,12 +26,46 @@ pub struct Run {
 /// more, by being paused on such a day, ends at once.
 #[must_use]
 pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktime<'_>) -> Due {
-    let left = total(rule).saturating_sub(used);
-    if left < 0 {
-        return elapsed(since, SignedDuration::ZERO, worktime.calendar);
+    match total(rule).saturating_sub(used) {
+        ..0 => elapsed(since, SignedDuration::ZERO, worktime.calendar),
+        left => after(since, left, rule.unit, worktime),
     }
+}
+
+/// When its owner is reminded of a clock that runs from `since` on: when three quarters of the budget
+/// are used (ours: no rule was found). Clocks that go by days or by the desk remind while it is open.
+/// `None` if that is not before the clock's end.
+#[must_use]
+pub fn remind_at(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktime<'_>) -> Option<Timestamp> {
+    let left = (total(rule) / 4)
+        .saturating_mul(3)
+        .saturating_add(total(rule) % 4 * 3 / 4);
+    let left = left.checked_sub(used).filter(|left| *left > 0)?;
+    let at = after(since, left, rule.unit, worktime).at;
+    let at = match rule.unit {
+        Unit::Minutes | Unit::Hours => at,
+        Unit::CalendarDays | Unit::WorkingDays | Unit::WorkingHours => opening(at, worktime)?,
+    };
+    (at < due_after(since, rule, used, worktime).at).then_some(at)
+}
+
+/// The instant itself if the desk is open, or else when it opens next.
+fn opening(at: Timestamp, Worktime { calendar, hours }: Worktime<'_>) -> Option<Timestamp> {
+    let hours = hours.unwrap_or_else(|| Hours::whole_day());
+    let first = calendar.date(at);
+    std::iter::once(first)
+        .chain(days_after(first))
+        .filter(|day| calendar.is_working_day(*day))
+        .flat_map(|day| hours.spans().map(move |span| (day, span)))
+        .map(|(day, (opens, closes))| (calendar.at(day, opens), calendar.at(day, closes)))
+        .find(|(_, closes)| *closes > at)
+        .map(|(opens, _)| opens.max(at))
+}
+
+/// The end of what is left of a budget.
+fn after(since: Timestamp, left: i64, unit: Unit, worktime: Worktime<'_>) -> Due {
     let days = || usize::try_from(left).unwrap_or(usize::MAX);
-    match rule.unit {
+    match unit {
         Unit::Minutes | Unit::Hours => elapsed(since, SignedDuration::from_micros(left), worktime.calendar),
         Unit::CalendarDays => calendar_days(since, days(), worktime.calendar),
         Unit::WorkingDays => working_days(since, days(), worktime),
@@ -67,8 +101,9 @@ pub fn used(run: Run, unit: Unit, worktime: Worktime<'_>) -> i64 {
     }
 }
 
-/// The whole budget.
-fn total(rule: ClockRule) -> i64 {
+/// The whole budget, in the unit of [`used`].
+#[must_use]
+pub fn total(rule: ClockRule) -> i64 {
     const MINUTE: i64 = 60_000_000;
     let value = i64::from(rule.value);
     match rule.unit {

@@ -4,7 +4,7 @@ use api::event::ClockUnit;
 use api::routing::{CaseTerms, ClockNeed, ReviewNeed};
 
 use super::wire::{clock_need, span};
-use super::{HoldNeed, Lead, Review};
+use super::{HoldNeed, Lead, PauseNeed, Review, RuleSet, Span};
 use crate::calendar::{ClockKind, ClockRule, Clocks, Unit};
 use crate::directory::Function;
 
@@ -21,18 +21,29 @@ pub struct Terms {
     pub review: Review,
     /// Functions that support.
     pub support: Vec<Function>,
+    /// The grounds on which a lead may pause the time for the result, for this function.
+    pub pauses: Vec<PauseNeed>,
+    /// Time for a late lead under its superior's supervision; `None` if the superior has the case at
+    /// once.
+    pub supervision: Option<Span>,
 }
 
 impl Terms {
     /// Of a row by which an agency leads.
     #[must_use]
-    pub fn of(lead: &Lead) -> Self {
+    pub fn of(lead: &Lead, rules: &RuleSet) -> Self {
+        let pauses = rules.pauses(&lead.function).map(|pause| PauseNeed {
+            functions: Vec::new(),
+            ..pause.clone()
+        });
         Self {
             function: lead.function.clone(),
             clocks: lead.clocks,
             holds: lead.holds.clone(),
             review: lead.review,
             support: lead.support.clone(),
+            pauses: pauses.collect(),
+            supervision: rules.supervision(),
         }
     }
 
@@ -47,6 +58,8 @@ impl Terms {
             holds: self.holds.iter().map(HoldNeed::to_proto).collect(),
             review: self.review.to_proto().into(),
             supporting_functions: self.support.iter().map(ToString::to_string).collect(),
+            pauses: self.pauses.iter().map(PauseNeed::to_proto).collect(),
+            supervision: self.supervision.map(|(value, unit)| clock_need(value, unit)),
         }
     }
 
@@ -78,6 +91,11 @@ impl Terms {
                 .iter()
                 .map(|function| Function::new(function).ok())
                 .collect::<Option<_>>()?,
+            pauses: terms.pauses.iter().map(PauseNeed::from_proto).collect::<Option<_>>()?,
+            supervision: match &terms.supervision {
+                Some(need) => Some(span(need)?),
+                None => None,
+            },
         })
     }
 }
@@ -112,7 +130,7 @@ mod tests {
         let mut rows = 0;
         for row in RuleSet::shipped().rows() {
             if let Action::Lead(lead) = &row.action {
-                let terms = Terms::of(lead);
+                let terms = Terms::of(lead, RuleSet::shipped());
                 assert_eq!(Terms::from_proto(&terms.to_proto()), Some(terms), "{}", row.id);
                 rows += 1;
             }

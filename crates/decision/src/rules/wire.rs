@@ -16,7 +16,8 @@ use places::{Country, TerritoryCode};
 
 use super::boxes::Boxes;
 use super::finding::{Finding, Severity};
-use super::{Action, Condition, Flag, HoldNeed, Lead, PlaceIs, Review, Row};
+use super::pause;
+use super::{Action, Condition, Flag, HoldNeed, Lead, PauseNeed, PlaceIs, Review, Row, Span};
 use crate::calendar::{ClockKind, ClockRule, Clocks, Unit};
 use crate::directory::{AgencyId, Directory, Function};
 use crate::factor::Factor;
@@ -56,6 +57,8 @@ pub(super) struct Parts {
     pub(super) id: String,
     pub(super) rows: Vec<Row>,
     pub(super) last_resort: Vec<AgencyId>,
+    pub(super) pauses: Vec<PauseNeed>,
+    pub(super) supervision: Option<Span>,
 }
 
 /// Reads a table and finds all its errors, with row and column.
@@ -96,6 +99,8 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
             Err(error) => reader.fault("last_resort", error.to_string()),
         }
     }
+    let pauses = reader.pauses(&table.pauses);
+    let supervision = reader.supervision(table.supervision.as_ref());
     let mut lines = written.lines.iter();
     let mut rows: Vec<Row> = Vec::with_capacity(table.rows.len());
     for row in &table.rows {
@@ -114,6 +119,8 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
             id: table.id.clone(),
             rows,
             last_resort,
+            pauses,
+            supervision,
         }),
         findings,
     }
@@ -141,6 +148,60 @@ impl Reader<'_> {
             column: column.to_owned(),
             message: message.into(),
         });
+    }
+
+    fn pauses(&mut self, written: &[api::routing::PauseNeed]) -> Vec<PauseNeed> {
+        let mut pauses: Vec<PauseNeed> = Vec::with_capacity(written.len());
+        for need in written {
+            let Some(ground) = pause::known(need.ground) else {
+                self.fault(
+                    "pauses",
+                    "a ground is missing, or this version does not know it; use another",
+                );
+                continue;
+            };
+            let name = pause::name(ground);
+            let functions = self.functions("pauses", &need.agency_functions);
+            if need.source.trim().is_empty() || control(need.source.trim(), Form::Line).is_some() {
+                let message = format!("`{name}` has no source in one line; add the law, or that it is ours");
+                self.fault("pauses", message);
+            }
+            let Some((value, unit)) = need.at_most.as_ref().and_then(span) else {
+                let message = format!("`{name}` has no bound; write `at_most: {{value: 30, unit: calendar-days}}`");
+                self.fault("pauses", message);
+                continue;
+            };
+            let new = PauseNeed {
+                ground,
+                functions,
+                value,
+                unit,
+                source: need.source.trim().to_owned(),
+            };
+            let meets = |other: &PauseNeed| {
+                other.functions.is_empty()
+                    || new.functions.is_empty()
+                    || other.functions.iter().any(|function| new.functions.contains(function))
+            };
+            if pauses.iter().any(|other| other.ground == ground && meets(other)) {
+                self.fault("pauses", format!("`{name}` occurs twice for a function; remove one"));
+            }
+            pauses.push(new);
+        }
+        // The order says nothing.
+        pauses.sort_by(|one, other| (one.ground as i32, &one.functions).cmp(&(other.ground as i32, &other.functions)));
+        pauses
+    }
+
+    fn supervision(&mut self, written: Option<&ClockNeed>) -> Option<Span> {
+        let read = span(written?);
+        if read.is_none() {
+            self.fault(
+                "supervision",
+                "it is malformed; write `{value: 10, unit: working-days}`",
+            );
+        }
+        read
     }
 
     fn row(&mut self, row: &RuleRow) -> Option<Row> {
@@ -576,7 +637,8 @@ impl Reader<'_> {
 }
 
 /// Value and unit; `None` if unset or too long.
-pub(super) fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
+#[must_use]
+pub fn span(clock: &ClockNeed) -> Option<(u32, Unit)> {
     let unit = Unit::from_proto(clock.unit())?;
     let value = u32::try_from(clock.value).ok()?;
     (1..=LONGEST_CLOCK).contains(&value).then_some((value, unit))
@@ -590,26 +652,31 @@ pub(super) fn clock_need(value: u32, unit: Unit) -> ClockNeed {
     }
 }
 
-/// The canonical table. Rows, conditions and values are already in order.
-pub(super) fn write(id: &str, rows: &[Row], last_resort: &[AgencyId]) -> RuleTable {
-    RuleTable {
-        id: id.to_owned(),
-        rows: rows
-            .iter()
-            .map(|row| RuleRow {
-                id: row.id.clone(),
-                priority: row.priority.cast_signed(),
-                conditions: row.conditions.iter().map(write_condition).collect(),
-                action: Some(match &row.action {
-                    Action::Lead(lead) => WireAction::Lead(write_lead(lead)),
-                    Action::Advise { zh, en } => WireAction::Advise(AdviseAction {
-                        texts: bilingual(zh, en),
-                    }),
-                }),
-                source: row.source.clone(),
-            })
-            .collect(),
-        last_resort: last_resort.iter().map(AgencyId::resource_name).collect(),
+impl Parts {
+    /// The canonical table. Rows, conditions and values are already in order.
+    pub(super) fn write(&self) -> RuleTable {
+        RuleTable {
+            id: self.id.clone(),
+            rows: self.rows.iter().map(write_row).collect(),
+            last_resort: self.last_resort.iter().map(AgencyId::resource_name).collect(),
+            pauses: self.pauses.iter().map(PauseNeed::to_proto).collect(),
+            supervision: self.supervision.map(|(value, unit)| clock_need(value, unit)),
+        }
+    }
+}
+
+fn write_row(row: &Row) -> RuleRow {
+    RuleRow {
+        id: row.id.clone(),
+        priority: row.priority.cast_signed(),
+        conditions: row.conditions.iter().map(write_condition).collect(),
+        action: Some(match &row.action {
+            Action::Lead(lead) => WireAction::Lead(write_lead(lead)),
+            Action::Advise { zh, en } => WireAction::Advise(AdviseAction {
+                texts: bilingual(zh, en),
+            }),
+        }),
+        source: row.source.clone(),
     }
 }
 

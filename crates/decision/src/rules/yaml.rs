@@ -7,8 +7,8 @@ use api::routing::rule_condition::Column as Wire;
 use api::routing::rule_row::Action as WireAction;
 use api::routing::{
     AdviseAction, CategoryCondition, ClockNeed, DetailCondition, FlagCondition, HoldNeed, LeadAction, LossAgeCondition,
-    LossCondition, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition, RuleRow, RuleTable,
-    SubjectKindCondition, UrgentCondition, VictimKindCondition,
+    LossCondition, PauseNeed, PlaceCondition, ReporterRelationCondition, ReviewNeed, RouteFlag, RuleCondition, RuleRow,
+    RuleTable, SubjectKindCondition, UrgentCondition, VictimKindCondition,
 };
 use handwritten::Spanned;
 use names::Collection;
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::FILE;
 use super::finding::{Finding, Severity};
 use super::names::{KIND_NAMES, KINDS, RELATION_NAMES, RELATIONS, VICTIM_NAMES, VICTIMS, named};
+use super::pause;
 use super::wire::{self, Written};
 use crate::calendar::{ClockKind, Unit};
 use crate::directory::{ConfigError, UnknownKeys, read_yaml};
@@ -31,6 +32,9 @@ struct File {
     id: String,
     #[serde(default)]
     last_resort: Vec<String>,
+    #[serde(default)]
+    pauses: Vec<PauseEntry>,
+    supervision: Option<SpanEntry>,
     rows: Vec<Spanned<RowEntry>>,
 }
 
@@ -164,6 +168,17 @@ struct HoldEntry {
     unknown: UnknownKeys,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PauseEntry {
+    ground: String,
+    functions: Vec<String>,
+    at_most: SpanEntry,
+    source: String,
+    #[serde(flatten)]
+    unknown: UnknownKeys,
+}
+
 /// People write ids.
 fn names(collection: Collection, ids: Vec<String>) -> Vec<String> {
     ids.into_iter().map(|id| collection.of(id)).collect()
@@ -181,13 +196,24 @@ pub(super) fn read(yaml: &str) -> Result<Written, ConfigError> {
             id: file.id,
             last_resort: names(Collection::AGENCIES, file.last_resort),
             rows: Vec::with_capacity(file.rows.len()),
+            ..RuleTable::default()
         },
         ..Written::default()
     };
+    let mut writer = Writer {
+        line: None,
+        row: String::new(),
+        findings: &mut written.findings,
+    };
+    written.table.pauses = file.pauses.into_iter().map(|pause| writer.pause(pause)).collect();
+    written.table.supervision = file.supervision.map(|entry| {
+        writer.unknown("supervision", &entry.unknown);
+        span(entry.value, &entry.unit)
+    });
     for entry in file.rows {
         let line = entry.referenced.line();
         let mut writer = Writer {
-            line,
+            line: Some(line),
             row: entry.value.row.clone(),
             findings: &mut written.findings,
         };
@@ -200,7 +226,7 @@ pub(super) fn read(yaml: &str) -> Result<Written, ConfigError> {
 
 /// Converts one entry to a row of the table.
 struct Writer<'a> {
-    line: u64,
+    line: Option<u64>,
     row: String,
     findings: &'a mut Vec<Finding>,
 }
@@ -209,7 +235,7 @@ impl Writer<'_> {
     fn fault(&mut self, column: &str, message: impl Into<String>) {
         self.findings.push(Finding {
             severity: Severity::Error,
-            line: Some(self.line),
+            line: self.line,
             row: self.row.clone(),
             column: column.to_owned(),
             message: message.into(),
@@ -458,6 +484,24 @@ impl Writer<'_> {
     fn clock(&mut self, kind: ClockKind, clocks: &BTreeMap<String, SpanEntry>) -> Option<ClockNeed> {
         let clock = clocks.get(kind.as_str())?;
         Some(span(clock.value, &clock.unit))
+    }
+
+    fn pause(&mut self, pause: PauseEntry) -> PauseNeed {
+        self.unknown("pauses", &pause.unknown);
+        self.unknown("pauses", &pause.at_most.unknown);
+        let ground = pause::from_name(&pause.ground);
+        if ground.is_none() {
+            self.fault(
+                "pauses",
+                format!("`{}` is not one of {}", pause.ground, pause::GROUND_NAMES),
+            );
+        }
+        PauseNeed {
+            ground: ground.unwrap_or_default().into(),
+            agency_functions: pause.functions,
+            at_most: Some(span(pause.at_most.value, &pause.at_most.unit)),
+            source: pause.source,
+        }
     }
 
     fn hold(&mut self, hold: HoldEntry) -> HoldNeed {

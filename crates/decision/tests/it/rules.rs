@@ -3,8 +3,9 @@
 use api::event::ConnectingFactor;
 use api::routing::Facts;
 use api::routing::{RuleCondition, RuleRow, RuleTable, rule_condition};
+use decision::calendar::Unit;
 use decision::decide::rule;
-use decision::directory::Directory;
+use decision::directory::{Directory, Function};
 use decision::facts::Situation;
 use decision::rules::check::{check, check_table, check_yaml};
 use decision::rules::{Action, RuleSet, SHIPPED, Severity, Taxonomy};
@@ -252,6 +253,90 @@ fn unknown_keys_are_reported_at_every_level() {
             "row `b`, holds: unknown key `sum`",
         ],
     );
+}
+
+#[test]
+fn pauses_and_supervision_are_of_the_table() {
+    let set = |of_table: &str| {
+        let yaml = format!("id: test\n{of_table}\nrows:\n{LAST}");
+        RuleSet::parse(&yaml, Directory::shipped()).map_err(|error| error.to_string())
+    };
+    let hearing = "{ground: hearing, functions: [police], at_most: {value: 3, unit: hours}, source: ours}";
+    let opinion = "{ground: expert-opinion, at_most: {value: 3, unit: hours}, source: ours}";
+    let read = set(&format!("pauses: [{hearing}, {opinion}]")).expect("a rule set");
+    let names = |function: &str| -> Vec<_> {
+        let function = Function::new(function).expect("a function");
+        read.pauses(&function).map(|pause| pause.name()).collect()
+    };
+    assert_eq!(names("police"), ["hearing", "expert-opinion"]);
+    assert_eq!(names("inspection"), ["expert-opinion"]);
+    assert_eq!(read.supervision(), None);
+    let other = set(&format!("pauses: [{opinion}, {hearing}]")).expect("a rule set");
+    assert_eq!(read.digest(), other.digest(), "their order says nothing");
+    let supervised = set("supervision: {value: 5, unit: working-days}").expect("a rule set");
+    assert_eq!(supervised.supervision(), Some((5, Unit::WorkingDays)));
+    assert_ne!(supervised.digest(), set("").expect("a rule set").digest());
+
+    let again = hearing.replace("police", "inspection, police");
+    let everybody = hearing.replace("functions: [police], ", "");
+    for (of_table, fault) in [
+        (
+            format!("pauses: [{hearing}, {again}]"),
+            "pauses: `hearing` occurs twice for a function",
+        ),
+        (
+            format!("pauses: [{everybody}, {hearing}]"),
+            "pauses: `hearing` occurs twice for a function",
+        ),
+        (
+            "pauses: [{}]".to_owned(),
+            "pauses: `` is not one of waiting-for-reporter",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("hearing", "holiday")),
+            "pauses: `holiday` is not one of",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("police", "dogs")),
+            "pauses: no agency has the function `dogs`",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("police", "police, police")),
+            "pauses: `police` occurs twice",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("source: ours", "source: ' '")),
+            "pauses: `hearing` has no source",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("value: 3", "value: 0")),
+            "pauses: `hearing` has no bound",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("value: 3", "value: 99999")),
+            "pauses: `hearing` has no bound",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("unit: hours", "unit: moons")),
+            "pauses: `hearing` has no bound",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("value: 3", "value: 3, or: 4")),
+            "pauses: unknown key `or`",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("source", "until: x, source")),
+            "pauses: unknown key `until`",
+        ),
+        ("supervision: {value: 5}".to_owned(), "supervision: it is malformed"),
+        (
+            "supervision: {value: 5, unit: hours, by: x}".to_owned(),
+            "supervision: unknown key `by`",
+        ),
+    ] {
+        let error = set(&of_table).expect_err(&of_table);
+        assert!(error.contains(fault), "{of_table}: {error}");
+    }
 }
 
 #[test]

@@ -350,6 +350,7 @@ fn rule_set(random: &mut StdRng, directory: &Directory) -> RuleSet {
                     .collect(),
                 false => Vec::new(),
             },
+            ..RuleTable::default()
         };
         table.rows.push(row(random, 100, false, directory));
         // Rows that cover each other are refused: retry with fewer.

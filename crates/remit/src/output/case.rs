@@ -5,7 +5,7 @@ mod decision;
 use std::collections::BTreeMap;
 
 use api::{
-    event::Clock,
+    event::{Clock, PauseGround},
     routing::{
         Case, CaseStep, CaseTerms, HandOverPreview, LeadOrigin, LeadOriginHow, ListCasesResponse, WatchCasesResponse,
         case_sight::Sight,
@@ -51,6 +51,9 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
         if !question.text.is_empty() {
             field("", &question.text)?;
         }
+    }
+    if !case.supervisor.is_empty() {
+        field("supervised by", id(&case.supervisor))?;
     }
     if !case.claimant.is_empty() {
         field("claimed by", id(&case.claimant))?;
@@ -117,6 +120,15 @@ fn terms(terms: Option<&CaseTerms>) -> std::io::Result<()> {
             field(name, tell("within {0}", &[&super::clock(clock)]))?;
         }
     }
+    for pause in &terms.pauses {
+        let longest = pause.at_most.as_ref().map(super::clock).unwrap_or_default();
+        let said = tell("for {0}, at most {1} in all", &[&ground(pause.ground()), &longest]);
+        field("may pause", said)?;
+    }
+    if let Some(term) = &terms.supervision {
+        let said = tell("{0} more under the superior's supervision", &[&super::clock(term)]);
+        field("if late", said)?;
+    }
     let functions: Vec<_> = terms.supporting_functions.iter().map(|id| function(id)).collect();
     if !functions.is_empty() {
         field("needs", functions.join(", "))?;
@@ -155,6 +167,17 @@ fn happened(step: &CaseStep) -> String {
         let (owner, duty) = (id(&missed.owner), duty(missed.kind()));
         let due = time(missed.due_time.as_ref());
         said = tell("{0}: {1} had to {2} by {3}", &[&said, &owner, &duty, &due]);
+    }
+    if let Some(clock) = &step.reminded_clock {
+        let (owner, duty) = (id(&clock.owner), duty(clock.kind()));
+        let due = time(clock.due_time.as_ref());
+        said = tell("{0}: {1} has to {2} by {3}", &[&said, &owner, &duty, &due]);
+    }
+    if !step.supervisor.is_empty() {
+        said = format!("{said}: {}", id(&step.supervisor));
+    }
+    if step.pause_ground != 0 {
+        said = tell("{0} ({1})", &[&said, &ground(step.pause_ground())]);
     }
     if !step.assistant.is_empty() {
         said = format!("{said}: {}", id(&step.assistant));
@@ -219,9 +242,30 @@ fn came_by(origin: &LeadOrigin) -> String {
     }
 }
 
+/// Why the time for a result stands still.
+fn ground(ground: PauseGround) -> &'static str {
+    match ground {
+        PauseGround::WaitingForReporter => tr("waiting for the reporter"),
+        PauseGround::Hearing => tr("a hearing"),
+        PauseGround::ExpertOpinion => tr("an expert opinion or a test"),
+        PauseGround::Announcement => tr("service by public announcement"),
+        PauseGround::OtherProceeding => tr("another proceeding that has not ended"),
+        PauseGround::Unspecified => tr("a ground that this version does not know"),
+    }
+}
+
 /// One running clock.
 fn running(clock: &Clock) -> std::io::Result<()> {
     let due = clock.due_time.as_ref();
+    if clock.pause_ground != 0 {
+        let until = time(due);
+        let why = ground(clock.pause_ground());
+        let said = tell(
+            "paused for {0} until {1} at the latest: {2}",
+            &[&id(&clock.owner), &until, &why],
+        );
+        return field("clock", said);
+    }
     field(
         "clock",
         tell(

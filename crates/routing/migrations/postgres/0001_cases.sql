@@ -40,13 +40,17 @@ CREATE TABLE case_clocks (
     used BIGINT NOT NULL,
     since BIGINT NOT NULL,
     paused_until BIGINT,
+    pause_ground BIGINT,
     pauses BYTEA NOT NULL,
     due BIGINT NOT NULL,
     provisional BIGINT NOT NULL,
+    reminded BIGINT NOT NULL,
+    remind BIGINT,
+    next BIGINT NOT NULL,
     PRIMARY KEY (case_id, kind, owner)
 );
 
-CREATE INDEX case_clocks_due ON case_clocks (due, case_id, generation);
+CREATE INDEX case_clocks_next ON case_clocks (next, case_id, generation);
 
 -- The case of each report. A report opens a case once, even if it is delivered twice.
 CREATE TABLE case_reports (

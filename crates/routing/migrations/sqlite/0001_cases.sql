@@ -41,13 +41,17 @@ CREATE TABLE case_clocks (
     used INTEGER NOT NULL,
     since INTEGER NOT NULL,
     paused_until INTEGER,
+    pause_ground INTEGER,
     pauses BLOB NOT NULL,
     due INTEGER NOT NULL,
     provisional INTEGER NOT NULL,
+    reminded INTEGER NOT NULL,
+    remind INTEGER,
+    next INTEGER NOT NULL,
     PRIMARY KEY (case_id, kind, owner)
 ) WITHOUT ROWID;
 
-CREATE INDEX case_clocks_due ON case_clocks (due, case_id, generation);
+CREATE INDEX case_clocks_next ON case_clocks (next, case_id, generation);
 
 -- The case of each report. A report opens a case once, even if it is delivered twice.
 CREATE TABLE case_reports (

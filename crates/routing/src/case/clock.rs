@@ -1,12 +1,14 @@
 //! A clock: its budget, the amount used, and the end, which follows from both.
 
+use api::event::PauseGround;
 use journal::Time;
 
 use super::instant;
 use decision::{
-    calendar::{self, ClockKind, ClockRule, Worktime},
+    calendar::{self, ClockKind, ClockRule, Unit, Worktime},
     directory::AgencyId,
 };
+use jiff::Timestamp;
 
 /// A deadline of a case for one agency.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,11 @@ pub struct Clock {
     pub due: Time,
     /// Whether the end may still move, because it lies in a year whose holidays are not published.
     pub provisional: bool,
+    /// Whether its owner was reminded of it.
+    pub reminded: bool,
+    /// When its owner is reminded. `None` once that is done, while it is paused, and if nobody owes
+    /// anything or no time is left for it. Derived.
+    pub remind: Option<Time>,
 }
 
 /// The use of a clock's budget.
@@ -32,10 +39,19 @@ pub struct Ledger {
     pub used: i64,
     /// When it was started, paused or resumed last.
     pub since: Time,
-    /// The latest end of the current pause; `None` while it runs.
-    pub paused_until: Option<Time>,
+    /// The current pause; `None` while it runs.
+    pub paused: Option<Paused>,
     /// The past pauses, in order.
     pub pauses: Vec<Pause>,
+}
+
+/// A pause that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    /// Its ground.
+    pub ground: PauseGround,
+    /// Its latest end.
+    pub until: Time,
 }
 
 /// A period in which a clock did not run.
@@ -45,6 +61,8 @@ pub struct Pause {
     pub start: Time,
     /// When it ended.
     pub end: Time,
+    /// Its ground.
+    pub ground: PauseGround,
 }
 
 impl Clock {
@@ -54,7 +72,7 @@ impl Clock {
         let ledger = Ledger {
             used: 0,
             since: now,
-            paused_until: None,
+            paused: None,
             pauses: Vec::new(),
         };
         Self {
@@ -64,6 +82,8 @@ impl Clock {
             ledger,
             due: now,
             provisional: false,
+            reminded: false,
+            remind: None,
         }
         .settled(worktime)
     }
@@ -74,13 +94,29 @@ impl Clock {
         self.rule.kind
     }
 
-    /// Pauses it, until `until` at the latest. A paused clock does not change.
+    /// When something happens next: its owner is reminded, or it ends.
     #[must_use]
-    pub fn pause(mut self, now: Time, until: Time, worktime: Worktime<'_>) -> Self {
-        if self.ledger.paused_until.is_none() {
+    pub fn next(&self) -> Time {
+        self.remind.map_or(self.due, |remind| remind.min(self.due))
+    }
+
+    /// It, after its owner was reminded.
+    #[must_use]
+    pub fn with_reminder(self) -> Self {
+        Self {
+            reminded: true,
+            remind: None,
+            ..self
+        }
+    }
+
+    /// Pauses it. A paused clock does not change.
+    #[must_use]
+    pub fn pause(mut self, now: Time, paused: Paused, worktime: Worktime<'_>) -> Self {
+        if self.ledger.paused.is_none() {
             self.ledger.used = self.used(now, worktime);
             self.ledger.since = now;
-            self.ledger.paused_until = Some(until);
+            self.ledger.paused = Some(paused);
         }
         self.settled(worktime)
     }
@@ -88,7 +124,7 @@ impl Clock {
     /// How much of its budget is used by now, as in [`Ledger::used`].
     #[must_use]
     pub fn used(&self, now: Time, worktime: Worktime<'_>) -> i64 {
-        if self.ledger.paused_until.is_some() {
+        if self.ledger.paused.is_some() {
             return self.ledger.used;
         }
         let run = calendar::Run {
@@ -102,21 +138,44 @@ impl Clock {
     /// Resumes it with the rest of its budget. A running clock does not change.
     #[must_use]
     pub fn resume(mut self, now: Time, worktime: Worktime<'_>) -> Self {
-        if self.ledger.paused_until.take().is_some() {
+        if let Some(Paused { ground, .. }) = self.ledger.paused.take() {
             let start = self.ledger.since;
-            self.ledger.pauses.push(Pause { start, end: now });
+            self.ledger.pauses.push(Pause {
+                start,
+                end: now,
+                ground,
+            });
             self.ledger.since = now;
         }
         self.settled(worktime)
     }
 
-    /// Derives the end from budget and ledger.
+    /// How much all pauses on a ground have taken, in a unit, as in [`Ledger::used`].
+    #[must_use]
+    pub fn paused_for(&self, ground: PauseGround, unit: Unit, worktime: Worktime<'_>) -> i64 {
+        let pauses = self.ledger.pauses.iter().filter(|pause| pause.ground == ground);
+        let taken = |pause: &Pause| {
+            let run = calendar::Run {
+                paused: None,
+                from: instant(pause.start),
+                to: instant(pause.end),
+            };
+            calendar::used(run, unit, worktime)
+        };
+        pauses.map(taken).sum()
+    }
+
+    /// Derives the end and the reminder from budget and ledger.
     pub(super) fn settled(mut self, worktime: Worktime<'_>) -> Self {
-        (self.due, self.provisional) = match self.ledger.paused_until {
-            Some(until) => (until, false),
+        let (since, used) = (instant(self.ledger.since), self.ledger.used);
+        (self.due, self.provisional, self.remind) = match self.ledger.paused {
+            Some(Paused { until, .. }) => (until, false, None),
             None => {
-                let due = calendar::due_after(instant(self.ledger.since), self.rule, self.ledger.used, worktime);
-                (Time(due.at.as_microsecond()), due.provisional)
+                let due = calendar::due_after(since, self.rule, used, worktime);
+                let reminds = !self.reminded && self.kind().is_owed();
+                let remind = calendar::remind_at(since, self.rule, used, worktime).filter(|_| reminds);
+                let time = |at: Timestamp| Time(at.as_microsecond());
+                (time(due.at), due.provisional, remind.map(time))
             }
         };
         self
@@ -128,10 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use decision::{
-        calendar::{Calendars, Unit},
-        directory::Directory,
-    };
+    use decision::{calendar::Calendars, directory::Directory};
 
     const HOUR: i64 = 3_600_000_000;
 
@@ -149,9 +205,16 @@ mod tests {
         Clock::start(AgencyId::new("police-450100").unwrap(), rule, 1, Time(at), worktime())
     }
 
+    fn hearing(until: Time) -> Paused {
+        Paused {
+            ground: PauseGround::Hearing,
+            until,
+        }
+    }
+
     /// 2026-03-02 09:00 in Beijing, a Monday.
     fn monday() -> i64 {
-        let monday: jiff::Timestamp = "2026-03-02T09:00:00+08:00".parse().unwrap();
+        let monday: Timestamp = "2026-03-02T09:00:00+08:00".parse().unwrap();
         monday.as_microsecond()
     }
 
@@ -166,7 +229,7 @@ mod tests {
         let clock = started(Unit::WorkingDays, 5, monday());
         assert_eq!(day(clock.due), "2026-03-09");
         let at = |hours: i64| Time(monday() + hours * HOUR);
-        let paused = clock.clone().pause(at(49), at(200), worktime());
+        let paused = clock.clone().pause(at(49), hearing(at(200)), worktime());
         assert_eq!(
             (paused.due, paused.ledger.used),
             (at(200), 2),
@@ -183,10 +246,69 @@ mod tests {
     fn pausing_twice_is_pausing_once() {
         let clock = started(Unit::Hours, 24, monday());
         let at = |hours: i64| Time(monday() + hours * HOUR);
-        let paused = clock.pause(at(1), at(10), worktime());
-        assert_eq!(paused.clone().pause(at(2), at(20), worktime()), paused);
+        let paused = clock.pause(at(1), hearing(at(10)), worktime());
+        assert_eq!(paused.clone().pause(at(2), hearing(at(20)), worktime()), paused);
         let resumed = paused.resume(at(3), worktime());
         assert_eq!(resumed.clone().resume(at(4), worktime()), resumed);
+    }
+
+    #[test]
+    fn reminders_come_when_three_quarters_are_used_while_the_desk_is_open() {
+        let hours = |text: &str| {
+            let time: Timestamp = text.parse().unwrap();
+            Some(Time(time.as_microsecond()))
+        };
+        // Hours elapse at night, too.
+        assert_eq!(
+            started(Unit::Hours, 24, monday()).remind,
+            hours("2026-03-03T03:00:00+08:00")
+        );
+        // Monday, and five working days of seven: the Monday after, told on Tuesday when it opens.
+        let days = started(Unit::WorkingDays, 7, monday());
+        assert_eq!(days.remind, hours("2026-03-10T00:00:00+08:00"));
+        // Three of four calendar days, on the day after.
+        assert_eq!(
+            started(Unit::CalendarDays, 4, monday()).remind,
+            hours("2026-03-06T00:00:00+08:00")
+        );
+        assert_eq!(
+            started(Unit::WorkingDays, 1, monday()).remind,
+            None,
+            "no time is left for one"
+        );
+        let at = |hours: i64| Time(monday() + hours * HOUR);
+        let paused = days.clone().pause(at(24), hearing(at(48)), worktime());
+        assert_eq!((paused.remind, paused.next()), (None, at(48)));
+        let resumed = paused.resume(at(48), worktime());
+        assert!(resumed.remind > days.remind && resumed.next() < resumed.due);
+        let reminded = resumed.with_reminder();
+        assert_eq!((reminded.remind, reminded.next()), (None, reminded.due));
+        let again = reminded
+            .pause(at(72), hearing(at(96)), worktime())
+            .resume(at(96), worktime());
+        assert_eq!(again.remind, None, "once for a clock");
+    }
+
+    #[test]
+    fn pauses_are_counted_by_ground() {
+        let clock = started(Unit::CalendarDays, 30, monday());
+        let at = |hours: i64| Time(monday() + hours * HOUR);
+        let clock = clock
+            .pause(at(24), hearing(at(240)), worktime())
+            .resume(at(72), worktime());
+        let opinion = Paused {
+            ground: PauseGround::ExpertOpinion,
+            until: at(900),
+        };
+        let clock = clock.pause(at(96), opinion, worktime()).resume(at(120), worktime());
+        let clock = clock
+            .pause(at(240), hearing(at(900)), worktime())
+            .resume(at(264), worktime());
+        let taken = |ground, unit| clock.paused_for(ground, unit, worktime());
+        assert_eq!(taken(PauseGround::Hearing, Unit::CalendarDays), 3);
+        assert_eq!(taken(PauseGround::Hearing, Unit::Hours), 72 * HOUR);
+        assert_eq!(taken(PauseGround::ExpertOpinion, Unit::CalendarDays), 1);
+        assert_eq!(taken(PauseGround::Announcement, Unit::CalendarDays), 0);
     }
 
     proptest! {
@@ -206,7 +328,7 @@ mod tests {
                 if now - monday() - paused > budget {
                     break;
                 }
-                clock = clock.pause(Time(now), Time(i64::MAX), worktime());
+                clock = clock.pause(Time(now), hearing(Time(i64::MAX)), worktime());
                 prop_assert!(clock.ledger.used >= used);
                 used = clock.ledger.used;
                 now += stands * HOUR / 7;
@@ -238,7 +360,7 @@ mod tests {
                 }
                 now += runs * MINUTE;
                 let paused = instant(Time(now));
-                clock = clock.pause(Time(now), Time(i64::MAX), worktime());
+                clock = clock.pause(Time(now), hearing(Time(i64::MAX)), worktime());
                 now += stands * MINUTE;
                 clock = clock.resume(Time(now), worktime());
                 let calendar = worktime().calendar;
@@ -262,7 +384,7 @@ mod tests {
             let plain = started(Unit::CalendarDays, value, monday());
             let (from, to) = (monday() + runs * HOUR, monday() + (runs + stands) * HOUR);
             prop_assume!(from < plain.due.0);
-            let resumed = plain.clone().pause(Time(from), Time(i64::MAX), worktime()).resume(Time(to), worktime());
+            let resumed = plain.clone().pause(Time(from), hearing(Time(i64::MAX)), worktime()).resume(Time(to), worktime());
             // 09:00 in Beijing: fifteen hours to midnight.
             let date = |at: i64| (at - monday() + 9 * HOUR).div_euclid(24 * HOUR);
             prop_assert_eq!(resumed.due.0, plain.due.0 + (date(to) - date(from)) * 24 * HOUR);

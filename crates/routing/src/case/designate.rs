@@ -3,6 +3,10 @@
 use super::{Before, Effect, Event, Origin, Part, Refusal, Rule, Rules, Stage, State, Transition, hand_on::unfit};
 use decision::{calendar::ClockKind, directory::AgencyId};
 
+/// Where a superior that supervises may designate.
+const LED: &[State] = &[State::ASSIGNED, State::IN_PROGRESS];
+const FROM: &[State] = &[State::AWAITING_DESIGNATION, State::ASSIGNED, State::IN_PROGRESS];
+
 /// The superior designates the lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Designate {
@@ -14,18 +18,25 @@ impl Designate {
     pub(super) const RULE: &Rule = &Rule {
         name: "designate",
         doing: "designate the lead",
-        may: &[(Part::Designating, &[State::AWAITING_DESIGNATION])],
+        may: &[
+            (Part::Designating, &[State::AWAITING_DESIGNATION]),
+            (Part::Supervising, LED),
+        ],
         clocks: &[
             (&[State::AWAITING_DESIGNATION], ClockKind::Designate, Effect::Stop),
-            (&[State::AWAITING_DESIGNATION], ClockKind::Acknowledge, Effect::Start),
+            (FROM, ClockKind::Acknowledge, Effect::Start),
+            (&[State::IN_PROGRESS], ClockKind::Result, Effect::Stop),
+            (LED, ClockKind::Claim, Effect::Stop),
         ],
     };
 
-    /// A superior designates itself or a unit under it; the last resort designates any agency.
+    /// A superior designates itself or a unit under it; the last resort designates any agency. Who
+    /// supervises a lead may take the case from it, and designate each agency once.
     pub(super) fn apply(&self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
-        let Before { case, matter, .. } = before;
-        let by = case.owner().ok_or(Refusal::Unseen)?;
-        let is_last = by == rules.last_resort(matter);
+        let Before { case, matter, by } = before;
+        let by = by.ok_or(Refusal::Unseen)?;
+        let must = case.state() == State::AWAITING_DESIGNATION;
+        let is_last = must && by == rules.last_resort(matter);
         rules.may_lead("agency", &self.agency, before)?;
         if !is_last && !rules.directory.is_under(&self.agency, by) {
             return unfit("agency", "is not under your agency; designate your own or one under it");

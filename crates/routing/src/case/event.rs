@@ -1,7 +1,9 @@
 //! Changes of a case, as they are logged.
 
 use api::{
-    event::{self, AssistanceAnswer, Detail, HandOverReason, ReopenReason, ReviewRequester, UrgentMeasure},
+    event::{
+        self, AssistanceAnswer, Detail, HandOverReason, PauseGround, ReopenReason, ReviewRequester, UrgentMeasure,
+    },
     routing::CaseStep,
 };
 use journal::{RoutingKind, Time};
@@ -45,6 +47,28 @@ pub enum Event {
     ClockMissed {
         /// The missed clock.
         missed: Clock,
+    },
+    /// The owner of a clock was reminded of it.
+    Reminded {
+        /// The clock, before.
+        of: Clock,
+    },
+    /// A superior supervises the case.
+    Supervised {
+        /// The superior.
+        by: AgencyId,
+        /// The clock that was missed; `None` if the superior chose to.
+        missed: Option<Clock>,
+    },
+    /// The time for the result was paused.
+    ClockPaused {
+        /// Why.
+        ground: PauseGround,
+    },
+    /// It runs again.
+    ClockResumed {
+        /// Why it was paused.
+        ground: PauseGround,
     },
     /// Holidays were published: a provisional deadline is another one, or the same for good.
     DeadlineSettled,
@@ -154,6 +178,10 @@ impl Event {
             Self::AssistancePassedOn { .. } => RoutingKind::AssistancePassedOn,
             Self::Escalated { .. } => RoutingKind::CaseEscalated,
             Self::ClockMissed { .. } => RoutingKind::ClockMissed,
+            Self::Reminded { .. } => RoutingKind::DeadlineReminded,
+            Self::Supervised { .. } => RoutingKind::CaseSupervised,
+            Self::ClockPaused { .. } => RoutingKind::ClockPaused,
+            Self::ClockResumed { .. } => RoutingKind::ClockResumed,
             Self::DeadlineSettled => RoutingKind::DeadlineSettled,
             Self::Declined { .. } => RoutingKind::CaseDeclined,
             Self::Transferred { .. } => RoutingKind::CaseTransferred,
@@ -223,6 +251,9 @@ impl Event {
             recused_agency: detail.recused_agency,
             told_by: detail.told_by,
             question_number: detail.question_number,
+            pause_ground: detail.pause_ground,
+            supervisor: detail.supervisor,
+            reminded_clock: detail.reminded_clock,
             note: None,
         })
     }
@@ -238,6 +269,12 @@ impl Event {
             | Self::ProgressRecorded
             | Self::Closed
             | Self::Succeeded => {}
+            Self::Reminded { of } => detail.reminded_clock = Some(crate::view::clock(of)),
+            Self::Supervised { by, missed } => {
+                detail.supervisor = by.resource_name();
+                detail.missed_clock = missed.as_ref().map(crate::view::clock);
+            }
+            Self::ClockPaused { ground } | Self::ClockResumed { ground } => detail.pause_ground = (*ground).into(),
             Self::Recused { agency } => detail.recused_agency = agency.resource_name(),
             Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => {
                 detail.assistant = of.resource_name();

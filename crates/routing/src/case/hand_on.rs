@@ -237,7 +237,8 @@ impl Rules<'_> {
         course.given = None;
         if stage != Stage::AwaitingDesignation {
             Course::add(&mut course.led, &duty.owner);
-            if duty.clock.kind() == ClockKind::Result {
+            // The term of a supervisor is none of the row's time.
+            if duty.clock.kind() == ClockKind::Result && case.supervisor.is_none() {
                 let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
                 course.result_used = duty.clock.used(self.now, worktime);
             }

@@ -2,7 +2,7 @@
 
 use super::{
     Before, Case, Clock, Duty, Effect, Event, Matter, Origin, Part, Rule, Rules, Stage, Standing, State, Supporter,
-    Transition, claim, close,
+    Transition, claim, close, pause,
 };
 use decision::{calendar::ClockKind, directory::AgencyId};
 
@@ -64,19 +64,27 @@ impl Rules<'_> {
             .all_clocks()
             .find(|clock| clock.generation == generation && clock.kind() == kind)
             .filter(|clock| clock.due <= self.now)?;
+        if missed == &duty.clock && missed.ledger.paused.is_some() {
+            return self
+                .resumed(case)
+                .filter(|_| pause::END.allows(Part::Remit, case.state()));
+        }
         let before = Before { case, matter, by: None };
         let may = |rule: &Rule| rule.allows(Part::Remit, case.state());
         let event = Event::ClockMissed { missed: missed.clone() };
-        match (kind, self.above_in(&missed.owner, case, matter)) {
+        // Who supervises a lead has the case if that is late again.
+        let supervisor = case.supervisor.as_ref().filter(|_| missed == &duty.clock);
+        let transition = match (kind, supervisor.or_else(|| self.above_in(&missed.owner, case, matter))) {
             (ClockKind::Review, _) if may(close::RULE) => self.closed(case),
             (ClockKind::Claim, _) if may(claim::DISPUTE) => Some(self.claim_missed(case, matter, event)),
             (ClockKind::Assist, superior) if may(PASS_ON) => Some(self.passed_on(case, missed, superior, event)),
-            (_, Some(superior)) if missed == &duty.clock && may(RULE) => {
-                self.escalated(before, *stage, duty, superior.clone())
-            }
+            (_, Some(superior)) if missed == &duty.clock && may(RULE) => self
+                .late(before, *stage, duty, superior)
+                .or_else(|| self.escalated(before, *stage, duty, superior.clone())),
             (_, None) if missed == &duty.clock && may(REPEAT) => self.repeated(before, *stage, duty),
             _ => None,
-        }
+        };
+        transition.map(|transition| self.tidied(transition))
     }
 
     /// Makes the superior the owner, and the former lead a supporting agency.
@@ -124,6 +132,7 @@ impl Rules<'_> {
                 ),
                 supporting,
                 giver: None,
+                supervisor: case.supervisor.clone(),
                 course: case.course.clone(),
                 disposition: None,
                 generation,
@@ -172,7 +181,8 @@ impl Rules<'_> {
         let mut after = case.clone();
         after.clocks.retain(|clock| clock != request);
         let asked = |clock: &Clock| clock.kind() == request.kind() && clock.owner == *next;
-        let answers = case.owner() == Some(next) || case.giver.as_ref() == Some(next);
+        let has_a_part = |part: Option<&AgencyId>| part == Some(next);
+        let answers = has_a_part(case.owner()) || has_a_part(case.giver.as_ref());
         if !answers && !after.clocks.iter().any(asked) {
             after.generation += 1;
             after.clocks.push(self.clock(next, request.rule, after.generation));

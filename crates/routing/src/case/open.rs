@@ -59,6 +59,7 @@ impl Rules<'_> {
                     .collect(),
                 clocks: Vec::new(),
                 giver: None,
+                supervisor: None,
                 course: Course::default(),
                 disposition: None,
             },

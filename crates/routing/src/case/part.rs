@@ -22,6 +22,8 @@ pub enum Part {
     Designating,
     /// The agency that decided it, once it is closed.
     Deciding,
+    /// The superior that supervises the lead.
+    Supervising,
     /// A superior of the lead.
     SuperiorOfLead,
     /// Whoever runs the services.
@@ -50,25 +52,27 @@ impl Sight {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lead,
         Self::Supporting,
         Self::Assisting,
         Self::Giving,
         Self::Designating,
         Self::Deciding,
+        Self::Supervising,
         Self::SuperiorOfLead,
         Self::Operator,
         Self::Remit,
     ];
 
     /// The stored parts: one per agency and case.
-    pub const STORED: [Self; 5] = [
+    pub const STORED: [Self; 6] = [
         Self::Lead,
         Self::Supporting,
         Self::Giving,
         Self::Designating,
         Self::Deciding,
+        Self::Supervising,
     ];
 
     /// The name for people; of a stored part, also the stored name.
@@ -81,6 +85,7 @@ impl Part {
             Self::Giving => "giving",
             Self::Designating => "designating",
             Self::Deciding => "deciding",
+            Self::Supervising => "supervising",
             Self::SuperiorOfLead => "superior of the lead",
             Self::Operator => "operator",
             Self::Remit => "Remit",
@@ -95,6 +100,7 @@ impl Part {
             Self::Giving => "agency that gave it",
             Self::Designating => "superior that must designate",
             Self::Deciding => "agency that decided it",
+            Self::Supervising => "superior that supervises it",
             _ => self.name(),
         }
     }
@@ -117,7 +123,7 @@ impl Part {
         match self {
             Self::Lead | Self::Deciding => &Sight::ALL,
             Self::Giving => &[Sight::Case, Sight::Content, Sight::Notes],
-            Self::Designating => &[Sight::Case, Sight::Exclusions, Sight::Notes],
+            Self::Designating | Self::Supervising => &[Sight::Case, Sight::Exclusions, Sight::Notes],
             Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
             Self::SuperiorOfLead | Self::Remit => &[],
         }

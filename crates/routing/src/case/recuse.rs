@@ -26,6 +26,7 @@ impl Recuse {
             (Part::Lead, LED),
             (Part::Designating, &[State::AWAITING_DESIGNATION]),
             (Part::Giving, &[State::ASSIGNED]),
+            (Part::Supervising, LED),
             (Part::Supporting, OWNED),
         ],
         // When the owner steps aside. With another party, only what runs against it ends.
@@ -64,7 +65,8 @@ impl Recuse {
         after
             .clocks
             .retain(|clock| !is_out(&clock.owner) || Some(&clock.owner) == owner.as_ref());
-        after.giver = after.giver.take().filter(|giver| !is_out(giver));
+        after.giver.take_if(|giver| is_out(giver));
+        after.supervisor.take_if(|supervisor| is_out(supervisor));
         if after.course.claimant.as_ref().is_some_and(is_out) {
             after.drop_claim();
         }

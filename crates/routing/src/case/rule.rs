@@ -2,7 +2,7 @@
 //!
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
-use super::{Action, Part, Sight, State, ask_reporter, claim, close, hand_up, open, settle, succeed};
+use super::{Action, Part, Sight, State, ask_reporter, claim, close, hand_up, open, pause, settle, succeed, supervise};
 use decision::calendar::ClockKind;
 
 /// The effect of a verb on a clock.
@@ -14,6 +14,8 @@ pub enum Effect {
     Stop,
     /// Pauses it for a bounded time.
     Pause,
+    /// Lets it run again with the rest of its budget.
+    Resume,
 }
 
 /// The row of a verb.
@@ -60,6 +62,9 @@ impl Rule {
     pub fn all() -> impl Iterator<Item = &'static Self> {
         let own = [
             open::RULE,
+            supervise::REMIND,
+            supervise::LATE,
+            pause::END,
             hand_up::RULE,
             hand_up::REPEAT,
             hand_up::PASS_ON,

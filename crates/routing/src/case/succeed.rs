@@ -195,9 +195,11 @@ impl Rules<'_> {
             }),
             _ => None,
         };
+        let supervisor = case.supervisor.as_ref();
         let mut after = Case {
             standing: Standing::Open(stage, duty),
             giver,
+            supervisor: supervisor.and_then(|supervisor| self.stands_in(supervisor, matter).cloned()),
             supporting,
             clocks,
             course,
@@ -207,10 +209,11 @@ impl Rules<'_> {
         if after.course.claimant.is_none() {
             after.drop_claim();
         }
-        (after != *case).then_some(Transition {
+        let transition = self.tidied(Transition {
             event: Event::Succeeded,
             case: after,
-        })
+        });
+        (transition.case != *case).then_some(transition)
     }
 
     /// Whoever continues the agency that transferred the case, if it may see it.

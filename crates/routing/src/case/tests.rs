@@ -1,7 +1,7 @@
 //! Fixtures of the rules' tests. `matrix.rs` tries every verb by every part in every state,
 //! `hand_on.rs` the verbs that give a case to another agency, `asking.rs` what reporters are asked and say, `claims.rs` claims to lead it and
 //! agencies that step aside, `disposition.rs` how it is disposed of, `ladder.rs` Remit's own
-//! actions.
+//! actions, `supervision.rs` pauses and supervision.
 
 mod asking;
 mod claims;
@@ -9,9 +9,10 @@ mod disposition;
 mod hand_on;
 mod ladder;
 mod matrix;
+mod supervision;
 
 use api::{
-    event::{self, DispositionEffect, DispositionKind, HandOverReason},
+    event::{self, DispositionEffect, DispositionKind, HandOverReason, PauseGround},
     routing::CaseNote,
 };
 
@@ -19,7 +20,7 @@ use super::*;
 use decision::{
     calendar::{ClockRule, Unit},
     directory::Function,
-    rules::{self, Terms},
+    rules::{self, PauseNeed, Terms},
 };
 
 pub(super) fn id(text: &str) -> AgencyId {
@@ -57,6 +58,14 @@ pub(super) fn matter(excluded: &[&str]) -> Matter {
             review: rules::Review::None,
             holds: Vec::new(),
             support: Vec::new(),
+            pauses: vec![PauseNeed {
+                ground: PauseGround::Hearing,
+                functions: Vec::new(),
+                value: 48,
+                unit: Unit::Hours,
+                source: "ours".to_owned(),
+            }],
+            supervision: None,
         }),
         category: "fraud.investment".to_owned(),
     }
@@ -112,6 +121,7 @@ fn open(stage: Stage, clock: ClockRule, owner: &str, supporting: &[&str], genera
         supporting: supporting.iter().map(|text| Supporter::of(id(text))).collect(),
         clocks: Vec::new(),
         giver: None,
+        supervisor: None,
         course: Course::default(),
         disposition: None,
         generation,

@@ -209,18 +209,21 @@ impl SqlStore {
         let ids = of_case.keys().map(Uuid::to_string).collect();
         let mut locked = lock(tx, OnLocked::Skip, ids).await?;
         exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
-        let mut changed = Vec::new();
+        let (mut changed, mut ended) = (Vec::new(), 0);
         for (id, mut case) in locked {
             let at = now.max(case.stored.head.time);
             for missed in of_case.get(&id).into_iter().flatten() {
                 let rules = self.rules(directory, at);
-                let transition = rules.clock_missed(&case.stored.case, &case.matter, missed.kind, missed.generation);
-                if let Some(transition) = transition {
+                let before = changed.len();
+                // After a time in which nothing ran, both the reminder and the end are due.
+                while let Some(transition) =
+                    rules.clock_due(&case.stored.case, &case.matter, missed.kind, missed.generation)
+                {
                     changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));
                 }
+                ended += usize::from(changed.len() > before);
             }
         }
-        let ended = changed.len();
         self.write(tx, changed).await?;
         Ok(ended)
     }

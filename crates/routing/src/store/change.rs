@@ -83,9 +83,13 @@ const CLOCKS: Insert = Insert::into(
         ("used", Kind::Int),
         ("since", Kind::Int),
         ("paused_until", Kind::Int),
+        ("pause_ground", Kind::Int),
         ("pauses", Kind::Bytes),
         ("due", Kind::Int),
         ("provisional", Kind::Int),
+        ("reminded", Kind::Int),
+        ("remind", Kind::Int),
+        ("next", Kind::Int),
     ],
 );
 

@@ -28,7 +28,7 @@ pub(super) const PARTIES_OF: &str =
 
 /// The clocks of cases, in the order they were set.
 pub(super) const CLOCKS_OF: &str = "SELECT case_id, kind, owner, generation, unit, budget, used, since, paused_until, \
-     pauses, due, provisional FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
+     pause_ground, pauses, due, provisional, reminded, remind FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
 
 /// What happened to cases, in order.
 pub(super) const HISTORY_OF: &str =
@@ -54,16 +54,17 @@ pub(super) async fn missed(
     after: Option<MissedAfter>,
     limit: u32,
 ) -> Result<Page<MissedClock, MissedAfter>, Error> {
-    let (due, case, generation) = after.map_or((i64::MIN, String::new(), 0), |after| {
-        (after.due.0, after.case, after.generation)
+    let (next, case, generation) = after.map_or((i64::MIN, String::new(), 0), |after| {
+        (after.next.0, after.case, after.generation)
     });
     let rows = db
         .fetch(
-            "SELECT case_id, kind, generation, due FROM case_clocks \
-             WHERE due <= $1 AND (due, case_id, generation) > ($2, $3, $4) ORDER BY due, case_id, generation LIMIT $5",
+            "SELECT case_id, kind, generation, next FROM case_clocks \
+             WHERE next <= $1 AND (next, case_id, generation) > ($2, $3, $4) \
+             ORDER BY next, case_id, generation LIMIT $5",
             vec![
                 now.0.into(),
-                due.into(),
+                next.into(),
                 case.into(),
                 generation.into(),
                 i64::from(limit).into(),
@@ -81,7 +82,7 @@ pub(super) async fn missed(
     };
     let place = |row: &Row| {
         Ok::<_, Error>(MissedAfter {
-            due: Time(row.get("due")?),
+            next: Time(row.get("next")?),
             case: row.get("case_id")?,
             generation: row.get("generation")?,
         })

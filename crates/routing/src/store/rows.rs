@@ -1,5 +1,6 @@
 //! Conversion from and to rows.
 
+use api::event::PauseGround;
 use api::routing::case_course::Given as CourseGiven;
 use api::routing::{CaseCourse, CaseDisposition, CaseMatter, ClockPause, ClockPauses, Explanation};
 use decision::{
@@ -14,8 +15,8 @@ use uuid::Uuid;
 
 use super::Opening;
 use crate::case::{
-    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Origin, Part, Pause, Question, Stage,
-    Standing, State, Supporter,
+    Case, Clock, Course, Decided, Disposition, Duty, Given, Ledger, Matter, Origin, Part, Pause, Paused, Question,
+    Stage, Standing, State, Supporter,
 };
 
 /// Columns of [`stored`], from `cases` and `case_states`.
@@ -123,12 +124,13 @@ pub(super) fn head(row: &Row) -> Result<Head, Error> {
 impl StateRow {
     /// The case with these parties and clocks.
     pub(super) fn with(self, parties: Vec<(Supporter, Part)>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
-        let (mut owner, mut giver) = (None, None);
+        let (mut owner, mut giver, mut supervisor) = (None, None, None);
         let mut supporting = Vec::with_capacity(parties.len());
         for (party, part) in parties {
             match part {
                 Part::Supporting => supporting.push(party),
                 Part::Giving => giver = Some(party.agency),
+                Part::Supervising => supervisor = Some(party.agency),
                 // Known by the disposition.
                 Part::Deciding => {}
                 _ => owner = Some((party.agency, part)),
@@ -151,6 +153,7 @@ impl StateRow {
             supporting,
             clocks,
             giver,
+            supervisor,
             course: self.course,
             disposition: self.disposition,
             generation: self.generation,
@@ -196,11 +199,11 @@ pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterato
 }
 
 /// The row of a clock in `case_clocks`.
-pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 12] {
+pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 16] {
     let Ledger {
         used,
         since,
-        paused_until,
+        paused,
         pauses,
     } = &clock.ledger;
     let pauses = ClockPauses {
@@ -209,6 +212,7 @@ pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 12] {
             .map(|pause| ClockPause {
                 start_time: Some(pause.start.to_proto()),
                 end_time: Some(pause.end.to_proto()),
+                ground: pause.ground.into(),
             })
             .collect(),
     };
@@ -221,10 +225,18 @@ pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 12] {
         i64::from(clock.rule.value).into(),
         (*used).into(),
         since.0.into(),
-        paused_until.map_or(Value::Null(Kind::Int), |until| Value::Int(until.0)),
+        paused.map_or(Value::Null(Kind::Int), |paused| Value::Int(paused.until.0)),
+        paused.map_or(Value::Null(Kind::Int), |paused| {
+            i64::from(i32::from(paused.ground)).into()
+        }),
         pauses.encode_to_vec().into(),
         clock.due.0.into(),
         clock.provisional.into(),
+        clock.reminded.into(),
+        clock
+            .remind
+            .map_or(Value::Null(Kind::Int), |remind| Value::Int(remind.0)),
+        clock.next().0.into(),
     ]
 }
 
@@ -247,7 +259,13 @@ pub(super) fn clock(row: &Row) -> Result<Clock, Error> {
         ledger: Ledger {
             used: row.get("used")?,
             since: Time(row.get("since")?),
-            paused_until: row.get::<Option<i64>>("paused_until")?.map(Time),
+            paused: match row.get::<Option<i64>>("paused_until")? {
+                Some(until) => Some(Paused {
+                    ground: ground(row.get::<Option<i64>>("pause_ground")?)?,
+                    until: Time(until),
+                }),
+                None => None,
+            },
             pauses: pauses
                 .pauses
                 .into_iter()
@@ -255,13 +273,24 @@ pub(super) fn clock(row: &Row) -> Result<Clock, Error> {
                     Ok(Pause {
                         start: time(pause.start_time.as_ref().and_then(Time::from_proto))?,
                         end: time(pause.end_time.as_ref().and_then(Time::from_proto))?,
+                        ground: ground(Some(pause.ground.into()))?,
                     })
                 })
                 .collect::<Result<_, Error>>()?,
         },
         due: Time(row.get("due")?),
         provisional: row.get::<i64>("provisional")? != 0,
+        reminded: row.get::<i64>("reminded")? != 0,
+        remind: row.get::<Option<i64>>("remind")?.map(Time),
     })
+}
+
+/// A ground as stored: its number in the contract.
+fn ground(number: Option<i64>) -> Result<PauseGround, Error> {
+    let known = number.and_then(|number| i32::try_from(number).ok()?.try_into().ok());
+    known
+        .filter(|ground| *ground != PauseGround::Unspecified)
+        .ok_or_else(|| damaged("ground of a pause", format_args!("{number:?}")))
 }
 
 /// The matter of a case, which never changes, as stored.

@@ -108,7 +108,12 @@ async fn p5_every_open_case_has_a_running_clock_up_to_the_conference(backend: Ba
     let case = fixture.open(&[gambling()]).await[0];
     let ticker = fixture.ticker(&fixture.store);
     assert_eq!(ticker.step().await.unwrap(), 0, "nothing is due");
-    fixture.clock.advance(24 * HOUR - 1);
+    fixture.clock.advance(18 * HOUR - 1);
+    assert_eq!(ticker.step().await.unwrap(), 0, "a second to the reminder");
+    fixture.clock.advance(1);
+    assert_eq!(ticker.step().await.unwrap(), 1);
+    assert_eq!(fixture.all_kinds(case).await, ["case.opened", "case.deadline-reminded"]);
+    fixture.clock.advance(6 * HOUR - 1);
     assert_eq!(ticker.step().await.unwrap(), 0, "a second is left");
     let mut ladder = Vec::new();
     for _ in 0..5 {
@@ -223,6 +228,12 @@ async fn p5_a_clock_that_was_met_is_not_missed(backend: Backend) {
     fixture.clock.advance(70 * DAY);
     assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 1);
     let stored = fixture.case(case).await;
+    assert_eq!(standing(&stored), (State::IN_PROGRESS, Some("inspection-130000")));
+    assert_eq!(stored.case.supervisor, Some(agency("inspection-CN")));
+    // Ten working days under supervision.
+    fixture.clock.advance(20 * DAY);
+    assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 1);
+    let stored = fixture.case(case).await;
     assert_eq!(standing(&stored), (State::ASSIGNED, Some("inspection-CN")));
     fixture.assert_promises().await;
 }
@@ -263,7 +274,14 @@ async fn p5_a_late_designation_goes_up(backend: Backend) {
         .iter()
         .map(|item| (item.kind.as_str(), item.case.is_some()))
         .collect();
-    assert_eq!(told, [("case.opened", false), ("case.escalated", false)]);
+    assert_eq!(
+        told,
+        [
+            ("case.opened", false),
+            ("case.deadline-reminded", false),
+            ("case.escalated", false)
+        ]
+    );
 }
 
 async fn p5_one_case_that_cannot_be_handed_up_keeps_no_other_from_it(backend: Backend) {
@@ -382,7 +400,10 @@ async fn p5_a_history_says_why_its_owner_has_a_case(backend: Backend) {
     assert_eq!(fixture.ticker(&fixture.store).step().await.unwrap(), 1);
     // The former lead still supports, and reads why.
     let steps = history().await;
-    let step = &steps[0];
+    assert_eq!(steps[0].kind, "case.deadline-reminded");
+    let reminded = steps[0].reminded_clock.as_ref().unwrap();
+    assert_eq!(reminded.owner, "agencies/police-450100");
+    let step = &steps[1];
     assert_eq!(
         (
             steps.len(),
@@ -390,14 +411,14 @@ async fn p5_a_history_says_why_its_owner_has_a_case(backend: Backend) {
             step.owner.as_str(),
             step.former_owner.as_str()
         ),
-        (1, "case.escalated", "agencies/police-450000", "agencies/police-450100")
+        (2, "case.escalated", "agencies/police-450000", "agencies/police-450100")
     );
     let missed = step.missed_clock.as_ref().unwrap();
     assert_eq!(missed.owner, "agencies/police-450100");
     assert_eq!(missed.kind(), api::event::ClockKind::Acknowledge);
     assert!(matches!(fixture.act(by(case, "police-450000")).await, Acted::Done(_)));
     let kinds: Vec<_> = history().await.into_iter().map(|step| step.kind).collect();
-    assert_eq!(kinds, ["case.escalated", "case.acknowledged"]);
+    assert_eq!(kinds, ["case.deadline-reminded", "case.escalated", "case.acknowledged"]);
 }
 
 async fn p4_the_database_allows_one_owner_only(backend: Backend) {
@@ -442,8 +463,12 @@ async fn p5_a_clock_in_working_time_counts_by_its_owners_desk(backend: Backend) 
     fixture.clock.advance(8 * HOUR);
     let case = fixture.open(&[gambling()]).await[0];
     let ticker = fixture.ticker(&fixture.store);
-    fixture.clock.advance(18 * HOUR - 1);
-    assert_eq!(ticker.step().await.unwrap(), 0, "Tuesday, a second before 11:00");
+    fixture.clock.advance(17 * HOUR - 1);
+    assert_eq!(ticker.step().await.unwrap(), 0, "Tuesday, a second before 10:00");
+    fixture.clock.advance(1);
+    assert_eq!(ticker.step().await.unwrap(), 1, "three of four hours are used");
+    fixture.clock.advance(HOUR - 1);
+    assert_eq!(ticker.step().await.unwrap(), 0, "a second before 11:00");
     fixture.clock.advance(1);
     assert_eq!(ticker.step().await.unwrap(), 1);
     // The superior tells no hours: all of a working day counts.

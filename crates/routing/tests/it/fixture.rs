@@ -262,8 +262,15 @@ impl Fixture {
         sql::transact!(self.db, |tx| tx.execute(statement, vec![])).unwrap();
     }
 
-    /// Kinds of a case's changes, first to last.
+    /// Kinds of a case's changes, first to last, without the reminders that time alone brings.
     pub async fn kinds(&self, id: Uuid) -> Vec<String> {
+        let mut kinds = self.all_kinds(id).await;
+        kinds.retain(|kind| kind != "case.deadline-reminded");
+        kinds
+    }
+
+    /// Kinds of all changes of a case, first to last.
+    pub async fn all_kinds(&self, id: Uuid) -> Vec<String> {
         let values = vec![format!("cases/{id}").into()];
         let rows = self
             .rows("SELECT kind FROM journal WHERE record = $1 ORDER BY sequence", values)
@@ -326,6 +333,8 @@ impl Fixture {
                 giving.is_empty() || stored.case.state() == State::ASSIGNED,
                 "{stored:?}"
             );
+            let supervising: Vec<_> = stored.case.supervisor.iter().map(ToString::to_string).collect();
+            assert_eq!(of(&["supervising"]), supervising);
             let since = self
                 .rows(
                     "SELECT agency FROM case_exclusions WHERE case_id = $1",
@@ -346,7 +355,7 @@ impl Fixture {
                 stored.case.state() == State::IN_REVIEW,
                 "{stored:?}"
             );
-            for party in of(&["lead", "designating", "supporting", "giving", "deciding"]) {
+            for party in of(&["lead", "designating", "supporting", "giving", "deciding", "supervising"]) {
                 let kept_out = Directory::shipped().is_excluded(&agency(&party), &excluded);
                 assert!(!kept_out || party == "conference-CN", "{party} sees {id}");
             }
@@ -367,7 +376,7 @@ impl Fixture {
         }
         assert_eq!(
             (Part::seeing(Sight::Content), Part::seeing(Sight::Case).len()),
-            (vec!["lead".to_owned(), "giving".to_owned(), "deciding".to_owned()], 5)
+            (vec!["lead".to_owned(), "giving".to_owned(), "deciding".to_owned()], 6)
         );
         let broken = "SELECT count(*) FROM case_states WHERE sequence <> \
                       (SELECT count(*) FROM journal WHERE record = 'cases/' || case_id)";

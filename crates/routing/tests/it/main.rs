@@ -17,4 +17,5 @@ mod reporters;
 mod rule_sets;
 mod service;
 mod sight;
+mod supervision;
 mod versions;

@@ -135,7 +135,7 @@ fn detail() -> Detail {
             due_time: Some(Time(1_795_305_600_000_000).to_proto()),
             budget_count: 24,
             unit: api::event::ClockUnit::Hours.into(),
-            provisional: false,
+            ..Clock::default()
         }],
         ..Detail::default()
     }

@@ -5,24 +5,28 @@
 //! the case.
 
 use api::event::{
-    AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, ReopenReason,
-    ReviewRequester, ReviewVerdict, UrgentMeasure,
+    AssistanceAnswer, ClaimAnswer, Disposition, DispositionEffect, DispositionKind, HandOverReason, PauseGround,
+    ReopenReason, ReviewRequester, ReviewVerdict, UrgentMeasure,
 };
 use api::routing::{
     AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
     AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, ClaimLeadRequest,
-    ClaimLeadResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse,
-    DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, HandOverPreview,
-    ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest, RecordProgressResponse,
-    RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse,
-    ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest,
-    RequestReviewResponse, ReviewDispositionRequest, ReviewDispositionResponse, TransferCaseRequest,
-    TransferCaseResponse, case_service_client::CaseServiceClient, case_sight::Sight,
+    ClaimLeadResponse, ClockNeed, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
+    DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse,
+    HandOverPreview, PauseClockRequest, PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse,
+    RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse,
+    RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
+    RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse,
+    ReviewDispositionRequest, ReviewDispositionResponse, SuperviseCaseRequest, SuperviseCaseResponse,
+    TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient, case_sight::Sight,
 };
 use clap::{
     Args, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use decision::calendar::Unit;
+use jiff::Timestamp;
+use journal::Time;
 use prost::{Message, Name};
 use tonic::{Response, Status};
 
@@ -289,6 +293,47 @@ Examples:
         #[arg(long, value_name = "TEXT")]
         note: String,
     },
+    /// Pause the time for the result, as the lead, on a ground that the rule set allows
+    #[command(after_help = "\
+Examples:
+  remit case pause cases/0d9f… expert-opinion --note 'asked the laboratory' --as police-450100
+  remit case pause cases/0d9f… hearing --until 2026-12-24T18:00:00+08:00 --note 'on the 24th' --as police-450100")]
+    Pause {
+        #[command(flatten)]
+        of: Of,
+        /// The ground
+        #[arg(value_parser = choice(PauseGround::as_str_name))]
+        ground: PauseGround,
+        /// The latest end of the pause, in RFC 3339; without it, as long as the rule set allows
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+        /// What it waits for
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+    /// Let a paused time for the result run again, as the lead
+    #[command(after_help = "Example:\n  remit case resume cases/0d9f… --note 'the opinion came' --as police-450100")]
+    Resume {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        remark: Remark,
+    },
+    /// Put a case under your supervision, as a superior of its lead
+    #[command(after_help = "\
+Examples:
+  remit case supervise cases/0d9f… --note 'report weekly' --as police-450000
+  remit case supervise cases/0d9f… --within '5 working-days' --note 'decide it' --as police-450000")]
+    Supervise {
+        #[command(flatten)]
+        of: Of,
+        /// The time that the lead has from now on, such as `5 working-days`; without it its clock runs on
+        #[arg(long, value_name = "TIME", value_parser = need)]
+        within: Option<ClockNeed>,
+        /// What you expect of the lead
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
     /// Step aside for a conflict of interest: your agency sees nothing of the case any more
     #[command(after_help = "Example:\n  remit case recuse cases/0d9f… --preview --as police-450100")]
     Recuse {
@@ -348,6 +393,20 @@ where
             .find(|choice| word(*choice, list) == given)
             .ok_or("is not a choice")
     })
+}
+
+/// A length of time, such as `5 working-days`.
+fn need(text: &str) -> Result<ClockNeed, String> {
+    let parsed = text.trim().split_once(' ').and_then(|(value, unit)| {
+        let value = value.parse().ok().filter(|value| *value > 0)?;
+        let unit = Unit::from_name(unit.trim())?;
+        Some(ClockNeed {
+            value,
+            unit: unit.to_proto().into(),
+        })
+    });
+    let units = Unit::ALL.map(Unit::as_str).join(", ");
+    parsed.ok_or_else(|| format!("write a number and one of {units}, such as '5 working-days'"))
 }
 
 /// Whether a change is only to be shown.
@@ -593,6 +652,31 @@ impl Change {
                 let request = request!(of => ReopenCaseRequest { reason: reason.into(), note });
                 shown.done(tr("open again"), client.reopen_case(request).await).await
             }
+            Self::Pause {
+                of,
+                ground,
+                until,
+                note,
+            } => {
+                let until_time = until.map(|until| Time(until.as_microsecond()).to_proto());
+                let request = request!(of => PauseClockRequest { ground: ground.into(), until_time, note });
+                shown.done(tr("paused"), client.pause_clock(request).await).await
+            }
+            Self::Resume {
+                of,
+                remark: Remark { note },
+            } => {
+                let request = request!(of => ResumeClockRequest { note });
+                shown
+                    .done(tr("it runs again"), client.resume_clock(request).await)
+                    .await
+            }
+            Self::Supervise { of, within, note } => {
+                let request = request!(of => SuperviseCaseRequest { term: within, note });
+                shown
+                    .done(tr("under supervision"), client.supervise_case(request).await)
+                    .await
+            }
             Self::Recuse {
                 of,
                 remark: Remark { note },
@@ -635,7 +719,8 @@ macro_rules! shown {
 // Who makes these still sees it.
 shown!(
     AcknowledgeCaseResponse, RequestAssistanceResponse, ClaimLeadResponse, RecordProgressResponse,
-    RecordUrgentMeasureResponse, AskReporterResponse, ProposeDispositionResponse, ReviewDispositionResponse, ReopenCaseResponse
+    RecordUrgentMeasureResponse, AskReporterResponse, ProposeDispositionResponse, ReviewDispositionResponse,
+    ReopenCaseResponse, PauseClockResponse, ResumeClockResponse, SuperviseCaseResponse
     => |answered| Done {
         preview: None,
         sight: answered.current_case.map(Sight::CurrentCase),

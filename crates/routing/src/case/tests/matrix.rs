@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use api::event::{ReopenReason, ReviewRequester, UrgentMeasure};
+use api::event::{PauseGround, ReopenReason, ReviewRequester, UrgentMeasure};
 
 use super::*;
 
@@ -58,6 +58,14 @@ fn actions() -> Vec<Action> {
             reason: ReopenReason::NewInformation,
         }),
         Action::Recuse(Recuse),
+        Action::PauseClock(PauseClock {
+            ground: PauseGround::Hearing,
+            until: None,
+        }),
+        Action::ResumeClock(ResumeClock),
+        Action::Supervise(Supervise {
+            term: Some((5, Unit::Hours)),
+        }),
     ];
     let named: Vec<_> = all.iter().map(|action| action.rule().name).collect();
     let known: Vec<_> = Action::RULES.iter().map(|rule| rule.name).collect();
@@ -77,6 +85,8 @@ fn caller(part: Part, state: State) -> Option<Party> {
         (Part::Assisting, _) => "police-450300",
         (Part::Lead | Part::SuperiorOfLead, State::AWAITING_DESIGNATION) => return None,
         (Part::Lead, _) => "police-450000",
+        (Part::Supervising, State::ASSIGNED | State::IN_PROGRESS | State::IN_REVIEW) => "police-450000",
+        (Part::Supervising, _) => return None,
         (Part::SuperiorOfLead, _) => "police-CN",
         (Part::Giving, State::ASSIGNED) => "police-370100",
         (Part::Giving, _) => return None,
@@ -95,15 +105,40 @@ fn parts_of(part: Part) -> &'static [Part] {
         Part::Giving => &[Part::Giving],
         Part::Designating => &[Part::Designating],
         Part::Deciding => &[Part::Deciding],
+        Part::Supervising => &[Part::Supervising, Part::SuperiorOfLead],
         Part::SuperiorOfLead => &[Part::SuperiorOfLead],
         Part::Operator => &[Part::Operator],
         Part::Remit => &[Part::Remit],
     }
 }
 
-/// The case of [`before`] in which an action can succeed: to answer a claim, there must be one.
+/// The case of [`before`] in which an action can succeed: to answer a claim, there must be one. Nobody
+/// supervises it.
 fn ready(state: State, action: &Action) -> Case {
+    ready_for(Part::Lead, state, action)
+}
+
+/// The case of [`ready`]; if the part is that, supervised by 450000 and led by 450200.
+fn ready_for(part: Part, state: State, action: &Action) -> Case {
     let mut case = before(state);
+    if let Standing::Open(_, duty) = &mut case.standing
+        && part == Part::Supervising
+    {
+        case.supervisor = Some(id("police-450000"));
+        duty.owner = id("police-450200");
+        duty.clock.owner = id("police-450200");
+    }
+    if let Standing::Open(_, duty) = &mut case.standing
+        && matches!(action, Action::ResumeClock(_))
+        && duty.clock.kind() == ClockKind::Result
+    {
+        let paused = Paused {
+            ground: PauseGround::Hearing,
+            until: Time(0).plus_seconds(90 * 3_600),
+        };
+        let worktime = Calendars::shipped().worktime(Directory::shipped().agency(&duty.owner));
+        duty.clock = duty.clock.clone().pause(Time(0), paused, worktime);
+    }
     if matches!(action, Action::AnswerClaim(_)) && AnswerClaim::RULE.allows(Part::Lead, state) {
         case.generation += 1;
         case.course.claimant = Some(id("police-440000"));
@@ -189,6 +224,24 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
     ("recuse", Part::Designating, &[State::AWAITING_DESIGNATION]),
     (
         "recuse",
+        Part::Supervising,
+        &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW],
+    ),
+    ("designate", Part::Supervising, &[State::ASSIGNED, State::IN_PROGRESS]),
+    ("pause", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
+    ("resume", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
+    (
+        "supervise",
+        Part::SuperiorOfLead,
+        &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW],
+    ),
+    (
+        "supervise",
+        Part::Supervising,
+        &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW],
+    ),
+    (
+        "recuse",
         Part::Supporting,
         &[
             State::AWAITING_DESIGNATION,
@@ -214,7 +267,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
             for state in State::ALL {
                 let Some(caller) = caller(part, state) else { continue };
                 cells += 1;
-                let case = ready(state, &action);
+                let case = ready_for(part, state, &action);
                 let done = rules(1).act(&case, &matter(&[]), &caller, &action);
                 let rule = action.rule();
                 let cell = format!("{} by {part:?} in {}: {done:?}", rule.name, state.name());
@@ -245,8 +298,8 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        18 * (4 + 1 + 7 + 5 + 1 + 1 + 4 + 7),
-        "lead, designating, supporting, asked, giving, deciding, superior, operator"
+        21 * (4 + 1 + 7 + 5 + 1 + 1 + 3 + 4 + 7),
+        "lead, designating, supporting, asked, giving, deciding, supervising, superior, operator"
     );
 }
 
@@ -256,6 +309,10 @@ fn p7_a_stranger_sees_no_case() {
     for action in actions() {
         for state in State::ALL {
             for agency in ["police-450200", "police-CN", "conference-CN", "no-such-agency"] {
+                // A superior of the lead that knows the name may come to see it.
+                if agency == "police-CN" && action.rule().allows(Part::SuperiorOfLead, state) {
+                    continue;
+                }
                 let done = act(1, &ready(state, &action), &matter(&[]), agency, &action);
                 assert_eq!(done, Err(Refusal::Unseen), "{} {agency}", action.rule().name);
             }
@@ -286,7 +343,12 @@ fn assert_clocks(rule: &Rule, before: &Case, after: &Case) {
                 "{said}"
             ),
             Some(Effect::Stop) => assert!(is.len() < was.len() || was.is_empty(), "{said}"),
-            Some(Effect::Pause) => panic!("{said}: nothing pauses a clock yet"),
+            Some(effect @ (Effect::Pause | Effect::Resume)) => {
+                assert_eq!(was, is, "{said}");
+                let is_paused = |case: &Case| case.duty().is_some_and(|duty| duty.clock.ledger.paused.is_some());
+                assert_eq!(is_paused(after), effect == Effect::Pause, "{said}");
+                assert_ne!(is_paused(before), is_paused(after), "{said}");
+            }
         }
     }
 }
@@ -296,7 +358,7 @@ fn p5_every_transition_does_to_the_clocks_what_its_row_says() {
     for action in actions() {
         for state in State::ALL {
             for part in Part::ALL.into_iter().filter(|part| action.rule().allows(*part, state)) {
-                let mut case = ready(state, &action);
+                let mut case = ready_for(part, state, &action);
                 let caller = caller(part, state).unwrap();
                 // The unit under the owner that was asked to assist steps aside with it.
                 if action == Action::Recuse(Recuse) && part != Part::Supporting {
@@ -402,6 +464,7 @@ fn printed() -> String {
                     Effect::Start => "start",
                     Effect::Stop => "stop",
                     Effect::Pause => "pause",
+                    Effect::Resume => "resume",
                 };
                 Some(format!("{effect} {}", kind.as_str()))
             });
@@ -412,7 +475,7 @@ fn printed() -> String {
     text.push_str(
         "\nA clock that runs against the new owner of a case ends with the change. Where an owner ends without a successor that may see the case, \
          `succeed` starts `designate` against the superior. `propose` changes no clock where a second person is needed, nor does `review` when \
-         it returns a disposition. Where another than the owner steps aside by `recuse`, only clocks against it and units under it end. `answer-claim` stands for agreeing; disputing is \
+         it returns a disposition, nor `supervise` without a term. Where another than the owner steps aside by `recuse`, only clocks against it and units under it end. `answer-claim` stands for agreeing; disputing is \
          `dispute-claim`. `add-information` and `answer-question` are what the reporter says, by the receipt.\n",
     );
     text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded | what officers write |\n|---|---|---|---|---|\n");

@@ -1,0 +1,373 @@
+//! Pauses, reminders and supervision.
+
+use super::*;
+use decision::rules::Span;
+
+/// The terms of [`matter`], with a last term of 10 hours under supervision.
+fn supervised(excluded: &[&str]) -> Matter {
+    let mut matter = matter(excluded);
+    matter.terms.as_mut().unwrap().supervision = Some((10, Unit::Hours));
+    matter
+}
+
+fn hearing(until: Option<i64>) -> Action {
+    Action::PauseClock(PauseClock {
+        ground: PauseGround::Hearing,
+        until: until.map(|hours| Time(0).plus_seconds(hours * 3_600)),
+    })
+}
+
+fn lead(hours: i64, case: &Case, action: &Action) -> Result<Case, Refusal> {
+    act(hours, case, &matter(&[]), "police-450100", action).map(|done| done.case)
+}
+
+fn supervise(term: Option<Span>) -> Action {
+    Action::Supervise(Supervise { term })
+}
+
+fn by(agency: &str, hours: i64, case: &Case, term: Option<u32>) -> Result<Case, Refusal> {
+    let term = term.map(|hours| (hours, Unit::Hours));
+    act(hours, case, &matter(&[]), agency, &supervise(term)).map(|done| done.case)
+}
+
+/// What a refusal says.
+fn said<T: std::fmt::Debug>(refused: Result<T, Refusal>) -> String {
+    match refused.unwrap_err() {
+        Refusal::Argument { field, description } => format!("{field}: {description}"),
+        Refusal::NotYours { description } | Refusal::WrongState { description, .. } => description,
+        Refusal::Unseen => "unseen".to_owned(),
+    }
+}
+
+/// Hour of the end of the owner's clock.
+fn due(case: &Case) -> i64 {
+    standing_of(case).3
+}
+
+#[test]
+fn p5_a_pause_is_bounded_and_ends_by_itself() {
+    let case = in_progress("police-450100", &[]);
+    let paused = lead(10, &case, &hearing(None)).unwrap();
+    assert_eq!(due(&paused), 58, "48 hours at most");
+    assert_eq!(paused.generation, case.generation);
+    let generation = paused.generation;
+    assert_eq!(missed(&rules(57), &paused, &matter(&[]), generation), None);
+    let ended = missed(&rules(60), &paused, &matter(&[]), generation).unwrap();
+    assert_eq!(
+        ended.event,
+        Event::ClockResumed {
+            ground: PauseGround::Hearing
+        }
+    );
+    assert_eq!(due(&ended.case), 150, "90 hours are left when the pause is seen to end");
+    assert_eq!(ended.case.state(), State::IN_PROGRESS);
+    // Once: it runs now.
+    assert_eq!(missed(&rules(61), &ended.case, &matter(&[]), generation), None);
+}
+
+#[test]
+fn p5_all_pauses_on_a_ground_share_its_bound() {
+    let case = in_progress("police-450100", &[]);
+    let mut case = lead(10, &case, &hearing(Some(30))).unwrap();
+    assert_eq!(due(&case), 30);
+    case = lead(30, &case, &Action::ResumeClock(ResumeClock)).unwrap();
+    assert_eq!(due(&case), 120);
+    assert_eq!(
+        said(lead(40, &case, &hearing(Some(69)))),
+        "until_time: is later than 48 hours in all, which the rule set allows for it; name no time to have what is left"
+    );
+    case = lead(40, &case, &hearing(None)).unwrap();
+    assert_eq!(due(&case), 68, "28 of 48 hours were left");
+    case = lead(68, &case, &Action::ResumeClock(ResumeClock)).unwrap();
+    assert_eq!(
+        said(lead(70, &case, &hearing(None))),
+        "ground: has taken the 48 hours that the rule set allows for it"
+    );
+}
+
+#[test]
+fn a_pause_without_right_is_refused() {
+    let case = in_progress("police-450100", &[]);
+    let opinion = Action::PauseClock(PauseClock {
+        ground: PauseGround::ExpertOpinion,
+        until: None,
+    });
+    assert_eq!(
+        said(lead(10, &case, &opinion)),
+        "ground: is none that the rule set allows for it; it allows hearing"
+    );
+    let mut none = matter(&[]);
+    none.terms.as_mut().unwrap().pauses.clear();
+    let refused = act(10, &case, &none, "police-450100", &opinion);
+    assert!(said(refused).ends_with("it allows no pauses"));
+    assert_eq!(
+        said(lead(10, &case, &hearing(Some(10)))),
+        "until_time: has passed; name a later time, or none"
+    );
+    assert_eq!(
+        said(lead(100, &case, &hearing(None))),
+        "the case is IN_PROGRESS, and its deadline has passed"
+    );
+    assert_eq!(
+        said(lead(10, &case, &Action::ResumeClock(ResumeClock))),
+        "the case is IN_PROGRESS, and its time is not paused"
+    );
+    let paused = lead(10, &case, &hearing(None)).unwrap();
+    assert_eq!(
+        said(lead(11, &paused, &hearing(None))),
+        "the case is IN_PROGRESS, and its time is paused already; resume it first"
+    );
+    let watched = Case {
+        supervisor: Some(id("police-450000")),
+        ..case
+    };
+    assert_eq!(
+        said(lead(10, &watched, &hearing(None))),
+        "the case is IN_PROGRESS, and under supervision its time is not paused"
+    );
+}
+
+#[test]
+fn p5_time_that_stood_still_is_not_used_when_the_case_goes_on() {
+    let case = in_progress("police-450100", &[]);
+    let paused = lead(10, &case, &hearing(None)).unwrap();
+    let up = lead(40, &paused, &Action::Escalate(Escalate { reason: Reason::Level })).unwrap();
+    assert_eq!(up.course.result_used, 10 * 3_600_000_000);
+}
+
+#[test]
+fn p5_the_rungs_of_a_clock_come_once_each_and_in_order() {
+    let case = in_progress("police-450100", &[]);
+    let matter = supervised(&[]);
+    let at = rules(10_000);
+    let mut case = case;
+    let mut rungs = Vec::new();
+    // Nothing ran for long: each rung is told all the same.
+    while let Some(done) = at.clock_due(
+        &case,
+        &matter,
+        case.duty().unwrap().clock.kind(),
+        case.duty().unwrap().clock.generation,
+    ) {
+        rungs.push((done.event.kind().name(), done.case.owner().unwrap().to_string()));
+        case = done.case;
+        assert!(rungs.len() < 9, "{rungs:?}");
+    }
+    let owner = "police-450100".to_owned();
+    assert_eq!(
+        rungs,
+        [("case.deadline-reminded", owner.clone()), ("case.supervised", owner),],
+        "the last term begins now"
+    );
+    assert_eq!(case.supervisor, Some(id("police-450000")));
+    assert_eq!(due(&case), 10_010);
+    let generation = case.generation;
+    let reminded = rules(10_009)
+        .clock_due(&case, &matter, ClockKind::Result, generation)
+        .unwrap();
+    assert_eq!(reminded.event.kind().name(), "case.deadline-reminded");
+    let up = rules(10_011)
+        .clock_due(&reminded.case, &matter, ClockKind::Result, generation)
+        .unwrap();
+    assert_eq!(up.event.kind().name(), "case.escalated");
+    assert_eq!(
+        standing_of(&up.case),
+        (
+            State::ASSIGNED,
+            "police-450000",
+            generation + 1,
+            10_035,
+            vec!["police-450100"]
+        )
+    );
+    assert_eq!(up.case.supervisor, None, "it leads the case itself");
+    assert_eq!(up.case.course.result_used, 0, "with the whole time");
+}
+
+#[test]
+fn a_reminder_changes_nothing_else() {
+    let case = in_progress("police-450100", &[]);
+    assert_eq!(rules(74).clock_due(&case, &matter(&[]), ClockKind::Result, 2), None);
+    let done = rules(76).clock_due(&case, &matter(&[]), ClockKind::Result, 2).unwrap();
+    assert!(matches!(done.event, Event::Reminded { .. }));
+    let mut quiet = case.clone();
+    let Standing::Open(_, duty) = &mut quiet.standing else {
+        panic!()
+    };
+    duty.clock = duty.clock.clone().with_reminder();
+    assert_eq!(done.case, quiet);
+    assert_eq!(
+        rules(99).clock_due(&done.case, &matter(&[]), ClockKind::Result, 2),
+        None
+    );
+    let late = rules(100).clock_due(&done.case, &matter(&[]), ClockKind::Result, 2);
+    assert_eq!(
+        late.unwrap().event.kind().name(),
+        "case.escalated",
+        "no term: the superior has it"
+    );
+}
+
+#[test]
+fn p5_a_review_is_late_like_other_work_and_goes_on_under_supervision() {
+    let case = in_state(State::IN_REVIEW);
+    let done = missed(&rules(101), &case, &supervised(&[]), 2).unwrap();
+    assert_eq!((done.case.state(), due(&done.case)), (State::IN_REVIEW, 111));
+    assert_eq!(done.case.disposition, case.disposition);
+    let assigned = assigned("police-450100", &[]);
+    let up = missed(&rules(101), &assigned, &supervised(&[]), 1).unwrap();
+    assert_eq!(
+        up.event.kind().name(),
+        "case.escalated",
+        "nobody works on it: the superior has it"
+    );
+}
+
+#[test]
+fn a_superior_supervises_and_shortens_the_time() {
+    let case = in_progress("police-450100", &["police-440000"]);
+    let watched = by("police-CN", 10, &case, None).unwrap();
+    assert_eq!(
+        (watched.supervisor.clone(), due(&watched)),
+        (Some(id("police-CN")), 100)
+    );
+    assert_eq!(watched.generation, case.generation);
+    assert_eq!(
+        said(by("police-CN", 11, &watched, None)),
+        "the case is IN_PROGRESS, and your agency supervises it; set a term to shorten its time"
+    );
+    assert_eq!(
+        said(by("police-450000", 11, &watched, Some(5))),
+        "the case is IN_PROGRESS, and a superior of your agency supervises it"
+    );
+    assert_eq!(
+        said(by("police-CN", 11, &watched, Some(89))),
+        "term: ends no earlier than its time does now; name a shorter one"
+    );
+    let shortened = by("police-CN", 11, &watched, Some(5)).unwrap();
+    assert_eq!((due(&shortened), shortened.generation), (16, case.generation + 1));
+    assert_eq!(due(&by("police-CN", 12, &shortened, Some(2)).unwrap()), 14);
+    // The supervisor has it if the lead is late again, without another term.
+    let up = missed(&rules(16), &shortened, &supervised(&[]), shortened.generation).unwrap();
+    assert_eq!(standing_of(&up.case).1, "police-CN");
+    // Others do not.
+    for other in ["police-440000", "police-450200", "conference-CN"] {
+        assert!(by(other, 11, &case, None).is_err(), "{other}");
+    }
+    assert_eq!(said(by("police-450200", 11, &case, None)), "unseen");
+    let paused = lead(10, &case, &hearing(None)).unwrap();
+    assert!(by("police-450000", 11, &paused, None).is_ok());
+    assert_eq!(
+        said(by("police-450000", 11, &paused, Some(5))),
+        "the case is IN_PROGRESS, and its time is paused; supervise it without a term, or when it runs again"
+    );
+    let reviewed = Case {
+        course: Course {
+            reviewed: vec![id("police-450000")],
+            ..Course::default()
+        },
+        ..case
+    };
+    assert_eq!(
+        said(by("police-450000", 11, &reviewed, None)),
+        "the case is IN_PROGRESS, and your agency decided it before a review was requested"
+    );
+}
+
+#[test]
+fn time_under_supervision_is_none_of_the_rows() {
+    let case = in_progress("police-450100", &[]);
+    let watched = by("police-450000", 20, &case, Some(50)).unwrap();
+    assert_eq!(watched.course.result_used, 20 * 3_600_000_000);
+    let up = lead(60, &watched, &Action::Escalate(Escalate { reason: Reason::Level })).unwrap();
+    assert_eq!(
+        up.course.result_used,
+        20 * 3_600_000_000,
+        "40 hours of the term do not count"
+    );
+    assert_eq!(up.supervisor, None, "the supervisor leads it");
+}
+
+#[test]
+fn p4_a_supervisor_designates_another_lead_once_each() {
+    let case = by("police-450000", 10, &in_progress("police-450100", &[]), None).unwrap();
+    let designate = |hours, case: &Case, agency: &str| {
+        let action = Action::Designate(Designate { agency: id(agency) });
+        act(hours, case, &matter(&[]), "police-450000", &action).map(|done| done.case)
+    };
+    let moved = designate(11, &case, "police-450200").unwrap();
+    assert_eq!(standing_of(&moved).1, "police-450200");
+    assert_eq!(moved.supervisor, Some(id("police-450000")), "it goes on watching");
+    assert_eq!(
+        said(designate(12, &moved, "police-450200")),
+        "agency: leads the case itself; name another agency"
+    );
+    let moved = designate(12, &moved, "police-450300").unwrap();
+    assert!(said(designate(13, &moved, "police-450200")).contains("was designated before"));
+    assert!(said(designate(13, &moved, "police-440300")).contains("is not under your agency"));
+    let own = designate(13, &moved, "police-450000").unwrap();
+    assert_eq!((standing_of(&own).1, own.supervisor.clone()), ("police-450000", None));
+}
+
+#[test]
+fn p4_a_supervisor_stays_only_above_the_lead() {
+    let case = by(
+        "police-450000",
+        10,
+        &in_progress("police-450100", &["police-450000"]),
+        None,
+    )
+    .unwrap();
+    assert!(case.supporting.is_empty(), "each agency has one part");
+    let parties: Vec<_> = case
+        .parties()
+        .map(|(agency, part)| (agency.to_string(), part))
+        .collect();
+    assert_eq!(
+        parties,
+        [
+            ("police-450100".to_owned(), Part::Lead),
+            ("police-450000".to_owned(), Part::Supervising),
+        ]
+    );
+    // To another province: its superior no longer watches.
+    let moved = lead(
+        11,
+        &case,
+        &Action::Transfer(Transfer {
+            to: id("police-440300"),
+            reason: Reason::Place,
+            keep_supporting: false,
+        }),
+    );
+    assert_eq!(moved.unwrap().supervisor, None);
+    let propose = Action::Propose(Propose {
+        what: what(DispositionKind::Guidance),
+        note: CaseNote::default(),
+    });
+    let resolved = lead(11, &case, &propose).unwrap();
+    assert_eq!((resolved.state(), resolved.supervisor), (State::RESOLVED, None));
+    // Excluded since, it watches no longer.
+    let excluding = matter(&["police-450000"]);
+    let after = rules(12).succeeded(&case, &excluding).unwrap().case;
+    assert_eq!(after.supervisor, None);
+    // It steps aside, and those under it.
+    let aside = act(12, &case, &matter(&[]), "police-450000", &Action::Recuse(Recuse)).unwrap();
+    assert_eq!(
+        (aside.case.owner(), &aside.case.supervisor),
+        (Some(&id("police-CN")), &None)
+    );
+}
+
+#[test]
+fn p7_a_superior_sees_a_case_only_once_it_supervises() {
+    let case = in_progress("police-450100", &[]);
+    let superior = Party::Agency(id("police-450000"));
+    let sees = |case: &Case, sight| sees(case, &superior, Directory::shipped(), sight);
+    for sight in Sight::ALL {
+        assert!(!sees(&case, sight), "{sight:?}");
+    }
+    let watched = by("police-450000", 10, &case, None).unwrap();
+    assert!(sees(&watched, Sight::Case) && sees(&watched, Sight::Notes) && sees(&watched, Sight::Exclusions));
+    assert!(!sees(&watched, Sight::Content), "not what the reports say");
+}
