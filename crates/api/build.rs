@@ -23,13 +23,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ]
     .map(|file| proto.join(format!("remit/{file}.proto")))
     .into_iter()
-    // No message of ours holds these. They travel in the details of errors, and reflection tells
-    // them to clients.
+    // They travel in the details of errors, and reflection tells them to clients.
     .chain(["status", "error_details"].map(|file| proto.join(format!("vendor/google/rpc/{file}.proto"))))
     .collect::<Vec<_>>();
     println!("cargo::rerun-if-changed={}", proto.display());
 
-    let mut compiler = protox::Compiler::new([&proto, &proto.join("vendor")])?;
+    let mut compiler = protox::Compiler::new([&proto.join("vendor"), &proto])?;
     compiler
         .include_imports(true)
         .include_source_info(true)

@@ -48,7 +48,7 @@ telemetry::label! {
     pub enum Commands("remit.commands") {
         /// Reports that are accepted.
         Reports = "reports",
-        /// Readings of reports that are recorded.
+        /// Readings of reports and of cases that are recorded.
         Readings = "readings",
         /// Reports that are routed, and commands on cases.
         Cases = "cases",

@@ -1,28 +1,43 @@
 //! Use cases of agencies and operators: read, list, follow and act on cases.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use api::routing::{Case, CaseNote, CaseSight, HandOverPreview, ListCasesRequest, ListCasesResponse};
+use api::routing::{
+    Case, CaseNote, CaseSight, CountWorklistsResponse, HandOverPreview, ListCasesRequest, ListCasesResponse,
+    WorklistCount,
+};
 use decision::directory::AgencyId;
-use journal::{Committer, RequestId, Time};
+use futures::StreamExt as _;
+use journal::{Clock, Committer, RequestId};
 use rpc::{AgencyCaller, Failure, Identity, Role, Violation, Violations, page};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    case::{Action, Party, Refusal, State},
+    case::{Action, Party, Refusal, State, Worklist},
     feed::{Feed, OpenFeeds},
-    store::{self, Acted, Command, Cursor, Store, Versions},
+    store::{self, Acted, Command, Cursor, Listing, Read, Store, Versions},
     upkeep::FEED_WINDOW,
     view,
 };
+
+/// Maximum number of cases that a count tells exactly.
+const MOST_COUNTED: u32 = 10_000;
+
+/// Maximum number of cases in a batch.
+const LARGEST_BATCH: usize = 500;
+
+/// Changes of one batch that wait to be committed at once, so that no caller fills the queue.
+const AT_ONCE: usize = 256;
 
 /// The use cases of `CaseService`.
 pub(crate) struct Cases {
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) commands: Committer<Command, Acted>,
+    pub(crate) reads: Committer<Read, ()>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Changes after each commit of this process.
     pub(crate) commits: watch::Receiver<()>,
     pub(crate) open_feeds: OpenFeeds,
@@ -67,7 +82,29 @@ impl Cases {
         let id = violations.finish(|| id).map_err(Failure::InvalidInput)?;
         let stored = self.store.case(id, &viewer).await?;
         let stored = stored.ok_or(Failure::NotFound { what: "case" })?;
+        if let Party::Agency(agency) = &viewer {
+            self.note_read(agency, id, stored.head.sequence).await;
+        }
         Ok(view::case(&stored, &viewer, &self.versions.active().directory))
+    }
+
+    /// Takes a case from the list of what its agency has not read. That it stays there for once is
+    /// no reason not to show it.
+    async fn note_read(&self, agency: &AgencyId, case: Uuid, sequence: u64) {
+        let noted = async {
+            if !self.store.is_unread(agency, case).await? {
+                return Ok(());
+            }
+            let read = Read {
+                case,
+                agency: agency.clone(),
+                sequence,
+            };
+            self.reads.commit(read).await.map_err(Failure::from)
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(?error, "a case that was read stays on the list of what was not");
+        }
     }
 
     /// A page of the cases visible to the caller.
@@ -84,14 +121,30 @@ impl Cases {
         if request.state != 0 && state.is_none() {
             violations.add("state", "is not one that this server knows");
         }
-        let filter = match &viewer {
-            Party::Agency(agency) => format!("ListCases agency={agency} state={}", request.state),
-            Party::Operator => format!("ListCases operator state={}", request.state),
+        let worklist = Worklist::from_proto(request.worklist());
+        if request.worklist != 0 {
+            match &viewer {
+                _ if worklist.is_none() => violations.add("worklist", "is not one that this server knows"),
+                _ if request.state != 0 => {
+                    violations.add("worklist", "cannot be combined with `state`: set one of them")
+                }
+                Party::Operator => violations.add("worklist", "is an agency's, and an operator has none: set `state`"),
+                Party::Agency(_) => {}
+            }
+        }
+        let listing = match worklist {
+            Some(worklist) => Some(Listing::Worklist(worklist, self.clock.now())),
+            None => state.map(Listing::State),
         };
+        let of = match &viewer {
+            Party::Agency(agency) => format!("agency={agency}"),
+            Party::Operator => "operator".to_owned(),
+        };
+        let filter = format!("ListCases {of} state={} worklist={}", request.state, request.worklist);
         let after = violations.note(seal.position(&filter, &request.page_token, cursor))?;
         let (size, after) = violations.finish(|| size.zip(after)).map_err(Failure::InvalidInput)?;
-        let page = self.store.cases(&viewer, state, after, size).await?;
-        let next = page.next.map(|last| format!("{}/{}", last.open_time.0, last.id));
+        let page = self.store.cases(&viewer, listing, after, size).await?;
+        let next = page.next.map(|last| format!("{}/{}", last.place, last.id));
         let directory = &self.versions.active().directory;
         Ok(ListCasesResponse {
             cases: page
@@ -100,6 +153,25 @@ impl Cases {
                 .map(|stored| view::outline(stored, directory))
                 .collect(),
             next_page_token: next.map(|next| seal.encode(&filter, &next)).unwrap_or_default(),
+        })
+    }
+
+    /// How many cases are on each worklist of the caller's agency.
+    pub(crate) async fn count(&self, caller: &Identity) -> Result<CountWorklistsResponse, Failure> {
+        let agency = own_agency(caller)?;
+        // One more, which tells whether there are more.
+        let counts = self.store.count(&agency, self.clock.now(), MOST_COUNTED + 1).await?;
+        let counts = counts.ok_or(Failure::Unavailable {
+            what: "the count, while a new directory is being applied,",
+        })?;
+        let count = |(worklist, found): (Worklist, u32)| WorklistCount {
+            worklist: worklist.row().wire.into(),
+            case_count: i32::try_from(found.min(MOST_COUNTED)).unwrap_or(i32::MAX),
+            more: found > MOST_COUNTED,
+        };
+        Ok(CountWorklistsResponse {
+            counts: counts.into_iter().map(count).collect(),
+            agency: agency.resource_name(),
         })
     }
 
@@ -125,6 +197,23 @@ impl Cases {
             self.commits.clone(),
             self.shutdown.clone(),
         ))
+    }
+
+    /// Changes cases, each by itself. Returns the name of each and its answer, in their order.
+    ///
+    /// # Errors
+    /// For the whole, with nothing done, only if there are none or too many, or one is named twice.
+    pub(crate) async fn act_each(
+        &self,
+        caller: &Identity,
+        requests: Vec<ChangeRequest>,
+    ) -> Result<Vec<(String, Result<Answered, Failure>)>, Failure> {
+        check_batch(&requests)?;
+        let answers = requests.into_iter().map(async |request| {
+            let name = request.name.clone();
+            (name, self.act(caller, request).await)
+        });
+        Ok(futures::stream::iter(answers).buffered(AT_ONCE).collect().await)
     }
 
     /// Changes a case, or shows what the change would do.
@@ -164,6 +253,35 @@ impl Cases {
     }
 }
 
+/// Checks what a batch must hold as a whole.
+fn check_batch(requests: &[ChangeRequest]) -> Result<(), Failure> {
+    if requests.is_empty() {
+        return Err(Failure::invalid("requests", "is required: one for each case"));
+    }
+    if requests.len() > LARGEST_BATCH {
+        let description = format!(
+            "has {} requests, more than {LARGEST_BATCH}: send them in several calls",
+            requests.len()
+        );
+        return Err(Failure::invalid("requests", description));
+    }
+    let mut violations = Violations::new();
+    let mut first = BTreeMap::new();
+    for (index, request) in requests.iter().enumerate() {
+        // One that is no name is refused for itself.
+        let Some(case) = names::CASE.id(&request.name) else {
+            continue;
+        };
+        if let Some(first) = first.get(&case) {
+            let description = format!("names the case of `requests[{first}]` again: name each case once");
+            violations.add(format_args!("requests[{index}].name"), description);
+        } else {
+            first.insert(case, index);
+        }
+    }
+    violations.finish(|| Some(())).map_err(Failure::InvalidInput)
+}
+
 /// Converts a refusal of the rules to an error.
 fn refused(refusal: Refusal, case: Uuid, caller: &Identity) -> Failure {
     match refusal {
@@ -179,9 +297,9 @@ fn refused(refusal: Refusal, case: Uuid, caller: &Identity) -> Failure {
 }
 
 fn cursor(text: &str) -> Option<Cursor> {
-    let (time, id) = text.split_once('/')?;
+    let (place, id) = text.split_once('/')?;
     Some(Cursor {
-        open_time: Time(time.parse().ok()?),
+        place: place.parse().ok()?,
         id: Uuid::parse_str(id).ok()?,
     })
 }

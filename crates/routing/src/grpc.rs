@@ -9,9 +9,11 @@ use api::{
     },
     routing::{
         AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-        AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, Case, CaseNote, CaseSight,
-        CheckAccessRequest, CheckAccessResponse, CheckReportsRequest, CheckReportsResponse, ClaimLeadRequest,
-        ClaimLeadResponse, ClockNeed, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
+        AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, BatchAcknowledgeCasesRequest,
+        BatchAcknowledgeCasesResponse, BatchDeclineCasesRequest, BatchDeclineCasesResponse, BatchTransferCasesRequest,
+        BatchTransferCasesResponse, BatchedCase, Case, CaseNote, CaseSight, CheckAccessRequest, CheckAccessResponse,
+        CheckReportsRequest, CheckReportsResponse, ClaimLeadRequest, ClaimLeadResponse, ClockNeed,
+        CountWorklistsRequest, CountWorklistsResponse, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
         DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse,
         GetCaseRequest, GetCaseResponse, HandOverPreview, ListCasesRequest, ListCasesResponse, PauseClockRequest,
         PauseClockResponse, PreviewRouteRequest, PreviewRouteResponse, ProposeDispositionRequest,
@@ -20,8 +22,8 @@ use api::{
         RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
         ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
         RouteReportsRequest, RouteReportsResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest,
-        TransferCaseResponse, WatchCasesRequest, WatchCasesResponse, case_service_server::CaseService,
-        case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
+        TransferCaseResponse, WatchCasesRequest, WatchCasesResponse, batched_case::Result as BatchedResult,
+        case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::{
@@ -31,7 +33,7 @@ use decision::{
 use futures::{StreamExt as _, stream::BoxStream};
 use journal::Time;
 use prost::{Message, Name};
-use rpc::{Failure, Officer, Violation, caller};
+use rpc::{Failure, Identity, Officer, Violation, caller};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -439,30 +441,65 @@ fn answer(field: &'static str, answer: AssistanceAnswer) -> Result<Answer, Vec<V
     }
 }
 
+/// What a request asks for.
+fn change<R: ChangeCase>(mut request: R, officer: Option<&Officer>) -> ChangeRequest {
+    let (action, note) = match both(request.action(officer), request.note(officer)) {
+        Ok((action, note)) => (Ok(action), note),
+        Err(violations) => (Err(violations), CaseNote::default()),
+    };
+    let validate_only = request.validate_only();
+    let Common { name, etag, request_id } = request.take();
+    ChangeRequest {
+        method: R::NAME,
+        content: request.encode_to_vec(),
+        name,
+        etag,
+        request_id,
+        action,
+        note,
+        validate_only,
+    }
+}
+
 impl Service {
     async fn act<R: ChangeCase>(&self, request: Request<R>) -> Result<Response<R::Response>, Status> {
         let caller = caller(&request)?.clone();
-        let mut request = request.into_inner();
-        let officer = caller.officer.as_ref();
-        let (action, note) = match both(request.action(officer), request.note(officer)) {
-            Ok((action, note)) => (Ok(action), note),
-            Err(violations) => (Err(violations), CaseNote::default()),
-        };
-        let validate_only = request.validate_only();
-        let Common { name, etag, request_id } = request.take();
-        let change = ChangeRequest {
-            method: R::NAME,
-            content: request.encode_to_vec(),
-            name,
-            etag,
-            request_id,
-            action,
-            note,
-            validate_only,
-        };
+        let change = change(request.into_inner(), caller.officer.as_ref());
         let answered = self.cases.act(&caller, change).await?;
         Ok(Response::new(R::respond(answered.into())))
     }
+
+    /// Each request of a batch, by itself.
+    async fn act_each<R: ChangeCase>(&self, caller: &Identity, requests: Vec<R>) -> Result<Vec<BatchedCase>, Status> {
+        let changes = requests
+            .into_iter()
+            .map(|request| change(request, caller.officer.as_ref()));
+        let answers = self.cases.act_each(caller, changes.collect()).await?;
+        let batched = |(name, answer): (String, Result<Answered, Failure>)| BatchedCase {
+            name,
+            result: Some(match answer {
+                // As in lists: a batch has to fit into a message.
+                Ok(Answered::Changed(sight)) => BatchedResult::Sight(view::without_details(*sight)),
+                Ok(Answered::Previewed(preview)) => BatchedResult::Preview(preview),
+                Err(failure) => BatchedResult::Error(failed(failure)),
+            }),
+        };
+        Ok(answers.into_iter().map(batched).collect())
+    }
+}
+
+/// The status of a failure, as a message.
+fn failed(failure: Failure) -> api::google::rpc::Status {
+    let status = Status::from(failure);
+    // With its details, which are such a message themselves.
+    let whole = api::google::rpc::Status::decode(status.details()).ok();
+    whole
+        .filter(|whole| whole.code != 0)
+        .unwrap_or_else(|| api::google::rpc::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        })
 }
 
 #[tonic::async_trait]
@@ -477,6 +514,13 @@ impl CaseService for Service {
     async fn list_cases(&self, request: Request<ListCasesRequest>) -> Result<Response<ListCasesResponse>, Status> {
         let listed = self.cases.list(caller(&request)?, request.get_ref()).await?;
         Ok(Response::new(listed))
+    }
+
+    async fn count_worklists(
+        &self,
+        request: Request<CountWorklistsRequest>,
+    ) -> Result<Response<CountWorklistsResponse>, Status> {
+        Ok(Response::new(self.cases.count(caller(&request)?).await?))
     }
 
     type WatchCasesStream = BoxStream<'static, Result<WatchCasesResponse, Status>>;
@@ -513,6 +557,33 @@ impl CaseService for Service {
         request: Request<AcknowledgeCaseRequest>,
     ) -> Result<Response<AcknowledgeCaseResponse>, Status> {
         self.act(request).await
+    }
+
+    async fn batch_acknowledge_cases(
+        &self,
+        request: Request<BatchAcknowledgeCasesRequest>,
+    ) -> Result<Response<BatchAcknowledgeCasesResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let results = self.act_each(&caller, request.into_inner().requests).await?;
+        Ok(Response::new(BatchAcknowledgeCasesResponse { results }))
+    }
+
+    async fn batch_decline_cases(
+        &self,
+        request: Request<BatchDeclineCasesRequest>,
+    ) -> Result<Response<BatchDeclineCasesResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let results = self.act_each(&caller, request.into_inner().requests).await?;
+        Ok(Response::new(BatchDeclineCasesResponse { results }))
+    }
+
+    async fn batch_transfer_cases(
+        &self,
+        request: Request<BatchTransferCasesRequest>,
+    ) -> Result<Response<BatchTransferCasesResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let results = self.act_each(&caller, request.into_inner().requests).await?;
+        Ok(Response::new(BatchTransferCasesResponse { results }))
     }
 
     async fn decline_case(

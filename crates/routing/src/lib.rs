@@ -46,6 +46,8 @@
 //! * `case_parties` says who has which part in a case, and [`case::Part::sees`] what each part
 //!   sees. Every read on behalf of an agency goes through both. An excluded agency has no part,
 //!   except the conference, which nobody is above.
+//! * `case_lists` has rows of agencies only whose part sees the case, and those that follow from the
+//!   case ([`case::Worklist`]), written in the same transaction. Pages and counts read the same rows.
 //! * A case is opened by the versions that are active when its transaction commits, and keeps their
 //!   route and clocks. No version is ever deleted.
 //! * Only the owner of a case sees who is excluded.
@@ -281,6 +283,22 @@ impl Routing {
                 },
             )
         };
+        let reads = {
+            let store = Arc::clone(&store);
+            writer.committer(
+                journal::Commands::Readings,
+                1,
+                COMMANDS,
+                move |batch: Arc<Vec<store::Read>>| {
+                    let store = Arc::clone(&store);
+                    async move {
+                        store.read(&batch).await?;
+                        Ok(batch.iter().map(|_| ()).collect())
+                    }
+                    .boxed()
+                },
+            )
+        };
         let operators = register::service::Service::new(
             Arc::clone(&register),
             {
@@ -322,6 +340,8 @@ impl Routing {
                 versions: Arc::clone(&versions),
                 store: Arc::clone(&store),
                 commands,
+                reads,
+                clock: Arc::clone(&clock),
                 commits,
                 open_feeds: feed::OpenFeeds::default(),
                 tokens,

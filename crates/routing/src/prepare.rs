@@ -5,7 +5,7 @@ use sql::{Db, Error};
 
 use crate::{
     active::{Active, Current, VersionKind},
-    store::{ourselves, versions},
+    store::{follow_rules, ourselves, versions},
 };
 
 /// See [`Routing::prepare`](crate::Routing::prepare).
@@ -16,6 +16,7 @@ pub(crate) async fn prepare(db: &Db, files: Active, entropy: &dyn Entropy, now: 
     }
     let active = versions::active(db).await?.ok_or_else(versions::none_active)?;
     let active = versions::load(db, &active, &files).await?;
+    follow_rules(db).await?;
     let (ours, theirs) = (active.digests(), files.digests());
     for kind in VersionKind::ALL {
         // A configured version that was in force before was replaced on purpose.

@@ -2,7 +2,7 @@
 //!
 //! * `act.rs`: commands of callers. `cases.rs`: what Remit does by itself.
 //! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
-//! * `read.rs`: reads. `rows.rs`: conversion of rows.
+//! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `rows.rs`: conversion of rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
 //! * `simulations.rs`: simulations and replays.
 
@@ -12,6 +12,7 @@ mod cases;
 mod change;
 mod exclusions;
 mod feeds;
+mod lists;
 mod read;
 mod rows;
 pub mod simulations;
@@ -29,9 +30,9 @@ use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
 use journal::{Arrival, Head, Opened, RequestId, Time};
 use uuid::Uuid;
 
-pub(crate) use self::{barred::add_successors, change::ourselves};
-pub use self::{simulations::Simulations, sql::SqlStore, versions::Versions};
-use crate::case::{Action, Case, Matter, Party, Refusal, Said, State};
+pub(crate) use self::{barred::add_successors, change::ourselves, lists::follow_rules};
+pub use self::{lists::Listing, simulations::Simulations, sql::SqlStore, versions::Versions};
+use crate::case::{Action, Case, Matter, Party, Refusal, Said, Worklist};
 
 /// The schema of routing.
 pub const SCHEMA: ::sql::Schema = ::sql::Schema {
@@ -56,6 +57,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             "history",
             include_str!("../migrations/sqlite/0004_history.sql"),
             include_str!("../migrations/postgres/0004_history.sql"),
+        ),
+        (
+            "lists",
+            include_str!("../migrations/sqlite/0005_lists.sql"),
+            include_str!("../migrations/postgres/0005_lists.sql"),
         ),
     ],
 };
@@ -166,20 +172,21 @@ pub struct Opening {
 /// The end of a page of cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// When its last case was opened.
-    pub open_time: Time,
+    /// The place of its last case in the list.
+    pub place: i64,
     /// Its id.
     pub id: Uuid,
 }
 
-impl Cursor {
-    /// The end of a page that ends with this case.
-    pub(crate) fn of(last: &StoredCase) -> Self {
-        Self {
-            open_time: last.open_time,
-            id: last.id,
-        }
-    }
+/// An agency has read a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Id of the case.
+    pub case: Uuid,
+    /// The agency.
+    pub agency: AgencyId,
+    /// The last change that it read.
+    pub sequence: u64,
 }
 
 /// A change of a case in an agency's feed.
@@ -275,8 +282,8 @@ pub trait Store: Send + Sync + 'static {
     /// A case; `None` if it does not exist or is not visible to this viewer.
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error>;
 
-    /// Cases visible to the viewer, the newest first, after a cursor, at most `limit`; only those
-    /// in `state` if it is set.
+    /// Cases visible to the viewer, after a cursor, at most `limit`: those of a list in its order,
+    /// or all, the newest first.
     ///
     /// A page may be short, or even empty, and still not be the last: the search ends after a
     /// number of cases with a part of the viewer's that the directory in force bars it from. That
@@ -284,10 +291,21 @@ pub trait Store: Send + Sync + 'static {
     async fn cases(
         &self,
         viewer: &Party,
-        state: Option<State>,
+        listing: Option<Listing>,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<StoredCase, Cursor>, Error>;
+
+    /// The number of cases on each worklist of an agency, up to `most`: those that the pages of
+    /// [`Store::cases`] have. `None` for the moment in which a new directory is followed by more
+    /// cases than can be looked through.
+    async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error>;
+
+    /// Whether the agency has not read the last change of a case that it sees.
+    async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error>;
+
+    /// Records what agencies have read. What changed since stays unread.
+    async fn read(&self, reads: &[Read]) -> Result<(), Error>;
 
     /// Whether the agency has a part in a case of the report that sees its content.
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error>;

@@ -386,7 +386,7 @@ fn every_file_has_its_options_for_other_languages() {
 
 /// How the names of calls begin that change nothing.
 const READS: &[&str] = &[
-    "Get", "List", "Watch", "Check", "Explain", "Lookup", "Locate", "Replay", "Download",
+    "Get", "List", "Count", "Watch", "Check", "Explain", "Lookup", "Locate", "Replay", "Download",
 ];
 
 /// Calls that change something and need no request id, each with the reason.
@@ -416,7 +416,13 @@ fn every_call_that_changes_something_takes_a_request_id() {
         let reads = READS.iter().any(|begin| method.name().starts_with(begin));
         let exempt =
             method.parent_service().name().ends_with(INBOUND) || WITHOUT_REQUEST_ID.contains(&method.full_name());
-        if !reads && !exempt && !field_names(&method.input()).contains("request_id") {
+        // Each request of a batch has its own.
+        let batched = method.input().get_field_by_name("requests").map(|field| field.kind());
+        let asked = match (method.name().starts_with("Batch"), batched) {
+            (true, Some(Kind::Message(request))) => request,
+            _ => method.input(),
+        };
+        if !reads && !exempt && !field_names(&asked).contains("request_id") {
             faults.add(method.full_name(), "changes something and takes no `request_id`");
         }
     }

@@ -1,21 +1,23 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
-//! `case/change.rs` has the changes of a case; `output/case.rs` prints.
+//! `case/change.rs` has the changes of a case, `case/batch.rs` those of many; `output/case.rs` prints.
 
+mod batch;
 mod change;
 
 use std::collections::BTreeMap;
 
 use api::event::CaseState;
 use api::routing::{
-    Case, GetAgencyRequest, GetCaseRequest, ListCasesRequest, ListCasesResponse, WatchCasesRequest,
-    case_service_client::CaseServiceClient, directory_service_client::DirectoryServiceClient,
+    Case, CountWorklistsRequest, GetAgencyRequest, GetCaseRequest, ListCasesRequest, ListCasesResponse,
+    WatchCasesRequest, Worklist, case_service_client::CaseServiceClient,
+    directory_service_client::DirectoryServiceClient,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use futures::future::join_all;
 use host::config::Service;
 
-use self::change::Change;
+use self::change::{Change, choice};
 use crate::{
     client::{Access, Failed, RoutingServer, Target, pages},
     output,
@@ -35,15 +37,25 @@ pub struct Command {
 #[derive(Subcommand, Clone, Debug)]
 enum Action {
     /// List the cases that an agency leads or supports, newest first; all of them for an operator
-    #[command(after_help = "Examples:\n  remit case list\n  remit case list --state assigned --as police-510100")]
+    #[command(after_help = "\
+Examples:
+  remit case list
+  remit case list --state assigned --as police-510100
+  remit case list --worklist due --as police-510100")]
     List {
         /// Only cases in this state
         #[arg(long)]
         state: Option<State>,
+        /// Only cases on this worklist of the agency, in its order
+        #[arg(long, conflicts_with = "state", value_parser = choice(Worklist::as_str_name))]
+        worklist: Option<Worklist>,
         /// Maximum number of cases
         #[arg(long, default_value_t = 100, value_name = "N")]
         limit: usize,
     },
+    /// Count the cases on each worklist of an agency
+    #[command(after_help = "Example:\n  remit case worklists --as police-510100")]
+    Worklists,
     /// Show a case, and why it was routed as it was
     #[command(after_help = "Example:\n  remit case show cases/0d9f… --as police-510100")]
     Show {
@@ -105,7 +117,8 @@ impl Command {
         }
         let routing = access.target(Service::Routing, server)?;
         match self.action {
-            Action::List { state, limit } => list(&routing, state, limit, json).await,
+            Action::List { state, worklist, limit } => list(&routing, state, worklist, limit, json).await,
+            Action::Worklists => worklists(&routing, json).await,
             Action::Show { name } => show(&routing, name, json).await,
             Action::Change(change) => change.run(&routing, json).await,
             // Handled above.
@@ -131,12 +144,31 @@ async fn print(routing: &Target, case: &Case) -> anyhow::Result<()> {
     output::case::whole(case, &titles(routing, case).await)
 }
 
-async fn list(routing: &Target, state: Option<State>, limit: usize, json: bool) -> anyhow::Result<()> {
+async fn worklists(routing: &Target, json: bool) -> anyhow::Result<()> {
+    let answer = CaseServiceClient::new(routing.channel.clone())
+        .count_worklists(CountWorklistsRequest {})
+        .await
+        .map_err(Failed::call(&routing.address))?
+        .into_inner();
+    if json {
+        return output::json(&answer);
+    }
+    output::case::worklists(&answer)
+}
+
+async fn list(
+    routing: &Target,
+    state: Option<State>,
+    worklist: Option<Worklist>,
+    limit: usize,
+    json: bool,
+) -> anyhow::Result<()> {
     let (cases, next_page_token) = pages(limit, async |page_size, page_token| {
         let request = ListCasesRequest {
             page_size,
             page_token,
             state: state.map(CaseState::from).unwrap_or_default().into(),
+            worklist: worklist.unwrap_or_default().into(),
         };
         let page = CaseServiceClient::new(routing.channel.clone())
             .list_cases(request)

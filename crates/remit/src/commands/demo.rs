@@ -281,7 +281,7 @@ impl Demo {
             let request = ListCasesRequest {
                 page_size: 1_000,
                 page_token,
-                state: 0,
+                ..ListCasesRequest::default()
             };
             let page = client
                 .list_cases(request)

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use api::{
     event::{Clock, PauseGround},
     routing::{
-        Case, CaseStep, CaseTerms, HandOverPreview, LeadOrigin, LeadOriginHow, ListCasesResponse, WatchCasesResponse,
-        case_sight::Sight,
+        Case, CaseStep, CaseTerms, CountWorklistsResponse, HandOverPreview, LeadOrigin, LeadOriginHow,
+        ListCasesResponse, WatchCasesResponse, Worklist, case_sight::Sight,
     },
 };
 use journal::{Clock as _, Kind, SystemClock};
@@ -337,6 +337,31 @@ pub fn message(message: &WatchCasesResponse) -> std::io::Result<()> {
         id(&case.category),
         id(&case.lead)
     ))
+}
+
+/// The worklists with their counts.
+pub fn worklists(answer: &CountWorklistsResponse) -> anyhow::Result<()> {
+    for count in &answer.counts {
+        let more = if count.more { "+" } else { "" };
+        let number = format!("{}{more}", count.case_count);
+        line(format_args!("{number:>7}  {}", worklist(count.worklist())))?;
+    }
+    Ok(())
+}
+
+/// What a worklist is called.
+pub fn worklist(worklist: Worklist) -> &'static str {
+    match worklist {
+        Worklist::Due => tr("due next"),
+        Worklist::Overdue => tr("overdue"),
+        Worklist::NotAccepted => tr("not taken over"),
+        Worklist::InReview => tr("in review"),
+        Worklist::AwaitingDesignation => tr("to designate"),
+        Worklist::Claims => tr("claims to answer"),
+        Worklist::Assistance => tr("assistance to answer"),
+        Worklist::Unread => tr("not read"),
+        Worklist::Unspecified => tr("unknown"),
+    }
 }
 
 /// A list of cases, one a line.

@@ -190,6 +190,7 @@ impl SqlStore {
             before: None,
             audience: audience(&transition.case).collect(),
             after: transition.case,
+            by: None,
             step: None,
             note: None,
             delivery,

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     Opening, Route, StoredCase, exclusions,
     feeds::{News, feed},
-    name, read, report_name, rows,
+    lists, name, read, report_name, rows,
     sql::SqlStore,
 };
 use crate::{
@@ -102,6 +102,8 @@ pub(super) struct Changed {
     pub(super) after: Case,
     /// The agencies to whose feeds it is added.
     pub(super) audience: BTreeSet<AgencyId>,
+    /// The agency that made it, and so knows of it.
+    pub(super) by: Option<AgencyId>,
     /// For its history; `None` if the change opens the case.
     pub(super) step: Option<CaseStep>,
     /// What the officer wrote with it.
@@ -186,6 +188,7 @@ impl SqlStore {
         }
         let written = self.written(&context.note);
         let note = std::mem::take(&mut context.note);
+        let by = AgencyId::from_resource_name(&context.actor.agency).ok();
         let delivery = self.delivery(
             stored.id,
             Some(&stored.case),
@@ -210,6 +213,7 @@ impl SqlStore {
             before: Some(std::mem::replace(&mut stored.case, transition.case.clone())),
             after: transition.case,
             audience,
+            by,
             step,
             note: written,
             delivery,
@@ -290,7 +294,7 @@ impl SqlStore {
         }
     }
 
-    /// Writes changes of cases: states, parties, clocks, journal, and last the feeds. Changes of
+    /// Writes changes of cases: states, parties, clocks, lists, journal, and last the feeds. Changes of
     /// one case must be in order.
     pub(super) async fn write(&self, tx: &mut Tx, changed: Vec<Changed>) -> Result<(), Error> {
         if changed.is_empty() {
@@ -328,6 +332,7 @@ impl SqlStore {
         let mut states = Vec::with_capacity(whole.len());
         let (mut left, mut parties) = (Vec::new(), Vec::new());
         let (mut ended, mut clocks) = (Vec::new(), Vec::new());
+        let (mut relisted, mut listed) = (Vec::new(), Vec::new());
         for (id, (first, last)) in whole {
             let (before, after) = (first.before.as_ref(), &last.after);
             states.push(rows::state_row(id, after, &last.delivery.change.head));
@@ -337,6 +342,9 @@ impl SqlStore {
                 left.extend(before.map(|_| id.to_string()));
                 parties.extend(rows::party_rows(id, after, last.open_time));
             }
+            relisted.extend(before.map(|_| id.to_string()));
+            let time = last.delivery.change.head.time;
+            listed.extend(lists::rows(id, after, last.open_time, time, last.by.as_ref()));
             if before.is_none_or(|before| !before.all_clocks().eq(after.all_clocks())) {
                 ended.extend(before.map(|_| id.to_string()));
                 clocks.extend(after.all_clocks().map(|clock| rows::clock_row(id, clock)));
@@ -353,6 +361,7 @@ impl SqlStore {
                 .await?;
         }
         CLOCKS.rows(tx, clocks).await?;
+        lists::replace(tx, relisted, listed).await?;
         STEPS.rows(tx, steps).await?;
         let taken: Vec<_> = changed.iter().filter_map(Changed::acknowledgement).collect();
         tx.then(Then::new(move || metrics::acknowledged(&taken)));

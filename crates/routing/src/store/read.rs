@@ -14,10 +14,10 @@ use sql::{Db, Error, Row, Snapshot, Tx, Value};
 use uuid::Uuid;
 
 use super::{
-    Cursor, FeedItem, MissedAfter, MissedClock, Page, StoredCase,
+    Cursor, FeedItem, Listing, MissedAfter, MissedClock, Page, StoredCase, lists,
     rows::{self, CaseRow, StateRow, stored_columns},
 };
-use crate::case::{Case, Clock, Part, Party, Sight, State, Supporter};
+use crate::case::{Case, Clock, Part, Party, Sight, Supporter};
 
 /// The reports of cases.
 pub(super) const REPORTS_OF: &str = "SELECT case_id, report FROM case_reports WHERE case_id = ANY($1) ORDER BY report";
@@ -142,22 +142,36 @@ pub(super) async fn case(db: &Db, id: Uuid, viewer: &Party) -> Result<Option<Sto
 pub(super) async fn cases(
     db: &Db,
     viewer: &Party,
-    state: Option<State>,
+    listing: Option<Listing>,
     after: Option<Cursor>,
     limit: u32,
-) -> Result<Vec<StoredCase>, Error> {
+) -> Result<Vec<(Cursor, StoredCase)>, Error> {
+    let mut snapshot = db.snapshot().await?;
+    let found = match listing {
+        Some(listing) => lists::page(&mut snapshot, viewer, listing, after, limit).await?,
+        None => newest(&mut snapshot, viewer, after, limit).await?,
+    };
+    let (cursors, found): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    Ok(cursors.into_iter().zip(attach(&mut snapshot, found).await?).collect())
+}
+
+/// All cases of a viewer, the newest first.
+async fn newest(
+    snapshot: &mut Snapshot,
+    viewer: &Party,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Vec<(Cursor, CaseRow)>, Error> {
     let (time, id) = after.map_or((i64::MAX, String::new()), |cursor| {
-        (cursor.open_time.0, cursor.id.to_string())
+        (cursor.place, cursor.id.to_string())
     });
-    let state = state.map_or("", State::name);
-    let mut values = vec![time.into(), id.into(), state.into(), i64::from(limit).into()];
+    let mut values = vec![time.into(), id.into(), i64::from(limit).into()];
     let statement = match viewer {
         Party::Operator => concat!(
             "SELECT ",
             stored_columns!(),
             " FROM cases JOIN case_states ON case_states.case_id = id \
-             WHERE (cases.open_time, id) < ($1, $2) AND ($3 = '' OR state = $3) \
-             ORDER BY cases.open_time DESC, id DESC LIMIT $4"
+             WHERE (cases.open_time, id) < ($1, $2) ORDER BY cases.open_time DESC, id DESC LIMIT $3"
         ),
         Party::Agency(agency) => {
             values.extend([agency.as_str().into(), Part::seeing(Sight::Case).into()]);
@@ -166,14 +180,29 @@ pub(super) async fn cases(
                 stored_columns!(),
                 " FROM case_parties JOIN cases ON id = case_parties.case_id \
                  JOIN case_states ON case_states.case_id = id \
-                 WHERE agency = $5 AND part = ANY($6) AND (case_parties.open_time, case_parties.case_id) < ($1, $2) \
-                 AND ($3 = '' OR state = $3) \
-                 ORDER BY case_parties.open_time DESC, case_parties.case_id DESC LIMIT $4"
+                 WHERE agency = $4 AND part = ANY($5) AND (case_parties.open_time, case_parties.case_id) < ($1, $2) \
+                 ORDER BY case_parties.open_time DESC, case_parties.case_id DESC LIMIT $3"
             )
         }
     };
-    let mut snapshot = db.snapshot().await?;
     let rows = snapshot.fetch(statement, values).await?;
+    let case = |row: &Row| {
+        let case = rows::stored(row)?;
+        let (place, id) = (case.open_time.0, case.id);
+        Ok((Cursor { place, id }, case))
+    };
+    rows.iter().map(case).collect()
+}
+
+/// Cases by id, without their openings.
+pub(super) async fn by_ids(db: &Db, ids: Vec<String>) -> Result<Vec<StoredCase>, Error> {
+    let mut snapshot = db.snapshot().await?;
+    let statement = concat!(
+        "SELECT ",
+        stored_columns!(),
+        " FROM cases JOIN case_states ON case_states.case_id = id WHERE id = ANY($1)"
+    );
+    let rows = snapshot.fetch(statement, vec![ids.into()]).await?;
     let found = rows.iter().map(rows::stored).collect::<Result<Vec<_>, _>>()?;
     attach(&mut snapshot, found).await
 }

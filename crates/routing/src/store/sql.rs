@@ -16,12 +16,13 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acted, Command, Cursor, FeedItem, MissedAfter, MissedClock, Page, ReportNews, Store, StoredCase, feeds, read,
+    Acted, Command, Cursor, FeedItem, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store, StoredCase,
+    feeds, lists, read,
     versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
     active::{Active, Current, VersionKind},
-    case::{Party, Rules, State},
+    case::{Party, Rules, Worklist},
 };
 
 /// Cases of a block that a page reads when it is not full with what it read first, since the viewer
@@ -117,25 +118,25 @@ impl Store for SqlStore {
     async fn cases(
         &self,
         viewer: &Party,
-        state: Option<State>,
+        listing: Option<Listing>,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<StoredCase, Cursor>, Error> {
         // One more than asked for, which tells whether there is another page.
         let (wanted, mut block) = (limit as usize, limit.saturating_add(1));
         let (mut seen, mut after) = (Vec::new(), after);
+        let mut ends = BTreeMap::new();
         for _ in 0..BLOCKS {
-            let found = read::cases(&self.db, viewer, state, after, block).await?;
+            let found = read::cases(&self.db, viewer, listing, after, block).await?;
             let is_last = found.len() < block as usize;
-            after = found.last().map(Cursor::of);
+            let (cursors, found): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            after = cursors.last().copied();
+            ends.extend(cursors.into_iter().map(|cursor| (cursor.id, cursor)));
             seen.extend(self.unbarred(viewer, found).await?);
             if seen.len() > wanted {
                 seen.truncate(wanted);
-                after = seen.last().map(Cursor::of);
-                return Ok(Page {
-                    items: seen,
-                    next: after,
-                });
+                let next = seen.last().and_then(|last| ends.get(&last.id)).copied();
+                return Ok(Page { items: seen, next });
             }
             if is_last {
                 return Ok(Page {
@@ -149,6 +150,30 @@ impl Store for SqlStore {
             items: seen,
             next: after,
         })
+    }
+
+    async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        let directory = self.current.get().directory.digest();
+        let Some(pending) = lists::pending(&self.db, agency, directory).await? else {
+            return Ok(None);
+        };
+        let viewer = Party::Agency(agency.clone());
+        let mut barred = pending.clone();
+        if !pending.is_empty() {
+            let found = read::by_ids(&self.db, pending).await?;
+            let seen = self.unbarred(&viewer, found).await?;
+            let seen: BTreeSet<_> = seen.iter().map(|case| case.id.to_string()).collect();
+            barred.retain(|case| !seen.contains(case));
+        }
+        lists::count(&self.db, agency, barred, now, most).await.map(Some)
+    }
+
+    async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {
+        lists::is_unread(&self.db, agency, case).await
+    }
+
+    async fn read(&self, reads: &[Read]) -> Result<(), Error> {
+        sql::transact!(self.db, |tx| lists::read(&mut tx, reads))
     }
 
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {

@@ -28,7 +28,11 @@ testkit::on_each_backend!(
 );
 
 /// Each table that a change writes to, taken away and brought back.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 10] = [
+    (
+        "ALTER TABLE case_lists RENAME TO gone",
+        "ALTER TABLE gone RENAME TO case_lists",
+    ),
     (
         "ALTER TABLE case_clocks RENAME TO gone",
         "ALTER TABLE gone RENAME TO case_clocks",
@@ -60,7 +64,7 @@ const TABLES: [(&str, &str); 9] = [
 
 const EVERYTHING: &str = "SELECT (SELECT count(*) FROM cases) + (SELECT count(*) FROM case_states) \
      + (SELECT count(*) FROM case_reports) + (SELECT count(*) FROM case_clocks) + (SELECT count(*) FROM case_parties) + (SELECT count(*) FROM journal WHERE record LIKE 'cases/%') \
-     + (SELECT count(*) FROM outbox WHERE record LIKE 'cases/%') + (SELECT count(*) FROM inbox) + (SELECT count(*) FROM feed) \
+     + (SELECT count(*) FROM outbox WHERE record LIKE 'cases/%') + (SELECT count(*) FROM inbox) + (SELECT count(*) FROM feed) + (SELECT count(*) FROM case_lists) \
      + (SELECT CAST(sum(position) AS BIGINT) FROM feed_head) + (SELECT count(*) FROM requests)";
 
 async fn p1_state_and_event_are_written_together_or_not_at_all(backend: Backend) {

@@ -13,12 +13,12 @@ use futures::StreamExt as _;
 use journal::{Arrival, Time, Writer};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use routing::{
-    case::{Party, State},
+    case::{Party, Worklist},
     clocks::Ticker,
     feed::{Feed, Interrupted, OpenFeeds},
     store::{
-        Acted, Command, Cursor, Error, FeedItem, MissedAfter, MissedClock, Page, ReportNews, SqlStore, Store,
-        StoredCase, versions::Versions as _,
+        Acted, Command, Cursor, Error, FeedItem, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, SqlStore,
+        Store, StoredCase, versions::Versions as _,
     },
     upkeep::Upkeep,
 };
@@ -153,12 +153,21 @@ impl Store for Faulty {
     async fn cases(
         &self,
         viewer: &Party,
-        state: Option<State>,
+        listing: Option<Listing>,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<StoredCase, Cursor>, Error> {
-        self.around("cases", self.inner.cases(viewer, state, after, limit))
+        self.around("cases", self.inner.cases(viewer, listing, after, limit))
             .await
+    }
+    async fn count(&self, agency: &AgencyId, now: Time, most: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        self.around("count", self.inner.count(agency, now, most)).await
+    }
+    async fn is_unread(&self, agency: &AgencyId, case: Uuid) -> Result<bool, Error> {
+        self.around("is_unread", self.inner.is_unread(agency, case)).await
+    }
+    async fn read(&self, reads: &[Read]) -> Result<(), Error> {
+        self.around("read", self.inner.read(reads)).await
     }
     async fn sees_content(&self, agency: &AgencyId, report: Uuid) -> Result<bool, Error> {
         self.around("sees_content", self.inner.sees_content(agency, report))

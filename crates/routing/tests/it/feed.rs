@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use decision::directory::AgencyId;
 use futures::{FutureExt as _, StreamExt as _};
 use journal::{Arrival, Time, Writer};
-use routing::case::{Party, State};
+use routing::case::{Party, Worklist};
 use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
-    Acted, Command, Cursor, Error, FeedItem, MissedAfter, MissedClock, Page, ReportNews, Store, StoredCase,
+    Acted, Command, Cursor, Error, FeedItem, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store,
+    StoredCase,
 };
 use routing::upkeep::Upkeep;
 use testkit::Backend;
@@ -151,7 +152,7 @@ impl Store for Counting {
     async fn cases(
         &self,
         _: &Party,
-        _: Option<State>,
+        _: Option<Listing>,
         _: Option<Cursor>,
         _: u32,
     ) -> Result<Page<StoredCase, Cursor>, Error> {
@@ -159,6 +160,15 @@ impl Store for Counting {
             items: Vec::new(),
             next: None,
         })
+    }
+    async fn count(&self, _: &AgencyId, _: Time, _: u32) -> Result<Option<Vec<(Worklist, u32)>>, Error> {
+        Ok(None)
+    }
+    async fn is_unread(&self, _: &AgencyId, _: Uuid) -> Result<bool, Error> {
+        Ok(false)
+    }
+    async fn read(&self, _: &[Read]) -> Result<(), Error> {
+        Ok(())
     }
     async fn sees_content(&self, _: &AgencyId, _: Uuid) -> Result<bool, Error> {
         Ok(false)

@@ -1,6 +1,6 @@
 //! The fixture of tests of store and service: a store with a manual clock, and arriving reports.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::event::ConnectingFactor;
 use api::intake::{Place, place::Location};
@@ -14,7 +14,7 @@ use journal::{
 };
 use routing::Routing;
 use routing::active::{Active, Current};
-use routing::case::{Acknowledge, Action, Part, Party, Sight, State};
+use routing::case::{Acknowledge, Action, Part, Party, Sight, State, Worklist};
 use routing::clocks::Ticker;
 use routing::store::versions::{Activated, Activation, Versions};
 use routing::store::{Acted, Command, FeedItem, ReportNews, Route, SqlStore, Store, StoredCase};
@@ -282,6 +282,32 @@ impl Fixture {
         self.store.feed(&agency(id), after, 1_000).await.unwrap().unwrap()
     }
 
+    /// That a case is on the lists that follow from it, and on no others: of its operators and of
+    /// agencies that see it.
+    fn assert_lists(&self, stored: &StoredCase, lists: &[Row]) {
+        let (id, newest) = (stored.id.to_string(), -stored.open_time.0);
+        let of = lists.iter().filter(|row| row.get::<String>("case_id").unwrap() == id);
+        let found: BTreeSet<(String, String, i64)> = of
+            .map(|row| {
+                (
+                    row.get("agency").unwrap(),
+                    row.get("list").unwrap(),
+                    row.get("place").unwrap(),
+                )
+            })
+            .collect();
+        let state = |agency: &str| (agency.to_owned(), stored.case.state().name().to_owned(), newest);
+        let mut expected = BTreeSet::from([state("")]);
+        let seeing = stored
+            .case
+            .parties()
+            .filter(|(_, part)| part.sees().contains(&Sight::Case));
+        expected.extend(seeing.map(|(agency, _)| state(agency.as_str())));
+        let worklists = Worklist::of(&stored.case);
+        expected.extend(worklists.map(|(agency, row, place)| (agency.to_string(), row.name.to_owned(), place.0)));
+        assert_eq!(found, expected, "{stored:?}");
+    }
+
     /// Promises 4 and 5, which hold after every commit: an open case has one owner, who alone leads
     /// or designates, and a running clock; no excluded agency has a part; each record's chain is
     /// unbroken.
@@ -298,8 +324,15 @@ impl Fixture {
         let clocks = self
             .rows("SELECT case_id, kind, owner, due FROM case_clocks", vec![])
             .await;
+        let lists = self
+            .rows(
+                "SELECT case_id, agency, list, place FROM case_lists WHERE list <> 'unread'",
+                vec![],
+            )
+            .await;
         for listed in &cases {
             let stored = self.case(listed.id).await;
+            self.assert_lists(&stored, &lists);
             assert_eq!(listed.case, stored.case, "lists and single reads agree");
             let id = stored.id.to_string();
             let of = |parts: &[&str]| {

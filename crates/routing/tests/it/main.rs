@@ -4,6 +4,7 @@
 
 mod access;
 mod assistance;
+mod batches;
 mod cases;
 mod clocks;
 mod directory_service;
@@ -11,6 +12,7 @@ mod faults;
 mod feed;
 mod fixture;
 mod hand_on;
+mod lists;
 mod operators;
 mod outcomes;
 mod reporters;

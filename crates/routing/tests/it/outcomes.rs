@@ -16,7 +16,7 @@ use prost::Message as _;
 use routing::case::{
     Action, AnswerClaim, ClaimLead, Part, Propose, Reason, RecordProgress, Recuse, Reopen, RequestReview, Review, State,
 };
-use routing::store::{Acted, Command, Store as _};
+use routing::store::{Acted, Command, Listing, Store as _};
 use rpc::{
     Officer,
     client::{Bearer, connect_for},
@@ -141,7 +141,7 @@ async fn p1_a_case_is_decided_by_two_people_closed_and_told(backend: Backend) {
     let viewer = agency_viewer("police-450100");
     let listed = fixture
         .store
-        .cases(&viewer, Some(State::CLOSED), None, 10)
+        .cases(&viewer, Some(Listing::State(State::CLOSED)), None, 10)
         .await
         .unwrap();
     let listed = listed.items;

@@ -53,7 +53,7 @@ pub struct Running {
     background: Background,
 }
 
-type Client = CaseServiceClient<Caller>;
+pub type Client = CaseServiceClient<Caller>;
 
 /// Callers: the system, its agency, its role.
 const CALLERS: [(&str, Option<&str>, Role); 13] = [
@@ -150,7 +150,7 @@ impl Running {
         }
     }
 
-    fn caller(&self, system: &str) -> Client {
+    pub fn caller(&self, system: &str) -> Client {
         CaseServiceClient::new(connect(&self.address, &token(system), Some(DEADLINE)).unwrap())
     }
 
@@ -201,6 +201,7 @@ impl Running {
             page_size: 2,
             page_token: page_token.to_owned(),
             state,
+            ..ListCasesRequest::default()
         };
         let response = self.caller(system).list_cases(request).await?.into_inner();
         Ok((response.cases, response.next_page_token))
@@ -605,6 +606,7 @@ async fn p7_lists_are_bound_to_caller_and_filter(backend: Backend) {
         page_size: -1,
         page_token: "garbage".to_owned(),
         state: 99,
+        ..ListCasesRequest::default()
     };
     let all = running.caller("nanning").list_cases(request).await;
     let violations = refused(all, Code::InvalidArgument, "INVALID_INPUT")

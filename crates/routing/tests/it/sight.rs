@@ -8,7 +8,7 @@ use futures::future::join_all;
 use journal::{Outbox as _, SqlOutbox};
 use prost::Message as _;
 use routing::case::{Party, State};
-use routing::store::{Acted, Store as _};
+use routing::store::{Acted, Listing, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
@@ -335,7 +335,7 @@ async fn pages_go_on_where_they_ended(backend: Backend) {
     );
     let taken = fixture
         .store
-        .cases(&viewer, Some(State::IN_PROGRESS), None, 10)
+        .cases(&viewer, Some(Listing::State(State::IN_PROGRESS)), None, 10)
         .await
         .unwrap()
         .items;

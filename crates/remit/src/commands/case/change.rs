@@ -10,15 +10,16 @@ use api::event::{
 };
 use api::routing::{
     AcknowledgeCaseRequest, AcknowledgeCaseResponse, AnswerAssistanceRequest, AnswerAssistanceResponse,
-    AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, ClaimLeadRequest,
-    ClaimLeadResponse, ClockNeed, DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest,
-    DesignateAgencyResponse, DispatchCaseRequest, DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse,
-    HandOverPreview, PauseClockRequest, PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse,
-    RecordProgressRequest, RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse,
-    RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest,
-    RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse,
-    ReviewDispositionRequest, ReviewDispositionResponse, SuperviseCaseRequest, SuperviseCaseResponse,
-    TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient, case_sight::Sight,
+    AnswerClaimRequest, AnswerClaimResponse, AskReporterRequest, AskReporterResponse, BatchAcknowledgeCasesRequest,
+    BatchDeclineCasesRequest, BatchTransferCasesRequest, ClaimLeadRequest, ClaimLeadResponse, ClockNeed,
+    DeclineCaseRequest, DeclineCaseResponse, DesignateAgencyRequest, DesignateAgencyResponse, DispatchCaseRequest,
+    DispatchCaseResponse, EscalateCaseRequest, EscalateCaseResponse, HandOverPreview, PauseClockRequest,
+    PauseClockResponse, ProposeDispositionRequest, ProposeDispositionResponse, RecordProgressRequest,
+    RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
+    RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
+    RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
+    ReviewDispositionResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
+    case_service_client::CaseServiceClient, case_sight::Sight,
 };
 use clap::{
     Args, Subcommand, ValueEnum,
@@ -30,6 +31,7 @@ use journal::Time;
 use prost::{Message, Name};
 use tonic::{Response, Status};
 
+use super::batch::{self, Cases, Which};
 use crate::{
     client::{Failed, Target},
     output::{self, id, line, tell, tr},
@@ -38,20 +40,23 @@ use crate::{
 /// A change of a case.
 #[derive(Subcommand, Clone, Debug)]
 pub(super) enum Change {
-    /// Acknowledge a case, as its lead agency
-    #[command(after_help = "Example:\n  remit case acknowledge cases/0d9f… --as police-510100")]
+    /// Acknowledge cases, as their lead agency
+    #[command(after_help = "\
+Examples:
+  remit case acknowledge cases/0d9f… --as police-510100
+  remit case list --worklist not-accepted --as police-510100 | remit case acknowledge --file - --as police-510100")]
     Acknowledge {
         #[command(flatten)]
-        of: Of,
+        cases: Cases,
     },
-    /// Decline a case, as its lead agency: a superior designates another
+    /// Decline cases, as their lead agency: a superior designates another
     #[command(after_help = "\
 Examples:
   remit case decline cases/0d9f… --reason place --as police-450100
   remit case decline cases/0d9f… --reason place --better police-450200 --preview --as police-450100")]
     Decline {
         #[command(flatten)]
-        of: Of,
+        cases: Cases,
         /// Why
         #[arg(long)]
         reason: Reason,
@@ -63,16 +68,19 @@ Examples:
         #[command(flatten)]
         preview: Preview,
     },
-    /// Transfer a case to another agency with the same function, as its lead agency
+    /// Transfer cases to another agency with the same function, as their lead agency
     #[command(after_help = "\
+Without --to, the agency stands after the case.
+
 Examples:
   remit case transfer cases/0d9f… police-510100 --reason place --preview --as police-450100
-  remit case transfer cases/0d9f… police-510100 --reason better-placed --keep-supporting --as police-450100")]
+  remit case transfer --to police-510100 --reason better-placed cases/0d9f… cases/1c02… --as police-450100")]
     Transfer {
         #[command(flatten)]
-        of: Of,
-        /// The agency that is to lead it
-        agency: String,
+        cases: Cases,
+        /// The agency that is to lead them
+        #[arg(long, value_name = "AGENCY", required_unless_present = "names")]
+        to: Option<String>,
         /// Why
         #[arg(long)]
         reason: Reason,
@@ -350,13 +358,13 @@ Examples:
 #[derive(Args, Clone, Debug)]
 pub(super) struct Of {
     /// The case's name, `cases/{id}`
-    name: String,
+    pub(super) name: String,
     /// Only if the case is still as it was shown with this etag
     #[arg(long, default_value = "", hide_default_value = true)]
-    etag: String,
+    pub(super) etag: String,
     /// Request id, a UUID: repeated within 24 hours it has the first answer
     #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
-    request_id: String,
+    pub(super) request_id: String,
 }
 
 /// What the officer adds.
@@ -381,7 +389,7 @@ pub(super) struct TellReporter {
 }
 
 /// A choice of the contract, by its name there in lower case, without the name of the list.
-fn choice<E>(name: fn(&E) -> &'static str) -> impl TypedValueParser<Value = E>
+pub(super) fn choice<E>(name: fn(&E) -> &'static str) -> impl TypedValueParser<Value = E>
 where
     E: TryFrom<i32> + Copy + Send + Sync + 'static,
 {
@@ -475,42 +483,99 @@ macro_rules! request {
     }};
 }
 
+/// One call for one case, or batches for several.
+macro_rules! each {
+    ($shown:ident, $client:ident, $word:ident, $cases:ident, $request:ident, $call:ident,
+        $batch:ident($requests:ident)) => {
+        match $cases.which()? {
+            Which::One(of) => $shown.done($word, $client.$call($request(of)).await).await,
+            Which::Many(many) => {
+                batch::run($shown.routing, $shown.json, $word, many, async |some| {
+                    let requests = some.into_iter().map(&$request).collect();
+                    Ok($client.$batch($requests { requests }).await?.into_inner().results)
+                })
+                .await
+            }
+        }
+    };
+}
+
+/// Who is to get the cases: as named by `--to`, or after the only case.
+fn receiver(cases: &mut Cases, to: Option<String>) -> Result<String, Failed> {
+    match (to, cases.names.as_slice()) {
+        (Some(to), _) => Ok(to),
+        (None, [_, _]) => Ok(cases.names.remove(1)),
+        (None, _) => Err(Failed::Usage(
+            "name the receiver: `--to AGENCY`, or the agency after the only case".to_owned(),
+        )),
+    }
+}
+
 impl Change {
     /// Makes the change and shows the case, or shows what it would be.
     pub(super) async fn run(self, routing: &Target, json: bool) -> anyhow::Result<()> {
         let mut client = CaseServiceClient::new(routing.channel.clone());
         let shown = Shown { routing, json };
         match self {
-            Self::Acknowledge { of } => {
-                let request = request!(of => AcknowledgeCaseRequest {});
-                shown
-                    .done(tr("taken over"), client.acknowledge_case(request).await)
-                    .await
+            Self::Acknowledge { cases } => {
+                let word = tr("taken over");
+                let request = |of: Of| request!(of => AcknowledgeCaseRequest {});
+                each!(
+                    shown,
+                    client,
+                    word,
+                    cases,
+                    request,
+                    acknowledge_case,
+                    batch_acknowledge_cases(BatchAcknowledgeCasesRequest)
+                )
             }
             Self::Decline {
-                of,
+                cases,
                 reason,
                 better,
                 remark: Remark { note },
                 preview: Preview { validate_only },
             } => {
                 let better_agency = better.as_deref().map(agency_name).unwrap_or_default();
-                let request =
-                    request!(of => DeclineCaseRequest { reason: reason.wire(), better_agency, note, validate_only });
-                shown.done(tr("declined"), client.decline_case(request).await).await
+                let request = |of: Of| {
+                    let (better_agency, note) = (better_agency.clone(), note.clone());
+                    request!(of => DeclineCaseRequest { reason: reason.wire(), better_agency, note, validate_only })
+                };
+                let word = tr("declined");
+                each!(
+                    shown,
+                    client,
+                    word,
+                    cases,
+                    request,
+                    decline_case,
+                    batch_decline_cases(BatchDeclineCasesRequest)
+                )
             }
             Self::Transfer {
-                of,
-                agency,
+                mut cases,
+                to,
                 reason,
                 keep_supporting,
                 remark: Remark { note },
                 preview: Preview { validate_only },
             } => {
-                let (agency, reason) = (agency_name(&agency), reason.wire());
-                let request =
-                    request!(of => TransferCaseRequest { agency, reason, keep_supporting, note, validate_only });
-                shown.done(tr("transferred"), client.transfer_case(request).await).await
+                let (agency, reason) = (agency_name(&receiver(&mut cases, to)?), reason.wire());
+                let request = |of: Of| {
+                    let (agency, note) = (agency.clone(), note.clone());
+                    request!(of => TransferCaseRequest { agency, reason, keep_supporting, note, validate_only })
+                };
+                let word = tr("transferred");
+                each!(
+                    shown,
+                    client,
+                    word,
+                    cases,
+                    request,
+                    transfer_case,
+                    batch_transfer_cases(BatchTransferCasesRequest)
+                )
             }
             Self::Escalate {
                 of,

@@ -1,0 +1,267 @@
+//! Worklists: which cases wait for an agency, for what, and which comes first.
+//!
+//! [`Worklist::ROWS`] says all of it, one row each. To add a worklist, add its row and its value in
+//! the contract. What is stored of them (`store/lists.rs`) follows at the next start.
+
+use api::routing::Worklist as Wire;
+use decision::{calendar::ClockKind, directory::AgencyId};
+use journal::Time;
+
+use super::{Case, Part, Sight, State};
+
+/// A worklist of an agency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worklist {
+    /// The agency has to act, and its clock runs.
+    Due,
+    /// The agency had to act, and its clock has run out.
+    Overdue,
+    /// With a lead that has not taken it over.
+    NotAccepted,
+    /// A disposition waits for a second person.
+    InReview,
+    /// The agency must designate a lead.
+    AwaitingDesignation,
+    /// The agency must answer a claim to lead.
+    Claims,
+    /// The agency must answer a request to assist.
+    Assistance,
+    /// Changed since the agency last read it.
+    Unread,
+}
+
+/// The row of a worklist.
+#[derive(Debug)]
+pub struct Row {
+    /// The worklist.
+    pub worklist: Worklist,
+    /// Its name in the database.
+    pub name: &'static str,
+    /// In the contract.
+    pub wire: Wire,
+    /// The parts of agencies that have it.
+    pub parts: &'static [Part],
+    /// The states of its cases.
+    pub states: &'static [State],
+    /// What puts a case on it, and where.
+    pub order: Order,
+}
+
+/// What puts a case on a worklist, and its place: the earliest comes first.
+#[derive(Debug)]
+pub enum Order {
+    /// A clock of the agency's own, of these kinds: when it ends, the earliest if there are several.
+    Own(&'static [ClockKind]),
+    /// A clock of the agency's own, of all kinds but these.
+    OwnBut(&'static [ClockKind]),
+    /// Like the worklist [`Worklist::Due`], with what has ended by now.
+    Ended,
+    /// The part and the state alone: when the owner's clock ends.
+    Owner,
+    /// A change by another that the agency has not read: when it happened.
+    Change,
+}
+
+/// Every part that is stored.
+const ANY: &[Part] = &Part::STORED;
+
+impl Worklist {
+    /// The rows, in the order in which they are shown.
+    pub const ROWS: &'static [Row] = &[
+        Row {
+            worklist: Self::Due,
+            name: "due",
+            wire: Wire::Due,
+            parts: ANY,
+            states: State::OPEN,
+            // While a review may be requested, the agency has nothing to do.
+            order: Order::OwnBut(&[ClockKind::Review]),
+        },
+        Row {
+            worklist: Self::Overdue,
+            name: "overdue",
+            wire: Wire::Overdue,
+            parts: ANY,
+            states: State::OPEN,
+            order: Order::Ended,
+        },
+        Row {
+            worklist: Self::NotAccepted,
+            name: "not-accepted",
+            wire: Wire::NotAccepted,
+            // The giver answers for it until then.
+            parts: &[Part::Lead, Part::Giving],
+            states: &[State::ASSIGNED],
+            order: Order::Owner,
+        },
+        Row {
+            worklist: Self::InReview,
+            name: "in-review",
+            wire: Wire::InReview,
+            parts: &[Part::Lead],
+            states: &[State::IN_REVIEW],
+            order: Order::Owner,
+        },
+        Row {
+            worklist: Self::AwaitingDesignation,
+            name: "awaiting-designation",
+            wire: Wire::AwaitingDesignation,
+            parts: &[Part::Designating],
+            states: &[State::AWAITING_DESIGNATION],
+            order: Order::Owner,
+        },
+        Row {
+            worklist: Self::Claims,
+            name: "claims",
+            wire: Wire::Claims,
+            parts: &[Part::Lead],
+            states: State::OPEN,
+            order: Order::Own(&[ClockKind::Claim]),
+        },
+        Row {
+            worklist: Self::Assistance,
+            name: "assistance",
+            wire: Wire::Assistance,
+            parts: ANY,
+            states: State::OPEN,
+            order: Order::Own(&[ClockKind::Assist]),
+        },
+        Row {
+            worklist: Self::Unread,
+            name: "unread",
+            wire: Wire::Unread,
+            parts: ANY,
+            states: &State::ALL,
+            order: Order::Change,
+        },
+    ];
+
+    /// Its row.
+    ///
+    /// # Panics
+    /// Never: a test looks that each has one.
+    #[must_use]
+    pub fn row(self) -> &'static Row {
+        let row = Self::ROWS.iter().find(|row| row.worklist == self);
+        row.expect("each has a row")
+    }
+
+    /// Parses a worklist of the contract; `None` if it is not set or unknown.
+    #[must_use]
+    pub fn from_proto(wire: Wire) -> Option<Self> {
+        let row = Self::ROWS.iter().find(|row| row.wire == wire);
+        row.map(|row| row.worklist)
+    }
+
+    /// The agencies on whose worklists a case is, and where. Not [`Worklist::Unread`], which
+    /// depends on who changed and who read it, and no agency that does not see the case.
+    pub fn of(case: &Case) -> impl Iterator<Item = (&AgencyId, &'static Row, Time)> {
+        let seeing = case.parties().filter(|(_, part)| part.sees().contains(&Sight::Case));
+        seeing.flat_map(move |(agency, part)| {
+            let rows = Self::ROWS.iter();
+            rows.filter_map(move |row| Some((agency, row, row.place(case, agency, part)?)))
+        })
+    }
+}
+
+impl Row {
+    /// Where the case is on an agency's worklist; `None` if it is not on it.
+    fn place(&self, case: &Case, agency: &AgencyId, part: Part) -> Option<Time> {
+        if !self.parts.contains(&part) || !self.states.contains(&case.state()) {
+            return None;
+        }
+        let earliest = |is_meant: &dyn Fn(ClockKind) -> bool| {
+            let own = case.all_clocks().filter(|clock| clock.owner == *agency);
+            own.filter(|clock| is_meant(clock.kind())).map(|clock| clock.due).min()
+        };
+        match self.order {
+            Order::Own(kinds) => earliest(&|kind| kinds.contains(&kind)),
+            Order::OwnBut(kinds) => earliest(&|kind| !kinds.contains(&kind)),
+            Order::Owner => case.duty().map(|duty| duty.clock.due),
+            Order::Ended | Order::Change => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::case::{
+        Acknowledge, Action, Reason, RequestAssistance, Transfer,
+        tests::{act, assigned, matter},
+    };
+
+    fn of(case: &Case) -> Vec<(String, &'static str)> {
+        Worklist::of(case)
+            .map(|(agency, row, _)| (agency.to_string(), row.name))
+            .collect()
+    }
+
+    fn on(agency: &str, lists: &[&'static str]) -> Vec<(String, &'static str)> {
+        lists.iter().map(|list| (agency.to_owned(), *list)).collect()
+    }
+
+    #[test]
+    fn each_worklist_has_one_row_and_one_value_of_the_contract() {
+        let names: BTreeSet<_> = Worklist::ROWS.iter().map(|row| row.name).collect();
+        let kinds: BTreeSet<_> = Worklist::ROWS.iter().map(|row| row.worklist).collect();
+        assert_eq!((names.len(), kinds.len()), (Worklist::ROWS.len(), Worklist::ROWS.len()));
+        let wires = (1..).map_while(|number| Wire::try_from(number).ok());
+        let known: Vec<_> = wires.map(|wire| Worklist::from_proto(wire).unwrap()).collect();
+        assert_eq!(known.len(), Worklist::ROWS.len());
+        for worklist in known {
+            assert_eq!(worklist.row().worklist, worklist);
+        }
+        assert_eq!(Worklist::from_proto(Wire::Unspecified), None);
+        // A state's list has the name of the state.
+        assert!(State::ALL.iter().all(|state| !names.contains(state.name())));
+    }
+
+    #[test]
+    fn what_is_handed_over_is_with_giver_and_receiver_until_it_is_taken() {
+        let case = assigned("police-450100", &["police-440000"]);
+        assert_eq!(of(&case), on("police-450100", &["due", "not-accepted"]));
+        let acknowledge = Action::Acknowledge(Acknowledge);
+        let taken = act(2, &case, &matter(&[]), "police-450100", &acknowledge).unwrap().case;
+        assert_eq!(of(&taken), on("police-450100", &["due"]));
+        let transfer = Action::Transfer(Transfer {
+            to: AgencyId::new("police-510100").unwrap(),
+            reason: Reason::Place,
+            keep_supporting: false,
+        });
+        let given = act(3, &taken, &matter(&[]), "police-450100", &transfer).unwrap().case;
+        let both = [
+            on("police-510100", &["due", "not-accepted"]),
+            on("police-450100", &["not-accepted"]),
+        ];
+        assert_eq!(of(&given), both.concat());
+        let places: BTreeSet<_> = Worklist::of(&given).map(|(.., place)| place).collect();
+        assert_eq!(places, BTreeSet::from([given.duty().unwrap().clock.due]));
+        let taken = act(4, &given, &matter(&[]), "police-510100", &acknowledge)
+            .unwrap()
+            .case;
+        assert_eq!(of(&taken), on("police-510100", &["due"]));
+    }
+
+    #[test]
+    fn who_is_asked_to_assist_has_it_by_its_own_clock() {
+        let case = assigned("police-450100", &[]);
+        let acknowledge = Action::Acknowledge(Acknowledge);
+        let taken = act(2, &case, &matter(&[]), "police-450100", &acknowledge).unwrap().case;
+        let ask = Action::RequestAssistance(RequestAssistance {
+            of: AgencyId::new("police-440000").unwrap(),
+        });
+        let asked = act(3, &taken, &matter(&[]), "police-450100", &ask).unwrap().case;
+        let both = [
+            on("police-450100", &["due"]),
+            on("police-440000", &["due", "assistance"]),
+        ];
+        assert_eq!(of(&asked), both.concat());
+        for (agency, _, place) in Worklist::of(&asked) {
+            let own = asked.all_clocks().find(|clock| clock.owner == *agency);
+            assert_eq!(place, own.unwrap().due);
+        }
+    }
+}
