@@ -14,7 +14,7 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
-use anstream::AutoStream;
+use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use api::{
     event::{CaseState, ClockKind, ClockUnit, ConnectingFactor, HandOverReason},
     google::r#type::LocalizedText,
@@ -49,6 +49,44 @@ pub fn line(text: impl Display) -> std::io::Result<()> {
 /// Writes what is harmless already.
 fn put(text: &str) -> std::io::Result<()> {
     writeln!(AutoStream::auto(std::io::stdout().lock()), "{text}")
+}
+
+/// Columns and lines of the terminal; `None` for other outputs.
+pub fn terminal_size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
+}
+
+/// Takes a screen of its own from a terminal, without a cursor, or gives it back: then what was
+/// there before is there again.
+pub fn own_screen(take: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(match take {
+        true => b"\x1b[?1049h\x1b[?25l",
+        false => b"\x1b[?25h\x1b[?1049l",
+    })?;
+    out.flush()
+}
+
+/// Draws lines over a terminal in raw mode that has a screen of its own, and clears the rest.
+pub fn draw(lines: &[String]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let has_colours = AutoStream::choice(&out) != ColorChoice::Never;
+    let mut drawn = String::from("\x1b[H");
+    for (at, line) in lines.iter().enumerate() {
+        if at > 0 {
+            drawn.push_str("\r\n");
+        }
+        let text = harmless(line, 0).replace('\n', " ");
+        match has_colours {
+            true => drawn.push_str(&text),
+            false => drawn.push_str(&strip_str(&text).to_string()),
+        }
+        drawn.push_str("\x1b[K");
+    }
+    drawn.push_str("\x1b[J");
+    out.write_all(drawn.as_bytes())?;
+    out.flush()
 }
 
 /// Writes a file's content byte for byte; to a terminal, so that nothing in it acts.

@@ -1,9 +1,11 @@
 //! `remit case`: list, show and watch cases, take them over, and hand them on.
 //!
-//! `case/change.rs` has the changes of a case, `case/batch.rs` those of many; `output/case.rs` prints.
+//! `case/change.rs` has the changes of a case, `case/batch.rs` those of many,
+//! `case/queue.rs` the screen of a clerk; `output/case.rs` prints.
 
 mod batch;
 mod change;
+mod queue;
 
 use std::collections::BTreeMap;
 
@@ -56,6 +58,13 @@ Examples:
     /// Count the cases on each worklist of an agency
     #[command(after_help = "Example:\n  remit case worklists --as police-510100")]
     Worklists,
+    /// Show an agency's worklists on one screen, and work through them with one key for each step
+    #[command(after_help = "\
+Where there is no terminal, it prints the worklists once.
+
+Example:
+  remit case queue --as police-510100")]
+    Queue,
     /// Show a case, and why it was routed as it was
     #[command(after_help = "Example:\n  remit case show cases/0d9f… --as police-510100")]
     Show {
@@ -118,6 +127,7 @@ impl Command {
         let routing = access.target(Service::Routing, server)?;
         match self.action {
             Action::List { state, worklist, limit } => list(&routing, state, worklist, limit, json).await,
+            Action::Queue => queue::run(&routing, json).await,
             Action::Worklists => worklists(&routing, json).await,
             Action::Show { name } => show(&routing, name, json).await,
             Action::Change(change) => change.run(&routing, json).await,
