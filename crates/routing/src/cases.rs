@@ -123,14 +123,13 @@ impl Cases {
         }
         let worklist = Worklist::from_proto(request.worklist());
         if request.worklist != 0 {
-            match &viewer {
-                _ if worklist.is_none() => violations.add("worklist", "is not one that this server knows"),
-                _ if request.state != 0 => {
-                    violations.add("worklist", "cannot be combined with `state`: set one of them")
-                }
-                Party::Operator => violations.add("worklist", "is an agency's, and an operator has none: set `state`"),
-                Party::Agency(_) => {}
-            }
+            let fault = match &viewer {
+                _ if worklist.is_none() => Some("is not one that this server knows"),
+                _ if request.state != 0 => Some("cannot be combined with `state`: set one of them"),
+                Party::Operator => Some("is an agency's, and an operator has none: set `state`"),
+                Party::Agency(_) => None,
+            };
+            violations.check("worklist", fault.is_none().then_some(()), fault.unwrap_or_default());
         }
         let listing = match worklist {
             Some(worklist) => Some(Listing::Worklist(worklist, self.clock.now())),

@@ -201,6 +201,7 @@ const ZH: &[(&str, &str)] = &[
     ("to designate", "待指定管辖"),
     ("claims to answer", "待答复的主办请求"),
     ("assistance to answer", "待答复的协助"),
+    ("supervised", "挂牌督办"),
     ("not read", "未读"),
     ("resolved", "已处理"),
     ("closed", "已办结"),

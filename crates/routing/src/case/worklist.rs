@@ -26,6 +26,8 @@ pub enum Worklist {
     Claims,
     /// The agency must answer a request to assist.
     Assistance,
+    /// The agency supervises its lead.
+    Supervised,
     /// Changed since the agency last read it.
     Unread,
 }
@@ -127,6 +129,14 @@ impl Worklist {
             order: Order::Own(&[ClockKind::Assist]),
         },
         Row {
+            worklist: Self::Supervised,
+            name: "supervised",
+            wire: Wire::Supervised,
+            parts: &[Part::Supervising],
+            states: State::OPEN,
+            order: Order::Owner,
+        },
+        Row {
             worklist: Self::Unread,
             name: "unread",
             wire: Wire::Unread,
@@ -189,7 +199,7 @@ mod tests {
 
     use super::*;
     use crate::case::{
-        Acknowledge, Action, Reason, RequestAssistance, Transfer,
+        Acknowledge, Action, Reason, RequestAssistance, Supervise, Transfer,
         tests::{act, assigned, matter},
     };
 
@@ -243,6 +253,17 @@ mod tests {
             .unwrap()
             .case;
         assert_eq!(of(&taken), on("police-510100", &["due"]));
+    }
+
+    #[test]
+    fn what_is_supervised_is_with_the_superior_that_does() {
+        let case = assigned("police-450100", &[]);
+        let acknowledge = Action::Acknowledge(Acknowledge);
+        let taken = act(2, &case, &matter(&[]), "police-450100", &acknowledge).unwrap().case;
+        let supervise = Action::Supervise(Supervise { term: None });
+        let under = act(3, &taken, &matter(&[]), "police-450000", &supervise).unwrap().case;
+        let both = [on("police-450100", &["due"]), on("police-450000", &["supervised"])];
+        assert_eq!(of(&under), both.concat());
     }
 
     #[test]
