@@ -92,6 +92,7 @@ const FORMS: &[(Form, &[&str])] = &[
             "remit.intake.v1.CheckReceiptRequest.receipt",
             "remit.intake.v1.AddInformationRequest.receipt",
             "remit.intake.v1.AnswerQuestionRequest.receipt",
+            "remit.intake.v1.WithdrawReportRequest.receipt",
         ],
     ),
 ];

@@ -16,6 +16,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("CheckReceipt", &[Kind::Authenticated]),
             Method::new("AddInformation", &[Kind::Authenticated]),
             Method::new("AnswerQuestion", &[Kind::Authenticated]),
+            Method::new("WithdrawReport", &[Kind::Authenticated]),
             Method::new("RevealReporter", &[Kind::Agency, Kind::Operator]),
         ],
     },

@@ -5,8 +5,9 @@ use api::intake::{
     CheckReceiptResponse, GetCategoryRequest, GetCategoryResponse, GetReportRequest, GetReportResponse,
     ListCategoriesRequest, ListCategoriesResponse, ListReportsRequest, ListReportsResponse, RecordCaseChangesRequest,
     RecordCaseChangesResponse, RecordProgressRequest, RecordProgressResponse, RevealReporterRequest,
-    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, category_service_server::CategoryService,
-    intake_inbound_service_server::IntakeInboundService, intake_service_server::IntakeService,
+    RevealReporterResponse, SubmitReportRequest, SubmitReportResponse, WithdrawReportRequest, WithdrawReportResponse,
+    category_service_server::CategoryService, intake_inbound_service_server::IntakeInboundService,
+    intake_service_server::IntakeService,
 };
 use rpc::caller;
 use tonic::{Request, Response, Status};
@@ -64,6 +65,14 @@ impl IntakeService for Service {
         Ok(Response::new(
             self.answer_question(&caller, request.into_inner()).await?,
         ))
+    }
+
+    async fn withdraw_report(
+        &self,
+        request: Request<WithdrawReportRequest>,
+    ) -> Result<Response<WithdrawReportResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        Ok(Response::new(self.withdraw(&caller, request.get_ref()).await?))
     }
 
     async fn reveal_reporter(

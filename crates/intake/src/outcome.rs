@@ -27,6 +27,8 @@ const TOLD: &[RoutingKind] = &[
     RoutingKind::QuestionAsked,
     RoutingKind::QuestionAnswered,
     RoutingKind::InformationAdded,
+    RoutingKind::WithdrawalRequested,
+    RoutingKind::CaseWithdrawn,
     RoutingKind::ReviewRequested,
     RoutingKind::CaseReopened,
     RoutingKind::CaseClosed,

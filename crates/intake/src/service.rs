@@ -9,6 +9,7 @@ mod record;
 mod reveal;
 mod submit;
 mod supplement;
+mod withdraw;
 
 use std::{collections::BTreeSet, sync::Arc};
 

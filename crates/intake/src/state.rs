@@ -63,11 +63,12 @@ impl State {
         all.find(|known| known.to_proto() == state)
     }
 
-    /// The state that a report takes on when its case is in `case`, if that is a change. A
-    /// withdrawn report stays withdrawn.
-    pub fn follow(self, case: CaseState) -> Option<Self> {
+    /// The state that a report takes on when its case is in `case`, if that is a change. One that
+    /// closed because the reporter withdrew leaves it withdrawn, and a withdrawn report stays so.
+    pub fn follow(self, case: CaseState, is_withdrawn: bool) -> Option<Self> {
         let next = match case {
             CaseState::Advised => Self::Advised,
+            CaseState::Closed if is_withdrawn => Self::Withdrawn,
             CaseState::Closed => Self::Closed,
             CaseState::AwaitingDesignation
             | CaseState::Assigned
@@ -103,7 +104,15 @@ mod tests {
             (State::Closed, CaseState::Assigned, Some(State::Routed)),
             (State::Withdrawn, CaseState::Assigned, None),
         ] {
-            assert_eq!(state.follow(case), next, "{state:?} {case:?}");
+            assert_eq!(state.follow(case, false), next, "{state:?} {case:?}");
+        }
+        for (state, case, next) in [
+            (State::Accepted, CaseState::Closed, Some(State::Withdrawn)),
+            (State::Routed, CaseState::Closed, Some(State::Withdrawn)),
+            (State::Routed, CaseState::Resolved, None),
+            (State::Withdrawn, CaseState::Closed, None),
+        ] {
+            assert_eq!(state.follow(case, true), next, "{state:?} {case:?}");
         }
     }
 

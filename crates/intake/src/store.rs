@@ -21,12 +21,14 @@ mod reveal;
 mod sent;
 mod sql_store;
 pub mod supplement;
+mod withdraw;
 
 pub use accept::Prepared;
 pub use reading::rows as reading_rows;
 pub use reveal::{Reveal, Revealed};
 pub use sql_store::SqlStore;
 pub use supplement::{Added, Addition, StoredSupplement};
+pub use withdraw::{Withdrawal, Withdrawn};
 
 /// Intake's part of its database.
 pub const SCHEMA: Schema = Schema {
@@ -76,6 +78,11 @@ pub const SCHEMA: Schema = Schema {
             "supplements",
             include_str!("../migrations/sqlite/0009_supplements.sql"),
             include_str!("../migrations/postgres/0009_supplements.sql"),
+        ),
+        (
+            "withdrawals",
+            include_str!("../migrations/sqlite/0010_withdrawals.sql"),
+            include_str!("../migrations/postgres/0010_withdrawals.sql"),
         ),
     ],
 };
@@ -248,6 +255,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What was added to a report, oldest first.
     async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error>;
+
+    /// Records that a report's reporter withdraws, once: later ones get the first time.
+    async fn withdraw(&self, withdrawal: &Withdrawal, now: Time) -> Result<Withdrawn, Error>;
 
     /// Records that reports are read: what [`reading_rows`] makes of each reading's change. When
     /// this returns, it is durable.

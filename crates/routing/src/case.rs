@@ -9,9 +9,10 @@
 //! (`acknowledge.rs`, …) returns a [`Transition`] or a refusal. `hand_on.rs` has what the verbs share
 //! that give the case to another agency, and why that ends; `disposition.rs` the only way to a
 //! resolved case. `open.rs`, `hand_up.rs`, `close.rs`, `settle.rs` and `succeed.rs` are Remit's own
-//! actions. `pause.rs` and `supervise.rs` have pauses and the ladder of a clock. `part.rs` has the
-//! parts in a case and what each sees, `clock.rs` the clocks, `event.rs` what is logged of a change,
-//! `worklist.rs` for whom a case waits.
+//! actions, `withdraw.rs` and the end of `ask_reporter.rs` what it does for reporters. `pause.rs` and
+//! `supervise.rs` have pauses and the ladder of a clock. `part.rs` has the parts in a case and what
+//! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change, `worklist.rs` for whom a
+//! case waits.
 //!
 //! To add a verb, write its file and name it in [`Action`].
 
@@ -46,6 +47,7 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod withdraw;
 mod worklist;
 
 use std::collections::BTreeSet;

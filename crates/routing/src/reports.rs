@@ -243,6 +243,8 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOu
     let kind = entry.kind.as_str();
     let said = match u64::try_from(change.question_number) {
         _ if kind == IntakeKind::ReportSupplemented.name() => Some(Said::More),
+        // The store knows whether the case can end with it.
+        _ if kind == IntakeKind::WithdrawalRequested.name() => Some(Said::Withdraw { ends: true }),
         Ok(number) if kind == IntakeKind::ReportAnswered.name() => Some(Said::Answer { number }),
         _ => None,
     };

@@ -211,6 +211,7 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
             .map(AgencyId::resource_name)
             .unwrap_or_default(),
         question: stored.case.course.question.as_ref().map(question).map(without_text),
+        withdrawal_requested: stored.case.course.withdrawal_requested,
     }
 }
 

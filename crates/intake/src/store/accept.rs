@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use api::intake::Report;
+use api::{intake::Report, routing::ReportChange};
 use journal::{Answers, Earlier, FirstAnswer, RequestId, Time};
 use names::AgencyId;
 use prost::Message as _;
@@ -53,7 +53,13 @@ impl From<Acceptance> for Prepared {
             };
             FirstAnswer::new(request, answer.encode_to_vec(), head.time)
         });
-        let lane = lane(&acceptance.caller, acceptance.facts.urgent);
+        let is_urgent = acceptance.facts.urgent;
+        let lane = lane(&acceptance.caller, is_urgent);
+        let told = ReportChange {
+            facts: Some(acceptance.facts),
+            subjects: acceptance.subjects,
+            ..ReportChange::default()
+        };
         Self {
             report,
             accept_time: head.time,
@@ -66,15 +72,9 @@ impl From<Acceptance> for Prepared {
                 head.hash.into(),
                 acceptance.commitment_key.into(),
                 acceptance.content.into(),
-                acceptance.facts.urgent.into(),
+                is_urgent.into(),
             ],
-            change: delivery(
-                acceptance.change,
-                lane,
-                Some((acceptance.facts, acceptance.subjects)),
-                0,
-            )
-            .into_rows(),
+            change: delivery(acceptance.change, lane, told).into_rows(),
             request,
         }
     }

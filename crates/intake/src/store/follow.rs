@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{event::Detail, intake::CaseChange, routing::ReportChange};
+use api::{
+    event::{Detail, DispositionKind},
+    intake::CaseChange,
+    routing::ReportChange,
+};
 use journal::{Arrival, Change, Delivery, Draft, Entropy, Head, Inbox, Lane, Opened, Payload, Time};
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
@@ -123,7 +127,9 @@ impl Current {
             }
             .encode_to_vec(),
         );
-        let next = self.state.follow(news.state)?;
+        let outcome = news.change.outcome.as_ref();
+        let is_withdrawn = outcome.is_some_and(|outcome| outcome.kind() == DispositionKind::Withdrawn);
+        let next = self.state.follow(news.state, is_withdrawn)?;
         let draft = Draft {
             source: "intake",
             record: &name(self.report),
@@ -143,7 +149,7 @@ impl Current {
         let change = draft.into_change(&self.head, now, entropy);
         self.head = change.head;
         self.state = next;
-        Some(delivery(change, self.lane.clone(), None, 0))
+        Some(delivery(change, self.lane.clone(), ReportChange::default()))
     }
 }
 
@@ -213,19 +219,11 @@ pub(super) fn lane(caller: &str, is_urgent: bool) -> Lane {
     }
 }
 
-/// `routed_by` is set on the first change of a report, `question` on one that answers a question.
-pub(super) fn delivery(
-    change: Change,
-    lane: Lane,
-    routed_by: Option<(api::routing::Facts, Vec<api::routing::OperatorSubject>)>,
-    question: i64,
-) -> Delivery {
-    let (facts, subjects) = routed_by.unzip();
+/// What goes out of a change: to routing, with what it has to know beside the change, and to audit.
+pub(super) fn delivery(change: Change, lane: Lane, told: ReportChange) -> Delivery {
     let routing = ReportChange {
         change: Some(change.without_detail()),
-        facts,
-        subjects: subjects.unwrap_or_default(),
-        question_number: question,
+        ..told
     }
     .encode_to_vec();
     let audit = change.with_detail().encode_to_vec();

@@ -1,6 +1,9 @@
 //! Showing who reported: recorded in the transaction that reads it.
 
-use api::event::{Actor, Detail};
+use api::{
+    event::{Actor, Detail},
+    routing::ReportChange,
+};
 use journal::{Answers, Bytes32, Change, Draft, Earlier, IntakeKind, Logged, RequestId, Time, keyed_hash};
 use names::AgencyId;
 use sql::{Error, Insert, Kind, Tx};
@@ -189,7 +192,11 @@ impl SqlStore {
             answers.add(request, head.sequence.to_be_bytes().to_vec());
         }
         answers.keep(tx, now).await?;
-        journal::append(tx, vec![delivery(change.clone(), current.lane, None, 0)]).await?;
+        journal::append(
+            tx,
+            vec![delivery(change.clone(), current.lane, ReportChange::default())],
+        )
+        .await?;
         Ok(Found::New(report, Box::new(change)))
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Accepted, Added, Addition, CaseNews, Prepared, Reveal, Revealed, Sender, Sent, SentReport, Store, StoredReport,
-    StoredSupplement, accept::record_missing, name,
+    StoredSupplement, Withdrawal, Withdrawn, accept::record_missing, name,
 };
 use crate::{receipt::Lookup, state::State};
 
@@ -172,6 +172,10 @@ impl Store for SqlStore {
 
     async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error> {
         self.supplements_of(report).await
+    }
+
+    async fn withdraw(&self, withdrawal: &Withdrawal, now: Time) -> Result<Withdrawn, Error> {
+        self.withdraw_once(withdrawal, now).await
     }
 
     async fn record_readings(&self, readings: &[journal::Rows]) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use api::{
     event::{Actor, Detail},
     intake::Supplement,
+    routing::ReportChange,
 };
 use journal::{Answers, Bytes32, Draft, Earlier, IntakeKind, RequestId, Time, keyed_hash};
 use names::AgencyId;
@@ -249,12 +250,11 @@ impl SqlStore {
                 now,
             )
             .await?;
-        deliveries.push(delivery(
-            change,
-            current.lane,
-            None,
-            addition.question.unwrap_or_default(),
-        ));
+        let told = ReportChange {
+            question_number: addition.question.unwrap_or_default(),
+            ..ReportChange::default()
+        };
+        deliveries.push(delivery(change, current.lane, told));
         if let Some(request) = &request {
             answers.add(request, answer(head.time, was_decided));
         }

@@ -36,7 +36,7 @@ use intake::{
     receipt::Lookup,
     store::{
         Acceptance, Accepted, Added, Addition, CaseNews, Prepared, Sender, Sent, SentReport, SqlStore, Store,
-        StoredReport, StoredSupplement,
+        StoredReport, StoredSupplement, Withdrawal, Withdrawn,
         evidence::{Attachment, Download, EvidenceStore, StoredEvidence, Tally, Unattachables, Upload, Uploaded},
     },
 };
@@ -238,6 +238,10 @@ impl Store for Faulty {
 
     async fn add(&self, addition: &Addition, now: Time) -> Result<Added, Error> {
         self.around(self.inner.add(addition, now)).await
+    }
+
+    async fn withdraw(&self, withdrawal: &Withdrawal, now: Time) -> Result<Withdrawn, Error> {
+        self.around(self.inner.withdraw(withdrawal, now)).await
     }
 
     async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error> {

@@ -6,14 +6,16 @@ use api::{
     event::{Actor, CaseState, Detail},
     intake::{
         AddInformationRequest, AddInformationResponse, AnswerQuestionRequest, AnswerQuestionResponse,
-        CheckReceiptRequest, Question, ReadPurpose, RecordCaseChangesRequest, Supplement,
+        CheckReceiptRequest, Question, ReadPurpose, RecordCaseChangesRequest, Supplement, WithdrawReportRequest,
         add_information_request::Target,
     },
     routing::ReportChange,
 };
 use intake::{
     state::State,
-    store::{Added, Addition, Sender, SqlStore, Store as _, evidence::EvidenceStore as _, supplement},
+    store::{
+        Added, Addition, Sender, SqlStore, Store as _, Withdrawal, Withdrawn, evidence::EvidenceStore as _, supplement,
+    },
 };
 use journal::{Head, Opened, SeededEntropy, Time, keyed_hash};
 use prost::Message as _;
@@ -37,6 +39,8 @@ testkit::on_each_backend!(
     what_has_ended_takes_nothing_but_from_whom_that_is_hidden,
     a_question_is_answered_once_while_it_is_open,
     p7_what_one_reporter_says_is_told_to_no_other,
+    p1_a_withdrawal_is_recorded_once_until_the_case_is_decided,
+    a_report_is_withdrawn_with_its_case_and_stays_so,
 );
 
 fn hotline() -> Sender {
@@ -339,6 +343,94 @@ async fn p7_what_one_reporter_says_is_told_to_no_other(backend: Backend) {
     assert_eq!(steps[1], ["case.opened"]);
 }
 
+fn withdrawal(report: Uuid) -> Withdrawal {
+    Withdrawal {
+        report,
+        sender: hotline(),
+        actor: Actor::default(),
+        is_hidden: false,
+        traceparent: String::new(),
+        request: None,
+    }
+}
+
+async fn p1_a_withdrawal_is_recorded_once_until_the_case_is_decided(backend: Backend) {
+    let (db, store, entropy) = open(backend.url()).await;
+    let id = accepted(&store, &entropy).await;
+    let asked = Withdrawal {
+        request: Some((Uuid::from_u128(9), [1; 32])),
+        ..withdrawal(id)
+    };
+    let later = NOW.plus_seconds(9);
+    let (once, twice) = tokio::join!(store.withdraw(&asked, NOW), store.withdraw(&asked, later));
+    let once = once.unwrap();
+    assert_eq!(once, twice.unwrap());
+    assert_eq!(
+        store.withdraw(&withdrawal(id), later).await.unwrap(),
+        once,
+        "without an id, too"
+    );
+    assert_eq!(
+        kinds(&store, id).await,
+        ["report.accepted", "report.withdrawal-requested"]
+    );
+    let other = Withdrawal {
+        request: Some((Uuid::from_u128(9), [2; 32])),
+        ..withdrawal(id)
+    };
+    assert_eq!(store.withdraw(&other, NOW).await.unwrap(), Withdrawn::RequestIdReused);
+    assert_eq!(
+        store.withdraw(&withdrawal(Uuid::nil()), NOW).await.unwrap(),
+        Withdrawn::NotFound
+    );
+    assert_eq!(count(&db, "SELECT count(*) FROM outbox").await, 4);
+    for (case, ended) in [
+        (CaseState::InProgress, None),
+        (CaseState::Advised, Some(State::Advised)),
+        (CaseState::Resolved, Some(State::Routed)),
+        (CaseState::Closed, Some(State::Closed)),
+    ] {
+        let id = accepted(&store, &entropy).await;
+        let news = case_news(&*entropy, &format!("cases/{id}"), &mut Head::default(), &[id], case);
+        store.record_case_changes(&[news], NOW).await.unwrap();
+        let withdrawn = store.withdraw(&withdrawal(id), NOW).await.unwrap();
+        assert_eq!(
+            withdrawn,
+            ended.map_or(Withdrawn::Requested(NOW), Withdrawn::Ended),
+            "{case:?}"
+        );
+        let hidden = Withdrawal {
+            is_hidden: true,
+            ..withdrawal(id)
+        };
+        assert_eq!(store.withdraw(&hidden, NOW).await.unwrap(), Withdrawn::Requested(NOW));
+        let again = store.withdraw(&hidden, later).await.unwrap();
+        assert_eq!(again, Withdrawn::Requested(later), "as if nobody had before");
+    }
+}
+
+async fn a_report_is_withdrawn_with_its_case_and_stays_so(backend: Backend) {
+    let (_db, store, entropy) = open(backend.url()).await;
+    let id = accepted(&store, &entropy).await;
+    let (mut head, case) = (Head::default(), "cases/a");
+    let mut closed = case_news(&*entropy, case, &mut head, &[id], CaseState::Closed);
+    closed.change.outcome.as_mut().unwrap().kind = api::event::DispositionKind::Withdrawn.into();
+    store.record_case_changes(&[closed], NOW).await.unwrap();
+    let opened = case_news(&*entropy, case, &mut head, &[id], CaseState::Assigned);
+    store.record_case_changes(&[opened], NOW).await.unwrap();
+    let stored = store.report(id).await.unwrap().unwrap();
+    assert_eq!(stored.state, State::Withdrawn);
+    assert_eq!(kinds(&store, id).await, ["report.accepted", "report.withdrawn"]);
+    assert_eq!(
+        store.add(&addition(id, "more"), NOW).await.unwrap(),
+        Added::Ended(State::Withdrawn)
+    );
+    assert_eq!(
+        store.withdraw(&withdrawal(id), NOW).await.unwrap(),
+        Withdrawn::Ended(State::Withdrawn)
+    );
+}
+
 fn by_receipt(receipt: &str, text: &str) -> AddInformationRequest {
     AddInformationRequest {
         target: Some(Target::Receipt(receipt.to_owned())),
@@ -384,12 +476,17 @@ async fn unknown_and_malformed_receipts_are_answered_alike_by_every_door() {
                 .unwrap_err(),
         );
         let answer = AnswerQuestionRequest {
-            receipt,
+            receipt: receipt.clone(),
             question_number: 1,
             text: "more".to_owned(),
             ..AnswerQuestionRequest::default()
         };
         answers.push(served.client("platform").answer_question(answer).await.unwrap_err());
+        let withdraw = WithdrawReportRequest {
+            receipt: receipt.clone(),
+            request_id: String::new(),
+        };
+        answers.push(served.client("platform").withdraw_report(withdraw).await.unwrap_err());
     }
     let told = answers
         .iter()
@@ -461,6 +558,19 @@ async fn p7_an_excluded_sender_that_adds_learns_nothing_of_what_followed() {
         let (_, receipt) = submitted(&served, "handan").await;
         add(&served, "handan", by_receipt(&receipt, "more")).await.unwrap()
     };
+    let withdrawn_before = {
+        let (_, receipt) = submitted(&served, "handan").await;
+        let request = WithdrawReportRequest {
+            receipt,
+            request_id: String::new(),
+        };
+        served
+            .client("handan")
+            .withdraw_report(request)
+            .await
+            .unwrap()
+            .into_inner()
+    };
     for state in [CaseState::Assigned, CaseState::Advised, CaseState::Closed] {
         let (name, receipt) = submitted(&served, "handan").await;
         let mut news = case_news(&*entropy(), "cases/a", &mut Head::default(), &[id(&name)], state);
@@ -490,6 +600,12 @@ async fn p7_an_excluded_sender_that_adds_learns_nothing_of_what_followed() {
             };
             let refused = served.client(system).answer_question(answer).await.unwrap_err();
             assert_eq!(refused.code(), Code::InvalidArgument, "{state:?} {system}");
+            let withdraw = WithdrawReportRequest {
+                receipt: receipt.clone(),
+                request_id: String::new(),
+            };
+            let withdrawn = served.client(system).withdraw_report(withdraw).await.unwrap();
+            assert_eq!(withdrawn.into_inner(), withdrawn_before, "{state:?} {system}");
         }
         let shown = CheckReceiptRequest { receipt };
         let shown = served

@@ -7,8 +7,8 @@ use api::intake::{
     AddInformationRequest, AnswerQuestionRequest, CheckReceiptRequest, CheckReceiptResponse, GetReportRequest,
     GetReportResponse, ListReportsRequest, ListReportsResponse, LogReference, Loss, PreviewedPart, ReadPurpose,
     ReceiptStep, Report, ReportState, RevealPurpose, RevealReporterRequest, RevealReporterResponse, RoutePreview,
-    SubjectKind, SubmitReportRequest, SubmitReportResponse, Supplement, add_information_request::Target as Whose,
-    intake_service_client::IntakeServiceClient,
+    SubjectKind, SubmitReportRequest, SubmitReportResponse, Supplement, WithdrawReportRequest,
+    add_information_request::Target as Whose, intake_service_client::IntakeServiceClient,
 };
 use api::text_in;
 use clap::{Args, Subcommand, ValueEnum};
@@ -127,6 +127,18 @@ Examples:
         name: Option<String>,
         #[command(flatten)]
         said: Said,
+    },
+    /// Withdraw a report, by its receipt
+    ///
+    /// Before an agency has taken it over, its case ends, unless the category is urgent or the report
+    /// is kept from somebody; then, and later, the agency is told of the wish and decides.
+    #[command(after_help = "Example:\n  remit report withdraw 7Q2M-…")]
+    Withdraw {
+        /// The receipt code of the report
+        code: String,
+        /// Request id, a UUID: repeated within 24 hours it has the first answer
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
     },
     /// Answer the question that the agency asked the reporter, by the receipt
     ///
@@ -370,6 +382,22 @@ impl Command {
                     return output::json(&response);
                 }
                 print_added(response.add_time.as_ref(), &response.notices)
+            }
+            Action::Withdraw { code, request_id } => {
+                let intake = intake?;
+                let request = WithdrawReportRequest {
+                    receipt: code,
+                    request_id,
+                };
+                let response = IntakeServiceClient::new(intake.channel)
+                    .withdraw_report(request)
+                    .await
+                    .map_err(Failed::call(&intake.address))?
+                    .into_inner();
+                if json {
+                    return output::json(&response);
+                }
+                print_added(response.request_time.as_ref(), &response.notices)
             }
             Action::Answer { code, question, said } => {
                 let intake = intake?;

@@ -42,6 +42,9 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
         let title = titles.get(agency).map(String::as_str).unwrap_or_default();
         field("supporting", format_args!("{} {}", id(agency), title.style(dim())))?;
     }
+    if case.withdrawal_requested {
+        field("reporter", tr("asked to withdraw the report"))?;
+    }
     if let Some(question) = &case.question {
         let by = time(question.answer_by_time.as_ref());
         field(

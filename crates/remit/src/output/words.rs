@@ -262,6 +262,7 @@ const ZH: &[(&str, &str)] = &[
     ("claimed by", "主张管辖"),
     ("claimed", "已主张管辖"),
     ("asked", "已提问"),
+    ("asked to withdraw the report", "申请撤回举报"),
     ("question {0}, to be answered by {1}", "第 {0} 问，请于 {1} 前答复"),
     ("no. {0}, to be answered by {1}", "第 {0} 号，请于 {1} 前答复"),
     ("question", "提问"),

@@ -81,7 +81,7 @@ impl AskReporter {
     }
 }
 
-/// What a reporter says of a case.
+/// What a reporter says of a case, by the receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     /// Something that nobody asked for.
@@ -90,6 +90,12 @@ pub enum Said {
     Answer {
         /// The question.
         number: u64,
+    },
+    /// The reporter withdraws.
+    Withdraw {
+        /// Whether the case can end with that: it is about nothing else, nobody is excluded from it,
+        /// and its category is not urgent.
+        ends: bool,
     },
 }
 
@@ -141,6 +147,7 @@ impl Rules<'_> {
                 after.course.question = None;
                 Event::QuestionAnswered { number, by: report }
             }
+            Said::Withdraw { ends } => return self.withdrawn(case, report, ends),
             _ if ADD_INFORMATION.allows(Part::Remit, state) => Event::InformationAdded { by: report },
             _ => return None,
         };

@@ -82,7 +82,7 @@ impl Disposition {
 }
 
 /// Checks a disposition by itself: the effects, and that the kind fits the case.
-pub(super) fn check(what: &event::Disposition, matter: &Matter) -> Result<(), Refusal> {
+pub(super) fn check(what: &event::Disposition, case: &Case, matter: &Matter) -> Result<(), Refusal> {
     let effects: BTreeSet<i32> = what.effects.iter().copied().collect();
     if effects.is_empty() {
         return unfit("disposition.effects", "is required; `NONE` if nothing changes");
@@ -98,6 +98,12 @@ pub(super) fn check(what: &event::Disposition, matter: &Matter) -> Result<(), Re
         return unfit(
             "disposition.effects",
             "has `SANCTIONED`, which goes with a penalty or with handing over a crime",
+        );
+    }
+    if what.kind() == DispositionKind::Withdrawn && !case.course.withdrawal_requested {
+        return unfit(
+            "disposition.kind",
+            "is for cases whose reporter asked to withdraw, by the receipt; nobody did",
         );
     }
     if what.kind() == DispositionKind::Mediated && !DISPUTES.contains(&matter.category.as_str()) {

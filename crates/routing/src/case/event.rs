@@ -132,6 +132,16 @@ pub enum Event {
         /// The report.
         by: Uuid,
     },
+    /// The reporter withdrew, and the case ended.
+    Withdrawn {
+        /// The report.
+        by: Uuid,
+    },
+    /// The reporter asked to withdraw.
+    WithdrawalRequested {
+        /// The report.
+        by: Uuid,
+    },
     /// The reporter added information.
     InformationAdded {
         /// The report.
@@ -196,6 +206,8 @@ impl Event {
             Self::QuestionAsked { .. } => RoutingKind::QuestionAsked,
             Self::QuestionAnswered { .. } => RoutingKind::QuestionAnswered,
             Self::InformationAdded { .. } => RoutingKind::InformationAdded,
+            Self::Withdrawn { .. } => RoutingKind::CaseWithdrawn,
+            Self::WithdrawalRequested { .. } => RoutingKind::WithdrawalRequested,
             Self::MeasureTaken(_) => RoutingKind::MeasureTaken,
             Self::Proposed(_) => RoutingKind::DispositionProposed,
             Self::Returned(_) => RoutingKind::DispositionReturned,
@@ -221,7 +233,10 @@ impl Event {
     /// The report whose reporter made the change: no other is told of it.
     pub(crate) const fn told_by(&self) -> Option<Uuid> {
         match self {
-            Self::QuestionAnswered { by, .. } | Self::InformationAdded { by } => Some(*by),
+            Self::QuestionAnswered { by, .. }
+            | Self::InformationAdded { by }
+            | Self::Withdrawn { by }
+            | Self::WithdrawalRequested { by } => Some(*by),
             _ => None,
         }
     }
@@ -303,7 +318,9 @@ impl Event {
                 detail.question_number = number.cast_signed();
                 detail.told_by = names::REPORT.of(*by);
             }
-            Self::InformationAdded { by } => detail.told_by = names::REPORT.of(*by),
+            Self::InformationAdded { by } | Self::Withdrawn { by } | Self::WithdrawalRequested { by } => {
+                detail.told_by = names::REPORT.of(*by);
+            }
             Self::MeasureTaken(measure) => detail.urgent_measure = (*measure).into(),
             Self::Proposed(what) | Self::Returned(what) | Self::Resolved(what) => {
                 detail.disposition = Some(what.clone());

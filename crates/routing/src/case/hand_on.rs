@@ -91,6 +91,8 @@ pub struct Course {
     pub question: Option<Question>,
     /// How many questions the reporter was asked.
     pub questions: u64,
+    /// Whether the reporter asked to withdraw.
+    pub withdrawal_requested: bool,
 }
 
 /// How an agency gave a case to its owner, as far as that binds the owner.

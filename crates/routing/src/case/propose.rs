@@ -35,7 +35,7 @@ impl Propose {
         let Standing::Open(_, duty) = &case.standing else {
             return Err(Refusal::Unseen);
         };
-        check(&self.what, matter)?;
+        check(&self.what, case, matter)?;
         if case.course.claimant.is_some() {
             return barred(case, "another agency claims to lead it: answer the claim first");
         }

@@ -2,7 +2,9 @@
 //!
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
-use super::{Action, Part, Sight, State, ask_reporter, claim, close, hand_up, open, pause, settle, succeed, supervise};
+use super::{
+    Action, Part, Sight, State, ask_reporter, claim, close, hand_up, open, pause, settle, succeed, supervise, withdraw,
+};
 use decision::calendar::ClockKind;
 
 /// The effect of a verb on a clock.
@@ -71,6 +73,8 @@ impl Rule {
             claim::DISPUTE,
             ask_reporter::ADD_INFORMATION,
             ask_reporter::ANSWER_QUESTION,
+            withdraw::WITHDRAW,
+            withdraw::REQUEST_WITHDRAWAL,
             close::RULE,
             settle::RULE,
             succeed::RULE,

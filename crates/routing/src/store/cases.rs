@@ -134,6 +134,16 @@ impl SqlStore {
                 continue;
             };
             let rules = self.rules(directory, now.max(case.stored.head.time));
+            let said = match said {
+                // Of an excluded unit nobody knows what it does with the receipt, or to its bearer.
+                Said::Withdraw { ends } => Said::Withdraw {
+                    ends: ends
+                        && !case.stored.urgent
+                        && case.stored.reports == [news.report]
+                        && case.matter.excluded.is_empty(),
+                },
+                said => said,
+            };
             if let Some(transition) = rules.said(&case.stored.case, news.report, said) {
                 let context = ChangeContext {
                     caused_by: Some(news.entry.event_id),

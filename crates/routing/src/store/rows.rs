@@ -336,6 +336,7 @@ fn course_bytes(course: &Course) -> Vec<u8> {
         claimant: optional(course.claimant.as_ref()),
         question: course.question.as_ref().map(crate::view::question),
         question_count: course.questions.cast_signed(),
+        withdrawal_requested: course.withdrawal_requested,
     }
     .encode_to_vec()
 }
@@ -359,6 +360,7 @@ fn course(row: &Row) -> Result<Course, Error> {
         claimant: optional_agency(&course.claimant)?,
         question: course.question.map(question).transpose()?,
         questions: u64::try_from(course.question_count).map_err(|error| damaged("number of questions", error))?,
+        withdrawal_requested: course.withdrawal_requested,
     })
 }
 

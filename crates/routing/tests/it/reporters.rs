@@ -18,6 +18,7 @@ testkit::on_each_backend!(
     p4_what_is_added_after_closing_reaches_who_decided_and_opens_nothing,
     p7_what_is_asked_and_said_is_told_to_those_who_may_know,
     a_question_is_open_until_it_is_answered,
+    p4_a_withdrawn_case_ends_unless_it_is_urgent_or_taken_over,
 );
 
 /// A report with its first change, of which nothing is delivered yet.
@@ -257,4 +258,52 @@ async fn a_question_is_open_until_it_is_answered(backend: Backend) {
     let open = fixture.case(case).await.case.course.question.clone().unwrap();
     assert_eq!(open.number, 2);
     fixture.assert_promises().await;
+}
+
+async fn p4_a_withdrawn_case_ends_unless_it_is_urgent_or_taken_over(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let urgent = api::routing::Facts {
+        urgent: true,
+        ..gambling()
+    };
+    let excluding = api::routing::Facts {
+        excluded: vec!["agencies/police-130400".to_owned()],
+        ..gambling()
+    };
+    for (facts, taken, ends, expected, kind) in [
+        (gambling(), false, true, State::CLOSED, "case.withdrawn"),
+        (excluding, false, true, State::ASSIGNED, "case.withdrawal-requested"),
+        (gambling(), true, true, State::IN_PROGRESS, "case.withdrawal-requested"),
+        (urgent, false, true, State::ASSIGNED, "case.withdrawal-requested"),
+    ] {
+        let withdraws = Said::Withdraw { ends };
+        let mut reporter = Reporter::new(&fixture, &facts);
+        take(&fixture, std::slice::from_ref(&reporter.first)).await;
+        let case = fixture.case_of(reporter.report).await;
+        if taken {
+            done(&fixture, by(case, "police-450100")).await;
+        }
+        let said = reporter.says(&fixture, withdraws);
+        take(&fixture, &[said]).await;
+        let after = fixture.case(case).await;
+        assert_eq!(after.case.state(), expected, "{kind}");
+        assert_eq!(fixture.kinds(case).await.last().unwrap(), kind);
+        assert_eq!(fixture.feed("police-450100", 0).await.last().unwrap().kind, kind);
+        assert!(after.case.course.withdrawal_requested, "as it was stored");
+        fixture.assert_promises().await;
+        let told = SqlOutbox(fixture.db.clone())
+            .pending("intake", fixture.now(), 100)
+            .await
+            .unwrap();
+        let told = CaseChange::decode(told.last().unwrap().payload.as_slice()).unwrap();
+        let outcome = told.outcome.map(|outcome| outcome.kind());
+        let expected = (expected == State::CLOSED).then_some(api::event::DispositionKind::Withdrawn);
+        assert_eq!(outcome, expected);
+        if expected.is_some() {
+            let reopen = Action::Reopen(routing::case::Reopen {
+                reason: api::event::ReopenReason::Ordered,
+            });
+            done(&fixture, command(case, "police-450100", reopen)).await;
+        }
+    }
 }

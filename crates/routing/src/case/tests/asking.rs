@@ -1,4 +1,4 @@
-//! Questions to the reporter, and what reporters say.
+//! Questions to the reporter, what reporters say, and withdrawals.
 
 use uuid::Uuid;
 
@@ -97,4 +97,68 @@ fn an_answer_is_one_while_its_question_is_open_and_information_otherwise() {
     });
     let decided = act(2, &open, &matter(&[]), "police-450100", &propose).unwrap().case;
     assert_eq!((decided.state(), decided.course.question), (State::RESOLVED, None));
+}
+
+#[test]
+fn p4_a_report_is_withdrawn_before_it_is_taken_over_and_later_the_lead_decides() {
+    let by = Uuid::from_u128(7);
+    for state in State::ALL {
+        let case = in_state(state);
+        for ends in [true, false] {
+            let said = rules(1).said(&case, by, Said::Withdraw { ends });
+            let untaken = matches!(state, State::AWAITING_DESIGNATION | State::ASSIGNED);
+            let told = format!("{} {ends} {said:?}", state.name());
+            match state {
+                State::ADVISED => assert_eq!(said, None),
+                State::RESOLVED | State::CLOSED => {
+                    let said = said.unwrap();
+                    assert_eq!(
+                        (said.event, said.case),
+                        (Event::InformationAdded { by }, case.clone()),
+                        "{told}"
+                    );
+                }
+                _ if ends && untaken => {
+                    let said = said.unwrap();
+                    assert_eq!(said.event, Event::Withdrawn { by }, "{told}");
+                    assert_eq!(
+                        (said.case.state(), said.case.all_clocks().count()),
+                        (State::CLOSED, 0),
+                        "{told}"
+                    );
+                    let disposition = said.case.disposition.unwrap();
+                    assert_eq!(disposition.what.kind(), DispositionKind::Withdrawn);
+                    assert_eq!(Some(&disposition.holder), case.owner(), "it can open the case again");
+                    assert!(disposition.decided.is_some());
+                }
+                _ => {
+                    let said = said.unwrap();
+                    assert_eq!(said.event, Event::WithdrawalRequested { by }, "{told}");
+                    assert_eq!(
+                        (said.case.standing, said.case.clocks),
+                        (case.standing.clone(), case.clocks.clone())
+                    );
+                    assert!(said.case.course.withdrawal_requested);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_case_is_disposed_of_as_withdrawn_only_if_its_reporter_asked_for_it() {
+    let propose = Action::Propose(Propose {
+        what: event::Disposition {
+            effects: vec![DispositionEffect::None.into()],
+            ..what(DispositionKind::Withdrawn)
+        },
+        note: CaseNote::default(),
+    });
+    let case = in_progress("police-450100", &[]);
+    let propose = |case: &Case| act(1, case, &matter(&[]), "police-450100", &propose);
+    assert!(why(propose(&case)).starts_with("disposition.kind"));
+    let said = Said::Withdraw { ends: true };
+    let asked = rules(1).said(&case, Uuid::nil(), said).unwrap().case;
+    assert_eq!(asked.state(), State::IN_PROGRESS);
+    assert_eq!(propose(&asked).unwrap().case.state(), State::RESOLVED);
 }

@@ -158,7 +158,8 @@ fn only_a_second_person_resolves_a_major_case() {
             let mut matter = matter(&[]);
             matter.category = "consumer-harm".to_owned();
             matter.terms.as_mut().unwrap().review = by_row;
-            let case = in_progress("police-450100", &[]);
+            let mut case = in_progress("police-450100", &[]);
+            case.course.withdrawal_requested = true;
             let done = act(2, &case, &matter, "police-450100", &propose(kind, "o-1"))
                 .unwrap()
                 .case;
