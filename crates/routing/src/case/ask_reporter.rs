@@ -1,5 +1,6 @@
 //! `AskReporter`, and what a reporter says: answers, and information that nobody asked for.
 
+use api::event::PauseGround;
 use journal::Time;
 use uuid::Uuid;
 
@@ -43,7 +44,8 @@ impl AskReporter {
         clocks: &[],
     };
 
-    /// Nothing waits for the answer: a reporter who is silent holds nothing up.
+    /// The time for the result stands still until the answer or its bound, where the rule set allows
+    /// that and as far as it does; otherwise it runs on. A reporter who is silent holds nothing up.
     pub(super) fn apply(&self, rules: &Rules<'_>, before: Before<'_>) -> Result<Transition, Refusal> {
         let case = before.case;
         if !(1..=MOST_ANSWER_DAYS).contains(&self.days) {
@@ -66,13 +68,16 @@ impl AskReporter {
             );
         }
         let number = case.course.questions + 1;
-        let mut after = case.clone();
+        let answer_by = rules.now.plus_seconds(i64::from(self.days) * 24 * 3_600);
+        let paused = |until| rules.paused(before, PauseGround::WaitingForReporter, until);
+        let paused = paused(Some(answer_by)).or_else(|_| paused(None));
+        let mut after = paused.unwrap_or_else(|_| case.clone());
         after.course.questions = number;
         after.course.question = Some(Question {
             number,
             text: self.text.clone(),
             asked: rules.now,
-            answer_by: rules.now.plus_seconds(i64::from(self.days) * 24 * 3_600),
+            answer_by,
         });
         Ok(Transition {
             event: Event::QuestionAsked { number },
@@ -145,6 +150,11 @@ impl Rules<'_> {
         let event = match said {
             Said::Answer { number } if open == Some(number) && ANSWER_QUESTION.allows(Part::Remit, state) => {
                 after.course.question = None;
+                if after.waits_for_reporter()
+                    && let Some(resumed) = self.resumed(&after)
+                {
+                    after = resumed.case;
+                }
                 Event::QuestionAnswered { number, by: report }
             }
             Said::Withdraw { ends } => return self.withdrawn(case, report, ends),
@@ -152,5 +162,13 @@ impl Rules<'_> {
             _ => return None,
         };
         Some(Transition { event, case: after })
+    }
+}
+
+impl Case {
+    /// Whether its time is paused because the reporter is asked.
+    fn waits_for_reporter(&self) -> bool {
+        let paused = self.duty().and_then(|duty| duty.clock.ledger.paused);
+        paused.is_some_and(|paused| paused.ground == PauseGround::WaitingForReporter)
     }
 }

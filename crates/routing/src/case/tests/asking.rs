@@ -1,5 +1,7 @@
 //! Questions to the reporter, what reporters say, and withdrawals.
 
+use api::event::PauseGround;
+use decision::rules::PauseNeed;
 use uuid::Uuid;
 
 use super::*;
@@ -23,7 +25,7 @@ fn why(refused: Result<Transition, Refusal>) -> String {
 }
 
 #[test]
-fn p5_a_question_stops_no_clock_and_one_is_open_at_a_time() {
+fn p5_without_a_ground_a_question_stops_no_clock_and_one_is_open_at_a_time() {
     let case = in_progress("police-450100", &["police-440000"]);
     let done = asked(1, &case).unwrap();
     assert_eq!(done.event, Event::QuestionAsked { number: 1 });
@@ -161,4 +163,39 @@ fn a_case_is_disposed_of_as_withdrawn_only_if_its_reporter_asked_for_it() {
     let asked = rules(1).said(&case, Uuid::nil(), said).unwrap().case;
     assert_eq!(asked.state(), State::IN_PROGRESS);
     assert_eq!(propose(&asked).unwrap().case.state(), State::RESOLVED);
+}
+
+#[test]
+fn p5_where_the_rule_set_allows_it_the_time_waits_for_the_answer_within_its_bound() {
+    let mut matter = matter(&[]);
+    matter.terms.as_mut().unwrap().pauses = vec![PauseNeed {
+        ground: PauseGround::WaitingForReporter,
+        functions: Vec::new(),
+        value: 10 * 24,
+        unit: Unit::Hours,
+        source: "ours".to_owned(),
+    }];
+    let case = in_progress("police-450100", &[]);
+    let ask = |hours, case: &Case, days| act(hours, case, &matter, "police-450100", &ask(days)).unwrap().case;
+    let until = |case: &Case| case.duty().unwrap().clock.ledger.paused.map(|paused| paused.until);
+    let open = ask(1, &case, 7);
+    assert_eq!(until(&open), Some(rules(1 + 7 * 24).now), "the answer's time");
+    // It was used for an hour, and stood still for two.
+    let answered = rules(3)
+        .said(&open, Uuid::nil(), Said::Answer { number: 1 })
+        .unwrap()
+        .case;
+    assert_eq!(until(&answered), None);
+    assert_eq!(answered.duty().unwrap().clock.due, rules(100 + 2).now);
+    // What nobody asked for resumes nothing, nor does it end another pause.
+    let said = rules(3).said(&open, Uuid::nil(), Said::More).unwrap().case;
+    assert_eq!(until(&said), until(&open));
+    // No longer than the rule set allows in all.
+    let long = ask(4, &answered, 30);
+    assert_eq!(until(&long), Some(rules(4 + 10 * 24 - 2).now));
+    let late = rules(5)
+        .said(&long, Uuid::nil(), Said::Answer { number: 2 })
+        .unwrap()
+        .case;
+    assert_eq!(until(&late), None);
 }

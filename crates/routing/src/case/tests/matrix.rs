@@ -476,7 +476,7 @@ fn printed() -> String {
         "\nA clock that runs against the new owner of a case ends with the change. Where an owner ends without a successor that may see the case, \
          `succeed` starts `designate` against the superior. `propose` changes no clock where a second person is needed, nor does `review` when \
          it returns a disposition, nor `supervise` without a term. Where another than the owner steps aside by `recuse`, only clocks against it and units under it end. `answer-claim` stands for agreeing; disputing is \
-         `dispute-claim`. `add-information`, `answer-question`, `withdraw` and `request-withdrawal` are what the reporter says, by the receipt; `withdraw` ends the case, unless its category is urgent or anybody is excluded.\n",
+         `dispute-claim`. `ask-reporter` pauses the time for the result where the rule set allows `waiting-for-reporter`, and the answer resumes it. `add-information`, `answer-question`, `withdraw` and `request-withdrawal` are what the reporter says, by the receipt; `withdraw` ends the case, unless its category is urgent or anybody is excluded.\n",
     );
     text.push_str("\n## What each part sees\n\n| part | the case | content of its reports | who is excluded | what officers write |\n|---|---|---|---|---|\n");
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Remit) {
