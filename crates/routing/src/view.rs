@@ -225,11 +225,9 @@ pub fn question(question: &case::Question) -> Question {
     }
 }
 
-fn without_text(question: Question) -> Question {
-    Question {
-        text: String::new(),
-        ..question
-    }
+fn without_text(mut question: Question) -> Question {
+    question.text.clear();
+    question
 }
 
 /// A running clock.
