@@ -6,6 +6,7 @@
 mod append;
 mod directory;
 mod echo;
+mod lists;
 mod load;
 mod log;
 mod memory;
@@ -31,7 +32,16 @@ const DURATION: Duration = Duration::from_secs(10);
 const SUSTAINED: u32 = 2_000;
 
 /// The sections. With names on the command line, only those run.
-const SECTIONS: [&str; 7] = ["start", "directory", "submit", "append", "operators", "log", "whole"];
+const SECTIONS: [&str; 8] = [
+    "start",
+    "directory",
+    "submit",
+    "append",
+    "operators",
+    "lists",
+    "log",
+    "whole",
+];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -49,6 +59,7 @@ async fn main() -> anyhow::Result<()> {
             "submit" => submit().await?,
             "append" => append::run().await?,
             "operators" => operators::run().await?,
+            "lists" => lists::run().await?,
             "log" => log::run().await?,
             "whole" => whole_way().await?,
             _ => unreachable!("every section is listed"),
