@@ -188,7 +188,7 @@ impl Screen {
                 match key {
                     // What an id can have: nothing else is worth showing.
                     Key::Char(c) if (c.is_ascii_alphanumeric() || c == '-') && typed.len() < LONGEST_ID => {
-                        typed.push(c)
+                        typed.push(c);
                     }
                     Key::Backspace => drop(typed.pop()),
                     _ => {}
