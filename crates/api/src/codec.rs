@@ -64,6 +64,7 @@ const FORMS: &[(Form, &[&str])] = &[
             "remit.routing.v1.PauseClockRequest.note",
             "remit.routing.v1.ResumeClockRequest.note",
             "remit.routing.v1.SuperviseCaseRequest.note",
+            "remit.routing.v1.ShareNarrativeRequest.note",
             "remit.routing.v1.PauseNeed.source",
             "remit.routing.v1.RecordProgressRequest.reporter_text",
             "remit.routing.v1.ProposeDispositionRequest.reasons",

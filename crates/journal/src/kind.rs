@@ -138,6 +138,8 @@ kinds! {
         CaseReopened "case.reopened" "case opened again" "线索已重新办理"
         CaseSucceeded "case.succeeded" "taken over by the successor agency" "由承继单位承办"
         ClockMissed "case.clock-missed" "deadline missed" "逾期未办"
+        NarrativeShared "case.narrative-shared" "reports shown to a supporting agency" "已向协办单位提供举报内容"
+        NarrativeWithheld "case.narrative-withheld" "reports no longer shown to a supporting agency" "已停止向协办单位提供举报内容"
         DeadlineReminded "case.deadline-reminded" "reminder of a deadline" "期限提醒"
         CaseSupervised "case.supervised" "under the supervision of a superior" "上级挂牌督办"
         ClockPaused "case.clock-paused" "time for the result paused" "办理期限已中止计算"

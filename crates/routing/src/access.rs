@@ -38,6 +38,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("PauseClock", &[Kind::Agency]),
             Method::new("ResumeClock", &[Kind::Agency]),
             Method::new("SuperviseCase", &[Kind::Agency]),
+            Method::new("ShareNarrative", &[Kind::Agency]),
         ],
     },
     Table {

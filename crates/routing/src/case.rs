@@ -42,6 +42,7 @@ mod request_review;
 mod review;
 mod rule;
 mod settle;
+mod share;
 mod succeed;
 mod supervise;
 #[cfg(test)]
@@ -80,6 +81,7 @@ pub use self::{
     request_review::RequestReview,
     review::Review,
     rule::{Effect, Refusal, Rule},
+    share::ShareNarrative,
     supervise::Supervise,
     transfer::Transfer,
     worklist::{Order, Worklist},
@@ -334,6 +336,8 @@ pub struct Supporter {
     /// Whether it supports only because of a request for assistance that it has not fulfilled. If
     /// it answers that it is unable to, it no longer supports.
     pub by_request: bool,
+    /// Whether the lead lets it read what the reports say.
+    pub informed: bool,
 }
 
 impl Supporter {
@@ -343,6 +347,7 @@ impl Supporter {
         Self {
             agency,
             by_request: false,
+            informed: false,
         }
     }
 
@@ -352,6 +357,17 @@ impl Supporter {
         Self {
             agency,
             by_request: true,
+            informed: false,
+        }
+    }
+}
+
+impl Supporter {
+    /// Its part.
+    const fn part(&self) -> Part {
+        match self.informed {
+            true => Part::Informed,
+            false => Part::Supporting,
         }
     }
 }
@@ -368,7 +384,7 @@ pub struct Case {
     /// The agency that transferred it, until the receiver takes it over: it answers for the case
     /// meanwhile.
     pub giver: Option<AgencyId>,
-    /// The superior of the lead that supervises the case. It is no supporter besides.
+    /// The superior of the lead that supervises the case. It may also be among the supporting ones.
     pub supervisor: Option<AgencyId>,
     /// Its way from agency to agency.
     pub course: Course,
@@ -427,9 +443,11 @@ impl Case {
         owner
             .into_iter()
             .chain(
-                self.supporting()
-                    .filter(move |agency| !owns(agency))
-                    .map(|agency| (agency, Part::Supporting)),
+                self.supporting
+                    .iter()
+                    .filter(move |supporter| !owns(&supporter.agency))
+                    .filter(|supporter| self.supervisor.as_ref() != Some(&supporter.agency))
+                    .map(|supporter| (&supporter.agency, supporter.part())),
             )
             .chain(giver.map(|agency| (agency, Part::Giving)))
             .chain(self.supervisor.iter().map(|agency| (agency, Part::Supervising)))
@@ -560,6 +578,8 @@ actions! {
     ResumeClock
     /// A superior of the lead puts the case under its supervision.
     Supervise
+    /// The lead lets a supporting agency read what the reports say.
+    ShareNarrative
 }
 
 impl Rules<'_> {
@@ -568,7 +588,12 @@ impl Rules<'_> {
         self.may(case, party, action)?;
         let by = party.agency();
         let transition = action.apply(self, Before { case, matter, by })?;
-        Ok(self.tidied(transition))
+        // Who steps aside is out with this change.
+        let mut matter = matter.clone();
+        if let Event::Recused { agency } = &transition.event {
+            matter.excluded.insert(agency.clone());
+        }
+        Ok(self.tidied(transition, &matter))
     }
 
     /// Whether a caller may request an action in the case's state. Does not check its arguments.

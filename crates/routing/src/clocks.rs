@@ -74,7 +74,7 @@ impl Ticker {
             Ok(0) => metrics::swept(0),
             Ok(ended) => {
                 metrics::swept(ended);
-                tracing::info!(ended, "clocks missed, cases handed up");
+                tracing::info!(ended, "deadlines reminded of, pauses ended, or cases handed up");
             }
             Err(error) => tracing::warn!(%error, "missed clocks cannot be read"),
         }

@@ -21,9 +21,10 @@ use api::{
         RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse,
         RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
         ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
-        RouteReportsRequest, RouteReportsResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest,
-        TransferCaseResponse, WatchCasesRequest, WatchCasesResponse, batched_case::Result as BatchedResult,
-        case_service_server::CaseService, case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
+        RouteReportsRequest, RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SuperviseCaseRequest,
+        SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest, WatchCasesResponse,
+        batched_case::Result as BatchedResult, case_service_server::CaseService, case_sight::Sight,
+        routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::{
@@ -40,7 +41,7 @@ use crate::{
     case::{
         ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AskReporter, ClaimLead, Decline,
         Designate, Dispatch, Escalate, Party, PauseClock, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse,
-        Reopen, RequestAssistance, RequestReview, ResumeClock, Review, Supervise, Transfer,
+        Reopen, RequestAssistance, RequestReview, ResumeClock, Review, ShareNarrative, Supervise, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, forgotten, watched},
     feed::Interrupted,
@@ -272,6 +273,10 @@ verbs! {
         Ok(Action::PauseClock(PauseClock { ground, until }))
     };
     ResumeClockRequest (note) => ResumeClockResponse { current_case }: |_, _| Ok(Action::ResumeClock(ResumeClock));
+    ShareNarrativeRequest (note) => ShareNarrativeResponse { current_case }: |asked, _| {
+        let (with, ()) = both(agency("agency", &asked.agency), written("note", &asked.note))?;
+        Ok(Action::ShareNarrative(ShareNarrative { with, shared: !asked.withheld }))
+    };
     SuperviseCaseRequest (note) => SuperviseCaseResponse { current_case }: |asked, _| {
         let (term, ()) = both(term("term", asked.term.as_ref()), written("note", &asked.note))?;
         Ok(Action::Supervise(Supervise { term }))
@@ -707,6 +712,13 @@ impl CaseService for Service {
         &self,
         request: Request<ResumeClockRequest>,
     ) -> Result<Response<ResumeClockResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn share_narrative(
+        &self,
+        request: Request<ShareNarrativeRequest>,
+    ) -> Result<Response<ShareNarrativeResponse>, Status> {
         self.act(request).await
     }
 

@@ -33,7 +33,7 @@ telemetry::instruments! {
         overdue: Level<()> = ("remit.clocks.overdue", "{clock}"),
         /// Time since the first of them ran out; when there is none, the time since the last look.
         lag: Level<()> = ("remit.clocks.lag", "s"),
-        /// Clocks that ran out and were ended, their cases handed up.
+        /// Clocks whose owners were reminded, whose pauses ended, or that ran out and whose cases went up.
         fired: Counter<()> = ("remit.clocks.fired", "{clock}"),
         /// Time since this replica last ended all clocks that had run out. It grows while the clock is in doubt.
         swept_age: Level<()> = ("remit.clocks.swept.age", "s"),
@@ -219,7 +219,7 @@ impl Looks {
 /// The number of clocks that ran out, and when the first did.
 async fn overdue(db: &Db, now: Time) -> Result<(u64, Option<Time>), Error> {
     let counted = "SELECT count(*) AS overdue, min(due) AS oldest FROM \
-                   (SELECT due FROM case_clocks WHERE due <= $1 ORDER BY due LIMIT $2) AS counted";
+                   (SELECT due FROM case_clocks WHERE next <= $1 AND due <= $1 ORDER BY next LIMIT $2) AS counted";
     let row = db.fetch_optional(counted, vec![now.0.into(), COUNTED.into()]).await?;
     let Some(row) = row else { return Ok((0, None)) };
     let oldest: Option<i64> = row.get("oldest")?;

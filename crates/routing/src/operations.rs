@@ -35,7 +35,7 @@ impl Operations {
             .fetch_optional(
                 "SELECT (SELECT count(*) FROM case_states WHERE state NOT IN ('CLOSED', 'ADVISED')) AS open, \
                  (SELECT count(*) FROM case_states WHERE state = 'AWAITING_DESIGNATION') AS awaiting, \
-                 count(*) AS overdue, min(due) AS overdue_since FROM case_clocks WHERE due <= $1",
+                 count(*) AS overdue, min(due) AS overdue_since FROM case_clocks WHERE next <= $1 AND due <= $1",
                 vec![now.0.into()],
             )
             .await?;

@@ -33,14 +33,19 @@ pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktim
 }
 
 /// When its owner is reminded of a clock that runs from `since` on: when three quarters of the budget
-/// are used (ours: no rule was found). Clocks that go by days or by the desk remind while it is open.
+/// are used, or of what is left of it, if it has used them already (ours: no rule was found). Clocks that go by days or by the desk remind while it is open.
 /// `None` if that is not before the clock's end.
 #[must_use]
 pub fn remind_at(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktime<'_>) -> Option<Timestamp> {
-    let left = (total(rule) / 4)
-        .saturating_mul(3)
-        .saturating_add(total(rule) % 4 * 3 / 4);
-    let left = left.checked_sub(used).filter(|left| *left > 0)?;
+    let most = |whole: i64| whole / 4 * 3 + whole % 4 * 3 / 4;
+    let left = most(total(rule)).saturating_sub(used);
+    let left = match left {
+        ..=0 => most(total(rule).saturating_sub(used)),
+        left => left,
+    };
+    if left <= 0 {
+        return None;
+    }
     let at = after(since, left, rule.unit, worktime).at;
     let at = match rule.unit {
         Unit::Minutes | Unit::Hours => at,

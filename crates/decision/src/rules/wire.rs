@@ -113,6 +113,7 @@ pub(super) fn read(written: &Written, directory: &Directory) -> Read {
     rows.sort_by_key(|row| row.priority);
     let complete = rows.len() == table.rows.len() && written.findings.is_empty();
     reader.order(&rows, complete);
+    reader.units(&rows, &pauses);
     let findings = reader.findings;
     Read {
         parts: complete.then(|| Parts {
@@ -191,6 +192,25 @@ impl Reader<'_> {
         // The order says nothing.
         pauses.sort_by(|one, other| (one.ground as i32, &one.functions).cmp(&(other.ground as i32, &other.functions)));
         pauses
+    }
+
+    /// Whoever counts hours could pause for most of each day, day by day, and use none of a bound in
+    /// days.
+    fn units(&mut self, rows: &[Row], pauses: &[PauseNeed]) {
+        let in_days = |unit| matches!(unit, Unit::CalendarDays | Unit::WorkingDays);
+        for row in rows {
+            let Action::Lead(lead) = &row.action else { continue };
+            let result = lead.clocks.result.unit;
+            let mixed = |pause: &&PauseNeed| pause.is_for(&lead.function) && in_days(pause.unit) && !in_days(result);
+            for pause in pauses.iter().filter(mixed) {
+                let (name, unit) = (pause.name(), result.as_str());
+                let message = format!(
+                    "`{name}` has a bound in days, and row `{}` has its result in {unit}; give the bound in hours",
+                    row.id
+                );
+                self.fault("pauses", message);
+            }
+        }
     }
 
     fn supervision(&mut self, written: Option<&ClockNeed>) -> Option<Span> {

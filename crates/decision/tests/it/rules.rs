@@ -328,6 +328,13 @@ fn pauses_and_supervision_are_of_the_table() {
             format!("pauses: [{}]", hearing.replace("source", "until: x, source")),
             "pauses: unknown key `until`",
         ),
+        (
+            format!(
+                "pauses: [{}]",
+                hearing.replace("value: 3, unit: hours", "value: 3, unit: calendar-days")
+            ),
+            "pauses: `hearing` has a bound in days, and row",
+        ),
         ("supervision: {value: 5}".to_owned(), "supervision: it is malformed"),
         (
             "supervision: {value: 5, unit: hours, by: x}".to_owned(),

@@ -178,10 +178,13 @@ impl SqlStore {
             _ => {}
         }
         if let Some(number) = addition.question {
+            if addition.is_hidden {
+                return Ok(Added::NotAsked);
+            }
             if earlier.iter().any(|answer| answer.question == Some(number)) {
                 return Ok(Added::Answered);
             }
-            if addition.is_hidden || case.question.as_ref().is_none_or(|open| open.question_number != number) {
+            if case.question.as_ref().is_none_or(|open| open.question_number != number) {
                 return Ok(Added::NotAsked);
             }
         } else if is_full(&earlier, addition) {

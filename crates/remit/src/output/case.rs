@@ -176,6 +176,9 @@ fn happened(step: &CaseStep) -> String {
         let due = time(clock.due_time.as_ref());
         said = tell("{0}: {1} has to {2} by {3}", &[&said, &owner, &duty, &due]);
     }
+    if !step.shared_with.is_empty() {
+        said = format!("{said}: {}", id(&step.shared_with));
+    }
     if !step.supervisor.is_empty() {
         said = format!("{said}: {}", id(&step.supervisor));
     }

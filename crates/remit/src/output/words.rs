@@ -276,6 +276,8 @@ const ZH: &[(&str, &str)] = &[
     ("open again", "已重新办理"),
     ("stepped aside", "已回避"),
     ("paused", "已中止计算"),
+    ("shared", "已提供举报内容"),
+    ("shared no longer", "已停止提供举报内容"),
     ("it runs again", "已恢复计算"),
     ("under supervision", "已挂牌督办"),
     ("supervised by", "督办单位"),

@@ -44,6 +44,7 @@ CREATE TABLE case_clocks (
     pauses BYTEA NOT NULL,
     due BIGINT NOT NULL,
     provisional BIGINT NOT NULL,
+    is_term BIGINT NOT NULL,
     reminded BIGINT NOT NULL,
     remind BIGINT,
     next BIGINT NOT NULL,
@@ -68,6 +69,7 @@ CREATE TABLE case_parties (
     agency TEXT NOT NULL,
     part TEXT NOT NULL,
     by_request BIGINT NOT NULL,
+    supports BIGINT NOT NULL,
     place BIGINT NOT NULL,
     open_time BIGINT NOT NULL,
     PRIMARY KEY (case_id, agency)

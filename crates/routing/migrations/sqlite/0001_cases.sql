@@ -45,6 +45,7 @@ CREATE TABLE case_clocks (
     pauses BLOB NOT NULL,
     due INTEGER NOT NULL,
     provisional INTEGER NOT NULL,
+    is_term INTEGER NOT NULL,
     reminded INTEGER NOT NULL,
     remind INTEGER,
     next INTEGER NOT NULL,
@@ -69,6 +70,7 @@ CREATE TABLE case_parties (
     agency TEXT NOT NULL,
     part TEXT NOT NULL,
     by_request INTEGER NOT NULL,
+    supports INTEGER NOT NULL,
     place INTEGER NOT NULL,
     open_time INTEGER NOT NULL,
     PRIMARY KEY (case_id, agency)

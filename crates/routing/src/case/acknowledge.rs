@@ -78,7 +78,7 @@ mod tests {
                               or dispatch it to a unit under your agency, or ask another agency to assist, \
                               or answer a claim to lead it, or record progress, or record an urgent measure, \
                               or ask the reporter something, or propose a disposition, or step aside, or pause the time for the result, \
-                              or resume the time for the result"
+                              or resume the time for the result, or share what the reports say"
                     .to_owned()
             })
         );

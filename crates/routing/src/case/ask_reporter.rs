@@ -1,10 +1,11 @@
 //! `AskReporter`, and what a reporter says: answers, and information that nobody asked for.
 
 use api::event::PauseGround;
+use decision::calendar::ClockKind;
 use journal::Time;
 use uuid::Uuid;
 
-use super::{Before, Case, Event, Part, Refusal, Rule, Rules, State, Transition, hand_on::unfit};
+use super::{Before, Case, Effect, Event, Part, Refusal, Rule, Rules, State, Transition, hand_on::unfit};
 
 /// Days that a reporter has to answer, unless the lead says otherwise. Ours: the law gives days for
 /// what an applicant has to complete, and none for a reporter's answer.
@@ -69,19 +70,19 @@ impl AskReporter {
         }
         let number = case.course.questions + 1;
         let answer_by = rules.now.plus_seconds(i64::from(self.days) * 24 * 3_600);
-        let paused = |until| rules.paused(before, PauseGround::WaitingForReporter, until);
-        let paused = paused(Some(answer_by)).or_else(|_| paused(None));
-        let mut after = paused.unwrap_or_else(|_| case.clone());
-        after.course.questions = number;
-        after.course.question = Some(Question {
+        let mut asked = case.clone();
+        asked.course.questions = number;
+        asked.course.question = Some(Question {
             number,
             text: self.text.clone(),
             asked: rules.now,
             answer_by,
         });
+        let waits = Before { case: &asked, ..before };
+        let paused = rules.paused(waits, PauseGround::WaitingForReporter, None);
         Ok(Transition {
             event: Event::QuestionAsked { number },
-            case: after,
+            case: paused.unwrap_or(asked),
         })
     }
 }
@@ -136,7 +137,12 @@ pub(super) const ANSWER_QUESTION: &Rule = &Rule {
             State::IN_REVIEW,
         ],
     )],
-    clocks: &[],
+    // If it was paused for the reporter.
+    clocks: &[(
+        &[State::IN_PROGRESS, State::IN_REVIEW],
+        ClockKind::Result,
+        Effect::Resume,
+    )],
 };
 
 impl Rules<'_> {

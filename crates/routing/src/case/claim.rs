@@ -161,7 +161,7 @@ impl Rules<'_> {
             Event::ClaimDisputed { by: claimant.clone() },
         );
         let stage = Stage::AwaitingDesignation;
-        let mut transition = self.handed(DISPUTE, before, stage, superior, disputed)?;
+        let mut transition = self.given_to(DISPUTE, before, stage, superior, disputed)?;
         transition.case.supporting.push(Supporter::of(lead.clone()));
         Ok(Some(transition))
     }

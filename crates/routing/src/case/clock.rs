@@ -25,6 +25,8 @@ pub struct Clock {
     pub due: Time,
     /// Whether the end may still move, because it lies in a year whose holidays are not published.
     pub provisional: bool,
+    /// Whether a superior set it, or lateness did, instead of the row that routed the case.
+    pub is_term: bool,
     /// Whether its owner was reminded of it.
     pub reminded: bool,
     /// When its owner is reminded. `None` once that is done, while it is paused, and if nobody owes
@@ -82,6 +84,7 @@ impl Clock {
             ledger,
             due: now,
             provisional: false,
+            is_term: false,
             reminded: false,
             remind: None,
         }
@@ -92,6 +95,24 @@ impl Clock {
     #[must_use]
     pub const fn kind(&self) -> ClockKind {
         self.rule.kind
+    }
+
+    /// The same clock with another owner, who is reminded anew; its end stays.
+    #[must_use]
+    pub fn taken_over(self, owner: AgencyId, generation: u64, worktime: Worktime<'_>) -> Self {
+        let remind = Self {
+            reminded: false,
+            ..self.clone()
+        }
+        .settled(worktime)
+        .remind;
+        Self {
+            owner,
+            generation,
+            reminded: false,
+            remind: remind.filter(|remind| *remind < self.due),
+            ..self
+        }
     }
 
     /// When something happens next: its owner is reminded, or it ends.

@@ -48,6 +48,13 @@ pub enum Event {
         /// The missed clock.
         missed: Clock,
     },
+    /// The lead lets a supporting agency read what the reports say, or no longer.
+    NarrativeShared {
+        /// The agency.
+        with: AgencyId,
+        /// Whether it may from now on.
+        shared: bool,
+    },
     /// The owner of a clock was reminded of it.
     Reminded {
         /// The clock, before.
@@ -188,6 +195,8 @@ impl Event {
             Self::AssistancePassedOn { .. } => RoutingKind::AssistancePassedOn,
             Self::Escalated { .. } => RoutingKind::CaseEscalated,
             Self::ClockMissed { .. } => RoutingKind::ClockMissed,
+            Self::NarrativeShared { shared: true, .. } => RoutingKind::NarrativeShared,
+            Self::NarrativeShared { shared: false, .. } => RoutingKind::NarrativeWithheld,
             Self::Reminded { .. } => RoutingKind::DeadlineReminded,
             Self::Supervised { .. } => RoutingKind::CaseSupervised,
             Self::ClockPaused { .. } => RoutingKind::ClockPaused,
@@ -268,6 +277,7 @@ impl Event {
             question_number: detail.question_number,
             pause_ground: detail.pause_ground,
             supervisor: detail.supervisor,
+            shared_with: detail.shared_with,
             reminded_clock: detail.reminded_clock,
             note: None,
         })
@@ -284,6 +294,7 @@ impl Event {
             | Self::ProgressRecorded
             | Self::Closed
             | Self::Succeeded => {}
+            Self::NarrativeShared { with, .. } => detail.shared_with = with.resource_name(),
             Self::Reminded { of } => detail.reminded_clock = Some(crate::view::clock(of)),
             Self::Supervised { by, missed } => {
                 detail.supervisor = by.resource_name();

@@ -239,8 +239,8 @@ impl Rules<'_> {
         course.given = None;
         if stage != Stage::AwaitingDesignation {
             Course::add(&mut course.led, &duty.owner);
-            // The term of a supervisor is none of the row's time.
-            if duty.clock.kind() == ClockKind::Result && case.supervisor.is_none() {
+            // A superior's term is none of the row's time.
+            if duty.clock.kind() == ClockKind::Result && !duty.clock.is_term {
                 let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
                 course.result_used = duty.clock.used(self.now, worktime);
             }
@@ -259,7 +259,8 @@ impl Rules<'_> {
         given: (Origin, Event),
     ) -> Result<Transition, Refusal> {
         let case = before.case;
-        let is_late = case.duty().is_some_and(|duty| duty.clock.due <= self.now);
+        let has_ended = |clock: &super::Clock| clock.due <= self.now && clock.ledger.paused.is_none();
+        let is_late = case.duty().is_some_and(|duty| has_ended(&duty.clock));
         match is_late && case.state() != State::AWAITING_DESIGNATION {
             true => barred(case, "its deadline has passed: it goes to the superior now"),
             false => self.given_to(rule, before, stage, owner, given),
@@ -290,6 +291,7 @@ impl Rules<'_> {
             ..case.clone()
         };
         after.drop_claim();
+        after.drop_sharing();
         match &origin {
             Origin::Transferred(from) => after.course.given = Some(Given::ByPeer(from.clone())),
             Origin::Dispatched(_) => after.course.given = Some(Given::BySuperior),

@@ -73,7 +73,7 @@ impl Rules<'_> {
         let may = |rule: &Rule| rule.allows(Part::Remit, case.state());
         let event = Event::ClockMissed { missed: missed.clone() };
         // Who supervises a lead has the case if that is late again.
-        let supervisor = case.supervisor.as_ref().filter(|_| missed == &duty.clock);
+        let supervisor = self.supervisor(case, matter).filter(|_| missed == &duty.clock);
         let transition = match (kind, supervisor.or_else(|| self.above_in(&missed.owner, case, matter))) {
             (ClockKind::Review, _) if may(close::RULE) => self.closed(case),
             (ClockKind::Claim, _) if may(claim::DISPUTE) => Some(self.claim_missed(case, matter, event)),
@@ -84,7 +84,7 @@ impl Rules<'_> {
             (_, None) if missed == &duty.clock && may(REPEAT) => self.repeated(before, *stage, duty),
             _ => None,
         };
-        transition.map(|transition| self.tidied(transition))
+        transition.map(|transition| self.tidied(transition, matter))
     }
 
     /// Makes the superior the owner, and the former lead a supporting agency.
@@ -98,6 +98,7 @@ impl Rules<'_> {
             &duty.clock,
         );
         case.drop_claim();
+        case.drop_sharing();
         let case = &case;
         let before = Before { case, ..before };
         let mut supporting = case.supporting.clone();

@@ -14,6 +14,9 @@ pub enum Part {
     Lead,
     /// An agency that supports the lead.
     Supporting,
+    /// An agency that supports the lead, and that the lead lets read what the reports say. It is also
+    /// supporting.
+    Informed,
     /// An agency that was asked to assist and has not answered. It is also supporting.
     Assisting,
     /// The agency that transferred it to a lead that has not taken it over yet.
@@ -52,9 +55,10 @@ impl Sight {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Lead,
         Self::Supporting,
+        Self::Informed,
         Self::Assisting,
         Self::Giving,
         Self::Designating,
@@ -66,9 +70,10 @@ impl Part {
     ];
 
     /// The stored parts: one per agency and case.
-    pub const STORED: [Self; 6] = [
+    pub const STORED: [Self; 7] = [
         Self::Lead,
         Self::Supporting,
+        Self::Informed,
         Self::Giving,
         Self::Designating,
         Self::Deciding,
@@ -81,6 +86,7 @@ impl Part {
         match self {
             Self::Lead => "lead",
             Self::Supporting => "supporting",
+            Self::Informed => "informed",
             Self::Assisting => "agency asked to assist",
             Self::Giving => "giving",
             Self::Designating => "designating",
@@ -97,6 +103,7 @@ impl Part {
     pub const fn noun(self) -> &'static str {
         match self {
             Self::Supporting => "supporting agency",
+            Self::Informed => "supporting agency that reads the reports",
             Self::Giving => "agency that gave it",
             Self::Designating => "superior that must designate",
             Self::Deciding => "agency that decided it",
@@ -124,6 +131,7 @@ impl Part {
             Self::Lead | Self::Deciding => &Sight::ALL,
             Self::Giving => &[Sight::Case, Sight::Content, Sight::Notes],
             Self::Designating | Self::Supervising => &[Sight::Case, Sight::Exclusions, Sight::Notes],
+            Self::Informed => &[Sight::Case, Sight::Content],
             Self::Supporting | Self::Assisting | Self::Operator => &[Sight::Case],
             Self::SuperiorOfLead | Self::Remit => &[],
         }
@@ -168,6 +176,10 @@ pub(super) fn parts(case: &Case, party: &Party, directory: &Directory) -> Vec<Pa
         .filter(|(party, _)| *party == agency)
         .map(|(_, part)| part)
         .collect();
+    let watches = case.supervisor.as_ref() == Some(agency) && case.is_supported_by(agency);
+    if parts.contains(&Part::Informed) || watches {
+        parts.push(Part::Supporting);
+    }
     let asked = |clock: &Clock| clock.kind() == ClockKind::Assist && clock.owner == *agency;
     if case.clocks.iter().any(asked) {
         parts.push(Part::Assisting);

@@ -16,6 +16,9 @@ use super::{
 
 const LED: &[State] = &[State::IN_PROGRESS, State::IN_REVIEW];
 
+/// Maximum number of pauses of a clock.
+const MOST: usize = 20;
+
 /// The lead pauses the time for the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PauseClock {
@@ -86,6 +89,16 @@ impl Rules<'_> {
         if duty.clock.due <= self.now {
             return barred(case, "its deadline has passed");
         }
+        if duty.clock.ledger.pauses.len() >= MOST {
+            return barred(case, format_args!("its time was paused {MOST} times already"));
+        }
+        let question = case.course.question.as_ref().filter(|open| self.now < open.answer_by);
+        if ground == PauseGround::WaitingForReporter && question.is_none() {
+            return unfit(
+                "ground",
+                "waits for an answer, and no question is open; ask the reporter first",
+            );
+        }
         let Some(need) = terms.pauses.iter().find(|need| need.ground == ground) else {
             let known: Vec<_> = terms.pauses.iter().map(PauseNeed::name).collect();
             return match known.is_empty() {
@@ -115,6 +128,10 @@ impl Rules<'_> {
                 format_args!("has taken the {value} {unit} that the rule set allows for it"),
             );
         }
+        let latest = match question.filter(|_| ground == PauseGround::WaitingForReporter) {
+            Some(question) => latest.min(question.answer_by),
+            None => latest,
+        };
         let until = until.unwrap_or(latest);
         if until <= self.now {
             return unfit("until_time", "has passed; name a later time, or none");
@@ -123,8 +140,7 @@ impl Rules<'_> {
             return unfit(
                 "until_time",
                 format_args!(
-                    "is later than {} {unit} in all, which the rule set allows for it; name no time to have what is left",
-                    value
+                    "is later than {value} {unit} in all allow, or than the answer; name no time to have what is left"
                 ),
             );
         }
@@ -137,9 +153,10 @@ impl Rules<'_> {
         let Standing::Open(stage, duty) = &case.standing else {
             return None;
         };
-        let Paused { ground, .. } = duty.clock.ledger.paused?;
+        let Paused { ground, until } = duty.clock.ledger.paused?;
         let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
-        let clock = duty.clock.clone().resume(self.now, worktime);
+        // However late it is seen, a pause took no more than its time.
+        let clock = duty.clock.clone().resume(self.now.min(until), worktime);
         Some(Transition {
             event: Event::ClockResumed { ground },
             case: case.with_duty(*stage, duty, clock),

@@ -100,11 +100,7 @@ impl Rules<'_> {
             None if duty.owner == *last_resort => (stage, duty.clone()),
             Some(heir) => {
                 generation += 1;
-                let clock = Clock {
-                    owner: heir.clone(),
-                    generation,
-                    ..duty.clock.clone()
-                };
+                let clock = self.taken_over(&duty.clock, heir, generation);
                 let duty = Duty {
                     owner: heir.clone(),
                     origin: origin(),
@@ -116,11 +112,7 @@ impl Rules<'_> {
             None if stage == Stage::Resolved => {
                 let superior = self.above(&duty.owner, matter).unwrap_or(last_resort).clone();
                 generation += 1;
-                let clock = Clock {
-                    owner: superior.clone(),
-                    generation,
-                    ..duty.clock.clone()
-                };
+                let clock = self.taken_over(&duty.clock, &superior, generation);
                 let duty = Duty {
                     owner: superior,
                     origin: origin(),
@@ -171,9 +163,8 @@ impl Rules<'_> {
             let Some(heir) = heir.filter(keeps) else { continue };
             let mut clock = clock.clone();
             if clock.owner != *heir {
-                clock.owner = heir.clone();
                 generation += 1;
-                clock.generation = generation;
+                clock = self.taken_over(&clock, heir, generation);
             }
             if !clocks
                 .iter()
@@ -209,11 +200,18 @@ impl Rules<'_> {
         if after.course.claimant.is_none() {
             after.drop_claim();
         }
-        let transition = self.tidied(Transition {
+        let succeeded = Transition {
             event: Event::Succeeded,
             case: after,
-        });
+        };
+        let transition = self.tidied(succeeded, matter);
         (transition.case != *case).then_some(transition)
+    }
+
+    /// A clock that goes on against another agency.
+    fn taken_over(&self, clock: &Clock, owner: &AgencyId, generation: u64) -> Clock {
+        let worktime = self.calendars.worktime(self.directory.agency(owner));
+        clock.clone().taken_over(owner.clone(), generation, worktime)
     }
 
     /// Whoever continues the agency that transferred the case, if it may see it.

@@ -8,7 +8,7 @@ use decision::{calendar::ClockKind, directory::AgencyId, rules::Span};
 
 use super::{
     Before, Case, Clock, ClockRule, Duty, Effect, Event, Matter, Part, Refusal, Rule, Rules, Stage, Standing, State,
-    Supporter, Transition,
+    Transition,
     hand_on::{barred, unfit},
 };
 
@@ -57,28 +57,35 @@ impl Supervise {
         let Standing::Open(stage, duty) = &case.standing else {
             return Err(Refusal::Unseen);
         };
-        if rules.is_reviewed(by, case) {
-            return barred(case, "your agency decided it before a review was requested");
-        }
         let supervisor = case.supervisor.as_ref();
-        if supervisor.is_some_and(|supervisor| supervisor != by && !rules.directory.is_under(supervisor, by)) {
-            return barred(case, "a superior of your agency supervises it");
-        }
-        if supervisor == Some(by) && self.term.is_none() {
-            return barred(case, "your agency supervises it; set a term to shorten its time");
-        }
-        let clock = match self.term {
-            Some(term) => rules.shortened(case, &duty.clock, term)?,
-            None => duty.clock.clone(),
+        // Who does not see the case learns nothing of it by asking: only then that it supervises.
+        let clock = match (supervisor == Some(by), self.term) {
+            (false, Some(_)) => {
+                return unfit(
+                    "term",
+                    "is for a superior that supervises the case already; supervise it first",
+                );
+            }
+            (false, None) if rules.is_reviewed(by, case) || rules.is_below(by, supervisor) => {
+                return Err(Refusal::Unseen);
+            }
+            (false, None) => duty.clock.clone(),
+            (true, None) => return barred(case, "your agency supervises it; set a term to shorten its time"),
+            (true, Some(term)) => rules.shortened(case, &duty.clock, term)?,
         };
         let generation = case.generation.max(clock.generation);
         let mut after = case.with_duty(*stage, duty, clock);
         after.generation = generation;
         // What was used of the row's time is kept for whoever leads it next.
-        if supervisor.is_none() && self.term.is_some() && duty.clock.kind() == ClockKind::Result {
+        if self.term.is_some() && duty.clock.kind() == ClockKind::Result && !duty.clock.is_term {
             after.course = rules.used(case, duty);
         }
         after.supervisor = Some(by.clone());
+        after
+            .supporting
+            .iter_mut()
+            .filter(|supporter| supporter.agency == *by)
+            .for_each(|of| of.informed = false);
         Ok(Transition {
             event: Event::Supervised {
                 by: by.clone(),
@@ -90,6 +97,11 @@ impl Supervise {
 }
 
 impl Rules<'_> {
+    /// Whether another agency supervises that is not under this one.
+    fn is_below(&self, by: &AgencyId, supervisor: Option<&AgencyId>) -> bool {
+        supervisor.is_some_and(|supervisor| !self.directory.is_under(supervisor, by))
+    }
+
     /// The clock with another term, which must end before it.
     fn shortened(&self, case: &Case, clock: &Clock, (value, unit): Span) -> Result<Clock, Refusal> {
         if clock.ledger.paused.is_some() {
@@ -103,7 +115,10 @@ impl Rules<'_> {
             value,
             unit,
         };
-        let shorter = self.clock(&clock.owner, rule, case.generation + 1);
+        let shorter = Clock {
+            is_term: true,
+            ..self.clock(&clock.owner, rule, case.generation + 1)
+        };
         match shorter.due < clock.due {
             true => Ok(shorter),
             false => unfit("term", "ends no earlier than its time does now; name a shorter one"),
@@ -156,8 +171,10 @@ impl Rules<'_> {
     ) -> Option<Transition> {
         let Before { case, matter, .. } = before;
         let (value, unit) = matter.terms.as_ref()?.supervision?;
-        let is_first = case.supervisor.is_none() && duty.clock.kind() == ClockKind::Result;
-        if !is_first || !LATE.allows(Part::Remit, case.state()) {
+        let is_first = !duty.clock.is_term && duty.clock.kind() == ClockKind::Result;
+        // The last resort is above nobody: it has the case at once.
+        let is_above = self.directory.is_under(&duty.owner, superior);
+        if !is_first || !is_above || !LATE.allows(Part::Remit, case.state()) {
             return None;
         }
         let rule = ClockRule {
@@ -165,7 +182,10 @@ impl Rules<'_> {
             value,
             unit,
         };
-        let clock = self.clock(&duty.owner, rule, case.generation + 1);
+        let clock = Clock {
+            is_term: true,
+            ..self.clock(&duty.owner, rule, case.generation + 1)
+        };
         let mut after = case.with_duty(stage, duty, clock);
         after.generation += 1;
         after.supervisor = Some(superior.clone());
@@ -180,20 +200,22 @@ impl Rules<'_> {
         })
     }
 
-    /// The transition with each agency in one part, and a supervisor only while it is above whoever
-    /// leads the case.
-    pub(super) fn tidied(&self, transition: Transition) -> Transition {
+    /// Who supervises a case, if that is still a superior of its lead that may.
+    pub(super) fn supervisor<'b>(&'b self, case: &'b Case, matter: &'b Matter) -> Option<&'b AgencyId> {
+        let supervisor = case.supervisor.as_ref()?;
+        let may = self.stands_in(supervisor, matter) == Some(supervisor) && !self.is_reviewed(supervisor, case);
+        let is_above = |owner: &AgencyId| owner != supervisor && self.directory.is_under(owner, supervisor);
+        case.owner().filter(|owner| may && is_above(owner)).map(|_| supervisor)
+    }
+
+    /// The transition with a supervisor only while it is above a lead that has to come to a result, and
+    /// in no other part than a supporting one besides.
+    pub(super) fn tidied(&self, transition: Transition, matter: &Matter) -> Transition {
         let Transition { event, mut case } = transition;
-        let watches = |supervisor: &AgencyId, case: &Case| {
-            let state = case.state();
-            let is_open = LED.contains(&state) || state == State::AWAITING_DESIGNATION;
-            let is_above = |owner: &AgencyId| owner != supervisor && self.directory.is_under(owner, supervisor);
-            is_open && case.owner().is_some_and(is_above) && !self.is_reviewed(supervisor, case)
-        };
-        let supervisor = case.supervisor.take();
-        case.supervisor = supervisor.filter(|supervisor| watches(supervisor, &case));
+        if !LED.contains(&case.state()) || self.supervisor(&case, matter).is_none() {
+            case.supervisor = None;
+        }
         if let Some(supervisor) = &case.supervisor {
-            case.supporting.retain(|Supporter { agency, .. }| agency != supervisor);
             case.giver.take_if(|giver| giver == supervisor);
         }
         Transition { event, case }

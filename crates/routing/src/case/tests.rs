@@ -9,6 +9,7 @@ mod disposition;
 mod hand_on;
 mod ladder;
 mod matrix;
+mod model;
 mod supervision;
 
 use api::{

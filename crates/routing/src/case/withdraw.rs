@@ -66,6 +66,7 @@ impl Rules<'_> {
             legal_basis: "举报人撤回".to_owned(),
         };
         after.course.question = None;
+        after.supervisor = None;
         after.drop_claim();
         after.supporting.retain(|supporter| !supporter.by_request);
         Some(Transition {

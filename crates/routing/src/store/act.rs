@@ -24,11 +24,20 @@ use crate::{
 /// it.
 const MOST_RECORDED: usize = 512 << 10;
 
-/// Whether an action only records something: it may be repeated without end.
+/// Maximum number of changes of a case after which nothing more is recorded.
+const MOST_CHANGES: usize = 2_000;
+
+/// Whether an action only records something, or changes what can be changed back: it may be repeated
+/// without end.
 const fn is_record(action: &Action) -> bool {
     matches!(
         action,
-        Action::RecordProgress(_) | Action::RecordUrgentMeasure(_) | Action::AskReporter(_)
+        Action::RecordProgress(_)
+            | Action::RecordUrgentMeasure(_)
+            | Action::AskReporter(_)
+            | Action::PauseClock(_)
+            | Action::Supervise(_)
+            | Action::ShareNarrative(_)
     )
 }
 
@@ -130,12 +139,22 @@ impl SqlStore {
         match may {
             Err(refusal @ (Refusal::Unseen | Refusal::NotYours { .. })) => return Err(refused(refusal)),
             _ if !command.etag.is_empty() && command.etag != view::etag(&stored.head) => {
-                return Err(Acted::EtagMismatch);
+                return Err(match sees(&stored.case, &command.by, directory, Sight::Case) {
+                    true => Acted::EtagMismatch,
+                    false => Acted::NotFound,
+                });
             }
             Err(refusal) => return Err(refused(refusal)),
             Ok(()) => {}
         }
         if is_record(&command.action) {
+            if stored.history.len() >= MOST_CHANGES {
+                let description = format!("the case has changed {MOST_CHANGES} times: it must come to a result");
+                return Err(Acted::Refused(Refusal::WrongState {
+                    state: stored.case.state(),
+                    description,
+                }));
+            }
             let written: usize = stored
                 .history
                 .iter()

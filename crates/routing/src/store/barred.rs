@@ -24,6 +24,11 @@ impl SqlStore {
         let Party::Agency(agency) = viewer else {
             return Ok(found);
         };
+        let directory = &self.current.get().directory;
+        let found: Vec<_> = found
+            .into_iter()
+            .filter(|stored| !watches_no_longer(&stored.case, agency, directory))
+            .collect();
         let ids: Vec<String> = found.iter().map(|stored| stored.id.to_string()).collect();
         if ids.is_empty() {
             return Ok(found);
@@ -75,6 +80,9 @@ impl SqlStore {
         agency: &AgencyId,
         directory: &Directory,
     ) -> bool {
+        if watches_no_longer(case, agency, directory) {
+            return false;
+        }
         if !is_excluded(agency, &matter.excluded, directory) {
             return true;
         }
@@ -87,6 +95,13 @@ impl SqlStore {
         }
         case::sees(&case, &Party::Agency(agency.clone()), directory, Sight::Case)
     }
+}
+
+/// Whether an agency supervises a lead that a later directory has put under others.
+fn watches_no_longer(case: &Case, agency: &AgencyId, directory: &Directory) -> bool {
+    let is_above = |owner: &AgencyId| directory.is_under(owner, agency);
+    let supervises = case.supervisor.as_ref() == Some(agency) && !case.is_supported_by(agency);
+    supervises && !case.owner().is_some_and(is_above)
 }
 
 /// Whether an agency is excluded by a directory. Of one that the directory no longer has, nobody

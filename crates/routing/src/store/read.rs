@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Cursor, FeedItem, Listing, MissedAfter, MissedClock, Page, StoredCase, lists,
-    rows::{self, CaseRow, StateRow, stored_columns},
+    rows::{self, CaseRow, PartyRow, StateRow, stored_columns},
 };
 use crate::case::{Case, Clock, Part, Party, Sight, Supporter};
 
@@ -23,12 +23,11 @@ use crate::case::{Case, Clock, Part, Party, Sight, Supporter};
 pub(super) const REPORTS_OF: &str = "SELECT case_id, report FROM case_reports WHERE case_id = ANY($1) ORDER BY report";
 
 /// The parties of cases, in order.
-pub(super) const PARTIES_OF: &str =
-    "SELECT case_id, agency, part, by_request FROM case_parties WHERE case_id = ANY($1) ORDER BY case_id, place";
+pub(super) const PARTIES_OF: &str = "SELECT case_id, agency, part, by_request, supports FROM case_parties WHERE case_id = ANY($1) ORDER BY case_id, place";
 
 /// The clocks of cases, in the order they were set.
 pub(super) const CLOCKS_OF: &str = "SELECT case_id, kind, owner, generation, unit, budget, used, since, paused_until, \
-     pause_ground, pauses, due, provisional, reminded, remind FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
+     pause_ground, pauses, due, provisional, is_term, reminded, remind FROM case_clocks WHERE case_id = ANY($1) ORDER BY case_id, generation";
 
 /// What happened to cases, in order.
 pub(super) const HISTORY_OF: &str =
@@ -406,7 +405,7 @@ fn position(position: u64) -> i64 {
 /// The parts of cases that have tables of their own.
 pub(super) struct Attached {
     pub(super) reports: BTreeMap<Uuid, Vec<Uuid>>,
-    pub(super) parties: BTreeMap<Uuid, Vec<(Supporter, Part)>>,
+    pub(super) parties: BTreeMap<Uuid, Vec<PartyRow>>,
     pub(super) clocks: BTreeMap<Uuid, Vec<Clock>>,
 }
 
@@ -452,19 +451,21 @@ async fn attach(snapshot: &mut Snapshot, found: Vec<CaseRow>) -> Result<Vec<Stor
 }
 
 /// Parties by case, from the rows of [`PARTIES_OF`].
-pub(super) fn parties(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<(Supporter, Part)>>, Error> {
-    let mut parties: BTreeMap<Uuid, Vec<(Supporter, Part)>> = BTreeMap::new();
+pub(super) fn parties(rows: &[Row]) -> Result<BTreeMap<Uuid, Vec<PartyRow>>, Error> {
+    let mut parties: BTreeMap<Uuid, Vec<PartyRow>> = BTreeMap::new();
     for row in rows {
         let part: String = row.get("part")?;
         let part = Part::from_name(&part).ok_or_else(|| rows::damaged("part in a case", part))?;
-        let party = Supporter {
-            agency: rows::agency(&row.get::<String>("agency")?)?,
-            by_request: row.get::<i64>("by_request")? != 0,
+        let party = PartyRow {
+            part,
+            supports: row.get::<i64>("supports")? != 0,
+            supporter: Supporter {
+                agency: rows::agency(&row.get::<String>("agency")?)?,
+                by_request: row.get::<i64>("by_request")? != 0,
+                informed: part == Part::Informed,
+            },
         };
-        parties
-            .entry(rows::uuid(row, "case_id")?)
-            .or_default()
-            .push((party, part));
+        parties.entry(rows::uuid(row, "case_id")?).or_default().push(party);
     }
     Ok(parties)
 }

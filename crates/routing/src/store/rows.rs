@@ -123,17 +123,20 @@ pub(super) fn head(row: &Row) -> Result<Head, Error> {
 
 impl StateRow {
     /// The case with these parties and clocks.
-    pub(super) fn with(self, parties: Vec<(Supporter, Part)>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
+    pub(super) fn with(self, parties: Vec<PartyRow>, mut clocks: Vec<Clock>) -> Result<Case, Error> {
         let (mut owner, mut giver, mut supervisor) = (None, None, None);
         let mut supporting = Vec::with_capacity(parties.len());
-        for (party, part) in parties {
-            match part {
-                Part::Supporting => supporting.push(party),
-                Part::Giving => giver = Some(party.agency),
-                Part::Supervising => supervisor = Some(party.agency),
+        for party in parties {
+            match party.part {
+                Part::Supporting | Part::Informed => supporting.push(party.supporter),
+                Part::Giving => giver = Some(party.supporter.agency),
+                Part::Supervising => {
+                    supporting.extend(party.supports.then(|| party.supporter.clone()));
+                    supervisor = Some(party.supporter.agency);
+                }
                 // Known by the disposition.
                 Part::Deciding => {}
-                _ => owner = Some((party.agency, part)),
+                _ => owner = Some((party.supporter.agency, party.part)),
             }
         }
         let standing = match (self.state, owner, self.origin) {
@@ -182,8 +185,18 @@ pub(super) fn state_row(id: Uuid, case: &Case, head: &Head) -> [Value; 10] {
     ]
 }
 
+/// A row of `case_parties`.
+#[derive(Clone, Debug)]
+pub(super) struct PartyRow {
+    pub(super) part: Part,
+    /// Whether it also supports, beside a part that says more.
+    pub(super) supports: bool,
+    /// The agency, as a supporting one if it is.
+    pub(super) supporter: Supporter,
+}
+
 /// The rows of a case in `case_parties`.
-pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterator<Item = [Value; 6]> {
+pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterator<Item = [Value; 7]> {
     let id = Value::from(id);
     let by_request = |agency: &AgencyId| case.supporting.iter().any(|of| of.agency == *agency && of.by_request);
     (0_i64..).zip(case.parties()).map(move |(place, (agency, part))| {
@@ -192,6 +205,7 @@ pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterato
             agency.as_str().into(),
             Value::Word(part.name()),
             by_request(agency).into(),
+            case.is_supported_by(agency).into(),
             place.into(),
             open_time.0.into(),
         ]
@@ -199,7 +213,7 @@ pub(super) fn party_rows(id: Uuid, case: &Case, open_time: Time) -> impl Iterato
 }
 
 /// The row of a clock in `case_clocks`.
-pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 16] {
+pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 17] {
     let Ledger {
         used,
         since,
@@ -232,6 +246,7 @@ pub(super) fn clock_row(id: Uuid, clock: &Clock) -> [Value; 16] {
         pauses.encode_to_vec().into(),
         clock.due.0.into(),
         clock.provisional.into(),
+        clock.is_term.into(),
         clock.reminded.into(),
         clock
             .remind
@@ -280,6 +295,7 @@ pub(super) fn clock(row: &Row) -> Result<Clock, Error> {
         },
         due: Time(row.get("due")?),
         provisional: row.get::<i64>("provisional")? != 0,
+        is_term: row.get::<i64>("is_term")? != 0,
         reminded: row.get::<i64>("reminded")? != 0,
         remind: row.get::<Option<i64>>("remind")?.map(Time),
     })

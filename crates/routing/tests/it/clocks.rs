@@ -426,8 +426,8 @@ async fn p4_the_database_allows_one_owner_only(backend: Backend) {
     let case = fixture.open(&[gambling()]).await[0];
     for part in ["lead", "designating", "supporting"] {
         let added = sql::transact!(fixture.db, |tx| tx.execute(
-            "INSERT INTO case_parties (case_id, agency, part, by_request, place, open_time) \
-             VALUES ($1, 'police-CN', $2, 0, 9, 0)",
+            "INSERT INTO case_parties (case_id, agency, part, by_request, supports, place, open_time) \
+             VALUES ($1, 'police-CN', $2, 0, 0, 9, 0)",
             vec![case.to_string().into(), part.into()],
         ));
         assert_eq!(added.is_ok(), part == "supporting", "{part}: {added:?}");

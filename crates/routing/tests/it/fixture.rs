@@ -357,9 +357,11 @@ impl Fixture {
                 of(&["designating"]).len(),
                 usize::from(stored.case.state() == State::AWAITING_DESIGNATION)
             );
-            let mut supporting: Vec<_> = stored.case.supporting().map(ToString::to_string).collect();
+            let watches = |agency: &&AgencyId| stored.case.supervisor.as_ref() == Some(*agency);
+            let supporting = stored.case.supporting().filter(|agency| !watches(agency));
+            let mut supporting: Vec<_> = supporting.map(ToString::to_string).collect();
             supporting.sort();
-            assert_eq!(of(&["supporting"]), supporting);
+            assert_eq!(of(&["supporting", "informed"]), supporting);
             let giving: Vec<_> = stored.case.giver.iter().map(ToString::to_string).collect();
             assert_eq!(of(&["giving"]), giving);
             assert!(
@@ -388,7 +390,15 @@ impl Fixture {
                 stored.case.state() == State::IN_REVIEW,
                 "{stored:?}"
             );
-            for party in of(&["lead", "designating", "supporting", "giving", "deciding", "supervising"]) {
+            for party in of(&[
+                "lead",
+                "designating",
+                "supporting",
+                "informed",
+                "giving",
+                "deciding",
+                "supervising",
+            ]) {
                 let kept_out = Directory::shipped().is_excluded(&agency(&party), &excluded);
                 assert!(!kept_out || party == "conference-CN", "{party} sees {id}");
             }
@@ -401,7 +411,7 @@ impl Fixture {
             for row in running {
                 let owner: String = row.get("owner").unwrap();
                 assert!(
-                    owners.contains(&owner) || supporting.contains(&owner),
+                    owners.contains(&owner) || supporting.contains(&owner) || supervising.contains(&owner),
                     "{owner} has no part in {id}"
                 );
                 assert!(row.get::<i64>("due").unwrap() > stored.head.time.0, "{stored:?}");
@@ -409,7 +419,10 @@ impl Fixture {
         }
         assert_eq!(
             (Part::seeing(Sight::Content), Part::seeing(Sight::Case).len()),
-            (vec!["lead".to_owned(), "giving".to_owned(), "deciding".to_owned()], 6)
+            (
+                ["lead", "informed", "giving", "deciding"].map(str::to_owned).to_vec(),
+                7
+            )
         );
         let broken = "SELECT count(*) FROM case_states WHERE sequence <> \
                       (SELECT count(*) FROM journal WHERE record = 'cases/' || case_id)";

@@ -285,8 +285,8 @@ async fn p7_a_part_that_sees_nothing_is_shown_nothing(backend: Backend) {
     let case = fixture.open(&[gambling()]).await[0];
     let report = fixture.case(case).await.reports[0];
     for statement in [
-        "INSERT INTO case_parties (case_id, agency, part, by_request, place, open_time) \
-         SELECT case_id, 'police-CN', 'observing', 0, 9, open_time FROM case_parties WHERE part = 'lead'",
+        "INSERT INTO case_parties (case_id, agency, part, by_request, supports, place, open_time) \
+         SELECT case_id, 'police-CN', 'observing', 0, 0, 9, open_time FROM case_parties WHERE part = 'lead'",
         "INSERT INTO feed (agency, position, case_id, kind, change_time) \
          SELECT 'police-CN', position, case_id, kind, change_time FROM feed WHERE agency = 'police-450100'",
     ] {

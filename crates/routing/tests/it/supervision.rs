@@ -4,7 +4,7 @@ use api::event::{Detail, PauseGround, StateChange};
 use decision::calendar::{ClockKind, Unit};
 use journal::{Outbox as _, SqlOutbox};
 use prost::Message as _;
-use routing::case::{Action, PauseClock, ResumeClock, State, Supervise};
+use routing::case::{Action, PauseClock, ResumeClock, ShareNarrative, State, Supervise};
 use routing::store::{Acted, Command, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
@@ -15,6 +15,8 @@ testkit::on_each_backend!(
     p5_a_pause_outlasts_a_restart_and_ends_by_itself,
     p5_each_rung_is_recorded_once_with_two_replicas,
     p7_a_supervisor_sees_the_case_from_then_on_and_not_its_reports,
+    p7_a_supporting_agency_reads_what_the_lead_shares,
+    p4_a_supporting_supervisor_goes_on_supporting,
 );
 
 async fn taken_over(fixture: &Fixture) -> Uuid {
@@ -78,7 +80,7 @@ async fn p5_a_pause_outlasts_a_restart_and_ends_by_itself(backend: Backend) {
     assert_eq!(
         resumed.case.duty().unwrap().clock.due,
         due.plus_seconds(61 * DAY),
-        "a day was used, and 29 are left"
+        "from the day of the pause to the end of the sixtieth day after it"
     );
     let again = fixture.act(pause(case)).await;
     assert!(
@@ -172,11 +174,22 @@ async fn p7_a_supervisor_sees_the_case_from_then_on_and_not_its_reports(backend:
         fixture.act(supervise(Uuid::nil(), "police-450000", None)).await,
         Acted::NotFound
     );
-    assert!(matches!(
-        fixture.act(supervise(case, "police-450000", Some(48))).await,
-        Acted::Done(_)
-    ));
-    assert_eq!(seen().await, (1, true, 1));
+    let probe = Command {
+        etag: "1-00".to_owned(),
+        ..supervise(case, "police-450000", None)
+    };
+    assert_eq!(
+        fixture.act(probe).await,
+        Acted::NotFound,
+        "an etag tells nothing either"
+    );
+    for (term, changes) in [(None, 1), (Some(48), 2)] {
+        assert!(matches!(
+            fixture.act(supervise(case, "police-450000", term)).await,
+            Acted::Done(_)
+        ));
+        assert_eq!(seen().await, (1, true, changes));
+    }
     let content = fixture.store.sees_content(&agency("police-450000"), report).await;
     assert!(!content.unwrap());
     let stored = fixture.case(case).await;
@@ -200,5 +213,55 @@ async fn p7_a_supervisor_sees_the_case_from_then_on_and_not_its_reports(backend:
     let moved = fixture.act(command(case, "police-450100", transfer)).await;
     assert!(matches!(moved, Acted::Done(_)), "{moved:?}");
     assert!(fixture.store.case(case, &superior).await.unwrap().is_none());
+    fixture.assert_promises().await;
+}
+
+async fn p7_a_supporting_agency_reads_what_the_lead_shares(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    let report = fixture.case(case).await.reports[0];
+    let reads = async || {
+        fixture
+            .store
+            .sees_content(&agency("police-440000"), report)
+            .await
+            .unwrap()
+    };
+    assert!(!reads().await);
+    for shared in [true, false] {
+        let share = Action::ShareNarrative(ShareNarrative {
+            with: agency("police-440000"),
+            shared,
+        });
+        let done = fixture.act(command(case, "police-450100", share)).await;
+        assert!(matches!(done, Acted::Done(_)), "{done:?}");
+        assert_eq!(reads().await, shared);
+        assert_eq!(last_detail(&fixture).await.shared_with, "agencies/police-440000");
+        assert_eq!(fixture.case(case).await.case.supporting[0].informed, shared);
+        fixture.assert_promises().await;
+    }
+}
+
+async fn p4_a_supporting_supervisor_goes_on_supporting(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    let request = Action::RequestAssistance(routing::case::RequestAssistance {
+        of: agency("police-450000"),
+    });
+    assert!(matches!(
+        fixture.act(command(case, "police-450100", request)).await,
+        Acted::Done(_)
+    ));
+    let asked = fixture.case(case).await.case;
+    let done = fixture.act(supervise(case, "police-450000", None)).await;
+    assert!(matches!(done, Acted::Done(_)), "{done:?}");
+    let stored = fixture.case(case).await.case;
+    assert_eq!(stored.supervisor, Some(agency("police-450000")));
+    assert_eq!(stored.clocks, asked.clocks, "it is still to answer");
+    let find = |case: &routing::case::Case| {
+        let mut supporting = case.supporting.iter();
+        supporting.find(|of| of.agency == agency("police-450000")).cloned()
+    };
+    assert_eq!(find(&stored), find(&asked));
     fixture.assert_promises().await;
 }

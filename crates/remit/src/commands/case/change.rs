@@ -18,8 +18,9 @@ use api::routing::{
     RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
     RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
     RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
-    ReviewDispositionResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
-    case_service_client::CaseServiceClient, case_sight::Sight,
+    ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SuperviseCaseRequest,
+    SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient,
+    case_sight::Sight,
 };
 use clap::{
     Args, Subcommand, ValueEnum,
@@ -326,6 +327,23 @@ Examples:
         of: Of,
         #[command(flatten)]
         remark: Remark,
+    },
+    /// Let a supporting agency read what the reports say, as the lead
+    #[command(after_help = "\
+Examples:
+  remit case share cases/0d9f… police-440000 --note 'for the search of the server' --as police-450100
+  remit case share cases/0d9f… police-440000 --end --note 'done' --as police-450100")]
+    Share {
+        #[command(flatten)]
+        of: Of,
+        /// The supporting agency
+        agency: String,
+        /// It may no longer read them, instead
+        #[arg(long = "end")]
+        withheld: bool,
+        /// What it needs them for
+        #[arg(long, value_name = "TEXT")]
+        note: String,
     },
     /// Put a case under your supervision, as a superior of its lead
     #[command(after_help = "\
@@ -736,6 +754,17 @@ impl Change {
                     .done(tr("it runs again"), client.resume_clock(request).await)
                     .await
             }
+            Self::Share {
+                of,
+                agency,
+                withheld,
+                note,
+            } => {
+                let agency = agency_name(&agency);
+                let request = request!(of => ShareNarrativeRequest { agency, withheld, note });
+                let word = if withheld { tr("shared no longer") } else { tr("shared") };
+                shown.done(word, client.share_narrative(request).await).await
+            }
             Self::Supervise { of, within, note } => {
                 let request = request!(of => SuperviseCaseRequest { term: within, note });
                 shown
@@ -785,7 +814,8 @@ macro_rules! shown {
 shown!(
     AcknowledgeCaseResponse, RequestAssistanceResponse, ClaimLeadResponse, RecordProgressResponse,
     RecordUrgentMeasureResponse, AskReporterResponse, ProposeDispositionResponse, ReviewDispositionResponse,
-    ReopenCaseResponse, PauseClockResponse, ResumeClockResponse, SuperviseCaseResponse
+    ReopenCaseResponse, PauseClockResponse, ResumeClockResponse, SuperviseCaseResponse,
+    ShareNarrativeResponse
     => |answered| Done {
         preview: None,
         sight: answered.current_case.map(Sight::CurrentCase),

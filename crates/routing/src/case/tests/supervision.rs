@@ -59,7 +59,11 @@ fn p5_a_pause_is_bounded_and_ends_by_itself() {
             ground: PauseGround::Hearing
         }
     );
-    assert_eq!(due(&ended.case), 150, "90 hours are left when the pause is seen to end");
+    assert_eq!(
+        due(&ended.case),
+        148,
+        "90 hours are left from its bound on, however late it is seen"
+    );
     assert_eq!(ended.case.state(), State::IN_PROGRESS);
     // Once: it runs now.
     assert_eq!(missed(&rules(61), &ended.case, &matter(&[]), generation), None);
@@ -74,7 +78,7 @@ fn p5_all_pauses_on_a_ground_share_its_bound() {
     assert_eq!(due(&case), 120);
     assert_eq!(
         said(lead(40, &case, &hearing(Some(69)))),
-        "until_time: is later than 48 hours in all, which the rule set allows for it; name no time to have what is left"
+        "until_time: is later than 48 hours in all allow, or than the answer; name no time to have what is left"
     );
     case = lead(40, &case, &hearing(None)).unwrap();
     assert_eq!(due(&case), 68, "28 of 48 hours were left");
@@ -236,10 +240,14 @@ fn a_superior_supervises_and_shortens_the_time() {
         said(by("police-CN", 11, &watched, None)),
         "the case is IN_PROGRESS, and your agency supervises it; set a term to shorten its time"
     );
-    assert_eq!(
-        said(by("police-450000", 11, &watched, Some(5))),
-        "the case is IN_PROGRESS, and a superior of your agency supervises it"
-    );
+    // Who does not supervise it learns nothing of it by asking.
+    assert_eq!(said(by("police-450000", 11, &watched, None)), "unseen");
+    for (term, case) in [(5, &watched), (500, &watched), (5, &case)] {
+        assert_eq!(
+            said(by("police-450000", 11, case, Some(term))),
+            "term: is for a superior that supervises the case already; supervise it first"
+        );
+    }
     assert_eq!(
         said(by("police-CN", 11, &watched, Some(89))),
         "term: ends no earlier than its time does now; name a shorter one"
@@ -256,9 +264,9 @@ fn a_superior_supervises_and_shortens_the_time() {
     }
     assert_eq!(said(by("police-450200", 11, &case, None)), "unseen");
     let paused = lead(10, &case, &hearing(None)).unwrap();
-    assert!(by("police-450000", 11, &paused, None).is_ok());
+    let watched = by("police-450000", 11, &paused, None).unwrap();
     assert_eq!(
-        said(by("police-450000", 11, &paused, Some(5))),
+        said(by("police-450000", 11, &watched, Some(5))),
         "the case is IN_PROGRESS, and its time is paused; supervise it without a term, or when it runs again"
     );
     let reviewed = Case {
@@ -268,16 +276,14 @@ fn a_superior_supervises_and_shortens_the_time() {
         },
         ..case
     };
-    assert_eq!(
-        said(by("police-450000", 11, &reviewed, None)),
-        "the case is IN_PROGRESS, and your agency decided it before a review was requested"
-    );
+    assert_eq!(said(by("police-450000", 11, &reviewed, None)), "unseen");
 }
 
 #[test]
 fn time_under_supervision_is_none_of_the_rows() {
     let case = in_progress("police-450100", &[]);
-    let watched = by("police-450000", 20, &case, Some(50)).unwrap();
+    let watched = by("police-450000", 1, &case, None).unwrap();
+    let watched = by("police-450000", 20, &watched, Some(50)).unwrap();
     assert_eq!(watched.course.result_used, 20 * 3_600_000_000);
     let up = lead(60, &watched, &Action::Escalate(Escalate { reason: Reason::Level })).unwrap();
     assert_eq!(
@@ -318,7 +324,11 @@ fn p4_a_supervisor_stays_only_above_the_lead() {
         None,
     )
     .unwrap();
-    assert!(case.supporting.is_empty(), "each agency has one part");
+    assert_eq!(
+        case.supporting,
+        [Supporter::of(id("police-450000"))],
+        "it goes on supporting"
+    );
     let parties: Vec<_> = case
         .parties()
         .map(|(agency, part)| (agency.to_string(), part))
@@ -340,7 +350,8 @@ fn p4_a_supervisor_stays_only_above_the_lead() {
             keep_supporting: false,
         }),
     );
-    assert_eq!(moved.unwrap().supervisor, None);
+    let moved = moved.unwrap();
+    assert_eq!((moved.supervisor, moved.supporting.len()), (None, 1));
     let propose = Action::Propose(Propose {
         what: what(DispositionKind::Guidance),
         note: CaseNote::default(),
@@ -370,4 +381,135 @@ fn p7_a_superior_sees_a_case_only_once_it_supervises() {
     let watched = by("police-450000", 10, &case, None).unwrap();
     assert!(sees(&watched, Sight::Case) && sees(&watched, Sight::Notes) && sees(&watched, Sight::Exclusions));
     assert!(!sees(&watched, Sight::Content), "not what the reports say");
+}
+
+#[test]
+fn p5_at_the_top_a_late_lead_has_no_last_term() {
+    let mut case = in_progress("police-CN", &[]);
+    let matter = supervised(&[]);
+    let mut ladder = Vec::new();
+    for hours in 1..6 {
+        let at = rules(hours * 1_000);
+        let (kind, generation) = (case.duty().unwrap().clock.kind(), case.generation);
+        let done = at.clock_missed(&case, &matter, kind, generation).unwrap();
+        ladder.push((done.event.kind().name(), done.case.owner().unwrap().to_string()));
+        assert_eq!(done.case.supervisor, None);
+        case = done.case;
+    }
+    assert_eq!(ladder[0], ("case.escalated", "conference-CN".to_owned()));
+    assert_eq!(ladder[4], ("case.clock-missed", "conference-CN".to_owned()));
+}
+
+#[test]
+fn p5_supervision_gives_nobody_the_whole_time_again() {
+    let used = |case: &Case, hours| {
+        let up = lead(hours, case, &Action::Escalate(Escalate { reason: Reason::Level })).unwrap();
+        up.course.result_used / 3_600_000_000
+    };
+    let case = in_progress("police-450100", &[]);
+    let watched = by("police-450000", 10, &case, None).unwrap();
+    assert_eq!(used(&watched, 90), 90, "the row's clock runs on");
+    let shortened = by("police-450000", 30, &watched, Some(20)).unwrap();
+    assert_eq!(used(&shortened, 45), 30);
+    let again = by("police-450000", 40, &shortened, Some(2)).unwrap();
+    assert_eq!(used(&again, 41), 30, "a second term is none of it either");
+    // Whoever put the case under others: the term stays one.
+    let alone = Case {
+        supervisor: None,
+        ..again
+    };
+    assert_eq!(used(&alone, 41), 30);
+    let late = missed(&rules(43), &alone, &supervised(&[]), alone.generation).unwrap();
+    assert_eq!(late.event.kind().name(), "case.escalated", "no second last term");
+}
+
+#[test]
+fn p5_a_watched_lead_has_its_last_term() {
+    let case = by("police-450000", 10, &in_progress("police-450100", &[]), None).unwrap();
+    let late = missed(&rules(101), &case, &supervised(&[]), case.generation).unwrap();
+    assert_eq!(late.event.kind().name(), "case.supervised");
+    let up = missed(&rules(112), &late.case, &supervised(&[]), late.case.generation).unwrap();
+    assert_eq!(up.event.kind().name(), "case.escalated");
+}
+
+#[test]
+fn p4_a_late_lead_goes_to_a_superior_that_may_have_it() {
+    // Supervised by one that is no superior of it, as after another directory.
+    let case = Case {
+        supervisor: Some(id("police-440000")),
+        ..in_progress("police-450100", &[])
+    };
+    let up = missed(&rules(101), &case, &matter(&[]), 2).unwrap();
+    assert_eq!(standing_of(&up.case).1, "police-450000");
+    let case = by("police-450000", 10, &in_progress("police-450100", &[]), None).unwrap();
+    let up = missed(&rules(101), &case, &matter(&["police-450000"]), 2).unwrap();
+    assert_ne!(standing_of(&up.case).1, "police-450000", "it is excluded since");
+}
+
+#[test]
+fn a_pause_for_the_reporter_waits_for_an_answer() {
+    let mut terms = matter(&[]);
+    terms.terms.as_mut().unwrap().pauses[0].ground = PauseGround::WaitingForReporter;
+    let waiting = Action::PauseClock(PauseClock {
+        ground: PauseGround::WaitingForReporter,
+        until: None,
+    });
+    let act =
+        |hours, case: &Case, action: &Action| act(hours, case, &terms, "police-450100", action).map(|done| done.case);
+    let case = in_progress("police-450100", &[]);
+    assert_eq!(
+        said(act(1, &case, &waiting)),
+        "ground: waits for an answer, and no question is open; ask the reporter first"
+    );
+    let ask = Action::AskReporter(AskReporter {
+        text: "which bank?".to_owned(),
+        days: 1,
+    });
+    let asked = act(1, &case, &ask).unwrap();
+    let resumed = act(2, &asked, &Action::ResumeClock(ResumeClock)).unwrap();
+    let paused = act(2, &resumed, &waiting).unwrap();
+    assert_eq!(due(&paused), 25, "until the answer is due");
+    let answer = |number| Said::Answer { number };
+    let more = rules(5).said(&paused, uuid::Uuid::nil(), Said::More).unwrap();
+    assert_eq!(more.case.standing, paused.standing, "whoever has the receipt");
+    let answered = rules(5).said(&paused, uuid::Uuid::nil(), answer(1)).unwrap();
+    assert_eq!((due(&answered.case), answered.case.course.question), (104, None));
+}
+
+#[test]
+fn p5_a_clock_is_paused_a_bounded_number_of_times() {
+    let mut terms = matter(&[]);
+    terms.terms.as_mut().unwrap().pauses[0].unit = Unit::CalendarDays;
+    let mut case = in_progress("police-450100", &[]);
+    let mut times = 0;
+    while let Ok(paused) = act(1, &case, &terms, "police-450100", &hearing(None)) {
+        case = act(
+            1,
+            &paused.case,
+            &terms,
+            "police-450100",
+            &Action::ResumeClock(ResumeClock),
+        )
+        .unwrap()
+        .case;
+        times += 1;
+        assert!(times < 50);
+    }
+    assert_eq!(times, 20);
+}
+
+#[test]
+fn who_takes_over_a_clock_is_reminded_of_it() {
+    let clock = in_progress("police-450100", &[]).duty().unwrap().clock.clone();
+    let worktime = Calendars::shipped().worktime(None);
+    let taken = clock
+        .clone()
+        .with_reminder()
+        .taken_over(id("police-450200"), 9, worktime);
+    assert_eq!((taken.remind, taken.due), (clock.remind, clock.due));
+    // Late in its time: at three quarters of what is left.
+    let mut late = clock;
+    late.ledger.used = 80 * 3_600_000_000;
+    let late = late.taken_over(id("police-450200"), 9, worktime);
+    assert_eq!(late.remind, Some(Time(0).plus_seconds(15 * 3_600)));
 }

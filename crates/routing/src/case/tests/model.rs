@@ -1,0 +1,554 @@
+//! The rules against random lives of cases: in random hierarchies, whose agencies end while
+//! commands, time and successions change a case in any order, promises 4, 5 and 7 hold after every
+//! step. `REMIT_MODEL` sets the number of lives; a failure names its seed.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
+
+use api::event::{ReopenReason, ReviewRequester, UrgentMeasure};
+use decision::decide::{Decision, Destination};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+
+use super::*;
+use journal::RoutingKind;
+
+/// Lives in an ordinary run.
+const SAMPLE: u64 = 400;
+/// Steps of a life.
+const STEPS: usize = 60;
+/// 2026-03-02 01:00 UTC.
+const START: i64 = 1_772_413_200;
+const DAY: i64 = 24 * 3_600;
+
+/// A nation, three provinces, and cities under them or directly under the nation; some end.
+fn world(random: &mut StdRng) -> Directory {
+    const PROVINCES: [&str; 3] = ["450000", "440000", "210000"];
+    const CITIES: [(&str, usize); 8] = [
+        ("450100", 0),
+        ("450200", 0),
+        ("450300", 0),
+        ("440100", 1),
+        ("440300", 1),
+        ("440600", 1),
+        ("210100", 2),
+        ("210200", 2),
+    ];
+    let name = "name: {zh: 甲, en: A}";
+    let mut yaml = format!(
+        "last_resort: top\nagencies:\n  - {{id: top, functions: [conference], territory: CN, {name}}}\n  \
+         - {{id: other, functions: [inspection], territory: CN, {name}}}\n  \
+         - {{id: a, functions: [police], territory: CN, {name}}}\n"
+    );
+    let mut places: Vec<(&str, String)> = PROVINCES.iter().map(|code| (*code, "a".to_owned())).collect();
+    for (code, province) in CITIES {
+        if random.random_bool(0.7) {
+            let superior = match random.random_bool(0.8) {
+                true => format!("a{}", PROVINCES[province]),
+                false => "a".to_owned(),
+            };
+            places.push((code, superior));
+        }
+    }
+    // Who has units under it does not end before them.
+    let has_units = |code: &str| places.iter().any(|(_, superior)| *superior == format!("a{code}"));
+    let mut ends = Vec::with_capacity(places.len());
+    for (code, _) in &places {
+        ends.push(random.random_bool(0.25) && !has_units(code));
+    }
+    for (at, (code, superior)) in places.iter().enumerate() {
+        let end = match ends[at] {
+            true => {
+                let heirs: Vec<_> = places.iter().zip(&ends).filter(|(_, ends)| !**ends).collect();
+                let day = random.random_range(1..28);
+                let month = random.random_range(3..8);
+                let heir = heirs.choose(random).filter(|_| random.random_bool(0.7));
+                let heir = heir
+                    .map(|((code, _), _)| format!(", successor: a{code}"))
+                    .unwrap_or_default();
+                format!(", valid_to: 2026-{month:02}-{day:02}{heir}")
+            }
+            false => String::new(),
+        };
+        writeln!(
+            yaml,
+            "  - {{id: a{code}, functions: [police], territory: \"{code}\", {name}, superior: {superior}{end}}}"
+        )
+        .unwrap();
+    }
+    Directory::parse(&yaml, Directory::shipped().territories()).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// A case, and what the store keeps beside it.
+struct Life {
+    random: StdRng,
+    directory: Directory,
+    matter: Matter,
+    case: Case,
+    now: i64,
+    agencies: Vec<AgencyId>,
+    /// What each generation has fired: reminders and ends.
+    fired: BTreeMap<(u64, &'static str), u32>,
+    /// How often the case changed hands since it was opened, decided or late, not counting the last
+    /// resort's word.
+    hands: usize,
+    told: Vec<String>,
+}
+
+impl Life {
+    fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let directory = world(&mut random);
+        let agencies: Vec<AgencyId> = directory.agencies().map(|agency| agency.id.clone()).collect();
+        let some = |random: &mut StdRng| agencies.choose(random).unwrap().clone();
+        let mut matter = matter(&[]);
+        while random.random_bool(0.2) {
+            matter.excluded.insert(some(&mut random));
+        }
+        let terms = matter.terms.as_mut().unwrap();
+        if random.random_bool(0.5) {
+            terms.review = rules::Review::SecondPerson;
+        }
+        if random.random_bool(0.5) {
+            terms.supervision = Some((random.random_range(1..100), Unit::Hours));
+        }
+        if random.random_bool(0.5) {
+            terms.clocks.result = ClockRule {
+                kind: ClockKind::Result,
+                value: random.random_range(1..30),
+                unit: Unit::WorkingDays,
+            };
+        }
+        let rules = Rules {
+            directory: &directory,
+            calendars: Calendars::shipped(),
+            now: Time(0).plus_seconds(START),
+        };
+        // As a route finds a lead: one that may.
+        let today = Some(directory.day(rules.now));
+        let able: Vec<_> = agencies
+            .iter()
+            .filter(|id| {
+                let agency = directory.agency(id).unwrap();
+                agency.is_active(today)
+                    && !directory.is_excluded(id, &matter.excluded)
+                    && rules.has_function(id, &matter)
+            })
+            .cloned()
+            .collect();
+        let outcome = match able.choose(&mut random) {
+            Some(agency) => Destination::Lead {
+                agency: agency.clone(),
+                factor: None,
+            },
+            None => Destination::Designate {
+                superior: directory.last_resort_of(&[], &matter.excluded).designates.clone(),
+            },
+        };
+        let mut supporting = Vec::new();
+        for id in &able {
+            let leads = matches!(&outcome, Destination::Lead { agency, .. } if agency == id);
+            if !leads && random.random_bool(0.2) {
+                supporting.push((id.clone(), String::new()));
+            }
+        }
+        let decision = Decision {
+            outcome,
+            supporting,
+            terms: matter.terms.clone(),
+            explanation: Default::default(),
+        };
+        let case = rules.open(&decision).case;
+        let mut life = Self {
+            random,
+            matter,
+            case,
+            now: START,
+            agencies,
+            fired: BTreeMap::new(),
+            hands: 0,
+            told: vec![format!("{decision:?}")],
+            directory,
+        };
+        life.check();
+        life
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            directory: &self.directory,
+            calendars: Calendars::shipped(),
+            now: Time(0).plus_seconds(self.now),
+        }
+    }
+
+    fn agency(&mut self) -> AgencyId {
+        // Mostly somebody with a part.
+        let parties: Vec<AgencyId> = self.case.parties().map(|(agency, _)| agency.clone()).collect();
+        match parties.choose(&mut self.random) {
+            Some(party) if self.random.random_bool(0.6) => party.clone(),
+            _ => self.agencies.choose(&mut self.random).unwrap().clone(),
+        }
+    }
+
+    fn action(&mut self) -> Action {
+        let agency = self.agency();
+        let random = &mut self.random;
+        let reason = *Reason::ALL.choose(random).unwrap();
+        let officer = format!("o-{}", random.random_range(1..4));
+        let all = [
+            Action::Acknowledge(Acknowledge),
+            Action::Acknowledge(Acknowledge),
+            Action::Decline(Decline {
+                reason,
+                better: random.random_bool(0.5).then(|| agency.clone()),
+            }),
+            Action::Transfer(Transfer {
+                to: agency.clone(),
+                reason,
+                keep_supporting: random.random_bool(0.5),
+            }),
+            Action::Escalate(Escalate { reason }),
+            Action::Dispatch(Dispatch {
+                to: agency.clone(),
+                reason,
+            }),
+            Action::Designate(Designate { agency: agency.clone() }),
+            Action::RequestAssistance(RequestAssistance { of: agency.clone() }),
+            Action::AnswerAssistance(AnswerAssistance {
+                answer: *[Answer::Provided, Answer::Unable].choose(random).unwrap(),
+            }),
+            Action::ClaimLead(ClaimLead { reason }),
+            Action::AnswerClaim(AnswerClaim {
+                agreed: random.random_bool(0.5),
+            }),
+            Action::RecordProgress(RecordProgress),
+            Action::RecordUrgentMeasure(RecordUrgentMeasure {
+                measure: UrgentMeasure::EvidenceSecured,
+            }),
+            Action::AskReporter(AskReporter {
+                text: "?".to_owned(),
+                days: 3,
+            }),
+            Action::Propose(Propose {
+                what: what(
+                    *[DispositionKind::Guidance, DispositionKind::Penalty]
+                        .choose(random)
+                        .unwrap(),
+                ),
+                note: CaseNote {
+                    officer: officer.clone(),
+                    ..CaseNote::default()
+                },
+            }),
+            Action::Review(Review {
+                approved: random.random_bool(0.6),
+                officer,
+            }),
+            Action::RequestReview(RequestReview {
+                requester: ReviewRequester::Reporter,
+            }),
+            Action::Reopen(Reopen {
+                reason: ReopenReason::NewInformation,
+            }),
+            Action::Recuse(Recuse),
+            Action::PauseClock(PauseClock {
+                ground: *[PauseGround::Hearing, PauseGround::Announcement]
+                    .choose(random)
+                    .unwrap(),
+                until: random
+                    .random_bool(0.5)
+                    .then(|| Time(0).plus_seconds(self.now + random.random_range(-10..100) * 3_600)),
+            }),
+            Action::ResumeClock(ResumeClock),
+            Action::Supervise(Supervise {
+                term: random
+                    .random_bool(0.5)
+                    .then(|| (random.random_range(1..200), Unit::Hours)),
+            }),
+            Action::ShareNarrative(ShareNarrative {
+                with: agency,
+                shared: random.random_bool(0.7),
+            }),
+        ];
+        all.choose(random).unwrap().clone()
+    }
+
+    /// Takes over a transition, as the store does.
+    fn take(&mut self, transition: Transition, by: &str) {
+        let (before, was) = (self.case.owner().cloned(), self.case.state());
+        let Transition { event, case } = transition;
+        self.told.push(format!(
+            "{} {by}: {:?} → {} {:?}",
+            self.now,
+            event.kind(),
+            case.state().name(),
+            case.owner()
+        ));
+        assert!(case.generation >= self.case.generation, "generations only grow");
+        if let Event::Recused { agency } = &event {
+            self.matter.excluded.insert(agency.clone());
+        }
+        let decides = matches!(
+            event,
+            Event::Resolved(_)
+                | Event::Closed
+                | Event::Withdrawn { .. }
+                | Event::ReviewRequested { .. }
+                | Event::Reopened { .. }
+        );
+        let by_time = matches!(
+            event,
+            Event::Escalated { .. } | Event::ClockMissed { .. } | Event::Succeeded
+        );
+        let last = self
+            .directory
+            .last_resort_of(&self.matter.last_resort, &self.matter.excluded);
+        let final_word = matches!(event, Event::Designated) && before.as_ref() == Some(last.designates);
+        match decides || by_time || final_word || matches!(event, Event::Recused { .. }) {
+            true => self.hands = 0,
+            false => self.hands += usize::from(before != case.owner().cloned()),
+        }
+        // Until one of these, it goes from hand to hand a bounded number of times.
+        assert!(self.hands <= 3 * self.agencies.len(), "it goes round");
+        if was == State::IN_REVIEW && case.state() == State::RESOLVED {
+            let disposition = case.disposition.as_ref().unwrap();
+            let reviewer = disposition.decided.as_ref().unwrap().reviewer.as_deref();
+            assert_ne!(reviewer, Some(disposition.note.officer.as_str()), "two people");
+            assert!(reviewer.is_some());
+        }
+        self.case = case;
+    }
+
+    fn command(&mut self) {
+        let (mut by, mut action) = (self.agency(), self.action());
+        // Mostly something that is allowed; stepping aside seldom, since little comes after it.
+        for _ in 0..self.random.random_range(0..12) {
+            let may = self.rules().may(&self.case, &Party::Agency(by.clone()), &action);
+            let is_rare = matches!(action, Action::Recuse(_)) && self.random.random_bool(0.9);
+            if may.is_ok() && !is_rare {
+                break;
+            }
+            (by, action) = (self.agency(), self.action());
+        }
+        let party = match self.random.random_bool(0.02) {
+            true => Party::Operator,
+            false => Party::Agency(by.clone()),
+        };
+        // Nobody acts that the store would not let in.
+        if self.directory.is_excluded(&by, &self.matter.excluded) && self.case.owner() != Some(&by) {
+            return;
+        }
+        let seen = sees(&self.case, &party, &self.directory, Sight::Case);
+        let done = self.rules().act(&self.case, &self.matter, &party, &action);
+        match done {
+            Ok(transition) => {
+                let superior = matches!(action, Action::Supervise(_));
+                assert!(
+                    seen || superior,
+                    "{by} does not see it, and used {}",
+                    action.rule().name
+                );
+                self.take(transition, by.as_str());
+            }
+            Err(refusal) => assert!(
+                seen || refusal == Refusal::Unseen || matches!(action, Action::Supervise(_)),
+                "{by} learns that there is a case: {refusal:?}"
+            ),
+        }
+    }
+
+    /// The reporter says something, by the receipt.
+    fn say(&mut self) {
+        let open = self.case.course.question.as_ref().map_or(1, |question| question.number);
+        let ends = self.random.random_bool(0.5);
+        let all = [Said::More, Said::Answer { number: open }, Said::Withdraw { ends }];
+        let said = *all.choose(&mut self.random).unwrap();
+        if let Some(transition) = self.rules().said(&self.case, uuid::Uuid::nil(), said) {
+            self.take(transition, "the reporter");
+        }
+    }
+
+    /// Time passes, and Remit does what is due.
+    fn wait(&mut self) {
+        let next = self.case.all_clocks().map(Clock::next).min();
+        self.now += match next {
+            Some(next) if self.random.random_bool(0.4) => (next.0 / 1_000_000 - self.now).max(0) + 1,
+            _ => self.random.random_range(0..20 * DAY),
+        };
+        // A succession gives clocks to others, who are reminded anew.
+        while self.sweep() || self.succeed() {}
+    }
+
+    /// Remit does the next thing that is due by a clock. `false` if nothing is.
+    fn sweep(&mut self) -> bool {
+        let now = self.rules().now;
+        let Some(clock) = self.case.all_clocks().find(|clock| clock.next() <= now).cloned() else {
+            return false;
+        };
+        let (kind, generation) = (clock.kind(), clock.generation);
+        let transition = self.rules().clock_due(&self.case, &self.matter, kind, generation);
+        let transition = transition.unwrap_or_else(|| panic!("{clock:?} is due, and nothing happens"));
+        let rung = match &transition.event {
+            Event::Reminded { .. } => "reminder",
+            Event::ClockResumed { .. } => "pause",
+            _ => "end",
+        };
+        let times = self.fired.entry((generation, rung)).or_default();
+        *times += 1;
+        assert!(*times == 1 || rung == "pause", "{rung} of {clock:?} twice");
+        assert!(
+            rung != "end" || !clock.kind().is_owed() || clock.remind.is_none(),
+            "it ends before its reminder"
+        );
+        self.take(transition, "Remit");
+        true
+    }
+
+    /// The next succession. `false` if there is none.
+    fn succeed(&mut self) -> bool {
+        let Some(transition) = self.rules().succeeded(&self.case, &self.matter) else {
+            return false;
+        };
+        self.take(transition, "Remit");
+        true
+    }
+
+    fn check(&mut self) {
+        let rules = self.rules();
+        let (case, now) = (&self.case, rules.now);
+        let today = Some(self.directory.day(now));
+        let last = self
+            .directory
+            .last_resort_of(&self.matter.last_resort, &self.matter.excluded);
+        // Promise 4: one owner, who is there and may see it; each agency has one part.
+        assert_eq!(case.owner().is_some(), case.state().is_open());
+        let mut parties: Vec<&AgencyId> = case.parties().map(|(agency, _)| agency).collect();
+        let count = parties.len();
+        parties.sort();
+        parties.dedup();
+        assert_eq!(
+            parties.len(),
+            count,
+            "an agency has two parts: {:?}",
+            case.parties().collect::<Vec<_>>()
+        );
+        let owners = case.parties().filter(|(_, part)| part.owns()).count();
+        assert_eq!(owners, usize::from(case.state().is_open()));
+        for (agency, part) in case.parties() {
+            let known = self.directory.agency(agency).unwrap();
+            let stays = agency == last.designates;
+            assert!(known.is_active(today) || stays, "{agency} has ended, and is {part:?}");
+            // Promise 7.
+            let kept_out = self.directory.is_excluded(agency, &self.matter.excluded);
+            assert!(
+                !kept_out || (stays && part.owns()),
+                "{agency} is excluded, and is {part:?}"
+            );
+        }
+        for agency in &self.agencies {
+            let party = Party::Agency(agency.clone());
+            let has = |sight| sees(case, &party, &self.directory, sight);
+            let part = case.parties().find(|(party, _)| *party == agency).map(|(_, part)| part);
+            let asked = case.clocks.iter().any(|clock| clock.owner == *agency);
+            assert_eq!(has(Sight::Case), part.is_some() || asked, "{agency}: {part:?}");
+            let reads = matches!(part, Some(Part::Lead | Part::Giving | Part::Deciding | Part::Informed));
+            assert_eq!(has(Sight::Content), reads, "{agency}: {part:?}");
+        }
+        if let Some(supervisor) = &case.supervisor {
+            let owner = case.owner().unwrap();
+            assert!(owner != supervisor && self.directory.is_under(owner, supervisor));
+        }
+        // Promise 5: a clock runs, in its own generation, and its end follows from its ledger.
+        let mut generations: Vec<u64> = case.all_clocks().map(|clock| clock.generation).collect();
+        let count = generations.len();
+        generations.sort_unstable();
+        generations.dedup();
+        assert_eq!(generations.len(), count, "two clocks of one generation");
+        assert!(generations.last().is_none_or(|last| *last <= case.generation));
+        if let Some(duty) = case.duty() {
+            assert_eq!(duty.clock.owner, duty.owner);
+            assert!(duty.clock.kind().is_of_the_duty());
+        }
+        for clock in case.all_clocks() {
+            let worktime = rules.calendars.worktime(self.directory.agency(&clock.owner));
+            let again = clock.clone().settled(worktime);
+            assert_eq!((again.due, again.remind), (clock.due, clock.remind), "{clock:?}");
+            assert!(parties.contains(&&clock.owner), "{clock:?} runs against a stranger");
+        }
+        let decided = case
+            .disposition
+            .as_ref()
+            .map(|disposition| disposition.decided.is_some());
+        let expected = match case.state() {
+            State::IN_REVIEW => Some(false),
+            State::RESOLVED | State::CLOSED => Some(true),
+            _ => None,
+        };
+        assert_eq!(decided, expected);
+        if let Some(disposition) = &case.disposition
+            && let Some(decided) = &disposition.decided
+        {
+            let withdrawn = disposition.what.kind() == DispositionKind::Withdrawn;
+            assert!(withdrawn || decided.reviewer.is_some() || !disposition.needs_second_person(&self.matter));
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..STEPS {
+            match self.random.random_range(0..20) {
+                0 => self.say(),
+                1..=4 => {
+                    self.wait();
+                    let now = self.rules().now;
+                    assert!(
+                        self.case.all_clocks().all(|clock| clock.next() > now),
+                        "something is left over"
+                    );
+                }
+                _ => self.command(),
+            }
+            self.check();
+        }
+    }
+}
+
+#[test]
+fn p4_p5_p7_hold_in_every_life_of_a_case() {
+    let lives = std::env::var("REMIT_MODEL").map_or(SAMPLE, |lives| lives.parse().expect("REMIT_MODEL is a number"));
+    let mut states: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..lives {
+        let mut life = Life::new(seed);
+        let done = catch_unwind(AssertUnwindSafe(|| life.run()));
+        if let Err(panic) = done {
+            eprintln!("the life of seed {seed}:\n{}\n{:#?}", life.told.join("\n"), life.case);
+            resume_unwind(panic);
+        }
+        *states.entry(life.case.state().name()).or_default() += 1;
+        for told in &life.told[1..] {
+            let kind = told.split(": ").nth(1).and_then(|told| told.split(' ').next()).unwrap();
+            if let Some(kind) = RoutingKind::ALL.iter().find(|known| format!("{known:?}") == kind) {
+                *states.entry(kind.name()).or_default() += 1;
+            }
+        }
+    }
+    // It is no test if nothing happens in these lives.
+    let seldom: Vec<_> = RoutingKind::ALL
+        .iter()
+        .map(|kind| kind.name())
+        .filter(|name| name.starts_with("case."))
+        .filter(|name| !NOT_IN_LIVES.contains(name))
+        .filter(|name| states.get(name).is_none_or(|times| *times == 0))
+        .collect();
+    assert_eq!(seldom, [] as [&str; 0], "{states:?}");
+}
+
+/// What random lives do not do: openings are their beginning, and calendars do not change.
+const NOT_IN_LIVES: [&str; 4] = [
+    "case.opened",
+    "case.advised",
+    "case.deadline-settled",
+    "case.assistance-passed-on",
+];
