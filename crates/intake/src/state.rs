@@ -64,7 +64,7 @@ impl State {
     }
 
     /// The state that a report takes on when its case is in `case`, if that is a change. One that
-    /// closed because the reporter withdrew leaves it withdrawn, and a withdrawn report stays so.
+    /// closed because the reporter withdrew leaves it withdrawn, until it is opened again.
     pub fn follow(self, case: CaseState, is_withdrawn: bool) -> Option<Self> {
         let next = match case {
             CaseState::Advised => Self::Advised,
@@ -77,7 +77,8 @@ impl State {
             | CaseState::Resolved => Self::Routed,
             CaseState::Unspecified => return None,
         };
-        (next != self && self != Self::Withdrawn).then_some(next)
+        let can_follow = self != Self::Withdrawn || next == Self::Routed;
+        (next != self && can_follow).then_some(next)
     }
 }
 
@@ -102,7 +103,8 @@ mod tests {
             (State::Routed, CaseState::Resolved, None),
             (State::Routed, CaseState::Closed, Some(State::Closed)),
             (State::Closed, CaseState::Assigned, Some(State::Routed)),
-            (State::Withdrawn, CaseState::Assigned, None),
+            (State::Withdrawn, CaseState::Assigned, Some(State::Routed)),
+            (State::Withdrawn, CaseState::Closed, None),
         ] {
             assert_eq!(state.follow(case, false), next, "{state:?} {case:?}");
         }

@@ -84,6 +84,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0010_withdrawals.sql"),
             include_str!("../migrations/postgres/0010_withdrawals.sql"),
         ),
+        (
+            "withdrawals by caller",
+            include_str!("../migrations/sqlite/0011_withdrawals_by_caller.sql"),
+            include_str!("../migrations/postgres/0011_withdrawals_by_caller.sql"),
+        ),
     ],
 };
 
@@ -256,7 +261,8 @@ pub trait Store: Send + Sync + 'static {
     /// What was added to a report, oldest first.
     async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error>;
 
-    /// Records that a report's reporter withdraws, once: later ones get the first time.
+    /// Records that a report's reporter withdraws, once. A system that repeats it gets its own first
+    /// time, whoever else withdrew.
     async fn withdraw(&self, withdrawal: &Withdrawal, now: Time) -> Result<Withdrawn, Error>;
 
     /// Records that reports are read: what [`reading_rows`] makes of each reading's change. When

@@ -4,13 +4,13 @@ use api::{
     event::{Actor, Detail},
     routing::ReportChange,
 };
-use journal::{Answers, Bytes32, Draft, Earlier, IntakeKind, RequestId, Time};
-use sql::{Error, Insert, Kind, Tx};
+use journal::{Answers, Bytes32, Draft, Earlier, Head, IntakeKind, RequestId, Time};
+use sql::{Error, Insert, Kind, Tx, Value};
 use uuid::Uuid;
 
 use super::{
     Sender, SqlStore,
-    follow::{STATES, delivery, load_states, state_row},
+    follow::{Current, STATES, delivery, load_states, state_row},
     name,
     sql_store::case_of,
 };
@@ -51,6 +51,7 @@ const WITHDRAWALS: Insert = Insert::into(
     "withdrawals",
     &[
         ("report", Kind::Text),
+        ("caller", Kind::Text),
         ("sequence", Kind::Int),
         ("request_time", Kind::Int),
     ],
@@ -86,48 +87,41 @@ impl SqlStore {
             None => {}
         }
         let earlier = tx
-            .fetch_optional(
-                "SELECT request_time FROM withdrawals WHERE report = $1",
+            .fetch(
+                "SELECT caller, sequence, request_time FROM withdrawals WHERE report = $1 ORDER BY request_time",
                 vec![withdrawal.report.into()],
             )
             .await?;
-        let time = match earlier {
-            // That somebody withdrew before follows, too.
-            Some(_) if withdrawal.is_hidden => now.max(current.head.time),
-            Some(row) => Time(row.get("request_time")?),
+        let mut own = None;
+        for row in &earlier {
+            if row.get::<String>("caller")? == withdrawal.sender.system {
+                own = Some(Time(row.get("request_time")?));
+            }
+        }
+        // Each system has its own first time, hidden or not: a repeat tells none what others did.
+        let time = match own {
+            Some(time) => time,
             None => {
                 let case = case_of(current.case.as_deref())?.unwrap_or_default();
                 let is_over = !matches!(current.state, State::Accepted | State::Routed) || case.outcome.is_some();
                 if is_over && !withdrawal.is_hidden {
                     return Ok(Withdrawn::Ended(current.state));
                 }
-                let state = current.state.name().to_owned();
-                let draft = Draft {
-                    source: "intake",
-                    record: &name(withdrawal.report),
-                    kind: IntakeKind::WithdrawalRequested.name(),
-                    caused_by: None,
-                    detail: Detail {
-                        from_state: state.clone(),
-                        to_state: state,
-                        actor: Some(withdrawal.actor.clone()),
-                        ..Detail::default()
-                    },
-                    traceparent: withdrawal.traceparent.clone(),
+                let (sequence, time) = match earlier.first() {
+                    Some(first) => (first.get("sequence")?, now.max(current.head.time)),
+                    None => {
+                        let head = self.request_withdrawal(tx, withdrawal, current, now).await?;
+                        (head.sequence.cast_signed(), head.time)
+                    }
                 };
-                let change = draft.into_change(&current.head, now, &*self.entropy);
-                let head = change.head;
                 let row = [
                     withdrawal.report.into(),
-                    head.sequence.cast_signed().into(),
-                    head.time.0.into(),
+                    withdrawal.sender.system.as_str().into(),
+                    Value::Int(sequence),
+                    time.0.into(),
                 ];
                 WITHDRAWALS.rows(tx, vec![row]).await?;
-                let state = state_row(withdrawal.report, current.state, head, current.known_time, current.case);
-                STATES.rows(tx, vec![state]).await?;
-                let told = ReportChange::default();
-                journal::append(tx, vec![delivery(change, current.lane, told)]).await?;
-                head.time
+                time
             }
         };
         if let Some(request) = &request {
@@ -135,6 +129,36 @@ impl SqlStore {
         }
         answers.keep(tx, now).await?;
         Ok(Withdrawn::Requested(time))
+    }
+
+    /// Records the change, of which a report has one.
+    async fn request_withdrawal(
+        &self,
+        tx: &mut Tx,
+        withdrawal: &Withdrawal,
+        current: Current,
+        now: Time,
+    ) -> Result<Head, Error> {
+        let state = current.state.name().to_owned();
+        let draft = Draft {
+            source: "intake",
+            record: &name(withdrawal.report),
+            kind: IntakeKind::WithdrawalRequested.name(),
+            caused_by: None,
+            detail: Detail {
+                from_state: state.clone(),
+                to_state: state,
+                actor: Some(withdrawal.actor.clone()),
+                ..Detail::default()
+            },
+            traceparent: withdrawal.traceparent.clone(),
+        };
+        let change = draft.into_change(&current.head, now, &*self.entropy);
+        let head = change.head;
+        let state = state_row(withdrawal.report, current.state, head, current.known_time, current.case);
+        STATES.rows(tx, vec![state]).await?;
+        journal::append(tx, vec![delivery(change, current.lane, ReportChange::default())]).await?;
+        Ok(head)
     }
 }
 

@@ -40,7 +40,8 @@ testkit::on_each_backend!(
     a_question_is_answered_once_while_it_is_open,
     p7_what_one_reporter_says_is_told_to_no_other,
     p1_a_withdrawal_is_recorded_once_until_the_case_is_decided,
-    a_report_is_withdrawn_with_its_case_and_stays_so,
+    p7_a_withdrawal_is_repeated_alike_whether_it_is_hidden_or_not,
+    a_report_is_withdrawn_with_its_case_and_comes_back_with_it,
 );
 
 fn hotline() -> Sender {
@@ -405,22 +406,55 @@ async fn p1_a_withdrawal_is_recorded_once_until_the_case_is_decided(backend: Bac
         };
         assert_eq!(store.withdraw(&hidden, NOW).await.unwrap(), Withdrawn::Requested(NOW));
         let again = store.withdraw(&hidden, later).await.unwrap();
-        assert_eq!(again, Withdrawn::Requested(later), "as if nobody had before");
+        assert_eq!(again, Withdrawn::Requested(NOW), "its own first time");
     }
 }
 
-async fn a_report_is_withdrawn_with_its_case_and_stays_so(backend: Backend) {
+/// Twice, hidden, is as twice, not routed yet, whoever withdrew before.
+async fn p7_a_withdrawal_is_repeated_alike_whether_it_is_hidden_or_not(backend: Backend) {
+    let (_db, store, entropy) = open(backend.url()).await;
+    let mut told = Vec::new();
+    for is_hidden in [false, true] {
+        let id = accepted(&store, &entropy).await;
+        if is_hidden {
+            let case = format!("cases/{id}");
+            let news = case_news(&*entropy, &case, &mut Head::default(), &[id], CaseState::Assigned);
+            store.record_case_changes(&[news], NOW).await.unwrap();
+        }
+        let withdraw = async |system: &str, is_hidden: bool, seconds: i64| {
+            let asked = Withdrawal {
+                sender: Sender {
+                    system: system.to_owned(),
+                    ..hotline()
+                },
+                is_hidden,
+                ..withdrawal(id)
+            };
+            store.withdraw(&asked, NOW.plus_seconds(seconds)).await.unwrap()
+        };
+        let reporter = withdraw("platform", false, 1).await;
+        let answers = [
+            withdraw("hotline", is_hidden, 2).await,
+            withdraw("hotline", is_hidden, 9).await,
+        ];
+        assert_eq!(withdraw("platform", false, 10).await, reporter);
+        let requests = kinds(&store, id).await;
+        let requests = requests.iter().filter(|kind| *kind == "report.withdrawal-requested");
+        assert_eq!(requests.count(), 1);
+        told.push(answers);
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[1][0], told[1][1]);
+    assert_eq!(told[1][0], Withdrawn::Requested(NOW.plus_seconds(2)));
+}
+
+async fn a_report_is_withdrawn_with_its_case_and_comes_back_with_it(backend: Backend) {
     let (_db, store, entropy) = open(backend.url()).await;
     let id = accepted(&store, &entropy).await;
-    let (mut head, case) = (Head::default(), "cases/a");
-    let mut closed = case_news(&*entropy, case, &mut head, &[id], CaseState::Closed);
+    let (mut head, case) = (Head::default(), format!("cases/{id}"));
+    let mut closed = case_news(&*entropy, &case, &mut head, &[id], CaseState::Closed);
     closed.change.outcome.as_mut().unwrap().kind = api::event::DispositionKind::Withdrawn.into();
     store.record_case_changes(&[closed], NOW).await.unwrap();
-    let opened = case_news(&*entropy, case, &mut head, &[id], CaseState::Assigned);
-    store.record_case_changes(&[opened], NOW).await.unwrap();
-    let stored = store.report(id).await.unwrap().unwrap();
-    assert_eq!(stored.state, State::Withdrawn);
-    assert_eq!(kinds(&store, id).await, ["report.accepted", "report.withdrawn"]);
     assert_eq!(
         store.add(&addition(id, "more"), NOW).await.unwrap(),
         Added::Ended(State::Withdrawn)
@@ -429,6 +463,21 @@ async fn a_report_is_withdrawn_with_its_case_and_stays_so(backend: Backend) {
         store.withdraw(&withdrawal(id), NOW).await.unwrap(),
         Withdrawn::Ended(State::Withdrawn)
     );
+    // Opened again, its lead asks, and the reporter answers.
+    let opened = case_news(&*entropy, &case, &mut head, &[id], CaseState::Assigned);
+    store.record_case_changes(&[opened], NOW).await.unwrap();
+    let stored = store.report(id).await.unwrap().unwrap();
+    assert_eq!(stored.state, State::Routed);
+    assert_eq!(
+        kinds(&store, id).await,
+        ["report.accepted", "report.withdrawn", "report.routed"]
+    );
+    asking(&store, &entropy, &mut head, id, &[id], 1).await;
+    let answer = Addition {
+        question: Some(1),
+        ..addition(id, "On Monday.")
+    };
+    time_of(&store.add(&answer, NOW).await.unwrap());
 }
 
 fn by_receipt(receipt: &str, text: &str) -> AddInformationRequest {
