@@ -58,6 +58,8 @@ fn words(expression: &str) -> Vec<String> {
 
 /// What PromQL itself reads.
 const LANGUAGE: &[&str] = &[
+    "absent",
+    "absent_over_time",
     "and",
     "by",
     "histogram_quantile",
