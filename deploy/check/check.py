@@ -241,6 +241,22 @@ def numbers(rendered):
             problem("deploy/chart/ci/zeros.yaml", f"intake's {section}.{key} is {found!r}; {value!r} was said")
 
 
+def strategies(rendered):
+    """What only one pod may have or mount is given up before the next one starts."""
+    for values, all_of_them in rendered.items():
+        claims = {d["metadata"]["name"]: d["spec"]["accessModes"] for d in all_of_them if d["kind"] == "PersistentVolumeClaim"}
+        for document in all_of_them:
+            if document["kind"] != "Deployment":
+                continue
+            volumes = document["spec"]["template"]["spec"]["volumes"]
+            mounted = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
+            alone = any("ReadWriteMany" not in claims.get(name, ["ReadWriteMany"]) for name in mounted)
+            alone |= document["metadata"]["labels"]["app.kubernetes.io/component"] == "audit"
+            expected = "Recreate" if alone else "RollingUpdate"
+            if (found := document["spec"]["strategy"]["type"]) != expected:
+                problem(f"{short(values)}: {whose(document)}", f"is upgraded by {found}; its volumes need {expected}")
+
+
 def flows(rendered):
     """Who may call whom: what docs/design.md draws, and audit asking routing what an agency may see."""
     expected = {
@@ -646,7 +662,7 @@ def main():
         lint()
         refusals()
         versions = objects(rendered)
-        for check in (pods, numbers, flows, hooks, alerts):
+        for check in (pods, numbers, strategies, flows, hooks, alerts):
             check(rendered)
         for check in (routes, removed, explained, compose, dockerfile, units):
             check()
