@@ -241,6 +241,27 @@ def numbers(rendered):
             problem("deploy/chart/ci/zeros.yaml", f"intake's {section}.{key} is {found!r}; {value!r} was said")
 
 
+PLACES = ("nodeSelector", "tolerations", "affinity", "priorityClassName")
+
+
+def places(rendered):
+    """Every pod goes where the values say."""
+    file = CHART / "ci" / "everything.yaml"
+    values = yaml.safe_load(file.read_text())
+    if lacking := {(of, place) for of in ("intake", "migrate") for place in PLACES if of == "migrate" or place != "affinity"} - {
+        (of, place) for of, said in values.items() if isinstance(said, dict) for place in said
+    }:
+        problem(short(file), f"does not say {sorted(lacking)}")
+    for document in rendered.get(file, []):
+        if document["kind"] not in ("Deployment", "Job"):
+            continue
+        said = values.get(document["metadata"]["labels"]["app.kubernetes.io/component"], {})
+        pod = document["spec"]["template"]["spec"]
+        for place in PLACES:
+            if place in said and pod.get(place) != said[place]:
+                problem(f"{short(file)}: {whose(document)}", f"has {place} {pod.get(place)}; {said[place]} was said")
+
+
 def strategies(rendered):
     """What only one pod may have or mount is given up before the next one starts."""
     for values, all_of_them in rendered.items():
@@ -662,7 +683,7 @@ def main():
         lint()
         refusals()
         versions = objects(rendered)
-        for check in (pods, numbers, strategies, flows, hooks, alerts):
+        for check in (pods, numbers, places, strategies, flows, hooks, alerts):
             check(rendered)
         for check in (routes, removed, explained, compose, dockerfile, units):
             check()
