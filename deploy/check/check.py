@@ -241,6 +241,22 @@ def numbers(rendered):
             problem("deploy/chart/ci/zeros.yaml", f"intake's {section}.{key} is {found!r}; {value!r} was said")
 
 
+def connections():
+    """The databases take as many connections as the chart's replicas open, one more during an upgrade, and 20 besides."""
+    pool = int(re.search(r"const POSTGRES_CONNECTIONS: usize = (\d+);", (ROOT / "crates/sql/src/open.rs").read_text())[1])
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    file = DEPLOY / "cluster" / "cloudnative-pg.yaml"
+    clusters = {cluster["metadata"]["name"]: cluster["spec"] for cluster in documents(file.read_text())}
+    for service in SERVICES:
+        own = values[service]
+        # A single writer is stopped before the next one starts.
+        most = own["replicas"] if service == "audit" else max(own["replicas"], own["autoscaling"]["maxReplicas"]) + 1
+        needed = most * pool + 20
+        parameters = clusters.get(f"remit-{service}", {}).get("postgresql", {}).get("parameters", {})
+        if (taken := int(parameters.get("max_connections", 100))) < needed:
+            problem(short(file), f"{service}'s takes {taken} connections; its replicas may need {needed}")
+
+
 PLACES = ("nodeSelector", "tolerations", "affinity", "priorityClassName")
 
 
@@ -685,7 +701,7 @@ def main():
         versions = objects(rendered)
         for check in (pods, numbers, places, strategies, flows, hooks, alerts):
             check(rendered)
-        for check in (routes, removed, explained, compose, dockerfile, units):
+        for check in (routes, removed, explained, connections, compose, dockerfile, units):
             check()
         manifests(False)
         refused = len(list((CHART / "ci" / "refused").glob("*.yaml")))
