@@ -43,6 +43,14 @@ def short(path):
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+def some(folder, pattern):
+    """The files; that there are none would look like success."""
+    files = sorted(folder.glob(pattern))
+    if not files:
+        problem(short(folder), f"has no {pattern}")
+    return files
+
+
 # YAML 1.1 reads `off`, `010` and `1_000` as what they are not; Kubernetes reads YAML as 1.2 does, apart from that. Doubled
 # keys would be passed over, which hides a field.
 class Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
@@ -84,7 +92,7 @@ def lint():
 
 def renderings():
     """What the chart gives for each file of values."""
-    files = sorted((CHART / "ci").glob("*.yaml")) + [MANIFESTS / "values.yaml"]
+    files = some(CHART / "ci", "*.yaml") + [MANIFESTS / "values.yaml"]
     rendered = {}
     with ThreadPoolExecutor() as pool:
         for values, (code, out, err) in zip(files, pool.map(render, files)):
@@ -99,7 +107,7 @@ def renderings():
 
 
 def refusals():
-    files = sorted((CHART / "ci" / "refused").glob("*.yaml"))
+    files = some(CHART / "ci" / "refused", "*.yaml")
     with ThreadPoolExecutor() as pool:
         for values, (code, _, err) in zip(files, pool.map(render, files)):
             expected = values.read_text().splitlines()[0].removeprefix("# ")
@@ -146,7 +154,7 @@ def objects(rendered):
 
 def others(custom):
     """Kinds of other projects."""
-    for file in sorted((DEPLOY / "cluster").glob("*.yaml")):
+    for file in some(DEPLOY / "cluster", "*.yaml"):
         for document in documents(file.read_text()):
             custom.append({"where": f"{short(file)}: {whose(document)}", "object": document})
     ran = subprocess.run(
@@ -187,7 +195,8 @@ def pods(rendered):
                 ask(not pod.get(host), f"has {host}")
             ask(not any("hostPath" in volume for volume in pod.get("volumes", [])), "mounts a folder of the host")
             for volume in pod.get("volumes", []):
-                mode = volume.get("secret", {}).get("defaultMode", 0o440)
+                # 0644 is what Kubernetes takes by itself.
+                mode = volume["secret"].get("defaultMode", 0o644) if "secret" in volume else 0
                 ask(mode & 0o037 == 0, f"the secret {volume['name']} is open to others: the program refuses it")
             for volume in pod.get("volumes", []):
                 # A rotated key is several files.
@@ -406,7 +415,7 @@ def explained():
     """deploy/README.md explains each value, and no other."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     readme = DEPLOY / "README.md"
-    told = set(re.findall(r"^\| `([A-Za-z.]+)` \|", readme.read_text(), re.MULTILINE)) if readme.exists() else set()
+    told = set(re.findall(r"^\| `([A-Za-z.]+)` \|", readme.read_text(), re.MULTILINE))
 
     def covered(path):
         return any(path == key or path.startswith(f"{key}.") for key in told)
@@ -457,7 +466,7 @@ def alerts(rendered):
         for file, text in document["data"].items()
         if file.endswith(".json")
     }
-    for file in (DEPLOY / "monitoring" / "dashboards").glob("*.json"):
+    for file in some(DEPLOY / "monitoring" / "dashboards", "*.json"):
         if file.name not in boards or json.loads(boards[file.name]) != json.loads(file.read_text()):
             problem(short(file), "is not the dashboard that the chart has")
 
@@ -485,8 +494,6 @@ def manifests(write):
 
 def compose():
     file = DEPLOY / "compose.yaml"
-    if not file.exists():
-        return
     content = documents(file.read_text())[0]
     schema = json.loads(Path(ARGUMENTS.compose).read_text())
     for error in jsonschema.Draft7Validator(schema).iter_errors(content):
@@ -545,9 +552,7 @@ def dockerfile():
 
 
 def units():
-    files = sorted((DEPLOY / "systemd").glob("*.service"))
-    if not files:
-        return
+    files = some(DEPLOY / "systemd", "*.service")
     if not shutil.which("systemd-analyze"):
         aloud.append(f"NOT CHECKED, since systemd-analyze is not here: {', '.join(map(short, files))}")
         return
