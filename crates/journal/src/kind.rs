@@ -142,6 +142,7 @@ kinds! {
         NarrativeWithheld "case.narrative-withheld" "reports no longer shown to a supporting agency" "已停止向协办单位提供举报内容"
         DeadlineReminded "case.deadline-reminded" "reminder of a deadline" "期限提醒"
         CaseSupervised "case.supervised" "under the supervision of a superior" "上级挂牌督办"
+        SupervisionEnded "case.supervision-ended" "supervision ended: the lead is under others now" "承办单位改隶，督办终止"
         ClockPaused "case.clock-paused" "time for the result paused" "办理期限已中止计算"
         ClockResumed "case.clock-resumed" "time for the result runs again" "办理期限恢复计算"
         DeadlineSettled "case.deadline-settled" "provisional deadline computed again: holidays published" "节假日安排公布后，期限已重新计算"

@@ -210,7 +210,12 @@ impl Cases {
         check_batch(&requests)?;
         let answers = requests.into_iter().map(async |request| {
             let name = request.name.clone();
-            (name, self.act(caller, request).await)
+            // As in lists, at once: a batch has to fit into memory, and into a message.
+            let answer = self.act(caller, request).await.map(|answered| match answered {
+                Answered::Changed(sight) => Answered::Changed(Box::new(view::without_details(*sight))),
+                previewed => previewed,
+            });
+            (name, answer)
         });
         Ok(futures::stream::iter(answers).buffered(AT_ONCE).collect().await)
     }
@@ -252,18 +257,21 @@ impl Cases {
     }
 }
 
+/// Checks how many a batch has, before anything of it costs more.
+pub(crate) fn check_count(requests: usize) -> Result<(), Failure> {
+    match requests {
+        0 => Err(Failure::invalid("requests", "is required: one for each case")),
+        1..=LARGEST_BATCH => Ok(()),
+        _ => {
+            let description = format!("has {requests} requests, more than {LARGEST_BATCH}: send them in several calls");
+            Err(Failure::invalid("requests", description))
+        }
+    }
+}
+
 /// Checks what a batch must hold as a whole.
 fn check_batch(requests: &[ChangeRequest]) -> Result<(), Failure> {
-    if requests.is_empty() {
-        return Err(Failure::invalid("requests", "is required: one for each case"));
-    }
-    if requests.len() > LARGEST_BATCH {
-        let description = format!(
-            "has {} requests, more than {LARGEST_BATCH}: send them in several calls",
-            requests.len()
-        );
-        return Err(Failure::invalid("requests", description));
-    }
+    check_count(requests.len())?;
     let mut violations = Violations::new();
     let mut first = BTreeMap::new();
     for (index, request) in requests.iter().enumerate() {

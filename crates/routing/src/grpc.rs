@@ -43,7 +43,7 @@ use crate::{
         Designate, Dispatch, Escalate, Party, PauseClock, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse,
         Reopen, RequestAssistance, RequestReview, ResumeClock, Review, ShareNarrative, Supervise, Transfer,
     },
-    cases::{Answered, Cases, ChangeRequest, forgotten, watched},
+    cases::{Answered, Cases, ChangeRequest, check_count, forgotten, watched},
     feed::Interrupted,
     reports::Reports,
     view,
@@ -476,6 +476,7 @@ impl Service {
 
     /// Each request of a batch, by itself.
     async fn act_each<R: ChangeCase>(&self, caller: &Identity, requests: Vec<R>) -> Result<Vec<BatchedCase>, Status> {
+        check_count(requests.len())?;
         let changes = requests
             .into_iter()
             .map(|request| change(request, caller.officer.as_ref()));
@@ -483,8 +484,7 @@ impl Service {
         let batched = |(name, answer): (String, Result<Answered, Failure>)| BatchedCase {
             name,
             result: Some(match answer {
-                // As in lists: a batch has to fit into a message.
-                Ok(Answered::Changed(sight)) => BatchedResult::Sight(view::without_details(*sight)),
+                Ok(Answered::Changed(sight)) => BatchedResult::Sight(*sight),
                 Ok(Answered::Previewed(preview)) => BatchedResult::Preview(preview),
                 Err(failure) => BatchedResult::Error(failed(failure)),
             }),

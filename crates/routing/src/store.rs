@@ -271,7 +271,8 @@ pub trait Store: Send + Sync + 'static {
     /// another transaction has locked.
     async fn succeed(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
 
-    /// Open cases with a clock whose end may still move, after a case, at most `limit`.
+    /// Open cases that another directory or calendar may change: with a clock whose end may still move,
+    /// or a supervisor; after a case, at most `limit`.
     async fn provisional(&self, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error>;
 
     /// Computes the provisional deadlines of cases again, by the calendars of this replica, in one

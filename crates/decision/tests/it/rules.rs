@@ -8,7 +8,7 @@ use decision::decide::rule;
 use decision::directory::{Directory, Function};
 use decision::facts::Situation;
 use decision::rules::check::{check, check_table, check_yaml};
-use decision::rules::{Action, RuleSet, SHIPPED, Severity, Taxonomy};
+use decision::rules::{Action, PauseNeed, RuleSet, SHIPPED, Severity, Taxonomy};
 use prost::Message as _;
 
 /// The shipped set's row for a category, and its lead.
@@ -266,7 +266,7 @@ fn pauses_and_supervision_are_of_the_table() {
     let read = set(&format!("pauses: [{hearing}, {opinion}]")).expect("a rule set");
     let names = |function: &str| -> Vec<_> {
         let function = Function::new(function).expect("a function");
-        read.pauses(&function).map(|pause| pause.name()).collect()
+        read.pauses(&function).map(PauseNeed::name).collect()
     };
     assert_eq!(names("police"), ["hearing", "expert-opinion"]);
     assert_eq!(names("inspection"), ["expert-opinion"]);

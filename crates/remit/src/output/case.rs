@@ -365,6 +365,7 @@ pub fn worklist(worklist: Worklist) -> &'static str {
         Worklist::AwaitingDesignation => tr("to designate"),
         Worklist::Claims => tr("claims to answer"),
         Worklist::Assistance => tr("assistance to answer"),
+        Worklist::WaitingForReporter => tr("reporter asked"),
         Worklist::Supervised => tr("supervised"),
         Worklist::Unread => tr("not read"),
         Worklist::Unspecified => tr("unknown"),

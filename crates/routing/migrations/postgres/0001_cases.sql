@@ -77,6 +77,8 @@ CREATE TABLE case_parties (
 
 CREATE UNIQUE INDEX case_parties_one_owner ON case_parties (case_id) WHERE part IN ('lead', 'designating');
 
+CREATE INDEX case_parties_supervising ON case_parties (case_id) WHERE part = 'supervising';
+
 CREATE INDEX case_parties_newest ON case_parties (agency, open_time, case_id);
 
 -- The exclusions of open cases: those of the opening, and successors since. `directory` is the

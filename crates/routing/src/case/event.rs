@@ -67,6 +67,11 @@ pub enum Event {
         /// The clock that was missed; `None` if the superior chose to.
         missed: Option<Clock>,
     },
+    /// A supervisor is no superior of the lead any more.
+    SupervisionEnded {
+        /// The supervisor.
+        by: AgencyId,
+    },
     /// The time for the result was paused.
     ClockPaused {
         /// Why.
@@ -199,6 +204,7 @@ impl Event {
             Self::NarrativeShared { shared: false, .. } => RoutingKind::NarrativeWithheld,
             Self::Reminded { .. } => RoutingKind::DeadlineReminded,
             Self::Supervised { .. } => RoutingKind::CaseSupervised,
+            Self::SupervisionEnded { .. } => RoutingKind::SupervisionEnded,
             Self::ClockPaused { .. } => RoutingKind::ClockPaused,
             Self::ClockResumed { .. } => RoutingKind::ClockResumed,
             Self::DeadlineSettled => RoutingKind::DeadlineSettled,
@@ -300,6 +306,7 @@ impl Event {
                 detail.supervisor = by.resource_name();
                 detail.missed_clock = missed.as_ref().map(crate::view::clock);
             }
+            Self::SupervisionEnded { by } => detail.supervisor = by.resource_name(),
             Self::ClockPaused { ground } | Self::ClockResumed { ground } => detail.pause_ground = (*ground).into(),
             Self::Recused { agency } => detail.recused_agency = agency.resource_name(),
             Self::AssistanceRequested { of } | Self::AssistancePassedOn { of } => {

@@ -66,6 +66,7 @@ impl Rule {
             open::RULE,
             supervise::REMIND,
             supervise::LATE,
+            supervise::END,
             pause::END,
             hand_up::RULE,
             hand_up::REPEAT,

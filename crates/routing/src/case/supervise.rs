@@ -32,6 +32,14 @@ pub(super) const LATE: &Rule = &Rule {
     clocks: &[(WORKED, ClockKind::Result, Effect::Start)],
 };
 
+/// Another directory has put the lead under others than its supervisor.
+pub(super) const END: &Rule = &Rule {
+    name: "end-supervision",
+    doing: "end supervision",
+    may: &[(Part::Remit, LED)],
+    clocks: &[],
+};
+
 /// A superior puts the case under its supervision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Supervise {
@@ -206,6 +214,23 @@ impl Rules<'_> {
         let may = self.stands_in(supervisor, matter) == Some(supervisor) && !self.is_reviewed(supervisor, case);
         let is_above = |owner: &AgencyId| owner != supervisor && self.directory.is_under(owner, supervisor);
         case.owner().filter(|owner| may && is_above(owner)).map(|_| supervisor)
+    }
+
+    /// The change by which a supervisor goes that is no superior of the lead any more; `None` if it is.
+    pub fn unwatched(&self, case: &Case, matter: &Matter) -> Option<Transition> {
+        let by = case
+            .supervisor
+            .clone()
+            .filter(|_| END.allows(Part::Remit, case.state()))?;
+        let event = Event::SupervisionEnded { by };
+        let transition = self.tidied(
+            Transition {
+                event,
+                case: case.clone(),
+            },
+            matter,
+        );
+        transition.case.supervisor.is_none().then_some(transition)
     }
 
     /// The transition with a supervisor only while it is above a lead that has to come to a result, and

@@ -26,6 +26,8 @@ pub enum Worklist {
     Claims,
     /// The agency must answer a request to assist.
     Assistance,
+    /// The reporter was asked, and has not answered.
+    WaitingForReporter,
     /// The agency supervises its lead.
     Supervised,
     /// Changed since the agency last read it.
@@ -58,6 +60,8 @@ pub enum Order {
     OwnBut(&'static [ClockKind]),
     /// Like the worklist [`Worklist::Due`], with what has ended by now.
     Ended,
+    /// A question to the reporter is not answered: by when it is to be.
+    Question,
     /// The part and the state alone: when the owner's clock ends.
     Owner,
     /// A change by another that the agency has not read: when it happened.
@@ -129,6 +133,14 @@ impl Worklist {
             order: Order::Own(&[ClockKind::Assist]),
         },
         Row {
+            worklist: Self::WaitingForReporter,
+            name: "waiting-for-reporter",
+            wire: Wire::WaitingForReporter,
+            parts: &[Part::Lead],
+            states: &[State::ASSIGNED, State::IN_PROGRESS, State::IN_REVIEW],
+            order: Order::Question,
+        },
+        Row {
             worklist: Self::Supervised,
             name: "supervised",
             wire: Wire::Supervised,
@@ -181,12 +193,15 @@ impl Row {
             return None;
         }
         let earliest = |is_meant: &dyn Fn(ClockKind) -> bool| {
-            let own = case.all_clocks().filter(|clock| clock.owner == *agency);
+            // Nothing is to be done while a clock stands still.
+            let runs = |clock: &&super::Clock| clock.ledger.paused.is_none();
+            let own = case.all_clocks().filter(|clock| clock.owner == *agency).filter(runs);
             own.filter(|clock| is_meant(clock.kind())).map(|clock| clock.due).min()
         };
         match self.order {
             Order::Own(kinds) => earliest(&|kind| kinds.contains(&kind)),
             Order::OwnBut(kinds) => earliest(&|kind| !kinds.contains(&kind)),
+            Order::Question => case.course.question.as_ref().map(|question| question.answer_by),
             Order::Owner => case.duty().map(|duty| duty.clock.due),
             Order::Ended | Order::Change => None,
         }

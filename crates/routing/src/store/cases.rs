@@ -248,8 +248,14 @@ impl SqlStore {
         let mut changed = Vec::new();
         for mut case in locked.into_values() {
             let at = now.max(case.stored.head.time);
-            if let Some(transition) = self.rules(directory, at).settled(&case.stored.case) {
+            let rules = self.rules(directory, at);
+            if let Some(transition) = rules.settled(&case.stored.case) {
                 changed.push(self.change(&mut case, transition, ChangeContext::by_time(), directory, now));
+            }
+            if let Some(transition) = rules.unwatched(&case.stored.case, &case.matter) {
+                let mut change = self.change(&mut case, transition, ChangeContext::by_time(), directory, now);
+                change.tell_who_lost_sight();
+                changed.push(change);
             }
         }
         let settled = changed.len();

@@ -37,14 +37,20 @@ pub(super) const HISTORY_OF: &str =
 pub(super) async fn provisional(db: &Db, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
     let rows = db
         .fetch(
-            "SELECT DISTINCT case_id FROM case_clocks WHERE provisional = 1 AND case_id > $1 ORDER BY case_id LIMIT $2",
+            "SELECT case_id FROM (SELECT case_id FROM case_clocks WHERE provisional = 1 \
+             UNION SELECT case_id FROM case_parties WHERE part = 'supervising') AS due \
+             WHERE case_id > $1 ORDER BY case_id LIMIT $2",
             vec![after.unwrap_or_default().into(), i64::from(limit).into()],
         )
         .await?;
     let id = |row: &Row| rows::uuid(row, "case_id");
-    page(&rows, limit, "a case with a provisional deadline", id, |row| {
-        row.get("case_id")
-    })
+    page(
+        &rows,
+        limit,
+        "a case with a provisional deadline or a supervisor",
+        id,
+        |row| row.get("case_id"),
+    )
 }
 
 pub(super) async fn missed(

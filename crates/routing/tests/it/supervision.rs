@@ -1,15 +1,21 @@
 //! Pauses, reminders and supervision in the store.
 
+use std::sync::Arc;
+
 use api::event::{Detail, PauseGround, StateChange};
-use decision::calendar::{ClockKind, Unit};
+use decision::{
+    calendar::{ClockKind, Unit},
+    directory::Directory,
+};
 use journal::{Outbox as _, SqlOutbox};
 use prost::Message as _;
 use routing::case::{Action, PauseClock, ResumeClock, ShareNarrative, State, Supervise};
+use routing::store::versions::{Activation, Versions as _};
 use routing::store::{Acted, Command, Store as _};
 use testkit::Backend;
 use uuid::Uuid;
 
-use crate::fixture::{DAY, Fixture, HOUR, agency, agency_viewer, by, command, gambling, standing};
+use crate::fixture::{DAY, Fixture, HOUR, agency, agency_viewer, by, command, gambling, shipped, standing};
 
 testkit::on_each_backend!(
     p5_a_pause_outlasts_a_restart_and_ends_by_itself,
@@ -17,6 +23,7 @@ testkit::on_each_backend!(
     p7_a_supervisor_sees_the_case_from_then_on_and_not_its_reports,
     p7_a_supporting_agency_reads_what_the_lead_shares,
     p4_a_supporting_supervisor_goes_on_supporting,
+    p7_another_directory_ends_the_sight_of_a_supervisor,
 );
 
 async fn taken_over(fixture: &Fixture) -> Uuid {
@@ -263,5 +270,47 @@ async fn p4_a_supporting_supervisor_goes_on_supporting(backend: Backend) {
         supporting.find(|of| of.agency == agency("police-450000")).cloned()
     };
     assert_eq!(find(&stored), find(&asked));
+    fixture.assert_promises().await;
+}
+
+async fn p7_another_directory_ends_the_sight_of_a_supervisor(backend: Backend) {
+    let fixture = Fixture::new(backend).await;
+    let case = taken_over(&fixture).await;
+    let done = fixture.act(supervise(case, "police-450000", None)).await;
+    assert!(matches!(done, Acted::Done(_)), "{done:?}");
+    let superior = agency_viewer("police-450000");
+    let sees = async || fixture.store.case(case, &superior).await.unwrap().is_some();
+    assert!(sees().await);
+    let ticker = fixture.ticker(&fixture.store);
+    assert_eq!(ticker.settle().await.unwrap(), 0, "it is above the lead");
+    let source = Directory::shipped().source().replace(
+        "en: Nanning network-police desk}, superior: police-450000}",
+        "en: Nanning network-police desk}, superior: police-CN}",
+    );
+    let directory = Directory::parse(&source, Directory::shipped().territories()).unwrap();
+    let activation = Activation {
+        seen: fixture.store.active().digests(),
+        next: shipped().with_directory(Arc::new(directory)).unwrap(),
+        purpose: String::new(),
+        actor: Default::default(),
+        traceparent: String::new(),
+        request: None,
+    };
+    fixture.store.activate(&activation, fixture.now()).await.unwrap();
+    // At once, and for good at the next tick.
+    assert!(!sees().await);
+    assert_eq!(ticker.settle().await.unwrap(), 1);
+    assert_eq!(ticker.settle().await.unwrap(), 0);
+    let stored = fixture.case(case).await;
+    assert_eq!(stored.case.supervisor, None);
+    assert_eq!(stored.history.last().unwrap().kind, "case.supervision-ended");
+    let told = fixture.feed("police-450000", 0).await;
+    assert!(told.iter().all(|item| item.case.is_none()), "it has lost it");
+    assert_eq!(
+        fixture
+            .count("SELECT count(*) FROM case_lists WHERE agency = 'police-450000'")
+            .await,
+        0
+    );
     fixture.assert_promises().await;
 }

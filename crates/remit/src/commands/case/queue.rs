@@ -15,7 +15,7 @@ use api::routing::{
 use journal::{Clock as _, SystemClock};
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::MissedTickBehavior,
 };
@@ -65,7 +65,7 @@ struct Queue<'a> {
 impl Queue<'_> {
     async fn run(mut self) -> anyhow::Result<()> {
         let mut keys = keyboard();
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut stop = Stop::new()?;
         let mut tick = tokio::time::interval(REFRESH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.reset();
@@ -74,43 +74,78 @@ impl Queue<'_> {
             terminal.draw(&self.screen)?;
             let key = tokio::select! {
                 key = keys.recv() => key,
-                _ = terminate.recv() => None,
+                () = stop.asked() => None,
                 _ = tick.tick() => {
-                    self.refresh().await;
+                    tokio::select! {
+                        () = self.refresh() => {}
+                        () = stop.asked() => return Ok(()),
+                    }
                     continue;
                 }
             };
             // Without a keyboard there is nothing more to do.
             let Some(key) = key else { return Ok(()) };
             match self.screen.press(key) {
-                Do::Draw => {}
+                Do::Draw => continue,
                 Do::Quit => return Ok(()),
-                Do::Reload => self.refresh().await,
                 Do::Open(name) => {
                     drop(terminal);
-                    let opened = self.open(name).await;
+                    let opened = tokio::select! {
+                        opened = self.open(name) => opened,
+                        () = stop.asked() => return Ok(()),
+                    };
                     terminal = Terminal::raw()?;
-                    match opened {
-                        Ok(()) => drop(keys.recv().await),
-                        Err(error) => self.screen.fail(error.to_string()),
+                    if let Err(error) = opened {
+                        self.screen.fail(error.to_string());
+                    } else {
+                        tokio::select! {
+                            _ = keys.recv() => {}
+                            () = stop.asked() => return Ok(()),
+                        }
                     }
                     terminal.on()?;
-                    self.refresh().await;
+                    tokio::select! {
+                        () = self.refresh() => {}
+                        () = stop.asked() => return Ok(()),
+                    }
                 }
-                Do::Take { name, etag } => {
-                    let taken = self.take(name.clone(), etag).await;
-                    self.done(taken, tell("{0} taken over", &[&name])).await;
-                }
-                Do::Preview(hand_on) => match self.hand_on(hand_on.clone(), true).await {
-                    Ok(preview) => self.screen.ask_whether(hand_on, preview.unwrap_or_default()),
-                    Err(failed) => self.screen.fail(failed.to_string()),
-                },
-                Do::HandOn(hand_on) => {
-                    let word = tell("{0} handed on to {1}", &[&hand_on.name, &hand_on.to]);
-                    let handed = self.hand_on(hand_on, false).await;
-                    self.done(handed, word).await;
+                call => {
+                    self.screen.say(tr("one moment"));
+                    terminal.draw(&self.screen)?;
+                    self.screen.say("");
+                    tokio::select! {
+                        () = self.call(call) => {}
+                        () = stop.asked() => return Ok(()),
+                    }
                 }
             }
+            // What was typed meanwhile was meant for what was shown before.
+            while let Ok(key) = keys.try_recv() {
+                if key == Key::Interrupt {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What a key asks of the services.
+    async fn call(&mut self, call: Do) {
+        match call {
+            Do::Reload => self.refresh().await,
+            Do::Take { name, etag } => {
+                let taken = self.take(name.clone(), etag).await;
+                self.done(taken, tell("{0} taken over", &[&name])).await;
+            }
+            Do::Preview(hand_on) => match self.hand_on(hand_on.clone(), true).await {
+                Ok(preview) => self.screen.ask_whether(hand_on, preview.unwrap_or_default()),
+                Err(failed) => self.screen.fail(failed.to_string()),
+            },
+            Do::HandOn(hand_on) => {
+                let word = tell("{0} handed on to {1}", &[&hand_on.name, &hand_on.to]);
+                let handed = self.hand_on(hand_on, false).await;
+                self.done(handed, word).await;
+            }
+            Do::Draw | Do::Quit | Do::Open(_) => {}
         }
     }
 
@@ -184,6 +219,26 @@ impl Queue<'_> {
             ..TransferCaseRequest::default()
         };
         Ok(self.answer(self.client().transfer_case(request).await)?.preview)
+    }
+}
+
+/// What ends the program from outside: the terminal is given back first.
+struct Stop([Signal; 3]);
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        let of = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let [first, second, third] = of.map(signal);
+        Ok(Self([first?, second?, third?]))
+    }
+
+    async fn asked(&mut self) {
+        let [first, second, third] = &mut self.0;
+        tokio::select! {
+            _ = first.recv() => {}
+            _ = second.recv() => {}
+            _ = third.recv() => {}
+        }
     }
 }
 

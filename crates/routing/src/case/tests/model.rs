@@ -545,10 +545,12 @@ fn p4_p5_p7_hold_in_every_life_of_a_case() {
     assert_eq!(seldom, [] as [&str; 0], "{states:?}");
 }
 
-/// What random lives do not do: openings are their beginning, and calendars do not change.
-const NOT_IN_LIVES: [&str; 4] = [
+/// What random lives do not do: openings are their beginning, and directories and calendars do
+/// not change.
+const NOT_IN_LIVES: [&str; 5] = [
     "case.opened",
     "case.advised",
     "case.deadline-settled",
     "case.assistance-passed-on",
+    "case.supervision-ended",
 ];

@@ -90,7 +90,9 @@ pub struct Screen {
     cases: Vec<Case>,
     /// Whether the list has more cases than were read.
     more: bool,
-    selected: usize,
+    /// Where the selected case is; `None` after it went, until a movement: a key must not meet a
+    /// neighbour.
+    selected: Option<usize>,
     asked: Option<Asked>,
     /// What happened last, and whether it failed.
     message: (String, bool),
@@ -103,11 +105,20 @@ impl Screen {
         count.map_or(api::routing::Worklist::Due.into(), |count| count.worklist)
     }
 
-    /// Takes what was read. The same case stays selected, or the one in its place.
+    /// Takes what was read. The same case stays selected; if it is gone, none is, and that is said.
     pub fn load(&mut self, agency: String, counts: Vec<WorklistCount>, cases: Vec<Case>, more: bool) {
         let selected = self.case().map(|case| case.name.clone());
-        let still = selected.and_then(|name| cases.iter().position(|case| case.name == name));
-        self.selected = still.unwrap_or(self.selected).min(cases.len().saturating_sub(1));
+        let still = selected
+            .as_ref()
+            .and_then(|name| cases.iter().position(|case| case.name == *name));
+        if let Some(gone) = selected.filter(|_| still.is_none()) {
+            self.say(tell("{0} is not on this list any more", &[&gone]));
+            self.asked = None;
+        } else if self.message.1 {
+            self.say("");
+        }
+        let is_first = self.cases.is_empty();
+        self.selected = still.or(is_first.then_some(0));
         (self.agency, self.counts, self.cases, self.more) = (agency, counts, cases, more);
         self.shown = self.shown.min(self.counts.len().saturating_sub(1));
     }
@@ -128,7 +139,7 @@ impl Screen {
     }
 
     fn case(&self) -> Option<&Case> {
-        self.cases.get(self.selected)
+        self.cases.get(self.selected?)
     }
 
     /// What a key does.
@@ -150,10 +161,11 @@ impl Screen {
             (Key::Char('r'), _) => return Do::Reload,
             (Key::Char('n') | Key::Tab, _) => return self.turn(1),
             (Key::Char('p') | Key::BackTab, _) => return self.turn(self.counts.len().saturating_sub(1)),
-            (Key::Down | Key::Char('j'), Some(_)) => {
-                self.selected = (self.selected + 1).min(self.cases.len().saturating_sub(1));
+            (Key::Down | Key::Char('j'), _) => {
+                let next = self.selected.map_or(0, |at| at + 1);
+                self.selected = Some(next.min(self.cases.len().saturating_sub(1)));
             }
-            (Key::Up | Key::Char('k'), _) => self.selected = self.selected.saturating_sub(1),
+            (Key::Up | Key::Char('k'), _) => self.selected = Some(self.selected.map_or(0, |at| at.saturating_sub(1))),
             (Key::Enter | Key::Char('o'), Some(case)) => return Do::Open(case.name.clone()),
             (Key::Char('t'), Some(case)) => {
                 let (name, etag) = of(case);
@@ -171,7 +183,7 @@ impl Screen {
     /// Shows another worklist.
     fn turn(&mut self, by: usize) -> Do {
         self.shown = (self.shown + by) % self.counts.len().max(1);
-        self.selected = 0;
+        self.selected = Some(0);
         self.cases.clear();
         Do::Reload
     }
@@ -218,10 +230,10 @@ impl Screen {
         let below = self.below(width);
         let room = height.saturating_sub(lines.len() + below.len()).max(1);
         // The selected case is always on the screen.
-        let from = self.selected.saturating_sub(room.saturating_sub(1));
+        let from = self.selected.unwrap_or(0).saturating_sub(room.saturating_sub(1));
         let cases = self.cases.iter().enumerate().skip(from).take(room);
         let mut listed: Vec<_> = cases
-            .map(|(at, case)| self.row(case, at == self.selected, width, now))
+            .map(|(at, case)| self.row(case, Some(at) == self.selected, width, now))
             .collect();
         if listed.is_empty() {
             listed.push(cut(tr("no cases"), width));
@@ -587,15 +599,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_keeps_the_selected_case_or_its_place() {
+    fn a_refresh_keeps_the_selected_case_and_selects_no_other() {
         let cases = |numbers: &[u32]| numbers.iter().map(|number| case(*number, "police-450100", 5)).collect();
         let mut screen = screen(cases(&[1, 2, 3]));
         screen.press(Key::Down);
         screen.reload(cases(&[7, 8, 2]));
         assert_eq!(screen.press(Key::Enter), Do::Open("cases/2".to_owned()));
         screen.reload(cases(&[7, 8, 9]));
-        assert_eq!(screen.press(Key::Enter), Do::Open("cases/9".to_owned()));
+        for key in [Key::Enter, Key::Char('t')] {
+            assert_eq!(screen.press(key), Do::Draw, "the neighbour was not meant");
+        }
         screen.reload(cases(&[7]));
+        assert_eq!(screen.press(Key::Char('t')), Do::Draw);
+        screen.press(Key::Down);
         assert_eq!(screen.press(Key::Enter), Do::Open("cases/7".to_owned()));
     }
 }
