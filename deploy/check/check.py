@@ -336,6 +336,12 @@ def flows(rendered):
         others = {ports for peer, ports in peers(spec.get("egress"), "to") if peer not in SERVICES}
         if others != {(53, 53), (5432,)}:
             problem(short(least), f"{name} may also call ports {sorted(others)}; by default only 53 and 5432")
+    everything = CHART / "ci" / "everything.yaml"
+    for document in rendered.get(everything, []):
+        if document["kind"] == "NetworkPolicy":
+            ports = {ports for peer, ports in peers(document["spec"]["egress"], "to") if "openshift-dns" in peer}
+            if ports != {(53, 53, 5353, 5353)}:
+                problem(f"{short(everything)}: {whose(document)}", f"resolves names on {ports}; on 53 and 5353 was said")
 
 
 def hooks(rendered):
