@@ -16,6 +16,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+NAME = "remit"
 USER = 65532
 PROGRAM = "usr/bin/remit"
 DATA = "var/lib/remit"
@@ -152,6 +154,8 @@ def image(binary, out, certificates, time, version, revision, level):
     architecture = ARCHITECTURES.get(platform.machine())
     if not architecture:
         raise Unusable(f"images are made for {', '.join(ARCHITECTURES)}; this is {platform.machine()}")
+    # A version may have characters that a tag may not.
+    tag = re.sub(r"[^A-Za-z0-9_.-]", "-", version)[:128].lstrip("-.") or "dev"
     shutil.rmtree(out, ignore_errors=True)
     layout = Layout(out / "remit")
     stack = layers(binary, certificates)
@@ -215,15 +219,26 @@ def image(binary, out, certificates, time, version, revision, level):
             {
                 **manifest,
                 "platform": {"architecture": architecture, "os": "linux"},
-                "annotations": {"org.opencontainers.image.ref.name": version},
+                # What is read of a name: containerd the first, others the second.
+                "annotations": {
+                    "io.containerd.image.name": f"docker.io/library/{NAME}:{tag}",
+                    "org.opencontainers.image.ref.name": tag,
+                },
             }
         ],
     }
     (layout.folder / "index.json").write_text(json.dumps(index, sort_keys=True, separators=(",", ":")))
+
+    def at(described):
+        return f"blobs/sha256/{described['digest'].removeprefix('sha256:')}"
+
+    # Not of OCI: what `docker load` reads where images are not containerd's.
+    loaded = [{"Config": at(config), "RepoTags": [f"{NAME}:{tag}"], "Layers": [at(layer) for layer in described]}]
+    (layout.folder / "manifest.json").write_text(json.dumps(loaded, sort_keys=True, separators=(",", ":")))
     whole = {str(p.relative_to(layout.folder)): p.read_bytes() for p in layout.folder.rglob("*") if p.is_file()}
     (out / "remit.tar").write_bytes(archive(whole, time))
     size = sum(layer["size"] for layer in described)
-    return manifest["digest"], size
+    return f"{NAME}:{tag}", manifest["digest"], size
 
 
 def root(binary, folder, certificates):
@@ -257,10 +272,10 @@ def main():
             return root(arguments.binary, arguments.root, arguments.certificates)
         if not arguments.out:
             raise Unusable("say --out or --root")
-        digest, size = image(
+        name, digest, size = image(
             arguments.binary, arguments.out, arguments.certificates, time, arguments.version, arguments.revision, arguments.level
         )  # fmt: skip
-        print(f"{arguments.out}/remit: {digest}, {size / 1e6:.1f} MB compressed")
+        print(f"{arguments.out}/remit: {name}, {digest}, {size / 1e6:.1f} MB compressed")
     except Unusable as error:
         sys.exit(f"error: {error}")
 

@@ -34,7 +34,7 @@ SERVICES = ["intake", "routing", "audit"]
 def make(binary, out):
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     subprocess.run(
-        [sys.executable, HERE / "image.py", binary, "--out", out, "--version", "test", "--level", "1"],
+        [sys.executable, HERE / "image.py", binary, "--out", out, "--version", "1.0+test", "--level", "1"],
         check=True, env=environment, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
@@ -56,6 +56,13 @@ def unpack(files, root):
     used = {entry["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
     there = {f"sha256:{Path(name).name}" for name in files if "/blobs/" in name}
     assert used == there, f"blobs that nothing refers to: {there - used}"
+    assert entry["annotations"] == {
+        "io.containerd.image.name": "docker.io/library/remit:1.0-test", "org.opencontainers.image.ref.name": "1.0-test",
+    }, entry["annotations"]  # fmt: skip
+    (loaded,) = json.loads(files["remit/manifest.json"])
+    assert loaded["RepoTags"] == ["remit:1.0-test"], loaded
+    paths = [f"blobs/sha256/{of['digest'].removeprefix('sha256:')}" for of in [manifest["config"], *manifest["layers"]]]
+    assert [loaded["Config"], *loaded["Layers"]] == paths, "`docker load` would read another image"
     data = None
     for layer, unpacked in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
         tar = gzip.decompress(blob(files, layer))
