@@ -89,6 +89,11 @@ pub const SCHEMA: Schema = Schema {
             include_str!("../migrations/sqlite/0011_withdrawals_by_caller.sql"),
             include_str!("../migrations/postgres/0011_withdrawals_by_caller.sql"),
         ),
+        (
+            "doors of supplements",
+            include_str!("../migrations/sqlite/0012_supplement_doors.sql"),
+            include_str!("../migrations/postgres/0012_supplement_doors.sql"),
+        ),
     ],
 };
 
@@ -260,6 +265,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What was added to a report, oldest first.
     async fn supplements(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error>;
+
+    /// Whether a question of a report is answered.
+    async fn is_answered(&self, report: Uuid, question: i64) -> Result<bool, Error>;
 
     /// Records that a report's reporter withdraws, once. A system that repeats it gets its own first
     /// time, whoever else withdrew.

@@ -1,6 +1,6 @@
 //! Following a report by its receipt.
 
-use api::intake::{Advice, CheckReceiptResponse, LogReference, Question};
+use api::intake::{Advice, CheckReceiptResponse, LogReference};
 use journal::Time;
 use rpc::{Failure, Identity, Role};
 
@@ -22,21 +22,24 @@ impl Service {
         // Read before routing is asked: it then knows of everything that could be shown.
         let mut changes = self.store.changes(stored.report).await?;
         let mut steps = self.store.steps(stored.report).await?;
-        let answered = self.store.supplements(stored.report).await?;
+        let open = stored.case.as_ref().and_then(|case| case.question.as_ref());
+        // Routing tells of the answer only later.
+        let is_answered = match open {
+            Some(open) => self.store.is_answered(stored.report, open.question_number).await?,
+            None => false,
+        };
         let hidden = self.is_hidden_from_bearer(caller, &stored).await?;
         if hidden {
-            changes.truncate(1);
             steps.clear();
         }
         let (as_of, outdated) = currency(&stored, progress, hidden, now);
         let case = stored.case.clone().filter(|_| !hidden).unwrap_or_default();
-        // Routing tells of the answer only later.
-        let is_open = |question: &Question| {
-            !answered
-                .iter()
-                .any(|answer| answer.question == Some(question.question_number))
-        };
         let state = shown_state(stored.state, hidden);
+        // Whether it is hidden or not routed yet: what its bearers did since would tell which, as
+        // between that and what is hidden there are gaps.
+        if state == State::Accepted {
+            changes.truncate(1);
+        }
         Ok(CheckReceiptResponse {
             state: state.to_proto().into(),
             // The same as before it is routed: nothing shows that somebody is excluded.
@@ -62,7 +65,7 @@ impl Service {
             outcome: case.outcome.map(outcome::in_words),
             due_time: case.due_time,
             steps: steps.into_iter().map(outcome::step).collect(),
-            question: case.question.filter(is_open),
+            question: case.question.filter(|_| !is_answered),
         })
     }
 

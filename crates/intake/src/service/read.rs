@@ -1,11 +1,18 @@
 //! Reading a report's content.
 
+use std::collections::BTreeSet;
+
 use api::intake::{GetReportRequest, GetReportResponse, Report};
+use futures::future::try_join_all;
+use names::AgencyId;
 use prost::Message as _;
 use rpc::{Failure, Identity};
 
 use super::{Service, sender, shown_state};
-use crate::{reading, store};
+use crate::{
+    reading,
+    store::{self, StoredReport, StoredSupplement},
+};
 
 impl Service {
     /// Shows a report's content, once it is durable that it is read.
@@ -34,10 +41,20 @@ impl Service {
         }
         let added = self.store.supplements(valid.report).await?;
         // Others may have added what its sender must not know.
-        let shown = added
+        let shown: Vec<_> = added
             .into_iter()
-            .filter(|added| leads || sender(caller).owns(&added.sender));
-        report.supplements = shown.map(|added| added.shown()).collect::<Result<_, _>>()?;
+            .filter(|added| leads || sender(caller).owns(&added.sender))
+            .collect();
+        report.supplements = shown.iter().map(StoredSupplement::shown).collect::<Result<_, _>>()?;
+        // An excluded sender is not told that it is.
+        if leads {
+            let senders = shown.iter().filter_map(|added| added.sender.agency.as_ref());
+            let excluded = self.excluded(senders.collect(), &stored).await?;
+            for (added, shown) in shown.iter().zip(&mut report.supplements) {
+                let agency = added.sender.agency.as_ref();
+                shown.sender_excluded = agency.is_some_and(|agency| excluded.contains(agency));
+            }
+        }
         report.name = name;
         report.accept_time = Some(stored.accept_time.to_proto());
         let state = shown_state(stored.state, self.is_hidden(&caller.agency, &stored).await?);
@@ -51,5 +68,21 @@ impl Service {
             report: Some(report),
             reading: logged_as,
         })
+    }
+
+    /// Those of these agencies from which what became of a report is hidden.
+    async fn excluded<'a>(
+        &self,
+        agencies: BTreeSet<&'a AgencyId>,
+        stored: &StoredReport,
+    ) -> Result<BTreeSet<&'a AgencyId>, Failure> {
+        let asked = agencies
+            .into_iter()
+            .map(|agency| async move { Ok::<_, Failure>((agency, self.is_hidden([agency], stored).await?)) });
+        let asked = try_join_all(asked).await?;
+        Ok(asked
+            .into_iter()
+            .filter_map(|(agency, hidden)| hidden.then_some(agency))
+            .collect())
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Service, sender};
 use crate::{
-    category::Category,
+    category::{Category, Evidence},
     state::State,
     store::{self, Added, Addition, StoredReport},
     submission,
@@ -76,12 +76,12 @@ impl Service {
             }
         };
         violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
-        let stored = match (target, named) {
-            (Some(Target::Receipt(receipt)), _) => self.by_receipt(receipt).await?,
-            (_, Some(report)) => self.sent_by_caller(caller, report).await?,
+        let (stored, by_receipt) = match (target, named) {
+            (Some(Target::Receipt(receipt)), _) => (self.by_receipt(receipt).await?, true),
+            (_, Some(report)) => (self.sent_by_caller(caller, report).await?, false),
             _ => return Err(Failure::NotFound { what: "report" }),
         };
-        let (time, notices) = self.add(caller, stored, &said).await?;
+        let (time, notices) = self.add(caller, stored, by_receipt, &said).await?;
         Ok(AddInformationResponse {
             add_time: Some(time.to_proto()),
             notices,
@@ -111,7 +111,7 @@ impl Service {
         }
         violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
         let stored = self.by_receipt(receipt).await?;
-        let (time, notices) = self.add(caller, stored, &said).await?;
+        let (time, notices) = self.add(caller, stored, true, &said).await?;
         Ok(AnswerQuestionResponse {
             add_time: Some(time.to_proto()),
             notices,
@@ -129,12 +129,13 @@ impl Service {
         &self,
         caller: &Identity,
         stored: StoredReport,
+        by_receipt: bool,
         said: &Said<'_>,
     ) -> Result<(Time, Vec<LocalizedText>), Failure> {
         let is_hidden = self.is_hidden_from_bearer(caller, &stored).await?;
         let mut violations = Violations::new();
         let category = self.category_of(&stored)?;
-        let files = submission::evidence("evidence", said.evidence, category, &mut violations);
+        let files = evidence(said.evidence, category, by_receipt, &mut violations);
         violations.finish(|| Some(())).map_err(Failure::InvalidInput)?;
         let question = said.question.unwrap_or_default();
         let asked = [said.text, &said.evidence.join("\n"), &question.to_string()].join("\0");
@@ -150,6 +151,7 @@ impl Service {
             text: said.text.to_owned(),
             files: files.into_iter().map(|id| (id, caller.actor(id.as_bytes()))).collect(),
             question: said.question,
+            by_receipt,
             is_hidden,
             commitment_key,
             traceparent: telemetry::traceparent(),
@@ -172,6 +174,22 @@ impl Service {
         let id = names::Collection::CATEGORIES.id(&report.category);
         Ok(id.and_then(|id| self.categories.get(id)))
     }
+}
+
+/// The files, if the category takes any. To the bearer of a receipt, the law's words would tell the
+/// category; and one that this version does not have may be one that takes none.
+fn evidence(
+    wanted: &[String],
+    category: Option<&Category>,
+    by_receipt: bool,
+    violations: &mut Violations,
+) -> Vec<Uuid> {
+    let takes = category.is_some_and(|category| category.evidence != Evidence::Refused);
+    let shown = category.filter(|_| !by_receipt);
+    if !takes && shown.is_none() && !wanted.is_empty() {
+        violations.add("evidence", "is not accepted for this report");
+    }
+    submission::evidence("evidence", wanted, shown, violations)
 }
 
 /// Why nothing was added.
@@ -200,10 +218,12 @@ fn refusal(refused: Added, report: Uuid) -> Failure {
         Added::Full => Failure::invalid(
             "text",
             format!(
-                "is more than the report takes: {} additions, {} KiB of text and {} files; send the rest to its agency",
+                "is more than the report takes: {} additions, {} KiB of text and {} files from one sender, by receipts {} times \
+                 that; send the rest to its agency",
                 store::supplement::MOST,
                 store::supplement::MOST_BYTES >> 10,
-                store::supplement::MOST_FILES
+                store::supplement::MOST_FILES,
+                store::supplement::TIMES_IN_ALL
             ),
         ),
         Added::Unattachable(files) => {
@@ -213,5 +233,23 @@ fn refusal(refused: Added, report: Uuid) -> Failure {
             Failure::InvalidInput(files.into_iter().map(violation).collect())
         }
         Added::NotFound | Added::Recorded { .. } => Failure::NotFound { what: "report" },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_category_takes_no_files() {
+        let file = ["evidence/01900000-0000-7000-8000-000000000000".to_owned()];
+        for by_receipt in [true, false] {
+            let mut violations = Violations::new();
+            evidence(&file, None, by_receipt, &mut violations);
+            assert!(!violations.is_empty(), "{by_receipt}");
+            let mut violations = Violations::new();
+            evidence(&[], None, by_receipt, &mut violations);
+            assert!(violations.is_empty(), "{by_receipt}");
+        }
     }
 }

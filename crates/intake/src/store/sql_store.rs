@@ -174,6 +174,10 @@ impl Store for SqlStore {
         self.supplements_of(report).await
     }
 
+    async fn is_answered(&self, report: Uuid, question: i64) -> Result<bool, Error> {
+        self.is_answered_in(report, question).await
+    }
+
     async fn withdraw(&self, withdrawal: &Withdrawal, now: Time) -> Result<Withdrawn, Error> {
         self.withdraw_once(withdrawal, now).await
     }

@@ -20,13 +20,15 @@ use super::{
 };
 use crate::state::State;
 
-/// Maximum number of additions to a report that answer no question. An answer is bound by its
-/// question.
+/// Maximum number of additions to a report by one sender that answer no question: by name, and as
+/// many by the receipt. An answer is bound by its question.
 pub const MOST: u64 = 50;
 /// Maximum bytes of text in these.
 pub const MOST_BYTES: u64 = 200 << 10;
 /// Maximum number of files in these.
 pub const MOST_FILES: u64 = 60;
+/// How many times that whoever has the receipt can add together.
+pub const TIMES_IN_ALL: u64 = 5;
 
 /// A checked addition on its way into the store.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Addition {
     pub files: Vec<(Uuid, Actor)>,
     /// The question that it answers.
     pub question: Option<i64>,
+    /// Whether it comes by the receipt, and not by the report's name.
+    pub by_receipt: bool,
     /// Whether what became of the report is hidden from whoever adds: then it is taken whatever
     /// that is.
     pub is_hidden: bool,
@@ -74,7 +78,7 @@ pub enum Added {
     NotAsked,
     /// The question is answered.
     Answered,
-    /// The report has as many additions as it can have.
+    /// The report takes no more from this sender, or from nobody by the receipt.
     Full,
     /// Files that it cannot have.
     Unattachable(Unattachables),
@@ -85,22 +89,25 @@ pub enum Added {
 pub struct StoredSupplement {
     /// Who sent it.
     pub sender: Sender,
-    /// The question that it answers.
-    pub question: Option<i64>,
-    /// Bytes of its text.
-    pub size: u64,
-    /// Number of its files.
-    pub files: u64,
+    /// Whether it came by the receipt.
+    pub by_receipt: bool,
     /// The encoded [`Supplement`].
     pub content: Vec<u8>,
 }
 
 impl StoredSupplement {
-    /// As it is shown.
+    /// As it is shown, without whether its sender is excluded.
     pub fn shown(&self) -> Result<Supplement, Error> {
-        Supplement::decode(self.content.as_slice()).map_err(|error| Error::Damaged {
+        let said = Supplement::decode(self.content.as_slice()).map_err(|error| Error::Damaged {
             what: "supplement",
             problem: error.to_string(),
+        })?;
+        let agency = self.sender.agency.as_ref();
+        Ok(Supplement {
+            sender_agency: agency.map(AgencyId::resource_name).unwrap_or_default(),
+            sender_system: self.sender.system.clone(),
+            by_receipt: self.by_receipt,
+            ..said
         })
     }
 }
@@ -117,21 +124,34 @@ const SUPPLEMENTS: Insert = Insert::into(
         ("files", Kind::Int),
         ("content", Kind::Bytes),
         ("commitment_key", Kind::Bytes),
+        ("by_receipt", Kind::Int),
     ],
 );
 
-const OF_REPORT: &str = "SELECT caller, agency, question, size, files, content FROM supplements WHERE report = $1 \
+const OF_REPORT: &str = "SELECT caller, agency, by_receipt, content FROM supplements WHERE report = $1 \
                          ORDER BY sequence";
+
+/// What counts, without what is said.
+const UNASKED: &str = "SELECT caller, agency, by_receipt, size, files FROM supplements \
+                       WHERE report = $1 AND question IS NULL";
+
+const ANSWER: &str = "SELECT sequence FROM supplements WHERE report = $1 AND question = $2 LIMIT 1";
+
+fn sender(row: &Row) -> Result<Sender, Error> {
+    Ok(Sender {
+        system: row.get("caller")?,
+        agency: sql_store::agency(row)?,
+    })
+}
+
+fn by_receipt(row: &Row) -> Result<bool, Error> {
+    Ok(row.get::<i64>("by_receipt")? != 0)
+}
 
 fn stored(row: &Row) -> Result<StoredSupplement, Error> {
     Ok(StoredSupplement {
-        sender: Sender {
-            system: row.get("caller")?,
-            agency: sql_store::agency(row)?,
-        },
-        question: row.get("question")?,
-        size: row.count("size", "size of a supplement")?,
-        files: row.count("files", "files of a supplement")?,
+        sender: sender(row)?,
+        by_receipt: by_receipt(row)?,
         content: row.get("content")?,
     })
 }
@@ -140,6 +160,11 @@ impl SqlStore {
     pub(super) async fn supplements_of(&self, report: Uuid) -> Result<Vec<StoredSupplement>, Error> {
         let rows = self.db.fetch(OF_REPORT, vec![report.into()]).await?;
         rows.iter().map(stored).collect()
+    }
+
+    pub(super) async fn is_answered_in(&self, report: Uuid, question: i64) -> Result<bool, Error> {
+        let answer = self.db.fetch_optional(ANSWER, vec![report.into(), question.into()]);
+        Ok(answer.await?.is_some())
     }
 
     pub(super) async fn add_once(&self, addition: &Addition, now: Time) -> Result<Added, Error> {
@@ -171,8 +196,6 @@ impl SqlStore {
             None => {}
         }
         let case = case_of(current.case.as_deref())?.unwrap_or_default();
-        let earlier = tx.fetch(OF_REPORT, vec![addition.report.into()]).await?;
-        let earlier = earlier.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
         match current.state {
             State::Withdrawn | State::Advised if !addition.is_hidden => return Ok(Added::Ended(current.state)),
             _ => {}
@@ -181,14 +204,20 @@ impl SqlStore {
             if addition.is_hidden {
                 return Ok(Added::NotAsked);
             }
-            if earlier.iter().any(|answer| answer.question == Some(number)) {
+            let answer = tx
+                .fetch_optional(ANSWER, vec![addition.report.into(), number.into()])
+                .await?;
+            if answer.is_some() {
                 return Ok(Added::Answered);
             }
             if case.question.as_ref().is_none_or(|open| open.question_number != number) {
                 return Ok(Added::NotAsked);
             }
-        } else if is_full(&earlier, addition) {
-            return Ok(Added::Full);
+        } else {
+            let earlier = tx.fetch(UNASKED, vec![addition.report.into()]).await?;
+            if is_full(&earlier, addition)? {
+                return Ok(Added::Full);
+            }
         }
         let files: Vec<Uuid> = addition.files.iter().map(|(id, _)| *id).collect();
         let current_files = evidence::lock(tx, &files).await?;
@@ -201,6 +230,7 @@ impl SqlStore {
             text: addition.text.clone(),
             evidence: files.iter().copied().map(crate::evidence::name).collect(),
             question_number: addition.question.unwrap_or_default(),
+            ..Supplement::default()
         }
         .encode_to_vec();
         let state = current.state.name().to_owned();
@@ -237,6 +267,7 @@ impl SqlStore {
             Value::Int(i64::try_from(files.len()).unwrap_or(i64::MAX)),
             content.into(),
             addition.commitment_key.into(),
+            Value::Int(addition.by_receipt.into()),
         ];
         SUPPLEMENTS.rows(tx, vec![row]).await?;
         let was_decided = case.outcome.is_some() || current.state == State::Closed;
@@ -270,16 +301,47 @@ impl SqlStore {
     }
 }
 
-/// Whether a report has no room for an addition that answers nothing.
-fn is_full(earlier: &[StoredSupplement], addition: &Addition) -> bool {
-    let counted = earlier.iter().filter(|added| added.question.is_none());
-    let (mut count, mut bytes, mut files) = (1, addition.text.len() as u64, addition.files.len() as u64);
-    for added in counted {
-        count += 1;
-        bytes += added.size;
-        files += added.files;
+/// What was added, in numbers.
+#[derive(Default)]
+struct Sum {
+    count: u64,
+    bytes: u64,
+    files: u64,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: u64, files: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+        self.files += files;
     }
-    count > MOST || bytes > MOST_BYTES || files > MOST_FILES
+
+    fn is_over(&self, times: u64) -> bool {
+        self.count > MOST * times || self.bytes > MOST_BYTES * times || self.files > MOST_FILES * times
+    }
+}
+
+/// Whether a report has no room for an addition that answers nothing. What somebody added by one
+/// door takes no room from others, nor from the other door; and to whom the report is hidden, no
+/// refusal tells what others added.
+fn is_full(earlier: &[Row], addition: &Addition) -> Result<bool, Error> {
+    let (mut own, mut by_receipts) = (Sum::default(), Sum::default());
+    let (bytes, files) = (addition.text.len() as u64, addition.files.len() as u64);
+    own.add(bytes, files);
+    by_receipts.add(bytes, files);
+    for row in earlier {
+        let bytes = row.count("size", "size of a supplement")?;
+        let files = row.count("files", "files of a supplement")?;
+        let by_receipt = by_receipt(row)?;
+        if by_receipt {
+            by_receipts.add(bytes, files);
+        }
+        if by_receipt == addition.by_receipt && addition.sender.owns(&sender(row)?) {
+            own.add(bytes, files);
+        }
+    }
+    let counts_all = addition.by_receipt && !addition.is_hidden;
+    Ok(own.is_over(1) || counts_all && by_receipts.is_over(TIMES_IN_ALL))
 }
 
 /// The first answer to an addition, as it is kept.

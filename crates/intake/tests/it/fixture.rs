@@ -248,6 +248,10 @@ impl Store for Faulty {
         self.inner.supplements(report).await
     }
 
+    async fn is_answered(&self, report: Uuid, question: i64) -> Result<bool, Error> {
+        self.inner.is_answered(report, question).await
+    }
+
     async fn forget_requests(&self, before: Time) -> Result<u64, Error> {
         self.inner.forget_requests(before).await
     }

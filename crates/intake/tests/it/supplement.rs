@@ -36,6 +36,7 @@ testkit::on_each_backend!(
     p1_files_are_attached_with_the_addition_or_nothing_is_recorded,
     a_repeated_addition_is_recorded_once,
     additions_are_bounded_and_answers_are_not_counted,
+    p7_nobody_takes_the_room_of_others_nor_measures_what_they_add,
     what_has_ended_takes_nothing_but_from_whom_that_is_hidden,
     a_question_is_answered_once_while_it_is_open,
     p7_what_one_reporter_says_is_told_to_no_other,
@@ -59,6 +60,7 @@ fn addition(report: Uuid, text: &str) -> Addition {
         text: text.to_owned(),
         files: Vec::new(),
         question: None,
+        by_receipt: false,
         is_hidden: false,
         commitment_key: [5; 32],
         traceparent: String::new(),
@@ -236,6 +238,40 @@ async fn additions_are_bounded_and_answers_are_not_counted(backend: Backend) {
         ..addition(many, "On Monday.")
     };
     time_of(&store.add(&answer, NOW).await.unwrap());
+}
+
+/// By name or by the receipt, hidden or not.
+async fn p7_nobody_takes_the_room_of_others_nor_measures_what_they_add(backend: Backend) {
+    let (_db, store, entropy) = open(backend.url()).await;
+    let id = accepted(&store, &entropy).await;
+    let add = async |system: &str, by_receipt: bool, is_hidden: bool, bytes: u64| {
+        let sender = Sender {
+            system: system.to_owned(),
+            agency: None,
+        };
+        let text = "x".repeat(usize::try_from(bytes).unwrap());
+        let asked = Addition {
+            sender,
+            by_receipt,
+            is_hidden,
+            ..addition(id, &text)
+        };
+        store.add(&asked, NOW).await.unwrap()
+    };
+    let most = supplement::MOST_BYTES;
+    time_of(&add("a", false, false, most).await);
+    assert_eq!(add("a", false, false, 1).await, Added::Full);
+    for system in ["a", "b", "c", "d"] {
+        time_of(&add(system, true, false, most).await);
+        assert_eq!(add(system, true, false, 1).await, Added::Full, "{system}");
+    }
+    time_of(&add("e", true, false, most - 1).await);
+    time_of(&add("f", true, false, 1).await);
+    assert_eq!(add("f", true, false, 1).await, Added::Full, "all receipts together");
+    // Hidden, as if nobody had added anything.
+    time_of(&add("g", true, true, most).await);
+    assert_eq!(add("g", true, true, 1).await, Added::Full);
+    time_of(&add("g", false, false, 1).await);
 }
 
 async fn what_has_ended_takes_nothing_but_from_whom_that_is_hidden(backend: Backend) {
@@ -583,6 +619,26 @@ async fn p7_what_is_added_is_read_like_the_report() {
     served.routing.decide(&["police-450100"], &[]);
     let read = served.get("nanning", &name, ReadPurpose::HandleCase).await.unwrap();
     assert_eq!(read.report.unwrap().supplements[0].evidence, [evidence]);
+    // And from whom each came.
+    served.routing.decide(&["police-450100"], &["content-regulator-CN"]);
+    let senders = async |system: &str| {
+        let read = served.get(system, &name, ReadPurpose::HandleCase).await.unwrap();
+        let added = read.report.unwrap().supplements.into_iter();
+        added
+            .map(|added| {
+                let by = (added.sender_agency, added.sender_system);
+                (by, added.by_receipt, added.sender_excluded)
+            })
+            .collect::<Vec<_>>()
+    };
+    let own = ("agencies/content-regulator-CN".to_owned(), "hotline".to_owned());
+    let partner = (String::new(), "platform".to_owned());
+    assert_eq!(
+        senders("nanning").await,
+        [(own.clone(), false, true), (partner, true, false)]
+    );
+    assert_eq!(senders("hotline").await, [(own, false, false)], "it is not told");
+    served.routing.decide(&["police-450100"], &[]);
     // By its name only who sent it adds, and by a name that is none nobody.
     let missing = "reports/01900000-0000-7000-8000-000000000000";
     let mut refused = Vec::new();
@@ -610,15 +666,15 @@ async fn p7_an_excluded_sender_that_adds_learns_nothing_of_what_followed() {
     let withdrawn_before = {
         let (_, receipt) = submitted(&served, "handan").await;
         let request = WithdrawReportRequest {
-            receipt,
+            receipt: receipt.clone(),
             request_id: String::new(),
         };
-        served
-            .client("handan")
-            .withdraw_report(request)
-            .await
-            .unwrap()
-            .into_inner()
+        let client = served.client("handan");
+        let withdrawn = client.clone().withdraw_report(request).await.unwrap().into_inner();
+        let shown = CheckReceiptRequest { receipt };
+        let shown = client.clone().check_receipt(shown).await.unwrap().into_inner();
+        assert_eq!(shown.changes.len(), 1, "as later, when it is hidden");
+        withdrawn
     };
     for state in [CaseState::Assigned, CaseState::Advised, CaseState::Closed] {
         let (name, receipt) = submitted(&served, "handan").await;
@@ -775,13 +831,24 @@ async fn what_a_category_refuses_it_refuses_later_too() {
         .unwrap()
         .into_inner();
     let evidence = upload_bytes(&served, b"a picture").await.unwrap().name;
-    let with_file = AddInformationRequest {
-        evidence: vec![evidence],
-        ..by_receipt(&submitted.receipt, "See this.")
-    };
-    let refused = add(&served, "hotline", with_file).await.unwrap_err();
-    let violation = &refused.get_details_bad_request().unwrap().field_violations[0];
-    assert!(violation.description.contains("is not accepted for"), "{violation:?}");
+    let name = submitted.report.unwrap().name;
+    for (target, words) in [
+        (
+            Target::Receipt(submitted.receipt.clone()),
+            "is not accepted for this report",
+        ),
+        (Target::Name(name), "is not accepted for `child-sexual-abuse-material`"),
+    ] {
+        let with_file = AddInformationRequest {
+            target: Some(target),
+            evidence: vec![evidence.clone()],
+            ..by_receipt("", "See this.")
+        };
+        let refused = add(&served, "hotline", with_file).await.unwrap_err();
+        let violations = refused.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations.len(), 1, "{violations:?}");
+        assert!(violations[0].description.starts_with(words), "{violations:?}");
+    }
     add(&served, "hotline", by_receipt(&submitted.receipt, "It moved."))
         .await
         .unwrap();

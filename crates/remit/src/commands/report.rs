@@ -659,6 +659,18 @@ fn print_supplement(added: &Supplement) -> std::io::Result<()> {
         number => tell("Answer to question {0}, {1}", &[&number, &time]),
     };
     line(heading.style(strong()))?;
+    let sender = match added.sender_agency.as_str() {
+        "" => added.sender_system.clone(),
+        agency => tell("{0} ({1})", &[&id(agency), &added.sender_system]),
+    };
+    let sender = match added.by_receipt {
+        true => tell("{0}, by the receipt", &[&sender]),
+        false => sender,
+    };
+    field("sent by", sender)?;
+    if added.sender_excluded {
+        field("note", tr("who sent this is excluded from the case"))?;
+    }
     for evidence in &added.evidence {
         field("evidence", evidence)?;
     }
