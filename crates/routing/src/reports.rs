@@ -240,14 +240,7 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOu
         }
         _ => None,
     };
-    let kind = entry.kind.as_str();
-    let said = match u64::try_from(change.question_number) {
-        _ if kind == IntakeKind::ReportSupplemented.name() => Some(Said::More),
-        // The store knows whether the case can end with it.
-        _ if kind == IntakeKind::WithdrawalRequested.name() => Some(Said::Withdraw { ends: true }),
-        Ok(number) if kind == IntakeKind::ReportAnswered.name() => Some(Said::Answer { number }),
-        _ => None,
-    };
+    let said = said(&entry.kind, change.question_number);
     Ok(ReportNews {
         said,
         entry,
@@ -255,4 +248,43 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOu
         route,
         traceparent: telemetry::traceparent(),
     })
+}
+
+/// What a reporter says by a change of the report, if it says anything.
+fn said(kind: &str, question_number: i64) -> Option<Said> {
+    if kind == IntakeKind::ReportSupplemented.name() {
+        Some(Said::More)
+    } else if kind == IntakeKind::WithdrawalRequested.name() {
+        // The store knows whether the case can end with it.
+        Some(Said::Withdraw { ends: true })
+    } else if kind == IntakeKind::ReportAnswered.name() {
+        // An answer to what nobody can have asked is still said.
+        let number = u64::try_from(question_number);
+        Some(number.map_or(Said::More, |number| Said::Answer { number }))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_reporter_says_is_dropped() {
+        let answered = IntakeKind::ReportAnswered.name();
+        for (kind, number, expected) in [
+            (answered, 3, Some(Said::Answer { number: 3 })),
+            (answered, -1, Some(Said::More)),
+            (IntakeKind::ReportSupplemented.name(), -1, Some(Said::More)),
+            (
+                IntakeKind::WithdrawalRequested.name(),
+                0,
+                Some(Said::Withdraw { ends: true }),
+            ),
+            (IntakeKind::ReportRouted.name(), 0, None),
+        ] {
+            assert_eq!(said(kind, number), expected, "{kind} {number}");
+        }
+    }
 }

@@ -43,15 +43,16 @@ pub(super) const REQUEST_WITHDRAWAL: &Rule = &Rule {
 };
 
 impl Rules<'_> {
-    /// The case after its reporter withdrew. What comes after the decision is information.
+    /// The case after its reporter withdrew. What comes after the decision changes nothing else: who
+    /// decided is told, and can open the case again.
     pub(super) fn withdrawn(&self, case: &Case, by: Uuid, ends: bool) -> Option<Transition> {
         let state = case.state();
         let mut after = case.clone();
         after.course.withdrawal_requested = true;
         let Some(duty) = case.duty().filter(|_| REQUEST_WITHDRAWAL.allows(Part::Remit, state)) else {
             return (state != State::ADVISED).then_some(Transition {
-                event: Event::InformationAdded { by },
-                case: case.clone(),
+                event: Event::WithdrawalRequested { by },
+                case: after,
             });
         };
         if !ends || !WITHDRAW.allows(Part::Remit, state) {
