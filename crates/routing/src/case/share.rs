@@ -106,6 +106,16 @@ mod tests {
     }
 
     #[test]
+    fn p7_a_supervisor_is_shown_no_reports() {
+        let mut case = in_progress("police-450100", &["police-450000"]);
+        case.supervisor = Some(id("police-450000"));
+        let Err(Refusal::Argument { description, .. }) = share(&case, "police-450000", true) else {
+            panic!()
+        };
+        assert!(description.starts_with("supervises the case"), "{description}");
+    }
+
+    #[test]
     fn p7_what_a_lead_shared_ends_with_it() {
         let case = in_progress("police-450100", &["police-440000"]);
         let shared = share(&case, "police-440000", true).unwrap();

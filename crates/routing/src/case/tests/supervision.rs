@@ -499,6 +499,29 @@ fn p5_a_clock_is_paused_a_bounded_number_of_times() {
 }
 
 #[test]
+fn p5_a_bound_in_days_is_used_up() {
+    let mut terms = matter(&[]);
+    terms.terms.as_mut().unwrap().pauses[0].unit = Unit::CalendarDays;
+    terms.terms.as_mut().unwrap().pauses[0].value = 2;
+    let act =
+        |hours, case: &Case, action: &Action| act(hours, case, &terms, "police-450100", action).map(|done| done.case);
+    let paused = act(10, &in_progress("police-450100", &[]), &hearing(None)).unwrap();
+    let resumed = act(60, &paused, &Action::ResumeClock(ResumeClock)).unwrap();
+    assert_eq!(
+        said(act(61, &resumed, &hearing(None))),
+        "ground: has taken the 2 calendar-days that the rule set allows for it"
+    );
+}
+
+#[test]
+fn a_paused_case_is_on_no_list_of_what_is_due() {
+    let lists = |case: &Case| -> Vec<&'static str> { Worklist::of(case).map(|(_, row, _)| row.name).collect() };
+    let case = in_progress("police-450100", &[]);
+    assert_eq!(lists(&case), ["due"]);
+    assert_eq!(lists(&lead(10, &case, &hearing(None)).unwrap()), [] as [&str; 0]);
+}
+
+#[test]
 fn who_takes_over_a_clock_is_reminded_of_it() {
     let clock = in_progress("police-450100", &[]).duty().unwrap().clock.clone();
     let worktime = Calendars::shipped().worktime(None);
