@@ -280,61 +280,6 @@ fn pauses_and_supervision_are_of_the_table() {
     let again = hearing.replace("police", "inspection, police");
     let everybody = hearing.replace("functions: [police], ", "");
     for (of_table, fault) in [
-        (
-            format!("pauses: [{hearing}, {again}]"),
-            "pauses: `hearing` occurs twice for a function",
-        ),
-        (
-            format!("pauses: [{everybody}, {hearing}]"),
-            "pauses: `hearing` occurs twice for a function",
-        ),
-        (
-            "pauses: [{}]".to_owned(),
-            "pauses: `` is not one of waiting-for-reporter",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("hearing", "holiday")),
-            "pauses: `holiday` is not one of",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("police", "dogs")),
-            "pauses: no agency has the function `dogs`",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("police", "police, police")),
-            "pauses: `police` occurs twice",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("source: ours", "source: ' '")),
-            "pauses: `hearing` has no source",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("value: 3", "value: 0")),
-            "pauses: `hearing` has no bound",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("value: 3", "value: 99999")),
-            "pauses: `hearing` has no bound",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("unit: hours", "unit: moons")),
-            "pauses: `hearing` has no bound",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("value: 3", "value: 3, or: 4")),
-            "pauses: unknown key `or`",
-        ),
-        (
-            format!("pauses: [{}]", hearing.replace("source", "until: x, source")),
-            "pauses: unknown key `until`",
-        ),
-        (
-            format!(
-                "pauses: [{}]",
-                hearing.replace("value: 3, unit: hours", "value: 3, unit: calendar-days")
-            ),
-            "pauses: `hearing` has a bound in days, and row",
-        ),
         ("supervision: {value: 5}".to_owned(), "supervision: it is malformed"),
         (
             "supervision: {value: 5, unit: hours, by: x}".to_owned(),
@@ -344,6 +289,20 @@ fn pauses_and_supervision_are_of_the_table() {
         let error = set(&of_table).expect_err(&of_table);
         assert!(error.contains(fault), "{of_table}: {error}");
     }
+
+    // Whoever counts hours could pause day by day and use none of a bound in days.
+    let in_days = hearing.replace("unit: hours", "unit: calendar-days");
+    let in_hours = LAST.replace("unit: calendar-days", "unit: hours");
+    assert_ne!(in_hours, LAST);
+    let mixed = format!("id: test\npauses: [{in_days}]\nrows:\n{in_hours}");
+    let error = RuleSet::parse(&mixed, Directory::shipped())
+        .expect_err("mixed")
+        .to_string();
+    assert!(
+        error.contains("pauses: `hearing` has a bound in days, and row `last` has its result in hours"),
+        "{error}"
+    );
+    assert!(set(&format!("pauses: [{in_days}]")).is_ok());
 }
 
 #[test]
