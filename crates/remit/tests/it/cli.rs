@@ -469,7 +469,7 @@ fn every_command_explains_itself_with_an_example() {
         (&["case", "watch", "--help"], &["--resume", "--limit", "Examples:"]),
         (
             &["case", "acknowledge", "--help"],
-            &["--etag", "--request-id", "Example:"],
+            &["--etag", "--request-id", "Examples:"],
         ),
         (
             &["operator", "load", "--help"],

@@ -21,6 +21,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
             "case list",
             "case show",
             "case watch",
+            "case worklists",
             "category",
             "config",
             "context list",
@@ -65,7 +66,7 @@ const WITHOUT_REQUEST_ID: &[(&str, &[&str])] = &[
         "stores a rule set, which is named by its content: stored twice it is one",
         &["route simulate"],
     ),
-    ("its requests have ids of their own", &["demo"]),
+    ("its requests have ids of their own", &["case queue", "demo"]),
     (
         "changes files and databases of this machine",
         &[

@@ -134,7 +134,8 @@ fn p5_a_case_that_was_handed_up_shows_its_history_and_why_its_owner_has_it() {
     let url = format!("sqlite://{}", data_dir.join("routing.db").display());
     testkit::backend::run(async {
         let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        let statement = "UPDATE case_clocks SET due = since + 1, provisional = 0 WHERE kind = 'acknowledge'";
+        let statement = "UPDATE case_clocks SET due = since + 1, next = since + 1, remind = NULL, provisional = 0 \
+                         WHERE kind = 'acknowledge'";
         let missed = sqlx::query(statement).execute(&mut db).await.unwrap();
         assert_eq!(missed.rows_affected(), 1);
         db.close().await.unwrap();

@@ -12,7 +12,7 @@ use api::routing::{
     AcknowledgeCaseRequest, CountWorklistsRequest, GetCaseRequest, HandOverPreview, ListCasesRequest,
     TransferCaseRequest, Worklist, case_service_client::CaseServiceClient,
 };
-use journal::{Clock as _, SystemClock};
+use journal::{Clock as _, Entropy as _, SystemClock, SystemEntropy};
 use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -203,7 +203,7 @@ impl Queue<'_> {
         let request = AcknowledgeCaseRequest {
             name,
             etag,
-            ..AcknowledgeCaseRequest::default()
+            request_id: request_id(),
         };
         self.answer(self.client().acknowledge_case(request).await).map(drop)
     }
@@ -216,10 +216,18 @@ impl Queue<'_> {
             agency: format!("agencies/{to}"),
             reason: reason.into(),
             validate_only,
+            request_id: request_id(),
             ..TransferCaseRequest::default()
         };
         Ok(self.answer(self.client().transfer_case(request).await)?.preview)
     }
+}
+
+/// An id for one press of a key: the client may send its request again.
+fn request_id() -> String {
+    let mut bytes = [0; 16];
+    SystemEntropy.fill(&mut bytes);
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
 /// What ends the program from outside: the terminal is given back first.
