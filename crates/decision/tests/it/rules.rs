@@ -280,6 +280,54 @@ fn pauses_and_supervision_are_of_the_table() {
     let again = hearing.replace("police", "inspection, police");
     let everybody = hearing.replace("functions: [police], ", "");
     for (of_table, fault) in [
+        (
+            format!("pauses: [{hearing}, {again}]"),
+            "pauses: `hearing` occurs twice for a function",
+        ),
+        (
+            format!("pauses: [{everybody}, {hearing}]"),
+            "pauses: `hearing` occurs twice for a function",
+        ),
+        (
+            "pauses: [{}]".to_owned(),
+            "pauses: `` is not one of waiting-for-reporter",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("hearing", "holiday")),
+            "pauses: `holiday` is not one of",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("police", "dogs")),
+            "pauses: no agency has the function `dogs`",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("police", "police, police")),
+            "pauses: `police` occurs twice",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("source: ours", "source: ' '")),
+            "pauses: `hearing` has no source",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("value: 3", "value: 0")),
+            "pauses: `hearing` has no bound",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("value: 3", "value: 99999")),
+            "pauses: `hearing` has no bound",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("unit: hours", "unit: moons")),
+            "pauses: `hearing` has no bound",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("value: 3", "value: 3, or: 4")),
+            "pauses: unknown key `or`",
+        ),
+        (
+            format!("pauses: [{}]", hearing.replace("source", "until: x, source")),
+            "pauses: unknown key `until`",
+        ),
         ("supervision: {value: 5}".to_owned(), "supervision: it is malformed"),
         (
             "supervision: {value: 5, unit: hours, by: x}".to_owned(),
