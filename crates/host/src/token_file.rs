@@ -190,10 +190,12 @@ pub fn renew(path: &Path, agencies: &BTreeSet<String>, entropy: &dyn Entropy) ->
     Ok(tokens)
 }
 
-/// Generates a token.
+/// Generates a token. It begins with a letter: one that began with a hyphen would be read as a flag.
 pub fn secret(entropy: &dyn Entropy) -> String {
     let mut secret = [0; 24];
     entropy.fill(&mut secret);
+    // The first six bits are the first character; below 32 are letters.
+    secret[0] &= 0x7f;
     BASE64URL_NOPAD.encode(&secret)
 }
 
@@ -244,6 +246,24 @@ mod tests {
     use journal::SystemEntropy;
 
     use super::*;
+
+    /// Fills with one byte.
+    #[derive(Debug)]
+    struct Always(u8);
+
+    impl Entropy for Always {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn a_token_begins_with_a_letter() {
+        for byte in 0..=u8::MAX {
+            let token = secret(&Always(byte));
+            assert!(token.starts_with(|first: char| first.is_ascii_alphabetic()), "{token}");
+        }
+    }
 
     fn partner(system: &str) -> Token {
         Token {
