@@ -178,12 +178,7 @@ impl HoldNeed {
 /// An immutable rule table, compiled.
 #[derive(Debug, Clone)]
 pub struct RuleSet {
-    id: String,
-    /// Ascending by priority; the last matches everything.
-    rows: Vec<Row>,
-    last_resort: Vec<AgencyId>,
-    pauses: Vec<PauseNeed>,
-    supervision: Option<Span>,
+    parts: wire::Parts,
     canonical: Arc<[u8]>,
     digest: [u8; 32],
     table: Table,
@@ -255,22 +250,11 @@ impl RuleSet {
 
     fn compile(parts: wire::Parts) -> Self {
         let canonical = parts.write().encode_to_vec();
-        let wire::Parts {
-            id,
-            rows,
-            last_resort,
-            pauses,
-            supervision,
-        } = parts;
         Self {
-            table: Table::compile(&rows),
+            table: Table::compile(&parts.rows),
             digest: Sha256::digest(&canonical).into(),
             canonical: canonical.into(),
-            id,
-            rows,
-            last_resort,
-            pauses,
-            supervision,
+            parts,
         }
     }
 
@@ -291,7 +275,7 @@ impl RuleSet {
     /// Id of the rule set.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.parts.id
     }
 
     /// SHA-256 of the canonical bytes.
@@ -309,14 +293,13 @@ impl RuleSet {
     /// The table as a message, in canonical order.
     #[must_use]
     pub fn to_table(&self) -> RuleTable {
-        // The canonical bytes are its own.
-        RuleTable::decode(self.canonical()).expect("`compile` encoded them")
+        self.parts.write()
     }
 
     /// All rows, in order of priority.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
-        &self.rows
+        &self.parts.rows
     }
 
     /// The columns in which this table has conditions, in the order they are evaluated.
@@ -327,19 +310,19 @@ impl RuleSet {
     /// Agencies that designate if no agency is found, in order; empty for the directory's.
     #[must_use]
     pub fn last_resort(&self) -> &[AgencyId] {
-        &self.last_resort
+        &self.parts.last_resort
     }
 
     /// The grounds on which leads with a function may pause the time for the result.
     pub fn pauses<'a>(&'a self, function: &'a Function) -> impl Iterator<Item = &'a PauseNeed> {
-        self.pauses.iter().filter(|pause| pause.is_for(function))
+        self.parts.pauses.iter().filter(|pause| pause.is_for(function))
     }
 
     /// Time for a late lead under its superior's supervision; `None` if the superior has the case at
     /// once.
     #[must_use]
     pub const fn supervision(&self) -> Option<Span> {
-        self.supervision
+        self.parts.supervision
     }
 
     /// Finds the first matching row. There always is one.
@@ -351,7 +334,7 @@ impl RuleSet {
     /// The row of a match.
     pub(crate) fn row(&self, matched: &Matched) -> &Row {
         // The match was made by this set, so the index is valid.
-        &self.rows[matched.row()]
+        &self.parts.rows[matched.row()]
     }
 }
 

@@ -87,7 +87,7 @@ pub use self::{
     worklist::{Order, Worklist},
 };
 use decision::{
-    calendar::{Calendars, ClockKind, ClockRule, Clocks, Unit},
+    calendar::{Calendars, ClockKind, ClockRule, Clocks, Unit, Worktime},
     directory::{AgencyId, Directory},
     rules::Terms,
 };
@@ -661,7 +661,7 @@ impl Rules<'_> {
                 let mut clock = self.clock(owner, clock_rule(kind, &terms.clocks), generation);
                 if kind == ClockKind::Result {
                     clock.ledger.used = before.case.course.result_used.min(leaves_one(clock.rule));
-                    clock = clock.settled(self.calendars.worktime(self.directory.agency(owner)));
+                    clock = clock.settled(self.worktime(owner));
                 }
                 Some(clock)
             }
@@ -669,9 +669,14 @@ impl Rules<'_> {
         }
     }
 
+    /// When an agency works.
+    fn worktime(&self, agency: &AgencyId) -> Worktime<'_> {
+        self.calendars.worktime(self.directory.agency(agency))
+    }
+
     /// Starts a clock against an agency.
     fn clock(&self, owner: &AgencyId, rule: ClockRule, generation: u64) -> Clock {
-        let worktime = self.calendars.worktime(self.directory.agency(owner));
+        let worktime = self.worktime(owner);
         Clock::start(owner.clone(), rule, generation, self.now, worktime)
     }
 }

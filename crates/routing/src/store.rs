@@ -2,7 +2,8 @@
 //!
 //! * `act.rs`: commands of callers. `cases.rs`: what Remit does by itself.
 //! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
-//! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `rows.rs`: conversion of rows.
+//! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `rows.rs`: conversion of
+//!   rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
 //! * `simulations.rs`: simulations and replays.
 
@@ -237,7 +238,8 @@ pub struct Page<T, A> {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Takes changes of reports, each once and in each report's order, opens the cases of those with
-    /// a route, and records what reporters say with the cases, in one durable transaction. Returns one answer per change. A route that was
+    /// a route, and records what reporters say with the cases, in one durable transaction. Returns
+    /// one answer per change. A route that was
     /// decided by versions no longer active is decided again.
     async fn open(&self, news: &[ReportNews], now: Time) -> Result<Vec<Arrival>, Error>;
 

@@ -33,7 +33,8 @@ pub fn due_after(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktim
 }
 
 /// When its owner is reminded of a clock that runs from `since` on: when three quarters of the budget
-/// are used, or of what is left of it, if it has used them already (ours: no rule was found). Clocks that go by days or by the desk remind while it is open.
+/// are used, or of what is left of it, if it has used them already (ours: no rule was found). Clocks
+/// that go by days or by the desk remind while it is open.
 /// `None` if that is not before the clock's end.
 #[must_use]
 pub fn remind_at(since: Timestamp, rule: ClockRule, used: i64, worktime: Worktime<'_>) -> Option<Timestamp> {

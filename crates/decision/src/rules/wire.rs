@@ -53,8 +53,10 @@ pub(super) struct Read {
 }
 
 /// The model, not compiled yet.
+#[derive(Debug, Clone)]
 pub(super) struct Parts {
     pub(super) id: String,
+    /// Ascending by priority; the last matches everything.
     pub(super) rows: Vec<Row>,
     pub(super) last_resort: Vec<AgencyId>,
     pub(super) pauses: Vec<PauseNeed>,

@@ -612,6 +612,7 @@ mod tests {
         let files = [
             "output.rs",
             "commands/report.rs",
+            "commands/report/print.rs",
             "output/case.rs",
             "output/case/decision.rs",
             "output/explanation.rs",

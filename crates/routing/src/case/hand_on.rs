@@ -239,13 +239,17 @@ impl Rules<'_> {
         course.given = None;
         if stage != Stage::AwaitingDesignation {
             Course::add(&mut course.led, &duty.owner);
-            // A superior's term is none of the row's time.
-            if duty.clock.kind() == ClockKind::Result && !duty.clock.is_term {
-                let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
-                course.result_used = duty.clock.used(self.now, worktime);
-            }
+            self.keep_used(&mut course, duty);
         }
         course
+    }
+
+    /// Keeps how much of the row's time for the result the lead has used. A superior's term is none
+    /// of it.
+    pub(super) fn keep_used(&self, course: &mut Course, duty: &Duty) {
+        if duty.clock.kind() == ClockKind::Result && !duty.clock.is_term {
+            course.result_used = duty.clock.used(self.now, self.worktime(&duty.owner));
+        }
     }
 
     /// The case in the hands of another owner. The row says which clock starts. Time that the lead

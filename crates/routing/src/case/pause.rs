@@ -112,7 +112,7 @@ impl Rules<'_> {
                 ),
             };
         };
-        let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
+        let worktime = self.worktime(&duty.owner);
         let bound = ClockRule {
             kind: ClockKind::Result,
             value: need.value,
@@ -154,7 +154,7 @@ impl Rules<'_> {
             return None;
         };
         let Paused { ground, until } = duty.clock.ledger.paused?;
-        let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
+        let worktime = self.worktime(&duty.owner);
         // However late it is seen, a pause took no more than its time.
         let clock = duty.clock.clone().resume(self.now.min(until), worktime);
         Some(Transition {

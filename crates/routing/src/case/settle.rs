@@ -23,7 +23,7 @@ impl Rules<'_> {
             return None;
         };
         let again = |clock: &super::Clock| {
-            let worktime = self.calendars.worktime(self.directory.agency(&clock.owner));
+            let worktime = self.worktime(&clock.owner);
             let settled = clock.clone().settled(worktime);
             match clock.provisional && !settled.provisional {
                 true => settled,

@@ -210,7 +210,7 @@ impl Rules<'_> {
 
     /// A clock that goes on against another agency.
     fn taken_over(&self, clock: &Clock, owner: &AgencyId, generation: u64) -> Clock {
-        let worktime = self.calendars.worktime(self.directory.agency(owner));
+        let worktime = self.worktime(owner);
         clock.clone().taken_over(owner.clone(), generation, worktime)
     }
 

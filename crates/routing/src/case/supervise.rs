@@ -85,8 +85,8 @@ impl Supervise {
         let mut after = case.with_duty(*stage, duty, clock);
         after.generation = generation;
         // What was used of the row's time is kept for whoever leads it next.
-        if self.term.is_some() && duty.clock.kind() == ClockKind::Result && !duty.clock.is_term {
-            after.course = rules.used(case, duty);
+        if self.term.is_some() {
+            rules.keep_used(&mut after.course, duty);
         }
         after.supervisor = Some(by.clone());
         after
@@ -131,14 +131,6 @@ impl Rules<'_> {
             true => Ok(shorter),
             false => unfit("term", "ends no earlier than its time does now; name a shorter one"),
         }
-    }
-
-    /// The course with the time that the lead used, like [`Rules::left`].
-    fn used(&self, case: &Case, duty: &Duty) -> super::Course {
-        let mut course = case.course.clone();
-        let worktime = self.calendars.worktime(self.directory.agency(&duty.owner));
-        course.result_used = duty.clock.used(self.now, worktime);
-        course
     }
 
     /// The next change of a clock by time alone: the reminder if it is due, or else its end. `None`

@@ -193,17 +193,12 @@ impl Play<'_> {
             .of(&sent.example.sender)
             .target(Service::Intake, None)?;
         let mut form = IntakeServiceClient::new(intake.channel);
-        let deadline = Instant::now() + PATIENCE;
-        let question = loop {
+        let question = awaited("the receipt does not show the question", async || {
             let receipt = sent.receipt.clone();
-            let shown = form.check_receipt(CheckReceiptRequest { receipt }).await;
-            let shown = shown.map_err(Failed::call(&intake.address))?.into_inner();
-            match shown.question {
-                Some(question) => break question,
-                None if Instant::now() >= deadline => anyhow::bail!("the receipt does not show the question"),
-                None => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        };
+            let shown = form.clone().check_receipt(CheckReceiptRequest { receipt }).await;
+            Ok(shown.map_err(Failed::call(&intake.address))?.into_inner().question)
+        });
+        let question = question.await?;
         let answer = AnswerQuestionRequest {
             receipt: sent.receipt.clone(),
             question_number: question.question_number,
@@ -263,18 +258,14 @@ impl Play<'_> {
 
     /// Waits until the case has what its reporter did.
     async fn heard(&self, what: &str, kind: RoutingKind) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        let missing = format!("{} has no {}", self.case, kind.name());
+        let case = awaited(&missing, async || {
             let case = self.current().await?;
-            if case.history.last().is_some_and(|step| step.kind == kind.name()) {
-                let now = output::case_state(case.state());
-                return self.tell("reporter", what, &now.style(dim()));
-            }
-            if Instant::now() >= deadline {
-                anyhow::bail!("after {} s {} has no {}", PATIENCE.as_secs(), self.case, kind.name());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            let is_told = case.history.last().is_some_and(|step| step.kind == kind.name());
+            Ok(is_told.then_some(case))
+        });
+        let now = output::case_state(case.await?.state());
+        self.tell("reporter", what, &now.style(dim()))
     }
 
     /// The sixth story: a supporting agency claims the lead, and the nation decides.
@@ -423,8 +414,8 @@ impl Play<'_> {
     async fn prove(&self) -> anyhow::Result<usize> {
         let audit = self.demo.access.target(Service::Audit, None)?;
         let expected = self.current().await?.history.len() + 1;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        let missing = format!("not all of {} is in the log", self.case);
+        let listed = awaited(&missing, async || {
             let request = ListChangesRequest {
                 filter: Some(ChangeFilter {
                     record: self.case.clone(),
@@ -436,27 +427,22 @@ impl Play<'_> {
                 .list_changes(request)
                 .await;
             let listed = listed.map_err(Failed::call(&audit.address))?.into_inner().changes;
-            if listed.len() >= expected {
-                let mut changes = Vec::with_capacity(listed.len());
-                for change in listed {
-                    let chain = change.chain.unwrap_or_default();
-                    let opened = Opened::new(&change.entry, (&chain).into())?;
-                    changes.push(LogReference {
-                        entry: change.entry,
-                        chain: Some(chain),
-                        event_id: opened.event_id.to_string(),
-                        kind: opened.kind.clone(),
-                        logged: true,
-                        ..LogReference::default()
-                    });
-                }
-                return self.verify(&audit, &changes).await;
-            }
-            if Instant::now() >= deadline {
-                anyhow::bail!("after {} s not all of {} is in the log", PATIENCE.as_secs(), self.case);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok((listed.len() >= expected).then_some(listed))
+        });
+        let mut changes = Vec::new();
+        for change in listed.await? {
+            let chain = change.chain.unwrap_or_default();
+            let opened = Opened::new(&change.entry, (&chain).into())?;
+            changes.push(LogReference {
+                entry: change.entry,
+                chain: Some(chain),
+                event_id: opened.event_id.to_string(),
+                kind: opened.kind.clone(),
+                logged: true,
+                ..LogReference::default()
+            });
         }
+        self.verify(&audit, &changes).await
     }
 
     async fn verify(&self, audit: &crate::client::Target, changes: &[LogReference]) -> anyhow::Result<usize> {
@@ -473,5 +459,19 @@ impl Play<'_> {
         }
         output::indented_field(6, 9, "log", format_args!("{}", proofs(&proven).style(good())))?;
         Ok(proven.len())
+    }
+}
+
+/// Looks until something is there, for as long as patience lasts. `missing` says what was not.
+async fn awaited<T>(missing: &str, look: impl AsyncFn() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(there) = look().await? {
+            return Ok(there);
+        }
+        if Instant::now() >= deadline {
+            anyhow::bail!("after {} s {missing}", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
