@@ -123,6 +123,8 @@ pub struct Acceptance {
     pub facts: api::routing::Facts,
     /// What the operator register is asked for; kept until routing has taken it.
     pub subjects: Vec<api::routing::OperatorSubject>,
+    /// Keyed hashes of what the report is about, for routing.
+    pub subject_keys: Vec<Bytes32>,
 }
 
 /// What became of an acceptance.

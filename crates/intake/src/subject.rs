@@ -152,6 +152,45 @@ pub(crate) fn looked_up(subject: &Subject) -> Option<OperatorSubject> {
     Some(OperatorSubject { subject: Some(subject) })
 }
 
+/// What a subject is compared by: equal for spellings of one subject, and different for different
+/// ones. `None` for one that can be compared with no other.
+pub(crate) fn key(subject: &Subject) -> Option<String> {
+    let value = subject.value.as_str();
+    let key = match subject.kind() {
+        SubjectKind::Url => {
+            let url = url::Url::parse(value).ok()?;
+            let host = match url.host()? {
+                url::Host::Domain(host) => subject::host(host)?,
+                address => address.to_string(),
+            };
+            // Neither the scheme nor a user before the host leads elsewhere, nor does a fragment.
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            format!("{host}{port}{}{query}", url.path())
+        }
+        SubjectKind::Domain => subject::host(value)?,
+        SubjectKind::App if value.chars().count() <= LOOKED_UP => subject::name(value),
+        SubjectKind::Organisation if value.chars().count() <= LOOKED_UP => subject::name(value),
+        // Some platforms tell accounts apart by letter case. Without a platform, it may be anybody's.
+        SubjectKind::Account => {
+            let platform = subject::platform(&subject.platform);
+            if platform.is_empty() {
+                return None;
+            }
+            format!("{platform}\n{value}")
+        }
+        SubjectKind::BankAccount => value.replace(' ', "").to_ascii_uppercase(),
+        // Many share an address.
+        SubjectKind::IpAddress if subject.port == 0 => return None,
+        SubjectKind::IpAddress => format!("{value}\n{}", subject.port),
+        SubjectKind::Phone | SubjectKind::ServiceNumber | SubjectKind::SmsSender | SubjectKind::Wallet => {
+            value.to_owned()
+        }
+        SubjectKind::App | SubjectKind::Organisation | SubjectKind::Unspecified => return None,
+    };
+    (!key.is_empty()).then(|| format!("{}\n{key}", subject.kind().as_str_name()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,5 +389,61 @@ mod tests {
             let found = looked_up(&of(kind, value, platform)).and_then(|found| found.subject);
             assert_eq!(found, expected, "{kind:?} {value}");
         }
+    }
+
+    #[test]
+    fn spellings_of_one_subject_have_one_key_and_others_have_others() {
+        use SubjectKind::{Account, App, BankAccount, Domain, IpAddress, Organisation, Phone, Url, Wallet};
+        let key_of = |kind, value: &str, platform: &str| key(&of(kind, value, platform));
+        for (kind, one, other, are_one) in [
+            (
+                Url,
+                "https://shop.example/a?x=1#y",
+                "http://SHOP.example.:80/a?x=1",
+                true,
+            ),
+            (Url, "https://shop.example", "https://bank.example@shop.example/", true),
+            (Url, "https://shop.example/a", "https://shop.example/A", false),
+            (Url, "https://shop.example/a", "https://shop.example/a?x=1", false),
+            (Url, "https://shop.example/", "https://shop.example:8443/", false),
+            (Url, "http://203.0.113.7/a", "https://203.0.113.7/a", true),
+            (Domain, "例子。中国", "xn--fsqu00a.xn--fiqs8s", true),
+            (App, "CN.Example.Ｌｏａｎ", "cn.example.loan", true),
+            (Organisation, "示例\u{200b}公司", "示例公司", true),
+            (BankAccount, "6222 0000 0000 0000", "6222000000000000", true),
+            (Phone, "+8613800000000", "+8613800000001", false),
+            (Wallet, "bc1qexampleexampleexample", "bc1qexampleexampleexamplf", false),
+        ] {
+            let (one_key, other_key) = (key_of(kind, one, ""), key_of(kind, other, ""));
+            assert!(one_key.is_some() && other_key.is_some(), "{one} {other}");
+            assert_eq!(one_key == other_key, are_one, "{one} {other}");
+        }
+        // A value of one kind is not that of another, nor is one platform's account another's.
+        assert_ne!(
+            key_of(Domain, "shop.example", ""),
+            key_of(Url, "https://shop.example/", "")
+        );
+        assert_ne!(
+            key_of(Account, "wang", "a.example"),
+            key_of(Account, "wang", "b.example")
+        );
+        assert_eq!(
+            key_of(Account, "wang", "A.example."),
+            key_of(Account, "wang", "a。example")
+        );
+        for (kind, value) in [
+            (Account, "wang"),
+            (IpAddress, "203.0.113.7"),
+            (App, &*"it said that ".repeat(20)),
+        ] {
+            assert_eq!(key_of(kind, value, ""), None, "{value}");
+        }
+        let at_port = |port| {
+            key(&Subject {
+                port,
+                ..of(IpAddress, "203.0.113.7", "")
+            })
+        };
+        assert!(at_port(443).is_some() && at_port(443) != at_port(80));
     }
 }

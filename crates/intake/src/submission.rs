@@ -45,6 +45,9 @@ pub struct Submission {
     pub facts: Facts,
     /// The subjects to look up in the operator register.
     pub subjects: Vec<OperatorSubject>,
+    /// What reports on the same subjects, in the same family of categories, have in common: none if
+    /// a subject can be compared with no other.
+    pub subject_keys: BTreeSet<String>,
     /// Ids of its evidence, in order.
     pub evidence: Vec<Uuid>,
     /// The caller's id for the request.
@@ -106,8 +109,10 @@ pub fn check(
 
     faults.violations.finish(|| {
         let facts = facts(&report, category?, excluded, received_by, now);
+        let subject_keys = subject_keys(&report, category?);
         Some(Submission {
             subjects: operator_subjects(&report),
+            subject_keys,
             report,
             facts,
             evidence,
@@ -227,6 +232,16 @@ fn operator_subjects(report: &Report) -> Vec<OperatorSubject> {
         return Vec::new();
     }
     report.subjects.iter().filter_map(subject::looked_up).collect()
+}
+
+/// One key for each subject, with the family of the category.
+fn subject_keys(report: &Report, category: &Category) -> BTreeSet<String> {
+    let family = category.id.split('.').next().unwrap_or_default();
+    let keys = report.subjects.iter().map(|subject| {
+        let key = subject::key(subject)?;
+        Some(format!("{family}\n{key}"))
+    });
+    keys.collect::<Option<_>>().unwrap_or_default()
 }
 
 struct Faults {
@@ -567,5 +582,33 @@ mod tests {
         assert_eq!(operator_subjects(&report).len(), 1);
         report.places[0].factor = ConnectingFactor::Operator.into();
         assert_eq!(operator_subjects(&report), vec![]);
+    }
+
+    #[test]
+    fn reports_have_keys_in_common_by_subject_and_family() {
+        let categories = Categories::shipped().unwrap();
+        let subject = |kind: SubjectKind, value: &str| Subject {
+            kind: kind.into(),
+            value: value.to_owned(),
+            ..Subject::default()
+        };
+        let keys = |category: &str, subjects: Vec<Subject>| {
+            let report = Report {
+                subjects,
+                ..Report::default()
+            };
+            subject_keys(&report, categories.get(category).unwrap())
+        };
+        let (shop, phone) = (
+            || subject(SubjectKind::Domain, "shop.example"),
+            || subject(SubjectKind::Phone, "+8613800000000"),
+        );
+        let both = keys("fraud.investment", vec![shop(), phone(), shop()]);
+        assert_eq!(both.len(), 2);
+        assert!(keys("fraud.shopping", vec![shop()]).is_subset(&both));
+        assert!(keys("gambling", vec![shop()]).is_disjoint(&both));
+        // One that can be compared with no other: nobody knows whether all of it is the same.
+        let address = subject(SubjectKind::IpAddress, "203.0.113.7");
+        assert!(keys("fraud.investment", vec![shop(), address]).is_empty());
     }
 }

@@ -30,6 +30,7 @@ mod escalate;
 mod event;
 mod hand_on;
 mod hand_up;
+mod join;
 mod open;
 mod part;
 mod pause;
@@ -70,6 +71,7 @@ pub use self::{
     escalate::Escalate,
     event::Event,
     hand_on::{Course, Given, Reason},
+    join::{Candidate, Link},
     open::DESIGNATE,
     part::{Part, Party, Sight, sees},
     pause::{PauseClock, ResumeClock},

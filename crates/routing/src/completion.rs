@@ -51,10 +51,9 @@ impl Completion {
             true => facts,
             false => {
                 let mut changes = [ReportChange {
-                    question_number: 0,
                     facts: Some(facts),
                     subjects,
-                    change: None,
+                    ..ReportChange::default()
                 }];
                 self.ask_register(&mut changes).await?;
                 let [change] = changes;

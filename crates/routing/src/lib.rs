@@ -19,6 +19,22 @@
 //!
 //! What is measured stands in `metrics.rs`.
 //!
+//! # Joining
+//!
+//! Each report has a case of its own, with its own route, clocks and acknowledgement. If an open case
+//! has the same lead and the same exclusions, and is about all that a new report is about (its
+//! subjects, each with the family of its category), the new case is linked to it when it is opened:
+//! `joined`. If that case was decided before, the link is a reference: `prior`. `store/links.rs` finds
+//! the case, [`case::Candidate`] has the rule.
+//!
+//! * What is compared are hashes under a key that only intake has. No call takes or shows one, and a
+//!   subject that has no certain spelling is compared with none.
+//! * Outside, nothing tells a joined case: it is opened by one change of the same kind and size, which
+//!   has a keyed commitment to the links; of a case without any, a random one.
+//! * Where exclusions differ, nothing is joined: somebody who has a part in the one may be excluded
+//!   from the other.
+//! * How many cases are joined changes neither route nor urgency.
+//!
 //! # Versions
 //!
 //! [`active`] is the pair of directory and rule set in force. `prepare.rs` activates the configured

@@ -10,8 +10,9 @@ use api::{
         ReportChange, RouteReportsRequest, check_access_request::Target,
     },
 };
+use bytes::Bytes;
 use decision::{decide::decide, directory::AgencyId, facts::agency_id};
-use journal::{Arrival, Clock, IntakeKind, Opened, Unopened, Writer};
+use journal::{Arrival, Bytes32, Clock, IntakeKind, Opened, Unopened, Writer};
 use rpc::{Failure, Violations};
 use uuid::Uuid;
 
@@ -26,6 +27,9 @@ use crate::{
 
 /// Maximum number of changes per delivery, by the contract.
 const DELIVERY: usize = 1_000;
+
+/// Maximum number of subjects per report, by the contract.
+const SUBJECT_KEYS: usize = 50;
 
 /// The record of an access check.
 enum Checked {
@@ -236,6 +240,7 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOu
             Some(Route {
                 decision: decide(&facts, &active.rules, &active.directory),
                 facts,
+                subject_keys: subject_keys(&change.subject_keys)?,
             })
         }
         _ => None,
@@ -248,6 +253,15 @@ fn decided(change: ReportChange, active: &Active) -> Result<ReportNews, ChangeOu
         route,
         traceparent: telemetry::traceparent(),
     })
+}
+
+/// Keyed hashes of subjects, or the reason for a refusal.
+fn subject_keys(keys: &[Bytes]) -> Result<Vec<Bytes32>, ChangeOutcome> {
+    if keys.len() > SUBJECT_KEYS {
+        return Err(ChangeOutcome::Malformed);
+    }
+    let keys = keys.iter().map(|key| Bytes32::try_from(&key[..]));
+    keys.collect::<Result<_, _>>().map_err(|_| ChangeOutcome::Malformed)
 }
 
 /// What a reporter says by a change of the report, if it says anything.

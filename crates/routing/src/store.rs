@@ -2,6 +2,7 @@
 //!
 //! * `act.rs`: commands of callers. `cases.rs`: what Remit does by itself.
 //! * `change.rs`: makes and writes a change. `feeds.rs`: adds it to the agencies' feeds.
+//! * `links.rs`: links between cases on one subject.
 //! * `read.rs`: reads. `lists.rs`: lists of cases by state and by worklist. `rows.rs`: conversion of
 //!   rows.
 //! * `versions.rs`: directories and rule sets, and the switch between versions.
@@ -13,6 +14,7 @@ mod cases;
 mod change;
 mod exclusions;
 mod feeds;
+mod links;
 mod lists;
 mod read;
 mod rows;
@@ -28,7 +30,7 @@ use api::{
 };
 use async_trait::async_trait;
 use decision::{calendar::ClockKind, decide::Decision, directory::AgencyId};
-use journal::{Arrival, Head, Opened, RequestId, Time};
+use journal::{Arrival, Bytes32, Head, Opened, RequestId, Time};
 use uuid::Uuid;
 
 pub(crate) use self::{barred::add_successors, change::ourselves, lists::follow_rules};
@@ -64,6 +66,11 @@ pub const SCHEMA: ::sql::Schema = ::sql::Schema {
             include_str!("../migrations/sqlite/0005_lists.sql"),
             include_str!("../migrations/postgres/0005_lists.sql"),
         ),
+        (
+            "links",
+            include_str!("../migrations/sqlite/0006_links.sql"),
+            include_str!("../migrations/postgres/0006_links.sql"),
+        ),
     ],
 };
 
@@ -95,6 +102,8 @@ pub struct Route {
     pub facts: Facts,
     /// The decision.
     pub decision: Decision,
+    /// Keyed hashes of what the report is about.
+    pub subject_keys: Vec<Bytes32>,
 }
 
 /// A caller's command on a case.

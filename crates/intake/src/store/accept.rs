@@ -58,6 +58,7 @@ impl From<Acceptance> for Prepared {
         let told = ReportChange {
             facts: Some(acceptance.facts),
             subjects: acceptance.subjects,
+            subject_keys: acceptance.subject_keys.iter().map(|key| key.to_vec().into()).collect(),
             ..ReportChange::default()
         };
         Self {

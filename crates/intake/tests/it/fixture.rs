@@ -84,6 +84,7 @@ pub fn acceptance(entropy: &dyn Entropy, request_id: Option<u128>, fingerprint: 
         change,
         facts: api::routing::Facts::default(),
         subjects: Vec::new(),
+        subject_keys: Vec::new(),
     }
 }
 

@@ -94,6 +94,7 @@ impl SqlStore {
                 traceparent: command.traceparent.clone(),
                 route: None,
                 note: command.note.clone(),
+                link_commitment: None,
             };
             let excludes = matches!(transition.event, Event::Recused { .. });
             changed.push(self.change(case, transition, context, directory, now));

@@ -12,7 +12,7 @@ use decision::{
     directory::{AgencyId, Directory},
     facts::{agency_id, facts_digest},
 };
-use journal::{Arrival, Head, Inbox, Time, ordered_id};
+use journal::{Arrival, Bytes32, Head, Inbox, Time, ordered_id};
 use names::Collection;
 use prost::Message as _;
 use sql::{Error, Insert, Kind, Tx, Value};
@@ -21,7 +21,9 @@ use uuid::Uuid;
 use super::{
     MissedClock, ReportNews, Route, StoredCase,
     change::{ChangeContext, Changed, Locked, OnLocked, audience, lock, ourselves},
-    exclusions, report_name, rows,
+    exclusions,
+    links::New,
+    report_name, rows,
     simulations::{OPENINGS, opening_row},
     sql::SqlStore,
     versions,
@@ -60,15 +62,15 @@ impl SqlStore {
         let mut changed = Vec::new();
         let (mut said, mut just_opened) = (Vec::new(), BTreeMap::new());
         let somebody_speaks = news.iter().any(|news| news.said.is_some());
+        let mut new = Vec::new();
         for news in news {
             let arrival = inbox.check(&news.entry);
             if arrival == Arrival::New {
                 inbox.advance(&news.entry);
                 said.extend(news.said.map(|what| (news, what)));
                 if let Some(route) = &news.route {
-                    let mut route = decided_by(&active, route);
-                    self.commit_to_facts(route.to_mut());
-                    let route = &*route;
+                    let mut route = decided_by(&active, route).into_owned();
+                    self.commit_to_facts(&mut route);
                     let id = ordered_id(now, &*self.entropy);
                     let mut matter = Matter {
                         excluded: named_exclusions(&route.facts)?,
@@ -79,21 +81,25 @@ impl SqlStore {
                             .unwrap_or_default()
                             .to_owned(),
                     };
-                    cases.push(case_row(id, route, &matter, now));
+                    cases.push(case_row(id, &route, &matter, now));
                     exclusions::extend(&mut matter, &active.directory);
                     reports.push([news.report.to_string().into(), id.to_string().into()]);
-                    let opened = self.opened(id, news, route, &matter, &active.directory, now);
-                    openings.push(opening_row(id, &opened.delivery.change));
-                    if opened.after.state().is_open() {
-                        excluded.extend(exclusions::rows(id, &matter, &active.directory));
-                    }
-                    if somebody_speaks {
-                        just_opened.insert(news.report, locked_by_opening(&opened, news, route, matter));
-                    }
-                    changed.push(opened);
+                    new.push((news, New { id, route, matter }));
                 }
             }
             arrivals.push(arrival);
+        }
+        let linked = self.link(tx, new.iter().map(|(_, new)| new)).await?;
+        for ((news, New { id, route, matter }), linked) in new.into_iter().zip(linked) {
+            let opened = self.opened(id, news, &route, &matter, linked, &active.directory, now);
+            openings.push(opening_row(id, &opened.delivery.change));
+            if opened.after.state().is_open() {
+                excluded.extend(exclusions::rows(id, &matter, &active.directory));
+            }
+            if somebody_speaks {
+                just_opened.insert(news.report, locked_by_opening(&opened, news, &route, matter));
+            }
+            changed.push(opened);
         }
         // Before anything is fed: whoever changes a case locks it first, and the feeds last.
         changed.extend(self.heard(tx, said, just_opened, &active.directory, now).await?);
@@ -165,12 +171,14 @@ impl SqlStore {
         explanation.facts_salt = salt.to_vec().into();
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a case is opened with")]
     fn opened(
         &self,
         id: Uuid,
         news: &ReportNews,
         route: &Route,
         matter: &Matter,
+        link_commitment: Bytes32,
         directory: &Directory,
         now: Time,
     ) -> Changed {
@@ -180,6 +188,7 @@ impl SqlStore {
             traceparent: news.traceparent.clone(),
             route: Some(route),
             note: api::routing::CaseNote::default(),
+            link_commitment: Some(link_commitment),
         };
         let transition = self.rules(directory, now).open(&route.decision);
         let delivery = self.delivery(
@@ -322,6 +331,7 @@ fn decided_by<'a>(active: &Active, route: &'a Route) -> Cow<'a, Route> {
     Cow::Owned(Route {
         decision: decide(&route.facts, &active.rules, &active.directory),
         facts: route.facts.clone(),
+        subject_keys: route.subject_keys.clone(),
     })
 }
 

@@ -151,6 +151,8 @@ pub(super) struct ChangeContext<'a> {
     pub(super) route: Option<&'a Route>,
     /// What the officer writes with it.
     pub(super) note: CaseNote,
+    /// Commits to the links of a case that the change opens.
+    pub(super) link_commitment: Option<Bytes32>,
 }
 
 impl ChangeContext<'_> {
@@ -162,6 +164,7 @@ impl ChangeContext<'_> {
             traceparent: String::new(),
             route: None,
             note: CaseNote::default(),
+            link_commitment: None,
         }
     }
 }
@@ -257,6 +260,7 @@ impl SqlStore {
             route: context.route.map(|route| view::route(&route.decision)),
             clocks: transition.case.all_clocks().map(view::clock).collect(),
             content_commitment: note.map(WrittenNote::commitment).unwrap_or_default().into(),
+            link_commitment: context.link_commitment.map(Vec::from).unwrap_or_default().into(),
             ..Default::default()
         };
         transition.event.fill(&mut detail);

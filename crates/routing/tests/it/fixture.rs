@@ -172,8 +172,7 @@ impl Fixture {
         let change = ReportChange {
             change: Some(sealed.without_detail()),
             facts: Some(facts),
-            subjects: Vec::new(),
-            question_number: 0,
+            ..ReportChange::default()
         };
         (report, sealed, change)
     }
@@ -451,7 +450,11 @@ pub fn news(report: Uuid, sealed: &Change, route: Option<(Facts, Decision)>) -> 
     ReportNews {
         entry: Opened::of_change(&sealed.without_detail()).unwrap(),
         report,
-        route: route.map(|(facts, decision)| Route { facts, decision }),
+        route: route.map(|(facts, decision)| Route {
+            facts,
+            decision,
+            subject_keys: Vec::new(),
+        }),
         said: None,
         traceparent: String::new(),
     }

@@ -12,6 +12,7 @@ mod faults;
 mod feed;
 mod fixture;
 mod hand_on;
+mod joining;
 mod lists;
 mod operators;
 mod outcomes;
