@@ -1,6 +1,6 @@
 //! Signs the log's head and publishes it.
 //!
-//! The order: the head must extend the last signed one; the note is written outside the database,
+//! The order: the head must be durable and extend the last signed one; the note is written outside the database,
 //! then shown to the witnesses, if any; with enough cosignatures it is stored in the database, then
 //! announced. So nobody, witnesses included, sees a checkpoint that a crash can take back. A crash
 //! after the first write leaves a file ahead of the table, which the next start understands; the
@@ -246,6 +246,7 @@ impl Publisher {
             true => Ok(()),
             false => {
                 let begun = Instant::now();
+                let head = self.dependencies.store.kept_head().await?;
                 let done = self.sign_and_publish(head).await;
                 metrics::attempted(begun.elapsed(), done.is_ok());
                 done

@@ -103,6 +103,17 @@ impl SqlStore {
         &self.db
     }
 
+    fn read_head(&self, row: Option<Row>) -> Result<TreeHead, StoreError> {
+        let row = row.ok_or_else(no_head)?;
+        match row.get::<i64>("epoch")? == self.epoch {
+            true => Ok(TreeHead {
+                size: row.count("size", "log size")?,
+                root: row.array("root", "log root")?,
+            }),
+            false => Err(StoreError::Fenced),
+        }
+    }
+
     /// `false` if this store is fenced, and nothing was written.
     async fn try_keep(&self, tx: &mut Tx, size: u64, note: &str, time: Time) -> Result<bool, Error> {
         let size = size.cast_signed();
@@ -169,17 +180,14 @@ impl Store for SqlStore {
     }
 
     async fn head(&self) -> Result<TreeHead, StoreError> {
-        let row = self
-            .db
-            .fetch_optional("SELECT size, root, epoch FROM head WHERE id = 1", Vec::new())
-            .await?;
-        let row = row.ok_or_else(no_head)?;
-        match row.get::<i64>("epoch")? == self.epoch {
-            true => Ok(TreeHead {
-                size: row.count("size", "log size")?,
-                root: row.array("root", "log root")?,
-            }),
-            false => Err(StoreError::Fenced),
+        self.read_head(self.db.fetch_optional(HEAD, Vec::new()).await?)
+    }
+
+    async fn kept_head(&self) -> Result<TreeHead, StoreError> {
+        match self.db.engine() {
+            Engine::Sqlite => self.head().await,
+            // A commit makes durable what it has seen.
+            Engine::Postgres => self.read_head(transact!(self.db, |tx| tx.fetch_optional(HEAD, Vec::new()))?),
         }
     }
 
@@ -306,6 +314,8 @@ impl Store for SqlStore {
         self.db.close().await;
     }
 }
+
+const HEAD: &str = "SELECT size, root, epoch FROM head WHERE id = 1";
 
 const TILE: &str = "SELECT hashes FROM tiles WHERE place = $1";
 

@@ -118,6 +118,12 @@ pub trait Store: Reader {
     /// one appends.
     async fn head(&self) -> Result<TreeHead, StoreError>;
 
+    /// [`Store::head`], to be signed: once this returns, nothing takes back what it covers, not even
+    /// a standby that takes over.
+    async fn kept_head(&self) -> Result<TreeHead, StoreError> {
+        self.head().await
+    }
+
     /// The tiles at these positions, as wide as they are now, without missing ones.
     async fn tiles(&self, places: BTreeSet<TileId>) -> Result<Tiles, sql::Error>;
 

@@ -34,7 +34,10 @@ const REQUESTS: Insert = Insert::into(
 
 const FREE_REQUESTS: Insert = REQUESTS.then("ON CONFLICT DO NOTHING RETURNING caller, request_id");
 
-const FIND: &str = "SELECT caller, request_id, fingerprint, answer FROM requests WHERE request_id = ANY($1)";
+/// Locks what it finds, against deletion only: so that it has a commit to wait for also outside a
+/// transaction. An answer is repeated only when PostgreSQL's standby has the first one.
+const FIND: &str = "SELECT caller, request_id, fingerprint, answer FROM requests WHERE request_id = ANY($1) \
+                    FOR KEY SHARE";
 
 /// A caller's id for a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,7 +13,7 @@ use crate::{
     metrics::Pool,
     migrate,
     open::{Access, Pools, without_password},
-    pool::Transaction,
+    pool::{Transaction, answer},
     value::{Inner, postgres_arguments, sqlite_arguments},
 };
 
@@ -225,7 +225,9 @@ impl Db {
             Pools::Sqlite { readers, .. } => {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
-                let rows = readers.run(async |connection| query.fetch_all(connection).await).await;
+                let rows = readers
+                    .run(async |connection, _| query.fetch_all(connection).await)
+                    .await;
                 let rows = rows.map_err(failed)?;
                 Ok(rows
                     .into_iter()
@@ -235,7 +237,9 @@ impl Db {
             Pools::Postgres(pool) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(statement, arguments);
-                let rows = pool.run(async |connection| query.fetch_all(connection).await).await;
+                let rows = pool
+                    .run(async |connection, session| query.persistent(!session.is_pooled).fetch_all(connection).await)
+                    .await;
                 let rows = rows.map_err(failed)?;
                 Ok(rows
                     .into_iter()
@@ -254,7 +258,7 @@ impl Db {
                 let arguments = sqlite_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(AssertSqlSafe(sqlite_spelling(statement)), arguments);
                 let row = readers
-                    .run(async |connection| query.fetch_optional(connection).await)
+                    .run(async |connection, _| query.fetch_optional(connection).await)
                     .await;
                 let row = row.map_err(failed)?;
                 Ok(row.map(|row| Row::new(Inner::Sqlite(row), statement)))
@@ -263,7 +267,9 @@ impl Db {
                 let arguments = postgres_arguments(values).map_err(failed)?;
                 let query = sqlx::query_with(statement, arguments);
                 let row = pool
-                    .run(async |connection| query.fetch_optional(connection).await)
+                    .run(async |connection, session| {
+                        query.persistent(!session.is_pooled).fetch_optional(connection).await
+                    })
                     .await;
                 let row = row.map_err(failed)?;
                 Ok(row.map(|row| Row::new(Inner::Postgres(row), statement)))
@@ -278,7 +284,9 @@ impl Db {
         };
         let failed = |source| Error::execute(statement, source);
         let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments);
-        let done = pool.run(async |connection| query.execute(connection).await).await;
+        let done = pool
+            .run(async |connection, session| query.persistent(!session.is_pooled).execute(connection).await)
+            .await;
         done.map(drop).map_err(failed)
     }
 
@@ -381,16 +389,19 @@ impl Tx {
             }
             TxInner::Postgres(tx) => {
                 let arguments = postgres_arguments(values).map_err(failed)?;
-                Ok(sqlx::query_with(statement, arguments)
-                    .execute(tx.connection().map_err(failed)?)
-                    .await
-                    .map_err(failed)?
-                    .rows_affected())
+                let query = sqlx::query_with(statement, arguments).persistent(!tx.session().is_pooled);
+                let limit = tx.limit();
+                let done = answer(limit, query.execute(tx.connection().map_err(failed)?)).await;
+                Ok(done.map_err(|error| failed(tx.failed(error)))?.rows_affected())
             }
         }
     }
 
     /// Commits. All of the transaction becomes durable, or none of it.
+    ///
+    /// What it has read is durable, too, even if it wrote nothing: an answer that repeats what was
+    /// there promises as much as the first one. On PostgreSQL that is not so by itself: a commit
+    /// that waits for its standby while the server crashes is there afterwards, on one disk.
     pub async fn commit(self) -> Result<(), Error> {
         match self.0 {
             TxInner::Sqlite(tx) => tx.commit().await,
@@ -465,11 +476,11 @@ async fn fetch_postgres(
     arguments: PgArguments,
 ) -> Result<Vec<Row>, Error> {
     let failed = |source| Error::execute(statement, source);
-    let rows = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments)
-        .fetch_all(tx.connection().map_err(failed)?)
-        .await;
+    let query = sqlx::query_with(AssertSqlSafe(statement.to_owned()), arguments).persistent(!tx.session().is_pooled);
+    let limit = tx.limit();
+    let rows = answer(limit, query.fetch_all(tx.connection().map_err(failed)?)).await;
     Ok(rows
-        .map_err(failed)?
+        .map_err(|error| failed(tx.failed(error)))?
         .into_iter()
         .map(|row| Row::new(Inner::Postgres(row), from))
         .collect())
@@ -492,7 +503,7 @@ impl Snapshot {
 }
 
 /// Translates a statement from PostgreSQL's spelling to SQLite's. SQLite locks the whole file, so
-/// `FOR UPDATE` and `FOR SHARE` are dropped; it has no arrays, so a list of texts is passed as
+/// `FOR UPDATE`, `FOR SHARE` and `FOR KEY SHARE` are dropped; it has no arrays, so a list of texts is passed as
 /// JSON.
 fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     if !statement.contains(" FOR ") && !statement.contains("= ANY(") {
@@ -501,6 +512,7 @@ fn sqlite_spelling(statement: &'static str) -> Cow<'static, str> {
     let mut text = statement
         .replace(" FOR UPDATE SKIP LOCKED", "")
         .replace(" FOR UPDATE", "")
+        .replace(" FOR KEY SHARE", "")
         .replace(" FOR SHARE", "");
     while let Some(start) = text.find("= ANY(") {
         let parameter = start + "= ANY(".len();
@@ -532,6 +544,7 @@ mod tests {
                 "SELECT a FROM t LIMIT 1",
             ),
             ("SELECT a FROM t FOR SHARE", "SELECT a FROM t"),
+            ("SELECT a FROM t FOR KEY SHARE", "SELECT a FROM t"),
         ] {
             assert_eq!(sqlite_spelling(statement), expected);
         }

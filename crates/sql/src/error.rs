@@ -1,6 +1,12 @@
 use std::time::Duration;
 
-use sqlx::{error::DatabaseError as _, postgres::PgDatabaseError, sqlite::SqliteError};
+use sqlx::{
+    error::DatabaseError as _,
+    postgres::{PgDatabaseError, PgSeverity},
+    sqlite::SqliteError,
+};
+
+use crate::session::Unfit;
 
 /// A failed database operation and its cause.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +118,14 @@ pub enum Error {
     Injected(&'static str),
 }
 
+fn is_fatal(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(database) = error else {
+        return false;
+    };
+    let postgres = database.try_downcast_ref::<PgDatabaseError>();
+    postgres.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal))
+}
+
 fn first_words(statement: &str) -> String {
     statement.split_whitespace().take(6).collect::<Vec<_>>().join(" ")
 }
@@ -153,13 +167,17 @@ impl Error {
             return false;
         };
         match Code::of(source) {
-            // A protocol violation is our own bug.
-            Some(Code::Postgres("08P01")) => false,
+            // A protocol violation is our own bug, unless it ends the connection: PgBouncer has this
+            // code for whatever it has to say, above all that the server is gone.
+            Some(Code::Postgres("08P01")) => is_fatal(source),
+            // The server is a standby: a failover is under way, or the address leads to the wrong one.
+            Some(Code::Postgres("25006")) => true,
             // Connection failure; insufficient resources (a full disk among them); server stopping
             // or starting.
             Some(Code::Postgres(state)) => ["08", "53", "57P"].iter().any(|class| state.starts_with(class)),
             // The disk fails, or is full.
             Some(Code::Sqlite { primary, .. }) => [10, 13].contains(&primary),
+            None if Unfit::of(source).is_some() => true,
             None => matches!(
                 source,
                 sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)

@@ -8,7 +8,7 @@
 //! per prepared text.
 //!
 //! * `open.rs`: from a URL to connections, with each engine's durability settings. `pool.rs`: their
-//!   reuse.
+//!   reuse. `session.rs`: what a connection to PostgreSQL really is, asked of each.
 //! * `db.rs`: statements, snapshots and transactions.
 //! * `value.rs`: parameters and columns.
 //! * `insert.rs`: bulk inserts. `batch.rs`: bulk inserts into several tables in one transaction, in
@@ -18,7 +18,7 @@
 //! * `error.rs`: errors, and whether a retry can help.
 //!
 //! Invariants: an uncommitted transaction leaves nothing behind; a commit that returned is on disk
-//! (`synchronous=FULL`, PostgreSQL's `synchronous_commit`); SQLite has one writer. Nothing here
+//! (`synchronous=FULL`, PostgreSQL's `synchronous_commit`, which each connection is asked for); SQLite has one writer. Nothing here
 //! knows any table.
 
 mod batch;
@@ -29,6 +29,7 @@ mod metrics;
 mod migrate;
 mod open;
 mod pool;
+mod session;
 mod value;
 
 pub use batch::Batch;

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
-use sqlx::SqlSafeStr as _;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Connection as _, PgConnection, SqlSafeStr as _};
 
 use crate::{
     Error,
@@ -23,7 +23,7 @@ async fn applied(pools: &Pools) -> Result<Vec<(i64, String)>, sqlx::Error> {
     match pools {
         Pools::Sqlite { writer, .. } => {
             writer
-                .run(async |connection| {
+                .run(async |connection, _| {
                     let tables = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
                     let tables: i64 = sqlx::query_scalar(tables).fetch_one(&mut *connection).await?;
                     match tables {
@@ -34,12 +34,20 @@ async fn applied(pools: &Pools) -> Result<Vec<(i64, String)>, sqlx::Error> {
                 .await
         }
         Pools::Postgres(pool) => {
-            pool.run(async |connection| {
-                let exists = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-                let exists: bool = sqlx::query_scalar(exists).fetch_one(&mut *connection).await?;
+            pool.run(async |connection, session| {
+                let exists = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
+                let exists: bool = exists
+                    .persistent(!session.is_pooled)
+                    .fetch_one(&mut *connection)
+                    .await?;
                 match exists {
                     false => Ok(Vec::new()),
-                    true => sqlx::query_as(ALL).fetch_all(connection).await,
+                    true => {
+                        sqlx::query_as(ALL)
+                            .persistent(!session.is_pooled)
+                            .fetch_all(connection)
+                            .await
+                    }
                 }
             })
             .await
@@ -119,13 +127,19 @@ pub(crate) async fn run(pools: &Pools, url: &str, schemas: &[Schema]) -> Result<
         let outcome = async {
             match pools {
                 Pools::Sqlite { writer, .. } => migrator.run(writer.get().await?.busy()?).await,
-                Pools::Postgres(pool) => migrator.run(pool.get().await?.busy()?).await,
+                Pools::Postgres(pool) => {
+                    let mut lease = pool.get().await?;
+                    match lease.session().is_pooled {
+                        false => migrator.run(lease.busy()?).await,
+                        true => run_pooled(&migrator, lease.busy()?).await,
+                    }
+                }
             }
         }
         .await;
         match outcome {
             Ok(()) => return Ok(()),
-            Err(source) if tries == 5 || matches!(source, sqlx::migrate::MigrateError::VersionMismatch(_)) => {
+            Err(source) if tries == 5 || matches!(source, MigrateError::VersionMismatch(_)) => {
                 return Err(Error::Migrate {
                     url: url.to_owned(),
                     source,
@@ -137,6 +151,18 @@ pub(crate) async fn run(pools: &Pools, url: &str, schemas: &[Schema]) -> Result<
             }
         }
     }
+}
+
+/// Runs all changes in one transaction, in which a pooler leaves the session the same. The
+/// migrator's prepared statements have names: none of another connection may be in the session, and
+/// none may be left there.
+async fn run_pooled(migrator: &Migrator, connection: &mut PgConnection) -> Result<(), MigrateError> {
+    const FORGET: &str = "DEALLOCATE ALL";
+    let mut tx = connection.begin().await?;
+    sqlx::raw_sql(FORGET).execute(&mut *tx).await?;
+    migrator.run(&mut *tx).await?;
+    sqlx::raw_sql(FORGET).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
 }
 
 #[cfg(test)]

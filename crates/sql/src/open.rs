@@ -8,7 +8,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use crate::{Error, pool::Pool};
+use crate::{
+    Error,
+    pool::{Pool, STATEMENT},
+    session,
+};
 
 /// A database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +83,12 @@ impl Pools {
                     .pragma("wal_autocheckpoint", "16000")
                     .pragma("cache_size", "-16000")
                     .pragma("temp_store", "MEMORY");
-                let writer = Pool::<SqliteConnection>::new(options.clone(), 1, WAIT_TO_WRITE).map_err(open)?;
-                let version = writer.run(sqlite_version).await.map_err(open)?;
+                let writer =
+                    Pool::<SqliteConnection>::new(options.clone(), access, 1, WAIT_TO_WRITE, None).map_err(open)?;
+                let version = writer
+                    .run(async |connection, _| sqlite_version(connection).await)
+                    .await
+                    .map_err(open)?;
                 require_version(version)?;
                 let reading = options
                     .read_only(true)
@@ -88,7 +96,7 @@ impl Pools {
                     .pragma("cache_size", "-2000");
                 Ok(Self::Sqlite {
                     writer,
-                    readers: Pool::new(reading, SQLITE_READERS, WAIT).map_err(open)?,
+                    readers: Pool::new(reading, Access::Read, SQLITE_READERS, WAIT, None).map_err(open)?,
                 })
             }
             Some("postgres" | "postgresql") => {
@@ -99,16 +107,23 @@ impl Pools {
                     // replica that is cut off while it holds a lock does not block the others.
                     .options([
                         ("synchronous_commit", "on"),
-                        ("statement_timeout", "30s"),
-                        ("idle_in_transaction_session_timeout", "30s"),
+                        ("statement_timeout", session::TIMEOUT),
+                        ("idle_in_transaction_session_timeout", session::TIMEOUT),
                     ])
                     .statement_cache_capacity(256);
                 let options = match access {
                     Access::Write => options,
                     Access::Read | Access::Glance => options.options([("default_transaction_read_only", "on")]),
                 };
-                let pool = Pool::<PgConnection>::new(options, POSTGRES_CONNECTIONS, WAIT).map_err(open)?;
-                drop(pool.get().await.map_err(open)?);
+                let pool = Pool::<PgConnection>::new(options, access, POSTGRES_CONNECTIONS, WAIT, Some(STATEMENT))
+                    .map_err(open)?;
+                let mut first = pool.get().await.map_err(open)?;
+                let told = match access {
+                    Access::Write => session::warn(first.busy().map_err(open)?, &shown).await,
+                    Access::Read | Access::Glance => Ok(()),
+                };
+                first.settle(told).map_err(open)?;
+                drop(first);
                 Ok(Self::Postgres(pool))
             }
             Some(scheme) => Err(Error::Url {

@@ -28,6 +28,8 @@ use crate::{
     Instruments,
     error::Code,
     metrics::{self, State},
+    open::Access,
+    session::{self, Session, Unfit},
 };
 
 /// A connection idle for longer is tested before use.
@@ -44,6 +46,10 @@ const END: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_mins(10);
 /// Maximum age of a connection: the server's memory per connection grows.
 const LIFETIME: Duration = Duration::from_mins(30);
+/// Longest that PostgreSQL may take for a statement: more than its own time limit, which a server
+/// that was cut off does not keep. A commit may wait for a standby; whether it was done is unknown
+/// then.
+pub(crate) const STATEMENT: Duration = Duration::from_secs(35);
 /// Interval between checks for idle and old connections.
 const REVIEW: Duration = Duration::from_mins(1);
 
@@ -51,6 +57,8 @@ const REVIEW: Duration = Duration::from_mins(1);
 pub(crate) struct Pool<C: Open> {
     connections: managed::Pool<Opener<C>>,
     wait: Duration,
+    /// Longest that a statement may take.
+    limit: Option<Duration>,
     shared: Arc<Shared>,
 }
 
@@ -68,17 +76,37 @@ type Labels = (telemetry::metrics::Service, metrics::Pool);
 pub(crate) struct Lease<C: Open>(Option<Object<Opener<C>>>);
 
 /// A connection in a transaction. Rolled back if dropped before its end.
-pub(crate) struct Transaction<C: Open>(Lease<C>);
+pub(crate) struct Transaction<C: Open>(Lease<C>, Option<Duration>);
 
 /// Operations that both engines' connections share.
 pub(crate) trait Open: Connection<Options: Send + Sync> + 'static {
     /// Runs a statement that returns no rows.
     fn run(&mut self, statement: &'static str) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Looks at a new connection, before it is used for the first time, and refuses one that does
+    /// not keep what it was opened for.
+    fn examine(&mut self, access: Access) -> impl Future<Output = Result<Session, sqlx::Error>> + Send;
+}
+
+/// Waits for an answer no longer than a limit.
+pub(crate) async fn answer<T>(
+    limit: Option<Duration>,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let Some(limit) = limit else { return asked.await };
+    timeout(limit, asked).await.unwrap_or_else(|_| {
+        let problem = format!("the database did not answer within {limit:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, problem).into())
+    })
 }
 
 impl Open for sqlx::SqliteConnection {
     async fn run(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(statement).execute(self).await.map(drop)
+    }
+
+    async fn examine(&mut self, _: Access) -> Result<Session, sqlx::Error> {
+        Ok(Session::OWN)
     }
 }
 
@@ -86,14 +114,28 @@ impl Open for sqlx::PgConnection {
     async fn run(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(statement).execute(self).await.map(drop)
     }
+
+    async fn examine(&mut self, access: Access) -> Result<Session, sqlx::Error> {
+        session::examine(self, access).await
+    }
 }
 
 impl<C: Open> Pool<C> {
-    /// A pool of at most `size` connections. `wait` limits how long a caller waits for one.
-    pub fn new(options: C::Options, size: usize, wait: Duration) -> Result<Self, sqlx::Error> {
+    /// A pool of at most `size` connections. `wait` limits how long a caller waits for one, and
+    /// `limit` how long a statement may take.
+    pub fn new(
+        options: C::Options,
+        access: Access,
+        size: usize,
+        wait: Duration,
+        limit: Option<Duration>,
+    ) -> Result<Self, sqlx::Error> {
         let opener = Opener {
             options,
+            access,
+            limit,
             found_dead: Mutex::default(),
+            session: Mutex::new(Session::OWN),
         };
         let connections = managed::Pool::builder(opener)
             .max_size(size)
@@ -103,6 +145,7 @@ impl<C: Open> Pool<C> {
         Ok(Self {
             connections: connections.map_err(|error| sqlx::Error::Configuration(error.into()))?,
             wait,
+            limit,
             shared: Arc::new(Shared {
                 is_closed: AtomicBool::new(false),
                 reviewed: Mutex::new(Instant::now()),
@@ -159,27 +202,43 @@ impl<C: Open> Pool<C> {
         }
     }
 
-    /// Runs one statement on a free connection.
+    /// Runs one statement on a free connection, which is told what its session is. Where another
+    /// statement may have another session, it is a transaction: in that it stays the same.
     pub async fn run<T>(
         &self,
-        statement: impl AsyncFnOnce(&mut C) -> Result<T, sqlx::Error>,
+        statement: impl AsyncFnOnce(&mut C, Session) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
         let mut lease = self.get().await?;
-        let outcome = statement(lease.busy()?).await;
-        lease.settle(outcome)
+        let session = lease.session();
+        if !session.is_pooled {
+            let outcome = answer(self.limit, statement(lease.busy()?, session)).await;
+            return lease.settle(outcome);
+        }
+        let mut tx = self.begin_on(lease, "BEGIN").await?;
+        let outcome = answer(self.limit, statement(tx.connection()?, session)).await;
+        match tx.0.settle(outcome) {
+            Ok(outcome) => tx.end("COMMIT").await.map(|()| outcome),
+            Err(error) => {
+                let _ = tx.rollback().await;
+                Err(error)
+            }
+        }
     }
 
     /// Takes a connection and begins a transaction with `statement`.
     pub async fn begin(&self, statement: &'static str) -> Result<Transaction<C>, sqlx::Error> {
-        let mut lease = self.get().await?;
+        self.begin_on(self.get().await?, statement).await
+    }
+
+    async fn begin_on(&self, mut lease: Lease<C>, statement: &'static str) -> Result<Transaction<C>, sqlx::Error> {
         // Set before the statement runs: the caller may be cancelled while it waits.
         lease.set_in_transaction(true);
-        let begun = lease.busy()?.run(statement).await;
+        let begun = answer(self.limit, lease.busy()?.run(statement)).await;
         if let Err(error) = lease.settle(begun) {
             lease.set_in_transaction(false);
             return Err(error);
         }
-        Ok(Transaction(lease))
+        Ok(Transaction(lease, self.limit))
     }
 
     /// Closes all connections. Waits up to [`END`] for those in use.
@@ -205,7 +264,7 @@ impl<C: Open> Pool<C> {
     /// Closes idle and old connections, at most once per [`REVIEW`].
     fn review(&self) {
         {
-            let mut reviewed = self.shared.reviewed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut reviewed = lock(&self.shared.reviewed);
             if reviewed.elapsed() < REVIEW {
                 return;
             }
@@ -233,6 +292,7 @@ impl<C: Open> Lease<C> {
         match &outcome {
             Ok(_) => object.is_settled = true,
             Err(error) if tells_death(error) => {
+                object.is_dead = true;
                 if let Some(pool) = Object::pool(object) {
                     pool.manager().found_dead();
                 }
@@ -240,6 +300,12 @@ impl<C: Open> Lease<C> {
             Err(_) => {}
         }
         outcome
+    }
+
+    /// What the connection's session is.
+    pub fn session(&self) -> Session {
+        let pool = self.0.as_ref().and_then(Object::pool);
+        pool.map_or(Session::OWN, |pool| *lock(&pool.manager().session))
     }
 
     fn set_in_transaction(&mut self, is: bool) {
@@ -252,6 +318,10 @@ impl<C: Open> Lease<C> {
 impl<C: Open> Drop for Lease<C> {
     fn drop(&mut self) {
         let Some(object) = self.0.take() else { return };
+        if object.is_dead {
+            drop(Object::take(object));
+            return;
+        }
         if object.is_settled && !object.is_in_transaction {
             return;
         }
@@ -286,9 +356,30 @@ impl<C: Open> Transaction<C> {
         self.0.busy()
     }
 
-    /// Commits: all of it becomes durable, or none.
+    /// What the connection's session is.
+    pub fn session(&self) -> Session {
+        self.0.session()
+    }
+
+    /// Longest that a statement may take.
+    pub fn limit(&self) -> Option<Duration> {
+        self.1
+    }
+
+    /// Notes what a failure of a statement tells about the connection.
+    pub fn failed(&mut self, error: sqlx::Error) -> sqlx::Error {
+        match self.0.settle::<()>(Err(error)) {
+            Err(error) => error,
+            Ok(()) => sqlx::Error::PoolClosed,
+        }
+    }
+
+    /// Commits: all of it becomes durable, or none. So does, on PostgreSQL, what it has read.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        self.end("COMMIT").await
+        match self.session().confirms {
+            true => self.end(session::CONFIRM_AND_COMMIT).await,
+            false => self.end("COMMIT").await,
+        }
     }
 
     /// Rolls back and releases all locks.
@@ -297,7 +388,8 @@ impl<C: Open> Transaction<C> {
     }
 
     async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
-        let ended = self.connection()?.run(statement).await;
+        let limit = self.1;
+        let ended = answer(limit, self.connection()?.run(statement)).await;
         self.0.settle(ended)?;
         self.0.set_in_transaction(false);
         Ok(())
@@ -307,14 +399,22 @@ impl<C: Open> Transaction<C> {
 /// Opens connections and decides whether one may be reused.
 struct Opener<C: Open> {
     options: C::Options,
+    access: Access,
+    limit: Option<Duration>,
+    /// What the newest connection is.
+    session: Mutex<Session>,
     /// When a dead connection was last found.
     found_dead: Mutex<Option<Instant>>,
 }
 
 impl<C: Open> Opener<C> {
     fn found_dead(&self) {
-        *self.found_dead.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *lock(&self.found_dead) = Some(Instant::now());
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An open connection.
@@ -323,6 +423,8 @@ struct Held<C> {
     /// Whether every statement ran to completion without an error.
     is_settled: bool,
     is_in_transaction: bool,
+    /// Whether a statement showed that it has ended.
+    is_dead: bool,
 }
 
 impl<C: Open> Held<C> {
@@ -341,17 +443,24 @@ impl<C: Open> Manager for Opener<C> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(10);
         loop {
-            match C::connect_with(&self.options).await {
+            let opened = async {
+                let mut connection = C::connect_with(&self.options).await?;
+                let session = connection.examine(self.access).await?;
+                Ok((connection, session))
+            };
+            match answer(self.limit.map(|limit| limit.min(PATIENCE)), opened).await {
                 Err(error) if takes_none_yet(&error) && started.elapsed() + pause < PATIENCE => {
                     sleep(pause).await;
                     pause = (2 * pause).min(Duration::from_millis(320));
                 }
                 Err(error) => return Err(error),
-                Ok(connection) => {
+                Ok((connection, session)) => {
+                    *lock(&self.session) = session;
                     return Ok(Held {
                         connection,
                         is_settled: true,
                         is_in_transaction: false,
+                        is_dead: false,
                     });
                 }
             }
@@ -360,7 +469,7 @@ impl<C: Open> Manager for Opener<C> {
 
     async fn recycle(&self, held: &mut Held<C>, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
         let last_taken = metrics.recycled.unwrap_or(metrics.created);
-        let found_dead = *self.found_dead.lock().unwrap_or_else(PoisonError::into_inner);
+        let found_dead = *lock(&self.found_dead);
         let is_like_the_dead = found_dead.is_some_and(|found| last_taken <= found);
         // The first two hold only if the runtime that should have repaired the connection has shut
         // down.
@@ -389,15 +498,21 @@ impl<C: Open> Manager for Opener<C> {
 fn tells_death(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => true,
-        // The server was stopped, an operator terminated the session, or the server crashed.
-        error => matches!(Code::of(error), Some(Code::Postgres("57P01" | "57P02"))),
+        // The server was stopped, an operator terminated the session, the server crashed, or it
+        // became a standby.
+        error => matches!(Code::of(error), Some(Code::Postgres("57P01" | "57P02" | "25006"))),
     }
 }
 
 /// Whether the server refuses connections now but is expected to accept them soon.
 fn takes_none_yet(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        // Nobody listens, or a proxy that finds no leader behind it.
+        sqlx::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+        ),
+        error if matches!(Unfit::of(error), Some(Unfit::Standby)) => true,
         // Too many connections; starting or stopping.
         error => matches!(Code::of(error), Some(Code::Postgres("53300" | "57P03"))),
     }
@@ -408,6 +523,7 @@ impl<C: Open> Clone for Pool<C> {
         Self {
             connections: self.connections.clone(),
             wait: self.wait,
+            limit: self.limit,
             shared: Arc::clone(&self.shared),
         }
     }
@@ -424,3 +540,43 @@ macro_rules! opaque {
     };
 }
 opaque!(Pool, Transaction);
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use sqlx::{PgConnection, postgres::PgConnectOptions};
+
+    use super::*;
+
+    /// A server that was stopped, or cut off without a word, does not keep its own time limits.
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_given_up() {
+        const SLEEP: &str = "SELECT pg_sleep(20)";
+        let Some(backend) = testkit::Backend::postgres() else {
+            return;
+        };
+        let options = PgConnectOptions::from_str(backend.url()).unwrap();
+        let limit = Some(Duration::from_millis(300));
+        let pool = Pool::<PgConnection>::new(options, Access::Write, 1, Duration::from_secs(5), limit).unwrap();
+        let given_up = |outcome: Result<(), sqlx::Error>| {
+            let error = outcome.unwrap_err();
+            assert!(
+                matches!(&error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut),
+                "{error}"
+            );
+            assert!(crate::Error::execute("sleep", error).is_outage());
+        };
+        let begun = Instant::now();
+        given_up(pool.run(async |connection, _| connection.run(SLEEP).await).await);
+        given_up(pool.begin(SLEEP).await.map(drop));
+        let mut tx = pool.begin("BEGIN").await.unwrap();
+        tx.connection().unwrap().run("SELECT 1").await.unwrap();
+        given_up(tx.end(SLEEP).await);
+        // The only connection is another one each time; this one waits for the last to be closed.
+        pool.run(async |connection, _| connection.run("SELECT 1").await)
+            .await
+            .unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+}

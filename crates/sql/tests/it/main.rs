@@ -6,3 +6,4 @@ mod connections;
 mod errors;
 mod measured;
 mod rows;
+mod sessions;
