@@ -36,6 +36,11 @@ HELM := $(if $(filter x86_64,$(shell uname -m)),.tools/helm-$(HELM_VERSION)/helm
 DEPLOY_PYTHON := .tools/deploy-python/ready
 # Schemas of the custom kinds that the chart makes, by a lockfile: made again when that changes.
 DEPLOY_KINDS := .tools/kinds/ready
+# PostgreSQL's company: Debian's packages, unpacked, for `test-faults`.
+FAULTS_TOOLS := .tools/faults/ready
+FAULTS_PACKAGES := patroni etcd-server pgbouncer python3-etcd python3-psycopg2 python3-psutil python3-prettytable python3-cdiff \
+	python3-dateutil python3-click python3-yaml python3-urllib3 python3-dnspython python3-wcwidth python3-six \
+	python3-pkg-resources libpq5 libc-ares2 libevent-2.1-7
 PROMTOOL := $(or $(shell command -v promtool),.tools/prometheus/promtool)
 COMPOSE_SCHEMA := .tools/compose-$(COMPOSE_VERSION)/compose_spec.json
 # nextest runs each test in a process of its own; cargo's own runner does too well without.
@@ -131,6 +136,15 @@ test: build-tests check-settings check-image ## Run all tests, on SQLite and on 
 test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) kills each, and the whole tamper test
 	$(WITH_POSTGRES) $(RUN_TESTS) crash
 	$(RUN_TESTS) whatever_is_done_to_any_entry
+
+# Ten minutes; REMIT_FAULTS is for how many seconds faults are made, SCENARIOS which: failover, pooler, serializable, sqlite.
+.PHONY: test-faults
+test-faults: build-faults $(PYTHON) $(FAULTS_TOOLS) ## Kill, stop and cut off what Remit stands on, under load: PostgreSQL under Patroni, PgBouncer, its services
+	.tools/python/bin/python tests/faults/test.py $(TARGET)/debug/remit $(SCENARIOS)
+
+.PHONY: build-faults
+build-faults: compilers
+	cargo build -p remit
 
 .PHONY: check
 check: setup check-words check-rust check-contract check-clients check-dependencies ## Check form: spelling, formatting, lints, the contract, dependencies, what is deployed
@@ -280,6 +294,15 @@ $(DEPLOY_KINDS): deploy/check/kinds/package.json deploy/check/kinds/package-lock
 	rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
+
+# Packages of servers, which would start: unpacked, they do not, and need no root. Apt verifies them.
+$(FAULTS_TOOLS):
+	@command -v apt-get dpkg >/dev/null || { $(say) 'Patroni, etcd and PgBouncer are taken out of Debian packages, which this machine does not have.'; exit 1; }
+	@rm -rf $(@D) && mkdir -p $(@D)/root
+	@cd $(@D) && { apt-get download -q $(FAULTS_PACKAGES) || { $(if $(filter 0,$(shell id -u)),,sudo -n) apt-get update -qq && apt-get download -q $(FAULTS_PACKAGES); }; } >/dev/null 2>&1 || \
+		{ $(say) 'Patroni, etcd and PgBouncer cannot be had here: apt does not find their packages.'; exit 1; }
+	@for package in $(@D)/*.deb; do dpkg -x $$package $(@D)/root; done
+	@rm $(@D)/*.deb && touch $@
 
 # Debian's package is a server that would start; one program of it is enough, and needs no root.
 .tools/prometheus/promtool:

@@ -141,8 +141,17 @@ async fn p1_a_later_connection_is_asked_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_a_pooler_no_statement_outlives_its_transaction() {
     let Some(backend) = Backend::postgres() else { return };
-    let db = Db::open(&pooler(backend.url()), SCHEMAS).await.unwrap();
     const PREPARED: &str = "SELECT count(*) AS n FROM pg_prepared_statements WHERE name <> ''";
+    let db = Db::open(&pooler(backend.url()), SCHEMAS).await.unwrap();
+    // The session of the migration among them.
+    let mut begun = Vec::new();
+    for _ in 0..4 {
+        let mut tx = db.begin().await.unwrap();
+        let row = tx.fetch_optional(PREPARED, Vec::new()).await.unwrap().unwrap();
+        assert_eq!(row.get::<i64>("n").unwrap(), 0);
+        begun.push(tx);
+    }
+    drop(begun);
     for n in 0..4 {
         put(&db, n).await.unwrap();
         let found = db.fetch("SELECT n FROM numbers ORDER BY n", Vec::new()).await.unwrap();

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Breaks what Remit stands on, under load, and holds what clients were told against what is there: `test.py BINARY [SCENARIO…]`.
+
+`failover` is PostgreSQL on three nodes under Patroni, with synchronous replication: its leader is killed, stopped, cut off, and
+changed as planned. `pooler` puts PgBouncer in transaction mode between; `serializable` makes every transaction so; `sqlite` is a file for each
+service. In these, Remit's services are killed, too. REMIT_FAULTS says for how many seconds faults are made, about; with the default all takes ten minutes.
+"""
+
+import os
+import random
+import signal
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import load
+from servers import TTL, Cluster, Files, Folder, Pooler, Remit, http, processes, send, until
+
+SECONDS = int(os.environ.get("REMIT_FAULTS", "330"))
+SEED = int(os.environ.get("REMIT_TEST_SEED") or random.SystemRandom().getrandbits(32))
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+class Trial:
+    """Databases, and Remit on them."""
+
+    def __init__(self, folder, binary, databases, through=None):
+        self.cluster, self.random, self.took = databases, random.Random(SEED), {}
+        pooler = through(databases) if through else None
+        self.remit = Remit(folder, binary, databases.REPLICAS, lambda service: databases.url(service, pooler and pooler.port))
+        if not (contract := folder.path / "contract").exists():
+            contract.mkdir()
+            load.contract(contract)
+
+    def whole(self, seconds=120):
+        until("all three nodes are there again", self.cluster.is_whole, seconds)
+        self.remit.tend()
+
+    def measure(self, name, moment, clients):
+        took = clients.first_after(moment)
+        self.took.setdefault(name, []).append(took)
+        say(f"{name}: the first write after {took:.1f} s")
+
+    def figures(self):
+        for name, took in self.took.items():
+            say(f"{name}: {len(took)} times, first write after p50 {statistics.median(took):.1f} s, p99 {percentile(took, 0.99):.1f} s")
+        hard = [each for name, took in self.took.items() if name not in ("planned switch-over", "service killed") for each in took]
+        if hard:
+            say(f"leader lost: {len(hard)} times, first write after p50 {statistics.median(hard):.1f} s, p99 {percentile(hard, 0.99):.1f} s")
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def switch_over(trial, clients):
+    """As before maintenance."""
+
+    def done():
+        nonlocal moment
+        leader, moment = trial.cluster.leader(), time.monotonic()
+        # Refused while the synchronous standby has not caught up.
+        return leader and http(leader.rest, "/switchover", {"leader": leader.name}, timeout=60)[0] == 200
+
+    moment = None
+    until("a switch-over", done)
+    trial.measure("planned switch-over", moment, clients)
+
+
+def machine_dies(trial, clients):
+    leader = trial.cluster.leader()
+    moment = time.monotonic()
+    leader.kill()
+    trial.measure("machine of the leader killed", moment, clients)
+    leader.start()
+
+
+def server_dies(trial, clients):
+    """PostgreSQL alone: Patroni starts it again in its place."""
+    leader = trial.cluster.leader()
+    moment = time.monotonic()
+    send([leader.postmaster()], signal.SIGKILL)
+    trial.measure("PostgreSQL of the leader killed", moment, clients)
+
+
+def machine_stops(trial, clients):
+    """And goes on later, believing that it leads."""
+    leader = trial.cluster.leader()
+    stopped = processes(leader.folder)
+    moment = time.monotonic()
+    send(stopped, signal.SIGSTOP)
+    try:
+        trial.measure("machine of the leader stopped", moment, clients)
+    finally:
+        send(stopped, signal.SIGCONT)
+
+
+def patroni_stops(trial, clients):
+    """PostgreSQL still takes writes when another is elected: no standby confirms them, so none is acknowledged."""
+    leader = trial.cluster.leader()
+    stopped = leader.patroni()
+    moment = time.monotonic()
+    send(stopped, signal.SIGSTOP)
+    try:
+        # Connections that are open go on, until the next leader is there.
+        until("another leader", lambda: (found := trial.cluster.leader()) and found is not leader, TTL + 40)
+        trial.measure("Patroni of the leader stopped", moment, clients)
+    finally:
+        send(stopped, signal.SIGCONT)
+
+
+def kept(fault):
+    """With an address that follows the leader, but leaves open connections where they are."""
+
+    def run(trial, clients):
+        trial.cluster.mode.write_text("keep")
+        try:
+            fault(trial, clients)
+        finally:
+            trial.cluster.mode.write_text("cut")
+
+    return run
+
+
+FAILOVERS = [machine_dies, kept(machine_stops), switch_over, patroni_stops, server_dies, machine_stops]
+
+
+def service_dies(trial, clients):
+    service, replica = trial.random.choice(list(trial.remit.running))
+    moment = time.monotonic()
+    trial.remit.kill(service, replica)
+    time.sleep(trial.random.uniform(0, 0.5))
+    trial.remit.tend()
+    trial.remit.wait()
+    trial.measure("service killed", moment, clients)
+
+
+def run(trial, faults, seconds, pause):
+    end = time.monotonic() + seconds
+    with load.Load(trial.remit, seed=trial.random.getrandbits(32)) as clients:
+        until("the load is under way", lambda: len(clients.acknowledged) > 50)
+        say(f"load: {clients.rate(2):.0f} reports a second")
+        while time.monotonic() < end:
+            for fault in faults:
+                fault(trial, clients)
+                trial.whole()
+                time.sleep(trial.random.uniform(0.2, pause))
+                assert not clients.findings, clients.findings[0]
+                if time.monotonic() > end:
+                    break
+        clients.stop()
+        say(clients.summary())
+        trial.whole()
+        count = clients.check(trial.cluster.ids)
+        trial.figures()
+        say(f"{count} acknowledged: none lost, none twice; the log verifies, no checkpoint contradicts another, services and log agree; "
+            f"services restarted {trial.remit.restarts} times")  # fmt: skip
+
+
+def failover(folder, binary):
+    run(Trial(folder, binary, Cluster(folder)), FAILOVERS, 0.6 * SECONDS, 3)
+
+
+def pooler(folder, binary):
+    run(Trial(folder, binary, Cluster(folder), Pooler), [machine_dies, switch_over, service_dies], SECONDS / 6, 1)
+
+
+def serializable(folder, binary):
+    cluster = Cluster(folder, {"default_transaction_isolation": "serializable"})
+    run(Trial(folder, binary, cluster), [service_dies, switch_over], SECONDS / 6, 1)
+
+
+def sqlite(folder, binary):
+    run(Trial(folder, binary, Files(folder)), [service_dies], SECONDS / 6, 1)
+
+
+SCENARIOS = {"failover": failover, "pooler": pooler, "serializable": serializable, "sqlite": sqlite}
+
+
+def main():
+    binary = Path(sys.argv[1]).resolve()
+    chosen = sys.argv[2:] or list(SCENARIOS)
+    say(f"seed {SEED} (REMIT_TEST_SEED)")
+    for name in chosen:
+        say(f"--- {name}")
+        folder = Folder()
+        try:
+            SCENARIOS[name](folder, binary)
+        except BaseException:
+            tail(folder)
+            raise
+        finally:
+            folder.close()
+
+
+def tail(folder):
+    """The last lines of every log, before they go."""
+    for log in sorted(folder.path.glob("*/log")):
+        lines = log.read_text(errors="replace").splitlines()
+        if os.environ.get("REMIT_FAULTS_LOGS"):
+            kept = Path(os.environ["REMIT_FAULTS_LOGS"])
+            kept.mkdir(parents=True, exist_ok=True)
+            (kept / f"{log.parent.name}.log").write_text("\n".join(lines))
+        print(f"--- {log.parent.name}", *lines[-12:], sep="\n", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
