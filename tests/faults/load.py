@@ -12,7 +12,7 @@ from collections import Counter
 
 import grpc
 
-from servers import ROOT
+from servers import ROOT, until
 
 # What a client repeats; everything else is a finding.
 REPEATED = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
@@ -48,8 +48,10 @@ class Load:
         # Request id -> name and receipt; when the call that succeeded began and ended.
         self.acknowledged, self.times, self.pending = {}, [], set()
         self.problems, self.findings, self.notes, self.followed = Counter(), [], [], Counter()
+        # The worst that metrics have told.
+        self.worst = Counter()
         self.callers = [threading.Thread(target=self.guarded, args=(self.submit,), daemon=True) for _ in range(callers)]
-        self.callers += [threading.Thread(target=self.guarded, args=(what,), daemon=True) for what in (self.follow, self.collect)]
+        self.callers += [threading.Thread(target=self.guarded, args=(what,), daemon=True) for what in (self.follow, self.collect, self.watch)]
 
     def __enter__(self):
         for caller in self.callers:
@@ -150,6 +152,16 @@ class Load:
                     self.notes.append(note)
             time.sleep(0.1)
 
+    def watch(self):
+        """What an operator sees of it."""
+        while not self.stopped.is_set():
+            values = self.remit.measured()
+            for name in ("remit_outbox_age_seconds", "remit_log_checkpoint_age_seconds", "db_client_connection_timeouts_total"):
+                self.worst[name] = max([self.worst[name], *values.get(name, ())])
+            serving = values.get("remit_service_serving", [])
+            self.worst["not serving"] = max(self.worst["not serving"], serving.count(0))
+            time.sleep(0.5)
+
     def problem(self, method, error):
         code = error.code().name
         with self.lock:
@@ -176,15 +188,13 @@ class Load:
     def check(self, ids):
         """Holds the journal against the services. `ids` lists a service's records. All faults are over."""
         assert not self.findings, "\n".join(self.findings[:20])
+        until("health of all", lambda: set(self.remit.measured().get("remit_service_serving", [0])) == {1})
         assert not self.pending, f"without an answer: {sorted(self.pending)[:5]}"
         known = self.acknowledged
         assert known, "the load was no load"
         names = {name for name, _ in known.values()}
         assert len(names) == len(known), f"{len(known)} requests have {len(names)} reports"
-        reconciled = self.remit.ask(
-            "log", "reconcile", "--intake", f"http://127.0.0.1:{self.remit.balanced['intake']}",
-            "--routing", f"http://127.0.0.1:{self.remit.balanced['routing']}",
-        )  # fmt: skip
+        reconciled = self.remit.ask("log", "reconcile", *self.remit.others())
         assert reconciled.returncode == 0, f"`remit log reconcile` ends with {reconciled.returncode}:\n{reconciled.stdout}{reconciled.stderr}"
         verified = self.remit.ask("log", "verify")
         assert verified.returncode == 0, f"`remit log verify` ends with {verified.returncode}:\n{verified.stdout}{verified.stderr}"
@@ -227,7 +237,7 @@ class Load:
 
     def summary(self):
         repeated = ", ".join(f"{method} {code} {count}" for (method, code), count in sorted(self.problems.items()))
-        return f"{len(self.acknowledged)} reports, {self.followed['receipts']} looks at receipts, {len(self.notes)} checkpoints; repeated: {repeated or 'nothing'}"
+        return f"{len(self.acknowledged)} reports, {self.followed['receipts']} looks at receipts, {len(self.notes)} checkpoints; repeated: {repeated or 'nothing'}; metrics at their worst: {dict(self.worst)}"
 
 
 def tree(leaves, size):

@@ -171,7 +171,7 @@ class Node:
                 "listen": f"127.0.0.1:{self.port}", "connect_address": f"127.0.0.1:{self.port}",
                 "data_dir": str(self.folder / "data"), "bin_dir": str(programs()), "pgpass": str(self.folder / "pgpass"),
                 "authentication": {"superuser": users["postgres"], "replication": users["standby"], "rewind": users["rewinder"]},
-                "parameters": {"unix_socket_directories": str(self.folder)} | cluster.parameters, "pg_hba": access,
+                "parameters": {"unix_socket_directories": str(self.folder)}, "pg_hba": access,
             },
         }  # fmt: skip
         folder.write(self.folder / "patroni.json", json.dumps(config, indent=1), unprivileged=True)
@@ -204,8 +204,9 @@ class Cluster:
     # A second audit would take over from the first.
     REPLICAS = {"intake": 2, "routing": 2, "audit": 1}
 
-    def __init__(self, folder, parameters=None):
-        self.folder, self.parameters, self.password = folder, parameters or {}, secrets.token_hex(16)
+    def __init__(self, folder, *defaults):
+        """`defaults` are those of each database. Serializable is none for the server: standbys refuse every query then, Patroni's, too."""
+        self.folder, self.password = folder, secrets.token_hex(16)
         self.etcd = Etcd(folder)
         self.nodes = [Node(name, self) for name in "abc"]
         self.nodes[0].start()
@@ -216,6 +217,8 @@ class Cluster:
         for service in SERVICES:
             self.sql(f"CREATE ROLE {service} LOGIN PASSWORD '{self.password}'")
             self.sql(f"CREATE DATABASE {service} OWNER {service}")
+            for default in defaults:
+                self.sql(f"ALTER DATABASE {service} SET {default}")
         (self.port,) = free_ports(1)
         self.proxy_folder = folder.make("proxy")
         self.mode = self.proxy_folder / "mode"
@@ -235,7 +238,12 @@ class Cluster:
         return len(alive) == 3 and {"leader", "sync_standby"} <= {member["role"] for member in members} and self.leader()
 
     def members(self):
-        return {node.name: http(node.rest, "/")[1] for node in self.nodes}
+        return json.loads(http(self.leader().rest, "/cluster")[1])["members"]
+
+    def patronictl(self, *arguments):
+        command = ["/usr/bin/python3", TOOLS / "root/usr/bin/patronictl", "-c", self.nodes[0].folder / "patroni.json", *arguments]
+        done = subprocess.run(command, env=self.folder.tools, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def url(self, service, port=None):
         return f"postgres://{service}:{self.password}@127.0.0.1:{port or self.port}/{service}"
@@ -314,6 +322,7 @@ class Remit:
             (self.home / name).chmod(0o600)
         self.ports = {name: free_ports(count) for name, count in self.replicas.items()}
         self.balanced = dict(zip(SERVICES, free_ports(3)))
+        self.admin = {(name, replica): port for name, ports in self.ports.items() for replica, port in enumerate(free_ports(len(ports)))}
         for service in SERVICES:
             folder.write(self.home / f"{service}.url", url(service))
             own = folder.make(f"balance-{service}")
@@ -339,17 +348,26 @@ class Remit:
         for service in SERVICES:
             config[service] = {"address": f"http://127.0.0.1:{self.balanced[service]}", "database_file": str(self.home / f"{service}.url")}
         if listen:
-            config[listen[0]]["listen"] = f"127.0.0.1:{listen[1]}"
+            service, replica = listen
+            config[service]["listen"] = f"127.0.0.1:{self.ports[service][replica]}"
+            config["admin"] = {"listen": f"127.0.0.1:{self.admin[listen]}"}
         path = folder / f"{name}.json"
         self.folder.write(path, json.dumps(config, indent=1))
         return path
+
+    def settings(self, service, replica):
+        name = f"{service}-{replica}"
+        return self.folder.path / name / f"{name}.json"
+
+    def others(self):
+        return [part for service in ("intake", "routing") for part in (f"--{service}", f"http://127.0.0.1:{self.balanced[service]}")]
 
     def start(self, service, replica):
         name = f"{service}-{replica}"
         folder = self.folder.path / name
         if not folder.exists():
             self.folder.make(name)
-        config = self.config(name, (service, self.ports[service][replica]), folder)
+        config = self.config(name, (service, replica), folder)
         command = [self.binary, "serve", service, "--config", config]
         self.running[service, replica] = self.folder.start(folder, command)
 
@@ -374,6 +392,17 @@ class Remit:
             if process.poll() is not None:
                 self.restarts += 1
                 self.start(service, replica)
+
+    def measured(self):
+        """Values of every replica's metrics, by name."""
+        values = {}
+        for port in self.admin.values():
+            status, answer = http(port, "/metrics")
+            for line in answer.splitlines() if status == 200 else ():
+                if not line.startswith("#"):
+                    name, value = line.rsplit(" ", 1)
+                    values.setdefault(name.split("{")[0], []).append(float(value))
+        return values
 
     def kill(self, service, replica):
         process = self.running[service, replica]

@@ -32,7 +32,8 @@ impl<'a> Batch<'a> {
         self
     }
 
-    /// One statement for all parts. PostgreSQL runs every insert of a `WITH` in one transaction.
+    /// One statement for all parts. PostgreSQL runs every insert of a `WITH` in one transaction; its
+    /// relatives want each to return something.
     fn postgres(&self) -> String {
         let mut first = 1;
         let mut inserts: Vec<String> = Vec::with_capacity(self.parts.len());
@@ -46,7 +47,10 @@ impl<'a> Batch<'a> {
         }
         let named: Vec<String> = (0..)
             .zip(inserts)
-            .map(|(i, insert)| format!("part{i} AS ({insert})"))
+            .map(|(i, insert)| match insert.contains(" RETURNING ") {
+                true => format!("part{i} AS ({insert})"),
+                false => format!("part{i} AS ({insert} RETURNING 1)"),
+            })
             .collect();
         format!("WITH {} {last}", named.join(", "))
     }
@@ -165,7 +169,7 @@ mod tests {
             .with(&TAILS, [tail.as_slice(), tail.as_slice()]);
         assert_eq!(
             batch.postgres(),
-            "WITH part0 AS (INSERT INTO heads (id) SELECT * FROM UNNEST($1::TEXT[]) WHERE true ) \
+            "WITH part0 AS (INSERT INTO heads (id) SELECT * FROM UNNEST($1::TEXT[]) WHERE true  RETURNING 1) \
              INSERT INTO tails (head, n) SELECT * FROM UNNEST($2::TEXT[], $3::BIGINT[]) WHERE true "
         );
     }

@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
 
 use sqlx::{
     error::DatabaseError as _,
@@ -258,16 +261,60 @@ pub struct Retry {
 }
 
 impl Retry {
-    const MOST: u32 = 8;
+    /// About two seconds in all: within every caller's deadline, and long enough for an engine or a
+    /// setting under which transactions fail rather than wait for each other.
+    const MOST: u32 = 24;
+    /// A row that exists may have come a moment ago, and is most often simply there.
+    const MOST_FOR_A_ROW: u32 = 6;
+    const LONGEST: u64 = 128;
 
     /// Call after a failure. Waits, then returns whether to try again.
     pub async fn again(&mut self, error: &Error) -> bool {
         self.tries += 1;
-        if self.tries >= Self::MOST || !error.is_transient() {
+        let most = match error.is_unique_violation() {
+            true => Self::MOST_FOR_A_ROW,
+            false => Self::MOST,
+        };
+        if self.tries >= most || !error.is_transient() {
             return false;
         }
         tracing::debug!(tries = self.tries, %error, "retrying transaction");
-        tokio::time::sleep(Duration::from_millis(1 << self.tries)).await;
+        tokio::time::sleep(self.pause()).await;
         true
+    }
+
+    /// Between half of the step and the whole: those that collided must not come back together.
+    fn pause(&self) -> Duration {
+        let step = 1000 * Self::LONGEST.min(1 << self.tries.min(10));
+        let random = RandomState::new().build_hasher().finish();
+        Duration::from_micros(step / 2 + random % (step / 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_come_back_apart_and_within_a_callers_patience() {
+        let mut least = Duration::ZERO;
+        let mut most = Duration::ZERO;
+        for tries in 1..Retry::MOST {
+            let pauses: Vec<_> = (0..50).map(|_| Retry { tries }.pause()).collect();
+            let (Some(first), Some(last)) = (pauses.iter().min(), pauses.iter().max()) else {
+                unreachable!("there are fifty")
+            };
+            assert!(
+                *last < 2 * *first + Duration::from_micros(1),
+                "{tries}: {first:?} to {last:?}"
+            );
+            assert!(first < last, "{tries}: all {first:?}");
+            least += *first;
+            most += *last;
+        }
+        assert!(
+            least > Duration::from_secs(1) && most < Duration::from_secs(3),
+            "{least:?} to {most:?}"
+        );
     }
 }

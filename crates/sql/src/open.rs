@@ -106,6 +106,7 @@ impl Pools {
                     // Override the role's defaults: an acknowledged commit is on disk, and a
                     // replica that is cut off while it holds a lock does not block the others.
                     .options([
+                        session::MARK,
                         ("synchronous_commit", "on"),
                         ("statement_timeout", session::TIMEOUT),
                         ("idle_in_transaction_session_timeout", session::TIMEOUT),
@@ -118,8 +119,9 @@ impl Pools {
                 let pool = Pool::<PgConnection>::new(options, access, POSTGRES_CONNECTIONS, WAIT, Some(STATEMENT))
                     .map_err(open)?;
                 let mut first = pool.get().await.map_err(open)?;
+                let session = first.session();
                 let told = match access {
-                    Access::Write => session::warn(first.busy().map_err(open)?, &shown).await,
+                    Access::Write => session::warn(first.busy().map_err(open)?, session, &shown).await,
                     Access::Read | Access::Glance => Ok(()),
                 };
                 first.settle(told).map_err(open)?;

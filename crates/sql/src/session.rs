@@ -3,11 +3,12 @@
 
 use sqlx::{PgConnection, Row as _};
 
-use crate::open::Access;
+use crate::{error::Code, open::Access};
 
-/// Time limit of a statement and of an idle transaction, as PostgreSQL prints it. Also how a
-/// pooler is told: it drops what a connection starts with.
+/// Time limit of a statement and of an idle transaction.
 pub(crate) const TIMEOUT: &str = "30s";
+/// A setting of ours that a connection starts with. A pooler drops it, with the others.
+pub(crate) const MARK: (&str, &str) = ("remit.session", "own");
 
 /// Commits, and waits for the standby also where nothing was written: then an empty message in the
 /// write-ahead log is what is waited for, and everything before it.
@@ -69,10 +70,16 @@ impl Unfit {
 pub(crate) async fn examine(connection: &mut PgConnection, access: Access) -> Result<Session, sqlx::Error> {
     const ASK: &str = "SELECT current_setting('synchronous_commit') AS durable, \
                        current_setting('transaction_read_only') AS read_only, \
-                       current_setting('statement_timeout') AS timeout, \
+                       coalesce(current_setting('remit.session', true), '') AS mark, \
                        CASE WHEN EXISTS (SELECT FROM pg_proc WHERE proname = 'pg_logical_emit_message') \
                        THEN 'yes' ELSE 'no' END AS confirms";
-    let row = sqlx::raw_sql(ASK).fetch_one(connection).await?;
+    let row = sqlx::raw_sql(ASK).fetch_one(connection).await.map_err(|error| {
+        // A standby on which every transaction is serializable refuses even the question.
+        match Code::of(&error) {
+            Some(Code::Postgres("0A000")) => Unfit::Standby.error(),
+            _ => error,
+        }
+    })?;
     let is_durable = ["on", "remote_apply"].contains(&row.try_get("durable")?);
     if access == Access::Write && row.try_get::<&str, _>("read_only")? == "on" {
         return Err(Unfit::Standby.error());
@@ -81,14 +88,14 @@ pub(crate) async fn examine(connection: &mut PgConnection, access: Access) -> Re
         return Err(Unfit::Asynchronous(row.try_get("durable")?).error());
     }
     Ok(Session {
-        is_pooled: row.try_get::<&str, _>("timeout")? != TIMEOUT,
+        is_pooled: row.try_get::<&str, _>("mark")? != MARK.1,
         // Relatives of PostgreSQL do without such a message.
         confirms: access == Access::Write && row.try_get::<&str, _>("confirms")? == "yes",
     })
 }
 
 /// Warns of what a server lacks that no connection can ask for.
-pub(crate) async fn warn(connection: &mut PgConnection, url: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn warn(connection: &mut PgConnection, session: Session, url: &str) -> Result<(), sqlx::Error> {
     // Relatives of PostgreSQL have no such setting.
     const ASK: &str = "SELECT coalesce(current_setting('fsync', true), 'on') AS fsync, \
                        current_setting('statement_timeout') AS statement, \
@@ -100,7 +107,7 @@ pub(crate) async fn warn(connection: &mut PgConnection, url: &str) -> Result<(),
             "the database server runs with fsync=off: a power failure loses what was acknowledged"
         );
     }
-    if row.try_get::<&str, _>("statement")? != TIMEOUT {
+    if session.is_pooled {
         tracing::info!(
             url,
             "the database is reached through a pooler: each statement is a transaction, and none is kept prepared"

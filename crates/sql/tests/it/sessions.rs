@@ -141,6 +141,9 @@ async fn p1_a_later_connection_is_asked_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_a_pooler_no_statement_outlives_its_transaction() {
     let Some(backend) = Backend::postgres() else { return };
+    let operator = Db::open(backend.url(), &[]).await.unwrap();
+    // As an operator mends what the pooler drops.
+    set(&operator, "statement_timeout = ''30s''").await;
     const PREPARED: &str = "SELECT count(*) AS n FROM pg_prepared_statements WHERE name <> ''";
     let db = Db::open(&pooler(backend.url()), SCHEMAS).await.unwrap();
     // The session of the migration among them.
@@ -263,4 +266,33 @@ async fn p1_a_repeat_promises_no_more_than_the_standby_has() {
     assert!(operator.fetch_optional(seen, vec![n.into()]).await.unwrap().is_some());
     standby("ALTER SYSTEM RESET synchronous_standby_names").await;
     assert!(repeat.await.unwrap().unwrap().is_some());
+}
+
+/// Transactions that fail instead of waiting, as an operator can set it and as other engines do by
+/// themselves: all get through, each once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_of_many_get_through_where_all_are_serializable() {
+    let Some(backend) = Backend::postgres() else { return };
+    let operator = Db::open(backend.url(), SCHEMAS).await.unwrap();
+    set(&operator, "default_transaction_isolation = ''serializable''").await;
+    let db = Db::open(backend.url(), SCHEMAS).await.unwrap();
+    put(&db, 0).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let db = db.clone();
+        writers.spawn(async move {
+            for _ in 0..20 {
+                transact!(db, |tx| tx.execute("UPDATE numbers SET n = n + 1", Vec::new())).unwrap();
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let row = db
+        .fetch_optional("SELECT n FROM numbers", Vec::new())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(row.get::<i64>("n").unwrap(), 160);
 }
