@@ -31,7 +31,7 @@ def contract(folder):
 class Load:
     """Callers that submit and follow, and one that collects checkpoints, until they are stopped."""
 
-    def __init__(self, remit, callers=6, seed=0):
+    def __init__(self, remit, callers=4, seed=0):
         from remit.audit.v1 import audit_pb2, audit_pb2_grpc
         from remit.event.v1 import event_pb2
         from remit.intake.v1 import intake_pb2, intake_pb2_grpc
@@ -112,6 +112,7 @@ class Load:
                     self.pending.discard(request_id)
                     self.acknowledged[request_id] = (answer.report.name, answer.receipt)
                     self.times.append((begun, time.monotonic()))
+                time.sleep(0.05)
                 break
 
     def follow(self):

@@ -3,9 +3,10 @@
 
 `failover` is PostgreSQL on three nodes under Patroni, with synchronous replication: its leader is killed, stopped, cut off, and
 changed as planned. `pooler` puts PgBouncer in transaction mode between; `serializable` makes every transaction so; `sqlite` is a file for each
-service. In these, Remit's services are killed, too. `operations` is what an operator does by day: restarts, tokens, keys, a switch-over. REMIT_FAULTS says for how many seconds faults are made, about; with the default all takes ten minutes.
+service. In these, Remit's services are killed, too. `operations` is what an operator does by day: restarts, tokens, keys, a switch-over. REMIT_FAULTS says for how many seconds faults are made, about, each at least once; with the default all takes ten minutes.
 """
 
+import itertools
 import os
 import random
 import signal
@@ -201,14 +202,14 @@ def run(trial, faults, seconds, pause):
     with load.Load(trial.remit, seed=trial.random.getrandbits(32)) as clients:
         until("the load is under way", lambda: len(clients.acknowledged) > 50)
         say(f"load: {clients.rate(2):.0f} reports a second")
-        while time.monotonic() < end:
-            for fault in faults:
-                fault(trial, clients)
-                trial.whole()
-                time.sleep(trial.random.uniform(0.2, pause))
-                assert not clients.findings, clients.findings[0]
-                if time.monotonic() > end:
-                    break
+        # Each at least once.
+        for count in itertools.count():
+            if count >= len(faults) and time.monotonic() > end:
+                break
+            faults[count % len(faults)](trial, clients)
+            trial.whole()
+            time.sleep(trial.random.uniform(0.2, pause))
+            assert not clients.findings, clients.findings[0]
         clients.stop()
         say(clients.summary())
         trial.whole()
@@ -219,24 +220,24 @@ def run(trial, faults, seconds, pause):
 
 
 def failover(folder, binary):
-    run(Trial(folder, binary, Cluster(folder)), FAILOVERS, 0.6 * SECONDS, 3)
+    run(Trial(folder, binary, Cluster(folder)), FAILOVERS, SECONDS / 2, 2)
 
 
 def pooler(folder, binary):
-    run(Trial(folder, binary, Cluster(folder), Pooler), [machine_dies, switch_over, service_dies], SECONDS / 6, 1)
+    run(Trial(folder, binary, Cluster(folder), Pooler), [machine_dies, switch_over, service_dies], SECONDS / 12, 1)
 
 
 def serializable(folder, binary):
     cluster = Cluster(folder, "default_transaction_isolation = serializable")
-    run(Trial(folder, binary, cluster), [service_dies, switch_over], SECONDS / 6, 1)
+    run(Trial(folder, binary, cluster), [service_dies, switch_over], SECONDS / 12, 1)
 
 
 def operations(folder, binary):
-    run(Trial(folder, binary, Cluster(folder)), OPERATIONS, SECONDS / 6, 1)
+    run(Trial(folder, binary, Cluster(folder)), OPERATIONS, SECONDS / 12, 1)
 
 
 def sqlite(folder, binary):
-    run(Trial(folder, binary, Files(folder)), [service_dies], SECONDS / 6, 1)
+    run(Trial(folder, binary, Files(folder)), [service_dies], SECONDS / 12, 1)
 
 
 SCENARIOS = {"failover": failover, "pooler": pooler, "serializable": serializable, "operations": operations, "sqlite": sqlite}
