@@ -29,6 +29,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     POOL,
+    cost::{self, COSTS},
     text::{Form, called, control},
 };
 
@@ -134,6 +135,10 @@ where
                 .then(|| SHAPES.of(&U::full_name()))
                 .flatten(),
             is_internal: SHAPES.internal.contains(&U::full_name()),
+            costs: U::NAME
+                .ends_with("Request")
+                .then(|| COSTS.of(&U::full_name()))
+                .flatten(),
             decoder: ProstCodec::<T, U>::default().decoder(),
         }
     }
@@ -146,6 +151,8 @@ pub struct TextDecoder<U> {
     shape: Option<usize>,
     /// Whether it is a request between Remit's own services.
     is_internal: bool,
+    /// `None` for answers: whoever asked for one takes it.
+    costs: Option<usize>,
     decoder: ProstDecoder<U>,
 }
 
@@ -156,6 +163,9 @@ impl<U: Message + Default> Decoder for TextDecoder<U> {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // All of the message: tonic collects it before it decodes.
         let bytes = buffer.chunk();
+        if let Some(message) = self.costs {
+            cost::pay(message, bytes)?;
+        }
         if let Some(shape) = self.shape {
             let refused = SHAPES.refused(shape, self.is_internal, bytes);
             if !refused.is_empty() {

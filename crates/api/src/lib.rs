@@ -1,6 +1,6 @@
 //! The contract: what `proto/` says, as Rust types, clients and servers. Generated code, and what
-//! makes and reads the common types of Google (`common.rs`), and the control characters that texts may
-//! have (`text.rs`).
+//! makes and reads the common types of Google (`common.rs`), the control characters that texts may
+//! have (`text.rs`), and what a request takes in memory (`cost.rs`).
 //!
 //! Clients and servers need the feature `grpc`; without it there are messages only, and no
 //! dependency on a transport.
@@ -20,6 +20,8 @@ use std::sync::LazyLock;
 #[cfg(feature = "grpc")]
 mod codec;
 mod common;
+#[cfg(feature = "grpc")]
+pub mod cost;
 pub mod text;
 
 mod generated {

@@ -186,14 +186,28 @@ pub struct Files {
     pub calendar: Option<PathBuf>,
 }
 
-/// Limits of a server.
+/// Limits of a server; `docs/limits.md` says what whoever reaches one is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes per message.
     pub message_bytes: usize,
+    /// Bytes that a message may take in memory once decoded, beside its own.
+    pub decoded_bytes: usize,
+    /// Bytes of requests that are held at once, as they came and decoded.
+    pub in_flight_bytes: usize,
+    /// The same, per caller; at least `message_bytes` and `decoded_bytes` together.
+    pub in_flight_bytes_per_caller: usize,
     /// Concurrent requests.
     pub concurrency: usize,
+    /// The same, per caller.
+    pub concurrency_per_caller: usize,
+    /// Open streams.
+    pub streams: usize,
+    /// The same, per caller.
+    pub streams_per_caller: usize,
+    /// Maximum age of a stream of answers, in milliseconds.
+    pub stream_ms: u64,
     /// Streams per connection.
     pub streams_per_connection: u32,
     /// Bytes of headers per request.
@@ -202,6 +216,26 @@ pub struct Limits {
     pub deadline_ms: u64,
     /// Maximum duration of a file upload, in milliseconds.
     pub upload_ms: u64,
+    /// Maximum time for which the body of a request may be waited for, in milliseconds.
+    pub body_wait_ms: u64,
+    /// Maximum time in which a reader takes nothing of an answer, in milliseconds.
+    pub stall_ms: u64,
+    /// Slowest rate of bodies and readers.
+    pub bytes_per_second: u32,
+    /// Connections; fewer where the process may open fewer files.
+    pub connections: usize,
+    /// Connections per address.
+    pub connections_per_peer: usize,
+    /// Connections per caller.
+    pub connections_per_caller: usize,
+    /// Age at which a connection takes no more requests, in milliseconds.
+    pub connection_age_ms: u64,
+    /// Time without a request after which a connection is closed, in milliseconds.
+    pub connection_idle_ms: u64,
+    /// Maximum time to a connection's first bytes, in milliseconds.
+    pub handshake_ms: u64,
+    /// Frames per connection and second that carry nothing.
+    pub control_frames_per_second: u32,
 }
 
 /// Maximum size of a configuration file.
@@ -281,11 +315,28 @@ impl Default for Limits {
         let limits = rpc::Limits::default();
         Self {
             message_bytes: limits.message_bytes,
+            decoded_bytes: limits.decoded_bytes,
+            in_flight_bytes: limits.in_flight_bytes,
+            in_flight_bytes_per_caller: limits.in_flight_bytes_per_caller,
             concurrency: limits.concurrency,
+            concurrency_per_caller: limits.concurrency_per_caller,
+            streams: limits.streams,
+            streams_per_caller: limits.streams_per_caller,
             streams_per_connection: limits.streams_per_connection,
             header_bytes: limits.header_bytes,
+            bytes_per_second: limits.bytes_per_second,
+            connections: limits.connections,
+            connections_per_peer: limits.connections_per_peer,
+            connections_per_caller: limits.connections_per_caller,
+            control_frames_per_second: limits.control_frames_per_second,
+            stream_ms: milliseconds(limits.stream),
             deadline_ms: milliseconds(limits.deadline),
             upload_ms: milliseconds(limits.upload),
+            body_wait_ms: milliseconds(limits.body_wait),
+            stall_ms: milliseconds(limits.stall),
+            connection_age_ms: milliseconds(limits.connection_age),
+            connection_idle_ms: milliseconds(limits.connection_idle),
+            handshake_ms: milliseconds(limits.handshake),
         }
     }
 }
@@ -293,14 +344,67 @@ impl Default for Limits {
 impl Limits {
     /// Converts to the server's limits.
     pub fn to_rpc(&self) -> rpc::Limits {
+        let milliseconds = Duration::from_millis;
         rpc::Limits {
             message_bytes: self.message_bytes,
+            decoded_bytes: self.decoded_bytes,
+            in_flight_bytes: self.in_flight_bytes,
+            in_flight_bytes_per_caller: self.in_flight_bytes_per_caller,
             concurrency: self.concurrency,
+            concurrency_per_caller: self.concurrency_per_caller,
+            streams: self.streams,
+            streams_per_caller: self.streams_per_caller,
             streams_per_connection: self.streams_per_connection,
             header_bytes: self.header_bytes,
-            deadline: Duration::from_millis(self.deadline_ms),
-            upload: Duration::from_millis(self.upload_ms),
+            bytes_per_second: self.bytes_per_second,
+            connections: self.connections,
+            connections_per_peer: self.connections_per_peer,
+            connections_per_caller: self.connections_per_caller,
+            control_frames_per_second: self.control_frames_per_second,
+            stream: milliseconds(self.stream_ms),
+            deadline: milliseconds(self.deadline_ms),
+            upload: milliseconds(self.upload_ms),
+            body_wait: milliseconds(self.body_wait_ms),
+            stall: milliseconds(self.stall_ms),
+            connection_age: milliseconds(self.connection_age_ms),
+            connection_idle: milliseconds(self.connection_idle_ms),
+            handshake: milliseconds(self.handshake_ms),
         }
+    }
+
+    /// All of them by key: none may be 0.
+    fn all(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("limits.message_bytes", self.message_bytes as u64),
+            ("limits.decoded_bytes", self.decoded_bytes as u64),
+            ("limits.in_flight_bytes", self.in_flight_bytes as u64),
+            (
+                "limits.in_flight_bytes_per_caller",
+                self.in_flight_bytes_per_caller as u64,
+            ),
+            ("limits.concurrency", self.concurrency as u64),
+            ("limits.concurrency_per_caller", self.concurrency_per_caller as u64),
+            ("limits.streams", self.streams as u64),
+            ("limits.streams_per_caller", self.streams_per_caller as u64),
+            ("limits.streams_per_connection", self.streams_per_connection.into()),
+            ("limits.header_bytes", self.header_bytes.into()),
+            ("limits.bytes_per_second", self.bytes_per_second.into()),
+            ("limits.connections", self.connections as u64),
+            ("limits.connections_per_peer", self.connections_per_peer as u64),
+            ("limits.connections_per_caller", self.connections_per_caller as u64),
+            (
+                "limits.control_frames_per_second",
+                self.control_frames_per_second.into(),
+            ),
+            ("limits.stream_ms", self.stream_ms),
+            ("limits.deadline_ms", self.deadline_ms),
+            ("limits.upload_ms", self.upload_ms),
+            ("limits.body_wait_ms", self.body_wait_ms),
+            ("limits.stall_ms", self.stall_ms),
+            ("limits.connection_age_ms", self.connection_age_ms),
+            ("limits.connection_idle_ms", self.connection_idle_ms),
+            ("limits.handshake_ms", self.handshake_ms),
+        ]
     }
 }
 
@@ -431,26 +535,34 @@ impl Config {
 
     /// Refuses values that would fail later.
     fn check(&self) -> anyhow::Result<()> {
-        for (key, value) in [
-            ("limits.message_bytes", self.limits.message_bytes as u64),
-            ("limits.concurrency", self.limits.concurrency as u64),
-            (
-                "limits.streams_per_connection",
-                self.limits.streams_per_connection.into(),
-            ),
-            ("limits.header_bytes", self.limits.header_bytes.into()),
-            ("limits.deadline_ms", self.limits.deadline_ms),
-            ("limits.upload_ms", self.limits.upload_ms),
+        let others = [
             ("evidence.file_bytes", self.evidence.file_bytes),
             ("evidence.idle_ms", self.evidence.idle_ms),
             ("evidence.streams", self.evidence.streams as u64),
             ("log.checkpoint_interval_ms", self.log.checkpoint_interval_ms),
             ("log.checkpoint_refresh_ms", self.log.checkpoint_refresh_ms),
             ("log.witness_timeout_ms", self.log.witness_timeout_ms),
-        ] {
+        ];
+        for (key, value) in self.limits.all().into_iter().chain(others) {
             if value == 0 {
                 bail!("`{key}` is 0; it must be positive");
             }
+        }
+        let limits = &self.limits;
+        let largest = limits.message_bytes.saturating_add(limits.decoded_bytes);
+        if limits.in_flight_bytes_per_caller < largest {
+            bail!(
+                "`limits.in_flight_bytes_per_caller` is {}; it must be at least {largest}, which is `limits.message_bytes` and \
+                 `limits.decoded_bytes` together: otherwise the largest message never fits",
+                limits.in_flight_bytes_per_caller
+            );
+        }
+        if limits.in_flight_bytes < limits.in_flight_bytes_per_caller {
+            bail!(
+                "`limits.in_flight_bytes` is {}; it must be at least `limits.in_flight_bytes_per_caller`, {}",
+                limits.in_flight_bytes,
+                limits.in_flight_bytes_per_caller
+            );
         }
         if self.log.checkpoint_interval_ms > LONGEST_INTERVAL_MS {
             bail!(

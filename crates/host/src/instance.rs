@@ -66,7 +66,7 @@ impl Instance {
         config.log.checkpoint_file.get_or_insert_with(|| layout.checkpoint());
 
         let zone = reference.directory.zone();
-        let common = Common::new(options, reference, &tokens_file, tokens)?;
+        let common = Common::new(options, reference, &tokens_file, tokens, Service::ALL.len())?;
         let mut starts = listeners
             .into_iter()
             .zip(Service::ALL)

@@ -27,6 +27,7 @@ use crate::{
     secrets::private_database,
     tokens::Followed,
 };
+use rustix::process::{Resource, getrlimit};
 
 /// Parameters for starting services.
 #[derive(Clone)]
@@ -64,18 +65,21 @@ pub(crate) struct Common {
     reference: Reference,
     pub(crate) tokens: Vec<Token>,
     followed: Arc<Followed>,
+    limits: rpc::Limits,
 }
 
 impl Common {
-    /// Creates the state with tokens from a file, which is watched for changes.
+    /// Creates the state of so many servers with tokens from a file, which is watched for changes.
     pub(crate) fn new(
         options: Options,
         reference: Reference,
         tokens_file: &Path,
         tokens: Vec<Token>,
+        servers: usize,
     ) -> anyhow::Result<Self> {
         let followed = Followed::new(tokens_file, &tokens)?;
         Ok(Self {
+            limits: limits(&options.config, servers),
             options,
             reference,
             tokens,
@@ -102,6 +106,28 @@ impl Common {
             }
         }
     }
+}
+
+/// Files that a process keeps for itself: databases, evidence, its own connections.
+const RESERVED: usize = 256;
+
+/// The limits of each server of this process: the files that it may open are shared by them.
+fn limits(config: &Config, servers: usize) -> rpc::Limits {
+    let limits = config.limits.to_rpc();
+    let Some(files) = getrlimit(Resource::Nofile).current else {
+        return limits;
+    };
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let shared = files.saturating_sub(RESERVED.min(files / 2)) / servers;
+    if shared < limits.connections {
+        tracing::info!(
+            files,
+            connections = shared,
+            configured = limits.connections,
+            "fewer connections than `limits.connections`, for the files that the process may open"
+        );
+    }
+    limits.with_connections(shared)
 }
 
 /// Time limit for calls between services.
@@ -141,7 +167,7 @@ impl Running {
         let tokens = tokens.unwrap_or_default();
         let admin = Bound::new(&options.config).await?;
         let listener = bind(&options.config, service).await?;
-        let common = Common::new(options, reference, &tokens_file, tokens)?;
+        let common = Common::new(options, reference, &tokens_file, tokens, 1)?;
         let mut running = Self::start(service, listener, &common).await?;
         running.admin = admin.serve(vec![running.health.clone()])?;
         Ok(running)
@@ -249,7 +275,7 @@ impl Running {
         let serving = Serving::of(service.name());
         let server = Server {
             service: service.name(),
-            limits: config.limits.to_rpc(),
+            limits: common.limits,
             authenticate: Arc::clone(&common.followed) as Arc<dyn Authenticate>,
             reflection: config.reflection,
             access,

@@ -8,12 +8,7 @@
 //! A later role is a new [`Kind`], admitted in [`Kind::admits`] and named in the rows that it gets:
 //! no handler changes.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-    fmt,
-    sync::LazyLock,
-};
+use std::{borrow::Cow, collections::HashMap, fmt, sync::LazyLock};
 
 use crate::{Failure, Identity, Role};
 
@@ -190,19 +185,27 @@ pub(crate) fn is_in_contract(path: &str) -> bool {
 
 /// Whether a method of this path has a stream in either direction.
 pub(crate) fn is_stream(path: &str) -> bool {
-    static STREAMS: LazyLock<HashSet<String>> = LazyLock::new(|| {
-        let of_service = |service: prost_reflect::ServiceDescriptor| {
-            let streams = service
-                .methods()
-                .filter(|method| method.is_client_streaming() || method.is_server_streaming());
-            streams
-                .map(|method| format!("/{}/{}", service.full_name(), method.name()))
-                .collect::<Vec<_>>()
-        };
-        api::POOL.services().flat_map(of_service).collect()
-    });
-    STREAMS.contains(path)
+    STREAMS.contains_key(path)
 }
+
+/// Whether a method of this path takes a stream of messages.
+pub(crate) fn takes_stream(path: &str) -> bool {
+    STREAMS.get(path).copied().unwrap_or(false)
+}
+
+/// The methods with a stream by path, and whether they take one.
+static STREAMS: LazyLock<HashMap<String, bool>> = LazyLock::new(|| {
+    let of_service = |service: prost_reflect::ServiceDescriptor| {
+        let streams = service
+            .methods()
+            .filter(|method| method.is_client_streaming() || method.is_server_streaming());
+        let path = |method: &prost_reflect::MethodDescriptor| format!("/{}/{}", service.full_name(), method.name());
+        streams
+            .map(|method| (path(&method), method.is_client_streaming()))
+            .collect::<Vec<_>>()
+    };
+    api::POOL.services().flat_map(of_service).collect()
+});
 
 /// What a caller is told who may not call a method.
 pub(crate) fn denied(method: &Method, caller: &Identity) -> Failure {

@@ -19,12 +19,16 @@ use axum::{
 use http::{StatusCode, header};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport};
+use tonic::transport;
 
-/// Requests of one connection that are answered at once; scrapers send one.
-const AT_ONCE: usize = 4;
-/// Longest time for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    Limits,
+    connections::{self, Connections},
+};
+
+/// Connections, and requests of one that are answered at once; a scraper has one of each.
+const CONNECTIONS: usize = 32;
+const AT_ONCE: u32 = 4;
 
 /// Whether a service can work, as its health says.
 #[derive(Clone)]
@@ -74,18 +78,15 @@ pub async fn serve(
         .route("/metrics", get(async || metrics()))
         .route("/healthz", get(async move || health(&services)))
         .fallback(async || plain(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n".to_owned()));
-    let stopped = shutdown.clone();
-    let serving = transport::Server::builder()
-        .accept_http1(true)
-        .concurrency_limit_per_connection(AT_ONCE)
-        .timeout(PATIENCE)
-        .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(crate::server::incoming(listener), shutdown.cancelled_owned());
     // A scraper's connection stays open between scrapes; nothing on it is worth waiting for.
-    tokio::select! {
-        served = serving => served,
-        () = async { stopped.cancelled().await; tokio::time::sleep(Duration::from_millis(100)).await } => Ok(()),
-    }
+    let grace = Duration::from_millis(100);
+    let limits = Limits {
+        streams_per_connection: AT_ONCE,
+        ..Limits::default().with_connections(CONNECTIONS)
+    };
+    let open = Connections::new("admin", limits);
+    connections::serve(listener, open, true, router, shutdown, grace).await;
+    Ok(())
 }
 
 /// In Prometheus' text format, whatever the scraper would like: it is what all of them read.

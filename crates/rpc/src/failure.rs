@@ -82,6 +82,8 @@ pub enum Failure {
     },
     /// Overloaded.
     Overloaded,
+    /// A stream has been open for as long as it may.
+    StreamEnded,
     /// There is no room: for a file, or in the database.
     StorageFull,
     /// The deadline has passed.
@@ -241,6 +243,14 @@ impl From<Failure> for Status {
                 (
                     Code::ResourceExhausted,
                     "the server is overloaded; try again later".to_owned(),
+                )
+            }
+            Failure::StreamEnded => {
+                info(ErrorReason::Unavailable, &[("what", "this stream")]);
+                details.set_retry_info(Some(RETRY));
+                (
+                    Code::Unavailable,
+                    "the stream has been open for as long as it may; open it again where it ended".to_owned(),
                 )
             }
             Failure::StorageFull => {

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use api::error::ErrorReason;
+use api::{
+    cost::{PURSE, Purse},
+    error::ErrorReason,
+};
 use axum::{body::Body, extract::Request, response::Response};
 use futures::{
     FutureExt as _,
@@ -17,62 +20,46 @@ use futures::{
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use telemetry::conventions;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::{
-    Authenticate, DOMAIN, Failure,
+    Authenticate, DOMAIN, Failure, Identity, Limits, Role,
     access::{self, Method, Methods},
+    connections::Link,
     failure::{self, Violation},
     metadata,
     metrics::{self, Call},
+    paced::{Arriving, Leaving, Open},
     refusals::Refusals,
     revoked::Judge,
+    shares::{Account, Lease, Permit, Shares, What},
 };
 
-/// What a server takes at most. Nothing is unlimited.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of one message.
-    pub message_bytes: usize,
-    /// Requests that run at once; more are refused with `RESOURCE_EXHAUSTED`.
-    pub concurrency: usize,
-    /// Streams of one connection.
-    pub streams_per_connection: u32,
-    /// Bytes of a request's headers.
-    pub header_bytes: u32,
-    /// Longest time that one request may take, whatever deadline it names. Open streams are not
-    /// bound by it.
-    pub deadline: Duration,
-    /// Longest time that the upload of a file may take.
-    pub upload: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            message_bytes: 4 << 20,
-            concurrency: 1_024,
-            streams_per_connection: 256,
-            header_bytes: 16 << 10,
-            deadline: Duration::from_secs(30),
-            upload: Duration::from_secs(60 * 60),
-        }
-    }
-}
-
 /// What every request meets before it is asked who sent it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) service: &'static str,
     pub(crate) limits: Limits,
     pub(crate) methods: Arc<Methods>,
-    pub(crate) running: Arc<Semaphore>,
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) refusals: Arc<Refusals>,
 }
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The caller that a request's token names, as far as the gate has looked.
+#[derive(Clone, Debug)]
+struct Known(Option<Identity>);
 
 impl<S> Layer<S> for Gate {
     type Service = Gated<S>;
@@ -104,7 +91,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let limits = self.gate.limits;
         // Outermost, so that refusals are in the trace too.
         let method = self.gate.methods.get(request.uri().path());
@@ -114,22 +101,30 @@ where
         let measured = is_measured.then(|| Call::received(self.gate.service, request.uri().path()));
         let token = request.headers().get(http::header::AUTHORIZATION).cloned();
         let refusals = Arc::clone(&self.gate.refusals);
+        let link = request.extensions().get::<Arc<Link>>().cloned();
+        let busy = link.as_ref().map(Link::busy);
         let admitted = readable(&request)
             .and_then(|()| uncompressed(&request))
-            .and_then(|()| shed(&self.gate.running, &request))
-            .and_then(|permit| Ok((permit, deadline(limits, method, &request)?)));
+            .and_then(|()| self.gate.share(method, link.as_deref(), &mut request))
+            .and_then(|share| Ok((share, deadline(limits, method, &request)?)));
+        let service = self.gate.service;
         let answer = match admitted {
-            Ok((permit, deadline)) => {
-                let answer = self.inner.call(request);
+            Ok((share, deadline)) => {
+                let lease = share.account.lease();
+                let purse: Arc<dyn Purse> = Arc::clone(&lease) as _;
+                let request = share.paced(limits, &lease, request);
+                let answer = PURSE.scope(purse, self.inner.call(request));
                 async move {
-                    let _permit = permit;
                     let response = match tokio::time::timeout(deadline, answer).await {
                         Ok(Ok(response)) if is_grpc => explain(limits, response),
                         Ok(Ok(response)) => response,
                         Err(_) => late(Failure::DeadlineExceeded).respond(is_grpc),
                     };
                     refusals.note(method, &response, token.as_ref());
-                    Ok(measure(measured, response))
+                    let pace = (limits.stall, limits.bytes_per_second);
+                    let (open, permit) = share.open(limits, lease);
+                    let response = measure(measured, response);
+                    Ok(response.map(|body| Body::new(Leaving::new(body, pace, service, open, (permit, busy)))))
                 }
                 .boxed()
             }
@@ -307,19 +302,82 @@ fn refuse_compressed(encoding: &str) -> Response {
     response
 }
 
-/// Refuses at once what would have to wait: a queue that grows helps nobody.
-fn shed(running: &Arc<Semaphore>, request: &Request) -> Result<Option<OwnedSemaphorePermit>, Rejection> {
-    // A probe that is refused for load would have a healthy process restarted, and its load fall on
-    // the others.
-    if request.uri().path().starts_with("/grpc.health.v1.") {
-        return Ok(None);
+/// What a request has of its caller's share.
+struct Share {
+    account: Account,
+    /// None for those that are answered at once: probes, and callers without a token.
+    permit: Option<Permit>,
+    /// Whether there is a stream in either direction.
+    is_stream: bool,
+    /// Whether the caller sends one.
+    takes_stream: bool,
+    /// Whether a body that lets us wait is cut: not where a sender waits for answers.
+    is_paced: bool,
+    is_service: bool,
+}
+
+impl Gate {
+    /// Refuses at once what would have to wait: a queue that grows helps nobody.
+    fn share(&self, method: Option<&Method>, link: Option<&Link>, request: &mut Request) -> Result<Share, Rejection> {
+        let refused = |failure| Rejection::Refused(failure, "too many requests at once; try again");
+        let peer = link.map(Link::peer);
+        let is_grpc = is_grpc(request);
+        let is_public = method.is_some_and(Method::is_public);
+        let path = request.uri().path();
+        let is_stream = is_grpc && (access::is_stream(path) || is_public);
+        // A probe that is refused for load would have a healthy process restarted, and its load
+        // fall on the others.
+        let is_probe = path == "/grpc.health.v1.Health/Check";
+        let takes_stream = is_grpc && (access::takes_stream(path) || (is_public && !is_probe));
+        let is_paced = !takes_stream || method.is_some_and(|method| method.is_upload);
+        let caller = match is_grpc && !is_public {
+            true => self.authenticate.authenticate(request.headers()),
+            false => None,
+        };
+        if let (Some(caller), Some(link)) = (&caller, link) {
+            let is_service = caller.role == Role::Service;
+            link.called_by(&caller.system, is_service).map_err(refused)?;
+        }
+        let account = self.shares.of(caller.as_ref(), peer);
+        // Without a token it is refused before its body is read.
+        let is_refused = is_grpc && !is_public && caller.is_none();
+        let permit = match is_stream {
+            _ if is_probe || is_refused => None,
+            true => Some(account.permit(What::Streams).map_err(refused)?),
+            false => Some(account.permit(What::Calls).map_err(refused)?),
+        };
+        let is_service = caller.as_ref().is_some_and(|caller| caller.role == Role::Service);
+        if is_grpc && !is_public {
+            request.extensions_mut().insert(Known(caller));
+        }
+        Ok(Share {
+            account,
+            permit,
+            is_stream: is_stream && !is_probe,
+            takes_stream,
+            is_paced,
+            is_service,
+        })
     }
-    match Arc::clone(running).try_acquire_owned() {
-        Ok(permit) => Ok(Some(permit)),
-        Err(_) => Err(Rejection::Refused(
-            Failure::Overloaded,
-            "too many requests at once; try again",
-        )),
+}
+
+impl Share {
+    /// The request with a body that is paid for.
+    fn paced(&self, limits: Limits, lease: &Arc<Lease>, request: Request) -> Request {
+        let wait = self.is_paced.then_some((limits.body_wait, limits.bytes_per_second));
+        let service = self.account.service();
+        let is_stream = self.takes_stream;
+        request.map(|body| Body::new(Arriving::new(body, Arc::clone(lease), service, wait, is_stream)))
+    }
+
+    /// What is kept until the answer has ended.
+    fn open(self, limits: Limits, purse: Arc<Lease>) -> (Option<Open>, Option<Permit>) {
+        let open = self.is_stream.then(|| Open {
+            purse,
+            unread: self.account.lease(),
+            until: (!self.is_service).then(|| Box::pin(tokio::time::sleep(limits.stream))),
+        });
+        (open, self.permit)
     }
 }
 
@@ -338,7 +396,7 @@ fn deadline(limits: Limits, method: Option<&Method>, request: &Request) -> Resul
         // Nothing is begun that nobody waits for.
         return Err(late(Failure::DeadlineExceeded));
     }
-    // A little before the transport's own timer, whose error has no words.
+    // A little before the caller's own timer, whose error has no words.
     Ok(deadline.saturating_sub((deadline / 20).min(Duration::from_millis(5))))
 }
 
@@ -381,9 +439,9 @@ impl Access {
         if method.is_some_and(Method::is_public) {
             return Ok(None);
         }
-        let mut caller = self
-            .authenticate
-            .authenticate(request.headers())
+        let known = request.extensions_mut().remove::<Known>();
+        let mut caller = known
+            .map_or_else(|| self.authenticate.authenticate(request.headers()), |known| known.0)
             .ok_or_else(|| Box::new(refuse(Failure::Unauthenticated)))?;
         caller.officer = metadata::officer(request.headers()).map_err(|failure| Box::new(refuse(failure)))?;
         match method {
@@ -464,13 +522,14 @@ fn refuse(failure: Failure) -> Response {
 mod tests {
     use super::*;
 
-    fn open() -> Gate {
+    fn open(authenticate: Arc<dyn Authenticate>) -> Gate {
         Gate {
             service: "test",
             limits: Limits::default(),
             methods: Arc::new(Methods::new(&[])),
-            running: Arc::new(Semaphore::new(1)),
-            refusals: Arc::new(Refusals::new("test", Arc::new(crate::Tokens::default()))),
+            authenticate: Arc::clone(&authenticate),
+            shares: Shares::new("test", &Limits::default()),
+            refusals: Arc::new(Refusals::new("test", authenticate)),
         }
     }
 
@@ -485,11 +544,12 @@ mod tests {
             seen.store(true, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_secs(3_600)).await;
         });
-        let router = axum::Router::new().route("/slow", slow).layer(open());
+        let router = axum::Router::new()
+            .route("/slow", slow)
+            .layer(open(Arc::new(crate::Tokens::default())));
         let request = http::Request::post("/slow")
             .header("content-type", "application/grpc")
             .header("grpc-timeout", timeout)
-            .header("content-type", "application/grpc")
             .body(Body::empty())
             .unwrap();
         let response = router.oneshot(request).await.unwrap();
@@ -530,7 +590,7 @@ mod tests {
             token: "0123456789abcdefghij".to_owned(),
             system: "inspection".to_owned(),
             agency: None,
-            role: crate::Role::Auditor,
+            role: Role::Auditor,
         };
         let authenticate: Arc<dyn Authenticate> = Arc::new(crate::Tokens::new(&[token]).unwrap());
         for (path, token, expected) in [
@@ -599,7 +659,7 @@ mod tests {
             token: token.to_owned(),
             system: token.to_owned(),
             agency: Some("police-450100".to_owned()),
-            role: crate::Role::Auditor,
+            role: Role::Auditor,
         };
         let known = [token("0123456789abcdefghij"), token("another-0123456789abc")];
         let (first, second) = ("Bearer 0123456789abcdefghij", "Bearer another-0123456789abc");
@@ -643,16 +703,17 @@ mod tests {
             let acting = Arc::new(std::sync::Mutex::new(None));
             let seen = Arc::clone(&acting);
             let handler = move |request: Request| async move {
-                let caller = request.extensions().get::<crate::Identity>().cloned();
+                let caller = request.extensions().get::<Identity>().cloned();
                 *seen.lock().unwrap() = Some(caller.and_then(|caller| caller.officer));
             };
+            let tokens: Arc<dyn Authenticate> = Arc::new(crate::Tokens::new(&known).unwrap());
             let router = axum::Router::new()
                 .fallback(handler)
                 .layer(Access {
-                    authenticate: Arc::new(crate::Tokens::new(&known).unwrap()),
+                    authenticate: Arc::clone(&tokens),
                     methods: Arc::new(Methods::new(TABLES)),
                 })
-                .layer(open());
+                .layer(open(tokens));
             let mut request = http::Request::post("/remit.audit.v1.AuditService/GetCheckpoint")
                 .header("content-type", "application/grpc");
             for (key, value) in sent {

@@ -1,8 +1,9 @@
 //! The server and client stack shared by all services.
 //!
-//! A request passes, top to bottom ([`Server`], `server.rs`): continuation of its trace, wording of
-//! transport errors, the concurrency limit, the deadline, authentication and access. Then the
-//! service decodes, calls its rules and encodes.
+//! A connection is counted and its frames are (`connections.rs`, `frames.rs`). A request passes, top
+//! to bottom ([`Server`], `server.rs`): continuation of its trace, wording of transport errors, its
+//! caller's share, the deadline, authentication and access. Then the service decodes, calls its rules
+//! and encodes.
 //!
 //! * `metadata.rs`: the metadata of calls, each key read in one place.
 //! * `identity.rs`: callers, and the interface that identifies them.
@@ -11,6 +12,11 @@
 //! * `violations.rs`: collects all violations of a request.
 //! * `requests.rs`: request ids, and first answers to them.
 //! * `upload.rs`: files that callers send, all in one shape.
+//! * `limits.rs`: what a server takes at most.
+//! * `connections.rs`: connections, accepted, counted and ended.
+//! * `frames.rs`: a guard against frames that carry nothing.
+//! * `shares.rs`: what callers have taken of the limits.
+//! * `paced.rs`: bodies, paid for and not waited for without end.
 //! * `layers.rs`: the layers in front of every service.
 //! * `refusals.rs`: log lines about refused calls.
 //! * `revoked.rs`: ends streams whose token was revoked.
@@ -29,19 +35,24 @@
 pub mod access;
 pub mod admin;
 pub mod client;
+mod connections;
 pub mod delivery;
 mod failure;
+mod frames;
 mod identity;
 pub mod json;
 mod layers;
+pub mod limits;
 mod metadata;
 mod metrics;
 pub mod operations;
+mod paced;
 pub mod page;
 mod refusals;
 mod requests;
 mod revoked;
 mod server;
+mod shares;
 pub mod upload;
 mod violations;
 
@@ -49,7 +60,7 @@ pub use failure::{DOMAIN, Failure, Violation, reason};
 pub use identity::{
     AgencyCaller, Authenticate, Identity, OfficerKey, Role, Token, Tokens, TokensError, caller, unlisted,
 };
-pub use layers::Limits;
+pub use limits::Limits;
 pub use metadata::{InvalidOfficer, OFFICER, Officer};
 pub use metrics::Instruments;
 pub use requests::{first_answer, request_id};

@@ -20,7 +20,13 @@ use telemetry::{
 };
 use tonic::{Code, Status};
 
-use crate::{access, failure};
+use crate::{
+    access,
+    connections::Connections,
+    failure,
+    limits::Limit,
+    shares::{Shares, What},
+};
 
 telemetry::instruments! {
     /// The instruments of servers and clients.
@@ -31,10 +37,18 @@ telemetry::instruments! {
         /// Time from a call to another server to the end of the answer.
         client: Histogram<(System, Method, Answer, Failed)> =
             (conventions::RPC_CLIENT_DURATION, "s", conventions::CALLS),
-        /// Calls whose answer has not begun; open streams are not among them.
+        /// Calls of callers whose answer has not ended; streams are not among them, nor Remit's own.
         running: Level<(Service,)> = ("remit.rpc.running", "{call}"),
         /// Calls that may run at once (`limits.concurrency`).
         limit: Level<(Service,)> = ("remit.rpc.limit", "{call}"),
+        /// Streams of callers that are open.
+        streams: Level<(Service,)> = ("remit.rpc.streams", "{stream}"),
+        /// Bytes of callers' requests that are held, as they came and decoded, and of streams that are not read.
+        in_flight: Level<(Service,)> = ("remit.rpc.in_flight", "By"),
+        /// Connections that are open.
+        connections: Level<(Service,)> = ("remit.rpc.connections", "{connection}"),
+        /// How often a limit was reached, by the limit (docs/limits.md).
+        limited: Counter<(Service, Limit)> = ("remit.rpc.limited", "{time}"),
         /// Calls that were refused for who called, when, or how much, by the reason told: among them
         /// those over a limit or a quota.
         refused: Counter<(Service, Reason)> = ("remit.rpc.refused", "{call}"),
@@ -188,16 +202,32 @@ pub(crate) fn refused(service: &'static str, reason: &str) {
         .add(1, (Service::named(service), Reason::named(reason)));
 }
 
-/// Shows how many of a server's calls run, as long as it does.
-pub(crate) fn watch_running(service: &'static str, limit: usize, free: &std::sync::Arc<tokio::sync::Semaphore>) {
+/// Counts that a limit was reached.
+pub(crate) fn limited(service: &'static str, limit: Limit) {
+    Instruments::get().limited.add(1, (Service::named(service), limit));
+}
+
+/// Shows what is taken of a server, as long as it runs.
+#[expect(clippy::cast_precision_loss, reason = "numbers of calls and bytes")]
+pub(crate) fn watch(
+    service: &'static str,
+    limit: usize,
+    shares: &std::sync::Arc<Shares>,
+    connections: &std::sync::Arc<Connections>,
+) {
     let (this, labels) = (Instruments::get(), (Service::named(service),));
-    let free = std::sync::Arc::downgrade(free);
     this.limit.set(limit as u64, labels);
-    #[expect(clippy::cast_precision_loss, reason = "a limit of calls")]
-    this.running.watch(labels, move || {
-        let free = free.upgrade()?.available_permits();
-        Some(limit.saturating_sub(free) as f64)
-    });
+    for (level, what) in [
+        (&this.running, What::Calls),
+        (&this.streams, What::Streams),
+        (&this.in_flight, What::Bytes),
+    ] {
+        let shares = std::sync::Arc::downgrade(shares);
+        level.watch(labels, move || Some(shares.upgrade()?.taken(what) as f64));
+    }
+    let connections = std::sync::Arc::downgrade(connections);
+    this.connections
+        .watch(labels, move || Some(connections.upgrade()?.open() as f64));
 }
 
 /// Says whether a service can work; `None` once it has stopped.

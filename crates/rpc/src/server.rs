@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use prost_reflect::FileDescriptor;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport};
 
@@ -12,8 +12,10 @@ use crate::{
     Authenticate, Limits,
     access::{Methods, SHARED, Table},
     admin::Serving,
+    connections::{self, Connections},
     layers, metrics,
     refusals::Refusals,
+    shares::Shares,
 };
 
 /// Whether a service can work: its database responds.
@@ -73,7 +75,7 @@ impl Server {
         files: Option<axum::Router>,
         shutdown: CancellationToken,
     ) -> Result<(), transport::Error> {
-        let accept_http1 = files.is_some();
+        let http1 = files.is_some();
         let (reporter, health) = tonic_health::server::health_reporter();
         // Known to health from the start; serving once the database has responded.
         for name in names(self.access) {
@@ -114,10 +116,12 @@ impl Server {
             service: self.service,
             limits: self.limits,
             methods: Arc::clone(&methods),
-            running: Arc::new(Semaphore::new(self.limits.concurrency)),
+            authenticate: Arc::clone(&self.authenticate),
+            shares: Shares::new(self.service, &self.limits),
             refusals,
         };
-        metrics::watch_running(self.service, self.limits.concurrency, &gate.running);
+        let open = Connections::new(self.service, self.limits);
+        metrics::watch(self.service, self.limits.concurrency, &gate.shares, &open);
         // The last layer added is the first that a request passes.
         let router = routes
             .prepare()
@@ -130,23 +134,9 @@ impl Server {
             .merge(files.unwrap_or_default())
             .layer(gate);
 
-        let stopped = shutdown.clone();
-        let serving = transport::Server::builder()
-            .accept_http1(accept_http1)
-            .http2_max_header_list_size(self.limits.header_bytes)
-            .max_concurrent_streams(self.limits.streams_per_connection)
-            // Detects peers that disappeared.
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .tcp_nodelay(true)
-            .add_routes(Routes::from(router))
-            .serve_with_incoming_shutdown(incoming(listener), shutdown.cancelled_owned());
-        tokio::select! {
-            served = serving => served,
-            // Health watchers keep their streams open for ever: they are cut after the grace
-            // period.
-            () = async { stopped.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
-        }
+        // Health watchers keep their streams open for ever: they are cut after the grace period.
+        connections::serve(listener, open, http1, router, shutdown, GRACE).await;
+        Ok(())
     }
 }
 
@@ -175,10 +165,6 @@ fn descriptors(access: &[Table]) -> Vec<u8> {
 /// Names for health: each service, and all together.
 fn names(access: &'static [Table]) -> impl Iterator<Item = &'static str> {
     access.iter().map(|table| table.service).chain([""])
-}
-
-pub(crate) fn incoming(listener: TcpListener) -> transport::server::TcpIncoming {
-    transport::server::TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 async fn report_health(

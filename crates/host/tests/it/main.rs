@@ -6,6 +6,7 @@ mod access;
 mod config;
 mod data_dir;
 mod instance;
+mod limits;
 mod metrics;
 mod monitoring;
 mod preview;

@@ -67,6 +67,7 @@ const LABELS: &[&str] = &[
     "remit.fallback",
     "remit.kind",
     "remit.level",
+    "remit.limit",
     "remit.outcome",
     "remit.producer",
     "remit.publication",

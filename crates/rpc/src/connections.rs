@@ -1,0 +1,547 @@
+//! Connections: accepted, counted, and ended.
+//!
+//! A listener accepts as long as there are descriptors, and looks again shortly when there are
+//! none. Every connection is kept in one table. When that is full, the oldest connection that nobody
+//! has called on with a token makes room, so that strangers who only hold connections open keep
+//! nobody out; the table is locked when a connection comes, is first called on, and ends, and never
+//! for a call.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::{Service, ServiceExt as _};
+
+use crate::{Failure, Limits, frames::Frames, limits::Limit, metrics, paced::Streams};
+
+/// The connections of a server.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    service: &'static str,
+    limits: Limits,
+    next: AtomicU64,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// By their number, which grows.
+    open: HashMap<u64, Entry>,
+    /// Numbers of those that nobody has called on with a token.
+    unknown: BTreeSet<u64>,
+    peers: HashMap<IpAddr, Peer>,
+    callers: HashMap<String, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    open: usize,
+    unknown: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: IpAddr,
+    caller: Option<String>,
+    end: CancellationToken,
+}
+
+impl Table {
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.open.remove(&number)?;
+        self.unknown.remove(&number);
+        if let Some(peer) = self.peers.get_mut(&entry.peer) {
+            peer.open -= 1;
+            peer.unknown.remove(&number);
+            if peer.open == 0 {
+                self.peers.remove(&entry.peer);
+            }
+        }
+        if let Some(caller) = &entry.caller
+            && let Some(open) = self.callers.get_mut(caller)
+        {
+            *open -= 1;
+            if *open == 0 {
+                self.callers.remove(caller);
+            }
+        }
+        Some(entry)
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(service: &'static str, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            service,
+            limits,
+            next: AtomicU64::new(0),
+            table: Mutex::default(),
+        })
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many are open.
+    pub(crate) fn open(&self) -> usize {
+        self.table().open.len()
+    }
+
+    /// Enters a new connection.
+    ///
+    /// # Errors
+    /// The limit, when there is no room, and none can be made.
+    fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Arc<Link>, Limit> {
+        let mut table = self.table();
+        let of_peer = table.peers.get(&peer);
+        let leaves = match of_peer {
+            Some(of_peer) if of_peer.open >= self.limits.connections_per_peer => {
+                Some((Limit::ConnectionsPerPeer, of_peer.unknown.first().copied()))
+            }
+            _ if table.open.len() >= self.limits.connections => {
+                Some((Limit::Connections, table.unknown.first().copied()))
+            }
+            _ => None,
+        };
+        if let Some((limit, oldest)) = leaves {
+            metrics::limited(self.service, limit);
+            let left = oldest.and_then(|oldest| table.remove(oldest)).ok_or(limit)?;
+            left.end.cancel();
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let end = CancellationToken::new();
+        let entry = Entry {
+            peer,
+            caller: None,
+            end: end.clone(),
+        };
+        table.open.insert(number, entry);
+        table.unknown.insert(number);
+        let of_peer = table.peers.entry(peer).or_default();
+        of_peer.open += 1;
+        of_peer.unknown.insert(number);
+        Ok(Arc::new(Link {
+            connections: Arc::clone(self),
+            number,
+            peer,
+            end,
+            caller: OnceLock::new(),
+            begun: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
+            quiet_since: Mutex::new(Instant::now()),
+        }))
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    connections: Arc<Connections>,
+    number: u64,
+    peer: IpAddr,
+    end: CancellationToken,
+    /// The first caller that called on it with a token.
+    caller: OnceLock<()>,
+    /// Whether the peer has said what it speaks.
+    begun: AtomicBool,
+    /// Calls whose answer has not ended.
+    running: AtomicUsize,
+    quiet_since: Mutex<Instant>,
+}
+
+impl Link {
+    /// Where it comes from.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// A caller with a token calls on it.
+    ///
+    /// # Errors
+    /// When the caller has too many connections.
+    pub(crate) fn called_by(&self, system: &str, is_service: bool) -> Result<(), Failure> {
+        if self.caller.get().is_some() {
+            return Ok(());
+        }
+        let connections = &self.connections;
+        let mut table = connections.table();
+        let Table {
+            open,
+            unknown,
+            peers,
+            callers,
+        } = &mut *table;
+        // It made room for another meanwhile, and ends.
+        let entry = open.get_mut(&self.number).ok_or(Failure::Overloaded)?;
+        if entry.caller.is_none() {
+            let others = callers.entry(system.to_owned()).or_default();
+            if *others >= connections.limits.connections_per_caller && !is_service {
+                metrics::limited(connections.service, Limit::ConnectionsPerCaller);
+                return Err(Failure::Overloaded);
+            }
+            *others += 1;
+            entry.caller = Some(system.to_owned());
+            unknown.remove(&self.number);
+            if let Some(peer) = peers.get_mut(&entry.peer) {
+                peer.unknown.remove(&self.number);
+            }
+        }
+        let _ = self.caller.set(());
+        Ok(())
+    }
+
+    /// A call runs on it as long as this is kept.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Since when nothing runs on it.
+    fn quiet_for(&self) -> Duration {
+        match self.running.load(Ordering::Relaxed) {
+            0 => self
+                .quiet_since
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .elapsed(),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.connections.table().remove(self.number);
+    }
+}
+
+/// A call that runs on a connection.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Link>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *self.0.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Shortest time between two log lines about one kind of trouble.
+const QUIET: Duration = Duration::from_secs(10);
+/// How long a listener waits at first, and at most, when it cannot accept.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Tells of trouble in few lines.
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    since: u64,
+}
+
+impl Told {
+    /// How many there were, when it is time for a line.
+    fn count(&mut self) -> Option<u64> {
+        self.since += 1;
+        if self.last.is_some_and(|last| last.elapsed() < QUIET) {
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
+/// Accepts connections and serves them until `shutdown`: then the listener is closed, running calls
+/// end, and what is left after `grace` is dropped.
+pub(crate) async fn serve<S>(
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    http1: bool,
+    service: S,
+    shutdown: CancellationToken,
+    grace: Duration,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let (tasks, kill) = (TaskTracker::new(), CancellationToken::new());
+    let builder = Arc::new(builder(connections.service, connections.limits, http1));
+    let (mut refused, mut failed, mut pause) = (Told::default(), Told::default(), PAUSES.0);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one(&error) => continue,
+            Err(error) => {
+                metrics::limited(connections.service, Limit::Descriptors);
+                if let Some(times) = failed.count() {
+                    let service = connections.service;
+                    let open = connections.open();
+                    tracing::error!(service, %error, open, times, "cannot accept connections; waiting for room");
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(PAUSES.1);
+                continue;
+            }
+        };
+        pause = PAUSES.0;
+        match connections.enter(peer.ip()) {
+            Ok(link) => {
+                let one = one(
+                    stream,
+                    link,
+                    Arc::clone(&builder),
+                    service.clone(),
+                    shutdown.clone(),
+                    kill.clone(),
+                );
+                tasks.spawn(one);
+            }
+            Err(limit) => {
+                if let Some(times) = refused.count() {
+                    tell_refused(connections.service, limit, peer, times);
+                }
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+        kill.cancel();
+        tasks.wait().await;
+    }
+}
+
+fn tell_refused(service: &'static str, limit: Limit, peer: SocketAddr, times: u64) {
+    use telemetry::metrics::Label as _;
+    let limit = limit.value();
+    tracing::warn!(service, limit, peer = %peer.ip(), times, "refused connections");
+}
+
+/// Whether it is about the one connection, and not about the listener.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted | Kind::TimedOut
+    )
+}
+
+/// Bytes that a connection may send before they are read.
+const WINDOW: u32 = 256 << 10;
+
+fn builder(service: &'static str, limits: Limits, http1: bool) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams(service));
+    if !http1 {
+        builder = builder.http2_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits.header_bytes)
+        .max_concurrent_streams(limits.streams_per_connection)
+        // What came and was not asked for yet is in nobody's account.
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
+        // Detects peers that disappeared.
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// Serves one connection to its end.
+async fn one<S>(
+    stream: TcpStream,
+    link: Arc<Link>,
+    builder: Arc<auto::Builder<Streams>>,
+    service: S,
+    shutdown: CancellationToken,
+    kill: CancellationToken,
+) where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let (limits, name) = (link.connections.limits, link.connections.service);
+    // Answers are small and waited for; that a system cannot, it says itself.
+    let _ = stream.set_nodelay(true);
+    let with = Arc::clone(&link);
+    let service = service.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&with));
+        request.map(Body::new)
+    });
+    let io = Io::new(stream, Arc::clone(&link));
+    let serving = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    let mut serving = std::pin::pin!(serving);
+    let handshake = sleep(limits.handshake);
+    // Those that came together do not leave together.
+    let spread = limits.connection_age / 100 * u32::try_from(link.number % 16).unwrap_or(0);
+    let age = sleep(limits.connection_age.saturating_sub(spread));
+    let idle = sleep(limits.connection_idle);
+    let (mut handshake, mut age, mut idle) = (std::pin::pin!(handshake), std::pin::pin!(age), std::pin::pin!(idle));
+    let (mut has_begun, mut is_leaving) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            () = link.end.cancelled() => return,
+            () = kill.cancelled() => return,
+            served = serving.as_mut() => {
+                if let Err(error) = served {
+                    tracing::debug!(service = name, error, "a connection failed");
+                }
+                return;
+            }
+            () = &mut handshake, if !has_begun => {
+                if !link.begun.load(Ordering::Relaxed) {
+                    metrics::limited(name, Limit::Handshake);
+                    return;
+                }
+                has_begun = true;
+            }
+            () = shutdown.cancelled(), if !is_leaving => {
+                serving.as_mut().graceful_shutdown();
+                is_leaving = true;
+            }
+            () = &mut age, if !is_leaving => {
+                serving.as_mut().graceful_shutdown();
+                is_leaving = true;
+            }
+            () = &mut idle => {
+                let quiet = link.quiet_for();
+                match quiet >= limits.connection_idle {
+                    // It was told before, and stays.
+                    true if is_leaving => return,
+                    true => {
+                        serving.as_mut().graceful_shutdown();
+                        is_leaving = true;
+                        idle.as_mut().reset(Instant::now() + limits.handshake);
+                    }
+                    false => idle.as_mut().reset(Instant::now() + (limits.connection_idle - quiet)),
+                }
+            }
+        }
+    }
+}
+
+/// A connection's bytes: frames are counted, and a peer that takes no bytes is not waited for.
+struct Io {
+    stream: TcpStream,
+    frames: Frames,
+    link: Arc<Link>,
+    /// Until when bytes that cannot be written are waited for.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+/// GOAWAY with ENHANCE_YOUR_CALM, of which the peer may learn.
+const GO_AWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+
+impl Io {
+    fn new(stream: TcpStream, link: Arc<Link>) -> Self {
+        Self {
+            stream,
+            frames: Frames::new(link.connections.limits.control_frames_per_second),
+            link,
+            stuck: None,
+        }
+    }
+
+    /// Notes what became of a write.
+    fn written(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.stuck = None;
+                self.frames.wrote(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                let stall = self.link.connections.limits.stall;
+                let until = || Box::pin(sleep_until(Instant::now() + stall));
+                if self.stuck.get_or_insert_with(until).as_mut().poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                metrics::limited(self.link.connections.service, Limit::Stall);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let this = &mut *self;
+        std::task::ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        if this.frames.came(&buffer.filled()[before..]).is_err() {
+            metrics::limited(this.link.connections.service, Limit::ControlFrames);
+            // Whatever was being written, this connection is over.
+            let _ = this.stream.try_write(&GO_AWAY);
+            return Poll::Ready(Err(io::Error::other("too many frames that carry nothing")));
+        }
+        if this.frames.has_begun() {
+            this.link.begun.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.written(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
