@@ -40,7 +40,6 @@ impl DirectoryService for Service {
         let (source, digest) = self.source(&asked.name, asked.territories).await?;
         let version = names::DIRECTORY_VERSION.of(names::Digest(digest));
         let territories = asked.territories;
-        let source = bytes::Bytes::from(source);
         let parts = (0..source.len().max(1)).step_by(PART).map(move |start| {
             let part = source.slice(start..(start + PART).min(source.len()));
             let (agencies, territories) = match territories {

@@ -1,6 +1,9 @@
 //! Use cases of the directory: apply, download, list, locate. No transport.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use api::routing::{
     self as proto, ApplyDirectoryRequest, ApplyDirectoryResponse, DirectorySpec, FunctionDesk, ListAgenciesRequest,
@@ -8,6 +11,7 @@ use api::routing::{
     ListDirectoryVersionsResponse, ListTerritoriesRequest, ListTerritoriesResponse, LocateAgencyRequest,
     LocateAgencyResponse, locate_agency_request::Place,
 };
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use decision::{
     calendar::Calendars,
@@ -20,6 +24,7 @@ use places::{Country, OnDay, TERRITORY, Territories, TerritoryCode};
 use prost::Message as _;
 use rpc::{Failure, Identity, Violation, Violations, page};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
@@ -36,6 +41,32 @@ pub(crate) struct Service {
     pub(crate) calendars: Arc<Calendars>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: page::Tokens,
+    pub(crate) former: Former,
+}
+
+/// The directory of before that was read last, while somebody reads it. Held while one is loaded:
+/// each takes as much memory as the one in force.
+#[derive(Clone, Default)]
+pub(crate) struct Former(Arc<Mutex<Option<(Bytes32, Weak<Directory>)>>>);
+
+/// A file of a directory, of which all who read it share the bytes.
+fn shared(directory: &Arc<Directory>, territories: bool) -> Bytes {
+    struct Agencies(Arc<Directory>);
+    impl AsRef<[u8]> for Agencies {
+        fn as_ref(&self) -> &[u8] {
+            self.0.source().as_bytes()
+        }
+    }
+    struct Tree(Territories);
+    impl AsRef<[u8]> for Tree {
+        fn as_ref(&self) -> &[u8] {
+            self.0.source().as_bytes()
+        }
+    }
+    match territories {
+        true => Bytes::from_owner(Tree(directory.territories().clone())),
+        false => Bytes::from_owner(Agencies(Arc::clone(directory))),
+    }
 }
 
 /// How long the next part of an upload is waited for.
@@ -194,7 +225,7 @@ impl Service {
     }
 
     /// The file of agencies of a version, or its file of territories.
-    pub(crate) async fn source(&self, wanted: &str, territories: bool) -> Result<(Vec<u8>, Bytes32), Failure> {
+    pub(crate) async fn source(&self, wanted: &str, territories: bool) -> Result<(Bytes, Bytes32), Failure> {
         let active = self.versions.active();
         let mut violations = Violations::new();
         let digest = match wanted {
@@ -204,20 +235,26 @@ impl Service {
                 .map(|digest| digest.0),
         };
         let digest = violations.finish(|| digest)?;
-        let kept = match digest == active.digests().directory {
-            true => None,
-            false => self.versions.directory(&digest).await?,
+        let directory = match digest == active.digests().directory {
+            true => Arc::clone(&active.directory),
+            false => self.former(digest).await?,
         };
-        let directory = match &kept {
-            Some(kept) => kept,
-            None if digest == active.digests().directory => &*active.directory,
-            None => return Err(Failure::NotFound { what: "directory" }),
-        };
-        let source = match territories {
-            true => directory.territories().source(),
-            false => directory.source(),
-        };
-        Ok((source.as_bytes().to_vec(), digest))
+        Ok((shared(&directory, territories), digest))
+    }
+
+    /// A directory of before.
+    async fn former(&self, digest: Bytes32) -> Result<Arc<Directory>, Failure> {
+        let mut last = self.former.0.lock().await;
+        if let Some((is, directory)) = &*last
+            && *is == digest
+            && let Some(directory) = directory.upgrade()
+        {
+            return Ok(directory);
+        }
+        let directory = self.versions.directory(&digest).await?;
+        let directory = Arc::new(directory.ok_or(Failure::NotFound { what: "directory" })?);
+        *last = Some((digest, Arc::downgrade(&directory)));
+        Ok(directory)
     }
 
     pub(crate) async fn list_versions(
@@ -465,4 +502,24 @@ fn etag(field: &str, text: &str) -> Result<Option<Bytes32>, Failure> {
     digest
         .map(Some)
         .ok_or_else(|| Failure::invalid(field, "must be a version's etag, 64 hexadecimal digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thousands of readers hold one copy.
+    #[test]
+    fn readers_of_a_directory_share_its_bytes() {
+        let directory = Arc::new(Directory::shipped().clone());
+        for territories in [false, true] {
+            let (first, second) = (shared(&directory, territories), shared(&directory, territories));
+            assert_eq!(first.as_ptr(), second.as_ptr());
+            let source = match territories {
+                true => directory.territories().source(),
+                false => directory.source(),
+            };
+            assert_eq!((first.as_ptr(), first.len()), (source.as_ptr(), source.len()));
+        }
+    }
 }

@@ -333,6 +333,7 @@ impl Routing {
             calendars: Arc::clone(&calendars),
             clock: Arc::clone(&clock),
             tokens: tokens.clone(),
+            former: directory_service::Former::default(),
         };
         let completion = completion::Completion {
             versions: Arc::clone(&versions),
