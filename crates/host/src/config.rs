@@ -166,6 +166,10 @@ pub struct Evidence {
     pub idle_ms: u64,
     /// Maximum number of concurrent uploads per replica, and of downloads.
     pub streams: usize,
+    /// The same, per caller.
+    pub streams_per_caller: usize,
+    /// Maximum number of bytes of a caller's files that no report names yet.
+    pub unattached_bytes_per_caller: u64,
     /// Bytes of the folder's disk that stay free: an upload that would take them is refused.
     pub reserve_bytes: u64,
 }
@@ -289,6 +293,8 @@ impl Default for Evidence {
             file_bytes: limits.file_bytes,
             idle_ms: milliseconds(limits.idle),
             streams: limits.streams,
+            streams_per_caller: limits.streams_per_caller,
+            unattached_bytes_per_caller: limits.unattached_bytes_per_caller,
             reserve_bytes: limits.reserve_bytes,
         }
     }
@@ -301,6 +307,8 @@ impl Evidence {
             file_bytes: self.file_bytes,
             idle: Duration::from_millis(self.idle_ms),
             streams: self.streams,
+            streams_per_caller: self.streams_per_caller,
+            unattached_bytes_per_caller: self.unattached_bytes_per_caller,
             reserve_bytes: self.reserve_bytes,
         }
     }
@@ -539,6 +547,11 @@ impl Config {
             ("evidence.file_bytes", self.evidence.file_bytes),
             ("evidence.idle_ms", self.evidence.idle_ms),
             ("evidence.streams", self.evidence.streams as u64),
+            ("evidence.streams_per_caller", self.evidence.streams_per_caller as u64),
+            (
+                "evidence.unattached_bytes_per_caller",
+                self.evidence.unattached_bytes_per_caller,
+            ),
             ("log.checkpoint_interval_ms", self.log.checkpoint_interval_ms),
             ("log.checkpoint_refresh_ms", self.log.checkpoint_refresh_ms),
             ("log.witness_timeout_ms", self.log.witness_timeout_ms),

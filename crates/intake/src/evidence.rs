@@ -23,6 +23,7 @@ mod download;
 mod grpc;
 mod room;
 mod service;
+mod slots;
 mod upkeep;
 mod upload;
 mod vault;
@@ -54,6 +55,10 @@ pub struct Limits {
     pub idle: Duration,
     /// Maximum number of concurrent uploads per replica, and of downloads.
     pub streams: usize,
+    /// The same, of one caller.
+    pub streams_per_caller: usize,
+    /// Bytes of one caller's files that no report names yet.
+    pub unattached_bytes_per_caller: u64,
     /// Bytes of the storage that stay free.
     pub reserve_bytes: u64,
 }
@@ -64,6 +69,8 @@ impl Default for Limits {
             file_bytes: 100 << 20,
             idle: Duration::from_secs(30),
             streams: 64,
+            streams_per_caller: 16,
+            unattached_bytes_per_caller: 10 << 30,
             reserve_bytes: 1 << 30,
         }
     }

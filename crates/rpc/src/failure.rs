@@ -86,6 +86,11 @@ pub enum Failure {
     StreamEnded,
     /// There is no room: for a file, or in the database.
     StorageFull,
+    /// A caller's files take up its quota.
+    QuotaReached {
+        /// The quota.
+        bytes: u64,
+    },
     /// The deadline has passed.
     DeadlineExceeded,
     /// A required part of Remit does not respond.
@@ -259,6 +264,17 @@ impl From<Failure> for Status {
                 (
                     Code::ResourceExhausted,
                     "the server has no room; try again when its operator has made some".to_owned(),
+                )
+            }
+            Failure::QuotaReached { bytes } => {
+                info(ErrorReason::StorageFull, &[]);
+                details.set_retry_info(Some(RETRY_FULL));
+                (
+                    Code::ResourceExhausted,
+                    format!(
+                        "files of this system that no report names would take more than its quota of {bytes} bytes; \
+                         name them in reports, or wait until they expire"
+                    ),
                 )
             }
             Failure::DeadlineExceeded => {

@@ -12,7 +12,7 @@ What a server takes at most, in all and of one caller, in every phase from the f
 configuration (`remit config show`), and none can be switched off.
 
 A caller is a system, whatever token, connection or officer it calls with. Three lanes do not meet: callers with a token, who share what the table says; Remit's own
-services, who have as much again for them alone; and callers without a token (streams of health, reflection, public files), who are told apart by their address and
+services, who have as much again for them alone, and four times the bytes; and callers without a token (streams of health, reflection, public files), who are told apart by their address and
 have a quarter together and a sixteenth each. A health check is answered whatever runs. What is refused with `OVERLOADED` has done nothing, says when to try again,
 and is refused before its body is read, or in the middle of it; it is safe to repeat.
 
@@ -50,6 +50,18 @@ const EVIDENCE: &[Row] = &[
         "uploads",
         "of a replica at once, and as many downloads",
         "`OVERLOADED`, with a time to wait",
+    ),
+    evidence(
+        "evidence.streams_per_caller",
+        "uploads",
+        "of one caller at once, and as many downloads",
+        "`OVERLOADED`, with a time to wait",
+    ),
+    evidence(
+        "evidence.unattached_bytes_per_caller",
+        "bytes",
+        "of one caller's files that no report names yet; they expire after a day. Uploads that run are not counted",
+        "`STORAGE_FULL`, with a time to wait",
     ),
     evidence(
         "evidence.reserve_bytes",

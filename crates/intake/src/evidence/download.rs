@@ -6,11 +6,11 @@ use rpc::Failure;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     time::timeout,
 };
 
-use super::Limits;
+use super::{Limits, slots::Slot};
 use crate::store::evidence::StoredEvidence;
 
 /// Bytes per message.
@@ -23,8 +23,8 @@ pub(super) struct Outgoing {
     pub(super) stored: StoredEvidence,
     pub(super) header: DownloadHeader,
     pub(super) file: Box<dyn AsyncRead + Send + Unpin>,
-    /// Permit of the concurrent downloads.
-    pub(super) permit: OwnedSemaphorePermit,
+    /// One of the concurrent downloads.
+    pub(super) slot: Slot,
 }
 
 /// Why sending stopped.
@@ -43,7 +43,7 @@ impl Outgoing {
                 let _ = timeout(limits.idle, answers.send(Err(failure))).await;
             }
         }
-        drop(self.permit);
+        drop(self.slot);
     }
 
     async fn parts(&mut self, answers: &Answers, limits: Limits) -> Result<(), Stopped> {

@@ -8,13 +8,13 @@ use api::{
 };
 use journal::{Bytes32, Clock, Entropy, Writer, keyed_hash, ordered_id};
 use rpc::{Failure, Identity, client::Caller};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::{
     Limits, Room, State, Vault, check, download,
     download::Outgoing,
     name,
+    slots::Slots,
     upload::{self, Messages, Received},
 };
 use crate::{
@@ -38,8 +38,8 @@ pub(crate) struct Service {
     routing: RoutingInboundServiceClient<Caller>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    uploads: Arc<Semaphore>,
-    downloads: Arc<Semaphore>,
+    uploads: Slots,
+    downloads: Slots,
 }
 
 impl Service {
@@ -65,21 +65,22 @@ impl Service {
             routing,
             clock,
             entropy,
-            uploads: Arc::new(Semaphore::new(limits.streams)),
-            downloads: Arc::new(Semaphore::new(limits.streams)),
+            uploads: Slots::new(limits),
+            downloads: Slots::new(limits),
         }
     }
 
     /// Takes a file in, and answers when file and row are durable.
     pub(crate) async fn upload(&self, caller: &Identity, messages: impl Messages) -> Result<StoredEvidence, Failure> {
-        let _permit = one_of(&self.uploads)?;
+        let _slot = self.uploads.take(&caller.system)?;
+        let unattached = self.store.unattached_bytes(&caller.system).await?;
         let id = ordered_id(self.clock.now(), &*self.entropy);
         let Received {
             announced,
             sha256,
             sniffed_type,
             file,
-        } = upload::receive(messages, &*self.vault, id, &self.room, self.limits).await?;
+        } = upload::receive(messages, &*self.vault, id, &self.room, unattached, self.limits).await?;
         let mut asked = [announced.size.to_be_bytes().as_slice(), &sha256].concat();
         asked.extend_from_slice(announced.media_type.as_bytes());
         let fingerprint = keyed_hash(&self.fingerprint_key, "upload-fingerprint-v1", &asked);
@@ -133,7 +134,7 @@ impl Service {
         request: &DownloadEvidenceRequest,
     ) -> Result<Outgoing, Failure> {
         let valid = check::download(request)?;
-        let permit = one_of(&self.downloads)?;
+        let slot = self.downloads.take(&caller.system)?;
         let stored = self.store.evidence(valid.id).await?;
         let is_own = |stored: &StoredEvidence| stored.sender == sender(caller);
         let own = stored.as_ref().is_some_and(is_own);
@@ -189,7 +190,7 @@ impl Service {
             stored,
             header,
             file,
-            permit,
+            slot,
         })
     }
 
@@ -216,10 +217,6 @@ impl Service {
         self.entropy.fill(&mut key);
         key
     }
-}
-
-fn one_of(streams: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
-    Arc::clone(streams).try_acquire_owned().map_err(|_| Failure::Overloaded)
 }
 
 /// A file as callers are told of it.

@@ -30,16 +30,22 @@ pub(crate) trait Messages: Stream<Item = Result<UploadEvidenceRequest, Failure>>
 
 impl<S: Stream<Item = Result<UploadEvidenceRequest, Failure>> + Unpin + Send> Messages for S {}
 
-/// Takes the messages of an upload, and has the vault write what they bring.
+/// Takes the messages of an upload, and has the vault write what they bring. `unattached` are the
+/// bytes of the sender's files that no report names.
 pub(super) async fn receive(
     messages: impl Messages,
     vault: &dyn Vault,
     id: Uuid,
     room: &Room,
+    unattached: u64,
     limits: Limits,
 ) -> Result<Received, Failure> {
     let (spec, mut upload) = Upload::begin(messages, limits.idle).await?;
     let announced = check::announced(spec, limits.file_bytes)?;
+    let quota = limits.unattached_bytes_per_caller;
+    if announced.size > quota.saturating_sub(unattached) {
+        return Err(Failure::QuotaReached { bytes: quota });
+    }
     let _taken = room.take(announced.size).await?;
     let mut file = vault.begin(id).await.map_err(unwritten)?;
     let mut digest = Sha256::new();

@@ -187,6 +187,9 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// Those of these ids that are of files which should be there.
     async fn kept(&self, files: &[Uuid]) -> Result<BTreeSet<Uuid>, Error>;
 
+    /// Bytes of the files that a system has uploaded and that no report names.
+    async fn unattached_bytes(&self, system: &str) -> Result<u64, Error>;
+
     /// Figures about evidence.
     async fn tally(&self, now: Time) -> Result<Tally, Error>;
 }

@@ -30,6 +30,7 @@ testkit::on_each_backend!(
     p1_a_file_whose_row_was_not_written_is_removed_and_one_whose_row_was_is_kept,
     p7_a_download_is_durable_before_a_byte_is_sent,
     p1_a_file_that_no_report_named_goes_after_a_day,
+    files_without_a_report_have_a_quota_for_each_caller,
 );
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and more than fits into one message";
@@ -287,6 +288,25 @@ async fn p1_of_an_upload_that_breaks_off_or_stands_still_nothing_is_kept() {
             .is_ok()
     })
     .await;
+}
+
+async fn files_without_a_report_have_a_quota_for_each_caller(backend: Backend) {
+    let site = Site::new(Limits {
+        unattached_bytes_per_caller: 5,
+        ..Limits::default()
+    });
+    let served = serve_at(backend.url(), rpc::Limits::default(), &site).await;
+    let upload = async |system| send(&served, system, vec![first(spec(3)), data(b"abc")]).await;
+    upload("hotline").await.unwrap();
+    let refused = upload("hotline").await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::ResourceExhausted, "STORAGE_FULL")
+    );
+    assert!(refused.message().contains("quota of 5 bytes"), "{}", refused.message());
+    assert_eq!(site.files().len(), 1, "nothing is kept of it");
+    // It is nobody else's.
+    upload("platform").await.unwrap();
 }
 
 #[tokio::test]

@@ -296,6 +296,10 @@ impl EvidenceStore for Faulty {
         self.inner.expire(before, now).await
     }
 
+    async fn unattached_bytes(&self, system: &str) -> Result<u64, Error> {
+        self.inner.unattached_bytes(system).await
+    }
+
     async fn unremoved(&self) -> Result<Vec<Uuid>, Error> {
         self.inner.unremoved().await
     }

@@ -523,6 +523,14 @@ impl EvidenceStore for SqlStore {
         rows.iter().map(|row| parse_id(&row.get::<String>("id")?)).collect()
     }
 
+    async fn unattached_bytes(&self, system: &str) -> Result<u64, Error> {
+        // Of a day's uploads at most.
+        let sum = "SELECT CAST(coalesce(sum(size), 0) AS BIGINT) AS bytes FROM evidence \
+                   WHERE state = 'UPLOADED' AND caller = $1";
+        let row = self.db.fetch_optional(sum, vec![system.into()]).await?;
+        row.map_or(Ok(0), |row| row.count("bytes", "count"))
+    }
+
     async fn tally(&self, now: Time) -> Result<Tally, Error> {
         let before = uploaded_before(now);
         let row = self
