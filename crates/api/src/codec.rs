@@ -66,6 +66,7 @@ const FORMS: &[(Form, &[&str])] = &[
             "remit.routing.v1.ResumeClockRequest.note",
             "remit.routing.v1.SuperviseCaseRequest.note",
             "remit.routing.v1.ShareNarrativeRequest.note",
+            "remit.routing.v1.SplitReportRequest.note",
             "remit.routing.v1.PauseNeed.source",
             "remit.routing.v1.RecordProgressRequest.reporter_text",
             "remit.routing.v1.ProposeDispositionRequest.reasons",

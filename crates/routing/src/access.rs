@@ -39,6 +39,7 @@ pub const ACCESS: &[Table] = &[
             Method::new("ResumeClock", &[Kind::Agency]),
             Method::new("SuperviseCase", &[Kind::Agency]),
             Method::new("ShareNarrative", &[Kind::Agency]),
+            Method::new("SplitReport", &[Kind::Agency]),
         ],
     },
     Table {

@@ -12,7 +12,7 @@
 //! actions, `withdraw.rs` and the end of `ask_reporter.rs` what it does for reporters. `pause.rs` and
 //! `supervise.rs` have pauses and the ladder of a clock. `part.rs` has the parts in a case and what
 //! each sees, `clock.rs` the clocks, `event.rs` what is logged of a change, `worklist.rs` for whom a
-//! case waits.
+//! case waits. `join.rs` has which cases are linked, and what a joined one takes over.
 //!
 //! To add a verb, write its file and name it in [`Action`].
 
@@ -44,6 +44,7 @@ mod review;
 mod rule;
 mod settle;
 mod share;
+mod split;
 mod succeed;
 mod supervise;
 #[cfg(test)]
@@ -71,7 +72,7 @@ pub use self::{
     escalate::Escalate,
     event::Event,
     hand_on::{Course, Given, Reason},
-    join::{Candidate, Link},
+    join::{Candidate, Link, Main},
     open::DESIGNATE,
     part::{Part, Party, Sight, sees},
     pause::{PauseClock, ResumeClock},
@@ -84,6 +85,7 @@ pub use self::{
     review::Review,
     rule::{Effect, Refusal, Rule},
     share::ShareNarrative,
+    split::{Membership, SplitReport},
     supervise::Supervise,
     transfer::Transfer,
     worklist::{Order, Worklist},
@@ -582,6 +584,8 @@ actions! {
     Supervise
     /// The lead lets a supporting agency read what the reports say.
     ShareNarrative
+    /// The lead ends the link of a joined case.
+    SplitReport
 }
 
 impl Rules<'_> {

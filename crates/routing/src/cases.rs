@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    case::{Action, Party, Refusal, State, Worklist},
+    case::{Action, Party, Refusal, Sight, State, Worklist, sees},
     feed::{Feed, OpenFeeds},
     store::{self, Acted, Command, Cursor, Listing, Read, Store, Versions},
     upkeep::FEED_WINDOW,
@@ -85,7 +85,12 @@ impl Cases {
         if let Party::Agency(agency) = &viewer {
             self.note_read(agency, id, stored.head.sequence).await;
         }
-        Ok(view::case(&stored, &viewer, &self.versions.active().directory))
+        let directory = &self.versions.active().directory;
+        let case = view::case(&stored, &viewer, directory);
+        match (&viewer, sees(&stored.case, &viewer, directory, Sight::Content)) {
+            (Party::Agency(agency), true) => Ok(view::linked(case, &self.store.links(id, agency).await?)),
+            _ => Ok(case),
+        }
     }
 
     /// Takes a case from the list of what its agency has not read. That it stays there for once is

@@ -1,5 +1,5 @@
-//! Ends clocks that have run out, hands on what ended agencies had, and computes provisional
-//! deadlines again when holidays are published.
+//! Ends clocks that have run out, hands on what ended agencies had, computes provisional deadlines
+//! again when holidays are published, and lets joined cases follow their main cases.
 //!
 //! Any number of replicas poll; the store ends each generation of a clock once. What ran out while
 //! nothing ran is found by the next poll. Each poll reads page by page to the end, so that cases
@@ -68,8 +68,14 @@ impl Ticker {
             }
             return;
         }
-        // Before clocks end: a deadline may be later by a holiday that is known now.
+        // Before clocks end: a deadline may be later by a holiday that is known now, and what was
+        // decided is decided in time.
         self.settle_when_due(settled).await;
+        match self.follow().await {
+            Ok(0) => {}
+            Ok(followed) => tracing::info!(followed, "joined cases changed as their main cases"),
+            Err(error) => tracing::warn!(%error, "joined cases cannot be read"),
+        }
         match self.step().await {
             Ok(0) => metrics::swept(0),
             Ok(ended) => {
@@ -102,6 +108,23 @@ impl Ticker {
             after = page.next;
             if after.is_none() {
                 return Ok(ended);
+            }
+        }
+    }
+
+    /// Applies to joined cases what happened to their main cases, and returns how many changed.
+    pub async fn follow(&self) -> Result<usize, Error> {
+        let (mut followed, mut after) = (0, None);
+        loop {
+            let page = self.store.following(self.clock.now(), after, BATCH).await?;
+            followed += self
+                .apply(page.items, |store, cases, now| {
+                    async move { store.follow(&cases, now).await }.boxed()
+                })
+                .await?;
+            after = page.next;
+            if after.is_none() {
+                return Ok(followed);
             }
         }
     }

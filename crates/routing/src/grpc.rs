@@ -21,10 +21,10 @@ use api::{
         RecordUrgentMeasureResponse, RecuseAgencyRequest, RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse,
         RequestAssistanceRequest, RequestAssistanceResponse, RequestReviewRequest, RequestReviewResponse,
         ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest, ReviewDispositionResponse,
-        RouteReportsRequest, RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SuperviseCaseRequest,
-        SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, WatchCasesRequest, WatchCasesResponse,
-        batched_case::Result as BatchedResult, case_service_server::CaseService, case_sight::Sight,
-        routing_inbound_service_server::RoutingInboundService,
+        RouteReportsRequest, RouteReportsResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest,
+        SplitReportResponse, SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
+        WatchCasesRequest, WatchCasesResponse, batched_case::Result as BatchedResult, case_service_server::CaseService,
+        case_sight::Sight, routing_inbound_service_server::RoutingInboundService,
     },
 };
 use decision::{
@@ -36,12 +36,14 @@ use journal::Time;
 use prost::{Message, Name};
 use rpc::{Failure, Identity, Officer, Violation, caller};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::{
     case::{
         ANSWER_DAYS, Acknowledge, Action, Answer, AnswerAssistance, AnswerClaim, AskReporter, ClaimLead, Decline,
-        Designate, Dispatch, Escalate, Party, PauseClock, Propose, Reason, RecordProgress, RecordUrgentMeasure, Recuse,
-        Reopen, RequestAssistance, RequestReview, ResumeClock, Review, ShareNarrative, Supervise, Transfer,
+        Designate, Dispatch, Escalate, Membership, Party, PauseClock, Propose, Reason, RecordProgress,
+        RecordUrgentMeasure, Recuse, Reopen, RequestAssistance, RequestReview, ResumeClock, Review, ShareNarrative,
+        SplitReport, Supervise, Transfer,
     },
     cases::{Answered, Cases, ChangeRequest, check_count, forgotten, watched},
     feed::Interrupted,
@@ -277,6 +279,11 @@ verbs! {
         let (with, ()) = both(agency("agency", &asked.agency), written("note", &asked.note))?;
         Ok(Action::ShareNarrative(ShareNarrative { with, shared: !asked.withheld }))
     };
+    SplitReportRequest (note) => SplitReportResponse { current_case }: |asked, _| {
+        let (report, ()) = both(report("report", &asked.report), written("note", &asked.note))?;
+        // The store knows where it is.
+        Ok(Action::SplitReport(SplitReport { report, found: Membership::None }))
+    };
     SuperviseCaseRequest (note) => SuperviseCaseResponse { current_case }: |asked, _| {
         let (term, ()) = both(term("term", asked.term.as_ref()), written("note", &asked.note))?;
         Ok(Action::Supervise(Supervise { term }))
@@ -410,6 +417,13 @@ fn disposition(what: Option<&Disposition>) -> Result<Disposition, Vec<Violation>
 fn agency(field: &'static str, name: &str) -> Result<AgencyId, Vec<Violation>> {
     AgencyId::from_resource_name(name).map_err(|_| {
         let description = "must be the name of an agency, such as `agencies/{id}`";
+        vec![Violation::new(field, description)]
+    })
+}
+
+fn report(field: &'static str, name: &str) -> Result<Uuid, Vec<Violation>> {
+    names::REPORT.id(name).ok_or_else(|| {
+        let description = "must be the name of a report, such as `reports/{id}`";
         vec![Violation::new(field, description)]
     })
 }
@@ -719,6 +733,13 @@ impl CaseService for Service {
         &self,
         request: Request<ShareNarrativeRequest>,
     ) -> Result<Response<ShareNarrativeResponse>, Status> {
+        self.act(request).await
+    }
+
+    async fn split_report(
+        &self,
+        request: Request<SplitReportRequest>,
+    ) -> Result<Response<SplitReportResponse>, Status> {
         self.act(request).await
     }
 

@@ -170,6 +170,20 @@ pub struct StoredCase {
     pub history: Vec<CaseStep>,
 }
 
+/// The links of a case to others that an agency sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// The case that it is joined to.
+    pub main: Option<Uuid>,
+    /// One on the same subjects that was decided before.
+    pub prior: Option<Uuid>,
+    /// Those that are joined to it, the latest first; at most [`MOST_LINKS`].
+    pub joined: Vec<Uuid>,
+}
+
+/// Maximum number of joined cases that are shown with a case.
+pub const MOST_LINKS: i64 = 100;
+
 /// What a case was opened with. Never changes.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -290,6 +304,19 @@ pub trait Store: Send + Sync + 'static {
     /// durable transaction. Returns the number of cases changed; a case whose deadlines stay as
     /// they are is not. Skips cases that another transaction has locked.
     async fn settle(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
+
+    /// Joined cases to which what happened to their main case is to be applied by now, after one, at
+    /// most `limit`.
+    async fn following(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error>;
+
+    /// Applies to joined cases what happened to their main cases, each as a change of its own, in one
+    /// durable transaction. Returns the number of changes. Skips cases that another transaction has
+    /// locked, itself or its main case.
+    async fn follow(&self, cases: &[Uuid], now: Time) -> Result<usize, Error>;
+
+    /// The links of a case to others that an agency sees. The caller has looked that it sees the
+    /// content of this one.
+    async fn links(&self, case: Uuid, viewer: &AgencyId) -> Result<Links, Error>;
 
     /// A case; `None` if it does not exist or is not visible to this viewer.
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error>;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     case::{self, Case, Clock, Disposition, Matter, Party, Sight},
-    store::{StoredCase, name, report_name},
+    store::{Links, StoredCase, name, report_name},
 };
 
 /// The etag of a case, which differs after every change.
@@ -70,6 +70,9 @@ fn history(stored: &StoredCase, reads_notes: bool) -> Vec<CaseStep> {
     for step in &mut steps {
         shown += step.note.as_ref().map_or(0, Message::encoded_len);
         step.note.take_if(|_| !reads_notes || shown > MOST_SHOWN);
+        if !reads_notes {
+            step.split_report.clear();
+        }
     }
     steps.reverse();
     steps
@@ -212,6 +215,20 @@ pub fn outline(stored: &StoredCase, directory: &Directory) -> routing::Case {
             .unwrap_or_default(),
         question: stored.case.course.question.as_ref().map(question).map(without_text),
         withdrawal_requested: stored.case.course.withdrawal_requested,
+        joined_cases: Vec::new(),
+        main_case: String::new(),
+        prior_case: String::new(),
+    }
+}
+
+/// A case with its links to others, as far as its viewer sees those.
+pub fn linked(case: routing::Case, links: &Links) -> routing::Case {
+    let optional = |id: Option<Uuid>| id.map(name).unwrap_or_default();
+    routing::Case {
+        joined_cases: links.joined.iter().copied().map(name).collect(),
+        main_case: optional(links.main),
+        prior_case: optional(links.prior),
+        ..case
     }
 }
 

@@ -70,6 +70,15 @@ pub fn whole(case: &Case, titles: &BTreeMap<String, String>) -> anyhow::Result<(
     for report in &case.reports {
         field("report", report)?;
     }
+    if !case.main_case.is_empty() {
+        field("joined to", &case.main_case)?;
+    }
+    for joined in &case.joined_cases {
+        field("joined by", joined)?;
+    }
+    if !case.prior_case.is_empty() {
+        field("follows", &case.prior_case)?;
+    }
     field("opened", time(case.open_time.as_ref()))?;
     field("changed", time(case.update_time.as_ref()))?;
     field("etag", &case.etag)?;
@@ -178,6 +187,9 @@ fn happened(step: &CaseStep) -> String {
     }
     if !step.shared_with.is_empty() {
         said = format!("{said}: {}", id(&step.shared_with));
+    }
+    if !step.split_report.is_empty() {
+        said = tell("{0}: {1} is joined no longer", &[&said, &step.split_report]);
     }
     if !step.supervisor.is_empty() {
         said = format!("{said}: {}", id(&step.supervisor));

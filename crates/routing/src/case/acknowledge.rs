@@ -78,7 +78,8 @@ mod tests {
                               or dispatch it to a unit under your agency, or ask another agency to assist, \
                               or answer a claim to lead it, or record progress, or record an urgent measure, \
                               or ask the reporter something, or propose a disposition, or step aside, or pause the time for the result, \
-                              or resume the time for the result, or share what the reports say"
+                              or resume the time for the result, or share what the reports say, \
+                              or end the link of a joined case"
                     .to_owned()
             })
         );

@@ -132,6 +132,12 @@ pub enum Event {
     },
     /// Its lead recorded what was done.
     ProgressRecorded,
+    /// Its lead ended the link of a joined case. For the log it is progress, since supporting agencies
+    /// read kinds there, and must not learn that another reported the same.
+    ReportSplit {
+        /// The report of that case.
+        report: Uuid,
+    },
     /// Its lead asked the reporter something.
     QuestionAsked {
         /// The question.
@@ -217,7 +223,7 @@ impl Event {
             Self::ClaimAgreed { .. } => RoutingKind::ClaimAgreed,
             Self::ClaimDisputed { .. } => RoutingKind::ClaimDisputed,
             Self::Recused { .. } => RoutingKind::AgencyRecused,
-            Self::ProgressRecorded => RoutingKind::ProgressRecorded,
+            Self::ProgressRecorded | Self::ReportSplit { .. } => RoutingKind::ProgressRecorded,
             Self::QuestionAsked { .. } => RoutingKind::QuestionAsked,
             Self::QuestionAnswered { .. } => RoutingKind::QuestionAnswered,
             Self::InformationAdded { .. } => RoutingKind::InformationAdded,
@@ -285,6 +291,10 @@ impl Event {
             supervisor: detail.supervisor,
             shared_with: detail.shared_with,
             reminded_clock: detail.reminded_clock,
+            split_report: match self {
+                Self::ReportSplit { report } => names::REPORT.of(*report),
+                _ => String::new(),
+            },
             note: None,
         })
     }
@@ -298,6 +308,7 @@ impl Event {
             | Self::DeadlineSettled
             | Self::Designated
             | Self::ProgressRecorded
+            | Self::ReportSplit { .. }
             | Self::Closed
             | Self::Succeeded => {}
             Self::NarrativeShared { with, .. } => detail.shared_with = with.resource_name(),

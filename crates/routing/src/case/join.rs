@@ -8,9 +8,16 @@
 
 use std::collections::BTreeSet;
 
-use decision::directory::AgencyId;
+use api::{
+    event::DispositionKind,
+    routing::{CaseNote, CaseStep},
+};
+use decision::{calendar::ClockKind, directory::AgencyId};
 
-use super::{Matter, State};
+use super::{
+    Action, Before, Case, Decline, Designate, Dispatch, Disposition, Effect, Escalate, Event, Matter, Origin, Part,
+    Party, Reason, Rule, Rules, State, Transfer, Transition, disposition::check,
+};
 
 /// A link from a new case to an earlier one on the same subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,5 +69,111 @@ impl Candidate {
             _ if self.takes_reports() => Some(Link::Joined),
             _ => None,
         }
+    }
+}
+
+/// What is decided about what was reported is decided for everybody who reported it. The others say
+/// something of one report or its reporter.
+const OF_THE_MATTER: &[DispositionKind] = &[
+    DispositionKind::Guidance,
+    DispositionKind::Correction,
+    DispositionKind::Interview,
+    DispositionKind::Penalty,
+    DispositionKind::SuspectedCrime,
+    DispositionKind::HandedBack,
+    DispositionKind::ReferredAbroad,
+    DispositionKind::NoOffence,
+    DispositionKind::OutsideAnyRemit,
+];
+
+/// The main case was decided. Only what the lead has acknowledged follows: until then, a new report
+/// shows its own way.
+pub(super) const FOLLOW: &Rule = &Rule {
+    name: "follow-main-case",
+    doing: "apply what was decided for the main case",
+    may: &[(Part::Remit, &[State::IN_PROGRESS])],
+    clocks: &[
+        (&[State::IN_PROGRESS], ClockKind::Result, Effect::Stop),
+        (&[State::IN_PROGRESS], ClockKind::Assist, Effect::Stop),
+        (&[State::IN_PROGRESS], ClockKind::Review, Effect::Start),
+    ],
+};
+
+/// A main case, as a joined one sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Main<'a> {
+    /// The case.
+    pub case: &'a Case,
+    /// What it was opened with, and who is excluded.
+    pub matter: &'a Matter,
+    /// The last step by which another agency came to own it, if there is one.
+    pub handed: Option<&'a CaseStep>,
+}
+
+impl Rules<'_> {
+    /// What a joined case takes over from its main case: a decision, or the way to another agency,
+    /// with what the officer wrote of it. `None` if there is nothing, or if its own rules do not allow
+    /// it: then the lead does it for that case by itself, or not.
+    pub fn followed(&self, main: Main<'_>, member: &Case, matter: &Matter) -> Option<(Transition, CaseNote)> {
+        if main.matter.excluded != matter.excluded {
+            return None;
+        }
+        let (owner, leads) = (member.owner()?, main.case.owner()?);
+        match owner == leads {
+            true => self.decided_alike(main.case, member, matter),
+            false => self.handed_alike(main, member, matter),
+        }
+    }
+
+    fn decided_alike(&self, main: &Case, member: &Case, matter: &Matter) -> Option<(Transition, CaseNote)> {
+        let decision = main.disposition.as_ref().filter(|_| main.state() == State::RESOLVED)?;
+        let decided = decision.decided.as_ref()?;
+        let is_bound = member.course.withdrawal_requested || member.course.claimant.is_some();
+        if is_bound || !FOLLOW.allows(Part::Remit, member.state()) || !OF_THE_MATTER.contains(&decision.what.kind()) {
+            return None;
+        }
+        check(&decision.what, member, matter).ok()?;
+        let proposed = Disposition {
+            by: member.owner()?.clone(),
+            holder: member.owner()?.clone(),
+            propose_time: self.now,
+            decided: None,
+            ..decision.clone()
+        };
+        let before = Before {
+            case: member,
+            matter,
+            by: None,
+        };
+        let case = self
+            .resolved(FOLLOW, before, proposed, decided.reviewer.as_deref())
+            .ok()?;
+        let event = Event::Resolved(decision.what.clone());
+        Some((self.tidied(Transition { event, case }, matter), decision.note.clone()))
+    }
+
+    /// Its owner hands it on as it did the main case.
+    fn handed_alike(&self, main: Main<'_>, member: &Case, matter: &Matter) -> Option<(Transition, CaseNote)> {
+        let (duty, owner) = (main.case.duty()?, member.owner()?);
+        let reason = main.handed.and_then(|step| Reason::from_proto(step.reason()));
+        let to = duty.owner.clone();
+        let action = match &duty.origin {
+            Origin::Transferred(from) if from == owner => Action::Transfer(Transfer {
+                to,
+                reason: reason?,
+                keep_supporting: main.case.is_supported_by(from),
+            }),
+            Origin::HandedUp(from) if from == owner => Action::Escalate(Escalate { reason: reason? }),
+            Origin::Dispatched(from) if from == owner => Action::Dispatch(Dispatch { to, reason: reason? }),
+            Origin::Declined(from) if from == owner => Action::Decline(Decline {
+                reason: reason?,
+                better: None,
+            }),
+            Origin::Designated(by) if by == owner => Action::Designate(Designate { agency: to }),
+            _ => return None,
+        };
+        let done = self.act(member, matter, &Party::Agency(owner.clone()), &action).ok()?;
+        let note = main.handed.and_then(|step| step.note.clone()).unwrap_or_default();
+        (done.case.owner() == main.case.owner()).then_some((done, note))
     }
 }

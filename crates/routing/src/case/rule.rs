@@ -3,7 +3,8 @@
 //! The row is in the verb's file. `docs/casework.md` shows all rows as two tables.
 
 use super::{
-    Action, Part, Sight, State, ask_reporter, claim, close, hand_up, open, pause, settle, succeed, supervise, withdraw,
+    Action, Part, Sight, State, ask_reporter, claim, close, hand_up, join, open, pause, settle, succeed, supervise,
+    withdraw,
 };
 use decision::calendar::ClockKind;
 
@@ -79,6 +80,7 @@ impl Rule {
             close::RULE,
             settle::RULE,
             succeed::RULE,
+            join::FOLLOW,
         ];
         Action::RULES.iter().copied().chain(own)
     }

@@ -11,7 +11,7 @@ use sql::{Error, Tx};
 use super::{
     Acted, Command,
     change::{ChangeContext, Locked, OnLocked, lock},
-    exclusions, rows,
+    exclusions, links, rows,
     sql::SqlStore,
     versions,
 };
@@ -38,6 +38,7 @@ const fn is_record(action: &Action) -> bool {
             | Action::PauseClock(_)
             | Action::Supervise(_)
             | Action::ShareNarrative(_)
+            | Action::SplitReport(_)
     )
 }
 
@@ -76,6 +77,8 @@ impl SqlStore {
                 acted.push(Acted::NotFound);
                 continue;
             };
+            let split = links::found(tx, command).await?;
+            let command = split.as_ref().map_or(command, |split| &split.command);
             let transition = match self.judge(case, command, directory, now.max(case.stored.head.time)) {
                 Ok(transition) => transition,
                 Err(refused) => {
@@ -94,7 +97,10 @@ impl SqlStore {
                 traceparent: command.traceparent.clone(),
                 route: None,
                 note: command.note.clone(),
-                link_commitment: None,
+                link_commitment: match &split {
+                    Some(split) => split.end(tx, now).await?,
+                    None => None,
+                },
             };
             let excludes = matches!(transition.event, Event::Recused { .. });
             changed.push(self.change(case, transition, context, directory, now));

@@ -22,7 +22,7 @@ use super::{
     MissedClock, ReportNews, Route, StoredCase,
     change::{ChangeContext, Changed, Locked, OnLocked, audience, lock, ourselves},
     exclusions,
-    links::New,
+    links::{self, New},
     report_name, rows,
     simulations::{OPENINGS, opening_row},
     sql::SqlStore,
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     active::Active,
-    case::{Matter, Said},
+    case::{Main, Matter, Said},
 };
 
 const CASES: Insert = Insert::into(
@@ -210,6 +210,7 @@ impl SqlStore {
             audience: audience(&transition.case).collect(),
             after: transition.case,
             by: None,
+            actor: ourselves(),
             step: None,
             note: None,
             delivery,
@@ -246,6 +247,50 @@ impl SqlStore {
         }
         self.write(tx, changed).await?;
         Ok(ended)
+    }
+
+    /// Locks the joined cases and their main cases at once, in order, and reads the links then: one
+    /// that was ended meanwhile has no effect.
+    pub(super) async fn try_follow(&self, tx: &mut Tx, cases: &[Uuid], now: Time) -> Result<usize, Error> {
+        let active = versions::hold(tx, &self.current).await?;
+        let directory = &active.directory;
+        let mut ids: BTreeSet<String> = cases.iter().map(Uuid::to_string).collect();
+        let due = links::due(tx, cases, now).await?;
+        ids.extend(due.iter().map(|link| link.main.to_string()));
+        let mut locked = lock(tx, OnLocked::Skip, ids.into_iter().collect()).await?;
+        exclusions::follow(tx, locked.values_mut().map(|case| &mut case.matter), directory).await?;
+        let (mut changed, mut done) = (Vec::new(), Vec::new());
+        for link in links::due(tx, cases, now).await? {
+            let Some(mut member) = locked.remove(&link.case) else {
+                continue;
+            };
+            let Some(main) = locked.get(&link.main) else { continue };
+            let at = now.max(member.stored.head.time).max(main.stored.head.time);
+            let mut steps = main.stored.history.iter().rev();
+            let handed = steps.find(|step| !step.former_owner.is_empty());
+            let of = Main {
+                case: &main.stored.case,
+                matter: &main.matter,
+                handed,
+            };
+            done.push(link.case.to_string());
+            let rules = self.rules(directory, at);
+            let Some((transition, note)) = rules.followed(of, &member.stored.case, &member.matter) else {
+                continue;
+            };
+            // It is the lead's decision, and recorded as such. What it was made for is not told: who
+            // sees the joined case need not see the other.
+            let context = ChangeContext {
+                actor: link.actor.unwrap_or_else(ourselves),
+                note,
+                ..ChangeContext::by_time()
+            };
+            changed.push(self.change(&mut member, transition, context, directory, at));
+        }
+        let followed = changed.len();
+        links::forget_due(tx, done).await?;
+        self.write(tx, changed).await?;
+        Ok(followed)
     }
 
     pub(super) async fn try_settle(&self, tx: &mut Tx, cases: &[Uuid], now: Time) -> Result<usize, Error> {

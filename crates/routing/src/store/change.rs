@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     Opening, Route, StoredCase, exclusions,
     feeds::{News, feed},
-    lists, name, read, report_name, rows,
+    links, lists, name, read, report_name, rows,
     sql::SqlStore,
 };
 use crate::{
@@ -106,6 +106,8 @@ pub(super) struct Changed {
     pub(super) audience: BTreeSet<AgencyId>,
     /// The agency that made it, and so knows of it.
     pub(super) by: Option<AgencyId>,
+    /// Who made it, as logged.
+    pub(super) actor: Actor,
     /// For its history; `None` if the change opens the case.
     pub(super) step: Option<CaseStep>,
     /// What the officer wrote with it.
@@ -194,6 +196,13 @@ impl SqlStore {
         let written = self.written(&context.note);
         let note = std::mem::take(&mut context.note);
         let by = AgencyId::from_resource_name(&context.actor.agency).ok();
+        let actor = context.actor.clone();
+        // Progress that ends a link looks like any other.
+        if matches!(transition.event, Event::ProgressRecorded) {
+            let mut random = [0; 32];
+            self.entropy.fill(&mut random);
+            context.link_commitment = Some(random);
+        }
         let delivery = self.delivery(
             stored.id,
             Some(&stored.case),
@@ -219,6 +228,7 @@ impl SqlStore {
             after: transition.case,
             audience,
             by,
+            actor,
             step,
             note: written,
             delivery,
@@ -369,6 +379,7 @@ impl SqlStore {
         CLOCKS.rows(tx, clocks).await?;
         lists::replace(tx, relisted, listed).await?;
         STEPS.rows(tx, steps).await?;
+        links::wake(tx, &changed).await?;
         let taken: Vec<_> = changed.iter().filter_map(Changed::acknowledgement).collect();
         tx.then(Then::new(move || metrics::acknowledged(&taken)));
         journal::append(tx, changed.into_iter().map(|changed| changed.delivery).collect()).await?;

@@ -1,4 +1,5 @@
-//! Links between cases on one subject: found when a case is opened, in the same transaction.
+//! Links between cases on one subject: found when a case is opened, in the same transaction; what
+//! follows from them ([`wake`], [`due`]); and their end ([`found`]).
 //!
 //! What a report is about comes as hashes that intake keyed. With the lead and the exclusions they
 //! make the rows of `subject_heads`, each of which names one case that new reports are compared with.
@@ -10,15 +11,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::event::Actor;
 use data_encoding::HEXLOWER;
 use decision::{decide::Destination, directory::AgencyId};
-use journal::{Bytes32, Entropy, keyed_hash};
+use journal::{Bytes32, Entropy, Time, keyed_hash};
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use sql::{Error, Insert, Kind, Tx, Value};
+use sql::{Db, Error, Insert, Kind, Row, Tx, Value};
 use uuid::Uuid;
 
-use super::{Route, exclusions, name, rows, sql::SqlStore};
-use crate::case::{Candidate, Link, Matter, State};
+use super::{
+    Command, Links, MOST_LINKS, Page, Route, change::Changed, exclusions, name, read, report_name, rows, sql::SqlStore,
+};
+use crate::case::{Action, Candidate, Link, Matter, Membership, Part, Sight, SplitReport, State};
 
 /// Locks the rows, and returns the case of each: that of the row, or the new one.
 const HEADS: Insert = Insert::into("subject_heads", &[("subject", Kind::Text), ("case_id", Kind::Text)])
@@ -231,4 +236,156 @@ async fn heads(tx: &mut Tx, cases: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Hea
         }
     }
     Ok(found)
+}
+
+/// A link of a joined case whose effect is due.
+pub(super) struct Due {
+    pub(super) case: Uuid,
+    pub(super) main: Uuid,
+    /// Who made the change of the main case.
+    pub(super) actor: Option<Actor>,
+}
+
+/// Links of these cases whose effect is due.
+pub(super) async fn due(tx: &mut Tx, cases: &[Uuid], now: Time) -> Result<Vec<Due>, Error> {
+    let ids: Vec<String> = cases.iter().map(Uuid::to_string).collect();
+    let statement = "SELECT case_id, other, actor FROM case_links WHERE case_id = ANY($1) AND kind = 'joined' \
+                     AND end_time IS NULL AND follow_time <= $2 ORDER BY case_id";
+    let rows = tx.fetch(statement, vec![ids.into(), now.0.into()]).await?;
+    let due = |row: &Row| {
+        let actor: Option<Vec<u8>> = row.get("actor")?;
+        let actor = actor.map(|actor| Actor::decode(actor.as_slice())).transpose();
+        Ok(Due {
+            case: rows::uuid(row, "case_id")?,
+            main: rows::uuid(row, "other")?,
+            actor: actor.map_err(|error| rows::damaged("actor of a decision", error))?,
+        })
+    };
+    rows.iter().map(due).collect()
+}
+
+/// What was due of these cases was done.
+pub(super) async fn forget_due(tx: &mut Tx, cases: Vec<String>) -> Result<(), Error> {
+    if !cases.is_empty() {
+        let statement = "UPDATE case_links SET follow_time = NULL WHERE case_id = ANY($1) AND kind = 'joined'";
+        tx.execute(statement, vec![cases.into()]).await?;
+    }
+    Ok(())
+}
+
+/// Cases with a link whose effect is due.
+pub(super) async fn following(
+    db: &Db,
+    now: Time,
+    after: Option<String>,
+    limit: u32,
+) -> Result<Page<Uuid, String>, Error> {
+    let statement = "SELECT case_id FROM case_links WHERE follow_time <= $1 AND case_id > $2 ORDER BY case_id LIMIT $3";
+    let values = vec![now.0.into(), after.unwrap_or_default().into(), i64::from(limit).into()];
+    let rows = db.fetch(statement, values).await?;
+    let id = |row: &Row| rows::uuid(row, "case_id");
+    read::page(&rows, limit, "a joined case", id, |row| row.get("case_id"))
+}
+
+/// After changes: what was decided, or handed on, is to be applied to what is joined; and to what the
+/// lead has acknowledged now. Each after its own lag.
+pub(super) async fn wake(tx: &mut Tx, changed: &[Changed]) -> Result<(), Error> {
+    let mut taken = Vec::new();
+    for change in changed {
+        let Some(before) = &change.before else { continue };
+        let now = change.delivery.change.head.time;
+        let becomes = |state: State| change.after.state() == state && before.state() != state;
+        if becomes(State::RESOLVED) || before.owner() != change.after.owner() {
+            let statement = "UPDATE case_links SET follow_time = $2 + lag, actor = $3 \
+                             WHERE other = $1 AND kind = 'joined' AND end_time IS NULL";
+            let actor = change.actor.encode_to_vec();
+            tx.execute(statement, vec![change.id.into(), now.0.into(), actor.into()])
+                .await?;
+        }
+        if becomes(State::IN_PROGRESS) {
+            taken.push((change.id.to_string(), now));
+        }
+    }
+    if let Some(now) = taken.iter().map(|(_, now)| *now).max() {
+        let taken: Vec<String> = taken.into_iter().map(|(case, _)| case).collect();
+        let statement = "UPDATE case_links SET follow_time = $2 + lag \
+                         WHERE case_id = ANY($1) AND kind = 'joined' AND end_time IS NULL";
+        tx.execute(statement, vec![taken.into(), now.0.into()]).await?;
+    }
+    Ok(())
+}
+
+/// The links of a case to cases that an agency has a seeing part in.
+pub(super) async fn of(db: &Db, case: Uuid, viewer: &AgencyId) -> Result<Links, Error> {
+    let seeing = || Value::from(Part::seeing(Sight::Case));
+    let mut links = Links::default();
+    let statement = "SELECT kind, other FROM case_links JOIN case_parties ON case_parties.case_id = other \
+                     WHERE case_links.case_id = $1 AND end_time IS NULL AND agency = $2 AND part = ANY($3)";
+    let values = vec![case.into(), viewer.as_str().into(), seeing()];
+    for row in &db.fetch(statement, values).await? {
+        let other = Some(rows::uuid(row, "other")?);
+        match row.get::<String>("kind")? == Link::Joined.name() {
+            true => links.main = other,
+            false => links.prior = other,
+        }
+    }
+    let statement = "SELECT case_links.case_id AS case_id FROM case_links \
+                     JOIN case_parties ON case_parties.case_id = case_links.case_id \
+                     WHERE other = $1 AND kind = 'joined' AND end_time IS NULL AND agency = $2 AND part = ANY($3) \
+                     ORDER BY case_links.case_id DESC LIMIT $4";
+    let values = vec![case.into(), viewer.as_str().into(), seeing(), MOST_LINKS.into()];
+    for row in &db.fetch(statement, values).await? {
+        links.joined.push(rows::uuid(row, "case_id")?);
+    }
+    Ok(links)
+}
+
+/// A command to end a link, with what the store knows of it.
+pub(super) struct Split {
+    pub(super) command: Command,
+    /// Of the link, if there is one that the caller may see.
+    salt: Option<Bytes32>,
+}
+
+/// Looks where a report is that a command names; `None` for other commands.
+pub(super) async fn found(tx: &mut Tx, command: &Command) -> Result<Option<Split>, Error> {
+    let (Action::SplitReport(split), Some(agency)) = (&command.action, command.by.agency()) else {
+        return Ok(None);
+    };
+    let statement = "SELECT case_reports.case_id AS case_id, other, salt FROM case_reports \
+                     JOIN case_parties ON case_parties.case_id = case_reports.case_id \
+                     LEFT JOIN case_links ON case_links.case_id = case_reports.case_id AND kind = 'joined' \
+                     AND end_time IS NULL WHERE report = $1 AND agency = $2 AND part = ANY($3)";
+    let seeing = Part::seeing(Sight::Case);
+    let values = vec![split.report.into(), agency.as_str().into(), seeing.into()];
+    let (mut found, mut salt) = (Membership::None, None);
+    for row in &tx.fetch(statement, values).await? {
+        let case = rows::uuid(row, "case_id")?;
+        let other: Option<String> = row.get("other")?;
+        if case == command.case {
+            found = Membership::Own;
+        } else if other == Some(command.case.to_string()) {
+            (found, salt) = (Membership::Joined(case), Some(row.array("salt", "salt")?));
+        }
+    }
+    let mut command = command.clone();
+    command.action = Action::SplitReport(SplitReport { found, ..*split });
+    Ok(Some(Split { command, salt }))
+}
+
+impl Split {
+    /// Ends the link, and returns what the log is told of it.
+    pub(super) async fn end(&self, tx: &mut Tx, now: Time) -> Result<Option<Bytes32>, Error> {
+        let (Action::SplitReport(split), Some(salt)) = (&self.command.action, &self.salt) else {
+            return Ok(None);
+        };
+        let Membership::Joined(case) = split.found else {
+            return Ok(None);
+        };
+        let statement =
+            "UPDATE case_links SET end_time = $2, follow_time = NULL WHERE case_id = $1 AND kind = 'joined'";
+        tx.execute(statement, vec![case.into(), now.0.into()]).await?;
+        let report = report_name(split.report);
+        Ok(Some(keyed_hash(salt, "case-split-v1", report.as_bytes())))
+    }
 }

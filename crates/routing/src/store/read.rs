@@ -96,7 +96,7 @@ pub(super) async fn missed(
 }
 
 /// A page of rows. One that cannot be read is reported, and keeps no other from being read.
-fn page<T, A>(
+pub(super) fn page<T, A>(
     rows: &[Row],
     limit: u32,
     what: &'static str,

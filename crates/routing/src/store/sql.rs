@@ -16,8 +16,8 @@ use sql::{Db, Error};
 use uuid::Uuid;
 
 use super::{
-    Acted, Command, Cursor, FeedItem, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store, StoredCase,
-    feeds, lists, read,
+    Acted, Command, Cursor, FeedItem, Links, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store,
+    StoredCase, feeds, links, lists, read,
     versions::{self, Activated, Activation, Created, NewVersion, PastActivation, VersionInfo, Versions},
 };
 use crate::{
@@ -108,6 +108,30 @@ impl Store for SqlStore {
 
     async fn settle(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
         sql::transact!(self.db, |tx| self.try_settle(&mut tx, cases, now))
+    }
+
+    async fn following(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
+        links::following(&self.db, now, after, limit).await
+    }
+
+    async fn follow(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
+        sql::transact!(self.db, |tx| self.try_follow(&mut tx, cases, now))
+    }
+
+    async fn links(&self, case: Uuid, viewer: &AgencyId) -> Result<Links, Error> {
+        let mut links = links::of(&self.db, case, viewer).await?;
+        let linked = links.joined.iter().chain(&links.main).chain(&links.prior);
+        let ids: Vec<String> = linked.map(Uuid::to_string).collect();
+        if ids.is_empty() {
+            return Ok(links);
+        }
+        let found = read::by_ids(&self.db, ids).await?;
+        let seen = self.unbarred(&Party::Agency(viewer.clone()), found).await?;
+        let seen: BTreeSet<Uuid> = seen.iter().map(|case| case.id).collect();
+        links.joined.retain(|case| seen.contains(case));
+        links.main.take_if(|case| !seen.contains(case));
+        links.prior.take_if(|case| !seen.contains(case));
+        Ok(links)
     }
 
     async fn case(&self, id: Uuid, viewer: &Party) -> Result<Option<StoredCase>, Error> {

@@ -17,8 +17,8 @@ use routing::{
     clocks::Ticker,
     feed::{Feed, Interrupted, OpenFeeds},
     store::{
-        Acted, Command, Cursor, Error, FeedItem, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, SqlStore,
-        Store, StoredCase, versions::Versions as _,
+        Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Page, Read, ReportNews,
+        SqlStore, Store, StoredCase, versions::Versions as _,
     },
     upkeep::Upkeep,
 };
@@ -140,6 +140,15 @@ impl Store for Faulty {
     }
     async fn succeed(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
         self.around("succeed", self.inner.succeed(cases, now)).await
+    }
+    async fn following(&self, now: Time, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
+        self.around("following", self.inner.following(now, after, limit)).await
+    }
+    async fn follow(&self, cases: &[Uuid], now: Time) -> Result<usize, Error> {
+        self.around("follow", self.inner.follow(cases, now)).await
+    }
+    async fn links(&self, case: Uuid, viewer: &AgencyId) -> Result<Links, Error> {
+        self.around("links", self.inner.links(case, viewer)).await
     }
     async fn provisional(&self, after: Option<String>, limit: u32) -> Result<Page<Uuid, String>, Error> {
         self.around("provisional", self.inner.provisional(after, limit)).await

@@ -12,7 +12,7 @@ use journal::{Arrival, Time, Writer};
 use routing::case::{Party, Worklist};
 use routing::feed::{Feed, OpenFeeds};
 use routing::store::{
-    Acted, Command, Cursor, Error, FeedItem, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store,
+    Acted, Command, Cursor, Error, FeedItem, Links, Listing, MissedAfter, MissedClock, Page, Read, ReportNews, Store,
     StoredCase,
 };
 use routing::upkeep::Upkeep;
@@ -136,6 +136,18 @@ impl Store for Counting {
     }
     async fn succeed(&self, _: &[Uuid], _: Time) -> Result<usize, Error> {
         Ok(0)
+    }
+    async fn following(&self, _: Time, _: Option<String>, _: u32) -> Result<Page<Uuid, String>, Error> {
+        Ok(Page {
+            items: Vec::new(),
+            next: None,
+        })
+    }
+    async fn follow(&self, _: &[Uuid], _: Time) -> Result<usize, Error> {
+        Ok(0)
+    }
+    async fn links(&self, _: Uuid, _: &AgencyId) -> Result<Links, Error> {
+        Ok(Links::default())
     }
     async fn provisional(&self, _: Option<String>, _: u32) -> Result<Page<Uuid, String>, Error> {
         Ok(Page {

@@ -18,9 +18,9 @@ use api::routing::{
     RecordProgressResponse, RecordUrgentMeasureRequest, RecordUrgentMeasureResponse, RecuseAgencyRequest,
     RecuseAgencyResponse, ReopenCaseRequest, ReopenCaseResponse, RequestAssistanceRequest, RequestAssistanceResponse,
     RequestReviewRequest, RequestReviewResponse, ResumeClockRequest, ResumeClockResponse, ReviewDispositionRequest,
-    ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SuperviseCaseRequest,
-    SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse, case_service_client::CaseServiceClient,
-    case_sight::Sight,
+    ReviewDispositionResponse, ShareNarrativeRequest, ShareNarrativeResponse, SplitReportRequest, SplitReportResponse,
+    SuperviseCaseRequest, SuperviseCaseResponse, TransferCaseRequest, TransferCaseResponse,
+    case_service_client::CaseServiceClient, case_sight::Sight,
 };
 use clap::{
     Args, Subcommand, ValueEnum,
@@ -342,6 +342,21 @@ Examples:
         #[arg(long = "end")]
         withheld: bool,
         /// What it needs them for
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
+    /// End the link of a joined case to its main case, as the lead, before that is decided
+    #[command(after_help = "\
+Its report goes on in its own case, with its own dates, owner and clocks. `remit case show` has the joined cases.
+
+Example:
+  remit case split cases/0d9f… reports/7c1e… --note 'another seller' --as police-450100")]
+    Split {
+        #[command(flatten)]
+        of: Of,
+        /// The report of the joined case
+        report: String,
+        /// Why
         #[arg(long, value_name = "TEXT")]
         note: String,
     },
@@ -765,6 +780,13 @@ impl Change {
                 let word = if withheld { tr("shared no longer") } else { tr("shared") };
                 shown.done(word, client.share_narrative(request).await).await
             }
+            Self::Split { of, report, note } => {
+                let report = format!("reports/{}", id(&report));
+                let request = request!(of => SplitReportRequest { report, note });
+                shown
+                    .done(tr("joined no longer"), client.split_report(request).await)
+                    .await
+            }
             Self::Supervise { of, within, note } => {
                 let request = request!(of => SuperviseCaseRequest { term: within, note });
                 shown
@@ -815,7 +837,7 @@ shown!(
     AcknowledgeCaseResponse, RequestAssistanceResponse, ClaimLeadResponse, RecordProgressResponse,
     RecordUrgentMeasureResponse, AskReporterResponse, ProposeDispositionResponse, ReviewDispositionResponse,
     ReopenCaseResponse, PauseClockResponse, ResumeClockResponse, SuperviseCaseResponse,
-    ShareNarrativeResponse
+    ShareNarrativeResponse, SplitReportResponse
     => |answered| Done {
         preview: None,
         sight: answered.current_case.map(Sight::CurrentCase),

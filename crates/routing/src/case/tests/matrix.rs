@@ -70,6 +70,10 @@ fn actions() -> Vec<Action> {
             with: id("police-440000"),
             shared: true,
         }),
+        Action::SplitReport(SplitReport {
+            report: uuid::Uuid::from_u128(7),
+            found: Membership::Joined(uuid::Uuid::from_u128(8)),
+        }),
     ];
     let named: Vec<_> = all.iter().map(|action| action.rule().name).collect();
     let known: Vec<_> = Action::RULES.iter().map(|rule| rule.name).collect();
@@ -245,6 +249,7 @@ const ALLOWED: &[(&str, Part, &[State])] = &[
     ),
     ("designate", Part::Supervising, &[State::ASSIGNED, State::IN_PROGRESS]),
     ("share", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
+    ("split", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
     ("pause", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
     ("resume", Part::Lead, &[State::IN_PROGRESS, State::IN_REVIEW]),
     (
@@ -316,7 +321,7 @@ fn p7_every_verb_by_every_part_in_every_state_is_as_the_table_says() {
     }
     assert_eq!(
         cells,
-        22 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7),
+        23 * (4 + 1 + 7 + 7 + 5 + 1 + 1 + 3 + 4 + 7),
         "lead, designating, supporting, informed, asked, giving, deciding, supervising, superior, operator"
     );
 }

@@ -1,6 +1,6 @@
 //! The rules against random lives of cases: in random hierarchies, whose agencies end while
 //! commands, time and successions change a case in any order, promises 4, 5 and 7 hold after every
-//! step. `REMIT_MODEL` sets the number of lives; a failure names its seed.
+//! step; so they do for cases that are joined, of which one follows another. `REMIT_MODEL` sets the number of lives; a failure names its seed.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-use api::event::{ReopenReason, ReviewRequester, UrgentMeasure};
+use api::{
+    event::{ReopenReason, ReviewRequester, UrgentMeasure},
+    routing::CaseStep,
+};
 use decision::decide::{Decision, Destination};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
@@ -94,6 +97,8 @@ struct Life {
     /// How often the case changed hands since it was opened, decided or late, not counting the last
     /// resort's word.
     hands: usize,
+    /// How it came to its owner, if by a verb.
+    handed: Option<CaseStep>,
     told: Vec<String>,
 }
 
@@ -169,6 +174,7 @@ impl Life {
             agencies,
             fired: BTreeMap::new(),
             hands: 0,
+            handed: None,
             told: vec![format!("{decision:?}")],
             directory,
         };
@@ -270,7 +276,17 @@ impl Life {
             }),
             Action::ShareNarrative(ShareNarrative {
                 with: agency,
-                shared: random.random_bool(0.7),
+                shared: random.random_bool(0.5),
+            }),
+            Action::SplitReport(SplitReport {
+                report: uuid::Uuid::from_u128(7),
+                found: *[
+                    Membership::None,
+                    Membership::Own,
+                    Membership::Joined(uuid::Uuid::from_u128(8)),
+                ]
+                .choose(random)
+                .unwrap(),
             }),
         ];
         all.choose(random).unwrap().clone()
@@ -280,6 +296,10 @@ impl Life {
     fn take(&mut self, transition: Transition, by: &str) {
         let (before, was) = (self.case.owner().cloned(), self.case.state());
         let Transition { event, case } = transition;
+        let step = event.step(&self.case, &case, Time(0).plus_seconds(self.now));
+        if let Some(step) = step.filter(|step| !step.former_owner.is_empty()) {
+            self.handed = Some(step);
+        }
         self.told.push(format!(
             "{} {by}: {:?} → {} {:?}",
             self.now,
@@ -512,6 +532,137 @@ impl Life {
             }
             self.check();
         }
+    }
+}
+
+/// A case, and others that are joined to it, with what happened to them.
+struct Joined {
+    /// The main case first.
+    lives: Vec<Life>,
+    /// Whether the link of each is in force.
+    linked: Vec<bool>,
+    random: StdRng,
+    followed: BTreeMap<&'static str, u32>,
+}
+
+impl Joined {
+    /// Cases of equal reports: one world, one route.
+    fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(!seed);
+        let mut lives = Vec::new();
+        for _ in 0..random.random_range(2..4) {
+            let mut life = Life::new(seed);
+            life.random = StdRng::seed_from_u64(random.random());
+            lives.push(life);
+        }
+        Self {
+            linked: vec![true; lives.len()],
+            lives,
+            random,
+            followed: BTreeMap::new(),
+        }
+    }
+
+    /// Time is one, and what is due in any of them is done.
+    fn meet(&mut self) {
+        let now = self.lives.iter().map(|life| life.now).max().unwrap();
+        for life in &mut self.lives {
+            life.now = now;
+            while life.sweep() || life.succeed() {}
+        }
+    }
+
+    /// What happened to the main case, applied to a joined one, as the store does.
+    fn follow(&mut self, at: usize) {
+        let (main, members) = self.lives.split_at_mut(1);
+        let (main, member) = (&main[0], &mut members[at - 1]);
+        let of = Main {
+            case: &main.case,
+            matter: &main.matter,
+            handed: main.handed.as_ref(),
+        };
+        let Some((transition, _)) = member.rules().followed(of, &member.case, &member.matter) else {
+            return;
+        };
+        assert_eq!(
+            main.matter.excluded, member.matter.excluded,
+            "through a link nobody learns of a case"
+        );
+        match transition.case.state() {
+            State::RESOLVED => {
+                assert_eq!(
+                    member.case.state(),
+                    State::IN_PROGRESS,
+                    "decided before the lead has it"
+                );
+                assert_eq!(main.case.state(), State::RESOLVED);
+                assert_eq!(member.case.owner(), main.case.owner(), "decided by another agency");
+                assert_eq!(
+                    transition.case.disposition.as_ref().map(|decided| &decided.what),
+                    main.case.disposition.as_ref().map(|decided| &decided.what)
+                );
+            }
+            _ => assert_eq!(
+                transition.case.owner(),
+                main.case.owner(),
+                "handed on to another agency"
+            ),
+        }
+        *self.followed.entry(transition.event.kind().name()).or_default() += 1;
+        member.take(transition, "Remit, as the main case");
+        // Applied once: nothing is left to follow.
+        let again = member.rules().followed(of, &member.case, &member.matter);
+        assert!(again.is_none(), "it follows twice");
+        self.lives[at].check();
+    }
+
+    fn run(&mut self) {
+        for _ in 0..STEPS {
+            let at = self.random.random_range(0..self.lives.len());
+            match self.random.random_range(0..20) {
+                0 => self.lives[at].say(),
+                1..=3 => self.lives[at].wait(),
+                4 if at > 0 && self.linked[at] && self.random.random_bool(0.1) => {
+                    // The main case stays as it is, and so does the one that is split.
+                    let before = self.lives[at].case.clone();
+                    self.linked[at] = false;
+                    assert_eq!(self.lives[at].case, before);
+                }
+                _ => self.lives[at].command(),
+            }
+            self.meet();
+            for at in 1..self.lives.len() {
+                if self.linked[at] && self.random.random_bool(0.5) {
+                    self.follow(at);
+                }
+            }
+            for life in &mut self.lives {
+                life.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn p4_p5_p7_hold_in_every_life_of_joined_cases() {
+    let lives = std::env::var("REMIT_MODEL").map_or(SAMPLE, |lives| lives.parse().expect("REMIT_MODEL is a number"));
+    let mut followed: BTreeMap<&str, u32> = BTreeMap::new();
+    for seed in 0..lives {
+        let mut joined = Joined::new(seed);
+        let done = catch_unwind(AssertUnwindSafe(|| joined.run()));
+        if let Err(panic) = done {
+            for life in &joined.lives {
+                eprintln!("a life of seed {seed}:\n{}\n{:#?}", life.told.join("\n"), life.case);
+            }
+            resume_unwind(panic);
+        }
+        for (kind, times) in joined.followed {
+            *followed.entry(kind).or_default() += times;
+        }
+    }
+    // It is no test if nothing follows.
+    for kind in ["case.resolved", "case.transferred", "case.handed-up", "case.dispatched"] {
+        assert!(followed.get(kind).is_some_and(|times| *times > 0), "{followed:?}");
     }
 }
 
