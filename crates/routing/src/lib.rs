@@ -35,6 +35,25 @@
 //!   from the other.
 //! * How many cases are joined changes neither route nor urgency.
 //!
+//! The lead works on the main case. What it decides there ([`case::Main`]), or where it hands it on, is
+//! applied to those joined cases that allow it by their own rules, as changes of their own
+//! ([`Store::follow`]): to a decision only those that the lead has acknowledged, and none by what says
+//! something of one report or its reporter (fabricated, withdrawn, mediated, too little told). After
+//! the decision each goes its own way: nobody's reporter learns that another asked for a review. A
+//! link has an effect only while both cases have one lead and the same exclusions, and is shown
+//! only to agencies that read the reports of the one and see the other ([`Store::links`]). A joined
+//! case stands on the same lists as any other, until it is decided: its own clock runs.
+//!
+//! What an observer can infer, who reports something to find out whether others did: nothing until
+//! the decision. Joined cases follow one after the other, in the order in which they were opened,
+//! after times of one distribution, some minutes each. So of two cases of its own neither the order nor
+//! the time between their decisions tells whether there was one before them. Two things are left. A
+//! decision soon after the acknowledgement may mean that the agency knew the matter, as it may
+//! where nothing is joined. And where the log has few entries, one some minutes before may be the
+//! main case's: it looks like that of any case which the agency decided before in its own pace. A
+//! supporting agency can tell from the history that a case was decided without a second person's
+//! step of its own, and so that it followed another, but not which.
+//!
 //! # Versions
 //!
 //! [`active`] is the pair of directory and rule set in force. `prepare.rs` activates the configured

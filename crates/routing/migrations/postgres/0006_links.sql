@@ -16,7 +16,7 @@ CREATE TABLE subject_heads (
 -- The links of each case, made when it is opened: `joined` to the case through which it is worked,
 -- or `prior` for one that was decided before. `salt` keys the log's commitment to it. A link that
 -- ended stays, with its end. `follow_time` is when what was decided for `other` is to be applied,
--- `lag` after the decision, and `actor` is who decided, as an encoded `Actor`.
+-- `lag` after the one before it, and `actor` is who decided, as an encoded `Actor`.
 CREATE TABLE case_links (
     case_id TEXT COLLATE "C" NOT NULL,
     kind TEXT NOT NULL,

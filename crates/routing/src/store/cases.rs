@@ -285,7 +285,7 @@ impl SqlStore {
                 note,
                 ..ChangeContext::by_time()
             };
-            changed.push(self.change(&mut member, transition, context, directory, at));
+            changed.push(self.change(&mut member, transition, context, directory, now));
         }
         let followed = changed.len();
         links::forget_due(tx, done).await?;

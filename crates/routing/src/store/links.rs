@@ -45,9 +45,13 @@ const LINKS: Insert = Insert::into(
     ],
 );
 
-/// The time after which a joined case takes over what was decided: at random between a minute and
-/// an hour, so that the log shows no two changes together.
-const LAG: std::ops::Range<i64> = 60_000_000..3_600_000_000;
+/// Mean of the time between two joined cases that follow their main case, in microseconds.
+///
+/// They follow one after the other, in the order in which they were opened, each after a time of its
+/// own from one exponential distribution. So in the log no changes stand together, and of two cases
+/// on one subject the time between their decisions is the same whether the first is the main case or
+/// joined to an earlier one: whoever knows both cannot tell.
+const MEAN_LAG: f64 = 180_000_000.0;
 
 /// A case that is about to be opened.
 pub(super) struct New {
@@ -195,8 +199,9 @@ fn commitment(salt: &Bytes32, link: Link, other: Uuid) -> Bytes32 {
 fn lag(entropy: &dyn Entropy) -> i64 {
     let mut random = [0; 8];
     entropy.fill(&mut random);
-    let span = (LAG.end - LAG.start).unsigned_abs();
-    LAG.start + (u64::from_be_bytes(random) % span).cast_signed()
+    // Above 0, and at most 1.
+    let even = ((u64::from_be_bytes(random) >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
+    (-even.ln() * MEAN_LAG) as i64
 }
 
 /// Cases that may be joined, as they stand. They are not locked: what is joined to a case that
@@ -288,7 +293,7 @@ pub(super) async fn following(
 }
 
 /// After changes: what was decided, or handed on, is to be applied to what is joined; and to what the
-/// lead has acknowledged now. Each after its own lag.
+/// lead has acknowledged now. Each after its own time ([`MEAN_LAG`]).
 pub(super) async fn wake(tx: &mut Tx, changed: &[Changed]) -> Result<(), Error> {
     let mut taken = Vec::new();
     for change in changed {
@@ -296,8 +301,10 @@ pub(super) async fn wake(tx: &mut Tx, changed: &[Changed]) -> Result<(), Error> 
         let now = change.delivery.change.head.time;
         let becomes = |state: State| change.after.state() == state && before.state() != state;
         if becomes(State::RESOLVED) || before.owner() != change.after.owner() {
-            let statement = "UPDATE case_links SET follow_time = $2 + lag, actor = $3 \
-                             WHERE other = $1 AND kind = 'joined' AND end_time IS NULL";
+            let statement = "UPDATE case_links SET follow_time = $2 + total, actor = $3 FROM \
+                             (SELECT case_id AS joined, sum(lag) OVER (ORDER BY case_id) AS total FROM case_links \
+                             WHERE other = $1 AND kind = 'joined' AND end_time IS NULL) AS chain \
+                             WHERE case_id = joined AND kind = 'joined'";
             let actor = change.actor.encode_to_vec();
             tx.execute(statement, vec![change.id.into(), now.0.into(), actor.into()])
                 .await?;

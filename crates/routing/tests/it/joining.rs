@@ -299,7 +299,7 @@ async fn p1_the_log_has_a_commitment_to_each_link_and_tells_none(backend: Backen
 impl Fixture {
     /// Lets time pass until what is joined has followed, and returns how many cases changed.
     async fn follow(&self) -> usize {
-        self.clock.advance(HOUR);
+        self.clock.advance(3 * HOUR);
         self.ticker(&self.store).follow().await.unwrap()
     }
 
@@ -309,7 +309,7 @@ impl Fixture {
 }
 
 /// A command with its note, as the service makes it.
-fn decide(case: Uuid, action: Action) -> Command {
+pub fn decide(case: Uuid, action: Action) -> Command {
     let note = match &action {
         Action::Propose(propose) => propose.note.clone(),
         _ => CaseNote::default(),
@@ -640,7 +640,7 @@ async fn replicas_apply_a_decision_once(backend: Backend) {
         fixture.done(by(*case, LEAD)).await;
     }
     fixture.done(decide(main, guidance())).await;
-    fixture.clock.advance(HOUR);
+    fixture.clock.advance(3 * HOUR);
     let mut replicas = Vec::new();
     for _ in 0..3 {
         let store = fixture.replica().await;
@@ -682,17 +682,24 @@ fn split(main: Uuid, by: &str, report: Uuid) -> Command {
 }
 
 impl Fixture {
+    /// What intake is told of all cases, of each first to last.
+    pub async fn all_told(&self) -> Vec<CaseChange> {
+        let pending = SqlOutbox(self.db.clone())
+            .pending("intake", self.now(), 10_000)
+            .await
+            .unwrap();
+        let changes = pending.into_iter();
+        changes
+            .map(|told| CaseChange::decode(told.payload.as_slice()).unwrap())
+            .collect()
+    }
+
     /// What intake is told of a case, first to last.
     pub async fn told(&self, case: Uuid) -> Vec<CaseChange> {
-        let pending = SqlOutbox(self.db.clone()).pending("intake", self.now(), 1_000).await;
-        let changes = pending
-            .unwrap()
-            .into_iter()
-            .map(|told| CaseChange::decode(told.payload.as_slice()).unwrap());
         let name = format!("cases/{case}");
-        changes
-            .filter(|told| Opened::of_change(told.change.as_ref().unwrap()).unwrap().record == name)
-            .collect()
+        let mut told = self.all_told().await;
+        told.retain(|told| Opened::of_change(told.change.as_ref().unwrap()).unwrap().record == name);
+        told
     }
 
     /// What the log is told of the last change of a case.
