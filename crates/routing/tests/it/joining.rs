@@ -706,13 +706,11 @@ impl Fixture {
     pub async fn last_detail(&self, case: Uuid) -> Detail {
         let name = format!("cases/{case}");
         let pending = SqlOutbox(self.db.clone()).pending("audit", self.now(), 1_000).await;
-        let changes = pending
+        let mut changes = pending
             .unwrap()
             .into_iter()
             .map(|told| StateChange::decode(told.payload.as_slice()).unwrap());
-        let last = changes
-            .filter(|told| Opened::of_change(told).unwrap().record == name)
-            .last();
+        let last = changes.rfind(|told| Opened::of_change(told).unwrap().record == name);
         Detail::decode(last.unwrap().detail.unwrap().content).unwrap()
     }
 }
