@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 import uuid
 from collections import Counter
 
-import grpc
+# Threads are all that is used beside it.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+import grpc  # noqa: E402
 
 from servers import ROOT, until
 

@@ -49,8 +49,9 @@ class Folder:
         self.path = Path(tempfile.mkdtemp(prefix="remit-faults-"))
         self.path.chmod(0o755)
         self.guard = subprocess.Popen(
-            ["sh", HERE / "guard.sh", self.path], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            ["sh", "-c", (HERE / "guard.sh").read_text(), "guard", self.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
+        assert self.guard.stdout.readline() == b"guards\n", "nothing would end the servers"
         # PostgreSQL refuses to run as root.
         self.account = next((found for name in ("postgres", "nobody") if (found := account(name))), None) if os.getuid() == 0 else None
         self.environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(self.path)}
@@ -184,8 +185,10 @@ class Node:
     def leads(self):
         return http(self.rest, "/primary")[0] == 200
 
-    def postmaster(self):
-        return int((self.folder / "data/postmaster.pid").read_text().split()[0])
+    def restart_patroni(self):
+        """Patroni alone: PostgreSQL goes on and is taken over."""
+        send(self.patroni(), signal.SIGKILL)
+        self.start()
 
     def patroni(self):
         """Ids of Patroni's own processes, without PostgreSQL's, which run in the data folder."""
@@ -372,19 +375,13 @@ class Remit:
         self.running[service, replica] = self.folder.start(folder, command)
 
     def wait(self, seconds=60):
-        """Until every replica listens."""
+        """Until every replica can work."""
 
-        def listens():
+        def work():
             self.tend()
-            for ports in self.ports.values():
-                for port in ports:
-                    try:
-                        socket.create_connection(("127.0.0.1", port), 1).close()
-                    except OSError:
-                        return False
-            return True
+            return all(http(port, "/healthz")[0] == 200 for port in self.admin.values())
 
-        until("every service listens", listens, seconds)
+        until("every service works", work, seconds)
 
     def tend(self):
         """Starts those again that ended, as a unit or a cluster does."""
@@ -417,5 +414,7 @@ class Remit:
         token = self.home / f"{who}.token"
         if not token.exists():
             self.folder.write(token, self.tokens[who])
-        to = ["--server", f"http://127.0.0.1:{self.balanced['audit']}", "--token-file", token, "--key-file", self.home / "log.vkey"]
+        to = ["--server" if arguments[0] == "log" else "--audit", f"http://127.0.0.1:{self.balanced['audit']}", "--token-file", token]
+        if arguments[0] == "log":
+            to += ["--key-file", self.home / "log.vkey"]
         return self.run(*arguments, *to, seconds=seconds)
