@@ -362,9 +362,17 @@ async fn silent_idle_and_old_connections_end() {
         // and it says so.
         let client = served.client("a");
         for _ in 0..4 {
-            let call = async || client.clone().record_mark(api::audit::RecordMarkRequest::default()).await;
+            let call = async || {
+                client
+                    .clone()
+                    .record_mark(api::audit::RecordMarkRequest::default())
+                    .await
+            };
             if let Err(status) = call().await {
-                assert!([Code::Cancelled, Code::Unavailable].contains(&status.code()), "{status:?}");
+                assert!(
+                    [Code::Cancelled, Code::Unavailable].contains(&status.code()),
+                    "{status:?}"
+                );
                 call().await.unwrap();
             }
             tokio::time::sleep(short * 3 / 2).await;
