@@ -128,7 +128,7 @@ build-tests: setup
 	cargo test --workspace --no-run
 
 .PHONY: test
-test: build-tests check-settings check-image ## Run all tests, on SQLite and on a private PostgreSQL
+test: build-tests check-settings check-image check-faults ## Run all tests, on SQLite and on a private PostgreSQL
 	$(WITH_POSTGRES) $(RUN_TESTS)
 	$(if $(shell command -v cargo-nextest),cargo test --workspace --doc)
 
@@ -222,6 +222,12 @@ check-image: build-tests
 	@strip -o $(TARGET)/image-test/remit $(TARGET)/debug/remit 2>/dev/null || cp $(TARGET)/debug/remit $(TARGET)/image-test/remit
 	@if [ -e $(PYTHON) ]; then .tools/python/bin/python deploy/image/test.py $(TARGET)/image-test/remit; else \
 		$(say) 'NOT TRIED without Python: the image.'; [ -z "$${REMIT_REQUIRE_PYTHON:-}" ]; fi
+
+# What of `test-faults` needs nothing else: each service killed on SQLite, a quarter of a minute.
+.PHONY: check-faults
+check-faults: build-tests
+	@if [ -e $(PYTHON) ]; then REMIT_FAULTS=60 .tools/python/bin/python tests/faults/test.py $(TARGET)/debug/remit sqlite; else \
+		$(say) 'NOT TRIED without Python: services that are killed.'; [ -z "$${REMIT_REQUIRE_PYTHON:-}" ]; fi
 
 .PHONY: manifests
 manifests: $(HELM) $(DEPLOY_PYTHON) ## Render deploy/manifests from the chart

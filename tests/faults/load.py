@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import os
 import random
 import subprocess
@@ -183,6 +184,12 @@ class Load:
                 return min(ended) - moment
             time.sleep(0.02)
         raise AssertionError(f"nothing was accepted within {seconds} s of the fault: {dict(self.problems)}")
+
+    def gap(self, since):
+        """Longest time without an accepted write since a moment, in seconds."""
+        with self.lock:
+            ends = sorted([since, time.monotonic(), *(done for _, done in self.times if done > since)])
+        return max(later - earlier for earlier, later in itertools.pairwise(ends))
 
     def rate(self, seconds):
         since = time.monotonic() - seconds

@@ -216,8 +216,10 @@ def run(trial, faults, seconds, pause):
         for count in itertools.count():
             if count >= len(faults) and time.monotonic() > end:
                 break
+            begun = time.monotonic()
             faults[count % len(faults)](trial, clients)
             trial.whole()
+            say(f"    until all was whole again, {time.monotonic() - begun:.0f} s; the longest time without an accepted write, {clients.gap(begun):.1f} s")
             time.sleep(trial.random.uniform(0.2, pause))
             assert not clients.findings, clients.findings[0]
         clients.stop()
