@@ -137,7 +137,7 @@ test-slow: build-tests ## Run the tests named `crash`, with REMIT_CRASHES (200) 
 	$(WITH_POSTGRES) $(RUN_TESTS) crash
 	$(RUN_TESTS) whatever_is_done_to_any_entry
 
-# Ten minutes; REMIT_FAULTS is for how many seconds faults are made, SCENARIOS which: failover, pooler, serializable, sqlite.
+# Ten minutes; REMIT_FAULTS is for how many seconds faults are made, SCENARIOS which, of those that tests/faults/test.py lists.
 .PHONY: test-faults
 test-faults: build-faults $(PYTHON) $(FAULTS_TOOLS) ## Kill, stop and cut off what Remit stands on, under load: PostgreSQL under Patroni, PgBouncer, its services
 	.tools/python/bin/python tests/faults/test.py $(TARGET)/debug/remit $(SCENARIOS)

@@ -185,11 +185,6 @@ class Node:
     def leads(self):
         return http(self.rest, "/primary")[0] == 200
 
-    def restart_patroni(self):
-        """Patroni alone: PostgreSQL goes on and is taken over."""
-        send(self.patroni(), signal.SIGKILL)
-        self.start()
-
     def patroni(self):
         """Ids of Patroni's own processes, without PostgreSQL's, which run in the data folder."""
         return [process for process in processes(self.folder) if process not in processes(self.folder / "data")]
@@ -235,10 +230,13 @@ class Cluster:
 
     def is_whole(self):
         """The other way than `leader`: everybody is there, and one of them is synchronous."""
+        alive = self.alive()
+        return len(alive) == 3 and {"leader", "sync_standby"} <= {member["role"] for member in alive} and self.leader()
+
+    def alive(self):
         status, answer = http(self.nodes[0].rest, "/cluster")
         members = json.loads(answer)["members"] if status == 200 else []
-        alive = [member for member in members if member["state"] in ("running", "streaming")]
-        return len(alive) == 3 and {"leader", "sync_standby"} <= {member["role"] for member in members} and self.leader()
+        return [member for member in members if member["state"] in ("running", "streaming")]
 
     def members(self):
         return json.loads(http(self.leader().rest, "/cluster")[1])["members"]

@@ -2,7 +2,7 @@
 """Breaks what Remit stands on, under load, and holds what clients were told against what is there: `test.py BINARY [SCENARIO…]`.
 
 `failover` is PostgreSQL on three nodes under Patroni, with synchronous replication: its leader is killed, stopped, cut off, and
-changed as planned. `pooler` puts PgBouncer in transaction mode between; `serializable` makes every transaction so; `sqlite` is a file for each
+changed as planned. `split` stops Patroni alone, so that an old leader goes on beside the new one. `pooler` puts PgBouncer in transaction mode between; `serializable` makes every transaction so; `sqlite` is a file for each
 service. In these, Remit's services are killed, too. `operations` is what an operator does by day: restarts, tokens, keys, a switch-over. REMIT_FAULTS says for how many seconds faults are made, about, each at least once; with the default all takes ten minutes.
 """
 
@@ -38,13 +38,7 @@ class Trial:
             load.contract(contract)
 
     def whole(self):
-        try:
-            until("all three nodes are there again", self.cluster.is_whole, 60)
-        except AssertionError:
-            # Patroni 3.0.2 can hold an old copy of its key in etcd for ever after it was stopped; Remit goes on meanwhile.
-            say("Patroni of the leader is restarted: it does not come to a synchronous standby")
-            self.cluster.leader().restart_patroni()
-            until("all three nodes are there again", self.cluster.is_whole, 120)
+        until("all three nodes are there again", self.cluster.is_whole, 120)
         self.remit.tend()
 
     def measure(self, name, moment, clients):
@@ -134,7 +128,7 @@ def kept(fault):
     return run
 
 
-FAILOVERS = [machine_dies, kept(machine_stops), switch_over, patroni_stops, server_dies, machine_stops]
+FAILOVERS = [machine_dies, kept(machine_stops), switch_over, server_dies, machine_stops]
 
 
 def service_dies(trial, clients):
@@ -235,6 +229,13 @@ def failover(folder, binary):
     run(Trial(folder, binary, Cluster(folder)), FAILOVERS, SECONDS / 2, 2)
 
 
+def split(folder, binary):
+    trial = Trial(folder, binary, Cluster(folder))
+    # Patroni 3.0.2 then often fails to name a synchronous standby in etcd, though there is one. Remit is not concerned.
+    trial.whole = lambda: until("a leader and two more", lambda: trial.cluster.leader() and len(trial.cluster.alive()) == 3, 120)
+    run(trial, [patroni_stops], 0, 1)
+
+
 def pooler(folder, binary):
     run(Trial(folder, binary, Cluster(folder), Pooler), [machine_dies, switch_over, service_dies], SECONDS / 12, 1)
 
@@ -252,7 +253,7 @@ def sqlite(folder, binary):
     run(Trial(folder, binary, Files(folder)), [service_dies], SECONDS / 12, 1)
 
 
-SCENARIOS = {"failover": failover, "pooler": pooler, "serializable": serializable, "operations": operations, "sqlite": sqlite}
+SCENARIOS = {"failover": failover, "split": split, "pooler": pooler, "serializable": serializable, "operations": operations, "sqlite": sqlite}
 
 
 def main():
