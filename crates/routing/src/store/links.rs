@@ -295,23 +295,27 @@ pub(super) async fn following(
 /// After changes: what was decided, or handed on, is to be applied to what is joined; and to what the
 /// lead has acknowledged now. Each after its own time ([`MEAN_LAG`]).
 pub(super) async fn wake(tx: &mut Tx, changed: &[Changed]) -> Result<(), Error> {
-    let mut taken = Vec::new();
+    let (mut moved, mut taken) = (Vec::new(), Vec::new());
     for change in changed {
         let Some(before) = &change.before else { continue };
-        let now = change.delivery.change.head.time;
         let becomes = |state: State| change.after.state() == state && before.state() != state;
         if becomes(State::RESOLVED) || before.owner() != change.after.owner() {
-            let statement = "UPDATE case_links SET follow_time = $2 + total, actor = $3 FROM \
-                             (SELECT case_id AS joined, sum(lag) OVER (ORDER BY case_id) AS total FROM case_links \
-                             WHERE other = $1 AND kind = 'joined' AND end_time IS NULL) AS chain \
-                             WHERE case_id = joined AND kind = 'joined'";
-            let actor = change.actor.encode_to_vec();
-            tx.execute(statement, vec![change.id.into(), now.0.into(), actor.into()])
-                .await?;
+            moved.push(change);
         }
         if becomes(State::IN_PROGRESS) {
-            taken.push((change.id.to_string(), now));
+            taken.push((change.id.to_string(), change.delivery.change.head.time));
         }
+    }
+    let mains = mains(tx, &moved).await?;
+    for change in moved.into_iter().filter(|change| mains.contains(&change.id)) {
+        let statement = "UPDATE case_links SET follow_time = $2 + total, actor = $3 FROM \
+                         (SELECT case_id AS joined, sum(lag) OVER (ORDER BY case_id) AS total FROM case_links \
+                         WHERE other = $1 AND kind = 'joined' AND end_time IS NULL) AS chain \
+                         WHERE case_id = joined AND kind = 'joined'";
+        let time = change.delivery.change.head.time;
+        let actor = change.actor.encode_to_vec();
+        tx.execute(statement, vec![change.id.into(), time.0.into(), actor.into()])
+            .await?;
     }
     if let Some(now) = taken.iter().map(|(_, now)| *now).max() {
         let taken: Vec<String> = taken.into_iter().map(|(case, _)| case).collect();
@@ -320,6 +324,18 @@ pub(super) async fn wake(tx: &mut Tx, changed: &[Changed]) -> Result<(), Error> 
         tx.execute(statement, vec![taken.into(), now.0.into()]).await?;
     }
     Ok(())
+}
+
+/// Those of the changed cases that others are joined to: few, of many that are handed up at once.
+async fn mains(tx: &mut Tx, changed: &[&Changed]) -> Result<BTreeSet<Uuid>, Error> {
+    if changed.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let ids: Vec<String> = changed.iter().map(|change| change.id.to_string()).collect();
+    let statement =
+        "SELECT DISTINCT other FROM case_links WHERE other = ANY($1) AND kind = 'joined' AND end_time IS NULL";
+    let rows = tx.fetch(statement, vec![ids.into()]).await?;
+    rows.iter().map(|row| rows::uuid(row, "other")).collect()
 }
 
 /// The links of a case to cases that an agency has a seeing part in.
