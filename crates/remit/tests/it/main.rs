@@ -7,6 +7,7 @@ mod contexts;
 mod databases;
 mod directory;
 mod flags;
+mod flood;
 mod people;
 mod process;
 mod route;
