@@ -6,14 +6,12 @@
 //! index over hashes would cost every acceptance a page of its own. Codes are written in
 //! Crockford's base 32, in groups of four.
 
-use data_encoding::{Encoding, Specification};
 use journal::{Bytes32, keyed_hash};
 use uuid::Uuid;
 
 /// Makes and parses receipt codes.
 pub struct Receipts {
     key: Bytes32,
-    alphabet: Encoding,
 }
 
 impl std::fmt::Debug for Receipts {
@@ -25,50 +23,24 @@ impl std::fmt::Debug for Receipts {
 /// Bytes of the id and of the HMAC in a code.
 const TIME: usize = 6;
 const SHOWN: usize = 9;
-/// Bytes of a typed code at most; it has 24 letters, which people separate in many ways.
-const LONGEST: usize = 500;
 
 impl Receipts {
     /// Uses the receipt key. Whoever has it can follow every report.
-    pub fn new(key: Bytes32) -> Self {
-        let mut crockford = Specification::new();
-        crockford.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
-        Self {
-            key,
-            alphabet: crockford
-                .encoding()
-                .expect("Crockford's alphabet has 32 different symbols"),
-        }
+    pub const fn new(key: Bytes32) -> Self {
+        Self { key }
     }
 
     /// The code of a report.
     pub fn code(&self, report: Uuid) -> String {
         let mac = keyed_hash(&self.key, "receipt-v1", report.as_bytes());
-        let code = self
-            .alphabet
-            .encode(&[&report.as_bytes()[..TIME], &mac[..SHOWN]].concat());
-        let groups: Vec<_> = code
-            .as_bytes()
-            .chunks(4)
-            .map(|group| String::from_utf8_lossy(group))
-            .collect();
-        groups.join("-")
+        names::receipt::encode(&[&report.as_bytes()[..TIME], &mac[..SHOWN]].concat())
     }
 
     /// Converts a code to look-up criteria. Works for any text: a malformed code takes the same
     /// path and time as a wrong one.
     pub fn lookup(&self, code: &str) -> Lookup {
-        // A longer text is no code, and is not normalised.
-        let typed = if code.len() > LONGEST { "" } else { code };
-        let normal: String = names::text::code(typed)
-            .chars()
-            .map(|c| match c.to_ascii_uppercase() {
-                'O' => '0',
-                'I' | 'L' => '1',
-                c => c,
-            })
-            .collect();
-        let bytes = self.alphabet.decode(normal.as_bytes()).unwrap_or_default();
+        let normal = names::receipt::normal(code);
+        let bytes = names::receipt::decode(&normal);
         let time = bytes.first_chunk::<TIME>().copied().unwrap_or_default();
         let bound = |rest: u8| {
             let mut id = [rest; 16];

@@ -5,12 +5,14 @@
 //! [`Id`] there, and its [`Name`] stands beside it.
 //!
 //! `text.rs` decides which characters nobody sees, for every text that is compared. `subject.rs`
-//! has the canonical forms of what is reported, for intake and for the operator register.
+//! has the canonical forms of what is reported, for intake and for the operator register, and
+//! `receipt.rs` the form of receipts.
 //!
 //! Invariants: a name is read in its canonical form only, so that one record has one name: a UUID
 //! in capitals or without hyphens, or a digest in capitals, names nothing. What is read is written
 //! the same. No dependency on other crates of Remit.
 
+pub mod receipt;
 pub mod subject;
 pub mod text;
 
